@@ -1,0 +1,117 @@
+"""The one list of what danlu has, as text: nothing is imported until it is asked for by name.
+
+A name in a recipe file, a model folder or on the command line is looked up here and nowhere else, so no file can
+name code to run. Other packages add recipes through the entry-point group ``danlu.recipes``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple, TypeVar
+
+from danlu.errors import RunError, UsageError, nearest
+
+Found = TypeVar("Found")
+
+
+class Entry(NamedTuple):
+    """Where a thing lives (``module:attribute``), its family, what it is, and its source."""
+
+    target: str
+    family: str
+    title: str
+    source: str
+
+
+RECIPES: dict[str, Entry] = {
+    "mlp": Entry("danlu.recipes.mlp:MLPRecipe", "classify", "multilayer perceptron", "Rumelhart et al. 1986"),
+    "cnn": Entry("danlu.recipes.cnn:CNNRecipe", "classify", "convolutional network with pooling", "LeCun et al. 1998"),
+}
+
+MODELS: dict[str, str] = {
+    "MLP": "danlu.models.classify.mlp:MLP",
+    "CNN": "danlu.models.classify.cnn:CNN",
+}
+
+DATA: dict[str, Entry] = {
+    "digits": Entry("danlu.data.digits:digits", "images", "1797 handwritten digits, 8×8, embedded", "UCI 1998"),
+}
+
+
+@cache
+def recipes() -> dict[str, Entry]:
+    """Every recipe by name: the built-in ones, then those of installed packages.
+
+    Raises:
+        RunError: if a package brings a recipe whose name is taken.
+    """
+    found = dict(RECIPES)
+    for point in entry_points(group="danlu.recipes"):
+        package = point.dist.name if point.dist else point.module
+        if point.name in found:
+            taken = found[point.name].source
+            raise RunError(f"the package {package} brings a recipe named {point.name!r}, which is taken by {taken}")
+        found[point.name] = Entry(point.value, "installed", f"from the package {package}", package)
+    return found
+
+
+def find_recipe(name: str) -> type[Any]:
+    """The recipe class of that name.
+
+    >>> find_recipe("cnn").__name__
+    'CNNRecipe'
+
+    Raises:
+        UsageError: if there is no recipe of that name.
+    """
+    return _resolve(_look_up("recipe", name, recipes()).target)
+
+
+def find_model(name: str) -> type[Any]:
+    """The model class of that name.
+
+    Raises:
+        UsageError: if there is no model of that name.
+    """
+    return _resolve(_look_up("model", name, MODELS))
+
+
+def find_data(name: str) -> Any:
+    """The function that loads the data set of that name.
+
+    Raises:
+        UsageError: if there is no data set of that name.
+    """
+    return _resolve(_look_up("data set", name, DATA).target)
+
+
+def name_of_model(cls: type[Any]) -> str | None:
+    """The catalogue's name of a model class, or None for a class that the catalogue does not have."""
+    target = f"{cls.__module__}:{cls.__qualname__}"
+    return next((name for name, known in MODELS.items() if known == target), None)
+
+
+def name_of_recipe(cls: type[Any]) -> str:
+    """The catalogue's name of a recipe class.
+
+    Raises:
+        UsageError: if the catalogue does not have it.
+    """
+    target = f"{cls.__module__}:{cls.__qualname__}"
+    for name, entry in recipes().items():
+        if entry.target == target:
+            return name
+    raise UsageError(f"{target} is not in the catalogue; add it to the entry-point group 'danlu.recipes' of a package")
+
+
+def _look_up(kind: str, name: str, known: dict[str, Found]) -> Found:
+    if name not in known:
+        raise UsageError(f"there is no {kind} named {name!r}; {nearest(name, known)}")
+    return known[name]
+
+
+def _resolve(target: str) -> Any:
+    module, attribute = target.split(":")
+    return getattr(import_module(module), attribute)

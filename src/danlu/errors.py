@@ -1,0 +1,46 @@
+"""The two kinds of bad news that a user is told in one line, and the search for the nearest valid name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UsageError(ValueError):
+    """What was asked for cannot be done: a wrong name, a wrong value, an impossible combination (exit code 2)."""
+
+
+class RunError(RuntimeError):
+    """What was asked for was right, and went wrong on the way (exit code 1)."""
+
+
+class Diverged(RunError):
+    """A loss or a gradient is no longer a finite number; the step that would have spread it was not made.
+
+    Attributes:
+        player: who was about to move.
+        term: the term that is not finite, or None if only a gradient is.
+        round: the round, counted from 0.
+        tensor: the first tensor that is not finite, by name.
+    """
+
+    def __init__(self, player: str, term: str | None, round: int, tensor: str):
+        self.player, self.term, self.round, self.tensor = player, term, round, tensor
+        what = f"the term {term!r}" if term else "the gradient"
+        super().__init__(
+            f"{what} of player {player!r} is not finite in round {round} (first bad tensor: {tensor}). "
+            f"The step was not made. Try a smaller lr or a gradient clip, and look at the data for NaN."
+        )
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint that ends an error message: the nearest valid name, or all of them when none is near.
+
+    >>> nearest("cmn", ["cnn", "mlp"])
+    "did you mean 'cnn'?"
+    >>> nearest("zebra", ["cnn", "mlp"])
+    'there is: cnn, mlp'
+    """
+    names = sorted(names)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"there is: {', '.join(names)}"

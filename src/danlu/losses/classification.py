@@ -1,0 +1,34 @@
+"""Losses for class labels."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+import torch  # noqa: F401  (for the examples)
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cross_entropy(
+    logits: Float[Tensor, "n classes"],
+    labels: Int[Tensor, "n"],
+    smoothing: float = 0.0,
+    class_weights: Float[Tensor, "classes"] | None = None,
+) -> Float[Tensor, "n"]:
+    r"""Minus the log-probability of the right class, in nats, for each example.
+
+    .. math:: \ell_i = -w_{y_i} \log p_{y_i}, \qquad p = \operatorname{softmax}(\text{logits}_i)
+
+    With label smoothing :math:`\varepsilon` the target is :math:`(1-\varepsilon)` at the label plus
+    :math:`\varepsilon / K` everywhere (Szegedy et al., "Rethinking the Inception architecture", 2016, section 7).
+    Weighted losses are divided by the number of examples, not by the sum of their weights.
+
+    Args:
+        logits: scores before the softmax.
+        labels: class numbers.
+        smoothing: share of the target that is spread over all classes, 0 to 1.
+        class_weights: weight of each class.
+
+    >>> cross_entropy(torch.zeros(2, 10), torch.tensor([3, 7]))
+    tensor([2.3026, 2.3026])
+    """
+    return F.cross_entropy(logits, labels, weight=class_weights, label_smoothing=smoothing, reduction="none")

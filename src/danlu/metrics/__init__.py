@@ -1,0 +1,1 @@
+"""Metrics: how good a model is, in the field's own measures."""

@@ -1,0 +1,80 @@
+"""How good class probabilities are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def correct(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"], k: int = 1) -> Bool[Tensor, "n"]:
+    """Whether the right class is among the k most probable ones; the mean is the top-k accuracy.
+
+    Args:
+        probabilities: of each class, or any scores in their order.
+        labels: the right classes.
+        k: how many guesses there are.
+
+    >>> correct(torch.tensor([[0.2, 0.8], [0.6, 0.4]]), torch.tensor([1, 1]))
+    tensor([ True, False])
+    """
+    if k == 1:
+        return probabilities.argmax(dim=1) == labels
+    k = min(k, probabilities.shape[1])
+    return (probabilities.topk(k, dim=1).indices == labels[:, None]).any(dim=1)
+
+
+def confusion_matrix(guesses: Int[Tensor, "n"], labels: Int[Tensor, "n"], classes: int) -> Int[Tensor, "k k"]:
+    """How often each class (row) was taken for each class (column).
+
+    >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]), classes=2)
+    tensor([[1, 1],
+            [0, 1]])
+    """
+    return torch.bincount(labels * classes + guesses, minlength=classes**2).view(classes, classes)
+
+
+class Calibration(NamedTuple):
+    """How confidence and accuracy agree, bin by bin of confidence.
+
+    Attributes:
+        confidence: mean probability of the guess in each bin, NaN in an empty one.
+        accuracy: share of right guesses in each bin, NaN in an empty one.
+        count: number of examples in each bin.
+        error: the expected calibration error.
+    """
+
+    confidence: Float[Tensor, "bins"]
+    accuracy: Float[Tensor, "bins"]
+    count: Int[Tensor, "bins"]
+    error: float
+
+
+def calibration(
+    probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"], bins: int = 15
+) -> Calibration:
+    r"""Compare how sure the guesses are with how often they are right.
+
+    .. math:: \mathrm{ECE} = \sum_b \frac{|B_b|}{n} \, \bigl| \mathrm{acc}(B_b) - \mathrm{conf}(B_b) \bigr|
+
+    with bins of equal width :math:`((b-1)/M, b/M]`. Guo et al., "On calibration of modern neural networks", 2017,
+    equation 3.
+
+    Args:
+        probabilities: of each class.
+        labels: the right classes.
+        bins: number M of bins.
+
+    >>> calibration(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.tensor([0, 0]), bins=10).error
+    0.4000...
+    """
+    confidence, guesses = probabilities.double().max(dim=1)
+    right = (guesses == labels).double()
+    place = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
+    count = torch.bincount(place, minlength=bins)
+    mean_confidence = torch.bincount(place, confidence, minlength=bins) / count
+    accuracy = torch.bincount(place, right, minlength=bins) / count
+    gaps = (accuracy - mean_confidence).abs().nan_to_num() * count
+    return Calibration(mean_confidence, accuracy, count, float(gaps.sum() / len(labels)))

@@ -1,0 +1,1 @@
+"""Models: one published model per file."""

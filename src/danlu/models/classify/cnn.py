@@ -1,0 +1,118 @@
+"""The convolutional network with max pooling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from danlu.nn.activations import Activation
+from danlu.nn.activations import activation as activation_named
+from danlu.nn.convolution import output_size, receptive_field
+from danlu.nn.dense import Norm, check_dropout, check_widths, dense
+from danlu.nn.model import Model
+
+
+class CNN(Model):
+    r"""A classifier of convolutions and max poolings with fully connected layers on top.
+
+    .. math:: (W * x)_{o,i,j} = b_o + \sum_{c,k,l} W_{o,c,k,l} \, x_{c,\,si+k-p,\,sj+l-p}
+
+    LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998, with
+    ReLU and max pooling as has been usual since. ``CNN((1, 28, 28), 10, padding=0)`` is the network of the notes.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        classes: number of classes.
+        channels: output channels of each convolution.
+        kernel: side k of the convolution's window.
+        stride: step s of the convolution's window.
+        padding: zeros p around the input of each convolution.
+        pool: side and step of the max pooling after each convolution; 1 leaves it out.
+        hidden: width of each fully connected layer before the last.
+        activation: the function after each layer.
+        norm: normalisation before each activation; "layer" normalises over channels and positions.
+        dropout: share of units zeroed before each fully connected layer while training.
+
+    Raises:
+        ValueError: if the image is too small for the layers, or an argument is out of range.
+
+    >>> net = CNN(shape=(1, 28, 28), classes=10, padding=0)
+    >>> net.features_shape, net.receptive_field
+    ((64, 5, 5), 10)
+    >>> net(torch.zeros(3, 1, 28, 28)).shape
+    torch.Size([3, 10])
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        channels: Sequence[int] = (32, 64),
+        kernel: int = 3,
+        stride: int = 1,
+        padding: int = 1,
+        pool: int = 2,
+        hidden: Sequence[int] = (128,),
+        activation: Activation = "relu",
+        norm: Norm | None = None,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        if len(shape) != 3:
+            raise ValueError(f"shape={tuple(shape)} must be (channels, height, width): a CNN takes images")
+        check_widths("channels", channels)
+        check_widths("hidden", hidden)
+        check_dropout(dropout)
+
+        depth, height, width = shape
+        self.convolutions = nn.Sequential()
+        for number, outputs in enumerate(channels):
+            block, (height, width) = convolution(
+                depth, outputs, (height, width), kernel, stride, padding, pool, activation, norm
+            )
+            self.convolutions.add_module(str(number), block)
+            depth = outputs
+
+        self.features_shape = (depth, height, width)
+        self.receptive_field = receptive_field([(kernel, stride), (pool, pool)] * len(channels))
+        widths = [math.prod(self.features_shape), *hidden]
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Sequential(
+            *(dense(n, m, activation, norm, dropout) for n, m in zip(widths[:-1], widths[1:], strict=True))
+        )
+        self.head = nn.Linear(widths[-1], classes)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Logits: scores whose softmax is the probability of each class."""
+        return self.head(self.dense(self.dropout(self.convolutions(x).flatten(1))))
+
+    def classify(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Probability of each class."""
+        return self(x).softmax(dim=1)
+
+
+def convolution(
+    inputs: int,
+    outputs: int,
+    size: tuple[int, int],
+    kernel: int,
+    stride: int,
+    padding: int,
+    pool: int,
+    activation: Activation,
+    norm: Norm | None,
+) -> tuple[nn.Module, tuple[int, int]]:
+    """Convolution, normalisation, activation, pooling; and the height and width that come out."""
+    height, width = (output_size(output_size(n, kernel, stride, padding), pool, pool) for n in size)
+    block = nn.Sequential()
+    block.add_module("convolution", nn.Conv2d(inputs, outputs, kernel, stride, padding))
+    if norm:
+        block.add_module("norm", nn.BatchNorm2d(outputs) if norm == "batch" else nn.GroupNorm(1, outputs))
+    block.add_module("activation", activation_named(activation))
+    if pool > 1:
+        block.add_module("pool", nn.MaxPool2d(pool))
+    return block, (height, width)

@@ -1,0 +1,66 @@
+"""The multilayer perceptron."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch  # noqa: F401  (for the example)
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from danlu.nn.activations import Activation
+from danlu.nn.dense import Norm, check_dropout, check_widths, dense
+from danlu.nn.model import Model
+
+
+class MLP(Model):
+    r"""A classifier of fully connected layers.
+
+    .. math:: h_0 = x, \qquad h_l = \sigma(W_l h_{l-1} + b_l), \qquad \text{logits} = W h_L + b
+
+    Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", 1986.
+
+    Args:
+        shape: shape of one example; it is flattened.
+        classes: number of classes.
+        hidden: width of each hidden layer; none makes softmax regression.
+        activation: the function σ after each hidden layer.
+        norm: normalisation before each activation.
+        dropout: share of hidden units that are zeroed while training; the others are divided by 1 - dropout.
+
+    Raises:
+        ValueError: if a width is below 1 or dropout is outside [0, 1).
+
+    >>> net = MLP(shape=(1, 28, 28), classes=10, hidden=(512,))
+    >>> sum(p.numel() for p in net.parameters())
+    407050
+    >>> net(torch.zeros(3, 1, 28, 28)).shape
+    torch.Size([3, 10])
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        hidden: Sequence[int] = (512,),
+        activation: Activation = "relu",
+        norm: Norm | None = None,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        check_widths("hidden", hidden)
+        check_dropout(dropout)
+        widths = [math.prod(shape), *hidden]
+        self.body = nn.Sequential(
+            *(dense(n, m, activation, norm, dropout) for n, m in zip(widths[:-1], widths[1:], strict=True))
+        )
+        self.head = nn.Linear(widths[-1], classes)
+
+    def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """Logits: scores whose softmax is the probability of each class."""
+        return self.head(self.body(x.flatten(1)))
+
+    def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """Probability of each class."""
+        return self(x).softmax(dim=1)

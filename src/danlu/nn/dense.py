@@ -1,0 +1,54 @@
+"""The fully connected layer with what usually follows it, and the checks of its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from danlu.nn.activations import Activation
+from danlu.nn.activations import activation as activation_named
+
+Norm = Literal["batch", "layer"]
+
+
+def dense(inputs: int, outputs: int, activation: Activation, norm: Norm | None = None, dropout: float = 0.0) -> nn.Module:
+    """Linear map, normalisation, activation, dropout; those that are not wanted are left out.
+
+    >>> dense(4, 8, "relu", norm="batch", dropout=0.5)
+    Sequential(
+      (linear): Linear(in_features=4, out_features=8, bias=True)
+      (norm): BatchNorm1d(8, ...)
+      (activation): ReLU()
+      (dropout): Dropout(p=0.5, inplace=False)
+    )
+    """
+    layer = nn.Sequential()
+    layer.add_module("linear", nn.Linear(inputs, outputs))
+    if norm:
+        layer.add_module("norm", nn.BatchNorm1d(outputs) if norm == "batch" else nn.LayerNorm(outputs))
+    layer.add_module("activation", activation_named(activation))
+    if dropout:
+        layer.add_module("dropout", nn.Dropout(dropout))
+    return layer
+
+
+def check_widths(name: str, widths: Sequence[int]) -> None:
+    """Widths are whole numbers of at least 1.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    if any(width < 1 for width in widths):
+        raise ValueError(f"{name}={tuple(widths)} must hold whole numbers of at least 1; leave a layer out to remove it")
+
+
+def check_dropout(dropout: float) -> None:
+    """A share of units that leaves some.
+
+    Raises:
+        ValueError: if dropout is outside [0, 1).
+    """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout} must be at least 0 and less than 1: it is the share of units to zero")

@@ -1,0 +1,34 @@
+"""The base of every model in the catalogue: a module that remembers how it was built."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+
+class Model(nn.Module):
+    """A module whose constructor's arguments are its configuration.
+
+    They are kept as they were given, defaults filled in, so that a saved model can be built again from its name and
+    these arguments. Nothing of it shows in ``forward`` or in the state dict.
+
+    Attributes:
+        arguments: the constructor's arguments by name.
+
+    >>> class Scale(Model):
+    ...     def __init__(self, factor: float, shift: float = 0.0):
+    ...         super().__init__()
+    >>> Scale(2.0).arguments
+    {'factor': 2.0, 'shift': 0.0}
+    """
+
+    arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Model:
+        self = super().__new__(cls)
+        given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)  # partial: copy passes none
+        given.apply_defaults()
+        self.__dict__["arguments"] = {name: value for name, value in given.arguments.items() if name != "self"}
+        return self

@@ -1,0 +1,1 @@
+"""Loops that draw, and the stateless randomness that they and everything else draw from."""

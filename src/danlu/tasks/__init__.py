@@ -1,0 +1,1 @@
+"""Tasks: the games that train models."""

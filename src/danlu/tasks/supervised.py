@@ -1,0 +1,71 @@
+"""Learning labels: one player, one turn, cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from danlu.data.stream import Batch
+from danlu.losses.classification import cross_entropy
+from danlu.metrics.classification import correct
+from danlu.tasks.game import Descend, Task, Terms, Turn
+
+
+class Supervised(Task):
+    """A classifier descends on the cross-entropy of its logits.
+
+    Args:
+        classifier: maps ``batch["image"]`` to logits, (n, classes).
+        smoothing: label smoothing, 0 to 1.
+        class_weights: weight of each class in the loss, or none.
+        inputs: name of the field that the classifier sees.
+
+    Raises:
+        ValueError: if smoothing is outside [0, 1) or a weight is negative.
+
+    >>> task = Supervised(nn.Linear(4, 2), inputs="x")
+    >>> batch = Batch({"x": torch.zeros(3, 4), "label": torch.tensor([0, 1, 1])}, slice(0, 3), 3, torch.arange(3))
+    >>> {name: term.shape for name, term in task.fit(batch).items()}
+    {'cross_entropy': torch.Size([3])}
+    """
+
+    better = {"accuracy": "higher", "cross_entropy": "lower"}
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+        inputs: str = "image",
+    ):
+        super().__init__()
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing={smoothing} must be at least 0 and less than 1")
+        if class_weights is not None and min(class_weights) < 0:
+            raise ValueError(f"class_weights={tuple(class_weights)} must not be negative")
+        self.classifier = classifier
+        self.smoothing = smoothing
+        self.inputs = inputs
+        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
+
+    @property
+    def model(self) -> nn.Module:
+        return self.classifier
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"classifier": self.classifier}
+
+    def turns(self, round: int) -> list[Turn]:
+        return [Descend("classifier", self.fit)]
+
+    def fit(self, batch: Batch) -> Terms:
+        """Cross-entropy with smoothing and class weights."""
+        logits = self.classifier(batch[self.inputs])
+        return {"cross_entropy": cross_entropy(logits, batch["label"], self.smoothing, self.class_weights)}
+
+    def scores(self, batch: Batch) -> Terms:
+        """Accuracy, and cross-entropy without smoothing or weights."""
+        logits, labels = self.classifier(batch[self.inputs]), batch["label"]
+        return {"accuracy": correct(logits, labels).float(), "cross_entropy": cross_entropy(logits, labels)}

@@ -1,0 +1,67 @@
+"""The exponential average of a player's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    r"""An exponential average of parameters, in float32 or better; buffers are copied.
+
+    .. math:: a \leftarrow d_t a + (1 - d_t) \theta, \qquad d_t = \min(d, (1 + t) / (10 + t))
+
+    The decay rises with the step t so that the average of a short run is not its beginning (as in TensorFlow's
+    ExponentialMovingAverage with ``num_updates``).
+
+    Args:
+        module: whose weights are averaged.
+        decay: d, below 1.
+
+    >>> net = nn.Linear(1, 1)
+    >>> average = Average(net, 0.5)
+    >>> _ = nn.init.constant_(net.weight, 3.0)
+    >>> average.update()
+    >>> with average.in_place():
+    ...     held = net.weight.item()
+    >>> bool(held < 3.0), net.weight.item()
+    (True, 3.0)
+    """
+
+    def __init__(self, module: nn.Module, decay: float):
+        self.module, self.decay, self.steps = module, decay, 0
+        self.parameters = {
+            name: p.detach().to(torch.promote_types(p.dtype, torch.float32), copy=True)
+            for name, p in module.named_parameters()
+        }
+        self.buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Pull the average towards the weights as they are now."""
+        self.steps += 1
+        share = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
+        now = [p.detach().to(a.dtype) for p, a in zip(self.module.parameters(), self.parameters.values(), strict=True)]
+        torch._foreach_lerp_(list(self.parameters.values()), now, share)
+        for mine, theirs in zip(self.buffers.values(), self.module.buffers(), strict=True):
+            mine.copy_(theirs)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """While it lasts, the module holds the average."""
+        live = [*self.module.parameters(), *self.module.buffers()]
+        kept = [tensor.detach().clone() for tensor in live]
+        self._write(live, [*self.parameters.values(), *self.buffers.values()])
+        try:
+            yield
+        finally:
+            self._write(live, kept)
+
+    @staticmethod
+    @torch.no_grad()
+    def _write(live: list[Tensor], values: list[Tensor]) -> None:
+        for tensor, value in zip(live, values, strict=True):
+            tensor.copy_(value)

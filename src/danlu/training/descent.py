@@ -1,0 +1,101 @@
+"""How a player descends: optimiser, schedule, clip, penalties and weight average, as one page of settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from danlu.training import schedules
+from danlu.training.schedules import Schedule
+
+OptimizerName = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon"]
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+_WITH_MOMENTUM = ("momentum", "nesterov", "rmsprop", "muon")
+_WITH_BETAS = ("adam", "adamw", "muon")
+_WITH_EPS = ("rmsprop", "adam", "adamw", "muon")
+
+
+class Descent(BaseModel):
+    """How a player descends. What is None is the optimiser's usual value.
+
+    >>> Descent(optimizer="momentum", lr=0.1, schedule="cosine").factor(50, 100)
+    0.5...
+
+    Raises:
+        ValueError: if a setting is given to an optimiser or a schedule that has no such setting.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    optimizer: OptimizerName = "adamw"
+    """how steps are made; muon moves the matrices and adamw the rest"""
+    lr: Positive = 1e-3
+    """peak learning rate"""
+    momentum: Share | None = None
+    """for momentum and nesterov (usually 0.9), rmsprop (0) and muon (0.95)"""
+    betas: tuple[Share, Share] | None = None
+    """for adam, adamw and the adamw part of muon (usually 0.9 0.999)"""
+    smoothing_constant: Share = 0.99
+    """rmsprop's decay of the mean square"""
+    eps: Positive | None = None
+    """for rmsprop, adam, adamw and muon's adamw part (usually 1e-8)"""
+    eps_inside: bool = False
+    """adam, adamw: divide by sqrt(v + eps) instead of sqrt(v) + eps"""
+    weight_decay: NonNegative = 0.0
+    """shrink weights: decoupled in adamw and muon, added to the gradient elsewhere"""
+    l1: NonNegative = 0.0
+    """weight of the penalty sum |w|"""
+    l2: NonNegative = 0.0
+    """weight of the penalty sum w²/2"""
+    decay_all: bool = False
+    """decay and penalise norms and biases too"""
+    schedule: Schedule = "constant"
+    """course of the learning rate"""
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """rounds of linear warm-up"""
+    milestones: tuple[Share, ...] = (0.5, 0.75)
+    """schedule step: where the rate falls, as shares of the training"""
+    gamma: Positive = 0.1
+    """schedule step: factor at each milestone"""
+    floor: Share = 0.0
+    """schedules linear and cosine: last factor of the rate"""
+    clip: Positive | None = None
+    """largest norm of the gradient"""
+    average: Share | None = None
+    """decay of an exponential average of the weights, say 0.999; the average is then evaluated and saved"""
+
+    @model_validator(mode="after")
+    def _only_what_the_optimizer_has(self) -> Self:
+        for name, having in (("momentum", _WITH_MOMENTUM), ("betas", _WITH_BETAS), ("eps", _WITH_EPS)):
+            if getattr(self, name) is not None and self.optimizer not in having:
+                raise ValueError(f"optimizer {self.optimizer!r} has no {name}; those that have: {', '.join(having)}")
+        if self.eps_inside and self.optimizer not in ("adam", "adamw"):
+            raise ValueError(f"eps_inside is for adam and adamw, not for {self.optimizer!r}")
+        if self.schedule == "inverse_sqrt" and not self.warmup:
+            raise ValueError("schedule 'inverse_sqrt' needs a warmup, say 4000")
+        if self.schedule == "one_cycle" and self.warmup:
+            raise ValueError("schedule 'one_cycle' has its own warm-up; leave warmup at 0")
+        return self
+
+    def factor(self, round: int, rounds: int) -> float:
+        """The learning rate of a round as a factor of the peak."""
+        match self.schedule:
+            case "inverse_sqrt":
+                return schedules.inverse_sqrt(round, self.warmup)
+            case "one_cycle":
+                return schedules.one_cycle(round, rounds)
+            case "linear":
+                course = schedules.linear(round, rounds, self.warmup, self.floor)
+            case "cosine":
+                course = schedules.cosine(round, rounds, self.warmup, self.floor)
+            case "step":
+                course = schedules.step(round, rounds, self.milestones, self.gamma)
+            case "constant":
+                course = 1.0
+        return course * schedules.warm_up(round, self.warmup)

@@ -1,0 +1,84 @@
+"""Scores on held-out data, and the memory of the best one."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from danlu.data.dataset import Part
+from danlu.data.stream import in_order
+from danlu.training.trainer import Trainer
+
+
+@torch.no_grad()
+def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, float]:
+    """The mean over all examples of each of the task's scores, with the averaged weights where there are any.
+
+    Args:
+        trainer: whose task to evaluate; it goes on training as before.
+        part: the examples, each seen once, in order.
+        batch_size: how many at a time.
+    """
+    totals: dict[str, float] = {}
+    with ExitStack() as stack:
+        for player in trainer.players.values():
+            stack.enter_context(player.averaged())
+        trainer.task.eval()
+        for batch in in_order(part.to(trainer.runtime.device, trainer.runtime.dtype), batch_size):
+            with trainer.runtime.autocast():
+                scores = trainer.task.scores(batch)
+            for name, values in scores.items():
+                totals[name] = totals.get(name, 0.0) + float(values.double().sum())
+    return {name: total / len(part) for name, total in totals.items()}
+
+
+@dataclass
+class Best:
+    """The best score so far, and how long ago it was.
+
+    Args:
+        watch: name of the score.
+        higher: whether higher is better.
+        patience: evaluations without a better score after which to stop, or never.
+
+    >>> best = Best("accuracy", higher=True, patience=2)
+    >>> [best.see(n, score) for n, score in enumerate([0.5, 0.7, 0.6, 0.7])]
+    [True, True, False, False]
+    >>> best.round, best.exhausted
+    (1, True)
+    """
+
+    watch: str
+    higher: bool
+    patience: int | None = None
+    score: float | None = None
+    round: int | None = None
+    waited: int = 0
+
+    def see(self, round: int, score: float) -> bool:
+        """Take note of a score; whether it is the best so far. NaN never is."""
+        better = not math.isnan(score) and (
+            self.score is None or (score > self.score if self.higher else score < self.score)
+        )
+        if better:
+            self.score, self.round, self.waited = score, round, 0
+        else:
+            self.waited += 1
+        return better
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the patience is over."""
+        return self.patience is not None and self.waited >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"score": self.score, "round": self.round, "waited": self.waited}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The opposite of ``state``."""
+        self.score, self.round, self.waited = state["score"], state["round"], state["waited"]

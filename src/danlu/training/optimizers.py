@@ -1,0 +1,188 @@
+"""Optimisers by name: torch's own, and Adam with epsilon inside the root as the notes write it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Muon, Optimizer, RMSprop
+
+from danlu.training.descent import Descent
+
+NORMS = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.LocalResponseNorm,
+)
+
+
+def optimizers(module: nn.Module, parameters: list[Tensor], descent: Descent) -> list[Optimizer]:
+    """The optimisers that together move these parameters of a module: one, or two for muon.
+
+    Args:
+        module: whose parameters they are.
+        parameters: those that move.
+        descent: the settings.
+    """
+    shrinking = {id(p) for p in (parameters if descent.decay_all else weights(module))}
+    if descent.optimizer != "muon":
+        return [_MAKERS[descent.optimizer](_groups(parameters, shrinking, descent.weight_decay), descent)]
+    matrices = {id(p) for p in hidden_matrices(module)}
+    first = [p for p in parameters if id(p) in matrices]
+    rest = [p for p in parameters if id(p) not in matrices]
+    made = []
+    if first:
+        made.append(_muon(_groups(first, shrinking, descent.weight_decay), descent))
+    if rest:
+        made.append(_adam(AdamW, _groups(rest, shrinking, descent.weight_decay), descent))
+    return made
+
+
+def weights(module: nn.Module) -> list[Tensor]:
+    """The parameters that decay and penalties apply to: all but those of norms, and biases.
+
+    >>> [tuple(p.shape) for p in weights(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))]
+    [(3, 2)]
+    """
+    return [
+        parameter
+        for owner in module.modules()
+        if not isinstance(owner, NORMS)
+        for name, parameter in owner.named_parameters(recurse=False)
+        if "bias" not in name
+    ]
+
+
+def hidden_matrices(module: nn.Module) -> list[Tensor]:
+    """The parameters that Muon moves: matrices between hidden layers, so neither embeddings nor a last layer ``head``.
+
+    >>> [tuple(p.shape) for p in hidden_matrices(nn.Sequential(nn.Embedding(9, 2), nn.Linear(2, 3)))]
+    [(3, 2)]
+    """
+    return [
+        parameter
+        for path, owner in module.named_modules()
+        if not isinstance(owner, (nn.Embedding, nn.EmbeddingBag)) and path.split(".")[-1] != "head"
+        for parameter in owner.parameters(recurse=False)
+        if parameter.ndim == 2
+    ]
+
+
+class AdamEpsInside(Optimizer):
+    r"""Adam that divides by the root of v̂ + ε.
+
+    .. math:: \theta \leftarrow \theta - \eta \, \hat m / \sqrt{\hat v + \varepsilon}
+
+    The published form (Kingma and Ba, "Adam", 2015, algorithm 1) divides by :math:`\sqrt{\hat v} + \varepsilon`.
+
+    Args:
+        params: parameters or groups of them.
+        lr: learning rate η.
+        betas: decays of the first and second moment.
+        eps: ε.
+        weight_decay: added to the gradient, or decoupled.
+        decoupled: whether the decay is AdamW's.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ):
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "decoupled": decoupled}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step; a closure that computes the loss again may be given, as in torch."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, parameter.grad, group)
+        return loss
+
+    def _move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state, lr, decay, (beta1, beta2) = self.state[parameter], group["lr"], group["weight_decay"], group["betas"]
+        if not state:
+            state["step"] = torch.tensor(0.0)
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        if decay and group["decoupled"]:
+            parameter.mul_(1 - lr * decay)
+        elif decay:
+            gradient = gradient.add(parameter, alpha=decay)
+        state["step"] += 1
+        t = state["step"].item()
+        state["exp_avg"].lerp_(gradient, 1 - beta1)
+        state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        denominator = (state["exp_avg_sq"] / (1 - beta2**t) + group["eps"]).sqrt()
+        parameter.addcdiv_(state["exp_avg"], denominator, value=-lr / (1 - beta1**t))
+
+
+Groups = list[dict[str, Any]]
+
+
+def _groups(parameters: list[Tensor], shrinking: set[int], decay: float) -> Groups:
+    if not decay:  # a second group would cost every step as much as the first
+        return [{"params": parameters, "weight_decay": 0.0}]
+    shrink = [p for p in parameters if id(p) in shrinking]
+    keep = [p for p in parameters if id(p) not in shrinking]
+    return [
+        {"params": members, "weight_decay": amount} for members, amount in ((shrink, decay), (keep, 0.0)) if members
+    ]
+
+
+def _fused(groups: Groups) -> bool:
+    return all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for g in groups for p in g["params"])
+
+
+def _sgd(groups: Groups, descent: Descent) -> Optimizer:
+    momentum = 0.0 if descent.optimizer == "sgd" else 0.9 if descent.momentum is None else descent.momentum
+    nesterov = descent.optimizer == "nesterov"
+    return SGD(groups, lr=descent.lr, momentum=momentum, nesterov=nesterov, fused=_fused(groups))
+
+
+def _rmsprop(groups: Groups, descent: Descent) -> Optimizer:
+    return RMSprop(
+        groups,
+        lr=descent.lr,
+        alpha=descent.smoothing_constant,
+        eps=descent.eps or 1e-8,
+        momentum=descent.momentum or 0.0,
+        foreach=True,
+    )
+
+
+def _adam(kind: type[Adam], groups: Groups, descent: Descent) -> Optimizer:
+    betas, eps = descent.betas or (0.9, 0.999), descent.eps or 1e-8
+    if descent.eps_inside:
+        return AdamEpsInside(groups, lr=descent.lr, betas=betas, eps=eps, decoupled=kind is AdamW)
+    return kind(groups, lr=descent.lr, betas=betas, eps=eps, fused=_fused(groups))
+
+
+def _muon(groups: Groups, descent: Descent) -> Optimizer:
+    momentum = 0.95 if descent.momentum is None else descent.momentum
+    # scaled to the root mean square of AdamW's steps, so that one lr and one decay serve both parts
+    return Muon(groups, lr=descent.lr, momentum=momentum, adjust_lr_fn="match_rms_adamw")
+
+
+_MAKERS: dict[str, Callable[[Groups, Descent], Optimizer]] = {
+    "sgd": _sgd,
+    "momentum": _sgd,
+    "nesterov": _sgd,
+    "rmsprop": _rmsprop,
+    "adam": lambda groups, descent: _adam(Adam, groups, descent),
+    "adamw": lambda groups, descent: _adam(AdamW, groups, descent),
+}

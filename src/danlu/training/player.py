@@ -1,0 +1,149 @@
+"""A player: a module with its own optimiser, learning-rate schedule, gradient clip and weight average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from danlu.losses.spreading import l1_norm, spread, squared_l2_norm
+from danlu.training.average import Average
+from danlu.training.descent import Descent
+from danlu.training.optimizers import optimizers, weights
+
+
+class Player:
+    """A module that descends.
+
+    Args:
+        name: its name in the game.
+        module: what moves; parameters that do not require a gradient now never will.
+        descent: how it moves.
+        rounds: length of the training, for the schedule.
+
+    Raises:
+        ValueError: if nothing in the module requires a gradient.
+
+    Attributes:
+        parameters: those that move.
+        penalised: whether there are L1 or L2 penalties.
+        masks_steps: whether a flag on the device can leave a step out.
+    """
+
+    def __init__(self, name: str, module: nn.Module, descent: Descent, rounds: int):
+        self.name, self.module, self.descent, self.rounds = name, module, descent, rounds
+        names = {p: key for key, p in module.named_parameters() if p.requires_grad}
+        if not names:
+            raise ValueError(f"player {name!r} has no parameter that requires a gradient, so it cannot descend")
+        self.parameters = list(names)
+        self._names = names
+        self.optimizers = optimizers(module, self.parameters, descent)
+        # torch wraps step() in a profiler's range and hooks, which nobody else can reach here and which cost 13 µs
+        self._steps = [getattr(type(o).step, "__wrapped__", type(o).step) for o in self.optimizers]
+        self.masks_steps = all(_masks(optimizer) for optimizer in self.optimizers)
+        self.average = None if descent.average is None else Average(module, descent.average)
+        everything = descent.decay_all
+        self.penalised = bool(descent.l1 or descent.l2)
+        self._penalised = self.parameters if everything else [w for w in weights(module) if w.requires_grad]
+
+    def lr(self, round: int) -> float:
+        """The learning rate of a round."""
+        return self.descent.lr * self.descent.factor(round, self.rounds)
+
+    def penalties(self, n: int) -> dict[str, Float[Tensor, "n"]]:
+        """The L1 and L2 penalties that are on, spread over n examples."""
+        terms = {}
+        if self.descent.l1:
+            terms["l1"] = spread(self.descent.l1 * l1_norm(self._penalised), n)
+        if self.descent.l2:
+            terms["l2"] = spread(self.descent.l2 * squared_l2_norm(self._penalised), n)
+        return terms
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients that there are, in the order of the parameters."""
+        return [p.grad for p in self.parameters if p.grad is not None]
+
+    def clip(self, gradients: list[Tensor]) -> tuple[Float[Tensor, ""], Float[Tensor, "k"]]:
+        """The norm of the whole gradient, and of each parameter's, before clipping; then no longer than the clip."""
+        norms = torch.stack(torch._foreach_norm(gradients))
+        norm = torch.linalg.vector_norm(norms)
+        if self.descent.clip is not None:
+            torch._foreach_mul_(gradients, (self.descent.clip / (norm + 1e-6)).clamp(max=1.0))
+        return norm, norms
+
+    def step(self, lr: float, unless: Float[Tensor, ""] | None = None) -> None:
+        """Move by the gradients there are, and pull the average along.
+
+        Args:
+            lr: the learning rate.
+            unless: a flag on the device; where it is 1 nothing moves (only if ``masks_steps``).
+        """
+        for optimizer, step in zip(self.optimizers, self._steps, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            if unless is not None:
+                optimizer.found_inf, optimizer.grad_scale = unless, None  # type: ignore[attr-defined]
+            step(optimizer)
+        if self.average is not None:
+            self.average.update()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """While it lasts, the module holds its average, if it has one."""
+        with self.average.in_place() if self.average else nullcontext():
+            yield
+
+    def moving(self) -> list[str]:
+        """Names of the parameters that have a gradient, in the order of ``gradients``."""
+        return [name for parameter, name in self._names.items() if parameter.grad is not None]
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the player remembers besides its module, as tensors by name."""
+        state = {}
+        for optimizer in self.optimizers:
+            for parameter, memory in optimizer.state.items():
+                for kind, value in memory.items():
+                    if isinstance(value, Tensor):
+                        state[f"optimizer/{self._names[parameter]}/{kind}"] = value
+        if self.average is not None:
+            state["average.steps"] = torch.tensor(self.average.steps)
+            for name, value in {**self.average.parameters, **self.average.buffers}.items():
+                state[f"average/{name}"] = value
+        return state
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """The opposite of ``state``."""
+        memory: dict[str, dict[str, Tensor]] = {}
+        for place, value in state.items():
+            kind, _, name = place.partition("/")
+            if kind == "optimizer":
+                name, _, key = name.rpartition("/")
+                memory.setdefault(name, {})[key] = value
+        for optimizer in self.optimizers:
+            self._load_optimizer(optimizer, memory)
+        if self.average is not None:
+            self.average.steps = int(state["average.steps"])
+            for name, value in {**self.average.parameters, **self.average.buffers}.items():
+                value.copy_(state[f"average/{name}"])
+
+    def _load_optimizer(self, optimizer: torch.optim.Optimizer, memory: dict[str, dict[str, Tensor]]) -> None:
+        order = [self._names[p] for group in optimizer.param_groups for p in group["params"]]
+        numbered: dict[str, Any] = {
+            "state": {number: memory[name] for number, name in enumerate(order) if name in memory},
+            "param_groups": optimizer.state_dict()["param_groups"],
+        }
+        optimizer.load_state_dict(numbered)
+
+
+def _masks(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the optimiser can leave a step out by a flag on the device."""
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False) and optimizer.defaults.get("fused"))

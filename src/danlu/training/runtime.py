@@ -1,0 +1,171 @@
+"""Where a run happens: device, precision, compilation and the other processes. Nothing else knows of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from danlu.errors import UsageError
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["float32", "bf16", "float64"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Device, precision, compilation and processes of a run.
+
+    Attributes:
+        device: where tensors live.
+        reason: why that device, in words.
+        precision: float32, bf16 (autocast over float32 weights) or float64.
+        compile: whether the players are compiled.
+        rank: number of this process.
+        world: how many processes there are.
+    """
+
+    device: torch.device = torch.device("cpu")
+    reason: str = "asked for"
+    precision: Precision = "float32"
+    compile: bool = False
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def start(
+        cls,
+        device: DeviceName = "auto",
+        precision: Precision = "float32",
+        compile: bool = False,
+        deterministic: bool = False,
+        tf32: bool = False,
+    ) -> Runtime:
+        """Pick a device, join the other processes if a launcher started some, set what torch keeps globally.
+
+        Raises:
+            UsageError: if the device is not there, or cannot do what was asked.
+        """
+        picked, reason = pick_device(device)
+        if compile and picked.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
+            raise UsageError("--compile on a CPU needs a C++ compiler, and neither g++ nor clang++ is on the path")
+        if precision == "float64" and picked.type == "mps":
+            raise UsageError("precision float64 does not exist on mps; use --device cpu")
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32
+        runtime = cls(picked, reason, precision, compile)
+        return runtime._joined() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else runtime
+
+    def _joined(self) -> Runtime:
+        device = self.device
+        if device.type == "cuda":
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(device)
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return replace(self, device=device, rank=dist.get_rank(), world=dist.get_world_size())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of weights and of fractional inputs."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    @property
+    def masks_steps(self) -> bool:
+        """Whether a bad step is left out by a flag on the device, because asking the device would hold it up."""
+        return self.device.type == "cuda"
+
+    def place(self, task: nn.Module) -> None:
+        """Move a task to the device and the dtype."""
+        task.to(self.device)
+        if self.precision == "float64":
+            task.double()
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Half precision where it is safe, if the precision is bf16."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+
+    def seed_default(self, key: int) -> None:
+        """Seed what modules draw from without asking, dropout for instance (torch.manual_seed is 100 times slower)."""
+        torch.default_generator.manual_seed(key)
+        if self.device.type == "cpu":
+            return
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index or 0].manual_seed(key)
+        else:
+            torch.mps.manual_seed(key)
+
+    def share(self, size: int, parts: int = 1) -> list[slice]:
+        """The rows of a batch that this process has, in as many micro-batches as asked for.
+
+        >>> Runtime().share(10, parts=3)
+        [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
+
+        Raises:
+            UsageError: if there are more parts than rows.
+        """
+        pieces = self.world * parts
+        if pieces > size:
+            raise UsageError(
+                f"a batch of {size} cannot be cut into {pieces} ({self.world} processes × {parts} micro-batches)"
+            )
+        cuts = [size * number // pieces for number in range(pieces + 1)]
+        mine = range(self.rank * parts, (self.rank + 1) * parts)
+        return [slice(cuts[number], cuts[number + 1]) for number in mine]
+
+    def sum(self, tensors: list[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes, in one message."""
+        if self.world == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
+
+    def mean(self, tensors: list[Tensor]) -> None:
+        """Replace each tensor by its mean over all processes."""
+        if self.world > 1 and tensors:
+            self.sum(tensors)
+            torch._foreach_div_(tensors, self.world)
+
+    def decide(self, answer: bool) -> bool:
+        """The answer of process 0, on every process."""
+        if self.world == 1:
+            return answer
+        flag = torch.tensor(float(answer), device=self.device)
+        dist.broadcast(flag, src=0)
+        return bool(flag.item())
+
+
+def pick_device(asked: DeviceName) -> tuple[torch.device, str]:
+    """A device and the reason for it in words.
+
+    >>> pick_device("cpu")
+    (device(type='cpu'), 'asked for')
+
+    Raises:
+        UsageError: if the device that was asked for is not there.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if asked == "auto":
+        if cuda:
+            return torch.device("cuda", 0), f"a GPU is there: {torch.cuda.get_device_name(0)}"
+        if mps:
+            return torch.device("mps"), f"Apple's GPU is there ({platform.machine()})"
+        return torch.device("cpu"), "no GPU is there" if torch.version.cuda else "this torch is built for the CPU"
+    if asked == "cuda" and not cuda:
+        built = "this torch is built for the CPU" if torch.version.cuda is None else "torch finds no NVIDIA GPU"
+        raise UsageError(f"--device cuda: {built}; use --device cpu, or install a CUDA build of torch")
+    if asked == "mps" and not mps:
+        raise UsageError("--device mps: Apple's GPU is not there; use --device cpu")
+    return torch.device("cuda", 0) if asked == "cuda" else torch.device(asked), "asked for"

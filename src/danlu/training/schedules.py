@@ -1,0 +1,91 @@
+"""Learning-rate schedules: pure functions of the round, as factors of the peak learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+Schedule = Literal["constant", "linear", "cosine", "step", "inverse_sqrt", "one_cycle"]
+
+
+def warm_up(round: int, warmup: int) -> float:
+    """Linear warm-up: 1/warmup in round 0, 1 from round warmup - 1 on.
+
+    >>> [warm_up(t, 4) for t in (0, 1, 3, 9)]
+    [0.25, 0.5, 1.0, 1.0]
+    """
+    return min(1.0, (round + 1) / warmup) if warmup else 1.0
+
+
+def linear(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float:
+    """A straight line from 1 at round start to the floor at the end.
+
+    >>> linear(5, 10), linear(10, 10, floor=0.1)
+    (0.5, 0.1)
+    """
+    return floor + (1 - floor) * (1 - _share(round, start, rounds))
+
+
+def cosine(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float:
+    r"""Half a cosine from 1 at round start to the floor at the end.
+
+    .. math:: f + \tfrac12 (1 - f) (1 + \cos(\pi t / T))
+
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, equation 5.
+
+    >>> cosine(0, 10), round(cosine(5, 10), 12), cosine(10, 10)
+    (1.0, 0.5, 0.0)
+    """
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * _share(round, start, rounds)))
+
+
+def step(round: int, rounds: int, milestones: Sequence[float] = (0.5, 0.75), gamma: float = 0.1) -> float:
+    """Multiplied by gamma at each milestone, given as a share of the training.
+
+    >>> [step(t, 100) for t in (49, 50, 75)]
+    [1.0, 0.1, 0.010000000000000002]
+    """
+    return gamma ** sum(round >= milestone * rounds for milestone in milestones)
+
+
+def inverse_sqrt(round: int, warmup: int) -> float:
+    r"""Linear warm-up, then :math:`\sqrt{w / t}` with t counted from 1.
+
+    With the peak learning rate :math:`(d w)^{-1/2}` this is :math:`d^{-1/2} \min(t^{-1/2}, t w^{-3/2})`, equation 3 of
+    Vaswani et al., "Attention is all you need", 2017.
+
+    >>> inverse_sqrt(3, 4), inverse_sqrt(15, 4)
+    (1.0, 0.5)
+    """
+    t, w = round + 1, max(1, warmup)
+    return min(t / w, math.sqrt(w / t))
+
+
+def one_cycle(round: int, rounds: int, rise: float = 0.3, start: float = 1 / 25, floor: float = 4e-6) -> float:
+    """Up to the peak and down below the start, each along half a cosine; the momentum stays as it is.
+
+    Smith and Topin, "Super-convergence", 2018, in the cosine form that torch's OneCycleLR has.
+
+    Args:
+        round: the round, counted from 0.
+        rounds: how many there are.
+        rise: share of the training that goes up.
+        start: factor of the first round.
+        floor: factor of the last round.
+
+    >>> one_cycle(0, 100), one_cycle(29, 100), one_cycle(99, 100) < 1e-5
+    (0.04, 1.0, True)
+    """
+    top, last = rise * rounds - 1, rounds - 1
+    if round <= top:
+        return _between(start, 1.0, round / top if top > 0 else 1.0)
+    return _between(1.0, floor, (round - top) / (last - top) if last > top else 1.0)
+
+
+def _share(round: int, start: int, rounds: int) -> float:
+    return min(1.0, max(0.0, (round - start) / max(1, rounds - start)))
+
+
+def _between(a: float, b: float, share: float) -> float:
+    return b + (a - b) * 0.5 * (1 + math.cos(math.pi * share))

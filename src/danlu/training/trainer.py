@@ -1,0 +1,238 @@
+"""The one loop: in a round every turn of the game is played once, and the trainer yields a report.
+
+When a player descends,
+
+1. the rows of a batch that belong to this process are drawn, in micro-batches;
+2. the task computes its terms, one value per example; their sum, divided by the size of the whole batch, runs
+   backward, so that gradients add up over micro-batches and processes;
+3. one norm of the gradient serves the check for NaN, the clip and the report;
+4. the player's optimiser steps.
+
+The trainer is an iterator and its readers are loops over it: to log, evaluate or save is to look at a report, to stop
+is to stop asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from danlu.data.stream import Batch, Stream
+from danlu.errors import UsageError
+from danlu.sampling.randomness import key
+from danlu.tasks.game import Descend, Place, Task, Terms, Update
+from danlu.training.cast import Cast, check_players
+from danlu.training.descent import Descent
+from danlu.training.player import Player
+from danlu.training.report import Doubt, Move, Report
+from danlu.training.runtime import Runtime
+
+
+class Trainer:
+    """Plays a game round by round.
+
+    Args:
+        task: the game; it is moved to the runtime's device.
+        descents: how each player moves, or one way for all.
+        stream: where batches come from.
+        rounds: how many rounds to play.
+        seed: of every random number.
+        accumulate: micro-batches per turn.
+        runtime: where to play.
+
+    Raises:
+        UsageError: if a player has no descent, or a descent no player.
+
+    Attributes:
+        round: rounds that are done.
+        drawn: batches that are drawn.
+
+    >>> from danlu.data.dataset import Part
+    >>> from danlu.data.stream import Shuffled
+    >>> from danlu.tasks.supervised import Supervised
+    >>> part = Part({"x": torch.randn(8, 4), "label": torch.arange(8) % 2})
+    >>> task = Supervised(torch.nn.Linear(4, 2), inputs="x")
+    >>> [report.round for report in Trainer(task, Descent(), Shuffled(part, 4), rounds=3)]
+    [1, 2, 3]
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        descents: Descent | Mapping[str, Descent],
+        stream: Stream,
+        rounds: int,
+        seed: int = 0,
+        accumulate: int = 1,
+        runtime: Runtime | None = None,
+    ):
+        self.task, self.stream, self.rounds, self.seed = task, stream, rounds, seed
+        self.runtime = runtime or Runtime()
+        self.runtime.place(task)
+        self.players = _players(task, descents, rounds)
+        self.cast = Cast(task, self.players)
+        self.round = self.drawn = 0
+        self._shares = self.runtime.share(stream.size, accumulate)
+        self._one_over_size = torch.tensor(1 / stream.size, dtype=self.runtime.dtype, device=self.runtime.device)
+        self._dropout_key = key("dropout", seed, self.runtime.rank)
+        self._doubts: list[Doubt] = []
+        if self.runtime.compile:
+            for player in self.players.values():
+                player.module.compile()
+
+    def __iter__(self) -> Iterator[Report]:
+        while self.round < self.rounds:
+            yield self.play()
+        self.settle()
+
+    def play(self) -> Report:
+        """One round.
+
+        Raises:
+            Diverged: before a step that would spread NaN or infinity.
+        """
+        self.cast.on_stage()
+        last, self._doubts = self._doubts, []
+        moves = []
+        for number, turn in enumerate(self.task.turns(self.round)):
+            if number == 0 and not turn.fresh:
+                raise ValueError("the first turn of a round has no batch before it to share; give it fresh=True")
+            self.drawn += turn.fresh
+            if isinstance(turn, Descend):
+                moves.append(self._descend(turn, number))
+            else:
+                self._update(turn, number)
+        for doubt in last:  # a round later the device has long answered, and nobody waits
+            doubt.settle()
+        self.round += 1
+        return Report(self.round, self.drawn, moves)
+
+    def settle(self) -> None:
+        """Make sure that the rounds so far were sound; on a GPU the last one is not known to be until it is asked.
+
+        Raises:
+            Diverged: if one was not.
+        """
+        for doubt in self._doubts:
+            doubt.settle()
+        self._doubts = []
+
+    def _descend(self, turn: Descend, number: int) -> Move:
+        player = self.players[turn.player]
+        self.cast.give_turn(player)
+        player.clear()
+        totals: Terms = {}
+        n = 0
+        for micro, rows in enumerate(self._shares):
+            batch = self._enter(number, micro, rows)
+            with self.runtime.autocast():
+                terms = turn.terms(batch)
+                examples = _length(terms, turn.player)
+                if player.penalised:
+                    terms = {**terms, **player.penalties(examples)}
+            sums = {name: term.sum(dtype=self.runtime.dtype) for name, term in terms.items()}
+            reduce(torch.add, sums.values()).backward(self._one_over_size)
+            totals = {name: totals[name] + s.detach() if totals else s.detach() for name, s in sums.items()}
+            n += examples
+        gradients = player.gradients()
+        if not gradients:
+            raise ValueError(f"the terms of player {player.name!r} do not depend on any of its parameters")
+        return self._step(player, gradients, totals, self._over_all(gradients, totals, n))
+
+    def _over_all(self, gradients: list[Tensor], totals: Terms, n: int) -> int | Tensor:
+        """Sum over all processes, divide gradients by the number of examples that there really were, and give it."""
+        examples: int | Tensor = n
+        if self.runtime.world > 1:
+            examples = torch.tensor(float(n), dtype=self.runtime.dtype, device=self.runtime.device)
+            self.runtime.sum([*gradients, examples, *totals.values()])
+            self.runtime.mean(self.cast.running_statistics())
+        if isinstance(examples, Tensor) or examples != self.stream.size:
+            torch._foreach_mul_(gradients, self.stream.size / examples)
+        return examples
+
+    def _step(self, player: Player, gradients: list[Tensor], totals: Terms, examples: int | Tensor) -> Move:
+        norm, norms = player.clip(gradients)
+        lr = player.lr(self.round)
+        doubt = Doubt(player, self.round, totals, norm, norms)
+        if self.runtime.masks_steps and player.masks_steps:
+            player.step(lr, unless=1 - doubt.finite().float())
+            self._doubts.append(doubt)
+        else:
+            doubt.settle()
+            player.step(lr)
+        return Move(player.name, totals, examples, norm, lr)
+
+    @torch.no_grad()
+    def _update(self, turn: Update, number: int) -> None:
+        turn.apply(self._enter(number, 0, slice(self._shares[0].start, self._shares[-1].stop)))
+
+    def _enter(self, number: int, micro: int, rows: slice) -> Batch:
+        """The batch of a turn; task and modules draw their random numbers for this place from now on."""
+        runtime = self.runtime
+        self.task.enter(Place(self.seed, self.round, number, rows, self.stream.size, runtime.device, runtime.dtype))
+        runtime.seed_default(key(self._dropout_key, self.round, number, micro))
+        return self.stream.batch(self.drawn - 1, rows)
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors of the game, its players' optimisers and averages, by name."""
+        state = {f"task/{name}": value for name, value in _once_each(self.task).items()}
+        for name, player in self.players.items():
+            state.update({f"player/{name}/{place}": value for place, value in player.state().items()})
+        return state
+
+    def load_state(self, state: Mapping[str, Tensor], round: int, drawn: int) -> None:
+        """Go on from a state, as if the rounds up to it had just been played.
+
+        Raises:
+            UsageError: if the state is of another game.
+        """
+        task = {name.removeprefix("task/"): value for name, value in state.items() if name.startswith("task/")}
+        expected = _once_each(self.task)
+        if wrong := sorted(task.keys() ^ expected.keys()):
+            raise UsageError(f"the checkpoint is of another model: {len(wrong)} tensors differ, {wrong[0]!r} first")
+        for name, value in task.items():
+            if value.shape != expected[name].shape:
+                raise UsageError(
+                    f"the checkpoint is of another model: {name!r} is {tuple(value.shape)} there "
+                    f"and {tuple(expected[name].shape)} here"
+                )
+        self.task.load_state_dict(task, strict=False)  # not strict: a shared tensor is kept once
+        for name, player in self.players.items():
+            start = f"player/{name}/"
+            player.load_state({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
+        self.round, self.drawn = round, drawn
+
+
+def _players(task: Task, descents: Descent | Mapping[str, Descent], rounds: int) -> dict[str, Player]:
+    modules = check_players(task)
+    if isinstance(descents, Descent):
+        descents = dict.fromkeys(modules, descents)
+    if descents.keys() != modules.keys():
+        raise UsageError(f"the players are {sorted(modules)}, and there are descents for {sorted(descents)}")
+    return {name: Player(name, module, descents[name], rounds) for name, module in modules.items()}
+
+
+def _length(terms: Terms, player: str) -> int:
+    """The one length n of all terms."""
+    if not terms:
+        raise ValueError(f"player {player!r} was given no terms to descend on")
+    for a, b in pairwise(terms):
+        if len(terms[a]) != len(terms[b]):
+            raise ValueError(
+                f"terms {a!r} and {b!r} of player {player!r} have {len(terms[a])} and {len(terms[b])} values; "
+                f"all terms of a turn have one value per example, and spread(value, n) makes one of anything else"
+            )
+    return len(next(iter(terms.values())))
+
+
+def _once_each(task: Task) -> dict[str, Tensor]:
+    """The state dict with each tensor under its first name only."""
+    names: dict[int, str] = {}
+    state = task.state_dict(keep_vars=True)
+    for name, tensor in state.items():
+        names.setdefault(id(tensor), name)
+    return {name: state[name].detach() for name in names.values()}

@@ -1,0 +1,174 @@
+"""What a model can do, one small protocol for each verb.
+
+The command line, the studio and the metrics ask a model for a verb and never for its class. Tensors go in and out;
+files and strings belong to the application. A model has a verb exactly if it has the method:
+
+>>> class Coin:
+...     def log_prob(self, x): return -0.6931
+>>> isinstance(Coin(), LogProb), verbs_of(Coin())
+(True, ['log_prob'])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from danlu.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@runtime_checkable
+class LogProb(Protocol):
+    """The model has a normalised density or mass."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-likelihood of each example in nats, (n,)."""
+        ...
+
+
+@runtime_checkable
+class Energy(Protocol):
+    """The model has a density up to a constant."""
+
+    def energy(self, x: Tensor) -> Tensor:
+        """Energy of each example, (n,): minus log-likelihood up to a constant."""
+        ...
+
+
+@runtime_checkable
+class Sample(Protocol):
+    """The model draws examples."""
+
+    def sample(self, n: int) -> Tensor:
+        """n examples, (n, ...)."""
+        ...
+
+
+@runtime_checkable
+class Classify(Protocol):
+    """The model tells classes apart."""
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Probability of each class, (n, classes); rows sum to 1."""
+        ...
+
+
+@runtime_checkable
+class Encode(Protocol):
+    """The model maps examples to codes."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code of each example, (n, ...)."""
+        ...
+
+
+@runtime_checkable
+class Decode(Protocol):
+    """The model maps codes to examples."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The example of each code, (n, ...)."""
+        ...
+
+
+@runtime_checkable
+class Reconstruct(Protocol):
+    """The model passes examples through its code and back."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Each example as the model sees it, in the shape of x."""
+        ...
+
+
+@runtime_checkable
+class Inpaint(Protocol):
+    """The model completes examples of which a part is missing."""
+
+    def inpaint(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x with the entries filled in where the mask is 0, in the shape of x."""
+        ...
+
+
+@runtime_checkable
+class Interpolate(Protocol):
+    """The model walks from one example to another."""
+
+    def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
+        """The walk from each a to its b, (n, steps, ...), both ends included."""
+        ...
+
+
+@runtime_checkable
+class Complete(Protocol):
+    """The model continues sequences."""
+
+    def complete(self, prompt: Tensor, tokens: int) -> Tensor:
+        """The prompt's tokens followed by new ones, (n, length + tokens)."""
+        ...
+
+
+@runtime_checkable
+class Translate(Protocol):
+    """The model maps sequences to sequences."""
+
+    def translate(self, source: Tensor) -> Tensor:
+        """The target's tokens for each source, (n, length)."""
+        ...
+
+
+@runtime_checkable
+class Embed(Protocol):
+    """The model gives words a vector."""
+
+    def embed(self, words: Tensor) -> Tensor:
+        """The vector of each word number, (n, width)."""
+        ...
+
+
+@runtime_checkable
+class Recall(Protocol):
+    """The model restores stored patterns from damaged ones."""
+
+    def recall(self, x: Tensor) -> Tensor:
+        """The pattern to which each x settles, in the shape of x."""
+        ...
+
+
+VERBS: dict[str, type[Any]] = {
+    "log_prob": LogProb,
+    "energy": Energy,
+    "sample": Sample,
+    "classify": Classify,
+    "encode": Encode,
+    "decode": Decode,
+    "reconstruct": Reconstruct,
+    "inpaint": Inpaint,
+    "interpolate": Interpolate,
+    "complete": Complete,
+    "translate": Translate,
+    "embed": Embed,
+    "recall": Recall,
+}
+
+
+def verbs_of(model: object) -> list[str]:
+    """The verbs that a model has, in the order of VERBS."""
+    return [name for name, verb in VERBS.items() if isinstance(model, verb)]
+
+
+def need(model: object, verb: str) -> Any:
+    """The model, if it has the verb.
+
+    Raises:
+        UsageError: if it has not; the message names the verbs that it has.
+
+    >>> need(object(), "classify")
+    Traceback (most recent call last):
+    danlu.errors.UsageError: object cannot classify; it has no verbs
+    """
+    if not isinstance(model, VERBS[verb]):
+        has = ", ".join(verbs_of(model))
+        raise UsageError(f"{type(model).__name__} cannot {verb}; {'it can ' + has if has else 'it has no verbs'}")
+    return model
