@@ -9,7 +9,7 @@ from danlu.data.split import stratified_split
 
 
 def digits(split_seed: int = 0) -> DataSet:
-    """1797 grey images of handwritten digits, 8×8, ink 1 on paper 0, ten classes: 70 % train, 10 % validation, 20 % test.
+    """1797 grey images of handwritten digits, 8×8, ink 1 on paper 0: 70 % train, 10 % validation, 20 % test.
 
     Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI repository, 1998 (its test part, as in
     scikit-learn). The set has no official split; this one is stratified and depends on its seed alone.

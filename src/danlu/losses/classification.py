@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from jaxtyping import Float, Int
-import torch  # noqa: F401  (for the examples)
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -52,9 +52,7 @@ class Calibration(NamedTuple):
     error: float
 
 
-def calibration(
-    probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"], bins: int = 15
-) -> Calibration:
+def calibration(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"], bins: int = 15) -> Calibration:
     r"""Compare how sure the guesses are with how often they are right.
 
     .. math:: \mathrm{ECE} = \sum_b \frac{|B_b|}{n} \, \bigl| \mathrm{acc}(B_b) - \mathrm{conf}(B_b) \bigr|
@@ -68,7 +66,7 @@ def calibration(
         bins: number M of bins.
 
     >>> calibration(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.tensor([0, 0]), bins=10).error
-    0.4000...
+    0.4...
     """
     confidence, guesses = probabilities.double().max(dim=1)
     right = (guesses == labels).double()

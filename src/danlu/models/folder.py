@@ -51,7 +51,7 @@ def load_model(folder: str | Path) -> tuple[Model, DataInfo]:
         raise UsageError(f"{folder} holds no model: there is no model.json; give a run folder or its model/ folder")
     description = _read(page)
     if description["format"] > FORMAT:
-        raise UsageError(f"{page} has format {description['format']}, written by a newer danlu; this one reads {FORMAT}")
+        raise UsageError(f"{page} has format {description['format']}, of a newer danlu; this one reads {FORMAT}")
     model = build(description)
     weights = folder / "model.safetensors"
     try:

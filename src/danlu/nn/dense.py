@@ -13,7 +13,9 @@ from danlu.nn.activations import activation as activation_named
 Norm = Literal["batch", "layer"]
 
 
-def dense(inputs: int, outputs: int, activation: Activation, norm: Norm | None = None, dropout: float = 0.0) -> nn.Module:
+def dense(
+    inputs: int, outputs: int, activation: Activation, norm: Norm | None = None, dropout: float = 0.0
+) -> nn.Module:
     """Linear map, normalisation, activation, dropout; those that are not wanted are left out.
 
     >>> dense(4, 8, "relu", norm="batch", dropout=0.5)
@@ -41,7 +43,7 @@ def check_widths(name: str, widths: Sequence[int]) -> None:
         ValueError: if one is not.
     """
     if any(width < 1 for width in widths):
-        raise ValueError(f"{name}={tuple(widths)} must hold whole numbers of at least 1; leave a layer out to remove it")
+        raise ValueError(f"{name}={tuple(widths)} must be whole numbers of at least 1; leave a layer out to remove it")
 
 
 def check_dropout(dropout: float) -> None:

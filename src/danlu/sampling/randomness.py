@@ -17,8 +17,8 @@ _MASK = (1 << 64) - 1
 def key(*places: int | str) -> int:
     """A 63-bit number that names a place: different places get keys that have nothing to do with each other.
 
-    Each number is added to the state, which then passes the finaliser of the generator SplitMix64 (Steele, Lea and Flood,
-    "Fast splittable pseudorandom number generators", 2014).
+    Each number is added to the state, which then passes the finaliser of the generator SplitMix64 (Steele, Lea and
+    Flood, "Fast splittable pseudorandom number generators", 2014).
 
     >>> len({key(0, 1), key(1, 0), key(0, 1, 0), key("order", 0, 1)})
     4

@@ -7,7 +7,7 @@ is a game with two players; a Hopfield network is a game in which nobody descend
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ class Task(nn.Module):
         better: for each score whether "higher" or "lower" is better; the first one is watched by default.
     """
 
-    better: Mapping[str, str] = {}
+    better: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self) -> None:
         super().__init__()

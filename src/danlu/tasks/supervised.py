@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -31,7 +32,7 @@ class Supervised(Task):
     {'cross_entropy': torch.Size([3])}
     """
 
-    better = {"accuracy": "higher", "cross_entropy": "lower"}
+    better: ClassVar = {"accuracy": "higher", "cross_entropy": "lower"}
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -32,7 +32,7 @@ class Runtime:
         world: how many processes there are.
     """
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     reason: str = "asked for"
     precision: Precision = "float32"
     compile: bool = False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -81,9 +81,7 @@ class CNN(Model):
         self.receptive_field = receptive_field([(kernel, stride), (pool, pool)] * len(channels))
         widths = [math.prod(self.features_shape), *hidden]
         self.dropout = nn.Dropout(dropout)
-        self.dense = nn.Sequential(
-            *(dense(n, m, activation, norm, dropout) for n, m in zip(widths[:-1], widths[1:], strict=True))
-        )
+        self.dense = nn.Sequential(*(dense(n, m, activation, norm, dropout) for n, m in pairwise(widths)))
         self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:

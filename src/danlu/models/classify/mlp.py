@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch  # noqa: F401  (for the example)
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -52,9 +52,7 @@ class MLP(Model):
         check_widths("hidden", hidden)
         check_dropout(dropout)
         widths = [math.prod(shape), *hidden]
-        self.body = nn.Sequential(
-            *(dense(n, m, activation, norm, dropout) for n, m in zip(widths[:-1], widths[1:], strict=True))
-        )
+        self.body = nn.Sequential(*(dense(n, m, activation, norm, dropout) for n, m in pairwise(widths)))
         self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:

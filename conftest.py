@@ -1,0 +1,21 @@
+"""What every test and every example finds ready."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads of one would only fight the other's
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _names_for_examples(doctest_namespace: dict) -> None:
+    """Examples in docstrings may say torch and nn without importing them."""
+    doctest_namespace["torch"] = torch
+    doctest_namespace["nn"] = torch.nn
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed() -> None:
+    """A test that draws from torch's own generator draws the same numbers each time."""
+    torch.manual_seed(0)

@@ -1,0 +1,1 @@
+"""Recipes: one page per named model, as in a lab book."""

@@ -1,0 +1,36 @@
+"""What the recipes of all classifiers share."""
+
+from __future__ import annotations
+
+from danlu.data.dataset import DataInfo
+from danlu.errors import UsageError
+from danlu.nn.model import Model
+from danlu.recipes.recipe import Recipe
+from danlu.tasks.supervised import Supervised
+from danlu.training.descent import Descent, NonNegative, Share
+
+
+class Classification(Descent, Recipe):
+    """One classifier that descends as the recipe itself says, on cross-entropy."""
+
+    smoothing: Share = 0.0
+    """label smoothing"""
+    class_weights: tuple[NonNegative, ...] | None = None
+    """weight of each class in the loss"""
+
+    def network(self, info: DataInfo) -> Model:
+        """The classifier for data of this kind."""
+        raise NotImplementedError(f"{type(self).__name__} must build its network")
+
+    def task(self, info: DataInfo) -> Supervised:
+        """The supervised game with this recipe's network."""
+        weights = self.class_weights
+        if info.classes < 2:
+            raise UsageError(f"a classifier needs labels of at least two classes, and {self.data} has {info.classes}")
+        if weights is not None and len(weights) != info.classes:
+            raise UsageError(f"class_weights has {len(weights)} values, and {self.data} has {info.classes} classes")
+        return Supervised(self.network(info), self.smoothing, weights)
+
+    def descents(self) -> dict[str, Descent]:
+        """The one player moves as the recipe itself says."""
+        return {"classifier": self}

@@ -1,0 +1,100 @@
+"""What every recipe has: data, length, seed, precision, what is watched; and what it must say: task and descents."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from danlu.data.dataset import DataInfo
+from danlu.tasks.game import Task
+from danlu.training.descent import Descent, Positive
+from danlu.training.runtime import Precision
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Recipe(BaseModel):
+    """A page of the lab book: values, and the game that they describe.
+
+    Raises:
+        ValueError: if both rounds and epochs are given, or a combination is impossible.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    tiny: ClassVar[dict[str, Any]] = {}
+    """changes that make the recipe small enough to be examined in a second"""
+
+    data: str = "digits"
+    """name of the data set"""
+    split_seed: int = 0
+    """which split, where the data set has no official one"""
+    batch_size: Count | Literal["full"] = 64
+    """examples of a step over all processes and micro-batches, or full"""
+    rounds: Count | None = None
+    """length of the training in rounds; takes the place of epochs"""
+    epochs: Positive | None = None
+    """length of the training in passes over the training data"""
+    seed: int = 0
+    """of every random number"""
+    accumulate: Count = 1
+    """micro-batches per step, which need less memory"""
+    precision: Precision = "float32"
+    """bf16 means half precision where it is safe"""
+    compile: bool = False
+    """compile the players"""
+    deterministic: bool = False
+    """on a GPU too, the same numbers each time"""
+    tf32: bool = False
+    """on a GPU, products with 10-bit mantissas"""
+    evaluate_every: Count | None = None
+    """rounds between evaluations on the validation part; an epoch if not given"""
+    watch: str | None = None
+    """the validation score whose best weights are kept; the task's first if not given, none for the last weights"""
+    patience: Count | None = None
+    """evaluations without a better score after which to stop"""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """A value that a recipe changes keeps the words that explain it."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, field in cls.model_fields.items():
+            for base in cls.__mro__:
+                known = getattr(base, "model_fields", {}).get(name)
+                if field.description is None and known is not None:
+                    field.description = known.description
+
+    def task(self, info: DataInfo) -> Task:
+        """The game, for data of this kind.
+
+        Raises:
+            UsageError: if the recipe cannot use such data.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must build its task")
+
+    def descents(self) -> dict[str, Descent]:
+        """How each player moves."""
+        raise NotImplementedError(f"{type(self).__name__} must say how its players move")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rounds_take_the_place_of_epochs(cls, values: Any) -> Any:
+        usual = cls.model_fields["epochs"].default
+        if isinstance(values, dict) and values.get("rounds") is not None and values.get("epochs", usual) == usual:
+            return {**values, "epochs": None}
+        return values
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.rounds is None) == (self.epochs is None):
+            raise ValueError("give the length once: either rounds or epochs")
+        if self.patience is not None and self.watch == "none":
+            raise ValueError("patience needs a score to watch, and watch is none")
+        if self.batch_size != "full" and self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate={self.accumulate} micro-batches need a batch_size of at least as many")
+        return self
+
+    def length(self, epoch_rounds: float) -> int:
+        """The training's length in rounds, of which so many make an epoch."""
+        return self.rounds if self.rounds is not None else max(1, round((self.epochs or 0) * epoch_rounds))
