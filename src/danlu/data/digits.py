@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from danlu.data.dataset import DataInfo, DataSet, Part
@@ -23,7 +25,7 @@ def digits(split_seed: int = 0) -> DataSet:
     """
     from sklearn.datasets import load_digits  # a second to import, and only this data set wants it
 
-    raw = load_digits()
+    raw: Any = load_digits()
     everything = Part(
         {
             "image": torch.from_numpy(raw.images / 16).float().unsqueeze(1),

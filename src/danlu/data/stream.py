@@ -21,13 +21,13 @@ class Batch(NamedTuple):
         fields: tensors of one length n, by name; ``batch["image"]`` reads one.
         rows: which rows of the whole batch these are; a buffer with one row per row of the batch is indexed by it.
         size: number of rows of the whole batch, over all processes and micro-batches.
-        index: number of each example in its part, (n,).
+        numbers: number of each example in its part, (n,).
     """
 
     fields: dict[str, Tensor]
     rows: slice
     size: int
-    index: Int[Tensor, "n"]
+    numbers: Int[Tensor, "n"]
 
     def __getitem__(self, name: str) -> Tensor:  # type: ignore[override]  # by name, as a mapping
         return self.fields[name]

@@ -42,13 +42,13 @@ class Calibration(NamedTuple):
     Attributes:
         confidence: mean probability of the guess in each bin, NaN in an empty one.
         accuracy: share of right guesses in each bin, NaN in an empty one.
-        count: number of examples in each bin.
+        counts: number of examples in each bin.
         error: the expected calibration error.
     """
 
     confidence: Float[Tensor, "bins"]
     accuracy: Float[Tensor, "bins"]
-    count: Int[Tensor, "bins"]
+    counts: Int[Tensor, "bins"]
     error: float
 
 

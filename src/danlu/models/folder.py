@@ -38,8 +38,8 @@ def save_model(model: object, folder: str | Path, info: DataInfo, made_with: dic
     (folder / "model.json").write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load_model(folder: str | Path) -> tuple[Model, DataInfo]:
-    """Build the model that a model folder holds, in evaluation mode, and say what its inputs are.
+def load_model(folder: str | Path) -> Model:
+    """Build the model that a model folder holds, in evaluation mode; ``model.info`` says what its inputs are.
 
     Raises:
         UsageError: if there is no model in the folder, or it was written by a newer danlu.
@@ -60,7 +60,8 @@ def load_model(folder: str | Path) -> tuple[Model, DataInfo]:
         raise UsageError(f"{weights} is missing; the description beside it is not enough") from None
     except (SafetensorError, RuntimeError) as error:
         raise RunError(f"{weights} does not hold the weights of this model: {error}") from error
-    return model.eval(), DataInfo.from_json(description["data"])
+    model.info = DataInfo.from_json(description["data"])
+    return model.eval()
 
 
 def describe(model: object) -> dict[str, Any]:

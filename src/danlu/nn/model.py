@@ -16,6 +16,7 @@ class Model(nn.Module):
 
     Attributes:
         arguments: the constructor's arguments by name.
+        info: what the inputs and classes are, for a model that was loaded from a folder.
 
     >>> class Scale(Model):
     ...     def __init__(self, factor: float, shift: float = 0.0):
@@ -25,6 +26,7 @@ class Model(nn.Module):
     """
 
     arguments: dict[str, Any]
+    info: Any = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Model:
         self = super().__new__(cls)

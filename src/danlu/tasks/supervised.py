@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from danlu.data.stream import Batch
 from danlu.losses.classification import cross_entropy
@@ -32,6 +32,7 @@ class Supervised(Task):
     {'cross_entropy': torch.Size([3])}
     """
 
+    class_weights: Tensor | None
     better: ClassVar = {"accuracy": "higher", "cross_entropy": "lower"}
 
     def __init__(

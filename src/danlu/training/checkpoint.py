@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -67,11 +68,11 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
         _sync(making)
         making.rename(final)
         _sync(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(making, ignore_errors=True)
         size = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
         raise RunError(
-            f"cannot write the checkpoint {final}, which needs {size:,} bytes: {error.strerror or error}. "
+            f"cannot write the checkpoint {final}, which needs {size:,} bytes: {getattr(error, 'strerror', None) or error}. "
             f"Earlier checkpoints are untouched."
         ) from error
     return final

@@ -36,7 +36,7 @@ class Player:
 
     def __init__(self, name: str, module: nn.Module, descent: Descent, rounds: int):
         self.name, self.module, self.descent, self.rounds = name, module, descent, rounds
-        names = {p: key for key, p in module.named_parameters() if p.requires_grad}
+        names: dict[Tensor, str] = {p: key for key, p in module.named_parameters() if p.requires_grad}
         if not names:
             raise ValueError(f"player {name!r} has no parameter that requires a gradient, so it cannot descend")
         self.parameters = list(names)

@@ -1,0 +1,52 @@
+"""danlu (丹炉): the classic deep-learning models in one library.
+
+The same words as on the command line: ``danlu.train("cnn", lr=1e-3)`` is ``danlu train cnn --lr 1e-3``. Names are
+loaded when they are first used, so that importing danlu costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from danlu.app.doctor import doctor as doctor
+    from danlu.app.pages import check as check
+    from danlu.app.pages import show as show
+    from danlu.app.pages import summary as summary
+    from danlu.app.train import resume as resume
+    from danlu.app.train import train as train
+    from danlu.app.use import classify as classify
+    from danlu.app.use import evaluate as evaluate
+    from danlu.app.use import load as load
+    from danlu.catalogue import recipes as list
+
+_HOMES = {
+    "check": "danlu.app.pages:check",
+    "classify": "danlu.app.use:classify",
+    "doctor": "danlu.app.doctor:doctor",
+    "evaluate": "danlu.app.use:evaluate",
+    "list": "danlu.catalogue:recipes",
+    "load": "danlu.app.use:load",
+    "resume": "danlu.app.train:resume",
+    "show": "danlu.app.pages:show",
+    "summary": "danlu.app.pages:summary",
+    "train": "danlu.app.train:train",
+}
+
+__all__ = list(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("danlu")
+    if name not in _HOMES:
+        raise AttributeError(f"danlu has no {name!r}; it has {', '.join(_HOMES)}")
+    module, attribute = _HOMES[name].split(":")
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return [*_HOMES, "__version__"]

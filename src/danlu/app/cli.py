@@ -1,0 +1,97 @@
+"""The command line: find the verb, run it, turn errors into one line and an exit code.
+
+Exit codes: 0 well, 1 failed, 2 wrong use, 3 stopped and can be resumed. Only the verb's own module is imported, so
+that help and lists answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from danlu.errors import RunError, UsageError, nearest
+
+VERBS = {
+    "list": "the recipes",
+    "show": "a recipe as YAML, every value filled in",
+    "check": "a recipe file, and say everything that is wrong with it",
+    "summary": "the layers of a recipe's model",
+    "train": "a recipe by name, or a recipe file",
+    "resume": "a run that was stopped or killed",
+    "evaluate": "a finished run on held-out data",
+    "classify": "image files with a finished run",
+    "doctor": "what this machine has",
+    "completion": "a script that completes danlu's words in your shell",
+}
+
+HELP = """\
+danlu (丹炉): the classic deep-learning models in one library.
+
+usage: danlu VERB …
+
+{verbs}
+
+  danlu train cnn               train on the embedded digits, with report and model in runs/
+  danlu train cnn --help        every setting of a recipe
+  danlu VERB --help             what a verb takes
+
+--debug shows where an error comes from. --version says which danlu this is.
+Exit codes: 0 well, 1 failed, 2 wrong use, 3 stopped and can be resumed."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        code = run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, head for instance, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        if debug:
+            raise
+        code, line = explain(error)
+        print(f"danlu: {line}", file=sys.stderr)
+        if "--json" in words:
+            print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False))
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def run(words: list[str]) -> int:
+    """Run one verb; the exit code."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        width = max(map(len, VERBS))
+        verbs = "\n".join(f"  {name:<{width}}  {meaning}" for name, meaning in VERBS.items())
+        print(HELP.format(verbs=verbs))
+        return 0
+    if words[0] in ("--version", "-V"):
+        from importlib.metadata import version
+
+        print(f"danlu {version('danlu')}")
+        return 0
+    if words[0] not in VERBS:
+        raise UsageError(f"there is no verb {words[0]!r}; {nearest(words[0], VERBS)}")
+    command: Callable[[list[str]], int] = getattr(import_module("danlu.app.commands"), words[0])
+    return command(words[1:])
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """An exit code and a line for an error."""
+    if isinstance(error, UsageError):
+        return 2, str(error)
+    if isinstance(error, RunError):
+        return 1, str(error)
+    if isinstance(error, OSError):
+        return 1, f"{error.filename or 'the system'}: {error.strerror or error}"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return 1, f"out of memory: {error}. Try a smaller --batch-size, more --accumulate, or --precision bf16"
+    return 1, f"{type(error).__name__}: {error} (this should not happen; --debug shows where)"

@@ -1,0 +1,236 @@
+"""The verbs of the command line, each beside the library call that it is. Heavy imports wait until they are needed."""
+
+from __future__ import annotations
+
+import builtins
+import json as json_
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+
+
+def list(words: builtins.list[str]) -> int:
+    """``danlu.list()``"""
+
+    def command(json: bool = False) -> int:
+        """The recipes: name, family, what it is, source.
+
+        Args:
+            json: print one JSON object and nothing else
+        """
+        from danlu.catalogue import recipes
+
+        found = recipes()
+        if json:
+            return _json({"recipes": [{"name": name, **entry._asdict()} for name, entry in found.items()]})
+        widths = [max(len(text) for text in column) for column in zip(*_rows(found), strict=True)]
+        for row in _rows(found):
+            print("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+        return 0
+
+    return _parsed("list", command, words)
+
+
+def show(words: builtins.list[str]) -> int:
+    """``danlu.show(recipe)``"""
+    from danlu.app.recipe_parser import parse
+
+    recipe, _ = parse("show", words)
+    from danlu.recipes.files import to_yaml
+
+    print(to_yaml(recipe), end="")
+    return 0
+
+
+def check(words: builtins.list[str]) -> int:
+    """``danlu.check(path)``"""
+
+    def command(file: Path, /, json: bool = False) -> int:
+        """A recipe file: say everything that is wrong with it, or that nothing is.
+
+        Args:
+            file: a YAML file, as `danlu show` writes it
+            json: print one JSON object and nothing else
+        """
+        from danlu.app.pages import check
+        from danlu.catalogue import name_of_recipe
+
+        name = name_of_recipe(type(check(file)))
+        return _json({"file": str(file), "recipe": name}) if json else _say(f"{file} is a right recipe of {name}.")
+
+    return _parsed("check", command, words)
+
+
+def summary(words: builtins.list[str]) -> int:
+    """``danlu.summary(recipe)``"""
+    from danlu.app.pages import summary
+    from danlu.app.recipe_parser import parse
+    from danlu.app.summary import human
+    from danlu.app.train import layer_lines
+
+    recipe, _ = parse("summary", words)
+    made = summary(recipe)
+    print(f"{made.model}, {made.parameters:,} parameters, {human(4 * made.parameters)} of weights")
+    print("\n".join(f"  {line}" for line in layer_lines(made)))
+    print(f"  {human(made.activations)} of activations for each example of a batch, about")
+    return 0
+
+
+def train(words: builtins.list[str]) -> int:
+    """``danlu.train(recipe, out=…, device=…)``"""
+    from danlu.app.interrupt import EXIT_CODE
+    from danlu.app.recipe_parser import parse
+    from danlu.app.train import train
+
+    recipe, options = parse("train", words)
+    said = "danlu train " + " ".join(words)
+    run = train(
+        recipe, out=options.out, device=options.device, dry_run=options.dry_run, quiet=options.json, command=said
+    )
+    if options.json:
+        _json({"run": str(run.path), **run.page})
+    return EXIT_CODE if run.page["status"] == "stopped" else 0
+
+
+def resume(words: builtins.list[str]) -> int:
+    """``danlu.resume(run)``"""
+
+    def command(
+        run: Path,
+        /,
+        device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
+        anyway: bool = False,
+        json: bool = False,
+    ) -> int:
+        """Go on with a run that was stopped or killed, in its folder.
+
+        Args:
+            run: the run folder
+            device: where to train; where it was if not given
+            anyway: go on although versions, data, threads or device have changed
+            json: print one JSON object and nothing else
+        """
+        from danlu.app.interrupt import EXIT_CODE
+        from danlu.app.train import resume
+
+        done = resume(run, device=device, anyway=anyway, quiet=json)
+        if json:
+            _json({"run": str(done.path), **done.page})
+        return EXIT_CODE if done.page["status"] == "stopped" else 0
+
+    return _parsed("resume", command, words)
+
+
+def evaluate(words: builtins.list[str]) -> int:
+    """``danlu.evaluate(run)``"""
+
+    def command(run: Path, /, part: Literal["train", "validation", "test"] = "test", json: bool = False) -> int:
+        """Measure the model of a finished run.
+
+        Args:
+            run: the run folder
+            part: which part of the data
+            json: print one JSON object and nothing else
+        """
+        from danlu.app.screen import number
+        from danlu.app.use import evaluate
+
+        result = evaluate(run, part)
+        if json:
+            return _json({"run": str(run), **result})
+        print(f"{result['data']}, {part} part, {result['examples']:,} examples")
+        for name, value in result["scores"].items():
+            print(f"  {name.replace('_', ' '):<18} {number(value)}")
+        return 0
+
+    return _parsed("evaluate", command, words)
+
+
+def classify(words: builtins.list[str]) -> int:
+    """``danlu.classify(run, *files)``"""
+
+    def command(
+        run: Path, files: tuple[Path, ...], /, top: int = 3, invert: bool = False, json: bool = False
+    ) -> int:
+        """Classify image files.
+
+        Args:
+            run: a run folder, or a model folder
+            files: images, or folders of them
+            top: how many classes to name
+            invert: turn dark on light into light on dark first
+            json: print one JSON object and nothing else
+        """
+        from danlu.app.use import classify
+
+        guesses = classify(run, *files, top=top, invert=invert)
+        if json:
+            return _json({"guesses": [{"file": g.file, "classes": [[*c] for c in g.classes]} for g in guesses]})
+        for guess in guesses:
+            print(f"{guess.file}  " + "  ".join(f"{name} {probability:.3f}" for name, probability in guess.classes))
+        return 0
+
+    return _parsed("classify", command, words)
+
+
+def doctor(words: builtins.list[str]) -> int:
+    """``danlu.doctor()``"""
+
+    def command(json: bool = False) -> int:
+        """What this machine has: versions, device and why, threads, compiler, disk.
+
+        Args:
+            json: print one JSON object and nothing else
+        """
+        from danlu.app.doctor import doctor
+
+        facts = doctor()
+        if json:
+            return _json(facts)
+        width = max(map(len, facts))
+        return _say("\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items()))
+
+    return _parsed("doctor", command, words)
+
+
+def completion(words: builtins.list[str]) -> int:
+    """No library call: it is for shells."""
+
+    def command(shell: Literal["bash", "zsh", "tcsh"], /) -> int:
+        """A script that completes danlu's words.
+
+        For bash: danlu completion bash > ~/.local/share/bash-completion/completions/danlu
+
+        Args:
+            shell: which shell
+        """
+        from danlu.app.completion import script
+
+        return _say(script(shell))
+
+    return _parsed("completion", command, words)
+
+
+def _parsed(verb: str, command: Callable[..., int], words: builtins.list[str]) -> int:
+    return tyro.cli(command, prog=f"danlu {verb}", args=words)
+
+
+def _rows(found: dict[str, Any]) -> builtins.list[tuple[str, ...]]:
+    return [(name, entry.family, entry.title, entry.source) for name, entry in found.items()]
+
+
+def _say(text: str) -> int:
+    print(text)
+    return 0
+
+
+def _json(value: Any) -> int:
+    json_.dump(value, sys.stdout, ensure_ascii=False)
+    print()
+    return 0
+
+

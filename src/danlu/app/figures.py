@@ -1,0 +1,433 @@
+"""The figures of a report: one style, safe for colour-blind eyes, and no state that outlives a call.
+
+Text stays text, so a page may show it in a font of its own; the layout is made for a wide one.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize, PowerNorm, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from torch import Tensor
+
+from danlu.metrics.classification import Calibration
+
+INK, QUIET, RULE, BLANK = "#262626", "#6a6a6a", "#deddd8", "#f1f0ec"
+BLUE, VERMILION = "#0072b2", "#d55e00"  # of Okabe and Ito's palette, as are the others
+PLAYERS = (BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+WIDTH = 6.0
+"""Inches; at the width of a page the letters of a figure are then as large as the text."""
+MOST_IMAGES = 24
+
+STYLE: dict[str, Any] = {
+    "font.family": ["sans-serif"],
+    "font.size": 8,
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be named $5
+    "figure.facecolor": "none",
+    "figure.constrained_layout.h_pad": 0.06,
+    "axes.facecolor": "none",
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": QUIET,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 0,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.8,
+    "lines.linewidth": 1.2,
+    "lines.solid_capstyle": "round",
+}
+
+_styled = matplotlib.rc_context(STYLE)
+
+Line = tuple[list[float], list[float]]
+
+
+@_styled
+def curves(metrics: Sequence[Mapping[str, float]], best_round: int | None) -> Figure:
+    """What was logged, over rounds: one panel for each name, one line for each who has it.
+
+    ``classifier/cross_entropy`` and ``validation/cross_entropy`` share a panel; so do the learning rates of two
+    players. A panel of losses or gradient norms is logarithmic when its values are positive and span more than one
+    and a half decades. Values that are not finite are left out.
+
+    Args:
+        metrics: lines of metrics.jsonl; each has ``round``, and any values named ``who/name``.
+        best_round: the round to mark, if there is one.
+
+    >>> figure = curves([{"round": 1, "net/lr": 0.1, "net/loss": 3.0}, {"round": 2, "validation/loss": 2.0}], None)
+    >>> [axes.get_title(loc="left") for axes in figure.axes]
+    ['loss', 'learning rate']
+    """
+    panels = _panels(metrics)
+    players = [who for who in dict.fromkeys(who for lines in panels.values() for who in lines) if who != "validation"]
+    columns = min(2, max(1, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
+    figure = Figure(figsize=(WIDTH, 0.45 + 1.55 * rows), layout="constrained")
+    if not panels:
+        figure.text(0.5, 0.5, "nothing was logged", ha="center", color=QUIET)
+        return figure
+    grid = figure.subplots(rows, columns, squeeze=False).flatten()
+    for place, axes in enumerate(grid):
+        if place >= len(panels):
+            axes.remove()
+    for place, (name, lines) in enumerate(panels.items()):
+        _draw_panel(grid[place], name, lines, players, best_round)
+        if place + columns >= len(panels):
+            grid[place].set_xlabel("round")
+    _add_legend(figure)
+    return figure
+
+
+def _panels(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Line]]:
+    """Rounds and values by name and by who: terms first, then other scores, gradient norms, learning rates."""
+    panels: dict[str, dict[str, Line]] = {}
+    for entry in metrics:
+        for key, value in entry.items():
+            who, slash, name = key.partition("/")
+            if slash and value is not None and math.isfinite(value):
+                rounds, values = panels.setdefault(name, {}).setdefault(who, ([], []))
+                rounds.append(entry["round"])
+                values.append(value)
+    last = {"gradient_norm": 2, "lr": 3}
+    return dict(sorted(panels.items(), key=lambda item: last.get(item[0], int(set(item[1]) == {"validation"}))))
+
+
+def _draw_panel(
+    axes: Axes, name: str, lines: dict[str, Line], players: list[str], best_round: int | None
+) -> None:
+    if best_round is not None:
+        axes.axvline(best_round, color=INK, linewidth=0.9, linestyle=(0, (1.5, 1.5)), label=f"best: round {best_round}")
+    for who in sorted(lines, key=lambda who: who == "validation"):  # what counts is drawn last, on top
+        rounds, values = lines[who]
+        held_out = who == "validation"
+        axes.plot(
+            rounds,
+            values,
+            color=VERMILION if held_out else PLAYERS[players.index(who) % len(PLAYERS)],
+            linewidth=1.4 if held_out else 0.9,
+            marker="o" if len(rounds) == 1 or (held_out and len(rounds) <= 60) else None,
+            markersize=2.4,
+            label="validation" if held_out else who if len(players) > 1 else "training",
+        )
+    axes.set_title({"lr": "learning rate"}.get(name, name.replace("_", " ")))
+    axes.grid(axis="y")
+    axes.margins(x=0.02)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    if name != "lr" and set(lines) != {"validation"} and _spans_decades(lines):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(numticks=6))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+
+
+def _spans_decades(lines: Mapping[str, Line]) -> bool:
+    values = [value for _, line in lines.values() for value in line]
+    return min(values) > 0 and math.log10(max(values) / min(values)) > 1.5
+
+
+def _add_legend(figure: Figure) -> None:
+    """One legend for all panels, the mark of the best round last."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles.update(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    labels = sorted(handles, key=lambda label: label.startswith("best: "))
+    places = {"loc": "outside upper left", "ncols": min(4, len(labels)), "borderpad": 0.2}
+    figure.legend([handles[label] for label in labels], labels, **places)
+
+
+@_styled
+def confusion(matrix: Int[Tensor, "k k"], class_names: Sequence[str]) -> Figure:
+    """How often each class (row) was taken for each class (column).
+
+    Colour is the share of the row: blue on the diagonal, and vermilion off it, on a scale that shows single mistakes.
+    Up to 20 classes have their counts written in.
+
+    Args:
+        matrix: counts.
+        class_names: in the order of rows and columns.
+
+    >>> len(confusion(torch.eye(3).long(), ("a", "b", "c")).axes)
+    1
+    """
+    counts = matrix.cpu().numpy()
+    classes = len(counts)
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    written = classes <= 20
+    side = min(4.6, 1.7 + 0.3 * classes)
+    figure = Figure(figsize=(side + (0 if written else 0.7), side), layout="constrained")
+    axes = figure.add_subplot()
+    scales = {"right": (Normalize(0, 1), BLUE), "wrong": (PowerNorm(0.5, 0, 1), VERMILION)}
+    right, wrong = (_colours(colour)(norm(shares)) for norm, colour in scales.values())
+    pixels = np.where(np.eye(classes, dtype=bool)[..., None], right, wrong)
+    axes.imshow(pixels, interpolation="none", aspect="equal")
+    _name_axes(axes, class_names)
+    if written:
+        _write_counts(axes, counts, pixels)
+    else:
+        _add_scales(figure, axes, scales)
+    return figure
+
+
+def _colours(colour: str) -> LinearSegmentedColormap:
+    return LinearSegmentedColormap.from_list(colour, [BLANK, colour])
+
+
+def _name_axes(axes: Axes, class_names: Sequence[str]) -> None:
+    axes.set_xlabel("guess")
+    axes.set_ylabel("true class")
+    axes.spines[:].set_visible(False)
+    if len(class_names) > 40:
+        return
+    names = [short(name, 14) for name in class_names]
+    upright = max(map(len, names)) <= 3
+    size = 7.5 if len(names) <= 20 else 5
+    turned: dict[str, Any] = {} if upright else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(names)), names, fontsize=size, parse_math=False, **turned)
+    axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
+    axes.tick_params(length=0)
+
+
+def _write_counts(axes: Axes, counts: np.ndarray, pixels: np.ndarray) -> None:
+    """Each count above 0, in the ink that can be read on its cell; white lines part the cells."""
+    classes = len(counts)
+    lines = np.arange(classes + 1) - 0.5
+    axes.hlines(lines, -0.5, classes - 0.5, color="white", linewidth=1.2)
+    axes.vlines(lines, -0.5, classes - 0.5, color="white", linewidth=1.2)
+    size = min(8.0, 130 / classes / max(2, len(str(counts.max()))))
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            ink = "white" if _luminance(pixels[row, column]) < 0.4 else INK
+            axes.text(column, row, f"{count}", ha="center", va="center_baseline", fontsize=size, color=ink)
+
+
+def _luminance(colour: Sequence[float]) -> float:
+    red, green, blue = to_rgb(tuple(colour[:3]))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _add_scales(figure: Figure, axes: Axes, scales: Mapping[str, tuple[Normalize, str]]) -> None:
+    """What the colours mean, where no count says so."""
+    for place, (name, (norm, colour)) in enumerate(scales.items()):
+        mappable = ScalarMappable(norm, _colours(colour))
+        bar = figure.colorbar(mappable, ax=axes, shrink=0.4, aspect=14, pad=0.03, anchor=(0, 1 - place))
+        bar.set_ticks([0, 0.01, 0.1, 0.5, 1] if name == "wrong" else [0, 0.5, 1])
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(_tick))
+        bar.ax.set_title(name, fontsize=7.5, fontweight="normal")
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+
+
+@_styled
+def reliability(calibration: Calibration) -> Figure:
+    """How often the guesses are right against how sure they are, over how many there are of each sureness.
+
+    A point on the dashed line is a bin of guesses exactly as sure as they are right. Its bar is the 95 % interval
+    (Wilson 1927) that the bin's number of examples allows the accuracy.
+
+    Args:
+        calibration: bins of equal width.
+
+    >>> from danlu.metrics.classification import calibration
+    >>> reliability(calibration(torch.tensor([[0.9, 0.1]]), torch.tensor([0]))).axes[0].get_title(loc="left")
+    'expected calibration error 0.1000'
+    """
+    confidence, accuracy, counts = (values.cpu().double().numpy() for values in calibration[:3])
+    some = counts > 0
+    figure = Figure(figsize=(4.6, 4.3), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    upper.plot([0, 1], [0, 1], color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)))
+    low, high = _wilson(accuracy[some], counts[some])
+    upper.vlines(confidence[some], low, high, color=BLUE, alpha=0.35, linewidth=3)
+    upper.plot(confidence[some], accuracy[some], "o", color=BLUE, markersize=4.5)
+    upper.set(xlim=(0, 1), ylim=(-0.03, 1.03), ylabel="share that is right")
+    upper.set_title(f"expected calibration error {calibration.error:.4f}")
+    width = 1 / len(counts)
+    bars = lower.bar((np.arange(len(counts)) + 0.5) * width, counts, width * 0.86, color=BLUE)
+    lower.bar_label(bars, [f"{int(count)}" if count else "" for count in counts], fontsize=6.5, color=QUIET, padding=1)
+    lower.set(ylabel="examples", xlabel="probability of the guess")
+    lower.margins(y=0.25)
+    for axes in (upper, lower):
+        axes.grid(axis="y")
+        axes.xaxis.set_major_formatter(FuncFormatter(_tick))
+        axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+    lower.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+    return figure
+
+
+def _wilson(share: np.ndarray, n: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of shares that n draws with this share of hits leave likely."""
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return centre - half, centre + half
+
+
+@_styled
+def most_wrong(
+    images: Float[Tensor, "n c h w"],
+    labels: Int[Tensor, "n"],
+    guesses: Int[Tensor, "n"],
+    probabilities_of_guess: Float[Tensor, "n"],
+    class_names: Sequence[str],
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> Figure:
+    """The first 24 images, each under its true class, the guess and the guess's probability.
+
+    Args:
+        images: with one channel (grey) or three (red, green, blue).
+        labels: the true classes.
+        guesses: the guessed ones; those that are wrong are named in vermilion.
+        probabilities_of_guess: of each guess.
+        class_names: in the order of the labels.
+        value_range: which values are black and white.
+
+    Raises:
+        ValueError: if the images have neither one channel nor three.
+
+    >>> one = torch.tensor([0])
+    >>> figure = most_wrong(torch.rand(1, 1, 8, 8), one, one + 1, torch.tensor([0.98]), ("cat", "dog"))
+    >>> figure.axes[0].get_title(loc="left")
+    'cat → dog 0.98'
+    """
+    if images.shape[1] not in (1, 3):
+        raise ValueError(f"pictures need 1 channel or 3, and these have {images.shape[1]}")
+    shown = min(MOST_IMAGES, len(images))
+    columns, rows = 6, max(1, math.ceil(shown / 6))
+    low, high = value_range
+    pixels = ((images[:shown].cpu().float() - low) / (high - low)).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    height = images.shape[2] / images.shape[3]
+    figure = Figure(figsize=(WIDTH, rows * (0.42 + 0.88 * height)), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).flatten()
+    for place, axes in enumerate(grid):
+        axes.set_axis_off()
+        if place < shown:
+            axes.imshow(pixels[place].squeeze(-1) if images.shape[1] == 1 else pixels[place],
+                        cmap="gray", vmin=0, vmax=1, interpolation="none")  # fmt: skip
+            label, guess = int(labels[place]), int(guesses[place])
+            title = _from_to(class_names[label], class_names[guess], float(probabilities_of_guess[place]))
+            colour = INK if label == guess else VERMILION
+            axes.set_title(title, fontsize=7.5, fontweight="normal", color=colour, pad=3, linespacing=1.25)
+    return figure
+
+
+def _from_to(true: str, guess: str, probability: float) -> str:
+    """In one line if it is short, else in two: a picture is an inch wide."""
+    if len(true) + len(guess) <= 8:
+        return f"{true} → {guess} {probability:.2f}"
+    return f"{short(true, 15)}\n→ {short(guess, 8)} {probability:.2f}"
+
+
+def short(text: str, length: int) -> str:
+    """A name on one line, with an end cut off that would be too long.
+
+    >>> short("a very long name", 7)
+    'a very…'
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def _tick(value: float, place: int | None = None) -> str:
+    """A number at an axis: 0.25, 12k, 3·10⁻⁵.
+
+    >>> [_tick(value) for value in (0, 0.25, 12000, 3e-5, 1e7)]
+    ['0', '0.25', '12k', '3·10⁻⁵', '10⁷']
+    """
+    size = abs(value)
+    if size == 0 or 1e-3 <= size < 1e4:
+        return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+    if 1e4 <= size < 1e6:
+        return f"{value / 1000:.4g}k".replace("-", "\N{MINUS SIGN}")
+    mantissa, exponent = f"{value:.2e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}")
+    power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return power if mantissa == "1" else f"{mantissa}·{power}"
+
+
+def to_svg(figure: Figure, name: str, label: str) -> str:
+    """A figure as an SVG element to stand in a page beside others.
+
+    Nothing in it points out of it, the same figure gives the same text, and an id begins with the name: two figures
+    of a page would otherwise use each other's clip paths.
+
+    Args:
+        figure: what to draw.
+        name: unique in the page.
+        label: what the figure shows, for those who do not see it.
+
+    >>> to_svg(Figure(), "empty", "nothing").startswith('<svg role="img" aria-label="nothing"')
+    True
+    """
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with warnings.catch_warnings(), matplotlib.rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": name}):
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the reader's fonts have it
+        figure.savefig(file, format="svg", metadata=nothing)
+    root = ElementTree.fromstring(file.getvalue())
+    for parent in list(root.iter()):
+        for child in [child for child in parent if child.tag.endswith(("}style", "}metadata"))]:
+            parent.remove(child)  # a style sheet would hold for the whole page
+    drawn = ElementTree.Element("svg", {"role": "img", "aria-label": label, "viewBox": root.attrib["viewBox"]})
+    drawn.set("style", f"--width: {root.attrib['viewBox'].split()[2]}")
+    drawn.extend(root)
+    _keep_to_itself(drawn, name)
+    return ElementTree.tostring(drawn, encoding="unicode")
+
+
+_REFERENCE = re.compile(r"(?<=url\(#)[^)]+(?=\))|(?<=^#).+")
+
+
+def _keep_to_itself(root: ElementTree.Element, name: str) -> None:
+    """Drop namespaces, which a page does not need, and ids that nothing refers to; the others begin with the name."""
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        for key, value in list(element.attrib.items()):
+            del element.attrib[key]
+            element.set(_local(key), value)
+    values = [value for element in root.iter() for key, value in element.attrib.items() if key != "aria-label"]
+    wanted = {reference for value in values for reference in _REFERENCE.findall(value)}
+    for element in root.iter():
+        for key, value in list(element.attrib.items()):
+            if key == "id":
+                if value in wanted:
+                    element.set(key, f"{name}-{value}")
+                else:
+                    del element.attrib[key]
+            elif key in ("href", "clip-path", "style", "fill", "filter", "mask"):
+                element.set(key, _REFERENCE.sub(lambda found: f"{name}-{found[0]}", value))
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]

@@ -1,0 +1,93 @@
+"""The end of a run: choose the weights, save the model, load it again, measure it, write report and card."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from danlu.app.card import write_card
+from danlu.app.measure import measure
+from danlu.app.report import classification_sections, write_report
+from danlu.app.run_folder import RunFolder
+from danlu.app.screen import Screen, duration, number
+from danlu.app.session import Session
+from danlu.catalogue import recipes
+from danlu.models.folder import load_model, save_model
+from danlu.recipes.files import to_yaml
+from danlu.training import checkpoint
+from danlu.verbs import verbs_of
+
+
+def finish(session: Session, run: RunFolder, screen: Screen) -> None:
+    """Turn a trained session into a finished run."""
+    trainer, best = session.trainer, session.best
+    last = trainer.round
+    facts: dict[str, Any] = {
+        "round": last,
+        "seconds": session.seconds,
+        "stopped_early": last < trainer.rounds,
+        "weights": choose_weights(session, run, screen),
+        "best": None if best is None else {"watch": best.watch, "score": best.score, "round": best.round},
+    }
+    if not trainer.runtime.rank:
+        with ExitStack() as stack:
+            for player in trainer.players.values():
+                stack.enter_context(player.averaged())
+            save_model(trainer.task.model, run.model, session.data.info, {"recipe": run.page["recipe"]})
+        scores = judge(session, run, facts)
+        run.save_page(status="finished", scores=scores, **facts)
+        say_goodbye(run, screen)
+
+
+def choose_weights(session: Session, run: RunFolder, screen: Screen) -> str:
+    """Put the weights that the model will have into the task: best, else average, else last; and say which."""
+    best = session.best
+    averaged = any(player.average for player in session.trainer.players.values())
+    if best is not None and best.round is not None:
+        if best.round == session.trainer.round:
+            return "best"
+        saved = checkpoint.of_round(run.checkpoints, best.round)
+        if saved is not None:
+            session.trainer.load_state(saved.tensors, saved.round, saved.page["drawn"])
+            return "best"
+        screen.say(f"The checkpoint of the best round {best.round} is gone or damaged; the last weights are kept.")
+    return "average" if averaged else "last"
+
+
+def judge(session: Session, run: RunFolder, facts: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Measure the model as it was saved, on the validation part and, now and only now, on the test part."""
+    model = load_model(run.model)
+    info = model.info
+    scores: dict[str, dict[str, float]] = {}
+    sections = []
+    for part in ("validation", "test"):
+        examples = session.data.part(part)
+        scores[part], evidence = measure(model, examples)
+        if part == "test" and "probabilities" in evidence:
+            images = examples["image"] if info.kind == "images" else None
+            sections = classification_sections(evidence["probabilities"], examples["label"], images, info, part)
+    page = {**run.page, **facts, "status": "finished"}
+    write_report(run.path / "report.html", page, to_yaml(run.recipe), run.metrics(), scores, sections)
+    entry = recipes()[run.page["recipe"]]
+    name = type(model).__name__
+    write_card(run.path / "card.md", page, scores, info, name, entry.title, entry.source, verbs_of(model))
+    return scores
+
+
+def say_goodbye(run: RunFolder, screen: Screen) -> None:
+    """What was reached, where it lies, what to do next."""
+    page = run.page
+    early = f", stopped early after {page['round']} of {page['rounds']} rounds" if page["stopped_early"] else ""
+    best = page["best"]
+    which = f"best {best['watch']} in round {best['round']}" if page["weights"] == "best" else page["weights"]
+    screen.say(f"Done in {duration(page['seconds'])}{early}. Weights: {which}.")
+    for part, values in page["scores"].items():
+        words = "  ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in values.items())
+        screen.say(f"  {part:<10}  {words}")
+    screen.rows(
+        [
+            ("report", str(run.path / "report.html")),
+            ("look again", f"danlu evaluate {run.path}"),
+            ("use it", f"danlu classify {run.path} FILES…"),
+        ]
+    )

@@ -1,0 +1,44 @@
+"""Looking at a recipe before it is trained: show it, check a file of it, summarise its network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from danlu.app.summary import Summary, summarise
+from danlu.app.train import as_recipe
+from danlu.catalogue import find_data
+from danlu.recipes.files import from_yaml, to_yaml
+from danlu.recipes.recipe import Recipe
+
+
+def show(recipe: str | Path | Recipe, **changes: Any) -> str:
+    """A recipe as YAML, every value filled in: a file that ``train`` takes.
+
+    >>> print(show("mlp", lr=0.1)[:21])
+    format: 1
+    recipe: mlp
+    """
+    return to_yaml(as_recipe(recipe, changes))
+
+
+def check(path: str | Path) -> Recipe:
+    """The recipe in a YAML file, if it is right and fits its data.
+
+    Raises:
+        UsageError: with everything that is wrong with it.
+    """
+    recipe = from_yaml(path)
+    summary(recipe)
+    return recipe
+
+
+def summary(recipe: str | Path | Recipe, **changes: Any) -> Summary:
+    """The layers of a recipe's model, for its data.
+
+    >>> summary("mlp").parameters
+    38410
+    """
+    recipe = as_recipe(recipe, changes)
+    info = find_data(recipe.data)(split_seed=recipe.split_seed).info
+    return summarise(recipe.task(info).model, info.shape)

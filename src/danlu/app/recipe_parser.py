@@ -1,0 +1,81 @@
+"""The words after ``danlu train``: the recipe's name comes first, then its own settings as flags."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from pydantic import ValidationError
+
+from danlu.app.train import as_recipe
+from danlu.catalogue import recipes
+from danlu.errors import UsageError
+from danlu.recipes.files import sentences
+from danlu.recipes.recipe import Recipe
+from danlu.training.runtime import DeviceName
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How this run is made; not part of the recipe."""
+
+    out: Path | None = None
+    """the run folder, new or empty; one under runs/ if not given"""
+    device: DeviceName = "auto"
+    """where to train"""
+    dry_run: bool = False
+    """check data, two rounds, saving, loading and report, and keep nothing"""
+    json: bool = False
+    """print one JSON object and nothing else"""
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A verb that has the recipe's settings and nothing more."""
+
+
+def parse(verb: str, words: list[str]) -> tuple[Recipe, Any]:
+    """A recipe with the settings that were given, and the verb's options.
+
+    Raises:
+        UsageError: if the name is missing or unknown, or the settings do not go together.
+        SystemExit: for help (0), and for flags and values that cannot be read (2).
+    """
+    if not words or words[0].startswith("-"):
+        asked = bool({"-h", "--help"} & set(words))
+        text = f"usage: danlu {verb} NAME|FILE.yaml [--settings …]\n\nrecipes: {', '.join(recipes())}"
+        if not asked:
+            raise UsageError(f"the name of a recipe, or a recipe file, comes first.\n{text}")
+        print(f"{text}\n\n`danlu {verb} NAME --help` shows the settings of a recipe.")
+        raise SystemExit(0)
+    base = as_recipe(words[0])
+    command = command_line(base, TrainOptions if verb == "train" else NoOptions)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Could not resolve type parameter")
+            parsed = tyro.cli(command, prog=f"danlu {verb} {words[0]}", args=words[1:], description=_page(base))
+    except ValidationError as error:
+        raise UsageError("\n".join(sentences(error, type(base)))) from None
+    return parsed.recipe, parsed.options
+
+
+def command_line(base: Recipe, options: type[Any]) -> type[Any]:
+    """A class whose fields are the flags: the recipe's settings with its values as defaults, and the options."""
+    flat = tyro.conf.arg(name="")
+    return make_dataclass(
+        "Command",
+        [
+            ("recipe", Annotated[type(base), flat], field(default=base)),
+            ("options", Annotated[options, flat], field(default=options())),
+        ],
+    )
+
+
+def _page(recipe: Recipe) -> str:
+    """The page of the lab book that the recipe's module begins with."""
+    import sys
+
+    return sys.modules[type(recipe).__module__].__doc__ or ""

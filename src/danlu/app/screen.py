@@ -1,0 +1,119 @@
+"""What a person sees while a run goes on: a bar in a terminal, one plain line per evaluation elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+
+class Screen:
+    """Prints; nothing else in the application does while a run goes on.
+
+    Args:
+        quiet: print nothing.
+        file: where to print; standard output if not given.
+    """
+
+    def __init__(self, quiet: bool = False, file: TextIO | None = None):
+        self.console = Console(file=file or sys.stdout, quiet=quiet, highlight=False, soft_wrap=True)
+        self.live = self.console.is_terminal and not quiet
+        self._bar: Progress | None = None
+        self._rounds = self._first = self._batch = 0
+        self._started = 0.0
+
+    def say(self, text: str = "") -> None:
+        """A line of text, as it is."""
+        self.console.print(text, markup=False)
+
+    def rows(self, rows: Iterable[tuple[str, str]], indent: int = 2) -> None:
+        """Pairs of a word and what it stands for, aligned."""
+        rows = list(rows)
+        width = max((len(word) for word, _ in rows), default=0)
+        for word, meaning in rows:
+            self.say(f"{' ' * indent}{word:<{width}}  {meaning}")
+
+    def begin(self, name: str, done: int, rounds: int, batch_size: int) -> None:
+        """The training begins, or goes on, after so many rounds."""
+        self._rounds, self._first, self._batch, self._started = rounds, done, batch_size, time.monotonic()
+        if self.live:
+            self._bar = Progress(
+                TextColumn(name),
+                BarColumn(bar_width=24),
+                TaskProgressColumn(),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[words]}"),
+                console=self.console,
+            )
+            self._bar.start()
+            self._bar.add_task(name, total=rounds, completed=done, words="")
+
+    def show(self, round: int, entry: dict[str, float], evaluated: bool) -> None:
+        """How the round went; ``entry`` is the line of the log."""
+        words = f"{self._rate(round)}  {in_short(entry)}"
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=round, words=words)
+        elif evaluated:
+            share = round / self._rounds
+            self.say(f"  round {round:>{len(str(self._rounds))}}/{self._rounds} {share:4.0%} {self._left(round)}  {words}")
+
+    def end(self) -> None:
+        """The training is over, or stopped."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _seconds_per_round(self, round: int) -> float:
+        return (time.monotonic() - self._started) / max(1, round - self._first)
+
+    def _rate(self, round: int) -> str:
+        rate = 1 / max(1e-9, self._seconds_per_round(round))
+        return f"{rate:,.0f} rounds/s  {rate * self._batch:,.0f} examples/s" if rate >= 10 else f"{rate:.2f} rounds/s"
+
+    def _left(self, round: int) -> str:
+        return f"{duration((self._rounds - round) * self._seconds_per_round(round)):>6} left"
+
+
+def in_short(entry: dict[str, float]) -> str:
+    """The terms of the players and the validation scores, without learning rates and norms.
+
+    >>> in_short({"round": 3, "net/loss": 0.25, "net/lr": 0.1, "validation/accuracy": 0.9})
+    'loss 0.2500  validation accuracy 0.9000'
+    """
+    players = {name.split("/")[0] for name in entry if name.endswith("/lr")}
+    words = []
+    for name, value in entry.items():
+        owner, _, term = name.partition("/")
+        if owner == "validation":
+            words.append(f"validation {term.replace('_', ' ')} {number(value)}")
+        elif owner in players and term not in ("lr", "gradient_norm"):
+            words.append(f"{owner + ' ' if len(players) > 1 else ''}{term.replace('_', ' ')} {number(value)}")
+    return "  ".join(words)
+
+
+def number(value: float) -> str:
+    """Four digits after the point, or scientific when that would hide the value.
+
+    >>> number(0.98321), number(0.0000213)
+    ('0.9832', '2.13e-05')
+    """
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> duration(7), duration(754), duration(8000)
+    ('7s', '12m34s', '2h13m')
+    """
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02d}s"
+    return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"

@@ -1,0 +1,133 @@
+"""A run in memory: data, game and trainer, made from a recipe, and the loop that reads the trainer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from danlu.app.interrupt import Interrupt
+from danlu.app.run_folder import RunFolder
+from danlu.app.screen import Screen
+from danlu.catalogue import find_data
+from danlu.data.dataset import DataSet
+from danlu.data.stream import Shuffled
+from danlu.errors import UsageError, nearest
+from danlu.recipes.recipe import Recipe
+from danlu.training import checkpoint
+from danlu.training.checkpoint import Checkpoint
+from danlu.training.evaluation import Best, evaluate
+from danlu.training.runtime import DeviceName, Runtime
+from danlu.training.trainer import Trainer
+
+SECONDS_BETWEEN_SAVES = 30.0
+CHECKPOINTS_KEPT = 3
+LINES_OF_LOG = 500
+
+
+@dataclass
+class Session:
+    """Everything that a run needs in memory.
+
+    Attributes:
+        recipe: what is trained.
+        data: the data set.
+        trainer: plays the game.
+        best: the best validation score, if one is watched.
+        every: rounds between evaluations.
+        stopped: whether somebody asked to stop before the end.
+    """
+
+    recipe: Recipe
+    data: DataSet
+    trainer: Trainer
+    best: Best | None
+    every: int
+    stopped: bool = False
+    seconds: float = 0.0
+    _saved: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(cls, recipe: Recipe, device: DeviceName = "auto") -> Session:
+        """Load the data and build the game; two calls with one recipe build the same.
+
+        Raises:
+            UsageError: if recipe, data and device do not go together.
+        """
+        runtime = Runtime.start(device, recipe.precision, recipe.compile, recipe.deterministic, recipe.tf32)
+        data: DataSet = find_data(recipe.data)(split_seed=recipe.split_seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            task = recipe.task(data.info)
+        stream = Shuffled(data.train.to(runtime.device, runtime.dtype), recipe.batch_size, recipe.seed)
+        rounds = recipe.length(stream.epoch_rounds)
+        trainer = Trainer(task, recipe.descents(), stream, rounds, recipe.seed, recipe.accumulate, runtime)
+        every = recipe.evaluate_every or max(1, round(stream.epoch_rounds))
+        return cls(recipe, data, trainer, _watched(recipe, trainer), every)
+
+    def play(self, run: RunFolder, screen: Screen) -> None:
+        """Read the trainer to its end, to the end of patience, or until somebody asks to stop."""
+        trainer, runtime = self.trainer, self.trainer.runtime
+        log_every = max(1, trainer.rounds // LINES_OF_LOG)
+        began = time.monotonic()
+        with Interrupt() as interrupt:
+            for report in trainer if not self._exhausted() else ():
+                evaluated = report.round % self.every == 0 or report.round == trainer.rounds
+                if evaluated or report.round % log_every == 0:
+                    entry = {"round": report.round, "epoch": report.drawn / trainer.stream.epoch_rounds}
+                    entry |= report.values()
+                    entry |= self._scores() if evaluated else {}
+                    run.log(entry)
+                    screen.show(report.round, entry, evaluated)
+                    self._keep(run, entry if evaluated else {}, report.round)
+                if runtime.decide(self._exhausted()):
+                    break
+                if runtime.decide(interrupt.asked):
+                    self.stopped = True
+                    break
+        trainer.settle()
+        self.seconds += time.monotonic() - began
+        self.save(run)
+
+    def _exhausted(self) -> bool:
+        return self.best is not None and self.best.exhausted
+
+    def _scores(self) -> dict[str, float]:
+        return {f"validation/{name}": value for name, value in evaluate(self.trainer, self.data.validation).items()}
+
+    def _keep(self, run: RunFolder, entry: dict[str, float], round: int) -> None:
+        """Save a new best at once, and anything else now and then."""
+        better = self.best is not None and bool(entry) and self.best.see(round, entry[f"validation/{self.best.watch}"])
+        if better or time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES:
+            self.trainer.settle()
+            self.save(run)
+
+    def save(self, run: RunFolder) -> None:
+        """Write a checkpoint, and drop those that nobody will want."""
+        self._saved = time.monotonic()
+        if self.trainer.runtime.rank:
+            return
+        best = self.best.state() if self.best else None
+        page: dict[str, Any] = {"drawn": self.trainer.drawn, "best": best}
+        checkpoint.write(run.checkpoints, Checkpoint(self.trainer.round, self.trainer.state(), page))
+        checkpoint.prune(run.checkpoints, CHECKPOINTS_KEPT, self.best.round if self.best else None)
+
+    def load(self, saved: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.trainer.load_state(saved.tensors, saved.round, saved.page["drawn"])
+        if self.best is not None and saved.page["best"] is not None:
+            self.best.load_state(saved.page["best"])
+
+
+def _watched(recipe: Recipe, trainer: Trainer) -> Best | None:
+    better = trainer.task.better
+    name = recipe.watch or next(iter(better), "none")
+    if name == "none":
+        if recipe.patience is not None:
+            raise UsageError("patience needs a validation score to watch, and this task has none")
+        return None
+    if name not in better:
+        raise UsageError(f"watch: there is no score named {name!r}; {nearest(name, [*better, 'none'])}")
+    return Best(name, better[name] == "higher", recipe.patience)

@@ -1,0 +1,102 @@
+"""What a model is made of, and about how much memory its training takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from danlu.training.descent import OptimizerName
+
+_STATES: dict[OptimizerName, int] = {
+    "sgd": 0,
+    "momentum": 1,
+    "nesterov": 1,
+    "rmsprop": 1,
+    "adam": 2,
+    "adamw": 2,
+    "muon": 1,
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One leaf of a model: its path, kind, shape of its output for one example, number of parameters."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A model in numbers.
+
+    Attributes:
+        model: its class.
+        layers: in the order in which they run.
+        parameters: how many there are.
+        activations: bytes that one example leaves behind for the backward pass, about.
+    """
+
+    model: str
+    layers: list[Layer]
+    parameters: int
+    activations: int
+
+    def memory(self, batch_size: int, optimizer: OptimizerName, average: bool = False) -> int:
+        """Bytes that training takes, about: weights, gradients, the optimiser's state, an average, activations."""
+        copies = 2 + _STATES[optimizer] + average
+        return 4 * self.parameters * copies + self.activations * batch_size
+
+
+def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
+    """Run one example of zeros through a model and note what each layer makes of it.
+
+    Args:
+        model: takes (1, *shape).
+        shape: of one example.
+
+    >>> summarise(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), (4,)).layers[0]
+    Layer(name='0', kind='Linear', shape=(8,), parameters=40)
+    """
+    layers: list[Layer] = []
+    numbers = 0
+
+    def note(module: nn.Module, name: str, output: object) -> None:
+        nonlocal numbers
+        if isinstance(output, Tensor):
+            numbers += output.numel()
+            count = sum(p.numel() for p in module.parameters())
+            layers.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), count))
+
+    leaves = [(name, module) for name, module in model.named_modules() if not any(True for _ in module.children())]
+    hooks = [
+        module.register_forward_hook(lambda module, _, output, name=name: note(module, name, output))
+        for name, module in leaves
+    ]
+    training = model.training
+    try:
+        some = next(model.parameters())
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, *shape, dtype=some.dtype, device=some.device))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return Summary(type(model).__name__, layers, sum(p.numel() for p in model.parameters()), 4 * numbers)
+
+
+def human(size: float) -> str:
+    """Bytes for people.
+
+    >>> human(3_250_000)
+    '3.2 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

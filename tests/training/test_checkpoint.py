@@ -1,0 +1,135 @@
+"""A checkpoint exists whole or not at all, whatever happens while it is written."""
+
+import errno
+import json
+import os
+import shutil
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from danlu.errors import RunError
+from danlu.training import checkpoint
+from danlu.training.checkpoint import Checkpoint
+
+
+def made(round: int) -> Checkpoint:
+    tensors = {"a": torch.arange(6.0).view(2, 3) + round, "step": torch.tensor(round)}
+    return Checkpoint(round, tensors, {"drawn": 2 * round, "best": None})
+
+
+def test_what_is_written_is_read(tmp_path):
+    checkpoint.write(tmp_path, made(7))
+    back = checkpoint.newest(tmp_path)
+    assert back is not None
+    assert back.round == 7
+    assert back.page["drawn"] == 14
+    for name, tensor in made(7).tensors.items():
+        assert torch.equal(back.tensors[name], tensor)
+        assert back.tensors[name].dtype == tensor.dtype
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    for round in (5, 10, 15, 20, 100, 95):
+        checkpoint.write(tmp_path, made(round))
+    checkpoint.prune(tmp_path, keep=3, best=10)
+    assert sorted(int(p.name.removeprefix("round-")) for p in tmp_path.iterdir()) == [10, 20, 95, 100]
+    assert checkpoint.of_round(tmp_path, 10) is not None
+    assert checkpoint.of_round(tmp_path, 15) is None
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "truncated": lambda c: (c / "tensors.safetensors").write_bytes((c / "tensors.safetensors").read_bytes()[:-5]),
+    "bit in the weights": lambda c: flip_a_bit(c / "tensors.safetensors"),
+    "bit in the page": lambda c: flip_a_bit(c / "page.json"),
+    "no manifest": lambda c: (c / "manifest.json").unlink(),
+    "no weights": lambda c: (c / "tensors.safetensors").unlink(),
+    "manifest of zeros": lambda c: (c / "manifest.json").write_bytes(b"\0" * 40),
+    "manifest is a list": lambda c: (c / "manifest.json").write_text("[]"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path, damage):
+    checkpoint.write(tmp_path, made(1))
+    for _ in range(2):  # the second time the set-aside name is taken
+        damage(checkpoint.write(tmp_path, made(2)))
+        said = []
+        back = checkpoint.newest(tmp_path, said.append)
+        assert back is not None
+        assert back.round == 1
+        assert len(said) == 1
+        assert "round-000000002" in said[0]
+    assert len(list(tmp_path.glob("damaged-*"))) == 2
+
+
+class Crash(BaseException):
+    """The process is gone: nothing catches it, no clean-up that a dead process could not do."""
+
+
+@pytest.mark.parametrize("call", range(12))
+def test_a_crash_at_any_sync_write_or_rename_leaves_the_old_one(tmp_path, monkeypatch, call):
+    checkpoint.write(tmp_path, made(1))
+    calls = 0
+
+    def dying(real):
+        def wrapped(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == call + 1:
+                raise Crash
+            return real(*args, **kwargs)
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", dying(os.fsync))
+        patch.setattr(checkpoint, "save_file", dying(checkpoint.save_file))
+        patch.setattr(checkpoint.Path, "write_text", dying(checkpoint.Path.write_text))
+        patch.setattr(checkpoint.Path, "rename", dying(checkpoint.Path.rename))
+        try:
+            checkpoint.write(tmp_path, made(2))
+            whole = True
+        except Crash:
+            whole = False
+    back = checkpoint.newest(tmp_path)
+    assert back is not None
+    assert back.round in ((2,) if whole else (1, 2))
+    assert torch.equal(back.tensors["a"], made(back.round).tensors["a"])
+    checkpoint.write(tmp_path, made(3))  # and what is left over is in nobody's way
+    newest = checkpoint.newest(tmp_path)
+    assert newest is not None
+    assert newest.round == 3
+    if call == 11:
+        assert whole, "there are fewer than 12 moments to crash in; the parametrisation covers them all"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left on device")]
+)
+def test_a_full_disk_is_said_with_path_and_bytes_and_loses_nothing(tmp_path, monkeypatch, error):
+    checkpoint.write(tmp_path, made(1))
+
+    def full(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(RunError, match=r"round-000000002.*needs 32 bytes.*No space left"):
+        checkpoint.write(tmp_path, made(2))
+    assert [p.name for p in tmp_path.iterdir()] == ["round-000000001"]
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    path = checkpoint.write(tmp_path, made(1))
+    page = json.loads((path / "page.json").read_text())
+    shutil.rmtree(path)
+    patched = Checkpoint(1, made(1).tensors, {**page, "format": checkpoint.FORMAT + 1})
+    with pytest.raises(RunError, match="newer danlu"):
+        checkpoint.read(checkpoint.write(tmp_path, patched))
