@@ -34,7 +34,7 @@ _HOMES = {
     "train": "danlu.app.train:train",
 }
 
-__all__ = list(_HOMES)  # noqa: PLE0605
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

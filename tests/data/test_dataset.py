@@ -17,20 +17,20 @@ def data_set(**changes):
     return DataSet("small", DataInfo("images", (1, 2, 3), 4), **{**parts, **changes})
 
 
-def changed(part, field, element):
-    """The same part with the lowest bit of one element flipped."""
+def changed(part, field, byte):
+    """The same part with one bit of one byte flipped."""
     values = part[field].clone()
-    values.view(-1).view(torch.uint8)[element * values.element_size()] ^= 1
+    values.view(-1).view(torch.uint8)[byte] ^= 1
     return Part({**part.fields, field: values})
 
 
 @pytest.mark.parametrize("name", ["train", "validation", "test"])
 @pytest.mark.parametrize("field", ["image", "label"])
-def test_the_fingerprint_changes_with_any_element(name, field):
+def test_the_fingerprint_changes_with_any_byte(name, field):
     before = data_set()
     part = before.part(name)
-    prints = [data_set(**{name: changed(part, field, i)}).fingerprint() for i in range(part[field].numel())]
-    assert len({before.fingerprint(), *prints}) == part[field].numel() + 1
+    prints = [data_set(**{name: changed(part, field, byte)}).fingerprint() for byte in range(part[field].nbytes)]
+    assert len({before.fingerprint(), *prints}) == part[field].nbytes + 1
 
 
 @pytest.mark.parametrize(

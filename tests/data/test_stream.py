@@ -1,6 +1,6 @@
 """The stream: every example exactly once an epoch, and a pure function of a position."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -69,10 +69,10 @@ def test_slices_of_a_batch_are_its_rows(cuts):
     for position in range(14):
         stream = Shuffled(part, 5)
         batch = whole(stream, position)
-        pieces = [stream.batch(position, slice(a, b)) for a, b in zip(cuts, cuts[1:], strict=False)]
+        pieces = [stream.batch(position, slice(a, b)) for a, b in pairwise(cuts)]
         assert torch.equal(torch.cat([piece["y"] for piece in pieces]), batch["y"])
         assert torch.equal(torch.cat([piece.numbers for piece in pieces]), batch.numbers)
-        assert [len(piece) for piece in pieces] == [b - a for a, b in zip(cuts, cuts[1:], strict=False)]
+        assert [len(piece) for piece in pieces] == [b - a for a, b in pairwise(cuts)]
         assert all(piece.size == 5 for piece in pieces)
 
 

@@ -1,4 +1,4 @@
-"""The dense layer's parts in their order; running statistics, dropout and layer normalisation against their formulas."""
+"""The dense layer's parts in their order; normalisation, running statistics and dropout against their formulas."""
 
 import math
 
@@ -62,7 +62,7 @@ def test_dropout_zeroes_a_share_and_scales_the_rest():
 
 @pytest.mark.parametrize("widths", [(0,), (4, -1), (2.5,)])
 def test_widths_that_are_not_positive_whole_numbers_are_refused(widths):
-    with pytest.raises(ValueError, match="hidden=.* must be whole numbers of at least 1"):
+    with pytest.raises(ValueError, match=r"hidden=.* must be whole numbers of at least 1"):
         check_widths("hidden", widths)
 
 
@@ -73,5 +73,5 @@ def test_dropout_outside_its_range_is_refused(dropout):
 
 
 def test_an_unknown_norm_is_refused():
-    with pytest.raises(ValueError, match="norm='instance'.*batch.*layer"):
+    with pytest.raises(ValueError, match=r"norm.*batch.*layer"):
         dense(3, 4, "relu", norm="instance")

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import tyro
 
 
-
 def list(words: builtins.list[str]) -> int:
     """``danlu.list()``"""
 
@@ -69,8 +68,7 @@ def summary(words: builtins.list[str]) -> int:
     """``danlu.summary(recipe)``"""
     from danlu.app.pages import summary
     from danlu.app.recipe_parser import parse
-    from danlu.app.summary import human
-    from danlu.app.train import layer_lines
+    from danlu.app.summary import human, layer_lines
 
     recipe, _ = parse("summary", words)
     made = summary(recipe)
@@ -153,9 +151,7 @@ def evaluate(words: builtins.list[str]) -> int:
 def classify(words: builtins.list[str]) -> int:
     """``danlu.classify(run, *files)``"""
 
-    def command(
-        run: Path, files: tuple[Path, ...], /, top: int = 3, invert: bool = False, json: bool = False
-    ) -> int:
+    def command(run: Path, files: tuple[Path, ...], /, top: int = 3, invert: bool = False, json: bool = False) -> int:
         """Classify image files.
 
         Args:
@@ -232,5 +228,3 @@ def _json(value: Any) -> int:
     json_.dump(value, sys.stdout, ensure_ascii=False)
     print()
     return 0
-
-

@@ -27,18 +27,19 @@ from danlu.metrics.classification import Calibration
 
 INK, QUIET, RULE, BLANK = "#262626", "#6a6a6a", "#deddd8", "#f1f0ec"
 BLUE, VERMILION = "#0072b2", "#d55e00"  # of Okabe and Ito's palette, as are the others
-PLAYERS = (BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+PLAYERS = (BLUE, "#cc79a7", "#009e73", "#56b4e9", "#e69f00")
 WIDTH = 6.0
 """Inches; at the width of a page the letters of a figure are then as large as the text."""
 MOST_IMAGES = 24
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": ["sans-serif"],
     "font.size": 8,
     "text.color": INK,
     "text.parse_math": False,  # a class may be named $5
     "figure.facecolor": "none",
     "figure.constrained_layout.h_pad": 0.06,
+    "figure.constrained_layout.wspace": 0.04,
     "axes.facecolor": "none",
     "axes.edgecolor": QUIET,
     "axes.labelcolor": QUIET,
@@ -61,6 +62,7 @@ STYLE: dict[str, Any] = {
     "ytick.major.width": 0.6,
     "xtick.major.size": 2.5,
     "ytick.major.size": 0,
+    "ytick.minor.size": 0,
     "legend.fontsize": 8,
     "legend.frameon": False,
     "legend.handlelength": 1.6,
@@ -98,14 +100,14 @@ def curves(metrics: Sequence[Mapping[str, float]], best_round: int | None) -> Fi
     if not panels:
         figure.text(0.5, 0.5, "nothing was logged", ha="center", color=QUIET)
         return figure
-    grid = figure.subplots(rows, columns, squeeze=False).flatten()
-    for place, axes in enumerate(grid):
-        if place >= len(panels):
-            axes.remove()
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True).flatten()
+    for axes in grid[len(panels) :]:
+        axes.remove()
     for place, (name, lines) in enumerate(panels.items()):
         _draw_panel(grid[place], name, lines, players, best_round)
         if place + columns >= len(panels):
             grid[place].set_xlabel("round")
+            grid[place].tick_params(labelbottom=True)
     _add_legend(figure)
     return figure
 
@@ -124,9 +126,7 @@ def _panels(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Line]
     return dict(sorted(panels.items(), key=lambda item: last.get(item[0], int(set(item[1]) == {"validation"}))))
 
 
-def _draw_panel(
-    axes: Axes, name: str, lines: dict[str, Line], players: list[str], best_round: int | None
-) -> None:
+def _draw_panel(axes: Axes, name: str, lines: dict[str, Line], players: list[str], best_round: int | None) -> None:
     if best_round is not None:
         axes.axvline(best_round, color=INK, linewidth=0.9, linestyle=(0, (1.5, 1.5)), label=f"best: round {best_round}")
     for who in sorted(lines, key=lambda who: who == "validation"):  # what counts is drawn last, on top
@@ -136,7 +136,7 @@ def _draw_panel(
             rounds,
             values,
             color=VERMILION if held_out else PLAYERS[players.index(who) % len(PLAYERS)],
-            linewidth=1.4 if held_out else 0.9,
+            linewidth=1.4 if held_out else 0.8,
             marker="o" if len(rounds) == 1 or (held_out and len(rounds) <= 60) else None,
             markersize=2.4,
             label="validation" if held_out else who if len(players) > 1 else "training",
@@ -144,9 +144,9 @@ def _draw_panel(
     axes.set_title({"lr": "learning rate"}.get(name, name.replace("_", " ")))
     axes.grid(axis="y")
     axes.margins(x=0.02)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     if name != "lr" and set(lines) != {"validation"} and _spans_decades(lines):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(numticks=6))
@@ -196,7 +196,7 @@ def confusion(matrix: Int[Tensor, "k k"], class_names: Sequence[str]) -> Figure:
     axes.imshow(pixels, interpolation="none", aspect="equal")
     _name_axes(axes, class_names)
     if written:
-        _write_counts(axes, counts, pixels)
+        _write_counts(axes, counts, pixels, cell=72 * (side - 0.8) / classes)
     else:
         _add_scales(figure, axes, scales)
     return figure
@@ -221,33 +221,38 @@ def _name_axes(axes: Axes, class_names: Sequence[str]) -> None:
     axes.tick_params(length=0)
 
 
-def _write_counts(axes: Axes, counts: np.ndarray, pixels: np.ndarray) -> None:
-    """Each count above 0, in the ink that can be read on its cell; white lines part the cells."""
+def _write_counts(axes: Axes, counts: np.ndarray, pixels: np.ndarray, cell: float) -> None:
+    """Each count above 0, in the ink that can be read on its cell (so many points wide); white lines part the cells."""
     classes = len(counts)
     lines = np.arange(classes + 1) - 0.5
     axes.hlines(lines, -0.5, classes - 0.5, color="white", linewidth=1.2)
     axes.vlines(lines, -0.5, classes - 0.5, color="white", linewidth=1.2)
-    size = min(8.0, 130 / classes / max(2, len(str(counts.max()))))
+    size = min(9.0, 0.75 * cell / (0.65 * max(2, len(str(counts.max())))))
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            ink = "white" if _luminance(pixels[row, column]) < 0.4 else INK
+            ink = max("white", INK, key=lambda ink: _contrast(ink, pixels[row, column]))
             axes.text(column, row, f"{count}", ha="center", va="center_baseline", fontsize=size, color=ink)
 
 
-def _luminance(colour: Sequence[float]) -> float:
-    red, green, blue = to_rgb(tuple(colour[:3]))
+def _contrast(a: Any, b: Any) -> float:
+    """Contrast ratio of two colours (WCAG 2.1)."""
+    dark, light = sorted(_luminance(to_rgb(colour)) for colour in (a, b))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: tuple[float, float, float]) -> float:
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _add_scales(figure: Figure, axes: Axes, scales: Mapping[str, tuple[Normalize, str]]) -> None:
     """What the colours mean, where no count says so."""
-    for place, (name, (norm, colour)) in enumerate(scales.items()):
-        mappable = ScalarMappable(norm, _colours(colour))
-        bar = figure.colorbar(mappable, ax=axes, shrink=0.4, aspect=14, pad=0.03, anchor=(0, 1 - place))
-        bar.set_ticks([0, 0.01, 0.1, 0.5, 1] if name == "wrong" else [0, 0.5, 1])
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(_tick))
-        bar.ax.set_title(name, fontsize=7.5, fontweight="normal")
-        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+    for bottom, (name, (norm, colour)) in zip((0.58, 0.06), scales.items(), strict=True):
+        place = axes.inset_axes((1.05, bottom, 0.035, 0.34))
+        figure.colorbar(ScalarMappable(norm, _colours(colour)), cax=place, format=FuncFormatter(_tick))
+        place.set_yticks([0, 0.5, 1] if name == "right" else [0, 0.01, 0.1, 0.5, 1])
+        place.set_title(name, fontsize=7.5, fontweight="normal")
+        place.spines[:].set_visible(False)
 
 
 @_styled
@@ -327,18 +332,21 @@ def most_wrong(
     columns, rows = 6, max(1, math.ceil(shown / 6))
     low, high = value_range
     pixels = ((images[:shown].cpu().float() - low) / (high - low)).clamp(0, 1).permute(0, 2, 3, 1).numpy()
-    height = images.shape[2] / images.shape[3]
-    figure = Figure(figsize=(WIDTH, rows * (0.42 + 0.88 * height)), layout="constrained")
+    titles = [
+        _from_to(class_names[int(label)], class_names[int(guess)], float(probability))
+        for label, guess, probability in zip(labels, guesses, probabilities_of_guess, strict=True)
+    ][:shown]
+    above = 0.42 if any("\n" in title for title in titles) else 0.3
+    height = 0.93 * images.shape[2] / images.shape[3]
+    figure = Figure(figsize=(WIDTH, rows * (above + height)), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     for place, axes in enumerate(grid):
         axes.set_axis_off()
         if place < shown:
             axes.imshow(pixels[place].squeeze(-1) if images.shape[1] == 1 else pixels[place],
                         cmap="gray", vmin=0, vmax=1, interpolation="none")  # fmt: skip
-            label, guess = int(labels[place]), int(guesses[place])
-            title = _from_to(class_names[label], class_names[guess], float(probabilities_of_guess[place]))
-            colour = INK if label == guess else VERMILION
-            axes.set_title(title, fontsize=7.5, fontweight="normal", color=colour, pad=3, linespacing=1.25)
+            colour = INK if labels[place] == guesses[place] else VERMILION
+            axes.set_title(titles[place], fontsize=7.5, fontweight="normal", color=colour, pad=3, linespacing=1.25)
     return figure
 
 
@@ -346,7 +354,7 @@ def _from_to(true: str, guess: str, probability: float) -> str:
     """In one line if it is short, else in two: a picture is an inch wide."""
     if len(true) + len(guess) <= 8:
         return f"{true} → {guess} {probability:.2f}"
-    return f"{short(true, 15)}\n→ {short(guess, 8)} {probability:.2f}"
+    return f"{short(true, 14)}\n→ {short(guess, 7)} {probability:.2f}"
 
 
 def short(text: str, length: int) -> str:
@@ -392,7 +400,7 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     """
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with warnings.catch_warnings(), matplotlib.rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": name}):
+    with warnings.catch_warnings(), matplotlib.rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": "danlu"}):
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the reader's fonts have it
         figure.savefig(file, format="svg", metadata=nothing)
     root = ElementTree.fromstring(file.getvalue())

@@ -5,9 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from danlu.app.card import write_card
 from danlu.app.measure import measure
-from danlu.app.report import classification_sections, write_report
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen, duration, number
 from danlu.app.session import Session
@@ -56,6 +54,9 @@ def choose_weights(session: Session, run: RunFolder, screen: Screen) -> str:
 
 def judge(session: Session, run: RunFolder, facts: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Measure the model as it was saved, on the validation part and, now and only now, on the test part."""
+    from danlu.app.card import write_card
+    from danlu.app.report import classification_sections, write_report  # draws, and so takes a second to import
+
     model = load_model(run.model)
     info = model.info
     scores: dict[str, dict[str, float]] = {}

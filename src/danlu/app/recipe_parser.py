@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Annotated, Any
 import tyro
 from pydantic import ValidationError
 
-from danlu.app.train import as_recipe
+from danlu.app.pages import as_recipe
 from danlu.catalogue import recipes
 from danlu.errors import UsageError
-from danlu.recipes.files import sentences
+from danlu.recipes.files import changed
 from danlu.recipes.recipe import Recipe
 from danlu.training.runtime import DeviceName
 
@@ -58,7 +59,7 @@ def parse(verb: str, words: list[str]) -> tuple[Recipe, Any]:
             warnings.filterwarnings("ignore", message="Could not resolve type parameter")
             parsed = tyro.cli(command, prog=f"danlu {verb} {words[0]}", args=words[1:], description=_page(base))
     except ValidationError as error:
-        raise UsageError("\n".join(sentences(error, type(base)))) from None
+        raise _in_our_words(error, base) from None
     return parsed.recipe, parsed.options
 
 
@@ -74,8 +75,19 @@ def command_line(base: Recipe, options: type[Any]) -> type[Any]:
     )
 
 
+def _in_our_words(error: ValidationError, base: Recipe) -> UsageError:
+    """What is wrong with the settings, said as for a recipe file."""
+    values: dict[str, Any] = {}
+    for fault in error.errors():
+        place = ".".join(map(str, fault["loc"]))
+        values |= {place: fault["input"]} if place else fault["input"]
+    try:
+        changed(base, values)
+    except UsageError as said:
+        return said
+    return UsageError("; ".join(fault["msg"] for fault in error.errors()))
+
+
 def _page(recipe: Recipe) -> str:
     """The page of the lab book that the recipe's module begins with."""
-    import sys
-
     return sys.modules[type(recipe).__module__].__doc__ or ""

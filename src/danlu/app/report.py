@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Float, Int
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -83,7 +82,7 @@ def classification_sections(
         Section(
             "Calibration",
             f"Whether the probabilities of the guesses can be believed, on the {part} part: on the dashed line, "
-            f"guesses are as often right as they are sure. Light bars are 95 % intervals.",
+            f"guesses are as often right as they are sure. Light bars are 95\u00a0% intervals.",
             figures.reliability(bins),
         ),
     ]
@@ -195,7 +194,7 @@ def write_report(
         for place, section in enumerate(sections, start=1)
     ]
     page = {
-        "title": title(run),
+        "title": headline(run),
         "lead": lead(run),
         "trouble": _trouble(run),
         "results": results(run, scores),
@@ -214,10 +213,10 @@ def write_report(
     path.write_text(templates.get_template("report.html.jinja").render(page), encoding="utf-8")
 
 
-def title(run: dict[str, Any]) -> str:
+def headline(run: dict[str, Any]) -> str:
     """Recipe and data.
 
-    >>> title({"recipe": "cnn", "data": {"name": "digits"}})
+    >>> headline({"recipe": "cnn", "data": {"name": "digits"}})
     'cnn on digits'
     """
     data = run.get("data", {}).get("name")
@@ -264,7 +263,8 @@ def _trouble(run: dict[str, Any]) -> str:
     if status == "finished":
         return ""
     done = f" after round {run['round']:,} of {run['rounds']:,}" if {"round", "rounds"} <= run.keys() else ""
-    return f"This run is not finished: its status is “{status}”{done}." + (f" {run['error']}" if run.get("error") else "")
+    error = f" The reason: {run['error']}" if run.get("error") else ""
+    return f"This run is not finished: its status is “{status}”{done}.{error}"
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,7 @@ def environment(run: dict[str, Any]) -> list[tuple[str, str]]:
     reason = f" ({run['device_reason']})" if run.get("device_reason") else ""
     rows = {
         "data": " ".join([data.get("name", ""), f"({', '.join(counts)})" if counts else ""]).strip(),
-        "fingerprint of the data": data.get("fingerprint"),
+        "fingerprint": data.get("fingerprint"),
         "seed": run.get("seed"),
         "versions": ", ".join(f"{name} {version}" for name, version in run.get("versions", {}).items()),
         "device": f"{run['device']}{reason}" if "device" in run else None,

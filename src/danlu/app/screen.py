@@ -59,8 +59,8 @@ class Screen:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=round, words=words)
         elif evaluated:
-            share = round / self._rounds
-            self.say(f"  round {round:>{len(str(self._rounds))}}/{self._rounds} {share:4.0%} {self._left(round)}  {words}")
+            place = f"{round:>{len(str(self._rounds))}}/{self._rounds} {round / self._rounds:4.0%}"
+            self.say(f"  round {place} {self._left(round)}  {words}")
 
     def end(self) -> None:
         """The training is over, or stopped."""

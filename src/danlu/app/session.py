@@ -6,9 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from danlu.app.interrupt import Interrupt
+from danlu.app.pages import build
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
 from danlu.catalogue import find_data
@@ -58,9 +57,7 @@ class Session:
         """
         runtime = Runtime.start(device, recipe.precision, recipe.compile, recipe.deterministic, recipe.tf32)
         data: DataSet = find_data(recipe.data)(split_seed=recipe.split_seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            task = recipe.task(data.info)
+        task = build(recipe, data.info)
         stream = Shuffled(data.train.to(runtime.device, runtime.dtype), recipe.batch_size, recipe.seed)
         rounds = recipe.length(stream.epoch_rounds)
         trainer = Trainer(task, recipe.descents(), stream, rounds, recipe.seed, recipe.accumulate, runtime)

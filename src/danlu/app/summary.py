@@ -89,6 +89,16 @@ def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
     return Summary(type(model).__name__, layers, sum(p.numel() for p in model.parameters()), 4 * numbers)
 
 
+def layer_lines(summary: Summary) -> list[str]:
+    """One line for each layer: path, kind, shape, parameters."""
+    cells = [(layer.name, layer.kind, "×".join(map(str, layer.shape)), layer.parameters) for layer in summary.layers]
+    widths = [max((len(str(row[column])) for row in cells), default=0) for column in range(3)]
+    return [
+        f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {shape:>{widths[2]}}" + (f"  {count:,}" if count else "")
+        for name, kind, shape, count in cells
+    ]
+
+
 def human(size: float) -> str:
     """Bytes for people.
 

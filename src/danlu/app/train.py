@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from danlu.app.finish import finish
+from danlu.app.pages import as_recipe
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
 from danlu.app.session import Session
-from danlu.app.summary import Summary, human, summarise
-from danlu.catalogue import find_recipe, name_of_recipe
+from danlu.app.summary import human, layer_lines, summarise
+from danlu.catalogue import name_of_recipe
 from danlu.errors import UsageError
-from danlu.recipes.files import changed, from_yaml
+from danlu.recipes.files import changed
 from danlu.recipes.recipe import Recipe
 from danlu.training import checkpoint
 from danlu.training.runtime import DeviceName
@@ -100,20 +101,6 @@ def resume(
     return run
 
 
-def as_recipe(recipe: str | Path | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
-    """A recipe from what a user may give: a name, a YAML file or a recipe; and changes to it.
-
-    >>> as_recipe("mlp", {"lr": 0.1}).lr
-    0.1
-    """
-    if isinstance(recipe, Path) or (isinstance(recipe, str) and recipe.endswith((".yaml", ".yml"))):
-        recipe = from_yaml(recipe)
-    elif isinstance(recipe, str):
-        recipe = find_recipe(recipe)()
-    assert isinstance(recipe, Recipe)
-    return changed(recipe, changes) if changes else recipe
-
-
 def go(session: Session, run: RunFolder, screen: Screen) -> None:
     """Train and finish; what went wrong is written into run.json too."""
     trainer = session.trainer
@@ -184,7 +171,8 @@ def introduce(session: Session, run: RunFolder, screen: Screen, dry_run: bool) -
             ("model", f"{summary.model}, {summary.parameters:,} parameters; about {human(memory)} while training"),
             *(("", line) for line in layer_lines(summary)),
             *((name, f"{d.optimizer}, lr {d.lr:g} {d.schedule}") for name, d in descents.items()),
-            ("length", f"{trainer.rounds:,} rounds of {trainer.stream.size} examples ({epochs:.3g} epochs), evaluated every {session.every}{patience}"),
+            ("length", f"{trainer.rounds:,} rounds of {trainer.stream.size} examples ({epochs:.3g} epochs), "
+                       f"evaluated every {session.every}{patience}"),
             ("device", f"{trainer.runtime.device} ({trainer.runtime.reason}), {recipe.precision}, "
                        f"{run.page['threads']} threads"),
             ("run", "in a folder that is removed afterwards" if dry_run else str(run.path)),
@@ -192,21 +180,15 @@ def introduce(session: Session, run: RunFolder, screen: Screen, dry_run: bool) -
     )  # fmt: skip
 
 
-def layer_lines(summary: Summary) -> list[str]:
-    """One line for each layer: path, kind, shape, parameters."""
-    cells = [(layer.name, layer.kind, "×".join(map(str, layer.shape)), layer.parameters) for layer in summary.layers]
-    widths = [max((len(str(row[column])) for row in cells), default=0) for column in range(3)]
-    return [
-        f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {shape:>{widths[2]}}" + (f"  {count:,}" if count else "")
-        for name, kind, shape, count in cells
-    ]
+_DECISIVE = (
+    "versions.danlu", "versions.torch", "device", "threads", "ranks", "data.fingerprint", "parameters", "rounds",
+)  # fmt: skip
 
 
 def _compare(then: dict[str, Any], now: dict[str, Any], anyway: bool) -> None:
     """Refuse to go on when the outcome would not be the one of an uninterrupted run."""
-    keys = ["versions.danlu", "versions.torch", "device", "threads", "ranks", "data.fingerprint", "parameters", "rounds"]
     differences = []
-    for key in keys:
+    for key in _DECISIVE:
         old, new = then, now
         for part in key.split("."):
             old, new = old[part], new[part]
@@ -217,5 +199,3 @@ def _compare(then: dict[str, Any], now: dict[str, Any], anyway: bool) -> None:
             "this run cannot go on as it began:\n" + "\n".join(differences) + "\n"
             "Put that right, or go on all the same with --anyway; the outcome will then differ a little."
         )
-
-

@@ -71,8 +71,9 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(making, ignore_errors=True)
         size = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+        reason = getattr(error, "strerror", None) or error
         raise RunError(
-            f"cannot write the checkpoint {final}, which needs {size:,} bytes: {getattr(error, 'strerror', None) or error}. "
+            f"cannot write the checkpoint {final}, which needs {size:,} bytes: {reason}. "
             f"Earlier checkpoints are untouched."
         ) from error
     return final

@@ -38,7 +38,9 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
 
 @dataclass
 class Best:
-    """The best score so far, and how long ago it was.
+    """The best score so far, and how long there has been none better.
+
+    Of equal scores the later one is the best, for it has trained longer; but only a better one renews the patience.
 
     Args:
         watch: name of the score.
@@ -47,9 +49,9 @@ class Best:
 
     >>> best = Best("accuracy", higher=True, patience=2)
     >>> [best.see(n, score) for n, score in enumerate([0.5, 0.7, 0.6, 0.7])]
-    [True, True, False, False]
+    [True, True, False, True]
     >>> best.round, best.exhausted
-    (1, True)
+    (3, True)
     """
 
     watch: str
@@ -61,14 +63,14 @@ class Best:
 
     def see(self, round: int, score: float) -> bool:
         """Take note of a score; whether it is the best so far. NaN never is."""
-        better = not math.isnan(score) and (
-            self.score is None or (score > self.score if self.higher else score < self.score)
-        )
-        if better:
-            self.score, self.round, self.waited = score, round, 0
-        else:
+        if math.isnan(score):
             self.waited += 1
-        return better
+            return False
+        gain = math.inf if self.score is None else (score - self.score) * (1 if self.higher else -1)
+        self.waited = 0 if gain > 0 else self.waited + 1
+        if gain >= 0:
+            self.score, self.round = score, round
+        return gain >= 0
 
     @property
     def exhausted(self) -> bool:

@@ -1,0 +1,28 @@
+"""``python -m benchmarks speed [NAME…]`` and ``python -m benchmarks papers [NAME…]``."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from benchmarks.harness import publish
+
+SPEED = {"startup": "benchmarks.speed.startup", "overhead": "benchmarks.speed.overhead"}
+PAPERS: dict[str, str] = {"digits": "benchmarks.papers.digits"}
+KINDS = {"speed": SPEED, "papers": PAPERS}
+
+
+def main(words: list[str]) -> int:
+    """Run the benchmarks that are named, or all of a kind."""
+    if not words or words[0] not in KINDS or set(words[1:]) - KINDS[words[0]].keys():
+        for kind, known in KINDS.items():
+            print(f"python -m benchmarks {kind} [{' '.join(known)}]", file=sys.stderr)
+        return 2
+    known = KINDS[words[0]]
+    for name in words[1:] or known:
+        publish(import_module(known[name]).run())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,146 @@
+"""How a ratio is measured: one process, strictly alternating, medians of pairs."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: of the benchmark.
+        peer: what a user would run instead, with its version.
+        unit: of both times.
+        theirs: median of the peer.
+        ours: median of danlu.
+        ratio: median of theirs / ours over the pairs, or None where a difference is what counts.
+        spread: lower and upper quartile of the ratio, or of the difference.
+        difference: median of ours - theirs over the pairs.
+        target: what was promised, in words.
+        met: whether it was.
+        notes: what a reader must know to judge it.
+    """
+
+    name: str
+    peer: str
+    unit: str
+    theirs: float
+    ours: float
+    ratio: float | None
+    spread: tuple[float, float]
+    difference: float
+    target: str
+    met: bool
+    notes: str = ""
+
+    def lines(self) -> list[str]:
+        """The row for people."""
+        ratio = "" if self.ratio is None else f"  ratio {self.ratio:.2f} ({self.spread[0]:.2f}–{self.spread[1]:.2f})"
+        lines = [f"{self.name:<18} {self.ours:>10.3f} {self.unit}  {self.peer}: {self.theirs:.3f}{ratio}"]
+        if self.ratio is None:
+            spread = f"({self.spread[0]:.3f}–{self.spread[1]:.3f})"
+            lines.append(f"{'':<18} difference {self.difference:.3f} {spread} {self.unit}")
+        return [*lines, f"{'':<18} target {self.target}: {'met' if self.met else 'NOT met'}. {self.notes}"]
+
+
+@dataclass
+class Score:
+    """A published number beside ours.
+
+    Attributes:
+        name: of the benchmark.
+        metric: what is measured, on what.
+        published: the number and its source, or that there is none.
+        values: ours, one for each seed.
+        protocol: what differs from the published one, and how it was run.
+        seconds: for all seeds.
+        target: what was promised, in words.
+        met: whether it was.
+    """
+
+    name: str
+    metric: str
+    published: str
+    values: list[float]
+    protocol: str
+    seconds: float
+    target: str
+    met: bool
+
+    def lines(self) -> list[str]:
+        """The row for people."""
+        mean, deviation = statistics.mean(self.values), statistics.stdev(self.values)
+        return [
+            f"{self.name:<18} {mean:.4f} ± {deviation:.4f} over {len(self.values)} seeds, {self.metric}",
+            f"{'':<18} published: {self.published}. {self.protocol}. {self.seconds:.0f} s",
+            f"{'':<18} target {self.target}: {'met' if self.met else 'NOT met'}",
+        ]
+
+
+def alternate(theirs: Callable[[], float], ours: Callable[[], float], pairs: int = 15) -> list[tuple[float, float]]:
+    """Times of both, measured in turn A B A B, after one warm-up of each."""
+    theirs(), ours()
+    return [(theirs(), ours()) for _ in range(pairs)]
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Processor time of this process that some work takes."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def quartiles(values: list[float]) -> tuple[float, float]:
+    """Lower and upper quartile."""
+    lower, _, upper = statistics.quantiles(values, n=4)
+    return lower, upper
+
+
+def machine() -> dict[str, str]:
+    """What a figure was measured on."""
+    names = ("danlu", "torch", "numpy", "scikit-learn")
+    return {
+        "processor": _processor(),
+        "threads": str(torch.get_num_threads()),
+        "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
+        "python": platform.python_version(),
+        **{name: _version(name) for name in names},
+    }
+
+
+def publish(rows: Sequence[Row | Score], into: Path = RESULTS) -> None:
+    """Print the table, and write each row as JSON with machine and versions."""
+    into.mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        print("\n".join(row.lines()))
+        page = {"format": 1, **asdict(row), "machine": machine()}
+        (into / f"{row.name}.json").write_text(json.dumps(page, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

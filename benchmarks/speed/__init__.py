@@ -1,0 +1,1 @@
+"""Ratios to the tools that a user would pick instead."""

@@ -1,0 +1,111 @@
+"""Killed at random moments and resumed, a run ends bit for bit where the uninterrupted one ends."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from danlu.training import checkpoint
+
+# twelve epochs, saved at each new best; dropout, average and early stopping have state to lose
+TRAIN = ["train", "cnn", "--epochs", "12", "--average", "0.99", "--patience", "8", "--model.channels", "8", "8"]
+
+
+def danlu(*words: str, **kwargs) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "danlu", *words]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs)
+
+
+def finished(process: subprocess.Popen) -> str:
+    said = process.communicate(timeout=300)[0].decode()
+    assert process.returncode == 0, said
+    return said
+
+
+def outcome(run: Path) -> dict:
+    """All that the run ends with and that has a right value: model, last checkpoint, scores, logged values."""
+    page = json.loads((run / "run.json").read_text())
+    last = checkpoint.newest(run / "checkpoints")
+    assert last is not None
+    return {
+        "model": {k: v.numpy().tobytes() for k, v in load_file(run / "model" / "model.safetensors").items()},
+        "state": {k: v.numpy().tobytes() for k, v in last.tensors.items()},
+        "last": (last.round, last.page["best"]),
+        "scores": page["scores"],
+        "best": page["best"],
+        "metrics": (run / "metrics.jsonl").read_text(),
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    finished(danlu(*TRAIN, "--out", str(out)))
+    return outcome(out)
+
+
+def logged(out: Path) -> int:
+    path = out / "metrics.jsonl"
+    return path.stat().st_size if path.exists() else 0
+
+
+def live_for_a_while(process: subprocess.Popen, out: Path, seconds: float) -> bool:
+    """Let it train for so long after its first line of log, then kill it; whether it was still alive."""
+    before = logged(out)
+    while process.poll() is None and logged(out) <= before:
+        before = min(before, logged(out))  # a resumed run first drops the lines that it will write again
+        time.sleep(0.002)
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return True
+    return False
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_sigkill_at_random_moments(tmp_path, uninterrupted, seed):
+    moments = random.Random(seed)
+    out, words, kills = tmp_path / "run", [*TRAIN, "--out", str(tmp_path / "run")], 0
+    while kills < 5 and live_for_a_while(danlu(*words), out, moments.uniform(0, 0.35)):
+        words, kills = ["resume", str(out)], kills + 1
+    assert kills >= 1
+    finished(danlu("resume", str(out)))
+    assert outcome(out) == uninterrupted
+
+
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path, uninterrupted):
+    out = tmp_path / "run"
+    process = danlu(*TRAIN, "--out", str(out))
+    while not (out / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 3, said
+    assert f"danlu resume {out}" in said
+    assert json.loads((out / "run.json").read_text())["status"] == "stopped"
+    assert not (out / "model").exists()
+    finished(danlu("resume", str(out)))
+    assert outcome(out) == uninterrupted
+
+
+def test_a_second_process_on_one_folder_is_refused(tmp_path):
+    out = tmp_path / "run"
+    first = danlu(*TRAIN, "--epochs", "500", "--out", str(out))
+    while not (out / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    second = danlu("resume", str(out))
+    said = second.communicate(timeout=60)[0].decode()
+    assert second.returncode == 2
+    assert f"in use by process {first.pid}" in said
+    first.kill()
+    first.communicate()

@@ -1,0 +1,132 @@
+"""The exam that every recipe of the catalogue sits, at a tiny size: listing a recipe is all it takes."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from pydantic import BaseModel
+from torch import Tensor
+
+from danlu import verbs
+from danlu.catalogue import RECIPES, find_data, find_recipe
+from danlu.data.stream import Shuffled
+from danlu.models.folder import load_model, save_model
+from danlu.recipes.files import from_text, to_yaml
+from danlu.recipes.recipe import Recipe
+from danlu.training.evaluation import evaluate
+from danlu.training.runtime import Runtime
+from danlu.training.trainer import Trainer
+from examined import play, play_without_dropout, tiny, trainer_of, without_dropout
+
+pytestmark = pytest.mark.parametrize("name", RECIPES)
+
+
+def test_every_parameter_gets_a_gradient(name):
+    trainer = trainer_of(tiny(name))
+    seen = {player: set() for player in trainer.players}
+    for _ in trainer:
+        for player in trainer.players.values():
+            seen[player.name] |= {n for n, p in zip(player.moving(), player.gradients(), strict=True) if p.any()}
+    for player in trainer.players.values():
+        assert seen[player.name] == {n for n, _ in player.module.named_parameters()}
+
+
+def test_a_recipe_survives_its_file(name):
+    recipe = tiny(name)
+    assert from_text(to_yaml(recipe)) == recipe
+
+
+def test_a_model_survives_its_folder(name, tmp_path):
+    recipe = tiny(name)
+    trainer = trainer_of(recipe)
+    play(trainer)
+    data = find_data(recipe.data)()
+    model = trainer.task.model.eval()
+    save_model(model, tmp_path, data.info)
+    back = load_model(tmp_path)
+    assert back.info == data.info
+    assert verbs.verbs_of(back), "a model without verbs is of no use to anybody"
+    for key, value in model.state_dict().items():
+        assert torch.equal(back.state_dict()[key], value)
+    for values, again in zip(answers(model, data), answers(back, data), strict=True):
+        assert torch.equal(values, again)
+
+
+@torch.no_grad()
+def answers(model: object, data) -> list[Tensor]:
+    """What the model says of some examples, verb by verb, where the answer is not random."""
+    known = ("classify", "log_prob", "energy", "encode", "recall")
+    return [getattr(model, verb)(data.test["image"][:5]) for verb in known if verb in verbs.verbs_of(model)]
+
+
+@pytest.mark.parametrize("stop", [1, 4])
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, stop, average):
+    descents = find_recipe(name)().descents()
+    changes = {"average": average} if len(descents) == 1 else {}
+    whole = play(trainer_of(tiny(name, **changes)))
+
+    first = trainer_of(tiny(name, **changes))
+    for report in first:
+        evaluate(first, find_data("digits")().validation)  # looking does not change anything
+        if report.round == stop:
+            break
+    second = trainer_of(tiny(name, **changes))
+    second.load_state({key: value.clone() for key, value in first.state().items()}, first.round, first.drawn)
+    resumed = play(second)
+    assert whole.keys() == resumed.keys()
+    for key, value in whole.items():
+        assert torch.equal(value, resumed[key]), key
+
+
+def test_one_batch_overfits(name):
+    """On eight examples the terms fall far below where they began."""
+    recipe = tiny(name, rounds=400, batch_size="full", **overfitting(find_recipe(name)()))
+    data = find_data(recipe.data)()
+    torch.manual_seed(0)
+    task = recipe.task(data.info)
+    stream = Shuffled(data.train.take(torch.arange(8)), "full")
+    trainer = without_dropout(Trainer(task, recipe.descents(), stream, 400))
+    first, last = [sum(v for k, v in r.values().items() if not k.endswith(("/lr", "norm"))) for r in ends(trainer)]
+    if type(trainer.task).__name__ == "Supervised":
+        assert last < 0.05 * first
+    else:
+        assert last < first
+
+
+def ends(trainer: Trainer) -> Iterator:
+    """The first and the last report."""
+    reports = list(trainer)
+    yield from (reports[0], reports[-1])
+
+
+def overfitting(recipe: Recipe) -> dict[str, object]:
+    """A brisk descent without regularisation, where the recipe has just one."""
+    if isinstance(recipe, BaseModel) and "lr" in type(recipe).model_fields:
+        return {"lr": 0.01, "schedule": "constant", "weight_decay": 0.0}
+    return {}
+
+
+def test_micro_batches_make_no_difference(name):
+    """1×16 equals 4×4 in float64, or the task says why not."""
+    double = Runtime(precision="float64")
+    whole, parts = (without_dropout(trainer_of(tiny(name, accumulate=k), double)) for k in (1, 4))
+    if whole.task.coupled:
+        pytest.skip(f"coupled: {whole.task.coupled}")
+    for (key, a), b in zip(play(whole).items(), play(parts).values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10, msg=lambda text, key=key: f"{key}: {text}")
+
+
+@pytest.mark.xdist_group("two ranks")
+def test_two_ranks_equal_one(name, two_ranks):
+    """In float64 two processes end where one ends; of a coupled game they end the same, each time."""
+    (first, coupled), (second, _) = two_ranks.run(play_without_dropout, name)
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), f"the ranks disagree on {key}"
+    if coupled:
+        (again, _), _ = two_ranks.run(play_without_dropout, name)
+        assert all(torch.equal(value, again[key]) for key, value in first.items())
+    else:
+        alone = play(without_dropout(trainer_of(tiny(name), Runtime(precision="float64"))))
+        for key, value in alone.items():
+            torch.testing.assert_close(first[key], value, rtol=1e-10, atol=1e-10, msg=lambda m, key=key: f"{key}: {m}")

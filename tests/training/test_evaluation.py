@@ -1,0 +1,146 @@
+"""Scores on held-out data, the memory of the best one, and that looking changes nothing."""
+
+import math
+
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss
+from torch import nn
+
+from danlu.data.dataset import Part
+from danlu.data.stream import Shuffled
+from danlu.tasks.supervised import Supervised
+from danlu.training.descent import Descent
+from danlu.training.evaluation import Best, evaluate
+from danlu.training.runtime import Runtime
+from danlu.training.trainer import Trainer
+
+
+def part(n, seed):
+    source = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 4, generator=source)
+    return Part({"x": x, "label": (x[:, 0] > 0).long() + (x[:, 1] > 1).long()})
+
+
+def trainer_with(precision="float32", **settings):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+    runtime = Runtime(precision=precision)
+    data = part(40, seed=1).to("cpu", runtime.dtype)
+    descent = Descent(lr=0.05, **settings)
+    return Trainer(Supervised(net, inputs="x"), descent, Shuffled(data, 16), rounds=12, runtime=runtime)
+
+
+def state_of(trainer):
+    return {name: value.clone() for name, value in trainer.state().items()}
+
+
+def probabilities_of(weights, x):
+    """Logits written out, from running statistics and without dropout."""
+    h = x @ weights["0.weight"].T + weights["0.bias"]
+    h = (h - weights["1.running_mean"]) / (weights["1.running_var"] + 1e-5).sqrt()
+    h = h * weights["1.weight"] + weights["1.bias"]
+    return (h @ weights["3.weight"].T + weights["3.bias"]).softmax(1)
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+@pytest.mark.parametrize("batch_size", [1, 7, 500])
+def test_scores_equal_sklearns_and_are_those_of_the_average_if_there_is_one(average, batch_size):
+    trainer = trainer_with("float64", average=average)
+    for _ in trainer:
+        pass
+    held_out = part(30, seed=2)
+    start = "task/classifier." if average is None else "player/classifier/average/"
+    weights = {name.removeprefix(start): value for name, value in trainer.state().items()}
+    probabilities = probabilities_of(weights, held_out["x"].double()).numpy()
+    labels = held_out["label"].numpy()
+    scores = evaluate(trainer, held_out, batch_size)
+    assert scores["accuracy"] == pytest.approx(accuracy_score(labels, probabilities.argmax(1)))
+    assert scores["cross_entropy"] == pytest.approx(log_loss(labels, probabilities, labels=range(3)), abs=1e-10)
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+@pytest.mark.parametrize("rounds", [{0}, {3, 4, 9}])
+def test_training_goes_on_bit_for_bit_as_if_nobody_had_looked(average, rounds):
+    """With dropout and batch norm, which would show a wrong mode or a random number drawn in between."""
+    undisturbed, disturbed = trainer_with(average=average), trainer_with(average=average)
+    if 0 in rounds:
+        evaluate(disturbed, part(30, seed=2))
+    for _ in undisturbed:
+        pass
+    for report in disturbed:
+        assert all(module.training for module in disturbed.task.modules())
+        if report.round in rounds:
+            before = state_of(disturbed)
+            evaluate(disturbed, part(30, seed=2))
+            after = state_of(disturbed)
+            assert all(torch.equal(before[name], after[name]) for name in before)
+    a, b = undisturbed.state(), disturbed.state()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_network_that_comes_in_evaluation_mode_is_trained_in_training_mode():
+    """As one that was loaded from a folder does, to be trained further."""
+    fresh, loaded = trainer_with(), trainer_with()
+    loaded.task.classifier.eval()
+    for _ in zip(fresh, loaded, strict=True):
+        pass
+    a, b = fresh.state(), loaded.state()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_weights_come_back_when_evaluation_fails():
+    trainer = trainer_with(average=0.9)
+    trainer.play()
+    before = state_of(trainer)
+    with pytest.raises(KeyError):
+        evaluate(trainer, Part({"x": torch.randn(3, 4)}))  # no labels
+    after = state_of(trainer)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def seen(best, scores):
+    return [best.see(round, score) for round, score in enumerate(scores)]
+
+
+@pytest.mark.parametrize(("higher", "sign"), [(True, 1), (False, -1)])
+def test_best_keeps_the_last_of_the_best_scores_and_waits_for_a_better_one(higher, sign):
+    best = Best("score", higher)
+    scores = [sign * s for s in (1, 3, 3, 2, 4, math.nan, 4)]
+    assert seen(best, scores) == [True, True, True, False, True, False, True]
+    assert (best.score, best.round, best.waited) == (sign * 4, 6, 2)
+
+
+def test_nan_is_never_the_best_not_even_as_the_first():
+    best = Best("score", higher=False)
+    assert seen(best, [math.nan, math.nan, 5.0, math.nan]) == [False, False, True, False]
+    assert (best.score, best.round) == (5.0, 2)
+
+
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_patience_is_over_after_so_many_evaluations_without_a_better_score(patience):
+    best = Best("score", higher=True, patience=patience)
+    best.see(0, 1.0)
+    for round in range(1, patience + 1):
+        assert not best.exhausted
+        best.see(round, 0.5)
+    assert best.exhausted
+    best.see(patience + 1, 2.0)
+    assert not best.exhausted
+
+
+def test_without_patience_there_is_no_end_to_waiting():
+    best = Best("score", higher=True)
+    seen(best, [1.0] + [0.0] * 100)
+    assert not best.exhausted
+
+
+@pytest.mark.parametrize("scores", [[], [math.nan], [1.0, 0.5], [1.0, 2.0]])
+def test_best_goes_on_from_its_state(scores):
+    best, again = Best("score", higher=True, patience=2), Best("score", higher=True, patience=2)
+    seen(best, scores)
+    again.load_state(best.state())
+    assert again == best
+    for score in (0.7, 1.5):
+        assert again.see(9, score) == best.see(9, score)
+        assert again.exhausted == best.exhausted

@@ -1,0 +1,143 @@
+"""Schedules against torch's and against the papers' formulas; and what a descent refuses."""
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.optim import lr_scheduler
+
+from danlu.training import schedules
+from danlu.training.descent import Descent
+
+PEAK = 0.2
+
+
+def torchs(make, rounds):
+    """The learning rates that a scheduler of torch sets in each round."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=PEAK)
+    scheduler, rates = make(optimizer), []
+    for _ in range(rounds):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step() if len(rates) < rounds else None
+    return rates
+
+
+def ours(descent, rounds):
+    return [PEAK * descent.factor(round, rounds) for round in range(rounds)]
+
+
+def same(a, b):
+    assert a == pytest.approx(b, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("rounds", [4, 10, 37, 100])
+def test_one_cycle_is_torchs(rounds):
+    expected = torchs(
+        lambda o: lr_scheduler.OneCycleLR(o, PEAK, total_steps=rounds, anneal_strategy="cos", cycle_momentum=False),
+        rounds,
+    )
+    same(ours(Descent(schedule="one_cycle"), rounds), expected)
+
+
+@pytest.mark.parametrize("rounds", [1, 10, 37])
+@pytest.mark.parametrize("floor", [0.0, 0.1])
+def test_cosine_is_torchs(rounds, floor):
+    expected = torchs(lambda o: lr_scheduler.CosineAnnealingLR(o, rounds, eta_min=floor * PEAK), rounds)
+    same(ours(Descent(schedule="cosine", floor=floor), rounds), expected)
+
+
+@pytest.mark.parametrize("milestones", [(0.5, 0.75), (0.3,), (0.0, 0.33, 0.34)])
+@pytest.mark.parametrize("gamma", [0.1, 0.5])
+def test_step_is_torchs(milestones, gamma):
+    rounds = 40
+    at = [math.ceil(share * rounds) for share in milestones]
+    expected = torchs(lambda o: lr_scheduler.MultiStepLR(o, [m for m in at if m > 0], gamma), rounds)
+    late = gamma ** at.count(0)  # torch's first milestone comes after the first step
+    same(ours(Descent(schedule="step", milestones=milestones, gamma=gamma), rounds), [late * e for e in expected])
+
+
+@pytest.mark.parametrize("rounds", [1, 10])
+@pytest.mark.parametrize("floor", [0.0, 0.25])
+def test_linear_is_torchs(rounds, floor):
+    expected = torchs(lambda o: lr_scheduler.LinearLR(o, 1.0, max(floor, 0.0), total_iters=rounds), rounds)
+    same(ours(Descent(schedule="linear", floor=floor), rounds), expected)
+
+
+@pytest.mark.parametrize(("width", "warmup"), [(512, 4000), (64, 10), (16, 1)])
+def test_inverse_sqrt_is_equation_3_of_attention_is_all_you_need(width, warmup):
+    """d^(-1/2) · min(t^(-1/2), t · w^(-3/2)), with the peak (d·w)^(-1/2); the step number t counts from 1."""
+    descent = Descent(schedule="inverse_sqrt", warmup=warmup, lr=(width * warmup) ** -0.5)
+    for t in (1, 2, 5, warmup - 1, warmup, warmup + 1, 10 * warmup):
+        if t >= 1:
+            expected = width**-0.5 * min(t**-0.5, t * warmup**-1.5)
+            assert descent.lr * descent.factor(t - 1, 100_000) == pytest.approx(expected, rel=1e-12)
+
+
+def test_warm_up_rises_in_equal_steps_to_the_peak_and_stays():
+    assert [schedules.warm_up(t, 5) for t in range(7)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1])
+    assert [schedules.warm_up(t, 0) for t in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.1])
+def test_a_warm_up_comes_before_a_course_that_takes_the_rounds_that_are_left(floor):
+    warmup, rounds = 4, 20
+    left = rounds - warmup
+    rise = [(t + 1) / warmup for t in range(warmup)]
+    fall = [t / left for t in range(left)]
+    linear = rise + [1 - (1 - floor) * share for share in fall]
+    cosine = rise + [floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2 for share in fall]
+    for name, expected in (("linear", linear), ("cosine", cosine), ("constant", rise + [1.0] * left)):
+        descent = Descent(schedule=name, warmup=warmup, floor=floor)
+        assert [descent.factor(t, rounds) for t in range(rounds)] == pytest.approx(expected)
+
+
+def test_a_warm_up_and_steps_multiply():
+    descent = Descent(schedule="step", warmup=4, milestones=(0.2,), gamma=0.5)
+    assert [descent.factor(t, 10) for t in range(5)] == pytest.approx([0.25, 0.5, 0.75 * 0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "step", "one_cycle", "inverse_sqrt"])
+@pytest.mark.parametrize("rounds", [1, 2, 3, 11])
+@pytest.mark.parametrize("warmup", [0, 1, 5, 30])
+def test_no_course_leaves_the_range_from_0_to_1_also_in_very_short_runs(schedule, rounds, warmup):
+    if (schedule == "one_cycle") == bool(warmup) and schedule in ("one_cycle", "inverse_sqrt"):
+        return
+    if schedule == "inverse_sqrt" and not warmup:
+        return
+    factors = [Descent(schedule=schedule, warmup=warmup).factor(t, rounds) for t in range(rounds)]
+    assert all(0 <= factor <= 1 for factor in factors)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": "sgd", "momentum": 0.9}, "'sgd' has no momentum; those that have: momentum, nesterov"),
+        ({"optimizer": "adam", "momentum": 0.9}, "'adam' has no momentum"),
+        ({"optimizer": "rmsprop", "betas": (0.9, 0.99)}, "'rmsprop' has no betas; those that have: adam, adamw"),
+        ({"optimizer": "momentum", "eps": 1e-8}, "'momentum' has no eps"),
+        ({"optimizer": "muon", "eps_inside": True}, "eps_inside is for adam and adamw, not for 'muon'"),
+        ({"optimizer": "nesterov", "momentum": 0.0}, "momentum"),
+        ({"schedule": "inverse_sqrt"}, "'inverse_sqrt' needs a warmup"),
+        ({"schedule": "one_cycle", "warmup": 5}, "'one_cycle' has its own warm-up"),
+        ({"optimizer": "adamm"}, "optimizer"),
+        ({"schedule": "cosin"}, "schedule"),
+        ({"learning_rate": 0.1}, "learning_rate"),
+        ({"lr": 0.0}, "lr"),
+        ({"lr": math.inf}, "lr"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"clip": 0.0}, "clip"),
+        ({"average": 1.0}, "average"),
+        ({"milestones": (0.5, 1.0)}, "milestones"),
+        ({"warmup": -1}, "warmup"),
+    ],
+)
+def test_what_a_descent_refuses(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        Descent(**settings)
+
+
+def test_a_descent_does_not_change():
+    with pytest.raises(ValidationError):
+        Descent().lr = 0.1
