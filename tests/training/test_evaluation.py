@@ -106,7 +106,7 @@ def seen(best, scores):
 @pytest.mark.parametrize(("higher", "sign"), [(True, 1), (False, -1)])
 def test_best_keeps_the_last_of_the_best_scores_and_waits_for_a_better_one(higher, sign):
     best = Best("score", higher)
-    scores = [sign * s for s in (1, 3, 3, 2, 4, math.nan, 4)]
+    scores = [sign * s for s in (1.0, 3.0, 3.0, 2.0, 4.0, math.nan, 4.0)]
     assert seen(best, scores) == [True, True, True, False, True, False, True]
     assert (best.score, best.round, best.waited) == (sign * 4, 6, 2)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json as json_
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -85,9 +86,9 @@ def train(words: builtins.list[str]) -> int:
     from danlu.app.train import train
 
     recipe, options = parse("train", words)
-    said = "danlu train " + " ".join(words)
+    again = "danlu train " + shlex.join(_without(words, "--out", "--json"))
     run = train(
-        recipe, out=options.out, device=options.device, dry_run=options.dry_run, quiet=options.json, command=said
+        recipe, out=options.out, device=options.device, dry_run=options.dry_run, quiet=options.json, command=again
     )
     if options.json:
         _json({"run": str(run.path), **run.page})
@@ -213,6 +214,18 @@ def completion(words: builtins.list[str]) -> int:
 
 def _parsed(verb: str, command: Callable[..., int], words: builtins.list[str]) -> int:
     return tyro.cli(command, prog=f"danlu {verb}", args=words)
+
+
+def _without(words: builtins.list[str], *flags: str) -> builtins.list[str]:
+    """The words without flags that are about this one run, and their values."""
+    kept, skipping = [], False
+    for word in words:
+        flag, given, _ = word.partition("=")
+        if skipping := flag in flags or (skipping and not word.startswith("-")):
+            skipping = flag != "--json" and not given
+        else:
+            kept.append(word)
+    return kept
 
 
 def _rows(found: dict[str, Any]) -> builtins.list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from danlu.app.events import Events
 from danlu.errors import RunError, UsageError
 from danlu.recipes.files import from_yaml, to_yaml
 from danlu.recipes.recipe import Recipe
@@ -28,6 +29,7 @@ class RunFolder:
 
     def __init__(self, path: Path, recipe: Recipe, page: dict[str, Any]):
         self.path, self.recipe, self.page = path, recipe, page
+        self._events = Events(path / "tensorboard")
 
     @classmethod
     def create(cls, out: str | Path | None, name: str, recipe: Recipe, page: dict[str, Any]) -> RunFolder:
@@ -79,6 +81,14 @@ class RunFolder:
             raise UsageError(f"{page_path} has format {page['format']}, of a newer danlu; this one reads {FORMAT}")
         return cls(path, from_yaml(path / "recipe.yaml"), page)
 
+    def __repr__(self) -> str:
+        return f"<run {self.path}: {self.page['recipe']}, {self.page['status']}>"
+
+    @property
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Scores by part and name, once the run is finished."""
+        return self.page.get("scores", {})
+
     @property
     def checkpoints(self) -> Path:
         """Where the checkpoints are."""
@@ -95,9 +105,10 @@ class RunFolder:
         write_text(self.path / "run.json", json.dumps(self.page, indent=2, ensure_ascii=False) + "\n")
 
     def log(self, entry: dict[str, float]) -> None:
-        """Add a line to metrics.jsonl."""
+        """Add a line to metrics.jsonl, and to TensorBoard's events where that is installed."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+        self._events.write(entry)
 
     def metrics(self) -> list[dict[str, float]]:
         """The lines of metrics.jsonl, without a last one that a crash cut off."""

@@ -7,8 +7,20 @@ import time
 from collections.abc import Iterable
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+class Bar(Progress):
+    """A bar with its times, and the numbers on a line of their own below it."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, then the line."""
+        yield from super().get_renderables()
+        yield Text(self.below, overflow="ellipsis", no_wrap=True)
 
 
 class Screen:
@@ -21,8 +33,8 @@ class Screen:
 
     def __init__(self, quiet: bool = False, file: TextIO | None = None):
         self.console = Console(file=file or sys.stdout, quiet=quiet, highlight=False, soft_wrap=True)
-        self.live = self.console.is_terminal and not quiet
-        self._bar: Progress | None = None
+        self._live = self.console.is_terminal and not quiet
+        self._bar: Bar | None = None
         self._rounds = self._first = self._batch = 0
         self._started = 0.0
 
@@ -40,27 +52,22 @@ class Screen:
     def begin(self, name: str, done: int, rounds: int, batch_size: int) -> None:
         """The training begins, or goes on, after so many rounds."""
         self._rounds, self._first, self._batch, self._started = rounds, done, batch_size, time.monotonic()
-        if self.live:
-            self._bar = Progress(
-                TextColumn(name),
-                BarColumn(bar_width=24),
-                TaskProgressColumn(),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[words]}"),
-                console=self.console,
-            )
+        if self._live:
+            columns = (TextColumn(f"  {name}"), BarColumn(bar_width=24), TaskProgressColumn())
+            times = (TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeRemainingColumn(), TextColumn("left"))
+            self._bar = Bar(*columns, *times, TextColumn("{task.fields[rate]}"), console=self.console)
             self._bar.start()
-            self._bar.add_task(name, total=rounds, completed=done, words="")
+            self._bar.add_task(name, total=rounds, completed=done, rate="")
 
     def show(self, round: int, entry: dict[str, float], evaluated: bool) -> None:
         """How the round went; ``entry`` is the line of the log."""
-        words = f"{self._rate(round)}  {in_short(entry)}"
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=round, words=words)
+            if evaluated or not self._bar.below:  # the line below has validation scores in it or none ever had
+                self._bar.below = f"  {in_short(entry)}"
+            self._bar.update(self._bar.task_ids[0], completed=round, rate=self._rate(round))
         elif evaluated:
             place = f"{round:>{len(str(self._rounds))}}/{self._rounds} {round / self._rounds:4.0%}"
-            self.say(f"  round {place} {self._left(round)}  {words}")
+            self.say(f"  round {place} {self._left(round)}  {self._rate(round)}  {in_short(entry)}")
 
     def end(self) -> None:
         """The training is over, or stopped."""
@@ -73,7 +80,7 @@ class Screen:
 
     def _rate(self, round: int) -> str:
         rate = 1 / max(1e-9, self._seconds_per_round(round))
-        return f"{rate:,.0f} rounds/s  {rate * self._batch:,.0f} examples/s" if rate >= 10 else f"{rate:.2f} rounds/s"
+        return f"{rate:,.0f} rounds/s, {rate * self._batch:,.0f} examples/s" if rate >= 10 else f"{rate:.2f} rounds/s"
 
     def _left(self, round: int) -> str:
         return f"{duration((self._rounds - round) * self._seconds_per_round(round)):>6} left"

@@ -215,7 +215,8 @@ def in_words(error: ValidationError, page: type[BaseModel], reading: Reading | N
     found: dict[KeyPath, Problem] = {}
     for fault in error.errors(include_url=False):
         path = _key_path(fault, page)
-        if fault["type"] not in ("value_error", "assertion_error") or not _is_page(_type_at(page, path)):
+        of_page = any(_is_page(member) for member in _members(_type_at(page, path)))
+        if not of_page or fault["type"] not in ("value_error", "assertion_error"):
             found.setdefault(path, Problem(reading.line(path), path, _wrong(fault, path, page, reading)))
         elif not reading.problems:  # else a rule may be broken only for want of what was refused
             found.setdefault(path, _rule(fault, path, reading))
