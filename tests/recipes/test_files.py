@@ -531,9 +531,7 @@ def test_yaml_of_another_age_is_refused():
 def test_deep_nesting_is_refused_however_deep(opening):
     for times in (strict_yaml.DEPTH + 1, 50_000):
         (line,) = complaints(opening * times)
-        assert re.fullmatch(
-            r"mine\.yaml:1: column \d+: (nested more than 20 levels deep; no recipe is|a second .*)", line
-        )
+        assert re.fullmatch(r"mine\.yaml:1: column \d+: nested more than 20 levels deep; no recipe is", line)
 
 
 def test_as_much_nesting_as_any_recipe_needs_is_read():
@@ -549,7 +547,7 @@ def test_any_text_is_a_recipe_or_a_list_of_mistakes():
     draw = random.Random(0)
     pieces = [*"\t\n :,[]{}&*!|>'\"%@`#-?\\0.eE_~<\r", "- ", "<<: ", "*a", "!!x ", "---\n", "null", "\ufeff", "\u2028"]
     lines = to_yaml(CNNRecipe()).splitlines()
-    good = 0
+    good, said = 0, []
     for _ in range(400):
         first = draw.randrange(len(lines))
         text = list("\n".join(["recipe: cnn", *lines[first : first + draw.randint(1, 4)]]))
@@ -559,11 +557,13 @@ def test_any_text_is_a_recipe_or_a_list_of_mistakes():
         try:
             page = from_text("".join(text), "mine.yaml")
         except UsageError as error:
-            assert all(re.match(r"mine\.yaml(:\d+)?: ", line) for line in str(error).split("\n")), error
+            said += str(error).split("\n")
         else:
             good += 1
             assert from_text(to_yaml(page)) == page
-    assert 0 < good < 400
+    assert [line for line in said if not re.match(r"mine\.yaml(:\d+)?: ", line)] == []
+    assert good > 10
+    assert len(said) > 100
 
 
 # Head of the file

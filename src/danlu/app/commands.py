@@ -197,7 +197,7 @@ def doctor(words: builtins.list[str]) -> int:
 def completion(words: builtins.list[str]) -> int:
     """No library call: it is for shells."""
 
-    def command(shell: Literal["bash", "zsh", "tcsh"], /) -> int:
+    def command(shell: Literal["bash", "zsh", "fish"], /) -> int:
         """A script that completes danlu's words.
 
         For bash: danlu completion bash > ~/.local/share/bash-completion/completions/danlu

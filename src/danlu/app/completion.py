@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import warnings
+import dataclasses
+import typing
+from collections.abc import Iterator
+from typing import Any
 
 import shtab
-import tyro
+from pydantic import BaseModel
 
 from danlu.app.cli import VERBS
-from danlu.app.recipe_parser import NoOptions, TrainOptions, command_line
+from danlu.app.recipe_parser import TrainOptions
 from danlu.catalogue import find_recipe, recipes
 
-_FILES_AFTER = {"check": ("--json",), "resume": ("--device", "--anyway", "--json"), "evaluate": ("--part", "--json"),
-                "classify": ("--top", "--invert", "--json")}  # fmt: skip
+_FLAGS = {
+    "list": ("--json",),
+    "check": ("--json",),
+    "resume": ("--device", "--anyway", "--json"),
+    "evaluate": ("--part", "--json"),
+    "classify": ("--top", "--invert", "--json"),
+    "doctor": ("--json",),
+}
+_TAKE_A_PATH = ("check", "resume", "evaluate", "classify")
+_TAKE_A_RECIPE = ("train", "show", "summary")
 
 
 def script(shell: str) -> str:
     """A completion script.
 
     Args:
-        shell: bash, zsh or tcsh.
+        shell: bash, zsh or fish.
 
     >>> "train" in script("bash")
     True
@@ -34,27 +45,40 @@ def _parser() -> argparse.ArgumentParser:
     verbs = root.add_subparsers()
     for verb, meaning in VERBS.items():
         parser = verbs.add_parser(verb, help=meaning)
-        if verb in ("train", "show", "summary"):
+        if verb in _TAKE_A_RECIPE:
             names = parser.add_subparsers()
             for name, entry in recipes().items():
-                _add_flags(names.add_parser(name, help=entry.title), name, verb)
-        elif verb in _FILES_AFTER:
+                _add_recipe(names.add_parser(name, help=entry.title), name, options=verb == "train")
+        if verb in _TAKE_A_PATH:
             parser.add_argument("path").complete = shtab.FILE  # type: ignore[attr-defined]
-            for flag in _FILES_AFTER[verb]:
-                parser.add_argument(flag)
-        elif verb == "completion":
-            parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
-        else:
-            parser.add_argument("--json", action="store_true")
+        if verb == "completion":
+            parser.add_argument("shell", choices=["bash", "zsh", "fish"])
+        for flag in _FLAGS.get(verb, ()):
+            parser.add_argument(flag)
     return root
 
 
-def _add_flags(parser: argparse.ArgumentParser, recipe: str, verb: str) -> None:
-    """The flags of a recipe under a verb, with their choices."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Could not resolve type parameter")
-        command = command_line(find_recipe(recipe)(), TrainOptions if verb == "train" else NoOptions)
-        known = tyro.extras.get_parser(command)
-    for action in known._actions:
-        if action.option_strings and action.dest != "help":
-            parser.add_argument(*action.option_strings, choices=action.choices, help=None)
+def _add_recipe(parser: argparse.ArgumentParser, name: str, options: bool) -> None:
+    flags = [*_settings(find_recipe(name)())]
+    if options:
+        types = typing.get_type_hints(TrainOptions)
+        flags += [(field.name, types[field.name]) for field in dataclasses.fields(TrainOptions)]
+    for flag, annotation in flags:
+        parser.add_argument("--" + flag.replace("_", "-"), choices=_choices(annotation))
+
+
+def _settings(page: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each setting's flag and type; those of a network under its name."""
+    for name, field in type(page).model_fields.items():
+        value = getattr(page, name)
+        if isinstance(value, BaseModel):
+            yield from _settings(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field.annotation
+
+
+def _choices(annotation: Any) -> list[str] | None:
+    """The words that a type allows, where it lists them."""
+    inside = [annotation, *typing.get_args(annotation)]
+    words = [word for one in inside if typing.get_origin(one) is typing.Literal for word in typing.get_args(one)]
+    return [str(word) for word in words] or None
