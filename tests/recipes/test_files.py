@@ -685,8 +685,8 @@ def test_mistakes_in_changes_are_said_without_a_file():
         ({"rounds": 1.5}, "rounds: 1.5 is neither a whole number of at least 1 nor null"),
         ({"optimizer": "sgd", "eps": 1e-3}, "optimizer 'sgd' has no eps; those that have: rmsprop, adam, adamw, muon"),
         (
-            {"model": {3: 4}},
-            "model.3: there is no such setting; there is: "
+            {"model.zzz": 4},
+            "model.zzz: there is no such setting; there is: "
             "activation, channels, dropout, hidden, kernel, norm, padding, pool, stride",
         ),
     ],

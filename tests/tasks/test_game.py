@@ -163,6 +163,12 @@ def test_a_turn_sees_the_batch_of_the_turn_before_unless_it_is_fresh():
     assert [report.drawn for report in reports] == [3, 6]
 
 
+def test_an_update_sees_the_whole_batch_also_where_descents_see_pieces_of_it():
+    task, _, _ = played([(Descend, True), (Update, False)], rounds=1, accumulate=2)
+    first, second, whole = task.numbers
+    assert (first + second, len(first), len(second)) == (whole, 2, 3)
+
+
 @pytest.mark.parametrize("kind", [Descend, Update])
 def test_the_first_turn_of_a_round_needs_a_fresh_batch(kind):
     with pytest.raises(ValueError, match="first turn of a round has no batch before it to share; give it fresh=True"):

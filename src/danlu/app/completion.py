@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import typing
-from collections.abc import Iterator
-from typing import Any
 
 import shtab
-from pydantic import BaseModel
 
 from danlu.app.cli import VERBS
+from danlu.app.flags import flags, option_flags
 from danlu.app.recipe_parser import TrainOptions
 from danlu.catalogue import find_recipe, recipes
 
@@ -59,26 +55,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_recipe(parser: argparse.ArgumentParser, name: str, options: bool) -> None:
-    flags = [*_settings(find_recipe(name)())]
-    if options:
-        types = typing.get_type_hints(TrainOptions)
-        flags += [(field.name, types[field.name]) for field in dataclasses.fields(TrainOptions)]
-    for flag, annotation in flags:
-        parser.add_argument("--" + flag.replace("_", "-"), choices=_choices(annotation))
-
-
-def _settings(page: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each setting's flag and type; those of a network under its name."""
-    for name, field in type(page).model_fields.items():
-        value = getattr(page, name)
-        if isinstance(value, BaseModel):
-            yield from _settings(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, field.annotation
-
-
-def _choices(annotation: Any) -> list[str] | None:
-    """The words that a type allows, where it lists them."""
-    inside = [annotation, *typing.get_args(annotation)]
-    words = [word for one in inside if typing.get_origin(one) is typing.Literal for word in typing.get_args(one)]
-    return [str(word) for word in words] or None
+    for flag in (*flags(find_recipe(name)()), *(option_flags(TrainOptions) if options else ())):
+        parser.add_argument(flag.name, choices=flag.choices or None)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 from pydantic import ValidationError
 
+from danlu.app.flags import help_text
 from danlu.app.pages import as_recipe
 from danlu.catalogue import recipes
 from danlu.errors import UsageError
@@ -20,22 +21,25 @@ from danlu.training.runtime import DeviceName
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """How this run is made; not part of the recipe."""
-
-    out: Path | None = None
-    """the run folder, new or empty; one under runs/ if not given"""
-    device: DeviceName = "auto"
-    """where to train"""
-    dry_run: bool = False
-    """check data, two rounds, saving, loading and report, and keep nothing"""
-    json: bool = False
-    """print one JSON object and nothing else"""
+class NoOptions:
+    """A verb that has the recipe's settings and nothing more."""
 
 
 @dataclass(frozen=True)
-class NoOptions:
-    """A verb that has the recipe's settings and nothing more."""
+class TrainOptions:
+    """How this run is made; not part of the recipe.
+
+    Args:
+        out: the run folder, new or empty; one under runs/ if not given
+        device: where to train
+        dry_run: check data, two rounds, saving, loading and report, and keep nothing
+        json: print one JSON object and nothing else
+    """
+
+    out: Path | None = None
+    device: DeviceName = "auto"
+    dry_run: bool = False
+    json: bool = False
 
 
 def parse(verb: str, words: list[str]) -> tuple[Recipe, Any]:
@@ -53,11 +57,16 @@ def parse(verb: str, words: list[str]) -> tuple[Recipe, Any]:
         print(f"{text}\n\n`danlu {verb} NAME --help` shows the settings of a recipe.")
         raise SystemExit(0)
     base = as_recipe(words[0])
-    command = command_line(base, TrainOptions if verb == "train" else NoOptions)
+    options = TrainOptions if verb == "train" else NoOptions
+    if {"-h", "--help"} & set(words):
+        page = (sys.modules[type(base).__module__].__doc__ or "").strip()
+        print(f"usage: danlu {verb} {words[0]} [--settings …]\n\n{page}\n{help_text(base, options)}")
+        raise SystemExit(0)
+    command = command_line(base, options)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Could not resolve type parameter")
-            parsed = tyro.cli(command, prog=f"danlu {verb} {words[0]}", args=words[1:], description=_page(base))
+            parsed = tyro.cli(command, prog=f"danlu {verb} {words[0]}", args=words[1:])
     except ValidationError as error:
         raise _in_our_words(error, base) from None
     return parsed.recipe, parsed.options
@@ -86,8 +95,3 @@ def _in_our_words(error: ValidationError, base: Recipe) -> UsageError:
     except UsageError as said:
         return said
     return UsageError("; ".join(fault["msg"] for fault in error.errors()))
-
-
-def _page(recipe: Recipe) -> str:
-    """The page of the lab book that the recipe's module begins with."""
-    return sys.modules[type(recipe).__module__].__doc__ or ""

@@ -177,7 +177,7 @@ def _nested(changes: dict[str, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for name, value in changes.items():
         branch: Any = _nested(value) if isinstance(value, dict) else value
-        for part in reversed(str(name).split(".")):
+        for part in reversed(name.split(".")):
             branch = {part: branch}
         _graft(tree, branch, ())
     return tree

@@ -57,7 +57,7 @@ def read(text: str, name: str) -> Reading:
     {'lr': 0.001, 'hidden': [8, 16], 'watch': 'no'}
     """
     try:
-        composer = _Composer(text.removeprefix("\ufeff"))
+        composer = _Composer(text)
         root = composer.get_single_node()
     except yaml.YAMLError as error:
         raise UsageError(_syntax(error, text, name)) from None
