@@ -6,6 +6,7 @@ loaded when they are first used, so that importing danlu costs nothing.
 
 from __future__ import annotations
 
+import builtins
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from danlu.app.use import classify as classify
     from danlu.app.use import evaluate as evaluate
     from danlu.app.use import load as load
-    from danlu.catalogue import recipes as list
+    from danlu.catalogue import recipes as list  # noqa: F401
 
 _HOMES = {
     "check": "danlu.app.pages:check",
@@ -34,7 +35,7 @@ _HOMES = {
     "train": "danlu.app.train:train",
 }
 
-__all__ = list(_HOMES)
+__all__ = [*_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
@@ -48,5 +49,5 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def __dir__() -> list[str]:
+def __dir__() -> builtins.list[str]:
     return [*_HOMES, "__version__"]

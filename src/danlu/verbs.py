@@ -155,7 +155,12 @@ VERBS: dict[str, type[Any]] = {
 
 def verbs_of(model: object) -> list[str]:
     """The verbs that a model has, in the order of VERBS."""
-    return [name for name, verb in VERBS.items() if isinstance(model, verb)]
+    return [name for name in VERBS if can(model, name)]
+
+
+def can(model: object, verb: str) -> bool:
+    """Whether a model has a verb. A part of it that happens to have the name, such as ``self.embed``, is none."""
+    return isinstance(model, VERBS[verb]) and callable(getattr(type(model), verb, None))
 
 
 def need(model: object, verb: str) -> Any:
@@ -168,7 +173,7 @@ def need(model: object, verb: str) -> Any:
     Traceback (most recent call last):
     danlu.errors.UsageError: object cannot classify; it has no verbs
     """
-    if not isinstance(model, VERBS[verb]):
+    if not can(model, verb):
         has = ", ".join(verbs_of(model))
         raise UsageError(f"{type(model).__name__} cannot {verb}; {'it can ' + has if has else 'it has no verbs'}")
     return model

@@ -1,5 +1,6 @@
 """The stream: every example exactly once an epoch, and a pure function of a position."""
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import pytest
@@ -106,6 +107,6 @@ def test_in_order_gives_all_examples_once_in_their_own_order(batch_size):
     assert all(batch.rows == slice(0, batch.size) for batch in batches)
 
 
-def test_a_batch_can_be_changed_as_other_named_tuples_can():
+def test_a_batch_can_be_changed_as_other_dataclasses_can():
     batch = whole(Shuffled(part_of(7), 3), 0)
-    assert batch._replace(fields={"x": batch["x"] + 1})["x"].tolist() == (batch["x"] + 1).tolist()
+    assert replace(batch, fields={"x": batch["x"] + 1})["x"].tolist() == (batch["x"] + 1).tolist()

@@ -1,6 +1,7 @@
 """The model folder: the same outputs bit for bit after a round trip, and clear lines for everything that is wrong."""
 
 import json
+from hashlib import sha256
 
 import pytest
 import torch
@@ -160,12 +161,40 @@ def test_missing_weights_are_a_clear_line(folder):
 def test_damaged_weights_are_a_clear_line(folder, harm):
     file = folder / "model.safetensors"
     file.write_bytes(harm(file.read_bytes()))
-    with pytest.raises(RunError, match=r"model.safetensors does not hold the weights of this model"):
+    with pytest.raises(RunError, match=r"model.safetensors is (damaged|not weights).*SHA-256"):
         load_model(folder)
 
 
 @pytest.mark.parametrize("weights", [{}, {"head.weight": torch.zeros(3, 4)}, {"other": torch.zeros(1)}])
 def test_weights_of_another_model_are_a_clear_line(folder, weights):
     save_file(weights, folder / "model.safetensors")
-    with pytest.raises(RunError, match="does not hold the weights of this model"):
+    edit(folder, sha256=sha256((folder / "model.safetensors").read_bytes()).hexdigest())
+    with pytest.raises(UsageError, match=r"model.safetensors is of another model: \d+ tensors differ"):
+        load_model(folder)
+
+
+def test_a_flipped_bit_in_the_weights_is_seen(folder):
+    """The file stays a sound safetensors file; only its checksum tells."""
+    file = folder / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(RunError, match=r"model.safetensors is damaged: its SHA-256 is"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<!DOCTYPE html><html></html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer to a large file"),
+        (b"\x80\x02cos\nsystem\n", "a pickle, which could run code; ask for safetensors"),
+        (b"PK\x03\x04", "a pickle, which could run code; ask for safetensors"),
+        (b"hello\nworld\n", "text"),
+        (b"", "nothing"),
+    ],
+)
+def test_what_is_no_weights_at_all_is_named(folder, content, kind):
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(RunError, match=f"is not weights but looks like {kind}"):
         load_model(folder)

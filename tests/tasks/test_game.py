@@ -125,7 +125,7 @@ def test_a_shared_parameter_moves_with_each_player_and_has_one_optimiser_state_f
     assert {name: task.players()[name][1].weight.item() for name in own} == pytest.approx(own, abs=1e-12)
     state = trainer.state()
     for player in ("a", "b"):
-        momentum = state[f"player/{player}/optimizer/0.weight/momentum_buffer"].item()
+        momentum = state[f"player/{player}/SGD/0.weight/momentum_buffer"].item()
         assert momentum == pytest.approx(m_shared[player], abs=1e-12)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from danlu.data.dataset import Part
 from danlu.data.stream import in_order
 from danlu.metrics.classification import calibration, correct
-from danlu.verbs import Classify
+from danlu.verbs import can, need
 
 
 def measure(model: object, part: Part, inputs: str = "image") -> tuple[dict[str, float], dict[str, Tensor]]:
@@ -26,8 +26,8 @@ def measure(model: object, part: Part, inputs: str = "image") -> tuple[dict[str,
     """
     scores: dict[str, float] = {}
     evidence: dict[str, Tensor] = {}
-    if isinstance(model, Classify) and "label" in part.fields:
-        evidence["probabilities"] = _in_batches(model.classify, part, inputs)
+    if can(model, "classify") and "label" in part.fields:
+        evidence["probabilities"] = _in_batches(need(model, "classify").classify, part, inputs)
         scores.update(classification_scores(evidence["probabilities"], part["label"]))
     return scores, evidence
 

@@ -15,8 +15,9 @@ from danlu.app.flags import help_text
 from danlu.app.pages import as_recipe
 from danlu.catalogue import recipes
 from danlu.errors import UsageError
-from danlu.recipes.files import changed
+from danlu.recipes.files import in_words
 from danlu.recipes.recipe import Recipe
+from danlu.recipes.strict_yaml import failure
 from danlu.training.runtime import DeviceName
 
 
@@ -68,7 +69,7 @@ def parse(verb: str, words: list[str]) -> tuple[Recipe, Any]:
             warnings.filterwarnings("ignore", message="Could not resolve type parameter")
             parsed = tyro.cli(command, prog=f"danlu {verb} {words[0]}", args=words[1:])
     except ValidationError as error:
-        raise _in_our_words(error, base) from None
+        raise failure(in_words(error, type(base))) from None
     return parsed.recipe, parsed.options
 
 
@@ -82,16 +83,3 @@ def command_line(base: Recipe, options: type[Any]) -> type[Any]:
             ("options", Annotated[options, flat], field(default=options())),
         ],
     )
-
-
-def _in_our_words(error: ValidationError, base: Recipe) -> UsageError:
-    """What is wrong with the settings, said as for a recipe file."""
-    values: dict[str, Any] = {}
-    for fault in error.errors():
-        place = ".".join(map(str, fault["loc"]))
-        values |= {place: fault["input"]} if place else fault["input"]
-    try:
-        changed(base, values)
-    except UsageError as said:
-        return said
-    return UsageError("; ".join(fault["msg"] for fault in error.errors()))

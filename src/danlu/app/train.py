@@ -25,6 +25,8 @@ from danlu.recipes.recipe import Recipe
 from danlu.training import checkpoint
 from danlu.training.runtime import DeviceName
 
+_TWO_ROUNDS = {"rounds": 2, "epochs": None, "evaluate_every": 1}
+
 
 def train(
     recipe: str | Path | Recipe,
@@ -57,7 +59,7 @@ def train(
     recipe = as_recipe(recipe, changes)
     name = name_of_recipe(type(recipe))
     screen = Screen(quiet)
-    session = Session.start(changed(recipe, {"rounds": 2, "evaluate_every": 1}) if dry_run else recipe, device)
+    session = Session.start(changed(recipe, _TWO_ROUNDS) if dry_run else recipe, device)
     with tempfile.TemporaryDirectory() as scratch:
         page = first_page(name, session, command or f"danlu train {name}")
         run = RunFolder.create(Path(scratch) / "run" if dry_run else out, name, session.recipe, page)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -14,7 +15,8 @@ from danlu.errors import UsageError
 from danlu.sampling.randomness import generator
 
 
-class Batch(NamedTuple):
+@dataclass(slots=True)
+class Batch:
     """The examples of one step, or the slice of them that this process and this micro-batch has.
 
     Attributes:
@@ -29,13 +31,14 @@ class Batch(NamedTuple):
     size: int
     numbers: Int[Tensor, "n"]
 
-    def __getitem__(self, name: str) -> Tensor:  # type: ignore[override]  # by name, as a mapping
+    def __getitem__(self, name: str) -> Tensor:
         return self.fields[name]
 
     def __len__(self) -> int:
         return self.rows.stop - self.rows.start
 
 
+@runtime_checkable
 class Stream(Protocol):
     """Where batches come from."""
 

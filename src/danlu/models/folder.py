@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from danlu.catalogue import find_model, name_of_model
 from danlu.data.dataset import DataInfo
 from danlu.errors import RunError, UsageError
 from danlu.nn.model import Model
+from danlu.nn.state import load_tensors, tensors_of
 
 FORMAT = 1
 
@@ -32,10 +35,14 @@ def save_model(model: object, folder: str | Path, info: DataInfo, made_with: dic
     description = {"format": FORMAT, **describe(model), "data": info.to_json(), "made_with": made_with or {}}
     assert isinstance(model, Model)  # describe has refused everything else
     folder = Path(folder)
+    weights = save({name: values.cpu().contiguous() for name, values in tensors_of(model).items()})
+    try:
+        page = json.dumps({**description, "sha256": sha256(weights).hexdigest()}, indent=2, ensure_ascii=False)
+    except TypeError as error:
+        raise UsageError(f"the arguments of this {type(model).__name__} cannot be written down: {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: values.detach().cpu().contiguous() for name, values in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
-    (folder / "model.json").write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "model.json").write_text(page + "\n", encoding="utf-8")
 
 
 def load_model(folder: str | Path) -> Model:
@@ -46,21 +53,18 @@ def load_model(folder: str | Path) -> Model:
         RunError: if the weights are damaged or do not fit the description.
     """
     folder = Path(folder)
-    page = folder / "model.json"
-    if not page.is_file():
+    if not (folder / "model.json").is_file():
         raise UsageError(f"{folder} holds no model: there is no model.json; give a run folder or its model/ folder")
-    description = _read(page)
-    if description["format"] > FORMAT:
-        raise UsageError(f"{page} has format {description['format']}, of a newer danlu; this one reads {FORMAT}")
-    model = build(description)
-    weights = folder / "model.safetensors"
+    page = _read(folder / "model.json")
+    tensors = _weights(folder / "model.safetensors", page["sha256"])
     try:
-        model.load_state_dict(load_file(weights))
-    except FileNotFoundError:
-        raise UsageError(f"{weights} is missing; the description beside it is not enough") from None
-    except (SafetensorError, RuntimeError) as error:
-        raise RunError(f"{weights} does not hold the weights of this model: {error}") from error
-    model.info = DataInfo.from_json(description["data"])
+        model = build(page)
+        model.info = DataInfo.from_json(page["data"])
+    except (TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"{folder / 'model.json'} describes no {page['model']} of this danlu: {error}") from error
+    if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
+        model.double()
+    load_tensors(model, tensors, str(folder / "model.safetensors"))
     return model.eval()
 
 
@@ -91,13 +95,49 @@ def build(description: dict[str, Any]) -> Model:
 
 
 def _describe_argument(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    return describe(value) if isinstance(value, Model) else value
+    if isinstance(value, nn.Module):
+        return describe(value)
+    return [_describe_argument(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def _read(page: Path) -> dict[str, Any]:
+    """The description, if it looks like one."""
     try:
-        return json.loads(page.read_text(encoding="utf-8"))
-    except ValueError as error:
+        description = json.loads(page.read_text(encoding="utf-8"))
+        newer = description["format"] > FORMAT
+        missing = {"model", "arguments", "data", "sha256"} - description.keys()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{page} is damaged: {error}") from error
+    if newer:
+        raise UsageError(f"{page} has format {description['format']}, of a newer danlu; this one reads {FORMAT}")
+    if missing:
+        raise RunError(f"{page} is damaged: it has no {', '.join(sorted(missing))}")
+    return description
+
+
+def _weights(path: Path, digest: str) -> dict[str, Tensor]:
+    """The tensors of a weights file that is what it was when it was written."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"{path} is missing; the description beside it is not enough") from None
+    if (is_now := sha256(content).hexdigest()) != digest:
+        raise RunError(f"{path} {what_is(content)}: its SHA-256 is {is_now[:12]}…, and was {str(digest)[:12]}…")
+    return load(content)
+
+
+def what_is(content: bytes) -> str:
+    """What a file that should hold weights looks like instead.
+
+    >>> what_is(b"<!DOCTYPE html><html>")
+    'is not weights but looks like a web page'
+    """
+    start = content[:200].lstrip().lower()
+    kinds = {
+        "a web page": start.startswith((b"<!doctype html", b"<html")),
+        "a pointer to a large file that was not fetched": start.startswith(b"version https://git-lfs"),
+        "a pickle, which could run code; ask for safetensors": content[:2] == b"PK" or content[:1] == b"\x80",
+        "nothing, for it is empty": not content,
+        "text": bool(content) and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in content[:200]),
+    }
+    return next((f"is not weights but looks like {kind}" for kind, fits in kinds.items() if fits), "is damaged")

@@ -19,11 +19,13 @@ def output_size(n: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
         padding: entries p added on either side.
 
     Raises:
-        ValueError: if the window is longer than the padded input.
+        ValueError: if the window is longer than the padded input, or a number is too small.
 
     >>> output_size(28, kernel=3), output_size(224, kernel=7, stride=2, padding=3)
     (26, 112)
     """
+    if kernel < 1 or stride < 1 or padding < 0:
+        raise ValueError(f"kernel={kernel} and stride={stride} must be at least 1, and padding={padding} at least 0")
     if n + 2 * padding < kernel:
         raise ValueError(
             f"a window of {kernel} does not fit an input of {n} with padding {padding}; "

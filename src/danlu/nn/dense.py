@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import nn
 
 from danlu.nn.activations import Activation
 from danlu.nn.activations import activation as activation_named
-
-Norm = Literal["batch", "layer"]
+from danlu.nn.norms import Norm
+from danlu.nn.norms import norm as norm_named
 
 
 def dense(
@@ -29,7 +28,7 @@ def dense(
     layer = nn.Sequential()
     layer.add_module("linear", nn.Linear(inputs, outputs))
     if norm:
-        layer.add_module("norm", nn.BatchNorm1d(outputs) if norm == "batch" else nn.LayerNorm(outputs))
+        layer.add_module("norm", norm_named(norm, outputs))
     layer.add_module("activation", activation_named(activation))
     if dropout:
         layer.add_module("dropout", nn.Dropout(dropout))
@@ -42,7 +41,7 @@ def check_widths(name: str, widths: Sequence[int]) -> None:
     Raises:
         ValueError: if one is not.
     """
-    if any(width < 1 for width in widths):
+    if any(not isinstance(width, int) or width < 1 for width in widths):
         raise ValueError(f"{name}={tuple(widths)} must be whole numbers of at least 1; leave a layer out to remove it")
 
 

@@ -17,7 +17,7 @@ from danlu.recipes.recipe import Recipe
 from danlu.recipes.strict_yaml import KeyPath, Problem, Reading, failure, scalar, short, spelled, written
 
 FORMAT = 1
-LARGEST = 2**20  # bytes; a recipe has two thousand
+LARGEST = 2**20  # bytes; a recipe has a few thousand
 _COLUMN = 28  # where comments begin
 
 
@@ -447,5 +447,6 @@ def _limits(metadata: tuple[Any, ...]) -> str:
 def _list(items: tuple[Any, ...]) -> str:
     if items[-1:] == (...,):
         return f"a list, each item {' or '.join(_kinds(items[0]))}"
-    each = f", each {' or '.join(_kinds(items[0]))}" if len(set(items)) == 1 else ""
+    alike = bool(items) and all(item == items[0] for item in items)
+    each = f", each {' or '.join(_kinds(items[0]))}" if alike else ""
     return f"a list of {len(items)}{each}"

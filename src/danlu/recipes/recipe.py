@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -86,7 +86,7 @@ class Recipe(BaseModel):
         return values
 
     @model_validator(mode="after")
-    def _one_length(self) -> Self:
+    def _one_length(self) -> Recipe:
         if (self.rounds is None) == (self.epochs is None):
             raise ValueError("give the length once: either rounds or epochs")
         if self.patience is not None and self.watch == "none":

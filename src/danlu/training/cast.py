@@ -30,10 +30,12 @@ class Cast:
         moving = {id(p) for player in players.values() for p in player.parameters}
         for parameter in task.parameters():
             parameter.requires_grad_(id(parameter) in moving)
+        task.eval()
+        self.on_stage()
 
     def on_stage(self) -> None:
         """Everybody in training mode, but for bystanders."""
-        if not self.task.training:
+        if not (self.task.training and all(player.module.training for player in self.players.values())):
             self.task.train()
             for module in self._bystanders:
                 module.training = False

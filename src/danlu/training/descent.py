@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,8 +11,8 @@ from danlu.training.schedules import Schedule
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon"]
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 _WITH_MOMENTUM = ("momentum", "nesterov", "rmsprop", "muon")
@@ -70,10 +70,12 @@ class Descent(BaseModel):
     """decay of an exponential average of the weights, say 0.999; the average is then evaluated and saved"""
 
     @model_validator(mode="after")
-    def _only_what_the_optimizer_has(self) -> Self:
+    def _only_what_the_optimizer_has(self) -> Descent:
         for name, having in (("momentum", _WITH_MOMENTUM), ("betas", _WITH_BETAS), ("eps", _WITH_EPS)):
             if getattr(self, name) is not None and self.optimizer not in having:
                 raise ValueError(f"optimizer {self.optimizer!r} has no {name}; those that have: {', '.join(having)}")
+        if self.optimizer == "nesterov" and self.momentum == 0:
+            raise ValueError("optimizer 'nesterov' needs a momentum greater than 0; sgd has none")
         if self.eps_inside and self.optimizer not in ("adam", "adamw"):
             raise ValueError(f"eps_inside is for adam and adamw, not for {self.optimizer!r}")
         if self.schedule == "inverse_sqrt" and not self.warmup:

@@ -11,6 +11,7 @@ import torch
 
 from danlu.data.dataset import Part
 from danlu.data.stream import in_order
+from danlu.tasks.game import Place
 from danlu.training.trainer import Trainer
 
 
@@ -28,8 +29,11 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
         for player in trainer.players.values():
             stack.enter_context(player.averaged())
         trainer.task.eval()
-        for batch in in_order(part.to(trainer.runtime.device, trainer.runtime.dtype), batch_size):
-            with trainer.runtime.autocast():
+        runtime = trainer.runtime
+        for number, batch in enumerate(in_order(part.to(runtime.device, runtime.dtype), batch_size)):
+            # round -1, which no training has: scores that draw see the same numbers each time
+            trainer.task.enter(Place(trainer.seed, -1, number, batch.rows, batch.size, runtime.device, runtime.dtype))
+            with runtime.autocast():
                 scores = trainer.task.scores(batch)
             for name, values in scores.items():
                 totals[name] = totals.get(name, 0.0) + float(values.double().sum())

@@ -48,28 +48,31 @@ def weights(module: nn.Module) -> list[Tensor]:
     >>> [tuple(p.shape) for p in weights(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))]
     [(3, 2)]
     """
-    return [
-        parameter
-        for owner in module.modules()
-        if not isinstance(owner, NORMS)
-        for name, parameter in owner.named_parameters(recurse=False)
-        if "bias" not in name
-    ]
+    return list(
+        dict.fromkeys(  # each once, however many modules share it
+            parameter
+            for owner in module.modules()
+            if not isinstance(owner, NORMS)
+            for name, parameter in owner.named_parameters(recurse=False)
+            if "bias" not in name
+        )
+    )
 
 
 def hidden_matrices(module: nn.Module) -> list[Tensor]:
-    """The parameters that Muon moves: matrices between hidden layers, so neither embeddings nor a last layer ``head``.
+    """The parameters that Muon moves: matrices between hidden layers, so neither embeddings nor a last layer ``head``,
+    nor what shares its weights with one.
 
     >>> [tuple(p.shape) for p in hidden_matrices(nn.Sequential(nn.Embedding(9, 2), nn.Linear(2, 3)))]
     [(3, 2)]
     """
-    return [
+    outer = {
         parameter
         for path, owner in module.named_modules()
-        if not isinstance(owner, (nn.Embedding, nn.EmbeddingBag)) and path.split(".")[-1] != "head"
+        if isinstance(owner, (nn.Embedding, nn.EmbeddingBag)) or path.split(".")[-1] == "head"
         for parameter in owner.parameters(recurse=False)
-        if parameter.ndim == 2
-    ]
+    }
+    return [parameter for parameter in module.parameters() if parameter.ndim == 2 and parameter not in outer]
 
 
 class AdamEpsInside(Optimizer):
@@ -151,7 +154,11 @@ def _fused(groups: Groups) -> bool:
 def _sgd(groups: Groups, descent: Descent) -> Optimizer:
     momentum = 0.0 if descent.optimizer == "sgd" else 0.9 if descent.momentum is None else descent.momentum
     nesterov = descent.optimizer == "nesterov"
-    return SGD(groups, lr=descent.lr, momentum=momentum, nesterov=nesterov, fused=_fused(groups))
+    optimizer = SGD(groups, lr=descent.lr, momentum=momentum, nesterov=nesterov, fused=_fused(groups))
+    if momentum:  # torch would make it uninitialised in a first step that a flag leaves out
+        for parameter in (p for group in groups for p in group["params"]):
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def _rmsprop(groups: Groups, descent: Descent) -> Optimizer:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from danlu.errors import UsageError
 from danlu.losses.spreading import l1_norm, spread, squared_l2_norm
 from danlu.training.average import Average
 from danlu.training.descent import Descent
@@ -113,7 +114,7 @@ class Player:
             for parameter, memory in optimizer.state.items():
                 for kind, value in memory.items():
                     if isinstance(value, Tensor):
-                        state[f"optimizer/{self._names[parameter]}/{kind}"] = value
+                        state[f"{type(optimizer).__name__}/{self._names[parameter]}/{kind}"] = value
         if self.average is not None:
             state["average.steps"] = torch.tensor(self.average.steps)
             for name, value in {**self.average.parameters, **self.average.buffers}.items():
@@ -121,21 +122,28 @@ class Player:
         return state
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """The opposite of ``state``."""
-        memory: dict[str, dict[str, Tensor]] = {}
-        for place, value in state.items():
-            kind, _, name = place.partition("/")
-            if kind == "optimizer":
-                name, _, key = name.rpartition("/")
-                memory.setdefault(name, {})[key] = value
+        """The opposite of ``state``.
+
+        Raises:
+            UsageError: if the state is of other optimisers.
+        """
+        known = {type(optimizer).__name__ for optimizer in self.optimizers} | {"average", "average.steps"}
+        if foreign := {place.partition("/")[0] for place in state} - known:
+            raise UsageError(f"the checkpoint has {', '.join(foreign)} for player {self.name!r}, which has {known}")
         for optimizer in self.optimizers:
-            self._load_optimizer(optimizer, memory)
+            self._load_optimizer(optimizer, state)
         if self.average is not None:
             self.average.steps = int(state["average.steps"])
             for name, value in {**self.average.parameters, **self.average.buffers}.items():
                 value.copy_(state[f"average/{name}"])
 
-    def _load_optimizer(self, optimizer: torch.optim.Optimizer, memory: dict[str, dict[str, Tensor]]) -> None:
+    def _load_optimizer(self, optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:
+        memory: dict[str, dict[str, Tensor]] = {}
+        for place, value in state.items():
+            owner, _, rest = place.partition("/")
+            if owner == type(optimizer).__name__:
+                name, _, kind = rest.rpartition("/")
+                memory.setdefault(name, {})[kind] = value.clone()
         order = [self._names[p] for group in optimizer.param_groups for p in group["params"]]
         numbered: dict[str, Any] = {
             "state": {number: memory[name] for number, name in enumerate(order) if name in memory},

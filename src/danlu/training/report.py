@@ -90,5 +90,8 @@ class Doubt(NamedTuple):
             return
         bad_term = next((name for name, term in self.totals.items() if not term.isfinite()), None)
         bad_gradients = (~self.norms.isfinite()).nonzero().flatten().tolist()
-        tensor = f"gradient of {self.player.moving()[bad_gradients[0]]}" if bad_gradients else f"term {bad_term}"
+        if bad_gradients:
+            tensor = f"gradient of {self.player.moving()[bad_gradients[0]]}"
+        else:
+            tensor = f"term {bad_term}" if bad_term else "norm of the whole gradient"
         raise Diverged(self.player.name, bad_term, self.round, tensor)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from danlu.data.stream import Batch, Stream
 from danlu.errors import UsageError
+from danlu.nn.state import load_tensors, tensors_of
 from danlu.sampling.randomness import key
 from danlu.tasks.game import Descend, Place, Task, Terms, Update
 from danlu.training.cast import Cast, check_players
@@ -135,21 +136,24 @@ class Trainer:
                 if player.penalised:
                     terms = {**terms, **player.penalties(examples)}
             sums = {name: term.sum(dtype=self.runtime.dtype) for name, term in terms.items()}
-            reduce(torch.add, sums.values()).backward(self._one_over_size)
+            loss = reduce(torch.add, sums.values())
+            if not loss.requires_grad:
+                raise ValueError(f"the terms of player {player.name!r} do not depend on any of its parameters")
+            loss.backward(self._one_over_size)
             totals = {name: totals[name] + s.detach() if totals else s.detach() for name, s in sums.items()}
             n += examples
         gradients = player.gradients()
-        if not gradients:
-            raise ValueError(f"the terms of player {player.name!r} do not depend on any of its parameters")
-        return self._step(player, gradients, totals, self._over_all(gradients, totals, n))
+        return self._step(player, gradients, totals, self._over_all(player, gradients, totals, n))
 
-    def _over_all(self, gradients: list[Tensor], totals: Terms, n: int) -> int | Tensor:
+    def _over_all(self, player: Player, gradients: list[Tensor], totals: Terms, n: int) -> int | Tensor:
         """Sum over all processes, divide gradients by the number of examples that there really were, and give it."""
         examples: int | Tensor = n
         if self.runtime.world > 1:
             examples = torch.tensor(float(n), dtype=self.runtime.dtype, device=self.runtime.device)
             self.runtime.sum([*gradients, examples, *totals.values()])
             self.runtime.mean(self.cast.running_statistics())
+        elif n == 0:
+            raise ValueError(f"the terms of player {player.name!r} have no values in round {self.round}")
         if isinstance(examples, Tensor) or examples != self.stream.size:
             torch._foreach_mul_(gradients, self.stream.size / examples)
         return examples
@@ -179,7 +183,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """All tensors of the game, its players' optimisers and averages, by name."""
-        state = {f"task/{name}": value for name, value in _once_each(self.task).items()}
+        state = {f"task/{name}": value for name, value in tensors_of(self.task).items()}
         for name, player in self.players.items():
             state.update({f"player/{name}/{place}": value for place, value in player.state().items()})
         return state
@@ -191,16 +195,7 @@ class Trainer:
             UsageError: if the state is of another game.
         """
         task = {name.removeprefix("task/"): value for name, value in state.items() if name.startswith("task/")}
-        expected = _once_each(self.task)
-        if wrong := sorted(task.keys() ^ expected.keys()):
-            raise UsageError(f"the checkpoint is of another model: {len(wrong)} tensors differ, {wrong[0]!r} first")
-        for name, value in task.items():
-            if value.shape != expected[name].shape:
-                raise UsageError(
-                    f"the checkpoint is of another model: {name!r} is {tuple(value.shape)} there "
-                    f"and {tuple(expected[name].shape)} here"
-                )
-        self.task.load_state_dict(task, strict=False)  # not strict: a shared tensor is kept once
+        load_tensors(self.task, task, "the checkpoint")
         for name, player in self.players.items():
             start = f"player/{name}/"
             player.load_state({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
@@ -220,6 +215,12 @@ def _length(terms: Terms, player: str) -> int:
     """The one length n of all terms."""
     if not terms:
         raise ValueError(f"player {player!r} was given no terms to descend on")
+    for name, term in terms.items():
+        if term.dim() != 1:
+            raise ValueError(
+                f"term {name!r} of player {player!r} has shape {tuple(term.shape)}; a term is (n,), one value per "
+                f"example, and spread(value, n) makes one of anything else"
+            )
     for a, b in pairwise(terms):
         if len(terms[a]) != len(terms[b]):
             raise ValueError(
@@ -227,12 +228,3 @@ def _length(terms: Terms, player: str) -> int:
                 f"all terms of a turn have one value per example, and spread(value, n) makes one of anything else"
             )
     return len(next(iter(terms.values())))
-
-
-def _once_each(task: Task) -> dict[str, Tensor]:
-    """The state dict with each tensor under its first name only."""
-    names: dict[int, str] = {}
-    state = task.state_dict(keep_vars=True)
-    for name, tensor in state.items():
-        names.setdefault(id(tensor), name)
-    return {name: state[name].detach() for name in names.values()}

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from danlu.nn.activations import Activation
 from danlu.nn.activations import activation as activation_named
 from danlu.nn.convolution import output_size, receptive_field
-from danlu.nn.dense import Norm, check_dropout, check_widths, dense
+from danlu.nn.dense import check_dropout, check_widths, dense
 from danlu.nn.model import Model
+from danlu.nn.norms import Norm
+from danlu.nn.norms import norm as norm_named
 
 
 class CNN(Model):
@@ -64,6 +66,8 @@ class CNN(Model):
         super().__init__()
         if len(shape) != 3:
             raise ValueError(f"shape={tuple(shape)} must be (channels, height, width): a CNN takes images")
+        if pool < 1:
+            raise ValueError(f"pool={pool} must be at least 1, which leaves the pooling out")
         check_widths("channels", channels)
         check_widths("hidden", hidden)
         check_dropout(dropout)
@@ -109,7 +113,7 @@ def convolution(
     block = nn.Sequential()
     block.add_module("convolution", nn.Conv2d(inputs, outputs, kernel, stride, padding))
     if norm:
-        block.add_module("norm", nn.BatchNorm2d(outputs) if norm == "batch" else nn.GroupNorm(1, outputs))
+        block.add_module("norm", norm_named(norm, outputs, images=True))
     block.add_module("activation", activation_named(activation))
     if pool > 1:
         block.add_module("pool", nn.MaxPool2d(pool))

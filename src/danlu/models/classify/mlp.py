@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.nn.activations import Activation
-from danlu.nn.dense import Norm, check_dropout, check_widths, dense
+from danlu.nn.dense import check_dropout, check_widths, dense
 from danlu.nn.model import Model
+from danlu.nn.norms import Norm
 
 
 class MLP(Model):
