@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from danlu import catalogue
 from danlu.errors import UsageError
 from danlu.recipes import strict_yaml
+from danlu.recipes.checking import in_words
 from danlu.recipes.cnn import CNNRecipe
-from danlu.recipes.files import changed, from_text, from_yaml, in_words, to_yaml
+from danlu.recipes.files import changed, from_text, from_yaml, to_yaml
 from danlu.recipes.mlp import MLPRecipe
 from danlu.recipes.recipe import Recipe
 from danlu.training.descent import Descent
@@ -377,7 +378,7 @@ def test_a_setting_in_the_wrong_place_is_told_the_right_one(text, said):
     [
         ("lr: 0", "lr: 0 is not a number greater than 0"),
         ("lr: -1e-3", "lr: -1e-3 is not a number greater than 0"),
-        ("lr: .nan", "lr: .nan is not a number greater than 0"),
+        ("lr: .nan", "lr: .nan does not fit: it should be a finite number"),
         ("lr: null", "lr: null is not a number greater than 0"),
         ("lr: true", "lr: true is not a number greater than 0"),
         ("lr: [1]", "lr: [1] is not a number greater than 0"),
@@ -681,7 +682,7 @@ def test_mistakes_in_changes_are_said_without_a_file():
         ({"model": {"hidden": (2,)}, "model.hidden": (1,)}, "model.hidden: given twice"),
         ({"lr": "1e-3"}, "lr: '1e-3' is not a number greater than 0; write it without quotes"),
         ({"lr.x": 1}, "lr: a mapping is not a number greater than 0"),
-        ({"lr": math.nan}, "lr: .nan is not a number greater than 0"),
+        ({"lr": math.nan}, "lr: .nan does not fit: it should be a finite number"),
         ({"rounds": 1.5}, "rounds: 1.5 is neither a whole number of at least 1 nor null"),
         ({"optimizer": "sgd", "eps": 1e-3}, "optimizer 'sgd' has no eps; those that have: rmsprop, adam, adamw, muon"),
         (

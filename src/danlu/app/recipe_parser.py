@@ -15,7 +15,7 @@ from danlu.app.flags import help_text
 from danlu.app.pages import as_recipe
 from danlu.catalogue import recipes
 from danlu.errors import UsageError
-from danlu.recipes.files import in_words
+from danlu.recipes.checking import in_words
 from danlu.recipes.recipe import Recipe
 from danlu.recipes.strict_yaml import failure
 from danlu.training.runtime import DeviceName

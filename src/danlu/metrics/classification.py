@@ -65,8 +65,8 @@ def calibration(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "
         labels: the right classes.
         bins: number M of bins.
 
-    >>> calibration(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.tensor([0, 0]), bins=10).error
-    0.4...
+    >>> round(calibration(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.tensor([0, 0]), bins=10).error, 6)
+    0.4
     """
     confidence, guesses = probabilities.double().max(dim=1)
     right = (guesses == labels).double()
