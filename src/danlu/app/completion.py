@@ -6,9 +6,9 @@ import argparse
 
 import shtab
 
-from danlu.app.cli import VERBS
 from danlu.app.flags import flags, option_flags
 from danlu.app.recipe_parser import TrainOptions
+from danlu.app.words import VERBS
 from danlu.catalogue import find_recipe, recipes
 
 _FLAGS = {

@@ -1,0 +1,14 @@
+"""The verbs of the command line and what each is for."""
+
+VERBS = {
+    "list": "the recipes",
+    "show": "a recipe as YAML, every value filled in",
+    "check": "a recipe file, and say everything that is wrong with it",
+    "summary": "the layers of a recipe's model",
+    "train": "a recipe by name, or a recipe file",
+    "resume": "a run that was stopped or killed",
+    "evaluate": "a finished run on held-out data",
+    "classify": "image files with a finished run",
+    "doctor": "what this machine has",
+    "completion": "a script that completes danlu's words in your shell",
+}
