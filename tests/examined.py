@@ -36,12 +36,6 @@ def without_dropout(trainer: Trainer) -> Trainer:
     return trainer
 
 
-def play_without_dropout(runtime: Runtime, name: str) -> tuple[dict[str, Tensor], str | None]:
-    """The state at the end on one of several ranks, and why the game is coupled, if it is."""
-    trainer = without_dropout(trainer_of(tiny(name), runtime))
-    return play(trainer), trainer.task.coupled
-
-
 def play(trainer: Trainer) -> dict[str, Tensor]:
     for _ in trainer:
         pass

@@ -16,7 +16,8 @@ from danlu.recipes.recipe import Recipe
 from danlu.training.evaluation import evaluate
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
-from examined import play, play_without_dropout, tiny, trainer_of, without_dropout
+from examined import play, tiny, trainer_of, without_dropout
+from rank_jobs import play_without_dropout
 
 pytestmark = pytest.mark.parametrize("name", RECIPES)
 

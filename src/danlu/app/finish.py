@@ -57,7 +57,7 @@ def judge(session: Session, run: RunFolder, facts: dict[str, Any]) -> dict[str, 
     from danlu.app.card import write_card
     from danlu.app.report import classification_sections, write_report  # draws, and so takes a second to import
 
-    model = load_model(run.model)
+    model = load_model(run.model).to(session.trainer.runtime.device)
     info = model.info
     scores: dict[str, dict[str, float]] = {}
     sections = []

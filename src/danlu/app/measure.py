@@ -17,7 +17,7 @@ def measure(model: object, part: Part, inputs: str = "image") -> tuple[dict[str,
     """Scores of a model on a part of the data, and the evidence that the report draws.
 
     Args:
-        model: any; each verb adds its scores.
+        model: any, on any device; each verb adds its scores.
         part: the examples.
         inputs: name of the field that the model sees.
 
@@ -27,7 +27,7 @@ def measure(model: object, part: Part, inputs: str = "image") -> tuple[dict[str,
     scores: dict[str, float] = {}
     evidence: dict[str, Tensor] = {}
     if can(model, "classify") and "label" in part.fields:
-        evidence["probabilities"] = _in_batches(need(model, "classify").classify, part, inputs)
+        evidence["probabilities"] = _in_batches(model, need(model, "classify").classify, part, inputs)
         scores.update(classification_scores(evidence["probabilities"], part["label"]))
     return scores, evidence
 
@@ -44,5 +44,7 @@ def classification_scores(probabilities: Tensor, labels: Tensor) -> dict[str, fl
 
 
 @torch.no_grad()
-def _in_batches(verb: Any, part: Part, inputs: str, batch_size: int = 500) -> Tensor:
-    return torch.cat([verb(batch[inputs]) for batch in in_order(part, batch_size)])
+def _in_batches(model: Any, verb: Any, part: Part, inputs: str, batch_size: int = 500) -> Tensor:
+    some = next(model.parameters())
+    answers = [verb(batch[inputs].to(some.device, some.dtype)) for batch in in_order(part, batch_size)]
+    return torch.cat(answers).cpu()

@@ -15,6 +15,7 @@ from danlu.data.dataset import DataSet
 from danlu.errors import UsageError
 from danlu.models.folder import load_model
 from danlu.nn.model import Model
+from danlu.training.runtime import pick_device
 from danlu.verbs import need
 
 
@@ -53,7 +54,7 @@ def evaluate(run: str | Path, part: Literal["train", "validation", "test"] = "te
     if fingerprint != folder.page["data"]["fingerprint"]:
         raise UsageError(f"the data set {data.name} is not the one that {run} was trained on; its parts may overlap")
     examples = data.part(part)
-    scores, _ = measure(model, examples)
+    scores, _ = measure(model.to(pick_device("auto")[0]), examples)
     return {"part": part, "examples": len(examples), "data": data.name, "fingerprint": fingerprint, "scores": scores}
 
 

@@ -1,0 +1,178 @@
+"""Training by one call: early stopping, the test part, resuming, and what is refused."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import danlu
+from danlu.app import session as session_module
+from danlu.app.interrupt import Interrupt
+from danlu.app.run_folder import RunFolder
+from danlu.data.digits import digits
+from danlu.errors import Diverged, UsageError
+from danlu.training import checkpoint
+
+SMALL = {"model": {"hidden": (16,), "dropout": 0.0}, "epochs": 3, "quiet": True}
+
+
+def weights(run: RunFolder) -> dict[str, torch.Tensor]:
+    return load_file(run.model / "model.safetensors")
+
+
+def test_early_stopping_stops_an_overfitting_run_and_restores_its_best_weights(tmp_path):
+    """A wide network without dropout at a high rate: its validation loss falls, then rises."""
+    overfits = {"model": {"hidden": (256,), "dropout": 0.0}, "schedule": "constant", "weight_decay": 0.0, "lr": 0.01}
+    run = danlu.train(
+        "mlp", out=tmp_path / "run", epochs=200, patience=6, watch="cross_entropy", quiet=True, **overfits
+    )
+    page = run.page
+    losses = {e["round"]: e["validation/cross_entropy"] for e in run.metrics() if "validation/cross_entropy" in e}
+    assert page["stopped_early"]
+    assert page["round"] == max(losses) < page["rounds"]
+    best = min(losses, key=lambda round: (losses[round], -round))
+    assert page["best"] == {"watch": "cross_entropy", "score": losses[best], "round": best}
+    assert len([round for round in losses if round > best]) == 6
+
+    saved = checkpoint.of_round(run.checkpoints, best)
+    assert saved is not None
+    for name, tensor in weights(run).items():
+        assert torch.equal(tensor, saved.tensors[f"task/classifier.{name}"])
+    # measured again on the loaded model, from its probabilities
+    assert run.scores["validation"]["cross_entropy"] == pytest.approx(losses[best], rel=1e-4)
+    assert losses[max(losses)] > losses[best]
+
+
+def test_the_average_is_what_is_evaluated_and_saved(tmp_path):
+    run = danlu.train("mlp", out=tmp_path / "run", average=0.9, watch="none", **SMALL)
+    last = checkpoint.newest(run.checkpoints)
+    assert last is not None
+    assert run.page["weights"] == "average"
+    assert run.page["best"] is None
+    for name, tensor in weights(run).items():
+        assert torch.equal(tensor, last.tensors[f"player/classifier/average/{name}"])
+        assert not torch.equal(tensor, last.tensors[f"task/classifier.{name}"])
+
+
+def test_without_watch_and_average_the_last_weights_are_saved(tmp_path):
+    run = danlu.train("mlp", out=tmp_path / "run", watch="none", **SMALL)
+    last = checkpoint.newest(run.checkpoints)
+    assert last is not None
+    assert run.page["weights"] == "last"
+    assert all(torch.equal(t, last.tensors[f"task/classifier.{n}"]) for n, t in weights(run).items())
+
+
+def test_the_test_part_changes_nothing_but_its_own_scores(tmp_path, monkeypatch):
+    """Training with a test part of noise ends with the same weights, chosen in the same round."""
+    honest = danlu.train("mlp", out=tmp_path / "honest", patience=2, **SMALL)
+
+    def with_noise(split_seed):
+        data = digits(split_seed)
+        noise = {"image": torch.rand_like(data.test["image"]), "label": data.test["label"].flip(0)}
+        return dataclasses.replace(data, test=type(data.test)(noise))
+
+    monkeypatch.setattr(session_module, "find_data", lambda name: with_noise)
+    noisy = danlu.train("mlp", out=tmp_path / "noisy", patience=2, **SMALL)
+    assert noisy.page["best"] == honest.page["best"]
+    assert all(torch.equal(tensor, weights(noisy)[name]) for name, tensor in weights(honest).items())
+    assert noisy.scores["validation"] == honest.scores["validation"]
+    assert noisy.scores["test"] != honest.scores["test"]
+
+
+def test_one_seed_one_outcome(tmp_path):
+    first, second, other = (
+        danlu.train("mlp", out=tmp_path / name, seed=seed, **SMALL) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert all(torch.equal(tensor, weights(second)[name]) for name, tensor in weights(first).items())
+    assert not torch.equal(weights(first)["head.weight"], weights(other)["head.weight"])
+
+
+def stop_after(monkeypatch, rounds: int) -> None:
+    """As if somebody pressed Ctrl-C in that round."""
+    real = session_module.Trainer.play
+
+    def play(self):
+        report = real(self)
+        if report.round == rounds:
+            Interrupt.asked = True
+        return report
+
+    monkeypatch.setattr(session_module.Trainer, "play", play)
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    """A run that somebody stopped after thirty rounds."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Interrupt, "asked", False)
+        stop_after(patch, 30)
+        run = danlu.train("mlp", out=tmp_path / "run", **SMALL)
+    assert run.page["status"] == "stopped"
+    return run
+
+
+def test_stopped_and_resumed(stopped, tmp_path):
+    assert stopped.page["round"] == 30
+    assert not stopped.model.exists()
+    with pytest.raises(UsageError, match="no model yet"):
+        danlu.load(stopped.path)
+    resumed = danlu.resume(stopped.path, quiet=True)
+    whole = danlu.train("mlp", out=tmp_path / "whole", **SMALL)
+    assert resumed.page["status"] == "finished"
+    assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(whole).items())
+    assert resumed.metrics() == whole.metrics()
+
+
+def test_a_run_can_be_moved(stopped, tmp_path):
+    moved = stopped.path.rename(tmp_path / "a füller näme")
+    assert danlu.resume(moved, quiet=True).page["status"] == "finished"
+    assert danlu.evaluate(moved)["examples"] == 359
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_differences_are_listed_and_refused_without_a_flag(stopped):
+    page = stopped.path / "run.json"
+    edit(page, ranks=2, data={**stopped.page["data"], "fingerprint": "0" * 64})
+    with pytest.raises(UsageError, match=r"(?s)ranks: 2 then, 1 now.*data.fingerprint: 0{64} then.*--anyway"):
+        danlu.resume(stopped.path, quiet=True)
+    assert danlu.resume(stopped.path, anyway=True, quiet=True).page["status"] == "finished"
+
+
+def test_a_changed_recipe_is_of_another_model(stopped):
+    recipe = stopped.path / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("hidden: [16]", "hidden: [20]"))
+    with pytest.raises(UsageError, match="parameters: 1210 then, 1510 now"):
+        danlu.resume(stopped.path, quiet=True)
+    with pytest.raises(UsageError, match="of another model"):
+        danlu.resume(stopped.path, anyway=True, quiet=True)
+
+
+@pytest.mark.parametrize("file", ["run.json", "recipe.yaml"])
+def test_a_newer_format_is_refused(stopped, file):
+    path = stopped.path / file
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2').replace("format: 1", "format: 2"))
+    with pytest.raises(UsageError, match="newer"):
+        danlu.resume(stopped.path, quiet=True)
+
+
+def test_a_run_that_diverges_says_where_and_keeps_what_was_good(tmp_path):
+    with pytest.raises(Diverged, match=r"player 'classifier' is not finite in round \d+"):
+        danlu.train("mlp", out=tmp_path / "run", optimizer="sgd", lr=1e9, schedule="step", **SMALL)
+    run = RunFolder.open(tmp_path / "run")
+    assert run.page["status"] == "failed"
+    assert "not finite" in run.page["error"]
+    kept = checkpoint.newest(run.checkpoints)
+    assert kept is None or all(t.isfinite().all() for t in kept.tensors.values())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "float64"])
+def test_precisions_train_and_their_models_load(tmp_path, precision):
+    run = danlu.train("mlp", out=tmp_path / "run", precision=precision, **{**SMALL, "epochs": 10})
+    assert run.scores["test"]["accuracy"] > 0.5
+    model = danlu.load(run.path)
+    assert next(model.parameters()).dtype == (torch.float64 if precision == "float64" else torch.float32)

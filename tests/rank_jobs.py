@@ -1,0 +1,36 @@
+"""What the two processes of the tests are given to do; a process can only be given what it can import."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from danlu.training.runtime import Runtime
+from examined import play, tiny, trainer_of, without_dropout
+
+
+def play_without_dropout(runtime: Runtime, name: str) -> tuple[dict[str, Tensor], str | None]:
+    """The state at the end on one of several ranks, and why the game is coupled, if it is."""
+    trainer = without_dropout(trainer_of(tiny(name), runtime))
+    return play(trainer), trainer.task.coupled
+
+
+def collectives(runtime: Runtime) -> dict[str, object]:
+    """What the collectives give on a rank whose tensors hold its number."""
+    numbers = [torch.full((2, 3), float(runtime.rank)), torch.tensor(10.0 + runtime.rank)]
+    runtime.sum(numbers)
+    means = [torch.tensor([float(runtime.rank), 4.0])]
+    runtime.mean(means)
+    decided = [runtime.decide(runtime.rank == 0), runtime.decide(runtime.rank == 1)]
+    return {
+        "sum": [n.tolist() for n in numbers],
+        "mean": means[0].tolist(),
+        "decided": decided,
+        "n": dist.get_world_size(),
+    }
+
+
+def normed(runtime: Runtime) -> dict[str, torch.Tensor]:
+    """A classifier with batch norm, trained on one of several ranks."""
+    trainer = trainer_of(tiny("cnn", **{"model.norm": "batch"}), runtime)
+    assert trainer.task.coupled == "batch norm"
+    return play(trainer)

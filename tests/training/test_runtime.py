@@ -1,0 +1,75 @@
+"""Where a run happens: devices, shares of a batch, sums over processes, compilation."""
+
+import shutil
+from itertools import pairwise
+
+import pytest
+import torch
+
+from danlu.errors import UsageError
+from danlu.training.runtime import Runtime, pick_device
+from examined import play, tiny, trainer_of, without_dropout
+from rank_jobs import collectives, normed
+
+
+def test_auto_picks_what_is_there_and_says_why():
+    device, reason = pick_device("auto")
+    there = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert device.type == there
+    assert reason
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused_with_what_to_do(device):
+    if getattr(torch, device).is_available() if device == "cuda" else torch.backends.mps.is_available():
+        pytest.skip(f"{device} is there")
+    with pytest.raises(UsageError, match=f"--device {device}: .*use --device cpu"):
+        Runtime.start(device)
+
+
+@pytest.mark.parametrize(("size", "world", "parts"), [(64, 1, 1), (64, 2, 4), (10, 3, 3), (7, 7, 1), (9, 1, 9)])
+def test_shares_cut_the_batch_without_gap_or_overlap(size, world, parts):
+    shares = [share for rank in range(world) for share in Runtime(rank=rank, world=world).share(size, parts)]
+    assert shares[0].start == 0
+    assert shares[-1].stop == size
+    assert all(a.stop == b.start for a, b in pairwise(shares))
+    lengths = {share.stop - share.start for share in shares}
+    assert min(lengths) >= 1
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_more_parts_than_rows_are_refused():
+    with pytest.raises(UsageError, match=r"a batch of 5 cannot be cut into 6 \(2 processes × 3 micro-batches\)"):
+        Runtime(world=2).share(5, 3)
+
+
+@pytest.mark.xdist_group("two ranks")
+def test_sums_means_and_decisions_over_two_processes(two_ranks):
+    expected = {"sum": [[[1.0] * 3] * 2, 21.0], "mean": [0.5, 4.0], "decided": [True, False], "n": 2}
+    assert two_ranks.run(collectives) == [expected, expected]
+
+
+@pytest.mark.xdist_group("two ranks")
+def test_ranks_agree_on_batch_norm_and_do_it_again_the_same(two_ranks):
+    (first, second), (again, _) = two_ranks.run(normed), two_ranks.run(normed)
+    assert any(name.endswith("running_var") for name in first)
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+        assert torch.equal(tensor, again[name]), name
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="there is no C++ compiler")
+def test_compiled_players_learn_the_same_up_to_rounding():
+    """In float64, without dropout, whose masks a compiler may draw in its own way; names in the state stay."""
+    plain, compiled = (
+        play(without_dropout(trainer_of(tiny("mlp"), Runtime(precision="float64", compile=on)))) for on in (False, True)
+    )
+    assert plain.keys() == compiled.keys()
+    for name, tensor in plain.items():
+        torch.testing.assert_close(compiled[name], tensor, rtol=1e-8, atol=1e-10)
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(UsageError, match="needs a C"):
+        Runtime.start("cpu", compile=True)
