@@ -104,11 +104,12 @@ class Session:
     def save(self, run: RunFolder) -> None:
         """Write a checkpoint, and drop those that nobody will want."""
         self._saved = time.monotonic()
+        state = self.trainer.state()
         if self.trainer.runtime.rank:
             return
         best = self.best.state() if self.best else None
         page: dict[str, Any] = {"drawn": self.trainer.drawn, "best": best}
-        checkpoint.write(run.checkpoints, Checkpoint(self.trainer.round, self.trainer.state(), page))
+        checkpoint.write(run.checkpoints, Checkpoint(self.trainer.round, state, page))
         checkpoint.prune(run.checkpoints, CHECKPOINTS_KEPT, self.best.round if self.best else None)
 
     def load(self, saved: Checkpoint) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -24,18 +24,24 @@ class Batch:
         rows: which rows of the whole batch these are; a buffer with one row per row of the batch is indexed by it.
         size: number of rows of the whole batch, over all processes and micro-batches.
         numbers: number of each example in its part, (n,).
+        parts: batches that come together, by name; ``batch.part("labelled")`` reads one.
     """
 
     fields: dict[str, Tensor]
     rows: slice
     size: int
     numbers: Int[Tensor, "n"]
+    parts: dict[str, Batch] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Tensor:
         return self.fields[name]
 
     def __len__(self) -> int:
         return self.rows.stop - self.rows.start
+
+    def part(self, name: str) -> Batch:
+        """One of the batches that come together."""
+        return self.parts[name]
 
 
 @runtime_checkable

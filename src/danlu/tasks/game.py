@@ -37,6 +37,8 @@ class Descend(NamedTuple):
 class Update(NamedTuple):
     """Tensors change without an optimiser: clip a critic, pull a teacher along, store patterns.
 
+    It sees the whole batch in every process, so that all of them make the same change.
+
     Attributes:
         apply: changes tensors of the task in place, under ``torch.no_grad``.
         fresh: whether the turn draws a new batch; else it sees the batch of the turn before it.
@@ -71,13 +73,15 @@ class Noise:
         """Numbers for this place from now on, from the first call again."""
         self.place, self.calls = place, 0
 
-    def draw(self, shape: tuple[int, ...], uniform: bool) -> Tensor:
+    def draw(self, shape: tuple[int, ...], uniform: bool, batch: Batch | None) -> Tensor:
         """The next numbers, (rows, *shape)."""
         if self.place is None:
             raise RuntimeError("noise() belongs inside a turn: the trainer's round and turn say which numbers it gives")
         seed, round, turn, rows, size, device, dtype = self.place
         source = generator("noise", seed, round, turn, self.calls, device=device)
         self.calls += 1
+        if batch is not None:
+            rows, size = batch.rows, batch.size
         draw = torch.rand if uniform else torch.randn
         return draw((size, *shape), generator=source, device=device, dtype=dtype)[rows]
 
@@ -85,8 +89,8 @@ class Noise:
 class Task(nn.Module):
     """The game that trains a model: it owns every tensor of it, players, teachers, chains and pools.
 
-    State that is not a parameter is a registered buffer, indexed by the batch's ``rows``, so that it is saved, moved
-    and resumed with everything else.
+    State that is not a parameter is a registered buffer, so that it is saved, moved and resumed with everything else.
+    What belongs to the rows of the batch is registered by ``register_rows``.
 
     Attributes:
         better: for each score whether "higher" or "lower" is better; the first one is watched by default.
@@ -97,6 +101,7 @@ class Task(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._noise = Noise()
+        self.row_dimensions: dict[str, int] = {}
 
     @property
     def model(self) -> nn.Module:
@@ -127,7 +132,21 @@ class Task(nn.Module):
         """Called by the trainer before a turn: where in the run the numbers of ``noise`` come from."""
         self._noise.enter(place)
 
-    def noise(self, shape: tuple[int, ...], uniform: bool = False) -> Tensor:
+    def register_rows(self, name: str, state: Tensor, dim: int = 0) -> None:
+        """Register a buffer in which each row of the batch has a slice of its own: chains, pools, recurrent state.
+
+        A turn reads and writes only ``batch.rows`` of that dimension. Several processes then keep their own rows, and
+        bring them together when the state is saved.
+
+        Args:
+            name: of the buffer.
+            state: its beginning; its length along ``dim`` is the batch size.
+            dim: which dimension has the rows.
+        """
+        self.register_buffer(name, state)
+        self.row_dimensions[name] = dim
+
+    def noise(self, shape: tuple[int, ...], uniform: bool = False, batch: Batch | None = None) -> Tensor:
         """Random numbers for the rows of the batch, (n, *shape): normal, or uniform on [0, 1).
 
         They are drawn for the whole batch from (seed, round, turn) and the number of this call in the turn, and
@@ -136,8 +155,9 @@ class Task(nn.Module):
         Args:
             shape: shape for one example.
             uniform: uniform instead of normal.
+            batch: for the rows of this part of a batch instead of the whole, where several come together.
 
         Raises:
             RuntimeError: outside a turn.
         """
-        return self._noise.draw(shape, uniform)
+        return self._noise.draw(shape, uniform, batch)

@@ -138,6 +138,14 @@ class Runtime:
             self.sum(tensors)
             torch._foreach_div_(tensors, self.world)
 
+    def collect(self, tensor: Tensor, mine: slice, dim: int) -> None:
+        """Fill in the rows that the other processes have; each has the rows ``mine`` along a dimension."""
+        if self.world > 1:
+            own = tensor.narrow(dim, mine.start, mine.stop - mine.start).clone()
+            tensor.zero_()
+            tensor.narrow(dim, mine.start, mine.stop - mine.start).copy_(own)
+            dist.all_reduce(tensor)
+
     def decide(self, answer: bool) -> bool:
         """The answer of process 0, on every process."""
         if self.world == 1:

@@ -79,7 +79,8 @@ class Trainer:
         self.round = self.drawn = 0
         self._shares = self.runtime.share(stream.size, accumulate)
         self._one_over_size = torch.tensor(1 / stream.size, dtype=self.runtime.dtype, device=self.runtime.device)
-        self._dropout_key = key("dropout", seed, self.runtime.rank)
+        self._dropout_keys = [key("dropout", seed, self.runtime.rank, micro) for micro in range(accumulate)]
+        self._update_key = key("update", seed)
         self._doubts: list[Doubt] = []
         if self.runtime.compile:
             for player in self.players.values():
@@ -129,7 +130,7 @@ class Trainer:
         totals: Terms = {}
         n = 0
         for micro, rows in enumerate(self._shares):
-            batch = self._enter(number, micro, rows)
+            batch = self._enter(number, self._dropout_keys[micro], rows)
             with self.runtime.autocast():
                 terms = turn.terms(batch)
                 examples = _length(terms, turn.player)
@@ -172,17 +173,20 @@ class Trainer:
 
     @torch.no_grad()
     def _update(self, turn: Update, number: int) -> None:
-        turn.apply(self._enter(number, 0, slice(self._shares[0].start, self._shares[-1].stop)))
+        turn.apply(self._enter(number, self._update_key, slice(0, self.stream.size)))
 
-    def _enter(self, number: int, micro: int, rows: slice) -> Batch:
+    def _enter(self, number: int, dropout_key: int, rows: slice) -> Batch:
         """The batch of a turn; task and modules draw their random numbers for this place from now on."""
         runtime = self.runtime
         self.task.enter(Place(self.seed, self.round, number, rows, self.stream.size, runtime.device, runtime.dtype))
-        runtime.seed_default(key(self._dropout_key, self.round, number, micro))
+        runtime.seed_default(key(dropout_key, self.round, number))
         return self.stream.batch(self.drawn - 1, rows)
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors of the game, its players' optimisers and averages, by name."""
+        """All tensors of the game, its players' optimisers and averages, by name; every process must ask for them."""
+        for name, dim in self.task.row_dimensions.items():
+            mine = slice(self._shares[0].start, self._shares[-1].stop)
+            self.runtime.collect(self.task.get_buffer(name), mine, dim)
         state = {f"task/{name}": value for name, value in tensors_of(self.task).items()}
         for name, player in self.players.items():
             state.update({f"player/{name}/{place}": value for place, value in player.state().items()})
