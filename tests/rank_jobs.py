@@ -5,7 +5,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from danlu.training.runtime import Runtime
+from danlu.training.trainer import Trainer
 from examined import play, tiny, trainer_of, without_dropout
+from games import GAMES, points
 
 
 def play_without_dropout(runtime: Runtime, name: str) -> tuple[dict[str, Tensor], str | None]:
@@ -34,3 +36,18 @@ def normed(runtime: Runtime) -> dict[str, torch.Tensor]:
     trainer = trainer_of(tiny("cnn", **{"model.norm": "batch"}), runtime)
     assert trainer.task.coupled == "batch norm"
     return play(trainer)
+
+
+def game_of(name: str, runtime: Runtime, dropout: bool = True, accumulate: int = 1) -> Trainer:
+    """A toy game, always with the same weights at the start."""
+    game = GAMES[name]
+    torch.manual_seed(7)
+    task = game.task()
+    stream = game.stream(points().to(runtime.device, runtime.dtype))
+    trainer = Trainer(task, game.descents, stream, rounds=8, seed=5, accumulate=accumulate, runtime=runtime)
+    return trainer if dropout else without_dropout(trainer)
+
+
+def play_game(runtime: Runtime, name: str) -> dict[str, Tensor]:
+    """The state of a toy game at its end on one of several ranks."""
+    return play(game_of(name, runtime, dropout=False))

@@ -1,0 +1,66 @@
+"""The laws of the loop, for every kind of game: resume, micro-batches, ranks."""
+
+import pytest
+import torch
+
+from danlu.training.runtime import Runtime
+from games import GAMES
+from rank_jobs import game_of, play, play_game
+
+pytestmark = pytest.mark.parametrize("name", GAMES)
+DOUBLE = Runtime(precision="float64")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for key, value in a.items():
+        assert torch.equal(value, b[key]), key
+
+
+def close(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], tolerance: float) -> None:
+    assert a.keys() == b.keys()
+    for key, value in a.items():
+        torch.testing.assert_close(b[key], value, rtol=tolerance, atol=tolerance, msg=lambda m, key=key: f"{key}: {m}")
+
+
+def test_something_moves(name):
+    before, after = game_of(name, Runtime()).state(), play(game_of(name, Runtime()))
+    assert any(not torch.equal(before[key], value) for key, value in after.items() if key in before)
+    assert all(value.isfinite().all() for value in after.values())
+
+
+@pytest.mark.parametrize("stop", range(1, 7))
+def test_stopped_at_any_round_and_resumed_it_ends_bit_for_bit_the_same(name, stop):
+    whole = play(game_of(name, Runtime()))
+    first = game_of(name, Runtime())
+    for report in first:
+        if report.round == stop:
+            break
+    second = game_of(name, Runtime())
+    second.load_state({key: value.clone() for key, value in first.state().items()}, first.round, first.drawn)
+    same(play(second), whole)
+
+
+def test_a_round_can_be_played_alone(name):
+    """From the state before round 4, that round alone gives the state after it."""
+    trainer = game_of(name, Runtime())
+    for _ in range(4):
+        trainer.play()
+    alone = game_of(name, Runtime())
+    alone.load_state({key: value.clone() for key, value in trainer.state().items()}, trainer.round, trainer.drawn)
+    trainer.play()
+    alone.play()
+    same(alone.state(), trainer.state())
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_micro_batches_make_no_difference(name, accumulate):
+    whole, parts = (play(game_of(name, DOUBLE, dropout=False, accumulate=k)) for k in (1, accumulate))
+    close(whole, parts, 1e-10)
+
+
+@pytest.mark.xdist_group("two ranks")
+def test_two_ranks_equal_one(name, two_ranks):
+    first, second = two_ranks.run(play_game, name)
+    same(first, second)
+    close(play(game_of(name, DOUBLE, dropout=False)), first, 1e-10)
