@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE, OutputChecker
 from functools import wraps
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 import pytest
@@ -88,6 +89,9 @@ def named(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+NAMES = re.compile(r"`((?:nn|losses|sampling|data|models|metrics|tasks|training|recipes|app)(?:\.\w+)+)`")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_examples_run_and_print_what_the_page_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -108,6 +112,13 @@ def test_links_and_pictures_are_there(page):
     relative = [target for pair in targets for target in pair if target and not re.match(r"[a-z]+:|#", target)]
     missing = [target for target in relative if not (page.parent / target.partition("#")[0]).exists()]
     assert not missing, f"{page} leads to what is not there: {missing}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_names_of_the_code_exist(page):
+    for name in NAMES.findall(FENCED.sub("", page.read_text(encoding="utf-8"))):
+        if not name.endswith((".py", ".jsonl")):
+            resolve_name(f"danlu.{name}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -88,7 +88,13 @@ def train(words: builtins.list[str]) -> int:
     recipe, options = parse("train", words)
     again = "danlu train " + shlex.join(_without(words, "--out", "--json"))
     run = train(
-        recipe, out=options.out, device=options.device, dry_run=options.dry_run, quiet=options.json, command=again
+        recipe,
+        out=options.out,
+        device=options.device,
+        devices=options.devices,
+        dry_run=options.dry_run,
+        quiet=options.json,
+        command=again,
     )
     if options.json:
         _json({"run": str(run.path), **run.page})

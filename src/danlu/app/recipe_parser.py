@@ -33,12 +33,14 @@ class TrainOptions:
     Args:
         out: the run folder, new or empty; one under runs/ if not given
         device: where to train
+        devices: how many processes train together, each on a device of its own or a share of the processors
         dry_run: check data, two rounds, saving, loading and report, and keep nothing
         json: print one JSON object and nothing else
     """
 
     out: Path | None = None
     device: DeviceName = "auto"
+    devices: int = 1
     dry_run: bool = False
     json: bool = False
 

@@ -25,10 +25,11 @@ class RunFolder:
         path: the folder.
         recipe: what is trained, resolved.
         page: the content of run.json.
+        writes: whether this process writes; of several that train together only the first does.
     """
 
     def __init__(self, path: Path, recipe: Recipe, page: dict[str, Any]):
-        self.path, self.recipe, self.page = path, recipe, page
+        self.path, self.recipe, self.page, self.writes = path, recipe, page, True
         self._events = Events(path / "tensorboard")
 
     @classmethod
@@ -102,10 +103,13 @@ class RunFolder:
     def save_page(self, **news: Any) -> None:
         """Add to run.json."""
         self.page.update(news)
-        write_text(self.path / "run.json", json.dumps(self.page, indent=2, ensure_ascii=False) + "\n")
+        if self.writes:
+            write_text(self.path / "run.json", json.dumps(self.page, indent=2, ensure_ascii=False) + "\n")
 
     def log(self, entry: dict[str, float]) -> None:
         """Add a line to metrics.jsonl, and to TensorBoard's events where that is installed."""
+        if not self.writes:
+            return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         self._events.write(entry)
@@ -124,6 +128,8 @@ class RunFolder:
 
     def forget_metrics_after(self, round: int) -> None:
         """Drop the lines of rounds that will be played again."""
+        if not self.writes:
+            return
         kept = [json.dumps(entry) + "\n" for entry in self.metrics() if entry["round"] <= round]
         write_text(self.path / "metrics.jsonl", "".join(kept))
 
@@ -134,6 +140,9 @@ class RunFolder:
         Raises:
             UsageError: if another process holds it; the message has its number.
         """
+        if not self.writes:
+            yield
+            return
         import fcntl  # not on Windows, which loads and predicts but does not train
 
         handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)

@@ -97,7 +97,7 @@ class Session:
     def _keep(self, run: RunFolder, entry: dict[str, float], round: int) -> None:
         """Save a new best at once, and anything else now and then."""
         better = self.best is not None and bool(entry) and self.best.see(round, entry[f"validation/{self.best.watch}"])
-        if better or time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES:
+        if self.trainer.runtime.decide(better or time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES):
             self.trainer.settle()
             self.save(run)
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from danlu.app.finish import finish
+from danlu.app.launch import check_devices, launch, launched
 from danlu.app.pages import as_recipe
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
@@ -33,6 +34,7 @@ def train(
     *,
     out: str | Path | None = None,
     device: DeviceName = "auto",
+    devices: int = 1,
     dry_run: bool = False,
     quiet: bool = False,
     command: str | None = None,
@@ -44,6 +46,7 @@ def train(
         recipe: a name of the catalogue, a recipe's YAML file, or a recipe.
         out: the run folder, new or empty; one under runs/ if not given.
         device: where to train.
+        devices: how many processes train together, each on a device of its own (or a share of the processors).
         dry_run: check everything with two rounds in a folder that is removed afterwards.
         quiet: print nothing.
         command: how to do it again, for the report; worked out if not given.
@@ -60,12 +63,17 @@ def train(
     name = name_of_recipe(type(recipe))
     screen = Screen(quiet)
     session = Session.start(changed(recipe, _TWO_ROUNDS) if dry_run else recipe, device)
+    check_devices(devices, session.trainer.runtime.device.type)
     with tempfile.TemporaryDirectory() as scratch:
-        page = first_page(name, session, command or f"danlu train {name}")
+        page = first_page(name, session, command or f"danlu train {name}", devices)
         run = RunFolder.create(Path(scratch) / "run" if dry_run else out, name, session.recipe, page)
         introduce(session, run, screen, dry_run)
-        with run.lock():
-            go(session, run, screen)
+        if devices > 1:
+            del session  # its tensors are in nobody's way now
+            run = launch(run, quiet)
+        else:
+            with run.lock():
+                go(session, run, screen)
         if dry_run:
             screen.say("The dry run passed: data, two rounds, saving, loading and report. Nothing was kept.")
     return run
@@ -89,18 +97,35 @@ def resume(
     if run.page["status"] == "finished":
         screen.say(f"{run.path} is finished: {run.page['round']} rounds. Its model is {run.model}.")
         return run
+    if run.page["ranks"] > 1 and not launched():
+        return launch(run, quiet, anyway)
+    carry_on(run, screen, device or run.page["device"], anyway)
+    return run
+
+
+def carry_on(run: RunFolder, screen: Screen, device: DeviceName, anyway: bool) -> None:
+    """Bring a run from its newest whole checkpoint, or its beginning, to its end, in one process or as one of several.
+
+    Raises:
+        UsageError: if something has changed that changes the outcome.
+    """
     torch.set_num_threads(run.page["threads"])
+    session = Session.start(run.recipe, device)
+    runtime = session.trainer.runtime
+    if runtime.rank:
+        run.writes, screen = False, Screen(quiet=True)
     with run.lock():
-        session = Session.start(run.recipe, device or run.page["device"])
-        _compare(run.page, first_page(run.page["recipe"], session, run.page["command"]), anyway)
-        saved = checkpoint.newest(run.checkpoints, screen.say)
+        _compare(run.page, first_page(run.page["recipe"], session, run.page["command"], runtime.world), anyway)
+        saved = None if runtime.rank else checkpoint.newest(run.checkpoints, screen.say)
+        round = runtime.tell(saved.round if saved else 0)
+        if runtime.rank and round:
+            saved = checkpoint.of_round(run.checkpoints, round)
         if saved is not None:
             session.load(saved)
+            screen.say(f"Going on with {run.path} after round {round} of {session.trainer.rounds}.")
         session.seconds = run.page.get("seconds", 0.0)
         run.forget_metrics_after(session.trainer.round)
-        screen.say(f"Going on with {run.path} after round {session.trainer.round} of {session.trainer.rounds}.")
         go(session, run, screen)
-    return run
 
 
 def go(session: Session, run: RunFolder, screen: Screen) -> None:
@@ -123,7 +148,7 @@ def go(session: Session, run: RunFolder, screen: Screen) -> None:
         finish(session, run, screen)
 
 
-def first_page(name: str, session: Session, command: str) -> dict[str, Any]:
+def first_page(name: str, session: Session, command: str, ranks: int) -> dict[str, Any]:
     """What run.json says before the first round."""
     trainer, data = session.trainer, session.data
     return {
@@ -139,8 +164,8 @@ def first_page(name: str, session: Session, command: str) -> dict[str, Any]:
         "device": trainer.runtime.device.type,
         "device_reason": trainer.runtime.reason,
         "precision": session.recipe.precision,
-        "threads": torch.get_num_threads(),
-        "ranks": trainer.runtime.world,
+        "threads": max(1, torch.get_num_threads() // (1 if launched() else ranks)),
+        "ranks": ranks,
         "data": {
             "name": data.name,
             "fingerprint": data.fingerprint(),
@@ -165,6 +190,7 @@ def introduce(session: Session, run: RunFolder, screen: Screen, dry_run: bool) -
     sizes = run.page["data"]
     epochs = trainer.rounds / trainer.stream.epoch_rounds
     patience = f", stopping early after {recipe.patience} evaluations without a better one" if recipe.patience else ""
+    together = f" in each of {run.page['ranks']} processes" if run.page["ranks"] > 1 else ""
     screen.say(f"danlu {run.page['versions']['danlu']}: {run.page['recipe']} on {recipe.data}{' (dry run)' * dry_run}")
     screen.rows(
         [
@@ -176,7 +202,7 @@ def introduce(session: Session, run: RunFolder, screen: Screen, dry_run: bool) -
             ("length", f"{trainer.rounds:,} rounds of {trainer.stream.size} examples ({epochs:.3g} epochs), "
                        f"evaluated every {session.every}{patience}"),
             ("device", f"{trainer.runtime.device} ({trainer.runtime.reason}), {recipe.precision}, "
-                       f"{run.page['threads']} threads"),
+                       f"{run.page['threads']} threads{together}"),
             ("run", "in a folder that is removed afterwards" if dry_run else str(run.path)),
         ]
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -13,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from danlu.errors import UsageError
+from danlu.errors import RunError, UsageError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bf16", "float64"]
@@ -146,13 +147,32 @@ class Runtime:
             tensor.narrow(dim, mine.start, mine.stop - mine.start).copy_(own)
             dist.all_reduce(tensor)
 
+    def tell(self, number: int) -> int:
+        """The number that process 0 has, on every process."""
+        if self.world == 1:
+            return number
+        told = torch.tensor(number, device=self.device)
+        dist.broadcast(told, src=0)
+        return int(told.item())
+
     def decide(self, answer: bool) -> bool:
         """The answer of process 0, on every process."""
-        if self.world == 1:
-            return answer
-        flag = torch.tensor(float(answer), device=self.device)
-        dist.broadcast(flag, src=0)
-        return bool(flag.item())
+        return bool(self.tell(int(answer)))
+
+    def check_agreement(self, tensors: Mapping[str, Tensor]) -> None:
+        """Make sure that every process holds the same tensors.
+
+        Raises:
+            RunError: naming the first tensor that differs.
+        """
+        if self.world == 1 or not tensors:
+            return
+        mine = torch.stack([torch.hash_tensor(tensor).view(torch.int64) for tensor in tensors.values()])
+        theirs = [torch.empty_like(mine) for _ in range(self.world)]
+        dist.all_gather(theirs, mine)
+        for name, hashes in zip(tensors, zip(*(t.tolist() for t in theirs), strict=True), strict=True):
+            if len(set(hashes)) > 1:
+                raise RunError(f"the processes no longer agree on {name}; the last checkpoint is from when they did")
 
 
 def pick_device(asked: DeviceName) -> tuple[torch.device, str]:

@@ -183,13 +183,18 @@ class Trainer:
         return self.stream.batch(self.drawn - 1, rows)
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors of the game, its players' optimisers and averages, by name; every process must ask for them."""
+        """All tensors of the game, its players' optimisers and averages, by name; every process must ask for them.
+
+        Raises:
+            RunError: if the processes do not hold the same.
+        """
         for name, dim in self.task.row_dimensions.items():
             mine = slice(self._shares[0].start, self._shares[-1].stop)
             self.runtime.collect(self.task.get_buffer(name), mine, dim)
         state = {f"task/{name}": value for name, value in tensors_of(self.task).items()}
         for name, player in self.players.items():
             state.update({f"player/{name}/{place}": value for place, value in player.state().items()})
+        self.runtime.check_agreement(state)
         return state
 
     def load_state(self, state: Mapping[str, Tensor], round: int, drawn: int) -> None:

@@ -1,0 +1,74 @@
+"""Several processes for one run: torchrun starts them, restarts them all when one dies, and passes signals on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import torch
+
+from danlu.app.run_folder import RunFolder
+from danlu.errors import RunError, UsageError
+
+RESTARTS = 3
+
+
+def launched() -> bool:
+    """Whether this process is one of several that a launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def check_devices(devices: int, device: str) -> None:
+    """Whether that many processes can run there.
+
+    Raises:
+        UsageError: if not.
+    """
+    if devices < 1:
+        raise UsageError(f"--devices {devices}: it takes at least one")
+    if devices > 1 and device == "mps":
+        raise UsageError("--devices: Apple's GPU takes a single process; use --device cpu")
+    if devices > 1 and device == "cuda" and devices > torch.cuda.device_count():
+        raise UsageError(f"--devices {devices}: there are {torch.cuda.device_count()} GPUs; use at most as many")
+
+
+def launch(run: RunFolder, quiet: bool, anyway: bool = False) -> RunFolder:
+    """Train a run that is there in as many processes as it says; the run as they leave it.
+
+    Raises:
+        RunError: if they could not bring it to its end.
+    """
+    words = [str(run.path), *(["--quiet"] if quiet else []), *(["--anyway"] if anyway else [])]
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+        *("--nproc-per-node", str(run.page["ranks"]), "--max-restarts", str(RESTARTS)),
+        *("--module", "danlu.app.worker", *words),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(run.page["threads"])}
+    # a session of its own, so that Ctrl-C reaches the processes once, through us
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    before = _pass_on_signals(process)
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    after = RunFolder.open(run.path)
+    if after.page["status"] not in ("finished", "stopped"):
+        reason = after.page.get("error") or f"the processes ended with code {code}"
+        raise RunError(f"{reason}. What is saved is kept; go on with `danlu resume {run.path}`")
+    return after
+
+
+def _pass_on_signals(process: subprocess.Popen[bytes]) -> dict[int, Any]:
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        process.send_signal(signal.SIGTERM)
+
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,0 +1,32 @@
+"""One of the processes of a run, as the launcher starts it: ``python -m danlu.app.worker RUN``.
+
+It ends with code 0 also when the run was stopped or failed for a reason that another try would meet again; that is
+written into run.json. Only a process that dies makes the launcher start all of them anew.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch.distributed as dist
+
+from danlu.app.run_folder import RunFolder
+from danlu.app.screen import Screen
+from danlu.app.train import carry_on
+from danlu.errors import RunError, UsageError
+
+
+def main(words: list[str]) -> None:
+    """Go on with the run, or begin it."""
+    run = RunFolder.open(words[0])
+    try:
+        carry_on(run, Screen(quiet="--quiet" in words), run.page["device"], anyway="--anyway" in words)
+    except (UsageError, RunError) as error:
+        run.save_page(status="failed", error=str(error))
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,115 @@
+"""Several processes for one run: the outcome of one, through kills and signals."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+TRAIN = ["train", "mlp", "--epochs", "12", "--model.hidden", "16", "--model.dropout", "0.2", "--precision", "float64"]
+
+
+def danlu(*words: str) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "danlu", *words]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def ended(process: subprocess.Popen, code: int = 0) -> str:
+    said = process.communicate(timeout=300)[0].decode()
+    assert process.returncode == code, said
+    return said
+
+
+def model(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model" / "model.safetensors")
+
+
+def page(run: Path) -> dict:
+    return json.loads((run / "run.json").read_text())
+
+
+def equal(a: Path, b: Path) -> None:
+    assert all(torch.equal(tensor, model(b)[name]) for name, tensor in model(a).items())
+    assert page(a)["scores"] == page(b)["scores"]
+    assert (a / "metrics.jsonl").read_text() == (b / "metrics.jsonl").read_text()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("two") / "run"
+    ended(danlu(*TRAIN, "--devices", "2", "--out", str(out)))
+    return out
+
+
+def wait_for_lines(out: Path, lines: int) -> None:
+    path = out / "metrics.jsonl"
+    while not path.exists() or path.read_text().count("\n") < lines:
+        time.sleep(0.005)
+
+
+def workers(run: Path) -> list[int]:
+    """Process numbers of the run's workers, in the order of their ranks."""
+    found = []
+    for proc in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (proc / "cmdline").read_bytes().split(b"\0")
+            environment = (proc / "environ").read_bytes()
+        except OSError:
+            continue
+        rank = re.search(rb"\0RANK=(\d+)\0", b"\0" + environment + b"\0")
+        if rank and b"danlu.app.worker" in words and str(run).encode() in words:
+            found.append((int(rank[1]), int(proc.name)))
+    return [number for _, number in sorted(found)]
+
+
+@pytest.mark.xdist_group("devices")
+def test_two_processes_train_what_one_trains(undisturbed, tmp_path):
+    """Without dropout, whose masks depend on the rank, to the accuracy of float64."""
+    outs = [tmp_path / "one", tmp_path / "two"]
+    for devices, out in enumerate(outs, start=1):
+        ended(danlu(*TRAIN, "--model.dropout", "0", "--devices", str(devices), "--out", str(out)))
+    for name, tensor in model(outs[0]).items():
+        torch.testing.assert_close(model(outs[1])[name], tensor, rtol=1e-9, atol=1e-9)
+    assert (page(outs[0])["ranks"], page(outs[1])["ranks"]) == (1, 2)
+
+
+@pytest.mark.xdist_group("devices")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_sigkill_of_one_process_is_survived_bit_for_bit(undisturbed, tmp_path, rank):
+    out = tmp_path / "run"
+    process = danlu(*TRAIN, "--devices", "2", "--out", str(out))
+    wait_for_lines(out, 30)
+    os.kill(workers(out)[rank], signal.SIGKILL)
+    assert "Going on with" in ended(process)
+    equal(out, undisturbed)
+
+
+@pytest.mark.xdist_group("devices")
+def test_sigterm_saves_and_resume_goes_on_in_as_many_processes(undisturbed, tmp_path):
+    out = tmp_path / "run"
+    process = danlu(*TRAIN, "--devices", "2", "--out", str(out))
+    wait_for_lines(out, 30)
+    process.send_signal(signal.SIGTERM)
+    assert f"danlu resume {out}" in ended(process, 3)
+    assert page(out)["status"] == "stopped"
+    assert 0 < page(out)["round"] < page(out)["rounds"]
+    ended(danlu("resume", str(out)))
+    equal(out, undisturbed)
+
+
+@pytest.mark.xdist_group("devices")
+def test_a_run_that_diverges_in_every_process_is_not_tried_again(tmp_path):
+    out = tmp_path / "run"
+    words = [*TRAIN[:2], "--epochs", "3", "--optimizer", "sgd", "--lr", "1e30", "--schedule", "step", "--devices", "2"]
+    said = ended(danlu(*words, "--out", str(out)), 1)
+    assert "is not finite in round" in said
+    assert "Traceback" not in said
+    assert page(out)["status"] == "failed"
