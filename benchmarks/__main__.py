@@ -1,4 +1,4 @@
-"""``python -m benchmarks speed [NAME…]`` and ``python -m benchmarks papers [NAME…]``."""
+"""``python -m benchmarks speed [NAME…]`` and ``python -m benchmarks papers [NAME…]``; ``--write`` keeps the results."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ KINDS = {"speed": SPEED, "papers": PAPERS}
 
 
 def main(words: list[str]) -> int:
-    """Run the benchmarks that are named, or all of a kind."""
+    """Run the benchmarks that are named, or all of a kind; 1 if a target is not met."""
+    write, words = "--write" in words, [word for word in words if word != "--write"]
     if not words or words[0] not in KINDS or set(words[1:]) - KINDS[words[0]].keys():
         for kind, known in KINDS.items():
             print(f"python -m benchmarks {kind} [{' '.join(known)}]", file=sys.stderr)
         return 2
     known = KINDS[words[0]]
-    for name in words[1:] or known:
-        publish(import_module(known[name]).run())
-    return 0
+    met = [publish(import_module(known[name]).run(), write) for name in words[1:] or known]
+    return 0 if all(met) else 1
 
 
 if __name__ == "__main__":

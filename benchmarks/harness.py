@@ -121,13 +121,15 @@ def machine() -> dict[str, str]:
     }
 
 
-def publish(rows: Sequence[Row | Score], into: Path = RESULTS) -> None:
-    """Print the table, and write each row as JSON with machine and versions."""
-    into.mkdir(parents=True, exist_ok=True)
+def publish(rows: Sequence[Row | Score], write: bool = False) -> bool:
+    """Print the table; write each row as JSON with machine and versions, if told to. Whether all targets are met."""
     for row in rows:
         print("\n".join(row.lines()))
-        page = {"format": 1, **asdict(row), "machine": machine()}
-        (into / f"{row.name}.json").write_text(json.dumps(page, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        if write:
+            page = {"format": 1, **asdict(row), "machine": machine()}
+            text = json.dumps(page, indent=2, ensure_ascii=False) + "\n"
+            (RESULTS / f"{row.name}.json").write_text(text, encoding="utf-8")
+    return all(row.met for row in rows)
 
 
 def _version(name: str) -> str:

@@ -1,9 +1,13 @@
 """What the two processes of the tests are given to do; a process can only be given what it can import."""
 
+import os
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from danlu.app.asked import as_recipe
+from danlu.app.run_folder import RunFolder
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 from examined import play, tiny, trainer_of, without_dropout
@@ -51,3 +55,10 @@ def game_of(name: str, runtime: Runtime, dropout: bool = True, accumulate: int =
 def play_game(runtime: Runtime, name: str) -> dict[str, Tensor]:
     """The state of a toy game at its end on one of several ranks."""
     return play(game_of(name, runtime, dropout=False))
+
+
+def create_one(folder: str, ready) -> str:
+    """A run made in a folder at the same moment as in other processes."""
+    os.chdir(folder)
+    ready.wait(60)
+    return str(RunFolder.create(None, "mlp", as_recipe("mlp"), {}).path)

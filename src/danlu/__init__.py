@@ -35,7 +35,8 @@ _HOMES = {
     "train": "danlu.app.train:train",
 }
 
-__all__ = [*_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
+# all but list, which would hide Python's own after `from danlu import *`
+__all__ = [name for name in _HOMES if name != "list"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,13 +40,17 @@ DATA: dict[str, Entry] = {
 }
 
 
-@cache
 def recipes() -> dict[str, Entry]:
     """Every recipe by name: the built-in ones, then those of installed packages.
 
     Raises:
         RunError: if a package brings a recipe whose name is taken.
     """
+    return dict(_recipes())
+
+
+@cache
+def _recipes() -> dict[str, Entry]:
     found = dict(RECIPES)
     for point in entry_points(group="danlu.recipes"):
         package = point.dist.name if point.dist else point.module
@@ -101,9 +105,17 @@ def name_of_recipe(cls: type[Any]) -> str:
     """
     target = f"{cls.__module__}:{cls.__qualname__}"
     for name, entry in recipes().items():
-        if entry.target == target:
+        if entry.target == target or (name not in RECIPES and _loads_as(entry, cls)):
             return name
     raise UsageError(f"{target} is not in the catalogue; add it to the entry-point group 'danlu.recipes' of a package")
+
+
+def _loads_as(entry: Entry, cls: type[Any]) -> bool:
+    """Whether an installed entry, which may name a class by another module than its own, is this class."""
+    try:
+        return _resolve(entry.target) is cls
+    except UsageError:
+        return False
 
 
 def _look_up(kind: str, name: str, known: dict[str, Found]) -> Found:
@@ -113,5 +125,8 @@ def _look_up(kind: str, name: str, known: dict[str, Found]) -> Found:
 
 
 def _resolve(target: str) -> Any:
-    module, attribute = target.split(":")
-    return getattr(import_module(module), attribute)
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"{target}, which an installed package names, cannot be loaded: {error}") from error

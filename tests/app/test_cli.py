@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -88,6 +89,7 @@ def test_list_names_every_recipe(capsys):
         (["evaluate", "nowhere"], "is not a run"),
         (["classify", "nowhere", "x.png"], "no model"),
         (["classify"], "required"),
+        (["check", "missing.yaml"], "no such file"),
         (["evaluate", "nowhere", "--part", "tset"], "test"),
         (["completion", "ksh"], "bash"),
     ],
@@ -197,11 +199,12 @@ def test_classify_inverts_when_told(run, digit, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n broken"])
-def test_a_file_that_is_no_image_is_exit_1(capsys, run, tmp_path, content):
+def test_a_file_that_is_no_image_is_exit_1_and_the_others_are_answered(capsys, run, tmp_path, digit, content):
     (tmp_path / "x.png").write_bytes(content)
-    code, _, err = call(capsys, "classify", str(run.path), str(tmp_path / "x.png"))
+    code, said, err = call(capsys, "classify", str(run.path), str(tmp_path / "x.png"), str(digit[0]))
     assert code == 1
     assert "x.png cannot be read as an image" in err
+    assert said.startswith(f"{digit[0]}  {digit[1]} ")
 
 
 def test_doctor_and_summary_and_completion(capsys):
@@ -230,3 +233,34 @@ def test_a_closed_pipe_is_no_error():
     error = process.stderr.read().decode() if process.stderr else ""
     assert process.wait() == 0
     assert error == ""
+
+
+def test_a_reader_that_leaves_does_not_end_the_training(tmp_path):
+    """As with ``| head``: the output is cut off, the run is not."""
+    command = [sys.executable, "-m", "danlu", "train", "mlp", "--epochs", "30", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=120) == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
+
+
+def test_a_terminal_without_all_characters_is_no_reason_to_fail(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    command = [sys.executable, "-m", "danlu", "--help"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_check_refuses_what_train_would_refuse(capsys, tmp_path):
+    for line, hint in (("watch: acuracy", "did you mean 'accuracy'"), ("batch_size: 5000", "1258 training examples")):
+        (tmp_path / "mine.yaml").write_text(f"recipe: cnn\n{line}\n")
+        code, _, err = call(capsys, "check", str(tmp_path / "mine.yaml"))
+        assert code == 2
+        assert hint in err
+
+
+def test_wrong_flags_under_json_are_an_object_too(capsys):
+    code, said, _ = call(capsys, "train", "cnn", "--lrr", "3", "--json")
+    assert (code, json.loads(said)["exit_code"]) == (2, 2)

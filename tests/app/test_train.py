@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from danlu.app.run_folder import RunFolder
 from danlu.data.digits import digits
 from danlu.errors import Diverged, UsageError
 from danlu.training import checkpoint
+from rank_jobs import create_one
 
 SMALL = {"model": {"hidden": (16,), "dropout": 0.0}, "epochs": 3, "quiet": True}
 
@@ -137,8 +140,8 @@ def edit(path, **changes):
 
 def test_differences_are_listed_and_refused_without_a_flag(stopped):
     page = stopped.path / "run.json"
-    edit(page, ranks=2, data={**stopped.page["data"], "fingerprint": "0" * 64})
-    with pytest.raises(UsageError, match=r"(?s)ranks: 2 then, 1 now.*data.fingerprint: 0{64} then.*--anyway"):
+    edit(page, data={**stopped.page["data"], "fingerprint": "0" * 64})
+    with pytest.raises(UsageError, match=r"(?s)data.fingerprint: 0{64} then.*--anyway"):
         danlu.resume(stopped.path, quiet=True)
     assert danlu.resume(stopped.path, anyway=True, quiet=True).page["status"] == "finished"
 
@@ -146,7 +149,7 @@ def test_differences_are_listed_and_refused_without_a_flag(stopped):
 def test_a_changed_recipe_is_of_another_model(stopped):
     recipe = stopped.path / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("hidden: [16]", "hidden: [20]"))
-    with pytest.raises(UsageError, match="parameters: 1210 then, 1510 now"):
+    with pytest.raises(UsageError, match=r"settings.model.hidden: \[16\] then, \[20\] now"):
         danlu.resume(stopped.path, quiet=True)
     with pytest.raises(UsageError, match="of another model"):
         danlu.resume(stopped.path, anyway=True, quiet=True)
@@ -176,3 +179,52 @@ def test_precisions_train_and_their_models_load(tmp_path, precision):
     assert run.scores["test"]["accuracy"] > 0.5
     model = danlu.load(run.path)
     assert next(model.parameters()).dtype == (torch.float64 if precision == "float64" else torch.float32)
+
+
+def test_the_command_says_what_was_changed(tmp_path):
+    run = danlu.train("mlp", out=tmp_path / "run", lr=0.05, optimizer="momentum", weight_decay=0.0, **SMALL)
+    assert run.page["command"] == (
+        "danlu train mlp --epochs 3 --optimizer momentum --lr 0.05 --weight-decay 0 --model.hidden 16 --model.dropout 0"
+    )
+
+
+def test_torch_is_left_as_it_was(tmp_path):
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    threads = torch.get_num_threads()
+    danlu.train("mlp", out=tmp_path / "run", threads=1, deterministic=True, **SMALL)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_an_error_is_forgotten_when_the_run_goes_on(stopped):
+    edit(stopped.path / "run.json", status="failed", error="the disk was full")
+    assert "error" not in danlu.resume(stopped.path, quiet=True).page
+
+
+def test_an_average_that_the_checkpoint_lacks_is_a_clear_line(stopped):
+    recipe = stopped.path / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("average: null", "average: 0.9"))
+    with pytest.raises(UsageError, match=r"settings.average: None then, 0.9 now"):
+        danlu.resume(stopped.path, quiet=True)
+    with pytest.raises(UsageError, match="has no average for player 'classifier'"):
+        danlu.resume(stopped.path, anyway=True, quiet=True)
+
+
+def test_runs_that_begin_together_get_folders_of_their_own(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(4, mp_context=context) as pool:
+        ready = manager.Barrier(4)
+        paths = list(pool.map(create_one, [str(tmp_path)] * 4, [ready] * 4))
+    assert len(set(paths)) == 4
+    assert all((tmp_path / path / "run.json").is_file() for path in paths)
+
+
+def test_a_second_training_in_one_process_is_refused(tmp_path):
+    from danlu.app.train import _training
+
+    with _training, pytest.raises(UsageError, match="another training is going on in this process"):
+        danlu.train("mlp", out=tmp_path / "run", **SMALL)
+    assert not (tmp_path / "run").exists()

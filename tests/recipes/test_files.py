@@ -319,12 +319,12 @@ formt: 1
         "mine.yaml:8: betas: [0.9] is neither null nor a list of 2, each a number of at least 0 and less than 1",
         "mine.yaml:10: class_weights[0]: -1 is not a number of at least 0",
         "mine.yaml:11: class_weights[1]: 'x' is not a number of at least 0",
-        "mine.yaml:12: milestones: 3 is not a list, each item a number of at least 0 and less than 1",
+        "mine.yaml:12: milestones: 3 is neither null nor a list, each item a number of at least 0 and less than 1",
         "mine.yaml:14: model.chanels: there is no such setting; did you mean 'channels'?",
         "mine.yaml:15: model.norm: the tag !x is not allowed; a recipe file holds plain values and names no code",
         "mine.yaml:16: model.channels[0]: 'a' is not a whole number",
         "mine.yaml:17: hidden: there is no such setting; did you mean 'model.hidden'?",
-        "mine.yaml:18: gamma: '1e-3' is not a number greater than 0; write it without quotes",
+        "mine.yaml:18: gamma: '1e-3' is neither a number greater than 0 nor null; write it without quotes",
         "mine.yaml:19: formt: there is no such setting; did you mean 'format'?",
     ]
 
@@ -384,7 +384,7 @@ def test_a_setting_in_the_wrong_place_is_told_the_right_one(text, said):
         ("lr: [1]", "lr: [1] is not a number greater than 0"),
         ("lr: {a: 1}", "lr: a mapping is not a number greater than 0"),
         ("lr: 1,5", "lr: '1,5' is not a number greater than 0"),
-        ("floor: 1", "floor: 1 is not a number of at least 0 and less than 1"),
+        ("floor: 1", "floor: 1 is neither a number of at least 0 and less than 1 nor null"),
         ("seed: 1_0.5", "seed: 1_0.5 is not a whole number"),
         ("seed: true", "seed: true is not a whole number"),
         ("rounds: 'null'", "rounds: 'null' is neither a whole number of at least 1 nor null; write it without quotes"),

@@ -109,7 +109,7 @@ CASES = [
     (nesterov, {"optimizer": "nesterov"}, {}),
     (nesterov, {"optimizer": "nesterov", "momentum": 0.3}, {"mu": 0.3}),
     (rmsprop, {"optimizer": "rmsprop"}, {}),
-    (rmsprop, {"optimizer": "rmsprop", "smoothing_constant": 0.8, "eps": 1e-3, "momentum": 0.9},
+    (rmsprop, {"optimizer": "rmsprop", "alpha": 0.8, "eps": 1e-3, "momentum": 0.9},
      {"alpha": 0.8, "eps": 1e-3, "mu": 0.9}),
     (adam, {"optimizer": "adam"}, {}),
     (adam, {"optimizer": "adam", "betas": (0.5, 0.9), "eps": 1e-2}, {"b1": 0.5, "b2": 0.9, "eps": 1e-2}),

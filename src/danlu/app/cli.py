@@ -6,6 +6,7 @@ that help and lists answer at once.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -35,6 +36,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, io.StringIO())
+        if hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="replace")  # a terminal without × or 丹炉 is no reason to fail
     words = [word for word in words if word != "--debug"]
     try:
         code = run(words)
@@ -50,7 +56,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if "--json" in words:
             print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False))
     except KeyboardInterrupt:
+        print("danlu: interrupted", file=sys.stderr)
         code = 130
+    except SystemExit as ended:  # wrong flags and values, which are explained on standard error already
+        code = ended.code if isinstance(ended.code, int) else 1
+        if code and "--json" in words:
+            print(json.dumps({"error": "wrong use; standard error says what", "exit_code": code}))
     sys.exit(code)
 
 

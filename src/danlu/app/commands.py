@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import tyro
 
@@ -76,6 +76,8 @@ def summary(words: builtins.list[str]) -> int:
     print(f"{made.model}, {made.parameters:,} parameters, {human(4 * made.parameters)} of weights")
     print("\n".join(f"  {line}" for line in layer_lines(made)))
     print(f"  {human(made.activations)} of activations for each example of a batch, about")
+    if made.receptive_field:
+        print(f"  a unit of the last convolution sees {made.receptive_field}×{made.receptive_field} pixels")
     return 0
 
 
@@ -92,6 +94,7 @@ def train(words: builtins.list[str]) -> int:
         out=options.out,
         device=options.device,
         devices=options.devices,
+        threads=options.threads,
         dry_run=options.dry_run,
         quiet=options.json,
         command=again,
@@ -133,18 +136,25 @@ def resume(words: builtins.list[str]) -> int:
 def evaluate(words: builtins.list[str]) -> int:
     """``danlu.evaluate(run)``"""
 
-    def command(run: Path, /, part: Literal["train", "validation", "test"] = "test", json: bool = False) -> int:
+    def command(
+        run: Path,
+        /,
+        part: Literal["train", "validation", "test"] = "test",
+        device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
+        json: bool = False,
+    ) -> int:
         """Measure the model of a finished run.
 
         Args:
             run: the run folder
             part: which part of the data
+            device: where to compute; where it was trained if not given
             json: print one JSON object and nothing else
         """
         from danlu.app.screen import number
         from danlu.app.use import evaluate
 
-        result = evaluate(run, part)
+        result = evaluate(run, part, device)
         if json:
             return _json({"run": str(run), **result})
         print(f"{result['data']}, {part} part, {result['examples']:,} examples")
@@ -158,7 +168,7 @@ def evaluate(words: builtins.list[str]) -> int:
 def classify(words: builtins.list[str]) -> int:
     """``danlu.classify(run, *files)``"""
 
-    def command(run: Path, files: tuple[Path, ...], /, top: int = 3, invert: bool = False, json: bool = False) -> int:
+    def command(run: Path, files: tuple[Path, ...], /, top: int = 5, invert: bool = False, json: bool = False) -> int:
         """Classify image files.
 
         Args:
@@ -171,11 +181,14 @@ def classify(words: builtins.list[str]) -> int:
         from danlu.app.use import classify
 
         guesses = classify(run, *files, top=top, invert=invert)
+        failed = int(any(guess.error for guess in guesses))
         if json:
-            return _json({"guesses": [{"file": g.file, "classes": [[*c] for c in g.classes]} for g in guesses]})
+            _json({"guesses": [{"file": g.file, "classes": g.classes, "error": g.error} for g in guesses]})
+            return failed
         for guess in guesses:
-            print(f"{guess.file}  " + "  ".join(f"{name} {probability:.3f}" for name, probability in guess.classes))
-        return 0
+            words = guess.error or "  ".join(f"{name} {probability:.3f}" for name, probability in guess.classes)
+            print(f"danlu: {words}" if guess.error else f"{guess.file}  {words}", file=_stream(guess.error))
+        return failed
 
     return _parsed("classify", command, words)
 
@@ -236,6 +249,10 @@ def _without(words: builtins.list[str], *flags: str) -> builtins.list[str]:
 
 def _rows(found: dict[str, Any]) -> builtins.list[tuple[str, ...]]:
     return [(name, entry.family, entry.title, entry.source) for name, entry in found.items()]
+
+
+def _stream(error: str | None) -> TextIO:
+    return sys.stderr if error else sys.stdout
 
 
 def _say(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 
 import shtab
 
@@ -10,15 +11,17 @@ from danlu.app.flags import flags, option_flags
 from danlu.app.recipe_parser import TrainOptions
 from danlu.app.words import VERBS
 from danlu.catalogue import find_recipe, recipes
+from danlu.errors import UsageError
 
 _FLAGS = {
     "list": ("--json",),
     "check": ("--json",),
     "resume": ("--device", "--anyway", "--json"),
-    "evaluate": ("--part", "--json"),
+    "evaluate": ("--part", "--device", "--json"),
     "classify": ("--top", "--invert", "--json"),
     "doctor": ("--json",),
 }
+_CHOICES = {"--part": ["train", "validation", "test"], "--device": ["auto", "cpu", "cuda", "mps"]}
 _TAKE_A_PATH = ("check", "resume", "evaluate", "classify")
 _TAKE_A_RECIPE = ("train", "show", "summary")
 
@@ -44,13 +47,14 @@ def _parser() -> argparse.ArgumentParser:
         if verb in _TAKE_A_RECIPE:
             names = parser.add_subparsers()
             for name, entry in recipes().items():
-                _add_recipe(names.add_parser(name, help=entry.title), name, options=verb == "train")
+                with suppress(UsageError):  # an installed recipe that cannot be loaded is completed by name alone
+                    _add_recipe(names.add_parser(name, help=entry.title), name, options=verb == "train")
         if verb in _TAKE_A_PATH:
             parser.add_argument("path").complete = shtab.FILE  # type: ignore[attr-defined]
         if verb == "completion":
             parser.add_argument("shell", choices=["bash", "zsh", "fish"])
         for flag in _FLAGS.get(verb, ()):
-            parser.add_argument(flag)
+            parser.add_argument(flag, choices=_CHOICES.get(flag))
     return root
 
 

@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Literal
 
 from danlu.app.measure import measure
 from danlu.app.run_folder import RunFolder
-from danlu.app.screen import Screen, duration, number
+from danlu.app.screen import Screen, duration, number, quoted
 from danlu.app.session import Session
 from danlu.catalogue import recipes
+from danlu.errors import UsageError
 from danlu.models.folder import load_model, save_model
 from danlu.recipes.files import to_yaml
 from danlu.training import checkpoint
 from danlu.verbs import verbs_of
 
 
-def finish(session: Session, run: RunFolder, screen: Screen) -> None:
-    """Turn a trained session into a finished run."""
+def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
+    """Turn a trained session into a finished run; a dry run does not look at the test part and says no goodbye."""
     trainer, best = session.trainer, session.best
     last = trainer.round
+    seconds = session.seconds
+    weights = choose_weights(session, run, screen)
     facts: dict[str, Any] = {
         "round": last,
-        "seconds": session.seconds,
+        "seconds": seconds,
         "stopped_early": last < trainer.rounds,
-        "weights": choose_weights(session, run, screen),
-        "best": None if best is None else {"watch": best.watch, "score": best.score, "round": best.round},
+        "weights": weights,
+        "best": {"watch": best.watch, "score": best.score, "round": best.round} if best and weights == "best" else None,
     }
     if not trainer.runtime.rank:
         with ExitStack() as stack:
             for player in trainer.players.values():
                 stack.enter_context(player.averaged())
-            save_model(trainer.task.model, run.model, session.data.info, {"recipe": run.page["recipe"]})
-        scores = judge(session, run, facts)
+            scores = judge(session, run, facts, ["validation"] if dry_run else ["validation", "test"])
         run.save_page(status="finished", scores=scores, **facts)
-        say_goodbye(run, screen)
+        if not dry_run:
+            say_goodbye(run, screen)
+
+
+def saved_and_loaded(session: Session, run: RunFolder) -> Any:
+    """The model as the model folder has it; one that cannot be saved, as it is in memory."""
+    model = session.trainer.task.model
+    try:
+        save_model(model, run.model, session.data.info, {"recipe": run.page["recipe"]})
+    except UsageError:  # which the user was told before the first round
+        return model.eval()
+    return load_model(run.model).to(session.trainer.runtime.device)
 
 
 def choose_weights(session: Session, run: RunFolder, screen: Screen) -> str:
@@ -52,19 +65,20 @@ def choose_weights(session: Session, run: RunFolder, screen: Screen) -> str:
     return "average" if averaged else "last"
 
 
-def judge(session: Session, run: RunFolder, facts: dict[str, Any]) -> dict[str, dict[str, float]]:
+def judge(
+    session: Session, run: RunFolder, facts: dict[str, Any], parts: list[Literal["validation", "test"]]
+) -> dict[str, dict[str, float]]:
     """Measure the model as it was saved, on the validation part and, now and only now, on the test part."""
     from danlu.app.card import write_card
     from danlu.app.report import classification_sections, write_report  # draws, and so takes a second to import
 
-    model = load_model(run.model).to(session.trainer.runtime.device)
-    info = model.info
+    model, info = saved_and_loaded(session, run), session.data.info
     scores: dict[str, dict[str, float]] = {}
     sections = []
-    for part in ("validation", "test"):
+    for part in parts:
         examples = session.data.part(part)
         scores[part], evidence = measure(model, examples)
-        if part == "test" and "probabilities" in evidence:
+        if part == parts[-1] and "probabilities" in evidence:
             images = examples["image"] if info.kind == "images" else None
             sections = classification_sections(evidence["probabilities"], examples["label"], images, info, part)
     page = {**run.page, **facts, "status": "finished"}
@@ -88,7 +102,7 @@ def say_goodbye(run: RunFolder, screen: Screen) -> None:
     screen.rows(
         [
             ("report", str(run.path / "report.html")),
-            ("look again", f"danlu evaluate {run.path}"),
-            ("use it", f"danlu classify {run.path} FILES…"),
+            ("look again", f"danlu evaluate {quoted(run.path)}"),
+            ("use it", f"danlu classify {quoted(run.path)} FILES…"),
         ]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import shutil
 import textwrap
 import typing
@@ -91,3 +92,22 @@ def _choices(annotation: Any) -> tuple[str, ...]:
     return tuple(
         str(word) for one in inside if typing.get_origin(one) is typing.Literal for word in typing.get_args(one)
     )
+
+
+def command_of(name: str, recipe: Recipe) -> str:
+    """The command that trains this recipe: its name, and what differs from the recipe's own values.
+
+    >>> from danlu.recipes.mlp import MLPRecipe
+    >>> command_of("mlp", MLPRecipe(lr=0.1, watch="none"))
+    'danlu train mlp --watch none --lr 0.1'
+    """
+    words = ["danlu", "train", name]
+    for usual, now in zip(flags(type(recipe)()), flags(recipe), strict=True):
+        if usual.default == now.default:
+            continue
+        if isinstance(now.default, bool):
+            words.append(now.name if now.default else now.name.replace("--", "--no-", 1))
+        else:
+            values = now.default if isinstance(now.default, tuple) else (now.default,)
+            words += [now.name, *(f"{value:.15g}" if isinstance(value, float) else str(value) for value in values)]
+    return shlex.join(words)

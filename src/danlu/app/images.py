@@ -26,7 +26,7 @@ def find_images(paths: list[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not inside:
                 raise UsageError(f"{path} holds no images (looked for {', '.join(sorted(SUFFIXES))})")
             found += inside
@@ -39,6 +39,8 @@ def find_images(paths: list[str | Path]) -> list[Path]:
 
 def read_image(path: Path, info: DataInfo, invert: bool = False) -> Float[Tensor, "c h w"]:
     """An image as a model wants it: turned upright, grey or RGB on white, resized, scaled to the range of the data.
+
+    Of an animation the first picture is taken. Grey of 16 bits is scaled to 8; other numbers have no known range.
 
     Args:
         path: a file that Pillow reads.
@@ -54,7 +56,7 @@ def read_image(path: Path, info: DataInfo, invert: bool = False) -> Float[Tensor
     channels, height, width = info.shape
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
+            image = _in_eight_bits(ImageOps.exif_transpose(file), path)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -66,3 +68,12 @@ def read_image(path: Path, info: DataInfo, invert: bool = False) -> Float[Tensor
     low, high = info.range
     pixels = torch.from_numpy(np.array(image, dtype=np.float32)).view(height, width, channels).permute(2, 0, 1)
     return low + pixels / 255 * (high - low)
+
+
+def _in_eight_bits(image: Image.Image, path: Path) -> Image.Image:
+    """Pillow cuts off what is above 255 where it should scale."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise RunError(f"{path} cannot be read as an image: its pixels are {image.mode} numbers of no known range")
+    return image

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
+from typing import Any
 
 EXIT_CODE = 3
 """Of a run that was stopped and can be resumed."""
 
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 class Interrupt:
-    """While it is entered, SIGINT and SIGTERM set ``asked``; a second one exits without clean-up.
+    """While it is entered, SIGINT, SIGTERM and SIGHUP set ``asked``; a second one exits without clean-up.
 
     That is safe at any moment, because files are renamed into place only when they are whole.
+
+    Args:
+        quiet: do not tell the user what the first signal does.
     """
 
     asked = False
 
+    def __init__(self, quiet: bool = False):
+        self.quiet = quiet
+        self._before: dict[int, Any] = {}
+
     def __enter__(self) -> Interrupt:
-        self._before = {}
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -32,5 +41,9 @@ class Interrupt:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
+            if sys.stdout and sys.stdout.isatty():
+                os.write(1, b"\x1b[?25h\n")  # the bar has hidden the cursor
             os._exit(128 + number)
         self.asked = True
+        if not self.quiet:
+            os.write(2, b"\nFinishing the round and saving; again to leave at once.\n")

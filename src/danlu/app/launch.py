@@ -18,11 +18,6 @@ from danlu.errors import RunError, UsageError
 RESTARTS = 3
 
 
-def launched() -> bool:
-    """Whether this process is one of several that a launcher started."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 def check_devices(devices: int, device: str) -> None:
     """Whether that many processes can run there.
 
@@ -37,13 +32,13 @@ def check_devices(devices: int, device: str) -> None:
         raise UsageError(f"--devices {devices}: there are {torch.cuda.device_count()} GPUs; use at most as many")
 
 
-def launch(run: RunFolder, quiet: bool, anyway: bool = False) -> RunFolder:
-    """Train a run that is there in as many processes as it says; the run as they leave it.
+def launch(run: RunFolder, quiet: bool) -> RunFolder:
+    """Train a run that this process holds in as many processes as it says; the run as they leave it.
 
     Raises:
         RunError: if they could not bring it to its end.
     """
-    words = [str(run.path), *(["--quiet"] if quiet else []), *(["--anyway"] if anyway else [])]
+    words = [str(run.path), *(["--quiet"] if quiet else [])]
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
         *("--nproc-per-node", str(run.page["ranks"]), "--max-restarts", str(RESTARTS)),
@@ -51,7 +46,8 @@ def launch(run: RunFolder, quiet: bool, anyway: bool = False) -> RunFolder:
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(run.page["threads"])}
     # a session of its own, so that Ctrl-C reaches the processes once, through us
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    holding = [] if run.handle is None else [run.handle]  # the lock, should we die before them
+    process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=holding)
     before = _pass_on_signals(process)
     try:
         code = process.wait()

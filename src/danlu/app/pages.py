@@ -5,45 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from danlu.app.asked import as_recipe, build
+from danlu.app.session import Session
 from danlu.app.summary import Summary, summarise
-from danlu.catalogue import find_data, find_recipe
-from danlu.data.dataset import DataInfo
-from danlu.errors import UsageError
-from danlu.recipes.files import changed, from_yaml, to_yaml
+from danlu.catalogue import find_data
+from danlu.recipes.files import from_yaml, to_yaml
 from danlu.recipes.recipe import Recipe
-from danlu.tasks.game import Task
-
-
-def as_recipe(recipe: str | Path | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
-    """A recipe from what a user may give: a name, a YAML file or a recipe; and changes to it.
-
-    >>> as_recipe("mlp", {"lr": 0.1}).lr
-    0.1
-    """
-    if isinstance(recipe, Path) or (isinstance(recipe, str) and recipe.endswith((".yaml", ".yml"))):
-        recipe = from_yaml(recipe)
-    elif isinstance(recipe, str):
-        recipe = find_recipe(recipe)()
-    assert isinstance(recipe, Recipe)
-    return changed(recipe, changes) if changes else recipe
-
-
-def build(recipe: Recipe, info: DataInfo) -> Task:
-    """The game of a recipe for data of this kind, with the weights that its seed gives.
-
-    Raises:
-        UsageError: if the settings do not go together, or with the data.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        try:
-            return recipe.task(info)
-        except UsageError:
-            raise
-        except ValueError as error:  # what a network's constructor says of its arguments
-            raise UsageError(str(error)) from error
 
 
 def show(recipe: str | Path | Recipe, **changes: Any) -> str:
@@ -57,13 +24,13 @@ def show(recipe: str | Path | Recipe, **changes: Any) -> str:
 
 
 def check(path: str | Path) -> Recipe:
-    """The recipe in a YAML file, if it is right and fits its data.
+    """The recipe in a YAML file, if it is right and fits its data: what ``train`` would refuse is refused here.
 
     Raises:
-        UsageError: with everything that is wrong with it.
+        UsageError: with what is wrong with it.
     """
     recipe = from_yaml(path)
-    summary(recipe)
+    Session.start(recipe)
     return recipe
 
 

@@ -34,6 +34,7 @@ class TrainOptions:
         out: the run folder, new or empty; one under runs/ if not given
         device: where to train
         devices: how many processes train together, each on a device of its own or a share of the processors
+        threads: processors that each process uses; one for small networks, else all, if not given
         dry_run: check data, two rounds, saving, loading and report, and keep nothing
         json: print one JSON object and nothing else
     """
@@ -41,6 +42,7 @@ class TrainOptions:
     out: Path | None = None
     device: DeviceName = "auto"
     devices: int = 1
+    threads: int | None = None
     dry_run: bool = False
     json: bool = False
 

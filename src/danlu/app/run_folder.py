@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from danlu.app.events import Events
 from danlu.errors import RunError, UsageError
@@ -16,10 +14,11 @@ from danlu.recipes.files import from_yaml, to_yaml
 from danlu.recipes.recipe import Recipe
 
 FORMAT = 1
+_NEEDED = {"recipe", "status", "command", "versions", "device", "threads", "ranks", "data", "round", "rounds"}
 
 
 class RunFolder:
-    """The files of a run.
+    """The files of a run. ``with run:`` holds it, so that no other process trains in it.
 
     Attributes:
         path: the folder.
@@ -31,10 +30,11 @@ class RunFolder:
     def __init__(self, path: Path, recipe: Recipe, page: dict[str, Any]):
         self.path, self.recipe, self.page, self.writes = path, recipe, page, True
         self._events = Events(path / "tensorboard")
+        self._lock: int | None = None
 
     @classmethod
     def create(cls, out: str | Path | None, name: str, recipe: Recipe, page: dict[str, Any]) -> RunFolder:
-        """A new run.
+        """A new run, held by this process.
 
         Args:
             out: the folder, new or empty; if None one is made under runs/ from name, time and data.
@@ -46,18 +46,18 @@ class RunFolder:
             UsageError: if the folder holds something.
             RunError: if it cannot be made.
         """
-        path = _fresh_path(name, recipe.data) if out is None else Path(out)
-        if (path / "run.json").exists():
-            raise UsageError(f"{path} holds a run already; go on with `danlu resume {path}`, or choose another --out")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(f"{path} is not an empty folder; choose another --out")
-        run = cls(path, recipe, {"format": FORMAT, **page})
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            write_text(path / "recipe.yaml", to_yaml(recipe))
-            run.save_page()
+            path = _fresh_folder(name, recipe.data) if out is None else _given_folder(Path(out))
+            run = cls(path, recipe, {"format": FORMAT, **page}).hold()
+            try:
+                _check_empty(path)  # again, now that nobody else can be at it
+                write_text(path / "recipe.yaml", to_yaml(recipe))
+                run.save_page()
+            except BaseException:
+                run.release()
+                raise
         except OSError as error:
-            raise RunError(f"cannot make the run folder {path}: {error.strerror or error}") from error
+            raise RunError(f"cannot make the run folder {out or 'under runs/'}: {error.strerror or error}") from error
         return run
 
     @classmethod
@@ -75,11 +75,13 @@ class RunFolder:
             raise UsageError(f"{path} is not a run{hint}: a run folder holds run.json, and `danlu train` makes one")
         try:
             page = json.loads(page_path.read_text(encoding="utf-8"))
-            newer = page["format"] > FORMAT
-        except (ValueError, KeyError, TypeError) as error:
+            newer, missing = page["format"] > FORMAT, _NEEDED - page.keys()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{page_path} is damaged: {error}") from error
         if newer:
             raise UsageError(f"{page_path} has format {page['format']}, of a newer danlu; this one reads {FORMAT}")
+        if missing:
+            raise RunError(f"{page_path} is damaged: it has no {', '.join(sorted(missing))}")
         return cls(path, from_yaml(path / "recipe.yaml"), page)
 
     def __repr__(self) -> str:
@@ -106,7 +108,7 @@ class RunFolder:
         if self.writes:
             write_text(self.path / "run.json", json.dumps(self.page, indent=2, ensure_ascii=False) + "\n")
 
-    def log(self, entry: dict[str, float]) -> None:
+    def log(self, entry: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl, and to TensorBoard's events where that is installed."""
         if not self.writes:
             return
@@ -115,65 +117,115 @@ class RunFolder:
         self._events.write(entry)
 
     def metrics(self) -> list[dict[str, float]]:
-        """The lines of metrics.jsonl, without a last one that a crash cut off."""
+        """The lines of metrics.jsonl, up to one that a crash cut off."""
         path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
         entries = []
         for line in lines:
             try:
-                entries.append(json.loads(line))
+                entry = json.loads(line)
             except ValueError:
                 break
+            if not isinstance(entry, dict) or "round" not in entry:
+                break
+            entries.append(entry)
         return entries
 
     def forget_metrics_after(self, round: int) -> None:
         """Drop the lines of rounds that will be played again."""
-        if not self.writes:
-            return
         kept = [json.dumps(entry) + "\n" for entry in self.metrics() if entry["round"] <= round]
-        write_text(self.path / "metrics.jsonl", "".join(kept))
+        if self.writes:
+            write_text(self.path / "metrics.jsonl", "".join(kept))
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run: one process at a time trains in a folder. The lock goes with the process, however it ends.
+    def sync_metrics(self) -> None:
+        """Make sure that the log survives a power cut."""
+        if self.writes and (self.path / "metrics.jsonl").exists():
+            _sync(self.path / "metrics.jsonl")
+
+    def hold(self) -> Self:
+        """Keep other processes from training here. The lock goes with the process, however it ends.
 
         Raises:
             UsageError: if another process holds it; the message has its number.
         """
-        if not self.writes:
-            yield
-            return
+        if self._lock is not None or not self.writes:
+            return self
         import fcntl  # not on Windows, which loads and predicts but does not train
 
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
+        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                holder = os.read(handle, 20).decode(errors="replace").strip() or "unknown"
-                raise UsageError(f"{self.path} is in use by process {holder}; wait for it, or stop it") from None
-            os.truncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
-            yield
-        finally:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(handle, 20).decode(errors="replace").strip() or "unknown"
             os.close(handle)
+            raise UsageError(f"{self.path} is in use by process {holder}; wait for it, or stop it") from None
+        os.truncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        self._lock = handle
+        return self
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def handle(self) -> int | None:
+        """The open lock, for a process that is to keep holding it when this one is gone."""
+        return self._lock
+
+    def __enter__(self) -> Self:
+        return self.hold()
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or as it was before."""
-    making = path.with_name(f".{path.name}.making")
+    """Write a file so that it is there whole, or as it was before, whatever happens."""
+    making = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         making.write_text(text, encoding="utf-8")
+        _sync(making)
         making.replace(path)
+        _sync(path.parent)
     finally:
         making.unlink(missing_ok=True)
 
 
-def _fresh_path(name: str, data: str) -> Path:
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _given_folder(path: Path) -> Path:
+    if path.exists():
+        _check_empty(path)
+    else:
+        path.mkdir(parents=True)
+    return path
+
+
+def _check_empty(path: Path) -> None:
+    if (path / "run.json").exists():
+        raise UsageError(f"{path} holds a run already; go on with `danlu resume {path}`, or choose another --out")
+    if not path.is_dir() or any(inside.name != ".lock" for inside in path.iterdir()):
+        raise UsageError(f"{path} is not an empty folder; choose another --out")
+
+
+def _fresh_folder(name: str, data: str) -> Path:
     word = "".join(c if c.isalnum() or c in "-_." else "-" for c in data).strip("-.")[:40] or "data"
     first = Path("runs") / name / f"{datetime.now():%Y-%m-%d-%H%M}-{word}"
     path, number = first, 1
-    while path.exists():
-        number += 1
-        path = first.with_name(f"{first.name}-{number}")
-    return path
+    while True:
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            path = first.with_name(f"{first.name}-{number}")
+        else:
+            return path

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console, RenderableType
@@ -23,6 +26,16 @@ class Bar(Progress):
         yield Text(self.below, overflow="ellipsis", no_wrap=True)
 
 
+class Patient(Console):
+    """A console whose reader may leave, as ``head`` does, without ending the training."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing from now on."""
+        self.quiet = True
+        if self.file is sys.stdout:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Screen:
     """Prints; nothing else in the application does while a run goes on.
 
@@ -32,7 +45,7 @@ class Screen:
     """
 
     def __init__(self, quiet: bool = False, file: TextIO | None = None):
-        self.console = Console(file=file or sys.stdout, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = Patient(file=file or sys.stdout, quiet=quiet, highlight=False, soft_wrap=True)
         self._live = self.console.is_terminal and not quiet
         self._bar: Bar | None = None
         self._rounds = self._first = self._batch = 0
@@ -84,6 +97,15 @@ class Screen:
 
     def _left(self, round: int) -> str:
         return f"{duration((self._rounds - round) * self._seconds_per_round(round)):>6} left"
+
+
+def quoted(path: Path) -> str:
+    """A path as a word of a shell.
+
+    >>> quoted(Path("my run"))
+    "'my run'"
+    """
+    return shlex.quote(str(path))
 
 
 def in_short(entry: dict[str, float]) -> str:

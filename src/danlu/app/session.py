@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from danlu.app.asked import build
 from danlu.app.interrupt import Interrupt
-from danlu.app.pages import build
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
 from danlu.catalogue import find_data
@@ -37,6 +37,7 @@ class Session:
         best: the best validation score, if one is watched.
         every: rounds between evaluations.
         stopped: whether somebody asked to stop before the end.
+        seconds: how long it has trained, over all its lives.
     """
 
     recipe: Recipe
@@ -46,6 +47,7 @@ class Session:
     every: int
     stopped: bool = False
     seconds: float = 0.0
+    _now: float = field(default_factory=time.monotonic)
     _saved: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -64,29 +66,35 @@ class Session:
         every = recipe.evaluate_every or max(1, round(stream.epoch_rounds))
         return cls(recipe, data, trainer, _watched(recipe, trainer), every)
 
-    def play(self, run: RunFolder, screen: Screen) -> None:
+    def play(self, run: RunFolder, screen: Screen, interrupt: Interrupt) -> None:
         """Read the trainer to its end, to the end of patience, or until somebody asks to stop."""
         trainer, runtime = self.trainer, self.trainer.runtime
         log_every = max(1, trainer.rounds // LINES_OF_LOG)
-        began = time.monotonic()
-        with Interrupt() as interrupt:
-            for report in trainer if not self._exhausted() else ():
-                evaluated = report.round % self.every == 0 or report.round == trainer.rounds
-                if evaluated or report.round % log_every == 0:
-                    entry = {"round": report.round, "epoch": report.drawn / trainer.stream.epoch_rounds}
-                    entry |= report.values()
-                    entry |= self._scores() if evaluated else {}
-                    run.log(entry)
-                    screen.show(report.round, entry, evaluated)
-                    self._keep(run, entry if evaluated else {}, report.round)
-                if runtime.decide(self._exhausted()):
-                    break
-                if runtime.decide(interrupt.asked):
-                    self.stopped = True
-                    break
-        trainer.settle()
-        self.seconds += time.monotonic() - began
+        self._now = self._saved = time.monotonic()
+        for report in trainer if not self._exhausted() else ():
+            evaluated = report.round % self.every == 0 or report.round == trainer.rounds
+            better = False
+            if evaluated or report.round % log_every == 0:
+                entry: dict[str, Any] = {
+                    "round": report.round,
+                    "epoch": report.drawn / trainer.stream.epoch_rounds,
+                    **report.values(),
+                    **(self._scores() if evaluated else {}),
+                }
+                run.log(entry)
+                screen.show(report.round, entry, evaluated)
+                better = evaluated and self._is_better(entry)
+            if runtime.decide(better or time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES):
+                self.save(run)
+            if runtime.decide(self._exhausted()):
+                break
+            if report.round < trainer.rounds and runtime.decide(interrupt.asked):
+                self.stopped = True
+                break
         self.save(run)
+
+    def _is_better(self, entry: dict[str, Any]) -> bool:
+        return self.best is not None and self.best.see(entry["round"], entry[f"validation/{self.best.watch}"])
 
     def _exhausted(self) -> bool:
         return self.best is not None and self.best.exhausted
@@ -94,27 +102,25 @@ class Session:
     def _scores(self) -> dict[str, float]:
         return {f"validation/{name}": value for name, value in evaluate(self.trainer, self.data.validation).items()}
 
-    def _keep(self, run: RunFolder, entry: dict[str, float], round: int) -> None:
-        """Save a new best at once, and anything else now and then."""
-        better = self.best is not None and bool(entry) and self.best.see(round, entry[f"validation/{self.best.watch}"])
-        if self.trainer.runtime.decide(better or time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES):
-            self.trainer.settle()
-            self.save(run)
-
     def save(self, run: RunFolder) -> None:
         """Write a checkpoint, and drop those that nobody will want."""
-        self._saved = time.monotonic()
+        self.trainer.settle()
         state = self.trainer.state()
+        now = time.monotonic()
+        self.seconds += now - self._now
+        self._now = self._saved = now
         if self.trainer.runtime.rank:
             return
+        run.sync_metrics()
         best = self.best.state() if self.best else None
-        page: dict[str, Any] = {"drawn": self.trainer.drawn, "best": best}
+        page: dict[str, Any] = {"drawn": self.trainer.drawn, "best": best, "seconds": self.seconds}
         checkpoint.write(run.checkpoints, Checkpoint(self.trainer.round, state, page))
         checkpoint.prune(run.checkpoints, CHECKPOINTS_KEPT, self.best.round if self.best else None)
 
     def load(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint."""
         self.trainer.load_state(saved.tensors, saved.round, saved.page["drawn"])
+        self.seconds = saved.page.get("seconds", 0.0)
         if self.best is not None and saved.page["best"] is not None:
             self.best.load_state(saved.page["best"])
 

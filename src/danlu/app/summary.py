@@ -39,17 +39,21 @@ class Summary:
         layers: in the order in which they run.
         parameters: how many there are.
         activations: bytes that one example leaves behind for the backward pass, about.
+        number: bytes of one number.
+        receptive_field: side of the square of pixels that a unit of the last convolution sees, if it has one.
     """
 
     model: str
     layers: list[Layer]
     parameters: int
     activations: int
+    number: int = 4
+    receptive_field: int | None = None
 
     def memory(self, batch_size: int, optimizer: OptimizerName, average: bool = False) -> int:
         """Bytes that training takes, about: weights, gradients, the optimiser's state, an average, activations."""
         copies = 2 + _STATES[optimizer] + average
-        return 4 * self.parameters * copies + self.activations * batch_size
+        return self.number * self.parameters * copies + self.activations * batch_size
 
 
 def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
@@ -67,7 +71,7 @@ def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
 
     def note(module: nn.Module, name: str, output: object) -> None:
         nonlocal numbers
-        if isinstance(output, Tensor):
+        if isinstance(output, Tensor) and not isinstance(module, nn.Sequential):  # an empty one
             numbers += output.numel()
             count = sum(p.numel() for p in module.parameters())
             layers.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), count))
@@ -78,15 +82,16 @@ def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
         for name, module in leaves
     ]
     training = model.training
+    some = next(model.parameters())
     try:
-        some = next(model.parameters())
         with torch.no_grad():
             model.eval()(torch.zeros(1, *shape, dtype=some.dtype, device=some.device))
     finally:
         model.train(training)
         for hook in hooks:
             hook.remove()
-    return Summary(type(model).__name__, layers, sum(p.numel() for p in model.parameters()), 4 * numbers)
+    count, size = sum(p.numel() for p in model.parameters()), some.element_size()
+    return Summary(type(model).__name__, layers, count, size * numbers, size, getattr(model, "receptive_field", None))
 
 
 def layer_lines(summary: Summary) -> list[str]:

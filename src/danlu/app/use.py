@@ -10,13 +10,16 @@ import torch
 from danlu.app.images import find_images, read_image
 from danlu.app.measure import measure
 from danlu.app.run_folder import RunFolder
+from danlu.app.screen import quoted
 from danlu.catalogue import find_data
 from danlu.data.dataset import DataSet
-from danlu.errors import UsageError
+from danlu.errors import RunError, UsageError
 from danlu.models.folder import load_model
 from danlu.nn.model import Model
-from danlu.training.runtime import pick_device
+from danlu.training.runtime import DeviceName, pick_device
 from danlu.verbs import need
+
+PARTS = ("train", "validation", "test")
 
 
 def load(path: str | Path) -> Model:
@@ -30,17 +33,24 @@ def load(path: str | Path) -> Model:
     """
     path = Path(path)
     if (path / "run.json").is_file() and not (path / "model" / "model.json").is_file():
-        status = RunFolder.open(path).page["status"]
-        raise UsageError(f"{path} has no model yet (it is {status}); finish it with `danlu resume {path}`")
+        run = RunFolder.open(path)
+        status = run.page["status"]
+        if status == "finished":
+            raise UsageError(f"{path} is finished, and its folder model/ is gone or was never written; train it again")
+        why = f"it failed: {run.page.get('error')}" if status == "failed" else f"it is {status}"
+        raise UsageError(f"{path} has no model yet ({why}); go on with `danlu resume {quoted(path)}`")
     return load_model(path / "model" if (path / "model").is_dir() else path)
 
 
-def evaluate(run: str | Path, part: Literal["train", "validation", "test"] = "test") -> dict[str, Any]:
+def evaluate(
+    run: str | Path, part: Literal["train", "validation", "test"] = "test", device: DeviceName | None = None
+) -> dict[str, Any]:
     """Measure the model of a run on a part of the data that it was made for.
 
     Args:
         run: the run folder.
         part: which part.
+        device: where to compute; where it was trained if not given.
 
     Returns:
         The part's name and size, the data's fingerprint, and the scores by name.
@@ -48,21 +58,24 @@ def evaluate(run: str | Path, part: Literal["train", "validation", "test"] = "te
     Raises:
         UsageError: if the run has no model, or the data is no longer what it was trained on.
     """
+    if part not in PARTS:
+        raise UsageError(f"there is no part {part!r}; there is {', '.join(PARTS)}")
     folder, model = RunFolder.open(run), load(run)
     data: DataSet = find_data(folder.recipe.data)(split_seed=folder.recipe.split_seed)
     fingerprint = data.fingerprint()
     if fingerprint != folder.page["data"]["fingerprint"]:
         raise UsageError(f"the data set {data.name} is not the one that {run} was trained on; its parts may overlap")
     examples = data.part(part)
-    scores, _ = measure(model.to(pick_device("auto")[0]), examples)
+    scores, _ = measure(model.to(pick_device(device or folder.page["device"])[0]), examples)
     return {"part": part, "examples": len(examples), "data": data.name, "fingerprint": fingerprint, "scores": scores}
 
 
 class Guess(NamedTuple):
-    """What a classifier says of a file: the classes by probability, the likeliest first."""
+    """What a classifier says of a file: the classes by probability, the likeliest first; or why it cannot."""
 
     file: str
     classes: list[tuple[str, float]]
+    error: str | None = None
 
 
 @torch.no_grad()
@@ -76,14 +89,19 @@ def classify(run: str | Path, *files: str | Path, top: int = 5, invert: bool = F
         invert: turn dark on light into light on dark first.
 
     Raises:
-        UsageError: if the model cannot classify, or a file is not there.
-        RunError: if a file is no image.
+        UsageError: if the model cannot classify, no file is named, or one is not there.
     """
+    if top < 1 or not files:
+        raise UsageError("name at least one file, and at least one class to tell (top)")
     model = need(load(run), "classify")
     names = model.info.class_names or tuple(str(number) for number in range(model.info.classes))
     guesses = []
     for path in find_images(list(files)):
-        image = read_image(path, model.info, invert)
+        try:
+            image = read_image(path, model.info, invert)
+        except RunError as error:  # the other files are still answered
+            guesses.append(Guess(str(path), [], str(error)))
+            continue
         probabilities = model.classify(image[None].to(next(model.parameters()).dtype))[0]
         best = probabilities.topk(min(top, len(names)))
         ranked = [(names[number], p) for p, number in zip(best.values.tolist(), best.indices.tolist(), strict=True)]

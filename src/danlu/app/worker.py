@@ -6,21 +6,27 @@ written into run.json. Only a process that dies makes the launcher start all of 
 
 from __future__ import annotations
 
+import os
 import sys
 
+import torch
 import torch.distributed as dist
 
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
+from danlu.app.session import Session
 from danlu.app.train import carry_on
 from danlu.errors import RunError, UsageError
 
 
 def main(words: list[str]) -> None:
-    """Go on with the run, or begin it."""
+    """Go on with the run, or begin it; the launcher holds its lock and has checked it."""
     run = RunFolder.open(words[0])
+    first = os.environ["RANK"] == "0"
+    run.writes = first
     try:
-        carry_on(run, Screen(quiet="--quiet" in words), run.page["device"], anyway="--anyway" in words)
+        torch.set_num_threads(run.page["threads"])
+        carry_on(Session.start(run.recipe, run.page["device"]), run, Screen("--quiet" in words or not first))
     except (UsageError, RunError) as error:
         run.save_page(status="failed", error=str(error))
     finally:

@@ -81,6 +81,8 @@ class Shuffled:
     def __init__(self, part: Part, batch_size: int | Literal["full"], seed: int = 0):
         self.part = part
         self.size = len(part) if batch_size == "full" else batch_size
+        if self.size < 1:
+            raise UsageError(f"batch_size={batch_size}, of {len(part)} training examples: a batch has at least one")
         if self.size > len(part):
             raise UsageError(
                 f"batch_size={self.size} is more than the {len(part)} training examples; "

@@ -30,7 +30,10 @@ class Model(nn.Module):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Model:
         self = super().__new__(cls)
-        given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)  # partial: copy passes none
+        try:
+            given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)  # partial: copy passes none
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__}: {error}; it is {cls.__name__}{inspect.signature(cls)}") from None
         given.apply_defaults()
         self.__dict__["arguments"] = {name: value for name, value in given.arguments.items() if name != "self"}
         return self

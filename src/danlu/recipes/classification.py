@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from danlu.data.dataset import DataInfo
 from danlu.errors import UsageError
 from danlu.nn.model import Model
@@ -12,6 +14,8 @@ from danlu.training.descent import Descent, NonNegative, Share
 
 class Classification(Descent, Recipe):
     """One classifier that descends as the recipe itself says, on cross-entropy."""
+
+    overfits_to: ClassVar[float] = 0.05
 
     smoothing: Share = 0.0
     """label smoothing"""

@@ -25,6 +25,8 @@ class Recipe(BaseModel):
 
     tiny: ClassVar[dict[str, Any]] = {}
     """changes that make the recipe small enough to be examined in a second"""
+    overfits_to: ClassVar[float] = 1.0
+    """share of the first loss below which the examination wants one batch to bring it"""
 
     data: str = "digits"
     """name of the data set"""

@@ -45,12 +45,14 @@ class Supervised(Task):
         super().__init__()
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing={smoothing} must be at least 0 and less than 1")
-        if class_weights is not None and min(class_weights) < 0:
-            raise ValueError(f"class_weights={tuple(class_weights)} must not be negative")
+        if class_weights is not None and min(class_weights, default=-1) < 0:
+            raise ValueError(f"class_weights={tuple(class_weights)} must be one number of at least 0 for each class")
         self.classifier = classifier
         self.smoothing = smoothing
         self.inputs = inputs
-        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
+        self.register_buffer(
+            "class_weights", None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        )
 
     @property
     def model(self) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from danlu.tasks.game import Task
 from danlu.training.player import Player
@@ -24,7 +24,7 @@ class Cast:
     def __init__(self, task: Task, players: Mapping[str, Player]):
         self.task, self.players = task, players
         self._mover: Player | None = None
-        self._norms = [m for m in task.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        self._norms = [m for m in task.modules() if isinstance(m, _NormBase) and m.track_running_stats]
         played = {id(m) for player in players.values() for m in player.module.modules()}
         self._bystanders = [m for m in task.modules() if id(m) not in played and m is not task]
         moving = {id(p) for player in players.values() for p in player.parameters}
@@ -52,6 +52,15 @@ class Cast:
         modules = {id(m) for m in player.module.modules()}
         for norm in self._norms:
             norm.track_running_stats = id(norm) in modules
+
+    def release(self) -> None:
+        """Everybody may move again, as before the first turn."""
+        self._mover = None
+        for player in self.players.values():
+            for parameter in player.parameters:
+                parameter.requires_grad_()
+        for norm in self._norms:
+            norm.track_running_stats = True
 
     def running_statistics(self) -> list[Tensor]:
         """The running means and variances that the mover's turn has changed."""

@@ -15,9 +15,13 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
-_WITH_MOMENTUM = ("momentum", "nesterov", "rmsprop", "muon")
-_WITH_BETAS = ("adam", "adamw", "muon")
-_WITH_EPS = ("rmsprop", "adam", "adamw", "muon")
+_OPTIMIZERS_WITH = {
+    "momentum": ("momentum", "nesterov", "rmsprop", "muon"),
+    "alpha": ("rmsprop",),
+    "betas": ("adam", "adamw", "muon"),
+    "eps": ("rmsprop", "adam", "adamw", "muon"),
+}
+_SCHEDULES_WITH = {"milestones": ("step",), "gamma": ("step",), "floor": ("linear", "cosine")}
 
 
 class Descent(BaseModel):
@@ -40,8 +44,8 @@ class Descent(BaseModel):
     """for momentum and nesterov (usually 0.9), rmsprop (0) and muon (0.95)"""
     betas: tuple[Share, Share] | None = None
     """for adam, adamw and the adamw part of muon (usually 0.9 0.999)"""
-    smoothing_constant: Share = 0.99
-    """rmsprop's decay of the mean square"""
+    alpha: Share | None = None
+    """for rmsprop: decay of the mean square (usually 0.99)"""
     eps: Positive | None = None
     """for rmsprop, adam, adamw and muon's adamw part (usually 1e-8)"""
     eps_inside: bool = False
@@ -58,12 +62,12 @@ class Descent(BaseModel):
     """course of the learning rate"""
     warmup: Annotated[int, Field(ge=0)] = 0
     """rounds of linear warm-up"""
-    milestones: tuple[Share, ...] = (0.5, 0.75)
-    """schedule step: where the rate falls, as shares of the training"""
-    gamma: Positive = 0.1
-    """schedule step: factor at each milestone"""
-    floor: Share = 0.0
-    """schedules linear and cosine: last factor of the rate"""
+    milestones: tuple[Share, ...] | None = None
+    """for schedule step: where the rate falls, as shares of the training (usually 0.5 0.75)"""
+    gamma: Positive | None = None
+    """for schedule step: factor at each milestone (usually 0.1)"""
+    floor: Share | None = None
+    """for schedules linear and cosine: last factor of the rate (usually 0)"""
     clip: Positive | None = None
     """largest norm of the gradient"""
     average: Share | None = None
@@ -71,9 +75,12 @@ class Descent(BaseModel):
 
     @model_validator(mode="after")
     def _only_what_the_optimizer_has(self) -> Descent:
-        for name, having in (("momentum", _WITH_MOMENTUM), ("betas", _WITH_BETAS), ("eps", _WITH_EPS)):
+        for name, having in _OPTIMIZERS_WITH.items():
             if getattr(self, name) is not None and self.optimizer not in having:
                 raise ValueError(f"optimizer {self.optimizer!r} has no {name}; those that have: {', '.join(having)}")
+        for name, having in _SCHEDULES_WITH.items():
+            if getattr(self, name) is not None and self.schedule not in having:
+                raise ValueError(f"schedule {self.schedule!r} has no {name}; those that have: {', '.join(having)}")
         if self.optimizer == "nesterov" and self.momentum == 0:
             raise ValueError("optimizer 'nesterov' needs a momentum greater than 0; sgd has none")
         if self.eps_inside and self.optimizer not in ("adam", "adamw"):
@@ -86,17 +93,18 @@ class Descent(BaseModel):
 
     def factor(self, round: int, rounds: int) -> float:
         """The learning rate of a round as a factor of the peak."""
+        floor = self.floor or 0.0
         match self.schedule:
             case "inverse_sqrt":
                 return schedules.inverse_sqrt(round, self.warmup)
             case "one_cycle":
                 return schedules.one_cycle(round, rounds)
             case "linear":
-                course = schedules.linear(round, rounds, self.warmup, self.floor)
+                course = schedules.linear(round, rounds, self.warmup, floor)
             case "cosine":
-                course = schedules.cosine(round, rounds, self.warmup, self.floor)
+                course = schedules.cosine(round, rounds, self.warmup, floor)
             case "step":
-                course = schedules.step(round, rounds, self.milestones, self.gamma)
+                course = schedules.step(round, rounds, self.milestones or (0.5, 0.75), self.gamma or 0.1)
             case "constant":
                 course = 1.0
         return course * schedules.warm_up(round, self.warmup)

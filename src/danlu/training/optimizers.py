@@ -11,13 +11,7 @@ from torch.optim import SGD, Adam, AdamW, Muon, Optimizer, RMSprop
 
 from danlu.training.descent import Descent
 
-NORMS = (
-    nn.modules.batchnorm._NormBase,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.RMSNorm,
-    nn.LocalResponseNorm,
-)
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def optimizers(module: nn.Module, parameters: list[Tensor], descent: Descent) -> list[Optimizer]:
@@ -43,7 +37,7 @@ def optimizers(module: nn.Module, parameters: list[Tensor], descent: Descent) ->
 
 
 def weights(module: nn.Module) -> list[Tensor]:
-    """The parameters that decay and penalties apply to: all but those of norms, and biases.
+    """The parameters that decay and penalties apply to: all but biases and those of norms, also of homemade ones.
 
     >>> [tuple(p.shape) for p in weights(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))]
     [(3, 2)]
@@ -54,7 +48,7 @@ def weights(module: nn.Module) -> list[Tensor]:
             for owner in module.modules()
             if not isinstance(owner, NORMS)
             for name, parameter in owner.named_parameters(recurse=False)
-            if "bias" not in name
+            if "bias" not in name and parameter.ndim > 1
         )
     )
 
@@ -165,7 +159,7 @@ def _rmsprop(groups: Groups, descent: Descent) -> Optimizer:
     return RMSprop(
         groups,
         lr=descent.lr,
-        alpha=descent.smoothing_constant,
+        alpha=0.99 if descent.alpha is None else descent.alpha,
         eps=descent.eps or 1e-8,
         momentum=descent.momentum or 0.0,
         foreach=True,

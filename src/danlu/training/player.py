@@ -73,6 +73,22 @@ class Player:
         """The gradients that there are, in the order of the parameters."""
         return [p.grad for p in self.parameters if p.grad is not None]
 
+    @contextmanager
+    def all_gradients(self) -> Iterator[list[Tensor]]:
+        """Gradients of all parameters and a flag for each, to be summed over processes.
+
+        A parameter that no process used has no gradient afterwards; one that only others used has theirs.
+        """
+        unused = [p for p in self.parameters if p.grad is None]
+        flags = self.parameters[0].new_tensor([float(p.grad is not None) for p in self.parameters])
+        for parameter in unused:
+            parameter.grad = torch.zeros_like(parameter)
+        yield [*self.gradients(), flags]
+        if unused:
+            used = dict(zip(self.parameters, flags.tolist(), strict=True))
+            for parameter in unused:
+                parameter.grad = parameter.grad if used[parameter] else None
+
     def clip(self, gradients: list[Tensor]) -> tuple[Float[Tensor, ""], Float[Tensor, "k"]]:
         """The norm of the whole gradient, and of each parameter's, before clipping; then no longer than the clip."""
         norms = torch.stack(torch._foreach_norm(gradients))
@@ -133,6 +149,8 @@ class Player:
         for optimizer in self.optimizers:
             self._load_optimizer(optimizer, state)
         if self.average is not None:
+            if "average.steps" not in state:
+                raise UsageError(f"the checkpoint has no average for player {self.name!r}, and the recipe wants one")
             self.average.steps = int(state["average.steps"])
             for name, value in {**self.average.parameters, **self.average.buffers}.items():
                 value.copy_(state[f"average/{name}"])

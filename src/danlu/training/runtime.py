@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -175,6 +175,21 @@ class Runtime:
                 raise RunError(f"the processes no longer agree on {name}; the last checkpoint is from when they did")
 
 
+@contextmanager
+def as_torch_was() -> Iterator[None]:
+    """Afterwards torch's generator, threads and switches are what they were before."""
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+
+
 def pick_device(asked: DeviceName) -> tuple[torch.device, str]:
     """A device and the reason for it in words.
 
@@ -184,6 +199,8 @@ def pick_device(asked: DeviceName) -> tuple[torch.device, str]:
     Raises:
         UsageError: if the device that was asked for is not there.
     """
+    if asked not in get_args(DeviceName):
+        raise UsageError(f"there is no device {asked!r}; there is {', '.join(get_args(DeviceName))}")
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if asked == "auto":
         if cuda:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.stream import Batch, Stream
-from danlu.errors import UsageError
+from danlu.errors import UsageError, nearest
 from danlu.nn.state import load_tensors, tensors_of
 from danlu.sampling.randomness import key
 from danlu.tasks.game import Descend, Place, Task, Terms, Update
@@ -47,6 +47,7 @@ class Trainer:
 
     Raises:
         UsageError: if a player has no descent, or a descent no player.
+        RunError: if the processes were given different weights.
 
     Attributes:
         round: rounds that are done.
@@ -82,14 +83,18 @@ class Trainer:
         self._dropout_keys = [key("dropout", seed, self.runtime.rank, micro) for micro in range(accumulate)]
         self._update_key = key("update", seed)
         self._doubts: list[Doubt] = []
+        self.runtime.check_agreement(tensors_of(task))
         if self.runtime.compile:
             for player in self.players.values():
                 player.module.compile()
 
     def __iter__(self) -> Iterator[Report]:
-        while self.round < self.rounds:
-            yield self.play()
-        self.settle()
+        try:
+            while self.round < self.rounds:
+                yield self.play()
+            self.settle()
+        finally:
+            self.cast.release()
 
     def play(self) -> Report:
         """One round.
@@ -124,6 +129,8 @@ class Trainer:
         self._doubts = []
 
     def _descend(self, turn: Descend, number: int) -> Move:
+        if turn.player not in self.players:
+            raise ValueError(f"there is no player {turn.player!r}; {nearest(turn.player, self.players)}")
         player = self.players[turn.player]
         self.cast.give_turn(player)
         player.clear()
@@ -151,7 +158,9 @@ class Trainer:
         examples: int | Tensor = n
         if self.runtime.world > 1:
             examples = torch.tensor(float(n), dtype=self.runtime.dtype, device=self.runtime.device)
-            self.runtime.sum([*gradients, examples, *totals.values()])
+            with player.all_gradients() as everywhere:
+                self.runtime.sum([*everywhere, examples, *totals.values()])
+            gradients[:] = player.gradients()
             self.runtime.mean(self.cast.running_statistics())
         elif n == 0:
             raise ValueError(f"the terms of player {player.name!r} have no values in round {self.round}")
