@@ -73,7 +73,12 @@ class Runtime:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(device)
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            store, rank, world = next(dist.rendezvous("env://"))
+            # the launcher keeps its store when it starts everybody anew, addresses of the dead included
+            store = dist.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+            dist.init_process_group(
+                "nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world
+            )
         return replace(self, device=device, rank=dist.get_rank(), world=dist.get_world_size())
 
     @property
