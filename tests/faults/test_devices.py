@@ -42,7 +42,7 @@ def equal(a: Path, b: Path) -> None:
     assert (a / "metrics.jsonl").read_text() == (b / "metrics.jsonl").read_text()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("two") / "run"
     ended(danlu(*TRAIN, "--devices", "2", "--out", str(out)))

@@ -45,7 +45,7 @@ def outcome(run: Path) -> dict:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory) -> dict:
     out = tmp_path_factory.mktemp("whole") / "run"
     finished(danlu(*TRAIN, "--out", str(out)))
