@@ -31,6 +31,13 @@ def save_model(model: object, folder: str | Path, info: DataInfo, made_with: dic
 
     Raises:
         UsageError: if the model is not in the catalogue, since nothing could build it again.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from danlu.models.classify.mlp import MLP
+    >>> with TemporaryDirectory() as folder:
+    ...     save_model(MLP((4,), 2), folder, DataInfo("table", (4,), 2))
+    ...     load_model(folder).info.classes
+    2
     """
     description = {"format": FORMAT, **describe(model), "data": info.to_json(), "made_with": made_with or {}}
     assert isinstance(model, Model)  # describe has refused everything else

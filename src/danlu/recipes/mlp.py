@@ -1,6 +1,6 @@
 """Multilayer perceptron. Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", 1986.
 
-danlu train mlp     digits, 2 cores: test accuracy 0.983 ± 0.002 over five seeds, a second each
+danlu train mlp     digits, 2 cores: test accuracy 0.984 ± 0.002 over five seeds, a second each
 """
 
 from __future__ import annotations

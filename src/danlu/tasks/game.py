@@ -94,6 +94,21 @@ class Task(nn.Module):
 
     Attributes:
         better: for each score whether "higher" or "lower" is better; the first one is watched by default.
+
+    >>> class Mean(Task):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.centre = nn.Linear(1, 2, bias=False)
+    ...     def players(self):
+    ...         return {"centre": self.centre}
+    ...     def turns(self, round):
+    ...         return [Descend("centre", self.distance), Update(self.shrink)]
+    ...     def distance(self, batch):
+    ...         return {"square": (batch["x"] - self.centre.weight[:, 0]).square().sum(1)}
+    ...     def shrink(self, batch):
+    ...         self.centre.weight.mul_(0.99)
+    >>> [type(turn).__name__ for turn in Mean().turns(0)]
+    ['Descend', 'Update']
     """
 
     better: ClassVar[Mapping[str, str]] = {}

@@ -47,6 +47,13 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
 
     Raises:
         RunError: if it cannot be written; what was there before is as it was.
+
+    >>> import torch
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = write(Path(folder), Checkpoint(7, {"a": torch.ones(2)}, {"drawn": 7}))
+    ...     newest(Path(folder)).page["drawn"]
+    7
     """
     final = folder / f"round-{checkpoint.round:09d}"
     if final.is_dir():

@@ -23,6 +23,14 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
         trainer: whose task to evaluate; it goes on training as before.
         part: the examples, each seen once, in order.
         batch_size: how many at a time.
+
+    >>> from danlu.data.stream import Shuffled
+    >>> from danlu.tasks.supervised import Supervised
+    >>> from danlu.training.descent import Descent
+    >>> part = Part({"x": torch.eye(4), "label": torch.zeros(4, dtype=torch.long)})
+    >>> trainer = Trainer(Supervised(torch.nn.Linear(4, 2), inputs="x"), Descent(), Shuffled(part, 2), rounds=1)
+    >>> sorted(evaluate(trainer, part))
+    ['accuracy', 'cross_entropy']
     """
     totals: dict[str, float] = {}
     with ExitStack() as stack:

@@ -83,6 +83,12 @@ class AdamEpsInside(Optimizer):
         eps: ε.
         weight_decay: added to the gradient, or decoupled.
         decoupled: whether the decay is AdamW's.
+
+    >>> w = torch.nn.Parameter(torch.tensor(1.0))
+    >>> w.grad = torch.tensor(0.5)
+    >>> _ = AdamEpsInside([w], lr=0.1).step()
+    >>> round(w.item(), 6)
+    0.9
     """
 
     def __init__(

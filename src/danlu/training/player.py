@@ -33,6 +33,10 @@ class Player:
         parameters: those that move.
         penalised: whether there are L1 or L2 penalties.
         masks_steps: whether a flag on the device can leave a step out.
+
+    >>> player = Player("net", nn.Linear(2, 1), Descent(lr=0.1, schedule="cosine"), rounds=10)
+    >>> player.lr(0), round(player.lr(5), 6)
+    (0.1, 0.05)
     """
 
     def __init__(self, name: str, module: nn.Module, descent: Descent, rounds: int):

@@ -31,6 +31,9 @@ class Runtime:
         compile: whether the players are compiled.
         rank: number of this process.
         world: how many processes there are.
+
+    >>> Runtime(precision="float64").dtype
+    torch.float64
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
