@@ -12,6 +12,7 @@ from danlu.app.events import Events
 from danlu.errors import RunError, UsageError
 from danlu.recipes.files import from_yaml, to_yaml
 from danlu.recipes.recipe import Recipe
+from danlu.training.checkpoint import sync
 
 FORMAT = 1
 _NEEDED = {"recipe", "status", "command", "versions", "device", "threads", "ranks", "data", "round", "rounds"}
@@ -140,7 +141,7 @@ class RunFolder:
     def sync_metrics(self) -> None:
         """Make sure that the log survives a power cut."""
         if self.writes and (self.path / "metrics.jsonl").exists():
-            _sync(self.path / "metrics.jsonl")
+            sync(self.path / "metrics.jsonl")
 
     def hold(self) -> Self:
         """Keep other processes from training here. The lock goes with the process, however it ends.
@@ -187,19 +188,11 @@ def write_text(path: Path, text: str) -> None:
     making = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         making.write_text(text, encoding="utf-8")
-        _sync(making)
+        sync(making)
         making.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         making.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _given_folder(path: Path) -> Path:

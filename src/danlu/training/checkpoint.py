@@ -71,10 +71,10 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
         (making / _FILES[1]).write_text(json.dumps(page, indent=1), encoding="utf-8")
         manifest = {"format": FORMAT, "sha256": {name: _sync_and_digest(making / name) for name in _FILES}}
         (making / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        _sync(making / "manifest.json")
-        _sync(making)
+        sync(making / "manifest.json")
+        sync(making)
         making.rename(final)
-        _sync(folder)
+        sync(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(making, ignore_errors=True)
         size = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
@@ -148,7 +148,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def _sync_and_digest(path: Path) -> str:
-    _sync(path)
+    sync(path)
     return _digest(path)
 
 
@@ -157,7 +157,8 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file or a folder to the disk, so that it survives a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
