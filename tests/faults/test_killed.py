@@ -72,15 +72,28 @@ def live_for_a_while(process: subprocess.Popen, out: Path, seconds: float) -> bo
     return False
 
 
+def killed_and_resumed(out: Path, words: list[str], kills: int, seed: int) -> int:
+    """Kill a run at random moments and go on, at most so many times, then let it end; how often it was killed."""
+    moments, killed = random.Random(seed), 0
+    words = [*words, "--out", str(out)]
+    while killed < kills and live_for_a_while(danlu(*words), out, moments.uniform(0, 0.35)):
+        words, killed = ["resume", str(out)], killed + 1
+    finished(danlu("resume", str(out)))
+    return killed
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_sigkill_at_random_moments(tmp_path, uninterrupted, seed):
-    moments = random.Random(seed)
-    out, words, kills = tmp_path / "run", [*TRAIN, "--out", str(tmp_path / "run")], 0
-    while kills < 5 and live_for_a_while(danlu(*words), out, moments.uniform(0, 0.35)):
-        words, kills = ["resume", str(out)], kills + 1
-    assert kills >= 1
-    finished(danlu("resume", str(out)))
-    assert outcome(out) == uninterrupted
+    assert killed_and_resumed(tmp_path / "run", TRAIN, kills=5, seed=seed) >= 1
+    assert outcome(tmp_path / "run") == uninterrupted
+
+
+@pytest.mark.long
+def test_twenty_sigkills(tmp_path):
+    longer = [*TRAIN[:3], "100", *TRAIN[4:6], "--patience", "1000", *TRAIN[8:]]
+    finished(danlu(*longer, "--out", str(tmp_path / "whole")))
+    assert killed_and_resumed(tmp_path / "run", longer, kills=20, seed=9) == 20
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
 def test_sigterm_saves_and_says_how_to_go_on(tmp_path, uninterrupted):
