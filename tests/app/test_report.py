@@ -19,7 +19,7 @@ from matplotlib.colors import to_rgb
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
-from danlu.app import figures
+from danlu.app import drawing, figures
 from danlu.app.card import write_card
 from danlu.app.report import Section, classification_sections, per_class, surest_mistakes, write_report
 from danlu.data.dataset import DataInfo
@@ -393,7 +393,7 @@ def test_validation_counts_for_the_scale_of_a_shared_panel():
 def test_curves_of_nothing(metrics: list[dict[str, float]]):
     figure = figures.curves(metrics, None)
     assert figure.axes == []
-    assert "nothing was logged" in figures.to_svg(figure, "name", "label")
+    assert "nothing was logged" in drawing.to_svg(figure, "name", "label")
 
 
 def test_confusion_writes_the_counts_where_they_belong():
@@ -410,7 +410,7 @@ def test_confusion_writes_the_counts_where_they_belong():
 def test_confusion_writes_up_to_twenty_classes(classes: int, written: bool):
     figure = figures.confusion(torch.ones(classes, classes).long(), [str(k) for k in range(classes)])
     assert len(figure.axes[0].texts) == classes**2 * written
-    assert figures.to_svg(figure, "name", "label")
+    assert drawing.to_svg(figure, "name", "label")
 
 
 def test_confusion_colours_the_share_of_the_row():
@@ -465,7 +465,7 @@ def test_intervals_of_the_reliability_equal_scipy():
 
 def test_figures_leave_no_style_behind():
     before = dict(matplotlib.rcParams)
-    figures.to_svg(figures.curves(METRICS, 30), "name", "label")
+    drawing.to_svg(figures.curves(METRICS, 30), "name", "label")
     some_sections()
     assert dict(matplotlib.rcParams) == before
 

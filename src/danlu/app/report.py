@@ -183,14 +183,14 @@ def write_report(
         scores: value of each score by part of the data.
         sections: what else there is to see.
     """
-    from danlu.app import figures
+    from danlu.app import drawing, figures
 
     best_round = (run.get("best") or {}).get("round")
     if metrics:
         caption = "What was logged while training." + (f" Round {best_round:,} was the best." if best_round else "")
         sections = [Section("Curves", caption, figures.curves(metrics, best_round)), *sections]
     drawn = [
-        Markup(figures.to_svg(section.figure, f"figure-{place}", section.title)) if section.figure else None
+        Markup(drawing.to_svg(section.figure, f"figure-{place}", section.title)) if section.figure else None
         for place, section in enumerate(sections, start=1)
     ]
     page = {

@@ -1,0 +1,145 @@
+"""How the figures of a report look, and how they become part of a page: one style, no state that outlives a call.
+
+Text stays text, so a page may show it in a font of its own; the layout is made for a wide one.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+from matplotlib.figure import Figure
+
+INK, QUIET, RULE, BLANK = "#262626", "#6a6a6a", "#deddd8", "#f1f0ec"
+BLUE, VERMILION = "#0072b2", "#d55e00"  # of Okabe and Ito's palette, as are the others
+PLAYERS = (BLUE, "#cc79a7", "#009e73", "#56b4e9", "#e69f00")
+WIDTH = 6.0
+"""Inches; at the width of a page the letters of a figure are then as large as the text."""
+STYLE: dict[Any, Any] = {
+    "font.family": ["sans-serif"],
+    "font.size": 8,
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be named $5
+    "figure.facecolor": "none",
+    "figure.constrained_layout.h_pad": 0.06,
+    "figure.constrained_layout.wspace": 0.04,
+    "axes.facecolor": "none",
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": QUIET,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.8,
+    "lines.linewidth": 1.2,
+    "lines.solid_capstyle": "round",
+}
+
+styled = matplotlib.rc_context(STYLE)
+
+
+def short(text: str, length: int) -> str:
+    """A name on one line, with an end cut off that would be too long.
+
+    >>> short("a very long name", 7)
+    'a very…'
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def tick(value: float, place: int | None = None) -> str:
+    """A number at an axis: 0.25, 12k, 3·10⁻⁵.
+
+    >>> [tick(value) for value in (0, 0.25, 12000, 3e-5, 1e7)]
+    ['0', '0.25', '12k', '3·10⁻⁵', '10⁷']
+    """
+    size = abs(value)
+    if size == 0 or 1e-3 <= size < 1e4:
+        return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+    if 1e4 <= size < 1e6:
+        return f"{value / 1000:.4g}k".replace("-", "\N{MINUS SIGN}")
+    mantissa, exponent = f"{value:.2e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}")
+    power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return power if mantissa == "1" else f"{mantissa}·{power}"
+
+
+def to_svg(figure: Figure, name: str, label: str) -> str:
+    """A figure as an SVG element to stand in a page beside others.
+
+    Nothing in it points out of it, the same figure gives the same text, and an id begins with the name: two figures
+    of a page would otherwise use each other's clip paths.
+
+    Args:
+        figure: what to draw.
+        name: unique in the page.
+        label: what the figure shows, for those who do not see it.
+
+    >>> to_svg(Figure(), "empty", "nothing").startswith('<svg role="img" aria-label="nothing"')
+    True
+    """
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with warnings.catch_warnings(), matplotlib.rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": "danlu"}):
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the reader's fonts have it
+        figure.savefig(file, format="svg", metadata=nothing)
+    root = ElementTree.fromstring(file.getvalue())
+    for parent in list(root.iter()):
+        for child in [child for child in parent if child.tag.endswith(("}style", "}metadata"))]:
+            parent.remove(child)  # a style sheet would hold for the whole page
+    drawn = ElementTree.Element("svg", {"role": "img", "aria-label": label, "viewBox": root.attrib["viewBox"]})
+    drawn.set("style", f"--width: {root.attrib['viewBox'].split()[2]}")
+    drawn.extend(root)
+    _keep_to_itself(drawn, name)
+    return ElementTree.tostring(drawn, encoding="unicode")
+
+
+_REFERENCE = re.compile(r"(?<=url\(#)[^)]+(?=\))|(?<=^#).+")
+
+
+def _keep_to_itself(root: ElementTree.Element, name: str) -> None:
+    """Drop namespaces, which a page does not need, and ids that nothing refers to; the others begin with the name."""
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        for key, value in list(element.attrib.items()):
+            del element.attrib[key]
+            element.set(_local(key), value)
+    values = [value for element in root.iter() for key, value in element.attrib.items() if key != "aria-label"]
+    wanted = {reference for value in values for reference in _REFERENCE.findall(value)}
+    for element in root.iter():
+        for key, value in list(element.attrib.items()):
+            if key == "id":
+                if value in wanted:
+                    element.set(key, f"{name}-{value}")
+                else:
+                    del element.attrib[key]
+            elif key in ("href", "clip-path", "style", "fill", "filter", "mask"):
+                element.set(key, _REFERENCE.sub(lambda found: f"{name}-{found[0]}", value))
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
