@@ -1,5 +1,7 @@
 """Recipes at the size at which they are examined."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -7,6 +9,8 @@ from danlu.catalogue import find_data, find_recipe
 from danlu.data.stream import Shuffled
 from danlu.recipes.files import changed
 from danlu.recipes.recipe import Recipe
+from danlu.training import checkpoint
+from danlu.training.checkpoint import Checkpoint
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 
@@ -34,6 +38,15 @@ def without_dropout(trainer: Trainer) -> Trainer:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     return trainer
+
+
+def go_on(stopped: Trainer, fresh: Trainer, folder: Path) -> Trainer:
+    """A fresh trainer where another stopped, by way of a checkpoint on disk."""
+    checkpoint.write(folder, Checkpoint(stopped.round, stopped.state(), {"drawn": stopped.drawn}))
+    saved = checkpoint.newest(folder)
+    assert saved is not None
+    fresh.load_state(saved.tensors, saved.round, saved.page["drawn"])
+    return fresh
 
 
 def play(trainer: Trainer) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from danlu.recipes.recipe import Recipe
 from danlu.training.evaluation import evaluate
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
-from examined import play, tiny, trainer_of, without_dropout
+from examined import go_on, play, tiny, trainer_of, without_dropout
 from rank_jobs import play_without_dropout
 
 pytestmark = pytest.mark.parametrize("name", RECIPES)
@@ -62,7 +62,7 @@ def answers(model: object, data) -> list[Tensor]:
 
 @pytest.mark.parametrize("stop", [1, 4])
 @pytest.mark.parametrize("average", [None, 0.9])
-def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, stop, average):
+def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, stop, average, tmp_path):
     descents = find_recipe(name)().descents()
     changes = {"average": average} if len(descents) == 1 else {}
     whole = play(trainer_of(tiny(name, **changes)))
@@ -72,9 +72,7 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, stop, average):
         evaluate(first, find_data(tiny(name).data)().validation)  # looking does not change anything
         if report.round == stop:
             break
-    second = trainer_of(tiny(name, **changes))
-    second.load_state({key: value.clone() for key, value in first.state().items()}, first.round, first.drawn)
-    resumed = play(second)
+    resumed = play(go_on(first, trainer_of(tiny(name, **changes)), tmp_path))
     assert whole.keys() == resumed.keys()
     for key, value in whole.items():
         assert torch.equal(value, resumed[key]), key

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from danlu.training.runtime import Runtime
+from examined import go_on
 from games import GAMES
 from rank_jobs import game_of, play, play_game
 
@@ -30,24 +31,21 @@ def test_something_moves(name):
 
 
 @pytest.mark.parametrize("stop", range(1, 7))
-def test_stopped_at_any_round_and_resumed_it_ends_bit_for_bit_the_same(name, stop):
+def test_stopped_at_any_round_and_resumed_it_ends_bit_for_bit_the_same(name, stop, tmp_path):
     whole = play(game_of(name, Runtime()))
     first = game_of(name, Runtime())
     for report in first:
         if report.round == stop:
             break
-    second = game_of(name, Runtime())
-    second.load_state({key: value.clone() for key, value in first.state().items()}, first.round, first.drawn)
-    same(play(second), whole)
+    same(play(go_on(first, game_of(name, Runtime()), tmp_path)), whole)
 
 
-def test_a_round_can_be_played_alone(name):
+def test_a_round_can_be_played_alone(name, tmp_path):
     """From the state before round 4, that round alone gives the state after it."""
     trainer = game_of(name, Runtime())
     for _ in range(4):
         trainer.play()
-    alone = game_of(name, Runtime())
-    alone.load_state({key: value.clone() for key, value in trainer.state().items()}, trainer.round, trainer.drawn)
+    alone = go_on(trainer, game_of(name, Runtime()), tmp_path)
     trainer.play()
     alone.play()
     same(alone.state(), trainer.state())
