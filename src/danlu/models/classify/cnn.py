@@ -70,6 +70,7 @@ class CNN(Model):
             raise ValueError(f"pool={pool} must be at least 1, which leaves the pooling out")
         check_widths("channels", channels)
         check_widths("hidden", hidden)
+        check_widths("classes", (classes,))
         check_dropout(dropout)
 
         depth, height, width = shape

@@ -51,6 +51,7 @@ class MLP(Model):
     ):
         super().__init__()
         check_widths("hidden", hidden)
+        check_widths("classes", (classes,))
         check_dropout(dropout)
         widths = [math.prod(shape), *hidden]
         self.body = nn.Sequential(*(dense(n, m, activation, norm, dropout) for n, m in pairwise(widths)))
