@@ -113,3 +113,13 @@ def test_a_run_that_diverges_in_every_process_is_not_tried_again(tmp_path):
     assert "is not finite in round" in said
     assert "Traceback" not in said
     assert page(out)["status"] == "failed"
+
+
+@pytest.mark.xdist_group("devices")
+def test_a_dry_run_in_two_processes_keeps_nothing(tmp_path):
+    command = [sys.executable, "-m", "danlu", *TRAIN[:2], "--devices", "2", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "dry run passed" in done.stdout
+    assert "danlu evaluate" not in done.stdout
+    assert not list(tmp_path.iterdir())

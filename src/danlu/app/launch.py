@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from danlu.app.run_folder import RunFolder
+from danlu.app.screen import quoted
 from danlu.errors import RunError, UsageError
 
 RESTARTS = 3
@@ -32,13 +33,13 @@ def check_devices(devices: int, device: str) -> None:
         raise UsageError(f"--devices {devices}: there are {torch.cuda.device_count()} GPUs; use at most as many")
 
 
-def launch(run: RunFolder, quiet: bool) -> RunFolder:
+def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
     """Train a run that this process holds in as many processes as it says; the run as they leave it.
 
     Raises:
         RunError: if they could not bring it to its end.
     """
-    words = [str(run.path), *(["--quiet"] if quiet else [])]
+    words = [str(run.path), *(["--quiet"] if quiet else []), *(["--dry-run"] if dry_run else [])]
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
         *("--nproc-per-node", str(run.page["ranks"]), "--max-restarts", str(RESTARTS)),
@@ -57,7 +58,7 @@ def launch(run: RunFolder, quiet: bool) -> RunFolder:
     after = RunFolder.open(run.path)
     if after.page["status"] not in ("finished", "stopped"):
         reason = after.page.get("error") or f"the processes ended with code {code}"
-        raise RunError(f"{reason}. What is saved is kept; go on with `danlu resume {run.path}`")
+        raise RunError(f"{reason}. What is saved is kept; go on with `danlu resume {quoted(run.path)}`")
     return after
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from danlu.data.dataset import Part
 from danlu.data.stream import in_order
 from danlu.metrics.classification import calibration, correct
-from danlu.verbs import can, need
+from danlu.verbs import can
 
 
-def measure(model: object, part: Part, inputs: str = "image") -> tuple[dict[str, float], dict[str, Tensor]]:
+def measure(model: Any, part: Part, inputs: str = "image") -> tuple[dict[str, float], dict[str, Tensor]]:
     """Scores of a model on a part of the data, and the evidence that the report draws.
 
     Args:
@@ -27,7 +27,7 @@ def measure(model: object, part: Part, inputs: str = "image") -> tuple[dict[str,
     scores: dict[str, float] = {}
     evidence: dict[str, Tensor] = {}
     if can(model, "classify") and "label" in part.fields:
-        evidence["probabilities"] = _in_batches(model, need(model, "classify").classify, part, inputs)
+        evidence["probabilities"] = _in_batches(model, model.classify, part, inputs)
         scores.update(classification_scores(evidence["probabilities"], part["label"]))
     return scores, evidence
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from danlu.app.events import Events
+from danlu.app.screen import quoted
 from danlu.errors import RunError, UsageError
+from danlu.models.folder import read_page
 from danlu.recipes.files import from_yaml, to_yaml
 from danlu.recipes.recipe import Recipe
 from danlu.training.checkpoint import sync
@@ -74,16 +76,7 @@ class RunFolder:
         if not page_path.is_file():
             hint = "" if path.is_dir() else " (there is no such folder)"
             raise UsageError(f"{path} is not a run{hint}: a run folder holds run.json, and `danlu train` makes one")
-        try:
-            page = json.loads(page_path.read_text(encoding="utf-8"))
-            newer, missing = page["format"] > FORMAT, _NEEDED - page.keys()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{page_path} is damaged: {error}") from error
-        if newer:
-            raise UsageError(f"{page_path} has format {page['format']}, of a newer danlu; this one reads {FORMAT}")
-        if missing:
-            raise RunError(f"{page_path} is damaged: it has no {', '.join(sorted(missing))}")
-        return cls(path, from_yaml(path / "recipe.yaml"), page)
+        return cls(path, from_yaml(path / "recipe.yaml"), read_page(page_path, FORMAT, _NEEDED))
 
     def __repr__(self) -> str:
         return f"<run {self.path}: {self.page['recipe']}, {self.page['status']}>"
@@ -205,7 +198,9 @@ def _given_folder(path: Path) -> Path:
 
 def _check_empty(path: Path) -> None:
     if (path / "run.json").exists():
-        raise UsageError(f"{path} holds a run already; go on with `danlu resume {path}`, or choose another --out")
+        raise UsageError(
+            f"{path} holds a run already; go on with `danlu resume {quoted(path)}`, or choose another --out"
+        )
     if not path.is_dir() or any(inside.name != ".lock" for inside in path.iterdir()):
         raise UsageError(f"{path} is not an empty folder; choose another --out")
 

@@ -83,7 +83,7 @@ def train(
             introduce(session, run, screen, dry_run)
             if devices > 1:
                 del session  # its tensors are in nobody's way now
-                run = launch(run, quiet)
+                run = launch(run, quiet, dry_run)
             else:
                 go(session, run, screen, dry_run)
         if dry_run and run.page["status"] == "finished":
@@ -124,7 +124,7 @@ def resume(
     return run
 
 
-def carry_on(session: Session, run: RunFolder, screen: Screen) -> None:
+def carry_on(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
     """Bring a run from its newest whole checkpoint, or its beginning, to its end; alone or as one of several."""
     runtime = session.trainer.runtime
     saved = None if runtime.rank else checkpoint.newest(run.checkpoints, screen.say)
@@ -135,7 +135,7 @@ def carry_on(session: Session, run: RunFolder, screen: Screen) -> None:
         session.load(saved)
         screen.say(f"Going on with {run.path} after round {round} of {session.trainer.rounds}.")
     run.forget_metrics_after(session.trainer.round)
-    go(session, run, screen)
+    go(session, run, screen, dry_run)
 
 
 def go(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:

@@ -26,7 +26,8 @@ def main(words: list[str]) -> None:
     run.writes = first
     try:
         torch.set_num_threads(run.page["threads"])
-        carry_on(Session.start(run.recipe, run.page["device"]), run, Screen("--quiet" in words or not first))
+        session, screen = Session.start(run.recipe, run.page["device"]), Screen("--quiet" in words or not first)
+        carry_on(session, run, screen, dry_run="--dry-run" in words)
     except (UsageError, RunError) as error:
         run.save_page(status="failed", error=str(error))
     finally:

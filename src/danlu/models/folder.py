@@ -62,7 +62,7 @@ def load_model(folder: str | Path) -> Model:
     folder = Path(folder)
     if not (folder / "model.json").is_file():
         raise UsageError(f"{folder} holds no model: there is no model.json; give a run folder or its model/ folder")
-    page = _read(folder / "model.json")
+    page = read_page(folder / "model.json", FORMAT, {"model", "arguments", "data", "sha256"})
     tensors = _weights(folder / "model.safetensors", page["sha256"])
     try:
         model = build(page)
@@ -107,19 +107,28 @@ def _describe_argument(value: Any) -> Any:
     return [_describe_argument(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
-def _read(page: Path) -> dict[str, Any]:
-    """The description, if it looks like one."""
+def read_page(path: Path, newest: int, needed: set[str]) -> dict[str, Any]:
+    """A JSON file with a format, if it looks like one that this danlu wrote.
+
+    Args:
+        path: the file.
+        newest: the newest format that is understood.
+        needed: keys that it must have.
+
+    Raises:
+        UsageError: if it was written by a newer danlu.
+        RunError: if it is damaged.
+    """
     try:
-        description = json.loads(page.read_text(encoding="utf-8"))
-        newer = description["format"] > FORMAT
-        missing = {"model", "arguments", "data", "sha256"} - description.keys()
+        page = json.loads(path.read_text(encoding="utf-8"))
+        newer, missing = page["format"] > newest, needed - page.keys()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{page} is damaged: {error}") from error
+        raise RunError(f"{path} is damaged: {error}") from error
     if newer:
-        raise UsageError(f"{page} has format {description['format']}, of a newer danlu; this one reads {FORMAT}")
+        raise UsageError(f"{path} has format {page['format']}, of a newer danlu; this one reads {newest}")
     if missing:
-        raise RunError(f"{page} is damaged: it has no {', '.join(sorted(missing))}")
-    return description
+        raise RunError(f"{path} is damaged: it has no {', '.join(sorted(missing))}")
+    return page
 
 
 def _weights(path: Path, digest: str) -> dict[str, Tensor]:
