@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from danlu.catalogue import find_data, find_recipe
 from danlu.data.stream import Shuffled
+from danlu.nn.state import whole
 from danlu.recipes.files import changed
 from danlu.recipes.recipe import Recipe
 from danlu.training import checkpoint
@@ -52,4 +53,4 @@ def go_on(stopped: Trainer, fresh: Trainer, folder: Path) -> Trainer:
 def play(trainer: Trainer) -> dict[str, Tensor]:
     for _ in trainer:
         pass
-    return {name: value.clone() for name, value in trainer.state().items()}
+    return {name: whole(value).clone() for name, value in trainer.state().items()}

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from danlu.app.asked import as_recipe
 from danlu.app.run_folder import RunFolder
+from danlu.nn.state import is_split
+from danlu.training.descent import Descent
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 from examined import play, tiny, trainer_of, without_dropout
@@ -42,14 +44,28 @@ def normed(runtime: Runtime) -> dict[str, torch.Tensor]:
     return play(trainer)
 
 
-def game_of(name: str, runtime: Runtime, dropout: bool = True, accumulate: int = 1) -> Trainer:
+def game_of(name: str, runtime: Runtime, dropout: bool = True, accumulate: int = 1, shard: bool = False) -> Trainer:
     """A toy game, always with the same weights at the start."""
     game = GAMES[name]
+    descents = split(game.descents) if shard else game.descents
     torch.manual_seed(7)
     task = game.task()
     stream = game.stream(points().to(runtime.device, runtime.dtype))
-    trainer = Trainer(task, game.descents, stream, rounds=8, seed=5, accumulate=accumulate, runtime=runtime)
+    trainer = Trainer(task, descents, stream, rounds=8, seed=5, accumulate=accumulate, runtime=runtime)
     return trainer if dropout else without_dropout(trainer)
+
+
+def split(descents: Descent | dict[str, Descent]) -> Descent | dict[str, Descent]:
+    """The same descents with every player split; instead of l2, which needs whole weights, its equal in SGD."""
+    if isinstance(descents, dict):
+        return {name: split(descent) for name, descent in descents.items()}
+    return descents.model_copy(update={"shard": True, "weight_decay": descents.l2 or descents.weight_decay, "l2": 0.0})
+
+
+def play_split_game(runtime: Runtime, name: str, accumulate: int = 1) -> tuple[dict[str, Tensor], int]:
+    """The state of a toy game whose players are split over the processes, and how many tensors were split."""
+    trainer = game_of(name, runtime, dropout=False, accumulate=accumulate, shard=True)
+    return play(trainer), sum(is_split(value) for value in trainer.state().values())
 
 
 def play_game(runtime: Runtime, name: str) -> dict[str, Tensor]:

@@ -30,14 +30,16 @@ def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = Fal
         "weights": weights,
         "best": {"watch": best.watch, "score": best.score, "round": best.round} if best and weights == "best" else None,
     }
-    if not trainer.runtime.rank:
-        with ExitStack() as stack:
-            for player in trainer.players.values():
-                stack.enter_context(player.averaged())
-            scores = judge(session, run, facts, ["validation"] if dry_run else ["validation", "test"])
-        run.save_page(status="finished", scores=scores, **facts)
-        if not dry_run:
-            say_goodbye(run, screen)
+    with ExitStack() as stack:
+        for player in trainer.players.values():
+            stack.enter_context(player.averaged())
+        stack.enter_context(trainer.shards.whole())
+        if trainer.runtime.rank:
+            return
+        scores = judge(session, run, facts, ["validation"] if dry_run else ["validation", "test"])
+    run.save_page(status="finished", scores=scores, **facts)
+    if not dry_run:
+        say_goodbye(run, screen)
 
 
 def saved_and_loaded(session: Session, run: RunFolder) -> Any:

@@ -109,13 +109,14 @@ class Session:
         now = time.monotonic()
         self.seconds += now - self._now
         self._now = self._saved = now
-        if self.trainer.runtime.rank:
-            return
-        run.sync_metrics()
+        runtime = self.trainer.runtime
+        if not runtime.rank:
+            run.sync_metrics()
         best = self.best.state() if self.best else None
         page: dict[str, Any] = {"drawn": self.trainer.drawn, "best": best, "seconds": self.seconds}
-        checkpoint.write(run.checkpoints, Checkpoint(self.trainer.round, state, page))
-        checkpoint.prune(run.checkpoints, CHECKPOINTS_KEPT, self.best.round if self.best else None)
+        checkpoint.write(run.checkpoints, Checkpoint(self.trainer.round, state, page), runtime)
+        if not runtime.rank:
+            checkpoint.prune(run.checkpoints, CHECKPOINTS_KEPT, self.best.round if self.best else None)
 
     def load(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint."""

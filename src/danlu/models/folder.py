@@ -82,10 +82,11 @@ def describe(model: object) -> dict[str, Any]:
     >>> describe(MLP(shape=(4,), classes=2))["model"]
     'MLP'
     """
-    name = name_of_model(type(model))
+    kind = model.kind if isinstance(model, Model) else type(model)
+    name = name_of_model(kind)
     if name is None or not isinstance(model, Model):
         raise UsageError(
-            f"a {type(model).__name__} cannot be saved as a model, because it is not in the catalogue and nothing "
+            f"a {kind.__name__} cannot be saved as a model, because it is not in the catalogue and nothing "
             f"could build it again; keep its state_dict() yourself, or add the class to the catalogue"
         )
     arguments = {key: _describe_argument(value) for key, value in model.arguments.items()}

@@ -16,6 +16,7 @@ class Model(nn.Module):
 
     Attributes:
         arguments: the constructor's arguments by name.
+        kind: the class that was constructed; sharding puts another in its place.
         info: what the inputs and classes are, for a model that was loaded from a folder.
 
     >>> class Scale(Model):
@@ -26,6 +27,7 @@ class Model(nn.Module):
     """
 
     arguments: dict[str, Any]
+    kind: type[Model]
     info: Any = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Model:
@@ -35,5 +37,6 @@ class Model(nn.Module):
         except TypeError as error:
             raise TypeError(f"{cls.__name__}: {error}; it is {cls.__name__}{inspect.signature(cls)}") from None
         given.apply_defaults()
+        self.__dict__["kind"] = cls
         self.__dict__["arguments"] = {name: value for name, value in given.arguments.items() if name != "self"}
         return self

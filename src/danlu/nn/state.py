@@ -1,9 +1,13 @@
-"""The tensors of a module by name, each once: a tensor that two names share is kept under the first."""
+"""The tensors of a module by name, each once: a tensor that two names share is kept under the first.
+
+A tensor may be split over processes (a ``DTensor``); each then holds a part of its first dimension.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from danlu.errors import UsageError
@@ -24,12 +28,13 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return {name: state[name].detach() for name in names.values()}
 
 
+@torch.no_grad()
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy tensors into a module.
 
     Args:
         module: where to.
-        tensors: as ``tensors_of`` gives them.
+        tensors: as ``tensors_of`` gives them, whole.
         source: what errors call their origin.
 
     Raises:
@@ -43,4 +48,55 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
         if tensor.shape != expected[name].shape:
             there, here = tuple(tensor.shape), tuple(expected[name].shape)
             raise UsageError(f"{source} is of another model: {name!r} has shape {there} there and {here} here")
-    module.load_state_dict(dict(tensors), strict=False)  # not strict: the other names of shared tensors are missing
+    for name, tensor in tensors.items():
+        expected[name].copy_(place(tensor, expected[name]))
+
+
+class Below(Mapping[str, Tensor]):
+    """The tensors whose names begin so, under the rest of their names; none is read before it is asked for.
+
+    >>> dict(Below({"a/b": torch.ones(1), "c/b": torch.zeros(1)}, "a/"))
+    {'b': tensor([1.])}
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], start: str):
+        self._tensors, self._start = tensors, start
+        self._names = [name.removeprefix(start) for name in tensors if name.startswith(start)]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[self._start + name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def is_split(tensor: Tensor) -> bool:
+    """Whether a tensor is split over processes."""
+    return hasattr(tensor, "to_local")
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor; the same memory.
+
+    >>> own_part(torch.ones(2))
+    tensor([1., 1.])
+    """
+    return tensor.to_local() if is_split(tensor) else tensor  # type: ignore[operator]
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor, gathered if it is split; every process must then ask."""
+    return tensor.full_tensor() if is_split(tensor) else tensor  # type: ignore[operator]
+
+
+def place(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, which every process has, split in the way and on the device of another one."""
+    if not is_split(like):
+        return value
+    from torch.distributed.tensor import DTensor, distribute_tensor  # takes time to import
+
+    assert isinstance(like, DTensor)
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)

@@ -1,9 +1,10 @@
 """Checkpoints that exist whole or not at all.
 
 A checkpoint is a folder ``round-000000120`` with tensors, a page of numbers and, written last, a manifest with the
-SHA-256 of both. It is made under another name, synced to disk and renamed, so that a crash at any moment leaves either
-the whole of it or nothing of that name; one whose manifest does not fit its files is set aside and the one before it
-is used.
+SHA-256 of all files. Of tensors that are split over processes each process writes its part into a file of its own;
+they are put together again for any number of processes. The folder is made under another name, synced to disk and
+renamed, so that a crash at any moment leaves either the whole of it or nothing of that name; one whose manifest does
+not fit its files is set aside and the one before it is used.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from danlu.errors import RunError
+from danlu.nn.state import is_split, own_part
+from danlu.training.runtime import Runtime
 
 FORMAT = 1
-_FILES = ("tensors.safetensors", "page.json")
+_TENSORS, _PAGE, _MANIFEST = "tensors.safetensors", "page.json", "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -38,52 +42,107 @@ class Checkpoint:
     """
 
     round: int
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor]
     page: dict[str, Any]
 
 
-def write(folder: Path, checkpoint: Checkpoint) -> Path:
+class Stored(Mapping[str, Tensor]):
+    """The tensors of a checkpoint, each read when it is asked for; of parts that processes wrote, all rows in order.
+
+    Args:
+        files: those of the checkpoint, in the order of the processes.
+    """
+
+    def __init__(self, files: list[Path]):
+        self._where: dict[str, list[Any]] = {}
+        for path in files:
+            file: Any = safe_open(path, framework="pt")
+            for name in file.keys():  # noqa: SIM118 (it is no mapping)
+                self._where.setdefault(name, []).append(file)
+
+    def __getitem__(self, name: str) -> Tensor:
+        parts = [file.get_tensor(name) for file in self._where[name]]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._where)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+
+def write(folder: Path, checkpoint: Checkpoint, runtime: Runtime | None = None) -> Path:
     """Write a checkpoint into the folder of checkpoints, unless one of that round is there.
 
-    Raises:
-        RunError: if it cannot be written; what was there before is as it was.
+    Args:
+        folder: of the checkpoints, the same for every process.
+        checkpoint: as this process has it.
+        runtime: the processes, all of which must write.
 
-    >>> import torch
+    Raises:
+        RunError: in every process, if one cannot write; what was there before is as it was.
+
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     _ = write(Path(folder), Checkpoint(7, {"a": torch.ones(2)}, {"drawn": 7}))
     ...     newest(Path(folder)).page["drawn"]
     7
     """
+    runtime = runtime or Runtime()
     final = folder / f"round-{checkpoint.round:09d}"
-    if final.is_dir():
-        if _damage(final) is None:
-            return final
-        _set_aside(final)
-    folder.mkdir(parents=True, exist_ok=True)
     making = folder / f".making-{final.name}"
-    shutil.rmtree(making, ignore_errors=True)
-    try:
-        making.mkdir()
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-        save_file(tensors, making / _FILES[0])
+    if runtime.decide(runtime.rank == 0 and final.is_dir() and _damage(final) is None):
+        return final
+    for step in (_begin, _write_own, _seal):
+        problem: Exception | None = None
+        try:
+            step(making, final, checkpoint, runtime)
+        except (OSError, SafetensorError) as error:
+            problem = error
+        failing = runtime.first(problem is not None)
+        if failing is not None:
+            shutil.rmtree(making, ignore_errors=True)
+            size = sum(own_part(tensor).nbytes for tensor in checkpoint.tensors.values())
+            reason = getattr(problem, "strerror", None) or problem or f"process {failing} could not write its part"
+            raise RunError(
+                f"cannot write the checkpoint {final}, which needs {size:,} bytes: {reason}. "
+                f"Earlier checkpoints are untouched."
+            ) from problem
+    return final
+
+
+def _begin(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
+    if runtime.rank == 0:
+        if final.is_dir():
+            _set_aside(final)
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+
+
+def _write_own(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
+    parts = {name: tensor for name, tensor in checkpoint.tensors.items() if is_split(tensor)}
+    if parts:
+        _save(parts, making / f"part-{runtime.rank + 1:05d}-of-{runtime.world:05d}.safetensors")
+    if runtime.rank == 0:
+        _save({name: tensor for name, tensor in checkpoint.tensors.items() if name not in parts}, making / _TENSORS)
         page = {"format": FORMAT, "round": checkpoint.round, **checkpoint.page}
-        (making / _FILES[1]).write_text(json.dumps(page, indent=1), encoding="utf-8")
-        manifest = {"format": FORMAT, "sha256": {name: _sync_and_digest(making / name) for name in _FILES}}
-        (making / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        sync(making / "manifest.json")
+        (making / _PAGE).write_text(json.dumps(page, indent=1), encoding="utf-8")
+        sync(making / _PAGE)
+
+
+def _seal(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
+    if runtime.rank == 0:
+        manifest = {"format": FORMAT, "sha256": {path.name: _digest(path) for path in sorted(making.iterdir())}}
+        (making / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        sync(making / _MANIFEST)
         sync(making)
         making.rename(final)
-        sync(folder)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(making, ignore_errors=True)
-        size = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(
-            f"cannot write the checkpoint {final}, which needs {size:,} bytes: {reason}. "
-            f"Earlier checkpoints are untouched."
-        ) from error
-    return final
+        sync(final.parent)
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: own_part(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    sync(path)
 
 
 def newest(folder: Path, say: Callable[[str], None] = lambda line: None) -> Checkpoint | None:
@@ -109,10 +168,10 @@ def read(path: Path) -> Checkpoint:
     Raises:
         RunError: if it was written by a newer danlu.
     """
-    page = json.loads((path / _FILES[1]).read_text(encoding="utf-8"))
+    page = json.loads((path / _PAGE).read_text(encoding="utf-8"))
     if page["format"] > FORMAT:
         raise RunError(f"{path} has format {page['format']}, written by a newer danlu; this one reads {FORMAT}")
-    return Checkpoint(page["round"], load_file(path / _FILES[0]), page)
+    return Checkpoint(page["round"], Stored([path / _TENSORS, *sorted(path.glob("part-*.safetensors"))]), page)
 
 
 def prune(folder: Path, keep: int, best: int | None) -> None:
@@ -129,14 +188,14 @@ def _all(folder: Path) -> list[Path]:
 def _damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        for name in _FILES:
-            if _digest(path / name) != manifest["sha256"][name]:
+        digests = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
+        for name in {_TENSORS, _PAGE} | digests.keys():
+            if _digest(path / name) != digests[name]:
                 return f"{name} does not fit its checksum"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
-    except (ValueError, KeyError, TypeError):
-        return "manifest.json cannot be read"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{_MANIFEST} cannot be read"
     return None
 
 
@@ -145,11 +204,6 @@ def _set_aside(path: Path) -> Path:
     while (aside := path.with_name(f"damaged-{number}-{path.name}")).exists():
         number += 1
     return path.rename(aside)
-
-
-def _sync_and_digest(path: Path) -> str:
-    sync(path)
-    return _digest(path)
 
 
 def _digest(path: Path) -> str:

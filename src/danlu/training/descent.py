@@ -72,6 +72,8 @@ class Descent(BaseModel):
     """largest norm of the gradient"""
     average: Share | None = None
     """decay of an exponential average of the weights, say 0.999; the average is then evaluated and saved"""
+    shard: bool = False
+    """of several processes each holds a part of weights and optimiser state, for what does not fit on one"""
 
     @model_validator(mode="after")
     def _only_what_the_optimizer_has(self) -> Descent:
@@ -83,6 +85,12 @@ class Descent(BaseModel):
                 raise ValueError(f"schedule {self.schedule!r} has no {name}; those that have: {', '.join(having)}")
         if self.optimizer == "nesterov" and self.momentum == 0:
             raise ValueError("optimizer 'nesterov' needs a momentum greater than 0; sgd has none")
+        if self.shard and (self.optimizer == "muon" or self.l1 or self.l2):
+            whole = "optimizer muon" if self.optimizer == "muon" else "l1" if self.l1 else "l2"
+            raise ValueError(
+                f"shard splits the weights over processes, and {whole} needs them whole; use "
+                f"{'adamw' if whole == 'optimizer muon' else 'weight_decay'}, or leave shard off"
+            )
         if self.eps_inside and self.optimizer not in ("adam", "adamw"):
             raise ValueError(f"eps_inside is for adam and adamw, not for {self.optimizer!r}")
         if self.schedule == "inverse_sqrt" and not self.warmup:

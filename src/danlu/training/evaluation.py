@@ -34,8 +34,10 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
     """
     totals: dict[str, float] = {}
     with ExitStack() as stack:
+        trainer.shards.rest()
         for player in trainer.players.values():
             stack.enter_context(player.averaged())
+        stack.enter_context(trainer.shards.whole())
         trainer.task.eval()
         runtime = trainer.runtime
         for number, batch in enumerate(in_order(part.to(runtime.device, runtime.dtype), batch_size)):

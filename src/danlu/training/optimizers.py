@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer, RMSprop
 
+from danlu.nn.state import is_split
 from danlu.training.descent import Descent
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -154,7 +155,8 @@ def _fused(groups: Groups) -> bool:
 def _sgd(groups: Groups, descent: Descent) -> Optimizer:
     momentum = 0.0 if descent.optimizer == "sgd" else 0.9 if descent.momentum is None else descent.momentum
     nesterov = descent.optimizer == "nesterov"
-    optimizer = SGD(groups, lr=descent.lr, momentum=momentum, nesterov=nesterov, fused=_fused(groups))
+    split = any(is_split(p) for group in groups for p in group["params"])  # for which torch has no fused SGD
+    optimizer = SGD(groups, lr=descent.lr, momentum=momentum, nesterov=nesterov, fused=_fused(groups) and not split)
     if momentum:  # torch would make it uninitialised in a first step that a flag leaves out
         for parameter in (p for group in groups for p in group["params"]):
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

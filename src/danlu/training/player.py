@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from danlu.errors import UsageError
 from danlu.losses.spreading import l1_norm, spread, squared_l2_norm
+from danlu.nn.state import is_split, own_part, place
 from danlu.training.average import Average
 from danlu.training.descent import Descent
 from danlu.training.optimizers import optimizers, weights
+from danlu.training.runtime import Runtime
 
 
 class Player:
@@ -33,6 +35,7 @@ class Player:
         parameters: those that move.
         penalised: whether there are L1 or L2 penalties.
         masks_steps: whether a flag on the device can leave a step out.
+        split: whether its weights are split over the processes; their gradients then come summed.
 
     >>> player = Player("net", nn.Linear(2, 1), Descent(lr=0.1, schedule="cosine"), rounds=10)
     >>> player.lr(0), round(player.lr(5), 6)
@@ -46,10 +49,12 @@ class Player:
             raise ValueError(f"player {name!r} has no parameter that requires a gradient, so it cannot descend")
         self.parameters = list(names)
         self._names = names
+        self._named = {key: p for p, key in names.items()}
         self.optimizers = optimizers(module, self.parameters, descent)
         # torch wraps step() in a profiler's range and hooks, which nobody else can reach here and which cost 13 µs
         self._steps = [getattr(type(o).step, "__wrapped__", type(o).step) for o in self.optimizers]
-        self.masks_steps = all(_masks(optimizer) for optimizer in self.optimizers)
+        self.split = any(is_split(p) for p in self.parameters)
+        self.masks_steps = all(_masks(optimizer) for optimizer in self.optimizers) and not self.split
         self.average = None if descent.average is None else Average(module, descent.average)
         everything = descent.decay_all
         self.penalised = bool(descent.l1 or descent.l2)
@@ -74,8 +79,9 @@ class Player:
             parameter.grad = None
 
     def gradients(self) -> list[Tensor]:
-        """The gradients that there are, in the order of the parameters."""
-        return [p.grad for p in self.parameters if p.grad is not None]
+        """The gradients that there are, in the order of the parameters; of split ones what this process holds."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        return [own_part(gradient) for gradient in gradients] if self.split else gradients
 
     @contextmanager
     def all_gradients(self) -> Iterator[list[Tensor]]:
@@ -93,9 +99,13 @@ class Player:
             for parameter in unused:
                 parameter.grad = parameter.grad if used[parameter] else None
 
-    def clip(self, gradients: list[Tensor]) -> tuple[Float[Tensor, ""], Float[Tensor, "k"]]:
+    def clip(self, gradients: list[Tensor], runtime: Runtime) -> tuple[Float[Tensor, ""], Float[Tensor, "k"]]:
         """The norm of the whole gradient, and of each parameter's, before clipping; then no longer than the clip."""
         norms = torch.stack(torch._foreach_norm(gradients))
+        if self.split:
+            squares = norms.square()
+            runtime.sum([squares])
+            norms = squares.sqrt()
         norm = torch.linalg.vector_norm(norms)
         if self.descent.clip is not None:
             torch._foreach_mul_(gradients, (self.descent.clip / (norm + 1e-6)).clamp(max=1.0))
@@ -141,14 +151,14 @@ class Player:
                 state[f"average/{name}"] = value
         return state
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
         """The opposite of ``state``.
 
         Raises:
             UsageError: if the state is of other optimisers.
         """
         known = {type(optimizer).__name__ for optimizer in self.optimizers} | {"average", "average.steps"}
-        if foreign := {place.partition("/")[0] for place in state} - known:
+        if foreign := {name.partition("/")[0] for name in state} - known:
             raise UsageError(f"the checkpoint has {', '.join(foreign)} for player {self.name!r}, which has {known}")
         for optimizer in self.optimizers:
             self._load_optimizer(optimizer, state)
@@ -157,21 +167,27 @@ class Player:
                 raise UsageError(f"the checkpoint has no average for player {self.name!r}, and the recipe wants one")
             self.average.steps = int(state["average.steps"])
             for name, value in {**self.average.parameters, **self.average.buffers}.items():
-                value.copy_(state[f"average/{name}"])
+                value.copy_(place(state[f"average/{name}"], value))
 
-    def _load_optimizer(self, optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:
+    def _load_optimizer(self, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
         memory: dict[str, dict[str, Tensor]] = {}
-        for place, value in state.items():
-            owner, _, rest = place.partition("/")
+        for full in state:
+            owner, _, rest = full.partition("/")
             if owner == type(optimizer).__name__:
                 name, _, kind = rest.rpartition("/")
-                memory.setdefault(name, {})[kind] = value.clone()
+                memory.setdefault(name, {})[kind] = self._placed(name, state[full])
         order = [self._names[p] for group in optimizer.param_groups for p in group["params"]]
         numbered: dict[str, Any] = {
             "state": {number: memory[name] for number, name in enumerate(order) if name in memory},
             "param_groups": optimizer.state_dict()["param_groups"],
         }
         optimizer.load_state_dict(numbered)
+
+
+    def _placed(self, name: str, value: Tensor) -> Tensor:
+        """A value that an optimiser remembers of a parameter, split as the parameter is."""
+        parameter = self._named[name]
+        return place(value, parameter) if value.shape == parameter.shape else value.clone()
 
 
 def _masks(optimizer: torch.optim.Optimizer) -> bool:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -114,6 +114,12 @@ class Runtime:
         else:
             torch.mps.manual_seed(key)
 
+    def mesh(self) -> Any:
+        """The processes, as torch wants them where tensors are split over them."""
+        from torch.distributed.device_mesh import init_device_mesh
+
+        return init_device_mesh(self.device.type, (self.world,))
+
     def share(self, size: int, parts: int = 1) -> list[slice]:
         """The rows of a batch that this process has, in as many micro-batches as asked for.
 
@@ -162,6 +168,19 @@ class Runtime:
         told = torch.tensor(number, device=self.device)
         dist.broadcast(told, src=0)
         return int(told.item())
+
+    def first(self, here: bool) -> int | None:
+        """The first process in which it is so, told to every process, or None.
+
+        >>> Runtime().first(True), Runtime().first(False)
+        (0, None)
+        """
+        if self.world == 1:
+            return 0 if here else None
+        mine = torch.tensor(self.rank if here else self.world, device=self.device)
+        dist.all_reduce(mine, dist.ReduceOp.MIN)
+        found = int(mine.item())
+        return found if found < self.world else None
 
     def decide(self, answer: bool) -> bool:
         """The answer of process 0, on every process."""

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from danlu.data.stream import Batch, Stream
 from danlu.errors import UsageError, nearest
-from danlu.nn.state import load_tensors, tensors_of
+from danlu.nn.state import Below, is_split, load_tensors, tensors_of
 from danlu.sampling.randomness import key
 from danlu.tasks.game import Descend, Place, Task, Terms, Update
 from danlu.training.cast import Cast, check_players
@@ -31,6 +31,7 @@ from danlu.training.descent import Descent
 from danlu.training.player import Player
 from danlu.training.report import Doubt, Move, Report
 from danlu.training.runtime import Runtime
+from danlu.training.sharding import Shards
 
 
 class Trainer:
@@ -75,7 +76,11 @@ class Trainer:
         self.task, self.stream, self.rounds, self.seed = task, stream, rounds, seed
         self.runtime = runtime or Runtime()
         self.runtime.place(task)
-        self.players = _players(task, descents, rounds)
+        self.runtime.check_agreement(tensors_of(task))
+        moving = _descents(task, descents)
+        modules = task.players()
+        self.shards = Shards(modules, {name for name, descent in moving.items() if descent.shard}, self.runtime)
+        self.players = {name: Player(name, module, moving[name], rounds) for name, module in modules.items()}
         self.cast = Cast(task, self.players)
         self.round = self.drawn = 0
         self._shares = self.runtime.share(stream.size, accumulate)
@@ -83,7 +88,6 @@ class Trainer:
         self._dropout_keys = [key("dropout", seed, self.runtime.rank, micro) for micro in range(accumulate)]
         self._update_key = key("update", seed)
         self._doubts: list[Doubt] = []
-        self.runtime.check_agreement(tensors_of(task))
         if self.runtime.compile:
             for player in self.players.values():
                 player.module.compile()
@@ -158,8 +162,12 @@ class Trainer:
         examples: int | Tensor = n
         if self.runtime.world > 1:
             examples = torch.tensor(float(n), dtype=self.runtime.dtype, device=self.runtime.device)
-            with player.all_gradients() as everywhere:
-                self.runtime.sum([*everywhere, examples, *totals.values()])
+            if player.split:
+                self.shards.rest()
+                self.runtime.sum([examples, *totals.values()])
+            else:
+                with player.all_gradients() as everywhere:
+                    self.runtime.sum([*everywhere, examples, *totals.values()])
             gradients[:] = player.gradients()
             self.runtime.mean(self.cast.running_statistics())
         elif n == 0:
@@ -169,7 +177,7 @@ class Trainer:
         return examples
 
     def _step(self, player: Player, gradients: list[Tensor], totals: Terms, examples: int | Tensor) -> Move:
-        norm, norms = player.clip(gradients)
+        norm, norms = player.clip(gradients, self.runtime)
         lr = player.lr(self.round)
         doubt = Doubt(player, self.round, totals, norm, norms)
         if self.runtime.masks_steps and player.masks_steps:
@@ -182,7 +190,9 @@ class Trainer:
 
     @torch.no_grad()
     def _update(self, turn: Update, number: int) -> None:
-        turn.apply(self._enter(number, self._update_key, slice(0, self.stream.size)))
+        batch = self._enter(number, self._update_key, slice(0, self.stream.size))
+        with self.shards.whole(keep=True):
+            turn.apply(batch)
 
     def _enter(self, number: int, dropout_key: int, rows: slice) -> Batch:
         """The batch of a turn; task and modules draw their random numbers for this place from now on."""
@@ -194,16 +204,19 @@ class Trainer:
     def state(self) -> dict[str, Tensor]:
         """All tensors of the game, its players' optimisers and averages, by name; every process must ask for them.
 
+        Those of split players are DTensors, of which this process holds a part.
+
         Raises:
             RunError: if the processes do not hold the same.
         """
+        self.shards.rest()
         for name, dim in self.task.row_dimensions.items():
             mine = slice(self._shares[0].start, self._shares[-1].stop)
             self.runtime.collect(self.task.get_buffer(name), mine, dim)
         state = {f"task/{name}": value for name, value in tensors_of(self.task).items()}
         for name, player in self.players.items():
             state.update({f"player/{name}/{place}": value for place, value in player.state().items()})
-        self.runtime.check_agreement(state)
+        self.runtime.check_agreement({name: value for name, value in state.items() if not is_split(value)})
         return state
 
     def load_state(self, state: Mapping[str, Tensor], round: int, drawn: int) -> None:
@@ -212,21 +225,21 @@ class Trainer:
         Raises:
             UsageError: if the state is of another game.
         """
-        task = {name.removeprefix("task/"): value for name, value in state.items() if name.startswith("task/")}
-        load_tensors(self.task, task, "the checkpoint")
+        self.shards.rest()
+        load_tensors(self.task, Below(state, "task/"), "the checkpoint")
         for name, player in self.players.items():
-            start = f"player/{name}/"
-            player.load_state({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
+            player.load_state(Below(state, f"player/{name}/"))
         self.round, self.drawn = round, drawn
 
 
-def _players(task: Task, descents: Descent | Mapping[str, Descent], rounds: int) -> dict[str, Player]:
+def _descents(task: Task, descents: Descent | Mapping[str, Descent]) -> dict[str, Descent]:
+    """How each player moves."""
     modules = check_players(task)
     if isinstance(descents, Descent):
-        descents = dict.fromkeys(modules, descents)
+        return dict.fromkeys(modules, descents)
     if descents.keys() != modules.keys():
         raise UsageError(f"the players are {sorted(modules)}, and there are descents for {sorted(descents)}")
-    return {name: Player(name, module, descents[name], rounds) for name, module in modules.items()}
+    return dict(descents)
 
 
 def _length(terms: Terms, player: str) -> int:

@@ -1,0 +1,197 @@
+"""Players that are split over the processes: each holds a part of the weights, gradients and optimiser state.
+
+torch's ``fully_shard`` gathers a module's weights when it runs and drops them afterwards. What it cannot know is which
+modules of a game run as one, since players may share parts of themselves, have methods besides ``forward``, and be read
+by turns in which nobody descends. That is what this file says to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from danlu.errors import UsageError
+from danlu.nn.state import place
+from danlu.training.runtime import Runtime
+
+BLOCK = 1_000_000
+"""parameters that a layer of a stack must have to be gathered by itself"""
+
+
+class Shards:
+    """The players of a game that are split over the processes.
+
+    Args:
+        players: all of them.
+        split: names of those that are split.
+        runtime: the processes; with one, nothing is split.
+        block: parameters from which on the layers of a stack are gathered one at a time, which saves memory.
+
+    Raises:
+        UsageError: if they cannot be split.
+
+    >>> Shards({"net": nn.Linear(2, 1)}, {"net"}, Runtime()).units
+    []
+    """
+
+    def __init__(self, players: Mapping[str, nn.Module], split: set[str], runtime: Runtime, block: int = BLOCK):
+        self.units: list[Any] = []
+        self._layers: list[Any] = []
+        if not split or runtime.world == 1:
+            return
+        for unit in units(players, split):
+            self._layers += [_shard(layer, runtime, again=True) for layer in layers(unit, block)]
+            self.units.append(_shard(unit, runtime, again=False))
+
+    def rest(self) -> None:
+        """Drop what has been gathered: every module holds its part."""
+        for unit in [*self.units, *self._layers]:
+            unit.reshard()
+
+    @contextmanager
+    def whole(self, keep: bool = False) -> Iterator[None]:
+        """While it lasts every module holds all its weights, whoever asks, and no process waits for another.
+
+        Args:
+            keep: whether to keep what is written to them meanwhile.
+        """
+        self.rest()
+        everybody = [*self.units, *self._layers]
+        parts = [parameter for unit in everybody for parameter in unit.parameters()]
+        for unit in everybody:
+            unit.set_reshard_after_forward(False, recurse=False)
+            unit.unshard()
+        try:
+            yield
+            if keep:
+                gathered = [parameter for unit in everybody for parameter in unit.parameters()]
+                with torch.no_grad():
+                    for part, now in zip(parts, gathered, strict=True):
+                        part.copy_(place(now.detach(), part))
+        finally:
+            for layer in self._layers:
+                layer.set_reshard_after_forward(True, recurse=False)
+            self.rest()
+
+
+def units(players: Mapping[str, nn.Module], split: set[str]) -> list[nn.Module]:
+    """The modules that are gathered as one: players, or their parts where players share some or do not run themselves.
+
+    >>> encoder = nn.Linear(2, 2)
+    >>> a, b = nn.Sequential(encoder, nn.Linear(2, 1)), nn.Sequential(encoder, nn.Linear(2, 3))
+    >>> units({"a": a, "b": b}, {"a", "b"}) == [encoder, a[1], b[1]]
+    True
+
+    Raises:
+        UsageError: if a weight belongs to no module that runs, or to two, or to a player that is not split as well.
+    """
+    owners: dict[Tensor, frozenset[str]] = {}
+    for name, player in players.items():
+        for parameter in player.parameters():
+            owners[parameter] = owners.get(parameter, frozenset()) | {name}
+    for parameter, names in owners.items():
+        if names & split and not names <= split:
+            raise UsageError(f"players {', '.join(sorted(names))} share weights; shard all of them, or none")
+    found: dict[nn.Module, None] = {}
+    for name in sorted(split):
+        found.update(dict.fromkeys(_units_in(players[name], owners, name)))
+    seen: set[Tensor] = set()
+    for unit in found:
+        theirs = set(unit.parameters())
+        if seen & theirs:
+            raise UsageError("two parts of a player that do not run as one share weights, which cannot be sharded")
+        seen |= theirs
+    return list(found)
+
+
+def _units_in(module: nn.Module, owners: Mapping[Tensor, frozenset[str]], player: str) -> Iterator[nn.Module]:
+    runs = type(module).forward is not nn.Module.forward
+    if runs and len({owners[parameter] for parameter in module.parameters()}) == 1:
+        yield module
+        return
+    if own := [name for name, _ in module.named_parameters(recurse=False)]:
+        raise UsageError(
+            f"player {player!r} cannot be sharded: {', '.join(own)} of {type(module).__name__} is shared with another "
+            f"player or belongs to a module without forward"
+        )
+    for child in module.children():
+        yield from _units_in(child, owners, player)
+
+
+def layers(unit: nn.Module, block: int) -> list[nn.Module]:
+    """The large layers of a unit's stacks, which run one after the other and need not be whole at the same time.
+
+    >>> stack = nn.Sequential(nn.Linear(9, 9), nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 9)))
+    >>> [sum(p.numel() for p in layer.parameters()) for layer in layers(stack, block=90)]
+    [90, 180]
+    """
+    everywhere = [parameter for module in unit.modules() for parameter in module.parameters(recurse=False)]
+    found = []
+    for child in unit.children():
+        own = list(child.parameters())
+        tied = any(sum(p is other for other in everywhere) > 1 for p in own)
+        large = sum(p.numel() for p in own) >= block and type(child).forward is not nn.Module.forward
+        if isinstance(unit, (nn.Sequential, nn.ModuleList)) and large and not tied:
+            found.append(child)
+        else:
+            found += layers(child, block)
+    return found
+
+
+def _shard(module: nn.Module, runtime: Runtime, again: bool) -> nn.Module:
+    """Split a module; its methods and its ``forward`` gather it, and drop it afterwards if told to gather it again."""
+    from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method  # takes time to import
+
+    public = _public_methods(module)
+    fully_shard(module, mesh=runtime.mesh(), reshard_after_forward=again)
+    assert isinstance(module, FSDPModule)
+    # gradients are summed and divided once, by the trainer; gloo knows no other way than to sum
+    module.set_gradient_divide_factor(1.0)
+    module.set_force_sum_reduction_for_comms(True)
+    for name in public:
+        register_fsdp_forward_method(module, name)
+        setattr(module, name, _watched(getattr(module, name)))
+    module.register_forward_hook(lambda module, given, answer: _watch(answer))
+    return module
+
+
+def _public_methods(module: nn.Module) -> list[str]:
+    """What may be called besides ``forward``, log_prob for instance; torch's own methods need no weights."""
+    ours = [cls for cls in type(module).__mro__ if not cls.__module__.startswith("torch.") and cls is not object]
+    names = dict.fromkeys(name for cls in ours for name, value in vars(cls).items() if callable(value))
+    return [name for name in names if not name.startswith("_") and name != "forward" and _is_method(module, name)]
+
+
+def _is_method(module: nn.Module, name: str) -> bool:
+    return getattr(getattr(module, name), "__self__", None) is module
+
+
+def _watched(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        answer = method(*args, **kwargs)
+        _watch(answer)
+        return answer
+
+    return watched
+
+
+def _watch(answer: Any) -> None:
+    """Second derivatives of what a split module says come out wrong, in part silently: refuse them."""
+    for tensor in tree_leaves(answer):
+        if isinstance(tensor, Tensor) and tensor.requires_grad:
+            tensor.register_hook(_refuse_second_derivatives)
+
+
+def _refuse_second_derivatives(gradient: Tensor) -> None:
+    if torch.is_grad_enabled():  # in a backward pass that is only so under create_graph
+        raise UsageError(
+            "this game takes second derivatives of a player (a gradient penalty, for instance), and these do not "
+            "survive sharding; leave shard off"
+        )
