@@ -1,16 +1,24 @@
 """What the two processes of the tests are given to do; a process can only be given what it can import."""
 
+import copy
+import errno
 import os
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from danlu.app.asked import as_recipe
 from danlu.app.run_folder import RunFolder
-from danlu.nn.state import is_split
+from danlu.errors import RunError, UsageError
+from danlu.nn.model import Model
+from danlu.nn.state import is_split, tensors_of, whole
+from danlu.training import checkpoint
+from danlu.training.checkpoint import Checkpoint, newest, write
 from danlu.training.descent import Descent
 from danlu.training.runtime import Runtime
+from danlu.training.sharding import Shards
 from danlu.training.trainer import Trainer
 from examined import play, tiny, trainer_of, without_dropout
 from games import GAMES, points
@@ -78,3 +86,103 @@ def create_one(folder: str, ready) -> str:
     os.chdir(folder)
     ready.wait(60)
     return str(RunFolder.create(None, "mlp", as_recipe("mlp"), {}).path)
+
+
+def save_split_game(runtime: Runtime, name: str, folder: str) -> None:
+    """Play half of a split game and write a checkpoint in parts."""
+    trainer = game_of(name, runtime, dropout=False, shard=True)
+    for _ in range(4):
+        trainer.play()
+    write(Path(folder), Checkpoint(trainer.round, trainer.state(), {"drawn": trainer.drawn}), runtime)
+
+
+def go_on_split(runtime: Runtime, name: str, folder: str) -> dict[str, Tensor]:
+    """Go on from a checkpoint with split players."""
+    saved = newest(Path(folder))
+    assert saved is not None
+    trainer = game_of(name, runtime, dropout=False, shard=True)
+    trainer.load_state(saved.tensors, saved.round, saved.page["drawn"])
+    return play(trainer)
+
+
+def refused(runtime: Runtime, name: str) -> str:
+    """What a split game says that cannot be played."""
+    try:
+        play(game_of(name, runtime, dropout=False, shard=True))
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+class Stack(Model):
+    """Layers one after the other, used by a method that is not forward."""
+
+    def __init__(self, depth: int):
+        super().__init__()
+        self.first, self.layers = nn.Linear(2, 6), nn.ModuleList(nn.Linear(6, 6) for _ in range(depth))
+        self.shift = nn.Parameter(torch.zeros(3))
+        self.last = nn.Linear(6, 3)
+
+    def logits(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        for layer in self.layers:
+            h = layer(h).tanh()
+        return self.last(h) + self.shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits(x)
+
+
+def split_stack(runtime: Runtime) -> dict[str, object]:
+    """Gradients of a stack whose layers are gathered one at a time, and what it holds while it is whole."""
+    torch.manual_seed(0)
+    model = Stack(3).double()
+    alone = copy.deepcopy(model)
+    shards = Shards({"stack": model}, {"stack"}, runtime, block=40)
+    x = torch.randn(8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    mine = runtime.share(8)[0]
+    model.logits(x[mine]).square().sum().backward()
+    shards.rest()
+    gradients = {name: whole(p.grad) for name, p in model.named_parameters()}
+    alone.logits(x).square().sum().backward()
+    with shards.whole(keep=True), torch.no_grad():
+        before = {name: value.clone() for name, value in tensors_of(model).items()}
+        answers = [model.logits(x), model(x), model.logits(x)]  # nobody gathers meanwhile, so one process could ask
+        model.shift.add_(1)
+        model.layers[1].weight.mul_(2)
+    after = {name: whole(value) for name, value in tensors_of(model).items()}
+    return {
+        "layers": len(shards._layers),
+        "gradients": (gradients, {name: p.grad for name, p in alone.named_parameters()}),
+        "before": (before, tensors_of(alone)),
+        "answers": (answers, alone.logits(x).detach()),
+        "after": after,
+        "kind": describe_kind(model),
+    }
+
+
+def describe_kind(model: Model) -> str:
+    return model.kind.__name__
+
+
+def write_with_a_full_disk(runtime: Runtime, folder: str, failing: int) -> str:
+    """What is said by a process when one of them cannot write its part; the earlier checkpoint is there still."""
+    trainer = game_of("supervised", runtime, shard=True)
+    write(Path(folder), Checkpoint(1, trainer.state(), {}), runtime)
+    real = checkpoint._save
+
+    def full(tensors: object, path: Path) -> None:
+        if runtime.rank == failing and "part" in path.name:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(tensors, path)
+
+    checkpoint._save = full
+    try:
+        write(Path(folder), Checkpoint(2, trainer.state(), {}), runtime)
+    except RunError as error:
+        saved = newest(Path(folder))
+        return f"{saved.round if saved else None}: {error}"
+    finally:
+        checkpoint._save = real
+    return "written"

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from danlu.app.together import leave
 from danlu.training.runtime import Runtime
 
 Job = Callable[..., Any]
@@ -67,3 +68,6 @@ def _work(rank: int, world: int, meeting: str, jobs: Any, answers: Any) -> None:
         except Exception:
             answers.put((rank, (traceback.format_exc(), None)))
     dist.destroy_process_group()
+    answers.close()
+    answers.join_thread()
+    leave(0)

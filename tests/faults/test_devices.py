@@ -106,6 +106,57 @@ def test_sigterm_saves_and_resume_goes_on_in_as_many_processes(undisturbed, tmp_
 
 
 @pytest.mark.xdist_group("devices")
+def test_split_players_train_what_whole_ones_train_in_any_number_of_processes(tmp_path):
+    """Stopped in two processes, which wrote half of each tensor, and gone on with in one, and the other way round."""
+    words = [*TRAIN, "--model.dropout", "0", "--average", "0.9", "--clip", "1"]
+    whole = tmp_path / "whole"
+    ended(danlu(*words, "--out", str(whole)))
+    for before, after in (2, 2), (2, 1), (1, 2):
+        out = tmp_path / f"{before}-{after}"
+        process = danlu(*words, "--shard", "--devices", str(before), "--out", str(out))
+        wait_for_lines(out, 30)
+        process.send_signal(signal.SIGTERM)
+        ended(process, 3)
+        parts = sorted(path.name for path in (out / "checkpoints").glob("round-*/part-*"))
+        assert bool(parts) == (before == 2), parts
+        if before != after:
+            assert f"ranks: {before} then, {after} now" in ended(danlu("resume", str(out), "--devices", str(after)), 2)
+        said = ended(danlu("resume", str(out), "--devices", str(after), "--anyway"))
+        assert "Going on with" in said
+        for name, tensor in model(whole).items():
+            torch.testing.assert_close(model(out)[name], tensor, rtol=1e-6, atol=1e-6)
+        assert page(out)["scores"].keys() == page(whole)["scores"].keys()
+
+
+@pytest.mark.xdist_group("devices")
+def test_torchrun_by_hand_trains_the_same_and_goes_on(undisturbed, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "danlu", *TRAIN, "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def start() -> subprocess.Popen:
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    process = start()
+    wait_for_lines(out, 30)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=300)
+    assert page(out)["status"] == "stopped"
+    assert "Going on with" in ended(start())
+    equal(out, undisturbed)
+    assert "is finished" in ended(start())
+
+
+@pytest.mark.xdist_group("devices")
+def test_torchrun_by_hand_needs_a_common_folder(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "danlu"]
+    done = subprocess.run([*command, *TRAIN], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode != 0
+    assert "name it with --out" in done.stderr
+
+
+@pytest.mark.xdist_group("devices")
 def test_a_run_that_diverges_in_every_process_is_not_tried_again(tmp_path):
     out = tmp_path / "run"
     words = [*TRAIN[:2], "--epochs", "3", "--optimizer", "sgd", "--lr", "1e30", "--schedule", "step", "--devices", "2"]

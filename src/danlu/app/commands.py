@@ -99,7 +99,7 @@ def train(words: builtins.list[str]) -> int:
         quiet=options.json,
         command=again,
     )
-    if options.json:
+    if options.json and run.writes:
         _json({"run": str(run.path), **run.page})
     return EXIT_CODE if run.page["status"] == "stopped" else 0
 
@@ -111,6 +111,7 @@ def resume(words: builtins.list[str]) -> int:
         run: Path,
         /,
         device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
+        devices: int | None = None,
         anyway: bool = False,
         json: bool = False,
     ) -> int:
@@ -119,13 +120,14 @@ def resume(words: builtins.list[str]) -> int:
         Args:
             run: the run folder
             device: where to train; where it was if not given
-            anyway: go on although versions, data, threads or device have changed
+            devices: in how many processes; as many as before if not given
+            anyway: go on although versions, data, threads or devices have changed
             json: print one JSON object and nothing else
         """
         from danlu.app.interrupt import EXIT_CODE
         from danlu.app.train import resume
 
-        done = resume(run, device=device, anyway=anyway, quiet=json)
+        done = resume(run, device=device, devices=devices, anyway=anyway, quiet=json)
         if json:
             _json({"run": str(done.path), **done.page})
         return EXIT_CODE if done.page["status"] == "stopped" else 0

@@ -16,7 +16,7 @@ from danlu.errors import UsageError
 _FLAGS = {
     "list": ("--json",),
     "check": ("--json",),
-    "resume": ("--device", "--anyway", "--json"),
+    "resume": ("--device", "--devices", "--anyway", "--json"),
     "evaluate": ("--part", "--device", "--json"),
     "classify": ("--top", "--invert", "--json"),
     "doctor": ("--json",),

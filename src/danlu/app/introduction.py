@@ -114,6 +114,8 @@ def _warnings(session: Session, ranks: int) -> list[str]:
     coupled = session.trainer.task.coupled
     if coupled and (ranks > 1 or session.recipe.accumulate > 1):
         lines.append(f"{coupled} sees only a part of the batch, so the result is not that of whole batches")
+    if ranks == 1 and any(descent.shard for descent in session.recipe.descents().values()):
+        lines.append("shard splits nothing, because there is one process; see --devices")
     try:
         describe(session.trainer.task.model)
     except UsageError as error:

@@ -19,6 +19,11 @@ from danlu.errors import RunError, UsageError
 RESTARTS = 3
 
 
+def launched() -> bool:
+    """Whether torchrun has started this process as one of several."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def check_devices(devices: int, device: str) -> None:
     """Whether that many processes can run there.
 

@@ -51,13 +51,19 @@ class Session:
     _saved: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def start(cls, recipe: Recipe, device: DeviceName = "auto") -> Session:
+    def start(cls, recipe: Recipe, device: DeviceName = "auto", alone: bool = False) -> Session:
         """Load the data and build the game; two calls with one recipe build the same.
+
+        Args:
+            recipe: what to train.
+            device: where.
+            alone: whether to leave other processes alone, though a launcher has started some.
 
         Raises:
             UsageError: if recipe, data and device do not go together.
         """
-        runtime = Runtime.start(device, recipe.precision, recipe.compile, recipe.deterministic, recipe.tf32)
+        r = recipe
+        runtime = Runtime.start(device, r.precision, r.compile, r.deterministic, r.tf32, alone)
         data: DataSet = find_data(recipe.data)(split_seed=recipe.split_seed)
         task = build(recipe, data.info)
         stream = Shuffled(data.train.to(runtime.device, runtime.dtype), recipe.batch_size, recipe.seed)

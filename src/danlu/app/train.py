@@ -16,7 +16,7 @@ from danlu.app.finish import finish
 from danlu.app.flags import command_of
 from danlu.app.interrupt import Interrupt
 from danlu.app.introduction import check_same, first_page, introduce, small_enough_for_one_thread
-from danlu.app.launch import check_devices, launch
+from danlu.app.launch import check_devices, launch, launched
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen, quoted
 from danlu.app.session import Session
@@ -71,13 +71,16 @@ def train(
     """
     recipe = as_recipe(recipe, changes)
     name = name_of_recipe(type(recipe))
+    command = command or command_of(name, recipe)
+    if launched():
+        return _launched(recipe, name, out, device, devices, threads, dry_run, quiet, command)
     screen = Screen(quiet)
     with _alone(), tempfile.TemporaryDirectory() if dry_run else nullcontext() as scratch:
         session = Session.start(changed(recipe, _TWO_ROUNDS) if dry_run else recipe, device)
         check_devices(devices, session.trainer.runtime.device.type)
         if threads or small_enough_for_one_thread(session):
             torch.set_num_threads(threads or 1)
-        page = first_page(name, session, command or command_of(name, recipe), devices)
+        page = first_page(name, session, command, devices)
         run = RunFolder.create(Path(scratch) / "run" if scratch else out, name, session.recipe, page)
         with run:
             introduce(session, run, screen, dry_run)
@@ -91,20 +94,50 @@ def train(
     return run
 
 
+def _launched(
+    recipe: Recipe,
+    name: str,
+    out: str | Path | None,
+    device: DeviceName,
+    devices: int,
+    threads: int | None,
+    dry_run: bool,
+    quiet: bool,
+    command: str,
+) -> RunFolder:
+    """One of several processes that torchrun has started."""
+    from danlu.app.together import train_together  # which needs this file
+
+    if devices > 1 or dry_run:
+        raise UsageError("torchrun has started the processes; use --devices and --dry-run without it")
+    with _alone():
+        return train_together(recipe, name, out, device, threads, quiet, command)
+
+
 def resume(
-    path: str | Path, *, device: DeviceName | None = None, anyway: bool = False, quiet: bool = False
+    path: str | Path,
+    *,
+    device: DeviceName | None = None,
+    devices: int | None = None,
+    anyway: bool = False,
+    quiet: bool = False,
 ) -> RunFolder:
     """Go on with a run where its newest whole checkpoint is.
 
     Args:
         path: the run folder.
         device: where to train; where it was if not given.
-        anyway: go on although recipe, data, versions, threads or device have changed.
+        devices: in how many processes; as many as before if not given.
+        anyway: go on although recipe, data, versions, threads or devices have changed.
         quiet: print nothing.
 
     Raises:
         UsageError: if something has changed that changes the outcome.
     """
+    if launched():
+        raise UsageError(
+            "torchrun goes on with a run by the command that began it: `danlu train … --out` the same folder"
+        )
     run, screen = RunFolder.open(path), Screen(quiet)
     if run.page["status"] == "finished":
         screen.say(f"{run.path} is finished: {run.page['round']} rounds. Its model is {run.model}.")
@@ -112,12 +145,14 @@ def resume(
     with _alone(), run:
         torch.set_num_threads(run.page["threads"])
         session = Session.start(run.recipe, device or run.page["device"])
-        now = first_page(run.page["recipe"], session, run.page["command"], run.page["ranks"], run.page["threads"])
+        ranks = run.page["ranks"] if devices is None else devices
+        check_devices(ranks, session.trainer.runtime.device.type)
+        now = first_page(run.page["recipe"], session, run.page["command"], ranks, run.page["threads"])
         check_same(run.page, now, anyway)
-        run.page.update(settings=now["settings"], device=now["device"])
+        run.page.update(settings=now["settings"], device=now["device"], ranks=ranks)
         introduce(session, run, screen)
-        if run.page["ranks"] > 1:
-            run.save_page()
+        run.save_page()
+        if ranks > 1:
             del session
             return launch(run, quiet)
         carry_on(session, run, screen)

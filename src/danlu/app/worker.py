@@ -15,6 +15,7 @@ import torch.distributed as dist
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
 from danlu.app.session import Session
+from danlu.app.together import leave
 from danlu.app.train import carry_on
 from danlu.errors import RunError, UsageError
 
@@ -37,3 +38,4 @@ def main(words: list[str]) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+    leave(0)

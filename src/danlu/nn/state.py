@@ -16,16 +16,21 @@ from danlu.errors import UsageError
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     """The state dict, with a shared tensor under its first name only.
 
+    It gives what the module holds now; ``state_dict()`` would split again what has been gathered.
+
     >>> tied = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
     >>> tied[1].weight = tied[0].weight
     >>> list(tensors_of(tied))
     ['0.weight']
     """
-    state = module.state_dict(keep_vars=True)
-    names: dict[int, str] = {}
-    for name, tensor in state.items():
-        names.setdefault(id(tensor), name)
-    return {name: state[name].detach() for name in names.values()}
+    names: dict[Tensor, str] = {}
+    for path, owner in module.named_modules(remove_duplicate=False):
+        passing = owner._non_persistent_buffers_set
+        buffers = {name: buffer for name, buffer in owner._buffers.items() if name not in passing}
+        for name, tensor in {**owner._parameters, **buffers}.items():
+            if tensor is not None:
+                names.setdefault(tensor, f"{path}.{name}" if path else name)
+    return {name: tensor.detach() for tensor, name in names.items()}
 
 
 @torch.no_grad()

@@ -183,7 +183,6 @@ class Player:
         }
         optimizer.load_state_dict(numbered)
 
-
     def _placed(self, name: str, value: Tensor) -> Tensor:
         """A value that an optimiser remembers of a parameter, split as the parameter is."""
         parameter = self._named[name]

@@ -51,8 +51,17 @@ class Runtime:
         compile: bool = False,
         deterministic: bool = False,
         tf32: bool = False,
+        alone: bool = False,
     ) -> Runtime:
         """Pick a device, join the other processes if a launcher started some, set what torch keeps globally.
+
+        Args:
+            device: where to compute.
+            precision: with what numbers.
+            compile: whether to compile the players.
+            deterministic: on a GPU too, the same numbers each time.
+            tf32: on a GPU, products with 10-bit mantissas.
+            alone: whether to leave other processes alone.
 
         Raises:
             UsageError: if the device is not there, or cannot do what was asked.
@@ -68,7 +77,7 @@ class Runtime:
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
         runtime = cls(picked, reason, precision, compile)
-        return runtime._joined() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else runtime
+        return runtime._joined() if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not alone else runtime
 
     def _joined(self) -> Runtime:
         device = self.device

@@ -95,7 +95,7 @@ def units(players: Mapping[str, nn.Module], split: set[str]) -> list[nn.Module]:
     for name, player in players.items():
         for parameter in player.parameters():
             owners[parameter] = owners.get(parameter, frozenset()) | {name}
-    for parameter, names in owners.items():
+    for names in owners.values():
         if names & split and not names <= split:
             raise UsageError(f"players {', '.join(sorted(names))} share weights; shard all of them, or none")
     found: dict[nn.Module, None] = {}
