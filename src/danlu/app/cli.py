@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         code = ended.code if isinstance(ended.code, int) else 1
         if code and "--json" in words:
             print(json.dumps({"error": "wrong use; standard error says what", "exit_code": code}))
-    if "danlu.app.together" in sys.modules:  # one of several processes
+    if "TORCHELASTIC_RUN_ID" in os.environ and "danlu.app.together" in sys.modules:  # one of several processes
         from danlu.app.together import leave
 
         leave(0 if code == 3 else code)  # who was asked to stop is not to be started again

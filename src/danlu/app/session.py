@@ -63,7 +63,7 @@ class Session:
             UsageError: if recipe, data and device do not go together.
         """
         r = recipe
-        runtime = Runtime.start(device, r.precision, r.compile, r.deterministic, r.tf32, alone)
+        runtime = Runtime.start(device, r.precision, r.compile, r.replay, r.deterministic, r.tf32, alone)
         data: DataSet = find_data(recipe.data)(split_seed=recipe.split_seed)
         task = build(recipe, data.info)
         stream = Shuffled(data.train.to(runtime.device, runtime.dtype), recipe.batch_size, recipe.seed)

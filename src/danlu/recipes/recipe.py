@@ -46,6 +46,8 @@ class Recipe(BaseModel):
     """bf16 means half precision where it is safe"""
     compile: bool = False
     """compile the players"""
+    replay: bool = False
+    """on a GPU, record each turn and replay it at once: for small networks"""
     deterministic: bool = False
     """on a GPU too, the same numbers each time"""
     tf32: bool = False

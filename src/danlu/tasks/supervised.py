@@ -34,6 +34,7 @@ class Supervised(Task):
 
     class_weights: Tensor | None
     better: ClassVar = {"accuracy": "higher", "cross_entropy": "lower"}
+    replayable: ClassVar = True
 
     def __init__(
         self,

@@ -111,7 +111,7 @@ class Player:
             torch._foreach_mul_(gradients, (self.descent.clip / (norm + 1e-6)).clamp(max=1.0))
         return norm, norms
 
-    def step(self, lr: float, unless: Float[Tensor, ""] | None = None) -> None:
+    def step(self, lr: float | Tensor, unless: Float[Tensor, ""] | None = None) -> None:
         """Move by the gradients there are, and pull the average along.
 
         Args:

@@ -29,6 +29,7 @@ class Runtime:
         reason: why that device, in words.
         precision: float32, bf16 (autocast over float32 weights) or float64.
         compile: whether the players are compiled.
+        replay: whether turns are recorded and replayed as CUDA graphs.
         rank: number of this process.
         world: how many processes there are.
 
@@ -40,6 +41,7 @@ class Runtime:
     reason: str = "asked for"
     precision: Precision = "float32"
     compile: bool = False
+    replay: bool = False
     rank: int = 0
     world: int = 1
 
@@ -49,6 +51,7 @@ class Runtime:
         device: DeviceName = "auto",
         precision: Precision = "float32",
         compile: bool = False,
+        replay: bool = False,
         deterministic: bool = False,
         tf32: bool = False,
         alone: bool = False,
@@ -59,6 +62,7 @@ class Runtime:
             device: where to compute.
             precision: with what numbers.
             compile: whether to compile the players.
+            replay: whether to record turns and replay them.
             deterministic: on a GPU too, the same numbers each time.
             tf32: on a GPU, products with 10-bit mantissas.
             alone: whether to leave other processes alone.
@@ -76,7 +80,7 @@ class Runtime:
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
-        runtime = cls(picked, reason, precision, compile)
+        runtime = cls(picked, reason, precision, compile, replay)
         return runtime._joined() if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not alone else runtime
 
     def _joined(self) -> Runtime:

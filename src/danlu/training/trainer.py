@@ -14,8 +14,8 @@ is to stop asking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import reduce
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial, reduce
 from itertools import pairwise
 
 import torch
@@ -29,6 +29,7 @@ from danlu.tasks.game import Descend, Place, Task, Terms, Update
 from danlu.training.cast import Cast, check_players
 from danlu.training.descent import Descent
 from danlu.training.player import Player
+from danlu.training.replay import Outcome, Replays, check_replay, prepare
 from danlu.training.report import Doubt, Move, Report
 from danlu.training.runtime import Runtime
 from danlu.training.sharding import Shards
@@ -91,6 +92,20 @@ class Trainer:
         if self.runtime.compile:
             for player in self.players.values():
                 player.module.compile()
+        self._replays: Replays | None = None
+        if self.runtime.replay:
+            self.replay(Replays(self.runtime))
+
+    def replay(self, replays: Replays) -> None:
+        """From now on record turns and replay them.
+
+        Raises:
+            UsageError: if they cannot be.
+        """
+        check_replay(self.task, self.players, self.runtime, len(self._shares))
+        for player in self.players.values():
+            prepare(player)
+        self._replays = replays
 
     def __iter__(self) -> Iterator[Report]:
         try:
@@ -137,11 +152,26 @@ class Trainer:
             raise ValueError(f"there is no player {turn.player!r}; {nearest(turn.player, self.players)}")
         player = self.players[turn.player]
         self.cast.give_turn(player)
+        lr = player.lr(self.round)
+        places = zip(self._dropout_keys, self._shares, strict=True)
+        batches = (self._enter(number, dropout_key, rows) for dropout_key, rows in places)
+        if self._replays is None:
+            outcome = self._move(turn, player, batches, lr)
+        else:
+            outcome = self._replays.play(number, next(batches), lr, partial(self._move_once, turn, player))
+        if self._masks(player):
+            self._doubts.append(Doubt(player, self.round, outcome.totals, outcome.norm, outcome.norms))
+        return Move(player.name, outcome.totals, outcome.examples, outcome.norm, lr)
+
+    def _move_once(self, turn: Descend, player: Player, batch: Batch, lr: Tensor) -> Outcome:
+        return self._move(turn, player, [batch], lr)
+
+    def _move(self, turn: Descend, player: Player, batches: Iterable[Batch], lr: float | Tensor) -> Outcome:
+        """One step of a player on micro-batches."""
         player.clear()
         totals: Terms = {}
         n = 0
-        for micro, rows in enumerate(self._shares):
-            batch = self._enter(number, self._dropout_keys[micro], rows)
+        for batch in batches:
             with self.runtime.autocast():
                 terms = turn.terms(batch)
                 examples = _length(terms, turn.player)
@@ -155,7 +185,19 @@ class Trainer:
             totals = {name: totals[name] + s.detach() if totals else s.detach() for name, s in sums.items()}
             n += examples
         gradients = player.gradients()
-        return self._step(player, gradients, totals, self._over_all(player, gradients, totals, n))
+        everywhere = self._over_all(player, gradients, totals, n)
+        norm, norms = player.clip(gradients, self.runtime)
+        doubt = Doubt(player, self.round, totals, norm, norms)
+        if self._masks(player):
+            player.step(lr, unless=1 - doubt.finite().float())
+        else:
+            doubt.settle()
+            player.step(lr)
+        return Outcome(totals, everywhere, norm, norms)
+
+    def _masks(self, player: Player) -> bool:
+        """Whether a flag on the device leaves out a bad step, and the host looks a round later."""
+        return self.runtime.masks_steps and player.masks_steps
 
     def _over_all(self, player: Player, gradients: list[Tensor], totals: Terms, n: int) -> int | Tensor:
         """Sum over all processes, divide gradients by the number of examples that there really were, and give it."""
@@ -175,18 +217,6 @@ class Trainer:
         if isinstance(examples, Tensor) or examples != self.stream.size:
             torch._foreach_mul_(gradients, self.stream.size / examples)
         return examples
-
-    def _step(self, player: Player, gradients: list[Tensor], totals: Terms, examples: int | Tensor) -> Move:
-        norm, norms = player.clip(gradients, self.runtime)
-        lr = player.lr(self.round)
-        doubt = Doubt(player, self.round, totals, norm, norms)
-        if self.runtime.masks_steps and player.masks_steps:
-            player.step(lr, unless=1 - doubt.finite().float())
-            self._doubts.append(doubt)
-        else:
-            doubt.settle()
-            player.step(lr)
-        return Move(player.name, totals, examples, norm, lr)
 
     @torch.no_grad()
     def _update(self, turn: Update, number: int) -> None:
@@ -230,6 +260,8 @@ class Trainer:
         for name, player in self.players.items():
             player.load_state(Below(state, f"player/{name}/"))
         self.round, self.drawn = round, drawn
+        if self._replays is not None:
+            self._replays.forget()
 
 
 def _descents(task: Task, descents: Descent | Mapping[str, Descent]) -> dict[str, Descent]:
