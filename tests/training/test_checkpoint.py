@@ -1,6 +1,7 @@
 """A checkpoint exists whole or not at all, whatever happens while it is written."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from danlu.errors import RunError
+from danlu.errors import RunError, UsageError
 from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint
 
@@ -131,5 +132,42 @@ def test_a_newer_format_is_refused(tmp_path):
     page = json.loads((path / "page.json").read_text())
     shutil.rmtree(path)
     patched = Checkpoint(1, made(1).tensors, {**page, "format": checkpoint.FORMAT + 1})
-    with pytest.raises(RunError, match="newer danlu"):
+    with pytest.raises(UsageError, match="newer danlu"):
         checkpoint.read(checkpoint.write(tmp_path, patched))
+
+
+def sign(path):
+    """Make the manifest fit, as whoever made the files would."""
+    names = ("tensors.safetensors", "page.json")
+    digests = {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in names}
+    (path / "manifest.json").write_text(json.dumps({"format": 1, "sha256": digests}))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x80\x02cos\nsystem\n(S'touch owned'\ntR.", "a pickle, which could run code; ask for safetensors"),
+        (b"PK\x03\x04archive/data.pkl", "a pickle, which could run code; ask for safetensors"),
+        (b"<!DOCTYPE html><html>404</html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer to a large file"),
+        (b"just text", "text"),
+        (b"", "nothing, for it is empty"),
+    ],
+)
+def test_a_checkpoint_from_elsewhere_with_something_else_for_tensors_is_named(content, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = checkpoint.write(tmp_path, made(1))
+    (path / "tensors.safetensors").write_bytes(content)
+    sign(path)
+    with pytest.raises(RunError, match=f"tensors.safetensors is not weights but looks like {said}"):
+        checkpoint.newest(tmp_path)
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("page", ["[]", "{}", "not json", '{"format": 1}'])
+def test_a_checkpoint_from_elsewhere_with_another_page_is_refused(page, tmp_path):
+    path = checkpoint.write(tmp_path, made(1))
+    (path / "page.json").write_text(page)
+    sign(path)
+    with pytest.raises(RunError, match=r"page.json is damaged"):
+        checkpoint.newest(tmp_path)

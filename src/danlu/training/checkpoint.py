@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from danlu.errors import RunError
+from danlu.models.folder import read_page, what_is
 from danlu.nn.state import is_split, own_part
 from danlu.training.runtime import Runtime
 
@@ -51,12 +52,19 @@ class Stored(Mapping[str, Tensor]):
 
     Args:
         files: those of the checkpoint, in the order of the processes.
+
+    Raises:
+        RunError: if one holds something else.
     """
 
     def __init__(self, files: list[Path]):
         self._where: dict[str, list[Any]] = {}
         for path in files:
-            file: Any = safe_open(path, framework="pt")
+            try:
+                file: Any = safe_open(path, framework="pt")
+            except SafetensorError:
+                with path.open("rb") as content:
+                    raise RunError(f"{path} {what_is(content.read(200))}") from None
             for name in file.keys():  # noqa: SIM118 (it is no mapping)
                 self._where.setdefault(name, []).append(file)
 
@@ -166,11 +174,10 @@ def read(path: Path) -> Checkpoint:
     """The checkpoint in a folder.
 
     Raises:
-        RunError: if it was written by a newer danlu.
+        UsageError: if it was written by a newer danlu.
+        RunError: if its files are not what they should be.
     """
-    page = json.loads((path / _PAGE).read_text(encoding="utf-8"))
-    if page["format"] > FORMAT:
-        raise RunError(f"{path} has format {page['format']}, written by a newer danlu; this one reads {FORMAT}")
+    page = read_page(path / _PAGE, FORMAT, {"round"})
     return Checkpoint(page["round"], Stored([path / _TENSORS, *sorted(path.glob("part-*.safetensors"))]), page)
 
 
