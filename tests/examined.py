@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from danlu.catalogue import find_data, find_recipe
+from danlu.catalogue import find_recipe
 from danlu.data.stream import Shuffled
 from danlu.nn.state import whole
 from danlu.recipes.files import changed
@@ -25,7 +25,7 @@ def tiny(name: str, **changes: object) -> Recipe:
 
 
 def trainer_of(recipe: Recipe, runtime: Runtime | None = None) -> Trainer:
-    data = find_data(recipe.data)()
+    data = recipe.load()
     runtime = runtime or Runtime()
     torch.manual_seed(recipe.seed)
     task = recipe.task(data.info)

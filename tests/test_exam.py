@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from danlu import verbs
-from danlu.catalogue import RECIPES, find_data, find_recipe
+from danlu.catalogue import RECIPES, find_recipe
 from danlu.data.stream import Shuffled
 from danlu.models.folder import load_model, save_model
 from danlu.recipes.files import from_text, to_yaml
@@ -40,7 +40,7 @@ def test_a_model_survives_its_folder(name, tmp_path):
     recipe = tiny(name)
     trainer = trainer_of(recipe)
     play(trainer)
-    data = find_data(recipe.data)()
+    data = recipe.load()
     model = trainer.task.model.eval()
     save_model(model, tmp_path, data.info)
     back = load_model(tmp_path)
@@ -69,7 +69,7 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, stop, average, t
 
     first = trainer_of(tiny(name, **changes))
     for report in first:
-        evaluate(first, find_data(tiny(name).data)().validation)  # looking does not change anything
+        evaluate(first, tiny(name).load().validation)  # looking does not change anything
         if report.round == stop:
             break
     resumed = play(go_on(first, trainer_of(tiny(name, **changes)), tmp_path))
@@ -81,7 +81,7 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, stop, average, t
 def test_one_batch_overfits(name):
     """On eight examples the terms fall far below where they began."""
     recipe = tiny(name, rounds=400, batch_size="full", **overfitting(find_recipe(name)()))
-    data = find_data(recipe.data)()
+    data = recipe.load()
     torch.manual_seed(0)
     task = recipe.task(data.info)
     stream = Shuffled(data.train.take(torch.arange(8)), "full")

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import danlu
+from danlu import catalogue
 from danlu.app import session as session_module
 from danlu.app.interrupt import Interrupt
 from danlu.app.run_folder import RunFolder
@@ -71,12 +72,12 @@ def test_the_test_part_changes_nothing_but_its_own_scores(tmp_path, monkeypatch)
     """Training with a test part of noise ends with the same weights, chosen in the same round."""
     honest = danlu.train("mlp", out=tmp_path / "honest", patience=2, **SMALL)
 
-    def with_noise(split_seed):
-        data = digits(split_seed)
+    def with_noise(*asked):
+        data = digits(*asked)
         noise = {"image": torch.rand_like(data.test["image"]), "label": data.test["label"].flip(0)}
         return dataclasses.replace(data, test=type(data.test)(noise))
 
-    monkeypatch.setattr(session_module, "find_data", lambda name: with_noise)
+    monkeypatch.setattr(catalogue, "find_data", lambda name: with_noise)
     noisy = danlu.train("mlp", out=tmp_path / "noisy", patience=2, **SMALL)
     assert noisy.page["best"] == honest.page["best"]
     assert all(torch.equal(tensor, weights(noisy)[name]) for name, tensor in weights(honest).items())

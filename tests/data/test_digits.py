@@ -7,6 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from danlu.data.digits import digits
+from danlu.data.source import Source, Split
 
 
 @pytest.fixture(scope="module")
@@ -51,4 +52,4 @@ def test_every_class_is_in_every_part_with_its_share(data):
 def test_the_split_depends_on_its_seed_alone(data):
     torch.manual_seed(123)
     assert digits().fingerprint() == data.fingerprint()
-    assert digits(split_seed=1).fingerprint() != data.fingerprint()
+    assert digits(Source(split=Split(seed=1))).fingerprint() != data.fingerprint()

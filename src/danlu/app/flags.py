@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from danlu.recipes.recipe import Recipe
 
-_SECTIONS = {"Recipe": "data, length, evaluation", "Descent": "how the player moves"}
+_SECTIONS = {"Source": "data", "Recipe": "length, evaluation", "Descent": "how the player moves"}
 
 
 class Flag(NamedTuple):

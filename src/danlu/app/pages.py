@@ -8,7 +8,6 @@ from typing import Any
 from danlu.app.asked import as_recipe, build
 from danlu.app.session import Session
 from danlu.app.summary import Summary, summarise
-from danlu.catalogue import find_data
 from danlu.recipes.files import from_yaml, to_yaml
 from danlu.recipes.recipe import Recipe
 
@@ -41,5 +40,5 @@ def summary(recipe: str | Path | Recipe, **changes: Any) -> Summary:
     38410
     """
     recipe = as_recipe(recipe, changes)
-    info = find_data(recipe.data)(split_seed=recipe.split_seed).info
+    info = recipe.load().info
     return summarise(build(recipe, info).model, info.shape)

@@ -10,7 +10,6 @@ from danlu.app.asked import build
 from danlu.app.interrupt import Interrupt
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
-from danlu.catalogue import find_data
 from danlu.data.dataset import DataSet
 from danlu.data.stream import Shuffled
 from danlu.errors import UsageError, nearest
@@ -64,7 +63,7 @@ class Session:
         """
         r = recipe
         runtime = Runtime.start(device, r.precision, r.compile, r.replay, r.deterministic, r.tf32, alone)
-        data: DataSet = find_data(recipe.data)(split_seed=recipe.split_seed)
+        data: DataSet = recipe.load()
         task = build(recipe, data.info)
         stream = Shuffled(data.train.to(runtime.device, runtime.dtype), recipe.batch_size, recipe.seed)
         rounds = recipe.length(stream.epoch_rounds)

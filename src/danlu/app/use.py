@@ -11,7 +11,6 @@ from danlu.app.images import find_images, read_image
 from danlu.app.measure import measure
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import quoted
-from danlu.catalogue import find_data
 from danlu.data.dataset import DataSet
 from danlu.errors import RunError, UsageError
 from danlu.models.folder import load_model
@@ -61,7 +60,7 @@ def evaluate(
     if part not in PARTS:
         raise UsageError(f"there is no part {part!r}; there is {', '.join(PARTS)}")
     folder, model = RunFolder.open(run), load(run)
-    data: DataSet = find_data(folder.recipe.data)(split_seed=folder.recipe.split_seed)
+    data: DataSet = folder.recipe.load()
     fingerprint = data.fingerprint()
     if fingerprint != folder.page["data"]["fingerprint"]:
         raise UsageError(f"the data set {data.name} is not the one that {run} was trained on; its parts may overlap")

@@ -20,6 +20,10 @@ class DataInfo:
         classes: number of classes, 0 without labels.
         class_names: name of each class in the order of the labels.
         range: smallest and largest value that an input can take.
+        fit: for images, how files of another shape become examples.
+        columns: for tables, name of each column.
+        shift: for tables, what is taken from each column.
+        scale: for tables, what each column is then divided by.
     """
 
     kind: Literal["images", "table", "text"]
@@ -27,6 +31,10 @@ class DataInfo:
     classes: int = 0
     class_names: tuple[str, ...] = ()
     range: tuple[float, float] = (0.0, 1.0)
+    fit: Literal["crop", "pad", "stretch"] = "stretch"
+    columns: tuple[str, ...] = ()
+    shift: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a file."""
@@ -41,14 +49,24 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class Part:
-    """Examples in memory: tensors of one length, by name (``image``, ``label``, …).
+    """Examples: tensors of one length, by name (``image``, ``label``, …), in memory or mapped from a file.
+
+    A field of bytes (uint8) holds fractions in steps of 1/255, as image files do; it stays bytes until it is asked for,
+    and then comes as numbers from 0 to 1.
+
+    Args:
+        fields: the tensors.
+        dtype: of fractional numbers.
 
     >>> part = Part({"image": torch.zeros(5, 1, 8, 8), "label": torch.arange(5)})
     >>> len(part), part.take(torch.tensor([3, 1]))["label"]
     (5, tensor([3, 1]))
+    >>> Part({"image": torch.tensor([0, 51, 255], dtype=torch.uint8)})["image"]
+    tensor([0.0000, 0.2000, 1.0000])
     """
 
     fields: dict[str, Tensor]
+    dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
         if len({len(values) for values in self.fields.values()}) != 1:
@@ -59,31 +77,59 @@ class Part:
         return len(next(iter(self.fields.values())))
 
     def __getitem__(self, name: str) -> Tensor:
-        return self.fields[name]
+        return self._numbers(self.fields[name])
+
+    def rows(self, index: Tensor | slice) -> dict[str, Tensor]:
+        """The fields of these examples, bytes as numbers."""
+        if isinstance(index, slice):
+            return {name: self._numbers(values[index]) for name, values in self.fields.items()}
+        return {name: self._numbers(values.index_select(0, index)) for name, values in self.fields.items()}
 
     def take(self, index: Tensor) -> Part:
         """The examples with these numbers, in this order."""
-        return Part({name: values[index] for name, values in self.fields.items()})
+        return Part({name: values[index] for name, values in self.fields.items()}, self.dtype)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Part:
         """The same examples on a device; fractional fields in a dtype, if one is named."""
-        return Part(
-            {
-                name: values.to(device, dtype if values.is_floating_point() else None)
-                for name, values in self.fields.items()
-            }
-        )
+        fields = {
+            name: values.to(device, dtype if values.is_floating_point() else None)
+            for name, values in self.fields.items()
+        }
+        return Part(fields, dtype or self.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the fields take."""
+        return sum(values.nbytes for values in self.fields.values())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the fields are."""
+        return next(iter(self.fields.values())).device
+
+    def _numbers(self, values: Tensor) -> Tensor:
+        return values.to(self.dtype).div_(255) if values.dtype == torch.uint8 else values
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Three parts that share no example. Early stopping sees ``validation``; ``test`` is for the end alone."""
+    """Three parts that share no example. Early stopping sees ``validation``; ``test`` is for the end alone.
+
+    Attributes:
+        name: what it is called.
+        info: what it decides about a model.
+        train: examples to learn from.
+        validation: examples to choose by.
+        test: examples to judge by.
+        notes: what the user should know about how it was read, files that were left out for instance.
+    """
 
     name: str
     info: DataInfo
     train: Part
     validation: Part
     test: Part
+    notes: tuple[str, ...] = ()
 
     def part(self, name: Literal["train", "validation", "test"]) -> Part:
         """The part of that name."""

@@ -7,22 +7,27 @@ from typing import Any
 import torch
 
 from danlu.data.dataset import DataInfo, DataSet, Part
-from danlu.data.split import stratified_split
+from danlu.data.source import Access, Source, no_argument
+from danlu.data.split import shares_of, stratified_split
 
 
-def digits(split_seed: int = 0) -> DataSet:
+def digits(source: Source | None = None, argument: str = "", access: Access | None = None) -> DataSet:
     """1797 grey images of handwritten digits, 8×8, ink 1 on paper 0: 70 % train, 10 % validation, 20 % test.
 
     Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI repository, 1998 (its test part, as in
     scikit-learn). The set has no official split; this one is stratified and depends on its seed alone.
 
     Args:
-        split_seed: which split.
+        source: how to split it.
+        argument: nothing.
+        access: not needed.
 
     >>> data = digits()
     >>> len(data.train), len(data.validation), len(data.test), data.info.shape
     (1258, 180, 359, (1, 8, 8))
     """
+    no_argument("digits", argument)
+    split = (source or Source()).split
     from sklearn.datasets import load_digits  # a second to import, and only this data set wants it
 
     raw: Any = load_digits()
@@ -32,6 +37,6 @@ def digits(split_seed: int = 0) -> DataSet:
             "label": torch.from_numpy(raw.target).long(),
         }
     )
-    train, validation, test = stratified_split(everything["label"], (0.7, 0.1, 0.2), split_seed)
+    train, validation, test = stratified_split(everything["label"], shares_of(split), split.seed)
     info = DataInfo("images", shape=(1, 8, 8), classes=10, class_names=tuple("0123456789"))
     return DataSet("digits", info, everything.take(train), everything.take(validation), everything.take(test))

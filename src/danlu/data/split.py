@@ -6,7 +6,17 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from danlu.data.source import Split
 from danlu.sampling.randomness import generator
+
+
+def shares_of(split: Split) -> tuple[float, float, float]:
+    """The shares of the three parts: train, validation, test.
+
+    >>> shares_of(Split(validation=0.25, test=0.25))
+    (0.5, 0.25, 0.25)
+    """
+    return 1 - split.validation - split.test, split.validation, split.test
 
 
 def stratified_split(

@@ -90,7 +90,6 @@ class Shuffled:
             )
         self.seed = seed
         self.epoch_rounds = len(part) / self.size
-        self._device = next(iter(part.fields.values())).device
         self._permutations: dict[int, Tensor] = {}
 
     def batch(self, position: int, rows: slice) -> Batch:
@@ -100,14 +99,13 @@ class Shuffled:
         index = self._permutation(epoch)[entry : entry + length]
         if len(index) < length:  # the batch lies across the end of an epoch
             index = torch.cat([index, self._permutation(epoch + 1)[: length - len(index)]])
-        fields = {name: values.index_select(0, index) for name, values in self.part.fields.items()}
-        return Batch(fields, rows, self.size, index)
+        return Batch(self.part.rows(index), rows, self.size, index)
 
     def _permutation(self, epoch: int) -> Int[Tensor, "examples"]:
         if epoch not in self._permutations:
             self._permutations = {old: p for old, p in self._permutations.items() if old == epoch - 1}
             order = torch.randperm(len(self.part), generator=generator("order", self.seed, epoch))
-            self._permutations[epoch] = order.to(self._device)
+            self._permutations[epoch] = order.to(self.part.device)
         return self._permutations[epoch]
 
 
@@ -119,5 +117,4 @@ def in_order(part: Part, batch_size: int) -> Iterator[Batch]:
     """
     for start in range(0, len(part), batch_size):
         stop = min(start + batch_size, len(part))
-        fields = {name: values[start:stop] for name, values in part.fields.items()}
-        yield Batch(fields, slice(0, stop - start), stop - start, torch.arange(start, stop))
+        yield Batch(part.rows(slice(start, stop)), slice(0, stop - start), stop - start, torch.arange(start, stop))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from danlu.data.dataset import DataInfo
+from danlu.data.source import Source
 from danlu.tasks.game import Task
 from danlu.training.descent import Descent, Positive
 from danlu.training.runtime import Precision
@@ -14,24 +15,18 @@ from danlu.training.runtime import Precision
 Count = Annotated[int, Field(ge=1)]
 
 
-class Recipe(BaseModel):
+class Recipe(Source):
     """A page of the lab book: values, and the game that they describe.
 
     Raises:
         ValueError: if both rounds and epochs are given, or a combination is impossible.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
     tiny: ClassVar[dict[str, Any]] = {}
     """changes that make the recipe small enough to be examined in a second"""
     overfits_to: ClassVar[float] = 1.0
     """share of the first loss below which the examination wants one batch to bring it"""
 
-    data: str = "digits"
-    """name of the data set"""
-    split_seed: int = 0
-    """which split, where the data set has no official one"""
     batch_size: Count | Literal["full"] = 64
     """examples of a step over all processes and micro-batches, or full"""
     rounds: Count | None = None
