@@ -37,6 +37,11 @@ MODELS: dict[str, str] = {
 
 DATA: dict[str, Entry] = {
     "digits": Entry("danlu.data.digits:digits", "images", "1797 handwritten digits, 8×8, embedded", "UCI 1998"),
+    "mnist": Entry("danlu.data.official:mnist", "images", "70 000 handwritten digits, 28×28", "LeCun et al. 1998"),
+    "fashion-mnist": Entry(
+        "danlu.data.official:fashion_mnist", "images", "70 000 pieces of clothing, 28×28", "Xiao et al. 2017"
+    ),
+    "cifar10": Entry("danlu.data.official:cifar10", "images", "60 000 colour images, 32×32", "Krizhevsky 2009"),
 }
 
 
