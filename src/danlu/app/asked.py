@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from danlu.app.screen import Screen
 from danlu.catalogue import find_recipe
 from danlu.data.dataset import DataInfo
+from danlu.data.source import PATHS, Access, no_progress
 from danlu.errors import UsageError
 from danlu.recipes.files import changed, from_yaml
 from danlu.recipes.recipe import Recipe
@@ -32,6 +34,24 @@ def as_recipe(recipe: str | Path | Recipe, changes: dict[str, Any] | None = None
     if not isinstance(recipe, Recipe):
         raise UsageError(f"a recipe is a name such as 'cnn', a YAML file or a Recipe, and {recipe!r} is none")
     return changed(recipe, changes) if changes else recipe
+
+
+def absolute(recipe: Recipe) -> Recipe:
+    """The same recipe with whole paths, so that a run can go on from another folder."""
+    kind, _, path = recipe.data.partition(":")
+    changes: dict[str, Any] = {}
+    if kind in PATHS and path:
+        changes["data"] = f"{kind}:{Path(path).expanduser().resolve()}"
+    for name in ("validation_file", "test_file"):
+        if (given := getattr(recipe.table, name)) is not None:
+            changes[f"table.{name}"] = str(Path(given).expanduser().resolve())
+    return changed(recipe, changes) if changes else recipe
+
+
+def access_to(data_dir: str | Path | None, screen: Screen | None = None) -> Access:
+    """What a loader may use: a folder with files, and the screen to tell of progress."""
+    folder = Path(data_dir).expanduser().resolve() if data_dir else None
+    return Access(folder, tell=screen.progress if screen else no_progress)
 
 
 def build(recipe: Recipe, info: DataInfo) -> Task:

@@ -92,6 +92,7 @@ def train(words: builtins.list[str]) -> int:
     run = train(
         recipe,
         out=options.out,
+        data_dir=options.data_dir,
         device=options.device,
         devices=options.devices,
         threads=options.threads,

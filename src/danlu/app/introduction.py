@@ -41,6 +41,7 @@ def first_page(name: str, session: Session, command: str, ranks: int, threads: i
         "data": {
             "name": data.name,
             "fingerprint": data.fingerprint(),
+            "dir": str(folder) if (folder := session.access.given) else None,
             "train": len(data.train),
             "validation": len(data.validation),
             "test": len(data.test),
@@ -88,7 +89,8 @@ def _about_data_and_model(session: Session, page: dict[str, Any]) -> list[tuple[
     classes = f", {info.classes} classes" if info.classes else ""
     counts = f"{sizes['train']:,} train, {sizes['validation']:,} validation, {sizes['test']:,} test"
     return [
-        ("data", f"{counts}; {shape}{classes}"),
+        ("data", f"{counts}; {shape}{classes}; {session.residence}"),
+        *(("", note) for note in session.data.notes),
         ("model", f"{summary.model}, {summary.parameters:,} parameters; about {human(memory)} while training"),
         *(("", line) for line in layer_lines(summary)),
     ]

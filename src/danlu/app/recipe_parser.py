@@ -32,6 +32,7 @@ class TrainOptions:
 
     Args:
         out: the run folder, new or empty; one under runs/ if not given
+        data_dir: where files of data sets lie already; else the environment's DANLU_DATA
         device: where to train
         devices: how many processes train together, each on a device of its own or a share of the processors
         threads: processors that each process uses; one for small networks, else all, if not given
@@ -40,6 +41,7 @@ class TrainOptions:
     """
 
     out: Path | None = None
+    data_dir: Path | None = None
     device: DeviceName = "auto"
     devices: int = 1
     threads: int | None = None

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from danlu.app.events import Events
 from danlu.app.screen import quoted
+from danlu.data.source import Access
 from danlu.errors import RunError, UsageError
 from danlu.models.folder import read_page
 from danlu.recipes.files import from_yaml, to_yaml
@@ -80,6 +81,11 @@ class RunFolder:
 
     def __repr__(self) -> str:
         return f"<run {self.path}: {self.page['recipe']}, {self.page['status']}>"
+
+    def access(self) -> Access:
+        """What was used to get the data, but that now nothing is fetched unless it is missing."""
+        folder = self.page["data"].get("dir")
+        return Access(Path(folder) if folder else None)
 
     @property
     def scores(self) -> dict[str, dict[str, float]]:

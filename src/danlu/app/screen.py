@@ -48,6 +48,7 @@ class Screen:
         self.console = Patient(file=file or sys.stdout, quiet=quiet, highlight=False, soft_wrap=True)
         self._live = self.console.is_terminal and not quiet
         self._bar: Bar | None = None
+        self._waiting: Progress | None = None
         self._rounds = self._first = self._batch = 0
         self._started = 0.0
 
@@ -61,6 +62,22 @@ class Screen:
         width = max((len(word) for word, _ in rows), default=0)
         for word, meaning in rows:
             self.say(f"{' ' * indent}{word:<{width}}  {meaning}")
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """Something takes a while before the training; shown in a terminal alone."""
+        if not self._live:
+            return
+        if self._waiting is None:
+            self._waiting = Progress(
+                TextColumn("  {task.description}"), BarColumn(), TaskProgressColumn(), transient=True
+            )
+            self._waiting.start()
+        known = {task.description: task.id for task in self._waiting.tasks}
+        task = known[what] if what in known else self._waiting.add_task(what, total=total)
+        self._waiting.update(task, completed=done, total=total)
+        if total is not None and done >= total:
+            self._waiting.stop()
+            self._waiting = None
 
     def begin(self, name: str, done: int, rounds: int, batch_size: int) -> None:
         """The training begins, or goes on, after so many rounds."""

@@ -11,7 +11,8 @@ from danlu.app.interrupt import Interrupt
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
 from danlu.data.dataset import DataSet
-from danlu.data.stream import Shuffled
+from danlu.data.residence import settle
+from danlu.data.source import Access
 from danlu.errors import UsageError, nearest
 from danlu.recipes.recipe import Recipe
 from danlu.training import checkpoint
@@ -35,6 +36,8 @@ class Session:
         trainer: plays the game.
         best: the best validation score, if one is watched.
         every: rounds between evaluations.
+        residence: where the training examples stay, in words.
+        access: what was used to get the data.
         stopped: whether somebody asked to stop before the end.
         seconds: how long it has trained, over all its lives.
     """
@@ -44,18 +47,23 @@ class Session:
     trainer: Trainer
     best: Best | None
     every: int
+    residence: str = "in memory"
+    access: Access = field(default_factory=Access)
     stopped: bool = False
     seconds: float = 0.0
     _now: float = field(default_factory=time.monotonic)
     _saved: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def start(cls, recipe: Recipe, device: DeviceName = "auto", alone: bool = False) -> Session:
+    def start(
+        cls, recipe: Recipe, device: DeviceName = "auto", access: Access | None = None, alone: bool = False
+    ) -> Session:
         """Load the data and build the game; two calls with one recipe build the same.
 
         Args:
             recipe: what to train.
             device: where.
+            access: what may be used to get the data.
             alone: whether to leave other processes alone, though a launcher has started some.
 
         Raises:
@@ -63,13 +71,14 @@ class Session:
         """
         r = recipe
         runtime = Runtime.start(device, r.precision, r.compile, r.replay, r.deterministic, r.tf32, alone)
-        data: DataSet = recipe.load()
+        data: DataSet = recipe.load(access)
         task = build(recipe, data.info)
-        stream = Shuffled(data.train.to(runtime.device, runtime.dtype), recipe.batch_size, recipe.seed)
+        stream, residence = settle(data.train, recipe.batch_size, recipe.seed, runtime.device, runtime.dtype)
         rounds = recipe.length(stream.epoch_rounds)
         trainer = Trainer(task, recipe.descents(), stream, rounds, recipe.seed, recipe.accumulate, runtime)
         every = recipe.evaluate_every or max(1, round(stream.epoch_rounds))
-        return cls(recipe, data, trainer, _watched(recipe, trainer), every)
+        watched = _watched(recipe, trainer) if len(data.validation) else None
+        return cls(recipe, data, trainer, watched, every, residence, access or Access())
 
     def play(self, run: RunFolder, screen: Screen, interrupt: Interrupt) -> None:
         """Read the trainer to its end, to the end of patience, or until somebody asks to stop."""

@@ -15,6 +15,7 @@ from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
 from danlu.app.session import Session
 from danlu.app.train import carry_on
+from danlu.data.source import Access
 from danlu.errors import UsageError
 from danlu.recipes.recipe import Recipe
 from danlu.training.runtime import DeviceName
@@ -25,6 +26,7 @@ def train_together(
     name: str,
     out: str | Path | None,
     device: DeviceName,
+    access: Access,
     threads: int | None,
     quiet: bool,
     command: str,
@@ -39,9 +41,9 @@ def train_together(
         raise UsageError("started by torchrun, all processes need one run folder: name it with --out")
     first, world = os.environ["RANK"] == "0", int(os.environ["WORLD_SIZE"])
     screen = Screen(quiet or not first)
-    run = _begun(Path(out), name, recipe, device, threads, world, command, screen) if first else None
+    run = _begun(Path(out), name, recipe, device, access, threads, world, command, screen) if first else None
     try:
-        session = Session.start(recipe, device)
+        session = Session.start(recipe, device, access)
         session.trainer.runtime.decide(True)  # the others wait here until the first has begun
         if run is None:
             run = RunFolder.open(out)
@@ -63,13 +65,14 @@ def _begun(
     name: str,
     recipe: Recipe,
     device: DeviceName,
+    access: Access,
     threads: int | None,
     world: int,
     command: str,
     screen: Screen,
 ) -> RunFolder:
     """The run, made by one process before it meets the others."""
-    session = Session.start(recipe, device, alone=True)
+    session = Session.start(recipe, device, access, alone=True)
     page = first_page(name, session, command, world, threads or torch.get_num_threads())
     if (out / "run.json").is_file():
         run = RunFolder.open(out).hold()

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from danlu.app.asked import as_recipe
+from danlu.app.asked import absolute, access_to, as_recipe
 from danlu.app.finish import finish
 from danlu.app.flags import command_of
 from danlu.app.interrupt import Interrupt
@@ -21,6 +21,7 @@ from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen, quoted
 from danlu.app.session import Session
 from danlu.catalogue import name_of_recipe
+from danlu.data.source import Access
 from danlu.errors import UsageError
 from danlu.recipes.files import changed
 from danlu.recipes.recipe import Recipe
@@ -35,6 +36,7 @@ def train(
     recipe: str | Path | Recipe,
     *,
     out: str | Path | None = None,
+    data_dir: str | Path | None = None,
     device: DeviceName = "auto",
     devices: int = 1,
     threads: int | None = None,
@@ -48,6 +50,7 @@ def train(
     Args:
         recipe: a name of the catalogue, a recipe's YAML file, or a recipe.
         out: the run folder, new or empty; one under runs/ if not given.
+        data_dir: where files of data sets lie already; else the environment's DANLU_DATA.
         device: where to train.
         devices: how many processes train together, each on a device of its own (or a share of the processors).
         threads: processors that each process uses; one for small networks, else all, if not given.
@@ -69,14 +72,15 @@ def train(
     >>> run.page["status"]
     'finished'
     """
-    recipe = as_recipe(recipe, changes)
+    recipe = absolute(as_recipe(recipe, changes))
     name = name_of_recipe(type(recipe))
     command = command or command_of(name, recipe)
     if launched():
-        return _launched(recipe, name, out, device, devices, threads, dry_run, quiet, command)
+        return _launched(recipe, name, out, device, access_to(data_dir), devices, threads, dry_run, quiet, command)
     screen = Screen(quiet)
+    access = access_to(data_dir, screen)
     with _alone(), tempfile.TemporaryDirectory() if dry_run else nullcontext() as scratch:
-        session = Session.start(changed(recipe, _TWO_ROUNDS) if dry_run else recipe, device)
+        session = Session.start(changed(recipe, _TWO_ROUNDS) if dry_run else recipe, device, access)
         check_devices(devices, session.trainer.runtime.device.type)
         if threads or small_enough_for_one_thread(session):
             torch.set_num_threads(threads or 1)
@@ -99,6 +103,7 @@ def _launched(
     name: str,
     out: str | Path | None,
     device: DeviceName,
+    access: Access,
     devices: int,
     threads: int | None,
     dry_run: bool,
@@ -111,7 +116,7 @@ def _launched(
     if devices > 1 or dry_run:
         raise UsageError("torchrun has started the processes; use --devices and --dry-run without it")
     with _alone():
-        return train_together(recipe, name, out, device, threads, quiet, command)
+        return train_together(recipe, name, out, device, access, threads, quiet, command)
 
 
 def resume(
@@ -144,7 +149,7 @@ def resume(
         return run
     with _alone(), run:
         torch.set_num_threads(run.page["threads"])
-        session = Session.start(run.recipe, device or run.page["device"])
+        session = Session.start(run.recipe, device or run.page["device"], run.access())
         ranks = run.page["ranks"] if devices is None else devices
         check_devices(ranks, session.trainer.runtime.device.type)
         now = first_page(run.page["recipe"], session, run.page["command"], ranks, run.page["threads"])

@@ -60,7 +60,7 @@ def evaluate(
     if part not in PARTS:
         raise UsageError(f"there is no part {part!r}; there is {', '.join(PARTS)}")
     folder, model = RunFolder.open(run), load(run)
-    data: DataSet = folder.recipe.load()
+    data: DataSet = folder.recipe.load(folder.access())
     fingerprint = data.fingerprint()
     if fingerprint != folder.page["data"]["fingerprint"]:
         raise UsageError(f"the data set {data.name} is not the one that {run} was trained on; its parts may overlap")

@@ -27,7 +27,8 @@ def main(words: list[str]) -> None:
     run.writes = first
     try:
         torch.set_num_threads(run.page["threads"])
-        session, screen = Session.start(run.recipe, run.page["device"]), Screen("--quiet" in words or not first)
+        screen = Screen("--quiet" in words or not first)
+        session = Session.start(run.recipe, run.page["device"], run.access())
         carry_on(session, run, screen, dry_run="--dry-run" in words)
     except (UsageError, RunError) as error:
         run.save_page(status="failed", error=str(error))

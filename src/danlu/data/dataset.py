@@ -57,6 +57,7 @@ class Part:
     Args:
         fields: the tensors.
         dtype: of fractional numbers.
+        mapped: whether the tensors lie in a file that is read when they are.
 
     >>> part = Part({"image": torch.zeros(5, 1, 8, 8), "label": torch.arange(5)})
     >>> len(part), part.take(torch.tensor([3, 1]))["label"]
@@ -67,6 +68,7 @@ class Part:
 
     fields: dict[str, Tensor]
     dtype: torch.dtype = torch.float32
+    mapped: bool = False
 
     def __post_init__(self) -> None:
         if len({len(values) for values in self.fields.values()}) != 1:
@@ -95,7 +97,11 @@ class Part:
             name: values.to(device, dtype if values.is_floating_point() else None)
             for name, values in self.fields.items()
         }
-        return Part(fields, dtype or self.dtype)
+        return Part(fields, dtype or self.dtype, self.mapped)
+
+    def unmapped(self) -> Part:
+        """The same examples in memory, if they are mapped from a file."""
+        return Part({name: v.clone() for name, v in self.fields.items()}, self.dtype) if self.mapped else self
 
     @property
     def nbytes(self) -> int:

@@ -60,7 +60,7 @@ def fetch(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for mirror in mirrors:
-            address = f"{mirror.rstrip('/')}/{file.name}"
+            address, problem = f"{mirror.rstrip('/')}/{file.name}", None
             for number in range(TRIES):
                 if number:
                     time.sleep(pause * 2 ** (number - 1))

@@ -14,6 +14,9 @@ from danlu import catalogue
 from danlu.data.dataset import DataSet
 from danlu.errors import UsageError
 
+PATHS = ("folder", "table")
+"""data sets whose argument is a path"""
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 

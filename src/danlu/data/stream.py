@@ -94,19 +94,26 @@ class Shuffled:
 
     def batch(self, position: int, rows: slice) -> Batch:
         """These rows of the batch at this position."""
+        index = self.numbers(position, rows)
+        return Batch(self.part.rows(index), rows, self.size, index)
+
+    def numbers(self, position: int, rows: slice) -> Int[Tensor, "n"]:
+        """Numbers of the examples in these rows of the batch at this position."""
         start, length = position * self.size + rows.start, rows.stop - rows.start
         epoch, entry = divmod(start, len(self.part))
         index = self._permutation(epoch)[entry : entry + length]
         if len(index) < length:  # the batch lies across the end of an epoch
             index = torch.cat([index, self._permutation(epoch + 1)[: length - len(index)]])
-        return Batch(self.part.rows(index), rows, self.size, index)
+        return index
 
     def _permutation(self, epoch: int) -> Int[Tensor, "examples"]:
-        if epoch not in self._permutations:
-            self._permutations = {old: p for old, p in self._permutations.items() if old == epoch - 1}
-            order = torch.randperm(len(self.part), generator=generator("order", self.seed, epoch))
-            self._permutations[epoch] = order.to(self.part.device)
-        return self._permutations[epoch]
+        known = self._permutations.get(epoch)
+        if known is not None:
+            return known
+        order = torch.randperm(len(self.part), generator=generator("order", self.seed, epoch)).to(self.part.device)
+        # a new mapping, for several threads may be here
+        self._permutations = {old: p for old, p in self._permutations.items() if old == epoch - 1} | {epoch: order}
+        return order
 
 
 def in_order(part: Part, batch_size: int) -> Iterator[Batch]:
