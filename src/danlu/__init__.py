@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from danlu.app.data import survey as survey
     from danlu.app.doctor import doctor as doctor
     from danlu.app.pages import check as check
     from danlu.app.pages import show as show
@@ -32,6 +33,7 @@ _HOMES = {
     "resume": "danlu.app.train:resume",
     "show": "danlu.app.pages:show",
     "summary": "danlu.app.pages:summary",
+    "survey": "danlu.app.data:survey",
     "train": "danlu.app.train:train",
 }
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from danlu.app.screen import Screen
 from danlu.catalogue import find_recipe
 from danlu.data.dataset import DataInfo
-from danlu.data.source import PATHS, Access, no_progress
+from danlu.data.source import PATHS, Access, Source, no_progress
 from danlu.errors import UsageError
 from danlu.recipes.files import changed, from_yaml
 from danlu.recipes.recipe import Recipe
 from danlu.sampling.randomness import key
 from danlu.tasks.game import Task
+
+S = TypeVar("S", bound=Source)
 
 
 def as_recipe(recipe: str | Path | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
@@ -36,16 +38,15 @@ def as_recipe(recipe: str | Path | Recipe, changes: dict[str, Any] | None = None
     return changed(recipe, changes) if changes else recipe
 
 
-def absolute(recipe: Recipe) -> Recipe:
-    """The same recipe with whole paths, so that a run can go on from another folder."""
-    kind, _, path = recipe.data.partition(":")
+def absolute(source: S) -> S:
+    """The same settings with whole paths, so that a run can go on from another folder."""
+    kind, _, path = source.data.partition(":")
     changes: dict[str, Any] = {}
     if kind in PATHS and path:
         changes["data"] = f"{kind}:{Path(path).expanduser().resolve()}"
-    for name in ("validation_file", "test_file"):
-        if (given := getattr(recipe.table, name)) is not None:
-            changes[f"table.{name}"] = str(Path(given).expanduser().resolve())
-    return changed(recipe, changes) if changes else recipe
+    files = {name: getattr(source.table, name) for name in ("validation_file", "test_file")}
+    whole = {name: str(Path(given).expanduser().resolve()) for name, given in files.items() if given is not None}
+    return source.model_copy(update={**changes, "table": source.table.model_copy(update=whole)})
 
 
 def access_to(data_dir: str | Path | None, screen: Screen | None = None) -> Access:

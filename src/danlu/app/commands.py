@@ -7,6 +7,7 @@ import json as json_
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -79,6 +80,24 @@ def summary(words: builtins.list[str]) -> int:
     if made.receptive_field:
         print(f"  a unit of the last convolution sees {made.receptive_field}×{made.receptive_field} pixels")
     return 0
+
+
+def data(words: builtins.list[str]) -> int:
+    """``danlu.survey(source)``"""
+    from danlu.app.data import draw, show, survey
+    from danlu.app.data_parser import parse
+    from danlu.app.screen import Screen
+
+    source, options = parse(words)
+    screen = Screen(quiet=options.json)
+    found, seen = survey(source, data_dir=options.data_dir, screen=screen)
+    if options.picture is not None:
+        draw(found, options.picture)
+    if options.json:
+        facts = {"data": found.name, "info": found.info.to_json(), "notes": found.notes, **asdict(seen)}
+        return _json({**facts, "fingerprint": found.fingerprint(), "picture": options.picture and str(options.picture)})
+    show(found, seen, screen)
+    return _say(f"picture {options.picture}") if options.picture else 0
 
 
 def train(words: builtins.list[str]) -> int:

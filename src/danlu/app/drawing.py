@@ -8,11 +8,14 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from danlu.errors import UsageError
 
 INK, QUIET, RULE, BLANK = "#262626", "#6a6a6a", "#deddd8", "#f1f0ec"
 BLUE, VERMILION = "#0072b2", "#d55e00"  # of Okabe and Ito's palette, as are the others
@@ -116,6 +119,20 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     drawn.extend(root)
     _keep_to_itself(drawn, name)
     return ElementTree.tostring(drawn, encoding="unicode")
+
+
+def to_png(figure: Figure, path: str | Path) -> None:
+    """A figure as a file, on white.
+
+    Raises:
+        UsageError: if matplotlib knows no such kind of file.
+    """
+    with warnings.catch_warnings(), matplotlib.rc_context(STYLE):
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        try:
+            figure.savefig(path, dpi=150, facecolor="white")
+        except ValueError as error:
+            raise UsageError(f"{path} cannot be drawn: {error}") from error
 
 
 _REFERENCE = re.compile(r"(?<=url\(#)[^)]+(?=\))|(?<=^#).+")

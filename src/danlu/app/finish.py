@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any
 
 from danlu.app.measure import measure
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen, duration, number, quoted
 from danlu.app.session import Session
 from danlu.catalogue import recipes
+from danlu.data.dataset import PartName
+from danlu.data.survey import PARTS
 from danlu.errors import UsageError
 from danlu.models.folder import load_model, save_model
 from danlu.recipes.files import to_yaml
@@ -36,7 +38,8 @@ def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = Fal
         stack.enter_context(trainer.shards.whole())
         if trainer.runtime.rank:
             return
-        scores = judge(session, run, facts, ["validation"] if dry_run else ["validation", "test"])
+        parts = PARTS[1:2] if dry_run else PARTS[1:]
+        scores = judge(session, run, facts, [part for part in parts if len(session.data.part(part))])
     run.save_page(status="finished", scores=scores, **facts)
     if not dry_run:
         say_goodbye(run, screen)
@@ -68,7 +71,7 @@ def choose_weights(session: Session, run: RunFolder, screen: Screen) -> str:
 
 
 def judge(
-    session: Session, run: RunFolder, facts: dict[str, Any], parts: list[Literal["validation", "test"]]
+    session: Session, run: RunFolder, facts: dict[str, Any], parts: list[PartName]
 ) -> dict[str, dict[str, float]]:
     """Measure the model as it was saved, on the validation part and, now and only now, on the test part."""
     from danlu.app.card import write_card

@@ -54,10 +54,10 @@ def option_flags(options: type[Any]) -> Iterator[Flag]:
         yield Flag(_flag(name), "this run", field.default, words.get(name) or "", _choices(types[name]))
 
 
-def help_text(recipe: Recipe, options: type[Any], width: int | None = None) -> str:
+def help_text(page: BaseModel, options: type[Any], width: int | None = None) -> str:
     """One line for each flag: what it is now, what it does, what it may be."""
     width = width or max(80, min(120, shutil.get_terminal_size().columns))
-    known = [*option_flags(options), *flags(recipe)]
+    known = [*option_flags(options), *flags(page)]
     column = min(36, max(len(_head(flag)) for flag in known) + 2)
     lines: list[str] = []
     section = ""

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from danlu.data.dataset import DataInfo
+from danlu.data.pictures import LARGEST, SUFFIXES, Unreadable, decode
 from danlu.errors import RunError, UsageError
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
-_MODES = {1: "L", 3: "RGB"}
 
 
 def find_images(paths: list[str | Path]) -> list[Path]:
@@ -37,43 +33,25 @@ def find_images(paths: list[str | Path]) -> list[Path]:
     return found
 
 
-def read_image(path: Path, info: DataInfo, invert: bool = False) -> Float[Tensor, "c h w"]:
-    """An image as a model wants it: turned upright, grey or RGB on white, resized, scaled to the range of the data.
-
-    Of an animation the first picture is taken. Grey of 16 bits is scaled to 8; other numbers have no known range.
+def read_image(path: Path, info: DataInfo, invert: bool = False, largest: int = LARGEST) -> Float[Tensor, "c h w"]:
+    """An image as a model wants it: decoded as ``folder:PATH`` does it, scaled to the range of the data.
 
     Args:
         path: a file that Pillow reads.
-        info: shape (channels, height, width) and range.
+        info: shape (channels, height, width), range, and how other shapes are fitted into this one.
         invert: dark on light becomes light on dark.
+        largest: pixels that the file's picture may have.
 
     Raises:
         UsageError: if the model takes no images.
-        RunError: if the file is no image, or a damaged one.
+        RunError: if the file is no image, a damaged one or too large a one.
     """
-    if info.kind != "images" or info.shape[0] not in _MODES:
+    if info.kind != "images" or len(info.shape) != 3 or info.shape[0] not in (1, 3):
         raise UsageError(f"this model takes {info.kind} of shape {info.shape}, not image files")
     channels, height, width = info.shape
     try:
-        with Image.open(path) as file:
-            image = _in_eight_bits(ImageOps.exif_transpose(file), path)
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = image.convert(_MODES[channels]).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        pixels = torch.from_numpy(decode(path, (channels, height, width), info.fit, largest)).float()
+    except Unreadable as error:
         raise RunError(f"{path} cannot be read as an image: {error}") from error
-    if invert:
-        image = ImageOps.invert(image)
     low, high = info.range
-    pixels = torch.from_numpy(np.array(image, dtype=np.float32)).view(height, width, channels).permute(2, 0, 1)
-    return low + pixels / 255 * (high - low)
-
-
-def _in_eight_bits(image: Image.Image, path: Path) -> Image.Image:
-    """Pillow cuts off what is above 255 where it should scale."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise RunError(f"{path} cannot be read as an image: its pixels are {image.mode} numbers of no known range")
-    return image
+    return low + (255 - pixels if invert else pixels) / 255 * (high - low)

@@ -13,6 +13,7 @@ from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
 from danlu.app.session import Session
 from danlu.app.summary import human, layer_lines, summarise
+from danlu.data.survey import survey
 from danlu.errors import UsageError
 from danlu.models.folder import describe
 
@@ -112,7 +113,7 @@ def _device(session: Session, page: dict[str, Any]) -> str:
 
 
 def _warnings(session: Session, ranks: int) -> list[str]:
-    lines = []
+    lines = survey(session.data, session.access).problems
     coupled = session.trainer.task.coupled
     if coupled and (ranks > 1 or session.recipe.accumulate > 1):
         lines.append(f"{coupled} sees only a part of the batch, so the result is not that of whole batches")

@@ -65,6 +65,8 @@ def evaluate(
     if fingerprint != folder.page["data"]["fingerprint"]:
         raise UsageError(f"the data set {data.name} is not the one that {run} was trained on; its parts may overlap")
     examples = data.part(part)
+    if not len(examples):
+        raise UsageError(f"{data.name} has no {part} part, as it was split")
     scores, _ = measure(model.to(pick_device(device or folder.page["device"])[0]), examples)
     return {"part": part, "examples": len(examples), "data": data.name, "fingerprint": fingerprint, "scores": scores}
 

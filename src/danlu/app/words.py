@@ -5,6 +5,7 @@ VERBS = {
     "show": "a recipe as YAML, every value filled in",
     "check": "a recipe file, and say everything that is wrong with it",
     "summary": "the layers of a recipe's model",
+    "data": "what a data set, a folder of images or a table looks like, and what is wrong with it",
     "train": "a recipe by name, or a recipe file",
     "resume": "a run that was stopped or killed",
     "evaluate": "a finished run on held-out data",

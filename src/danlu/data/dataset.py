@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 
+PartName = Literal["train", "validation", "test"]
+
+
 @dataclass(frozen=True)
 class DataInfo:
     """What the data decides about a model and about how a file becomes an input.
@@ -137,7 +140,7 @@ class DataSet:
     test: Part
     notes: tuple[str, ...] = ()
 
-    def part(self, name: Literal["train", "validation", "test"]) -> Part:
+    def part(self, name: PartName) -> Part:
         """The part of that name."""
         return getattr(self, name)
 

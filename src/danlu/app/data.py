@@ -1,0 +1,107 @@
+"""Looking at a data set before anything is trained on it: numbers, problems, a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from danlu.app.asked import absolute, access_to
+from danlu.app.screen import Screen, number
+from danlu.data.dataset import DataSet
+from danlu.data.source import Source
+from danlu.data.survey import PARTS, Survey
+from danlu.data.survey import survey as look_at
+
+_BAR = 30
+"""characters of the longest bar"""
+
+
+def survey(
+    source: str | Path | Source, *, data_dir: str | Path | None = None, screen: Screen | None = None, **settings: Any
+) -> tuple[DataSet, Survey]:
+    """A data set and what it looks like in numbers.
+
+    Args:
+        source: a name of the catalogue, ``folder:PATH``, ``table:FILE``, the path alone, or settings.
+        data_dir: where files of data sets lie already.
+        screen: what is told of progress.
+        settings: how it is read: ``images={"size": (32,)}``, ``split={"seed": 1}``.
+
+    Raises:
+        UsageError: if there is no such data set, or its files are not as they should be.
+
+    >>> survey("digits")[1].examples["train"]
+    1258
+    """
+    if not isinstance(source, Source):
+        source = Source(data=name_of(source), **settings)
+    access = access_to(data_dir, screen)
+    found = absolute(source).load(access)
+    return found, look_at(found, access)
+
+
+def name_of(given: str | Path) -> str:
+    """A path alone as the data set that it holds: a folder of images, or a table.
+
+    >>> name_of("digits"), name_of("/")
+    ('digits', 'folder:/')
+    """
+    path = Path(given).expanduser()
+    if path.is_dir():
+        return f"folder:{path}"
+    return f"table:{path}" if path.is_file() else str(given)
+
+
+def show(found: DataSet, seen: Survey, screen: Screen) -> None:
+    """Say what a data set looks like."""
+    info = found.info
+    shape = "×".join(map(str, info.shape))
+    kinds = {"images": "images", "table": "rows", "text": "texts"}
+    counts = ", ".join(f"{seen.examples[part]:,} {part}" for part in PARTS)
+    screen.say(f"{found.name}: {sum(seen.examples.values()):,} {kinds[info.kind]} of {shape}; {counts}")
+    for note in found.notes:
+        screen.say(f"  {note}")
+    for channel in seen.channels:
+        low, high, mean, deviation = (number(channel[key]) for key in ("low", "high", "mean", "deviation"))
+        screen.say(f"  {channel['name']:<12} from {low} to {high}, mean {mean}, deviation {deviation}")
+    if seen.constant:
+        screen.say(f"  the same in all training examples: {', '.join(seen.constant)}")
+    _show_classes(info.class_names, seen, screen)
+    screen.say("problems:" if seen.problems else "No problems found.")
+    for problem in seen.problems:
+        screen.say(f"  {problem}")
+    screen.say(f"fingerprint {found.fingerprint()}")
+
+
+def _show_classes(names: tuple[str, ...], seen: Survey, screen: Screen) -> None:
+    if not seen.classes:
+        return
+    screen.say("classes:" + "".join(f"  {part}" for part in seen.classes))
+    largest = max(max(seen.classes["train"]), 1)
+    width = max(len(name) for name in names)
+    for row, name in enumerate(names):
+        counts = [counts[row] for counts in seen.classes.values()]
+        bar = "█" * round(_BAR * counts[0] / largest)
+        screen.say(f"  {name:<{width}}  {'  '.join(f'{count:>7,}' for count in counts)}  {bar}")
+
+
+def draw(found: DataSet, path: str | Path, rows: int = 6) -> None:
+    """A picture of a data set: for images some of each class, for two columns the points, for more their histograms."""
+    from danlu.app.data_figures import histograms, points, samples
+    from danlu.app.drawing import to_png
+
+    part, info = found.train, found.info
+    names = info.class_names or ("",)
+    labels = part["label"] if "label" in part.fields else torch.zeros(len(part), dtype=torch.long)
+    if info.kind == "images":
+        shown = [(labels == label).nonzero().flatten()[:rows] for label in range(len(names))]
+        if len(names) == 1:
+            shown = [torch.arange(min(len(part), 60))]
+        figure = samples([part.rows(index)["image"] for index in shown], names, info.range)
+    elif info.shape == (2,):
+        figure = points(part["x"][:5000], labels[:5000], info.columns or ("0", "1"), names)
+    else:
+        figure = histograms(part["x"], info.columns or tuple(map(str, range(info.shape[0]))))
+    to_png(figure, path)

@@ -1,0 +1,64 @@
+"""The words after ``danlu data``: the data set comes first, then how it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from pydantic import ValidationError
+
+from danlu.app.data import name_of
+from danlu.app.flags import help_text
+from danlu.catalogue import DATA
+from danlu.data.source import Source
+from danlu.errors import UsageError
+from danlu.recipes.checking import in_words
+from danlu.recipes.strict_yaml import failure
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How the data set is looked at.
+
+    Args:
+        data_dir: where files of data sets lie already; else the environment's DANLU_DATA
+        picture: a file to draw some examples into
+        json: print one JSON object and nothing else
+    """
+
+    data_dir: Path | None = None
+    picture: Path | None = None
+    json: bool = False
+
+
+def parse(words: list[str]) -> tuple[Source, Any]:
+    """What is to be looked at, and how.
+
+    Raises:
+        UsageError: if no data set is named, or the settings do not go together.
+        SystemExit: for help (0), and for flags and values that cannot be read (2).
+    """
+    usage = "usage: danlu data NAME|PATH|folder:PATH|table:FILE [--settings …]"
+    if {"-h", "--help"} & set(words):
+        width = max(map(len, DATA))
+        known = "\n".join(f"  {name:<{width}}  {entry.title} ({entry.source})" for name, entry in DATA.items())
+        print(f"{usage}\n\n{known}\n{help_text(Source(), DataOptions)}")
+        raise SystemExit(0)
+    if not words or words[0].startswith("-"):
+        raise UsageError(f"name a data set, a folder of images or a table first.\n{usage}\n\nsets: {', '.join(DATA)}")
+    flat = tyro.conf.arg(name="")
+    base = Source(data=name_of(words[0]))
+    command = make_dataclass(
+        "Command",
+        [
+            ("source", Annotated[Source, flat], field(default=base)),
+            ("options", Annotated[DataOptions, flat], field(default=DataOptions())),
+        ],
+    )
+    try:
+        parsed = tyro.cli(command, prog=f"danlu data {words[0]}", args=words[1:])
+    except ValidationError as error:
+        raise failure(in_words(error, Source)) from None
+    return parsed.source, parsed.options

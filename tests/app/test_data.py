@@ -1,0 +1,80 @@
+"""``danlu data``: what is said, drawn and refused."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import danlu
+from danlu.app import cli
+from danlu.errors import UsageError
+
+
+def said(capsys, *words: str, code: int = 0) -> str:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["data", *words])
+    out, err = capsys.readouterr()
+    assert ended.value.code == code, err
+    return out if code == 0 else err
+
+
+def test_a_set_is_described(capsys):
+    out = said(capsys, "digits")
+    assert "digits: 1,797 images of 1×8×8; 1,258 train, 180 validation, 359 test" in out
+    assert "No problems found." in out
+    assert f"fingerprint {danlu.survey('digits')[0].fingerprint()}" in out
+
+
+def test_settings_change_what_is_read(capsys):
+    assert "179 validation, 0 test" in said(capsys, "digits", "--split.test", "0")  # 18 of 174 to 183 in each class
+    assert "the test part is empty" in said(capsys, "digits", "--split.test", "0")
+
+
+def test_json_is_one_object(capsys):
+    facts = json.loads(said(capsys, "digits", "--json"))
+    assert facts["examples"] == {"train": 1258, "validation": 180, "test": 359}
+    assert facts["info"]["shape"] == [1, 8, 8]
+
+
+def test_a_picture_is_drawn(capsys, tmp_path):
+    said(capsys, "digits", "--picture", str(tmp_path / "digits.png"))
+    with Image.open(tmp_path / "digits.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    assert len(np.unique(pixels)) > 10
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "name a data set, a folder of images or a table first"),
+        (("digit",), "there is no data set named 'digit'; did you mean 'digits'?"),
+        (("digits:3",), "digits takes nothing after its name"),
+        (("digits", "--split.test", "0.95"), "validation and test together must leave something to train on"),
+        (("digits", "--picture", "a.xyz"), "a.xyz cannot be drawn"),
+        (("mnist", "--data-dir", "/nowhere"), "--data-dir /nowhere: there is no such folder"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(words, line, capsys):
+    assert line in said(capsys, *words, code=2)
+
+
+def test_a_run_finds_its_data_again_from_elsewhere(tmp_path, monkeypatch):
+    """The folder that was named is kept with the run."""
+    from data.test_official import toy
+
+    from danlu.data import official
+
+    made = toy(tmp_path / "given" / "toy")
+    monkeypatch.setattr(official, "MNIST", made)
+    monkeypatch.delenv("DANLU_DATA", raising=False)
+    run = danlu.train(
+        "mlp", data="mnist", data_dir=tmp_path / "given", out=tmp_path / "run", epochs=1, batch_size=8, quiet=True
+    )
+    monkeypatch.chdir(tmp_path)
+    assert danlu.evaluate(run.path)["examples"] == 10
+    assert run.scores.keys() == {"test"}  # of four examples in each class a tenth is none
+    with pytest.raises(UsageError, match="toy has no validation part"):
+        danlu.evaluate(run.path, "validation")
+    with pytest.raises(UsageError, match="no such folder"):
+        danlu.train("mlp", data="mnist", data_dir=tmp_path / "nowhere", out=tmp_path / "other")
