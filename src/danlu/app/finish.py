@@ -82,7 +82,7 @@ def judge(
     sections = []
     for part in parts:
         examples = session.data.part(part)
-        scores[part], evidence = measure(model, examples)
+        scores[part], evidence = measure(model, examples, info.inputs)
         if part == parts[-1] and "probabilities" in evidence:
             images = examples["image"] if info.kind == "images" else None
             sections = classification_sections(evidence["probabilities"], examples["label"], images, info, part)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from docstring_parser import parse
 from pydantic import BaseModel
 
+from danlu.data.source import Source
 from danlu.recipes.recipe import Recipe
 
 _SECTIONS = {"Source": "data", "Recipe": "length, evaluation", "Descent": "how the player moves"}
@@ -54,10 +55,17 @@ def option_flags(options: type[Any]) -> Iterator[Flag]:
         yield Flag(_flag(name), "this run", field.default, words.get(name) or "", _choices(types[name]))
 
 
-def help_text(page: BaseModel, options: type[Any], width: int | None = None) -> str:
-    """One line for each flag: what it is now, what it does, what it may be."""
+def help_text(page: BaseModel, options: type[Any], width: int | None = None, elsewhere: str | None = None) -> str:
+    """One line for each flag: what it is now, what it does, what it may be.
+
+    Args:
+        page: the settings.
+        options: the verb's own.
+        width: characters of a line.
+        elsewhere: a command that explains how data is read; a line stands for each page of that.
+    """
     width = width or max(80, min(120, shutil.get_terminal_size().columns))
-    known = [*option_flags(options), *flags(page)]
+    known = [*option_flags(options), *(flags(page) if elsewhere is None else _in_short(page, elsewhere))]
     column = min(36, max(len(_head(flag)) for flag in known) + 2)
     lines: list[str] = []
     section = ""
@@ -73,6 +81,17 @@ def help_text(page: BaseModel, options: type[Any], width: int | None = None) -> 
             head = " " * (column + 2)
         lines += textwrap.wrap(words, width, initial_indent=head, subsequent_indent=" " * (column + 2)) or [head]
     return "\n".join(lines)
+
+
+def _in_short(recipe: BaseModel, elsewhere: str) -> Iterator[Flag]:
+    """The flags of a recipe, with one line for each page about its data."""
+    pages = {name: field for name, field in Source.model_fields.items() if isinstance(getattr(recipe, name), BaseModel)}
+    for flag in flags(recipe):
+        if flag.section not in pages:
+            yield flag
+    for name, field in pages.items():
+        words = " ".join((field.description or "").split())
+        yield Flag(f"--{name}.…", _SECTIONS["Source"], None, f"{words}; {elsewhere} lists them", ())
 
 
 def _flag(name: str) -> str:

@@ -67,7 +67,7 @@ def evaluate(
     examples = data.part(part)
     if not len(examples):
         raise UsageError(f"{data.name} has no {part} part, as it was split")
-    scores, _ = measure(model.to(pick_device(device or folder.page["device"])[0]), examples)
+    scores, _ = measure(model.to(pick_device(device or folder.page["device"])[0]), examples, data.info.inputs)
     return {"part": part, "examples": len(examples), "data": data.name, "fingerprint": fingerprint, "scores": scores}
 
 

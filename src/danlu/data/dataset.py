@@ -39,6 +39,11 @@ class DataInfo:
     shift: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
 
+    @property
+    def inputs(self) -> str:
+        """Name of the field that a model sees."""
+        return "image" if self.kind == "images" else "x"
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a file."""
         return asdict(self)

@@ -91,11 +91,11 @@ class Source(Page):
     data: str = "digits"
     """name of the data set, folder:PATH for images or table:FILE for rows of your own"""
     split: Split = Split()
-    """parts, where the data set has no official ones"""
+    """shares and seed of the parts, where they are not official"""
     images: Images = Images()
-    """for folder:PATH"""
+    """how image files become examples of one shape"""
     table: Table = Table()
-    """for table:FILE"""
+    """how columns become numbers"""
 
     def load(self, access: Access | None = None) -> DataSet:
         """The data set.

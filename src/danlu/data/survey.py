@@ -75,7 +75,7 @@ def survey(data: DataSet, access: Access | None = None) -> Survey:
 def look(data: DataSet) -> Survey:
     """Look at a data set now."""
     parts = {name: part for name in PARTS if len(part := data.part(name))}
-    inputs = next(name for name, values in data.train.fields.items() if name != "label" and values.ndim > 1)
+    inputs = data.info.inputs
     classes = {
         name: part["label"].bincount(minlength=data.info.classes).tolist()
         for name, part in parts.items()

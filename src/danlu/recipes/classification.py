@@ -33,7 +33,7 @@ class Classification(Descent, Recipe):
             raise UsageError(f"a classifier needs labels of at least two classes, and {self.data} has {info.classes}")
         if weights is not None and len(weights) != info.classes:
             raise UsageError(f"class_weights has {len(weights)} values, and {self.data} has {info.classes} classes")
-        return Supervised(self.network(info), self.smoothing, weights)
+        return Supervised(self.network(info), self.smoothing, weights, info.inputs)
 
     def descents(self) -> dict[str, Descent]:
         """The one player moves as the recipe itself says."""
