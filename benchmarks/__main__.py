@@ -7,7 +7,11 @@ from importlib import import_module
 
 from benchmarks.harness import publish
 
-SPEED = {"startup": "benchmarks.speed.startup", "overhead": "benchmarks.speed.overhead"}
+SPEED = {
+    "startup": "benchmarks.speed.startup",
+    "overhead": "benchmarks.speed.overhead",
+    "stream": "benchmarks.speed.stream",
+}
 PAPERS: dict[str, str] = {"digits": "benchmarks.papers.digits"}
 KINDS = {"speed": SPEED, "papers": PAPERS}
 

@@ -42,6 +42,15 @@ DATA: dict[str, Entry] = {
         "danlu.data.official:fashion_mnist", "images", "70 000 pieces of clothing, 28×28", "Xiao et al. 2017"
     ),
     "cifar10": Entry("danlu.data.official:cifar10", "images", "60 000 colour images, 32×32", "Krizhevsky 2009"),
+    "folder": Entry("danlu.data.folder:folder", "images", "your own images: folder:PATH", "you"),
+    "table": Entry("danlu.data.table:table", "tables", "your own rows, CSV or Parquet: table:FILE", "you"),
+    "moons": Entry("danlu.data.toys:moons", "points", "two half circles", "scikit-learn"),
+    "circles": Entry("danlu.data.toys:circles", "points", "one circle inside another", "scikit-learn"),
+    "ring": Entry("danlu.data.toys:ring", "points", "eight Gaussians on a ring", "Metz et al. 2017"),
+    "grid": Entry("danlu.data.toys:grid", "points", "25 Gaussians on a grid", "Dumoulin et al. 2017"),
+    "spirals": Entry("danlu.data.toys:spirals", "points", "two spirals", "Grathwohl et al. 2019"),
+    "checkerboard": Entry("danlu.data.toys:checkerboard", "points", "squares of a board", "Grathwohl et al. 2019"),
+    "pinwheel": Entry("danlu.data.toys:pinwheel", "points", "bent arms", "Johnson et al. 2016"),
 }
 
 

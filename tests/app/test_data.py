@@ -61,9 +61,8 @@ def test_what_is_wrong_is_said_in_a_line(words, line, capsys):
 
 def test_a_run_finds_its_data_again_from_elsewhere(tmp_path, monkeypatch):
     """The folder that was named is kept with the run."""
-    from data.test_official import toy
-
     from danlu.data import official
+    from data.test_official import toy
 
     made = toy(tmp_path / "given" / "toy")
     monkeypatch.setattr(official, "MNIST", made)

@@ -88,7 +88,7 @@ def test_a_reader_that_hangs_or_fails_names_the_examples():
     with pytest.raises(RunError, match=f"training examples {wanted} could not be read in 0.3 seconds"):
         ahead.batch(1, slice(0, 5))
     released.set()
-    with pytest.raises(RunError, match="cannot be read: .*Input/output error"):
+    with pytest.raises(RunError, match=r"cannot be read: .*Input/output error"):
         ahead.batch(2, slice(0, 5))
 
 

@@ -92,7 +92,7 @@ def data(words: builtins.list[str]) -> int:
     screen = Screen(quiet=options.json)
     found, seen = survey(source, data_dir=options.data_dir, screen=screen)
     if options.picture is not None:
-        draw(found, options.picture)
+        draw(found, options.picture, source.augment)
     if options.json:
         facts = {"data": found.name, "info": found.info.to_json(), "notes": found.notes, **asdict(seen)}
         return _json({**facts, "fingerprint": found.fingerprint(), "picture": options.picture and str(options.picture)})

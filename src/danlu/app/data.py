@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from danlu.app.asked import absolute, access_to
 from danlu.app.screen import Screen, number
-from danlu.data.dataset import DataSet
+from danlu.data.augment import Augment, Augmented
+from danlu.data.dataset import DataSet, Part
 from danlu.data.source import Source
+from danlu.data.stream import Shuffled
 from danlu.data.survey import PARTS, Survey
 from danlu.data.survey import survey as look_at
 
@@ -87,15 +91,25 @@ def _show_classes(names: tuple[str, ...], seen: Survey, screen: Screen) -> None:
         screen.say(f"  {name:<{width}}  {'  '.join(f'{count:>7,}' for count in counts)}  {bar}")
 
 
-def draw(found: DataSet, path: str | Path, rows: int = 6) -> None:
-    """A picture of a data set: for images some of each class, for two columns the points, for more their histograms."""
+def draw(found: DataSet, path: str | Path, augment: Augment | None = None, rows: int = 6) -> None:
+    """A picture of a data set: for images some of each class, for two columns the points, for more their histograms.
+
+    Args:
+        found: the data set.
+        path: where to draw it.
+        augment: how training pictures are changed; each is shown as it is, and as it is seen in five epochs.
+        rows: images of a class.
+    """
     from danlu.app.data_figures import histograms, points, samples
     from danlu.app.drawing import to_png
 
     part, info = found.train, found.info
     names = info.class_names or ("",)
     labels = part["label"] if "label" in part.fields else torch.zeros(len(part), dtype=torch.long)
-    if info.kind == "images":
+    if augment is not None and augment.on:
+        pictures = as_seen(part.take(torch.arange(min(len(part), 10))), augment, rows - 1)
+        figure = samples(list(pictures), [names[int(label)] for label in labels[: len(pictures)]], info.range)
+    elif info.kind == "images":
         shown = [(labels == label).nonzero().flatten()[:rows] for label in range(len(names))]
         if len(names) == 1:
             shown = [torch.arange(min(len(part), 60))]
@@ -105,3 +119,13 @@ def draw(found: DataSet, path: str | Path, rows: int = 6) -> None:
     else:
         figure = histograms(part["x"], info.columns or tuple(map(str, range(info.shape[0]))))
     to_png(figure, path)
+
+
+def as_seen(part: Part, page: Augment, epochs: int) -> Float[Tensor, "n epochs+1 c h w"]:
+    """Each picture as it is, and as it is seen in the first epochs; mixed, if at all, with another of these."""
+    stream = Augmented(Shuffled(part, "full"), page)
+    seen = [part["image"]]
+    for epoch in range(epochs):
+        batch = stream.batch(epoch, slice(0, len(part)))
+        seen.append(batch["image"][batch.numbers.argsort()])
+    return torch.stack(seen, dim=1)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from danlu.app.data import name_of
 from danlu.app.flags import help_text
 from danlu.catalogue import DATA
-from danlu.data.source import Source
+from danlu.data.examples import Examples
 from danlu.errors import UsageError
 from danlu.recipes.checking import in_words
 from danlu.recipes.strict_yaml import failure
@@ -33,7 +33,7 @@ class DataOptions:
     json: bool = False
 
 
-def parse(words: list[str]) -> tuple[Source, Any]:
+def parse(words: list[str]) -> tuple[Examples, Any]:
     """What is to be looked at, and how.
 
     Raises:
@@ -44,21 +44,21 @@ def parse(words: list[str]) -> tuple[Source, Any]:
     if {"-h", "--help"} & set(words):
         width = max(map(len, DATA))
         known = "\n".join(f"  {name:<{width}}  {entry.title} ({entry.source})" for name, entry in DATA.items())
-        print(f"{usage}\n\n{known}\n{help_text(Source(), DataOptions)}")
+        print(f"{usage}\n\n{known}\n{help_text(Examples(), DataOptions)}")
         raise SystemExit(0)
     if not words or words[0].startswith("-"):
         raise UsageError(f"name a data set, a folder of images or a table first.\n{usage}\n\nsets: {', '.join(DATA)}")
     flat = tyro.conf.arg(name="")
-    base = Source(data=name_of(words[0]))
+    base = Examples(data=name_of(words[0]))
     command = make_dataclass(
         "Command",
         [
-            ("source", Annotated[Source, flat], field(default=base)),
+            ("source", Annotated[Examples, flat], field(default=base)),
             ("options", Annotated[DataOptions, flat], field(default=DataOptions())),
         ],
     )
     try:
         parsed = tyro.cli(command, prog=f"danlu data {words[0]}", args=words[1:])
     except ValidationError as error:
-        raise failure(in_words(error, Source)) from None
+        raise failure(in_words(error, Examples)) from None
     return parsed.source, parsed.options

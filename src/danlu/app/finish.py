@@ -63,7 +63,7 @@ def choose_weights(session: Session, run: RunFolder, screen: Screen) -> str:
         if best.round == session.trainer.round:
             return "best"
         saved = checkpoint.of_round(run.checkpoints, best.round)
-        if saved is not None:
+        if session.trainer.runtime.first(saved is None) is None and saved is not None:
             session.trainer.load_state(saved.tensors, saved.round, saved.page["drawn"])
             return "best"
         screen.say(f"The checkpoint of the best round {best.round} is gone or damaged; the last weights are kept.")

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from docstring_parser import parse
 from pydantic import BaseModel
 
-from danlu.data.source import Source
+from danlu.data.examples import Examples
 from danlu.recipes.recipe import Recipe
 
-_SECTIONS = {"Source": "data", "Recipe": "length, evaluation", "Descent": "how the player moves"}
+_SECTIONS = {"Source": "data", "Examples": "data", "Recipe": "length, evaluation", "Descent": "how the player moves"}
 
 
 class Flag(NamedTuple):
@@ -85,7 +85,8 @@ def help_text(page: BaseModel, options: type[Any], width: int | None = None, els
 
 def _in_short(recipe: BaseModel, elsewhere: str) -> Iterator[Flag]:
     """The flags of a recipe, with one line for each page about its data."""
-    pages = {name: field for name, field in Source.model_fields.items() if isinstance(getattr(recipe, name), BaseModel)}
+    fields = Examples.model_fields.items()
+    pages = {name: field for name, field in fields if isinstance(getattr(recipe, name), BaseModel)}
     for flag in flags(recipe):
         if flag.section not in pages:
             yield flag

@@ -17,6 +17,8 @@ from danlu.app.screen import quoted
 from danlu.errors import RunError, UsageError
 
 RESTARTS = 3
+PATIENCE = 86_400
+"""seconds that processes which were asked to stop have to finish their round and save"""
 
 
 def launched() -> bool:
@@ -34,6 +36,8 @@ def check_devices(devices: int, device: str) -> None:
         raise UsageError(f"--devices {devices}: it takes at least one")
     if devices > 1 and device == "mps":
         raise UsageError("--devices: Apple's GPU takes a single process; use --device cpu")
+    if device == "cpu" and devices > max(2, os.cpu_count() or 1):
+        raise UsageError(f"--devices {devices}: there are {os.cpu_count()} processors; use at most as many")
     if devices > 1 and device == "cuda" and devices > torch.cuda.device_count():
         raise UsageError(f"--devices {devices}: there are {torch.cuda.device_count()} GPUs; use at most as many")
 
@@ -48,6 +52,7 @@ def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
         *("--nproc-per-node", str(run.page["ranks"]), "--max-restarts", str(RESTARTS)),
+        *_patience(),
         *("--module", "danlu.app.worker", *words),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(run.page["threads"])}
@@ -65,6 +70,14 @@ def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
         reason = after.page.get("error") or f"the processes ended with code {code}"
         raise RunError(f"{reason}. What is saved is kept; go on with `danlu resume {quoted(run.path)}`")
     return after
+
+
+def _patience() -> list[str]:
+    """torchrun would kill after half a minute; older ones cannot be told otherwise."""
+    from torch.distributed.run import get_args_parser  # takes time to import
+
+    flag = "--shutdown-timeout"
+    return [flag, str(PATIENCE)] if flag in get_args_parser().format_help() else []
 
 
 def _pass_on_signals(process: subprocess.Popen[bytes]) -> dict[int, Any]:

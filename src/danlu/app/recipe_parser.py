@@ -67,9 +67,8 @@ def parse(verb: str, words: list[str]) -> tuple[Recipe, Any]:
     options = TrainOptions if verb == "train" else NoOptions
     if {"-h", "--help"} & set(words):
         page = (sys.modules[type(base).__module__].__doc__ or "").strip()
-        print(
-            f"usage: danlu {verb} {words[0]} [--settings …]\n\n{page}\n{help_text(base, options, elsewhere='danlu data --help')}"
-        )
+        flags = help_text(base, options, elsewhere="danlu data --help")
+        print(f"usage: danlu {verb} {words[0]} [--settings …]\n\n{page}\n{flags}")
         raise SystemExit(0)
     command = command_line(base, options)
     try:

@@ -22,7 +22,7 @@ from danlu.app.screen import Screen, quoted
 from danlu.app.session import Session
 from danlu.catalogue import name_of_recipe
 from danlu.data.source import Access
-from danlu.errors import UsageError
+from danlu.errors import RunError, UsageError
 from danlu.recipes.files import changed
 from danlu.recipes.recipe import Recipe
 from danlu.training import checkpoint
@@ -82,6 +82,7 @@ def train(
     with _alone(), tempfile.TemporaryDirectory() if dry_run else nullcontext() as scratch:
         session = Session.start(changed(recipe, _TWO_ROUNDS) if dry_run else recipe, device, access)
         check_devices(devices, session.trainer.runtime.device.type)
+        session.trainer.check_processes(devices)
         if threads or small_enough_for_one_thread(session):
             torch.set_num_threads(threads or 1)
         page = first_page(name, session, command, devices)
@@ -152,6 +153,7 @@ def resume(
         session = Session.start(run.recipe, device or run.page["device"], run.access())
         ranks = run.page["ranks"] if devices is None else devices
         check_devices(ranks, session.trainer.runtime.device.type)
+        session.trainer.check_processes(ranks)
         now = first_page(run.page["recipe"], session, run.page["command"], ranks, run.page["threads"])
         check_same(run.page, now, anyway)
         run.page.update(settings=now["settings"], device=now["device"], ranks=ranks)
@@ -166,16 +168,24 @@ def resume(
 
 def carry_on(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
     """Bring a run from its newest whole checkpoint, or its beginning, to its end; alone or as one of several."""
+    _load_newest(session, run, screen)
+    run.forget_metrics_after(session.trainer.round)
+    go(session, run, screen, dry_run)
+
+
+def _load_newest(session: Session, run: RunFolder, screen: Screen) -> None:
+    """In every process the newest whole checkpoint, if there is one; nothing of its files is held afterwards."""
     runtime = session.trainer.runtime
     saved = None if runtime.rank else checkpoint.newest(run.checkpoints, screen.say)
     round = runtime.tell(saved.round if saved else 0)
     if runtime.rank and round:
         saved = checkpoint.of_round(run.checkpoints, round)
+    lacking = runtime.first(saved is None)
+    if round and lacking is not None:
+        raise RunError(f"process {lacking} cannot read the checkpoint of round {round} in {run.checkpoints}")
     if saved is not None:
         session.load(saved)
         screen.say(f"Going on with {run.path} after round {round} of {session.trainer.rounds}.")
-    run.forget_metrics_after(session.trainer.round)
-    go(session, run, screen, dry_run)
 
 
 def go(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 import torch
 import torch.distributed as dist
@@ -32,9 +33,22 @@ def main(words: list[str]) -> None:
         carry_on(session, run, screen, dry_run="--dry-run" in words)
     except (UsageError, RunError) as error:
         run.save_page(status="failed", error=str(error))
+        if not first and not _is_written(run):  # the others know nothing of it and would wait
+            print(f"danlu: process {os.environ['RANK']}: {error}", file=sys.stderr)
+            leave(1)
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _is_written(run: RunFolder, seconds: float = 5.0) -> bool:
+    """Whether the first process has failed too, which it needs a moment to write."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if RunFolder.open(run.path).page["status"] == "failed":
+            return True
+        time.sleep(0.1)
+    return False
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+_ROWS = 65_536
 
 PartName = Literal["train", "validation", "test"]
 
@@ -155,5 +156,6 @@ class DataSet:
         for part in (self.train, self.validation, self.test):
             for name, values in sorted(part.fields.items()):
                 digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-                digest.update(values.contiguous().cpu().view(torch.uint8).numpy().tobytes())
+                for some in values.split(_ROWS):  # a mapped field may be larger than memory
+                    digest.update(some.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from danlu.data.dataset import DataInfo
-from danlu.data.source import Source
+from danlu.data.examples import Examples
 from danlu.tasks.game import Task
 from danlu.training.descent import Descent, Positive
 from danlu.training.runtime import Precision
@@ -15,7 +15,7 @@ from danlu.training.runtime import Precision
 Count = Annotated[int, Field(ge=1)]
 
 
-class Recipe(Source):
+class Recipe(Examples):
     """A page of the lab book: values, and the game that they describe.
 
     Raises:

@@ -95,6 +95,7 @@ class Task(nn.Module):
     Attributes:
         better: for each score whether "higher" or "lower" is better; the first one is watched by default.
         replayable: whether a round has the same turns each time, which depend on nothing but tensors and draw no noise.
+        mixes: whether it weighs the two labels of pictures that were mixed.
 
     >>> class Mean(Task):
     ...     def __init__(self):
@@ -114,6 +115,7 @@ class Task(nn.Module):
 
     better: ClassVar[Mapping[str, str]] = {}
     replayable: ClassVar[bool] = False
+    mixes: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()

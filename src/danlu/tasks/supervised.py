@@ -35,6 +35,7 @@ class Supervised(Task):
     class_weights: Tensor | None
     better: ClassVar = {"accuracy": "higher", "cross_entropy": "lower"}
     replayable: ClassVar = True
+    mixes: ClassVar = True
 
     def __init__(
         self,
@@ -66,9 +67,13 @@ class Supervised(Task):
         return [Descend("classifier", self.fit)]
 
     def fit(self, batch: Batch) -> Terms:
-        """Cross-entropy with smoothing and class weights."""
+        """Cross-entropy with smoothing and class weights; of two labels, where pictures were mixed, by their shares."""
         logits = self.classifier(batch[self.inputs])
-        return {"cross_entropy": cross_entropy(logits, batch["label"], self.smoothing, self.class_weights)}
+        own = cross_entropy(logits, batch["label"], self.smoothing, self.class_weights)
+        if "other_label" in batch.fields:
+            other = cross_entropy(logits, batch["other_label"], self.smoothing, self.class_weights)
+            own = other.lerp(own, batch["share"].to(own.dtype))
+        return {"cross_entropy": own}
 
     def scores(self, batch: Batch) -> Terms:
         """Accuracy, and cross-entropy without smoothing or weights."""

@@ -123,7 +123,8 @@ def _begin(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) 
     if runtime.rank == 0:
         if final.is_dir():
             _set_aside(final)
-        shutil.rmtree(making, ignore_errors=True)
+        for left in making.parent.glob(".making-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         making.mkdir(parents=True)
 
 
@@ -178,14 +179,20 @@ def read(path: Path) -> Checkpoint:
         RunError: if its files are not what they should be.
     """
     page = read_page(path / _PAGE, FORMAT, {"round"})
-    return Checkpoint(page["round"], Stored([path / _TENSORS, *sorted(path.glob("part-*.safetensors"))]), page)
+    return Checkpoint(page["round"], Stored(_tensor_files(path)), page)
+
+
+def _tensor_files(path: Path) -> list[Path]:
+    """The files with tensors that the manifest names, in the order of the processes."""
+    named = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
+    return [path / _TENSORS, *(path / name for name in sorted(named) if name.startswith("part-"))]
 
 
 def prune(folder: Path, keep: int, best: int | None) -> None:
     """Remove all but the newest ones and that of the best round."""
     for path in _all(folder)[:-keep]:
         if best is None or path.name != f"round-{best:09d}":
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _all(folder: Path) -> list[Path]:

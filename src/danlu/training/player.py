@@ -186,7 +186,7 @@ class Player:
     def _placed(self, name: str, value: Tensor) -> Tensor:
         """A value that an optimiser remembers of a parameter, split as the parameter is."""
         parameter = self._named[name]
-        return place(value, parameter) if value.shape == parameter.shape else value.clone()
+        return place(value, parameter).clone() if value.shape == parameter.shape else value.clone()
 
 
 def _masks(optimizer: torch.optim.Optimizer) -> bool:

@@ -207,7 +207,7 @@ class Runtime:
         """
         if self.world == 1 or not tensors:
             return
-        mine = torch.stack([torch.hash_tensor(tensor).view(torch.int64) for tensor in tensors.values()])
+        mine = torch.stack([torch.hash_tensor(tensor).view(torch.int64).to(self.device) for tensor in tensors.values()])
         theirs = [torch.empty_like(mine) for _ in range(self.world)]
         dist.all_gather(theirs, mine)
         for name, hashes in zip(tensors, zip(*(t.tolist() for t in theirs), strict=True), strict=True):

@@ -95,7 +95,9 @@ def units(players: Mapping[str, nn.Module], split: set[str]) -> list[nn.Module]:
     for name, player in players.items():
         for parameter in player.parameters():
             owners[parameter] = owners.get(parameter, frozenset()) | {name}
-    for names in owners.values():
+    for parameter, names in owners.items():
+        if names & split and parameter.ndim == 0:
+            raise UsageError(f"player {min(names)!r} has a weight that is a single number, which cannot be sharded")
         if names & split and not names <= split:
             raise UsageError(f"players {', '.join(sorted(names))} share weights; shard all of them, or none")
     found: dict[nn.Module, None] = {}

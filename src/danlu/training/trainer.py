@@ -15,6 +15,7 @@ is to stop asking.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial, reduce
 from itertools import pairwise
 
@@ -32,7 +33,7 @@ from danlu.training.player import Player
 from danlu.training.replay import Outcome, Replays, check_replay, prepare
 from danlu.training.report import Doubt, Move, Report
 from danlu.training.runtime import Runtime
-from danlu.training.sharding import Shards
+from danlu.training.sharding import Shards, units
 
 
 class Trainer:
@@ -95,6 +96,20 @@ class Trainer:
         self._replays: Replays | None = None
         if self.runtime.replay:
             self.replay(Replays(self.runtime))
+
+    def check_processes(self, world: int) -> None:
+        """Whether this game can be played in so many processes, asked before they are started.
+
+        Raises:
+            UsageError: if not.
+        """
+        runtime = replace(self.runtime, world=world)
+        runtime.share(self.stream.size, len(self._shares))
+        if self._replays is not None:
+            check_replay(self.task, self.players, runtime, len(self._shares))
+        split = {name for name, player in self.players.items() if player.descent.shard}
+        if world > 1 and split:
+            units({name: player.module for name, player in self.players.items()}, split)
 
     def replay(self, replays: Replays) -> None:
         """From now on record turns and replay them.

@@ -1,0 +1,444 @@
+"""Files that are decoded once: one file of bytes in the cache, from which every later start maps its examples.
+
+An entry is a folder ``decoded/KEY`` with ``images.bin``, the examples one after another, and ``page.json``, which says
+what they are. The key is the SHA-256 of the settings and of each file's path, size and times of change. It is not that
+of the content, because every start would then read all files, which takes as long as decoding them where the disk is
+slow; who changes a file changes its times, also if he puts the modification time back, for the system keeps the other.
+The entry is made under another name, synced to disk and renamed, so that it is there whole or not at all, and one
+whose bytes were cut off or written to since is made anew. Entries may be removed at any time.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import json
+import mmap
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from danlu.data import pictures
+from danlu.data.pictures import Header, Unreadable, work_through
+from danlu.data.source import Access, Images, no_progress
+from danlu.errors import RunError, UsageError
+
+FORMAT = 1
+IN_MEMORY = 1 << 30
+"""bytes that are decoded into memory where the cache cannot be written"""
+_BYTES, _PAGE = "images.bin", "page.json"
+_LISTED = 10  # unreadable files that are named
+_STEP = 16  # files between two words of progress
+_PAUSE = 0.1  # seconds after which a process that waits looks again
+
+Tell = Callable[[str, int, int | None], None]
+Shape = tuple[int, int, int]
+
+
+class Listed(NamedTuple):
+    """A file as its folder lists it.
+
+    Attributes:
+        path: below the data set's folder, with slashes.
+        size: in bytes.
+        modified: when its content was last written, in nanoseconds.
+        changed: when anything about it was last changed, in nanoseconds.
+    """
+
+    path: str
+    size: int
+    modified: int
+    changed: int
+
+
+class Decoded(NamedTuple):
+    """What became of the files.
+
+    Attributes:
+        images: the examples in the order of the files, without those that were left out.
+        left_out: why a file was left out, by its number.
+        notes: what the user should know.
+        mapped: whether the examples lie in a file, and are read from there.
+    """
+
+    images: UInt8[Tensor, "n c h w"]
+    left_out: dict[int, str]
+    notes: tuple[str, ...]
+    mapped: bool
+
+
+def decoded(root: Path, files: Sequence[Listed], images: Images, access: Access) -> Decoded:
+    """The examples in these files, from the cache if they are there, else decoded into it.
+
+    Args:
+        root: the folder that the files lie in.
+        files: in the order in which the examples are wanted.
+        images: how files become examples.
+        access: has the cache, and is told of progress.
+
+    Raises:
+        UsageError: if files cannot be read and are not to be left out, or none can.
+        RunError: if the disk has no room, or the cache cannot be written and the examples are too many for memory.
+    """
+    work = _Work(root, files, images, access.tell)
+    try:
+        shelf = access.cache / "decoded"
+    except RuntimeError as error:  # there is no home
+        return work.in_memory("a cache", str(error))
+    key = _key(files, images)
+    if found := _suited(shelf / key, key, images):
+        return found
+    try:
+        shelf.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=shelf).close()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _no_room(shelf, None, error.strerror) from error
+        return work.in_memory(str(shelf), error.strerror or str(error))
+    with _alone(shelf, key, access.tell):
+        return _suited(shelf / key, key, images) or work.on_disk(shelf, key)
+
+
+def _key(files: Sequence[Listed], images: Images) -> str:
+    settings = FORMAT, images.size, images.fit, images.colour, images.largest
+    digest = hashlib.sha256(repr(settings).encode())
+    for file in files:
+        digest.update(f"\0{file.path}\0{file.size} {file.modified} {file.changed}".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:32]
+
+
+def _suited(entry: Path, key: str, images: Images) -> Decoded | None:
+    """What an entry holds, unless it is not there, damaged, or lacks files that may not be left out."""
+    found = _read(entry, key)
+    return None if found is None or (found.left_out and images.unreadable == "refuse") else found
+
+
+def _read(entry: Path, key: str) -> Decoded | None:
+    try:
+        page = json.loads((entry / _PAGE).read_text(encoding="utf-8"))
+        state = (entry / _BYTES).stat()
+        seal = page.pop("sha256")
+        if page["format"] != FORMAT or page["key"] != key or seal != _seal(page):
+            return None
+        if (state.st_size, state.st_mtime_ns) != (page["bytes"], page["modified"]):
+            return None
+        left_out: dict[int, str] = dict(page["left_out"])
+        return Decoded(_mapped(entry / _BYTES).view(page["shape"]), left_out, tuple(page["notes"]), mapped=True)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # whatever it is, it is no entry
+        return None
+
+
+def _mapped(path: Path) -> UInt8[Tensor, "bytes"]:
+    """The bytes of a file, read when they are used; what is written to the tensor stays in this process.
+
+    That needs memory for what is written alone, and the system has to be told so: it refuses to map a file that is
+    larger than its memory otherwise, as ``torch.from_file`` and ``numpy.memmap`` do.
+    """
+    with path.open("rb") as file:
+        if sys.platform != "linux":
+            region = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        else:
+            no_reserve = getattr(mmap, "MAP_NORESERVE", 0x4000)  # older Pythons have no name for it
+            flags, prot = mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE
+            region = mmap.mmap(file.fileno(), 0, flags=flags, prot=prot)
+    return torch.frombuffer(region, dtype=torch.uint8)
+
+
+def _seal(page: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
+
+
+class _Work:
+    """Decoding files into rows of one shape, on disk or in memory."""
+
+    def __init__(self, root: Path, files: Sequence[Listed], images: Images, tell: Tell):
+        self.root, self.files, self.images, self.tell = root, files, images, tell
+        self.left_out: dict[int, str] = {}
+        self.notes: list[str] = []
+
+    def on_disk(self, shelf: Path, key: str) -> Decoded:
+        """Make the entry of that key, and map it."""
+        shape = self._shape()
+        needed = self._bytes(shape)
+        if shutil.disk_usage(shelf).free < needed:
+            raise _no_room(shelf, needed, os.strerror(errno.ENOSPC))
+        try:
+            with _making(shelf, key) as folder:
+                with _Rows(folder / _BYTES, shape) as rows:
+                    count = self._fill(rows, shape)
+                    rows.cut(count)
+                self._write_page(folder, key, (count, *shape))
+                _publish(folder, shelf / key)
+        except OSError as error:
+            raise _no_room(shelf, needed, error.strerror or str(error)) from error
+        found = _read(shelf / key, key)
+        if found is None:
+            raise RunError(f"{shelf / key} was written and cannot be read again; remove it and try once more")
+        return found
+
+    def _write_page(self, folder: Path, key: str, shape: tuple[int, ...]) -> None:
+        state = (folder / _BYTES).stat()
+        page = {
+            "format": FORMAT,
+            "key": key,
+            "shape": shape,
+            "bytes": state.st_size,
+            "modified": state.st_mtime_ns,
+            "left_out": sorted(self.left_out.items()),
+            "notes": self.notes,
+        }
+        (folder / _PAGE).write_text(json.dumps({**page, "sha256": _seal(page)}), encoding="utf-8")
+        _sync(folder / _PAGE)
+        _sync(folder)
+
+    def in_memory(self, place: str, reason: str) -> Decoded:
+        """The same for this process alone, where nothing can be written."""
+        shape = self._shape()
+        needed = self._bytes(shape)
+        if needed > IN_MEMORY:
+            raise RunError(
+                f"{place} cannot be written ({reason}), and the decoded files need {needed:,} bytes, too many to be "
+                f"decoded into memory at each start; set DANLU_CACHE to a folder with that much room"
+            )
+        rows = np.empty((len(self.files) - len(self.left_out), *shape), np.uint8)
+        count = self._fill(rows, shape)
+        self.notes.append(f"{place} cannot be written ({reason}), so that files are decoded anew at each start")
+        return Decoded(torch.from_numpy(rows[:count]), self.left_out, tuple(self.notes), mapped=False)
+
+    def _shape(self) -> Shape:
+        """Channels, height and width of the examples: as was asked for, or as the files have them."""
+        size, colour = self.images.size, self.images.colour
+        if size is not None and colour != "auto":
+            return {"grey": 1, "rgb": 3}[colour], size[0], size[-1]
+        job = partial(pictures.header, largest=self.images.largest)
+        headers: Counter[Header] = Counter(header for _, header in self._each("look at", job, range(len(self.files))))
+        if not headers:
+            raise self._refusal()
+        grey = colour == "grey" or (colour == "auto" and all(header.grey for header in headers))
+        sizes: Counter[tuple[int, int]] = Counter()
+        for header, count in headers.items():
+            sizes[header.height, header.width] += count
+        channels = 1 if grey else 3
+        if size is not None:
+            return channels, size[0], size[-1]
+        height, width = max(sizes, key=lambda size: (sizes[size], size[0] * size[1], size))
+        if len(sizes) > 1:
+            self.notes.append(
+                f"files come in {len(sizes)} sizes; all become the commonest, {height}×{width} (height×width), "
+                f"which {sizes[height, width]:,} of {sizes.total():,} have"
+            )
+        return channels, height, width
+
+    def _bytes(self, shape: Shape) -> int:
+        return (len(self.files) - len(self.left_out)) * int(np.prod(shape, dtype=np.int64))
+
+    def _fill(self, rows: _Rows | UInt8[np.ndarray, "n c h w"], shape: Shape) -> int:
+        """Decode every readable file into its row, and close the gaps that others leave; how many rows there are."""
+        numbers = [number for number in range(len(self.files)) if number not in self.left_out]
+        row_of = {number: row for row, number in enumerate(numbers)}
+        job = partial(pictures.decode, shape=shape, fit=self.images.fit, largest=self.images.largest)
+        for number, pixels in self._each("decode", job, numbers):
+            rows[row_of[number]] = pixels
+        if self.left_out and (self.images.unreadable == "refuse" or len(self.left_out) == len(self.files)):
+            raise self._refusal()
+        kept = [row for number, row in row_of.items() if number not in self.left_out]
+        for to, row in enumerate(kept):
+            if to != row:
+                rows[to] = rows[row]
+        return len(kept)
+
+    def _each(self, what: str, job: Callable[[str], Any], numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """What the job makes of each of these files; why it can make nothing of it is noted."""
+        paths = [os.path.join(self.root, self.files[number].path) for number in numbers]
+        with closing(work_through(job, paths)) as results:
+            for done, (place, result) in enumerate(results, start=1):
+                if isinstance(result, Unreadable):
+                    self.left_out[numbers[place]] = str(result)
+                else:
+                    yield numbers[place], result
+                if done % _STEP == 0 or done == len(paths):
+                    self.tell(what, done, len(paths))
+
+    def _refusal(self) -> UsageError:
+        return UsageError(
+            f"{counted(self.left_out, self.files, self.root)}\nNothing was trained. Repair or remove them, or leave "
+            f"them out with --images.unreadable skip; --images.largest is the number of pixels that a file may have."
+        )
+
+
+def counted(left_out: dict[int, str], files: Sequence[Listed], root: Path | None = None) -> str:
+    """How many files could not be read, and which and why, one a line; of many the first.
+
+    >>> print(counted({1: "it is empty"}, [Listed("a.png", 9, 0, 0), Listed("b.png", 0, 0, 0)]))
+    1 of 2 files cannot be read:
+      b.png: it is empty
+    """
+    lines = sorted((files[number].path, reason) for number, reason in left_out.items())
+    few = [f"  {shown(str(root / path) if root else path)}: {reason}" for path, reason in lines[:_LISTED]]
+    more = [f"  and {len(lines) - _LISTED:,} more"] if len(lines) > _LISTED else []
+    return "\n".join([f"{len(lines):,} of {len(files):,} files cannot be read:", *few, *more])
+
+
+def shown(name: str) -> str:
+    r"""A file's name as it can be printed, whatever bytes it has.
+
+    >>> shown("日本.png"), shown("two\nlines.png")
+    ('日本.png', 'two\\nlines.png')
+    """
+    return name if name.isprintable() else name.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+class _Rows:
+    """Rows of bytes in a file, each written and read at its place, so that one at a time is in memory.
+
+    It is not written through a mapping, where a full disk would end the process without a word.
+    """
+
+    def __init__(self, path: Path, shape: Shape):
+        self.shape, self.size, self.end = shape, int(np.prod(shape, dtype=np.int64)), 0
+        self.file = path.open("w+b")
+
+    def __setitem__(self, row: int, pixels: UInt8[np.ndarray, "c h w"]) -> None:
+        self.file.seek(row * self.size)
+        self.file.write(pixels.data)
+
+    def __getitem__(self, row: int) -> UInt8[np.ndarray, "c h w"]:
+        self.file.seek(row * self.size)
+        return np.frombuffer(self.file.read(self.size), np.uint8).reshape(self.shape)
+
+    def cut(self, rows: int) -> None:
+        """Drop what comes after so many rows, and bring the rest to the disk."""
+        self.file.truncate(rows * self.size)
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def __enter__(self) -> _Rows:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with suppress(OSError):  # what could not be written was said already
+            self.file.close()
+
+
+@contextmanager
+def _making(shelf: Path, key: str) -> Iterator[Path]:
+    """A folder for an entry until it is whole."""
+    folder = shelf / f".making-{key}-{os.getpid()}-{secrets.token_hex(4)}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(folder: Path, entry: Path) -> None:
+    """Give an entry its name; one that has it, and is damaged, goes."""
+    try:
+        folder.rename(entry)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        with tempfile.TemporaryDirectory(prefix=".old-", dir=entry.parent) as aside:
+            with suppress(FileNotFoundError):  # somebody else has removed it
+                entry.rename(Path(aside) / entry.name)
+            folder.rename(entry)
+    _sync(entry.parent)
+
+
+@contextmanager
+def _alone(shelf: Path, key: str, tell: Tell) -> Iterator[None]:
+    """Let one process at a time make an entry; the others wait, and find it made.
+
+    Entries come out right without this too, as they do on disks without locks: it only saves double work, and tells
+    which unfinished entries nobody will finish.
+    """
+    handle = _locked(shelf, key, tell)
+    try:
+        if handle is not None:
+            _sweep(shelf, key)
+        yield
+    finally:
+        if handle is not None:
+            _lock_file(shelf, key).unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _lock_file(shelf: Path, key: str) -> Path:
+    return shelf / f".{key}.lock"
+
+
+def _locked(shelf: Path, key: str, tell: Tell, wait: bool = True) -> int | None:
+    """An open file that holds the lock, which goes with the process; None where there is none to be had."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    waited = "wait for another process that decodes these files"
+    for tries in itertools.count():
+        try:
+            handle = os.open(_lock_file(shelf, key), os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError:  # somebody else's
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), os.stat(_lock_file(shelf, key))):  # and it was not removed meanwhile
+                if tries:
+                    tell(waited, 1, 1)
+                return handle
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            if not wait:
+                os.close(handle)
+                return None
+            tell(waited, 0, None)
+            time.sleep(_PAUSE)
+        except OSError:
+            os.close(handle)
+            return None
+        os.close(handle)
+    return None
+
+
+def _sweep(shelf: Path, key: str) -> None:
+    """Remove what processes have left that were ended while they made an entry."""
+    for left in shelf.glob(".making-*"):
+        other = left.name.split("-")[1]
+        handle = None if other == key else _locked(shelf, other, no_progress, wait=False)
+        if other == key or handle is not None:
+            shutil.rmtree(left, ignore_errors=True)
+        if handle is not None:
+            _lock_file(shelf, other).unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _no_room(shelf: Path, needed: int | None, reason: str | None) -> RunError:
+    bytes_needed = f"which needs {needed:,} bytes" if needed is not None else "which needs room"
+    return RunError(
+        f"cannot keep the decoded files in {shelf}, {bytes_needed}: {reason}. Nothing was kept. Make room, set "
+        f"DANLU_CACHE to a folder on another disk, or choose a smaller --images.size"
+    )
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or a folder to the disk, so that it survives a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

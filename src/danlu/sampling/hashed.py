@@ -1,0 +1,131 @@
+"""Random numbers by hashing: a pure function of a seed and of counters, the same however the counters are arranged.
+
+A generator gives its numbers in a row, so the numbers of an example would depend on where in a batch it stands. Here
+each counter has its number, whatever stands beside it; all counters of a tensor are hashed at once, on any device.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+_GAMMA = 0x9E3779B97F4A7C15
+_ATTEMPTS = 16
+
+
+def bits(seed: int | Int[Tensor, "..."], counters: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+    r"""64 random bits for each counter: the outputs of SplitMix64, number ``counter`` of the sequence from ``seed``.
+
+    .. math:: z_0 = s + (i + 1)\gamma, \quad z_1 = (z_0 \oplus z_0 \gg 30)\,a, \quad z_2 = (z_1 \oplus z_1 \gg 27)\,b,
+        \quad z_2 \oplus z_2 \gg 31 \pmod{2^{64}}
+
+    Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 17.
+
+    Args:
+        seed: s, of which 64 bits count; a tensor of seeds is broadcast with the counters.
+        counters: i, from 0.
+
+    Returns:
+        The bits as signed integers.
+
+    >>> bits(1234567, torch.arange(2))
+    tensor([6457827717110365317, 3203168211198807973])
+    """
+    start = seed + _signed(_GAMMA) if isinstance(seed, Tensor) else _signed(seed + _GAMMA)
+    z = counters.long() * _signed(_GAMMA) + start
+    z = z.bitwise_xor_(_shifted(z, 30)).mul_(_signed(0xBF58476D1CE4E5B9))
+    z = z.bitwise_xor_(_shifted(z, 27)).mul_(_signed(0x94D049BB133111EB))
+    return z.bitwise_xor_(_shifted(z, 31))
+
+
+def uniforms(
+    seed: int | Int[Tensor, "..."], counters: Int[Tensor, "..."], dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "..."]:
+    """A number from [0, 1) for each counter: 24 bits of it in float32, 53 in float64.
+
+    Args:
+        seed: which sequence; a tensor of seeds is broadcast with the counters.
+        counters: places in the sequence, from 0.
+        dtype: float32 or float64.
+
+    >>> uniforms(7, torch.tensor([0, 1, 2]))[1:].equal(uniforms(7, torch.tensor([1, 2])))
+    True
+    """
+    digits = 53 if dtype == torch.float64 else 24
+    return _shifted(bits(seed, counters), 64 - digits).to(dtype).mul_(2.0**-digits)
+
+
+def normals(
+    seed: int | Int[Tensor, "..."], counters: Int[Tensor, "..."], dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "... 2"]:
+    r"""Two independent standard normal numbers for each counter.
+
+    .. math:: \sqrt{-2 \ln u} \, (\cos 2\pi v, \; \sin 2\pi v)
+
+    with u from (0, 1] and v from [0, 1), 32 bits each: none is larger than 6.7.
+    Box and Muller, "A note on the generation of random normal deviates", 1958.
+
+    Args:
+        seed: which sequence; a tensor of seeds is broadcast with the counters.
+        counters: places in the sequence, from 0.
+        dtype: float32 or float64.
+
+    >>> normals(7, torch.arange(3)).shape
+    torch.Size([3, 2])
+    """
+    z = bits(seed, counters)
+    radius = _shifted(z, 32).to(dtype).add_(1).mul_(2.0**-32).log_().mul_(-2).sqrt_()
+    angle = (z & 0xFFFFFFFF).to(dtype).mul_(2.0**-32 * 2 * math.pi)
+    return torch.stack([angle.cos().mul_(radius), angle.sin_().mul_(radius)], dim=-1)
+
+
+def betas(
+    alpha: float, seed: int, counters: Int[Tensor, "n"], dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "n"]:
+    r"""A number from Beta(α, α) for each counter: x / (x + y), where x and y are from Gamma(α).
+
+    A number of Gamma(α) is one of Gamma(α + 1) times :math:`u^{1/\alpha}`, which is taken in logarithms, for a small α
+    makes it too small for a float. Gamma(α + 1) is drawn by rejection: Marsaglia and Tsang, "A simple method for
+    generating gamma variables", 2000. Each has 16 attempts, of which at least 95 % succeed: all fail with a
+    probability below 1e-20.
+
+    Args:
+        alpha: α, greater than 0.
+        seed: which sequence.
+        counters: places in the sequence, from 0.
+        dtype: float32 or float64.
+
+    Raises:
+        ValueError: if α is not greater than 0.
+
+    >>> betas(0.2, seed=0, counters=torch.arange(3)).shape
+    torch.Size([3])
+    """
+    if not alpha > 0:
+        raise ValueError(f"alpha={alpha} must be greater than 0")
+    own = bits(seed, counters)[:, None]
+    attempts = torch.arange(_ATTEMPTS, device=counters.device)
+    x = normals(own, attempts, dtype)
+    u = 1 - uniforms(own, torch.arange(_ATTEMPTS, 3 * _ATTEMPTS + 2, device=counters.device), dtype)  # never 0
+    log_u = u.log_()
+    log_boost, log_accept = log_u[:, :2] / alpha, log_u[:, 2:].view_as(x)
+    d = alpha + 1 - 1 / 3
+    v = (1 + x / math.sqrt(9 * d)) ** 3
+    log_v = v.clamp(min=torch.finfo(dtype).tiny).log()
+    accepted = (v > 0) & (log_accept < x.square() / 2 + d * (1 - v + log_v))
+    first = accepted.to(torch.uint8).argmax(dim=1, keepdim=True)
+    log_gamma = log_v.gather(1, first).squeeze(1) + log_boost  # up to ln d, which the quotient does not see
+    return (log_gamma[:, 0] - log_gamma[:, 1]).sigmoid()
+
+
+def _shifted(z: Tensor, by: int) -> Tensor:
+    """Shift right and fill with zeros, where torch would fill with the sign."""
+    return (z >> by).bitwise_and_((1 << 64 - by) - 1)
+
+
+def _signed(number: int) -> int:
+    """The signed integer that has the same lowest 64 bits."""
+    return ((number + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63)
