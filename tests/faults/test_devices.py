@@ -174,3 +174,17 @@ def test_a_dry_run_in_two_processes_keeps_nothing(tmp_path):
     assert "dry run passed" in done.stdout
     assert "danlu evaluate" not in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--batch-size", "1", "--devices", "2"], "a batch of 1 cannot be cut into 2"),
+        (["--devices", "100000"], "--devices 100000: there are"),
+        (["--devices", "0"], "it takes at least one"),
+    ],
+)
+def test_what_processes_cannot_do_is_refused_before_the_run_begins(words, line, tmp_path):
+    said = ended(danlu(*TRAIN, *words, "--out", str(tmp_path / "run")), 2)
+    assert line in said
+    assert not (tmp_path / "run").exists()

@@ -171,3 +171,17 @@ def test_a_checkpoint_from_elsewhere_with_another_page_is_refused(page, tmp_path
     sign(path)
     with pytest.raises(RunError, match=r"page.json is damaged"):
         checkpoint.newest(tmp_path)
+
+
+def test_parts_that_the_manifest_does_not_name_are_not_read(tmp_path):
+    path = checkpoint.write(tmp_path, made(1))
+    shutil.copy(path / "tensors.safetensors", path / "part-00003-of-00003.safetensors")
+    assert torch.equal(checkpoint.read(path).tensors["a"], made(1).tensors["a"])
+
+
+def test_what_a_killed_process_has_left_is_cleared_away(tmp_path):
+    left = tmp_path / ".making-round-000000009"
+    left.mkdir()
+    (left / "tensors.safetensors").write_bytes(b"half")
+    checkpoint.write(tmp_path, made(1))
+    assert [path.name for path in tmp_path.iterdir()] == ["round-000000001"]
