@@ -17,8 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
+from danlu.data import crew, entries, pictures
 from danlu.data import decoded as cache
-from danlu.data import pictures
 from danlu.data.decoded import decoded
 from danlu.data.folder import list_images
 from danlu.data.source import Access, Images, no_progress
@@ -177,7 +177,7 @@ def test_other_processes_change_nothing(photos, tmp_path, monkeypatch):
     (photos / "n05.png").write_bytes(b"")
     here = load(photos, unreadable="skip")
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "other"))
-    monkeypatch.setattr(pictures, "ALONE", 0)
+    monkeypatch.setattr(crew, "ALONE", 0)
     there = load(photos, unreadable="skip")
     assert torch.equal(here.images, there.images)
     assert here[1:] == there[1:]
@@ -356,7 +356,7 @@ def test_who_comes_second_waits_and_finds_the_work_done(photos, monkeypatch, tmp
 
 def test_without_locks_two_processes_end_well_too(photos, monkeypatch, shelf):
     """While this process decodes, another one finishes the same entry."""
-    monkeypatch.setattr(cache, "_locked", lambda *args, **options: None)
+    monkeypatch.setattr(entries, "_locked", lambda *args, **options: None)
     usual, found = cache._Work._write_page, []
 
     def later(work, *args):
@@ -478,7 +478,7 @@ def test_the_worker_that_a_file_ends_is_not_the_end(tmp_path, photos, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     import decoder_that_dies
 
-    monkeypatch.setattr(pictures, "ALONE", 0)
+    monkeypatch.setattr(crew, "ALONE", 0)
     monkeypatch.setattr(pictures, "decode", decoder_that_dies.decode)
     found = load(photos, unreadable="skip")
     assert shades(found) == [0, 1, 2, *range(4, 12)]

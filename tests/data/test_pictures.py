@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from danlu.data import pictures
-from danlu.data.pictures import Header, Unreadable, decode, header, work_through
+from danlu.data import crew
+from danlu.data.crew import work_through
+from danlu.data.pictures import Header, Unreadable, decode, header
 
 
 def png(path, width, height, colour_type, bits, rows, chunks=()):
@@ -439,7 +440,7 @@ def test_an_error_of_our_own_is_not_hidden(jobs):
 
 
 def test_few_files_start_no_process(jobs, monkeypatch):
-    monkeypatch.setattr(pictures, "ALONE", 3)
+    monkeypatch.setattr(crew, "ALONE", 3)
     own = {result[1] for _, result in work_through(jobs.length, ["x"] * 3)}
     others = {result[1] for _, result in work_through(jobs.length, ["x"] * 4)}
     assert own == {os.getpid()}
@@ -453,7 +454,7 @@ def test_a_script_without_a_guard_is_not_run_again(tmp_path):
 
     script = tmp_path / "script.py"
     script.write_text(
-        "import os\nfrom danlu.data.pictures import work_through\n"
+        "import os\nfrom danlu.data.crew import work_through\n"
         f"open({str(tmp_path / 'runs')!r}, 'a').write('x')\n"
         "print(sum(1 for _ in work_through(os.path.basename, ['x'] * 40, workers=2)))\n"
     )

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from danlu.app import cli
-from danlu.data import pictures
+from danlu.data import crew, pictures
 from danlu.data.folder import folder
 from danlu.data.source import Source
 
@@ -223,8 +223,8 @@ def test_files_that_end_or_stop_the_process_that_decodes_them_are_named(photos, 
     monkeypatch.syspath_prepend(tmp_path)
     import decoder_of_faults
 
-    monkeypatch.setattr(pictures, "ALONE", 0)
-    monkeypatch.setattr(pictures, "PATIENCE", 3.0)
+    monkeypatch.setattr(crew, "ALONE", 0)
+    monkeypatch.setattr(crew, "PATIENCE", 3.0)
     monkeypatch.setattr(pictures, "decode", decoder_of_faults.decode)
     said = refused(capsys, photos).splitlines()
     killed = f"the process that read it was ended (signal 9, {signal.strsignal(9)}), twice"

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 from danlu.app.events import Events
 from danlu.app.screen import quoted
+from danlu.data.disk import sync
 from danlu.data.source import Access
 from danlu.errors import RunError, UsageError
 from danlu.models.folder import read_page
 from danlu.recipes.files import from_yaml, to_yaml
 from danlu.recipes.recipe import Recipe
-from danlu.training.checkpoint import sync
 
 FORMAT = 1
 _NEEDED = {"recipe", "status", "command", "versions", "device", "threads", "ranks", "data", "round", "rounds"}

@@ -10,11 +10,11 @@ from typing import NoReturn
 import torch
 import torch.distributed as dist
 
+from danlu.app.go import carry_on
 from danlu.app.introduction import check_same, first_page, introduce
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
 from danlu.app.session import Session
-from danlu.app.train import carry_on
 from danlu.data.source import Access
 from danlu.errors import UsageError
 from danlu.recipes.recipe import Recipe

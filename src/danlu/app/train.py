@@ -12,20 +12,18 @@ from typing import Any
 import torch
 
 from danlu.app.asked import absolute, access_to, as_recipe
-from danlu.app.finish import finish
 from danlu.app.flags import command_of
-from danlu.app.interrupt import Interrupt
+from danlu.app.go import carry_on, go
 from danlu.app.introduction import check_same, first_page, introduce, small_enough_for_one_thread
 from danlu.app.launch import check_devices, launch, launched
 from danlu.app.run_folder import RunFolder
-from danlu.app.screen import Screen, quoted
+from danlu.app.screen import Screen
 from danlu.app.session import Session
+from danlu.app.together import train_together
 from danlu.catalogue import name_of_recipe
-from danlu.data.source import Access
-from danlu.errors import RunError, UsageError
+from danlu.errors import UsageError
 from danlu.recipes.files import changed
 from danlu.recipes.recipe import Recipe
-from danlu.training import checkpoint
 from danlu.training.runtime import DeviceName, as_torch_was
 
 _TWO_ROUNDS = {"rounds": 2, "epochs": None, "evaluate_every": 1}
@@ -76,7 +74,10 @@ def train(
     name = name_of_recipe(type(recipe))
     command = command or command_of(name, recipe)
     if launched():
-        return _launched(recipe, name, out, device, access_to(data_dir), devices, threads, dry_run, quiet, command)
+        if devices > 1 or dry_run:
+            raise UsageError("torchrun has started the processes; use --devices and --dry-run without it")
+        with _alone():
+            return train_together(recipe, name, out, device, access_to(data_dir), threads, quiet, command)
     screen = Screen(quiet)
     access = access_to(data_dir, screen)
     with _alone(), tempfile.TemporaryDirectory() if dry_run else nullcontext() as scratch:
@@ -97,27 +98,6 @@ def train(
         if dry_run and run.page["status"] == "finished":
             screen.say("The dry run passed: data, two rounds, saving, loading and report. Nothing was kept.")
     return run
-
-
-def _launched(
-    recipe: Recipe,
-    name: str,
-    out: str | Path | None,
-    device: DeviceName,
-    access: Access,
-    devices: int,
-    threads: int | None,
-    dry_run: bool,
-    quiet: bool,
-    command: str,
-) -> RunFolder:
-    """One of several processes that torchrun has started."""
-    from danlu.app.together import train_together  # which needs this file
-
-    if devices > 1 or dry_run:
-        raise UsageError("torchrun has started the processes; use --devices and --dry-run without it")
-    with _alone():
-        return train_together(recipe, name, out, device, access, threads, quiet, command)
 
 
 def resume(
@@ -164,51 +144,6 @@ def resume(
             return launch(run, quiet)
         carry_on(session, run, screen)
     return run
-
-
-def carry_on(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
-    """Bring a run from its newest whole checkpoint, or its beginning, to its end; alone or as one of several."""
-    _load_newest(session, run, screen)
-    run.forget_metrics_after(session.trainer.round)
-    go(session, run, screen, dry_run)
-
-
-def _load_newest(session: Session, run: RunFolder, screen: Screen) -> None:
-    """In every process the newest whole checkpoint, if there is one; nothing of its files is held afterwards."""
-    runtime = session.trainer.runtime
-    saved = None if runtime.rank else checkpoint.newest(run.checkpoints, screen.say)
-    round = runtime.tell(saved.round if saved else 0)
-    if runtime.rank and round:
-        saved = checkpoint.of_round(run.checkpoints, round)
-    lacking = runtime.first(saved is None)
-    if round and lacking is not None:
-        raise RunError(f"process {lacking} cannot read the checkpoint of round {round} in {run.checkpoints}")
-    if saved is not None:
-        session.load(saved)
-        screen.say(f"Going on with {run.path} after round {round} of {session.trainer.rounds}.")
-
-
-def go(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
-    """Train and finish; what went wrong is written into run.json too."""
-    trainer = session.trainer
-    run.page.pop("error", None)
-    run.save_page(status="training")
-    try:
-        with Interrupt(quiet=screen.console.quiet) as interrupt:
-            screen.begin(run.page["recipe"], trainer.round, trainer.rounds, trainer.stream.size)
-            try:
-                session.play(run, screen, interrupt)
-            finally:
-                screen.end()
-            if session.stopped:
-                run.save_page(status="stopped", round=trainer.round, seconds=session.seconds)
-                again = "Nothing was kept." if dry_run else f"Go on with:\n  danlu resume {quoted(run.path)}"
-                screen.say(f"Stopped after round {trainer.round}. {again}")
-            else:
-                finish(session, run, screen, dry_run)
-    except BaseException as error:
-        run.save_page(status="failed", error=str(error) or type(error).__name__, round=trainer.round)
-        raise
 
 
 @contextmanager

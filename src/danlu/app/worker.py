@@ -13,11 +13,11 @@ import time
 import torch
 import torch.distributed as dist
 
+from danlu.app.go import carry_on
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
 from danlu.app.session import Session
 from danlu.app.together import leave
-from danlu.app.train import carry_on
 from danlu.errors import RunError, UsageError
 
 

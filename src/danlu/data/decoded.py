@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
 import json
 import mmap
 import os
-import secrets
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,8 +31,11 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from danlu.data import pictures
-from danlu.data.pictures import Header, Unreadable, work_through
-from danlu.data.source import Access, Images, no_progress
+from danlu.data.crew import work_through
+from danlu.data.disk import sync
+from danlu.data.entries import alone, making, publish
+from danlu.data.pictures import Header, Unreadable
+from danlu.data.source import Access, Images
 from danlu.errors import RunError, UsageError
 
 FORMAT = 1
@@ -44,7 +44,6 @@ IN_MEMORY = 1 << 30
 _BYTES, _PAGE = "images.bin", "page.json"
 _LISTED = 10  # unreadable files that are named
 _STEP = 16  # files between two words of progress
-_PAUSE = 0.1  # seconds after which a process that waits looks again
 
 Tell = Callable[[str, int, int | None], None]
 Shape = tuple[int, int, int]
@@ -110,7 +109,7 @@ def decoded(root: Path, files: Sequence[Listed], images: Images, access: Access)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(shelf, None, error.strerror) from error
         return work.in_memory(str(shelf), error.strerror or str(error))
-    with _alone(shelf, key, access.tell):
+    with alone(shelf, key, access.tell):
         return _suited(shelf / key, key, images) or work.on_disk(shelf, key)
 
 
@@ -178,12 +177,12 @@ class _Work:
         if shutil.disk_usage(shelf).free < needed:
             raise _no_room(shelf, needed, os.strerror(errno.ENOSPC))
         try:
-            with _making(shelf, key) as folder:
+            with making(shelf, key) as folder:
                 with _Rows(folder / _BYTES, shape) as rows:
                     count = self._fill(rows, shape)
                     rows.cut(count)
                 self._write_page(folder, key, (count, *shape))
-                _publish(folder, shelf / key)
+                publish(folder, shelf / key)
         except OSError as error:
             raise _no_room(shelf, needed, error.strerror or str(error)) from error
         found = _read(shelf / key, key)
@@ -203,8 +202,8 @@ class _Work:
             "notes": self.notes,
         }
         (folder / _PAGE).write_text(json.dumps({**page, "sha256": _seal(page)}), encoding="utf-8")
-        _sync(folder / _PAGE)
-        _sync(folder)
+        sync(folder / _PAGE)
+        sync(folder)
 
     def in_memory(self, place: str, reason: str) -> Decoded:
         """The same for this process alone, where nothing can be written."""
@@ -335,110 +334,9 @@ class _Rows:
             self.file.close()
 
 
-@contextmanager
-def _making(shelf: Path, key: str) -> Iterator[Path]:
-    """A folder for an entry until it is whole."""
-    folder = shelf / f".making-{key}-{os.getpid()}-{secrets.token_hex(4)}"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _publish(folder: Path, entry: Path) -> None:
-    """Give an entry its name; one that has it, and is damaged, goes."""
-    try:
-        folder.rename(entry)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise
-        with tempfile.TemporaryDirectory(prefix=".old-", dir=entry.parent) as aside:
-            with suppress(FileNotFoundError):  # somebody else has removed it
-                entry.rename(Path(aside) / entry.name)
-            folder.rename(entry)
-    _sync(entry.parent)
-
-
-@contextmanager
-def _alone(shelf: Path, key: str, tell: Tell) -> Iterator[None]:
-    """Let one process at a time make an entry; the others wait, and find it made.
-
-    Entries come out right without this too, as they do on disks without locks: it only saves double work, and tells
-    which unfinished entries nobody will finish.
-    """
-    handle = _locked(shelf, key, tell)
-    try:
-        if handle is not None:
-            _sweep(shelf, key)
-        yield
-    finally:
-        if handle is not None:
-            _lock_file(shelf, key).unlink(missing_ok=True)
-            os.close(handle)
-
-
-def _lock_file(shelf: Path, key: str) -> Path:
-    return shelf / f".{key}.lock"
-
-
-def _locked(shelf: Path, key: str, tell: Tell, wait: bool = True) -> int | None:
-    """An open file that holds the lock, which goes with the process; None where there is none to be had."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    waited = "wait for another process that decodes these files"
-    for tries in itertools.count():
-        try:
-            handle = os.open(_lock_file(shelf, key), os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError:  # somebody else's
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(handle), os.stat(_lock_file(shelf, key))):  # and it was not removed meanwhile
-                if tries:
-                    tell(waited, 1, 1)
-                return handle
-        except FileNotFoundError:
-            pass
-        except BlockingIOError:
-            if not wait:
-                os.close(handle)
-                return None
-            tell(waited, 0, None)
-            time.sleep(_PAUSE)
-        except OSError:
-            os.close(handle)
-            return None
-        os.close(handle)
-    return None
-
-
-def _sweep(shelf: Path, key: str) -> None:
-    """Remove what processes have left that were ended while they made an entry."""
-    for left in shelf.glob(".making-*"):
-        other = left.name.split("-")[1]
-        handle = None if other == key else _locked(shelf, other, no_progress, wait=False)
-        if other == key or handle is not None:
-            shutil.rmtree(left, ignore_errors=True)
-        if handle is not None:
-            _lock_file(shelf, other).unlink(missing_ok=True)
-            os.close(handle)
-
-
 def _no_room(shelf: Path, needed: int | None, reason: str | None) -> RunError:
     bytes_needed = f"which needs {needed:,} bytes" if needed is not None else "which needs room"
     return RunError(
         f"cannot keep the decoded files in {shelf}, {bytes_needed}: {reason}. Nothing was kept. Make room, set "
         f"DANLU_CACHE to a folder on another disk, or choose a smaller --images.size"
     )
-
-
-def _sync(path: Path) -> None:
-    """Bring a file or a folder to the disk, so that it survives a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

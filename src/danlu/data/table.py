@@ -16,7 +16,8 @@ from torch import Tensor
 from danlu.data.dataset import DataInfo, DataSet, Part
 from danlu.data.source import Access, Source, Split, Table
 from danlu.data.split import shares_of, stratified_split
-from danlu.data.table_file import Block, CSVTable, ParquetTable, open_table
+from danlu.data.table_file import Block, CSVTable, TableFile, Tell
+from danlu.data.table_parquet import ParquetTable
 from danlu.errors import UsageError, nearest
 
 FEWEST_ROWS = 3
@@ -112,7 +113,7 @@ class _Rows:
         gaps: how many numbers are missing in those that were.
     """
 
-    file: CSVTable | ParquetTable
+    file: TableFile
     columns: tuple[str, ...]
     block: Block
     names: tuple[str, ...]
@@ -160,7 +161,7 @@ def _read(name: str, page: Table, columns: tuple[str, ...] | None, access: Acces
     return _Rows(file, columns, Block(*(values[:count] for values in kept)), tuple(classes), left_out, gaps)
 
 
-def _chosen(file: CSVTable | ParquetTable, page: Table, columns: tuple[str, ...] | None) -> tuple[str, ...]:
+def _chosen(file: TableFile, page: Table, columns: tuple[str, ...] | None) -> tuple[str, ...]:
     """The columns of numbers, all of which the file has."""
     target = () if page.target is None else (page.target,)
     chosen = columns or page.columns
@@ -179,7 +180,7 @@ def _chosen(file: CSVTable | ParquetTable, page: Table, columns: tuple[str, ...]
     return tuple(chosen)
 
 
-def _refuse_gap(file: CSVTable | ParquetTable, columns: tuple[str, ...], block: Block, page: Table) -> None:
+def _refuse_gap(file: TableFile, columns: tuple[str, ...], block: Block, page: Table) -> None:
     """Name the first gap that may not be there."""
     drop = "--table.missing drop leaves such rows out"
     for row in np.flatnonzero(block.classes < 0)[:1]:
@@ -320,3 +321,24 @@ def _notes(parts: list[_Some], page: Table) -> tuple[str, ...]:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def open_table(path: Path, tell: Tell) -> TableFile:
+    """A table in a file, of which the header has been read.
+
+    Args:
+        path: the file.
+        tell: is told of progress.
+
+    Raises:
+        UsageError: if there is no such file, or it is no table.
+    """
+    if not path.is_file():
+        what = "is a folder, not a table" if path.is_dir() else "is not a file" if path.exists() else "does not exist"
+        raise UsageError(f"{path} {what}; give the path of a CSV or Parquet file, relative to the current folder")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    return ParquetTable(path, tell) if start == b"PAR1" else CSVTable(path, tell)

@@ -10,10 +10,9 @@ import csv
 import io
 import shlex
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -27,7 +26,6 @@ MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?"))
 LARGEST = float(np.finfo(np.float32).max)
 PIECE = 1 << 19
 LONGEST_LINE = 1 << 24
-PARQUET_ROWS = 1 << 16
 _DELIMITERS = ",;\t"
 _NAMES_SHOWN = 8
 
@@ -44,6 +42,31 @@ class Block(NamedTuple):
     places: Int64[np.ndarray, "n"]
     numbers: Float64[np.ndarray, "n d"]
     classes: Int64[np.ndarray, "n"]
+
+
+class TableFile(Protocol):
+    """A file with a table, of which the header has been read."""
+
+    path: Path
+    header: tuple[str, ...]
+    """names of the columns"""
+
+    @property
+    def top(self) -> str:
+        """Where the header is."""
+        ...
+
+    def at(self, place: int) -> str:
+        """The place of a row, in words."""
+        ...
+
+    def most_rows(self) -> int:
+        """No fewer than there are rows."""
+        ...
+
+    def blocks(self, columns: tuple[str, ...], target: str | None, classes: dict[str, int]) -> Iterator[Block]:
+        """The rows in order."""
+        ...
 
 
 class CSVTable:
@@ -72,7 +95,7 @@ class CSVTable:
         self._line, cells = next(records)
         self._lines_before = records.reader.line_num
         self.header = tuple(cell.strip() for cell in cells)
-        _check_header(self.top, self.header)
+        check_header(self.top, self.header)
 
     @property
     def top(self) -> str:
@@ -105,7 +128,7 @@ class CSVTable:
         for line, piece in _pieces(self.path, self._tell):
             text, line, skip = _without_lines(piece, skip), line + skip, 0
             block = self._fast(text, line, wanted, label, classes) or self._careful(text, line, wanted, label, classes)
-            _refuse_large(self, columns, block)
+            refuse_large(self, columns, block)
             yield block
 
     def _fast(
@@ -119,7 +142,7 @@ class CSVTable:
             return None
         settings: dict[str, Any] = {"delimiter": self._delimiter, "comments": None, "encoding": None, "ndmin": 2}
         if label is not None:
-            settings["converters"] = {label: lambda cell: _class(cell, classes)}
+            settings["converters"] = {label: lambda cell: class_number(cell, classes)}
         try:
             values = np.loadtxt(lines, usecols=wanted if label is None else [*wanted, label], **settings)
         except ValueError:
@@ -142,7 +165,7 @@ class CSVTable:
                 row = [self._number(place, cells, k, label) for k in wanted]
             places.append(place)
             numbers.append(row)
-            labels.append(0 if label is None else _class(cells[label], classes))
+            labels.append(0 if label is None else class_number(cells[label], classes))
         values = np.array(numbers, dtype=np.float64).reshape(len(places), len(wanted))
         return Block(np.array(places, np.int64), values, np.array(labels, np.int64))
 
@@ -155,115 +178,8 @@ class CSVTable:
             others = [self.header[i] for i, other in enumerate(cells) if i != label and _is_number(other)]
             raise UsageError(
                 f"{self.at(place)}: column {name!r} holds {cell if len(cell) <= 40 else cell[:40] + '…'!r}, "
-                f"which is not a number; {_leave_out(name, others, label is not None)}"
+                f"which is not a number; {leave_out(name, others, label is not None)}"
             ) from None
-
-
-class ParquetTable:
-    """A Parquet file, which needs the package pyarrow.
-
-    Args:
-        path: the file.
-        tell: is told how many of its rows have been read.
-
-    Attributes:
-        header: names of the columns.
-
-    Raises:
-        UsageError: if the package is missing, or the file is damaged.
-    """
-
-    def __init__(self, path: Path, tell: Tell):
-        self.path, self._tell = path, tell
-        try:
-            self._types: Any = import_module("pyarrow").types
-            parquet: Any = import_module("pyarrow.parquet")
-        except ImportError as error:
-            raise UsageError(
-                f"{path}: a Parquet file needs the package pyarrow; install it with pip install pyarrow, "
-                f"or save the table as CSV"
-            ) from error
-        try:
-            self._file: Any = parquet.ParquetFile(path)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path} cannot be read as Parquet: {error}") from error
-        self.header: tuple[str, ...] = tuple(self._file.schema_arrow.names)
-        _check_header(self.top, self.header)
-
-    @property
-    def top(self) -> str:
-        """Where the header is."""
-        return str(self.path)
-
-    def at(self, place: int) -> str:
-        """The place of a row, in words."""
-        return f"{self.path}, row {place}"
-
-    def most_rows(self) -> int:
-        """No fewer than there are rows."""
-        return self._file.metadata.num_rows
-
-    def blocks(self, columns: tuple[str, ...], target: str | None, classes: dict[str, int]) -> Iterator[Block]:
-        """The rows in order, as of a ``CSVTable``."""
-        numeric = [name for name in self.header if name != target and self._is_numeric(name)]
-        for name in columns:
-            if name not in numeric:
-                kind = self._file.schema_arrow.field(name).type
-                hint = _leave_out(name, numeric, target is not None)
-                raise UsageError(f"{self.path}: column {name!r} holds {kind}, which is not a number; {hint}")
-        names = [*columns, *(() if target is None else (target,))]
-        place = 1
-        for batch in self._batches(names):
-            block = self._block(batch, place, columns, target, classes)
-            _refuse_large(self, columns, block)
-            yield block
-            place += len(block.places)
-            self._tell(f"reading {self.path.name}", place - 1, self.most_rows())
-
-    def _batches(self, names: list[str]) -> Iterator[Any]:
-        try:
-            yield from self._file.iter_batches(batch_size=PARQUET_ROWS, columns=names)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{self.path} cannot be read as Parquet: {error}") from error
-
-    def _block(
-        self, batch: Any, place: int, columns: tuple[str, ...], target: str | None, classes: dict[str, int]
-    ) -> Block:
-        values = np.empty((batch.num_rows, len(columns)))
-        for k, name in enumerate(columns):
-            values[:, k] = batch.column(name).cast("float64", safe=False).to_numpy(zero_copy_only=False)
-        labels = np.zeros(len(values), np.int64)
-        if target is not None:
-            texts = batch.column(target).to_pylist()
-            labels[:] = [-1 if text is None else _class(str(text), classes) for text in texts]
-        return Block(np.arange(place, place + len(values)), values, labels)
-
-    def _is_numeric(self, name: str) -> bool:
-        kind, types = self._file.schema_arrow.field(name).type, self._types
-        return any(
-            is_kind(kind) for is_kind in (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
-        )
-
-
-def open_table(path: Path, tell: Tell) -> CSVTable | ParquetTable:
-    """A table in a file, of which the header has been read.
-
-    Args:
-        path: the file.
-        tell: is told of progress.
-
-    Raises:
-        UsageError: if there is no such file, or it is no table.
-    """
-    if not path.is_file():
-        what = "is a folder, not a table" if path.is_dir() else "is not a file" if path.exists() else "does not exist"
-        raise UsageError(f"{path} {what}; give the path of a CSV or Parquet file, relative to the current folder")
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    return ParquetTable(path, tell) if start == b"PAR1" else CSVTable(path, tell)
 
 
 class _Records:
@@ -351,7 +267,8 @@ def _fits(text: str, delimiter: str) -> tuple[bool, bool, int]:
     return len(header) > 1, len(first) == len(header), len(header)
 
 
-def _check_header(top: str, header: tuple[str, ...]) -> None:
+def check_header(top: str, header: tuple[str, ...]) -> None:
+    """Columns have names, each another, and a header is no row of numbers."""
     if any(header) and all(map(_is_number, header)):
         raise UsageError(f"{top} holds numbers alone; a table begins with a line that names its columns")
     for k, name in enumerate(header):
@@ -361,7 +278,8 @@ def _check_header(top: str, header: tuple[str, ...]) -> None:
             raise UsageError(f"{top}: column {k + 1} is named {name!r}, as column {header.index(name) + 1} is")
 
 
-def _refuse_large(file: CSVTable | ParquetTable, columns: tuple[str, ...], block: Block) -> None:
+def refuse_large(file: TableFile, columns: tuple[str, ...], block: Block) -> None:
+    """Numbers that float32 cannot hold."""
     for row, column in np.argwhere(np.abs(block.numbers) > LARGEST)[:1]:
         raise UsageError(
             f"{file.at(int(block.places[row]))}: column {columns[column]!r} holds {block.numbers[row, column]:g}, "
@@ -391,13 +309,13 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _class(cell: str, classes: dict[str, int]) -> int:
+def class_number(cell: str, classes: dict[str, int]) -> int:
     """The number of a class, -1 for a missing one."""
     cell = cell.strip()
     return classes.setdefault(cell, len(classes)) if cell else -1
 
 
-def _leave_out(name: str, others: list[str], has_target: bool) -> str:
+def leave_out(name: str, others: list[str], has_target: bool) -> str:
     """What to do about a column without numbers."""
     if not others:
         return "a table needs at least one column of numbers"

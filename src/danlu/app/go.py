@@ -1,0 +1,56 @@
+"""A run from where it is to its end, alone or as one of several processes."""
+
+from __future__ import annotations
+
+from danlu.app.finish import finish
+from danlu.app.interrupt import Interrupt
+from danlu.app.run_folder import RunFolder
+from danlu.app.screen import Screen, quoted
+from danlu.app.session import Session
+from danlu.errors import RunError
+from danlu.training import checkpoint
+
+
+def carry_on(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
+    """Bring a run from its newest whole checkpoint, or its beginning, to its end; alone or as one of several."""
+    _load_newest(session, run, screen)
+    run.forget_metrics_after(session.trainer.round)
+    go(session, run, screen, dry_run)
+
+
+def _load_newest(session: Session, run: RunFolder, screen: Screen) -> None:
+    """In every process the newest whole checkpoint, if there is one; nothing of its files is held afterwards."""
+    runtime = session.trainer.runtime
+    saved = None if runtime.rank else checkpoint.newest(run.checkpoints, screen.say)
+    round = runtime.tell(saved.round if saved else 0)
+    if runtime.rank and round:
+        saved = checkpoint.of_round(run.checkpoints, round)
+    lacking = runtime.first(saved is None)
+    if round and lacking is not None:
+        raise RunError(f"process {lacking} cannot read the checkpoint of round {round} in {run.checkpoints}")
+    if saved is not None:
+        session.load(saved)
+        screen.say(f"Going on with {run.path} after round {round} of {session.trainer.rounds}.")
+
+
+def go(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
+    """Train and finish; what went wrong is written into run.json too."""
+    trainer = session.trainer
+    run.page.pop("error", None)
+    run.save_page(status="training")
+    try:
+        with Interrupt(quiet=screen.console.quiet) as interrupt:
+            screen.begin(run.page["recipe"], trainer.round, trainer.rounds, trainer.stream.size)
+            try:
+                session.play(run, screen, interrupt)
+            finally:
+                screen.end()
+            if session.stopped:
+                run.save_page(status="stopped", round=trainer.round, seconds=session.seconds)
+                again = "Nothing was kept." if dry_run else f"Go on with:\n  danlu resume {quoted(run.path)}"
+                screen.say(f"Stopped after round {trainer.round}. {again}")
+            else:
+                finish(session, run, screen, dry_run)
+    except BaseException as error:
+        run.save_page(status="failed", error=str(error) or type(error).__name__, round=trainer.round)
+        raise
