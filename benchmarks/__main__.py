@@ -1,4 +1,4 @@
-"""``python -m benchmarks speed [NAME…]`` and ``python -m benchmarks papers [NAME…]``; ``--write`` keeps the results."""
+"""``python -m benchmarks KIND [NAME…]`` with the kinds speed, memory and papers; ``--write`` keeps the results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ SPEED = {
     "stream": "benchmarks.speed.stream",
 }
 PAPERS: dict[str, str] = {"digits": "benchmarks.papers.digits"}
-KINDS = {"speed": SPEED, "papers": PAPERS}
+MEMORY = {"folder": "benchmarks.memory.folder"}
+KINDS = {"speed": SPEED, "memory": MEMORY, "papers": PAPERS}
 
 
 def main(words: list[str]) -> int:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import tyro
 
@@ -213,6 +213,33 @@ def classify(words: builtins.list[str]) -> int:
         return failed
 
     return _parsed("classify", command, words)
+
+
+def export(words: builtins.list[str]) -> int:
+    """``danlu.export(run, out)``"""
+
+    def command(
+        run: Path, /, out: Annotated[Path, tyro.conf.arg(aliases=["-o"])], verb: str | None = None, json: bool = False
+    ) -> int:
+        """Write a finished model into one file.
+
+        Args:
+            run: a run folder, or a model folder
+            out: the file; its name ends in .onnx or .safetensors
+            verb: what the ONNX file does; the first that can be written so if not given
+            json: print one JSON object and nothing else
+        """
+        from danlu.app.export import export
+
+        done = export(run, out, verb)
+        if json:
+            return _json({**done._asdict(), "path": str(done.path)})
+        does = f", which does {done.verb}" if done.verb else ""
+        compared = done.difference is not None
+        alike = f"; onnxruntime's answers differ by at most {done.difference:.1g}" if compared else ""
+        return _say(f"{done.path}: {done.format}{does}{alike}")
+
+    return _parsed("export", command, words)
 
 
 def doctor(words: builtins.list[str]) -> int:

@@ -10,6 +10,7 @@ VERBS = {
     "resume": "a run that was stopped or killed",
     "evaluate": "a finished run on held-out data",
     "classify": "image files with a finished run",
+    "export": "a finished model as ONNX or as plain weights",
     "doctor": "what this machine has",
     "completion": "a script that completes danlu's words in your shell",
 }

@@ -1,0 +1,1 @@
+"""What work takes of the memory."""

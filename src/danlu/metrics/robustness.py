@@ -1,0 +1,89 @@
+"""How well a classifier bears what it was not trained on: shifted and noisy pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from danlu.data.warp import move
+from danlu.metrics.classification import correct
+from danlu.sampling.randomness import generator
+
+Classifier = Callable[[Tensor], Tensor]
+
+
+class Robustness(NamedTuple):
+    """Accuracy against the strength of a change.
+
+    Attributes:
+        strengths: pixels of a shift, or the standard deviation of noise as a share of the range of values.
+        accuracy: share of right guesses at each.
+    """
+
+    strengths: tuple[float, ...]
+    accuracy: tuple[float, ...]
+
+
+def under_shift(
+    classify: Classifier, images: Float[Tensor, "n c h w"], labels: Int[Tensor, "n"], pixels: Sequence[int]
+) -> Robustness:
+    """Accuracy on pictures that are shifted, the mean over the four directions; what is beyond a border is zero.
+
+    Args:
+        classify: gives the probability of each class, (n, classes).
+        images: the pictures.
+        labels: the right classes.
+        pixels: by how many.
+
+    >>> bright = lambda x: torch.stack([1 - x.mean((1, 2, 3)), x.mean((1, 2, 3))], 1)
+    >>> under_shift(bright, torch.ones(1, 1, 4, 4), torch.tensor([1]), (0, 3)).accuracy
+    (1.0, 0.0)
+    """
+    directions = torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1]], device=images.device)
+    still = torch.zeros(len(images), 2, dtype=torch.bool, device=images.device)
+    accuracy = []
+    for step in pixels:
+        ways = directions[:1] if step == 0 else directions
+        shifted = [move(images, still, (step * way).expand(len(images), 2)) for way in ways]
+        accuracy.append(sum(_accuracy(classify, pictures, labels) for pictures in shifted) / len(shifted))
+    return Robustness(tuple(map(float, pixels)), tuple(accuracy))
+
+
+def under_noise(
+    classify: Classifier,
+    images: Float[Tensor, "n c h w"],
+    labels: Int[Tensor, "n"],
+    deviations: Sequence[float],
+    value_range: tuple[float, float] = (0.0, 1.0),
+    seed: int = 0,
+) -> Robustness:
+    """Accuracy on pictures with normal noise on every value, cut to the range that values have.
+
+    The same noise, only stronger, is added for each deviation.
+
+    Args:
+        classify: gives the probability of each class, (n, classes).
+        images: the pictures.
+        labels: the right classes.
+        deviations: of the noise, as shares of the range.
+        value_range: lowest and highest value.
+        seed: of the noise.
+
+    >>> dark = lambda x: torch.stack([1 - x.mean((1, 2, 3)), x.mean((1, 2, 3))], 1)
+    >>> under_noise(dark, torch.zeros(2, 1, 8, 8), torch.tensor([0, 0]), (0.0, 0.1)).accuracy
+    (1.0, 1.0)
+    """
+    low, high = value_range
+    source = generator("robustness", seed, device=images.device)
+    noise = torch.randn(images.shape, generator=source, device=images.device, dtype=images.dtype)
+    noisy = ((images + deviation * (high - low) * noise).clamp(low, high) for deviation in deviations)
+    accuracy = tuple(_accuracy(classify, pictures, labels) for pictures in noisy)
+    return Robustness(tuple(map(float, deviations)), accuracy)
+
+
+def _accuracy(classify: Classifier, images: Tensor, labels: Tensor) -> float:
+    return float(correct(classify(images), labels).double().mean())

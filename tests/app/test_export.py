@@ -1,0 +1,99 @@
+"""A model in the formats of others says what it says here."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from danlu.app import cli
+from danlu.app.export import export
+from danlu.app.use import load
+from danlu.data.dataset import DataInfo
+from danlu.errors import UsageError
+from danlu.models.classify.cnn import CNN
+from danlu.models.classify.mlp import MLP
+from danlu.models.folder import save_model
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+INFO = DataInfo("images", (3, 12, 12), 4, ("a", "b", "c", "日"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    save_model(CNN(INFO.shape, INFO.classes, channels=(4, 8), hidden=(16,), norm="batch", dropout=0.5), tmp_path, INFO)
+    return tmp_path
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_onnxruntime_gives_the_models_answers_for_batches_of_any_size(folder, n):
+    done = export(folder, folder / "model.onnx")
+    assert done.verb == "classify"
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    x = torch.rand(n, *INFO.shape)
+    (answer,) = session.run(["classify"], {"image": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(answer), load(folder).classify(x), rtol=0, atol=1e-6)
+
+
+def test_the_file_says_what_its_inputs_and_classes_are(folder):
+    export(folder, folder / "model.onnx")
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    words = session.get_modelmeta().custom_metadata_map
+    assert DataInfo.from_json(json.loads(words["data"])) == INFO
+    assert json.loads(words["danlu"])["model"] == "CNN"
+
+
+def test_answers_that_differ_are_not_written(folder, monkeypatch, capsys):
+    monkeypatch.setattr("danlu.app.export._difference", lambda *_: 0.5)
+    (folder / "model.onnx").write_bytes(b"the old one")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["export", str(folder), "-o", str(folder / "model.onnx")])
+    assert ended.value.code == 1
+    assert "differ from the model's by 0.5" in capsys.readouterr().err
+    assert (folder / "model.onnx").read_bytes() == b"the old one"
+    assert not list(folder.glob(".*making"))
+
+
+def test_weights_alone_are_the_state_dict(folder):
+    export(folder, folder / "weights.safetensors")
+    state = load(folder).state_dict()
+    back = load_file(folder / "weights.safetensors")
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], state[name]) for name in state)
+    with safe_open(folder / "weights.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["danlu"])["arguments"]["classes"] == 4
+
+
+def test_a_table_model_too(tmp_path):
+    info = DataInfo("table", (5,), 3, columns=tuple("abcde"), shift=(0.0,) * 5, scale=(1.0,) * 5)
+    save_model(MLP((5,), 3, hidden=(4,)), tmp_path, info)
+    export(tmp_path, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    x = torch.randn(3, 5)
+    (answer,) = session.run(None, {"x": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(answer), load(tmp_path).classify(x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "verb", "said"),
+    [
+        ("model.pt", None, r"the name ends in \.onnx or \.safetensors"),
+        ("nowhere/model.onnx", None, "there is no folder"),
+        ("model.onnx", "sample", "CNN cannot sample; it can classify"),
+        ("model.onnx", "sing", "there is no verb 'sing'"),
+        ("model.safetensors", "classify", "leave --verb classify out"),
+    ],
+)
+def test_what_cannot_be_written(folder, name, verb, said):
+    with pytest.raises(UsageError, match=said):
+        export(folder, folder / name, verb)
+
+
+def test_what_is_not_installed_is_named(folder, monkeypatch):
+    monkeypatch.setattr("danlu.app.export.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"onnx and onnxscript must be there.*pip install 'danlu\[export\]'"):
+        export(folder, folder / "model.onnx")

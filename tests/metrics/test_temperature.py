@@ -1,0 +1,73 @@
+"""The fitted temperature against scipy's minimiser, and what it must not change."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+
+from danlu.metrics.classification import calibration, correct
+from danlu.metrics.temperature import BOUNDS, cooled, fit_temperature
+
+
+def drawn(true_temperature, n=3000, classes=7, seed=0):
+    """Logits z, and labels that really come from softmax(z / T)."""
+    source = torch.Generator().manual_seed(seed)
+    z = 3 * torch.randn(n, classes, generator=source, dtype=torch.float64)
+    labels = (z / true_temperature).softmax(1).multinomial(1, generator=source).squeeze(1)
+    return z.softmax(1), labels
+
+
+def loss(probabilities, labels, temperature):
+    z = probabilities.log() / temperature
+    return float((z.logsumexp(1) - z.gather(1, labels[:, None]).squeeze(1)).mean())
+
+
+@pytest.mark.parametrize("true", [0.3, 1.0, 2.5, 8.0])
+def test_it_is_scipys_minimum(true):
+    probabilities, labels = drawn(true)
+    found = fit_temperature(probabilities, labels)
+    peers = minimize_scalar(
+        lambda log: loss(probabilities, labels, np.exp(log)), bounds=(-5, 5), method="bounded", options={"xatol": 1e-10}
+    )
+    assert found == pytest.approx(np.exp(peers.x), rel=1e-5)
+    assert found == pytest.approx(true, rel=0.2)  # what the labels were drawn with: four standard errors at T = 8
+
+
+def test_guesses_stay_and_calibration_gets_better():
+    probabilities, labels = drawn(3.0)
+    after = cooled(probabilities, fit_temperature(probabilities, labels))
+    assert torch.equal(after.argmax(1), probabilities.argmax(1))
+    assert torch.equal(correct(after, labels, 3), correct(probabilities, labels, 3))
+    torch.testing.assert_close(after.sum(1), torch.ones(len(after), dtype=after.dtype))
+    assert calibration(after, labels).error < calibration(probabilities, labels).error / 5
+
+
+def test_temperature_one_changes_nothing():
+    probabilities, _ = drawn(1.0)
+    torch.testing.assert_close(cooled(probabilities, 1.0), probabilities)
+
+
+def test_where_all_guesses_are_right_nothing_is_left_to_gain():
+    probabilities = torch.tensor([[0.9, 0.1]] * 5)
+    found = fit_temperature(probabilities, torch.zeros(5, dtype=torch.long))
+    assert BOUNDS[0] <= found < 0.1
+    assert torch.equal(cooled(probabilities, found)[:, 0], torch.ones(5))
+
+
+def test_where_all_guesses_are_wrong_it_stops_at_the_bound():
+    probabilities = torch.tensor([[0.9, 0.1]] * 5)
+    assert fit_temperature(probabilities, torch.ones(5, dtype=torch.long)) == pytest.approx(BOUNDS[1], rel=1e-6)
+
+
+def test_probabilities_that_were_rounded_to_zero():
+    probabilities = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    labels = torch.tensor([0, 0, 1, 1])
+    found = fit_temperature(probabilities, labels)
+    assert 1 < found < BOUNDS[1]
+    assert torch.isfinite(cooled(probabilities, found)).all()
+
+
+def test_undecided_probabilities_say_nothing_and_do_no_harm():
+    probabilities = torch.full((4, 2), 0.5)
+    found = fit_temperature(probabilities, torch.tensor([0, 1, 1, 0]))
+    assert BOUNDS[0] <= found <= BOUNDS[1]
