@@ -28,11 +28,20 @@ class Entry(NamedTuple):
 RECIPES: dict[str, Entry] = {
     "mlp": Entry("danlu.recipes.mlp:MLPRecipe", "classify", "multilayer perceptron", "Rumelhart et al. 1986"),
     "cnn": Entry("danlu.recipes.cnn:CNNRecipe", "classify", "convolutional network with pooling", "LeCun et al. 1998"),
+    "resnet": Entry("danlu.recipes.resnet:ResNetRecipe", "classify", "residual network", "He et al. 2016"),
+    "resnet-fast": Entry(
+        "danlu.recipes.resnet_fast:ResNetFastRecipe", "classify", "small residual network, quickly", "He et al. 2016"
+    ),
+    "densenet": Entry(
+        "danlu.recipes.densenet:DenseNetRecipe", "classify", "densely connected network", "Huang et al. 2017"
+    ),
 }
 
 MODELS: dict[str, str] = {
     "MLP": "danlu.models.classify.mlp:MLP",
     "CNN": "danlu.models.classify.cnn:CNN",
+    "ResNet": "danlu.models.classify.resnet:ResNet",
+    "DenseNet": "danlu.models.classify.densenet:DenseNet",
 }
 
 DATA: dict[str, Entry] = {

@@ -1,0 +1,418 @@
+"""The densely connected network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils import checkpoint as checkpointing
+
+from danlu.models.pretrained import Renames, check_convolutions, classes_in, distinct, fill, read_tensors, renamed
+from danlu.nn.activations import Activation
+from danlu.nn.dense import check_dropout, check_widths
+from danlu.nn.initial import he_normal
+from danlu.nn.model import Model
+from danlu.nn.residual import conv, in_place
+
+Size = Literal[40, 100, 190, 250, 121, 161, 169, 201, "notes"]
+Stem = Literal["7x7", "3x3"]
+Layer = Literal["bottleneck", "basic", "notes"]
+
+
+class Form(NamedTuple):
+    """What the size of a network stands for."""
+
+    layer: Layer
+    blocks: tuple[int, ...]
+    growth: int
+    width: int
+    stem: Stem
+    compression: float | None
+    bottleneck: int = 4
+    pool: bool = True
+
+
+SIZES: dict[Size, Form] = {
+    40: Form("basic", (12, 12, 12), 12, 16, "3x3", 1.0),
+    100: Form("bottleneck", (16, 16, 16), 12, 24, "3x3", 0.5),
+    190: Form("bottleneck", (31, 31, 31), 40, 80, "3x3", 0.5),
+    250: Form("bottleneck", (41, 41, 41), 24, 48, "3x3", 0.5),
+    121: Form("bottleneck", (6, 12, 24, 16), 32, 64, "7x7", 0.5),
+    161: Form("bottleneck", (6, 12, 36, 24), 48, 96, "7x7", 0.5),
+    169: Form("bottleneck", (6, 12, 32, 32), 32, 64, "7x7", 0.5),
+    201: Form("bottleneck", (6, 12, 48, 32), 32, 64, "7x7", 0.5),
+    "notes": Form("notes", (2, 2), 32, 32, "3x3", None, pool=False),
+}
+
+
+class DenseNet(Model):
+    r"""A classifier whose layers see the outputs of all layers before them in their block.
+
+    .. math:: x_l = H_l([x_0, x_1, \dots, x_{l-1}])
+
+    Huang, Liu, van der Maaten and Weinberger, "Densely connected convolutional networks", 2017: equation 2, table 1 for
+    ImageNet (sizes 121, 161, 169, 201), and table 2 for CIFAR: DenseNet-BC with 100 layers and k = 12, 250 and k = 24,
+    190 and k = 40; and 40 layers with k = 12, without bottlenecks and compression. A size names a whole form; the
+    arguments after it, up to ``pool``, replace parts of the form. ``DenseNet((1, 28, 28), 10, "notes")`` is the network
+    of the notes, section 1.5; its second transition gets 128 channels (the notes say 96, which fails).
+
+    Weights begin as in the code published with the paper (``he_normal``); in the notes' form as torch makes them.
+    Names in the state dict are the public ones: ``features.conv0``, ``features.denseblock1.denselayer1.norm1``, …,
+    ``classifier``.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        classes: number of classes.
+        size: number of layers of a published network, or "notes".
+        blocks: number of layers in each dense block; none means as the size says. A transition between two blocks
+            halves height and width.
+        growth: channels k that a layer adds.
+        width: channels of the first convolution.
+        layer: H is norm, activation and 3×3 convolution ("basic"), the same after norm, activation and 1×1
+            convolution ("bottleneck"), or 3×3 convolution and activation ("notes").
+        stem: "7x7" is a convolution of 7×7 with stride 2 and max pooling, "3x3" one of 3×3 that keeps the size.
+        compression: share θ of its channels that a transition keeps; in the notes' form it gives 2k channels.
+        bottleneck: channels after the 1×1 convolution of a bottleneck, in multiples of k.
+        pool: average over positions before the last layer; else it sees each position by itself.
+        activation: the function after each norm.
+        dropout: share of entries that are zeroed after each convolution but the first, while training.
+        checkpoint: keep no concatenation for the way back but compute it again: less memory, more time.
+
+    Attributes:
+        features_shape: (channels, height, width) after the last block.
+        fresh: the parameters that ``from_pretrained`` did not find in the file.
+
+    Raises:
+        ValueError: if the image is too small for the transitions, or an argument is out of range.
+
+    >>> net = DenseNet(shape=(3, 32, 32), classes=10, size=100)
+    >>> sum(p.numel() for p in net.parameters())
+    769162
+    >>> net.eval()(torch.zeros(1, 3, 32, 32)).shape, net.encode(torch.zeros(1, 3, 32, 32)).shape
+    (torch.Size([1, 10]), torch.Size([1, 342]))
+    """
+
+    fresh: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        size: Size = 100,
+        blocks: Sequence[int] = (),
+        growth: int | None = None,
+        width: int | None = None,
+        layer: Layer | None = None,
+        stem: Stem | None = None,
+        compression: float | None = None,
+        bottleneck: int | None = None,
+        pool: bool | None = None,
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+        checkpoint: bool = False,
+    ):
+        super().__init__()
+        parts = {"blocks": tuple(blocks) or None, "growth": growth, "width": width, "layer": layer, "stem": stem}
+        form = _form(size, {**parts, "compression": compression, "bottleneck": bottleneck, "pool": pool})
+        check_widths("classes", (classes,))
+        check_dropout(dropout)
+        _check(form)
+        height, width_ = _sides(form, shape)
+
+        self.features = _stem(form, shape[0], activation)
+        depth = form.width
+        for number, layers in enumerate(form.blocks, 1):
+            block = DenseBlock(form, depth, layers, activation, dropout, checkpoint)
+            self.features.add_module(f"denseblock{number}", block)
+            depth += layers * form.growth
+            if number < len(form.blocks) or form.layer == "notes":
+                outputs = _kept(form, depth)
+                self.features.add_module(f"transition{number}", _transition(form, depth, outputs, activation, dropout))
+                depth = outputs
+        if form.layer != "notes":
+            self.features.add_module("norm5", nn.BatchNorm2d(depth))
+            self.features.add_module("relu5", in_place(activation))
+        self.features_shape = (depth, height, width_)
+        self.pool = nn.AdaptiveAvgPool2d(1) if form.pool else nn.Identity()
+        self.classifier = nn.Linear(depth if form.pool else math.prod(self.features_shape), classes)
+        if form.layer != "notes":
+            he_normal(self)
+
+    def encode(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        """What the last layer sees of each image."""
+        return self.pool(self.features(x)).flatten(1)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Logits: scores whose softmax is the probability of each class."""
+        return self.classifier(self.encode(x))
+
+    def classify(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Probability of each class."""
+        return self(x).softmax(dim=1)
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, shape: Sequence[int] = (3, 224, 224), classes: int | None = None
+    ) -> DenseNet:
+        """The network whose public weights a file holds, in evaluation mode; its size is read off the file.
+
+        Files of torchvision (a state dict: .pth or .safetensors), also those with the older names ``norm.1``, and what
+        ``state_dict()`` of this class gives are understood. Pickles are read only if no code has to run for it. For
+        another number of classes the last layer is new; for another number of channels the first convolution is spread
+        over them (``danlu.models.pretrained.spread_channels``). Such weights expect the inputs of their training:
+        usually colours from 0 to 1, less the mean (0.485, 0.456, 0.406), divided by the standard deviation
+        (0.229, 0.224, 0.225) of each channel.
+
+        Args:
+            path: the file, or a folder that holds it.
+            shape: (channels, height, width) of one image.
+            classes: number of classes; None means as in the file.
+
+        Raises:
+            UsageError: if the file is not there, is no state dict, or one of another network.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> small = DenseNet((3, 32, 32), 10, blocks=(2, 2), growth=4, width=8)
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save(small.state_dict(), f"{folder}/densenet.pth")
+        ...     net = DenseNet.from_pretrained(f"{folder}/densenet.pth", shape=(1, 28, 28))
+        >>> net.arguments["blocks"], net.arguments["growth"], net.fresh
+        ((2, 2), 4, ())
+        """
+        tensors = renamed(read_tensors(path), OLDER)
+        check_convolutions(tensors, ("features.conv0.weight", f"{FIRST}.conv1.weight"), f"{path} holds no DenseNet")
+        form = _form_in(tensors)
+        size = next((size for size, known in SIZES.items() if known == form), None)
+        parts: dict[str, Any] = {"size": size} if size else form._asdict()
+        classes = classes_in(tensors, "classifier.weight", path) if classes is None else classes
+        model = cls(shape, classes, **parts)
+        model.fresh = fill(model, tensors, path, first="features.conv0.weight", head="classifier")
+        return model.eval()
+
+
+FIRST = "features.denseblock1.denselayer1"
+OLDER: Renames = {r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)": r"\1\2"}
+
+
+class DenseBlock(nn.Module):
+    """Layers of which each adds k channels to those before it.
+
+    Outputs are kept in a list and joined where a layer needs them, so that checkpointing has no copies to keep.
+
+    Args:
+        form: the network's form.
+        inputs: channels that come in.
+        layers: number of layers.
+        activation: the function after each norm.
+        dropout: share of entries that are zeroed after each convolution.
+        checkpoint: join again on the way back.
+    """
+
+    def __init__(self, form: Form, inputs: int, layers: int, activation: Activation, dropout: float, checkpoint: bool):
+        super().__init__()
+        for number in range(layers):
+            depth = inputs + number * form.growth
+            if form.layer == "notes":
+                layer = NotesLayer(depth, form.growth, activation, dropout)
+            else:
+                inner = form.bottleneck * form.growth if form.layer == "bottleneck" else None
+                layer = DenseLayer(depth, form.growth, inner, activation, dropout, checkpoint)
+            self.add_module(f"denselayer{number + 1}", layer)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
+        features = [x]
+        for layer in self.children():
+            features.append(layer(features))
+        return torch.cat(features, 1)
+
+
+class DenseLayer(nn.Module):
+    """Norm, activation and 3×3 convolution of everything so far; before them, in a bottleneck, the same with 1×1.
+
+    Args:
+        inputs: channels of everything so far.
+        growth: channels that come out.
+        inner: channels after the 1×1 convolution, or None for a layer without one.
+        activation: the function after each norm.
+        dropout: share of entries that are zeroed after each convolution.
+        checkpoint: do all up to the first convolution again on the way back.
+    """
+
+    def __init__(
+        self, inputs: int, growth: int, inner: int | None, activation: Activation, dropout: float, checkpoint: bool
+    ):
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = conv(inputs, inner, 1) if inner else conv(inputs, growth, 3)
+        self.norm2 = nn.BatchNorm2d(inner) if inner else None
+        self.conv2 = conv(inner, growth, 3) if inner else None
+        self.activation = in_place(activation)
+        self.dropout = nn.Dropout(dropout)
+        self.checkpoint = checkpoint
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        keep = not self.checkpoint or not torch.is_grad_enabled()
+        out = self.dropout(self.join(*features) if keep else self._join_again(features))
+        if self.norm2 is not None and self.conv2 is not None:
+            out = self.dropout(self.conv2(self.activation(self.norm2(out))))
+        return out
+
+    def join(self, *features: Tensor) -> Tensor:
+        """The first convolution, of everything so far."""
+        return self.conv1(self.activation(self.norm1(torch.cat(features, 1))))
+
+    def _join_again(self, features: list[Tensor]) -> Tensor:
+        """The same, computed a second time on the way back."""
+        more: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+        if not torch.compiler.is_compiling():  # compiled, running statistics move once by themselves
+            more["context_fn"] = self._contexts
+        return checkpointing.checkpoint(self.join, *features, **more)
+
+    def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _resting(self.norm1)
+
+
+class NotesLayer(nn.Module):
+    """The layer of the notes: 3×3 convolution and activation of everything so far.
+
+    Args:
+        inputs: channels of everything so far.
+        growth: channels that come out.
+        activation: the function after the convolution.
+        dropout: share of entries that are zeroed after it.
+    """
+
+    def __init__(self, inputs: int, growth: int, activation: Activation, dropout: float):
+        super().__init__()
+        self.conv1 = conv(inputs, growth, 3, bias=True)
+        self.activation = in_place(activation)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        return self.dropout(self.activation(self.conv1(torch.cat(features, 1))))
+
+
+@contextmanager
+def _resting(norm: nn.BatchNorm2d) -> Iterator[None]:
+    """Running statistics, which have seen the batch, stay as they are while a layer is computed again."""
+    kept = dict(norm.named_buffers())
+    try:
+        for name, buffer in kept.items():
+            setattr(norm, name, buffer.clone())  # as many saved tensors as the first time, which checkpointing checks
+        yield
+    finally:
+        for name, buffer in kept.items():
+            setattr(norm, name, buffer)
+
+
+def _stem(form: Form, channels: int, activation: Activation) -> nn.Sequential:
+    """The first convolution; the CIFAR form has nothing after it, since every layer begins with a norm."""
+    stem = nn.Sequential()
+    notes = form.layer == "notes"
+    if form.stem == "7x7":
+        stem.add_module("conv0", conv(channels, form.width, 7, stride=2, bias=notes))
+    else:
+        stem.add_module("conv0", conv(channels, form.width, 3, bias=notes))
+    if form.stem == "7x7" and not notes:
+        stem.add_module("norm0", nn.BatchNorm2d(form.width))
+    if form.stem == "7x7" or notes:
+        stem.add_module("relu0", in_place(activation))
+    if form.stem == "7x7":
+        stem.add_module("pool0", nn.MaxPool2d(3, stride=2, padding=1))
+    return stem
+
+
+def _transition(form: Form, inputs: int, outputs: int, activation: Activation, dropout: float) -> nn.Sequential:
+    """What lies between two blocks: fewer channels, and half the height and width."""
+    transition = nn.Sequential()
+    if form.layer == "notes":
+        transition.add_module("conv", conv(inputs, outputs, 1, bias=True))
+        transition.add_module("relu", in_place(activation))
+    else:
+        transition.add_module("norm", nn.BatchNorm2d(inputs))
+        transition.add_module("relu", in_place(activation))
+        transition.add_module("conv", conv(inputs, outputs, 1))
+    transition.add_module("dropout", nn.Dropout(dropout))
+    transition.add_module("pool", nn.AvgPool2d(2))
+    return transition
+
+
+def _kept(form: Form, depth: int) -> int:
+    """Channels after a transition."""
+    return 2 * form.growth if form.compression is None else int(depth * form.compression)
+
+
+def _form(size: Size, parts: Mapping[str, Any]) -> Form:
+    """The form of a size, with parts replaced."""
+    if size not in SIZES:
+        raise ValueError(
+            f"size={size!r} is none of {', '.join(map(str, SIZES))}; describe others with blocks and growth"
+        )
+    return SIZES[size]._replace(**{name: value for name, value in parts.items() if value is not None})
+
+
+def _check(form: Form) -> None:
+    check_widths("blocks", form.blocks)
+    for name in ("growth", "width", "bottleneck"):
+        check_widths(name, (getattr(form, name),))
+    for name, value, known in (("layer", form.layer, get_args(Layer)), ("stem", form.stem, get_args(Stem))):
+        if value not in known:
+            raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(known)}")
+    if form.compression is not None and not 0 < form.compression <= 1:
+        raise ValueError(f"compression={form.compression} must be above 0 and at most 1: the share of channels kept")
+    if form.compression is not None and not _kept(form, form.width + form.blocks[0] * form.growth):
+        raise ValueError(f"compression={form.compression} leaves no channel; use a larger one, or a larger growth")
+
+
+def _sides(form: Form, shape: Sequence[int]) -> tuple[int, int]:
+    """Height and width after the last block."""
+    if len(shape) != 3:
+        raise ValueError(f"shape={tuple(shape)} must be (channels, height, width): a DenseNet takes images")
+    check_widths("shape", shape)
+    height, width = (_side(form, n) for n in shape[1:])
+    if not height or not width:
+        least = next(n for n in count(1) if _side(form, n))
+        hint = "stem='3x3' or fewer blocks" if form.stem == "7x7" else "fewer blocks"
+        raise ValueError(
+            f"an image of {shape[1]}×{shape[2]} is too small to be halved so often; "
+            f"this network needs at least {least}×{least}: enlarge the images, or use {hint}"
+        )
+    return height, width
+
+
+def _side(form: Form, n: int) -> int:
+    """Height or width after the last block: the stem halves and rounds up twice, transitions halve and round down."""
+    transitions = len(form.blocks) - (form.layer != "notes")
+    return (-(-n // 4) if form.stem == "7x7" else n) // 2**transitions
+
+
+def _form_in(tensors: Mapping[str, Tensor]) -> Form:
+    """The form that the names and shapes in a file tell."""
+    last = tensors.get(f"{FIRST}.conv2.weight")
+    inner = len(tensors[f"{FIRST}.conv1.weight"])
+    growth = inner if last is None or last.ndim != 4 or not last.numel() else len(last)
+    basic = f"{FIRST}.norm2.weight" not in tensors
+    layers = (distinct(rf"features\.denseblock{number}\.denselayer(\d+)\.", tensors) for number in count(1))
+    return Form(
+        layer="basic" if basic else "bottleneck",
+        blocks=tuple(takewhile(bool, layers)),
+        growth=growth,
+        width=len(tensors["features.conv0.weight"]),
+        stem="7x7" if tensors["features.conv0.weight"].shape[-1] == 7 else "3x3",
+        compression=_compression(tensors.get("features.transition1.conv.weight")),
+        bottleneck=4 if basic else max(1, inner // growth),
+    )
+
+
+def _compression(weight: Tensor | None) -> float:
+    """What share of its channels a transition keeps, rounded down."""
+    if weight is None or weight.ndim < 2 or weight.shape[0] == weight.shape[1] // 2:
+        return 0.5
+    return min(1.0, weight.shape[0] / weight.shape[1])
