@@ -19,11 +19,13 @@ from matplotlib.colors import to_rgb
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
-from danlu.app import drawing, figures
+from danlu.app import classifier_figures, drawing, figures
 from danlu.app.card import write_card
-from danlu.app.report import Section, classification_sections, per_class, surest_mistakes, write_report
+from danlu.app.classifier_sections import Judged, classification_sections, per_class, surest_mistakes
+from danlu.app.report import Section, write_report
 from danlu.data.dataset import DataInfo
 from danlu.metrics.classification import calibration, confusion_matrix
+from danlu.metrics.robustness import Robustness
 
 NAMES = ("<b>x</b>", "$\\frac$", "a|b", '"q" & url(#p)')
 INFO = DataInfo("images", shape=(1, 4, 4), classes=4, class_names=NAMES, range=(0.0, 1.0))
@@ -116,7 +118,7 @@ def some_guesses(n: int = 60, classes: int = 4) -> tuple[torch.Tensor, torch.Ten
 
 def some_sections() -> list[Section]:
     probabilities, labels = some_guesses()
-    return classification_sections(probabilities, labels, torch.rand(len(labels), 1, 4, 4), INFO, "test")
+    return classification_sections(Judged("test", probabilities, labels, torch.rand(len(labels), 1, 4, 4)), INFO)
 
 
 def report(folder: Path, sections: list[Section], run: dict[str, Any] = RUN, **changes: Any) -> str:
@@ -282,6 +284,27 @@ def test_surest_mistakes_equal_a_loop(most: int):
     assert chosen.tolist() == mistakes[:most]
 
 
+def test_calibration_is_drawn_before_and_after_the_temperature():
+    probabilities, labels = some_guesses(n=300)
+    judged = Judged("test", probabilities, labels, temperature=2.0)
+    section = classification_sections(judged, INFO)[2]
+    assert "the temperature 2, at which" in section.caption
+    upper = section.figure.axes[0]  # type: ignore[union-attr]
+    after = calibration((probabilities.double().log() / 2).softmax(1), labels)
+    assert f"{after.error:.4f} with temperature" in upper.get_title(loc="left")
+    np.testing.assert_allclose(upper.lines[2].get_ydata(), after.accuracy.numpy())
+
+
+def test_robustness_is_a_section_where_it_was_measured():
+    probabilities, labels = some_guesses()
+    shifted, noisy = Robustness((0.0, 1.0), (0.9, 0.5)), Robustness((0.0, 0.2), (0.9, 0.7))
+    judged = Judged("test", probabilities, labels, shifted=shifted, noisy=noisy, strained=60)
+    section = classification_sections(judged, INFO)[-1]
+    assert (section.title, "60 pictures" in section.caption) == ("Robustness", True)
+    drawn = [line.get_ydata().tolist() for axes in section.figure.axes for line in axes.lines]  # type: ignore[union-attr]
+    assert drawn == [[0.9, 0.5], [0.9, 0.7]]
+
+
 def test_without_mistakes_the_least_sure_are_shown():
     probabilities, _ = some_guesses(n=50)
     labels = probabilities.argmax(dim=1)
@@ -289,7 +312,7 @@ def test_without_mistakes_the_least_sure_are_shown():
     chosen, wrong = surest_mistakes(probabilities, labels)
     assert not wrong
     assert chosen.tolist() == expected
-    section = classification_sections(probabilities, labels, torch.rand(50, 1, 4, 4), INFO, "test")[-1]
+    section = classification_sections(Judged("test", probabilities, labels, torch.rand(50, 1, 4, 4)), INFO)[-1]
     assert "No example of the test part is wrong" in section.caption
 
 
@@ -297,7 +320,7 @@ def test_sections_show_the_surest_mistake_first():
     probabilities = torch.tensor([[0.7, 0.3], [0.9, 0.1], [0.2, 0.8]])
     labels, images = torch.tensor([1, 1, 1]), torch.rand(3, 3, 4, 6)
     info = DataInfo("images", (3, 4, 6), 2, ("cat", "dog"))
-    section = classification_sections(probabilities, labels, images, info, "test")[-1]
+    section = classification_sections(Judged("test", probabilities, labels, images), info)[-1]
     assert "2 of the 3 examples of the test part are wrong; all of them" in section.caption
     axes = section.figure.axes  # type: ignore[union-attr]
     assert axes[0].get_title(loc="left") == "dog → cat 0.90"
@@ -307,9 +330,11 @@ def test_sections_show_the_surest_mistake_first():
 
 def test_sections_without_pictures():
     probabilities, labels = some_guesses()
-    titles = [s.title for s in classification_sections(probabilities, labels, None, INFO, "test")]
+    titles = [s.title for s in classification_sections(Judged("test", probabilities, labels, None), INFO)]
     four_channels = torch.rand(len(labels), 4, 4, 4)
-    assert titles == [s.title for s in classification_sections(probabilities, labels, four_channels, INFO, "test")]
+    assert titles == [
+        s.title for s in classification_sections(Judged("test", probabilities, labels, four_channels), INFO)
+    ]
     assert titles == ["Confusion", "Classes", "Calibration"]
 
 
@@ -317,7 +342,7 @@ def test_sections_without_pictures():
 def test_most_wrong_maps_the_value_range_to_black_and_white(n: int):
     images = 2 * torch.rand(n, 1, 5, 5) - 1
     zeros = torch.zeros(n, dtype=torch.long)
-    figure = figures.most_wrong(images, zeros, zeros, torch.ones(n), ("only",), value_range=(-1, 1))
+    figure = classifier_figures.most_wrong(images, zeros, zeros, torch.ones(n), ("only",), value_range=(-1, 1))
     shown = [axes.images[0] for axes in figure.axes if axes.images]
     assert len(shown) == min(n, 24)
     for picture, image in zip(shown, images, strict=False):
@@ -328,7 +353,7 @@ def test_most_wrong_maps_the_value_range_to_black_and_white(n: int):
 def test_most_wrong_refuses_two_channels():
     zeros = torch.zeros(1, dtype=torch.long)
     with pytest.raises(ValueError, match="1 channel or 3, and these have 2"):
-        figures.most_wrong(torch.rand(1, 2, 5, 5), zeros, zeros, torch.ones(1), ("only",))
+        classifier_figures.most_wrong(torch.rand(1, 2, 5, 5), zeros, zeros, torch.ones(1), ("only",))
 
 
 def panels(figure: Any) -> dict[str, Any]:
@@ -399,7 +424,7 @@ def test_curves_of_nothing(metrics: list[dict[str, float]]):
 def test_confusion_writes_the_counts_where_they_belong():
     matrix = torch.randint(0, 30, (5, 5))
     matrix[2, 3] = 0
-    axes = figures.confusion(matrix, "abcde").axes[0]
+    axes = classifier_figures.confusion(matrix, "abcde").axes[0]
     written = {tuple(map(int, text.get_position())): int(text.get_text()) for text in axes.texts}
     assert written == {(k, j): int(matrix[j, k]) for j in range(5) for k in range(5) if matrix[j, k]}
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("true class", "guess")
@@ -408,13 +433,13 @@ def test_confusion_writes_the_counts_where_they_belong():
 
 @pytest.mark.parametrize(("classes", "written"), [(20, True), (21, False), (60, False)])
 def test_confusion_writes_up_to_twenty_classes(classes: int, written: bool):
-    figure = figures.confusion(torch.ones(classes, classes).long(), [str(k) for k in range(classes)])
+    figure = classifier_figures.confusion(torch.ones(classes, classes).long(), [str(k) for k in range(classes)])
     assert len(figure.axes[0].texts) == classes**2 * written
     assert drawing.to_svg(figure, "name", "label")
 
 
 def test_confusion_colours_the_share_of_the_row():
-    figure = figures.confusion(torch.tensor([[1, 1, 0], [100, 100, 0], [0, 0, 0]]), "abc")
+    figure = classifier_figures.confusion(torch.tensor([[1, 1, 0], [100, 100, 0], [0, 0, 0]]), "abc")
     pixels = np.asarray(figure.axes[0].images[0].get_array())
     np.testing.assert_allclose(pixels[0, 0], pixels[1, 1])
     np.testing.assert_allclose(pixels[0, 1], pixels[1, 0])
@@ -429,7 +454,7 @@ def luminance(colour: Any) -> float:
 
 @pytest.mark.parametrize("right", range(0, 101, 10))
 def test_every_count_can_be_read_on_its_cell(right: int):
-    axes = figures.confusion(torch.tensor([[right, 100 - right], [100 - right, right]]), "ab").axes[0]
+    axes = classifier_figures.confusion(torch.tensor([[right, 100 - right], [100 - right, right]]), "ab").axes[0]
     pixels = np.asarray(axes.images[0].get_array())
     for text in axes.texts:
         column, row = map(int, text.get_position())
@@ -440,7 +465,7 @@ def test_every_count_can_be_read_on_its_cell(right: int):
 def test_reliability_shows_every_bin():
     probabilities, labels = some_guesses(n=300)
     measured = calibration(probabilities, labels, bins=10)
-    upper, lower = figures.reliability(measured).axes
+    upper, lower = classifier_figures.reliability(measured).axes
     assert f"{measured.error:.4f}" in upper.get_title(loc="left")
     sure, guess = probabilities.double().max(dim=1)
     points = dict(zip(*upper.lines[1].get_data(), strict=True))
@@ -457,7 +482,7 @@ def test_reliability_shows_every_bin():
 def test_intervals_of_the_reliability_equal_scipy():
     cases = [(0, 1), (1, 1), (3, 10), (40, 41), (500, 1000)]
     hits, n = (np.array(column, dtype=float) for column in zip(*cases, strict=True))
-    low, high = figures._wilson(hits / n, n)
+    low, high = classifier_figures._wilson(hits / n, n)
     for place, (k, of) in enumerate(cases):
         interval = binomtest(k, of).proportion_ci(0.95, method="wilson")
         assert (low[place], high[place]) == pytest.approx((interval.low, interval.high), abs=1e-4)

@@ -8,7 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from danlu.app.report import Scores, class_names, headline, results, weights_in_words
+from danlu.app.classifier_sections import class_names
+from danlu.app.report import Scores, headline, results, weights_in_words
 from danlu.data.dataset import DataInfo
 from danlu.verbs import VERBS
 
@@ -53,6 +54,7 @@ def write_card(
         "weights": weights_in_words(run),
         "results": results(run, scores),
         "calibration_error": scores.get("test", {}).get("calibration_error"),
+        "temperature": run.get("temperature"),
         "info": info,
         "shape": ", ".join(["n", *map(str, info.shape)]),
         "classes": class_names(info),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from danlu.app.measure import measure
+from danlu.app.measure import calibrated, measure, robustness
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen, duration, number, quoted
 from danlu.app.session import Session
@@ -13,6 +13,7 @@ from danlu.catalogue import recipes
 from danlu.data.dataset import PartName
 from danlu.data.survey import PARTS
 from danlu.errors import UsageError
+from danlu.metrics.temperature import fit_temperature
 from danlu.models.folder import load_model, save_model
 from danlu.recipes.files import to_yaml
 from danlu.training import checkpoint
@@ -75,7 +76,8 @@ def judge(
 ) -> dict[str, dict[str, float]]:
     """Measure the model as it was saved, on the validation part and, now and only now, on the test part."""
     from danlu.app.card import write_card
-    from danlu.app.report import classification_sections, write_report  # draws, and so takes a second to import
+    from danlu.app.classifier_sections import Judged, classification_sections  # draws: takes a second to import
+    from danlu.app.report import write_report
 
     model, info = saved_and_loaded(session, run), session.data.info
     scores: dict[str, dict[str, float]] = {}
@@ -83,9 +85,19 @@ def judge(
     for part in parts:
         examples = session.data.part(part)
         scores[part], evidence = measure(model, examples, info.inputs)
-        if part == parts[-1] and "probabilities" in evidence:
-            images = examples["image"] if info.kind == "images" else None
-            sections = classification_sections(evidence["probabilities"], examples["label"], images, info, part)
+        if "probabilities" not in evidence:
+            continue
+        probabilities, labels = evidence["probabilities"], examples["label"].cpu()
+        if part == "validation":
+            facts["temperature"] = fit_temperature(probabilities, labels)
+        elif facts.get("temperature") is not None:
+            scores[part].update(calibrated(probabilities, labels, facts["temperature"]))
+        if part == parts[-1]:
+            judged = Judged(part, probabilities, labels, temperature=facts.get("temperature"))
+            if info.kind == "images":
+                shifted, noisy, count = robustness(model, examples, info)
+                judged = judged._replace(images=examples["image"], shifted=shifted, noisy=noisy, strained=count)
+            sections = classification_sections(judged, info)
     page = {**run.page, **facts, "status": "finished"}
     write_report(run.path / "report.html", page, to_yaml(run.recipe), run.metrics(), scores, sections)
     entry = recipes()[run.page["recipe"]]

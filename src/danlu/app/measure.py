@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from danlu.data.dataset import Part
+from danlu.data.dataset import DataInfo, Part
 from danlu.data.stream import in_order
 from danlu.metrics.classification import calibration, correct
+from danlu.metrics.robustness import Robustness, under_noise, under_shift
+from danlu.metrics.temperature import cooled
 from danlu.verbs import can
 
+Verb = Callable[[Tensor], Tensor]
 
-def measure(model: Any, part: Part, inputs: str = "image") -> tuple[dict[str, float], dict[str, Tensor]]:
+BATCH = 500
+SHIFTS, DEVIATIONS, STRAINED = (0, 1, 2, 3, 4), (0.0, 0.05, 0.1, 0.2, 0.4), 1000
+"""what the robustness of a classifier is measured with: pixels, shares of the range, pictures"""
+
+
+def measure(
+    model: Any, part: Part, inputs: str = "image", flip: bool = False
+) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Scores of a model on a part of the data, and the evidence that the report draws.
 
     Args:
         model: any, on any device; each verb adds its scores.
         part: the examples.
         inputs: name of the field that the model sees.
+        flip: whether a classifier sees each picture and its mirror image, and gives the mean of both answers.
 
     Returns:
         The scores by name, and tensors by name: the probabilities of a classifier.
@@ -27,9 +39,39 @@ def measure(model: Any, part: Part, inputs: str = "image") -> tuple[dict[str, fl
     scores: dict[str, float] = {}
     evidence: dict[str, Tensor] = {}
     if can(model, "classify") and "label" in part.fields:
-        evidence["probabilities"] = _in_batches(model, model.classify, part, inputs)
+        verb = flipped(model.classify) if flip else model.classify
+        evidence["probabilities"] = _in_batches(model, verb, part, inputs)
         scores.update(classification_scores(evidence["probabilities"], part["label"]))
     return scores, evidence
+
+
+def flipped(classify: Verb) -> Verb:
+    """The mean of what is said of a picture and of its mirror image.
+
+    >>> half = flipped(lambda x: x[:, 0, 0])
+    >>> half(torch.tensor([[[[0.0, 1.0]]]]))
+    tensor([[0.5000, 0.5000]])
+    """
+    return lambda x: (classify(x) + classify(x.flip(-1))) / 2
+
+
+@torch.no_grad()
+def robustness(model: Any, part: Part, info: DataInfo) -> tuple[Robustness, Robustness, int]:
+    """Accuracy of a classifier of pictures under shifts and under noise, and on how many pictures it was measured.
+
+    At most so many that it takes seconds, evenly spread over the part.
+    """
+    count = min(STRAINED, len(part))
+    some = part.take(torch.arange(count) * len(part) // count)
+    weight = next(model.parameters())
+
+    def classify(x: Tensor) -> Tensor:
+        return torch.cat([model.classify(few.to(weight.device, weight.dtype)).cpu() for few in x.split(BATCH)])
+
+    images, labels = some[info.inputs].cpu(), some["label"].cpu()
+    reach = [step for step in SHIFTS if step < min(images.shape[2:])]
+    shifted = under_shift(classify, images, labels, reach)
+    return shifted, under_noise(classify, images, labels, DEVIATIONS, info.range), count
 
 
 def classification_scores(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
@@ -43,8 +85,13 @@ def classification_scores(probabilities: Tensor, labels: Tensor) -> dict[str, fl
     return scores
 
 
+def calibrated(probabilities: Tensor, labels: Tensor, temperature: float) -> dict[str, float]:
+    """The calibration error that is left at a temperature that other examples were used to find."""
+    return {"calibration_error_with_temperature": calibration(cooled(probabilities, temperature), labels).error}
+
+
 @torch.no_grad()
-def _in_batches(model: Any, verb: Any, part: Part, inputs: str, batch_size: int = 500) -> Tensor:
+def _in_batches(model: Any, verb: Any, part: Part, inputs: str) -> Tensor:
     some = next(model.parameters())
-    answers = [verb(batch[inputs].to(some.device, some.dtype)) for batch in in_order(part, batch_size)]
+    answers = [verb(batch[inputs].to(some.device, some.dtype)) for batch in in_order(part, BATCH)]
     return torch.cat(answers).cpu()
