@@ -233,5 +233,5 @@ GAMES: dict[str, Game] = {
     "shared": Game(Shared),
     "semi-supervised": Game(SemiSupervised, ADAM, few_and_many),
     "closed-form": Game(ClosedForm, {}),
-    "lanes": Game(lambda: Lanes(ROWS), Descent(optimizer="momentum", lr=0.05)),
+    "lanes": Game(lambda: Lanes(ROWS), Descent(optimizer="momentum", lr=0.05, clip=0.1)),  # Adam would hide the norm
 }

@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import math
 import os
 from pathlib import Path
 
@@ -9,14 +10,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from danlu.app import session
 from danlu.app.asked import as_recipe
 from danlu.app.run_folder import RunFolder
+from danlu.data.stream import Batch, Shuffled
 from danlu.errors import RunError, UsageError
 from danlu.nn.model import Model
 from danlu.nn.state import is_split, tensors_of, whole
+from danlu.tasks.game import Terms
+from danlu.tasks.supervised import Supervised
 from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint, newest, write
 from danlu.training.descent import Descent
+from danlu.training.evaluation import evaluate
 from danlu.training.runtime import Runtime
 from danlu.training.sharding import Shards
 from danlu.training.trainer import Trainer
@@ -41,8 +47,21 @@ def collectives(runtime: Runtime) -> dict[str, object]:
         "sum": [n.tolist() for n in numbers],
         "mean": means[0].tolist(),
         "decided": decided,
+        "told": runtime.tell(math.nextafter(0.1, runtime.rank)),
         "n": dist.get_world_size(),
     }
+
+
+def scores_of_a_session(runtime: Runtime) -> dict[str, float]:
+    """The validation scores that a run goes by, on a rank that measures a last bit of its own."""
+    recipe = tiny("mlp")
+    run = session.Session(recipe, recipe.load(), trainer_of(recipe, runtime), None, 1)
+    real = session.evaluate
+    session.evaluate = lambda *given: {"accuracy": math.nextafter(0.9, runtime.rank)}
+    try:
+        return run._scores()
+    finally:
+        session.evaluate = real
 
 
 def normed(runtime: Runtime) -> dict[str, torch.Tensor]:
@@ -114,6 +133,46 @@ def refused(runtime: Runtime, name: str) -> str:
     return ""
 
 
+def refused_in_a_method(runtime: Runtime) -> str:
+    """What a split module says to a second derivative of a method that is not forward."""
+    model = Stack(1).double()
+    Shards({"stack": model}, {"stack"}, runtime)
+    x = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
+    try:
+        torch.autograd.grad(model.logits(x).sum(), x, create_graph=True)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+class Projected(Supervised):
+    """A classifier one of whose scores takes the weights and does not run it."""
+
+    def scores(self, batch: Batch) -> Terms:
+        return {"length": (batch["x"] @ self.classifier[0].weight.T).square().sum(1), **super().scores(batch)}
+
+
+def looked_at(runtime: Runtime) -> dict[str, object]:
+    """States and scores of a split player that somebody runs between the rounds, and names of what is split."""
+    torch.manual_seed(7)
+    task = Projected(nn.Sequential(nn.Linear(2, 12), nn.Tanh(), nn.Linear(12, 3)), inputs="x")
+    data = points().to(runtime.device, runtime.dtype)
+    descent = Descent(optimizer="adam", lr=0.01, average=0.9, shard=True)
+    trainer = Trainer(task, descent, Shuffled(data, 16), rounds=8, runtime=runtime)
+    states, scores = [], []
+    for _ in range(2):
+        trainer.play()
+        task.classifier(data["x"])
+        scores.append(evaluate(trainer, data))
+        task.classifier(data["x"])
+        state = trainer.state()
+        states.append({name: whole(value).clone() for name, value in state.items()})
+    task.classifier(data["x"])
+    trainer.load_state(states[0], 1, 1)
+    states.append({name: whole(value).clone() for name, value in trainer.state().items()})
+    return {"states": states, "scores": scores, "split": [name for name, value in state.items() if is_split(value)]}
+
+
 class Stack(Model):
     """Layers one after the other, used by a method that is not forward."""
 
@@ -151,7 +210,9 @@ def split_stack(runtime: Runtime) -> dict[str, object]:
         model.shift.add_(1)
         model.layers[1].weight.mul_(2)
     after = {name: whole(value) for name, value in tensors_of(model).items()}
+    model.logits(x)
     return {
+        "dropped": all(is_split(parameter) for layer in model.layers for parameter in layer.parameters()),
         "layers": len(shards._layers),
         "gradients": (gradients, {name: p.grad for name, p in alone.named_parameters()}),
         "before": (before, tensors_of(alone)),

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 TRAIN = ["train", "mlp", "--epochs", "12", "--model.hidden", "16", "--model.dropout", "0.2", "--precision", "float64"]
 
 
-def danlu(*words: str) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def danlu(*words: str, **variables: str) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     command = [sys.executable, "-m", "danlu", *words]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
@@ -68,6 +68,23 @@ def workers(run: Path) -> list[int]:
         if rank and b"danlu.app.worker" in words and str(run).encode() in words:
             found.append((int(rank[1]), int(proc.name)))
     return [number for _, number in sorted(found)]
+
+
+FAULT = """
+import os
+if os.environ.get("RANK") == "{rank}":  # in no other process of the run
+    from danlu.app.session import Session
+    from danlu.training.trainer import Trainer
+    owner, name = {where}
+    real = getattr(owner, name)
+    def failing(*args, **kwargs):
+        if owner is Session or args[0].round >= 25:
+            with open({tries!r}, "a") as file:
+                file.write("tried\\n")
+            raise {error}
+        return real(*args, **kwargs)
+    setattr(owner, name, failing)
+"""
 
 
 @pytest.mark.xdist_group("devices")
@@ -149,6 +166,19 @@ def test_torchrun_by_hand_trains_the_same_and_goes_on(undisturbed, tmp_path):
 
 
 @pytest.mark.xdist_group("devices")
+def test_torchrun_by_hand_says_whose_error_it_was(tmp_path):
+    fault = FAULT.format(rank=1, where="Trainer, 'play'", error="MemoryError('12 GB')", tries=str(tmp_path / "tries"))
+    (tmp_path / "sitecustomize.py").write_text(fault)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "danlu"]
+    command += [*TRAIN, "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode != 0
+    assert done.stderr.count("danlu: out of memory: 12 GB") == 1
+    assert page(tmp_path / "run")["error"].startswith("process 1: out of memory: 12 GB")
+
+
+@pytest.mark.xdist_group("devices")
 def test_torchrun_by_hand_needs_a_common_folder(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "danlu"]
     done = subprocess.run([*command, *TRAIN], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
@@ -164,6 +194,32 @@ def test_a_run_that_diverges_in_every_process_is_not_tried_again(tmp_path):
     assert "is not finite in round" in said
     assert "Traceback" not in said
     assert page(out)["status"] == "failed"
+
+
+@pytest.mark.xdist_group("devices")
+@pytest.mark.parametrize(
+    ("rank", "where", "error", "line"),
+    [
+        (1, "Trainer, 'play'", "MemoryError('12 GB')", "process 1: out of memory: 12 GB"),
+        (0, "Trainer, 'state'", "OSError(28, 'No space left on device', '/data')", "process 0: /data: No space left"),
+        (1, "Session, 'start'", "ValueError('five')", "process 1: ValueError: five (this should not happen; "),
+    ],
+)
+def test_an_error_of_one_process_is_told_once_and_not_tried_again(undisturbed, tmp_path, rank, where, error, line):
+    """In a round, in saving, and before the processes meet, where the other waits for it."""
+    out, tries = tmp_path / "run", tmp_path / "tries"
+    (tmp_path / "sitecustomize.py").write_text(FAULT.format(rank=rank, where=where, error=error, tries=str(tries)))
+    said = ended(danlu(*TRAIN, "--devices", "2", "--out", str(out), PYTHONPATH=str(tmp_path)), 1)
+    assert said.count(line) == 1
+    assert f"danlu resume {out}" in said
+    assert not re.search("Traceback|Connection|another process|Going on", said), said
+    assert page(out)["status"] == "failed"
+    assert page(out)["error"].startswith(line)
+    assert tries.read_text() == "tried\n"
+    assert "Traceback" in (out / f"error-{rank}.txt").read_text()
+    ended(danlu("resume", str(out)))
+    assert not list(out.glob("error-*"))
+    equal(out, undisturbed)
 
 
 @pytest.mark.xdist_group("devices")

@@ -10,12 +10,15 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from danlu.catalogue import RECIPES
 from danlu.data.dataset import Part
 from danlu.data.stream import Shuffled
 from danlu.tasks.game import Descend, Task
 from danlu.training.descent import Descent
+from danlu.training.optimizers import hidden_matrices
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
+from examined import tiny
 
 LR, ROUNDS = 0.05, 10
 
@@ -243,3 +246,15 @@ def test_a_shared_matrix_is_penalised_once():
     before = module[0].weight.detach().clone()
     after = by_danlu(module, zeros, Descent(optimizer="sgd", lr=0.1, l2=1.0), rounds=1)
     torch.testing.assert_close(after["0.weight"], 0.9 * before)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_muon_leaves_the_last_layer_of_every_classifier_to_adamw(name):
+    recipe = tiny(name)
+    info = recipe.load().info
+    model = recipe.task(info).model
+    moved = {id(p) for p in hidden_matrices(model)}
+    last = list(model.parameters())[-2:]  # weight and bias that make the logits
+    assert last[0].shape[0] == last[1].shape[0] == info.classes
+    assert last[0].ndim == 2
+    assert not moved & {id(p) for p in last}

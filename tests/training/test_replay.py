@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from torch import Tensor
 
+from danlu.data.stream import Batch
 from danlu.errors import UsageError
 from danlu.training.descent import Descent
 from danlu.training.replay import WARM_UP, Graph, Outcome, Replays
@@ -19,7 +21,7 @@ from rank_jobs import game_of
 class LikeAGPU(Runtime):
     """A runtime that masks steps, as on a GPU."""
 
-    masks_steps = True
+    asynchronous = True
 
 
 class Again:
@@ -70,9 +72,42 @@ def test_a_loaded_state_is_recorded_anew():
     first, second = trainer(True), trainer(True)
     for _ in range(WARM_UP + 2):
         first.play(), second.play()
+    Again.made = 0
     second.load_state({k: v.clone() for k, v in first.state().items()}, first.round, first.drawn)
     for name, value in play(second).items():
         torch.testing.assert_close(value, whole[name])
+    assert Again.made == 1  # a graph would go on writing to the tensors of before
+
+
+def test_a_recorded_turn_sees_each_batch_whole_with_its_numbers_and_parts_and_its_rate():
+    replays, source = Replays(Runtime(), Again), torch.Generator().manual_seed(0)
+
+    def batch(part: Batch | None = None) -> Batch:
+        numbers = torch.randint(100, (4,), generator=source)
+        return Batch({"x": torch.randn(4, generator=source)}, slice(0, 4), 4, numbers, {"part": part} if part else {})
+
+    def turn(seen: Batch, rate: Tensor) -> Outcome:
+        inner = seen.part("part")
+        totals = {"x": seen["x"].sum(), "numbers": seen.numbers.sum(), "inner x": inner["x"].sum()}
+        totals["inner numbers"] = inner.numbers.sum()
+        return Outcome(totals, 4, rate.clone(), rate.clone())
+
+    for round in range(WARM_UP + 3):
+        given = batch(batch())
+        totals, _, norm, _ = replays.play(0, given, round / 8, turn)
+        inner = given.parts["part"]
+        expected = [given["x"].sum(), given.numbers.sum(), inner["x"].sum(), inner.numbers.sum(), round / 8]
+        assert [float(value) for value in (*totals.values(), norm)] == [float(value) for value in expected], round
+
+
+@pytest.mark.parametrize(("optimizer", "flag"), [("adam", True), ("adamw", True), ("sgd", None)])
+def test_before_turns_are_recorded_optimisers_are_told_to_count_on_the_device(optimizer, flag, monkeypatch):
+    """torch refuses to record an Adam that was not told, which without a GPU cannot be seen; SGD has no such flag."""
+    monkeypatch.setattr("danlu.training.trainer.check_replay", lambda *anything: None)
+    made = trainer(False, optimizer=optimizer)
+    made.replay(Replays(made.runtime, Again))
+    groups = [group for each in made.players["classifier"].optimizers for group in each.param_groups]
+    assert {group.get("capturable") for group in groups} == {flag}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +115,7 @@ def test_a_loaded_state_is_recorded_anew():
     [
         ("supervised", {}, "it takes a GPU, and the device is cpu"),
         ("adversarial", {}, "turns of Adversarial are not the same in every round"),
-        ("adversarial", {}, "optimizer rmsprop of critic cannot be recorded; sgd, adam and adamw can"),
+        ("adversarial", {}, "optimizer rmsprop of critic cannot be recorded; sgd, .* adam and adamw can"),
         ("adversarial", {}, "the average of generator takes another step"),
         ("supervised", {"accumulate": 2}, "leave accumulate at 1"),
     ],
@@ -88,6 +123,14 @@ def test_a_loaded_state_is_recorded_anew():
 def test_what_cannot_be_recorded_is_refused_with_every_reason(name, changes, reason):
     with pytest.raises(UsageError, match=reason):
         game_of(name, Runtime(replay=True), **changes)
+
+
+def test_an_optimiser_that_a_setting_keeps_from_being_recorded_is_named_with_it():
+    made = trainer(False, optimizer="adam", eps_inside=True)
+    with pytest.raises(
+        UsageError, match=r"optimizer adam with eps_inside of classifier cannot be recorded; .* without"
+    ):
+        made.replay(Replays(made.runtime, Again))
 
 
 def test_several_processes_and_compilation_are_refused():

@@ -42,7 +42,7 @@ class Walk(Task):
 class MaskingRuntime(Runtime):
     """The path of a GPU, where a flag on the device leaves a bad step out and the host asks a round later."""
 
-    masks_steps = True
+    asynchronous = True
 
 
 PLAIN, MASKING = Runtime(precision="float64"), MaskingRuntime(precision="float64")
@@ -92,7 +92,7 @@ def test_nan_and_infinity_stop_the_run_before_the_step(optimizer, bad):
 def test_where_steps_are_masked_the_bad_one_is_left_out_and_told_later(optimizer, bad, ask):
     """Optimisers without a fused step cannot mask, and stop at once here too."""
     trainer = trainer_of(bad, optimizer, MASKING)
-    masks = trainer.players["walker"].masks_steps
+    masks = trainer.players["walker"].maskable
     assert masks == (optimizer != "rmsprop")
     trainer.play(), trainer.play()
     before = snapshot(trainer)

@@ -1,5 +1,6 @@
 """Where a run happens: devices, shares of a batch, sums over processes, compilation."""
 
+import math
 import shutil
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ import torch
 from danlu.errors import UsageError
 from danlu.training.runtime import Runtime, pick_device
 from examined import play, tiny, trainer_of, without_dropout
-from rank_jobs import collectives, normed
+from rank_jobs import collectives, normed, scores_of_a_session
 
 
 def test_auto_picks_what_is_there_and_says_why():
@@ -46,7 +47,14 @@ def test_more_parts_than_rows_are_refused():
 @pytest.mark.xdist_group("two ranks")
 def test_sums_means_and_decisions_over_two_processes(two_ranks):
     expected = {"sum": [[[1.0] * 3] * 2, 21.0], "mean": [0.5, 4.0], "decided": [True, False], "n": 2}
+    expected["told"] = math.nextafter(0.1, 0)  # to the last bit
     assert two_ranks.run(collectives) == [expected, expected]
+
+
+@pytest.mark.xdist_group("two ranks")
+def test_all_processes_go_by_the_scores_of_the_first(two_ranks):
+    """Else two that differ in the last bit would save, or lose patience, at different rounds."""
+    assert two_ranks.run(scores_of_a_session) == [{"validation/accuracy": math.nextafter(0.9, 0)}] * 2
 
 
 @pytest.mark.xdist_group("two ranks")

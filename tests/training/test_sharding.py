@@ -15,9 +15,11 @@ from games import GAMES
 from rank_jobs import (
     game_of,
     go_on_split,
+    looked_at,
     play,
     play_split_game,
     refused,
+    refused_in_a_method,
     save_split_game,
     split_stack,
     write_with_a_full_disk,
@@ -93,9 +95,30 @@ def test_second_derivatives_are_refused(two_ranks):
 
 
 @pytest.mark.xdist_group("two ranks")
+def test_second_derivatives_are_refused_in_methods_too(two_ranks):
+    for said in two_ranks.run(refused_in_a_method):
+        assert "second derivatives" in said
+
+
+@pytest.mark.xdist_group("two ranks")
+def test_state_and_scores_are_whole_though_somebody_has_run_the_player_between_rounds(two_ranks):
+    alone = looked_at(DOUBLE)
+    assert not alone["split"]
+    close(alone["states"][2], alone["states"][0])
+    for found in two_ranks.run(looked_at):
+        assert any(name.startswith("task/") for name in found["split"])
+        assert any(name.startswith("player/classifier/average/") for name in found["split"])
+        for state, expected in zip(found["states"], alone["states"], strict=True):
+            close(state, expected)
+        for scores, expected in zip(found["scores"], alone["scores"], strict=True):
+            assert scores == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.xdist_group("two ranks")
 def test_layers_methods_and_what_is_written_meanwhile(two_ranks):
     for found in two_ranks.run(split_stack):
         assert found["layers"] == 3
+        assert found["dropped"]  # after forward each layer is, for what it takes of memory
         assert found["kind"] == "Stack"
         close(*found["gradients"])
         close(*found["before"])

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from danlu.app.explain import explain
 from danlu.app.words import VERBS
-from danlu.errors import RunError, UsageError, nearest
+from danlu.errors import UsageError, nearest
 
 HELP = """\
 danlu (丹炉): the classic deep-learning models in one library.
@@ -85,26 +86,3 @@ def run(words: list[str]) -> int:
         raise UsageError(f"there is no verb {words[0]!r}; {nearest(words[0], VERBS)}")
     command: Callable[[list[str]], int] = getattr(import_module("danlu.app.commands"), words[0])
     return command(words[1:])
-
-
-def explain(error: Exception) -> tuple[int, str]:
-    """An exit code and a line for an error."""
-    if isinstance(error, UsageError):
-        return 2, str(error)
-    if isinstance(error, RunError):
-        return 1, str(error)
-    if _is_out_of_memory(error):
-        first = str(error).partition("\n")[0]
-        return 1, (
-            f"out of memory: {first}. What is saved is kept. Try half the --batch-size, or --accumulate 2, "
-            f"which gives the same result in about half the memory, or --precision bf16"
-        )
-    if isinstance(error, OSError):
-        return 1, f"{error.filename or 'the system'}: {error.strerror or error}"
-    return 1, f"{type(error).__name__}: {error} (this should not happen; --debug shows where)"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Also what torch raises on a CPU, which has no class of its own."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or (isinstance(error, RuntimeError) and "can't allocate" in str(error))

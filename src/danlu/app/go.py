@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from danlu.app import failures
+from danlu.app.explain import explain
 from danlu.app.finish import finish
 from danlu.app.interrupt import Interrupt
 from danlu.app.run_folder import RunFolder
@@ -52,5 +56,6 @@ def go(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) 
             else:
                 finish(session, run, screen, dry_run)
     except BaseException as error:
-        run.save_page(status="failed", error=str(error) or type(error).__name__, round=trainer.round)
+        with suppress(OSError):  # on a full disk the error itself says more
+            run.save_page(status="failed", error=failures.told(run.path) or explain(error)[1], round=trainer.round)
         raise

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 import torch
 
+from danlu.app import failures
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import quoted
 from danlu.errors import RunError, UsageError
@@ -48,6 +51,8 @@ def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
     Raises:
         RunError: if they could not bring it to its end.
     """
+    failures.forget(run.path)
+    _free_the_device()
     words = [str(run.path), *(["--quiet"] if quiet else []), *(["--dry-run"] if dry_run else [])]
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
@@ -67,9 +72,18 @@ def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
             signal.signal(number, handler)
     after = RunFolder.open(run.path)
     if after.page["status"] not in ("finished", "stopped"):
-        reason = after.page.get("error") or f"the processes ended with code {code}"
-        raise RunError(f"{reason}. What is saved is kept; go on with `danlu resume {quoted(run.path)}`")
+        reason = failures.told(run.path) or after.page.get("error") or f"the processes ended with code {code}"
+        with suppress(OSError):
+            after.save_page(status="failed", error=reason)
+        raise RunError(f"{reason.rstrip('.')}. Go on from what is saved with `danlu resume {quoted(run.path)}`")
     return after
+
+
+def _free_the_device() -> None:
+    """Give back the memory of a GPU on which this process tried whether the game can be built."""
+    if torch.cuda.is_initialized():
+        gc.collect()  # modules and their hooks refer to each other
+        torch.cuda.empty_cache()
 
 
 def _patience() -> list[str]:

@@ -74,7 +74,9 @@ class Session:
             UsageError: if recipe, data and device do not go together.
         """
         r = recipe
-        runtime = Runtime.start(device, r.precision, r.compile, r.replay, r.deterministic, r.tf32, alone)
+        runtime = Runtime.start(
+            device, r.precision, r.compile, r.replay, r.deterministic, r.tf32, alone, r.channels_last
+        )
         data: DataSet = recipe.load(access)
         task = build(recipe, data.info)
         stream, residence = settle(data.train, recipe.batch_size, recipe.seed, runtime.device, runtime.dtype)
@@ -120,7 +122,9 @@ class Session:
         return self.best is not None and self.best.exhausted
 
     def _scores(self) -> dict[str, float]:
-        return {f"validation/{name}": value for name, value in evaluate(self.trainer, self.data.validation).items()}
+        """Those of process 0: the last bit may differ, and then the processes would disagree about the best."""
+        tell, found = self.trainer.runtime.tell, evaluate(self.trainer, self.data.validation)
+        return {f"validation/{name}": tell(value) for name, value in found.items()}
 
     def save(self, run: RunFolder) -> None:
         """Write a checkpoint, and drop those that nobody will want."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 import torch.distributed as dist
 
+from danlu.app import failures
 from danlu.app.go import carry_on
 from danlu.app.introduction import check_same, first_page, introduce
 from danlu.app.run_folder import RunFolder
@@ -53,11 +55,21 @@ def train_together(
             return run
         torch.set_num_threads(run.page["threads"])
         with run:
-            carry_on(session, run, screen)
+            _carry_on(session, run, screen)
         return run
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _carry_on(session: Session, run: RunFolder, screen: Screen) -> None:
+    try:
+        carry_on(session, run, screen)
+    except Exception as error:
+        if cause := failures.cause(run.path, session.trainer.runtime.rank, error):
+            with suppress(OSError):
+                run.save_page(status="failed", error=cause)
+        raise
 
 
 def _begun(
@@ -77,6 +89,7 @@ def _begun(
     if (out / "run.json").is_file():
         run = RunFolder.open(out).hold()
         check_same(run.page, page, anyway=False)
+        failures.forget(out)
         return run
     run = RunFolder.create(out, name, recipe, page)
     introduce(session, run, screen)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from danlu.app import failures
 from danlu.app.asked import absolute, access_to, as_recipe
 from danlu.app.flags import command_of
 from danlu.app.go import carry_on, go
@@ -142,6 +143,7 @@ def resume(
         if ranks > 1:
             del session
             return launch(run, quiet)
+        failures.forget(run.path)
         carry_on(session, run, screen)
     return run
 

@@ -50,6 +50,8 @@ class Cast:
             for parameter in other.parameters:
                 parameter.requires_grad_(id(parameter) in mine)
         modules = {id(m) for m in player.module.modules()}
+        # in training mode a norm that tracks nothing still normalises by the batch, as an opponent must, but leaves its
+        # running statistics alone; in evaluation mode it would normalise by them
         for norm in self._norms:
             norm.track_running_stats = id(norm) in modules
 

@@ -54,9 +54,13 @@ def weights(module: nn.Module) -> list[Tensor]:
     )
 
 
+LAST = ("head", "fc", "classifier")
+"""what the last layer is called: here, and in the published weights of ResNet and DenseNet"""
+
+
 def hidden_matrices(module: nn.Module) -> list[Tensor]:
-    """The parameters that Muon moves: matrices between hidden layers, so neither embeddings nor a last layer ``head``,
-    nor what shares its weights with one.
+    """The parameters that Muon moves: matrices between hidden layers, so neither embeddings nor a last layer, nor what
+    shares its weights with one.
 
     >>> [tuple(p.shape) for p in hidden_matrices(nn.Sequential(nn.Embedding(9, 2), nn.Linear(2, 3)))]
     [(3, 2)]
@@ -64,7 +68,7 @@ def hidden_matrices(module: nn.Module) -> list[Tensor]:
     outer = {
         parameter
         for path, owner in module.named_modules()
-        if isinstance(owner, (nn.Embedding, nn.EmbeddingBag)) or path.split(".")[-1] == "head"
+        if isinstance(owner, (nn.Embedding, nn.EmbeddingBag)) or path.split(".")[-1] in LAST
         for parameter in owner.parameters(recurse=False)
     }
     return [parameter for parameter in module.parameters() if parameter.ndim == 2 and parameter not in outer]

@@ -34,7 +34,7 @@ class Player:
     Attributes:
         parameters: those that move.
         penalised: whether there are L1 or L2 penalties.
-        masks_steps: whether a flag on the device can leave a step out.
+        maskable: whether a flag on the device can leave a step out.
         split: whether its weights are split over the processes; their gradients then come summed.
 
     >>> player = Player("net", nn.Linear(2, 1), Descent(lr=0.1, schedule="cosine"), rounds=10)
@@ -48,13 +48,13 @@ class Player:
         if not names:
             raise ValueError(f"player {name!r} has no parameter that requires a gradient, so it cannot descend")
         self.parameters = list(names)
-        self._names = names
-        self._named = {key: p for p, key in names.items()}
+        self._name_of = names
+        self._parameter_of = {key: p for p, key in names.items()}
         self.optimizers = optimizers(module, self.parameters, descent)
         # torch wraps step() in a profiler's range and hooks, which nobody else can reach here and which cost 13 µs
         self._steps = [getattr(type(o).step, "__wrapped__", type(o).step) for o in self.optimizers]
         self.split = any(is_split(p) for p in self.parameters)
-        self.masks_steps = all(_masks(optimizer) for optimizer in self.optimizers) and not self.split
+        self.maskable = all(_takes_a_flag(optimizer) for optimizer in self.optimizers) and not self.split
         self.average = None if descent.average is None else Average(module, descent.average)
         everything = descent.decay_all
         self.penalised = bool(descent.l1 or descent.l2)
@@ -116,7 +116,7 @@ class Player:
 
         Args:
             lr: the learning rate.
-            unless: a flag on the device; where it is 1 nothing moves (only if ``masks_steps``).
+            unless: a flag on the device; where it is 1 nothing moves (only if ``maskable``).
         """
         for optimizer, step in zip(self.optimizers, self._steps, strict=True):
             for group in optimizer.param_groups:
@@ -135,7 +135,7 @@ class Player:
 
     def moving(self) -> list[str]:
         """Names of the parameters that have a gradient, in the order of ``gradients``."""
-        return [name for parameter, name in self._names.items() if parameter.grad is not None]
+        return [name for parameter, name in self._name_of.items() if parameter.grad is not None]
 
     def state(self) -> dict[str, Tensor]:
         """All that the player remembers besides its module, as tensors by name."""
@@ -144,7 +144,7 @@ class Player:
             for parameter, memory in optimizer.state.items():
                 for kind, value in memory.items():
                     if isinstance(value, Tensor):
-                        state[f"{type(optimizer).__name__}/{self._names[parameter]}/{kind}"] = value
+                        state[f"{type(optimizer).__name__}/{self._name_of[parameter]}/{kind}"] = value
         if self.average is not None:
             state["average.steps"] = torch.tensor(self.average.steps)
             for name, value in {**self.average.parameters, **self.average.buffers}.items():
@@ -176,7 +176,7 @@ class Player:
             if owner == type(optimizer).__name__:
                 name, _, kind = rest.rpartition("/")
                 memory.setdefault(name, {})[kind] = self._placed(name, state[full])
-        order = [self._names[p] for group in optimizer.param_groups for p in group["params"]]
+        order = [self._name_of[p] for group in optimizer.param_groups for p in group["params"]]
         numbered: dict[str, Any] = {
             "state": {number: memory[name] for number, name in enumerate(order) if name in memory},
             "param_groups": optimizer.state_dict()["param_groups"],
@@ -185,10 +185,10 @@ class Player:
 
     def _placed(self, name: str, value: Tensor) -> Tensor:
         """A value that an optimiser remembers of a parameter, split as the parameter is."""
-        parameter = self._named[name]
+        parameter = self._parameter_of[name]
         return place(value, parameter).clone() if value.shape == parameter.shape else value.clone()
 
 
-def _masks(optimizer: torch.optim.Optimizer) -> bool:
+def _takes_a_flag(optimizer: torch.optim.Optimizer) -> bool:
     """Whether the optimiser can leave a step out by a flag on the device."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False) and optimizer.defaults.get("fused"))

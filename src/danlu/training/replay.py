@@ -124,8 +124,9 @@ def check_replay(task: Task, players: Mapping[str, Player], runtime: Runtime, ac
         f"turns of {type(task).__name__} are not the same in every round": not task.replayable,
     }
     for name, player in players.items():
-        optimizer = player.descent.optimizer
-        reasons[f"optimizer {optimizer} of {name} cannot be recorded; sgd, adam and adamw can"] = not player.masks_steps
+        optimizer = player.descent.optimizer + (" with eps_inside" if player.descent.eps_inside else "")
+        able = "sgd, momentum, nesterov, adam and adamw can, without eps_inside"
+        reasons[f"optimizer {optimizer} of {name} cannot be recorded; {able}"] = not player.maskable
         reasons[f"the average of {name} takes another step in every round"] = player.average is not None
     if found := [reason for reason, holds in reasons.items() if holds]:
         raise UsageError("turns cannot be recorded and replayed: " + "; ".join(found) + ". Leave replay off")

@@ -1,4 +1,4 @@
-"""Where a run happens: device, precision, compilation and the other processes. Nothing else knows of them."""
+"""Where a run happens: device, precision, compilation and the other processes. The loop asks it, and not torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 import torch.distributed as dist
@@ -18,6 +18,7 @@ from danlu.errors import RunError, UsageError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bf16", "float64"]
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Runtime:
         precision: float32, bf16 (autocast over float32 weights) or float64.
         compile: whether the players are compiled.
         replay: whether turns are recorded and replayed as CUDA graphs.
+        channels_last: whether the weights of convolutions lie with channels last, which makes pictures do so too.
         rank: number of this process.
         world: how many processes there are.
 
@@ -42,6 +44,7 @@ class Runtime:
     precision: Precision = "float32"
     compile: bool = False
     replay: bool = False
+    channels_last: bool = False
     rank: int = 0
     world: int = 1
 
@@ -55,6 +58,7 @@ class Runtime:
         deterministic: bool = False,
         tf32: bool = False,
         alone: bool = False,
+        channels_last: bool = False,
     ) -> Runtime:
         """Pick a device, join the other processes if a launcher started some, set what torch keeps globally.
 
@@ -66,6 +70,7 @@ class Runtime:
             deterministic: on a GPU too, the same numbers each time.
             tf32: on a GPU, products with 10-bit mantissas.
             alone: whether to leave other processes alone.
+            channels_last: whether convolutions have channels last.
 
         Raises:
             UsageError: if the device is not there, or cannot do what was asked.
@@ -80,7 +85,7 @@ class Runtime:
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
-        runtime = cls(picked, reason, precision, compile, replay)
+        runtime = cls(picked, reason, precision, compile, replay, channels_last)
         return runtime._joined() if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not alone else runtime
 
     def _joined(self) -> Runtime:
@@ -103,8 +108,8 @@ class Runtime:
         return torch.float64 if self.precision == "float64" else torch.float32
 
     @property
-    def masks_steps(self) -> bool:
-        """Whether a bad step is left out by a flag on the device, because asking the device would hold it up."""
+    def asynchronous(self) -> bool:
+        """Whether the device works behind Python's back, so that asking it for a number would hold both up."""
         return self.device.type == "cuda"
 
     def place(self, task: nn.Module) -> None:
@@ -112,6 +117,8 @@ class Runtime:
         task.to(self.device)
         if self.precision == "float64":
             task.double()
+        if self.channels_last:
+            task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def autocast(self) -> AbstractContextManager[object]:
         """Half precision where it is safe, if the precision is bf16."""
@@ -174,13 +181,14 @@ class Runtime:
             tensor.narrow(dim, mine.start, mine.stop - mine.start).copy_(own)
             dist.all_reduce(tensor)
 
-    def tell(self, number: int) -> int:
-        """The number that process 0 has, on every process."""
+    def tell(self, number: Number) -> Number:
+        """The number that process 0 has, on every process, to the last bit."""
         if self.world == 1:
             return number
-        told = torch.tensor(number, device=self.device)
+        dtype = torch.float64 if isinstance(number, float) else torch.int64
+        told = torch.tensor(number, dtype=dtype, device=self.device)
         dist.broadcast(told, src=0)
-        return int(told.item())
+        return type(number)(told.item())
 
     def first(self, here: bool) -> int | None:
         """The first process in which it is so, told to every process, or None.

@@ -169,12 +169,14 @@ class Trainer:
         self.cast.give_turn(player)
         lr = player.lr(self.round)
         places = zip(self._dropout_keys, self._shares, strict=True)
+        # lazy, because to enter a micro-batch seeds its dropout: each is entered when the one before it is through
         batches = (self._enter(number, dropout_key, rows) for dropout_key, rows in places)
         if self._replays is None:
             outcome = self._move(turn, player, batches, lr)
         else:
             outcome = self._replays.play(number, next(batches), lr, partial(self._move_once, turn, player))
-        if self._masks(player):
+        if self._skips_bad_steps(player):
+            # not the one that _move had: a replay does not run Python, and its tensors will be overwritten
             self._doubts.append(Doubt(player, self.round, outcome.totals, outcome.norm, outcome.norms))
         return Move(player.name, outcome.totals, outcome.examples, outcome.norm, lr)
 
@@ -196,26 +198,31 @@ class Trainer:
             loss = reduce(torch.add, sums.values())
             if not loss.requires_grad:
                 raise ValueError(f"the terms of player {player.name!r} do not depend on any of its parameters")
+            # over micro-batches and processes the number of examples is known only after backward; the batch size is
+            # mostly that number and keeps gradients in the range of a mean, and _sum_up corrects where it is not
             loss.backward(self._one_over_size)
             totals = {name: totals[name] + s.detach() if totals else s.detach() for name, s in sums.items()}
             n += examples
         gradients = player.gradients()
-        everywhere = self._over_all(player, gradients, totals, n)
+        everywhere = self._sum_up(player, gradients, totals, n)
         norm, norms = player.clip(gradients, self.runtime)
         doubt = Doubt(player, self.round, totals, norm, norms)
-        if self._masks(player):
+        if self._skips_bad_steps(player):
             player.step(lr, unless=1 - doubt.finite().float())
         else:
             doubt.settle()
             player.step(lr)
         return Outcome(totals, everywhere, norm, norms)
 
-    def _masks(self, player: Player) -> bool:
+    def _skips_bad_steps(self, player: Player) -> bool:
         """Whether a flag on the device leaves out a bad step, and the host looks a round later."""
-        return self.runtime.masks_steps and player.masks_steps
+        return self.runtime.asynchronous and player.maskable
 
-    def _over_all(self, player: Player, gradients: list[Tensor], totals: Terms, n: int) -> int | Tensor:
-        """Sum over all processes, divide gradients by the number of examples that there really were, and give it."""
+    def _sum_up(self, player: Player, gradients: list[Tensor], totals: Terms, n: int) -> int | Tensor:
+        """Sum over all processes, divide gradients by the number of examples that there really were, and give it.
+
+        The list of gradients is filled anew: a parameter that only other processes used has one now.
+        """
         examples: int | Tensor = n
         if self.runtime.world > 1:
             examples = torch.tensor(float(n), dtype=self.runtime.dtype, device=self.runtime.device)
@@ -229,7 +236,7 @@ class Trainer:
             self.runtime.mean(self.cast.running_statistics())
         elif n == 0:
             raise ValueError(f"the terms of player {player.name!r} have no values in round {self.round}")
-        if isinstance(examples, Tensor) or examples != self.stream.size:
+        if isinstance(examples, Tensor) or examples != self.stream.size:  # what was divided by before backward
             torch._foreach_mul_(gradients, self.stream.size / examples)
         return examples
 
