@@ -12,7 +12,7 @@ SPEED = {
     "overhead": "benchmarks.speed.overhead",
     "stream": "benchmarks.speed.stream",
 }
-PAPERS: dict[str, str] = {"digits": "benchmarks.papers.digits"}
+PAPERS = {"digits": "benchmarks.papers.digits", "images": "benchmarks.papers.images"}
 MEMORY = {"folder": "benchmarks.memory.folder"}
 KINDS = {"speed": SPEED, "memory": MEMORY, "papers": PAPERS}
 
