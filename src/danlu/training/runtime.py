@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from danlu.errors import RunError, UsageError
+from danlu.training.memory import keep_freed_memory
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bf16", "float64"]
@@ -82,6 +83,8 @@ class Runtime:
             raise UsageError("precision float64 does not exist on mps; use --device cpu")
         if deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if picked.type == "cpu":
+            keep_freed_memory()
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
