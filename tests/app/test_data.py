@@ -8,6 +8,7 @@ from PIL import Image
 
 import danlu
 from danlu.app import cli
+from danlu.app.run_folder import RunFolder
 from danlu.errors import UsageError
 
 
@@ -27,7 +28,7 @@ def test_a_set_is_described(capsys):
 
 
 def test_settings_change_what_is_read(capsys):
-    assert "179 validation, 0 test" in said(capsys, "digits", "--split.test", "0")  # 18 of 174 to 183 in each class
+    assert "180 validation, 0 test" in said(capsys, "digits", "--split.test", "0")
     assert "the test part is empty" in said(capsys, "digits", "--split.test", "0")
 
 
@@ -67,13 +68,31 @@ def test_a_run_finds_its_data_again_from_elsewhere(tmp_path, monkeypatch):
     made = toy(tmp_path / "given" / "toy")
     monkeypatch.setattr(official, "MNIST", made)
     monkeypatch.delenv("DANLU_DATA", raising=False)
-    run = danlu.train(
-        "mlp", data="mnist", data_dir=tmp_path / "given", out=tmp_path / "run", epochs=1, batch_size=8, quiet=True
-    )
+    whole = {"split.validation": 0.0, "data_dir": tmp_path / "given"}
+    run = danlu.train("mlp", data="mnist", out=tmp_path / "run", epochs=1, batch_size=8, quiet=True, **whole)
     monkeypatch.chdir(tmp_path)
     assert danlu.evaluate(run.path)["examples"] == 10
-    assert run.scores.keys() == {"test"}  # of four examples in each class a tenth is none
+    assert run.scores.keys() == {"test"}
     with pytest.raises(UsageError, match="toy has no validation part"):
         danlu.evaluate(run.path, "validation")
     with pytest.raises(UsageError, match="no such folder"):
         danlu.train("mlp", data="mnist", data_dir=tmp_path / "nowhere", out=tmp_path / "other")
+
+
+def test_without_a_validation_part_nothing_is_watched_and_the_last_weights_are_kept(tmp_path, capsys):
+    """The command from its beginning to its end, with a part for the test or without."""
+    words = ["train", "mlp", "--split.validation", "0", "--epochs", "2", "--watch", "accuracy", "--model.hidden", "4"]
+    for out, more in (("with", []), ("without", ["--split.test", "0"])):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*words, *more, "--out", str(tmp_path / out)])
+        assert ended.value.code == 0, capsys.readouterr().err
+        said = capsys.readouterr().out
+        assert "note: the validation part is empty" in said
+        assert "Weights: last." in said
+    run = RunFolder.open(tmp_path / "with")
+    assert (run.page["weights"], run.page["best"], run.scores.keys()) == ("last", None, {"test"})
+    assert not any(name.startswith("validation/") for entry in run.metrics() for name in entry)
+    assert RunFolder.open(tmp_path / "without").scores == {}
+    assert danlu.evaluate(run.path)["scores"] == pytest.approx(run.scores["test"])
+    with pytest.raises(UsageError, match="digits has no validation part, as it was split"):
+        danlu.evaluate(run.path, "validation")

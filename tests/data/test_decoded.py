@@ -1,6 +1,7 @@
 """Files decoded once: the cache is used, made anew when it must be, and never seen half-written."""
 
 import errno
+import gc
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from functools import partial
 from pathlib import Path
@@ -485,3 +487,92 @@ def test_the_worker_that_a_file_ends_is_not_the_end(tmp_path, photos, monkeypatc
     assert found.left_out == {3: f"the process that read it was ended (signal 9, {signal.strsignal(9)}), twice"}
     with pytest.raises(UsageError, match=r"1 of 12 files.*\n.*03.png: the process that read it was ended"):
         load(photos)
+
+
+# --- entries that nobody uses -----------------------------------------------------------------------------------------
+
+
+def aged(entry, days):
+    """The entry as if it had been used last so many days ago."""
+    then = time.time() - days * 24 * 3600
+    os.utime(entry / "page.json", (then, then))
+
+
+def more(photos, number):
+    """The same files and another one: a new entry is made of them."""
+    Image.new("L", (4, 3), number).save(photos / f"{number}.png")
+    return load(photos)
+
+
+def made(shelf):
+    return {path.name for path in shelf.iterdir() if path.name[0] != "."}
+
+
+def test_an_entry_that_was_not_used_for_a_month_goes_when_another_is_made(photos, shelf):
+    load(photos)
+    (old,) = shelf.iterdir()
+    aged(old, 31)
+    more(photos, 12)
+    assert old.name not in made(shelf)
+    (kept,) = shelf.iterdir()  # nor is anything else left of it
+    aged(kept, 29)
+    more(photos, 13)
+    assert kept.name in made(shelf)
+    assert len(made(shelf)) == 2
+
+
+def test_to_use_an_entry_is_to_keep_it(photos, shelf, tmp_path):
+    load(photos)
+    (old,) = shelf.iterdir()
+    aged(old, 31)
+    assert shades(load(photos)) == list(range(12))
+    aside = shutil.copytree(photos, tmp_path / "others")
+    more(aside, 12)
+    assert old.name in made(shelf)
+    assert len(made(shelf)) == 2
+
+
+def test_an_entry_that_is_mapped_is_kept_however_old(photos, shelf):
+    held = load(photos)
+    (old,) = shelf.iterdir()
+    aged(old, 1000)
+    view = held.images[3:]
+    del held
+    more(photos, 12)
+    assert old.name in made(shelf)
+    assert view.flatten().tolist() == [number for number in range(3, 12) for _ in range(12)]
+    del view
+    gc.collect()
+    more(photos, 13)
+    assert old.name not in made(shelf)
+
+
+def test_an_entry_that_another_process_maps_or_makes_is_kept(photos, shelf, tmp_path):
+    """Another process has trained on one for long; a third makes the other one anew."""
+    import fcntl
+
+    others = shutil.copytree(photos, tmp_path / "others")
+    code = "import time\nfound = load()\nprint('mapped', flush=True)\ntime.sleep(1000)"
+    process = start(code, others)
+    assert process.stdout.readline() == "mapped\n"
+    (mapped,) = shelf.iterdir()
+    load(photos)
+    (locked,) = set(shelf.iterdir()) - {mapped}
+    gc.collect()
+    for entry in (mapped, locked):
+        aged(entry, 31)
+    with (shelf / f".{locked.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        more(photos, 12)
+        assert {mapped.name, locked.name} < made(shelf)
+    process.kill()
+    process.wait()
+    more(photos, 13)
+    assert not {mapped.name, locked.name} & made(shelf)
+
+
+def test_what_cannot_be_removed_is_no_matter(photos, shelf):
+    (shelf / "something else").mkdir(parents=True)
+    (shelf / "a file").write_text("of somebody's")
+    load(photos)
+    assert {"something else", "a file"} < made(shelf)

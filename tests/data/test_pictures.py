@@ -311,7 +311,7 @@ def test_files_that_are_cut_off(tmp_path, suffix, share, monkeypatch):
         (b"", "it is empty"),
         (b"hello, I am a text\n", "it holds text, 'hello, I am a text"),
         (b"\n<!DOCTYPE html><html>404</html>", "it holds a web page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid", "the pointer to a large file that was not fetched"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "it holds a pointer to a large file that was not fetched"),
         (b"\x00\x01\x02\x03" * 50, "cut off, or of another format"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it holds text"),  # which Ghostscript would be run for
     ],

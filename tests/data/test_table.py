@@ -478,7 +478,7 @@ def test_a_class_that_training_gets_none_of_is_named(tmp_path):
 
 def test_a_part_that_gets_no_row_is_named(tmp_path):
     refused(
-        written(tmp_path, "a\n1\n2\n3\n"), "of 3 rows none is left for the validation part at a share of 0.1; add rows"
+        written(tmp_path, "a\n1\n2\n3\n"), "of 3 examples none is left for the validation part at a share of 0.1; add"
     )
 
 
@@ -578,6 +578,94 @@ def test_a_number_that_overflows_when_standardised_is_named(tmp_path):
     written(tmp_path, "a,b\n1e-40,1\n2e-40,2\n3e-40,3\n", "train.csv")
     with pytest.raises(UsageError, match=r"validation.csv, line 2: the number in column 'a' is so far from those"):
         loaded(path, **page)
+
+
+# --- encodings --------------------------------------------------------------------------------------------------------
+
+LETTERS = "größe,k\n" + "1,é\n2,ü\n3,é\n" * 4
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ISO-8859-15", "mac_roman", "utf-8", "utf8", "UTF-8-SIG"])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_an_encoding_that_is_named_is_read(tmp_path, monkeypatch, encoding, size):
+    in_small_pieces(monkeypatch, size)
+    page = {"target": "k", "split": WHOLE}
+    expected = loaded(written(tmp_path, LETTERS, "utf-8.csv"), **page)
+    found = loaded(written(tmp_path, LETTERS.encode(encoding)), encoding=encoding, **page)
+    assert found.info == expected.info
+    assert found.info.columns == ("größe",)
+    assert found.fingerprint() == expected.fingerprint()
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "gbk", "big5", "euc-kr"])
+def test_letters_of_several_bytes_are_not_cut(tmp_path, monkeypatch, encoding):
+    """Some of their second bytes are those of letters and brackets of ASCII."""
+    in_small_pieces(monkeypatch, 3)
+    text = "x,k\n" + "1,ソ\n2,表十\n" * 6 if encoding == "shift_jis" else "x,k\n" + "1,中\n2,文字\n" * 6
+    found = loaded(written(tmp_path, text.encode(encoding)), encoding=encoding, target="k", split=WHOLE)
+    assert set(found.info.class_names) == {line.split(",")[1] for line in text.splitlines()[1:]}
+
+
+def test_what_is_not_of_the_encoding_is_refused_with_its_place(tmp_path):
+    latin = written(tmp_path, LETTERS.encode("latin-1"))
+    refused(
+        latin,
+        r"t.csv, line 1: byte 2 of the file is 0xf6, which is not UTF-8 there; save the table as CSV in UTF-8, or "
+        r"name its encoding with --table.encoding latin-1$",
+    )
+    refused(
+        written(tmp_path, "x,k\n1,\x81\n".encode("latin-1")),
+        r"t.csv, line 2: byte 6 of the file is 0x81, which is not cp1252 there; save the table as CSV in UTF-8$",
+        encoding="cp1252",
+    )
+    refused(
+        written(tmp_path, b"\xef\xbb\xbf" + LETTERS.encode()),
+        r"t.csv begins with the byte-order mark of UTF-8, so it is not latin-1$",
+        encoding="latin-1",
+    )
+    refused(written(tmp_path, b"a\n\0\n"), r"byte 2 of the file is NUL, which no text has", encoding="latin-1")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("latin-l", r"there is no encoding 'latin-l'; did you mean 'latin-1'\?"),
+        ("utf-9", r"there is no encoding 'utf-9'; did you mean 'utf-8'\?"),
+        ("", r"there is no encoding ''; utf-8, latin-1 and cp1252 are the usual ones"),
+        ("os", r"there is no encoding 'os'; utf-8"),
+        ("a\0b", r"there is no encoding 'a\\x00b'"),
+        *((name, f"'{name}' does not write commas and digits as ASCII does") for name in ("utf-16", "utf-7", "cp037")),
+        *((name, f"'{name}' does not write") for name in ("base64", "rot13", "unicode_escape", "iso2022_jp", "hz")),
+    ],
+)
+def test_what_is_no_encoding_of_a_table_is_refused(tmp_path, encoding, message):
+    with pytest.raises(UsageError, match=message):
+        loaded(flowers(tmp_path), target="kind", encoding=encoding)
+
+
+# --- what stays with a model ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_the_means_for_missing_numbers_stay_with_the_model(tmp_path, scaled):
+    """A row with a gap is what the same row with the training mean is; a model that knows none refuses it."""
+    path = written(tmp_path, "a,b,k\n1,10,u\n3,,v\n5,40,u\n,10,v\n2,16,u\n4,24,v\n")
+    page = {"target": "k", "split": WHOLE, "standardise": scaled}
+    info = DataInfo.from_json(loaded(path, missing="mean", **page).info.to_json())
+    assert info.fill == (3.0, 20.0)
+    gaps = [[math.nan, 7.0], [2.0, math.nan], [math.nan, math.nan]]
+    whole = [[3.0, 7.0], [2.0, 20.0], [3.0, 20.0]]
+    assert torch.equal(standardise(info, gaps), standardise(info, whole))
+    known = loaded(path, missing="drop", **page).info
+    assert known.fill == ()
+    with pytest.raises(UsageError, match="row 0, column 'a': nan cannot be used"):
+        standardise(known, gaps)
+
+
+def test_a_model_that_was_written_before_there_were_means_is_read():
+    values = DataInfo("table", (1,), columns=("a",)).to_json()
+    del values["fill"]
+    assert DataInfo.from_json(values).fill == ()
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -707,3 +795,29 @@ def test_parquet_is_refused_with_its_row(parquet):
 def test_a_damaged_parquet_file_is_named(tmp_path):
     pytest.importorskip("pyarrow")
     refused(written(tmp_path, b"PAR1 and no more PAR1", "t.parquet"), "t.parquet cannot be read as Parquet: ")
+
+
+def test_the_kinds_of_columns_that_parquet_has(tmp_path):
+    """Numbers of every kind, with gaps; classes as text, as a dictionary of texts and as numbers."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    from decimal import Decimal
+
+    columns = {
+        "float": arrow.array([0.5, None, 2.5, 3.5], arrow.float32()),
+        "int": arrow.array([1, 2, None, 4], arrow.int8()),
+        "bool": arrow.array([True, False, None, True]),
+        "decimal": arrow.array([Decimal("1.25"), None, Decimal("3.50"), Decimal("4.75")], arrow.decimal128(5, 2)),
+        "text": arrow.array(["u", "v", "u", "v"]),
+        "dictionary": arrow.array(["v", "u", "v", "u"]).dictionary_encode(),
+        "number": arrow.array([10, 9, 9, 10]),
+    }
+    path = tmp_path / "t.parquet"
+    parquet.write_table(arrow.table(columns), path)
+    page = {"columns": ["float", "int", "bool", "decimal"], "missing": "mean", "standardise": False, "split": WHOLE}
+    data = loaded(path, target="text", **page)
+    expected = [[0.5, 1, 1, 1.25], [6.5 / 3, 2, 0, 9.5 / 3], [2.5, 7 / 3, 2 / 3, 3.5], [3.5, 4, 1, 4.75]]
+    torch.testing.assert_close(data.train["x"], torch.tensor(expected))
+    assert data.train["label"].tolist() == [0, 1, 0, 1]
+    assert loaded(path, target="dictionary", **page).train["label"].tolist() == [1, 0, 1, 0]
+    by_number = loaded(path, target="number", **page)
+    assert (by_number.info.class_names, by_number.train["label"].tolist()) == (("9", "10"), [1, 0, 0, 1])

@@ -91,7 +91,7 @@ def test_what_is_no_number_of_points_is_refused(argument):
 
 
 def test_too_few_points_for_three_parts_are_refused():
-    with pytest.raises(UsageError, match=r"grid:1 makes 1 for training, 0 for validation and 0 for the test, which"):
+    with pytest.raises(UsageError, match=r"grid:1: of 1 examples none is left for the validation part at"):
         toys.grid(None, "1")
 
 

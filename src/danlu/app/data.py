@@ -12,10 +12,10 @@ from torch import Tensor
 from danlu.app.asked import absolute, access_to
 from danlu.app.screen import Screen, number
 from danlu.data.augment import Augment, Augmented
-from danlu.data.dataset import DataSet, Part
+from danlu.data.dataset import PARTS, DataSet, Part
 from danlu.data.source import Source
 from danlu.data.stream import Shuffled
-from danlu.data.survey import PARTS, Survey
+from danlu.data.survey import Survey
 from danlu.data.survey import survey as look_at
 
 _BAR = 30

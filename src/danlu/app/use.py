@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from torch import Tensor
 
 from danlu.app.images import find_images, read_image
-from danlu.app.measure import measure
+from danlu.app.measure import calibrated, measure
 from danlu.app.run_folder import RunFolder
-from danlu.app.screen import quoted
-from danlu.data.dataset import DataSet
+from danlu.app.screen import Screen, quoted
+from danlu.app.tables import read_rows
+from danlu.data.dataset import PARTS, DataInfo, DataSet
 from danlu.errors import RunError, UsageError
 from danlu.models.folder import load_model
 from danlu.nn.model import Model
 from danlu.training.runtime import DeviceName, pick_device
 from danlu.verbs import need
-
-PARTS = ("train", "validation", "test")
 
 
 def load(path: str | Path) -> Model:
@@ -67,44 +69,92 @@ def evaluate(
     examples = data.part(part)
     if not len(examples):
         raise UsageError(f"{data.name} has no {part} part, as it was split")
-    scores, _ = measure(model.to(pick_device(device or folder.page["device"])[0]), examples, data.info.inputs)
+    scores, evidence = measure(model.to(pick_device(device or folder.page["device"])[0]), examples, data.info.inputs)
+    temperature = folder.page.get("temperature")
+    if part != "validation" and temperature is not None:  # which the validation part has chosen
+        scores.update(calibrated(evidence["probabilities"], examples["label"], temperature))
     return {"part": part, "examples": len(examples), "data": data.name, "fingerprint": fingerprint, "scores": scores}
 
 
 class Guess(NamedTuple):
-    """What a classifier says of a file: the classes by probability, the likeliest first; or why it cannot."""
+    """What a classifier says of an image or a row: the classes by probability, the likeliest first; or why it cannot.
+
+    Attributes:
+        file: the image, or the file and the line of a row.
+        classes: names and probabilities.
+        error: why there are none.
+    """
 
     file: str
     classes: list[tuple[str, float]]
     error: str | None = None
 
 
+class Input(NamedTuple):
+    """What a model is asked about: where it comes from, and a batch of one for each place, or why there is none."""
+
+    places: list[str]
+    x: Tensor | None
+    error: str | None = None
+
+
 @torch.no_grad()
-def classify(run: str | Path, *files: str | Path, top: int = 5, invert: bool = False) -> list[Guess]:
-    """Classify image files.
+def classify(
+    run: str | Path,
+    *files: str | Path,
+    top: int = 5,
+    invert: bool = False,
+    encoding: str = "utf-8",
+    quiet: bool = False,
+) -> list[Guess]:
+    """Classify image files, or with a model that was trained on a table the rows of tables.
+
+    A table has the columns of the training rows, in any order and with others beside them. A model that was trained
+    with ``missing="mean"`` has the means of its training rows for numbers that are missing.
 
     Args:
         run: a run folder, or a model folder.
-        files: images, or folders of them.
+        files: images, or folders of them; or CSV or Parquet files.
         top: how many classes to name.
-        invert: turn dark on light into light on dark first.
+        invert: turn dark on light into light on dark first, of images.
+        encoding: how the text of CSV files is written.
+        quiet: say nothing of columns that are not used.
 
     Raises:
-        UsageError: if the model cannot classify, no file is named, or one is not there.
+        UsageError: if the model cannot classify, no file is named, one is not there, or a table is not as it should be.
     """
     if top < 1 or not files:
         raise UsageError("name at least one file, and at least one class to tell (top)")
     model = need(load(run), "classify")
     names = model.info.class_names or tuple(str(number) for number in range(model.info.classes))
+    if model.info.kind == "table":
+        inputs = _rows(list(files), model.info, invert, encoding, Screen(quiet, sys.stderr))
+    else:
+        inputs = _images(list(files), model.info, invert)
     guesses = []
-    for path in find_images(list(files)):
-        try:
-            image = read_image(path, model.info, invert)
-        except RunError as error:  # the other files are still answered
-            guesses.append(Guess(str(path), [], str(error)))
+    for places, x, error in inputs:
+        if x is None:
+            guesses += [Guess(place, [], error) for place in places]
             continue
-        probabilities = model.classify(image[None].to(next(model.parameters()).dtype))[0]
-        best = probabilities.topk(min(top, len(names)))
-        ranked = [(names[number], p) for p, number in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
-        guesses.append(Guess(str(path), ranked))
+        best = model.classify(x.to(next(model.parameters()).dtype)).topk(min(top, len(names)))
+        for place, values, numbers in zip(places, best.values.tolist(), best.indices.tolist(), strict=True):
+            guesses.append(Guess(place, [(names[k], p) for p, k in zip(values, numbers, strict=True)]))
     return guesses
+
+
+def _images(files: list[str | Path], info: DataInfo, invert: bool) -> Iterator[Input]:
+    for path in find_images(files):
+        try:
+            yield Input([str(path)], read_image(path, info, invert)[None])
+        except RunError as error:  # the other files are still answered
+            yield Input([str(path)], None, str(error))
+
+
+def _rows(files: list[str | Path], info: DataInfo, invert: bool, encoding: str, screen: Screen) -> Iterator[Input]:
+    if invert:
+        raise UsageError("invert is for images, and this model takes rows of a table; leave it out")
+    for path in map(Path, files):
+        rows = read_rows(path, info, encoding)
+        if rows.unused:
+            screen.say(f"{path}: columns that this model does not use are ignored: {', '.join(rows.unused)}")
+        yield from (Input(*some) for some in rows)

@@ -12,6 +12,7 @@ from torch import Tensor
 _ROWS = 65_536
 
 PartName = Literal["train", "validation", "test"]
+PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class DataInfo:
         columns: for tables, name of each column.
         shift: for tables, what is taken from each column.
         scale: for tables, what each column is then divided by.
+        fill: for tables, what stands for a missing number of each column; nothing where none may be missing.
     """
 
     kind: Literal["images", "table", "text"]
@@ -39,6 +41,7 @@ class DataInfo:
     columns: tuple[str, ...] = ()
     shift: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    fill: tuple[float, ...] = ()
 
     @property
     def inputs(self) -> str:

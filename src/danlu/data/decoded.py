@@ -5,7 +5,8 @@ what they are. The key is the SHA-256 of the settings and of each file's path, s
 of the content, because every start would then read all files, which takes as long as decoding them where the disk is
 slow; who changes a file changes its times, also if he puts the modification time back, for the system keeps the other.
 The entry is made under another name, synced to disk and renamed, so that it is there whole or not at all, and one
-whose bytes were cut off or written to since is made anew. Entries may be removed at any time.
+whose bytes were cut off or written to since is made anew. Entries may be removed at any time; who makes one removes
+those that were not used for 30 days, but none that is mapped by a process.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from torch import Tensor
 from danlu.data import pictures
 from danlu.data.crew import work_through
 from danlu.data.disk import sync
-from danlu.data.entries import alone, making, publish
+from danlu.data.entries import alone, hold, making, mark_used, publish, remove_unused
 from danlu.data.pictures import Header, Unreadable
 from danlu.data.source import Access, Images
 from danlu.errors import RunError, UsageError
@@ -137,6 +138,7 @@ def _read(entry: Path, key: str) -> Decoded | None:
         if (state.st_size, state.st_mtime_ns) != (page["bytes"], page["modified"]):
             return None
         left_out: dict[int, str] = dict(page["left_out"])
+        mark_used(entry / _PAGE)
         return Decoded(_mapped(entry / _BYTES).view(page["shape"]), left_out, tuple(page["notes"]), mapped=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # whatever it is, it is no entry
         return None
@@ -149,6 +151,7 @@ def _mapped(path: Path) -> UInt8[Tensor, "bytes"]:
     larger than its memory otherwise, as ``torch.from_file`` and ``numpy.memmap`` do.
     """
     with path.open("rb") as file:
+        hold(file)
         if sys.platform != "linux":
             region = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         else:
@@ -186,6 +189,7 @@ class _Work:
         except OSError as error:
             raise _no_room(shelf, needed, error.strerror or str(error)) from error
         found = _read(shelf / key, key)
+        remove_unused(shelf, used=_PAGE, held=_BYTES)
         if found is None:
             raise RunError(f"{shelf / key} was written and cannot be read again; remove it and try once more")
         return found

@@ -8,7 +8,7 @@ import torch
 
 from danlu.data.dataset import DataInfo, DataSet, Part
 from danlu.data.source import Access, Source, no_argument
-from danlu.data.split import shares_of, stratified_split
+from danlu.data.split import check_parts, shares_of, stratified_split
 
 
 def digits(source: Source | None = None, argument: str = "", access: Access | None = None) -> DataSet:
@@ -37,6 +37,8 @@ def digits(source: Source | None = None, argument: str = "", access: Access | No
             "label": torch.from_numpy(raw.target).long(),
         }
     )
-    train, validation, test = stratified_split(everything["label"], shares_of(split), split.seed)
+    shares = shares_of(split)
+    train, validation, test = stratified_split(everything["label"], shares, split.seed)
+    check_parts("digits", map(len, (train, validation, test)), shares)
     info = DataInfo("images", shape=(1, 8, 8), classes=10, class_names=tuple("0123456789"))
     return DataSet("digits", info, everything.take(train), everything.take(validation), everything.take(test))

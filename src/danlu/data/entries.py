@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from danlu.data.disk import sync
 from danlu.data.source import no_progress
 
+UNUSED = 30 * 24 * 3600.0
+"""seconds after which an entry that nobody has used is removed"""
 _PAUSE = 0.1  # seconds after which a process that waits looks again
 
 Tell = Callable[[str, int, int | None], None]
@@ -60,8 +63,63 @@ def alone(shelf: Path, key: str, tell: Tell) -> Iterator[None]:
         yield
     finally:
         if handle is not None:
-            _lock_file(shelf, key).unlink(missing_ok=True)
-            os.close(handle)
+            _unlock(shelf, key, handle)
+
+
+def mark_used(file: Path) -> None:
+    """Note that the entry which this file belongs to was used now, where that can be written."""
+    with suppress(OSError):
+        os.utime(file)
+
+
+def hold(file: BinaryIO) -> None:
+    """Keep the entry which this file belongs to, as long as the file is open or mapped."""
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def remove_unused(shelf: Path, used: str, held: str) -> None:
+    """Remove entries that nobody has used for long; none that somebody holds or makes, and none where locks fail.
+
+    Args:
+        shelf: where entries lie.
+        used: name of the file in an entry that is marked when it is used.
+        held: name of the file that is held while it is in use.
+    """
+    for entry in shelf.iterdir():
+        with suppress(OSError):  # it is somebody else's, or gone meanwhile
+            if entry.name[0] != "." and time.time() - (entry / used).stat().st_mtime > UNUSED:
+                _remove(shelf, entry, held)
+
+
+def _remove(shelf: Path, entry: Path, held: str) -> None:
+    handle = _locked(shelf, entry.name, no_progress, wait=False)
+    if handle is None:
+        return
+    try:
+        if _is_free(entry / held):
+            with making(shelf, entry.name) as aside:  # an entry goes as it comes: nobody sees half of it
+                entry.rename(aside / entry.name)
+    finally:
+        _unlock(shelf, entry.name, handle)
+
+
+def _is_free(path: Path) -> bool:
+    import fcntl  # there is one, for the entry is locked
+
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+
+def _unlock(shelf: Path, key: str, handle: int) -> None:
+    _lock_file(shelf, key).unlink(missing_ok=True)
+    os.close(handle)
 
 
 def _lock_file(shelf: Path, key: str) -> Path:
@@ -109,5 +167,4 @@ def _sweep(shelf: Path, key: str) -> None:
         if other == key or handle is not None:
             shutil.rmtree(left, ignore_errors=True)
         if handle is not None:
-            _lock_file(shelf, other).unlink(missing_ok=True)
-            os.close(handle)
+            _unlock(shelf, other, handle)

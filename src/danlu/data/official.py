@@ -15,7 +15,7 @@ from danlu.data.archive import unpack
 from danlu.data.dataset import DataInfo, DataSet, Part
 from danlu.data.download import File, fetch, wrong
 from danlu.data.source import Access, Source, no_argument
-from danlu.data.split import stratified_split
+from danlu.data.split import check_parts, stratified_split
 from danlu.errors import RunError
 
 
@@ -162,7 +162,9 @@ def _idx(
 
 def _parted(name: str, train: Part, test: Part, names: tuple[str, ...], source: Source | None) -> DataSet:
     split = (source or Source()).split
-    kept, validation = stratified_split(train["label"], (1 - split.validation, split.validation), split.seed)
+    shares = 1 - split.validation, split.validation
+    kept, validation = stratified_split(train["label"], shares, split.seed)
+    check_parts(name, map(len, (kept, validation)), shares)
     info = DataInfo("images", tuple(train.fields["image"].shape[1:]), classes=len(names), class_names=names)
     return DataSet(name, info, train.take(kept), train.take(validation), test)
 

@@ -27,6 +27,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from danlu.data.disk import looks_like
+
 Fit = Literal["crop", "pad", "stretch"]
 
 _FORMATS = {
@@ -149,7 +151,7 @@ def _opened(path: str | os.PathLike[str], largest: int) -> Iterator[ImageFile.Im
     except Unreadable:
         raise
     except UnidentifiedImageError:
-        raise Unreadable(f"it is no picture that can be read: {_looks_like(path)}") from None
+        raise Unreadable(f"it is no picture that can be read: {_instead(path)}") from None
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise Unreadable(reason or type(error).__name__) from error
@@ -174,16 +176,12 @@ def _formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def _looks_like(path: str | os.PathLike[str]) -> str:
+def _instead(path: str | os.PathLike[str]) -> str:
     with open(path, "rb") as file:
-        start = file.read(200).lstrip()
-    if start[:9].lower() in (b"<!doctype", b"<html") or start[:5].lower() == b"<html":
-        return "it holds a web page"
-    if start.startswith(b"version https://git-lfs"):
-        return "it is the pointer to a large file that was not fetched"
-    if start and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
-        return f"it holds text, {start[:20].decode()!r}"
-    return "it is cut off, or of another format"
+        start = file.read(200)
+    kind = looks_like(start)
+    words = f", {start.lstrip()[:20].decode()!r}" if kind == "text" else ""
+    return f"it holds {kind}{words}" if kind else "it is cut off, or of another format"
 
 
 def _orientation(file: Image.Image) -> Any:

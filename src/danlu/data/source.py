@@ -75,6 +75,8 @@ class Table(Page):
     """shift and scale each column to mean 0 and deviation 1 over the training rows"""
     missing: Literal["refuse", "drop", "mean"] = "refuse"
     """what happens to rows with missing numbers: nothing is trained, they are left out, or filled with the mean"""
+    encoding: str = "utf-8"
+    """how the text of a CSV file is written, latin-1 or cp1252 for instance"""
     validation_file: str | None = None
     """another table with the rows for validation"""
     test_file: str | None = None

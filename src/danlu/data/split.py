@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 from torch import Tensor
 
+from danlu.data.dataset import PARTS
 from danlu.data.source import Split
+from danlu.errors import UsageError
 from danlu.sampling.randomness import generator
+
+_ROUNDING = 1e-9  # what a share times a number of examples may miss a whole number by
 
 
 def shares_of(split: Split) -> tuple[float, float, float]:
@@ -24,6 +30,9 @@ def stratified_split(
 ) -> tuple[Int[Tensor, "..."], ...]:
     """Numbers of the examples of each part; every class is shared out alike, up to one example.
 
+    The sizes of the parts are the shares of all examples by largest remainders, so that many small classes do not each
+    round a small part to nothing.
+
     Args:
         labels: class of each example.
         shares: size of each part as a share of all, summing to 1.
@@ -38,15 +47,74 @@ def stratified_split(
     >>> a, b = stratified_split(torch.tensor([0, 0, 0, 0, 1, 1]), (0.5, 0.5))
     >>> len(a), len(b)
     (3, 3)
+    >>> [len(part) for part in stratified_split(torch.arange(30) // 3, (0.7, 0.1, 0.2))]  # ten classes of three
+    [21, 3, 6]
     """
     if abs(sum(shares) - 1) > 1e-9 or min(shares) < 0:
         raise ValueError(f"shares={shares} must be at least 0 and sum to 1, and sum to {sum(shares)}")
-    parts: list[list[Tensor]] = [[] for _ in shares]
-    ends = torch.tensor(shares, dtype=torch.float64).cumsum(0)
-    for label in labels.unique():
+    classes, sizes = labels.unique(return_counts=True)
+    parts: list[list[Tensor]] = [[labels.new_empty(0)] for _ in shares]
+    for label, counts in zip(classes.tolist(), _counts(sizes, shares).tolist(), strict=True):
         members = (labels == label).nonzero().flatten()
-        members = members[torch.randperm(len(members), generator=generator("split", seed, int(label)))]
-        cuts = (ends * len(members)).round().long().tolist()
-        for part, start, stop in zip(parts, [0, *cuts[:-1]], cuts, strict=True):
-            part.append(members[start:stop])
+        members = members[torch.randperm(len(members), generator=generator("split", seed, label))]
+        for part, some in zip(parts, members.split(counts), strict=True):
+            part.append(some)
     return tuple(torch.cat(part).sort().values for part in parts)
+
+
+def check_parts(what: str, sizes: Iterable[int], shares: Iterable[float]) -> None:
+    """Every part that was given a share has an example.
+
+    Args:
+        what: was split, in words.
+        sizes: examples of each part, in the order of ``PARTS``.
+        shares: of each part.
+
+    Raises:
+        UsageError: if one has none.
+
+    >>> check_parts("t.csv", (2, 0, 0), (0.9, 0.1, 0.0))
+    Traceback (most recent call last):
+    danlu.errors.UsageError: t.csv: of 2 examples none is left for the validation part at a share of 0.1; add examples,
+    or change --split.validation
+    """
+    sizes = tuple(sizes)
+    for name, size, share in zip(PARTS, sizes, shares, strict=False):
+        if share and not size:
+            flags = "--split.validation and --split.test" if name == "train" else f"--split.{name}"
+            raise UsageError(
+                f"{what}: of {sum(sizes):,} examples none is left for the {name} part at a share of {share:g}; "
+                f"add examples, or change {flags}"
+            )
+
+
+def _counts(sizes: Int[Tensor, "classes"], shares: tuple[float, ...]) -> Int[Tensor, "classes parts"]:
+    """How many examples of each class each part gets: no entry is further than 1 from its exact share.
+
+    Every entry is rounded down; the examples that are left of a class go to different parts. A part takes what it lacks
+    from the classes that have most left, and among these from those of the largest remainders: taken from the classes
+    with most left, a table of zeros and ones with given sums comes out whenever there is one (Ryser, "Combinatorial
+    properties of matrices of zeros and ones", 1957).
+    """
+    exact = sizes[:, None].double() * torch.tensor(shares, dtype=torch.float64)
+    counts = (exact + _ROUNDING).floor().long()
+    lacking = _largest_remainders(exact.sum(0)) - counts.sum(0)
+    left = sizes - counts.sum(1)
+    for part in lacking.argsort(stable=True).tolist():
+        by_remainder = (exact - counts)[:, part].argsort(descending=True, stable=True)
+        taken = by_remainder[left[by_remainder].argsort(descending=True, stable=True)][: lacking[part]]
+        counts[taken, part] += 1
+        left[taken] -= 1
+    return counts
+
+
+def _largest_remainders(exact: Float64[Tensor, "parts"]) -> Int[Tensor, "parts"]:
+    """Whole numbers with the same sum, each rounded down or up: up where most would be cut off.
+
+    >>> _largest_remainders(torch.tensor([2.1, 0.3, 0.6], dtype=torch.float64))
+    tensor([2, 0, 1])
+    """
+    whole = (exact + _ROUNDING).floor().long()
+    missing = int(exact.sum().round()) - int(whole.sum())
+    whole[(exact - whole).argsort(descending=True, stable=True)[:missing]] += 1
+    return whole

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.data.dataset import DataSet, Part, PartName
+from danlu.data.dataset import PARTS, DataSet, Part
 from danlu.data.source import Access
 
 FORMAT = 1
-PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 _ROWS = 4096
 """examples that are looked at together"""
 _UNEVEN = 50

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from danlu.data.dataset import DataInfo, DataSet, Part
 from danlu.data.source import Access, Source, Split, Table
-from danlu.data.split import shares_of, stratified_split
-from danlu.data.table_file import Block, CSVTable, TableFile, Tell
+from danlu.data.split import check_parts, shares_of, stratified_split
+from danlu.data.table_file import Block, CSVTable, Manner, TableFile, Tell
 from danlu.data.table_parquet import ParquetTable
 from danlu.errors import UsageError, nearest
 
@@ -28,11 +28,12 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 def table(source: Source | None = None, argument: str = "", access: Access | None = None) -> DataSet:
     r"""The rows of a CSV or Parquet file: ``x`` is (n, columns), ``label`` (n,) if there is a target.
 
-    The first line of a CSV file names its columns; commas, semicolons or tabs part its fields; its text is UTF-8. A
-    field that is empty or says NA, N/A, NaN, null, none or ? is a missing number; a class is missing where its field is
-    empty. The values of the target become labels in sorted order, by value if all are integers. Where
-    ``source.table`` names no file for validation or test, rows are parted by their shares, every class alike. Shift and
-    scale are those of the training rows; ``standardise`` treats further rows alike.
+    The first line of a CSV file names its columns; commas, semicolons or tabs part its fields; its text is UTF-8 unless
+    ``source.table.encoding`` says otherwise. A field that is empty or says NA, N/A, NaN, null, none or ? is a missing
+    number; a class is missing where its field is empty. The values of the target become labels in sorted order, by
+    value if all are integers. Where ``source.table`` names no file for validation or test, rows are parted by their
+    shares, every class alike. Shift and scale are those of the training rows, as are the means that missing numbers
+    become with ``source.table.missing="mean"``; ``standardise`` treats further rows alike.
 
     Args:
         source: how to read and split it: ``source.table`` and ``source.split``.
@@ -70,7 +71,7 @@ def table(source: Source | None = None, argument: str = "", access: Access | Non
 
 
 def standardise(info: DataInfo, rows: Tensor | ArrayLike) -> Float[Tensor, "n d"]:
-    """Rows as a model wants them that was trained on a table: shifted and scaled as the training rows were.
+    """Rows as a model wants them that was trained on a table: filled, shifted and scaled as the training rows were.
 
     Args:
         info: of the table.
@@ -80,7 +81,8 @@ def standardise(info: DataInfo, rows: Tensor | ArrayLike) -> Float[Tensor, "n d"
         A tensor of float32 on the CPU.
 
     Raises:
-        UsageError: if the model takes no rows of a table, these have other columns, or a number is missing or infinite.
+        UsageError: if the model takes no rows of a table, these have other columns, a number is infinite, or one is
+            missing (NaN) and the model was not trained with ``missing="mean"``.
 
     >>> info = DataInfo("table", (2,), columns=("length", "width"), shift=(2.0, 5.0), scale=(0.5, 1.0))
     >>> standardise(info, [[3.0, 5.0]])
@@ -94,6 +96,8 @@ def standardise(info: DataInfo, rows: Tensor | ArrayLike) -> Float[Tensor, "n d"
             f"rows of shape {tuple(values.shape)} do not fit; this model takes (n, {info.shape[0]}), "
             f"with the columns {', '.join(info.columns)}"
         )
+    if info.fill:
+        values = np.where(np.isnan(values), np.array(info.fill), values)
     scaled = _scaled(info, values)
     for row, column in np.argwhere(~np.isfinite(scaled))[:1]:
         raise UsageError(f"row {row}, column {info.columns[column]!r}: {values[row, column]} cannot be used")
@@ -139,7 +143,7 @@ class _Some:
 
 def _read(name: str, page: Table, columns: tuple[str, ...] | None, access: Access) -> _Rows:
     """The rows of a file; its columns are chosen by the page, or are those of the training rows."""
-    file = open_table(Path(name).expanduser(), access.tell)
+    file = open_table(Path(name).expanduser(), access.tell, Manner(page.encoding))
     columns = _chosen(file, page, columns)
     classes: dict[str, int] = {}
     most = file.most_rows()
@@ -229,14 +233,10 @@ def _split(rows: _Rows, kinds: tuple[str, ...], split: Split, page: Table) -> li
     validation, test = (0.0 if page.validation_file else validation), (0.0 if page.test_file else test)
     labels = _all(rows, kinds).labels
     strata = torch.zeros(len(rows), dtype=torch.int64) if labels is None else labels
-    cuts = stratified_split(strata, (1 - validation - test, validation, test), split.seed)
+    shares = 1 - validation - test, validation, test
+    cuts = stratified_split(strata, shares, split.seed)
     parts = [_Some(rows, cut.numpy(), None if labels is None else labels[cut]) for cut in cuts]
-    for name, share, part in zip(("validation", "test"), (validation, test), parts[1:], strict=True):
-        if share and not len(part.index):
-            raise UsageError(
-                f"{rows.file.path}: of {len(rows)} rows none is left for the {name} part at a share of {share:g}; "
-                f"add rows, or change --split.{name}"
-            )
+    check_parts(str(rows.file.path), (len(cut) for cut in cuts), shares)
     for label, name in enumerate(kinds):
         if not (parts[0].labels == label).any():
             count = int((labels == label).sum())
@@ -250,16 +250,17 @@ def _split(rows: _Rows, kinds: tuple[str, ...], split: Split, page: Table) -> li
 def _fit(parts: list[_Some], kinds: tuple[str, ...], page: Table) -> DataInfo:
     """What the training rows decide; gaps in any part are filled with their means."""
     train, columns = parts[0], parts[0].rows.columns
+    fill: tuple[float, ...] = ()
     if page.missing == "mean":
-        means = [_mean(train, column) for column in range(len(columns))]
+        fill = tuple(_mean(train, column) for column in range(len(columns)))
         for numbers in {id(part.rows): part.rows.block.numbers for part in parts}.values():
-            for column, mean in zip(numbers.T, means, strict=True):
+            for column, mean in zip(numbers.T, fill, strict=True):
                 column[np.isnan(column)] = mean
     fitted = (
         [_shift_and_scale(column[train.index]) for column in train.rows.block.numbers.T] if page.standardise else []
     )
     shift, scale = (tuple(values) for values in zip(*fitted, strict=True)) if fitted else ((), ())
-    return DataInfo("table", (len(columns),), len(kinds), kinds, columns=columns, shift=shift, scale=scale)
+    return DataInfo("table", (len(columns),), len(kinds), kinds, columns=columns, shift=shift, scale=scale, fill=fill)
 
 
 def _mean(train: _Some, column: int) -> float:
@@ -323,12 +324,13 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def open_table(path: Path, tell: Tell) -> TableFile:
+def open_table(path: Path, tell: Tell, manner: Manner) -> TableFile:
     """A table in a file, of which the header has been read.
 
     Args:
         path: the file.
         tell: is told of progress.
+        manner: how it is read.
 
     Raises:
         UsageError: if there is no such file, or it is no table.
@@ -341,4 +343,4 @@ def open_table(path: Path, tell: Tell) -> TableFile:
             start = file.read(4)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    return ParquetTable(path, tell) if start == b"PAR1" else CSVTable(path, tell)
+    return ParquetTable(path, tell, manner) if start == b"PAR1" else CSVTable(path, tell, manner)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import shlex
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from danlu.data.encoding import encoding_of
 from danlu.errors import UsageError
 
 Tell = Callable[[str, int, int | None], None]
@@ -42,6 +44,23 @@ class Block(NamedTuple):
     places: Int64[np.ndarray, "n"]
     numbers: Float64[np.ndarray, "n d"]
     classes: Int64[np.ndarray, "n"]
+
+
+class Manner(NamedTuple):
+    """How a table is read, and what may be advised when that fails.
+
+    Attributes:
+        encoding: how the text of a CSV file is written.
+        encoding_setting: with what another encoding is named.
+        fixed: whether a model says which columns there are, so that none can be left out.
+    """
+
+    encoding: str = "utf-8"
+    encoding_setting: str = "--table.encoding latin-1"
+    fixed: bool = False
+
+
+_USUAL = Manner()
 
 
 class TableFile(Protocol):
@@ -85,9 +104,9 @@ class CSVTable:
         UsageError: if it is no such text, or has no header with different names.
     """
 
-    def __init__(self, path: Path, tell: Tell):
-        self.path, self._tell = path, tell
-        text = next((text for _, text in _pieces(path, lambda *_: None)), "")
+    def __init__(self, path: Path, tell: Tell, manner: Manner = _USUAL):
+        self.path, self._tell, self._manner = path, tell, manner
+        text = next((text for _, text in _pieces(path, manner, lambda *_: None)), "")
         if not text.strip():
             raise UsageError(f"{path} is empty; a table begins with a line that names its columns")
         self._delimiter = max(_DELIMITERS, key=lambda delimiter: _fits(text, delimiter))
@@ -125,7 +144,7 @@ class CSVTable:
         wanted = [self.header.index(name) for name in columns]
         label = None if target is None else self.header.index(target)
         skip = self._lines_before
-        for line, piece in _pieces(self.path, self._tell):
+        for line, piece in _pieces(self.path, self._manner, self._tell):
             text, line, skip = _without_lines(piece, skip), line + skip, 0
             block = self._fast(text, line, wanted, label, classes) or self._careful(text, line, wanted, label, classes)
             refuse_large(self, columns, block)
@@ -178,7 +197,7 @@ class CSVTable:
             others = [self.header[i] for i, other in enumerate(cells) if i != label and _is_number(other)]
             raise UsageError(
                 f"{self.at(place)}: column {name!r} holds {cell if len(cell) <= 40 else cell[:40] + '…'!r}, "
-                f"which is not a number; {leave_out(name, others, label is not None)}"
+                f"which is not a number; {leave_out(name, others, label is not None, self._manner)}"
             ) from None
 
 
@@ -204,8 +223,9 @@ class _Records:
                 return line, cells
 
 
-def _pieces(path: Path, tell: Tell) -> Iterator[tuple[int, str]]:
+def _pieces(path: Path, manner: Manner, tell: Tell) -> Iterator[tuple[int, str]]:
     """Pieces of whole records, and the number of the line that each begins with."""
+    codec = encoding_of(manner.encoding)
     total, offset, line = path.stat().st_size, 0, 1
     with path.open("rb") as file:
         while data := _some_lines(file, path, line):
@@ -214,7 +234,11 @@ def _pieces(path: Path, tell: Tell) -> Iterator[tuple[int, str]]:
                 if not more:
                     break
                 data += more
-            yield line, _decoded(data, path, line, offset)
+            if offset == 0 and data.startswith(BOM_UTF8):
+                if codec != "utf-8":
+                    raise UsageError(f"{path} begins with the byte-order mark of UTF-8, so it is not {manner.encoding}")
+                data, offset = data.removeprefix(BOM_UTF8), len(BOM_UTF8)
+            yield line, _decoded(data, path, line, offset, codec, manner)
             offset += len(data)
             line += data.count(b"\n")
             tell(f"reading {path.name}", offset, total)
@@ -229,18 +253,20 @@ def _some_lines(file: io.BufferedReader, path: Path, line: int) -> bytes:
     return data + rest
 
 
-def _decoded(data: bytes, path: Path, line: int, offset: int) -> str:
-    """The text of bytes that begin at an offset of the file, with that line; a byte-order mark is left out."""
+def _decoded(data: bytes, path: Path, line: int, offset: int, codec: str, manner: Manner) -> str:
+    """The text of bytes that begin at an offset of the file, with that line."""
     bad = data.find(b"\0")
     if bad < 0:
         try:
-            return data.decode().removeprefix("\ufeff" if offset == 0 else "")
+            return data.decode(codec)
         except UnicodeDecodeError as error:
             bad = error.start
-    what = f"0x{data[bad]:02x}, which is not UTF-8 there" if data[bad] else "NUL, which no text has"
+    name = "UTF-8" if codec == "utf-8" else manner.encoding
+    what = f"0x{data[bad]:02x}, which is not {name} there" if data[bad] else "NUL, which no text has"
+    other = f", or name its encoding with {manner.encoding_setting}" if data[bad] and codec == "utf-8" else ""
     raise UsageError(
         f"{path}, line {line + data.count(10, 0, bad)}: byte {offset + bad} of the file is {what}; "
-        f"save the table as CSV in UTF-8"
+        f"save the table as CSV in UTF-8{other}"
     )
 
 
@@ -315,8 +341,10 @@ def class_number(cell: str, classes: dict[str, int]) -> int:
     return classes.setdefault(cell, len(classes)) if cell else -1
 
 
-def leave_out(name: str, others: list[str], has_target: bool) -> str:
+def leave_out(name: str, others: list[str], has_target: bool, manner: Manner) -> str:
     """What to do about a column without numbers."""
+    if manner.fixed:
+        return "the model needs a number there"
     if not others:
         return "a table needs at least one column of numbers"
     names = shlex.join(others[:_NAMES_SHOWN]) + (" …" if len(others) > _NAMES_SHOWN else "")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from danlu.data.table_file import Block, Tell, check_header, class_number, leave_out, refuse_large
+from danlu.data.table_file import Block, Manner, Tell, check_header, class_number, leave_out, refuse_large
 from danlu.errors import UsageError
 
 PARQUET_ROWS = 1 << 16
@@ -21,6 +21,7 @@ class ParquetTable:
     Args:
         path: the file.
         tell: is told how many of its rows have been read.
+        manner: how it is read.
 
     Attributes:
         header: names of the columns.
@@ -29,8 +30,8 @@ class ParquetTable:
         UsageError: if the package is missing, or the file is damaged.
     """
 
-    def __init__(self, path: Path, tell: Tell):
-        self.path, self._tell = path, tell
+    def __init__(self, path: Path, tell: Tell, manner: Manner):
+        self.path, self._tell, self._manner = path, tell, manner
         try:
             self._types: Any = import_module("pyarrow").types
             parquet: Any = import_module("pyarrow.parquet")
@@ -65,7 +66,7 @@ class ParquetTable:
         for name in columns:
             if name not in numeric:
                 kind = self._file.schema_arrow.field(name).type
-                hint = leave_out(name, numeric, target is not None)
+                hint = leave_out(name, numeric, target is not None, self._manner)
                 raise UsageError(f"{self.path}: column {name!r} holds {kind}, which is not a number; {hint}")
         names = [*columns, *(() if target is None else (target,))]
         place = 1

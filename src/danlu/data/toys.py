@@ -16,7 +16,7 @@ from torch import Tensor
 
 from danlu.data.dataset import DataInfo, DataSet, Part
 from danlu.data.source import Access, Source
-from danlu.data.split import shares_of, stratified_split
+from danlu.data.split import check_parts, shares_of, stratified_split
 from danlu.errors import UsageError
 from danlu.sampling.randomness import generator as generator_of
 
@@ -262,12 +262,8 @@ def _loader(
         x, label = sample(n, generator_of(name, split.seed))
         shares = shares_of(split)
         cuts = stratified_split(label, shares, split.seed)
+        check_parts(f"{name}:{n}", map(len, cuts), shares)
         train, validation, test = (Part({"x": x[cut], "label": label[cut]}) for cut in cuts)
-        if any(share and not len(cut) for share, cut in zip(shares, cuts, strict=True)):
-            raise UsageError(
-                f"{name}:{n} makes {len(train)} for training, {len(validation)} for validation and {len(test)} for the "
-                f"test, which is too few points; use more, or leave the number out for {POINTS}"
-            )
         low, high = x.aminmax()
         taken = (low.item(), high.item())
         info = DataInfo("table", (2,), len(class_names), class_names, range=taken, columns=("x", "y"))

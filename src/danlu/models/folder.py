@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from danlu.catalogue import find_model, name_of_model
 from danlu.data.dataset import DataInfo
+from danlu.data.disk import looks_like
 from danlu.errors import RunError, UsageError
 from danlu.nn.model import Model
 from danlu.nn.state import load_tensors, tensors_of
@@ -149,12 +150,9 @@ def what_is(content: bytes) -> str:
     >>> what_is(b"<!DOCTYPE html><html>")
     'is not weights but looks like a web page'
     """
-    start = content[:200].lstrip().lower()
-    kinds = {
-        "a web page": start.startswith((b"<!doctype html", b"<html")),
-        "a pointer to a large file that was not fetched": start.startswith(b"version https://git-lfs"),
-        "a pickle, which could run code; ask for safetensors": content[:2] == b"PK" or content[:1] == b"\x80",
-        "nothing, for it is empty": not content,
-        "text": bool(content) and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in content[:200]),
-    }
-    return next((f"is not weights but looks like {kind}" for kind, fits in kinds.items() if fits), "is damaged")
+    if not content:
+        return "is not weights but looks like nothing, for it is empty"
+    if content[:2] == b"PK" or content[:1] == b"\x80":
+        return "is not weights but looks like a pickle, which could run code; ask for safetensors"
+    kind = looks_like(content)
+    return f"is not weights but looks like {kind}" if kind else "is damaged"
