@@ -229,3 +229,25 @@ def test_a_second_training_in_one_process_is_refused(tmp_path):
     with _training, pytest.raises(UsageError, match="another training is going on in this process"):
         danlu.train("mlp", out=tmp_path / "run", **SMALL)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"patience": 3}, "patience needs validation examples, and digits has none"),
+        ({"watch": "accuracy"}, "watch needs validation examples, and digits has none"),
+        ({"watch": "acuracy"}, "did you mean 'accuracy'"),
+        ({"patience": 3, "watch": "acuracy"}, "did you mean 'accuracy'"),
+    ],
+)
+def test_without_validation_examples_nothing_can_be_watched(tmp_path, changes, said):
+    with pytest.raises(UsageError, match=said):
+        danlu.train("mlp", out=tmp_path / "run", quiet=True, **{"split.validation": 0, **changes})
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_done_again_is_not_recommended(tmp_path, capsys):
+    danlu.train("mlp", epochs=1, out=tmp_path / "run", **{"split.validation": 0, "split.test": 0})
+    told = capsys.readouterr()
+    assert "without validation examples" in told.out + told.err
+    assert "danlu evaluate" not in told.out + told.err

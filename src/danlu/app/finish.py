@@ -116,10 +116,6 @@ def say_goodbye(run: RunFolder, screen: Screen) -> None:
     for part, values in page["scores"].items():
         words = "  ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in values.items())
         screen.say(f"  {part:<10}  {words}")
-    screen.rows(
-        [
-            ("report", str(run.path / "report.html")),
-            ("look again", f"danlu evaluate {quoted(run.path)}"),
-            ("use it", f"danlu classify {quoted(run.path)} FILES…"),
-        ]
-    )
+    again = [("look again", f"danlu evaluate {quoted(run.path)}")] if "test" in page["scores"] else []
+    use = [("use it", f"danlu classify {quoted(run.path)} FILES…")]
+    screen.rows([("report", str(run.path / "report.html")), *again, *use])

@@ -102,7 +102,8 @@ def _length(session: Session) -> str:
     epochs = trainer.rounds / trainer.stream.epoch_rounds
     early = f", stopping early after {patience} evaluations without a better one" if patience else ""
     rounds = f"{trainer.rounds:,} rounds of {trainer.stream.size} examples ({epochs:.3g} epochs)"
-    return f"{rounds}, evaluated every {session.every}{early}"
+    evaluated = f"evaluated every {session.every}" if len(session.data.validation) else "without validation examples"
+    return f"{rounds}, {evaluated}{early}"
 
 
 def _device(session: Session, page: dict[str, Any]) -> str:

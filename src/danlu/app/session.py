@@ -85,7 +85,7 @@ class Session:
         rounds = recipe.length(stream.epoch_rounds)
         trainer = Trainer(task, recipe.descents(), stream, rounds, recipe.seed, recipe.accumulate, runtime)
         every = recipe.evaluate_every or max(1, round(stream.epoch_rounds))
-        watched = _watched(recipe, trainer) if len(data.validation) else None
+        watched = _watched(recipe, trainer, bool(len(data.validation)))
         return cls(recipe, data, trainer, watched, every, residence, access or Access())
 
     def play(self, run: RunFolder, screen: Screen, interrupt: Interrupt) -> None:
@@ -161,7 +161,7 @@ def augmented(stream: Shuffled | Ahead, recipe: Recipe, task: Task) -> Augmented
     return Augmented(stream, recipe.augment, recipe.seed)
 
 
-def _watched(recipe: Recipe, trainer: Trainer) -> Best | None:
+def _watched(recipe: Recipe, trainer: Trainer, validated: bool) -> Best | None:
     better = trainer.task.better
     name = recipe.watch or next(iter(better), "none")
     if name == "none":
@@ -170,4 +170,9 @@ def _watched(recipe: Recipe, trainer: Trainer) -> Best | None:
         return None
     if name not in better:
         raise UsageError(f"watch: there is no score named {name!r}; {nearest(name, [*better, 'none'])}")
+    if not validated:
+        if recipe.patience is not None or recipe.watch is not None:
+            word = "patience" if recipe.patience is not None else "watch"
+            raise UsageError(f"{word} needs validation examples, and {recipe.data} has none, as it was split")
+        return None
     return Best(name, better[name] == "higher", recipe.patience)

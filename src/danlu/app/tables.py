@@ -30,7 +30,7 @@ class Rows:
     """
 
     def __init__(self, path: Path, info: DataInfo, encoding: str):
-        manner = Manner(encoding, "encoding='latin-1'", fixed=True)
+        manner = Manner(encoding, "--encoding latin-1", fixed=True)
         self._file, self._info = open_table(path.expanduser(), no_progress, manner), info
         self.unused = tuple(name for name in self._file.header if name not in info.columns)
         missing = [name for name in info.columns if name not in self._file.header]

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from danlu.app.images import find_images, read_image
-from danlu.app.measure import calibrated, measure
+from danlu.app.measure import calibrated, flipped, measure
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen, quoted
+from danlu.app.standard_input import files_of
 from danlu.app.tables import read_rows
 from danlu.data.dataset import PARTS, DataInfo, DataSet
 from danlu.errors import RunError, UsageError
@@ -44,7 +45,10 @@ def load(path: str | Path) -> Model:
 
 
 def evaluate(
-    run: str | Path, part: Literal["train", "validation", "test"] = "test", device: DeviceName | None = None
+    run: str | Path,
+    part: Literal["train", "validation", "test"] = "test",
+    device: DeviceName | None = None,
+    flip: bool = False,
 ) -> dict[str, Any]:
     """Measure the model of a run on a part of the data that it was made for.
 
@@ -52,6 +56,7 @@ def evaluate(
         run: the run folder.
         part: which part.
         device: where to compute; where it was trained if not given.
+        flip: whether a classifier sees each picture and its mirror image, and gives the mean of both answers.
 
     Returns:
         The part's name and size, the data's fingerprint, and the scores by name.
@@ -69,9 +74,11 @@ def evaluate(
     examples = data.part(part)
     if not len(examples):
         raise UsageError(f"{data.name} has no {part} part, as it was split")
-    scores, evidence = measure(model.to(pick_device(device or folder.page["device"])[0]), examples, data.info.inputs)
+    _check_flip(flip, data.info)
+    model.to(pick_device(device or folder.page["device"])[0])
+    scores, evidence = measure(model, examples, data.info.inputs, flip)
     temperature = folder.page.get("temperature")
-    if part != "validation" and temperature is not None:  # which the validation part has chosen
+    if part != "validation" and temperature is not None and not flip:  # which the validation part has chosen
         scores.update(calibrated(evidence["probabilities"], examples["label"], temperature))
     return {"part": part, "examples": len(examples), "data": data.name, "fingerprint": fingerprint, "scores": scores}
 
@@ -104,6 +111,7 @@ def classify(
     *files: str | Path,
     top: int = 5,
     invert: bool = False,
+    flip: bool = False,
     encoding: str = "utf-8",
     quiet: bool = False,
 ) -> list[Guess]:
@@ -114,9 +122,10 @@ def classify(
 
     Args:
         run: a run folder, or a model folder.
-        files: images, or folders of them; or CSV or Parquet files.
+        files: images, or folders of them; or CSV or Parquet files; "-" is what comes on standard input.
         top: how many classes to name.
         invert: turn dark on light into light on dark first, of images.
+        flip: show the model each image and its mirror image, and take the mean of both answers.
         encoding: how the text of CSV files is written.
         quiet: say nothing of columns that are not used.
 
@@ -127,19 +136,27 @@ def classify(
         raise UsageError("name at least one file, and at least one class to tell (top)")
     model = need(load(run), "classify")
     names = model.info.class_names or tuple(str(number) for number in range(model.info.classes))
-    if model.info.kind == "table":
-        inputs = _rows(list(files), model.info, invert, encoding, Screen(quiet, sys.stderr))
-    else:
-        inputs = _images(list(files), model.info, invert)
+    _check_flip(flip, model.info)
+    verb = flipped(model.classify) if flip else model.classify
     guesses = []
-    for places, x, error in inputs:
-        if x is None:
-            guesses += [Guess(place, [], error) for place in places]
-            continue
-        best = model.classify(x.to(next(model.parameters()).dtype)).topk(min(top, len(names)))
-        for place, values, numbers in zip(places, best.values.tolist(), best.indices.tolist(), strict=True):
-            guesses.append(Guess(place, [(names[k], p) for p, k in zip(values, numbers, strict=True)]))
+    with files_of(files) as (paths, said):
+        if model.info.kind == "table":
+            inputs = _rows(paths, model.info, invert, encoding, Screen(quiet, sys.stderr))
+        else:
+            inputs = _images(paths, model.info, invert)
+        for places, x, error in inputs:
+            if x is None:
+                guesses += [Guess(said(place), [], said(error or "")) for place in places]
+                continue
+            best = verb(x.to(next(model.parameters()).dtype)).topk(min(top, len(names)))
+            for place, values, numbers in zip(places, best.values.tolist(), best.indices.tolist(), strict=True):
+                guesses.append(Guess(said(place), [(names[k], p) for p, k in zip(values, numbers, strict=True)]))
     return guesses
+
+
+def _check_flip(flip: bool, info: DataInfo) -> None:
+    if flip and info.kind != "images":
+        raise UsageError(f"flip is for images, and this model takes {info.kind}; leave it out")
 
 
 def _images(files: list[str | Path], info: DataInfo, invert: bool) -> Iterator[Input]:
