@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from danlu.app.data import survey as survey
     from danlu.app.doctor import doctor as doctor
+    from danlu.app.experiment import experiment as experiment
     from danlu.app.export import export as export
     from danlu.app.pages import check as check
     from danlu.app.pages import show as show
@@ -30,6 +31,7 @@ _HOMES = {
     "doctor": "danlu.app.doctor:doctor",
     "evaluate": "danlu.app.use:evaluate",
     "export": "danlu.app.export:export",
+    "experiment": "danlu.app.experiment:experiment",
     "list": "danlu.catalogue:recipes",
     "load": "danlu.app.use:load",
     "resume": "danlu.app.train:resume",

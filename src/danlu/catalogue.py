@@ -63,6 +63,69 @@ DATA: dict[str, Entry] = {
 }
 
 
+class Claim(NamedTuple):
+    """Where an experiment lives (``module:attribute``), the section of the notes, and what they claim there."""
+
+    target: str
+    section: str
+    claim: str
+
+    @property
+    def group(self) -> str:
+        """The part of the notes.
+
+        >>> EXPERIMENTS["momentum"].group
+        'Gradient descent'
+        """
+        return next(title for section, title in CHAPTERS.items() if self.section.startswith(section))
+
+
+CHAPTERS: dict[str, str] = {
+    "0.3": "Gradient descent",
+    "1.2": "Layers",
+    "1.3": "Against overfitting",
+    "1.4": "Deep structures",
+}
+
+EXPERIMENTS: dict[str, Claim] = {
+    "sgd-noise": Claim("danlu.experiments.sgd_noise:EXPERIMENT", "0.3.2", "mini-batch noise lessens overfitting"),
+    "momentum": Claim(
+        "danlu.experiments.momentum:EXPERIMENT", "0.3.3", "momentum damps oscillation and converges faster"
+    ),
+    "optimisers": Claim(
+        "danlu.experiments.optimisers:EXPERIMENT", "0.3.4", "Adam adapts and converges where SGD struggles"
+    ),
+    "linear-collapse": Claim(
+        "danlu.experiments.linear_collapse:EXPERIMENT", "1.2.1", "without activations any depth is one linear map"
+    ),
+    "line-detector": Claim(
+        "danlu.experiments.line_detector:EXPERIMENT",
+        "1.2.2",
+        "a 3×3 kernel finds vertical lines, and max pooling keeps the answer",
+    ),
+    "shift-invariance": Claim(
+        "danlu.experiments.shift_invariance:EXPERIMENT",
+        "1.2.2",
+        "convolution uses translation, fully connected layers do not",
+    ),
+    "batchnorm": Claim(
+        "danlu.experiments.batchnorm:EXPERIMENT",
+        "1.2.3",
+        "batch norm keeps the scale of activations through depth and training",
+    ),
+    "overfitting": Claim(
+        "danlu.experiments.overfitting:EXPERIMENT",
+        "1.3",
+        "L2, augmentation, dropout and early stopping close the gap",
+    ),
+    "depth": Claim(
+        "danlu.experiments.depth:EXPERIMENT",
+        "1.4",
+        "plain networks stop training when deep; residual and dense ones do not",
+    ),
+}
+
+
 def recipes() -> dict[str, Entry]:
     """Every recipe by name: the built-in ones, then those of installed packages.
 
@@ -112,6 +175,15 @@ def find_data(name: str) -> Any:
         UsageError: if there is no data set of that name.
     """
     return _resolve(_look_up("data set", name, DATA).target)
+
+
+def find_experiment(name: str) -> Any:
+    """The experiment of that name.
+
+    Raises:
+        UsageError: if there is no experiment of that name.
+    """
+    return _resolve(_look_up("experiment", name, EXPERIMENTS).target)
 
 
 def name_of_model(cls: type[Any]) -> str | None:

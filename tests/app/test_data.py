@@ -81,7 +81,7 @@ def test_a_run_finds_its_data_again_from_elsewhere(tmp_path, monkeypatch):
 
 def test_without_a_validation_part_nothing_is_watched_and_the_last_weights_are_kept(tmp_path, capsys):
     """The command from its beginning to its end, with a part for the test or without."""
-    words = ["train", "mlp", "--split.validation", "0", "--epochs", "2", "--watch", "accuracy", "--model.hidden", "4"]
+    words = ["train", "mlp", "--split.validation", "0", "--epochs", "2", "--model.hidden", "4"]
     for out, more in (("with", []), ("without", ["--split.test", "0"])):
         with pytest.raises(SystemExit) as ended:
             cli.main([*words, *more, "--out", str(tmp_path / out)])

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, TextIO
 
 import tyro
 
+from danlu.errors import UsageError
+
 
 def list(words: builtins.list[str]) -> int:
     """``danlu.list()``"""
@@ -163,6 +165,7 @@ def evaluate(words: builtins.list[str]) -> int:
         /,
         part: Literal["train", "validation", "test"] = "test",
         device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
+        flip: bool = False,
         json: bool = False,
     ) -> int:
         """Measure the model of a finished run.
@@ -171,12 +174,13 @@ def evaluate(words: builtins.list[str]) -> int:
             run: the run folder
             part: which part of the data
             device: where to compute; where it was trained if not given
+            flip: a classifier sees each picture and its mirror image, and the mean of both answers counts
             json: print one JSON object and nothing else
         """
         from danlu.app.screen import number
         from danlu.app.use import evaluate
 
-        result = evaluate(run, part, device)
+        result = evaluate(run, part, device, flip)
         if json:
             return _json({"run": str(run), **result})
         print(f"{result['data']}, {part} part, {result['examples']:,} examples")
@@ -190,19 +194,30 @@ def evaluate(words: builtins.list[str]) -> int:
 def classify(words: builtins.list[str]) -> int:
     """``danlu.classify(run, *files)``"""
 
-    def command(run: Path, files: tuple[Path, ...], /, top: int = 5, invert: bool = False, json: bool = False) -> int:
-        """Classify image files.
+    def command(
+        run: Path,
+        files: tuple[Path, ...],
+        /,
+        top: int = 5,
+        invert: bool = False,
+        flip: bool = False,
+        encoding: str = "utf-8",
+        json: bool = False,
+    ) -> int:
+        """Classify image files, or rows of tables.
 
         Args:
             run: a run folder, or a model folder
-            files: images, or folders of them
+            files: images, or folders of them; CSV or Parquet files for a model of rows; - is standard input
             top: how many classes to name
             invert: turn dark on light into light on dark first
+            flip: show the model each picture and its mirror image, and take the mean of both answers
+            encoding: how the text of CSV files is written
             json: print one JSON object and nothing else
         """
         from danlu.app.use import classify
 
-        guesses = classify(run, *files, top=top, invert=invert)
+        guesses = classify(run, *files, top=top, invert=invert, flip=flip, encoding=encoding, quiet=json)
         failed = int(any(guess.error for guess in guesses))
         if json:
             _json({"guesses": [{"file": g.file, "classes": g.classes, "error": g.error} for g in guesses]})
@@ -240,6 +255,58 @@ def export(words: builtins.list[str]) -> int:
         return _say(f"{done.path}: {done.format}{does}{alike}")
 
     return _parsed("export", command, words)
+
+
+def experiment(words: builtins.list[str]) -> int:
+    """``danlu.experiment(name)``"""
+
+    def command(
+        name: str | None = None,
+        /,
+        all: bool = False,
+        out: Path = Path("runs/experiments"),
+        seed: int = 0,
+        json: bool = False,
+    ) -> int:
+        """Run a claim of the notes small and judge it; without a name, list the claims.
+
+        Args:
+            name: of the experiment
+            all: run every one, and write one page of them all
+            out: folder for figures and page
+            seed: of every random number; the same seed gives the same numbers
+            json: print one JSON object and nothing else
+        """
+        if all and name is not None:
+            raise UsageError(
+                f"give either a name or --all, not both: danlu experiment {name}, or danlu experiment --all"
+            )
+        if name is None and not all:
+            return _list_experiments(json)
+        from danlu.app import experiment
+
+        if name is None:
+            return experiment.run_all(out, seed, quiet=json)
+        found = experiment.experiment(name, seed=seed, out=out, quiet=json)
+        return _json(found.to_json()) if json else 0
+
+    return _parsed("experiment", command, words)
+
+
+def _list_experiments(json: bool) -> int:
+    """The names with their claims, grouped as the notes are."""
+    from danlu.catalogue import EXPERIMENTS
+
+    if json:
+        claims = {name: (entry.section, entry.group, entry.claim) for name, entry in EXPERIMENTS.items()}
+        keys = ("section", "group", "claim")
+        return _json({"experiments": [{"name": n, **dict(zip(keys, c, strict=True))} for n, c in claims.items()]})
+    width, group = max(map(len, EXPERIMENTS)), None
+    for name, entry in EXPERIMENTS.items():
+        if entry.group != group:
+            print(group := entry.group)
+        print(f"  {name:<{width}}  {entry.section:<7}  {entry.claim}")
+    return 0
 
 
 def doctor(words: builtins.list[str]) -> int:

@@ -10,7 +10,7 @@ import shtab
 from danlu.app.flags import flags, option_flags
 from danlu.app.recipe_parser import TrainOptions
 from danlu.app.words import VERBS
-from danlu.catalogue import find_recipe, recipes
+from danlu.catalogue import EXPERIMENTS, find_recipe, recipes
 from danlu.errors import UsageError
 
 _FLAGS = {
@@ -19,6 +19,7 @@ _FLAGS = {
     "resume": ("--device", "--devices", "--anyway", "--json"),
     "evaluate": ("--part", "--device", "--json"),
     "classify": ("--top", "--invert", "--json"),
+    "experiment": ("--all", "--json", "--out", "--seed"),
     "doctor": ("--json",),
 }
 _CHOICES = {"--part": ["train", "validation", "test"], "--device": ["auto", "cpu", "cuda", "mps"]}
@@ -51,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
                     _add_recipe(names.add_parser(name, help=entry.title), name, options=verb == "train")
         if verb in _TAKE_A_PATH:
             parser.add_argument("path").complete = shtab.FILE  # type: ignore[attr-defined]
+        if verb == "experiment":
+            parser.add_argument("name", choices=list(EXPERIMENTS))
         if verb == "completion":
             parser.add_argument("shell", choices=["bash", "zsh", "fish"])
         for flag in _FLAGS.get(verb, ()):

@@ -87,7 +87,7 @@ def classification_scores(probabilities: Tensor, labels: Tensor) -> dict[str, fl
 
 def calibrated(probabilities: Tensor, labels: Tensor, temperature: float) -> dict[str, float]:
     """The calibration error that is left at a temperature that other examples were used to find."""
-    return {"calibration_error_with_temperature": calibration(cooled(probabilities, temperature), labels).error}
+    return {"calibrated_error": calibration(cooled(probabilities, temperature), labels).error}
 
 
 @torch.no_grad()

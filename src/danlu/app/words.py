@@ -11,6 +11,7 @@ VERBS = {
     "evaluate": "a finished run on held-out data",
     "classify": "image files with a finished run",
     "export": "a finished model as ONNX or as plain weights",
+    "experiment": "run a claim of the notes small, and judge it; without a name, list them",
     "doctor": "what this machine has",
     "completion": "a script that completes danlu's words in your shell",
 }

@@ -68,7 +68,7 @@ def _rule(fault: Any, path: KeyPath, reading: Reading) -> Problem:
 # The sentences
 
 _OF_KIND = (
-    *("missing", "literal_error", "int_from_float", "multiple_of"),
+    *("missing", "literal_error", "int_from_float", "int_parsing_size", "multiple_of"),
     *("greater_than", "greater_than_equal", "less_than", "less_than_equal"),
     *("too_short", "too_long", "string_too_short", "string_too_long"),
 )

@@ -1,0 +1,1 @@
+"""Experiments: claims of the notes, each run small and judged."""

@@ -1,0 +1,61 @@
+"""Every experiment of the catalogue, small: it runs, repeats, judges and draws."""
+
+import json
+
+import matplotlib
+import pytest
+from matplotlib.figure import Figure
+
+from danlu.catalogue import CHAPTERS, EXPERIMENTS, find_experiment
+from danlu.errors import UsageError
+
+WORDS = ("holds", "holds with limits", "does not hold")
+
+
+@pytest.fixture(scope="module", params=EXPERIMENTS)
+def outcome(request):
+    told = []
+    found = find_experiment(request.param).run(0, lambda *progress: told.append(progress), quick=True)
+    return request.param, found, told
+
+
+def test_it_gives_numbers_a_verdict_a_table_and_a_figure(outcome):
+    _, found, told = outcome
+    assert json.loads(json.dumps(found.numbers, allow_nan=False))
+    assert found.verdict.word in WORDS
+    assert found.verdict.reason.endswith((".", ")"))
+    assert len({len(row) for row in found.table}) == 1
+    assert len(found.table) > 1
+    assert all(0 <= done <= total for _, done, total in told)
+    figure = found.draw()
+    assert isinstance(figure, Figure)
+    assert all(axes.get_xlabel() or not len(axes.get_xticks()) for axes in figure.axes[-1:])
+
+
+def test_its_figure_can_be_drawn_from_numbers_that_were_written_down(outcome):
+    name, found, _ = outcome
+    again = json.loads(json.dumps(found.numbers))
+    experiment = find_experiment(name)
+    assert experiment.judge(again) == found.verdict
+    assert experiment.table(again) == found.table
+    with matplotlib.rc_context({"text.parse_math": False}):
+        experiment.draw(again).canvas.draw()
+
+
+@pytest.mark.parametrize("name", ["momentum", "line-detector", "linear-collapse", "batchnorm"])
+def test_the_same_seed_gives_the_same_numbers_and_another_others(name):
+    experiment = find_experiment(name)
+    first, again, other = (experiment.run(seed, quick=True).numbers for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
+def test_every_claim_has_a_chapter_and_they_come_in_the_order_of_the_notes():
+    sections = [[int(part) for part in entry.section.split(".")] for entry in EXPERIMENTS.values()]
+    assert sections == sorted(sections)
+    assert {entry.group for entry in EXPERIMENTS.values()} == set(CHAPTERS.values())
+
+
+def test_a_wrong_name_gets_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'momentum'"):
+        find_experiment("momentun")

@@ -1,0 +1,158 @@
+"""Where an experiment rests on something exact, it is checked against it."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from torch import nn
+
+from danlu.data.dataset import Part
+from danlu.data.digits import digits
+from danlu.experiments import batchnorm, depth, line_detector, linear_collapse, momentum, shift_invariance
+from danlu.experiments.playing import some_of
+from danlu.experiments.sgd_noise import sharpness
+from danlu.models.classify.mlp import MLP
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.9])
+def test_the_way_down_a_valley_is_that_of_the_linear_recurrence(gamma):
+    start, condition, lr = np.array([0.6, -0.8]), 50.0, 1.3
+    way = momentum.walk(torch.tensor(start)[None], condition, lr, gamma, 40)[:, 0].numpy()
+    for axis, steepness in enumerate([1.0, 1 / condition]):
+        # (x, v) -> (x - lr v', v') with v' = gamma v + steepness x, raised to a power by its eigenvectors
+        step = np.array([[1 - lr * steepness, -lr * gamma], [steepness, gamma]])
+        values, vectors = np.linalg.eig(step.astype(complex))
+        begin = np.linalg.solve(vectors, np.array([start[axis], 0.0]))
+        expected = [(vectors @ (values**t * begin))[0].real for t in range(len(way))]
+        np.testing.assert_allclose(way[:, axis], expected, atol=1e-12)
+
+
+def test_steps_and_length_of_a_way_made_by_hand():
+    far, near = 1.0, momentum.TOLERANCE / 2
+    points = torch.tensor([[far, 0.0], [0.0, 0.0], [-0.5, 0.0], [near, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    found = momentum._of_way(points[:, None])
+    assert found["steps"] == [3]  # comes near after one step, but leaves again
+    assert found["path"] == [pytest.approx(1 + 0.5 + 0.5 + near)]
+    assert momentum._of_way(points[:3, None]) == {"steps": None, "path": None}
+
+
+def test_the_kernel_gives_3_on_the_line_and_less_on_each_of_the_511_other_patches():
+    with torch.no_grad():
+        responses = line_detector.detector(3)(line_detector.all_patches()).flatten().tolist()
+    three = []
+    for number, response in enumerate(responses):
+        bits = [(number >> place) & 1 for place in reversed(range(9))]
+        expected = sum(ink if place % 3 == 1 else -ink for place, ink in enumerate(bits))
+        assert response == expected
+        if response == 3:
+            three.append(bits)
+        else:
+            assert response <= 2
+    assert three == [[0, 1, 0, 0, 1, 0, 0, 1, 0]]
+
+
+def test_lines_are_found_by_search_wherever_they_are():
+    pictures = torch.zeros(3, 1, 6, 7)
+    pictures[0, 0, 2:5, 3] = 1
+    pictures[1, 0, 2:5, 3:5] = 1  # two wide
+    pictures[2, 0, 2, 1:4] = 1  # lies
+    assert line_detector.has_line(pictures).tolist() == [True, False, False]
+
+
+def test_another_kernel_is_judged_not_to_find_lines(monkeypatch):
+    ones = ((1.0, 1.0, 1.0),) * 3
+    monkeypatch.setattr(
+        line_detector, "detector", lambda side, pool=1, real=line_detector.detector: real(side, pool, ones)
+    )
+    assert line_detector.EXPERIMENT.run(quick=True).verdict.word == "does not hold"
+
+
+def test_momentum_of_nothing_is_judged_not_to_be_faster(monkeypatch):
+    monkeypatch.setattr(momentum, "GAMMA", 0.0)
+    monkeypatch.setattr(momentum, "LIMITS", dict.fromkeys(momentum.LIMITS, 2.0))
+    assert momentum.EXPERIMENT.run(quick=True).verdict.word == "does not hold"
+
+
+def test_activations_where_none_are_said_to_be_are_judged_not_to_collapse(monkeypatch):
+    bent = lambda shape, classes, hidden, activation: MLP(shape, classes, hidden, activation="relu")  # noqa: E731
+    monkeypatch.setattr(linear_collapse, "MLP", bent)
+    assert linear_collapse.EXPERIMENT.run(quick=True).verdict.word == "does not hold"
+
+
+@pytest.mark.parametrize("hidden", [(), (3,), (5, 1, 7)])
+def test_layers_without_activations_are_the_composed_map_of_bounded_rank(hidden):
+    torch.manual_seed(0)
+    network = MLP((4,), 6, hidden=hidden, activation="identity").double()
+    weight, bias = linear_collapse.composed(network)
+    x = torch.randn(20, 4, dtype=torch.float64)
+    torch.testing.assert_close(network(x).detach(), x @ weight.T + bias)
+    assert torch.linalg.matrix_rank(weight) <= min(4, *hidden, 6)
+
+
+def test_with_relu_the_composed_map_is_another():
+    torch.manual_seed(0)
+    network = MLP((4,), 6, hidden=(5,)).double()
+    weight, bias = linear_collapse.composed(network)
+    x = torch.randn(20, 4, dtype=torch.float64)
+    assert not torch.allclose(network(x), x @ weight.T + bias, atol=1e-3)
+
+
+def test_rank_is_the_number_of_principal_components():
+    torch.manual_seed(0)
+    x = torch.randn(50, 2)
+    for activation in ("identity", "relu"):
+        network = MLP((2,), 2, hidden=(8,), activation=activation)
+        hidden = network.body(x).detach().double().numpy()
+        variances = PCA().fit(hidden).explained_variance_
+        assert linear_collapse._as_a_map(network, x)[0] == (variances > 1e-9 * variances[0]).sum()
+
+
+def test_sharpness_is_the_largest_eigenvalue_of_the_whole_hessian():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    x, labels = torch.randn(30, 3, dtype=torch.float64), torch.arange(30) % 3
+    names, values = zip(*network.named_parameters(), strict=True)
+
+    def loss(flat):
+        parts = flat.split([v.numel() for v in values])
+        weights = {n: p.view_as(v) for n, p, v in zip(names, parts, values, strict=True)}
+        return nn.functional.cross_entropy(torch.func.functional_call(network, weights, x), labels)
+
+    hessian = torch.autograd.functional.hessian(loss, torch.cat([v.detach().flatten() for v in values]))
+    eigenvalues = torch.linalg.eigvalsh(hessian)
+    expected = eigenvalues[eigenvalues.abs().argmax()]
+    assert sharpness(network, x, labels, steps=5000, tolerance=1e-10) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_shifts_lose_no_ink_and_networks_are_of_one_size():
+    framed = shift_invariance.framed(digits().test)["image"]
+    moved = shift_invariance.shifted(framed, 3, -3)
+    torch.testing.assert_close(moved[:, :, :-3, 3:], framed[:, :, 3:, :-3])
+    assert torch.equal(moved.sum((1, 2, 3)), framed.sum((1, 2, 3)))
+    sizes = [sum(p.numel() for p in make().parameters()) for make in shift_invariance.NETWORKS.values()]
+    assert max(sizes) <= 1.05 * min(sizes)
+
+
+def test_scales_are_the_deviation_of_activations_and_the_size_of_gradients():
+    torch.manual_seed(0)
+    part = Part({"image": torch.rand(10, 1, 8, 8), "label": torch.arange(10)})
+    net = batchnorm.network(norm=False, init=1.0)
+    found = batchnorm.scales(net, part)
+    first = net.body[0](part["image"].flatten(1)).detach().double()
+    assert found["activations"][0] == pytest.approx(float((first.var(dim=0, correction=0)).mean().sqrt()), rel=1e-5)
+    nn.functional.cross_entropy(net(part["image"]), part["label"]).backward()
+    gradient = net.body[0].linear.weight.grad
+    assert found["gradients"][0] == pytest.approx(float(gradient.norm() / gradient.numel() ** 0.5), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", depth.NETWORKS)
+@pytest.mark.parametrize("layers", [4, 8])
+def test_networks_have_as_many_layers_as_they_say(name, layers):
+    network = depth.NETWORKS[name](layers)
+    assert sum(isinstance(part, nn.Conv2d | nn.Linear) for part in network.modules()) == layers
+
+
+def test_some_of_a_part_has_all_classes_alike():
+    some = some_of(digits().train, 200, seed=1)
+    assert len(some) == 200
+    assert some["label"].bincount().tolist() == pytest.approx([20] * 10, abs=1)
