@@ -9,7 +9,7 @@ import torch
 
 from danlu.errors import UsageError
 from danlu.training.runtime import Runtime, pick_device
-from examined import play, tiny, trainer_of, without_dropout
+from examined import go_on, play, tiny, trainer_of, without_dropout
 from rank_jobs import collectives, normed, scores_of_a_session
 
 
@@ -75,6 +75,34 @@ def test_compiled_players_learn_the_same_up_to_rounding():
     assert plain.keys() == compiled.keys()
     for name, tensor in plain.items():
         torch.testing.assert_close(compiled[name], tensor, rtol=1e-8, atol=1e-10)
+
+
+def _fast(channels_last, **changes):
+    return trainer_of(tiny("resnet-fast", **changes), Runtime(precision="float64", channels_last=channels_last))
+
+
+def test_channels_last_is_another_order_in_memory_and_nothing_else(tmp_path):
+    """A checkpoint of one order goes on in the other, and ends where either ends alone."""
+    plain, ordered = _fast(False), _fast(True)
+    assert any(p.stride(1) == 1 and p.shape[2:] > (1, 1) for p in ordered.task.parameters() if p.dim() == 4)
+    for trainer in (plain, ordered):
+        while trainer.round < 3:
+            trainer.play()
+    ends = [go_on(plain, _fast(True), tmp_path / "a"), go_on(ordered, _fast(False), tmp_path / "b"), plain, ordered]
+    expected, *others = [play(trainer) for trainer in ends]
+    for other in others:
+        assert other.keys() == expected.keys()
+        for name, tensor in expected.items():
+            torch.testing.assert_close(other[name], tensor, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("optimizer", ["nesterov", "rmsprop", "adamw", "muon"])
+def test_channels_last_after_a_stop_ends_the_same_to_the_bit(tmp_path, optimizer):
+    through, stopped, fresh = (_fast(True, optimizer=optimizer, lr=0.01) for _ in range(3))
+    stopped.play()
+    gone_on = play(go_on(stopped, fresh, tmp_path))
+    for name, tensor in play(through).items():
+        assert torch.equal(gone_on[name], tensor), name
 
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch):

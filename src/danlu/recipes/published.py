@@ -35,12 +35,16 @@ class Published(Classification):
                 continue
             if values.get(name, usual[name]) == usual[name]:
                 values[name] = value
-        if isinstance(page := values.get("model", usual["model"]), BaseModel):
-            values["model"] = cls._sized(page, usual["model"], values["size"])
+        page = values.get("model", usual["model"])
+        if isinstance(page, BaseModel | dict):
+            values["model"] = cls._sized(dict(page), usual["model"], values["size"])
         return values
 
     @classmethod
-    def _sized(cls, page: BaseModel, usual: BaseModel, size: Any) -> BaseModel:
+    def _sized(cls, page: dict[str, Any], usual: BaseModel, size: Any) -> dict[str, Any]:
         """The network of that size, with what else was chosen for it."""
-        chosen = {name: value for name, value in dict(page).items() if value != getattr(usual, name)}
-        return type(page)(**{**chosen, "size": size})
+        known = dict(usual)
+        chosen = {name: value for name, value in page.items() if name not in known or value != known[name]}
+        if "size" in chosen and chosen["size"] != size:
+            raise ValueError(f"size is {size} and model.size is {chosen['size']}; give one of them")
+        return {**{name: field.default for name, field in type(usual).model_fields.items()}, **chosen, "size": size}

@@ -184,9 +184,14 @@ class Player:
         optimizer.load_state_dict(numbered)
 
     def _placed(self, name: str, value: Tensor) -> Tensor:
-        """A value that an optimiser remembers of a parameter, split as the parameter is."""
+        """A value that an optimiser remembers of a parameter, split as the parameter is, and as it lies in memory.
+
+        The fused optimisers go through both as if the order in memory were the same, and do not look whether it is.
+        """
         parameter = self._parameter_of[name]
-        return place(value, parameter).clone() if value.shape == parameter.shape else value.clone()
+        if value.shape != parameter.shape:
+            return value.clone()
+        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(place(value, parameter))
 
 
 def _takes_a_flag(optimizer: torch.optim.Optimizer) -> bool:
