@@ -139,7 +139,7 @@ def test_one_that_fails_is_in_the_page_and_the_others_go_on(capsys, tmp_path, th
     assert "the furnace went out" in page
     assert page.count("<svg") == 2
     assert "danlu experiment third --seed 2" in page
-    assert "2 holds with limits, 1 failed" in page
+    assert "2 × holds with limits, 1 × failed" in page
     assert [found.name for found in tmp_path.glob("*.png")].__len__() == 2
 
 
