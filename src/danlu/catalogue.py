@@ -35,6 +35,19 @@ RECIPES: dict[str, Entry] = {
     "densenet": Entry(
         "danlu.recipes.densenet:DenseNetRecipe", "classify", "densely connected network", "Huang et al. 2017"
     ),
+    "vae": Entry("danlu.recipes.vae:VAERecipe", "latent", "variational autoencoder", "Kingma and Welling 2014"),
+    "beta-vae": Entry(
+        "danlu.recipes.beta_vae:BetaVAERecipe",
+        "latent",
+        "autoencoder that pays more for its code",
+        "Higgins et al. 2017",
+    ),
+    "inpainting-vae": Entry(
+        "danlu.recipes.inpainting_vae:InpaintingVAERecipe",
+        "latent",
+        "autoencoder that fills in what is missing",
+        "Sohn et al. 2015",
+    ),
 }
 
 MODELS: dict[str, str] = {
@@ -42,6 +55,7 @@ MODELS: dict[str, str] = {
     "CNN": "danlu.models.classify.cnn:CNN",
     "ResNet": "danlu.models.classify.resnet:ResNet",
     "DenseNet": "danlu.models.classify.densenet:DenseNet",
+    "VAE": "danlu.models.latent.vae:VAE",
 }
 
 DATA: dict[str, Entry] = {

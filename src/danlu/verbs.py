@@ -29,6 +29,15 @@ class LogProb(Protocol):
 
 
 @runtime_checkable
+class LogProbBound(Protocol):
+    """The model has a density of which it knows a lower bound."""
+
+    def log_prob_bound(self, x: Tensor, samples: int = 1) -> Tensor:
+        """A lower bound of the log-likelihood of each example in nats, (n,); more samples make it tighter."""
+        ...
+
+
+@runtime_checkable
 class Energy(Protocol):
     """The model has a density up to a constant."""
 
@@ -138,6 +147,7 @@ class Recall(Protocol):
 
 VERBS: dict[str, type[Any]] = {
     "log_prob": LogProb,
+    "log_prob_bound": LogProbBound,
     "energy": Energy,
     "sample": Sample,
     "classify": Classify,

@@ -10,15 +10,11 @@ from danlu.app.asked import build
 from danlu.app.interrupt import Interrupt
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
-from danlu.data.ahead import Ahead
-from danlu.data.augment import Augmented
 from danlu.data.dataset import DataSet
 from danlu.data.residence import settle
 from danlu.data.source import Access
-from danlu.data.stream import Shuffled
 from danlu.errors import UsageError, nearest
 from danlu.recipes.recipe import Recipe
-from danlu.tasks.game import Task
 from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint
 from danlu.training.evaluation import Best, evaluate
@@ -80,8 +76,9 @@ class Session:
         data: DataSet = recipe.load(access)
         task = build(recipe, data.info)
         stream, residence = settle(data.train, recipe.batch_size, recipe.seed, runtime.device, runtime.dtype)
-        if recipe.augment.on:
-            stream = augmented(stream, recipe, task)
+        if recipe.augment.mixes and not task.mixes:
+            raise UsageError(f"mixup and cutmix mix labels, which {type(task).__name__} does not read; leave both at 0")
+        stream = recipe.as_seen(stream, recipe.seed)
         rounds = recipe.length(stream.epoch_rounds)
         trainer = Trainer(task, recipe.descents(), stream, rounds, recipe.seed, recipe.accumulate, runtime)
         every = recipe.evaluate_every or max(1, round(stream.epoch_rounds))
@@ -148,17 +145,6 @@ class Session:
         self.seconds = saved.page.get("seconds", 0.0)
         if self.best is not None and saved.page["best"] is not None:
             self.best.load_state(saved.page["best"])
-
-
-def augmented(stream: Shuffled | Ahead, recipe: Recipe, task: Task) -> Augmented:
-    """The training pictures, changed each time they are seen; no other part ever is.
-
-    Raises:
-        UsageError: if the game does not know what to do with mixed labels.
-    """
-    if recipe.augment.mixes and not task.mixes:
-        raise UsageError(f"mixup and cutmix mix labels, which {type(task).__name__} does not read; leave both at 0")
-    return Augmented(stream, recipe.augment, recipe.seed)
 
 
 def _watched(recipe: Recipe, trainer: Trainer, validated: bool) -> Best | None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.training.descent import OptimizerName
+from danlu.verbs import can
 
 _STATES: dict[OptimizerName, int] = {
     "sgd": 0,
@@ -85,7 +86,9 @@ def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
     some = next(model.parameters())
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(1, *shape, dtype=some.dtype, device=some.device))
+            model.eval()
+            through = model.reconstruct if can(model, "reconstruct") else model
+            through(torch.zeros(1, *shape, dtype=some.dtype, device=some.device))  # type: ignore[operator]
     finally:
         model.train(training)
         for hook in hooks:

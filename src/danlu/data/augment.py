@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from danlu.data.dataset import Part
 from danlu.data.source import Page, Share
-from danlu.data.stream import Batch, Stream
+from danlu.data.stream import Batch, Pictures
 from danlu.data.warp import PadMode, move, warp
 from danlu.errors import UsageError
 from danlu.sampling.hashed import betas, bits, normals, uniforms
@@ -170,12 +170,6 @@ def partners(numbers: Int[Tensor, "n"], epochs: Int[Tensor, "n"], seed: int, exa
         examples: of the part.
     """
     return bits(key("augment", seed, "partner"), _places(numbers, epochs)).remainder_(examples)
-
-
-class Pictures(Stream, Protocol):
-    """A stream of the examples of one part."""
-
-    part: Part
 
 
 class Augmented:

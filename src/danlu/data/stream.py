@@ -58,6 +58,12 @@ class Stream(Protocol):
         ...
 
 
+class Pictures(Stream, Protocol):
+    """A stream of the examples of one part."""
+
+    part: Part
+
+
 class Shuffled:
     """Batches of an endless row of epochs, each a permutation of the examples.
 

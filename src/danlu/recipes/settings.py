@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from docstring_parser import parse
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from torch import nn
 
 from danlu.nn.model import Model
 
@@ -56,11 +57,17 @@ def _page(network: type[Any]) -> type[Settings[Any]]:
     fields: dict[str, Any] = {
         name: (_unchanging(types[name]), Field(default=p.default, description=described.get(name)))
         for name, p in inspect.signature(network.__init__).parameters.items()
-        if p.default is not inspect.Parameter.empty
+        if p.default is not inspect.Parameter.empty and not _is_network(types[name])
     }
     page = create_model(f"{network.__name__}Settings", __base__=Settings, **fields)
     page.network = network
     return page
+
+
+def _is_network(annotation: Any) -> bool:
+    """Whether an argument is itself a network, which no setting can name."""
+    kinds = typing.get_args(annotation) or (annotation,)
+    return any(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in kinds)
 
 
 def _unchanging(annotation: Any) -> Any:

@@ -1,0 +1,56 @@
+"""Sheets of pictures: many small images in one PNG, in rows and columns."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+GAP = 2
+PAPER = 255
+SMALLEST = 32
+"""pixels of a picture's side, below which it is enlarged by a whole factor"""
+
+
+def sheet(
+    images: Float[Tensor, "n c h w"], columns: int | None = None, value_range: tuple[float, float] = (0.0, 1.0)
+) -> UInt8[Tensor, "height width c"]:
+    """Pictures side by side, row by row.
+
+    Args:
+        images: grey (c = 1) or coloured (c = 3).
+        columns: how many in a row; as many as make it nearly square if not given.
+        value_range: which values are black and white; what is beyond is as black or as white.
+
+    Raises:
+        ValueError: if there are no pictures, or they have other channels.
+
+    >>> sheet(torch.zeros(10, 1, 32, 32), columns=5).shape
+    torch.Size([70, 172, 1])
+    """
+    if not len(images) or images.shape[1] not in (1, 3):
+        raise ValueError(f"images of shape {tuple(images.shape)} must be (n, 1 or 3, height, width), at least one")
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    low, high = value_range
+    pixels = ((images.detach().float().cpu() - low) / (high - low)).nan_to_num(0).clamp(0, 1).mul(255).round().byte()
+    factor = math.ceil(SMALLEST / min(images.shape[2:]))
+    pixels = pixels.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    rows, (height, width) = math.ceil(len(images) / columns), pixels.shape[2:]
+    step_down, step_right = height + GAP, width + GAP
+    page = torch.full((images.shape[1], rows * step_down + GAP, columns * step_right + GAP), PAPER, dtype=torch.uint8)
+    for number, picture in enumerate(pixels):
+        top, left = (number // columns) * step_down + GAP, (number % columns) * step_right + GAP
+        page[:, top : top + height, left : left + width] = picture
+    return page.permute(1, 2, 0)
+
+
+def write_png(pixels: UInt8[Tensor, "height width c"], path: Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    array = pixels.numpy()
+    making = path.with_name(path.name + ".making")
+    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(making, format="PNG")
+    making.replace(path)

@@ -1,0 +1,116 @@
+"""What a decoder says of an example: the distribution p(x | z) whose parameters it gives."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from danlu.losses.latent import bernoulli_log_prob, discretised_logistic_log_prob, gaussian_log_prob
+
+Family = Literal["bernoulli", "gaussian", "logistic"]
+Spread = float | Literal["shared", "each"]
+
+LEVELS = 256
+LEAST_LOG_SPREAD = -6.0
+"""narrower than a grey level: a decoder that is sure of a constant value would make the density infinite"""
+
+
+class Likelihood(nn.Module):
+    """The distribution of an example's values, which are independent given the latent code.
+
+    Args:
+        family: bernoulli for values that are 0 or 1, or between as the probability of a 1; gaussian for any real
+            values; logistic for bytes, a logistic distribution cut into 256 steps.
+        spread: deviation of gaussian, or scale of logistic: a number that stays, "shared" to learn one for all values,
+            "each" for the decoder to give one for each value.
+
+    Attributes:
+        outputs: how many numbers the decoder gives for each value.
+
+    Raises:
+        ValueError: if the family is unknown, or the spread is not greater than 0.
+
+    >>> likelihood = Likelihood("gaussian", spread=1.0)
+    >>> likelihood.log_prob(torch.zeros(2, 3), torch.zeros(2, 1, 3))
+    tensor([[-2.7568, -2.7568]])
+    """
+
+    def __init__(self, family: Family = "bernoulli", spread: Spread = "shared"):
+        super().__init__()
+        if family not in ("bernoulli", "gaussian", "logistic"):
+            raise ValueError(f"likelihood={family!r} is unknown; choose one of bernoulli, gaussian, logistic")
+        if (isinstance(spread, str) and spread not in ("shared", "each")) or (
+            not isinstance(spread, str) and not 0 < spread < float("inf")
+        ):
+            raise ValueError(f"spread={spread!r} must be a number greater than 0, or 'shared', or 'each'")
+        self.family: Family = family
+        self.spread: Spread = spread
+        self.outputs = 2 if spread == "each" and family != "bernoulli" else 1
+        learned = spread == "shared" and family != "bernoulli"
+        self.log_spread = nn.Parameter(torch.tensor(-1.0)) if learned else None
+
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """Log-probability of each example in nats, the sum over its values.
+
+        Args:
+            x: the examples, (n, *shape).
+            output: of the decoder for k codes of each, (k · n, outputs, *shape), all of the first code first.
+
+        Returns:
+            (k, n).
+        """
+        output = output.unflatten(0, (-1, len(x)))
+        centre = output[:, :, 0]
+        match self.family:
+            case "bernoulli":
+                return bernoulli_log_prob(x.expand_as(centre), centre, given=2)
+            case "gaussian":
+                return gaussian_log_prob(x, centre, 2 * self._log_spread(output), given=2)
+        return discretised_logistic_log_prob(x, centre, self._log_spread(output), LEVELS, given=2)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """The mean of each value; of logistic its centre, no further out than the values are.
+
+        Args:
+            output: of the decoder, (n, outputs, *shape).
+
+        Returns:
+            (n, *shape).
+        """
+        match self.family:
+            case "bernoulli":
+                return output[:, 0].sigmoid()
+            case "gaussian":
+                return output[:, 0]
+        return output[:, 0].clamp(0, 1)
+
+    def draw(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A value from each distribution, (n, *shape).
+
+        Args:
+            output: of the decoder, (n, outputs, *shape).
+            generator: of the random numbers.
+        """
+        centre = output[:, 0]
+        shape, device, dtype = centre.shape, centre.device, centre.dtype
+        if self.family == "gaussian":
+            noise = torch.randn(shape, generator=generator, device=device, dtype=dtype)
+            return centre + self._log_spread(output[None])[0].exp() * noise
+        uniform = torch.rand(shape, generator=generator, device=device, dtype=dtype)
+        if self.family == "bernoulli":
+            return (uniform < centre.sigmoid()).to(dtype)
+        x = centre + self._log_spread(output[None])[0].exp() * uniform.logit(1e-6)
+        return (x.clamp(0, 1) * (LEVELS - 1)).round() / (LEVELS - 1)
+
+    def _log_spread(self, output: Tensor) -> Tensor:
+        """Logarithm of deviation or scale, for outputs (k, n, outputs, *shape)."""
+        if self.log_spread is not None:
+            raw = self.log_spread
+        elif self.spread == "each":
+            raw = output[:, :, 1]
+        else:
+            return output.new_tensor(self.spread).log().expand(output[:, :, 0].shape)
+        return LEAST_LOG_SPREAD + F.softplus(raw - LEAST_LOG_SPREAD)

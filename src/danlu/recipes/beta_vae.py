@@ -1,0 +1,37 @@
+"""β-VAE: a variational autoencoder that pays more for its code. Higgins et al., "β-VAE", 2017.
+
+danlu train beta-vae                                           digits
+danlu train beta-vae --data fashion-mnist --model.channels 32 64
+danlu train beta-vae --beta 100 --capacity 25 --capacity-rounds 5000    Burgess et al., 2018, with γ = 100
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from danlu.data.dataset import DataInfo
+from danlu.models.latent.vae import VAE
+from danlu.recipes.latent import Latent, checked
+from danlu.recipes.settings import Settings, settings
+from danlu.tasks.elbo import Elbo
+from danlu.training.descent import Descent, NonNegative, Positive
+
+
+class BetaVAERecipe(Latent):
+    """The VAE's network, and β = 4: fewer units of the code are used, and those that are say more."""
+
+    tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}
+
+    model: Settings[VAE] = settings(VAE, latent=8, hidden=(256, 256))
+    """the network"""
+    beta: NonNegative = 4.0
+    epochs: Positive | None = 100
+
+    def network(self, info: DataInfo) -> VAE:
+        return checked(self.model.build(shape=info.shape), info, self.data)
+
+    def task(self, info: DataInfo) -> Elbo:
+        return self.elbo(info)
+
+    def descents(self) -> dict[str, Descent]:
+        return {"vae": self}

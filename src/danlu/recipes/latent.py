@@ -1,0 +1,65 @@
+"""What the recipes of variational autoencoders share."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from danlu.data.binary import Binarise
+from danlu.data.dataset import DataInfo
+from danlu.errors import UsageError
+from danlu.models.latent.vae import VAE
+from danlu.recipes.recipe import Count, Recipe
+from danlu.tasks.elbo import Elbo, Masks, Objective, Price
+from danlu.training.descent import Descent, NonNegative, Positive
+
+Rounds = Annotated[int, Field(ge=0)]
+
+
+class Latent(Descent, Recipe):
+    """Encoder and decoder that descend on minus the evidence lower bound, in nats per example."""
+
+    overfits_to: ClassVar[float] = 0.7  # a bound in nats has no 0 to which it could fall
+
+    beta: NonNegative = 1.0
+    """price of a nat of divergence from the prior; 1 is the bound"""
+    beta_warmup: Rounds = 0
+    """rounds over which beta rises from 0"""
+    free_bits: NonNegative = 0.0
+    """nats of each latent unit that cost nothing"""
+    capacity: NonNegative | None = None
+    """nats of divergence to which an example is drawn, instead of 0"""
+    capacity_rounds: Rounds = 0
+    """rounds over which the capacity rises from 0"""
+    samples: Count = 1
+    """draws of the code for each example"""
+    objective: Objective = "elbo"
+    """the evidence lower bound, or iwae, the importance weighted bound of the draws"""
+    binarise: Binarise = "none"
+    lr: Positive = 1e-3
+
+    def network(self, info: DataInfo) -> VAE:
+        """The model for data of this kind."""
+        raise NotImplementedError(f"{type(self).__name__} must build its network")
+
+    def price(self) -> Price:
+        """Of the divergence."""
+        return Price(self.beta, self.beta_warmup, self.free_bits, self.capacity, self.capacity_rounds)
+
+    def elbo(self, info: DataInfo, masks: Masks | None = None, separate: bool = False) -> Elbo:
+        """The game with this recipe's network."""
+        return Elbo(self.network(info), self.price(), self.samples, self.objective, masks, separate, info.inputs)
+
+
+def checked(network: VAE, info: DataInfo, data: str) -> VAE:
+    """The network, if the data can have the distribution that it gives the values.
+
+    Raises:
+        UsageError: if they cannot.
+    """
+    family = network.autoencoder.likelihood.family
+    if family != "gaussian" and (info.kind != "images" or info.range != (0.0, 1.0)):
+        kind = "pictures with values from 0 to 1"
+        raise UsageError(f"likelihood {family} is for {kind}, and {data} has none; use --model.likelihood gaussian")
+    return network

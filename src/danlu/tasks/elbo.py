@@ -1,0 +1,200 @@
+"""Raising the evidence lower bound: a decoder and an encoder that descend together, or in turn."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from danlu.data.stream import Batch
+from danlu.losses.latent import free_bits, importance_bound
+from danlu.models.latent.autoencoder import Pass
+from danlu.models.latent.vae import VAE
+from danlu.tasks.game import Descend, Task, Terms, Turn
+
+Objective = Literal["elbo", "iwae"]
+
+
+class Price(NamedTuple):
+    r"""What nats of divergence cost.
+
+    .. math:: \beta_t \, \mathrm{KL} \qquad \text{or} \qquad \beta_t \, |\mathrm{KL} - C_t|
+
+    The first is the β-VAE of Higgins et al., 2017, equation 4, with Bowman et al.'s warm-up, 2016; the second has the
+    capacity of Burgess et al., "Understanding disentangling in β-VAE", 2018, equation 8, where β is called γ.
+
+    Attributes:
+        beta: β, at last.
+        warmup: rounds over which β rises from 0.
+        free_bits: nats of each unit that cost nothing.
+        capacity: C at last, in nats; none to press the divergence towards 0.
+        capacity_rounds: rounds over which C rises from 0.
+
+    >>> Price(beta=4.0, warmup=100).beta_at(25), Price(capacity=20.0, capacity_rounds=10).capacity_at(5)
+    (1.0, 10.0)
+    """
+
+    beta: float = 1.0
+    warmup: int = 0
+    free_bits: float = 0.0
+    capacity: float | None = None
+    capacity_rounds: int = 0
+
+    def beta_at(self, round: int) -> float:
+        """β in a round."""
+        return self.beta * (min(1.0, round / self.warmup) if self.warmup else 1.0)
+
+    def capacity_at(self, round: int) -> float:
+        """C in a round."""
+        return (self.capacity or 0.0) * (min(1.0, round / self.capacity_rounds) if self.capacity_rounds else 1.0)
+
+    def of(self, kl: Float[Tensor, "n d"], round: int) -> Float[Tensor, "n"]:
+        """Price of each example's divergences."""
+        if self.free_bits:
+            return self.beta_at(round) * free_bits(kl, self.free_bits)
+        total = kl.sum(1)
+        if self.capacity is not None:
+            total = (total - self.capacity_at(round)).abs()
+        return self.beta_at(round) * total
+
+
+PLAIN = Price()
+"""the bound itself: every nat costs a nat"""
+
+
+class Masks(NamedTuple):
+    """Which values are hidden from the encoder while it learns to fill them in.
+
+    Attributes:
+        share: largest share of the values that are hidden; each example's own is drawn from 0 to it.
+        blocks: hide a rectangle, of that share of the picture's area, in half of the examples.
+    """
+
+    share: float = 0.0
+    blocks: bool = True
+
+    def draw(self, task: Task, x: Tensor) -> Float[Tensor, "n 1 *size"]:
+        """1 where a value is seen: for pictures all channels of a pixel together."""
+        size = x.shape[2:] if x.dim() > 2 else x.shape[1:]
+        most, kind = task.noise((1,), uniform=True) * self.share, task.noise((1,), uniform=True)
+        single = task.noise(tuple(size), uniform=True).flatten(1) >= most
+        if not self.blocks or len(size) != 2:
+            return _shaped(single, x, size)
+        corner = task.noise((4,), uniform=True)
+        block = _outside(corner, most[:, 0], size, x).flatten(1)
+        return _shaped(torch.where(kind < 0.5, single, block), x, size)
+
+
+def _outside(drawn: Tensor, share: Tensor, size: torch.Size, x: Tensor) -> Tensor:
+    """True outside of a rectangle that has this share of the picture, whose sides are as 1 to at most 2."""
+    stretch = 2.0 ** (drawn[:, 2] - 0.5)
+    height = (share.sqrt() * stretch).clamp(max=1) * size[0]
+    width = (share.sqrt() / stretch).clamp(max=1) * size[1]
+    rows, columns = (torch.arange(side, device=x.device) + 0.5 for side in size)
+    top, left = drawn[:, 0] * (size[0] - height), drawn[:, 1] * (size[1] - width)
+    inside_rows = (rows >= top[:, None]) & (rows < (top + height)[:, None])
+    inside_columns = (columns >= left[:, None]) & (columns < (left + width)[:, None])
+    return ~(inside_rows[:, :, None] & inside_columns[:, None, :])
+
+
+def _shaped(mask: Tensor, x: Tensor, size: torch.Size) -> Tensor:
+    shape = (len(x), 1, *size) if x.dim() > 2 else (len(x), *size)
+    return mask.reshape(shape).to(x.dtype)
+
+
+class Elbo(Task):
+    """A variational autoencoder descends on minus its bound, in nats per example: sums over values and latent units.
+
+    The terms are the reconstruction, which is minus log p(x | z), and the divergence from the prior at its price.
+
+    Args:
+        vae: the model.
+        price: of the divergence.
+        samples: draws of the code for each example.
+        objective: elbo, or iwae for the importance weighted bound of the draws, which has no terms to be weighed.
+        masks: which values are hidden from the encoder while it trains.
+        separate: let decoder and encoder move in turn instead of together.
+        inputs: name of the field that the model sees.
+
+    Raises:
+        ValueError: if objective and price do not go together, or a number is out of range.
+
+    >>> task = Elbo(VAE((4,), latent=2, hidden=(8,), likelihood="gaussian"), inputs="x")
+    >>> [turn.player for turn in task.turns(0)]
+    ['vae']
+    """
+
+    better: ClassVar = {"elbo": "higher", "distortion": "lower", "rate": "lower", "squared_error": "lower"}
+
+    def __init__(
+        self,
+        vae: VAE,
+        price: Price = PLAIN,
+        samples: int = 1,
+        objective: Objective = "elbo",
+        masks: Masks | None = None,
+        separate: bool = False,
+        inputs: str = "image",
+    ):
+        super().__init__()
+        if samples < 1:
+            raise ValueError(f"samples={samples} must be at least 1")
+        if objective == "iwae" and price != PLAIN:
+            raise ValueError("the importance weighted bound has no divergence that could be priced; use objective elbo")
+        if price.free_bits and price.capacity is not None:
+            raise ValueError("free_bits and capacity both set a divergence that costs nothing; give one of them")
+        self.vae, self.price, self.samples, self.objective = vae, price, samples, objective
+        self.masks, self.separate, self.inputs = masks, separate, inputs
+
+    @property
+    def model(self) -> nn.Module:
+        return self.vae
+
+    @property
+    def coupled(self) -> str | None:
+        return super().coupled or ("free bits" if self.price.free_bits else None)
+
+    def players(self) -> dict[str, nn.Module]:
+        if not self.separate:
+            return {"vae": self.vae}
+        return {"decoder": self.vae.autoencoder.generation, "encoder": self.vae.autoencoder.inference}
+
+    def turns(self, round: int) -> list[Turn]:
+        fit = partial(self.fit, round=round)
+        if not self.separate:
+            return [Descend("vae", fit)]
+        return [Descend("decoder", fit), Descend("encoder", fit, fresh=False)]
+
+    def fit(self, batch: Batch, round: int) -> Terms:
+        """Minus the bound of each example, in its parts, at the price of this round."""
+        x = batch[self.inputs]
+        mask = self.masks.draw(self, x) if self.masks else None
+        through = self.vae(x, self._codes(x, self.samples), mask)
+        if self.objective == "iwae":
+            return {"minus_bound": -importance_bound(self.vae.autoencoder.log_weights(x, through))}
+        reconstruction = self.vae.autoencoder.distortion(x, through).mean(0)
+        return {"reconstruction": reconstruction, "divergence": self.price.of(_rate(through), round)}
+
+    def scores(self, batch: Batch) -> Terms:
+        """The bound with β = 1 from one draw, its two parts, and the mean squared error of a reconstruction."""
+        x = batch[self.inputs]
+        through = self.vae(x, self._codes(x, 1))
+        distortion, rate = self.vae.autoencoder.distortion(x, through)[0], _rate(through).sum(1)
+        error = (self.vae.reconstruct(x) - x).square().flatten(1).mean(1)
+        return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate, "squared_error": error}
+
+    def _codes(self, x: Tensor, samples: int) -> Float[Tensor, "k n d"]:
+        return self.noise((samples, self.vae.latent)).transpose(0, 1)
+
+
+def _rate(through: Pass) -> Float[Tensor, "n d"]:
+    """Divergence of each unit; where it has no closed form, the mean over the draws, as of one unit."""
+    exact = through.posterior.divergence()
+    if exact is not None:
+        return exact
+    z = through.z
+    prior = -0.5 * (z.square() + torch.tensor(2 * torch.pi, dtype=z.dtype).log()).sum(-1)
+    return (through.log_q - prior).mean(0)[:, None]
