@@ -13,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from danlu.app.attendance import at_work, wait_for_all
+
 TRAIN = ["train", "mlp", "--epochs", "12", "--model.hidden", "16", "--model.dropout", "0.2", "--precision", "float64"]
 
 
@@ -70,6 +72,12 @@ def workers(run: Path) -> list[int]:
     return [number for _, number in sorted(found)]
 
 
+def children(number: int) -> list[int]:
+    """Process numbers of those that a process has started."""
+    found = Path(f"/proc/{number}/task").glob("*/children")
+    return [int(word) for path in found for word in path.read_text().split()]
+
+
 FAULT = """
 import os
 if os.environ.get("RANK") == "{rank}":  # in no other process of the run
@@ -120,6 +128,50 @@ def test_sigterm_saves_and_resume_goes_on_in_as_many_processes(undisturbed, tmp_
     assert 0 < page(out)["round"] < page(out)["rounds"]
     ended(danlu("resume", str(out)))
     equal(out, undisturbed)
+
+
+@pytest.mark.xdist_group("devices")
+def test_without_their_launcher_the_processes_save_and_stop_and_nobody_begins_before(tmp_path):
+    out = tmp_path / "run"
+    process = danlu(*TRAIN, "--epochs", "3000", "--devices", "2", "--out", str(out))
+    wait_for_lines(out, 2)
+    (launcher,) = children(process.pid)
+    os.kill(launcher, signal.SIGKILL)
+    assert re.search(r"Stopped after round \d+", ended(process, 3))
+    assert at_work(out) == []
+    assert page(out)["status"] == "stopped"
+
+
+@pytest.mark.xdist_group("devices")
+def test_a_second_signal_ends_them_all_at_once(tmp_path):
+    out = tmp_path / "run"
+    # a round that takes long, so that the first signal cannot have its way
+    slow = ["--model.hidden", "4000", "4000", "4000", "--batch-size", "1200", "--epochs", "3000"]
+    process = danlu("train", "mlp", *slow, "--devices", "2", "--out", str(out))
+    wait_for_lines(out, 1)
+    assert len(workers(out)) == 2
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert "Traceback" not in ended(process, 130)
+    assert wait_for_all(out, 30)
+
+
+@pytest.mark.xdist_group("devices")
+def test_who_cannot_start_again_says_so_though_the_run_was_stopped(tmp_path):
+    out = tmp_path / "run"
+    process = danlu(*TRAIN, "--devices", "2", "--out", str(out))
+    wait_for_lines(out, 1)
+    process.send_signal(signal.SIGINT)
+    assert "Traceback" not in ended(process, 3)
+    process = danlu("resume", str(out))
+    while page(out)["status"] == "stopped":
+        time.sleep(0.005)
+    while not children(process.pid):
+        time.sleep(0.005)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    assert "left by their launcher, which signal 9 ended" in ended(process, 1)
+    assert page(out)["status"] == "failed"
 
 
 @pytest.mark.xdist_group("devices")

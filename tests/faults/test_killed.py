@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import random
 import signal
 import subprocess
@@ -122,3 +123,19 @@ def test_a_second_process_on_one_folder_is_refused(tmp_path):
     assert f"in use by process {first.pid}" in said
     first.kill()
     first.communicate()
+
+
+def test_a_terminal_that_is_closed_saves_the_round(tmp_path):
+    """The system sends SIGHUP, and from then on every word to the terminal is an error."""
+    out = tmp_path / "run"
+    words = ["train", "mlp", "--epochs", "3000", "--evaluate-every", "20", "--out", str(out)]
+    number, terminal = pty.fork()
+    if not number:
+        os.execv(sys.executable, [sys.executable, "-m", "danlu", *words])
+    while not (out / "metrics.jsonl").exists():
+        os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 3
+    page = json.loads((out / "run.json").read_text())
+    assert page["status"] == "stopped"
+    assert (out / "checkpoints" / f"round-{page['round']:09d}").is_dir()

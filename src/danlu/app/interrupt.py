@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -41,9 +42,11 @@ class Interrupt:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
-            if sys.stdout and sys.stdout.isatty():
-                os.write(1, b"\x1b[?25h\n")  # the bar has hidden the cursor
+            with suppress(OSError):
+                if sys.stdout and sys.stdout.isatty():
+                    os.write(1, b"\x1b[?25h\n")  # the bar has hidden the cursor
             os._exit(128 + number)
         self.asked = True
         if not self.quiet:
-            os.write(2, b"\nFinishing the round and saving; again to leave at once.\n")
+            with suppress(OSError):  # the terminal may be gone, and that may be why the signal came
+                os.write(2, b"\nFinishing the round and saving; again to leave at once.\n")

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from danlu.app import failures
+from danlu.app.attendance import wait_for_all
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import quoted
 from danlu.errors import RunError, UsageError
@@ -22,6 +23,9 @@ from danlu.errors import RunError, UsageError
 RESTARTS = 3
 PATIENCE = 86_400
 """seconds that processes which were asked to stop have to finish their round and save"""
+ORPHANS = 60.0
+"""seconds that they have to do so when the launcher is gone"""
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def launched() -> bool:
@@ -52,27 +56,31 @@ def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
         RunError: if they could not bring it to its end.
     """
     failures.forget(run.path)
+    run.save_page(status="training")
     _free_the_device()
     words = [str(run.path), *(["--quiet"] if quiet else []), *(["--dry-run"] if dry_run else [])]
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+        *(sys.executable, "-m", "danlu.app.torchrun", "--standalone"),
         *("--nproc-per-node", str(run.page["ranks"]), "--max-restarts", str(RESTARTS)),
         *_patience(),
         *("--module", "danlu.app.worker", *words),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(run.page["threads"])}
+    environment = {"LOGLEVEL": "ERROR", **os.environ, "OMP_NUM_THREADS": str(run.page["threads"])}
     # a session of its own, so that Ctrl-C reaches the processes once, through us
     holding = [] if run.handle is None else [run.handle]  # the lock, should we die before them
     process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=holding)
+    run.name_holders(os.getpid(), process.pid)
     before = _pass_on_signals(process)
     try:
         code = process.wait()
+        wait_for_all(run.path, ORPHANS)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     after = RunFolder.open(run.path)
     if after.page["status"] not in ("finished", "stopped"):
-        reason = failures.told(run.path) or after.page.get("error") or f"the processes ended with code {code}"
+        how = f"were left by their launcher, which signal {-code} ended" if code < 0 else f"ended with code {code}"
+        reason = failures.told(run.path) or after.page.get("error") or f"the processes {how}"
         with suppress(OSError):
             after.save_page(status="failed", error=reason)
         raise RunError(f"{reason.rstrip('.')}. Go on from what is saved with `danlu resume {quoted(run.path)}`")
@@ -95,9 +103,17 @@ def _patience() -> list[str]:
 
 
 def _pass_on_signals(process: subprocess.Popen[bytes]) -> dict[int, Any]:
+    """The first asks the processes to save and stop; the second ends them, as they notice that the launcher is gone."""
+    asked = False
+
     def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            process.kill()
+            os._exit(128 + number)
+        asked = True
         process.send_signal(signal.SIGTERM)
 
     if threading.current_thread() is not threading.main_thread():
         return {}
-    return {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    return {number: signal.signal(number, pass_on) for number in _SIGNALS}

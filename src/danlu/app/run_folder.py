@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+from danlu.app.attendance import at_work, is_alive
 from danlu.app.events import Events
 from danlu.app.screen import quoted
 from danlu.data.disk import sync
@@ -156,13 +157,26 @@ class RunFolder:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = os.read(handle, 20).decode(errors="replace").strip() or "unknown"
+            named = [int(word) for word in os.read(handle, 100).split()]
             os.close(handle)
-            raise UsageError(f"{self.path} is in use by process {holder}; wait for it, or stop it") from None
-        os.truncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+            raise self._in_use([number for number in named if is_alive(number)][:1]) from None
+        if others := at_work(self.path):
+            os.close(handle)
+            raise self._in_use(others)
         self._lock = handle
+        self.name_holders(os.getpid())
         return self
+
+    def name_holders(self, *numbers: int) -> None:
+        """Write down the numbers of the processes that hold the run, this one first, for whoever else wants it."""
+        if self._lock is not None:
+            os.truncate(self._lock, 0)
+            os.pwrite(self._lock, " ".join(map(str, numbers)).encode(), 0)
+
+    def _in_use(self, numbers: list[int]) -> UsageError:
+        who = ("processes " if len(numbers) > 1 else "process ") + ", ".join(map(str, numbers))
+        what = "wait for them, or stop them" if len(numbers) > 1 else "wait for it, or stop it"
+        return UsageError(f"{self.path} is in use by {who if numbers else 'another process'}; {what}")
 
     def release(self) -> None:
         """Let others have it."""

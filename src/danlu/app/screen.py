@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -26,14 +28,46 @@ class Bar(Progress):
         yield Text(self.below, overflow="ellipsis", no_wrap=True)
 
 
+class _Outlet:
+    """A file to which a terminal that is gone is the same as a reader that has left."""
+
+    def __init__(self, file: TextIO):
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with _gone_is_left():
+            return self._file.write(text)
+
+    def flush(self) -> None:
+        with _gone_is_left():
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@contextmanager
+def _gone_is_left() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise BrokenPipeError(str(error)) from error
+        raise
+
+
 class Patient(Console):
-    """A console whose reader may leave, as ``head`` does, without ending the training."""
+    """A console whose reader may leave, as ``head`` does, or whose terminal be closed, while the training goes on."""
+
+    def __init__(self, file: TextIO, **options: Any):
+        super().__init__(file=_Outlet(file), **options)  # type: ignore[arg-type]
 
     def on_broken_pipe(self) -> None:
         """Print nothing from now on."""
         self.quiet = True
-        if self.file is sys.stdout:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError, ValueError):  # a file in memory has no number
+            if (number := self.file.fileno()) == 1:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 class Screen:

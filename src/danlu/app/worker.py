@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from danlu.app import failures
+from danlu.app.attendance import attend, stop_without
 from danlu.app.explain import explain
 from danlu.app.go import carry_on
 from danlu.app.run_folder import RunFolder
@@ -30,9 +31,11 @@ GRACE = 5.0
 
 
 def main(words: list[str]) -> None:
-    """Go on with the run, or begin it; the launcher holds its lock and has checked it."""
+    """Go on with the run, or begin it; who has started the launcher holds its lock and has checked it."""
     run, rank = RunFolder.open(words[0]), int(os.environ["RANK"])
     run.writes = rank == 0
+    attend(run.path)
+    stop_without(os.getppid())
     if failures.told(run.path):  # started anew, because a process died of what another had met
         leave(0)
     _end_with_the_others(run.path, rank)

@@ -152,7 +152,8 @@ def what_is(content: bytes) -> str:
     """
     if not content:
         return "is not weights but looks like nothing, for it is empty"
-    if content[:2] == b"PK" or content[:1] == b"\x80":
+    # safetensors begin with the length of their header, whose bytes can be any, and then the header
+    if content[:2] == b"PK" or (content[:1] == b"\x80" and content[8:9] != b"{"):
         return "is not weights but looks like a pickle, which could run code; ask for safetensors"
     kind = looks_like(content)
     return f"is not weights but looks like {kind}" if kind else "is damaged"
