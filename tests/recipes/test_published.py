@@ -1,5 +1,7 @@
 """Recipes with a published size: the values are those that the papers print in their sections on CIFAR."""
 
+import re
+
 import pytest
 
 from danlu.catalogue import find_recipe
@@ -67,6 +69,29 @@ def test_what_is_given_beside_the_size_stays(name):
     assert recipe.weight_decay == 1e-4, "what is not given is the paper's"
     assert from_text(to_yaml(recipe)) == recipe
     assert of_size(name, size, rounds=5).length(100) == 5
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_what_is_given_stays_though_it_is_what_the_recipe_has_without_a_size(name):
+    usual, size = find_recipe(name)(), next(iter(PRINTED[name]))
+    given = {"epochs": usual.epochs, "optimizer": usual.optimizer, "schedule": usual.schedule, "batch_size": 64}
+    recipe = of_size(name, size, **given)
+    assert {key: getattr(recipe, key) for key in given} == given
+    assert (recipe.weight_decay, recipe.momentum) == (1e-4, 0.9)
+    edited = re.sub(r"\nepochs: \d+", f"\nepochs: {usual.epochs:g}", to_yaml(of_size(name, size)))
+    assert from_text(edited).epochs == usual.epochs
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "millions"), [("resnet", 18, 11.7), ("resnet", 50, 25.6), ("densenet", 121, 8.0)]
+)
+def test_the_size_of_the_network_alone_builds_that_network(name, size, millions):
+    """Parameters for ImageNet: in the tables of torchvision's documentation, to 0.1 million."""
+    recipe = changed(find_recipe(name)(), {"model.size": size})
+    network = recipe.network(DataInfo("images", (3, 224, 224), 1000))
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
+    assert (recipe.epochs, recipe.weight_decay) == (find_recipe(name)().epochs, find_recipe(name)().weight_decay)
+    assert from_text(to_yaml(recipe)) == recipe
 
 
 @pytest.mark.parametrize("name", PRINTED)

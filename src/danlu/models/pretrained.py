@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,6 +61,49 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return _named(_read_pickle(file), file)
     raise UsageError(f"{file} {what_is(start)}; give a file of safetensors, or a state dict that torch.save wrote")
+
+
+def own_arguments(path: str | Path, model: str) -> dict[str, Any] | None:
+    """How danlu built the network that a file or a model folder of its own holds; None if it is not one of those.
+
+    A state dict does not tell everything: an activation, a pooling, a stride have no weights.
+
+    Args:
+        path: a file that ``danlu export`` wrote, or a model folder.
+        model: which model it should be.
+
+    Raises:
+        UsageError: if it is another model of danlu.
+    """
+    file = _file(Path(path))
+    page = _page_beside(file) if Path(path).is_dir() else _page_in(file)
+    if page is None:
+        return None
+    if page["model"] != model:
+        raise UsageError(f"{path} holds a {page['model']}, and not a {model}")
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in page["arguments"].items()}
+
+
+def _page_beside(file: Path) -> dict[str, Any] | None:
+    """What model.json says, in a model folder."""
+    try:
+        return _page(json.loads((file.parent / "model.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _page_in(file: Path) -> dict[str, Any] | None:
+    """What the metadata of a safetensors file says."""
+    try:
+        with safetensors.safe_open(file, "pt") as opened:
+            return _page(json.loads((opened.metadata() or {}).get("danlu", "null")))
+    except (safetensors.SafetensorError, OSError, ValueError):
+        return None
+
+
+def _page(page: Any) -> dict[str, Any] | None:
+    described = isinstance(page, dict) and isinstance(page.get("arguments"), dict) and "model" in page
+    return page if described else None
 
 
 def _file(path: Path) -> Path:

@@ -43,7 +43,7 @@ class DenseNetRecipe(Published):
 
     size: Literal[40, 100, 190, 250] | None = None
     """layers of a network of the paper's table 2, which is then trained as the paper says"""
-    model: Settings[DenseNet] = settings(DenseNet, blocks=(4, 4, 4), growth=12)
+    model: Settings[DenseNet] = settings(DenseNet, size=None, blocks=(4, 4, 4), growth=12)
     """the network"""
     optimizer: OptimizerName = "nesterov"
     epochs: Positive | None = 30

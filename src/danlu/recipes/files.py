@@ -197,7 +197,7 @@ def _graft(tree: dict[str, Any], branch: dict[str, Any], path: KeyPath) -> None:
 
 def _checked(usual: Recipe, given: dict[str, Any], reading: Reading, name: str | None) -> Recipe:
     try:
-        recipe = type(usual).model_validate(_filled(usual, given), strict=True)
+        recipe = type(usual).model_validate(_filled(usual.beside(given), given), strict=True)
     except ValidationError as error:
         raise failure([*reading.problems, *in_words(error, type(usual), reading)], name) from None
     if reading.problems:

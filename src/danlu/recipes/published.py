@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from danlu.recipes.classification import Classification
 
@@ -12,7 +12,8 @@ from danlu.recipes.classification import Classification
 class Published(Classification):
     """A classifier with values of its own for small data, and those of its paper for a published size.
 
-    What is given beside the size stays as it is given; a value that equals the recipe's usual one counts as not given.
+    What is given beside the size stays as it is given. A size of the network alone, ``model.size``, builds that network
+    and leaves everything else as it is.
     """
 
     paper: ClassVar[dict[str, Any]] = {}
@@ -23,28 +24,45 @@ class Published(Classification):
         """The paper's values for a network of this size."""
         return cls.paper
 
+    def beside(self, given: dict[str, Any]) -> Self:
+        """For a size the paper's values, with those that were changed before; for a network's size that network."""
+        size, page = given.get("size"), given.get("model")
+        if size is not None:
+            changed = _changed(self, type(self)(), but=("size", "model"))
+            try:
+                return type(self)(**{**changed, "size": size}).beside({**given, "size": None})
+            except ValidationError:  # which is told when everything is checked together
+                return self
+        if isinstance(page, dict) and page.get("size") is not None:
+            bare = type(self.model)  # type: ignore[attr-defined]
+            changed = _changed(self.model, type(self)().model, but=("size",))  # type: ignore[attr-defined]
+            return super().beside(given).model_copy(update={"model": bare(**changed)})
+        return super().beside(given)
+
     @model_validator(mode="before")
     @classmethod
     def _as_published(cls, values: Any) -> Any:
         if not isinstance(values, dict) or values.get("size") is None:
             return values
-        values = dict(values)
-        usual = {name: field.default for name, field in cls.model_fields.items()}
-        for name, value in cls.of_paper(values["size"]).items():
-            if name == "epochs" and values.get("rounds") is not None:
-                continue
-            if values.get(name, usual[name]) == usual[name]:
-                values[name] = value
-        page = values.get("model", usual["model"])
-        if isinstance(page, BaseModel | dict):
-            values["model"] = cls._sized(dict(page), usual["model"], values["size"])
-        return values
+        paper = cls.of_paper(values["size"])
+        if values.get("rounds") is not None:
+            paper = {**paper, "epochs": None}
+        network = cls.model_fields["model"].default
+        return {**paper, "model": {**_defaults(network), "size": values["size"]}, **values}
 
-    @classmethod
-    def _sized(cls, page: dict[str, Any], usual: BaseModel, size: Any) -> dict[str, Any]:
-        """The network of that size, with what else was chosen for it."""
-        known = dict(usual)
-        chosen = {name: value for name, value in page.items() if name not in known or value != known[name]}
-        if "size" in chosen and chosen["size"] != size:
-            raise ValueError(f"size is {size} and model.size is {chosen['size']}; give one of them")
-        return {**{name: field.default for name, field in type(usual).model_fields.items()}, **chosen, "size": size}
+    @model_validator(mode="after")
+    def _has_one_size(self) -> Published:
+        size, own = self.size, self.model.size  # type: ignore[attr-defined]
+        if size is not None and own != size:
+            raise ValueError(f"size is {size} and model.size is {own}; give one of them")
+        return self
+
+
+def _changed(page: BaseModel, usual: BaseModel, but: tuple[str, ...]) -> dict[str, Any]:
+    """The values of a page that are not the usual ones."""
+    return {name: value for name, value in dict(page).items() if name not in but and value != getattr(usual, name)}
+
+
+def _defaults(page: BaseModel) -> dict[str, Any]:
+    """The values that a page has when nothing is chosen."""
+    return {name: field.default for name, field in type(page).model_fields.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -81,10 +81,17 @@ class Recipe(Examples):
     @model_validator(mode="before")
     @classmethod
     def _rounds_take_the_place_of_epochs(cls, values: Any) -> Any:
-        usual = cls.model_fields["epochs"].default
-        if isinstance(values, dict) and values.get("rounds") is not None and values.get("epochs", usual) == usual:
-            return {**values, "epochs": None}
+        if isinstance(values, dict) and values.get("rounds") is not None:
+            return {"epochs": None, **values}
         return values
+
+    def beside(self, given: dict[str, Any]) -> Self:
+        """What stands where nothing is given, which may depend on what is: rounds take the place of epochs."""
+        if given.get("rounds") is not None and "epochs" not in given:
+            return self.model_copy(update={"epochs": None})
+        if given.get("epochs") is not None and "rounds" not in given:
+            return self.model_copy(update={"rounds": None})
+        return self
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:

@@ -42,7 +42,7 @@ class ResNetRecipe(Published):
 
     size: Literal[20, 32, 44, 56, 110] | None = None
     """layers of a network of the paper's section 4.2, which is then trained as the paper says"""
-    model: Settings[ResNet] = settings(ResNet, blocks=(1, 1, 1), width=32, shortcut="projection")
+    model: Settings[ResNet] = settings(ResNet, size=None, blocks=(1, 1, 1), width=32, shortcut="projection")
     """the network"""
     optimizer: OptimizerName = "nesterov"
     epochs: Positive | None = 30

@@ -28,7 +28,9 @@ class ResNetFastRecipe(Classification):
     tiny: ClassVar[dict[str, Any]] = {"model": {"blocks": (1, 1), "width": 4}, "batch_size": 16}
     overfits_to: ClassVar[float] = 0.35  # smoothed labels leave a loss of their own
 
-    model: Settings[ResNet] = settings(ResNet, blocks=(1, 1, 1), width=32, stem="3x3 pool", shortcut="projection")
+    model: Settings[ResNet] = settings(
+        ResNet, size=None, blocks=(1, 1, 1), width=32, stem="3x3 pool", shortcut="projection"
+    )
     """the network"""
     batch_size: Count | Literal["full"] = 128
     optimizer: OptimizerName = "nesterov"

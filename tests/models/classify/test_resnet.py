@@ -5,7 +5,10 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from danlu.app.export import export
 from danlu.data.dataset import DataInfo
+from danlu.errors import UsageError
+from danlu.models.classify.densenet import DenseNet
 from danlu.models.classify.resnet import SIZES, ResNet
 from danlu.models.folder import load_model, save_model
 
@@ -359,3 +362,41 @@ def test_every_size_is_a_form_with_its_number_of_layers():
     for size, form in SIZES.items():
         if size != "notes":
             assert size == sum(form.blocks) * (3 if form.block == "bottleneck" else 2) + 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"size": None, "blocks": (1, 1), "width": 8, "stem": "3x3 pool", "shortcut": "projection"},
+        {"size": None, "blocks": (1, 1), "width": 8, "shortcut": "none"},
+        {"size": 20, "activation": "tanh"},
+        {"size": "notes"},
+        {"size": None, "blocks": (2,), "width": 8},
+        {
+            "size": None,
+            "blocks": (1, 1),
+            "width": 8,
+            "block": "bottleneck",
+            "stride_first": True,
+            "preactivation": True,
+        },
+    ],
+)
+def test_what_danlu_has_written_comes_back_whole(arguments, tmp_path):
+    """Also what has no weights by which it could be told."""
+    net = stir(ResNet((3, 16, 16), 4, **arguments)).eval()
+    net.info = DataInfo("images", (3, 16, 16), 4)
+    x = torch.randn(2, 3, 16, 16)
+    save_model(net, tmp_path / "model", net.info)
+    export(tmp_path / "model", tmp_path / "w.safetensors")
+    for path in (tmp_path / "model", tmp_path / "w.safetensors"):
+        back = ResNet.from_pretrained(path, shape=(3, 16, 16))
+        assert torch.equal(back(x), net(x)), path
+        assert len(ResNet.from_pretrained(path, shape=(1, 16, 16), classes=7)(x[:, :1])[0]) == 7
+
+
+def test_another_model_of_danlu_is_refused_by_its_name(tmp_path):
+    net = DenseNet((3, 16, 16), 4, blocks=(2, 2), growth=4, width=8)
+    save_model(net, tmp_path, DataInfo("images", (3, 16, 16), 4))
+    with pytest.raises(UsageError, match=r"holds no ResNet: .* a DenseNet"):
+        ResNet.from_pretrained(tmp_path)

@@ -14,7 +14,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils import checkpoint as checkpointing
 
-from danlu.models.pretrained import Renames, check_convolutions, classes_in, distinct, fill, read_tensors, renamed
+from danlu.models.pretrained import (
+    Renames,
+    check_convolutions,
+    classes_in,
+    distinct,
+    fill,
+    own_arguments,
+    read_tensors,
+    renamed,
+)
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_dropout, check_widths
 from danlu.nn.initial import he_normal
@@ -70,7 +79,8 @@ class DenseNet(Model):
     Args:
         shape: (channels, height, width) of one image.
         classes: number of classes.
-        size: number of layers of a published network, or "notes".
+        size: number of layers of a published network, or "notes"; none for another one, which is as size 100 but for
+            what is said of it.
         blocks: number of layers in each dense block; none means as the size says. A transition between two blocks
             halves height and width.
         growth: channels k that a layer adds.
@@ -105,7 +115,7 @@ class DenseNet(Model):
         self,
         shape: Sequence[int],
         classes: int,
-        size: Size = 100,
+        size: Size | None = 100,
         blocks: Sequence[int] = (),
         growth: int | None = None,
         width: int | None = None,
@@ -164,11 +174,12 @@ class DenseNet(Model):
         """The network whose public weights a file holds, in evaluation mode; its size is read off the file.
 
         Files of torchvision (a state dict: .pth or .safetensors), also those with the older names ``norm.1``, and what
-        ``state_dict()`` of this class gives are understood. Pickles are read only if no code has to run for it. For
-        another number of classes the last layer is new; for another number of channels the first convolution is spread
-        over them (``danlu.models.pretrained.spread_channels``). Such weights expect the inputs of their training:
-        usually colours from 0 to 1, less the mean (0.485, 0.456, 0.406), divided by the standard deviation
-        (0.229, 0.224, 0.225) of each channel.
+        danlu has written, an export or a model folder, are understood. A bare ``state_dict()`` is taken for a network
+        of such a form with rectifiers. Pickles are read only if no code has to run for it. For another number of
+        classes the last layer is new; for another number of channels the first convolution is spread over them
+        (``danlu.models.pretrained.spread_channels``). Such weights expect the inputs of their training: usually colours
+        from 0 to 1, less the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224, 0.225) of
+        each channel.
 
         Args:
             path: the file, or a folder that holds it.
@@ -188,11 +199,8 @@ class DenseNet(Model):
         """
         tensors = renamed(read_tensors(path), OLDER)
         check_convolutions(tensors, ("features.conv0.weight", f"{FIRST}.conv1.weight"), f"{path} holds no DenseNet")
-        form = _form_in(tensors)
-        size = next((size for size, known in SIZES.items() if known == form), None)
-        parts: dict[str, Any] = {"size": size} if size else form._asdict()
         classes = classes_in(tensors, "classifier.weight", path) if classes is None else classes
-        model = cls(shape, classes, **parts)
+        model = cls(**{**_arguments(path, tensors), "shape": shape, "classes": classes})
         model.fresh = fill(model, tensors, path, first="features.conv0.weight", head="classifier")
         return model.eval()
 
@@ -349,8 +357,10 @@ def _kept(form: Form, depth: int) -> int:
     return 2 * form.growth if form.compression is None else int(depth * form.compression)
 
 
-def _form(size: Size, parts: Mapping[str, Any]) -> Form:
+def _form(size: Size | None, parts: Mapping[str, Any]) -> Form:
     """The form of a size, with parts replaced."""
+    if size is None:
+        size = 100
     if size not in SIZES:
         raise ValueError(
             f"size={size!r} is none of {', '.join(map(str, SIZES))}; describe others with blocks and growth"
@@ -393,6 +403,15 @@ def _side(form: Form, n: int) -> int:
     return (-(-n // 4) if form.stem == "7x7" else n) // 2**transitions
 
 
+def _arguments(path: str | Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """How to build the network: as danlu has written beside the weights, else as these tell."""
+    if (own := own_arguments(path, "DenseNet")) is not None:
+        return own
+    form = _form_in(tensors)
+    size = next((size for size, known in SIZES.items() if known == form), None)
+    return {"size": size} if size else form._asdict()
+
+
 def _form_in(tensors: Mapping[str, Tensor]) -> Form:
     """The form that the names and shapes in a file tell."""
     last = tensors.get(f"{FIRST}.conv2.weight")
@@ -406,13 +425,18 @@ def _form_in(tensors: Mapping[str, Tensor]) -> Form:
         growth=growth,
         width=len(tensors["features.conv0.weight"]),
         stem="7x7" if tensors["features.conv0.weight"].shape[-1] == 7 else "3x3",
-        compression=_compression(tensors.get("features.transition1.conv.weight")),
+        compression=_compression(tensors),
         bottleneck=4 if basic else max(1, inner // growth),
     )
 
 
-def _compression(weight: Tensor | None) -> float:
-    """What share of its channels a transition keeps, rounded down."""
-    if weight is None or weight.ndim < 2 or weight.shape[0] == weight.shape[1] // 2:
-        return 0.5
-    return min(1.0, weight.shape[0] / weight.shape[1])
+def _compression(tensors: Mapping[str, Tensor]) -> float:
+    """What share of its channels a transition keeps, rounded down: one share that fits all transitions."""
+    low, high = 0.0, 2.0
+    for number in count(1):
+        weight = tensors.get(f"features.transition{number}.conv.weight")
+        if weight is None or weight.ndim < 2:
+            break
+        low, high = max(low, weight.shape[0] / weight.shape[1]), min(high, (weight.shape[0] + 1) / weight.shape[1])
+    usual = [share for share in (0.5, 1.0) if low <= share < high]
+    return usual[0] if usual else min(1.0, (low + high) / 2)

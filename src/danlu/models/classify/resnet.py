@@ -11,7 +11,16 @@ from typing import Any, Literal, NamedTuple, get_args
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.models.pretrained import Renames, check_convolutions, classes_in, distinct, fill, read_tensors, renamed
+from danlu.models.pretrained import (
+    Renames,
+    check_convolutions,
+    classes_in,
+    distinct,
+    fill,
+    own_arguments,
+    read_tensors,
+    renamed,
+)
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_widths
 from danlu.nn.initial import he_normal
@@ -78,7 +87,8 @@ class ResNet(Model):
     Args:
         shape: (channels, height, width) of one image.
         classes: number of classes.
-        size: number of layers of a published network, or "notes".
+        size: number of layers of a published network, or "notes"; none for another one, which is as size 20 but for
+            what is said of it.
         blocks: number of blocks in each stage; none means as the size says. Each stage after the first halves height
             and width and has twice the channels.
         width: channels of the first stage, inside its blocks.
@@ -115,7 +125,7 @@ class ResNet(Model):
         self,
         shape: Sequence[int],
         classes: int,
-        size: Size = 20,
+        size: Size | None = 20,
         blocks: Sequence[int] = (),
         width: int | None = None,
         block: BlockName | None = None,
@@ -184,11 +194,13 @@ class ResNet(Model):
         """The network whose public weights a file holds, in evaluation mode; its size is read off the file.
 
         Files of torchvision (a state dict: .pth or .safetensors) and of transformers (model.safetensors or
-        pytorch_model.bin, or their folder) are understood, and what ``state_dict()`` of this class gives. Pickles are
-        read only if no code has to run for it. For another number of classes the last layer is new; for another number
-        of channels the first convolution is spread over them (``danlu.models.pretrained.spread_channels``). Such
-        weights expect the inputs of their training: usually colours from 0 to 1, less the mean (0.485, 0.456, 0.406),
-        divided by the standard deviation (0.229, 0.224, 0.225) of each channel.
+        pytorch_model.bin, or their folder) are understood, and what danlu has written: an export, or a model folder. A
+        bare ``state_dict()`` tells names and shapes alone, and is taken for a network with rectifiers and with a
+        pooling after a stem of 7×7. Pickles are read only if no code has to run for it. For another number of classes
+        the last layer is new; for another number of channels the first convolution is spread over them
+        (``danlu.models.pretrained.spread_channels``). Such weights expect the inputs of their training: usually colours
+        from 0 to 1, less the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224, 0.225) of
+        each channel.
 
         Args:
             path: the file, or a folder that holds it.
@@ -208,12 +220,8 @@ class ResNet(Model):
         """
         tensors = renamed(read_tensors(path), TRANSFORMERS)
         check_convolutions(tensors, ("conv1.weight", "layer1.0.conv1.weight"), f"{path} holds no ResNet")
-        form = _form_in(tensors)
-        size = next((size for size, known in SIZES.items() if known == form), None)
-        parts: dict[str, Any] = {"size": size} if size else form._asdict()
         classes = classes_in(tensors, "fc.weight", path) if classes is None else classes
-        preactivation = "norm.weight" in tensors
-        model = cls(shape, classes, **parts, preactivation=preactivation, stride_first=stride_first)
+        model = cls(**{**_arguments(path, tensors, stride_first), "shape": shape, "classes": classes})
         model.fresh = fill(model, tensors, path, first="conv1.weight", head="fc")
         return model.eval()
 
@@ -232,8 +240,10 @@ TRANSFORMERS: Renames = {
 }
 
 
-def _form(size: Size, parts: dict[str, object]) -> Form:
+def _form(size: Size | None, parts: dict[str, object]) -> Form:
     """The form of a size, with parts replaced."""
+    if size is None:
+        size = 20
     if size not in SIZES:
         raise ValueError(
             f"size={size!r} is none of {', '.join(map(str, SIZES))}; describe others with blocks and width"
@@ -310,6 +320,16 @@ def _stage(form: Form, number: int, preactivation: bool, stride_first: bool, act
             stage.append((ResidualBlock if normal else NotesBlock)(maps, around, activation))
         inputs = outputs
     return stage
+
+
+def _arguments(path: str | Path, tensors: Mapping[str, Tensor], stride_first: bool) -> dict[str, Any]:
+    """How to build the network: as danlu has written beside the weights, else as these tell."""
+    if (own := own_arguments(path, "ResNet")) is not None:
+        return own
+    form = _form_in(tensors)
+    size = next((size for size, known in SIZES.items() if known == form), None)
+    parts: dict[str, Any] = {"size": size} if size else form._asdict()
+    return {**parts, "preactivation": "norm.weight" in tensors, "stride_first": stride_first}
 
 
 def _form_in(tensors: Mapping[str, Tensor]) -> Form:
