@@ -7,11 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 BOUNDS = (1e-3, 1e3)
-"""smallest and largest temperature; beyond them it says that all or no guesses are right"""
+"""smallest and largest temperature; beyond them it says that nearly all or no guesses are right"""
 _STEPS = 100
 
 
-def fit_temperature(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"]) -> float:
+def fit_temperature(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"]) -> float | None:
     r"""The temperature T at which the labels are likeliest; above 1, the probabilities were too sure.
 
     .. math:: \min_T \; -\frac1n \sum_i \log \operatorname{softmax}(z_i / T)_{y_i}
@@ -22,17 +22,20 @@ def fit_temperature(probabilities: Float[Tensor, "n classes"], labels: Int[Tenso
 
     Args:
         probabilities: of each class, on examples that the classifier was not trained on; any softmax of the logits
-            serves, for logits count up to a constant.
+            serves, for logits count up to a constant. What the type has rounded to 0 counts as its smallest number, so
+            in float32 no class is farther than 87 nats behind another.
         labels: the right classes.
 
     Returns:
-        T, within BOUNDS. If every guess is right there is no minimum, and it is one at which the loss rounds to 0.
+        T, within BOUNDS. None if every guess is right, for then there is no minimum: the surer the better.
 
     >>> sure = torch.tensor([[0.99, 0.01], [0.99, 0.01], [0.99, 0.01], [0.99, 0.01]])
     >>> t = fit_temperature(sure, torch.tensor([0, 0, 0, 1]))
     >>> [round(p, 4) for p in cooled(sure, t)[0].tolist()]  # right three times of four
     [0.75, 0.25]
     """
+    if bool((probabilities.argmax(1) == labels).all()):
+        return None
     z = _logits(probabilities)
     of_label = z.gather(1, labels[:, None]).squeeze(1)
     low, high = 1 / BOUNDS[1], 1 / BOUNDS[0]

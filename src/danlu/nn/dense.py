@@ -45,6 +45,16 @@ def check_widths(name: str, widths: Sequence[int]) -> None:
         raise ValueError(f"{name}={tuple(widths)} must be whole numbers of at least 1; leave a layer out to remove it")
 
 
+def check_width(name: str, width: int) -> None:
+    """One width is a whole number of at least 1.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(width, int) or width < 1:
+        raise ValueError(f"{name}={width!r} must be a whole number of at least 1")
+
+
 def check_dropout(dropout: float) -> None:
     """A share of units that leaves some.
 

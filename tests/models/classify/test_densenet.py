@@ -278,7 +278,7 @@ def test_the_features_are_as_large_as_they_come_out(layer, stem, blocks):
         ({"size": 99}, "size=99 is none of 40, 100"),
         ({"classes": 0}, "classes="),
         ({"blocks": (2, 0)}, r"blocks=\(2, 0\)"),
-        ({"growth": 0}, r"growth=\(0,\)"),
+        ({"growth": 0}, "growth=0 must be a whole number of at least 1"),
         ({"width": 0}, r"width=\(0,\)"),
         ({"bottleneck": 0}, r"bottleneck=\(0,\)"),
         ({"layer": "wide"}, "layer='wide' is unknown; choose one of bottleneck, basic, notes"),

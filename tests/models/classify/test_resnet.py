@@ -269,7 +269,7 @@ def test_the_features_are_as_large_as_they_come_out(stem, stages):
         ({"size": 19}, "size=19 is none of 18, 34"),
         ({"classes": 0}, "classes="),
         ({"blocks": (2, 0)}, r"blocks=\(2, 0\)"),
-        ({"width": 0}, r"width=\(0,\)"),
+        ({"width": 0}, "width=0 must be a whole number of at least 1"),
         ({"block": "wide"}, "block='wide' is unknown; choose one of basic, bottleneck, notes"),
         ({"stem": "5x5"}, "stem='5x5' is unknown; choose one of 7x7, 3x3"),
         ({"shortcut": "C"}, "shortcut='C' is unknown; choose one of padding, projection, none"),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from danlu.nn.activations import Activation
 from danlu.nn.activations import activation as activation_named
 from danlu.nn.convolution import output_size, receptive_field
-from danlu.nn.dense import check_dropout, check_widths, dense
+from danlu.nn.dense import check_dropout, check_width, check_widths, dense
 from danlu.nn.model import Model
 from danlu.nn.norms import Norm
 from danlu.nn.norms import norm as norm_named
@@ -70,7 +70,7 @@ class CNN(Model):
             raise ValueError(f"pool={pool} must be at least 1, which leaves the pooling out")
         check_widths("channels", channels)
         check_widths("hidden", hidden)
-        check_widths("classes", (classes,))
+        check_width("classes", classes)
         check_dropout(dropout)
 
         depth, height, width = shape

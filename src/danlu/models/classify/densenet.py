@@ -25,7 +25,7 @@ from danlu.models.pretrained import (
     renamed,
 )
 from danlu.nn.activations import Activation
-from danlu.nn.dense import check_dropout, check_widths
+from danlu.nn.dense import check_dropout, check_width, check_widths
 from danlu.nn.initial import he_normal
 from danlu.nn.model import Model
 from danlu.nn.residual import conv, in_place
@@ -131,7 +131,7 @@ class DenseNet(Model):
         super().__init__()
         parts = {"blocks": tuple(blocks) or None, "growth": growth, "width": width, "layer": layer, "stem": stem}
         form = _form(size, {**parts, "compression": compression, "bottleneck": bottleneck, "pool": pool})
-        check_widths("classes", (classes,))
+        check_width("classes", classes)
         check_dropout(dropout)
         _check(form)
         height, width_ = _sides(form, shape)
@@ -371,7 +371,7 @@ def _form(size: Size | None, parts: Mapping[str, Any]) -> Form:
 def _check(form: Form) -> None:
     check_widths("blocks", form.blocks)
     for name in ("growth", "width", "bottleneck"):
-        check_widths(name, (getattr(form, name),))
+        check_width(name, getattr(form, name))
     for name, value, known in (("layer", form.layer, get_args(Layer)), ("stem", form.stem, get_args(Stem))):
         if value not in known:
             raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(known)}")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.nn.activations import Activation
-from danlu.nn.dense import check_dropout, check_widths, dense
+from danlu.nn.dense import check_dropout, check_width, check_widths, dense
 from danlu.nn.model import Model
 from danlu.nn.norms import Norm
 
@@ -51,7 +51,7 @@ class MLP(Model):
     ):
         super().__init__()
         check_widths("hidden", hidden)
-        check_widths("classes", (classes,))
+        check_width("classes", classes)
         check_dropout(dropout)
         widths = [math.prod(shape), *hidden]
         self.body = nn.Sequential(*(dense(n, m, activation, norm, dropout) for n, m in pairwise(widths)))

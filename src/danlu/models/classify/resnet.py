@@ -22,7 +22,7 @@ from danlu.models.pretrained import (
     renamed,
 )
 from danlu.nn.activations import Activation
-from danlu.nn.dense import check_widths
+from danlu.nn.dense import check_width, check_widths
 from danlu.nn.initial import he_normal
 from danlu.nn.model import Model
 from danlu.nn.residual import (
@@ -140,7 +140,7 @@ class ResNet(Model):
         super().__init__()
         parts = {"block": block, "blocks": tuple(blocks) or None, "width": width, "stem": stem}
         form = _form(size, {**parts, "shortcut": shortcut, "pool": pool})
-        check_widths("classes", (classes,))
+        check_width("classes", classes)
         _check(form, preactivation, stride_first, zero_init)
         self.features_shape = _features_shape(form, shape)
         depth = self.features_shape[0]
@@ -253,7 +253,7 @@ def _form(size: Size | None, parts: dict[str, object]) -> Form:
 
 def _check(form: Form, preactivation: bool, stride_first: bool, zero_init: bool) -> None:
     check_widths("blocks", form.blocks)
-    check_widths("width", (form.width,))
+    check_width("width", form.width)
     for name, value, known in (
         ("block", form.block, get_args(BlockName)),
         ("stem", form.stem, get_args(Stem)),
