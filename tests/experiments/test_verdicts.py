@@ -92,6 +92,12 @@ def test_optimisers(bad, word):
     assert optimisers.judge(optimised(dict.fromkeys(optimisers.OPTIMISERS, 0.1), bad)).word == word
 
 
+def test_optimisers_that_lag_as_far_behind_well_scaled_do_not_show_that_scales_are_the_cause():
+    losses = {"sgd": 0.3, "momentum": 0.3, "rmsprop": 0.3, "adam": 0.1}
+    found = optimisers.judge(optimised(losses, losses))
+    assert (found.word, "not the scales alone" in found.reason) == (LIMITS, True)
+
+
 def test_optimisers_says_where_adam_is_slower():
     bad = {"sgd": 1.0, "momentum": 1.0, "rmsprop": 1.0, "adam": 0.1}
     good = {"sgd": 0.01, "momentum": 0.01, "rmsprop": 0.1, "adam": 0.1}
@@ -150,7 +156,10 @@ def test_line_detector(line, other, grey, right, word):
 )
 def test_shift_invariance(usual, pooled, word):
     accuracy = {"fully connected": [[0.95, 0.1]] * 2, "usual": [usual] * 2, "pooled": [pooled] * 2}
-    assert shift_invariance.judge({"shifts": [0, 1], "accuracy": accuracy}).word == word
+    found = shift_invariance.judge({"shifts": [0, 1], "accuracy": accuracy})
+    assert found.word == word
+    assert ("in every seed: usual" in found.reason) == (word == LIMITS and usual[1] < 0.1)
+    assert ("falls with usual" in found.reason) == (word == LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -163,13 +172,23 @@ def test_shift_invariance(usual, pooled, word):
         ([1.0, 1.2], [1.0, 2.0], [1.0, 0.5], NOT),
     ],
 )
-def test_batchnorm(kept, gradients, bare, word):
-    def runs(activations, gradients):
-        seen = {"activations": activations, "gradients": gradients}
-        return {"1": [{"start": seen, "end": seen, "accuracy": 0.9}]}
+@pytest.mark.parametrize("begun_well", [False, True])
+def test_batchnorm(kept, gradients, bare, word, begun_well):
+    """A network that keeps the scale without norm, if it is begun well, makes a limit of what would hold."""
 
+    def runs(activations, gradients, others):
+        def found(activations):
+            seen = {"activations": activations, "root mean squares": activations, "gradients": gradients}
+            return [{"start": seen, "end": seen, "accuracy": 0.9}]
+
+        return {"1": found(activations), "2.45": found(others)}
+
+    word = LIMITS if begun_well and word == HOLDS else word
     numbers = {
-        "runs": {"with": runs(kept, gradients), "without": runs(bare, bare)},
+        "runs": {
+            "with": runs(kept, gradients, kept),
+            "without": runs(bare, bare, [1.0, 1.0] if begun_well else bare),
+        },
         "trained parameters of a norm": 128,
         "width": 64,
     }

@@ -1,9 +1,10 @@
 """Batch norm keeps the scale of activations through depth and training (notes, 1.2.3).
 
 A fully connected ReLU network of 16 layers learns the digits, with and without batch norm, its weights begun as torch
-begins them and half and twice as large. The scale of a layer's activations is their standard deviation over the
-training examples (what is the same for every example carries nothing), and that of its gradient the root mean square
-over its weights; both at the start and after training. Three seeds.
+begins them, half as large, and √6 times as large, which is He et al.'s variance 2/inputs, made to keep the scale
+("Delving deep into rectifiers", 2015). The scale of a layer's activations is their standard deviation over the training
+examples (what is the same for every example carries nothing); their root mean square is measured beside it. That of its
+gradient is the root mean square over its weights. Both at the start and after training. Three seeds.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEPTH, WIDTH = 16, 64
-INITS = (0.5, 1.0, 2.0)
+HE = 6**0.5
+INITS = (0.5, 1.0, HE)  # times torch's weights, which are uniform within ±1/√inputs
 KINDS = ("without", "with")
 WHEN = ("start", "end")
 KEPT = 3.0  # largest layer over smallest: a scale that is kept stays within it
@@ -51,7 +53,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     rounds = 30 if quick else 200
     data = digits()
     runs = [(kind, init, own) for kind in KINDS for init in INITS for own in seeds]
-    numbers: Numbers = {kind: {f"{init:g}": [] for init in INITS} for kind in KINDS}
+    numbers: Numbers = {kind: {f"{init:.3g}": [] for init in INITS} for kind in KINDS}
     for done, (kind, init, own) in enumerate(runs):
         tell("networks", done, len(runs))
         net = from_seed(lambda kind=kind, init=init: network(kind == "with", init), own)
@@ -65,7 +67,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
             }
         except Diverged:
             found |= {"end": None, "accuracy": None}
-        numbers[kind][f"{init:g}"].append(found)
+        numbers[kind][f"{init:.3g}"].append(found)
     norms = [part for part in network(True, 1.0).modules() if isinstance(part, nn.BatchNorm1d)]
     trained = sum(p.numel() for part in norms for p in part.parameters())
     return {"runs": numbers, "trained parameters of a norm": trained // len(norms), "width": WIDTH}
@@ -78,11 +80,14 @@ def scales(net: MLP, part: Part) -> Numbers:
     """
     net = deepcopy(net).train()
     seen: list[float] = []
+    sizes: list[float] = []
     for layer in net.body:
         layer.register_forward_hook(lambda _, __, out: seen.append(_rms(out - out.mean(dim=0))))
+        layer.register_forward_hook(lambda _, __, out: sizes.append(_rms(out)))
     cross_entropy(net(part["image"]), part["label"]).mean().backward()
     weights = [p for name, p in net.body.named_parameters() if name.endswith("linear.weight")]
-    return {"activations": seen, "gradients": [_rms(w.grad) for w in weights if w.grad is not None]}
+    gradients = [_rms(w.grad) for w in weights if w.grad is not None]
+    return {"activations": seen, "root mean squares": sizes, "gradients": gradients}
 
 
 def _rms(values: torch.Tensor) -> float:
@@ -98,34 +103,43 @@ def ratio(values: list[float]) -> float:
     return max(values) / max(min(values), 1e-30)
 
 
-def _worst(numbers: Numbers, kind: str, what: str, when: str) -> float:
-    """The largest ratio between layers over all factors and seeds; infinite if a run diverged."""
-    runs = [run for runs in numbers["runs"][kind].values() for run in runs]
+def _worst(numbers: Numbers, kind: str, what: str, when: str, init: str | None = None) -> float:
+    """The largest ratio between layers over seeds, and over all factors or for one; infinite if a run diverged."""
+    runs = [run for own, runs in numbers["runs"][kind].items() for run in runs if init in (None, own)]
     return max(ratio(run[when][what]) if run[when] else float("inf") for run in runs)
 
 
 def judge(numbers: Numbers) -> Verdict:
-    """With it activations stay within a factor of 3 between layers and gradients of 10; without it they leave 10."""
-    with_, without = ([_worst(numbers, kind, "activations", when) for when in WHEN] for kind in reversed(KINDS))
+    """With it activations stay within a factor of 3 and gradients of 10; without it they leave 10, however begun."""
+    with_ = [_worst(numbers, "with", "activations", when) for when in WHEN]
     gradients = [_worst(numbers, "with", "gradients", when) for when in WHEN]
-    bare = max(_worst(numbers, "without", "gradients", when) for when in WHEN)
+    without = {
+        init: [_worst(numbers, "without", "activations", when, init) for when in WHEN]
+        for init in numbers["runs"]["without"]
+    }
+    said = "; ".join(f"× {init} {_times(start)} and {_times(end)}" for init, (start, end) in without.items())
     reason = (
         f"Between the layers of one network activations differ at most {_times(with_[0])} at the start and "
-        f"{_times(with_[1])} after training with batch norm, {_times(without[0])} and {_times(without[1])} without."
+        f"{_times(with_[1])} after training with batch norm, however begun; without, by initial weights: {said}."
     )
     beside = (
         f" (It does have trained parameters, which the notes deny: {numbers['trained parameters of a norm']} in a "
         f"layer of {numbers['width']}, a scale and a shift for each unit.)"
     )
-    if max(with_) > LOST or max(without) < LOST:
+    kept_alone = [init for init, ratios in without.items() if max(ratios) < LOST]
+    if max(with_) > LOST or len(kept_alone) == len(without):
         return Verdict("does not hold", reason + beside)
+    limits = []
+    if kept_alone:
+        limits.append(f" Weights that are begun well keep the scale without it (× {', × '.join(kept_alone)}).")
     if max(with_) > KEPT or max(gradients) > LOST:
-        uneven = (
+        limits.append(
             f" Gradients are not kept as well: with it they differ {_times(gradients[0])} at the start and "
-            f"{_times(gradients[1])} after training (without, up to {_times(bare)})."
+            f"{_times(gradients[1])} after training."
         )
-        return Verdict("holds with limits", reason + uneven + beside)
-    return Verdict("holds", reason + beside)
+    alike = max(_worst(numbers, "without", "root mean squares", when, init) for when in WHEN for init in without)
+    beside = f" (By root mean squares, which see what all examples share, {_times(alike)} without.)" + beside
+    return Verdict("holds with limits" if limits else "holds", reason + "".join(limits) + beside)
 
 
 def _times(value: float) -> str:

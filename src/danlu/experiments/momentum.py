@@ -137,12 +137,13 @@ def judge(numbers: Numbers) -> Verdict:
     if not longer:
         return Verdict("holds", f"At the best rate of each, momentum needs {fewer}; at equal rates its way is shorter.")
     shorter = sorted({rate for rate, plain, damped in pairs if damped <= plain and rate not in longer})
-    where = f"only from {shorter[0]:g}/λ on" if shorter else "at none of them"
+    where = f"only from {shorter[0]:g}/λ on in all of these valleys" if shorter else "at none of them in all valleys"
+    calm = " Below 1/λ plain descent does not swing at all, and momentum does." if min(longer) < 1 else ""
     return Verdict(
         "holds with limits",
-        f"Faster it is: at the best rate of each, {fewer}. But it damps only what swings already: at equal rates its "
-        f"way is shorter {where}, just below 2/λ, where plain descent is about to diverge. At smaller rates, which "
-        f"plain descent goes down without swinging, momentum overshoots.{_well_conditioned(numbers)}",
+        f"Faster it is: at the best rate of each, {fewer}. But it damps only the widest swings: at equal rates its way "
+        f"is shorter {where} (plain descent swings from 1/λ and diverges from 2/λ on); elsewhere it overshoots by more "
+        f"than it damps, up to {longer[-1]:g}/λ.{calm}{_well_conditioned(numbers)}",
     )
 
 

@@ -93,11 +93,19 @@ def judge(numbers: Numbers) -> Verdict:
         return Verdict("does not hold", f"{reason} Neither convolution is better at every shift in every seed.")
     if all(better) and min(kept) >= KEPT:
         return Verdict("holds", reason)
-    return Verdict(
-        "holds with limits",
-        f"{reason} The map of a convolution moves with the picture, but the answer stays only as far as pooling "
-        f"forgets where something was: fully connected layers on a map with positions learn each place anew.",
-    )
+    limits = []
+    if worse := [name for name, is_better in zip(names[1:], better, strict=True) if not is_better]:
+        limits.append(f" Not better than fully connected layers in every seed: {', '.join(worse)}.")
+    fallen = [name for name, share in zip(names[1:], kept, strict=True) if share < KEPT]
+    stayed = [name for name, share in zip(names[1:], kept, strict=True) if share >= KEPT]
+    if fallen and stayed:
+        limits.append(
+            f" The map of a convolution moves with the picture; whether the answer stays is a matter of what follows: "
+            f"it does with {', '.join(stayed)}, and falls with {', '.join(fallen)}, where each place is learnt anew."
+        )
+    elif fallen:
+        limits.append(" No convolution keeps nine tenths of its accuracy at the largest shift.")
+    return Verdict("holds with limits", reason + "".join(limits))
 
 
 def table(numbers: Numbers) -> Table:
