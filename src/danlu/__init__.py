@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from danlu.app.doctor import doctor as doctor
     from danlu.app.experiment import experiment as experiment
     from danlu.app.export import export as export
+    from danlu.app.generate import interpolate as interpolate
+    from danlu.app.generate import reconstruct as reconstruct
+    from danlu.app.generate import sample as sample
+    from danlu.app.inpaint import inpaint as inpaint
     from danlu.app.pages import check as check
     from danlu.app.pages import show as show
     from danlu.app.pages import summary as summary
+    from danlu.app.score import score as score
     from danlu.app.train import resume as resume
     from danlu.app.train import train as train
     from danlu.app.use import classify as classify
@@ -32,9 +37,14 @@ _HOMES = {
     "evaluate": "danlu.app.use:evaluate",
     "export": "danlu.app.export:export",
     "experiment": "danlu.app.experiment:experiment",
+    "inpaint": "danlu.app.inpaint:inpaint",
+    "interpolate": "danlu.app.generate:interpolate",
     "list": "danlu.catalogue:recipes",
     "load": "danlu.app.use:load",
+    "reconstruct": "danlu.app.generate:reconstruct",
     "resume": "danlu.app.train:resume",
+    "sample": "danlu.app.generate:sample",
+    "score": "danlu.app.score:score",
     "show": "danlu.app.pages:show",
     "summary": "danlu.app.pages:summary",
     "survey": "danlu.app.data:survey",

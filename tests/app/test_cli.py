@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from PIL import Image
 import danlu
 from danlu.app import cli
 from danlu.app.run_folder import RunFolder
+from danlu.app.words import VERBS
 from danlu.catalogue import RECIPES
 from danlu.data.digits import digits
 from danlu.errors import UsageError
@@ -223,6 +225,17 @@ def test_completion_script_is_right_bash(capsys):
     said = call(capsys, "completion", "bash")[1]
     done = subprocess.run(["bash", "-n"], input=said, text=True, check=False, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_completion_knows_every_flag_of_a_verb(capsys):
+    """Those that its help shows; the recipes have theirs from the same place as the parser."""
+    script = call(capsys, "completion", "bash")[1]
+    for verb in set(VERBS) - {"train", "show", "summary"}:
+        shown = set(re.findall(r"(?<![\w.-])-(?:-[a-z][\w.-]*|[a-z]\b)", call(capsys, verb, "--help")[1]))
+        known = re.search(rf"^_shtab_danlu_{verb}_option_strings=\((.*)\)", script, re.MULTILINE)
+        flags = {flag for flag in shown if not flag.startswith("--no-") and flag != "--settings"}
+        assert known is not None
+        assert flags - set(re.findall(r"[^' ]+", known[1])) == set(), verb
 
 
 def test_a_closed_pipe_is_no_error():

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import builtins
-import json as json_
 import shlex
-import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from danlu.app.command import as_json as _json
+from danlu.app.command import parsed as _parsed
+from danlu.app.command import say as _say
+from danlu.app.command import stream as _stream
+from danlu.app.commands_generate import inpaint as inpaint
+from danlu.app.commands_generate import interpolate as interpolate
+from danlu.app.commands_generate import reconstruct as reconstruct
+from danlu.app.commands_generate import sample as sample
+from danlu.app.commands_generate import score as score
 from danlu.errors import UsageError
 
 
@@ -347,10 +353,6 @@ def completion(words: builtins.list[str]) -> int:
     return _parsed("completion", command, words)
 
 
-def _parsed(verb: str, command: Callable[..., int], words: builtins.list[str]) -> int:
-    return tyro.cli(command, prog=f"danlu {verb}", args=words)
-
-
 def _without(words: builtins.list[str], *flags: str) -> builtins.list[str]:
     """The words without flags that are about this one run, and their values."""
     kept, skipping = [], False
@@ -365,18 +367,3 @@ def _without(words: builtins.list[str], *flags: str) -> builtins.list[str]:
 
 def _rows(found: dict[str, Any]) -> builtins.list[tuple[str, ...]]:
     return [(name, entry.family, entry.title, entry.source) for name, entry in found.items()]
-
-
-def _stream(error: str | None) -> TextIO:
-    return sys.stderr if error else sys.stdout
-
-
-def _say(text: str) -> int:
-    print(text)
-    return 0
-
-
-def _json(value: Any) -> int:
-    json_.dump(value, sys.stdout, ensure_ascii=False)
-    print()
-    return 0

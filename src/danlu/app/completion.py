@@ -7,23 +7,41 @@ from contextlib import suppress
 
 import shtab
 
+from danlu.app.data_parser import DataOptions
 from danlu.app.flags import flags, option_flags
 from danlu.app.recipe_parser import TrainOptions
 from danlu.app.words import VERBS
-from danlu.catalogue import EXPERIMENTS, find_recipe, recipes
+from danlu.catalogue import DATA, EXPERIMENTS, find_recipe, recipes
+from danlu.data.examples import Examples
 from danlu.errors import UsageError
 
+_FILES = ("--invert", "--encoding")
+_MADE = ("--out", "-o", "--seed", "--overwrite", "--device", "--json")
 _FLAGS = {
     "list": ("--json",),
     "check": ("--json",),
     "resume": ("--device", "--devices", "--anyway", "--json"),
-    "evaluate": ("--part", "--device", "--json"),
-    "classify": ("--top", "--invert", "--json"),
+    "evaluate": ("--part", "--device", "--flip", "--json"),
+    "classify": ("--top", "--flip", *_FILES, "--json"),
+    "sample": ("-n", "--n", "--label", "--columns", "--values", *_MADE),
+    "reconstruct": (*_FILES, *_MADE),
+    "interpolate": ("--steps", *_FILES, *_MADE),
+    "inpaint": ("--mask", *_FILES, *_MADE),
+    "score": ("--samples", "--binarise", *_FILES, "--seed", "--device", "--json"),
+    "export": ("--out", "-o", "--verb", "--json"),
     "experiment": ("--all", "--json", "--out", "--seed"),
     "doctor": ("--json",),
 }
-_CHOICES = {"--part": ["train", "validation", "test"], "--device": ["auto", "cpu", "cuda", "mps"]}
-_TAKE_A_PATH = ("check", "resume", "evaluate", "classify")
+_CHOICES = {
+    "--part": ["train", "validation", "test"],
+    "--device": ["auto", "cpu", "cuda", "mps"],
+    "--binarise": ["none", "threshold", "static", "dynamic"],
+}
+_SWITCHES = ("--json", "--flip", "--invert", "--overwrite", "--values", "--anyway", "--all")
+_TAKE_A_PATH = ("check", "resume", "evaluate", "classify", "sample", "reconstruct", "interpolate", "inpaint", "score",
+                "export")  # fmt: skip
+_TAKE_FILES = ("classify", "reconstruct", "interpolate", "inpaint", "score")
+_ARE_FILES = ("--out", "-o", "--mask")
 _TAKE_A_RECIPE = ("train", "show", "summary")
 
 
@@ -52,12 +70,23 @@ def _parser() -> argparse.ArgumentParser:
                     _add_recipe(names.add_parser(name, help=entry.title), name, options=verb == "train")
         if verb in _TAKE_A_PATH:
             parser.add_argument("path").complete = shtab.FILE  # type: ignore[attr-defined]
+        if verb in _TAKE_FILES:
+            parser.add_argument("files", nargs="*").complete = shtab.FILE  # type: ignore[attr-defined]
+        if verb == "data":
+            parser.add_argument("source", choices=list(DATA))
+            for known in (*flags(Examples()), *option_flags(DataOptions)):
+                parser.add_argument(known.name, choices=known.choices or None)
         if verb == "experiment":
             parser.add_argument("name", choices=list(EXPERIMENTS))
         if verb == "completion":
             parser.add_argument("shell", choices=["bash", "zsh", "fish"])
         for flag in _FLAGS.get(verb, ()):
-            parser.add_argument(flag, choices=_CHOICES.get(flag))
+            if flag in _SWITCHES:
+                parser.add_argument(flag, action="store_true")
+                continue
+            action = parser.add_argument(flag, choices=_CHOICES.get(flag))
+            if flag in _ARE_FILES:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
     return root
 
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from danlu.app.output import write_bytes
 from danlu.app.use import load
-from danlu.data.disk import sync
 from danlu.errors import RunError, UsageError, nearest
 from danlu.models.folder import describe
 from danlu.nn.model import Model
@@ -63,6 +63,8 @@ def export(run: str | Path, out: str | Path, verb: str | None = None) -> Exporte
     out = Path(out)
     if out.suffix not in FORMATS:
         raise UsageError(f"{out}: the name ends in {' or '.join(FORMATS)}, which says the format")
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; name the file to write")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"{out}: there is no folder {out.parent}")
     if out.suffix == ".safetensors" and verb is not None:
@@ -75,7 +77,7 @@ def _weights(model: Model, out: Path) -> Exported:
     from safetensors.torch import save
 
     tensors = {name: values.cpu().contiguous() for name, values in tensors_of(model).items()}
-    _write(out, save(tensors, {"format": "pt", **_words(model)}))
+    write_bytes(out, save(tensors, {"format": "pt", **_words(model)}))
     return Exported(out, "safetensors")
 
 
@@ -105,7 +107,7 @@ def _onnx(model: Model, out: Path, verb: str | None) -> Exported:
     difference = _difference(content, graph, model)
     if difference is not None and not difference <= TOLERANCE:
         raise RunError(f"onnxruntime's answers differ from the model's by {difference:.2g}; nothing was written")
-    _write(out, content)
+    write_bytes(out, content)
     return Exported(out, "onnx", verb, difference)
 
 
@@ -155,17 +157,6 @@ def _difference(content: bytes, graph: nn.Module, model: Model) -> float | None:
         (answer,) = session.run(None, {model.info.inputs: x.numpy()})
         worst = max(worst, float((torch.from_numpy(answer) - graph(x)).abs().max()))
     return worst
-
-
-def _write(out: Path, content: bytes) -> None:
-    """Under another name, then renamed: what was there stays until the new file is whole."""
-    making = out.with_name(f".{out.name}.making")
-    try:
-        making.write_bytes(content)
-        sync(making)
-        making.replace(out)
-    finally:
-        making.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
@@ -35,8 +36,7 @@ def sheet(
     if not len(images) or images.shape[1] not in (1, 3):
         raise ValueError(f"images of shape {tuple(images.shape)} must be (n, 1 or 3, height, width), at least one")
     columns = columns or math.ceil(math.sqrt(len(images)))
-    low, high = value_range
-    pixels = ((images.detach().float().cpu() - low) / (high - low)).nan_to_num(0).clamp(0, 1).mul(255).round().byte()
+    pixels = as_bytes(images, value_range)
     factor = math.ceil(SMALLEST / min(images.shape[2:]))
     pixels = pixels.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     rows, (height, width) = math.ceil(len(images) / columns), pixels.shape[2:]
@@ -48,9 +48,25 @@ def sheet(
     return page.permute(1, 2, 0)
 
 
+def as_bytes(images: Float[Tensor, "..."], value_range: tuple[float, float] = (0.0, 1.0)) -> UInt8[Tensor, "..."]:
+    """Values as shades from 0 to 255; what is beyond the range is as black or as white.
+
+    >>> as_bytes(torch.tensor([-1.0, 0.2, 1.0]))
+    tensor([  0,  51, 255], dtype=torch.uint8)
+    """
+    low, high = value_range
+    return ((images.detach().float().cpu() - low) / (high - low)).nan_to_num(0).clamp(0, 1).mul(255).round().byte()
+
+
+def png(pixels: UInt8[Tensor, "height width c"]) -> bytes:
+    """A picture as the content of a PNG file."""
+    array, content = pixels.numpy(), io.BytesIO()
+    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(content, format="PNG")
+    return content.getvalue()
+
+
 def write_png(pixels: UInt8[Tensor, "height width c"], path: Path) -> None:
     """Write a picture as PNG, whole or not at all."""
-    array = pixels.numpy()
     making = path.with_name(path.name + ".making")
-    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(making, format="PNG")
+    making.write_bytes(png(pixels))
     making.replace(path)

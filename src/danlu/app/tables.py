@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from danlu.data.dataset import DataInfo
@@ -41,11 +41,20 @@ class Rows:
             )
 
     def __iter__(self) -> Iterator[Some]:
+        for block in self._blocks():
+            yield from self._inputs(block)
+
+    def with_gaps(self) -> Iterator[tuple[list[str], Float64[np.ndarray, "n d"]]]:
+        """Places of rows, and their numbers in the units of the file, NaN where one is missing."""
+        for block in self._blocks():
+            yield [self._file.at(int(place)) for place in block.places], block.numbers
+
+    def _blocks(self) -> Iterator[Block]:
         count = 0
         for block in self._file.blocks(self._info.columns, None, {}):
             for start in range(0, len(block.places), _AT_ONCE):
                 count += len(block.places[start : start + _AT_ONCE])
-                yield from self._inputs(Block(*(values[start : start + _AT_ONCE] for values in block)))
+                yield Block(*(values[start : start + _AT_ONCE] for values in block))
         if not count:
             raise UsageError(f"{self._file.path} has no rows; the first line names the columns")
 
@@ -96,8 +105,19 @@ def read_rows(path: Path, info: DataInfo, encoding: str = "utf-8") -> Rows:
     if info.kind != "table":
         raise UsageError(f"this model takes {info.kind} of shape {info.shape}, not rows of a table")
     if not info.columns:
-        raise UsageError("this model does not say what its columns are called; give it tensors: danlu.load(…).classify")
+        raise UsageError("this model does not say what its columns are called; give it tensors: danlu.load(…)")
     return Rows(path, info, encoding)
+
+
+def in_units(info: DataInfo, x: Float[Tensor, "n d"]) -> Float64[np.ndarray, "n d"]:
+    """Rows as the file has them, from rows as a model has them: what ``standardise`` did is undone.
+
+    >>> import torch
+    >>> in_units(DataInfo("table", (2,), shift=(2.0, 5.0), scale=(0.5, 1.0)), torch.tensor([[2.0, 0.0]])).tolist()
+    [[3.0, 5.0]]
+    """
+    values = x.detach().cpu().double().numpy()
+    return values * np.array(info.scale) + np.array(info.shift) if info.shift else values
 
 
 def _few(names: list[str] | tuple[str, ...]) -> str:

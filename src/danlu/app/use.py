@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
 
-from danlu.app.images import find_images, read_image
+from danlu.app.inputs import inputs_of
 from danlu.app.measure import calibrated, flipped, measure
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen, quoted
 from danlu.app.standard_input import files_of
-from danlu.app.tables import read_rows
 from danlu.data.dataset import PARTS, DataInfo, DataSet
-from danlu.errors import RunError, UsageError
+from danlu.errors import UsageError
 from danlu.models.folder import load_model
 from danlu.nn.model import Model
 from danlu.training.runtime import DeviceName, pick_device
@@ -97,14 +94,6 @@ class Guess(NamedTuple):
     error: str | None = None
 
 
-class Input(NamedTuple):
-    """What a model is asked about: where it comes from, and a batch of one for each place, or why there is none."""
-
-    places: list[str]
-    x: Tensor | None
-    error: str | None = None
-
-
 @torch.no_grad()
 def classify(
     run: str | Path,
@@ -140,11 +129,7 @@ def classify(
     verb = flipped(model.classify) if flip else model.classify
     guesses = []
     with files_of(files) as (paths, said):
-        if model.info.kind == "table":
-            inputs = _rows(paths, model.info, invert, encoding, Screen(quiet, sys.stderr))
-        else:
-            inputs = _images(paths, model.info, invert)
-        for places, x, error in inputs:
+        for places, x, error in inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), said):
             if x is None:
                 guesses += [Guess(said(place), [], said(error or "")) for place in places]
                 continue
@@ -157,21 +142,3 @@ def classify(
 def _check_flip(flip: bool, info: DataInfo) -> None:
     if flip and info.kind != "images":
         raise UsageError(f"flip is for images, and this model takes {info.kind}; leave it out")
-
-
-def _images(files: list[str | Path], info: DataInfo, invert: bool) -> Iterator[Input]:
-    for path in find_images(files):
-        try:
-            yield Input([str(path)], read_image(path, info, invert)[None])
-        except RunError as error:  # the other files are still answered
-            yield Input([str(path)], None, str(error))
-
-
-def _rows(files: list[str | Path], info: DataInfo, invert: bool, encoding: str, screen: Screen) -> Iterator[Input]:
-    if invert:
-        raise UsageError("invert is for images, and this model takes rows of a table; leave it out")
-    for path in map(Path, files):
-        rows = read_rows(path, info, encoding)
-        if rows.unused:
-            screen.say(f"{path}: columns that this model does not use are ignored: {', '.join(rows.unused)}")
-        yield from (Input(*some) for some in rows)
