@@ -90,8 +90,8 @@ def judge(
         probabilities, labels = evidence["probabilities"], examples["label"].cpu()
         if part == "validation":
             facts["temperature"] = fit_temperature(probabilities, labels)
-        elif facts.get("temperature") is not None:
-            scores[part].update(calibrated(probabilities, labels, facts["temperature"]))
+        elif (temperature := facts.get("temperature")) is not None:
+            scores[part].update(calibrated(probabilities, labels, temperature))
         if part == parts[-1]:
             judged = Judged(part, probabilities, labels, temperature=facts.get("temperature"))
             if info.kind == "images":
