@@ -11,8 +11,13 @@ SPEED = {
     "startup": "benchmarks.speed.startup",
     "overhead": "benchmarks.speed.overhead",
     "stream": "benchmarks.speed.stream",
+    "vae": "benchmarks.speed.vae",
 }
-PAPERS = {"digits": "benchmarks.papers.digits", "images": "benchmarks.papers.images"}
+PAPERS = {
+    "digits": "benchmarks.papers.digits",
+    "images": "benchmarks.papers.images",
+    "inpainting": "benchmarks.papers.inpainting",
+}
 MEMORY = {"folder": "benchmarks.memory.folder"}
 KINDS = {"speed": SPEED, "memory": MEMORY, "papers": PAPERS}
 

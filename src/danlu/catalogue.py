@@ -99,6 +99,8 @@ CHAPTERS: dict[str, str] = {
     "1.2": "Layers",
     "1.3": "Against overfitting",
     "1.4": "Deep structures",
+    "2.1.3": "Variational autoencoders",
+    "2.1": "Likelihood",
 }
 
 EXPERIMENTS: dict[str, Claim] = {
@@ -136,6 +138,19 @@ EXPERIMENTS: dict[str, Claim] = {
         "danlu.experiments.depth:EXPERIMENT",
         "1.4",
         "plain networks stop training when deep; residual and dense ones do not",
+    ),
+    "mle-vs-sum": Claim(
+        "danlu.experiments.mle_vs_sum:EXPERIMENT",
+        "2.1",
+        "the sum of p has trivial optima and a vanishing scale, the sum of log p has neither",
+    ),
+    "elbo": Claim(
+        "danlu.experiments.elbo:EXPERIMENT",
+        "2.1.3.2",
+        "the bound is log p(x) less the divergence of q from the posterior, and tight there",
+    ),
+    "beta-vae": Claim(
+        "danlu.experiments.beta_vae:EXPERIMENT", "2.1.3.5.2", "β trades reconstruction against divergence"
     ),
 }
 

@@ -13,6 +13,7 @@ from danlu.nn.activations import Activation
 from danlu.nn.activations import activation as activation_named
 from danlu.nn.convolution import output_size
 from danlu.nn.dense import check_dropout, check_widths, dense
+from danlu.nn.linear import Linear
 from danlu.nn.norms import Norm
 from danlu.nn.norms import norm as norm_named
 
@@ -69,10 +70,10 @@ class Encoder(nn.Module):
             self.convolutions.add_module(str(number), nn.Sequential(*layer))
             depth = outputs
         flat = depth * math.prod(sizes[-1]) if channels else math.prod(shape)
-        self.first = nn.Linear(flat, hidden[0]) if hidden else None
-        self.label = nn.Linear(classes, hidden[0], bias=False) if classes else None
+        self.first = Linear(flat, hidden[0]) if hidden else None
+        self.label = Linear(classes, hidden[0], bias=False) if classes else None
         after = [*_after(hidden[0], activation, norm, False), nn.Dropout(dropout)] if hidden else []
-        layers = (dense(n, m, activation, norm, dropout) for n, m in pairwise(hidden))
+        layers = (dense(n, m, activation, norm, dropout, Linear) for n, m in pairwise(hidden))
         self.rest = nn.Sequential(*after, *layers)
         self.features = hidden[-1] if hidden else flat
 
@@ -119,12 +120,12 @@ class Decoder(nn.Module):
         self.shape, self.outputs = tuple(shape), outputs
         sizes = halvings(shape, len(channels))
         widths = [inputs, *reversed(hidden)]
-        self.dense = nn.Sequential(*(dense(n, m, activation, norm) for n, m in pairwise(widths)))
+        self.dense = nn.Sequential(*(dense(n, m, activation, norm, linear=Linear) for n, m in pairwise(widths)))
         if not channels:
-            self.start, self.first = None, nn.Linear(widths[-1], outputs * math.prod(shape))
+            self.start, self.first = None, Linear(widths[-1], outputs * math.prod(shape))
         else:
             self.start = (channels[-1], *sizes[-1])
-            first = nn.Linear(widths[-1], math.prod(self.start))
+            first = Linear(widths[-1], math.prod(self.start))
             self.first = nn.Sequential(first, *_after(math.prod(self.start), activation, None, False))
         self.convolutions = nn.Sequential()
         depths = [*reversed(channels), outputs * shape[0]] if channels else []

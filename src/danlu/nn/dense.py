@@ -13,7 +13,12 @@ from danlu.nn.norms import norm as norm_named
 
 
 def dense(
-    inputs: int, outputs: int, activation: Activation, norm: Norm | None = None, dropout: float = 0.0
+    inputs: int,
+    outputs: int,
+    activation: Activation,
+    norm: Norm | None = None,
+    dropout: float = 0.0,
+    linear: type[nn.Linear] = nn.Linear,
 ) -> nn.Module:
     """Linear map, normalisation, activation, dropout; those that are not wanted are left out.
 
@@ -26,7 +31,7 @@ def dense(
     )
     """
     layer = nn.Sequential()
-    layer.add_module("linear", nn.Linear(inputs, outputs))
+    layer.add_module("linear", linear(inputs, outputs))
     if norm:
         layer.add_module("norm", norm_named(norm, outputs))
     layer.add_module("activation", activation_named(activation))

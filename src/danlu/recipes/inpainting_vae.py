@@ -19,16 +19,22 @@ from danlu.models.latent.vae import VAE
 from danlu.recipes.latent import Latent, checked
 from danlu.recipes.settings import Settings, settings
 from danlu.tasks.elbo import Elbo, Masks
-from danlu.training.descent import Descent, Positive
+from danlu.training.descent import Descent, NonNegative, Positive
 
 
 class InpaintingVAERecipe(Latent):
-    """Up to nine tenths of the values are hidden, one by one or as a rectangle."""
+    """Up to nine tenths of the values are hidden, one by one or as a rectangle.
+
+    β below 1 lets the code say more of what is seen, which makes what is filled in better, and samples worse. The
+    scores are of whole pictures, so none of them is watched.
+    """
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}
 
-    model: Settings[VAE] = settings(VAE, latent=8, hidden=(256, 256), dropout=0.1, masks=True)
+    model: Settings[VAE] = settings(VAE, latent=8, hidden=(256, 256), likelihood="gaussian", dropout=0.1, masks=True)
     """the network"""
+    beta: NonNegative = 0.3
+    watch: str | None = "none"
     epochs: Positive | None = 200
     hide: Share = 0.9
     """largest share of the values that are hidden; each example's own is drawn from 0 to it"""

@@ -89,10 +89,9 @@ class Masks(NamedTuple):
 
 
 def _outside(drawn: Tensor, share: Tensor, size: torch.Size, x: Tensor) -> Tensor:
-    """True outside of a rectangle that has this share of the picture, whose sides are as 1 to at most 2."""
-    stretch = 2.0 ** (drawn[:, 2] - 0.5)
-    height = (share.sqrt() * stretch).clamp(max=1) * size[0]
-    width = (share.sqrt() / stretch).clamp(max=1) * size[1]
+    """True outside of a rectangle that has this share of the picture; its sides, as shares, are as 1 to at most 2."""
+    tall = (share.sqrt() * 2.0 ** (drawn[:, 2] - 0.5)).clamp(max=1).maximum(share)  # no lower, as it fits no wider
+    height, width = tall * size[0], share / tall.clamp(min=1e-6) * size[1]
     rows, columns = (torch.arange(side, device=x.device) + 0.5 for side in size)
     top, left = drawn[:, 0] * (size[0] - height), drawn[:, 1] * (size[1] - width)
     inside_rows = (rows >= top[:, None]) & (rows < (top + height)[:, None])

@@ -13,7 +13,8 @@ from danlu.losses.latent import gaussian_log_prob, importance_bound, kl_to_stand
 from danlu.models.latent.likelihood import Family, Likelihood, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.coders import Decoder, Encoder
-from danlu.nn.dense import check_widths
+from danlu.nn.dense import check_width
+from danlu.nn.linear import Linear
 from danlu.nn.norms import Norm
 
 
@@ -67,7 +68,7 @@ class DiagonalPosterior(nn.Module):
 
     def __init__(self, features: int, latent: int):
         super().__init__()
-        self.linear = nn.Linear(features, 2 * latent)
+        self.linear = Linear(features, 2 * latent)
 
     def forward(self, features: Float[Tensor, "*n f"]) -> Diagonal:
         """A distribution for each row of features."""
@@ -146,7 +147,7 @@ class Autoencoder(nn.Module):
         posterior: nn.Module | None = None,
     ):
         super().__init__()
-        check_widths("latent", (latent,))
+        check_width("latent", latent)
         self.shape, self.latent = tuple(shape), latent
         encoder = Encoder(seen or shape, hidden, channels, classes, activation, norm, dropout)
         self.inference = Inference(encoder, posterior or DiagonalPosterior(encoder.features, latent))
@@ -193,7 +194,12 @@ class Autoencoder(nn.Module):
             raise ValueError(f"samples={samples} must be at least 1")
         weights, each = [], max(1, rows // max(1, len(x)))
         for start in range(0, samples, each):
-            shape = (min(each, samples - start), len(x), self.latent)
-            noise = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+            draws = range(min(each, samples - start))
+            # one by one, so that the numbers do not depend on how many draws go through at a time
+            noise = torch.stack([_normal(x, self.latent, generator) for _ in draws])
             weights.append(self.log_weights(x, self(x if seen is None else seen, noise, label)))
         return importance_bound(torch.cat(weights))
+
+
+def _normal(x: Tensor, latent: int, generator: torch.Generator | None) -> Float[Tensor, "n d"]:
+    return torch.randn(len(x), latent, generator=generator, device=x.device, dtype=x.dtype)

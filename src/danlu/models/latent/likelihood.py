@@ -108,7 +108,7 @@ class Likelihood(nn.Module):
     def _log_spread(self, output: Tensor) -> Tensor:
         """Logarithm of deviation or scale, for outputs (k, n, outputs, *shape)."""
         if self.log_spread is not None:
-            raw = self.log_spread
+            raw = self.log_spread.expand(output[:, :, 0].shape)
         elif self.spread == "each":
             raw = output[:, :, 1]
         else:
