@@ -30,6 +30,7 @@ def trainer_of(recipe: Recipe, runtime: Runtime | None = None) -> Trainer:
     torch.manual_seed(recipe.seed)
     task = recipe.task(data.info)
     stream = Shuffled(data.train.to(runtime.device, runtime.dtype), recipe.batch_size, recipe.seed)
+    stream = recipe.as_seen(stream, recipe.seed)
     rounds = recipe.length(stream.epoch_rounds)
     return Trainer(task, recipe.descents(), stream, rounds, recipe.seed, recipe.accumulate, runtime)
 

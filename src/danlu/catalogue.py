@@ -48,6 +48,12 @@ RECIPES: dict[str, Entry] = {
         "autoencoder that fills in what is missing",
         "Sohn et al. 2015",
     ),
+    "semi-vae": Entry(
+        "danlu.recipes.semi_vae:SemiVAERecipe",
+        "latent",
+        "classifier from few labels and many examples",
+        "Kingma et al. 2014",
+    ),
 }
 
 MODELS: dict[str, str] = {
@@ -56,6 +62,8 @@ MODELS: dict[str, str] = {
     "ResNet": "danlu.models.classify.resnet:ResNet",
     "DenseNet": "danlu.models.classify.densenet:DenseNet",
     "VAE": "danlu.models.latent.vae:VAE",
+    "SemiSupervisedVAE": "danlu.models.latent.semi_supervised:SemiSupervisedVAE",
+    "StackedVAE": "danlu.models.latent.stacked:StackedVAE",
 }
 
 DATA: dict[str, Entry] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import Field
 
@@ -10,10 +10,12 @@ from danlu.data.binary import Binarise
 from danlu.data.dataset import DataInfo
 from danlu.errors import UsageError
 from danlu.models.latent.vae import VAE
+from danlu.nn.model import Model
 from danlu.recipes.recipe import Count, Recipe
 from danlu.tasks.elbo import Elbo, Masks, Objective, Price
 from danlu.training.descent import Descent, NonNegative, Positive
 
+M = TypeVar("M", bound=Model)
 Rounds = Annotated[int, Field(ge=0)]
 
 
@@ -52,14 +54,14 @@ class Latent(Descent, Recipe):
         return Elbo(self.network(info), self.price(), self.samples, self.objective, masks, separate, info.inputs)
 
 
-def checked(network: VAE, info: DataInfo, data: str) -> VAE:
+def checked(network: M, info: DataInfo, data: str, page: str = "model") -> M:
     """The network, if the data can have the distribution that it gives the values.
 
     Raises:
         UsageError: if they cannot.
     """
-    family = network.autoencoder.likelihood.family
+    family = network.autoencoder.likelihood.family  # type: ignore[union-attr]
     if family != "gaussian" and (info.kind != "images" or info.range != (0.0, 1.0)):
         kind = "pictures with values from 0 to 1"
-        raise UsageError(f"likelihood {family} is for {kind}, and {data} has none; use --model.likelihood gaussian")
+        raise UsageError(f"likelihood {family} is for {kind}, and {data} has none; use --{page}.likelihood gaussian")
     return network

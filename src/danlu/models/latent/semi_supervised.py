@@ -1,0 +1,208 @@
+"""The semi-supervised variational autoencoder, M2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from danlu.models.latent.autoencoder import Autoencoder, Diagonal
+from danlu.models.latent.labels import one_hot, turn_by_turn
+from danlu.models.latent.likelihood import Family, Spread
+from danlu.nn.activations import Activation
+from danlu.nn.coders import Encoder
+from danlu.nn.dense import check_width
+from danlu.nn.linear import Linear
+from danlu.nn.model import Model
+from danlu.nn.norms import Norm
+
+
+class Costs(NamedTuple):
+    """What is to be known of examples to bound their probability.
+
+    Attributes:
+        logits: of q(y | x), (n, classes).
+        distortion: minus log p(x | y, z) in nats, (n, classes) for each label, or (n,) for one.
+        rate: divergence of q(z | x, y) from the prior in nats, likewise.
+    """
+
+    logits: Tensor
+    distortion: Tensor
+    rate: Tensor
+
+
+class SemiSupervisedVAE(Model):
+    r"""A decoder p(x | y, z) of a label and a code, an encoder q(z | x, y) of the code, a classifier q(y | x).
+
+    .. math:: \log p(x, y) \ge -L(x, y), \qquad
+        L(x, y) = -\mathbb E_{q(z \mid x, y)}[\log p(x \mid y, z)] + \mathrm{KL}(q(z \mid x, y) \,\|\, p(z)) - \log p(y)
+
+    .. math:: \log p(x) \ge -U(x), \qquad U(x) = \sum_y q(y \mid x) \, L(x, y) - H(q(y \mid x))
+
+    with equal p(y). Kingma, Rezende, Mohamed and Welling, "Semi-supervised learning with deep generative models", 2014,
+    equations 6 and 7.
+
+    Args:
+        shape: shape of one example.
+        classes: number of labels.
+        latent: number of latent units.
+        hidden: width of each fully connected layer of the encoder; the decoder has them the other way round.
+        judges: width of each fully connected layer of the classifier.
+        channels: output channels of each convolution of encoder and classifier; none for fully connected layers alone.
+        likelihood: distribution of the values: bernoulli for values from 0 to 1, gaussian for any, logistic for bytes.
+        spread: deviation of gaussian or scale of logistic: a number, "shared" to learn one, or "each" for one of each
+            value.
+        activation: the function after each layer.
+        norm: normalisation before each activation.
+        dropout: share of the hidden units of encoder and classifier that are zeroed while training.
+        factorised: whether the code is guessed without the label, q(y | x) q(z | x), as in the notes.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    >>> model = SemiSupervisedVAE(shape=(4,), classes=3, hidden=(8,), judges=(8,), likelihood="gaussian")
+    >>> model.classify(torch.zeros(5, 4)).shape, model.sample(2, torch.tensor([0, 2])).shape
+    (torch.Size([5, 3]), torch.Size([2, 4]))
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        latent: int = 50,
+        hidden: Sequence[int] = (500,),
+        judges: Sequence[int] = (500,),
+        channels: Sequence[int] = (),
+        likelihood: Family = "bernoulli",
+        spread: Spread = "shared",
+        activation: Activation = "relu",
+        norm: Norm | None = None,
+        dropout: float = 0.0,
+        factorised: bool = False,
+    ):
+        super().__init__()
+        check_width("classes", classes)
+        self.classes, self.factorised = classes, factorised
+        self.judge = Encoder(shape, judges, channels, 0, activation, norm, dropout)
+        self.head = Linear(self.judge.features, classes)
+        self.autoencoder = Autoencoder(
+            shape, latent, hidden, channels, likelihood, spread, classes, activation, norm, dropout
+        )
+        if factorised:
+            self.autoencoder.inference.encoder.label = None
+
+    @property
+    def latent(self) -> int:
+        """Number of latent units."""
+        return self.autoencoder.latent
+
+    def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """Scores whose softmax is q(y | x)."""
+        return self.head(self.judge(x))
+
+    def forward(
+        self,
+        x: Float[Tensor, "n *shape"],
+        noise: Float[Tensor, "n d"],
+        label: Float[Tensor, "n classes"] | None = None,
+        gumbel: Float[Tensor, "n classes"] | None = None,
+        temperature: float = 1.0,
+    ) -> Costs:
+        r"""What each example costs: with its label, with a relaxed draw of it, or with every label there is.
+
+        A relaxed draw is :math:`\operatorname{softmax}((\log q(y \mid x) + g) / \tau)` with standard Gumbel numbers g:
+        Jang, Gu and Poole, "Categorical reparameterization with Gumbel-softmax", 2017, equation 2.
+
+        Args:
+            x: the examples.
+            noise: standard normal numbers, from which the codes are drawn.
+            label: shares of each label.
+            gumbel: standard Gumbel numbers, for a relaxed draw.
+            temperature: τ of the draw.
+        """
+        logits = self.logits(x)
+        if gumbel is not None:
+            label = ((logits.log_softmax(1) + gumbel) / temperature).softmax(1)
+        if label is None:
+            return self._with_every_label(x, noise, logits)
+        through = self.autoencoder(x, noise[None], label)
+        return Costs(logits, self.autoencoder.distortion(x, through)[0], _rate(through.posterior))
+
+    def _with_every_label(self, x: Tensor, noise: Tensor, logits: Tensor) -> Costs:
+        """One pass of n · classes rows; what does not depend on the label is computed once."""
+        n, k = len(x), self.classes
+        inference, generation = self.autoencoder.inference, self.autoencoder.generation
+        labels = torch.eye(k, dtype=x.dtype, device=x.device)
+        seen = inference.encoder.seen(x)[:, None]
+        each = seen if inference.encoder.label is None else seen + inference.encoder.label(labels)
+        posterior: Diagonal = inference.posterior(inference.encoder.rest(each.flatten(0, 1)))
+        ways = len(posterior.mean) // n  # 1 if the code is guessed without the label
+        z = posterior.draw(noise.repeat_interleave(ways, 0)[None])[0][0]
+        z = z.unflatten(0, (n, ways)).expand(n, k, -1)
+        output = generation(z.flatten(0, 1), labels.repeat(n, 1)).unflatten(0, (n, k))
+        # all of the first label first, as the likelihood wants the draws
+        distortion = -generation.likelihood.log_prob(x, output.transpose(0, 1).flatten(0, 1)).T
+        rate = _rate(posterior).unflatten(0, (n, ways)).expand(n, k)
+        return Costs(logits, distortion, rate)
+
+    def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """The probability of each label, q(y | x)."""
+        return self.logits(x).softmax(1)
+
+    def encode(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n latent"]:
+        """The mean of q(z | x, y); without labels, of the one that the classifier guesses."""
+        return self.autoencoder.inference(x, self._shares(x, labels)).mean
+
+    def decode(self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"]) -> Float[Tensor, "n *shape"]:
+        """The mean of p(x | y, z)."""
+        return self.autoencoder.likelihood.mean(self.autoencoder.generation(z, one_hot(labels, self.classes, z)))
+
+    def reconstruct(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
+        """Each example by way of its label and its code."""
+        shares = self._shares(x, labels)
+        z = self.autoencoder.inference(x, shares).mean
+        return self.autoencoder.likelihood.mean(self.autoencoder.generation(z, shares))
+
+    def sample(
+        self,
+        n: int,
+        labels: Int[Tensor, "n"] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        values: bool = False,
+    ) -> Float[Tensor, "n *shape"]:
+        """Decoded codes from the prior.
+
+        Args:
+            n: how many.
+            labels: of each; one after the other if not given.
+            generator: of the random numbers.
+            values: draw each value from p(x | y, z), too; else its mean is given, as is usual for pictures.
+        """
+        some = next(self.parameters())
+        z = torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
+        labels = turn_by_turn(n, self.classes, some.device) if labels is None else labels
+        if not values:
+            return self.decode(z, labels)
+        output = self.autoencoder.generation(z, one_hot(labels, self.classes, z))
+        return self.autoencoder.likelihood.draw(output, generator)
+
+    def log_prob_bound(
+        self, x: Float[Tensor, "n *shape"], samples: int = 1, *, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n"]:
+        """Lower bound of log p(x) in nats: the sum over labels of importance weighted bounds of log p(x, y)."""
+        bounds = []
+        for label in range(self.classes):
+            shares = one_hot(torch.full((len(x),), label, device=x.device), self.classes, x)
+            bounds.append(self.autoencoder.bound(x, samples, shares, generator))
+        return torch.stack(bounds).logsumexp(0) - torch.tensor(float(self.classes), dtype=x.dtype).log()
+
+    def _shares(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        return one_hot(self.logits(x).argmax(1) if labels is None else labels, self.classes, x)
+
+
+def _rate(posterior: Diagonal) -> Float[Tensor, "n"]:
+    return posterior.divergence().sum(-1)

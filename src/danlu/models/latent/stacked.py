@@ -1,0 +1,83 @@
+"""M1 + M2: a semi-supervised variational autoencoder on the codes of another autoencoder."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from danlu.models.latent.semi_supervised import SemiSupervisedVAE
+from danlu.models.latent.vae import VAE
+from danlu.nn.model import Model
+
+
+class StackedVAE(Model):
+    """The first model makes codes of examples, without any label; the second one labels the codes.
+
+    Kingma, Rezende, Mohamed and Welling, "Semi-supervised learning with deep generative models", 2014, section 2: the
+    stacked model M1 + M2.
+
+    Args:
+        first: codes of examples.
+        second: a model of such codes, with the likelihood gaussian.
+
+    Raises:
+        ValueError: if the second model is not one of the first one's codes.
+
+    >>> first = VAE((1, 8, 8), latent=4, hidden=(16,))
+    >>> second = SemiSupervisedVAE((4,), 10, latent=2, hidden=(16,), judges=(16,), likelihood="gaussian")
+    >>> model = StackedVAE(first, second).eval()
+    >>> model.classify(torch.zeros(3, 1, 8, 8)).shape, model.sample(5).shape
+    (torch.Size([3, 10]), torch.Size([5, 1, 8, 8]))
+    """
+
+    def __init__(self, first: VAE, second: SemiSupervisedVAE):
+        super().__init__()
+        if second.autoencoder.shape != (first.latent,) or second.autoencoder.likelihood.family != "gaussian":
+            raise ValueError(
+                f"the second model must be one of the first one's codes: shape=({first.latent},) and "
+                f"likelihood='gaussian', not {second.autoencoder.shape} and {second.autoencoder.likelihood.family!r}"
+            )
+        self.first, self.second = first, second
+
+    @property
+    def classes(self) -> int:
+        """Number of labels."""
+        return self.second.classes
+
+    def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """The probability of each label given the mean of the first code."""
+        return self.second.classify(self.first.encode(x))
+
+    def encode(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n latent"]:
+        """The second code; without labels, with the one that the classifier guesses."""
+        return self.second.encode(self.first.encode(x), labels)
+
+    def decode(self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"]) -> Float[Tensor, "n *shape"]:
+        """The example of a second code and a label."""
+        return self.first.decode(self.second.decode(z, labels))
+
+    def reconstruct(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
+        """Each example by way of both codes and its label."""
+        return self.first.decode(self.second.reconstruct(self.first.encode(x), labels))
+
+    def sample(
+        self,
+        n: int,
+        labels: Int[Tensor, "n"] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        values: bool = False,
+    ) -> Float[Tensor, "n *shape"]:
+        """Decoded codes from the prior.
+
+        Args:
+            n: how many.
+            labels: of each; one after the other if not given.
+            generator: of the random numbers.
+            values: draw each value from p(x | z), too; else its mean is given, as is usual for pictures.
+        """
+        codes = self.second.sample(n, labels, generator=generator, values=True)
+        if not values:
+            return self.first.decode(codes)
+        return self.first.autoencoder.likelihood.draw(self.first.autoencoder.generation(codes), generator)

@@ -1,0 +1,166 @@
+"""Learning from few labels and many examples: the labelled and the unlabelled bound in one game."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from danlu.data.stream import Batch
+from danlu.losses.classification import cross_entropy
+from danlu.losses.spreading import spread
+from danlu.metrics.classification import correct
+from danlu.models.latent.labels import one_hot
+from danlu.models.latent.semi_supervised import Costs, SemiSupervisedVAE
+from danlu.models.latent.stacked import StackedVAE
+from danlu.models.latent.vae import VAE
+from danlu.tasks.game import Descend, Task, Terms, Turn
+
+Relaxation = Literal["enumerate", "gumbel"]
+
+
+class SemiSupervised(Task):
+    r"""A semi-supervised autoencoder descends on the bounds of what is labelled and of what is not.
+
+    .. math:: \frac1N \Big( \sum_\text{labelled} L(x, y) + \sum_\text{unlabelled} U(x) \Big)
+        + \alpha \, \frac1{N_l} \sum_\text{labelled} -\log q(y \mid x)
+
+    in nats per example: Kingma, Rezende, Mohamed and Welling, "Semi-supervised learning with deep generative models",
+    2014, equations 8 and 9, divided by the number N of examples; their weight 0.1 N is α = 0.1 here. A batch has
+    two parts, ``labelled`` and ``unlabelled``.
+
+    Of a stacked model the first half of the game is the first model's, which raises its own bound on the unlabelled
+    part; in the second half it rests, and the second model learns from draws of its codes.
+
+    Args:
+        model: what learns.
+        labelled_share: share of the examples that have labels.
+        classification: α, in nats of the bound for a nat of cross-entropy.
+        relaxation: enumerate every label, or draw one from the Gumbel-softmax distribution.
+        temperature: of those draws.
+        first_rounds: rounds in which the first of two stacked models learns.
+        inputs: name of the field that the model sees.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    >>> model = SemiSupervisedVAE((4,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian")
+    >>> [turn.player for turn in SemiSupervised(model, 0.1, inputs="x").turns(0)]
+    ['model']
+    """
+
+    better: ClassVar = {"accuracy": "higher", "cross_entropy": "lower", "elbo": "higher"}
+
+    def __init__(
+        self,
+        model: SemiSupervisedVAE | StackedVAE,
+        labelled_share: float,
+        classification: float = 0.1,
+        relaxation: Relaxation = "enumerate",
+        temperature: float = 0.5,
+        first_rounds: int = 0,
+        inputs: str = "image",
+    ):
+        super().__init__()
+        if not 0 < labelled_share <= 1:
+            raise ValueError(f"labelled_share={labelled_share} must be above 0 and at most 1")
+        if not temperature > 0:
+            raise ValueError(f"temperature={temperature} must be greater than 0")
+        self.whole = model
+        self.labelled_share, self.classification, self.inputs = labelled_share, classification, inputs
+        self.relaxation, self.temperature, self.first_rounds = relaxation, temperature, first_rounds
+
+    @property
+    def model(self) -> nn.Module:
+        return self.whole
+
+    @property
+    def first(self) -> VAE | None:
+        """The model that makes codes, if there are two."""
+        return self.whole.first if isinstance(self.whole, StackedVAE) else None
+
+    @property
+    def labelling(self) -> SemiSupervisedVAE:
+        """The model that knows labels."""
+        return self.whole.second if isinstance(self.whole, StackedVAE) else self.whole
+
+    def players(self) -> dict[str, nn.Module]:
+        if self.first is None:
+            return {"model": self.labelling}
+        return {"first": self.first, "second": self.labelling}
+
+    def turns(self, round: int) -> list[Turn]:
+        if self.first is None:
+            return [Descend("model", self.fit)]
+        return [Descend("first", self.fit_first) if round < self.first_rounds else Descend("second", self.fit)]
+
+    def fit_first(self, batch: Batch) -> Terms:
+        """Minus the bound of the first model, in its parts."""
+        assert self.first is not None
+        unlabelled = batch.part("unlabelled")
+        x = unlabelled[self.inputs]
+        through = self.first(x, self.noise((self.first.latent,), batch=unlabelled)[None])
+        rate = through.posterior.divergence()
+        assert rate is not None
+        return {"reconstruction": self.first.autoencoder.distortion(x, through)[0], "divergence": rate.sum(1)}
+
+    def fit(self, batch: Batch) -> Terms:
+        """Both bounds at their shares, and the cross-entropy of the classifier at its price."""
+        unlabelled, labelled = batch.part("unlabelled"), batch.part("labelled")
+        n = len(unlabelled)
+        without = self._without_label(unlabelled)
+        x, labels = self._codes(labelled), labelled["label"]
+        noise = self.noise((self.labelling.latent,), batch=labelled)
+        costs = self.labelling(x, noise, one_hot(labels, self.labelling.classes, x))
+        with_label = costs.distortion + costs.rate + math.log(self.labelling.classes)
+        wrong = cross_entropy(costs.logits, labels)
+        return {
+            "unlabelled": (1 - self.labelled_share) * without,
+            "labelled": self.labelled_share * spread(with_label, n),
+            "cross_entropy": self.classification * spread(wrong, n),
+        }
+
+    def scores(self, batch: Batch) -> Terms:
+        """Accuracy and cross-entropy of the classifier, and the bound of what is unlabelled."""
+        x, labels = batch[self.inputs], batch["label"]
+        codes = x if self.first is None else self.first.encode(x)
+        costs = self.labelling(codes, self.noise((self.labelling.latent,)))
+        return {
+            "accuracy": correct(costs.logits, labels).float(),
+            "cross_entropy": cross_entropy(costs.logits, labels),
+            "elbo": -unlabelled_cost(costs),
+        }
+
+    def _without_label(self, batch: Batch) -> Tensor:
+        x = self._codes(batch)
+        noise = self.noise((self.labelling.latent,), batch=batch)
+        if self.relaxation == "enumerate":
+            return unlabelled_cost(self.labelling(x, noise))
+        uniform = self.noise((self.labelling.classes,), uniform=True, batch=batch)
+        tiny = torch.finfo(uniform.dtype).tiny
+        gumbel = -(-uniform.clamp_min(tiny).log()).clamp_min(tiny).log()
+        costs = self.labelling(x, noise, gumbel=gumbel, temperature=self.temperature)
+        q = costs.logits.log_softmax(1)
+        return costs.distortion + costs.rate + (q.exp() * q).sum(1) + math.log(self.labelling.classes)
+
+    def _codes(self, batch: Batch) -> Tensor:
+        """The examples, or draws of the first model's codes for them."""
+        x = batch[self.inputs]
+        if self.first is None:
+            return x
+        with torch.no_grad():
+            posterior = self.first.posterior(x)
+            return posterior.draw(self.noise((self.first.latent,), batch=batch)[None])[0][0]
+
+
+def unlabelled_cost(costs: Costs) -> Tensor:
+    r""":math:`U(x) = \sum_y q(y \mid x) (L(x, y) + \log q(y \mid x))` of each example in nats, for equal p(y).
+
+    >>> unlabelled_cost(Costs(torch.zeros(1, 2), torch.tensor([[3.0, 5.0]]), torch.zeros(1, 2)))
+    tensor([4.])
+    """
+    q = costs.logits.log_softmax(1)
+    prior = math.log(costs.logits.shape[1])
+    return (q.exp() * (costs.distortion + costs.rate + prior + q)).sum(1)

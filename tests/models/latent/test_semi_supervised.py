@@ -1,0 +1,142 @@
+"""The semi-supervised autoencoders: every label at once is what each label gives alone."""
+
+import math
+
+import pytest
+import torch
+
+from danlu.data.dataset import DataInfo
+from danlu.models.folder import load_model, save_model
+from danlu.models.latent.labels import one_hot, turn_by_turn
+from danlu.models.latent.semi_supervised import SemiSupervisedVAE
+from danlu.models.latent.stacked import StackedVAE
+from danlu.models.latent.vae import VAE
+from danlu.tasks.semi_supervised import unlabelled_cost
+
+K, N, D = 4, 5, 3
+
+
+def made(**settings):
+    torch.manual_seed(0)
+    settings = {"likelihood": "gaussian", "latent": D, "hidden": (7,), "judges": (6,), **settings}
+    return SemiSupervisedVAE((1, 4, 4), K, **settings).double().eval()
+
+
+def drawn():
+    source = torch.Generator().manual_seed(1)
+    x = torch.rand(N, 1, 4, 4, generator=source, dtype=torch.float64)
+    return x, torch.randn(N, D, generator=source, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"factorised": True},
+        {"channels": (3,), "likelihood": "bernoulli"},
+        {"likelihood": "logistic", "spread": "each"},
+        {"hidden": (7, 6), "factorised": True, "likelihood": "bernoulli"},
+    ],
+)
+def test_every_label_at_once_costs_what_each_costs_alone_and_its_gradient_too(settings):
+    model, (x, noise) = made(**settings), drawn()
+    at_once = model(x, noise)
+    alone = [model(x, noise, one_hot(torch.full((N,), label), K, x)) for label in range(K)]
+    torch.testing.assert_close(at_once.distortion, torch.stack([cost.distortion for cost in alone], 1))
+    torch.testing.assert_close(at_once.rate, torch.stack([cost.rate for cost in alone], 1))
+    q = model.classify(x)
+    by_loop = sum(q[:, y] * (alone[y].distortion + alone[y].rate + math.log(K) + q[:, y].log()) for y in range(K))
+    torch.testing.assert_close(unlabelled_cost(at_once), by_loop)
+    parameters = list(model.parameters())
+    ours = torch.autograd.grad(unlabelled_cost(at_once).sum(), parameters, allow_unused=True)
+    theirs = torch.autograd.grad(by_loop.sum(), parameters, allow_unused=True)
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b)
+
+
+def test_the_sum_over_labels_is_the_mean_over_draws_of_them():
+    model, (x, noise) = made(), drawn()
+    costs = model(x, noise)
+    q = model.classify(x)
+    each = costs.distortion + costs.rate + math.log(K) + q.log()
+    labels = torch.multinomial(q, 40_000, replacement=True, generator=torch.Generator().manual_seed(2))
+    found = each.gather(1, labels)
+    error = found.std(1) / math.sqrt(labels.shape[1])
+    assert ((found.mean(1) - unlabelled_cost(costs)).abs() < 4 * error + 1e-12).all()
+
+
+def test_a_relaxed_draw_at_a_low_temperature_is_a_draw():
+    model, (x, noise) = made(), drawn()
+    uniform = torch.rand(N, K, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    gumbel = -(-uniform.log()).log()
+    relaxed = model(x, noise, gumbel=gumbel, temperature=1e-3)
+    labels = (model.logits(x).log_softmax(1) + gumbel).argmax(1)
+    hard = model(x, noise, one_hot(labels, K, x))
+    torch.testing.assert_close(relaxed.distortion, hard.distortion, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(relaxed.rate, hard.rate, rtol=1e-6, atol=1e-8)
+
+
+def test_the_bound_sums_over_labels():
+    model, (x, _) = made(), drawn()
+    found = model.log_prob_bound(x, 3, generator=torch.Generator().manual_seed(4))
+    source, weights = torch.Generator().manual_seed(4), []
+    for label in range(K):
+        draws = torch.stack([torch.randn(N, D, generator=source, dtype=torch.float64) for _ in range(3)])
+        shares = one_hot(torch.full((N,), label), K, x)
+        weights.append(model.autoencoder.log_weights(x, model.autoencoder(x, draws, shares)))
+    expected = (torch.stack(weights) - math.log(K)).logsumexp(0).logsumexp(0) - math.log(3)
+    torch.testing.assert_close(found, expected)
+
+
+def test_verbs():
+    model, (x, _) = made(likelihood="bernoulli"), drawn()
+    labels = torch.tensor([0, 1, 2, 3, 0])
+    assert model.encode(x, labels).shape == (N, D)
+    torch.testing.assert_close(model.classify(x).sum(1), torch.ones(N, dtype=torch.float64))
+    guessed = model.classify(x).argmax(1)
+    torch.testing.assert_close(model.reconstruct(x), model.decode(model.encode(x, guessed), guessed))
+    a, b = (model.sample(6, generator=torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(a, b)
+    turns = model.sample(6, turn_by_turn(6, K, x.device), generator=torch.Generator().manual_seed(5))
+    assert torch.equal(a, turns)
+    assert set(model.sample(2, values=True).flatten().tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [(torch.tensor([0]), r"labels of shape \(1,\) do not fit 5"), (torch.tensor([0, 1, 2, 3, 4]), "from 0 to 4")],
+)
+def test_labels_that_do_not_fit_are_refused(labels, words):
+    model, (x, _) = made(), drawn()
+    with pytest.raises(ValueError, match=words):
+        model.encode(x, labels)
+
+
+def stacked():
+    torch.manual_seed(1)
+    first = VAE((1, 4, 4), latent=3, hidden=(8,))
+    second = SemiSupervisedVAE((3,), K, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian")
+    return StackedVAE(first, second).eval()
+
+
+def test_the_stack_labels_codes_and_is_saved_whole(tmp_path):
+    model, x = stacked(), torch.rand(N, 1, 4, 4)
+    torch.testing.assert_close(model.classify(x), model.second.classify(model.first.encode(x)))
+    save_model(model, tmp_path, DataInfo("images", (1, 4, 4), K))
+    back = load_model(tmp_path)
+    assert torch.equal(back.classify(x), model.classify(x))
+    assert model.reconstruct(x).shape == x.shape
+    assert model.sample(5, generator=torch.Generator().manual_seed(0)).shape == (5, 1, 4, 4)
+    assert model.decode(model.encode(x), torch.zeros(N, dtype=torch.long)).shape == x.shape
+
+
+def test_models_that_do_not_fit_on_each_other_are_refused():
+    first = VAE((1, 4, 4), latent=3, hidden=(8,))
+    for second in (
+        SemiSupervisedVAE((4,), K, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian"),
+        SemiSupervisedVAE((3,), K, latent=2, hidden=(8,), judges=(8,)),
+    ):
+        with pytest.raises(ValueError, match="the second model must be one of the first one's codes"):
+            StackedVAE(first, second)

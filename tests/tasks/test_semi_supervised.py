@@ -1,0 +1,112 @@
+"""The game of few labels and many examples."""
+
+import math
+
+import pytest
+import torch
+
+import danlu
+from danlu.data.dataset import DataInfo, Part
+from danlu.data.stream import Shuffled
+from danlu.data.together import together
+from danlu.errors import UsageError
+from danlu.models.latent.labels import one_hot
+from danlu.models.latent.semi_supervised import SemiSupervisedVAE
+from danlu.recipes.files import changed
+from danlu.recipes.semi_vae import SemiVAERecipe, some_of_each
+from danlu.tasks.game import Place
+from danlu.tasks.semi_supervised import SemiSupervised
+from examined import tiny
+
+
+def game(**settings):
+    torch.manual_seed(0)
+    model = SemiSupervisedVAE((6,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian")
+    return SemiSupervised(model, **{"labelled_share": 0.25, "classification": 2.0, "inputs": "x", **settings}).double()
+
+
+def batch():
+    source = torch.Generator().manual_seed(1)
+    x = torch.rand(12, 6, generator=source, dtype=torch.float64)
+    many = Shuffled(Part({"x": x, "label": torch.arange(12) % 3}, torch.float64), 8)
+    few = Shuffled(Part({"x": x[:6], "label": torch.arange(6) % 3}, torch.float64), 4)
+    return together(unlabelled=many, labelled=few).batch(0, slice(0, 8))
+
+
+def at(task):
+    task.enter(Place(0, 0, 0, slice(0, 8), 8, torch.device("cpu"), torch.float64))
+    return task
+
+
+def test_the_terms_are_those_of_the_paper():
+    task, seen = game(), batch()
+    terms = at(task).fit(seen)
+    many, few = seen.part("unlabelled"), seen.part("labelled")
+    at(task)
+    noise = [task.noise((2,), batch=part) for part in (many, few)]
+    model = task.labelling
+    u = torch.zeros(8, dtype=torch.float64)
+    q = model.classify(many["x"])
+    for y in range(3):
+        cost = model(many["x"], noise[0], one_hot(torch.full((8,), y), 3, many["x"]))
+        u += q[:, y] * (cost.distortion + cost.rate + math.log(3) + q[:, y].log())
+    torch.testing.assert_close(terms["unlabelled"], 0.75 * u)
+    cost = model(few["x"], noise[1], one_hot(few["label"], 3, few["x"]))
+    labelled = (cost.distortion + cost.rate + math.log(3)).mean()
+    torch.testing.assert_close(terms["labelled"], (0.25 * labelled).expand(8))
+    wrong = -model.classify(few["x"]).gather(1, few["label"][:, None]).log().mean()
+    torch.testing.assert_close(terms["cross_entropy"], (2.0 * wrong).expand(8))
+
+
+def test_a_relaxed_draw_has_the_enumerations_cost_in_the_mean():
+    """At a low temperature the Gumbel-softmax distribution is q(y | x) itself: Monte Carlo, four standard errors."""
+    task, seen = game(relaxation="gumbel", temperature=1e-3), batch()
+    exact, found = game(), []
+    for round in range(3000):
+        for one in (task, exact):
+            one.enter(Place(0, round, 0, slice(0, 8), 8, torch.device("cpu"), torch.float64))
+        with torch.no_grad():
+            found.append(task._without_label(seen.part("unlabelled")) - exact._without_label(seen.part("unlabelled")))
+    difference = torch.stack(found)
+    error = difference.std(0) / math.sqrt(len(found))
+    assert ((difference.mean(0)).abs() < 4.5 * error).all()
+
+
+def test_labels_of_the_unlabelled_are_not_looked_at():
+    task, seen = game(), batch()
+    before = at(task).fit(seen)
+    seen.part("unlabelled").fields["label"] = torch.full((8,), 99)
+    after = at(task).fit(seen)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_some_of_each_class_and_others_for_another_seed():
+    labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 4)
+    chosen = some_of_each(labels, 12, seed=0)
+    assert labels[chosen].bincount().tolist() == [4, 4, 4]
+    assert len(set(chosen.tolist())) == 12
+    assert labels[some_of_each(labels, 20, seed=0)].bincount().tolist() == [8, 8, 4]
+    assert torch.equal(chosen, some_of_each(labels, 12, seed=0))
+    assert not torch.equal(chosen, some_of_each(labels, 12, seed=1))
+
+
+def test_the_first_model_rests_when_the_second_learns():
+    recipe = tiny("semi-vae", first_rounds=3)
+    task = recipe.task(DataInfo("images", (1, 8, 8), 10))
+    assert [task.turns(round)[0].player for round in range(5)] == ["first"] * 3 + ["second"] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"labels": 5}, "labels=5 are too few"),
+        ({"labels": 5000}, "labels=5000 is more than the 1258 training examples"),
+        ({"labelled_batch_size": 60}, "labelled_batch_size=60 is more than the 50 examples"),
+        ({"epochs": 3}, "say for how many rounds M1 learns first"),
+        ({"data": "moons"}, "use --first.likelihood gaussian"),
+        ({"stacked": False, "data": "moons", "model.likelihood": "bernoulli"}, "use --model.likelihood gaussian"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(changes, words, tmp_path):
+    with pytest.raises(UsageError, match=words):
+        danlu.train(changed(SemiVAERecipe(), changes), out=tmp_path / "run", quiet=True)
