@@ -17,6 +17,7 @@ PAPERS = {
     "digits": "benchmarks.papers.digits",
     "images": "benchmarks.papers.images",
     "inpainting": "benchmarks.papers.inpainting",
+    "semi": "benchmarks.papers.semi",
 }
 MEMORY = {"folder": "benchmarks.memory.folder"}
 KINDS = {"speed": SPEED, "memory": MEMORY, "papers": PAPERS}

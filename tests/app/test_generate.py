@@ -29,7 +29,8 @@ SIDE, GAP = 32, 2  # of a digit on a sheet, four times as large as it is
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Of a model of pictures that is told which pixels there are."""
-    settings = {**TINY, "model": {"hidden": (8,), "latent": 2, "masks": True}}
+    model = {"hidden": (8,), "latent": 2, "masks": True, "likelihood": "bernoulli"}
+    settings = {**TINY, "model": model}
     return danlu.train("inpainting-vae", **settings, out=tmp_path_factory.mktemp("runs") / "pictures").path
 
 

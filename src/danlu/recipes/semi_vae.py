@@ -31,7 +31,7 @@ from danlu.recipes.latent import checked
 from danlu.recipes.recipe import Count, Recipe
 from danlu.recipes.settings import Settings, settings
 from danlu.sampling.randomness import generator
-from danlu.tasks.semi_supervised import Relaxation, SemiSupervised
+from danlu.tasks.semi_supervised import Codes, Relaxation, SemiSupervised
 from danlu.training.descent import Descent, NonNegative, Positive
 
 
@@ -52,10 +52,10 @@ class SemiVAERecipe(Descent, Recipe):
     """training examples that keep their labels"""
     labelled_batch_size: Count = 16
     """labelled examples of a step"""
-    labelled_share: Share = 0.01
+    labelled_share: Share = 0.1
     """weight of the labelled examples' bound against the unlabelled ones'; the paper has their share of the data"""
-    classification: NonNegative = 0.1
-    """nats of the bound that a nat of the labelled examples' cross-entropy is worth"""
+    classification: NonNegative = 1.0
+    """nats of the bound that a nat of the labelled examples' cross-entropy is worth; the paper has 0.1"""
     relaxation: Relaxation = "enumerate"
     """of an unlabelled example enumerate every label, or draw one from the Gumbel-softmax distribution"""
     temperature: Positive = 0.5
@@ -66,6 +66,8 @@ class SemiVAERecipe(Descent, Recipe):
     """M1, which makes codes"""
     first_rounds: Annotated[int, Field(ge=0)] | None = None
     """rounds in which M1 learns before M2 does; half of all if not given"""
+    codes: Codes = "mean"
+    """what M2 learns from: the mean code of an example, or a draw, as in the paper"""
     model: Settings[SemiSupervisedVAE] = settings(
         SemiSupervisedVAE, latent=8, hidden=(256,), judges=(256,), likelihood="gaussian"
     )
@@ -93,6 +95,7 @@ class SemiVAERecipe(Descent, Recipe):
             self.relaxation,
             self.temperature,
             self._first_rounds() if self.stacked else 0,
+            self.codes,
             info.inputs,
         )
 

@@ -19,6 +19,7 @@ from danlu.models.latent.vae import VAE
 from danlu.tasks.game import Descend, Task, Terms, Turn
 
 Relaxation = Literal["enumerate", "gumbel"]
+Codes = Literal["mean", "draw"]
 
 
 class SemiSupervised(Task):
@@ -32,7 +33,8 @@ class SemiSupervised(Task):
     two parts, ``labelled`` and ``unlabelled``.
 
     Of a stacked model the first half of the game is the first model's, which raises its own bound on the unlabelled
-    part; in the second half it rests, and the second model learns from draws of its codes.
+    part; in the second half it rests, and the second model learns from its codes: their means, or draws of them, as the
+    paper has it.
 
     Args:
         model: what learns.
@@ -41,6 +43,7 @@ class SemiSupervised(Task):
         relaxation: enumerate every label, or draw one from the Gumbel-softmax distribution.
         temperature: of those draws.
         first_rounds: rounds in which the first of two stacked models learns.
+        codes: what the second model learns from, mean or draw.
         inputs: name of the field that the model sees.
 
     Raises:
@@ -61,6 +64,7 @@ class SemiSupervised(Task):
         relaxation: Relaxation = "enumerate",
         temperature: float = 0.5,
         first_rounds: int = 0,
+        codes: Codes = "mean",
         inputs: str = "image",
     ):
         super().__init__()
@@ -70,7 +74,8 @@ class SemiSupervised(Task):
             raise ValueError(f"temperature={temperature} must be greater than 0")
         self.whole = model
         self.labelled_share, self.classification, self.inputs = labelled_share, classification, inputs
-        self.relaxation, self.temperature, self.first_rounds = relaxation, temperature, first_rounds
+        self.relaxation, self.temperature = relaxation, temperature
+        self.first_rounds, self.codes = first_rounds, codes
 
     @property
     def model(self) -> nn.Module:
@@ -146,12 +151,14 @@ class SemiSupervised(Task):
         return costs.distortion + costs.rate + (q.exp() * q).sum(1) + math.log(self.labelling.classes)
 
     def _codes(self, batch: Batch) -> Tensor:
-        """The examples, or draws of the first model's codes for them."""
+        """The examples, or the first model's codes for them."""
         x = batch[self.inputs]
         if self.first is None:
             return x
         with torch.no_grad():
             posterior = self.first.posterior(x)
+            if self.codes == "mean":
+                return posterior.mean
             return posterior.draw(self.noise((self.first.latent,), batch=batch)[None])[0][0]
 
 
