@@ -23,8 +23,13 @@ from danlu.training.trainer import Trainer
 
 LABELS, HIDDEN, MINUTES = 100, (500,), 20
 COMMON: dict[str, Any] = {
-    **{"data": "mnist", "labels": LABELS, "labelled_batch_size": 50, "batch_size": 100, "evaluate_every": 2000},
-    **{"model.hidden": HIDDEN, "model.judges": HIDDEN},
+    "data": "mnist",
+    "labels": LABELS,
+    "labelled_batch_size": 50,
+    "batch_size": 100,
+    "evaluate_every": 2000,
+    "model.hidden": HIDDEN,
+    "model.judges": HIDDEN,
 }
 ALONE: dict[str, Any] = {"stacked": False, "rounds": 4000, "classification": 10.0, "model.likelihood": "bernoulli"}
 STACKED: dict[str, Any] = {"rounds": 20_000, "first.latent": 50, "first.hidden": (500, 500)}

@@ -1,9 +1,11 @@
-"""The two kinds of bad news that a user is told in one line, and the search for the nearest valid name."""
+"""The two kinds of bad news that a user is told in one line, and the names in it: the nearest valid one, or a few."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+_MOST = 50  # names that a hint lists
 
 
 class UsageError(ValueError):
@@ -43,4 +45,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     names = sorted(names)
     close = get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"there is: {', '.join(names)}"
+    return f"did you mean {close[0]!r}?" if close else f"there is: {few(names, _MOST)}"
+
+
+def few(names: Sequence[str], most: int = 8) -> str:
+    """Names in a row, of many the first.
+
+    >>> few(["a", "b", "c", "d"], most=2), few(["a", "b"])
+    ('a, b and 2 more', 'a, b')
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

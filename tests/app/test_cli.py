@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import danlu
-from danlu.app import cli
+from danlu.app import cli, recipe_parser
 from danlu.app.run_folder import RunFolder
 from danlu.app.words import VERBS
 from danlu.catalogue import RECIPES
@@ -78,6 +78,8 @@ def test_list_names_every_recipe(capsys):
         (["train", "cnn", "--lr", "-1"], "lr: -1 is not a number greater than 0"),
         (["train", "cnn", "--lr", "fast"], "--lr"),
         (["train", "cnn", "--rounds", "5", "--epochs", "3"], "either rounds or epochs"),
+        (["train", "cnn", "--rounds", "5", "--epochs", "40"], "either rounds or epochs"),
+        (["train", "cnn", "--rounds=5", "--epochs=40"], "either rounds or epochs"),
         (["train", "cnn", "--optimizer", "adamm"], "adamw"),
         (["train", "cnn", "--momentum", "0.5"], "'adamw' has no momentum"),
         (["train", "cnn", "--batch-size", "5000"], "1258 training examples"),
@@ -104,6 +106,47 @@ def test_wrong_use_is_exit_2_with_a_hint_and_no_traceback(capsys, tmp_path, monk
     assert hint in err + out
     assert "Traceback" not in err + out
     assert not list(tmp_path.iterdir()), "something was left behind"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            "--split.validation 0.6 --split.test 0.6",
+            "split: validation and test together must leave something to train on",
+        ),
+        ("--split.validation -0.1", "split.validation: -0.1 is not a number of at least 0 and less than 1"),
+        ("--split.validation nan", "split.validation: .nan is not a number of at least 0 and less than 1"),
+        ("--images.size 1 2 3", "images: size is one number or two, height and width, of at least 1"),
+        ("--augment.rotate 999", "augment.rotate: 999 is not a number of at least 0 and of at most 180"),
+        ("--augment.mixup 1 --augment.cutmix 1", "augment: mixup and cutmix both mix two pictures; give one of them"),
+    ],
+)
+def test_values_that_cannot_be_are_told_in_a_line_wherever_they_are(capsys, tmp_path, words, line):
+    code, out, err = call(capsys, "train", "mlp", *words.split(), "--out", str(tmp_path / "out"))
+    assert (code, out, err) == (2, "", f"danlu: {line}\n")
+    assert not (tmp_path / "out").exists()
+    both = call(capsys, "train", "mlp", *words.split(), "--lr", "-1")[2]
+    assert both.splitlines() == [f"danlu: {line}", "lr: -1 is not a number greater than 0"]
+
+
+def test_a_length_takes_the_place_of_the_usual_one(capsys):
+    for words, length in (
+        ("--rounds 5", (5, None)),
+        ("--rounds 5 --epochs None", (5, None)),
+        ("--epochs 3", (None, 3)),
+        ("--epochs 3 --rounds None", (None, 3)),
+    ):
+        recipe, _ = recipe_parser.parse("show", ["mlp", *words.split()])
+        assert (recipe.rounds, recipe.epochs) == length
+
+
+def test_a_warm_up_that_is_longer_than_the_training_is_said(capsys, tmp_path):
+    words = ["train", "mlp", "--rounds", "20", "--schedule", "cosine", "--lr", "0.01", "--out"]
+    note = "note: the warm-up has 100 rounds and the training 20, so the learning rate only rises, to 0.002 of 0.01"
+    assert note in call(capsys, *words, str(tmp_path / "a"), "--warmup", "100")[1]
+    assert "warm-up" not in call(capsys, *words, str(tmp_path / "b"), "--warmup", "19")[1]
+    assert "warm-up" not in call(capsys, *words, str(tmp_path / "c"), "--warmup", "100", "--dry-run")[1]
 
 
 def test_debug_shows_where(capsys):

@@ -1,6 +1,8 @@
 """``danlu data``: what is said, drawn and refused."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,10 +56,98 @@ def test_a_picture_is_drawn(capsys, tmp_path):
         (("digits", "--split.test", "0.95"), "validation and test together must leave something to train on"),
         (("digits", "--picture", "a.xyz"), "a.xyz cannot be drawn"),
         (("mnist", "--data-dir", "/nowhere"), "--data-dir /nowhere: there is no such folder"),
+        (("digits", "--images.size", "0"), "images: size is one number or two, height and width, of at least 1"),
+        (
+            ("digits", "--split.validation", "nan"),
+            "split.validation: .nan is not a number of at least 0 and less than 1",
+        ),
+        (
+            ("digits", "--table.target", "k"),
+            "--table.target does nothing with digits: it is for table:FILE, rows of your",
+        ),
+        (("digits", "--images.size", "3", "--images.fit", "pad"), "--images.size, --images.fit do nothing with digits"),
+        (
+            ("moons", "--images.size", "3"),
+            "--images.size does nothing with moons: it is for folder:PATH, images of your",
+        ),
+        (("table:x.csv", "--images.size", "3"), "--images.size does nothing with table:"),
+        (("folder:x", "--table.missing", "drop"), "--table.missing does nothing with folder:"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(words, line, capsys):
-    assert line in said(capsys, *words, code=2)
+    text = said(capsys, *words, code=2)
+    assert line in text
+    assert len(text.splitlines()) == 1 or not words
+
+
+def test_of_many_columns_and_classes_the_first_are_shown(tmp_path, capsys):
+    rows = [[str(number)] + ["1"] * 3000 for number in range(100) for _ in range(4)]
+    lines = [["k", *(f"column{number}" for number in range(3000))], *rows]
+    (tmp_path / "wide.csv").write_text("".join(",".join(line) + "\n" for line in lines))
+    words = (f"table:{tmp_path}/wide.csv", "--table.target", "k")
+    out = said(capsys, *words)
+    assert len(out) < 6000
+    assert out.count("column29 ") == 1
+    assert "column30" not in out
+    assert "and 2,970 more columns; --json has them all" in out
+    assert "and 70 more classes; --json has them all" in out
+    assert "the same in all training examples: column0, column1" in out
+    assert "column7 and 2,992 more\n" in out
+    assert len(json.loads(said(capsys, *words, "--json"))["channels"]) == 3000
+
+
+def test_names_are_shown_as_they_are(tmp_path, capsys):
+    for name in (":ok:", "[red]", ":no:"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (4, 4), number).save(tmp_path / "photos" / name / f"{number}.png")
+    (tmp_path / "photos").rename(tmp_path / ":smile:")
+    out = said(capsys, f"folder:{tmp_path}/:smile:")
+    for name in (":ok:", "[red]", ":no:", "folder::smile:"):
+        assert name in out
+
+
+def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_made(tmp_path, capsys, monkeypatch):
+    """A recipe names its data, and is UTF-8; a file's name is any bytes."""
+    monkeypatch.chdir(tmp_path)
+    bad = os.fsdecode(b"b\xff")
+    try:
+        os.mkdir(bad)
+    except OSError:
+        pytest.skip("this system has no such names")
+    (tmp_path / "t.csv").write_text("a,b\n" + "1,2\n2,3\n" * 10)
+    words = ["train", "mlp", "--epochs", "1", "--out", "out"]
+    for more in (
+        ["--data", f"folder:{bad}"],
+        ["--data", f"table:{bad}/t.csv"],
+        ["--data", "table:t.csv", "--table.test-file", f"{bad}/t.csv"],
+        ["--data-dir", bad],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*words, *more])
+        err = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert r"b\udcff" in err
+        assert "this path is not UTF-8, as the recipe of a run is, which names it; rename the file or folder" in err
+        assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("DANLU_DATA", str(tmp_path / bad))
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    assert "this path is not UTF-8" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_file_may_have_any_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = os.fsdecode(b"m\xff.yaml")
+    try:
+        Path(name).write_text("recipe: mlp\nrounds: 2\n")
+    except OSError:
+        pytest.skip("this system has no such names")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", name, "--out", "out"])
+    assert ended.value.code == 0, capsys.readouterr().err
+    assert RunFolder.open("out").page["status"] == "finished"
 
 
 def test_a_run_finds_its_data_again_from_elsewhere(tmp_path, monkeypatch):

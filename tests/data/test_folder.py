@@ -135,6 +135,15 @@ def test_what_is_missing_of_the_official_parts_is_split_off_the_training_part(ph
     assert sizes(load(photos)) == (80, 3, 20)
 
 
+def test_a_share_that_nothing_is_split_by_is_refused(photos):
+    fill(photos / "train" / "cat", *range(100))
+    fill(photos / "test" / "cat", *range(200, 205))
+    refused(
+        photos, r"--split.test does nothing, .*photos has a folder of its own for it; leave it out", split={"test": 0.3}
+    )
+    assert sizes(load(photos, split={"validation": 0.2})) == (80, 20, 5)
+
+
 def test_a_class_can_be_missing_where_nothing_is_learned(photos):
     fill(photos / "train" / "cat", *range(5))
     fill(photos / "train" / "dog", *range(10, 15))

@@ -157,6 +157,31 @@ def test_the_environment_names_the_folder_and_a_flag_goes_before_it(tmp_path, mo
         files_of(made, Access(tmp_path / "c"))
 
 
+def test_an_environment_that_names_no_folder_is_told_so(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    for name, what in (("nowhere", "there is no such folder"), ("file", "this is a file")):
+        monkeypatch.setenv("DANLU_DATA", str(tmp_path / name))
+        with pytest.raises(
+            UsageError, match=rf"DANLU_DATA=.*{name}: {what}; name the folder of data sets, or unset it"
+        ):
+            files_of(MNIST, Access(download=False))
+        assert Access(tmp_path).given == tmp_path
+    monkeypatch.setenv("DANLU_DATA", str(tmp_path / "empty"))  # what is not there may be fetched
+    assert Access().given == tmp_path / "empty"
+    monkeypatch.setenv("DANLU_DATA", "")
+    assert Access().given is None
+    monkeypatch.delenv("DANLU_DATA")
+    assert Access().given is None
+
+
+def test_a_share_of_the_official_test_part_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(official, "MNIST", toy(tmp_path / "toy"))
+    with pytest.raises(UsageError, match=r"--split.test does nothing, .*: toy has an official one; leave it out"):
+        Source(data="mnist", split=Split(test=0.5)).load(Access(tmp_path))
+    assert len(Source(data="mnist", split=Split(validation=0)).load(Access(tmp_path)).test) == 10
+
+
 def test_what_is_missing_and_may_not_be_fetched_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "cache"))
     with pytest.raises(RunError, match=r"the files of mnist are not there \(looked in"):

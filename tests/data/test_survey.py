@@ -95,6 +95,15 @@ def test_numbers_that_are_not_finite_and_empty_parts_are_named():
     assert problems == ["the test part is empty", "b has values that are not finite"]
 
 
+def test_of_many_columns_and_classes_the_first_are_named():
+    x, names = torch.ones(50, 3000), tuple(f"column{number}" for number in range(3000))
+    (problem,) = (line for line in look(made(x, columns=names)).problems if line.startswith("hardly varying"))
+    assert problem.endswith(": " + ", ".join(names[:8]) + " and 2,992 more")
+    x[3] = torch.inf
+    (problem,) = (line for line in look(made(x, columns=names)).problems if line.endswith("not finite"))
+    assert problem == ", ".join(names[:8]) + " and 2,992 more have values that are not finite"
+
+
 def test_it_is_kept_by_the_fingerprint(tmp_path, monkeypatch):
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path))
     data = digits()

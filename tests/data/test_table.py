@@ -1,6 +1,9 @@
 """Tables of the user's own: values, labels, parts and standardisation by hand; and what a broken file is told."""
 
+import bz2
 import csv
+import gzip
+import lzma
 import math
 import os
 import sys
@@ -439,7 +442,21 @@ BROKEN = {
                   "there; save the table as CSV in UTF-8"),
     "not UTF-8 after a mark": (b"\xef\xbb\xbfa\n1\n\xff\n", "line 3: byte 7 of the file is 0xff"),
     "NUL": (GOOD.encode() + b"1,2,\0\n", "t.csv, line 12: byte 70 of the file is NUL, which no text has; save"),
-    "UTF-16": ("a,b\n1,2\n".encode("utf-16-le"), "line 1: byte 1 of the file is NUL"),
+    "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "t.csv is text in UTF-16; save the table as CSV in UTF-8"),
+    "UTF-16, low bytes first": ("a,b\n1,2\n".encode("utf-16-le"), "t.csv is text in UTF-16; save the table"),
+    "UTF-16, high bytes first": ("a,b\n1,2\n".encode("utf-16-be"), "t.csv is text in UTF-16; save the table"),
+    "gzip": (gzip.compress(GOOD.encode()), "t.csv is a gzip archive; unpack it first"),
+    "bzip2": (bz2.compress(GOOD.encode()), "t.csv is a bzip2 archive; unpack it first"),
+    "xz": (lzma.compress(GOOD.encode()), "t.csv is an xz archive; unpack it first"),
+    "spreadsheet": (b"PK\x03\x04\x14\0\6\0", "t.csv is a ZIP archive; unpack it first, or save it as CSV if it"),
+    "web page": ("\n<!DOCTYPE html>\n<html><table>", "t.csv is a web page; get the file that the page shows or"),
+    "pointer": ("version https://git-lfs.github.com/spec/v1\noid", "t.csv is a pointer to a large file .*git lfs pull"),
+    "bars": (GOOD.replace(",", "|"), r"t.csv, line 1: '\|' seems to part the fields; part them with commas"),
+    "spaces": (GOOD.replace(",", " "), "t.csv, line 1: ' ' seems to part the fields"),
+    "decimal commas": ("a;b\n1,5;2\n", "line 2: column 'a' holds '1,5', which is not a number: numbers have a"),
+    "commas at the ends": (GOOD.replace("\n", ",\n"), "t.csv, line 1 ends with ',', and no column comes after it"),
+    "commas at the ends of rows": ("a,b\n1,2,\n", "t.csv, line 2: 3 fields, where the header has 2; take the delim"),
+    "a last column without a name": ("a,b,\n1,2,3\n", "t.csv, line 1: column 3 has no name; name it"),
     "open quote": (GOOD + '1,2,"u\n3,4,v\n', "t.csv, line 12: unexpected end of data; look for a quote"),
     "text after a quote": (GOOD + '1,2,"u"x\n', "t.csv, line 12: .* expected after .*; look for a quote"),
     "huge quoted field": (GOOD + '1,2,"' + "u" * 200_000 + '"\n', "t.csv, line 12: field larger than field limit"),
@@ -578,6 +595,29 @@ def test_a_number_that_overflows_when_standardised_is_named(tmp_path):
     written(tmp_path, "a,b\n1e-40,1\n2e-40,2\n3e-40,3\n", "train.csv")
     with pytest.raises(UsageError, match=r"validation.csv, line 2: the number in column 'a' is so far from those"):
         loaded(path, **page)
+
+
+def test_a_header_may_have_the_signs_that_part_no_fields(tmp_path):
+    assert loaded(written(tmp_path, "|a| in m\n" + "1\n2\n" * 6)).info.columns == ("|a| in m",)
+    assert loaded(written(tmp_path, "a b;c|d\n" + "1;2\n3;4\n" * 6)).info.columns == ("a b", "c|d")
+
+
+def test_of_many_columns_the_first_are_named(tmp_path):
+    many = [f"column{number}" for number in range(3000)]
+    path = written(tmp_path, ",".join(many) + "\n" + (",".join(["1"] * 3000) + "\n") * 3)
+    with pytest.raises(UsageError, match=r"there is no column 'zzz'; there is: .* and 2,950 more") as caught:
+        loaded(path, target="zzz")
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_share_that_nothing_is_split_by_is_refused(tmp_path):
+    path, page = three_files(tmp_path)
+    for part in ("validation", "test"):
+        with pytest.raises(
+            UsageError, match=rf"--split.{part} does nothing.*: --table.{part}-file has its rows; leave"
+        ):
+            loaded(path, split={part: 0.3}, **page)
+    assert len(loaded(path, **page).train) > 0
 
 
 # --- encodings --------------------------------------------------------------------------------------------------------
@@ -790,6 +830,16 @@ def test_parquet_is_refused_with_its_row(parquet):
         columns=["a"],
     )
     refused(parquet({**COLUMNS, "a": [math.inf] * 12}), r"row 1: column 'a' holds inf", target="k", columns=["a"])
+
+
+def test_a_class_that_is_no_number_is_missing(parquet):
+    path = parquet(
+        {"a": [float(n) for n in range(12)], "k": [0.0, 1.0] * 5 + [math.nan, None]}, {"a": "double", "k": "double"}
+    )
+    refused(path, "t.parquet, row 11: column 'k' names no class; --table.missing drop leaves such rows out", target="k")
+    data = loaded(path, target="k", missing="drop", split=WHOLE)
+    assert (data.info.class_names, len(data.train)) == (("0.0", "1.0"), 10)
+    assert data.notes == ("2 rows of t.parquet with missing numbers or classes left out",)
 
 
 def test_a_damaged_parquet_file_is_named(tmp_path):

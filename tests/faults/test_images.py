@@ -14,7 +14,7 @@ from PIL import Image
 from danlu.app import cli
 from danlu.data import crew, pictures
 from danlu.data.folder import folder
-from danlu.data.source import Source
+from danlu.data.source import Images, Source
 
 MLP = ("train", "mlp", "--epochs", "1", "--batch_size", "4", "--model.hidden", "8", "--data")
 
@@ -205,6 +205,7 @@ def test_the_folder_itself_can_be_a_link(photos, tmp_path):
     assert data.fingerprint() == folder(None, str(photos)).fingerprint()
 
 
+DECODE = pictures.decode
 DECODER = """
 import os, signal, time
 from danlu.data import pictures
@@ -233,3 +234,9 @@ def test_files_that_end_or_stop_the_process_that_decodes_them_are_named(photos, 
         f"  {photos}/cat/11.png: it could not be read in 3 seconds",
         f"  {photos}/dog/07.png: {killed}",
     ]
+    left = folder(Source(images=Images(unreadable="skip")), str(photos))
+    assert sum(map(len, (left.train, left.validation, left.test))) == 38
+    assert left.notes[-1].startswith("2 of 40 files could not be read and were left out")
+    monkeypatch.setattr(pictures, "decode", DECODE)
+    whole = folder(Source(images=Images(unreadable="skip")), str(photos))
+    assert (sum(map(len, (whole.train, whole.validation, whole.test))), whole.notes) == (40, ())

@@ -1,5 +1,6 @@
 """Tables whose text is damaged or written in another way, as a user meets them on the command line."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,6 @@ def trained(capsys, content, *words):
         (LINES.encode() + b"3,\xff\n", 22, b"\xff"),
         (b"\xef\xbb\xbf" + LINES.encode() + b"3,\xff\n", 22, b"\xff"),
         (b"x,k\n1,a\n2,\0b\n", 3, b"\0"),
-        ("x,k\n1,a\n".encode("utf-16-le"), 1, b"\0"),
     ],
 )
 def test_text_that_cannot_be_read_is_named_by_path_line_and_byte(capsys, content, line, bad):
@@ -43,6 +43,23 @@ def test_text_that_cannot_be_read_is_named_by_path_line_and_byte(capsys, content
     place = f"{Path('t.csv').resolve()}, line {line}: byte {content.index(bad)} of the file"
     assert said.startswith(f"danlu: {place} is {what}; save the table as CSV in UTF-8")
     assert said.endswith("name its encoding with --table.encoding latin-1") == (bad != b"\0")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (gzip.compress(LINES.encode(), mtime=0), "a gzip archive"),
+        (LINES.encode("utf-16"), "text in UTF-16"),
+        (b"<html>", "a web page"),
+    ],
+    ids=["gzip", "UTF-16", "page"],
+)
+def test_a_file_of_another_kind_is_told_in_a_line(capsys, content, kind):
+    code, out, err = trained(capsys, content)
+    assert (code, out) == (2, "")
+    (said,) = err.splitlines()
+    assert said.startswith(f"danlu: {Path('t.csv').resolve()} is {kind}; ")
     assert not Path("run").exists()
 
 

@@ -10,6 +10,7 @@ import torch
 from danlu.app.screen import Screen
 from danlu.catalogue import find_recipe
 from danlu.data.dataset import DataInfo
+from danlu.data.disk import whole_path
 from danlu.data.source import PATHS, Access, Source, no_progress
 from danlu.errors import UsageError
 from danlu.recipes.files import changed, from_yaml
@@ -39,19 +40,23 @@ def as_recipe(recipe: str | Path | Recipe, changes: dict[str, Any] | None = None
 
 
 def absolute(source: S) -> S:
-    """The same settings with whole paths, so that a run can go on from another folder."""
+    """The same settings with whole paths, so that a run can go on from another folder.
+
+    Raises:
+        UsageError: if a path cannot be written into a recipe.
+    """
     kind, _, path = source.data.partition(":")
     changes: dict[str, Any] = {}
     if kind in PATHS and path:
-        changes["data"] = f"{kind}:{Path(path).expanduser().resolve()}"
+        changes["data"] = f"{kind}:{whole_path(path)}"
     files = {name: getattr(source.table, name) for name in ("validation_file", "test_file")}
-    whole = {name: str(Path(given).expanduser().resolve()) for name, given in files.items() if given is not None}
+    whole = {name: str(whole_path(given)) for name, given in files.items() if given is not None}
     return source.model_copy(update={**changes, "table": source.table.model_copy(update=whole)})
 
 
 def access_to(data_dir: str | Path | None, screen: Screen | None = None) -> Access:
     """What a loader may use: a folder with files, and the screen to tell of progress."""
-    folder = Path(data_dir).expanduser().resolve() if data_dir else None
+    folder = whole_path(data_dir) if data_dir else None
     return Access(folder, tell=screen.progress if screen else no_progress)
 
 

@@ -17,9 +17,12 @@ from danlu.data.source import Source
 from danlu.data.stream import Shuffled
 from danlu.data.survey import Survey
 from danlu.data.survey import survey as look_at
+from danlu.errors import few
 
 _BAR = 30
 """characters of the longest bar"""
+_MOST = 30
+"""columns, and classes, that have a line of their own"""
 
 
 def survey(
@@ -67,11 +70,12 @@ def show(found: DataSet, seen: Survey, screen: Screen) -> None:
     screen.say(f"{found.name}: {sum(seen.examples.values()):,} {kinds[info.kind]} of {shape}; {counts}")
     for note in found.notes:
         screen.say(f"  {note}")
-    for channel in seen.channels:
+    for channel in seen.channels[:_MOST]:
         low, high, mean, deviation = (number(channel[key]) for key in ("low", "high", "mean", "deviation"))
         screen.say(f"  {channel['name']:<12} from {low} to {high}, mean {mean}, deviation {deviation}")
+    _say_rest(len(seen.channels), "columns", screen)
     if seen.constant:
-        screen.say(f"  the same in all training examples: {', '.join(seen.constant)}")
+        screen.say(f"  the same in all training examples: {few(seen.constant)}")
     _show_classes(info.class_names, seen, screen)
     screen.say("problems:" if seen.problems else "No problems found.")
     for problem in seen.problems:
@@ -84,11 +88,17 @@ def _show_classes(names: tuple[str, ...], seen: Survey, screen: Screen) -> None:
         return
     screen.say("classes:" + "".join(f"  {part}" for part in seen.classes))
     largest = max(max(seen.classes["train"]), 1)
-    width = max(len(name) for name in names)
-    for row, name in enumerate(names):
+    width = max(len(name) for name in names[:_MOST])
+    for row, name in enumerate(names[:_MOST]):
         counts = [counts[row] for counts in seen.classes.values()]
         bar = "█" * round(_BAR * counts[0] / largest)
         screen.say(f"  {name:<{width}}  {'  '.join(f'{count:>7,}' for count in counts)}  {bar}")
+    _say_rest(len(names), "classes", screen)
+
+
+def _say_rest(count: int, what: str, screen: Screen) -> None:
+    if count > _MOST:
+        screen.say(f"  and {count - _MOST:,} more {what}; --json has them all")
 
 
 def draw(found: DataSet, path: str | Path, augment: Augment | None = None, rows: int = 6) -> None:

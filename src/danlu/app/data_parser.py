@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from pydantic import ValidationError
 
 from danlu.app.data import name_of
 from danlu.app.flags import help_text
+from danlu.app.parsing import given
 from danlu.catalogue import DATA
 from danlu.data.examples import Examples
 from danlu.errors import UsageError
@@ -48,17 +48,9 @@ def parse(words: list[str]) -> tuple[Examples, Any]:
         raise SystemExit(0)
     if not words or words[0].startswith("-"):
         raise UsageError(f"name a data set, a folder of images or a table first.\n{usage}\n\nsets: {', '.join(DATA)}")
-    flat = tyro.conf.arg(name="")
     base = Examples(data=name_of(words[0]))
-    command = make_dataclass(
-        "Command",
-        [
-            ("source", Annotated[Examples, flat], field(default=base)),
-            ("options", Annotated[DataOptions, flat], field(default=DataOptions())),
-        ],
-    )
+    settings, options = given(base, DataOptions, f"danlu data {words[0]}", words[1:])
     try:
-        parsed = tyro.cli(command, prog=f"danlu data {words[0]}", args=words[1:])
+        return Examples.model_validate({"data": base.data, **settings}), options
     except ValidationError as error:
         raise failure(in_words(error, Examples)) from None
-    return parsed.source, parsed.options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 import shutil
 import textwrap
@@ -120,13 +121,15 @@ def command_of(name: str, recipe: Recipe) -> str:
     >>> from danlu.recipes.mlp import MLPRecipe
     >>> command_of("mlp", MLPRecipe(lr=0.1, watch="none"))
     'danlu train mlp --watch none --lr 0.1'
+    >>> command_of("mlp", MLPRecipe(table={"standardise": False}))
+    'danlu train mlp --table.no-standardise'
     """
     words = ["danlu", "train", name]
     for usual, now in zip(flags(type(recipe)()), flags(recipe), strict=True):
         if usual.default == now.default:
             continue
         if isinstance(now.default, bool):
-            words.append(now.name if now.default else now.name.replace("--", "--no-", 1))
+            words.append(now.name if now.default else re.sub(r"([^.-][^.]*)$", r"no-\1", now.name))
         else:
             values = now.default if isinstance(now.default, tuple) else (now.default,)
             words += [now.name, *(f"{value:.15g}" if isinstance(value, float) else str(value) for value in values)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -75,7 +76,7 @@ def introduce(session: Session, run: RunFolder, screen: Screen, dry_run: bool = 
             ("run", "in a folder that is removed afterwards" if dry_run else str(run.path)),
         ]
     )
-    for line in _warnings(session, page["ranks"]):
+    for line in [*_warnings(session, page["ranks"]), *([] if dry_run else _about_warmup(session))]:
         screen.say(f"  note: {line}")
 
 
@@ -125,6 +126,18 @@ def _warnings(session: Session, ranks: int) -> list[str]:
     except UsageError as error:
         lines.append(str(error))
     return lines
+
+
+def _about_warmup(session: Session) -> Iterator[str]:
+    """A rate that is still rising when the training ends, which two rounds of a dry run cannot tell."""
+    rounds, descents = session.trainer.rounds, session.recipe.descents()
+    for name, descent in descents.items():
+        if descent.warmup >= rounds:
+            whose = f" of {name}" if len(descents) > 1 else ""
+            yield (
+                f"the warm-up{whose} has {descent.warmup:,} rounds and the training {rounds:,}, so the learning rate "
+                f"only rises, to {descent.lr * descent.factor(rounds - 1, rounds):.3g} of {descent.lr:g}"
+            )
 
 
 def check_same(then: dict[str, Any], now: dict[str, Any], anyway: bool) -> None:

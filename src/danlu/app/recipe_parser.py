@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import sys
-import warnings
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
-from pydantic import ValidationError
+from typing import Any
 
 from danlu.app.flags import help_text
 from danlu.app.pages import as_recipe
+from danlu.app.parsing import NoOptions, given
 from danlu.catalogue import recipes
 from danlu.errors import UsageError
-from danlu.recipes.checking import in_words
+from danlu.recipes.files import changed
 from danlu.recipes.recipe import Recipe
-from danlu.recipes.strict_yaml import failure
 from danlu.training.runtime import DeviceName
-
-
-@dataclass(frozen=True)
-class NoOptions:
-    """A verb that has the recipe's settings and nothing more."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +61,5 @@ def parse(verb: str, words: list[str]) -> tuple[Recipe, Any]:
         flags = help_text(base, options, elsewhere="danlu data --help")
         print(f"usage: danlu {verb} {words[0]} [--settings …]\n\n{page}\n{flags}")
         raise SystemExit(0)
-    command = command_line(base, options)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Could not resolve type parameter")
-            parsed = tyro.cli(command, prog=f"danlu {verb} {words[0]}", args=words[1:])
-    except ValidationError as error:
-        raise failure(in_words(error, type(base))) from None
-    return parsed.recipe, parsed.options
-
-
-def command_line(base: Recipe, options: type[Any]) -> type[Any]:
-    """A class whose fields are the flags: the recipe's settings with its values as defaults, and the options."""
-    flat = tyro.conf.arg(name="")
-    return make_dataclass(
-        "Command",
-        [
-            ("recipe", Annotated[type(base), flat], field(default=base)),
-            ("options", Annotated[options, flat], field(default=options())),
-        ],
-    )
+    settings, chosen = given(base, options, f"danlu {verb} {words[0]}", words[1:])
+    return changed(base, settings), chosen

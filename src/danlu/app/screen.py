@@ -79,7 +79,7 @@ class Screen:
     """
 
     def __init__(self, quiet: bool = False, file: TextIO | None = None):
-        self.console = Patient(file=file or sys.stdout, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = Patient(file=file or sys.stdout, quiet=quiet, highlight=False, emoji=False, soft_wrap=True)
         self._live = self.console.is_terminal and not quiet
         self._bar: Bar | None = None
         self._waiting: Progress | None = None
@@ -103,7 +103,7 @@ class Screen:
             return
         if self._waiting is None:
             self._waiting = Progress(
-                TextColumn("  {task.description}"), BarColumn(), TaskProgressColumn(), transient=True
+                TextColumn("  {task.description}", markup=False), BarColumn(), TaskProgressColumn(), transient=True
             )
             self._waiting.start()
         known = {task.description: task.id for task in self._waiting.tasks}

@@ -73,7 +73,7 @@ def train(
     """
     recipe = absolute(as_recipe(recipe, changes))
     name = name_of_recipe(type(recipe))
-    command = command or command_of(name, recipe)
+    command = (command or command_of(name, recipe)).encode(errors="backslashreplace").decode()  # paths are any bytes
     if launched():
         if devices > 1 or dry_run:
             raise UsageError("torchrun has started the processes; use --devices and --dry-run without it")

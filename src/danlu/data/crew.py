@@ -50,7 +50,7 @@ def work_through(
     >>> list(work_through(os.path.basename, ["a/x.png", "b/y.png"]))
     [(0, 'x.png'), (1, 'y.png')]
     """
-    size = _usual_crew(len(paths)) if workers is None else workers
+    size = usual_crew(len(paths)) if workers is None else workers
     crew = _Crew(job, paths, size, PATIENCE if patience is None else patience)
     try:
         yield from crew.results()
@@ -58,7 +58,8 @@ def work_through(
         crew.dismiss()
 
 
-def _usual_crew(files: int) -> int:
+def usual_crew(files: int) -> int:
+    """How many processes so many files are worth; 0 for this one alone."""
     if files <= ALONE or os.name != "posix" or not sys.executable:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -122,7 +123,7 @@ class _Crew:
         how = worker.end(grace=1.0)  # it has closed its line, so that its exit code is near
         self._replace(worker)
         if worker.todo and worker.todo[0] in self.suspects:
-            yield worker.todo.popleft(), Unreadable(f"the process that read it was ended ({how}), twice")
+            yield worker.todo.popleft(), Unreadable(f"the process that read it was ended ({how}), twice", passing=True)
         self.suspects.update(list(worker.todo)[:1])
         self.waiting.extendleft(reversed(worker.todo))
 
@@ -130,7 +131,7 @@ class _Crew:
         worker.end()
         self._replace(worker)
         if worker.todo:
-            yield worker.todo.popleft(), Unreadable(f"it could not be read in {self.patience:g} seconds")
+            yield worker.todo.popleft(), Unreadable(f"it could not be read in {self.patience:g} seconds", passing=True)
         self.waiting.extendleft(reversed(worker.todo))
 
     def _replace(self, worker: _Worker) -> None:

@@ -6,7 +6,8 @@ of the content, because every start would then read all files, which takes as lo
 slow; who changes a file changes its times, also if he puts the modification time back, for the system keeps the other.
 The entry is made under another name, synced to disk and renamed, so that it is there whole or not at all, and one
 whose bytes were cut off or written to since is made anew. Entries may be removed at any time; who makes one removes
-those that were not used for 30 days, but none that is mapped by a process.
+those that were not used for 30 days, but none that is mapped by a process. Files that were left out for a reason that
+may have passed, a disk that failed for instance, are tried again at each start; if one can be read, all is made anew.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from danlu.data import pictures
-from danlu.data.crew import work_through
+from danlu.data.crew import usual_crew, work_through
 from danlu.data.disk import sync
 from danlu.data.entries import alone, hold, making, mark_used, publish, remove_unused
 from danlu.data.pictures import Header, Unreadable
@@ -72,12 +73,14 @@ class Decoded(NamedTuple):
     Attributes:
         images: the examples in the order of the files, without those that were left out.
         left_out: why a file was left out, by its number.
+        passing: those of them that may be readable another time.
         notes: what the user should know.
         mapped: whether the examples lie in a file, and are read from there.
     """
 
     images: UInt8[Tensor, "n c h w"]
     left_out: dict[int, str]
+    passing: tuple[int, ...]
     notes: tuple[str, ...]
     mapped: bool
 
@@ -101,7 +104,7 @@ def decoded(root: Path, files: Sequence[Listed], images: Images, access: Access)
     except RuntimeError as error:  # there is no home
         return work.in_memory("a cache", str(error))
     key = _key(files, images)
-    if found := _suited(shelf / key, key, images):
+    if found := work.made(shelf / key, key):
         return found
     try:
         shelf.mkdir(parents=True, exist_ok=True)
@@ -111,7 +114,7 @@ def decoded(root: Path, files: Sequence[Listed], images: Images, access: Access)
             raise _no_room(shelf, None, error.strerror) from error
         return work.in_memory(str(shelf), error.strerror or str(error))
     with alone(shelf, key, access.tell):
-        return _suited(shelf / key, key, images) or work.on_disk(shelf, key)
+        return work.made(shelf / key, key) or work.on_disk(shelf, key)
 
 
 def _key(files: Sequence[Listed], images: Images) -> str:
@@ -120,12 +123,6 @@ def _key(files: Sequence[Listed], images: Images) -> str:
     for file in files:
         digest.update(f"\0{file.path}\0{file.size} {file.modified} {file.changed}".encode(errors="surrogateescape"))
     return digest.hexdigest()[:32]
-
-
-def _suited(entry: Path, key: str, images: Images) -> Decoded | None:
-    """What an entry holds, unless it is not there, damaged, or lacks files that may not be left out."""
-    found = _read(entry, key)
-    return None if found is None or (found.left_out and images.unreadable == "refuse") else found
 
 
 def _read(entry: Path, key: str) -> Decoded | None:
@@ -138,8 +135,10 @@ def _read(entry: Path, key: str) -> Decoded | None:
         if (state.st_size, state.st_mtime_ns) != (page["bytes"], page["modified"]):
             return None
         left_out: dict[int, str] = dict(page["left_out"])
+        passing = tuple(page["passing"]) if left_out else ()
         mark_used(entry / _PAGE)
-        return Decoded(_mapped(entry / _BYTES).view(page["shape"]), left_out, tuple(page["notes"]), mapped=True)
+        images = _mapped(entry / _BYTES).view(page["shape"])
+        return Decoded(images, left_out, passing, tuple(page["notes"]), mapped=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # whatever it is, it is no entry
         return None
 
@@ -171,7 +170,26 @@ class _Work:
     def __init__(self, root: Path, files: Sequence[Listed], images: Images, tell: Tell):
         self.root, self.files, self.images, self.tell = root, files, images, tell
         self.left_out: dict[int, str] = {}
+        self.passing: set[int] = set()
         self.notes: list[str] = []
+
+    def made(self, entry: Path, key: str) -> Decoded | None:
+        """What an entry holds, unless it is not there, damaged, or lacks files that may not be left out or can be read.
+
+        Which files can be read is asked once in a run: its other processes take what the first has found or made.
+        """
+        found = _read(entry, key)
+        if found is None or (found.left_out and self.images.unreadable == "refuse"):
+            return None
+        return None if "TORCHELASTIC_RUN_ID" not in os.environ and self._can_be_read(found) else found
+
+    def _can_be_read(self, found: Decoded) -> bool:
+        """Whether a file can be read, or is refused for good, that was left out for a reason that may have passed."""
+        _, channels, height, width = found.images.shape
+        paths = [os.path.join(self.root, self.files[number].path) for number in found.passing]
+        crew = usual_crew(len(self.files))  # of processes, if others may have been ended or stopped by these
+        with closing(work_through(self._decoder((channels, height, width)), paths, crew)) as results:
+            return any(not (isinstance(result, Unreadable) and result.passing) for _, result in results)
 
     def on_disk(self, shelf: Path, key: str) -> Decoded:
         """Make the entry of that key, and map it."""
@@ -203,6 +221,7 @@ class _Work:
             "bytes": state.st_size,
             "modified": state.st_mtime_ns,
             "left_out": sorted(self.left_out.items()),
+            "passing": sorted(self.passing),
             "notes": self.notes,
         }
         (folder / _PAGE).write_text(json.dumps({**page, "sha256": _seal(page)}), encoding="utf-8")
@@ -221,7 +240,8 @@ class _Work:
         rows = np.empty((len(self.files) - len(self.left_out), *shape), np.uint8)
         count = self._fill(rows, shape)
         self.notes.append(f"{place} cannot be written ({reason}), so that files are decoded anew at each start")
-        return Decoded(torch.from_numpy(rows[:count]), self.left_out, tuple(self.notes), mapped=False)
+        notes = tuple(self.notes)
+        return Decoded(torch.from_numpy(rows[:count]), self.left_out, tuple(self.passing), notes, mapped=False)
 
     def _shape(self) -> Shape:
         """Channels, height and width of the examples: as was asked for, or as the files have them."""
@@ -254,8 +274,7 @@ class _Work:
         """Decode every readable file into its row, and close the gaps that others leave; how many rows there are."""
         numbers = [number for number in range(len(self.files)) if number not in self.left_out]
         row_of = {number: row for row, number in enumerate(numbers)}
-        job = partial(pictures.decode, shape=shape, fit=self.images.fit, largest=self.images.largest)
-        for number, pixels in self._each("decode", job, numbers):
+        for number, pixels in self._each("decode", self._decoder(shape), numbers):
             rows[row_of[number]] = pixels
         if self.left_out and (self.images.unreadable == "refuse" or len(self.left_out) == len(self.files)):
             raise self._refusal()
@@ -265,6 +284,9 @@ class _Work:
                 rows[to] = rows[row]
         return len(kept)
 
+    def _decoder(self, shape: Shape) -> Callable[[str], Any]:
+        return partial(pictures.decode, shape=shape, fit=self.images.fit, largest=self.images.largest)
+
     def _each(self, what: str, job: Callable[[str], Any], numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
         """What the job makes of each of these files; why it can make nothing of it is noted."""
         paths = [os.path.join(self.root, self.files[number].path) for number in numbers]
@@ -272,6 +294,7 @@ class _Work:
             for done, (place, result) in enumerate(results, start=1):
                 if isinstance(result, Unreadable):
                     self.left_out[numbers[place]] = str(result)
+                    self.passing.update([numbers[place]] * result.passing)
                 else:
                     yield numbers[place], result
                 if done % _STEP == 0 or done == len(paths):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from danlu.data.dataset import DataInfo, DataSet, Part
 from danlu.data.decoded import Listed, decoded, shown
+from danlu.data.idle import refuse_idle_share
 from danlu.data.pictures import SUFFIXES
 from danlu.data.source import Access, Source, Split
 from danlu.data.split import stratified_split
@@ -65,6 +66,9 @@ def folder(source: Source | None = None, argument: str = "", access: Access | No
     root = _root(argument)
     listing = list_images(root, access.tell)
     groups = _groups(root, listing)
+    for part in ("validation", "test"):
+        if part in groups:
+            refuse_idle_share(source, part, f"{root} has a folder of its own for it")
     parts = _parted(root, groups, source.split)
     files = [file for part in parts.values() for file in part.files]
     done = decoded(root, files, source.images, access)

@@ -14,6 +14,7 @@ from torch import Tensor
 from danlu.data.archive import unpack
 from danlu.data.dataset import DataInfo, DataSet, Part
 from danlu.data.download import File, fetch, wrong
+from danlu.data.idle import refuse_idle_share
 from danlu.data.source import Access, Source, no_argument
 from danlu.data.split import check_parts, stratified_split
 from danlu.errors import RunError
@@ -161,7 +162,9 @@ def _idx(
 
 
 def _parted(name: str, train: Part, test: Part, names: tuple[str, ...], source: Source | None) -> DataSet:
-    split = (source or Source()).split
+    source = source or Source()
+    refuse_idle_share(source, "test", f"{name} has an official one")
+    split = source.split
     shares = 1 - split.validation, split.validation
     kept, validation = stratified_split(train["label"], shares, split.seed)
     check_parts(name, map(len, (kept, validation)), shares)

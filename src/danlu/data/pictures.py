@@ -61,7 +61,19 @@ _one_at_a_time = threading.RLock()  # Pillow's limits are variables of its modul
 
 
 class Unreadable(Exception):
-    """Why a file cannot be used, as a half-sentence that follows its name."""
+    """Why a file cannot be used, as a half-sentence that follows its name.
+
+    Args:
+        reason: the half-sentence.
+        passing: whether it may lie in the disk or the machine and not in the file, which may be readable another time.
+    """
+
+    def __init__(self, reason: str, passing: bool = False):
+        super().__init__(reason, passing)  # both, so that it can be sent from one process to another
+        self.passing = passing
+
+    def __str__(self) -> str:
+        return self.args[0]
 
 
 class Header(NamedTuple):
@@ -153,8 +165,9 @@ def _opened(path: str | os.PathLike[str], largest: int) -> Iterator[ImageFile.Im
     except UnidentifiedImageError:
         raise Unreadable(f"it is no picture that can be read: {_instead(path)}") from None
     except Exception as error:
+        of_the_system = isinstance(error, OSError) and error.errno is not None  # Pillow's own have no number
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Unreadable(reason or type(error).__name__) from error
+        raise Unreadable(reason or type(error).__name__, of_the_system or isinstance(error, MemoryError)) from error
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from danlu import catalogue
 from danlu.data.dataset import DataSet
+from danlu.data.disk import whole_path
+from danlu.data.idle import refuse_idle_pages
 from danlu.errors import UsageError
 
 PATHS = ("folder", "table")
@@ -106,10 +108,13 @@ class Source(Page):
             access: what may be used to get it.
 
         Raises:
-            UsageError: if there is no such data set, or its files are not as they should be.
+            UsageError: if there is no such data set, settings do nothing with it, or its files are not as they should
+                be.
         """
         name, _, argument = self.data.partition(":")
-        return catalogue.find_data(name)(self, argument, access or Access())
+        load = catalogue.find_data(name)
+        refuse_idle_pages(self)
+        return load(self, argument, access or Access())
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:
@@ -132,13 +137,23 @@ class Access:
 
     @property
     def given(self) -> Path | None:
-        """The folder that the user has named, if any."""
+        """The folder that the user has named, if any.
+
+        Raises:
+            UsageError: if it is not there.
+        """
         if self.data_dir is not None:
             if not self.data_dir.is_dir():
                 raise UsageError(f"--data-dir {self.data_dir}: there is no such folder")
             return self.data_dir
         named = os.environ.get("DANLU_DATA")
-        return Path(named) if named else None
+        if not named:
+            return None
+        folder = whole_path(named)
+        if not folder.is_dir():
+            what = "this is a file" if folder.is_file() else "there is no such folder"
+            raise UsageError(f"the environment's DANLU_DATA={named}: {what}; name the folder of data sets, or unset it")
+        return folder
 
     @property
     def cache(self) -> Path:

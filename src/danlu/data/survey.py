@@ -15,8 +15,9 @@ from torch import Tensor
 
 from danlu.data.dataset import PARTS, DataSet, Part
 from danlu.data.source import Access
+from danlu.errors import few
 
-FORMAT = 1
+FORMAT = 2
 _ROWS = 4096
 """examples that are looked at together"""
 _UNEVEN = 50
@@ -171,15 +172,15 @@ def _problems(data: DataSet, found: Survey) -> Iterator[str]:
             yield f"the {part} part is empty"
     counts = found.classes.get("train", [])
     if missing := [name for name, count in zip(names, counts, strict=False) if not count]:
-        yield f"no training example of class {', '.join(missing)}"
+        yield f"no training example of class {few(missing)}"
     elif counts and max(counts) > _UNEVEN * min(counts):
-        few, many = names[counts.index(min(counts))], names[counts.index(max(counts))]
-        yield f"the classes are uneven: {max(counts):,} training examples of {many}, {min(counts):,} of {few}"
-    for channel in found.channels:
-        if not np.isfinite([channel["low"], channel["high"], channel["mean"]]).all():
-            yield f"{channel['name']} has values that are not finite"
+        rare, many = names[counts.index(min(counts))], names[counts.index(max(counts))]
+        yield f"the classes are uneven: {max(counts):,} training examples of {many}, {min(counts):,} of {rare}"
+    values = ("low", "high", "mean")
+    if wild := [c["name"] for c in found.channels if not np.isfinite([c[value] for value in values]).all()]:
+        yield f"{few(wild)} {'has' if len(wild) == 1 else 'have'} values that are not finite"
     if data.info.kind == "table" and found.constant:
-        yield f"hardly varying in the training part: {', '.join(found.constant)}"
+        yield f"hardly varying in the training part: {few(found.constant)}"
     for places, count in found.repeated.items():
         if " and " in places:
             yield f"{count:,} examples are in {places}, so scores of the latter are too good"

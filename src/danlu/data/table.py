@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from danlu.data.dataset import DataInfo, DataSet, Part
+from danlu.data.disk import looks_like
+from danlu.data.idle import refuse_idle_share
 from danlu.data.source import Access, Source, Split, Table
 from danlu.data.split import check_parts, shares_of, stratified_split
 from danlu.data.table_file import Block, CSVTable, Manner, TableFile, Tell
@@ -55,6 +57,10 @@ def table(source: Source | None = None, argument: str = "", access: Access | Non
     source, access = source or Source(), access or Access()
     if not argument:
         raise UsageError("after table comes the path of a file, as in table:measurements.csv")
+    if source.table.validation_file is not None:
+        refuse_idle_share(source, "validation", "--table.validation-file has its rows")
+    if source.table.test_file is not None:
+        refuse_idle_share(source, "test", "--table.test-file has its rows")
     rows = _read(argument, source.table, None, access)
     if len(rows) < FEWEST_ROWS:
         raise UsageError(f"{argument} has {len(rows)} rows that can be used, and a table needs at least {FEWEST_ROWS}")
@@ -324,6 +330,19 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+_UNPACK = "unpack it first"
+_FOREIGN = {
+    "a gzip archive": _UNPACK,
+    "a bzip2 archive": _UNPACK,
+    "an xz archive": _UNPACK,
+    "a ZIP archive": f"{_UNPACK}, or save it as CSV if it is a spreadsheet",
+    "text in UTF-16": "save the table as CSV in UTF-8",
+    "a web page": "get the file that the page shows or links to",
+    "a pointer to a large file that was not fetched": "fetch the file with git lfs pull",
+}
+"""what a file is rather than a table, and what can be done"""
+
+
 def open_table(path: Path, tell: Tell, manner: Manner) -> TableFile:
     """A table in a file, of which the header has been read.
 
@@ -340,7 +359,9 @@ def open_table(path: Path, tell: Tell, manner: Manner) -> TableFile:
         raise UsageError(f"{path} {what}; give the path of a CSV or Parquet file, relative to the current folder")
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(200)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    return ParquetTable(path, tell, manner) if start == b"PAR1" else CSVTable(path, tell, manner)
+    if (kind := looks_like(start)) in _FOREIGN:
+        raise UsageError(f"{path} is {kind}; {_FOREIGN[kind]}")
+    return ParquetTable(path, tell, manner) if start.startswith(b"PAR1") else CSVTable(path, tell, manner)

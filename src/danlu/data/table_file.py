@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shlex
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
@@ -29,6 +30,10 @@ LARGEST = float(np.finfo(np.float32).max)
 PIECE = 1 << 19
 LONGEST_LINE = 1 << 24
 _DELIMITERS = ",;\t"
+_OTHERS = "| "
+"""signs that part the fields of files that are not read"""
+_ENDS = "take the delimiter off the end of each line"
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _NAMES_SHOWN = 8
 
 
@@ -114,7 +119,24 @@ class CSVTable:
         self._line, cells = next(records)
         self._lines_before = records.reader.line_num
         self.header = tuple(cell.strip() for cell in cells)
+        self._check_ends(next(records, (0, []))[1])
         check_header(self.top, self.header)
+
+    def _check_ends(self, first: list[str]) -> None:
+        """Where fields end: at a sign that is known, and not once more at the end of a line.
+
+        Args:
+            first: fields of the first row; none if there is no row.
+        """
+        if len(self.header) == len(first) == 1:
+            for sign in _OTHERS:
+                if self.header[0].count(sign) == first[0].strip().count(sign) > 0:
+                    raise UsageError(
+                        f"{self.top}: {sign!r} seems to part the fields; part them with commas, semicolons or tabs"
+                    )
+        *named, last = self.header
+        if named and all(named) and not last and not "".join(first[-1:]).strip():
+            raise UsageError(f"{self.top} ends with {self._delimiter!r}, and no column comes after it; {_ENDS}")
 
     @property
     def top(self) -> str:
@@ -177,7 +199,9 @@ class CSVTable:
         places, numbers, labels = [], [], []
         for place, cells in _Records(self.path, text, line, self._delimiter):
             if len(cells) != len(self.header):
-                raise UsageError(f"{self.at(place)}: {len(cells)} fields, where the header has {len(self.header)}")
+                what = f"{len(cells)} fields, where the header has {len(self.header)}"
+                one_more = len(cells) == len(self.header) + 1 and not cells[-1].strip()
+                raise UsageError(f"{self.at(place)}: {what}" + (f"; {_ENDS}" if one_more else ""))
             try:
                 row = [float(cells[k]) if plain else _number(cells[k]) for k in wanted]
             except ValueError:
@@ -195,6 +219,11 @@ class CSVTable:
         except ValueError:
             name, cell = self.header[k], cells[k].strip()
             others = [self.header[i] for i, other in enumerate(cells) if i != label and _is_number(other)]
+            if _DECIMAL_COMMA.fullmatch(cell):
+                raise UsageError(
+                    f"{self.at(place)}: column {name!r} holds {cell!r}, which is not a number: numbers have a decimal "
+                    f"point, no comma; save the table with {cell.replace(',', '.')!r} for it"
+                ) from None
             raise UsageError(
                 f"{self.at(place)}: column {name!r} holds {cell if len(cell) <= 40 else cell[:40] + '…'!r}, "
                 f"which is not a number; {leave_out(name, others, label is not None, self._manner)}"

@@ -91,8 +91,8 @@ class ParquetTable:
             values[:, k] = batch.column(name).cast("float64", safe=False).to_numpy(zero_copy_only=False)
         labels = np.zeros(len(values), np.int64)
         if target is not None:
-            texts = batch.column(target).to_pylist()
-            labels[:] = [-1 if text is None else class_number(str(text), classes) for text in texts]
+            given = batch.column(target).to_pylist()
+            labels[:] = [-1 if _is_missing(value) else class_number(str(value), classes) for value in given]
         return Block(np.arange(place, place + len(values)), values, labels)
 
     def _is_numeric(self, name: str) -> bool:
@@ -100,3 +100,8 @@ class ParquetTable:
         return any(
             is_kind(kind) for is_kind in (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
         )
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a field of the target names no class; a floating column says so by NaN, which equals nothing."""
+    return value is None or value != value
