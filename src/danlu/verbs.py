@@ -11,6 +11,8 @@ files and strings belong to the application. A model has a verb exactly if it ha
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from danlu.errors import UsageError
@@ -171,6 +173,15 @@ def verbs_of(model: object) -> list[str]:
 def can(model: object, verb: str) -> bool:
     """Whether a model has a verb. A part of it that happens to have the name, such as ``self.embed``, is none."""
     return isinstance(model, VERBS[verb]) and callable(getattr(type(model), verb, None))
+
+
+def takes(verb: Callable[..., Any], name: str) -> bool:
+    """Whether a verb of a model has an argument of this name, beyond what its protocol asks for.
+
+    >>> takes(lambda n, generator: n, "generator")
+    True
+    """
+    return name in inspect.signature(verb).parameters
 
 
 def need(model: object, verb: str) -> Any:

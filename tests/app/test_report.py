@@ -521,7 +521,7 @@ def test_card_reads_as_markdown(tmp_path: Path):
     for words in ("0.9861 (354 of 359)", "0.0123", "359", "1,258 train", "Seed: 1", "0123456789abcdef" * 4):
         assert words in page.text
     for words in (
-        "danlu classify RUN FILE…",
+        "danlu classify RUN FILES…",
         'danlu.load("RUN")',
         "danlu train cnn --seed 1",
         "CNN",

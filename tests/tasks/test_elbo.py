@@ -107,7 +107,37 @@ def test_scores_are_the_plain_bound_whatever_the_price():
     torch.testing.assert_close(scores["elbo"], -terms["reconstruction"] - terms["divergence"])
     error = (vae.reconstruct(batch["image"]) - batch["image"]).square().flatten(1).mean(1)
     torch.testing.assert_close(scores["squared_error"], error)
-    assert Elbo.better.keys() <= scores.keys()
+    assert Elbo.better.keys() - {"active_units"} <= scores.keys()
+
+
+def test_active_units_are_those_whose_mean_varies():
+    """The encoder's last layer is set so that two units of three say something, in more examples than go through at a
+    time."""
+    vae = vae_of().eval()
+    linear = vae.autoencoder.inference.posterior.linear
+    linear.weight.data[1] = 0
+    part = Part({"image": torch.rand(601, *SHAPE, generator=torch.Generator().manual_seed(0)).double()})
+    vae.autoencoder.inference.posterior.linear.weight.data[[0, 2]] *= 20
+    means = vae.posterior(part["image"]).mean.detach().numpy()
+    assert (means.var(0) > 0.01).tolist() == [True, False, True]
+    assert Elbo(vae).scores_of_part(part) == {"active_units": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("scores", "collapsed"),
+    [
+        ({"rate": 0.02, "active_units": 1.0}, True),
+        ({"rate": 3.0, "active_units": 0.0}, True),
+        ({"rate": 3.0, "active_units": 1.0}, False),
+        ({"rate": 0.02}, True),
+        ({"rate": 3.0}, False),
+        ({}, False),
+    ],
+)
+def test_collapse_is_told_from_the_scores(scores, collapsed):
+    said = Elbo(vae_of()).trouble(scores)
+    assert (said is not None) == collapsed
+    assert said is None or all(word in said for word in ("beta", "beta_warmup", "free_bits", "decoder"))
 
 
 def test_the_scale_is_nats_summed_over_pixels_and_units():

@@ -9,6 +9,7 @@ from torch import nn
 
 from danlu.data.dataset import Part
 from danlu.data.stream import Shuffled
+from danlu.tasks.game import Descend, Task
 from danlu.tasks.supervised import Supervised
 from danlu.training.descent import Descent
 from danlu.training.evaluation import Best, evaluate
@@ -97,6 +98,78 @@ def test_the_weights_come_back_when_evaluation_fails():
         evaluate(trainer, Part({"x": torch.randn(3, 4)}))  # no labels
     after = state_of(trainer)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+class TwoNorms(Task):
+    """A player with running statistics, which rest while the other one moves; it is judged by the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (2, 3)), nn.InstanceNorm1d(2, track_running_stats=True))
+        self.b = nn.Linear(6, 1)
+
+    def players(self):
+        return {"a": self.a, "b": self.b}
+
+    def turns(self, round):
+        return [Descend("a", self.miss), Descend("b", self.miss)]
+
+    def miss(self, batch):
+        return {"miss": (self.b(self.a(batch["x"]).flatten(1))[:, 0] - batch["x"][:, 0]).square()}
+
+    def scores(self, batch):
+        return {"sum": self.a(batch["x"]).flatten(1).square().sum(1)}
+
+    def scores_of_part(self, part):
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        return {"largest": float(self.a(part["x"]).max()), "examples": float(len(part))}
+
+
+def two_norms(**settings):
+    torch.manual_seed(0)
+    return Trainer(TwoNorms(), Descent(lr=0.05, **settings), Shuffled(part(40, seed=1), 16), rounds=5)
+
+
+def test_a_norm_that_rests_is_judged_by_its_running_statistics():
+    """After the last turn, the other player's, as after the loop, which everybody has left."""
+    trainer, held_out = two_norms(), part(30, seed=2)
+    within = [evaluate(trainer, held_out) for _ in trainer][-1]
+    assert within == evaluate(trainer, held_out)
+    norm = trainer.task.a[2]
+    h = trainer.task.a[:2](held_out["x"])
+    mean, variance = norm.running_mean[:, None], norm.running_var[:, None]
+    expected = ((h - mean) / (variance + norm.eps).sqrt()).flatten(1).square().sum(1).mean()
+    assert within["sum"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_training_goes_on_as_if_nobody_had_looked_at_a_game_of_two():
+    undisturbed, disturbed = two_norms(), two_norms()
+    for _ in undisturbed:
+        pass
+    for _ in disturbed:
+        evaluate(disturbed, part(30, seed=2))
+    a, b = undisturbed.state(), disturbed.state()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_scores_of_the_whole_part_join_the_means_and_are_of_the_average(average):
+    trainer, held_out = two_norms(average=average), part(30, seed=2)
+    for _ in trainer:
+        pass
+    scores = evaluate(trainer, held_out, batch_size=7)
+    assert scores.keys() == {"sum", "largest", "examples"}
+    assert scores["examples"] == 30
+    net = nn.Sequential(*TwoNorms().a).eval()
+    start = "task/a." if average is None else "player/a/average/"
+    state = trainer.state()
+    net.load_state_dict({name: state.get(start + name, state[f"task/a.{name}"]) for name in net.state_dict()})
+    assert scores["largest"] == pytest.approx(float(net(held_out["x"]).max()), rel=1e-6)
+
+
+def test_nothing_is_said_of_no_examples():
+    assert evaluate(two_norms(), part(0, seed=2)) == {}
 
 
 def seen(best, scores):

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from danlu.app.classifier_sections import class_names
 from danlu.app.report import Scores, headline, results, weights_in_words
+from danlu.app.ways import commands
 from danlu.data.dataset import DataInfo
 from danlu.verbs import VERBS
 
@@ -57,11 +58,13 @@ def write_card(
         "temperature": run.get("temperature"),
         "info": info,
         "shape": ", ".join(["n", *map(str, info.shape)]),
-        "classes": class_names(info),
+        "classes": class_names(info) if "classify" in verbs else (),
         "most_classes": MOST_CLASSES,
         "model_name": model_name,
         "title": title,
         "source": source,
+        "commands": commands(verbs, info),
+        "trouble": run.get("trouble"),
         "verbs": {verb: VERBS[verb].__doc__ for verb in verbs},
     }
     path.write_text(templates.get_template("card.md.jinja").render(page), encoding="utf-8")

@@ -9,6 +9,7 @@ from danlu.app.measure import calibrated, measure, robustness
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen, duration, number, quoted
 from danlu.app.session import Session
+from danlu.app.ways import ways_to_use
 from danlu.catalogue import recipes
 from danlu.data.dataset import PartName
 from danlu.data.survey import PARTS
@@ -40,10 +41,22 @@ def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = Fal
         if trainer.runtime.rank:
             return
         parts = PARTS[1:2] if dry_run else PARTS[1:]
+        trouble = _trouble(session, run, facts)
+        if trouble is not None and trouble != run.page.get("trouble"):
+            screen.say(trouble)
+        facts["trouble"] = trouble
         scores = judge(session, run, facts, [part for part in parts if len(session.data.part(part))])
     run.save_page(status="finished", scores=scores, **facts)
     if not dry_run:
-        say_goodbye(run, screen)
+        say_goodbye(run, screen, ways_to_use(trainer.task.model, session.data.info))
+
+
+def _trouble(session: Session, run: RunFolder, facts: dict[str, Any]) -> str | None:
+    """What has gone wrong, by the validation scores that were logged of the weights that the model has."""
+    round = facts["best"]["round"] if facts["best"] else facts["round"]
+    logged = next((entry for entry in reversed(run.metrics()) if entry["round"] == round), {})
+    scores = {name.removeprefix("validation/"): v for name, v in logged.items() if name.startswith("validation/")}
+    return session.trainer.task.trouble(scores)
 
 
 def saved_and_loaded(session: Session, run: RunFolder) -> Any:
@@ -77,6 +90,7 @@ def judge(
     """Measure the model as it was saved, on the validation part and, now and only now, on the test part."""
     from danlu.app.card import write_card
     from danlu.app.classifier_sections import Judged, classification_sections  # draws: takes a second to import
+    from danlu.app.latent_sections import latent_sections
     from danlu.app.report import write_report
 
     model, info = saved_and_loaded(session, run), session.data.info
@@ -98,6 +112,8 @@ def judge(
                 shifted, noisy, count = robustness(model, examples, info)
                 judged = judged._replace(images=examples["image"], shifted=shifted, noisy=noisy, strained=count)
             sections = classification_sections(judged, info)
+    if parts:
+        sections += latent_sections(model, session.data.part(parts[-1]), parts[-1], info)
     page = {**run.page, **facts, "status": "finished"}
     write_report(run.path / "report.html", page, to_yaml(run.recipe), run.metrics(), scores, sections)
     entry = recipes()[run.page["recipe"]]
@@ -106,7 +122,7 @@ def judge(
     return scores
 
 
-def say_goodbye(run: RunFolder, screen: Screen) -> None:
+def say_goodbye(run: RunFolder, screen: Screen, ways: list[tuple[str, str]]) -> None:
     """What was reached, where it lies, what to do next."""
     page = run.page
     early = f", stopped early after {page['round']} of {page['rounds']} rounds" if page["stopped_early"] else ""
@@ -117,5 +133,5 @@ def say_goodbye(run: RunFolder, screen: Screen) -> None:
         words = "  ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in values.items())
         screen.say(f"  {part:<10}  {words}")
     again = [("look again", f"danlu evaluate {quoted(run.path)}")] if "test" in page["scores"] else []
-    use = [("use it", f"danlu classify {quoted(run.path)} FILES…")]
+    use = [(what, command.replace("RUN", quoted(run.path))) for what, command in ways]
     screen.rows([("report", str(run.path / "report.html")), *again, *use])

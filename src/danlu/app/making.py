@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from danlu.errors import RunError, UsageError
 from danlu.sampling.randomness import key
 from danlu.training.runtime import DeviceName, pick_device
 from danlu.verbs import need
+from danlu.verbs import takes as takes
 
 AT_ONCE = 500
 """examples that a model makes in one go"""
@@ -72,10 +72,6 @@ def drawing(device: torch.device, *places: int | str) -> Iterator[None]:
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(key(*places))
         yield
-
-
-def takes(verb: Callable[..., Any], name: str) -> bool:
-    return name in inspect.signature(verb).parameters
 
 
 def at_least(least: int, **numbers: int | None) -> None:

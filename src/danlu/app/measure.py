@@ -13,11 +13,14 @@ from danlu.data.stream import in_order
 from danlu.metrics.classification import calibration, correct
 from danlu.metrics.robustness import Robustness, under_noise, under_shift
 from danlu.metrics.temperature import cooled
-from danlu.verbs import can
+from danlu.sampling.randomness import generator
+from danlu.verbs import can, takes
 
 Verb = Callable[[Tensor], Tensor]
 
 BATCH = 500
+BOUND_DRAWS, BOUNDED = 100, 1000
+"""draws for the tighter bound of the log-likelihood, and of how many examples it is taken"""
 SHIFTS, DEVIATIONS, STRAINED = (0, 1, 2, 3, 4), (0.0, 0.05, 0.1, 0.2, 0.4), 1000
 """what the robustness of a classifier is measured with: pixels, shares of the range, pictures"""
 
@@ -42,7 +45,27 @@ def measure(
         verb = flipped(model.classify) if flip else model.classify
         evidence["probabilities"] = _in_batches(model, verb, part, inputs)
         scores.update(classification_scores(evidence["probabilities"], part["label"]))
+    if can(model, "log_prob_bound"):
+        scores["elbo"] = bound(model, part, inputs, 1)
+        scores[f"log_prob_bound_{BOUND_DRAWS}"] = bound(model, spread_over(part, BOUNDED), inputs, BOUND_DRAWS)
+    if can(model, "reconstruct"):
+        x = part[inputs].cpu()
+        scores["squared_error"] = float((_in_batches(model, model.reconstruct, part, inputs) - x).square().mean())
     return scores, evidence
+
+
+def bound(model: Any, part: Part, inputs: str, draws: int) -> float:
+    """Mean lower bound of the log-likelihood in nats, from so many draws of each example, the same ones each time."""
+    source = generator("bound", draws, device=next(model.parameters()).device)
+    fixed = {"generator": source} if takes(model.log_prob_bound, "generator") else {}
+    bounds = _in_batches(model, lambda x: model.log_prob_bound(x, draws, **fixed), part, inputs)
+    return float(bounds.double().mean())
+
+
+def spread_over(part: Part, most: int) -> Part:
+    """At most so many examples of a part, evenly spread over it."""
+    count = min(most, len(part))
+    return part.take(torch.arange(count) * len(part) // max(1, count))
 
 
 def flipped(classify: Verb) -> Verb:
@@ -61,8 +84,8 @@ def robustness(model: Any, part: Part, info: DataInfo) -> tuple[Robustness, Robu
 
     At most so many that it takes seconds, evenly spread over the part.
     """
-    count = min(STRAINED, len(part))
-    some = part.take(torch.arange(count) * len(part) // count)
+    some = spread_over(part, STRAINED)
+    count = len(some)
     weight = next(model.parameters())
 
     def classify(x: Tensor) -> Tensor:

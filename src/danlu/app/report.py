@@ -133,7 +133,7 @@ def _trouble(run: dict[str, Any]) -> str:
     """What a reader must know first, if the run did not come to its end."""
     status = run.get("status", "finished")
     if status == "finished":
-        return ""
+        return run.get("trouble") or ""
     done = f" after round {run['round']:,} of {run['rounds']:,}" if {"round", "rounds"} <= run.keys() else ""
     error = f" The reason: {run['error']}" if run.get("error") else ""
     return f"This run is not finished: its status is “{status}”{done}.{error}"
@@ -166,14 +166,16 @@ def score_name(name: str) -> str:
     """
     if name.startswith("top_"):
         return f"{name.replace('_', '-')} accuracy"
-    return {"cross_entropy": "cross-entropy"}.get(name, name.replace("_", " "))
+    if name.startswith("log_prob_bound_"):
+        return f"log-likelihood is at least ({name.rpartition('_')[2]} draws)"
+    return {"cross_entropy": "cross-entropy", "elbo": "ELBO"}.get(name, name.replace("_", " "))
 
 
 def _count(name: str, value: float, n: int | None) -> str:
     """A remark on a score: the count behind a share, the unit of a cross-entropy."""
     if n is not None and (name == "accuracy" or name.startswith("top_")):
         return f"{round(value * n):,} of {n:,}"
-    return "nats" if name == "cross_entropy" else ""
+    return "nats" if name in ("cross_entropy", "elbo") or name.startswith("log_prob") else ""
 
 
 def environment(run: dict[str, Any]) -> list[tuple[str, str]]:

@@ -99,6 +99,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def samples(self) -> Path:
+        """Where the pictures are that were drawn while it trained."""
+        return self.path / "samples"
+
+    @property
     def model(self) -> Path:
         """Where the finished model is."""
         return self.path / "model"

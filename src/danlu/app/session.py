@@ -6,8 +6,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from danlu.app.asked import build
 from danlu.app.interrupt import Interrupt
+from danlu.app.pictures import draw, is_time
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
 from danlu.data.dataset import DataSet
@@ -17,7 +20,7 @@ from danlu.errors import UsageError, nearest
 from danlu.recipes.recipe import Recipe
 from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint
-from danlu.training.evaluation import Best, evaluate
+from danlu.training.evaluation import Best, as_judged, evaluate
 from danlu.training.runtime import DeviceName, Runtime
 from danlu.training.trainer import Trainer
 
@@ -103,6 +106,8 @@ class Session:
                 run.log(entry)
                 screen.show(report.round, entry, evaluated)
                 better = evaluated and self._is_better(entry)
+            if evaluated and is_time(report.round, trainer.rounds, self.every, self.recipe.pictures):
+                self._draw(run)
             if runtime.decide(better or time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES):
                 self.save(run)
             if runtime.decide(self._exhausted()):
@@ -111,6 +116,13 @@ class Session:
                 self.stopped = True
                 break
         self.save(run)
+
+    def _draw(self, run: RunFolder) -> None:
+        """Pictures, before the checkpoint that would say they are there."""
+        trainer = self.trainer
+        with torch.no_grad(), as_judged(trainer), trainer.runtime.autocast():
+            if not trainer.runtime.rank:
+                draw(trainer.task.model, self.data.validation, self.data.info, run.samples, trainer.round)
 
     def _is_better(self, entry: dict[str, Any]) -> bool:
         return self.best is not None and self.best.see(entry["round"], entry[f"validation/{self.best.watch}"])

@@ -14,7 +14,7 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -68,6 +68,7 @@ class Manner(NamedTuple):
 _USUAL = Manner()
 
 
+@runtime_checkable
 class TableFile(Protocol):
     """A file with a table, of which the header has been read."""
 

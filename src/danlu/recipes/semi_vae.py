@@ -2,7 +2,7 @@
 
 danlu train semi-vae                                       digits, 50 of them labelled
 danlu train semi-vae --data mnist --labels 100
-danlu train semi-vae --data mnist --labels 100 --stacked False --model.likelihood bernoulli --binarise dynamic
+danlu train semi-vae --data mnist --labels 100 --no-stacked --model.likelihood bernoulli --binarise dynamic
 
 Kingma, Rezende, Mohamed and Welling, "Semi-supervised learning with deep generative models": M2 alone, or M1 + M2,
 where a first autoencoder makes codes without any label, and M2 is one of its codes. Of the training part so many

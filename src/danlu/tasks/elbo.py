@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
@@ -9,13 +10,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.data.stream import Batch
+from danlu.data.dataset import Part
+from danlu.data.stream import Batch, in_order
 from danlu.losses.latent import free_bits, importance_bound
+from danlu.metrics.latent import active
 from danlu.models.latent.autoencoder import Pass
 from danlu.models.latent.vae import VAE
 from danlu.tasks.game import Descend, Task, Terms, Turn
 
 Objective = Literal["elbo", "iwae"]
+
+AT_ONCE = 500
+"""examples that are encoded in one go"""
+NOTHING_SAID = 0.1
+"""nats of divergence below which a code says nothing of its example"""
 
 
 class Price(NamedTuple):
@@ -76,7 +84,7 @@ class Masks(NamedTuple):
     share: float = 0.0
     blocks: bool = True
 
-    def draw(self, task: Task, x: Tensor) -> Float[Tensor, "n 1 *size"]:
+    def draw(self, task: Task, x: Tensor) -> Float[Tensor, "n *seen"]:
         """1 where a value is seen: for pictures all channels of a pixel together."""
         size = x.shape[2:] if x.dim() > 2 else x.shape[1:]
         most, kind = task.noise((1,), uniform=True) * self.share, task.noise((1,), uniform=True)
@@ -126,7 +134,13 @@ class Elbo(Task):
     ['vae']
     """
 
-    better: ClassVar = {"elbo": "higher", "distortion": "lower", "rate": "lower", "squared_error": "lower"}
+    better: ClassVar = {
+        "elbo": "higher",
+        "distortion": "lower",
+        "rate": "lower",
+        "squared_error": "lower",
+        "active_units": "higher",
+    }
 
     def __init__(
         self,
@@ -184,6 +198,22 @@ class Elbo(Task):
         distortion, rate = self.vae.autoencoder.distortion(x, through)[0], _rate(through).sum(1)
         error = (self.vae.reconstruct(x) - x).square().flatten(1).mean(1)
         return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate, "squared_error": error}
+
+    def scores_of_part(self, part: Part) -> dict[str, float]:
+        """How many latent units are active."""
+        codes = [self.vae.encode(batch[self.inputs]) for batch in in_order(part, AT_ONCE)]
+        return {"active_units": float(active(torch.cat(codes).double()).sum())} if codes else {}
+
+    def trouble(self, scores: Mapping[str, float]) -> str | None:
+        """Posterior collapse: the code says nothing, and the decoder does without it."""
+        rate, units = scores.get("rate"), scores.get("active_units")
+        if rate is None or not (rate < NOTHING_SAID or units == 0):
+            return None
+        return (
+            f"Posterior collapse: the code says next to nothing of the example ({rate:.2g} nats, {units or 0:.0f} of "
+            f"{self.vae.latent} units active), and the decoder does without it. Lower beta, let it rise over "
+            f"beta_warmup rounds, lend each unit free_bits, or take a smaller decoder."
+        )
 
     def _codes(self, x: Tensor, samples: int) -> Float[Tensor, "k n d"]:
         return self.noise((samples, self.vae.latent)).transpose(0, 1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from danlu.data.dataset import Part
 from danlu.data.stream import Batch
 from danlu.sampling.randomness import generator
 
@@ -146,6 +147,18 @@ class Task(nn.Module):
     def scores(self, batch: Batch) -> Terms:
         """What to measure on held-out data, one value per example; the score is the mean over examples."""
         return {}
+
+    def scores_of_part(self, part: Part) -> dict[str, float]:
+        """What to measure on held-out data that is no mean over examples: of all of them together.
+
+        Args:
+            part: on the device of the task.
+        """
+        return {}
+
+    def trouble(self, scores: Mapping[str, float]) -> str | None:
+        """What has gone wrong, as the scores of the trained model show it, and what to do; in a sentence or two."""
+        return None
 
     def enter(self, place: Place) -> None:
         """Called by the trainer before a turn: where in the run the numbers of ``noise`` come from."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from danlu.training.trainer import Trainer
 
 @torch.no_grad()
 def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, float]:
-    """The mean over all examples of each of the task's scores, with the averaged weights where there are any.
+    """The task's scores: means over all examples, and those of the part as a whole.
 
     Args:
         trainer: whose task to evaluate; it goes on training as before.
@@ -32,22 +33,38 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
     >>> sorted(evaluate(trainer, part))
     ['accuracy', 'cross_entropy']
     """
+    if not len(part):
+        return {}
     totals: dict[str, float] = {}
-    with ExitStack() as stack:
-        trainer.shards.rest()
-        for player in trainer.players.values():
-            stack.enter_context(player.averaged())
-        stack.enter_context(trainer.shards.whole())
-        trainer.task.eval()
+    with as_judged(trainer):
         runtime = trainer.runtime
-        for number, batch in enumerate(in_order(part.to(runtime.device, runtime.dtype), batch_size)):
+        part = part.to(runtime.device, runtime.dtype)
+        for number, batch in enumerate(in_order(part, batch_size)):
             # round -1, which no training has: scores that draw see the same numbers each time
             trainer.task.enter(Place(trainer.seed, -1, number, batch.rows, batch.size, runtime.device, runtime.dtype))
             with runtime.autocast():
                 scores = trainer.task.scores(batch)
             for name, values in scores.items():
                 totals[name] = totals.get(name, 0.0) + float(values.double().sum())
-    return {name: total / len(part) for name, total in totals.items()}
+        with runtime.autocast():
+            whole = trainer.task.scores_of_part(part)
+    return {name: total / len(part) for name, total in totals.items()} | whole
+
+
+@contextmanager
+def as_judged(trainer: Trainer) -> Iterator[None]:
+    """While it lasts the task is as it is judged: in evaluation mode, with the averaged weights where there are any.
+
+    All processes enter it together, and then none waits for another; the training goes on afterwards as before.
+    """
+    with ExitStack() as stack:
+        trainer.shards.rest()
+        for player in trainer.players.values():
+            stack.enter_context(player.averaged())
+        stack.enter_context(trainer.shards.whole())
+        trainer.cast.release()  # a resting player's norm would otherwise normalise by its input
+        trainer.task.eval()
+        yield
 
 
 @dataclass

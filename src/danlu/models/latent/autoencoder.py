@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ from danlu.nn.linear import Linear
 from danlu.nn.norms import Norm
 
 
+@runtime_checkable
 class Posterior(Protocol):
     """A distribution q(z | x) for each example."""
 

@@ -1,0 +1,73 @@
+"""Pictures while a model trains, always from the same noise and the same examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.app.measure import spread_over
+from danlu.app.sheets import sheet, write_png
+from danlu.app.showing import STEPS, are_pictures, codes, most_active, reconstructions, samples, traversals
+from danlu.data.dataset import DataInfo, Part
+
+SAMPLES, RECONSTRUCTED, ACROSS = 64, 20, 10
+
+
+def is_time(round: int, rounds: int, every: int, count: int) -> bool:
+    """Whether pictures are drawn after a round in which there is an evaluation: evenly often, and after the last one.
+
+    It depends on nothing that happens, so a run that was resumed draws what an uninterrupted one does.
+
+    Args:
+        round: which.
+        rounds: how many there are.
+        every: how many between evaluations.
+        count: how often pictures are drawn over the whole training, if there are as many evaluations.
+
+    >>> [round for round in (20, 40, 60, 80, 90) if is_time(round, 90, 20, 2)]
+    [60, 90]
+    """
+    number, evaluations = -(-round // every), -(-rounds // every)
+    return number * count // evaluations > (number - 1) * count // evaluations
+
+
+def draw(model: Any, held_out: Part, info: DataInfo, folder: Path, round: int) -> None:
+    """Write what the model can do as PNG files into a folder: samples, reconstructions, traversals.
+
+    Args:
+        model: in evaluation mode.
+        held_out: examples that it does not learn from; may be empty.
+        info: of an example; nothing is drawn of what is no picture.
+        folder: made if there is anything to draw.
+        round: for the names.
+    """
+    if not are_pictures(info):
+        return
+    for name, pictures, columns in _sheets(model, held_out, info):
+        folder.mkdir(exist_ok=True)
+        write_png(sheet(pictures, columns, info.range), folder / f"round-{round:06d}-{name}.png")
+
+
+def _sheets(model: Any, held_out: Part, info: DataInfo) -> Iterator[tuple[str, Tensor, int]]:
+    if (drawn := samples(model, SAMPLES)) is not None:
+        yield "samples", drawn, 8
+    x = spread_over(held_out, RECONSTRUCTED)[info.inputs]
+    if len(x) and (again := reconstructions(model, x)) is not None:
+        yield "reconstructions", above(x.cpu(), again), min(ACROSS, len(x))
+    found = codes(model, held_out, info.inputs)
+    if found is not None:
+        yield "traversals", traversals(model, most_active(found[0]), found[0].shape[1]), STEPS
+
+
+def above(*lines: Tensor, across: int = ACROSS) -> Tensor:
+    """Pictures of several kinds in rows, the kinds below each other.
+
+    >>> above(torch.tensor([1, 2, 3]), torch.tensor([4, 5, 6]), across=2)
+    tensor([1, 2, 4, 5, 3, 6])
+    """
+    rows = zip(*(line.split(across) for line in lines), strict=True)
+    return torch.cat([line for row in rows for line in row])

@@ -1,0 +1,48 @@
+"""What a finished model is good for, as commands: whatever verbs it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from danlu.data.dataset import DataInfo
+from danlu.verbs import can
+
+_COMMANDS = {
+    "classify": "danlu classify RUN FILES…",
+    "sample": "danlu sample RUN",
+    "reconstruct": "danlu reconstruct RUN FILES…",
+    "interpolate": "danlu interpolate RUN FILE FILE",
+}
+
+
+def ways_to_use(model: Any, info: DataInfo) -> list[tuple[str, str]]:
+    """What to do with a model first: a word for it, and the command with RUN in place of the folder.
+
+    >>> class Coin:
+    ...     def sample(self, n): return torch.zeros(n)
+    >>> ways_to_use(Coin(), DataInfo("table", (1,)))
+    [('use it', 'danlu sample RUN')]
+    """
+    use = [_COMMANDS[verb] for verb in ("classify", "sample") if can(model, verb)]
+    ways: list[tuple[str, str]] = list(zip(("use it", ""), use, strict=False))
+    if made_to_fill_in(model) and info.kind == "images":
+        ways.append(("fill in", _fill_in(info)))
+    return ways
+
+
+def commands(verbs: list[str], info: DataInfo) -> list[str]:
+    """Every command that a model of these verbs understands, with RUN in place of the folder.
+
+    >>> commands(["classify", "inpaint"], DataInfo("table", (1,)))
+    ['danlu classify RUN FILES…', 'danlu inpaint RUN FILES…']
+    """
+    return [_COMMANDS.get(verb) or _fill_in(info) for verb in verbs if verb in _COMMANDS or verb == "inpaint"]
+
+
+def made_to_fill_in(model: Any) -> bool:
+    """Whether a model learned with values hidden from it, and is told which ones there are."""
+    return can(model, "inpaint") and bool(getattr(model, "masks", False))
+
+
+def _fill_in(info: DataInfo) -> str:
+    return f"danlu inpaint RUN FILES…{' --mask half' if info.kind == 'images' else ''}"
