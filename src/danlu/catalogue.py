@@ -48,6 +48,12 @@ RECIPES: dict[str, Entry] = {
         "autoencoder that fills in what is missing",
         "Sohn et al. 2015",
     ),
+    "conditional-vae": Entry(
+        "danlu.recipes.conditional_vae:ConditionalVAERecipe",
+        "latent",
+        "autoencoder of labelled examples, which draws on demand",
+        "Sohn et al. 2015",
+    ),
     "semi-vae": Entry(
         "danlu.recipes.semi_vae:SemiVAERecipe",
         "latent",
@@ -62,6 +68,7 @@ MODELS: dict[str, str] = {
     "ResNet": "danlu.models.classify.resnet:ResNet",
     "DenseNet": "danlu.models.classify.densenet:DenseNet",
     "VAE": "danlu.models.latent.vae:VAE",
+    "ConditionalVAE": "danlu.models.latent.conditional:ConditionalVAE",
     "SemiSupervisedVAE": "danlu.models.latent.semi_supervised:SemiSupervisedVAE",
     "StackedVAE": "danlu.models.latent.stacked:StackedVAE",
 }

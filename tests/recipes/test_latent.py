@@ -10,7 +10,7 @@ from danlu.recipes.files import changed
 from danlu.tasks.elbo import Masks, Price
 
 PICTURES = DataInfo("images", (1, 8, 8), 10)
-NAMES = ("vae", "beta-vae", "inpainting-vae")
+NAMES = ("vae", "beta-vae", "inpainting-vae", "conditional-vae")
 
 
 def task_of(name, **changes):
@@ -18,10 +18,11 @@ def task_of(name, **changes):
 
 
 def test_each_recipe_is_what_its_name_says():
-    vae, beta, inpainting = (task_of(name) for name in NAMES)
+    vae, beta, inpainting, conditional = (task_of(name) for name in NAMES)
     assert (vae.price, vae.masks, vae.vae.masks) == (Price(), None, False)
     assert (beta.price, beta.masks) == (Price(beta=4.0), None)
     assert (inpainting.price, inpainting.masks, inpainting.vae.masks) == (Price(beta=0.3), Masks(0.9, True), True)
+    assert (conditional.price, conditional.masks, conditional.vae.classes) == (Price(), None, 10)
 
 
 def test_settings_reach_the_game():
@@ -75,6 +76,7 @@ def test_probabilities_of_pixels_are_for_pixels(family, info):
         ("vae --model.spread -1", "spread=-1.0 must be a number greater than 0, or 'shared', or 'each'"),
         ("vae --model.latent 0", "latent"),
         ("inpainting-vae --hide 1.5", "hide: 1.5"),
+        ("conditional-vae --data ring", "likelihood bernoulli is for pictures"),
     ],
 )
 def test_what_does_not_go_together_is_said_in_one_line(words, said, capsys, tmp_path, monkeypatch):
@@ -87,3 +89,8 @@ def test_what_does_not_go_together_is_said_in_one_line(words, said, capsys, tmp_
     assert error.startswith("danlu: ")
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_conditional_model_needs_classes():
+    with pytest.raises(UsageError, match="conditional-vae needs labels of at least two classes; digits has 0"):
+        find_recipe("conditional-vae")().task(DataInfo("images", (1, 8, 8), 0))

@@ -9,6 +9,7 @@ from pydantic import Field
 from danlu.data.binary import Binarise
 from danlu.data.dataset import DataInfo
 from danlu.errors import UsageError
+from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.vae import VAE
 from danlu.nn.model import Model
 from danlu.recipes.recipe import Count, Recipe
@@ -41,7 +42,7 @@ class Latent(Descent, Recipe):
     binarise: Binarise = "none"
     lr: Positive = 1e-3
 
-    def network(self, info: DataInfo) -> VAE:
+    def network(self, info: DataInfo) -> VAE | ConditionalVAE:
         """The model for data of this kind."""
         raise NotImplementedError(f"{type(self).__name__} must build its network")
 

@@ -15,6 +15,7 @@ from danlu.data.stream import Batch, in_order
 from danlu.losses.latent import free_bits, importance_bound
 from danlu.metrics.latent import active
 from danlu.models.latent.autoencoder import Pass
+from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.vae import VAE
 from danlu.tasks.game import Descend, Task, Terms, Turn
 
@@ -126,8 +127,11 @@ class Elbo(Task):
         separate: let decoder and encoder move in turn instead of together.
         inputs: name of the field that the model sees.
 
+    Of a conditional model the bound is that of log p(x | y), with the field ``label`` of the batch.
+
     Raises:
-        ValueError: if objective and price do not go together, or a number is out of range.
+        ValueError: if objective and price do not go together, a number is out of range, or a conditional model is to
+            have masks.
 
     >>> task = Elbo(VAE((4,), latent=2, hidden=(8,), likelihood="gaussian"), inputs="x")
     >>> [turn.player for turn in task.turns(0)]
@@ -144,7 +148,7 @@ class Elbo(Task):
 
     def __init__(
         self,
-        vae: VAE,
+        vae: VAE | ConditionalVAE,
         price: Price = PLAIN,
         samples: int = 1,
         objective: Objective = "elbo",
@@ -159,6 +163,8 @@ class Elbo(Task):
             raise ValueError("the importance weighted bound has no divergence that could be priced; use objective elbo")
         if price.free_bits and price.capacity is not None:
             raise ValueError("free_bits and capacity both set a divergence that costs nothing; give one of them")
+        if masks is not None and isinstance(vae, ConditionalVAE):
+            raise ValueError("a conditional model is not told which values there are; leave masks out")
         self.vae, self.price, self.samples, self.objective = vae, price, samples, objective
         self.masks, self.separate, self.inputs = masks, separate, inputs
 
@@ -183,9 +189,8 @@ class Elbo(Task):
 
     def fit(self, batch: Batch, round: int) -> Terms:
         """Minus the bound of each example, in its parts, at the price of this round."""
-        x = batch[self.inputs]
-        mask = self.masks.draw(self, x) if self.masks else None
-        through = self.vae(x, self._codes(x, self.samples), mask)
+        x, told = batch[self.inputs], self._told(batch)
+        through = self.vae(x, self._codes(x, self.samples), told)
         if self.objective == "iwae":
             return {"minus_bound": -importance_bound(self.vae.autoencoder.log_weights(x, through))}
         reconstruction = self.vae.autoencoder.distortion(x, through).mean(0)
@@ -194,14 +199,16 @@ class Elbo(Task):
     def scores(self, batch: Batch) -> Terms:
         """The bound with β = 1 from one draw, its two parts, and the mean squared error of a reconstruction."""
         x = batch[self.inputs]
-        through = self.vae(x, self._codes(x, 1))
+        label = self._label(batch)
+        through = self.vae(x, self._codes(x, 1), label)
         distortion, rate = self.vae.autoencoder.distortion(x, through)[0], _rate(through).sum(1)
-        error = (self.vae.reconstruct(x) - x).square().flatten(1).mean(1)
+        again = self.vae.reconstruct(x, label)
+        error = (again - x).square().flatten(1).mean(1)
         return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate, "squared_error": error}
 
     def scores_of_part(self, part: Part) -> dict[str, float]:
         """How many latent units are active."""
-        codes = [self.vae.encode(batch[self.inputs]) for batch in in_order(part, AT_ONCE)]
+        codes = [self.vae.encode(batch[self.inputs], self._label(batch)) for batch in in_order(part, AT_ONCE)]
         return {"active_units": float(active(torch.cat(codes).double()).sum())} if codes else {}
 
     def trouble(self, scores: Mapping[str, float]) -> str | None:
@@ -214,6 +221,14 @@ class Elbo(Task):
             f"{self.vae.latent} units active), and the decoder does without it. Lower beta, let it rise over "
             f"beta_warmup rounds, lend each unit free_bits, or take a smaller decoder."
         )
+
+    def _label(self, batch: Batch) -> Tensor | None:
+        """What a conditional model is told of each example."""
+        return batch["label"] if isinstance(self.vae, ConditionalVAE) else None
+
+    def _told(self, batch: Batch) -> Tensor | None:
+        """What the model is told beside the example: its label, or which values there are, or nothing."""
+        return self.masks.draw(self, batch[self.inputs]) if self.masks else self._label(batch)
 
     def _codes(self, x: Tensor, samples: int) -> Float[Tensor, "k n d"]:
         return self.noise((samples, self.vae.latent)).transpose(0, 1)

@@ -39,7 +39,7 @@ def moments(likelihood, output):
 
 def _one(likelihood, x, output):
     """Log-probability of a single value."""
-    return likelihood.log_prob(x[:, None], output[..., None])[0]
+    return likelihood.log_prob(x[:, None], output[None, ..., None])[0]
 
 
 @every
@@ -61,13 +61,13 @@ def test_draws_have_the_mean_and_the_variance_of_the_probabilities(family, sprea
 @every
 def test_several_codes_are_laid_out_as_the_docstring_says(family, spread):
     likelihood = Likelihood(family, spread).double()
-    outputs = torch.randn(3 * 2, likelihood.outputs, 5, generator=torch.Generator().manual_seed(0)).double()
+    outputs = torch.randn(3, 2, likelihood.outputs, 5, generator=torch.Generator().manual_seed(0)).double()
     x = (torch.rand(2, 5, generator=torch.Generator().manual_seed(1)) * 255).round().double() / 255
     together = likelihood.log_prob(x, outputs)
     assert together.shape == (3, 2)
     for code in range(3):
         for example in range(2):
-            row = outputs[code * 2 + example][None]
+            row = outputs[code, example][None, None]
             torch.testing.assert_close(together[code, example], likelihood.log_prob(x[example][None], row)[0, 0])
 
 
@@ -82,11 +82,11 @@ def test_a_number_for_spread_stays_and_has_no_parameter(family):
 @pytest.mark.parametrize("spread", ["shared", "each"])
 def test_a_learned_spread_has_a_least_value(family, spread):
     likelihood = Likelihood(family, spread)
-    outputs = torch.full((1, likelihood.outputs, 3), -1e4)
+    outputs = torch.full((1, 1, likelihood.outputs, 3), -1e4)
     if likelihood.log_spread is not None:
         likelihood.log_spread.data.fill_(-1e4)
     x = torch.zeros(1, 3)
-    assert likelihood._log_spread(outputs[None]).unique().tolist() == [LEAST_LOG_SPREAD]
+    assert likelihood._log_spread(outputs).unique().tolist() == [LEAST_LOG_SPREAD]
     assert likelihood.log_prob(x, torch.zeros_like(outputs)).isfinite().all()
 
 

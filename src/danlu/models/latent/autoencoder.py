@@ -170,7 +170,7 @@ class Autoencoder(nn.Module):
 
     def distortion(self, x: Tensor, through: Pass) -> Float[Tensor, "k n"]:
         """Minus log p(x | z) of each draw, in nats."""
-        return -self.likelihood.log_prob(x, through.output)
+        return -self.likelihood.log_prob(x, through.output.unflatten(0, through.z.shape[:2]))
 
     def log_weights(self, x: Tensor, through: Pass) -> Float[Tensor, "k n"]:
         r"""Of each draw, :math:`\log p(x \mid z) + \log p(z) - \log q(z \mid x)`, in nats."""

@@ -34,7 +34,7 @@ class Likelihood(nn.Module):
         ValueError: if the family is unknown, or the spread is not greater than 0.
 
     >>> likelihood = Likelihood("gaussian", spread=1.0)
-    >>> likelihood.log_prob(torch.zeros(2, 3), torch.zeros(2, 1, 3))
+    >>> likelihood.log_prob(torch.zeros(2, 3), torch.zeros(1, 2, 1, 3))
     tensor([[-2.7568, -2.7568]])
     """
 
@@ -57,12 +57,11 @@ class Likelihood(nn.Module):
 
         Args:
             x: the examples, (n, *shape).
-            output: of the decoder for k codes of each, (k · n, outputs, *shape), all of the first code first.
+            output: of the decoder for k codes of each, (k, n, outputs, *shape).
 
         Returns:
             (k, n).
         """
-        output = output.unflatten(0, (-1, len(x)))
         centre = output[:, :, 0]
         match self.family:
             case "bernoulli":

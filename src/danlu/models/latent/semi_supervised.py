@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from danlu.models.latent.autoencoder import Autoencoder, Diagonal
-from danlu.models.latent.labels import one_hot, turn_by_turn
+from danlu.models.latent.labelled import LabelledAutoencoder
 from danlu.models.latent.likelihood import Family, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.coders import Encoder
 from danlu.nn.dense import check_width
 from danlu.nn.linear import Linear
-from danlu.nn.model import Model
 from danlu.nn.norms import Norm
 
 
@@ -34,7 +33,7 @@ class Costs(NamedTuple):
     rate: Tensor
 
 
-class SemiSupervisedVAE(Model):
+class SemiSupervisedVAE(LabelledAutoencoder):
     r"""A decoder p(x | y, z) of a label and a code, an encoder q(z | x, y) of the code, a classifier q(y | x).
 
     .. math:: \log p(x, y) \ge -L(x, y), \qquad
@@ -94,11 +93,6 @@ class SemiSupervisedVAE(Model):
         if factorised:
             self.autoencoder.inference.encoder.label = None
 
-    @property
-    def latent(self) -> int:
-        """Number of latent units."""
-        return self.autoencoder.latent
-
     def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Scores whose softmax is q(y | x)."""
         return self.head(self.judge(x))
@@ -143,65 +137,13 @@ class SemiSupervisedVAE(Model):
         z = posterior.draw(noise.repeat_interleave(ways, 0)[None])[0][0]
         z = z.unflatten(0, (n, ways)).expand(n, k, -1)
         output = generation(z.flatten(0, 1), labels.repeat(n, 1)).unflatten(0, (n, k))
-        # all of the first label first, as the likelihood wants the draws
-        distortion = -generation.likelihood.log_prob(x, output.transpose(0, 1).flatten(0, 1)).T
+        distortion = -generation.likelihood.log_prob(x, output.transpose(0, 1)).T
         rate = _rate(posterior).unflatten(0, (n, ways)).expand(n, k)
         return Costs(logits, distortion, rate)
 
     def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """The probability of each label, q(y | x)."""
         return self.logits(x).softmax(1)
-
-    def encode(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n latent"]:
-        """The mean of q(z | x, y); without labels, of the one that the classifier guesses."""
-        return self.autoencoder.inference(x, self._shares(x, labels)).mean
-
-    def decode(self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"]) -> Float[Tensor, "n *shape"]:
-        """The mean of p(x | y, z)."""
-        return self.autoencoder.likelihood.mean(self.autoencoder.generation(z, one_hot(labels, self.classes, z)))
-
-    def reconstruct(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
-        """Each example by way of its label and its code."""
-        shares = self._shares(x, labels)
-        z = self.autoencoder.inference(x, shares).mean
-        return self.autoencoder.likelihood.mean(self.autoencoder.generation(z, shares))
-
-    def sample(
-        self,
-        n: int,
-        labels: Int[Tensor, "n"] | None = None,
-        *,
-        generator: torch.Generator | None = None,
-        values: bool = False,
-    ) -> Float[Tensor, "n *shape"]:
-        """Decoded codes from the prior.
-
-        Args:
-            n: how many.
-            labels: of each; one after the other if not given.
-            generator: of the random numbers.
-            values: draw each value from p(x | y, z), too; else its mean is given, as is usual for pictures.
-        """
-        some = next(self.parameters())
-        z = torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
-        labels = turn_by_turn(n, self.classes, some.device) if labels is None else labels
-        if not values:
-            return self.decode(z, labels)
-        output = self.autoencoder.generation(z, one_hot(labels, self.classes, z))
-        return self.autoencoder.likelihood.draw(output, generator)
-
-    def log_prob_bound(
-        self, x: Float[Tensor, "n *shape"], samples: int = 1, *, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "n"]:
-        """Lower bound of log p(x) in nats: the sum over labels of importance weighted bounds of log p(x, y)."""
-        bounds = []
-        for label in range(self.classes):
-            shares = one_hot(torch.full((len(x),), label, device=x.device), self.classes, x)
-            bounds.append(self.autoencoder.bound(x, samples, shares, generator))
-        return torch.stack(bounds).logsumexp(0) - torch.tensor(float(self.classes), dtype=x.dtype).log()
-
-    def _shares(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        return one_hot(self.logits(x).argmax(1) if labels is None else labels, self.classes, x)
 
 
 def _rate(posterior: Diagonal) -> Float[Tensor, "n"]:

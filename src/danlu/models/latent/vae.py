@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.models.latent.autoencoder import Autoencoder, Pass, Posterior
+from danlu.models.latent.filling import checked_mask, fill_in
 from danlu.models.latent.likelihood import Family, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.model import Model
@@ -88,9 +89,9 @@ class VAE(Model):
         """The mean of p(x | z)."""
         return self.autoencoder.likelihood.mean(self.autoencoder.generation(z))
 
-    def reconstruct(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
+    def reconstruct(self, x: Float[Tensor, "n *shape"], mask: Tensor | None = None) -> Float[Tensor, "n *shape"]:
         """Each example by way of its code."""
-        return self.decode(self.encode(x))
+        return self.decode(self.encode(x, mask))
 
     def sample(
         self, n: int, *, generator: torch.Generator | None = None, values: bool = False
@@ -118,9 +119,8 @@ class VAE(Model):
         """Fill in what is missing.
 
         A model that is told which values there are decodes their code. Another one begins with 0 for what is missing
-        and passes the example through itself so often, each time with what came out in place of what is missing:
-        Rezende, Mohamed and Wierstra, "Stochastic backpropagation and approximate inference in deep generative models",
-        2014, section 6.5, with means in place of draws.
+        and passes the example through itself so often, each time with what came out in place of what is missing, see
+        ``fill_in``.
 
         Args:
             x: the examples; what is missing may be anything.
@@ -130,12 +130,9 @@ class VAE(Model):
         Raises:
             ValueError: if the mask does not fit the examples, or holds anything but 0 and 1.
         """
-        there = self._checked(x, mask).bool()
-        filled = torch.where(there, x, torch.zeros_like(x))
-        for _ in range(1 if self.masks else rounds):
-            means = self.decode(self.encode(filled, there.to(x.dtype)))
-            filled = torch.where(there, x, means)
-        return filled
+        there = checked_mask(x, mask)
+        told = there.to(x.dtype)
+        return fill_in(x, there, lambda filled: self.decode(self.encode(filled, told)), 1 if self.masks else rounds)
 
     def log_prob_bound(
         self, x: Float[Tensor, "n *shape"], samples: int = 1, *, generator: torch.Generator | None = None
@@ -155,12 +152,3 @@ class VAE(Model):
             return x
         mask = torch.ones_like(x) if mask is None else mask.to(x.dtype).expand_as(x)
         return torch.cat([x * mask, mask], dim=1)
-
-    def _checked(self, x: Tensor, mask: Tensor) -> Tensor:
-        try:
-            mask = mask.expand(x.shape)
-        except RuntimeError:
-            raise ValueError(f"a mask of {tuple(mask.shape)} does not fit examples of {tuple(x.shape)}") from None
-        if not bool(((mask == 0) | (mask == 1)).all()):
-            raise ValueError("a mask is 1 where a value is there and 0 where it is missing, and this one has others")
-        return mask

@@ -1,0 +1,103 @@
+"""The conditional variational autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from danlu.losses.latent import importance_bound
+from danlu.models.latent.autoencoder import Autoencoder, Pass, Posterior
+from danlu.models.latent.labelled import LabelledAutoencoder
+from danlu.models.latent.labels import one_hot
+from danlu.models.latent.likelihood import Family, Spread
+from danlu.nn.activations import Activation
+from danlu.nn.dense import check_width
+from danlu.nn.norms import Norm
+from danlu.sampling.randomness import generator as generator_for
+
+DRAWS = 8
+"""codes of each example and label from which labels are told"""
+
+
+class ConditionalVAE(LabelledAutoencoder):
+    r"""A decoder p(x | y, z) of a label and a code, and an encoder q(z | x, y) that guesses the code.
+
+    .. math:: \log p(x \mid y) \ge \mathbb E_{q(z \mid x, y)}[\log p(x \mid y, z)] - \mathrm{KL}(q(z \mid x, y) \,\|\,
+        p(z))
+
+    Sohn, Lee and Yan, "Learning structured output representation using deep conditional generative models", 2015,
+    equation 4, with a prior of the code that does not depend on the label; it is what is labelled of Kingma, Rezende,
+    Mohamed and Welling, "Semi-supervised learning with deep generative models", 2014, equation 6. The label takes what
+    it can tell out of the code, so the code says the rest: style.
+
+    Args:
+        shape: shape of one example.
+        classes: number of labels.
+        latent: number of latent units.
+        hidden: width of each fully connected layer of the encoder; the decoder has them the other way round.
+        channels: output channels of each convolution of the encoder, which halves the picture; none for fully connected
+            layers alone.
+        likelihood: distribution of the values: bernoulli for values from 0 to 1, gaussian for any, logistic for bytes.
+        spread: deviation of gaussian or scale of logistic: a number, "shared" to learn one, or "each" for one of each
+            value.
+        activation: the function after each layer.
+        norm: normalisation before each activation.
+        dropout: share of the encoder's hidden units that are zeroed while training.
+        posterior: maps the encoder's features to a distribution of codes; a diagonal normal one if not given.
+
+    Raises:
+        ValueError: if an argument is out of range, or the picture is too small for the convolutions.
+
+    >>> model = ConditionalVAE(shape=(1, 8, 8), classes=3, latent=4, hidden=(32,)).eval()
+    >>> model.sample(2, torch.tensor([0, 2])).shape, model.classify(torch.zeros(5, 1, 8, 8)).shape
+    (torch.Size([2, 1, 8, 8]), torch.Size([5, 3]))
+    """
+
+    noise: Tensor
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        latent: int = 50,
+        hidden: Sequence[int] = (500, 500),
+        channels: Sequence[int] = (),
+        likelihood: Family = "bernoulli",
+        spread: Spread = "shared",
+        activation: Activation = "relu",
+        norm: Norm | None = None,
+        dropout: float = 0.0,
+        posterior: nn.Module | None = None,
+    ):
+        super().__init__()
+        check_width("classes", classes)
+        self.classes = classes
+        self.autoencoder = Autoencoder(
+            shape, latent, hidden, channels, likelihood, spread, classes, activation, norm, dropout, None, posterior
+        )
+        drawn = torch.randn(DRAWS, 1, latent, generator=generator_for("labels"))
+        self.register_buffer("noise", drawn, persistent=False)
+
+    def forward(self, x: Tensor, noise: Float[Tensor, "k n d"], labels: Int[Tensor, "n"]) -> Pass:
+        """Encode each example with its label, draw k codes, decode them with it."""
+        return self.autoencoder(x, noise, one_hot(labels, self.classes, x))
+
+    def posterior(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Posterior:
+        """The distribution of codes, q(z | x, y); without labels, of the likeliest one."""
+        return self.autoencoder.inference(x, self._shares(x, labels))
+
+    def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        r"""The probability of each label by Bayes' rule, :math:`p(y \mid x) \propto p(x \mid y)`.
+
+        In place of the likelihoods stand their importance weighted bounds from a few codes, drawn with the same noise
+        for every label and every time, so that the answer is the same each time.
+        """
+        noise = self.noise.to(x.dtype).expand(-1, len(x), -1)
+        bounds = []
+        for label in torch.eye(self.classes, dtype=x.dtype, device=x.device):
+            through = self.autoencoder(x, noise, label.expand(len(x), -1))
+            bounds.append(importance_bound(self.autoencoder.log_weights(x, through)))
+        return torch.stack(bounds, 1).softmax(1)
