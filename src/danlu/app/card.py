@@ -8,7 +8,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from danlu.app.classifier_sections import class_names
 from danlu.app.report import Scores, headline, results, weights_in_words
 from danlu.app.ways import commands
 from danlu.data.dataset import DataInfo
@@ -58,7 +57,7 @@ def write_card(
         "temperature": run.get("temperature"),
         "info": info,
         "shape": ", ".join(["n", *map(str, info.shape)]),
-        "classes": class_names(info) if "classify" in verbs else (),
+        "classes": info.label_names if "classify" in verbs else (),
         "most_classes": MOST_CLASSES,
         "model_name": model_name,
         "title": title,

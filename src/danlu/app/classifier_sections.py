@@ -55,7 +55,7 @@ def classification_sections(judged: Judged, info: DataInfo) -> list[Section]:
     """
     from danlu.app import classifier_figures as figures
 
-    part, names = judged.part, class_names(info)
+    part, names = judged.part, info.label_names
     probabilities, labels, images = judged.probabilities.detach().cpu(), judged.labels.cpu(), judged.images
     matrix = confusion_matrix(probabilities.argmax(dim=1), labels, len(names))
     sections = [
@@ -94,11 +94,6 @@ def _calibration(probabilities: Tensor, labels: Tensor, temperature: float | Non
             f"likeliest; above 1 the model is too sure."
         )
     return Section("Calibration", caption, figures.reliability(before, after))
-
-
-def class_names(info: DataInfo) -> tuple[str, ...]:
-    """The names of the classes; their numbers, where they have no names."""
-    return info.class_names or tuple(str(number) for number in range(info.classes))
 
 
 def per_class(matrix: Int[Tensor, "k k"], names: Sequence[str]) -> Table:
@@ -156,7 +151,7 @@ def _most_wrong(probabilities: Tensor, labels: Tensor, images: Tensor, info: Dat
     chosen, wrong = surest_mistakes(probabilities, labels)
     sureness, guesses = probabilities[chosen].max(dim=1)
     picture = figures.most_wrong(
-        images[chosen.to(images.device)], labels[chosen], guesses, sureness, class_names(info), info.range
+        images[chosen.to(images.device)], labels[chosen], guesses, sureness, info.label_names, info.range
     )
     if not wrong:
         caption = f"No example of the {part} part is wrong. These are the right ones that the model was least sure of."

@@ -183,7 +183,7 @@ def _labels(model: Any, label: str | int | None, n: int) -> Tensor | None:
         can = ", ".join(verbs_of(model))
         raise UsageError(f"{type(model).__name__} takes no labels; leave label out (it can {can})")
     info = model.info
-    names = info.class_names or tuple(str(number) for number in range(info.classes))
+    names = info.label_names
     if str(label) == "all" and "all" not in names:
         return torch.arange(n) % info.classes
     if str(label) in names:

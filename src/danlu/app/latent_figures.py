@@ -99,8 +99,7 @@ def latent_map(
     figure = Figure(figsize=(side * (1 + (grid is not None)), side), layout="constrained")
     panels = figure.subplots(1, 1 + (grid is not None), squeeze=False)[0]
     _scatter(panels[0], codes, labels, class_names)
-    panels[0].set(xlabel=names[0], ylabel=names[1], aspect="equal")
-    panels[0].set_adjustable("datalim")
+    panels[0].set(xlabel=names[0], ylabel=names[1], aspect="equal", adjustable="box" if grid is not None else "datalim")
     if grid is not None:
         end = 1.05 * max(reach, float(codes.abs().max()))
         panels[0].set(xlim=(-end, end), ylim=(-end, end))

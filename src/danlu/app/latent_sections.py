@@ -52,11 +52,15 @@ def latent_sections(model: Any, part: Part, name: str, info: DataInfo) -> list[S
 
 def _samples(model: Any, info: DataInfo) -> Iterator[Section]:
     from danlu.app import latent_figures as figures
+    from danlu.app.drawing import short
 
-    drawn = showing.samples(model, SAMPLES)
+    classes = showing.by_class(model, info)
+    count = SAMPLES // classes * classes if classes else SAMPLES
+    drawn = showing.samples(model, count)
     if drawn is not None:
-        caption = f"{SAMPLES} pictures that the model has drawn."
-        yield Section("Samples", caption, figures.gallery(drawn, 16, info.range, height=0.4))
+        caption = f"{count} pictures that the model has drawn{', each class in a column' if classes else ''}."
+        heads = [short(name, 8) for name in info.label_names] if classes else ()
+        yield Section("Samples", caption, figures.gallery(drawn, classes or 16, info.range, heads=heads, height=0.4))
 
 
 def _reconstructions(model: Any, part: Part, name: str, info: DataInfo) -> Iterator[Section]:
@@ -125,7 +129,6 @@ def _map(model: Any, codes: Tensor, units: Tensor, some: Part, name: str, info: 
     shown = torch.tensor([0, 1]) if whole else units[:2]
     grid = showing.grid(model, GRID) if whole and showing.are_pictures(info) else None
     labels = some["label"].cpu() if "label" in some.fields else None
-    class_names = info.class_names or tuple(str(number) for number in range(info.classes))
     names = (f"unit {int(shown[0])}", f"unit {int(shown[1])}")
     which = "the code" if whole else "the two most active units of the code"
     caption = f"Where {len(codes):,} examples of the {name} part lie in {which}" + ", by class" * (labels is not None)
@@ -134,7 +137,7 @@ def _map(model: Any, codes: Tensor, units: Tensor, some: Part, name: str, info: 
     return Section(
         "Latent map",
         caption,
-        figures.latent_map(points, names, labels, class_names, grid, showing.REACH, info.range),
+        figures.latent_map(points, names, labels, info.label_names, grid, showing.REACH, info.range),
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from danlu.app.measure import spread_over
 from danlu.app.sheets import sheet, write_png
-from danlu.app.showing import STEPS, are_pictures, codes, most_active, reconstructions, samples, traversals
+from danlu.app.showing import STEPS, are_pictures, by_class, codes, most_active, reconstructions, samples, traversals
 from danlu.data.dataset import DataInfo, Part
 
 SAMPLES, RECONSTRUCTED, ACROSS = 64, 20, 10
@@ -53,8 +53,9 @@ def draw(model: Any, held_out: Part, info: DataInfo, folder: Path, round: int) -
 
 
 def _sheets(model: Any, held_out: Part, info: DataInfo) -> Iterator[tuple[str, Tensor, int]]:
-    if (drawn := samples(model, SAMPLES)) is not None:
-        yield "samples", drawn, 8
+    classes = by_class(model, info)
+    if (drawn := samples(model, SAMPLES // classes * classes if classes else SAMPLES)) is not None:
+        yield "samples", drawn, classes or 8
     x = spread_over(held_out, RECONSTRUCTED)[info.inputs]
     if len(x) and (again := reconstructions(model, x)) is not None:
         yield "reconstructions", above(x.cpu(), again), min(ACROSS, len(x))

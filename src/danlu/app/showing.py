@@ -18,7 +18,7 @@ from danlu.verbs import can, takes
 
 ENCODED, AT_ONCE = 1000, 500
 """examples whose codes tell which units are active, and how many are encoded in one go"""
-MOST_UNITS = 10
+MOST_UNITS, MOST_CLASSES = 10, 16
 REACH, STEPS = 3.0, 7
 """how far a traversal goes from 0, where a code lies before anything is known of it, and in how many steps"""
 
@@ -36,6 +36,12 @@ def samples(model: Any, n: int, values: bool = False) -> Float[Tensor, "n *shape
     own = {"values": True} if values and takes(model.sample, "values") else {}
     device = next(model.parameters()).device
     return model.sample(n, generator=generator("shown", device=device), **own).float().cpu()
+
+
+def by_class(model: Any, info: DataInfo) -> int | None:
+    """How many classes a model draws one after the other, if it takes labels and a line has room for all of them."""
+    takes_labels = can(model, "sample") and takes(model.sample, "labels")
+    return info.classes if takes_labels and 1 < info.classes <= MOST_CLASSES else None
 
 
 @torch.no_grad()

@@ -124,7 +124,7 @@ def classify(
     if top < 1 or not files:
         raise UsageError("name at least one file, and at least one class to tell (top)")
     model = need(load(run), "classify")
-    names = model.info.class_names or tuple(str(number) for number in range(model.info.classes))
+    names = model.info.label_names
     _check_flip(flip, model.info)
     verb = flipped(model.classify) if flip else model.classify
     guesses = []

@@ -48,6 +48,15 @@ class DataInfo:
         """Name of the field that a model sees."""
         return "image" if self.kind == "images" else "x"
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of the classes; their numbers, where they have no names.
+
+        >>> DataInfo("table", (2,), classes=3).label_names
+        ('0', '1', '2')
+        """
+        return self.class_names or tuple(str(number) for number in range(self.classes))
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a file."""
         return asdict(self)

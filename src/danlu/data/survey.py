@@ -166,7 +166,7 @@ def _hashes(values: Tensor) -> np.ndarray:
 
 
 def _problems(data: DataSet, found: Survey) -> Iterator[str]:
-    names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
+    names = data.info.label_names
     for part in PARTS[1:]:
         if not found.examples[part]:
             yield f"the {part} part is empty"
