@@ -30,6 +30,7 @@ COMMON: dict[str, Any] = {
     "evaluate_every": 2000,
     "model.hidden": HIDDEN,
     "model.judges": HIDDEN,
+    "model.latent": 50,
 }
 ALONE: dict[str, Any] = {"stacked": False, "rounds": 4000, "classification": 10.0, "model.likelihood": "bernoulli"}
 STACKED: dict[str, Any] = {"rounds": 20_000, "first.latent": 50, "first.hidden": (500, 500)}

@@ -60,6 +60,20 @@ def test_what_lies_otherwise_in_memory_is_the_same():
     torch.testing.assert_close(layer.weight.grad, x.sum(1).expand(4, 6))
 
 
+@needs
+def test_half_of_the_columns_is_multiplied_as_a_matrix_of_its_own():
+    torch.manual_seed(0)
+    layer, x = Linear(6, 4), torch.randn(9, 12).chunk(2, dim=1)[0].requires_grad_()
+    assert not linear._dense(x).data_ptr() == x.data_ptr()
+    assert linear._dense(x).is_contiguous()
+    assert linear._dense(x.contiguous().t()).stride() == (1, 6), "what is only turned stays where it is"
+    close(layer(x), F.linear(x, layer.weight, layer.bias), 6)
+    ours = torch.autograd.grad(layer(x).square().sum(), [x, layer.weight])
+    torchs = torch.autograd.grad(F.linear(x, layer.weight, layer.bias).square().sum(), [x, layer.weight])
+    for a, b in zip(ours, torchs, strict=True):
+        close(a, b, 5)
+
+
 @pytest.mark.parametrize("kind", ["float64", "no gradient", "three dimensions", "autocast"])
 def test_everything_else_is_torchs_own(kind, monkeypatch):
     monkeypatch.setattr(linear._Product, "apply", lambda *_: pytest.fail("not here"))

@@ -51,7 +51,7 @@ class _Product(torch.autograd.Function):
 
 
 def _dense(matrix: Tensor) -> Tensor:
-    """The matrix with its rows or its columns one after the other: oneDNN was 500 times slower on half of the columns."""
+    """The matrix with its rows or its columns one after the other; oneDNN was 500 times slower on half its columns."""
     return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
 
 
