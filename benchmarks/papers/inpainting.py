@@ -30,7 +30,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "schedule": "cosine",
         "model.latent": 32,
         "model.hidden": (500, 500),
-        "model.dropout": 0.0,
     },
 }
 MASKS = ("half", "random", "block")
