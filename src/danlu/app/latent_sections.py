@@ -55,10 +55,9 @@ def _samples(model: Any, info: DataInfo) -> Iterator[Section]:
     from danlu.app.drawing import short
 
     classes = showing.by_class(model, info)
-    count = SAMPLES // classes * classes if classes else SAMPLES
-    drawn = showing.samples(model, count)
+    drawn = showing.samples(model, SAMPLES, turns=classes)
     if drawn is not None:
-        caption = f"{count} pictures that the model has drawn{', each class in a column' if classes else ''}."
+        caption = f"{len(drawn)} pictures that the model has drawn{', each class in a column' if classes else ''}."
         heads = [short(name, 8) for name in info.label_names] if classes else ()
         yield Section("Samples", caption, figures.gallery(drawn, classes or 16, info.range, heads=heads, height=0.4))
 

@@ -54,7 +54,7 @@ def draw(model: Any, held_out: Part, info: DataInfo, folder: Path, round: int) -
 
 def _sheets(model: Any, held_out: Part, info: DataInfo) -> Iterator[tuple[str, Tensor, int]]:
     classes = by_class(model, info)
-    if (drawn := samples(model, SAMPLES // classes * classes if classes else SAMPLES)) is not None:
+    if (drawn := samples(model, SAMPLES, turns=classes)) is not None:
         yield "samples", drawn, classes or 8
     x = spread_over(held_out, RECONSTRUCTED)[info.inputs]
     if len(x) and (again := reconstructions(model, x)) is not None:

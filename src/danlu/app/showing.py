@@ -29,12 +29,16 @@ def are_pictures(info: DataInfo) -> bool:
 
 
 @torch.no_grad()
-def samples(model: Any, n: int, values: bool = False) -> Float[Tensor, "n *shape"] | None:
-    """Draws from a model that samples with a generator; with their own spread, if it can and is asked."""
+def samples(model: Any, n: int, values: bool = False, turns: int | None = None) -> Float[Tensor, "n *shape"] | None:
+    """Draws from a model that samples with a generator; with their own spread, if it can and is asked.
+
+    Where so many classes take turns, there are no more draws than fill whole turns.
+    """
     if not can(model, "sample") or not takes(model.sample, "generator"):
         return None
     own = {"values": True} if values and takes(model.sample, "values") else {}
     device = next(model.parameters()).device
+    n = n // turns * turns if turns else n
     return model.sample(n, generator=generator("shown", device=device), **own).float().cpu()
 
 

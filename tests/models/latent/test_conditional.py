@@ -28,16 +28,11 @@ def pictures():
     return torch.rand(N, 1, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def normal(model, centre, variance):
-    """log-density of a normal distribution with a full covariance matrix, by torch itself."""
-    return torch.distributions.MultivariateNormal(centre, variance).log_prob(model)
-
-
 def linear():
     """A model whose likelihood is known: x | y, z is normal around W z + V y + b, so x | y is normal as well."""
     model = made((6,), hidden=(8,), likelihood="gaussian", spread=0.5)
-    with torch.no_grad():
-        w, v, b = (torch.randn(s, generator=torch.Generator().manual_seed(2)).double() for s in ((6, D), (6, K), (6,)))
+    source = torch.Generator().manual_seed(2)
+    w, v, b = (torch.randn(shape, generator=source).double() for shape in ((6, D), (6, K), (6,)))
     return model, w, v, b
 
 
@@ -55,7 +50,8 @@ def test_the_bound_nears_the_likelihood_of_a_linear_model_and_labels_are_those_o
     model.autoencoder.generation.decoder = Affine(w, v, b)
     x = torch.randn(N, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     covariance = w @ w.T + 0.25 * torch.eye(6, dtype=torch.float64)
-    exact = torch.stack([normal(x, v[:, y] + b, covariance) for y in range(K)], 1)
+    given_label = [torch.distributions.MultivariateNormal(v[:, y] + b, covariance) for y in range(K)]
+    exact = torch.stack([one.log_prob(x) for one in given_label], 1)
     posterior = torch.linalg.inv(torch.eye(D, dtype=torch.float64) + w.T @ w / 0.25)
 
     class Exact(torch.nn.Module):
