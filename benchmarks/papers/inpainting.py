@@ -24,7 +24,14 @@ from danlu.sampling.randomness import generator
 SEEDS = 3
 NETWORKS: dict[str, dict[str, Any]] = {
     "digits": {},
-    "mnist": {"epochs": 8, "batch_size": 128, "schedule": "cosine", "model.latent": 32, "model.hidden": (500, 500)},
+    "mnist": {
+        "epochs": 8,
+        "batch_size": 128,
+        "schedule": "cosine",
+        "model.latent": 32,
+        "model.hidden": (500, 500),
+        "model.dropout": 0.0,
+    },
 }
 MASKS = ("half", "random", "block")
 

@@ -33,7 +33,7 @@ class InpaintingVAERecipe(Latent):
 
     model: Settings[VAE] = settings(VAE, latent=8, hidden=(256, 256), likelihood="gaussian", dropout=0.1, masks=True)
     """the network"""
-    beta: NonNegative = 0.3
+    beta: NonNegative = 0.1
     watch: str | None = "none"
     epochs: Positive | None = 200
     hide: Share = 0.9
