@@ -21,7 +21,7 @@ def test_each_recipe_is_what_its_name_says():
     vae, beta, inpainting, conditional = (task_of(name) for name in NAMES)
     assert (vae.price, vae.masks, vae.vae.masks) == (Price(), None, False)
     assert (beta.price, beta.masks) == (Price(beta=4.0), None)
-    assert (inpainting.price, inpainting.masks, inpainting.vae.masks) == (Price(beta=0.3), Masks(0.9, True), True)
+    assert (inpainting.price, inpainting.masks, inpainting.vae.masks) == (Price(beta=0.1), Masks(0.9, True), True)
     assert (conditional.price, conditional.masks, conditional.vae.classes) == (Price(), None, 10)
 
 
