@@ -18,6 +18,7 @@ PAPERS = {
     "images": "benchmarks.papers.images",
     "inpainting": "benchmarks.papers.inpainting",
     "semi": "benchmarks.papers.semi",
+    "vae": "benchmarks.papers.vae",
 }
 MEMORY = {"folder": "benchmarks.memory.folder"}
 KINDS = {"speed": SPEED, "memory": MEMORY, "papers": PAPERS}
