@@ -15,12 +15,14 @@ from danlu.nn.norms import norm as norm_named
 def dense(
     inputs: int,
     outputs: int,
-    activation: Activation,
-    norm: Norm | None = None,
+    activation: Activation | nn.Module,
+    norm: Norm | nn.Module | None = None,
     dropout: float = 0.0,
     linear: type[nn.Linear] = nn.Linear,
 ) -> nn.Module:
     """Linear map, normalisation, activation, dropout; those that are not wanted are left out.
+
+    Activation and normalisation are names, or modules of this layer's own.
 
     >>> dense(4, 8, "relu", norm="batch", dropout=0.5)
     Sequential(
@@ -32,9 +34,9 @@ def dense(
     """
     layer = nn.Sequential()
     layer.add_module("linear", linear(inputs, outputs))
-    if norm:
-        layer.add_module("norm", norm_named(norm, outputs))
-    layer.add_module("activation", activation_named(activation))
+    if norm is not None:
+        layer.add_module("norm", norm_named(norm, outputs) if isinstance(norm, str) else norm)
+    layer.add_module("activation", activation_named(activation) if isinstance(activation, str) else activation)
     if dropout:
         layer.add_module("dropout", nn.Dropout(dropout))
     return layer

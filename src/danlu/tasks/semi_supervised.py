@@ -12,7 +12,7 @@ from danlu.data.stream import Batch
 from danlu.losses.classification import cross_entropy
 from danlu.losses.spreading import spread
 from danlu.metrics.classification import correct
-from danlu.models.latent.labels import one_hot
+from danlu.nn.labels import one_hot
 from danlu.models.latent.semi_supervised import Costs, SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE

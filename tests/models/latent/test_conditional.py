@@ -9,7 +9,7 @@ from danlu.data.dataset import DataInfo, Part
 from danlu.data.stream import in_order
 from danlu.models.folder import load_model, save_model
 from danlu.models.latent.conditional import DRAWS, ConditionalVAE
-from danlu.models.latent.labels import one_hot
+from danlu.nn.labels import one_hot
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.tasks.elbo import Elbo, Masks
 from danlu.tasks.game import Place

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from danlu.models.latent.autoencoder import Autoencoder
 from danlu.models.latent.filling import checked_mask, fill_in
-from danlu.models.latent.labels import one_hot, turn_by_turn
+from danlu.nn.labels import one_hot, turn_by_turn
 from danlu.nn.model import Model
 
 

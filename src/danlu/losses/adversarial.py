@@ -1,0 +1,149 @@
+"""What scores cost a critic and a generator, one value per example.
+
+A score is a critic's answer: a logit, of which D = σ(score) is the probability that the example is real, or for the
+Wasserstein distance any number. Each player minimises its own cost.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein"]
+TARGETED: tuple[Loss, ...] = ("minimax", "non-saturating", "least-squares")
+"""losses that draw scores towards a target, which can be smoothed"""
+
+_Scores = Float[Tensor, "n"]
+
+
+def real_cost(scores: _Scores, loss: Loss, target: float = 1.0) -> _Scores:
+    r"""What the scores of real examples cost the critic.
+
+    ================================  =====================================================
+    minimax, non-saturating           :math:`-t \log D - (1 - t) \log (1 - D)`
+    least-squares                     :math:`\tfrac12 (s - t)^2`
+    hinge                             :math:`\max(0, 1 - s)`
+    wasserstein                       :math:`-s`
+    ================================  =====================================================
+
+    Goodfellow et al., "Generative adversarial nets", 2014, equation 1; Mao et al., "Least squares generative
+    adversarial networks", 2017, equation 9 (a = 0, b = c = 1); Miyato et al., "Spectral normalization for generative
+    adversarial networks", 2018, equation 16; Arjovsky et al., "Wasserstein GAN", 2017, equation 3. A target t below 1
+    is the one-sided label smoothing of Salimans et al., "Improved techniques for training GANs", 2016, section 3.4.
+
+    Args:
+        scores: of real examples.
+        loss: which.
+        target: t, what a real example is to be taken for; 1 is real.
+
+    >>> real_cost(torch.zeros(2), "non-saturating")
+    tensor([0.6931, 0.6931])
+    """
+    match loss:
+        case "minimax" | "non-saturating":
+            return _cross_entropy(scores, target)
+        case "least-squares":
+            return 0.5 * (scores - target).square()
+        case "hinge":
+            return F.relu(1 - scores)
+    return -scores
+
+
+def fake_cost(scores: _Scores, loss: Loss, target: float = 0.0) -> _Scores:
+    r"""What the scores of generated examples cost the critic.
+
+    ================================  =====================================================
+    minimax, non-saturating           :math:`-t \log D - (1 - t) \log (1 - D)`
+    least-squares                     :math:`\tfrac12 (s - t)^2`
+    hinge                             :math:`\max(0, 1 + s)`
+    wasserstein                       :math:`s`
+    ================================  =====================================================
+
+    Args:
+        scores: of generated examples.
+        loss: which; for the sources see ``real_cost``.
+        target: t, what a generated example is to be taken for; 0 is generated.
+
+    >>> fake_cost(torch.tensor([-2.0, 0.0]), "hinge")
+    tensor([0., 1.])
+    """
+    match loss:
+        case "minimax" | "non-saturating":
+            return _cross_entropy(scores, target)
+        case "least-squares":
+            return 0.5 * (scores - target).square()
+        case "hinge":
+            return F.relu(1 + scores)
+    return scores
+
+
+def generator_cost(scores: _Scores, loss: Loss) -> _Scores:
+    r"""What the scores of its examples cost the generator.
+
+    ================================  =====================================================
+    minimax                           :math:`\log (1 - D)`
+    non-saturating                    :math:`-\log D`
+    least-squares                     :math:`\tfrac12 (s - 1)^2`
+    hinge, wasserstein                :math:`-s`
+    ================================  =====================================================
+
+    The first is the game's own value, whose gradient vanishes where the critic is sure; the second has the same fixed
+    point and does not (Goodfellow et al., 2014, section 3).
+
+    Args:
+        scores: of generated examples.
+        loss: which; for the sources see ``real_cost``.
+
+    >>> generator_cost(torch.tensor([-5.0]), "minimax"), generator_cost(torch.tensor([-5.0]), "non-saturating")
+    (tensor([-0.0067]), tensor([5.0067]))
+    """
+    match loss:
+        case "minimax":
+            return -F.softplus(scores)
+        case "non-saturating":
+            return F.softplus(-scores)
+        case "least-squares":
+            return 0.5 * (scores - 1).square()
+    return -scores
+
+
+def slopes(scores: _Scores, x: Float[Tensor, "n *shape"]) -> _Scores:
+    r"""Length of the gradient of each example's score, :math:`\lVert \nabla_x s(x) \rVert_2`, itself differentiable.
+
+    Args:
+        scores: of the examples; none may depend on another example.
+        x: the examples, which require a gradient.
+
+    >>> x = torch.tensor([[3.0, 4.0]], requires_grad=True)
+    >>> slopes(0.5 * x.square().sum(1), x)
+    tensor([5.], grad_fn=<...>)
+    """
+    (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    # at a gradient of exactly 0, where the root has no derivative, the smallest number keeps NaN away
+    return gradient.flatten(1).square().sum(1).clamp_min(torch.finfo(x.dtype).tiny).sqrt()
+
+
+def slope_penalty(slope: _Scores, one_sided: bool = False) -> _Scores:
+    r"""How far slopes are from 1, :math:`(\lVert \nabla_x s \rVert_2 - 1)^2`.
+
+    Gulrajani et al., "Improved training of Wasserstein GANs", 2017, equation 3; one-sided, only slopes above 1 cost
+    (their section 4, and Petzka et al., "On the regularization of Wasserstein GANs", 2018).
+
+    Args:
+        slope: of each example.
+        one_sided: whether slopes below 1 cost nothing.
+
+    >>> slope_penalty(torch.tensor([3.0, 0.5])), slope_penalty(torch.tensor([3.0, 0.5]), one_sided=True)
+    (tensor([4.0000, 0.2500]), tensor([4., 0.]))
+    """
+    over = slope - 1
+    return (F.relu(over) if one_sided else over).square()
+
+
+def _cross_entropy(scores: _Scores, target: float) -> _Scores:
+    """Of a logit and a target from 0 to 1."""
+    return F.softplus(scores) - target * scores

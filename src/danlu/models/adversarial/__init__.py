@@ -1,0 +1,1 @@
+"""Generators, and the critics that they play against."""

@@ -1,0 +1,129 @@
+"""Generator and critic of fully connected layers, for points, tables and small pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from danlu.models.adversarial.player import Critic, Generator
+from danlu.nn.activations import Activation
+from danlu.nn.dense import check_dropout, check_widths, dense
+from danlu.nn.spectral import spectral as with_spectral_norm
+from danlu.nn.virtual import VirtualBatchNorm
+
+DenseNorm = Literal["batch", "layer", "virtual"]
+LEAK = 0.2
+"""slope of leaky rectifiers below 0, as in DCGAN"""
+
+
+class MLPGenerator(Generator):
+    """Fully connected layers from a code, with its label beside it, to an example.
+
+    Goodfellow et al., "Generative adversarial nets", 2014, and with labels Mirza and Osindero, "Conditional generative
+    adversarial nets", 2014.
+
+    Args:
+        shape: shape of one example.
+        classes: number of labels that it is told, or 0.
+        range: smallest and largest value of a picture; none for what is no picture.
+        latent: length of a code.
+        hidden: width of each hidden layer.
+        activation: the function after each hidden layer.
+        norm: normalisation before each activation: batch, layer or virtual; none to leave it out.
+        reference: number of codes by which virtual batch norm goes.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    >>> MLPGenerator((1, 8, 8), classes=0, range=(0.0, 1.0), latent=4, hidden=(32,)).sample(3).shape
+    torch.Size([3, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        range: tuple[float, float] | None,
+        latent: int = 64,
+        hidden: Sequence[int] = (256, 256),
+        activation: Activation = "relu",
+        norm: DenseNorm | None = None,
+        reference: int = 64,
+    ):
+        super().__init__(shape, classes, range, latent, reference if norm == "virtual" else 0)
+        check_widths("hidden", hidden)
+        widths = [latent + classes, *hidden]
+        self.body = nn.Sequential(*(_layer(n, m, activation, norm, reference) for n, m in pairwise(widths)))
+        self.last = nn.Linear(widths[-1], math.prod(shape))
+
+    def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
+        """The examples of codes."""
+        x = self.last(self.body(_beside(z, shares))).unflatten(1, self.shape)
+        return x if self.range is None else x.tanh()
+
+
+class MLPCritic(Critic):
+    """Fully connected layers from an example, with its label beside it, to its score.
+
+    Args:
+        shape: shape of one example.
+        classes: number of labels that it is told, or 0.
+        hidden: width of each hidden layer.
+        activation: the function after each hidden layer.
+        norm: normalisation before each activation: batch, layer or virtual; none to leave it out.
+        dropout: share of hidden units that are zeroed while training.
+        minibatch: kernels of minibatch discrimination, or 0.
+        spectral: whether the largest singular value of each weight is held at 1.
+        reference: number of examples by which virtual batch norm goes.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    >>> MLPCritic((2,), classes=3, hidden=(16,))(torch.zeros(4, 2), torch.tensor([0, 1, 2, 0])).shape
+    torch.Size([4])
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        hidden: Sequence[int] = (256, 256),
+        activation: Activation = "leaky_relu",
+        norm: DenseNorm | None = None,
+        dropout: float = 0.0,
+        minibatch: int = 0,
+        spectral: bool = False,
+        reference: int = 64,
+    ):
+        super().__init__(shape, classes, reference if norm == "virtual" else 0)
+        check_widths("hidden", hidden)
+        check_dropout(dropout)
+        if not hidden:
+            raise ValueError("hidden=() leaves no features; give at least one width")
+        widths = [math.prod(shape) + classes, *hidden]
+        layers = (_layer(n, m, activation, norm, reference, dropout) for n, m in pairwise(widths))
+        self.body = nn.Sequential(*layers)
+        self.score_with(widths[-1], minibatch, projected=False)
+        if spectral:
+            with_spectral_norm(self)
+
+    def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
+        """The features of examples."""
+        return self.body(_beside(x.flatten(1), shares))
+
+
+def _beside(x: Float[Tensor, "n d"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n e"]:
+    return x if shares is None else torch.cat([x, shares], dim=1)
+
+
+def _layer(
+    inputs: int, outputs: int, activation: Activation, norm: DenseNorm | None, reference: int, dropout: float = 0.0
+) -> nn.Module:
+    after = nn.LeakyReLU(LEAK) if activation == "leaky_relu" else activation
+    return dense(inputs, outputs, after, VirtualBatchNorm(outputs, reference) if norm == "virtual" else norm, dropout)

@@ -1,0 +1,46 @@
+"""Letting a critic see how alike the examples of a batch are."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class MinibatchDiscrimination(nn.Module):
+    r"""Append to each example how near it lies to the others of its batch, so that a critic sees collapse.
+
+    .. math:: o(x_i)_b = \sum_{j \ne i} \exp(-\lVert M_{ib} - M_{jb} \rVert_1), \qquad M_i = f(x_i) \, T
+
+    Salimans et al., "Improved techniques for training GANs", 2016, section 3.2; their sum has j = i as well, which
+    adds 1 to every o.
+
+    Args:
+        features: length of f(x).
+        kernels: number of similarities B that are appended.
+        width: length of a row M_ib.
+
+    Raises:
+        ValueError: if a number is less than 1, or a batch holds a single example.
+
+    >>> MinibatchDiscrimination(features=8, kernels=3)(torch.zeros(4, 8)).shape
+    torch.Size([4, 11])
+    """
+
+    def __init__(self, features: int, kernels: int = 100, width: int = 5):
+        super().__init__()
+        if min(features, kernels, width) < 1:
+            raise ValueError(f"features={features}, kernels={kernels} and width={width} must be at least 1")
+        self.kernels = kernels
+        self.projection = nn.Parameter(torch.randn(features, kernels, width) / features**0.5)
+
+    def forward(self, f: Float[Tensor, "n features"]) -> Float[Tensor, "n features+{self.kernels}"]:
+        """The features, and behind them the similarities."""
+        if len(f) < 2:
+            raise ValueError(
+                "minibatch discrimination compares examples, and this batch has 1; use batches of 2 or more"
+            )
+        rows = torch.einsum("nf,fbw->nbw", f, self.projection)
+        distances = (rows[:, None] - rows[None]).abs().sum(-1)  # (n, n, B)
+        others = (-distances).exp().sum(1) - 1  # an example is at distance 0 from itself
+        return torch.cat([f, others], dim=1)
