@@ -10,8 +10,8 @@ from danlu.data.dataset import DataInfo, Part
 from danlu.data.stream import Shuffled
 from danlu.data.together import together
 from danlu.errors import UsageError
-from danlu.nn.labels import one_hot
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
+from danlu.nn.labels import one_hot
 from danlu.recipes.files import changed
 from danlu.recipes.semi_vae import SemiVAERecipe, some_of_each
 from danlu.tasks.game import Place

@@ -40,7 +40,7 @@ class MinibatchDiscrimination(nn.Module):
             raise ValueError(
                 "minibatch discrimination compares examples, and this batch has 1; use batches of 2 or more"
             )
-        rows = torch.einsum("nf,fbw->nbw", f, self.projection)
-        distances = (rows[:, None] - rows[None]).abs().sum(-1)  # (n, n, B)
-        others = (-distances).exp().sum(1) - 1  # an example is at distance 0 from itself
-        return torch.cat([f, others], dim=1)
+        rows = torch.einsum("nf,fbw->bnw", f, self.projection)
+        distances = torch.cdist(rows, rows, p=1.0)  # (B, n, n); it has no second derivative, which nobody may ask for
+        others = (-distances).exp().sum(2) - 1  # an example is at distance 0 from itself
+        return torch.cat([f, others.T], dim=1)

@@ -12,10 +12,10 @@ from danlu.data.stream import Batch
 from danlu.losses.classification import cross_entropy
 from danlu.losses.spreading import spread
 from danlu.metrics.classification import correct
-from danlu.nn.labels import one_hot
 from danlu.models.latent.semi_supervised import Costs, SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE
+from danlu.nn.labels import one_hot
 from danlu.tasks.game import Descend, Task, Terms, Turn
 
 Relaxation = Literal["enumerate", "gumbel"]

@@ -9,8 +9,8 @@ from danlu.data.dataset import DataInfo, Part
 from danlu.data.stream import in_order
 from danlu.models.folder import load_model, save_model
 from danlu.models.latent.conditional import DRAWS, ConditionalVAE
-from danlu.nn.labels import one_hot
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
+from danlu.nn.labels import one_hot
 from danlu.tasks.elbo import Elbo, Masks
 from danlu.tasks.game import Place
 from danlu.verbs import verbs_of

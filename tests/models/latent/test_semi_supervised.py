@@ -7,10 +7,10 @@ import torch
 
 from danlu.data.dataset import DataInfo
 from danlu.models.folder import load_model, save_model
-from danlu.nn.labels import one_hot, turn_by_turn
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE
+from danlu.nn.labels import one_hot, turn_by_turn
 from danlu.tasks.semi_supervised import unlabelled_cost
 
 K, N, D = 4, 5, 3

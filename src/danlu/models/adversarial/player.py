@@ -70,9 +70,7 @@ class Generator(Model):
         some = next(self.parameters())
         return torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
 
-    def decode(
-        self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None
-    ) -> Float[Tensor, "n *shape"]:
+    def decode(self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
         """The examples of codes, in the range of the data.
 
         Args:
@@ -128,7 +126,7 @@ class Critic(Model):
 
     reference: Tensor | None
     reference_labels: Tensor | None
-    minibatch: MinibatchDiscrimination | None = None
+    minibatch: MinibatchDiscrimination | None
 
     def __init__(self, shape: Sequence[int], classes: int, reference: int = 0):
         super().__init__()

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from danlu.losses.latent import importance_bound
 from danlu.models.latent.autoencoder import Autoencoder, Pass, Posterior
 from danlu.models.latent.labelled import LabelledAutoencoder
-from danlu.nn.labels import one_hot
 from danlu.models.latent.likelihood import Family, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
+from danlu.nn.labels import one_hot
 from danlu.nn.norms import Norm
 from danlu.sampling.randomness import generator as generator_for
 

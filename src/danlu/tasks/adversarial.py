@@ -1,0 +1,288 @@
+"""A generator and a critic that play against each other: every GAN here is this game with terms of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from danlu.data.stream import Batch
+from danlu.losses.adversarial import (
+    TARGETED,
+    Loss,
+    fake_cost,
+    generator_cost,
+    real_cost,
+    slope_penalty,
+    slopes,
+)
+from danlu.losses.spreading import spread
+from danlu.models.adversarial.player import Critic, Generator
+from danlu.nn.spectral import advance, spectral_weights
+from danlu.tasks.game import Descend, Task, Terms, Turn, Update
+from danlu.tasks.past import Past
+
+Matching = Literal["none", "replace", "add"]
+
+
+class Techniques(NamedTuple):
+    """What is added to the plain game; each combines with the others as far as ``refusal`` lets it.
+
+    Attributes:
+        critic_turns: turns of the critic for each of the generator.
+        real_target: what the critic is to take real examples for; 0.9 is one-sided label smoothing.
+        fake_target: what the critic is to take generated examples for.
+        weight_clip: largest absolute value of the critic's weights (Arjovsky et al., 2017).
+        penalty: weight λ of the gradient penalty between real and generated examples (Gulrajani et al., 2017).
+        one_sided: whether the penalty leaves slopes below 1 alone.
+        r1: weight γ of the penalty of slopes at real examples (Mescheder et al., 2018).
+        feature_matching: whether the generator matches the mean features of real examples instead of its own term, or
+            as well.
+        history: weight of historical averaging, of both players.
+        instance_noise: deviation of noise on all that the critic sees, in the space in which players meet.
+        noise_rounds: rounds over which that noise falls to 0; 0 keeps it.
+    """
+
+    critic_turns: int = 1
+    real_target: float = 1.0
+    fake_target: float = 0.0
+    weight_clip: float | None = None
+    penalty: float = 0.0
+    one_sided: bool = False
+    r1: float = 0.0
+    feature_matching: Matching = "none"
+    history: float = 0.0
+    instance_noise: float = 0.0
+    noise_rounds: int = 0
+
+    def noise_at(self, round: int) -> float:
+        """Deviation of the instance noise in a round.
+
+        >>> Techniques(instance_noise=0.5, noise_rounds=100).noise_at(75)
+        0.125
+        """
+        left = max(0.0, 1 - round / self.noise_rounds) if self.noise_rounds else 1.0
+        return self.instance_noise * left
+
+
+PLAIN = Techniques()
+"""one turn each, and nothing added"""
+
+
+class Adversarial(Task):
+    r"""A critic learns to tell real examples from generated ones, and a generator to make it fail.
+
+    Real and generated examples are separate batches to the critic wherever a batch makes a difference to it. The
+    critic's terms are ``real`` and ``fake``, and whatever penalties are on; the generator's is ``fool``, or
+    ``features``. Salimans et al., "Improved techniques for training GANs", 2016, section 3, has feature matching,
+    historical averaging and one-sided smoothing; minibatch discrimination, virtual batch norm and spectral norm belong
+    to the networks, and an average of the generator's weights to its descent.
+
+    Args:
+        generator: makes examples.
+        critic: scores them.
+        loss: what scores cost.
+        techniques: what is added.
+        inputs: name of the field that the critic sees.
+
+    Raises:
+        ValueError: if a number is out of range, the players do not fit each other, or ``refusal`` says why not.
+
+    >>> from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+    >>> players = MLPGenerator((2,), classes=0, range=None), MLPCritic((2,), classes=0)
+    >>> task = Adversarial(*players, loss="wasserstein", techniques=Techniques(critic_turns=2, weight_clip=0.01))
+    >>> [getattr(turn, "player", "clip") for turn in task.turns(0)]
+    ['critic', 'clip', 'critic', 'clip', 'generator']
+    """
+
+    better: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(
+        self,
+        generator: Generator,
+        critic: Critic,
+        loss: Loss = "non-saturating",
+        techniques: Techniques = PLAIN,
+        inputs: str = "image",
+    ):
+        super().__init__()
+        _check(generator, critic, techniques)
+        if why := refusal(critic, loss, techniques):
+            raise ValueError(why)
+        self.generator, self.critic = generator, critic
+        self.loss, self.techniques, self.inputs = loss, techniques, inputs
+        self.sharpened = any(True for _ in spectral_weights(critic))
+        self.past = nn.ModuleDict(
+            {name: Past(player) for name, player in self.players().items()} if techniques.history else {}
+        )
+
+    @property
+    def model(self) -> nn.Module:
+        return self.generator
+
+    @property
+    def coupled(self) -> str | None:
+        if self.critic.minibatch is not None:
+            return "minibatch discrimination"
+        return super().coupled or ("feature matching" if self.techniques.feature_matching != "none" else None)
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"critic": self.critic, "generator": self.generator}
+
+    def turns(self, round: int) -> list[Turn]:
+        judged: list[Turn] = [Descend("critic", partial(self.judge, round=round))]
+        if self.techniques.weight_clip is not None or self.sharpened or self.past:
+            judged.append(Update(self.hold))
+        # the generator makes as many examples as the critic saw last, with the same labels
+        turns = [*judged * self.techniques.critic_turns, Descend("generator", partial(self.fool, round=round), False)]
+        if self.past:
+            turns.append(Update(lambda batch: self.past["generator"].remember(self.generator)))
+        if round == 0 and (self.generator.reference is not None or self.critic.reference is not None):
+            turns.insert(0, Update(self.choose_reference, fresh=True))
+        return turns
+
+    def judge(self, batch: Batch, round: int) -> Terms:
+        """What real and generated examples cost the critic, and its penalties."""
+        how = self.techniques
+        labels = self._labels(batch)
+        real = self._blurred(self.generator.seen(batch[self.inputs]), round)
+        with torch.no_grad():
+            fake = self._blurred(self._made(labels), round)
+        real_scores, fake_scores = self._scores(real, fake, labels)
+        terms = {
+            "real": real_cost(real_scores, self.loss, how.real_target),
+            "fake": fake_cost(fake_scores, self.loss, how.fake_target),
+        }
+        if how.penalty:
+            between = fake.lerp(real, self.noise((1,) * (real.dim() - 1), uniform=True))
+            terms["penalty"] = how.penalty * slope_penalty(self._slopes(between, labels), how.one_sided)
+        if how.r1:
+            terms["r1"] = how.r1 / 2 * self._slopes(real, labels).square()
+        return self._with_history(terms, "critic", len(real))
+
+    def fool(self, batch: Batch, round: int) -> Terms:
+        """What its examples cost the generator."""
+        matching = self.techniques.feature_matching
+        labels = self._labels(batch)
+        fake = self._blurred(self._made(labels), round)
+        features = self.critic.features(fake, labels)
+        terms = {}
+        if matching != "replace":
+            terms["fool"] = generator_cost(self.critic.score(features, labels), self.loss)
+        if matching != "none":
+            with torch.no_grad():
+                real = self._blurred(self.generator.seen(batch[self.inputs]), round)
+                wanted = self.critic.features(real, labels).mean(0)
+            terms["features"] = spread((features.mean(0) - wanted).square().sum(), len(fake))
+        return self._with_history(terms, "generator", len(fake))
+
+    def hold(self, batch: Batch) -> None:
+        """What changes the critic's weights, or follows them, after each of its turns."""
+        if (most := self.techniques.weight_clip) is not None:
+            for parameter in self.critic.parameters():
+                parameter.clamp_(-most, most)
+        if self.sharpened:
+            advance(self.critic)
+        if self.past:
+            self.past["critic"].remember(self.critic)
+
+    def choose_reference(self, batch: Batch) -> None:
+        """Fill the reference batches of virtual batch norm, once and for all."""
+        if (kept := self.critic.reference) is not None:
+            if len(kept) > len(batch):
+                raise ValueError(f"reference={len(kept)} needs a batch of at least as many examples, not {len(batch)}")
+            kept.copy_(self.generator.seen(batch[self.inputs][: len(kept)]))
+            if self.critic.reference_labels is not None:
+                self.critic.reference_labels.copy_(batch["label"][: len(kept)])
+        if (kept := self.generator.reference) is not None:
+            if len(kept) > len(batch):
+                raise ValueError(f"reference={len(kept)} needs a batch of at least as many examples, not {len(batch)}")
+            kept.copy_(self.noise((self.generator.latent,))[: len(kept)])
+
+    def scores(self, batch: Batch) -> Terms:
+        """The critic's scores of held-out real examples and of generated ones."""
+        labels = self._labels(batch)
+        real, fake = self.generator.seen(batch[self.inputs]), self._made(labels)
+        return {"score_on_real": self.critic(real, labels), "score_on_fake": self.critic(fake, labels)}
+
+    def _made(self, labels: Tensor | None) -> Tensor:
+        return self.generator(self.noise((self.generator.latent,)), labels)
+
+    def _labels(self, batch: Batch) -> Tensor | None:
+        return batch["label"] if self.generator.classes else None
+
+    def _blurred(self, x: Tensor, round: int) -> Tensor:
+        deviation = self.techniques.noise_at(round)
+        return x + deviation * self.noise(tuple(x.shape[1:])) if deviation else x
+
+    def _scores(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Scores of both; where no example looks at another, one pass is as good as two and quicker."""
+        if self.critic.minibatch is not None or _normalises_by_batch(self.critic):
+            return self.critic(real, labels), self.critic(fake, labels)
+        both = None if labels is None else torch.cat([labels, labels])
+        first, second = self.critic(torch.cat([real, fake]), both).tensor_split(2)
+        return first, second
+
+    def _slopes(self, x: Tensor, labels: Tensor | None) -> Float[Tensor, "n"]:
+        x = x.detach().requires_grad_()
+        return slopes(self.critic(x, labels), x)
+
+    def _with_history(self, terms: Terms, name: str, n: int) -> Terms:
+        if not self.past:
+            return terms
+        distance = self.past[name].distance(self.players()[name])  # type: ignore[operator]
+        return {**terms, "history": spread(self.techniques.history * distance, n)}
+
+
+def refusal(critic: Critic, loss: Loss, how: Techniques) -> str | None:
+    """Why a loss, a critic and techniques do not go together, or None if they do.
+
+    >>> from danlu.models.adversarial.mlp import MLPCritic
+    >>> refusal(MLPCritic((2,), classes=0), "hinge", Techniques(real_target=0.9))
+    'smoothing moves a target, and loss hinge has none; use ...'
+    """
+    spectral = any(True for _ in spectral_weights(critic))
+    if (how.real_target, how.fake_target) != (1.0, 0.0) and loss not in TARGETED:
+        return f"smoothing moves a target, and loss {loss} has none; use {', '.join(TARGETED)}, or leave it out"
+    held = {"weight_clip": how.weight_clip is not None, "penalty": how.penalty > 0, "spectral": spectral}
+    if sum(held.values()) > 1:
+        both = " and ".join(name for name, on in held.items() if on)
+        return f"{both} are each a bound of the critic's slope; give one of them"
+    if loss == "wasserstein" and not any(held.values()) and not how.r1:
+        return "loss wasserstein grows without end unless the critic's slope is bound; give weight_clip, penalty, r1 or " \
+            "spectral"  # fmt: skip
+    if how.penalty or how.r1:
+        name = "penalty" if how.penalty else "r1"
+        slope = f"{name} holds the slope of each example's score by itself"
+        if _normalises_by_batch(critic):
+            return f"{slope}, and batch norm makes a score depend on the whole batch; use norm layer, virtual or none"
+        if critic.minibatch is not None:
+            return f"{slope}, and minibatch discrimination makes a score depend on the whole batch; leave one out"
+    return None
+
+
+def _check(generator: Generator, critic: Critic, how: Techniques) -> None:
+    if generator.shape != critic.shape or generator.classes != critic.classes:
+        raise ValueError(
+            f"the generator makes {generator.shape} with {generator.classes} labels, and the critic takes "
+            f"{critic.shape} with {critic.classes}; build both for the same examples"
+        )
+    if how.critic_turns < 1:
+        raise ValueError(f"critic_turns={how.critic_turns} must be at least 1")
+    for name in ("real_target", "fake_target"):
+        if not 0 <= getattr(how, name) <= 1:
+            raise ValueError(f"{name}={getattr(how, name)} must be from 0 to 1")
+    for name in ("penalty", "r1", "history", "instance_noise", "noise_rounds"):
+        if getattr(how, name) < 0:
+            raise ValueError(f"{name}={getattr(how, name)} must be at least 0")
+    if how.weight_clip is not None and how.weight_clip <= 0:
+        raise ValueError(f"weight_clip={how.weight_clip} must be greater than 0")
+
+
+def _normalises_by_batch(module: nn.Module) -> bool:
+    return any(isinstance(part, _BatchNorm) for part in module.modules())
