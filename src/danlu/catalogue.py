@@ -60,6 +60,15 @@ RECIPES: dict[str, Entry] = {
         "classifier from few labels and many examples",
         "Kingma et al. 2014",
     ),
+    "gan": Entry(
+        "danlu.recipes.gan:GANRecipe", "adversarial", "generative adversarial network", "Goodfellow et al. 2014"
+    ),
+    "cgan": Entry(
+        "danlu.recipes.cgan:CGANRecipe",
+        "adversarial",
+        "adversarial network that draws on demand",
+        "Mirza and Osindero 2014",
+    ),
 }
 
 MODELS: dict[str, str] = {
@@ -71,6 +80,10 @@ MODELS: dict[str, str] = {
     "ConditionalVAE": "danlu.models.latent.conditional:ConditionalVAE",
     "SemiSupervisedVAE": "danlu.models.latent.semi_supervised:SemiSupervisedVAE",
     "StackedVAE": "danlu.models.latent.stacked:StackedVAE",
+    "DCGANGenerator": "danlu.models.adversarial.dcgan:DCGANGenerator",
+    "DCGANCritic": "danlu.models.adversarial.dcgan:DCGANCritic",
+    "MLPGenerator": "danlu.models.adversarial.mlp:MLPGenerator",
+    "MLPCritic": "danlu.models.adversarial.mlp:MLPCritic",
 }
 
 DATA: dict[str, Entry] = {

@@ -5,21 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.models.adversarial.player import Critic, Generator
+from danlu.models.adversarial.player import LEAK, Critic, Generator, PlayerNorm, beside, normalisation
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_dropout, check_widths, dense
 from danlu.nn.spectral import spectral as with_spectral_norm
-from danlu.nn.virtual import VirtualBatchNorm
-
-DenseNorm = Literal["batch", "layer", "virtual"]
-LEAK = 0.2
-"""slope of leaky rectifiers below 0, as in DCGAN"""
 
 
 class MLPGenerator(Generator):
@@ -53,7 +46,7 @@ class MLPGenerator(Generator):
         latent: int = 64,
         hidden: Sequence[int] = (256, 256),
         activation: Activation = "relu",
-        norm: DenseNorm | None = None,
+        norm: PlayerNorm | None = None,
         reference: int = 64,
     ):
         super().__init__(shape, classes, range, latent, reference if norm == "virtual" else 0)
@@ -64,8 +57,7 @@ class MLPGenerator(Generator):
 
     def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
         """The examples of codes."""
-        x = self.last(self.body(_beside(z, shares))).unflatten(1, self.shape)
-        return x if self.range is None else x.tanh()
+        return self.last(self.body(beside(z, shares))).unflatten(1, self.shape)
 
 
 class MLPCritic(Critic):
@@ -95,7 +87,7 @@ class MLPCritic(Critic):
         classes: int,
         hidden: Sequence[int] = (256, 256),
         activation: Activation = "leaky_relu",
-        norm: DenseNorm | None = None,
+        norm: PlayerNorm | None = None,
         dropout: float = 0.0,
         minibatch: int = 0,
         spectral: bool = False,
@@ -115,15 +107,11 @@ class MLPCritic(Critic):
 
     def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
         """The features of examples."""
-        return self.body(_beside(x.flatten(1), shares))
-
-
-def _beside(x: Float[Tensor, "n d"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n e"]:
-    return x if shares is None else torch.cat([x, shares], dim=1)
+        return self.body(beside(x.flatten(1), shares))
 
 
 def _layer(
-    inputs: int, outputs: int, activation: Activation, norm: DenseNorm | None, reference: int, dropout: float = 0.0
+    inputs: int, outputs: int, activation: Activation, norm: PlayerNorm | None, reference: int, dropout: float = 0.0
 ) -> nn.Module:
     after = nn.LeakyReLU(LEAK) if activation == "leaky_relu" else activation
-    return dense(inputs, outputs, after, VirtualBatchNorm(outputs, reference) if norm == "virtual" else norm, dropout)
+    return dense(inputs, outputs, after, normalisation(norm, outputs, reference) if norm else None, dropout)

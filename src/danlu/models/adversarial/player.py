@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +13,12 @@ from danlu.nn.dense import check_width
 from danlu.nn.labels import one_hot, turn_by_turn
 from danlu.nn.minibatch import MinibatchDiscrimination
 from danlu.nn.model import Model
+from danlu.nn.norms import norm as norm_named
+from danlu.nn.virtual import VirtualBatchNorm
+
+PlayerNorm = Literal["batch", "layer", "virtual"]
+LEAK = 0.2
+"""slope of leaky rectifiers below 0, as in DCGAN"""
 
 
 class Generator(Model):
@@ -49,7 +56,7 @@ class Generator(Model):
         _register_reference(self, reference, (latent,), classes)
 
     def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
-        """The examples of codes, given their labels as shares of each class; in [-1, 1] if they are pictures."""
+        """The examples of codes, given their labels as shares of each class; of pictures what tanh is applied to."""
         raise NotImplementedError(f"{type(self).__name__} must say how it makes examples")
 
     def forward(
@@ -63,7 +70,8 @@ class Generator(Model):
     ) -> Float[Tensor, "n *shape"]:
         """The examples of codes and of shares of each class, which for a walk may be mixed."""
         z, shares = _beside_reference(self, z, shares)
-        return self.made(z, shares)[_count(self) :]
+        x = self.made(z, shares)[_count(self) :]
+        return x if self.range is None else x.tanh()
 
     def prior(self, n: int, *, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
         """So many codes, standard normal."""
@@ -164,6 +172,33 @@ class Critic(Model):
         if self.of_label is None or labels is None:
             return known
         return known + (self.of_label(features) * one_hot(labels, self.classes, features)).sum(1)
+
+
+def normalisation(norm: PlayerNorm, size: int, reference: int, images: bool = False) -> nn.Module:
+    """A new normalisation of a player.
+
+    Args:
+        norm: which.
+        size: number of features or channels.
+        reference: number of reference examples of virtual batch norm.
+        images: for (n, c, h, w) instead of (n, features).
+
+    Raises:
+        ValueError: if the name is unknown.
+
+    >>> normalisation("virtual", 8, reference=4)
+    VirtualBatchNorm(8, reference=4)
+    """
+    if norm == "virtual":
+        return VirtualBatchNorm(size, reference)
+    if norm not in ("batch", "layer"):
+        raise ValueError(f"norm={norm!r} is unknown; choose batch, layer or virtual, or None for none")
+    return norm_named(norm, size, images)
+
+
+def beside(x: Float[Tensor, "n d"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n e"]:
+    """Rows, and behind each its label, if there are any."""
+    return x if shares is None else torch.cat([x, shares], dim=1)
 
 
 def _register_reference(player: Generator | Critic, count: int, shape: tuple[int, ...], classes: int) -> None:

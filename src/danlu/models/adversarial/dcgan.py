@@ -1,0 +1,178 @@
+"""Generator and critic of strided convolutions, for pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from danlu.models.adversarial.pictures import attended, check_attention, map_sizes
+from danlu.models.adversarial.player import LEAK, Critic, Generator, PlayerNorm, beside, normalisation
+from danlu.nn.coders import KERNEL, PADDING, STRIDE
+from danlu.nn.dense import check_dropout, check_width
+from danlu.nn.linear import Linear
+from danlu.nn.spectral import spectral as with_spectral_norm
+from danlu.nn.virtual import VirtualBatchNorm
+
+DEVIATION = 0.02
+"""standard deviation of all weights at first, and of the norms' gains around 1"""
+
+
+class DCGANGenerator(Generator):
+    """A projection of the code to a small map, then transposed convolutions that double it and halve its channels.
+
+    Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative adversarial
+    networks", 2016, section 3 and figure 1: no pooling, no hidden layer that is fully connected, batch norm in every
+    layer but the last, ReLU, tanh at the end, weights from N(0, 0.02²). Their network for 64×64 pixels has width 128.
+    Kernels are 4×4, which a step of 2 divides, where theirs are 5×5. A label stands beside the code.
+
+    Args:
+        shape: (channels, height, width) of one picture.
+        classes: number of labels that it is told, or 0.
+        range: smallest and largest value of a picture; none leaves out the tanh.
+        latent: length of a code.
+        width: channels of the largest hidden map; each smaller one has twice as many.
+        levels: how often the size doubles; by default from a shorter side of 3 to 5, and at least twice.
+        norm: normalisation before each activation: batch, layer or virtual; none to leave it out.
+        attention: shorter side of the map behind which positions attend to each other; none to leave it out.
+        reference: number of codes by which virtual batch norm goes.
+
+    Raises:
+        ValueError: if a number is out of range, or it is no picture, or a small one.
+
+    >>> DCGANGenerator((1, 28, 28), classes=0, range=(0.0, 1.0), width=8).sample(3).shape
+    torch.Size([3, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        range: tuple[float, float] | None,
+        latent: int = 100,
+        width: int = 64,
+        levels: int | None = None,
+        norm: PlayerNorm | None = "batch",
+        attention: int | None = None,
+        reference: int = 64,
+    ):
+        super().__init__(shape, classes, range, latent, reference if norm == "virtual" else 0)
+        *sizes, (height, across) = map_sizes(shape, levels)
+        check_attention(attention, [*sizes[1:], (height, across)])
+        size, channels = (height, across), _channels(width, len(sizes))[-1]
+        self.first = nn.Sequential(
+            Linear(latent + classes, channels * height * across, bias=_biased(norm)),
+            nn.Unflatten(1, (channels, height, across)),
+            *_after(channels, norm, reference, nn.ReLU(inplace=True)),
+            *attended(size, channels, attention),
+        )
+        self.body = nn.Sequential()
+        for target in reversed(sizes[1:]):
+            after = _after(channels // 2, norm, reference, nn.ReLU(inplace=True))
+            up = _doubling(channels, channels // 2, size, target, _biased(norm))
+            size, channels = target, channels // 2
+            self.body.append(nn.Sequential(up, *after, *attended(size, channels, attention)))
+        self.last = _doubling(channels, shape[0], size, sizes[0], bias=True)
+        _start(self)
+
+    def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
+        """The pictures of codes, before tanh."""
+        return self.last(self.body(self.first(beside(z, shares))))
+
+
+class DCGANCritic(Critic):
+    """Convolutions that halve the picture and double its channels; the score is linear in the last map.
+
+    The generator's mirror image, with leaky rectifiers and no norm in the first layer (Radford et al., 2016, section
+    3). The features are the last map as it is, so the score is the paper's last layer, a convolution with a kernel as
+    large as that map. A label enters as a projection.
+
+    Args:
+        shape: (channels, height, width) of one picture.
+        classes: number of labels that it is told, or 0.
+        width: channels of the largest map; each smaller one has twice as many.
+        levels: how often the size halves; by default until its shorter side is 3 to 5, and at least twice.
+        norm: normalisation before each activation but the first: batch, layer or virtual; none to leave it out.
+        dropout: share of hidden units that are zeroed while training.
+        minibatch: kernels of minibatch discrimination, or 0.
+        spectral: whether the largest singular value of each weight is held at 1.
+        attention: shorter side of the map behind which positions attend to each other; none to leave it out.
+        reference: number of examples by which virtual batch norm goes.
+
+    Raises:
+        ValueError: if a number is out of range, or it is no picture, or a small one.
+
+    >>> DCGANCritic((1, 28, 28), classes=3, width=8)(torch.zeros(4, 1, 28, 28), torch.tensor([0, 1, 2, 0])).shape
+    torch.Size([4])
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        width: int = 64,
+        levels: int | None = None,
+        norm: PlayerNorm | None = "batch",
+        dropout: float = 0.0,
+        minibatch: int = 0,
+        spectral: bool = False,
+        attention: int | None = None,
+        reference: int = 64,
+    ):
+        super().__init__(shape, classes, reference if norm == "virtual" else 0)
+        check_dropout(dropout)
+        _, *sizes = map_sizes(shape, levels)
+        check_attention(attention, sizes)
+        channels = [shape[0], *_channels(width, len(sizes))]
+        self.body = nn.Sequential()
+        for size, (inputs, outputs) in zip(sizes, pairwise(channels), strict=True):
+            here = norm if len(self.body) else None
+            down = nn.Conv2d(inputs, outputs, KERNEL, STRIDE, PADDING, bias=_biased(here))
+            after = _after(outputs, here, reference, nn.LeakyReLU(LEAK, inplace=True))
+            dropped = [nn.Dropout(dropout)] if dropout else []
+            self.body.append(nn.Sequential(down, *after, *dropped, *attended(size, outputs, attention)))
+        height, across = sizes[-1]
+        self.score_with(channels[-1] * height * across, minibatch, projected=True)
+        _start(self)
+        if spectral:
+            with_spectral_norm(self)
+
+    def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
+        """The last map as one row; the labels come later."""
+        return self.body(x).flatten(1)
+
+
+def _channels(width: int, levels: int) -> list[int]:
+    """Of each map on the way down."""
+    check_width("width", width)
+    return [width * 2**level for level in range(levels)]
+
+
+def _biased(norm: PlayerNorm | None) -> bool:
+    """Whether a bias says anything: a mean over the batch takes it away again."""
+    return norm not in ("batch", "virtual")
+
+
+def _after(channels: int, norm: PlayerNorm | None, reference: int, activation: nn.Module) -> list[nn.Module]:
+    return [*([normalisation(norm, channels, reference, images=True)] if norm else []), activation]
+
+
+def _doubling(inputs: int, outputs: int, size: tuple[int, int], target: tuple[int, int], bias: bool) -> nn.Module:
+    """The transposed convolution from one size to another, which is twice it or one more."""
+    more = (target[0] - STRIDE * size[0], target[1] - STRIDE * size[1])
+    return nn.ConvTranspose2d(inputs, outputs, KERNEL, STRIDE, PADDING, output_padding=more, bias=bias)
+
+
+def _start(module: nn.Module) -> None:
+    """The paper's initial weights, and of gains those of the code that its authors published."""
+    for part in module.modules():
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            nn.init.normal_(part.weight, 0.0, DEVIATION)
+        elif isinstance(part, (nn.BatchNorm2d, nn.GroupNorm, VirtualBatchNorm)):
+            nn.init.normal_(part.weight, 1.0, DEVIATION)
+        else:
+            continue
+        if part.bias is not None:
+            nn.init.zeros_(part.bias)
