@@ -82,6 +82,8 @@ MODELS: dict[str, str] = {
     "StackedVAE": "danlu.models.latent.stacked:StackedVAE",
     "DCGANGenerator": "danlu.models.adversarial.dcgan:DCGANGenerator",
     "DCGANCritic": "danlu.models.adversarial.dcgan:DCGANCritic",
+    "ResNetGenerator": "danlu.models.adversarial.resnet:ResNetGenerator",
+    "ResNetCritic": "danlu.models.adversarial.resnet:ResNetCritic",
     "MLPGenerator": "danlu.models.adversarial.mlp:MLPGenerator",
     "MLPCritic": "danlu.models.adversarial.mlp:MLPCritic",
 }

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.models.adversarial.pictures import attended, check_attention, map_sizes
-from danlu.models.adversarial.player import LEAK, Critic, Generator, PlayerNorm, beside, normalisation
+from danlu.models.adversarial.player import LEAK, Critic, Generator, PlayerNorm, beside, biased, normalisation
 from danlu.nn.coders import KERNEL, PADDING, STRIDE
 from danlu.nn.dense import check_dropout, check_width
 from danlu.nn.linear import Linear
@@ -63,7 +63,7 @@ class DCGANGenerator(Generator):
         check_attention(attention, [*sizes[1:], (height, across)])
         size, channels = (height, across), _channels(width, len(sizes))[-1]
         self.first = nn.Sequential(
-            Linear(latent + classes, channels * height * across, bias=_biased(norm)),
+            Linear(latent + classes, channels * height * across, bias=biased(norm)),
             nn.Unflatten(1, (channels, height, across)),
             *_after(channels, norm, reference, nn.ReLU(inplace=True)),
             *attended(size, channels, attention),
@@ -71,7 +71,7 @@ class DCGANGenerator(Generator):
         self.body = nn.Sequential()
         for target in reversed(sizes[1:]):
             after = _after(channels // 2, norm, reference, nn.ReLU(inplace=True))
-            up = _doubling(channels, channels // 2, size, target, _biased(norm))
+            up = _doubling(channels, channels // 2, size, target, biased(norm))
             size, channels = target, channels // 2
             self.body.append(nn.Sequential(up, *after, *attended(size, channels, attention)))
         self.last = _doubling(channels, shape[0], size, sizes[0], bias=True)
@@ -129,7 +129,7 @@ class DCGANCritic(Critic):
         self.body = nn.Sequential()
         for size, (inputs, outputs) in zip(sizes, pairwise(channels), strict=True):
             here = norm if len(self.body) else None
-            down = nn.Conv2d(inputs, outputs, KERNEL, STRIDE, PADDING, bias=_biased(here))
+            down = nn.Conv2d(inputs, outputs, KERNEL, STRIDE, PADDING, bias=biased(here))
             after = _after(outputs, here, reference, nn.LeakyReLU(LEAK, inplace=True))
             dropped = [nn.Dropout(dropout)] if dropout else []
             self.body.append(nn.Sequential(down, *after, *dropped, *attended(size, outputs, attention)))
@@ -148,11 +148,6 @@ def _channels(width: int, levels: int) -> list[int]:
     """Of each map on the way down."""
     check_width("width", width)
     return [width * 2**level for level in range(levels)]
-
-
-def _biased(norm: PlayerNorm | None) -> bool:
-    """Whether a bias says anything: a mean over the batch takes it away again."""
-    return norm not in ("batch", "virtual")
 
 
 def _after(channels: int, norm: PlayerNorm | None, reference: int, activation: nn.Module) -> list[nn.Module]:
