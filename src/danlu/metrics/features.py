@@ -1,0 +1,232 @@
+"""What scores of generated examples look at: the features of a network, or the columns of a table as they are.
+
+A score is worth no more than its features, so every name of a score says which they were, of how many examples, and
+against what. Inception's features, those of a classifier of the same domain, and raw columns are never compared with
+each other: statistics carry their origin, and ``frechet_distance`` refuses two of different ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from danlu.metrics.frechet import Moments, Origin
+
+BATCH = 500
+"""examples that pass a network at once"""
+
+
+@runtime_checkable
+class FeatureNetwork(Protocol):
+    """What turns examples into features. Examples are in the data's range: pictures from 0 to 1."""
+
+    origin: Origin
+
+    @property
+    def name(self) -> str:
+        """How scores call it."""
+        ...
+
+    def features(self, x: Tensor) -> Tensor:
+        """The features of each example, (n, d)."""
+        ...
+
+
+@runtime_checkable
+class Judge(FeatureNetwork, Protocol):
+    """A feature network that tells classes apart, which the Inception Score needs."""
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """The probability of each class, (n, K)."""
+        ...
+
+    def probabilities_of(self, features: Tensor) -> Tensor:
+        """The same from features, (n, K)."""
+        ...
+
+
+class ClassifierFeatures(nn.Module):
+    """A classifier as a feature network: its features are what its last linear layer sees.
+
+    Args:
+        classifier: a trained one, whose last linear layer gives the logits, as all of danlu's.
+        name: how scores call it, ``digits-cnn`` for instance.
+
+    Raises:
+        ValueError: if it has no linear layer.
+
+    >>> from danlu.models.classify.cnn import CNN
+    >>> network = ClassifierFeatures(CNN((1, 8, 8), classes=10, hidden=(32,)), "digits-cnn")
+    >>> x = torch.rand(3, 1, 8, 8)
+    >>> network.features(x).shape, network.probabilities(x).shape, network.name
+    (torch.Size([3, 32]), torch.Size([3, 10]), 'digits-cnn')
+    """
+
+    def __init__(self, classifier: nn.Module, name: str):
+        super().__init__()
+        linear = [module for module in classifier.modules() if isinstance(module, nn.Linear)]
+        if not linear:
+            raise ValueError(f"a {type(classifier).__name__} has no linear layer, so nothing before its last one")
+        self.classifier, self.last = classifier, linear[-1]
+        self.origin = Origin(name, weights=fingerprint(classifier))
+
+    @property
+    def name(self) -> str:
+        """How scores call it."""
+        return self.origin.name
+
+    def features(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
+        """What the last linear layer sees of each example."""
+        seen: list[Tensor] = []
+        hook = self.last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            self.classifier(x)
+        finally:
+            hook.remove()
+        return seen[-1].flatten(1)
+
+    def probabilities(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """The probability of each class."""
+        return self.probabilities_of(self.features(x))
+
+    def probabilities_of(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n classes"]:
+        """The probability of each class from features."""
+        return self.last(features).softmax(dim=1)
+
+
+class Columns(nn.Module):
+    """The columns of a table as its features. There are no classes in them.
+
+    >>> Columns().features(torch.ones(3, 2)).shape
+    torch.Size([3, 2])
+    """
+
+    origin = Origin("columns")
+
+    @property
+    def name(self) -> str:
+        """How scores call it."""
+        return self.origin.name
+
+    def features(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
+        """The examples themselves."""
+        return x.flatten(1)
+
+
+class Seen(NamedTuple):
+    """What a feature network sees of examples.
+
+    Attributes:
+        features: of each.
+        probabilities: of each class, None if the network knows none.
+    """
+
+    features: Float[Tensor, "n d"]
+    probabilities: Float[Tensor, "n classes"] | None
+
+
+@torch.no_grad()
+def look(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_size: int = BATCH) -> Seen:
+    """Pass examples through a feature network once, some at a time.
+
+    Args:
+        network: in whichever mode; it is judged in evaluation mode and left as it was.
+        examples: all of them, or batches.
+        batch_size: how many pass at a time, of examples that are not batches yet.
+
+    Raises:
+        ValueError: if there are none.
+
+    >>> look(Columns(), torch.eye(2)).features
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    features, probabilities = [], []
+    with judged(network):
+        for batch in _batches(network, examples, batch_size):
+            features.append(network.features(batch))
+            if isinstance(network, Judge):
+                probabilities.append(network.probabilities_of(features[-1]))
+    if not features:
+        raise ValueError("there are no examples to look at")
+    return Seen(torch.cat(features), torch.cat(probabilities) if probabilities else None)
+
+
+@torch.no_grad()
+def moments(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_size: int = BATCH) -> Moments:
+    """Mean and covariance of the features of examples, none of which are kept.
+
+    Args:
+        network: in whichever mode; it is judged in evaluation mode and left as it was.
+        examples: all of them, or batches.
+        batch_size: how many pass at a time, of examples that are not batches yet.
+
+    Raises:
+        ValueError: if there are none.
+
+    >>> moments(Columns(), torch.eye(2)).mean
+    tensor([0.5000, 0.5000], dtype=torch.float64)
+    """
+    found: Moments | None = None
+    with judged(network):
+        for batch in _batches(network, examples, batch_size):
+            features = network.features(batch)
+            if found is None:
+                found = Moments(features.shape[1], network.origin, features.device)
+            found.update(features)
+    if found is None:
+        raise ValueError("there are no examples to look at")
+    return found
+
+
+def score_name(score: str, features: str | Origin, count: int, reference: str | None = None) -> str:
+    """The name under which a score is reported: what was measured, of how many examples, against what.
+
+    >>> score_name("FID", "digits-cnn", 10000, "train")
+    'FID[digits-cnn, 10000 vs train]'
+    >>> score_name("IS", Origin("inception", "299×299"), 50000)
+    'IS[inception at 299×299, 50000]'
+    """
+    named = features if isinstance(features, str) else str(features._replace(weights=""))
+    return f"{score}[{named}, {count}{f' vs {reference}' if reference else ''}]"
+
+
+def fingerprint(network: nn.Module) -> str:
+    """The beginning of the SHA-256 over names, shapes and bytes of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def weight_of(network: object) -> Tensor | None:
+    """A weight of a network, which tells its device and its kind of number; None if it has none."""
+    return next(network.parameters(), None) if isinstance(network, nn.Module) else None
+
+
+@contextmanager
+def judged(network: object) -> Iterator[None]:
+    """While it lasts, all of a network is in evaluation mode."""
+    training = [module for module in network.modules() if module.training] if isinstance(network, nn.Module) else []
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _batches(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """Batches where the network is."""
+    first = weight_of(network)
+    for batch in examples.split(size) if isinstance(examples, Tensor) else examples:
+        if len(batch):
+            yield batch if first is None else batch.to(first.device, first.dtype)
