@@ -1,0 +1,87 @@
+"""Precision and recall of samples: whether they look like data, and whether they cover the data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from danlu.metrics.distances import distances
+
+NEIGHBOURS = 3
+"""the k-th neighbour whose distance is the radius of a ball"""
+
+
+class Manifolds(NamedTuple):
+    """How samples and data lie in the balls around each other.
+
+    Attributes:
+        precision: share of samples within the data's balls.
+        recall: share of the data within the samples' balls.
+        density: mean number of the data's balls around a sample, divided by k; it may be above 1.
+        coverage: share of the data whose own ball holds a sample.
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def precision_recall(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], neighbours: int = NEIGHBOURS) -> Manifolds:
+    r"""Precision and recall over the union of balls that reach to each example's k-th neighbour.
+
+    .. math:: \text{precision} = \frac1m \sum_j \mathbf 1\bigl[\exists i: \lVert y_j - x_i \rVert \le r_k(x_i)\bigr]
+
+    and recall the same with data and samples exchanged. Kynkäänniemi, Karras, Laine, Lehtinen and Aila, "Improved
+    precision and recall metric for assessing generative models", 2019, equations 1 and 2, with k = 3. Density and
+    coverage need balls around the data alone, which strange samples cannot widen: Naeem, Oh, Uh, Choi and Yoo,
+    "Reliable fidelity and diversity metrics for generative models", 2020, equations 3 and 4 (there k = 5).
+
+    Args:
+        real: features of examples of the data.
+        fake: features of generated ones; as many, or the two numbers are no fair match.
+        neighbours: k, not counting the example itself.
+
+    Raises:
+        ValueError: if widths differ, features are not finite, or a set has no k-th neighbour.
+
+    >>> real, fake = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.5], [0.6], [9.0]])
+    >>> found = precision_recall(real, fake, neighbours=1)
+    >>> round(found.precision, 2), round(found.recall, 2)  # the ball around 9 reaches back to 0.6
+    (0.67, 0.67)
+    """
+    for x in (real, fake):
+        if not 1 <= neighbours < len(x):
+            raise ValueError(f"neighbours={neighbours} must be at least 1, and below the number of examples, {len(x)}")
+        if not bool(x.isfinite().all()):
+            raise ValueError("some features are infinite or NaN; look at the examples and the network that made them")
+    of_real, of_fake = radii(real, neighbours), radii(fake, neighbours)
+    around = torch.zeros(len(fake), dtype=torch.long, device=fake.device)  # balls of the data around each sample
+    recalled = covered = 0
+    for rows, found in distances(real, fake):
+        inside = found <= of_real[rows, None]
+        around += inside.sum(0)
+        covered += int(inside.any(1).sum())
+        recalled += int((found <= of_fake).any(1).sum())
+    return Manifolds(
+        precision=float((around > 0).double().mean()),
+        recall=recalled / len(real),
+        density=float(around.double().mean()) / neighbours,
+        coverage=covered / len(real),
+    )
+
+
+def radii(x: Float[Tensor, "n d"], neighbours: int = NEIGHBOURS) -> Float[Tensor, "n"]:
+    """The distance of each example to its k-th neighbour among the others.
+
+    >>> radii(torch.tensor([[0.0], [1.0], [3.0]]), neighbours=1)
+    tensor([1., 1., 2.])
+    """
+    found = []
+    for rows, some in distances(x, x):
+        some.diagonal(rows.start).fill_(torch.inf)  # an example is not its own neighbour
+        found.append(some.kthvalue(neighbours, dim=1).values)
+    return torch.cat(found)
