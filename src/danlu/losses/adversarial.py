@@ -145,5 +145,5 @@ def slope_penalty(slope: _Scores, one_sided: bool = False) -> _Scores:
 
 
 def _cross_entropy(scores: _Scores, target: float) -> _Scores:
-    """Of a logit and a target from 0 to 1."""
-    return F.softplus(scores) - target * scores
+    """Of a logit and a target from 0 to 1; in two parts, so that a large score keeps its digits."""
+    return target * F.softplus(-scores) + (1 - target) * F.softplus(scores)
