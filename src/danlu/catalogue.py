@@ -69,6 +69,22 @@ RECIPES: dict[str, Entry] = {
         "adversarial network that draws on demand",
         "Mirza and Osindero 2014",
     ),
+    "dcgan": Entry("danlu.recipes.dcgan:DCGANRecipe", "adversarial", "deep convolutional GAN", "Radford et al. 2016"),
+    "wgan": Entry(
+        "danlu.recipes.wgan:WGANRecipe", "adversarial", "Wasserstein GAN with clipped weights", "Arjovsky et al. 2017"
+    ),
+    "wgan-gp": Entry(
+        "danlu.recipes.wgan_gp:WGANGPRecipe",
+        "adversarial",
+        "Wasserstein GAN with gradient penalty",
+        "Gulrajani et al. 2017",
+    ),
+    "sngan": Entry(
+        "danlu.recipes.sngan:SNGANRecipe",
+        "adversarial",
+        "residual GAN with spectral normalisation",
+        "Miyato et al. 2018",
+    ),
 }
 
 MODELS: dict[str, str] = {

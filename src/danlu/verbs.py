@@ -58,6 +58,15 @@ class Sample(Protocol):
 
 
 @runtime_checkable
+class Prior(Protocol):
+    """The model draws codes, of which it makes examples."""
+
+    def prior(self, n: int) -> Tensor:
+        """n codes, (n, ...), for ``decode``."""
+        ...
+
+
+@runtime_checkable
 class Classify(Protocol):
     """The model tells classes apart."""
 
@@ -152,6 +161,7 @@ VERBS: dict[str, type[Any]] = {
     "log_prob_bound": LogProbBound,
     "energy": Energy,
     "sample": Sample,
+    "prior": Prior,
     "classify": Classify,
     "encode": Encode,
     "decode": Decode,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,14 +88,23 @@ def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
     try:
         with torch.no_grad():
             model.eval()
-            through = model.reconstruct if can(model, "reconstruct") else model
-            through(torch.zeros(1, *shape, dtype=some.dtype, device=some.device))  # type: ignore[operator]
+            _run(model, torch.zeros(1, *shape, dtype=some.dtype, device=some.device))
     finally:
         model.train(training)
         for hook in hooks:
             hook.remove()
     count, size = sum(p.numel() for p in model.parameters()), some.element_size()
     return Summary(type(model).__name__, layers, count, size * numbers, size, getattr(model, "receptive_field", None))
+
+
+def _run(model: Any, x: Tensor) -> None:
+    """Have a model's layers run once, on one example or on as many as it makes."""
+    if can(model, "reconstruct"):
+        model.reconstruct(x)
+    elif can(model, "prior"):
+        model.decode(torch.zeros_like(model.prior(1)))
+    else:
+        model(x)
 
 
 def layer_lines(summary: Summary) -> list[str]:

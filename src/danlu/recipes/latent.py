@@ -23,7 +23,7 @@ Rounds = Annotated[int, Field(ge=0)]
 class Latent(Descent, Recipe):
     """Encoder and decoder that descend on minus the evidence lower bound, in nats per example."""
 
-    overfits_to: ClassVar[float] = 0.7  # a bound in nats has no 0 to which it could fall
+    overfits_to: ClassVar[float | None] = 0.7  # a bound in nats has no 0 to which it could fall
 
     beta: NonNegative = 1.0
     """price of a nat of divergence from the prior; 1 is the bound"""

@@ -24,8 +24,8 @@ class Recipe(Examples):
 
     tiny: ClassVar[dict[str, Any]] = {}
     """changes that make the recipe small enough to be examined in a second"""
-    overfits_to: ClassVar[float] = 1.0
-    """share of the first loss below which the examination wants one batch to bring it"""
+    overfits_to: ClassVar[float | None] = 1.0
+    """share of the first loss below which the examination wants one batch to bring it; none if no loss is to fall"""
 
     batch_size: Count | Literal["full"] = 64
     """examples of a step over all processes and micro-batches, or full"""

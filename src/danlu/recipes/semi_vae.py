@@ -46,7 +46,7 @@ class SemiVAERecipe(Descent, Recipe):
         "labelled_batch_size": 8,
         "first_rounds": 3,
     }
-    overfits_to: ClassVar[float] = 0.8  # a bound in nats has no 0 to which it could fall
+    overfits_to: ClassVar[float | None] = 0.8  # a bound in nats has no 0 to which it could fall
 
     labels: Count = 50
     """training examples that keep their labels"""

@@ -1,0 +1,142 @@
+"""What the recipes of generators and critics share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from danlu.data.dataset import DataInfo
+from danlu.errors import UsageError
+from danlu.losses.adversarial import Loss
+from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+from danlu.models.adversarial.player import Critic, Generator
+from danlu.recipes.recipe import Count, Recipe
+from danlu.recipes.settings import Settings
+from danlu.tasks.adversarial import Adversarial, Matching, Techniques
+from danlu.training.descent import Descent, NonNegative, OptimizerName, Positive
+
+Rounds = Annotated[int, Field(ge=0)]
+Target = Annotated[float, Field(ge=0, le=1)]
+
+
+class AdversarialRecipe(Descent, Recipe):
+    """A generator and a critic that play against each other."""
+
+    overfits_to: ClassVar[float | None] = None  # the game has no loss that falls
+
+    conditional: bool = False
+    """both players are told the label of each example"""
+    loss: Loss = "non-saturating"
+    """what the critic's scores cost the players"""
+    critic_turns: Count = 1
+    """turns of the critic for each of the generator"""
+    critic_lr: Positive | None = None
+    """the critic's own learning rate; the generator's if not given"""
+    real_target: Target = 1.0
+    """what the critic takes real examples for; 0.9 is one-sided label smoothing"""
+    fake_target: Target = 0.0
+    """what the critic takes generated examples for; above 0, smoothing is not one-sided"""
+    weight_clip: Positive | None = None
+    """largest absolute value of the critic's weights"""
+    penalty: NonNegative = 0.0
+    """weight of the gradient penalty between real and generated examples"""
+    one_sided: bool = False
+    """the gradient penalty leaves slopes below 1 alone"""
+    r1: NonNegative = 0.0
+    """weight of the penalty of slopes at real examples"""
+    feature_matching: Matching = "none"
+    """the generator matches the mean features of real examples, instead of its own term or as well"""
+    history: NonNegative = 0.0
+    """weight of historical averaging"""
+    instance_noise: NonNegative = 0.0
+    """deviation of noise on all that the critic sees, where pictures go from -1 to 1"""
+    noise_rounds: Rounds = 0
+    """rounds over which that noise falls to 0; 0 keeps it"""
+    judge: bool = True
+    """score generated examples while training and watch the first of these scores"""
+    judged: Count = 2000
+    """generated examples that are scored while training"""
+    optimizer: OptimizerName = "adam"
+    lr: Positive = 2e-4
+    evaluate_every: Count | None = None
+
+    def generator_for(self, info: DataInfo) -> Generator:
+        """The generator for data of this kind."""
+        raise NotImplementedError(f"{type(self).__name__} must build its generator")
+
+    def critic_for(self, info: DataInfo) -> Critic:
+        """The critic for data of this kind."""
+        raise NotImplementedError(f"{type(self).__name__} must build its critic")
+
+    def task(self, info: DataInfo) -> Adversarial:
+        """The game.
+
+        Raises:
+            UsageError: if it is to know labels and there are none.
+        """
+        if self.conditional and info.classes < 2:
+            raise UsageError(
+                f"conditional needs labels of at least two classes, and {self.data} has {info.classes}; leave it out"
+            )
+        how = Techniques(**{name: getattr(self, name) for name in Techniques._fields})
+        return Adversarial(self.generator_for(info), self.critic_for(info), self.loss, how, info.inputs)
+
+    def descents(self) -> dict[str, Descent]:
+        """Both move as the recipe itself says, but for the critic's rate; only the generator has an average."""
+        critic = self.model_copy(update={"lr": self.critic_lr or self.lr, "average": None})
+        return {"critic": critic, "generator": self}
+
+    def decided(self, info: DataInfo) -> dict[str, Any]:
+        """What the data decides of both players."""
+        return {"shape": info.shape, "classes": info.classes if self.conditional else 0}
+
+    @model_validator(mode="after")
+    def _only_what_has_an_effect(self) -> Self:
+        if self.noise_rounds and not self.instance_noise:
+            raise ValueError("noise_rounds needs an instance_noise that falls")
+        if self.one_sided and not self.penalty:
+            raise ValueError("one_sided is for the gradient penalty; give penalty")
+        return self
+
+
+class DensePair(AdversarialRecipe):
+    """Fully connected players, for whatever data."""
+
+    generator: Settings[MLPGenerator]
+    """the network that makes examples"""
+    critic: Settings[MLPCritic]
+    """the network that scores them"""
+
+    def generator_for(self, info: DataInfo) -> Generator:
+        return self.generator.build(**self.decided(info), range=range_of(info))
+
+    def critic_for(self, info: DataInfo) -> Critic:
+        return self.critic.build(**self.decided(info))
+
+
+class PicturePair(AdversarialRecipe):
+    """Convolutional players for pictures, and fully connected ones for what is no picture."""
+
+    generator: Settings[Any]
+    """the network that makes pictures"""
+    critic: Settings[Any]
+    """the network that scores them"""
+    hidden: tuple[Count, ...] = (128, 128, 128)
+    """width of each hidden layer of both players, where examples are no pictures"""
+
+    def generator_for(self, info: DataInfo) -> Generator:
+        if info.kind == "images":
+            return self.generator.build(**self.decided(info), range=info.range)
+        return MLPGenerator(**self.decided(info), range=None, latent=self.generator.latent, hidden=self.hidden)
+
+    def critic_for(self, info: DataInfo) -> Critic:
+        if info.kind == "images":
+            return self.critic.build(**self.decided(info))
+        kept = {"minibatch": self.critic.minibatch, "spectral": self.critic.spectral}
+        return MLPCritic(**self.decided(info), hidden=self.hidden, **kept)
+
+
+def range_of(info: DataInfo) -> tuple[float, float] | None:
+    """Smallest and largest value of pictures; None for what is no picture."""
+    return info.range if info.kind == "images" else None

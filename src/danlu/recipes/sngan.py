@@ -1,0 +1,44 @@
+"""GAN with spectral normalisation. Miyato, Kataoka, Koyama and Yoshida, 2018.
+
+danlu train sngan                                     digits
+danlu train sngan --data fashion-mnist --conditional
+danlu train sngan --data cifar10 --rounds 50000 --generator.width 256
+danlu train sngan --generator.attention 4 --critic.attention 4
+
+Miyato et al., "Spectral normalization for generative adversarial networks", 2018, table 2, row C: residual blocks,
+hinge loss, Adam with β = (0, 0.9), five turns of the critic for each of the generator; the largest singular value of
+each of the critic's weights is held at 1. With labels the critic projects (Miyato and Koyama, 2018), and with attention
+it is as in SAGAN (Zhang et al., 2019), which normalises the generator as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from danlu.losses.adversarial import Loss
+from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
+from danlu.recipes.adversarial import PicturePair
+from danlu.recipes.recipe import Count
+from danlu.recipes.settings import Settings, settings
+from danlu.training.descent import Positive, Share
+
+
+class SNGANRecipe(PicturePair):
+    """Residual blocks on both sides, half as wide as the paper's."""
+
+    tiny: ClassVar[dict[str, Any]] = {
+        "generator": {"width": 4, "latent": 4},
+        "critic": {"width": 4},
+        "batch_size": 16,
+        "critic_turns": 2,
+    }
+
+    generator: Settings[ResNetGenerator] = settings(ResNetGenerator, latent=128, width=64)
+    critic: Settings[ResNetCritic] = settings(ResNetCritic, width=64, spectral=True)
+    loss: Loss = "hinge"
+    critic_turns: Count = 5
+    lr: Positive = 2e-4
+    betas: tuple[Share, Share] | None = (0.0, 0.9)
+    average: Share | None = 0.999
+    batch_size: Count = 64
+    rounds: Count | None = 2000
