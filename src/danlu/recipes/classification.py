@@ -15,7 +15,7 @@ from danlu.training.descent import Descent, NonNegative, Share
 class Classification(Descent, Recipe):
     """One classifier that descends as the recipe itself says, on cross-entropy."""
 
-    overfits_to: ClassVar[float] = 0.05
+    overfits_to: ClassVar[float | None] = 0.05
 
     smoothing: Share = 0.0
     """label smoothing"""

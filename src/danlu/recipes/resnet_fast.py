@@ -26,7 +26,7 @@ class ResNetFastRecipe(Classification):
     """The recipe to begin with on small pictures."""
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"blocks": (1, 1), "width": 4}, "batch_size": 16}
-    overfits_to: ClassVar[float] = 0.35  # smoothed labels leave a loss of their own
+    overfits_to: ClassVar[float | None] = 0.35  # smoothed labels leave a loss of their own
 
     model: Settings[ResNet] = settings(
         ResNet, size=None, blocks=(1, 1, 1), width=32, stem="3x3 pool", shortcut="projection"
