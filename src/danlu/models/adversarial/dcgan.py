@@ -50,7 +50,7 @@ class DCGANGenerator(Generator):
         self,
         shape: Sequence[int],
         classes: int,
-        range: tuple[float, float] | None,
+        range: Sequence[float] | None,
         latent: int = 100,
         width: int = 64,
         levels: int | None = None,

@@ -42,7 +42,7 @@ class MLPGenerator(Generator):
         self,
         shape: Sequence[int],
         classes: int,
-        range: tuple[float, float] | None,
+        range: Sequence[float] | None,
         latent: int = 64,
         hidden: Sequence[int] = (256, 256),
         activation: Activation = "relu",

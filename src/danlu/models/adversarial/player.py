@@ -48,7 +48,7 @@ class Generator(Model):
     reference_labels: Tensor | None
 
     def __init__(
-        self, shape: Sequence[int], classes: int, range: tuple[float, float] | None, latent: int, reference: int = 0
+        self, shape: Sequence[int], classes: int, range: Sequence[float] | None, latent: int, reference: int = 0
     ):
         super().__init__()
         check_width("latent", latent)
@@ -222,7 +222,8 @@ def _beside_reference(player: Generator | Critic, x: Tensor, shares: Tensor | No
     if player.reference is None:
         return x, shares
     if shares is not None and player.reference_labels is not None:
-        shares = torch.cat([one_hot(player.reference_labels, player.classes, shares), shares])
+        known = one_hot(player.reference_labels, player.classes, player.reference)
+        shares = torch.cat([known.to(shares.dtype), shares])
     return torch.cat([player.reference.to(x.dtype), x]), shares
 
 

@@ -49,7 +49,7 @@ class ResNetGenerator(Generator):
         self,
         shape: Sequence[int],
         classes: int,
-        range: tuple[float, float] | None,
+        range: Sequence[float] | None,
         latent: int = 128,
         width: int = 128,
         norm: PlayerNorm | None = "batch",
