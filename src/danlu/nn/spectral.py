@@ -25,7 +25,7 @@ class Spectral(nn.Module):
         weight: as it is at first; all but its first dimension make one.
 
     >>> layer = spectral(nn.Linear(5, 3))
-    >>> round(float(torch.linalg.matrix_norm(layer.weight, 2)), 2)
+    >>> round(float(torch.linalg.matrix_norm(layer.weight.detach(), 2)), 2)
     1.0
     """
 
@@ -69,11 +69,9 @@ def spectral(module: nn.Module) -> nn.Module:
 
 def spectral_weights(module: nn.Module) -> Iterator[tuple[Spectral, Tensor]]:
     """Each normalisation in a module, and the weight before it."""
-    for layer in module.modules():
-        if parametrize.is_parametrized(layer, "weight"):
-            chain = layer.parametrizations["weight"]  # type: ignore[index]
-            if isinstance(chain[0], Spectral):
-                yield chain[0], chain.original
+    for chain in module.modules():
+        if isinstance(chain, parametrize.ParametrizationList) and isinstance(first := chain[0], Spectral):
+            yield first, chain.original
 
 
 def advance(module: nn.Module) -> None:
