@@ -12,6 +12,7 @@ SPEED = {
     "overhead": "benchmarks.speed.overhead",
     "stream": "benchmarks.speed.stream",
     "vae": "benchmarks.speed.vae",
+    "fid": "benchmarks.speed.fid",
 }
 PAPERS = {
     "digits": "benchmarks.papers.digits",

@@ -6,7 +6,8 @@ from torch import nn
 
 from danlu.data.source import Access
 from danlu.metrics.features import ClassifierFeatures, Columns, FeatureNetwork, Judge, look, moments, score_name
-from danlu.metrics.frechet import Moments, Origin, frechet_distance
+from danlu.metrics.frechet import frechet_distance
+from danlu.metrics.moments import Moments, Origin
 from danlu.metrics.reference import load_moments, reference_moments, save_moments
 from danlu.models.classify.cnn import CNN
 from danlu.models.classify.densenet import DenseNet

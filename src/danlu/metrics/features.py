@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.metrics.frechet import Moments, Origin
+from danlu.metrics.moments import Moments, Origin
 
 BATCH = 500
 """examples that pass a network at once"""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from danlu.data.source import Access
 from danlu.metrics.features import FeatureNetwork, moments, weight_of
-from danlu.metrics.frechet import Moments, Origin
+from danlu.metrics.moments import Moments, Origin
 
 FORMAT = 1
 

@@ -1,0 +1,190 @@
+"""Mean and covariance of features that come batch by batch, and what made the features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_BLOCK = 256  # columns of the scatter matrix that are multiplied at once
+
+
+class Origin(NamedTuple):
+    """What made features. Statistics of two origins are never compared.
+
+    Attributes:
+        name: of the feature network, as scores are named by it.
+        resize: to what pictures were brought before it, "" if they stayed as they were.
+        weights: the beginning of the SHA-256 of its weights, "" if it has none.
+    """
+
+    name: str = "features"
+    resize: str = ""
+    weights: str = ""
+
+    def __str__(self) -> str:
+        resized = f" at {self.resize}" if self.resize else ""
+        return f"{self.name}{resized}" + (f" with weights {self.weights}…" if self.weights else "")
+
+
+class Moments:
+    r"""Mean and covariance of features that come batch by batch, in float64.
+
+    .. math:: \mu = \frac1n \sum_i f_i, \qquad \Sigma = \frac{1}{n-1} \sum_i (f_i - \mu)(f_i - \mu)^\top
+
+    Each batch is centred by itself before it is added (Chan, Golub and LeVeque, "Updating formulae and a pairwise
+    algorithm for computing sample variances", 1979), so that a large mean takes no digits from a small variance.
+
+    Args:
+        width: number d of features.
+        origin: what makes them.
+        device: where they are.
+
+    Attributes:
+        count: number n of examples so far.
+        mean: of the features, (d,).
+        scatter: the sum above, without the division, (d, d).
+
+    >>> moments = Moments(2)
+    >>> for batch in torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.0, 3.0]]).split(2):
+    ...     moments.update(batch)
+    >>> moments.count, moments.mean, moments.covariance()
+    (3, tensor([2., 1.], dtype=torch.float64), tensor([[1., 0.],
+            [0., 3.]], dtype=torch.float64))
+    """
+
+    def __init__(self, width: int, origin: Origin = Origin(), device: torch.device | str = "cpu"):  # noqa: B008
+        if width < 1:
+            raise ValueError(f"width={width} must be at least 1: the number of features")
+        self.origin = origin
+        self.count = 0
+        self.mean = torch.zeros(width, dtype=torch.float64, device=device)
+        self.scatter = torch.zeros(width, width, dtype=torch.float64, device=device)
+
+    @classmethod
+    def of(cls, features: Float[Tensor, "n d"], origin: Origin = Origin()) -> Moments:  # noqa: B008
+        """The moments of features that are all there."""
+        check_shape(features)
+        moments = cls(features.shape[1], origin, features.device)
+        moments.update(features)
+        return moments
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return len(self.mean)
+
+    def update(self, features: Float[Tensor, "n d"]) -> None:
+        """Add a batch.
+
+        Raises:
+            ValueError: if it has another number of features, or some are not finite.
+        """
+        check_shape(features)
+        if features.shape[1] != self.width:
+            raise ValueError(f"these moments are of {self.width} features, and the batch has {features.shape[1]}")
+        if not len(features):
+            return
+        features = features.detach().to(self.mean.device)
+        mean = mean_of(features)
+        self._add(len(features), mean, _scatter(features - mean))
+
+    def merge(self, other: Moments) -> None:
+        """Add the examples of other moments, of another process for instance.
+
+        Raises:
+            ValueError: if they are of other features.
+        """
+        check_same(self, other)
+        self._add(other.count, other.mean, other.scatter)
+
+    def _add(self, count: int, mean: Tensor, scatter: Tensor) -> None:
+        total = self.count + count
+        if not total:
+            return
+        apart = mean - self.mean
+        self.scatter += scatter + torch.outer(apart, apart) * (self.count * count / total)
+        self.mean += apart * (count / total)
+        self.count = total
+
+    def covariance(self) -> Float[Tensor, "d d"]:
+        """The covariance of the features.
+
+        Raises:
+            ValueError: if there are fewer than two examples.
+        """
+        check_count(self.count)
+        return self.scatter / (self.count - 1)
+
+    def to(self, device: torch.device | str) -> Moments:
+        """The same moments on a device."""
+        return Moments.from_state({name: tensor.to(device) for name, tensor in self.state().items()}, self.origin)
+
+    def state(self) -> dict[str, Tensor]:
+        """Count, mean and scatter as tensors, for a file; the origin is for whoever writes it to keep."""
+        return {"count": torch.tensor(self.count), "mean": self.mean, "scatter": self.scatter}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], origin: Origin = Origin()) -> Moments:  # noqa: B008
+        """The opposite of ``state``."""
+        moments = cls(len(state["mean"]), origin)
+        moments.count, moments.mean, moments.scatter = int(state["count"]), state["mean"], state["scatter"]
+        return moments
+
+
+def _scatter(centred: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
+    """XᵀX; only blocks on and above the diagonal are multiplied, which saves nearly half."""
+    d = centred.shape[1]
+    product = centred.new_zeros(d, d)
+    for start in range(0, d, _BLOCK):
+        product[start : start + _BLOCK, start:] = centred[:, start : start + _BLOCK].T @ centred[:, start:]
+    return product.triu() + product.triu(1).T
+
+
+def mean_of(features: Float[Tensor, "n d"]) -> Float[Tensor, "d"]:
+    """The mean in float64, which also tells whether all are finite, in one passage over them.
+
+    Raises:
+        ValueError: if some are not.
+    """
+    mean = features.mean(0, dtype=torch.float64)
+    if not bool(mean.isfinite().all()):
+        raise ValueError("some features are infinite or NaN; look at the examples and the network that made them")
+    return mean
+
+
+def check_shape(features: Float[Tensor, "n d"]) -> None:
+    """Features are rows of numbers.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    if features.ndim != 2 or not features.is_floating_point():
+        raise ValueError(
+            f"features must be (n, d) numbers with fractions, not {features.dtype} {tuple(features.shape)}"
+        )
+
+
+def check_count(count: int) -> None:
+    """There is something to vary.
+
+    Raises:
+        ValueError: if there are fewer than two examples.
+    """
+    if count < 2:
+        raise ValueError(f"a covariance needs at least 2 examples, and there is {count or 'none'}")
+
+
+def check_same(a: Moments, b: Moments) -> None:
+    """Both are of the same features.
+
+    Raises:
+        ValueError: if their origins or widths differ.
+    """
+    if a.origin != b.origin:
+        raise ValueError(f"these are moments of {a.origin} and of {b.origin}, whose numbers have nothing in common")
+    if a.width != b.width:
+        raise ValueError(f"both moments must be of the same features, and they have {a.width} and {b.width}")
