@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from danlu.metrics.moments import Moments, check_count, check_same, check_shape, mean_of
+from danlu.metrics.moments import Moments, Origin, check_count, check_same, check_shape, mean_of
+
+__all__ = ["Moments", "Origin", "fid_from_features", "frechet_distance"]
 
 _BLOCK = 256  # columns of a symmetric product that are multiplied at once
 
