@@ -172,26 +172,36 @@ def evaluate(words: builtins.list[str]) -> int:
         part: Literal["train", "validation", "test"] = "test",
         device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
         flip: bool = False,
+        generated: int | None = None,
         json: bool = False,
     ) -> int:
-        """Measure the model of a finished run.
+        """Measure the model of a finished run, and what it generates.
 
         Args:
             run: the run folder
             part: which part of the data
             device: where to compute; where it was trained if not given
             flip: a classifier sees each picture and its mirror image, and the mean of both answers counts
+            generated: examples to generate and score against the training part; 10000 if not given for a model that
+                nothing else can judge, else none
             json: print one JSON object and nothing else
         """
         from danlu.app.screen import number
         from danlu.app.use import evaluate
 
-        result = evaluate(run, part, device, flip)
+        result = evaluate(run, part, device, flip, generated)
         if json:
             return _json({"run": str(run), **result})
-        print(f"{result['data']}, {part} part, {result['examples']:,} examples")
+        made = result.get("generated", {})
+        width = max([18, *map(len, [*result["scores"], *made])])
+        if result["scores"]:
+            print(f"{result['data']}, {part} part, {result['examples']:,} examples")
         for name, value in result["scores"].items():
-            print(f"  {name.replace('_', ' '):<18} {number(value)}")
+            print(f"  {name.replace('_', ' '):<{width}} {number(value)}")
+        if made:
+            print(f"{result['data']}, generated examples")
+        for name, value in made.items():
+            print(f"  {name.replace('_', ' '):<{width}} {number(value)}")
         return 0
 
     return _parsed("evaluate", command, words)

@@ -13,6 +13,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from danlu.app.drawing import INK, PLAYERS, QUIET, VERMILION, WIDTH, styled, tick
 
 Line = tuple[list[float], list[float]]
+JUDGED = ("validation", "generated")
+"""whose values are no terms of a player but scores"""
 
 
 @styled
@@ -32,7 +34,7 @@ def curves(metrics: Sequence[Mapping[str, float]], best_round: int | None) -> Fi
     ['loss', 'learning rate']
     """
     panels = _panels(metrics)
-    players = [who for who in dict.fromkeys(who for lines in panels.values() for who in lines) if who != "validation"]
+    players = [who for who in dict.fromkeys(who for lines in panels.values() for who in lines) if who not in JUDGED]
     columns = min(2, max(1, len(panels)))
     rows = max(1, math.ceil(len(panels) / columns))
     figure = Figure(figsize=(WIDTH, 0.45 + 1.55 * rows), layout="constrained")
@@ -62,15 +64,15 @@ def _panels(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Line]
                 rounds.append(entry["round"])
                 values.append(value)
     last = {"gradient_norm": 2, "lr": 3}
-    return dict(sorted(panels.items(), key=lambda item: last.get(item[0], int(set(item[1]) == {"validation"}))))
+    return dict(sorted(panels.items(), key=lambda item: last.get(item[0], int(set(item[1]) <= set(JUDGED)))))
 
 
 def _draw_panel(axes: Axes, name: str, lines: dict[str, Line], players: list[str], best_round: int | None) -> None:
     if best_round is not None:
         axes.axvline(best_round, color=INK, linewidth=0.9, linestyle=(0, (1.5, 1.5)), label=f"best: round {best_round}")
-    for who in sorted(lines, key=lambda who: who == "validation"):  # what counts is drawn last, on top
+    for who in sorted(lines, key=lambda who: who in JUDGED):  # what counts is drawn last, on top
         rounds, values = lines[who]
-        held_out = who == "validation"
+        held_out = who in JUDGED
         axes.plot(
             rounds,
             values,
@@ -78,7 +80,7 @@ def _draw_panel(axes: Axes, name: str, lines: dict[str, Line], players: list[str
             linewidth=1.4 if held_out else 0.8,
             marker="o" if len(rounds) == 1 or (held_out and len(rounds) <= 60) else None,
             markersize=2.4,
-            label="validation" if held_out else who if len(players) > 1 else "training",
+            label=who if held_out or len(players) > 1 else "training",
         )
     axes.set_title({"lr": "learning rate"}.get(name, name.replace("_", " ")))
     axes.grid(axis="y")

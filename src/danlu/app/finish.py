@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
+from danlu.app.jury import GENERATED
 from danlu.app.measure import calibrated, measure, robustness
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen, duration, number, quoted
@@ -45,17 +46,18 @@ def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = Fal
         if trouble is not None and trouble != run.page.get("trouble"):
             screen.say(trouble)
         facts["trouble"] = trouble
-        scores = judge(session, run, facts, [part for part in parts if len(session.data.part(part))])
+        scores = judge(session, run, facts, [part for part in parts if len(session.data.part(part))], dry_run)
     run.save_page(status="finished", scores=scores, **facts)
     if not dry_run:
         say_goodbye(run, screen, ways_to_use(trainer.task.model, session.data.info))
 
 
 def _trouble(session: Session, run: RunFolder, facts: dict[str, Any]) -> str | None:
-    """What has gone wrong, by the validation scores that were logged of the weights that the model has."""
+    """What has gone wrong, by the scores that were logged of the weights that the model has."""
     round = facts["best"]["round"] if facts["best"] else facts["round"]
     logged = next((entry for entry in reversed(run.metrics()) if entry["round"] == round), {})
-    scores = {name.removeprefix("validation/"): v for name, v in logged.items() if name.startswith("validation/")}
+    judged = (name.partition("/")[::2] for name in logged)
+    scores = {name: logged[f"{who}/{name}"] for who, name in judged if who in ("validation", "generated")}
     return session.trainer.task.trouble(scores)
 
 
@@ -85,11 +87,12 @@ def choose_weights(session: Session, run: RunFolder, screen: Screen) -> str:
 
 
 def judge(
-    session: Session, run: RunFolder, facts: dict[str, Any], parts: list[PartName]
+    session: Session, run: RunFolder, facts: dict[str, Any], parts: list[PartName], dry_run: bool = False
 ) -> dict[str, dict[str, float]]:
     """Measure the model as it was saved, on the validation part and, now and only now, on the test part."""
     from danlu.app.card import write_card
     from danlu.app.classifier_sections import Judged, classification_sections  # draws: takes a second to import
+    from danlu.app.generated_sections import generated_sections
     from danlu.app.latent_sections import latent_sections
     from danlu.app.report import write_report
 
@@ -112,6 +115,11 @@ def judge(
                 shifted, noisy, count = robustness(model, examples, info)
                 judged = judged._replace(images=examples["image"], shifted=shifted, noisy=noisy, strained=count)
             sections = classification_sections(judged, info)
+    scores = {part: found for part, found in scores.items() if found}
+    if session.jury is not None:
+        x = session.jury.draw(model, session.jury.count if dry_run else GENERATED)
+        scores["generated"] = session.jury.verdict(x)
+        sections += generated_sections(model, x, session.data)
     if parts:
         sections += latent_sections(model, session.data.part(parts[-1]), parts[-1], info)
     page = {**run.page, **facts, "status": "finished"}
@@ -132,6 +140,7 @@ def say_goodbye(run: RunFolder, screen: Screen, ways: list[tuple[str, str]]) -> 
     for part, values in page["scores"].items():
         words = "  ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in values.items())
         screen.say(f"  {part:<10}  {words}")
-    again = [("look again", f"danlu evaluate {quoted(run.path)}")] if "test" in page["scores"] else []
+    judged = {"test", "generated"} & page["scores"].keys()
+    again = [("look again", f"danlu evaluate {quoted(run.path)}")] if judged else []
     use = [(what, command.replace("RUN", quoted(run.path))) for what, command in ways]
     screen.rows([("report", str(run.path / "report.html")), *again, *use])

@@ -44,6 +44,7 @@ def go(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) 
     run.save_page(status="training")
     try:
         with Interrupt(quiet=screen.console.quiet) as interrupt:
+            session.prepare(run, screen)
             screen.begin(run.page["recipe"], trainer.round, trainer.rounds, trainer.stream.size)
             try:
                 session.play(run, screen, interrupt)

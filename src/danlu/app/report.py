@@ -119,7 +119,8 @@ def weights_in_words(run: dict[str, Any]) -> str:
     match run.get("weights"):
         case "best" if best.get("round") is not None:
             score = f" ({number(best['score'])})" if best.get("score") is not None else ""
-            return f"those of round {best['round']:,}, the best by validation {score_name(best['watch'])}{score}"
+            seen = "" if "[" in best["watch"] else "validation "  # else it says itself what it looked at
+            return f"those of round {best['round']:,}, the best by {seen}{score_name(best['watch'])}{score}"
         case "best":
             return "the best ones on the validation part"
         case "average":

@@ -104,6 +104,11 @@ class RunFolder:
         return self.path / "samples"
 
     @property
+    def judge(self) -> Path:
+        """Where the classifier is that judges generated examples, if there is one."""
+        return self.path / "judge"
+
+    @property
     def model(self) -> Path:
         """Where the finished model is."""
         return self.path / "model"

@@ -171,6 +171,8 @@ def in_short(entry: dict[str, float]) -> str:
         owner, _, term = name.partition("/")
         if owner == "validation":
             words.append(f"validation {term.replace('_', ' ')} {number(value)}")
+        elif owner == "generated":
+            words.append(f"{term.replace('_', ' ')} {number(value)}")
         elif owner in players and term not in ("lr", "gradient_norm"):
             words.append(f"{owner + ' ' if len(players) > 1 else ''}{term.replace('_', ' ')} {number(value)}")
     return "  ".join(words)

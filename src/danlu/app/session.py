@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from danlu.app.asked import build
 from danlu.app.interrupt import Interrupt
+from danlu.app.judges import feature_name
+from danlu.app.jury import Jury
 from danlu.app.pictures import draw, is_time
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
@@ -23,6 +26,7 @@ from danlu.training.checkpoint import Checkpoint
 from danlu.training.evaluation import Best, as_judged, evaluate
 from danlu.training.runtime import DeviceName, Runtime
 from danlu.training.trainer import Trainer
+from danlu.verbs import need
 
 SECONDS_BETWEEN_SAVES = 30.0
 CHECKPOINTS_KEPT = 3
@@ -37,10 +41,11 @@ class Session:
         recipe: what is trained.
         data: the data set.
         trainer: plays the game.
-        best: the best validation score, if one is watched.
+        best: the best score, if one is watched.
         every: rounds between evaluations.
         residence: where the training examples stay, in words.
         access: what was used to get the data.
+        jury: scores what the model generates, if that is asked for.
         stopped: whether somebody asked to stop before the end.
         seconds: how long it has trained, over all its lives.
     """
@@ -52,6 +57,7 @@ class Session:
     every: int
     residence: str = "in memory"
     access: Access = field(default_factory=Access)
+    jury: Jury | None = None
     stopped: bool = False
     seconds: float = 0.0
     _now: float = field(default_factory=time.monotonic)
@@ -85,8 +91,21 @@ class Session:
         rounds = recipe.length(stream.epoch_rounds)
         trainer = Trainer(task, recipe.descents(), stream, rounds, recipe.seed, recipe.accumulate, runtime)
         every = recipe.evaluate_every or max(1, round(stream.epoch_rounds))
-        watched = _watched(recipe, trainer, bool(len(data.validation)))
-        return cls(recipe, data, trainer, watched, every, residence, access or Access())
+        jury = None
+        if recipe.judged:
+            need(task.model, "sample")
+            jury = Jury(data, recipe.judged, runtime, access)
+        watched = _watched(recipe, trainer, bool(len(data.validation)), jury)
+        return cls(recipe, data, trainer, watched, every, residence, access or Access(), jury)
+
+    def prepare(self, run: RunFolder, screen: Screen) -> None:
+        """Have ready what judges generated examples, which may first have to learn it."""
+        if self.jury is not None and not self.trainer.runtime.rank:
+            self.jury.folder = run.judge
+            self.jury.access = replace(self.jury.access, tell=screen.progress)
+            if not self.jury.ready:
+                screen.say(f"  {feature_name(self.data)} learns to judge generated examples; it is kept for other runs")
+            _ = self.jury.network
 
     def play(self, run: RunFolder, screen: Screen, interrupt: Interrupt) -> None:
         """Read the trainer to its end, to the end of patience, or until somebody asks to stop."""
@@ -125,7 +144,10 @@ class Session:
                 draw(trainer.task.model, self.data.validation, self.data.info, run.samples, trainer.round)
 
     def _is_better(self, entry: dict[str, Any]) -> bool:
-        return self.best is not None and self.best.see(entry["round"], entry[f"validation/{self.best.watch}"])
+        if self.best is None:
+            return False
+        owner = "generated" if self.jury is not None and self.best.watch == self.jury.watched else "validation"
+        return self.best.see(entry["round"], entry[f"{owner}/{self.best.watch}"])
 
     def _exhausted(self) -> bool:
         return self.best is not None and self.best.exhausted
@@ -133,7 +155,19 @@ class Session:
     def _scores(self) -> dict[str, float]:
         """Those of process 0: the last bit may differ, and then the processes would disagree about the best."""
         tell, found = self.trainer.runtime.tell, evaluate(self.trainer, self.data.validation)
-        return {f"validation/{name}": tell(value) for name, value in found.items()}
+        scores = {f"validation/{name}": tell(value) for name, value in found.items()}
+        return scores | {f"generated/{name}": value for name, value in self._judged().items()}
+
+    def _judged(self) -> dict[str, float]:
+        """Scores of what the model generates; other processes than the first have only the one that is watched."""
+        if self.jury is None:
+            return {}
+        scores = {self.jury.watched: 0.0}
+        with torch.no_grad(), as_judged(self.trainer):
+            if not self.trainer.runtime.rank:
+                scores = self.jury.glance(self.jury.draw(self.trainer.task.model))
+        scores[self.jury.watched] = self.trainer.runtime.tell(scores[self.jury.watched])
+        return scores
 
     def save(self, run: RunFolder) -> None:
         """Write a checkpoint, and drop those that nobody will want."""
@@ -159,18 +193,25 @@ class Session:
             self.best.load_state(saved.page["best"])
 
 
-def _watched(recipe: Recipe, trainer: Trainer, validated: bool) -> Best | None:
-    better = trainer.task.better
-    name = recipe.watch or next(iter(better), "none")
+def _watched(recipe: Recipe, trainer: Trainer, validated: bool, jury: Jury | None) -> Best | None:
+    better = dict(trainer.task.better)
+    generated = {} if jury is None else {jury.watched: "lower"}
+    known = {**generated, **better}
+    name = _spelled(recipe.watch, generated) or next(iter(known), "none")
     if name == "none":
         if recipe.patience is not None:
-            raise UsageError("patience needs a validation score to watch, and this task has none")
+            raise UsageError("patience needs a score to watch, and this task has none")
         return None
-    if name not in better:
-        raise UsageError(f"watch: there is no score named {name!r}; {nearest(name, [*better, 'none'])}")
-    if not validated:
+    if name not in known:
+        raise UsageError(f"watch: there is no score named {name!r}; {nearest(name, [*known, 'none'])}")
+    if not validated and name not in generated:
         if recipe.patience is not None or recipe.watch is not None:
             word = "patience" if recipe.patience is not None else "watch"
             raise UsageError(f"{word} needs validation examples, and {recipe.data} has none, as it was split")
         return None
-    return Best(name, better[name] == "higher", recipe.patience)
+    return Best(name, known[name] == "higher", recipe.patience)
+
+
+def _spelled(watch: str | None, generated: Mapping[str, str]) -> str | None:
+    """A score's whole name, of which the part before the bracket is enough."""
+    return next((name for name in generated if watch and name.split("[")[0].lower() == watch.lower()), watch)

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from danlu.app.inputs import inputs_of
+from danlu.app.jury import GENERATED, Jury, generates_only
 from danlu.app.measure import calibrated, flipped, measure
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen, quoted
@@ -17,8 +18,11 @@ from danlu.data.dataset import PARTS, DataInfo, DataSet
 from danlu.errors import UsageError
 from danlu.models.folder import load_model
 from danlu.nn.model import Model
-from danlu.training.runtime import DeviceName, pick_device
+from danlu.training.runtime import DeviceName, Runtime, pick_device
 from danlu.verbs import need
+
+LEAST_GENERATED = 100
+"""generated examples from which on scores mean something"""
 
 
 def load(path: str | Path) -> Model:
@@ -46,17 +50,21 @@ def evaluate(
     part: Literal["train", "validation", "test"] = "test",
     device: DeviceName | None = None,
     flip: bool = False,
+    generated: int | None = None,
 ) -> dict[str, Any]:
-    """Measure the model of a run on a part of the data that it was made for.
+    """Measure the model of a run on a part of the data that it was made for, and what it generates.
 
     Args:
         run: the run folder.
         part: which part.
         device: where to compute; where it was trained if not given.
         flip: whether a classifier sees each picture and its mirror image, and gives the mean of both answers.
+        generated: how many examples to generate and score against the training part; 10 000 if not given for a model
+            that nothing else can judge, and else none.
 
     Returns:
-        The part's name and size, the data's fingerprint, and the scores by name.
+        The part's name and size, the data's fingerprint, and the scores by name; ``generated`` has those of what the
+        model generates, if that is scored.
 
     Raises:
         UsageError: if the run has no model, or the data is no longer what it was trained on.
@@ -77,7 +85,19 @@ def evaluate(
     temperature = folder.page.get("temperature")
     if part != "validation" and temperature is not None and not flip:  # which the validation part has chosen
         scores.update(calibrated(evidence["probabilities"], examples["label"], temperature))
-    return {"part": part, "examples": len(examples), "data": data.name, "fingerprint": fingerprint, "scores": scores}
+    page = {"part": part, "examples": len(examples), "data": data.name, "fingerprint": fingerprint, "scores": scores}
+    count = (GENERATED if generates_only(model) else 0) if generated is None else generated
+    return {**page, "generated": _generated(folder, data, model, count)} if count else page
+
+
+def _generated(folder: RunFolder, data: DataSet, model: Model, count: int) -> dict[str, float]:
+    """Scores of what a model generates, by the judge that the run has kept."""
+    if count < LEAST_GENERATED:
+        raise UsageError(f"generated={count} are too few to be scored; take at least {LEAST_GENERATED}")
+    runtime = Runtime(device=next(need(model, "sample").parameters()).device)
+    kept = folder.judge if (folder.judge / "model.json").is_file() else None
+    jury = Jury(data, count, runtime, folder.access(), kept)
+    return jury.verdict(jury.draw(model))
 
 
 class Guess(NamedTuple):

@@ -53,13 +53,10 @@ class AdversarialRecipe(Descent, Recipe):
     """deviation of noise on all that the critic sees, where pictures go from -1 to 1"""
     noise_rounds: Rounds = 0
     """rounds over which that noise falls to 0; 0 keeps it"""
-    judge: bool = True
-    """score generated examples while training and watch the first of these scores"""
-    judged: Count = 2000
-    """generated examples that are scored while training"""
+    judged: Annotated[int, Field(ge=0)] = 2000
     optimizer: OptimizerName = "adam"
     lr: Positive = 2e-4
-    evaluate_every: Count | None = None
+    evaluate_every: Count | None = 200
 
     def generator_for(self, info: DataInfo) -> Generator:
         """The generator for data of this kind."""
@@ -126,14 +123,16 @@ class PicturePair(AdversarialRecipe):
     """width of each hidden layer of both players, where examples are no pictures"""
 
     def generator_for(self, info: DataInfo) -> Generator:
+        page: Any = self.generator
         if info.kind == "images":
-            return self.generator.build(**self.decided(info), range=info.range)
-        return MLPGenerator(**self.decided(info), range=None, latent=self.generator.latent, hidden=self.hidden)
+            return page.build(**self.decided(info), range=info.range)
+        return MLPGenerator(**self.decided(info), range=None, latent=page.latent, hidden=self.hidden)
 
     def critic_for(self, info: DataInfo) -> Critic:
+        page: Any = self.critic
         if info.kind == "images":
-            return self.critic.build(**self.decided(info))
-        kept = {"minibatch": self.critic.minibatch, "spectral": self.critic.spectral}
+            return page.build(**self.decided(info))
+        kept = {"minibatch": page.minibatch, "spectral": page.spectral}
         return MLPCritic(**self.decided(info), hidden=self.hidden, **kept)
 
 

@@ -10,7 +10,7 @@ Mirza and Osindero, "Conditional generative adversarial nets", has the label bes
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.recipes.adversarial import DensePair
@@ -33,5 +33,5 @@ class CGANRecipe(DensePair):
     conditional: bool = True
     betas: tuple[Share, Share] | None = (0.5, 0.999)
     average: Share | None = 0.999
-    batch_size: Count = 128
+    batch_size: Count | Literal["full"] = 128
     rounds: Count | None = 6000

@@ -14,7 +14,7 @@ apart. An average of the generator's weights, which changes nothing in the game,
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.recipes.adversarial import PicturePair
@@ -36,5 +36,5 @@ class DCGANRecipe(PicturePair):
     critic: Settings[DCGANCritic] = settings(DCGANCritic, width=64)
     betas: tuple[Share, Share] | None = (0.5, 0.999)
     average: Share | None = 0.999
-    batch_size: Count = 128
+    batch_size: Count | Literal["full"] = 128
     rounds: Count | None = 3000

@@ -9,7 +9,7 @@ danlu train gan --feature-matching add                as the notes have it; repl
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.recipes.adversarial import DensePair
@@ -31,5 +31,5 @@ class GANRecipe(DensePair):
     critic: Settings[MLPCritic] = settings(MLPCritic, hidden=(256, 256))
     betas: tuple[Share, Share] | None = (0.5, 0.999)
     average: Share | None = 0.999
-    batch_size: Count = 128
+    batch_size: Count | Literal["full"] = 128
     rounds: Count | None = 6000

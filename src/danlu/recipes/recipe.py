@@ -55,6 +55,8 @@ class Recipe(Examples):
     """the validation score whose best weights are kept; the task's first if not given, none for the last weights"""
     patience: Count | None = None
     """evaluations without a better score after which to stop"""
+    judged: Annotated[int, Field(ge=0)] = 0
+    """generated examples that are scored at each evaluation, the first score of which is watched; 0 for none"""
     pictures: Annotated[int, Field(ge=0)] = 10
     """how often over the training to draw what the model makes, where it makes pictures"""
 

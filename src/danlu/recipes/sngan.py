@@ -13,7 +13,7 @@ it is as in SAGAN (Zhang et al., 2019), which normalises the generator as well.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
@@ -40,5 +40,5 @@ class SNGANRecipe(PicturePair):
     lr: Positive = 2e-4
     betas: tuple[Share, Share] | None = (0.0, 0.9)
     average: Share | None = 0.999
-    batch_size: Count = 64
+    batch_size: Count | Literal["full"] = 64
     rounds: Count | None = 2000

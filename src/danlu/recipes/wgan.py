@@ -10,7 +10,7 @@ is a Wasserstein distance up to a factor that nobody knows.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
@@ -38,5 +38,5 @@ class WGANRecipe(PicturePair):
     optimizer: OptimizerName = "rmsprop"
     lr: Positive = 5e-5
     average: Share | None = 0.999
-    batch_size: Count = 64
+    batch_size: Count | Literal["full"] = 64
     rounds: Count | None = 3000

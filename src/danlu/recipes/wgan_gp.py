@@ -12,7 +12,7 @@ slope, so the critic has no batch norm.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
@@ -40,5 +40,5 @@ class WGANGPRecipe(PicturePair):
     lr: Positive = 1e-4
     betas: tuple[Share, Share] | None = (0.0, 0.9)
     average: Share | None = 0.999
-    batch_size: Count = 64
+    batch_size: Count | Literal["full"] = 64
     rounds: Count | None = 3000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
@@ -26,6 +26,9 @@ from danlu.models.adversarial.player import Critic, Generator
 from danlu.nn.spectral import advance, spectral_weights
 from danlu.tasks.game import Descend, Task, Terms, Turn, Update
 from danlu.tasks.past import Past
+
+COLLAPSED, COPIED, SURE = 0.5, 0.5, -5.0
+"""diversity and memorisation below which something is wrong, and a score that leaves no gradient"""
 
 Matching = Literal["none", "replace", "add"]
 
@@ -115,7 +118,8 @@ class Adversarial(Task):
         if why := refusal(critic, loss, techniques):
             raise ValueError(why)
         self.generator, self.critic = generator, critic
-        self.loss, self.techniques, self.inputs = loss, techniques, inputs
+        self.loss: Loss = loss
+        self.techniques, self.inputs = techniques, inputs
         self.sharpened = any(True for _ in spectral_weights(critic))
         self.past = nn.ModuleDict(
             {name: Past(player) for name, player in self.players().items()} if techniques.history else {}
@@ -141,7 +145,7 @@ class Adversarial(Task):
         # the generator makes as many examples as the critic saw last, with the same labels
         turns = [*judged * self.techniques.critic_turns, Descend("generator", partial(self.fool, round=round), False)]
         if self.past:
-            turns.append(Update(lambda batch: self.past["generator"].remember(self.generator)))
+            turns.append(Update(lambda batch: self._past("generator").remember(self.generator)))
         if round == 0 and (self.generator.reference is not None or self.critic.reference is not None):
             turns.insert(0, Update(self.choose_reference, fresh=True))
         return turns
@@ -189,7 +193,7 @@ class Adversarial(Task):
         if self.sharpened:
             advance(self.critic)
         if self.past:
-            self.past["critic"].remember(self.critic)
+            self._past("critic").remember(self.critic)
 
     def choose_reference(self, batch: Batch) -> None:
         """Fill the reference batches of virtual batch norm, once and for all."""
@@ -209,6 +213,10 @@ class Adversarial(Task):
         labels = self._labels(batch)
         real, fake = self.generator.seen(batch[self.inputs]), self._made(labels)
         return {"score_on_real": self.critic(real, labels), "score_on_fake": self.critic(fake, labels)}
+
+    def trouble(self, scores: Mapping[str, float]) -> str | None:
+        """Collapse, a critic that has won, and copies of training examples."""
+        return "\n".join(_troubles(scores, self.loss)) or None
 
     def _made(self, labels: Tensor | None) -> Tensor:
         return self.generator(self.noise((self.generator.latent,)), labels)
@@ -232,11 +240,35 @@ class Adversarial(Task):
         x = x.detach().requires_grad_()
         return slopes(self.critic(x, labels), x)
 
+    def _past(self, name: str) -> Past:
+        past = self.past[name]
+        assert isinstance(past, Past)
+        return past
+
     def _with_history(self, terms: Terms, name: str, n: int) -> Terms:
         if not self.past:
             return terms
-        distance = self.past[name].distance(self.players()[name])  # type: ignore[operator]
+        distance = self._past(name).distance(self.players()[name])
         return {**terms, "history": spread(self.techniques.history * distance, n)}
+
+
+def _troubles(scores: Mapping[str, float], loss: Loss) -> Iterator[str]:
+    diversity, memorisation = scores.get("diversity", 1.0), scores.get("memorisation", 1.0)
+    if diversity < COLLAPSED:
+        yield (
+            f"Mode collapse: generated examples differ only {diversity:.2g} times as much as those of the data. Try "
+            f"minibatch discrimination (--critic.minibatch 16), another seed, or loss wasserstein with a penalty."
+        )
+    if loss == "minimax" and scores.get("score_on_fake", 0.0) < SURE:
+        yield (
+            f"Saturation: the critic is sure of every generated example (mean score {scores['score_on_fake']:.1f}), "
+            f"and the gradient of loss minimax vanishes there; use non-saturating."
+        )
+    if memorisation < COPIED:
+        yield (
+            f"Memorisation: generated examples lie {memorisation:.2g} times as far from the training examples as new "
+            f"examples of the data do; train for less long, or on more examples."
+        )
 
 
 def refusal(critic: Critic, loss: Loss, how: Techniques) -> str | None:
@@ -254,8 +286,10 @@ def refusal(critic: Critic, loss: Loss, how: Techniques) -> str | None:
         both = " and ".join(name for name, on in held.items() if on)
         return f"{both} are each a bound of the critic's slope; give one of them"
     if loss == "wasserstein" and not any(held.values()) and not how.r1:
-        return "loss wasserstein grows without end unless the critic's slope is bound; give weight_clip, penalty, r1 or " \
-            "spectral"  # fmt: skip
+        return (
+            "loss wasserstein grows without end unless the critic's slope is bound; give weight_clip, penalty, r1 or "
+            "spectral"
+        )
     if how.penalty or how.r1:
         name = "penalty" if how.penalty else "r1"
         slope = f"{name} holds the slope of each example's score by itself"

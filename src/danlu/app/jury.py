@@ -1,0 +1,159 @@
+"""Scores of generated examples: against the training part, by what ``judges`` finds to look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.app.judges import feature_name, features_for, is_taught
+from danlu.app.measure import spread_over
+from danlu.data.dataset import DataSet
+from danlu.data.source import Access
+from danlu.data.stream import in_order
+from danlu.data.toys import GRID_DEVIATION, RING_DEVIATION, grid_centres, ring_centres
+from danlu.metrics.features import FeatureNetwork, look, score_name
+from danlu.metrics.frechet import Moments, frechet_distance
+from danlu.metrics.inception_score import inception_score
+from danlu.metrics.kernel import kernel_distance
+from danlu.metrics.modes import classes_covered, modes
+from danlu.metrics.precision_recall import precision_recall
+from danlu.metrics.reference import reference_moments
+from danlu.metrics.samples import diversity, memorisation, sliced_wasserstein
+from danlu.sampling.randomness import generator
+from danlu.training.runtime import Runtime
+from danlu.verbs import can, takes
+
+GENERATED = 10_000
+"""generated examples that are scored in the end"""
+AT_ONCE = 500
+COMPARED, NEIGHBOURS = 1000, 20_000
+"""generated examples whose distances are taken, and training examples among which the nearest is sought"""
+DETAILED, MANIFOLDS = 10_000, 2000
+"""examples of both kinds for the kernel distance, and for precision and recall"""
+MIXTURES = {"ring": (ring_centres, RING_DEVIATION), "grid": (grid_centres, GRID_DEVIATION)}
+"""data sets whose modes are known"""
+
+
+class Jury:
+    """Scores what a model generates.
+
+    Args:
+        data: what it learned from; generated examples are compared with the training part.
+        count: generated examples that are scored at an evaluation.
+        runtime: where to compute.
+        access: where the cache is, and who is told of progress.
+        folder: where the run keeps a classifier that judges, if it does.
+    """
+
+    def __init__(
+        self, data: DataSet, count: int, runtime: Runtime, access: Access | None = None, folder: Path | None = None
+    ):
+        self.data, self.count, self.runtime = data, count, runtime
+        self.access, self.folder = access or Access(), folder
+
+    @property
+    def watched(self) -> str:
+        """The first score of ``glance``, of which less is better and by which weights are chosen."""
+        kind = "FID" if self.data.info.kind == "images" else "SWD"
+        return score_name(kind, feature_name(self.data), self.count, "train")
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing has to be learned before the first score."""
+        return is_taught(self.data, self.access, self.folder)
+
+    @cached_property
+    def network(self) -> FeatureNetwork:
+        """What looks at generated examples."""
+        return features_for(self.data, self.runtime, self.access, self.folder)
+
+    @cached_property
+    def _moments(self) -> Moments:
+        return reference_moments(self.network, self.data.fingerprint(), "train", self._batches)
+
+    def glance(self, x: Tensor) -> dict[str, float]:
+        """What can be said at every evaluation, the watched score first.
+
+        Args:
+            x: generated examples in the data's range, on the CPU.
+        """
+        if self.data.info.kind != "images":
+            return {self._named("SWD", x): sliced_wasserstein(x, self._known), **self._of_mixture(x), **self._spread(x)}
+        seen = look(self.network, x)
+        scores = {self._named("FID", x): self._fid(seen.features)}
+        if seen.probabilities is not None:
+            scores[self._named("IS", x, against=False)] = inception_score(seen.probabilities).mean
+            scores["classes_covered"] = float(classes_covered(seen.probabilities.argmax(1), self.data.info.classes))
+        return {**scores, **self._spread(x)}
+
+    def verdict(self, x: Tensor) -> dict[str, float]:
+        """All scores, of generated examples in the data's range on the CPU."""
+        scores = self.glance(x)
+        if self.data.info.kind == "images":
+            real, fake = (look(self.network, some).features.float() for some in (self._known[:DETAILED], x[:DETAILED]))
+            scores[self._named("KID", fake)] = kernel_distance(real, fake).mean
+            few = min(len(real), len(fake), MANIFOLDS)
+            found = precision_recall(real[:few], fake[:few])
+            scores |= {"precision": found.precision, "recall": found.recall}
+        return scores
+
+    def draw(self, model: Any, count: int | None = None) -> Tensor:
+        """What a model generates, the same each time, on the CPU; pictures within the data's range."""
+        x = drawn(model, count or self.count)
+        return x.clamp(*self.data.info.range) if self.data.info.kind == "images" else x
+
+    def _named(self, score: str, x: Tensor, against: bool = True) -> str:
+        name = self.network.origin if self.data.info.kind == "images" else feature_name(self.data)
+        return score_name(score, name, len(x), "train" if against else None)
+
+    def _fid(self, features: Tensor) -> float:
+        return frechet_distance(Moments.of(features, self.network.origin), self._moments)
+
+    def _batches(self) -> Iterator[Tensor]:
+        return (batch[self.data.info.inputs] for batch in in_order(self.data.train, AT_ONCE))
+
+    def _of_mixture(self, x: Tensor) -> dict[str, float]:
+        if self.data.name not in MIXTURES:
+            return {}
+        centres, deviation = MIXTURES[self.data.name]
+        found = modes(x, centres(), deviation)
+        return {"modes_covered": float(found.covered), "good_samples": found.good}
+
+    def _spread(self, x: Tensor) -> dict[str, float]:
+        """How varied the examples are, and how near to training examples, beside new examples of the data."""
+        few = x[:COMPARED]
+        scores = {"diversity": diversity(few) / self._diversity}
+        if len(self.data.validation):
+            scores["memorisation"] = memorisation(few, self._known, self._held_out)
+        return scores
+
+    @cached_property
+    def _known(self) -> Tensor:
+        return spread_over(self.data.train, NEIGHBOURS)[self.data.info.inputs].cpu().float()
+
+    @cached_property
+    def _held_out(self) -> Tensor:
+        return spread_over(self.data.validation, COMPARED)[self.data.info.inputs].cpu().float()
+
+    @cached_property
+    def _diversity(self) -> float:
+        return diversity(spread_over(self.data.train, COMPARED)[self.data.info.inputs].cpu().float())
+
+
+@torch.no_grad()
+def drawn(model: Any, count: int) -> Tensor:
+    """So many examples of a model, the same each time, on the CPU."""
+    source = generator("judged", device=next(model.parameters()).device)
+    given = {"generator": source} if takes(model.sample, "generator") else {}
+    parts = (min(AT_ONCE, count - start) for start in range(0, count, AT_ONCE))
+    return torch.cat([model.sample(n, **given).float().cpu() for n in parts])
+
+
+def generates_only(model: Any) -> bool:
+    """Whether a model has nothing but its samples to be judged by."""
+    return can(model, "sample") and not any(can(model, verb) for verb in ("log_prob", "log_prob_bound", "energy"))
