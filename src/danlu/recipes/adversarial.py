@@ -12,7 +12,7 @@ from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.models.adversarial.player import Critic, Generator
 from danlu.recipes.recipe import Count, Recipe
-from danlu.recipes.settings import Settings
+from danlu.recipes.settings import Settings, settings
 from danlu.tasks.adversarial import Adversarial, Matching, Techniques
 from danlu.training.descent import Descent, NonNegative, OptimizerName, Positive
 
@@ -126,14 +126,15 @@ class PicturePair(AdversarialRecipe):
         page: Any = self.generator
         if info.kind == "images":
             return page.build(**self.decided(info), range=info.range)
-        return MLPGenerator(**self.decided(info), range=None, latent=page.latent, hidden=self.hidden)
+        points = settings(MLPGenerator, latent=page.latent, hidden=self.hidden)
+        return points.build(**self.decided(info), range=None)
 
     def critic_for(self, info: DataInfo) -> Critic:
         page: Any = self.critic
         if info.kind == "images":
             return page.build(**self.decided(info))
-        kept = {"minibatch": page.minibatch, "spectral": page.spectral}
-        return MLPCritic(**self.decided(info), hidden=self.hidden, **kept)
+        points = settings(MLPCritic, hidden=self.hidden, minibatch=page.minibatch, spectral=page.spectral)
+        return points.build(**self.decided(info))
 
 
 def range_of(info: DataInfo) -> tuple[float, float] | None:
