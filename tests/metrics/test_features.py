@@ -5,12 +5,22 @@ import torch
 from torch import nn
 
 from danlu.data.source import Access
-from danlu.metrics.features import ClassifierFeatures, Columns, FeatureNetwork, Judge, look, moments, score_name
+from danlu.metrics.features import (
+    ClassifierFeatures,
+    Columns,
+    FeatureNetwork,
+    InceptionFeatures,
+    Judge,
+    look,
+    moments,
+    score_name,
+)
 from danlu.metrics.frechet import frechet_distance
 from danlu.metrics.moments import Moments, Origin
 from danlu.metrics.reference import load_moments, reference_moments, save_moments
 from danlu.models.classify.cnn import CNN
 from danlu.models.classify.densenet import DenseNet
+from danlu.models.classify.inception import InceptionFID
 from danlu.models.classify.mlp import MLP
 from danlu.models.classify.resnet import ResNet
 
@@ -72,6 +82,18 @@ def test_moments_are_those_of_the_features():
     torch.testing.assert_close(found.covariance(), torch.cov(features.double().T), rtol=1e-5, atol=1e-9)
     assert found.origin == network.origin
     assert found.count == 40
+
+
+def test_inception_leaves_out_the_bias_of_its_last_layer():
+    """As the code of the published Inception Score; with the bias it would be the network's own ``classify``."""
+    net, x = InceptionFID(), torch.rand(2, 1, 8, 8)
+    torch.nn.init.normal_(net.fc.bias)
+    network = InceptionFeatures(net)
+    seen = look(network, x, batch_size=1)
+    torch.testing.assert_close(seen.features, net.features(x))
+    torch.testing.assert_close(seen.probabilities, (net(x) - net.fc.bias).softmax(1))
+    torch.testing.assert_close(network.probabilities(x), seen.probabilities)
+    assert score_name("FID", network.origin, 2, "train") == "FID[inception at 299×299, 2 vs train]"
 
 
 def test_columns_are_features_without_classes():

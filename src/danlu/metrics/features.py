@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.metrics.moments import Moments, Origin
+from danlu.models.classify.inception import SIDE, InceptionFID
 
 BATCH = 500
 """examples that pass a network at once"""
@@ -98,6 +99,39 @@ class ClassifierFeatures(nn.Module):
     def probabilities_of(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n classes"]:
         """The probability of each class from features."""
         return self.last(features).softmax(dim=1)
+
+
+class InceptionFeatures(nn.Module):
+    """Inception-v3 with the public weights as a feature network; its distances can be compared with published ones.
+
+    Probabilities are those of the published Inception Score, whose code multiplies by the last layer's weights and
+    leaves out its bias (Salimans et al., 2016).
+
+    Args:
+        network: with the public weights.
+    """
+
+    def __init__(self, network: InceptionFID):
+        super().__init__()
+        self.network = network
+        self.origin = Origin("inception", f"{SIDE}×{SIDE}", fingerprint(network))
+
+    @property
+    def name(self) -> str:
+        """How scores call it."""
+        return self.origin.name
+
+    def features(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 2048"]:
+        """The mean over positions of the last block, of pictures of any size from 0 to 1."""
+        return self.network.features(x)
+
+    def probabilities(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1008"]:
+        """The probability of each class."""
+        return self.probabilities_of(self.features(x))
+
+    def probabilities_of(self, features: Float[Tensor, "n 2048"]) -> Float[Tensor, "n 1008"]:
+        """The probability of each class from features."""
+        return (features @ self.network.fc.weight.T).softmax(dim=1)
 
 
 class Columns(nn.Module):

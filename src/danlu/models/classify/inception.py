@@ -1,0 +1,228 @@
+"""Inception-v3 as it was published for the Fréchet Inception Distance, with the public weights' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from danlu.data.download import File, wrong
+from danlu.errors import UsageError
+from danlu.models.pretrained import check_convolutions, fill, read_tensors
+from danlu.nn.model import Model
+
+WEIGHTS = File(
+    "pt_inception-2015-12-05-6726825d.pth",
+    95_628_359,
+    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+)
+"""the public file: the weights of TensorFlow's inception-2015-12-05, brought to torch"""
+MIRRORS = ("https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights",)
+"""where the file lies"""
+SIDE, FEATURES, CLASSES = 299, 2048, 1008
+
+Window = int | tuple[int, int]
+Convolution = tuple[int, Window]
+"""output channels and window of a convolution"""
+Step = Convolution | tuple[Convolution, Convolution]
+"""one convolution after another, or two side by side"""
+Pool = Literal["mean", "max", "halve"]
+
+
+class InceptionFID(Model):
+    r"""Inception-v3 with what differs in the network behind published Fréchet distances and Inception Scores.
+
+    Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception architecture for computer vision", 2016, as
+    in TensorFlow's frozen graph of December 2015: averages over a window leave out what lies beyond the border, the
+    last block takes a maximum where the paper takes an average, there are 1008 classes, and no auxiliary classifier.
+
+    Pictures of any size from 0 to 1 are brought to 299×299 by bilinear interpolation without smoothing and to the range
+    -1 to 1, as the port of the weights does it; grey ones are repeated as three colours. Other programs resize in other
+    ways, and their distances differ from these by that. The network is built in evaluation mode, and its weights are
+    noise until ``from_pretrained`` reads the public ones.
+
+    >>> net = InceptionFID()
+    >>> sum(p.numel() for p in net.parameters())
+    23850960
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.Conv2d_1a_3x3 = Unit(3, 32, 3, stride=2, padding=0)
+        self.Conv2d_2a_3x3 = Unit(32, 32, 3, padding=0)
+        self.Conv2d_2b_3x3 = Unit(32, 64, 3)
+        self.Conv2d_3b_1x1 = Unit(64, 80, 1)
+        self.Conv2d_4a_3x3 = Unit(80, 192, 3, padding=0)
+        self.Mixed_5b = _fine(192, pooled=32)
+        self.Mixed_5c = _fine(256, pooled=64)
+        self.Mixed_5d = _fine(288, pooled=64)
+        self.Mixed_6a = Mixed(288, {"branch3x3": [(384, 3)], "branch3x3dbl": [(64, 1), (96, 3), (96, 3)]}, "halve")
+        self.Mixed_6b = _long(inner=128)
+        self.Mixed_6c = _long(inner=160)
+        self.Mixed_6d = _long(inner=160)
+        self.Mixed_6e = _long(inner=192)
+        halving = {"branch3x3": [(192, 1), (320, 3)], "branch7x7x3": [(192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3)]}
+        self.Mixed_7a = Mixed(768, halving, "halve")
+        self.Mixed_7b = _wide(1280, "mean")
+        self.Mixed_7c = _wide(2048, "max")
+        self.fc = nn.Linear(FEATURES, CLASSES)
+        self.eval()
+
+    def features(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 2048"]:
+        """The mean over positions of the last block, from pictures of values from 0 to 1.
+
+        Raises:
+            ValueError: if they have other than one or three channels.
+        """
+        if x.ndim != 4 or x.shape[1] not in (1, 3):
+            raise ValueError(f"pictures must be (n, 1 or 3, height, width), and are {tuple(x.shape)}")
+        x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+        x = (2 * x - 1).expand(-1, 3, -1, -1)
+        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
+        x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(F.max_pool2d(x, 3, 2)))
+        x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(F.max_pool2d(x, 3, 2))))
+        x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))))
+        return self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))).mean((2, 3))
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1008"]:
+        """Logits: scores whose softmax is the probability of each class."""
+        return self.fc(self.features(x))
+
+    def classify(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1008"]:
+        """Probability of each class."""
+        return self(x).softmax(dim=1)
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, file: File = WEIGHTS) -> InceptionFID:
+        """The network with the public weights, in evaluation mode; no code in the file is run.
+
+        Args:
+            path: the file ``pt_inception-2015-12-05-6726825d.pth``; ``danlu.data.download.fetch`` brings ``WEIGHTS``
+                from ``MIRRORS``.
+            file: what the file must be.
+
+        Raises:
+            UsageError: if it is not there, or is another file, with which no distance could be compared with others.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise UsageError(f"{path} is not there; give the file {file.name}, which lies at {MIRRORS[0]}")
+        if problem := wrong(path, file):
+            raise UsageError(f"{path} is not the public {file.name}: {problem}; fetch it again from {MIRRORS[0]}")
+        model, tensors, first = cls(), read_tensors(path), "Conv2d_1a_3x3.conv.weight"
+        check_convolutions(tensors, (first,), f"{path} holds no Inception-v3")
+        if fresh := fill(model, tensors, path, first, head="fc"):
+            raise UsageError(f"{path} has no {' and no '.join(fresh)} for {CLASSES} classes")
+        return model.eval()
+
+
+class Unit(nn.Module):
+    """A convolution without bias, a normalisation with an epsilon of 0.001, and a rectifier.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        window: height and width of the convolution, or one number for both.
+        stride: its step.
+        padding: zeros around the input; none means so many that the size stays with a step of 1.
+    """
+
+    def __init__(self, inputs: int, outputs: int, window: Window, stride: int = 1, padding: int | None = None):
+        super().__init__()
+        height, width = (window, window) if isinstance(window, int) else window
+        around = (height // 2, width // 2) if padding is None else (padding, padding)
+        self.conv = nn.Conv2d(inputs, outputs, (height, width), stride, around, bias=False)
+        self.bn = nn.BatchNorm2d(outputs, eps=0.001)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d u v"]:
+        return F.relu(self.bn(self.conv(x)), inplace=True)
+
+
+class Mixed(nn.Module):
+    """Several ways from one input, side by side, whose channels are put together; a pooling is the last of them.
+
+    Args:
+        inputs: channels that come in.
+        ways: the steps of each way by its name in the public weights, where step 2 of a way of several is ``…_2``, and
+            its parts, if it has two, ``…_2a`` and ``…_2b``.
+        pool: "mean" of a window of 3×3 within the border, "max" of it, or "halve": the maximum with a step of 2, beside
+            ways whose last convolution has that step and no border.
+        pooled: channels of the convolution after the pooling; 0 leaves it out.
+    """
+
+    def __init__(self, inputs: int, ways: Mapping[str, Sequence[Step]], pool: Pool, pooled: int = 0):
+        super().__init__()
+        self.pool = pool
+        self.ways: list[list[tuple[str, ...]]] = []
+        for way, steps in ways.items():
+            names, channels = [], inputs
+            for number, step in enumerate(steps, start=1):
+                name = way if len(steps) == 1 else f"{way}_{number}"
+                halves = pool == "halve" and number == len(steps)
+                sides = {name + side: part for side, part in _sides(step).items()}
+                for own, (outputs, window) in sides.items():
+                    unit = Unit(channels, outputs, window, *((2, 0) if halves else ()))
+                    self.add_module(own, unit)
+                names.append(tuple(sides))
+                channels = sum(outputs for outputs, _ in sides.values())
+            self.ways.append(names)
+        self.branch_pool = Unit(inputs, pooled, 1) if pooled else nn.Identity()
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d u v"]:
+        found = []
+        for way in self.ways:
+            h = x
+            for names in way:
+                h = torch.cat([self.get_submodule(name)(h) for name in names], dim=1)
+            found.append(h)
+        return torch.cat([*found, self.branch_pool(self._pooled(x))], dim=1)
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        if self.pool == "mean":
+            return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        return F.max_pool2d(x, 3, *((2, 0) if self.pool == "halve" else (1, 1)))
+
+
+def _sides(step: Step) -> dict[str, Convolution]:
+    """The convolutions of a step by what is added to its name."""
+    first, second = step
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return {"a": first, "b": second}
+    return {"": step}  # type: ignore[dict-item]
+
+
+def _fine(inputs: int, pooled: int) -> Mixed:
+    """A block on 35×35 positions."""
+    ways = {
+        "branch1x1": [(64, 1)],
+        "branch5x5": [(48, 1), (64, 5)],
+        "branch3x3dbl": [(64, 1), (96, 3), (96, 3)],
+    }
+    return Mixed(inputs, ways, "mean", pooled)
+
+
+def _long(inner: int) -> Mixed:
+    """A block on 17×17 positions, with windows of 1×7 and 7×1."""
+    across, down = (1, 7), (7, 1)
+    ways = {
+        "branch1x1": [(192, 1)],
+        "branch7x7": [(inner, 1), (inner, across), (192, down)],
+        "branch7x7dbl": [(inner, 1), (inner, down), (inner, across), (inner, down), (192, across)],
+    }
+    return Mixed(768, ways, "mean", 192)
+
+
+def _wide(inputs: int, pool: Pool) -> Mixed:
+    """A block on 8×8 positions, whose ways end in windows of 1×3 and 3×1 side by side."""
+    fork = ((384, (1, 3)), (384, (3, 1)))
+    ways = {
+        "branch1x1": [(320, 1)],
+        "branch3x3": [(384, 1), fork],
+        "branch3x3dbl": [(448, 1), (384, 3), fork],
+    }
+    return Mixed(inputs, ways, pool, 192)
