@@ -16,8 +16,10 @@ SPEED = {
 }
 PAPERS = {
     "digits": "benchmarks.papers.digits",
+    "gans": "benchmarks.papers.gans",
     "images": "benchmarks.papers.images",
     "inpainting": "benchmarks.papers.inpainting",
+    "modes": "benchmarks.papers.modes",
     "semi": "benchmarks.papers.semi",
     "vae": "benchmarks.papers.vae",
 }

@@ -82,9 +82,10 @@ class Score:
 
     def lines(self) -> list[str]:
         """The row for people."""
-        mean, deviation = statistics.mean(self.values), statistics.stdev(self.values)
+        mean = statistics.mean(self.values)
+        some = f" ± {statistics.stdev(self.values):.4f} over {len(self.values)} seeds" if len(self.values) > 1 else ""
         return [
-            f"{self.name:<18} {mean:.4f} ± {deviation:.4f} over {len(self.values)} seeds, {self.metric}",
+            f"{self.name:<18} {mean:.4f}{some}, {self.metric}",
             f"{'':<18} published: {self.published}. {self.protocol}. {self.seconds:.0f} s",
             f"{'':<18} target {self.target}: {'met' if self.met else 'NOT met'}",
         ]

@@ -43,7 +43,8 @@ def _speed(page: dict[str, Any]) -> tuple[str, ...]:
 
 def _score(page: dict[str, Any]) -> tuple[str, ...]:
     values = page["values"]
-    ours = f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    ours = f"{statistics.mean(values):.4f}{deviation}"
     end = (f"{page['seconds']:.0f} s", page["target"], "yes" if page["met"] else "**no**")
     return (f"`{page['name']}`", page["metric"], page["published"], ours, str(len(values)), *end)
 
