@@ -13,7 +13,7 @@ from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.models.adversarial.player import Critic, Generator
 from danlu.recipes.recipe import Count, Recipe
 from danlu.recipes.settings import Settings, settings
-from danlu.tasks.adversarial import Adversarial, Matching, Techniques
+from danlu.tasks.adversarial import Adversarial, Matching, Techniques, refusal
 from danlu.training.descent import Descent, NonNegative, OptimizerName, Positive
 
 Rounds = Annotated[int, Field(ge=0)]
@@ -25,6 +25,10 @@ class AdversarialRecipe(Descent, Recipe):
 
     overfits_to: ClassVar[float | None] = None  # the game has no loss that falls
 
+    generator: Settings[Any]
+    """the network that makes examples"""
+    critic: Settings[Any]
+    """the network that scores them"""
     conditional: bool = False
     """both players are told the label of each example"""
     loss: Loss = "non-saturating"
@@ -74,10 +78,15 @@ class AdversarialRecipe(Descent, Recipe):
         """
         if self.conditional and info.classes < 2:
             raise UsageError(
-                f"conditional needs labels of at least two classes, and {self.data} has {info.classes}; leave it out"
+                f"conditional needs labels of at least two classes, and {self.data} has {info.classes}; "
+                "leave the labels out (--no-conditional)"
             )
-        how = Techniques(**{name: getattr(self, name) for name in Techniques._fields})
-        return Adversarial(self.generator_for(info), self.critic_for(info), self.loss, how, info.inputs)
+        players = self.generator_for(info), self.critic_for(info)
+        return Adversarial(*players, self.loss, self.techniques(), info.inputs)
+
+    def techniques(self) -> Techniques:
+        """What is added to the plain game."""
+        return Techniques(**{name: getattr(self, name) for name in Techniques._fields})
 
     def descents(self) -> dict[str, Descent]:
         """Both move as the recipe itself says, but for the critic's rate; only the generator has an average."""
@@ -96,14 +105,40 @@ class AdversarialRecipe(Descent, Recipe):
             raise ValueError("one_sided is for the gradient penalty; give penalty")
         return self
 
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> Self:
+        # whether there is batch norm, the data decides as well: of what is no picture there are other players
+        if why := refusal(self.loss, self.techniques(), self.critic.spectral, self.critic.minibatch > 0):
+            raise ValueError(why)
+        if self.penalty or self.r1:
+            name = "penalty" if self.penalty else "r1"
+            for switch, lack in {"shard": "do not survive sharding", "compile": "compiled networks lack"}.items():
+                if getattr(self, switch):
+                    raise ValueError(f"{name} takes second derivatives, which {lack}; leave {switch} off")
+        if self.history and self.shard:
+            raise ValueError("history looks at all weights at once, and shard splits them; leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _enough_examples(self) -> Self:
+        if self.batch_size == "full":
+            return self
+        if self.critic.minibatch and self.batch_size < 2 * self.accumulate:
+            raise ValueError(
+                f"minibatch discrimination compares examples, and batch_size={self.batch_size} in accumulate="
+                f"{self.accumulate} parts leaves less than 2; use larger ones"
+            )
+        for name, player in {"generator": self.generator, "critic": self.critic}.items():
+            if player.norm == "virtual" and player.reference > self.batch_size:
+                raise ValueError(
+                    f"{name}.reference={player.reference} examples are taken from one batch, and batch_size="
+                    f"{self.batch_size} has fewer; give a smaller {name}.reference"
+                )
+        return self
+
 
 class DensePair(AdversarialRecipe):
     """Fully connected players, for whatever data."""
-
-    generator: Settings[MLPGenerator]
-    """the network that makes examples"""
-    critic: Settings[MLPCritic]
-    """the network that scores them"""
 
     def generator_for(self, info: DataInfo) -> Generator:
         return self.generator.build(**self.decided(info), range=range_of(info))
@@ -115,10 +150,6 @@ class DensePair(AdversarialRecipe):
 class PicturePair(AdversarialRecipe):
     """Convolutional players for pictures, and fully connected ones for what is no picture."""
 
-    generator: Settings[Any]
-    """the network that makes pictures"""
-    critic: Settings[Any]
-    """the network that scores them"""
     hidden: tuple[Count, ...] = (128, 128, 128)
     """width of each hidden layer of both players, where examples are no pictures"""
 

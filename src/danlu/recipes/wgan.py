@@ -29,6 +29,7 @@ class WGANRecipe(PicturePair):
         "batch_size": 16,
         "critic_turns": 2,
     }
+    unmoved: ClassVar[frozenset[str]] = frozenset({"critic.last.bias"})  # it cancels between real and generated
 
     generator: Settings[DCGANGenerator] = settings(DCGANGenerator, latent=100, width=64)
     critic: Settings[DCGANCritic] = settings(DCGANCritic, width=64)

@@ -31,6 +31,7 @@ class WGANGPRecipe(PicturePair):
         "batch_size": 16,
         "critic_turns": 2,
     }
+    unmoved: ClassVar[frozenset[str]] = frozenset({"critic.last.bias"})  # it cancels between real and generated
 
     generator: Settings[DCGANGenerator] = settings(DCGANGenerator, latent=128, width=64)
     critic: Settings[DCGANCritic] = settings(DCGANCritic, width=64, norm=None)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from danlu.data.stream import Batch
+from danlu.errors import UsageError
 from danlu.losses.adversarial import (
     TARGETED,
     Loss,
@@ -115,12 +116,13 @@ class Adversarial(Task):
     ):
         super().__init__()
         _check(generator, critic, techniques)
-        if why := refusal(critic, loss, techniques):
+        self.sharpened = any(True for _ in spectral_weights(critic))
+        compares = critic.minibatch is not None
+        if why := refusal(loss, techniques, self.sharpened, compares, _normalises_by_batch(critic)):
             raise ValueError(why)
         self.generator, self.critic = generator, critic
         self.loss: Loss = loss
         self.techniques, self.inputs = techniques, inputs
-        self.sharpened = any(True for _ in spectral_weights(critic))
         self.past = nn.ModuleDict(
             {name: Past(player) for name, player in self.players().items()} if techniques.history else {}
         )
@@ -163,7 +165,7 @@ class Adversarial(Task):
             "fake": fake_cost(fake_scores, self.loss, how.fake_target),
         }
         if how.penalty:
-            between = fake.lerp(real, self.noise((1,) * (real.dim() - 1), uniform=True))
+            between = fake + self.noise((1,) * (real.dim() - 1), uniform=True) * (real - fake)
             terms["penalty"] = how.penalty * slope_penalty(self._slopes(between, labels), how.one_sided)
         if how.r1:
             terms["r1"] = how.r1 / 2 * self._slopes(real, labels).square()
@@ -196,20 +198,28 @@ class Adversarial(Task):
             self._past("critic").remember(self.critic)
 
     def choose_reference(self, batch: Batch) -> None:
-        """Fill the reference batches of virtual batch norm, once and for all."""
+        """Fill the reference batches of virtual batch norm, once and for all.
+
+        Raises:
+            UsageError: if the batch is too small.
+        """
+        for kept in (self.critic.reference, self.generator.reference):
+            if kept is not None and len(kept) > len(batch):
+                raise UsageError(f"reference={len(kept)} needs a batch of at least as many examples, not {len(batch)}")
         if (kept := self.critic.reference) is not None:
-            if len(kept) > len(batch):
-                raise ValueError(f"reference={len(kept)} needs a batch of at least as many examples, not {len(batch)}")
             kept.copy_(self.generator.seen(batch[self.inputs][: len(kept)]))
             if self.critic.reference_labels is not None:
                 self.critic.reference_labels.copy_(batch["label"][: len(kept)])
         if (kept := self.generator.reference) is not None:
-            if len(kept) > len(batch):
-                raise ValueError(f"reference={len(kept)} needs a batch of at least as many examples, not {len(batch)}")
             kept.copy_(self.noise((self.generator.latent,))[: len(kept)])
 
     def scores(self, batch: Batch) -> Terms:
-        """The critic's scores of held-out real examples and of generated ones."""
+        """The critic's scores of held-out real examples and of generated ones.
+
+        With minibatch discrimination they say nothing beside more or fewer examples than in training.
+        """
+        if self.critic.minibatch is not None:
+            return {}
         labels = self._labels(batch)
         real, fake = self.generator.seen(batch[self.inputs]), self._made(labels)
         return {"score_on_real": self.critic(real, labels), "score_on_fake": self.critic(fake, labels)}
@@ -271,14 +281,21 @@ def _troubles(scores: Mapping[str, float], loss: Loss) -> Iterator[str]:
         )
 
 
-def refusal(critic: Critic, loss: Loss, how: Techniques) -> str | None:
-    """Why a loss, a critic and techniques do not go together, or None if they do.
+def refusal(
+    loss: Loss, how: Techniques, spectral: bool = False, minibatch: bool = False, batch_norm: bool = False
+) -> str | None:
+    """Why a loss, techniques and a critic do not go together, or None if they do.
 
-    >>> from danlu.models.adversarial.mlp import MLPCritic
-    >>> refusal(MLPCritic((2,), classes=0), "hinge", Techniques(real_target=0.9))
+    Args:
+        loss: what scores cost.
+        how: what is added.
+        spectral: whether the critic's weights have spectral norm.
+        minibatch: whether it has minibatch discrimination.
+        batch_norm: whether it has batch norm.
+
+    >>> refusal("hinge", Techniques(real_target=0.9))
     'smoothing moves a target, and loss hinge has none; use ...'
     """
-    spectral = any(True for _ in spectral_weights(critic))
     if (how.real_target, how.fake_target) != (1.0, 0.0) and loss not in TARGETED:
         return f"smoothing moves a target, and loss {loss} has none; use {', '.join(TARGETED)}, or leave it out"
     held = {"weight_clip": how.weight_clip is not None, "penalty": how.penalty > 0, "spectral": spectral}
@@ -293,9 +310,9 @@ def refusal(critic: Critic, loss: Loss, how: Techniques) -> str | None:
     if how.penalty or how.r1:
         name = "penalty" if how.penalty else "r1"
         slope = f"{name} holds the slope of each example's score by itself"
-        if _normalises_by_batch(critic):
+        if batch_norm:
             return f"{slope}, and batch norm makes a score depend on the whole batch; use norm layer, virtual or none"
-        if critic.minibatch is not None:
+        if minibatch:
             return f"{slope}, and minibatch discrimination makes a score depend on the whole batch; leave one out"
     return None
 
@@ -311,6 +328,8 @@ def _check(generator: Generator, critic: Critic, how: Techniques) -> None:
     for name in ("real_target", "fake_target"):
         if not 0 <= getattr(how, name) <= 1:
             raise ValueError(f"{name}={getattr(how, name)} must be from 0 to 1")
+    if how.fake_target >= how.real_target:
+        raise ValueError(f"fake_target={how.fake_target} must be less than real_target={how.real_target}")
     for name in ("penalty", "r1", "history", "instance_noise", "noise_rounds"):
         if getattr(how, name) < 0:
             raise ValueError(f"{name}={getattr(how, name)} must be at least 0")
