@@ -15,6 +15,7 @@ SPEED = {
     "fid": "benchmarks.speed.fid",
 }
 PAPERS = {
+    "cifar-gans": "benchmarks.papers.cifar_gans",
     "digits": "benchmarks.papers.digits",
     "gans": "benchmarks.papers.gans",
     "images": "benchmarks.papers.images",
