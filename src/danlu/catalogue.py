@@ -147,6 +147,7 @@ CHAPTERS: dict[str, str] = {
     "1.4": "Deep structures",
     "2.1.3": "Variational autoencoders",
     "2.1": "Likelihood",
+    "2.2": "Adversarial networks",
 }
 
 EXPERIMENTS: dict[str, Claim] = {
@@ -197,6 +198,19 @@ EXPERIMENTS: dict[str, Claim] = {
     ),
     "beta-vae": Claim(
         "danlu.experiments.beta_vae:EXPERIMENT", "2.1.3.5.2", "β trades reconstruction against divergence"
+    ),
+    "optimal-discriminator": Claim(
+        "danlu.experiments.optimal_discriminator:EXPERIMENT",
+        "2.2.2",
+        "the best critic is p / (p + q), and with it the game's value is JSD − log 4",
+    ),
+    "kl-directions": Claim(
+        "danlu.experiments.kl_directions:EXPERIMENT",
+        "2.2.3.2",
+        "inclusive KL covers modes, exclusive KL picks one, and JSD is like the exclusive",
+    ),
+    "tug-of-war": Claim(
+        "danlu.experiments.tug_of_war:EXPERIMENT", "2.2.3.3", "two players who pull at −xy never settle"
     ),
 }
 

@@ -15,6 +15,7 @@ from danlu.data.dataset import Part
 from danlu.data.split import stratified_split
 from danlu.data.stream import Shuffled
 from danlu.sampling.randomness import key
+from danlu.tasks.game import Descend, Place, Task, Turn
 from danlu.tasks.supervised import Supervised
 from danlu.training.descent import Descent
 from danlu.training.trainer import Trainer
@@ -53,6 +54,38 @@ def classifying(
     batches = stream if augment is None else Augmented(stream, augment, seed)
     inputs = "image" if "image" in part.fields else "x"
     return Trainer(Supervised(network, inputs=inputs), descent, batches, rounds, seed)
+
+
+class Alone(Task):
+    """A game of several players in which one moves, and the others stand still; updates are left out.
+
+    Args:
+        game: whose turns these are.
+        player: who moves.
+
+    >>> from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+    >>> from danlu.tasks.adversarial import Adversarial
+    >>> game = Adversarial(MLPGenerator((1,), 0, None, hidden=()), MLPCritic((1,), 0, (8,)), inputs="x")
+    >>> [turn.player for turn in Alone(game, "generator").turns(0)], list(Alone(game, "critic").players())
+    (['generator'], ['critic'])
+    """
+
+    def __init__(self, game: Task, player: str):
+        super().__init__()
+        self.game, self.player = game, player
+
+    def players(self) -> dict[str, nn.Module]:
+        return {self.player: self.game.players()[self.player]}
+
+    def enter(self, place: Place) -> None:
+        """The numbers of the game's noise come from there too."""
+        super().enter(place)
+        self.game.enter(place)
+
+    def turns(self, round: int) -> list[Turn]:
+        turns = self.game.turns(round)
+        mine = [turn for turn in turns if isinstance(turn, Descend) and turn.player == self.player]
+        return [turn._replace(fresh=True) for turn in mine]
 
 
 def some_of(part: Part, count: int, seed: int) -> Part:
