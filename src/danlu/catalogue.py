@@ -113,6 +113,14 @@ DATA: dict[str, Entry] = {
     "cifar10": Entry("danlu.data.official:cifar10", "images", "60 000 colour images, 32×32", "Krizhevsky 2009"),
     "folder": Entry("danlu.data.folder:folder", "images", "your own images: folder:PATH", "you"),
     "table": Entry("danlu.data.table:table", "tables", "your own rows, CSV or Parquet: table:FILE", "you"),
+    "text": Entry("danlu.data.text:text", "text", "your own running text: text:PATH, a file or a folder", "you"),
+    "pydoc": Entry("danlu.data.text:pydoc", "text", "465 000 characters of Python's manual, embedded", "Python"),
+    "ptb": Entry(
+        "danlu.data.text_official:ptb", "text", "Penn Treebank, a million words of newspapers", "Mikolov et al. 2010"
+    ),
+    "tiny-shakespeare": Entry(
+        "danlu.data.text_official:tiny_shakespeare", "text", "1.1 million characters of plays", "Karpathy 2015"
+    ),
     "moons": Entry("danlu.data.toys:moons", "points", "two half circles", "scikit-learn"),
     "circles": Entry("danlu.data.toys:circles", "points", "one circle inside another", "scikit-learn"),
     "ring": Entry("danlu.data.toys:ring", "points", "eight Gaussians on a ring", "Metz et al. 2017"),
@@ -211,6 +219,11 @@ EXPERIMENTS: dict[str, Claim] = {
     ),
     "tug-of-war": Claim(
         "danlu.experiments.tug_of_war:EXPERIMENT", "2.2.3.3", "two players who pull at −xy never settle"
+    ),
+    "generator-gradient": Claim(
+        "danlu.experiments.generator_gradient:EXPERIMENT",
+        "2.2.3.3",
+        "when the critic wins, the generator's gradient vanishes",
     ),
 }
 
