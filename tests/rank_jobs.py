@@ -30,9 +30,11 @@ from examined import play, tiny, trainer_of, without_dropout
 from games import GAMES, points
 
 
-def play_without_dropout(runtime: Runtime, name: str) -> tuple[dict[str, Tensor], str | None]:
+def play_without_dropout(
+    runtime: Runtime, name: str, changes: dict[str, object] | None = None
+) -> tuple[dict[str, Tensor], str | None]:
     """The state at the end on one of several ranks, and why the game is coupled, if it is."""
-    trainer = without_dropout(trainer_of(tiny(name), runtime))
+    trainer = without_dropout(trainer_of(tiny(name, **(changes or {})), runtime))
     return play(trainer), trainer.task.coupled
 
 

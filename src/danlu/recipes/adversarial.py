@@ -108,7 +108,8 @@ class AdversarialRecipe(Descent, Recipe):
     @model_validator(mode="after")
     def _what_goes_together(self) -> Self:
         # whether there is batch norm, the data decides as well: of what is no picture there are other players
-        if why := refusal(self.loss, self.techniques(), self.critic.spectral, self.critic.minibatch > 0):
+        critic: Any = self.critic
+        if why := refusal(self.loss, self.techniques(), critic.spectral, critic.minibatch > 0):
             raise ValueError(why)
         if self.penalty or self.r1:
             name = "penalty" if self.penalty else "r1"
@@ -123,12 +124,13 @@ class AdversarialRecipe(Descent, Recipe):
     def _enough_examples(self) -> Self:
         if self.batch_size == "full":
             return self
-        if self.critic.minibatch and self.batch_size < 2 * self.accumulate:
+        players: dict[str, Any] = {"generator": self.generator, "critic": self.critic}
+        if players["critic"].minibatch and self.batch_size < 2 * self.accumulate:
             raise ValueError(
                 f"minibatch discrimination compares examples, and batch_size={self.batch_size} in accumulate="
                 f"{self.accumulate} parts leaves less than 2; use larger ones"
             )
-        for name, player in {"generator": self.generator, "critic": self.critic}.items():
+        for name, player in players.items():
             if player.norm == "virtual" and player.reference > self.batch_size:
                 raise ValueError(
                     f"{name}.reference={player.reference} examples are taken from one batch, and batch_size="
