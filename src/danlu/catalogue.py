@@ -212,6 +212,11 @@ EXPERIMENTS: dict[str, Claim] = {
         "2.2.2",
         "the best critic is p / (p + q), and with it the game's value is JSD − log 4",
     ),
+    "fid-vs-is": Claim(
+        "danlu.experiments.fid_vs_is:EXPERIMENT",
+        "2.2.3.1",
+        "FID reacts to noise and blur, the Inception Score hardly, and that accepts one picture per class",
+    ),
     "kl-directions": Claim(
         "danlu.experiments.kl_directions:EXPERIMENT",
         "2.2.3.2",
@@ -224,6 +229,11 @@ EXPERIMENTS: dict[str, Claim] = {
         "danlu.experiments.generator_gradient:EXPERIMENT",
         "2.2.3.3",
         "when the critic wins, the generator's gradient vanishes",
+    ),
+    "disjoint-supports": Claim(
+        "danlu.experiments.disjoint_supports:EXPERIMENT",
+        "2.2.5.1",
+        "JSD is constant on disjoint supports, the Wasserstein distance is not",
     ),
 }
 

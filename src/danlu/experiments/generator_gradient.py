@@ -1,12 +1,12 @@
 """When the critic wins, the generator's gradient vanishes (notes, 2.2.3.3).
 
-Generator and critic play on the digits for a while. Then the generator stands still, and a new critic learns alone until
-it wins. On the way is measured which share of held-out and generated pictures it tells right, and how long a gradient
-the generator would get from it: by log(1 − D), the value of the game that the notes write down; by −log D, which
-Goodfellow et al. (2014, section 3) train with for this very reason; by the features of the critic (Salimans et al.,
-2016, section 3.1); and, from a critic that learns the Wasserstein distance with the gradient penalty, by its score.
-Arjovsky and Bottou, "Towards principled methods for training generative adversarial networks", 2017, have such curves.
-Three seeds.
+Generator and critic play on the digits for a while. Then the generator stands still, and a new critic learns alone
+until it wins. On the way is measured which share of held-out and generated pictures it tells right, and how long a
+gradient the generator would get from it: by log(1 − D), the value of the game that the notes write down; by −log D,
+which Goodfellow et al. (2014, section 3) train with for this very reason; by the features of the critic (Salimans et
+al., 2016, section 3.1); and, from a critic that learns the Wasserstein distance with the gradient penalty, by its
+score. Arjovsky and Bottou, "Towards principled methods for training generative adversarial networks", 2017, have such
+curves. Three seeds.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ VANISHED, KEPT = 0.01, 0.1  # of the longest gradient: below the one it has vani
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     """Accuracy and trust of each critic, and the gradient of each cost, by seed and round."""
     seeds, rounds = (range(seed, seed + 1), MEASURED[:4]) if quick else (range(seed, seed + 3), MEASURED)
-    runs = [(own, critic) for own in seeds for critic in CRITICS]
+    runs: list[tuple[int, Loss]] = [(own, critic) for own in seeds for critic in CRITICS]
     accuracy: Numbers = {critic: [] for critic in CRITICS}
     trust: list[list[float]] = []
     gradients: Numbers = {name: [] for name in COSTS}

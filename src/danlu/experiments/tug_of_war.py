@@ -4,8 +4,8 @@ x wants J = −xy large, y wants it small, and (0, 0) is where neither can do be
 there and move by gradient descent, in three ways: at the same time; in turns, as GANs do; and looking ahead, where each
 goes down the slope that it would find after a step of both (Korpelevich, "The extragradient method for finding saddle
 points and other problems", 1976; for GANs Gidel et al., "A variational inequality perspective on generative adversarial
-networks", 2019). By what factor the distance from there
-changes in a round is known for the first and the last: √(1 + η²) and √(1 − η² + η⁴).
+networks", 2019). By what factor the distance from there changes in a round is known for the first and the last: √(1 +
+η²) and √(1 − η² + η⁴).
 """
 
 from __future__ import annotations
