@@ -1,0 +1,74 @@
+"""torch's own recurrent kernels, on the parameters of any module."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+MODULES: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
+    "rnn_tanh": nn.RNN,
+    "rnn_relu": nn.RNN,
+    "lstm": nn.LSTM,
+    "gru": nn.GRU,
+}
+
+
+def fused(
+    kernel: str,
+    x: Tensor | PackedSequence,
+    state: Float[Tensor, "n states layers width"],
+    weights: list[Tensor],
+    bias: bool,
+    layers: int,
+    dropout: float,
+    training: bool,
+    bidirectional: bool,
+) -> tuple[Tensor, Float[Tensor, "n states layers width"]]:
+    """All layers in one call.
+
+    Args:
+        kernel: rnn_tanh, rnn_relu, lstm or gru.
+        x: rows of sequences, batch first, or packed.
+        state: before the first step.
+        weights: of each layer and direction in torch's order.
+        bias: whether there are biases among them.
+        layers: how many, each counted once.
+        dropout: share of units between layers that are zeroed while training.
+        training: whether it is.
+        bidirectional: whether each layer reads in both directions.
+    """
+    parts = [part.transpose(0, 1).contiguous() for part in state.unbind(1)]  # torch has the layers first
+    hidden = tuple(parts) if kernel == "lstm" else parts[0]
+    how = (weights, bias, layers, dropout, training, bidirectional)
+    operation = getattr(torch._VF, kernel)  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(x, PackedSequence):
+        outputs, *after = operation(x.data, x.batch_sizes, hidden, *how)
+    else:
+        outputs, *after = operation(x, hidden, *how, True)
+    return outputs, torch.stack([part.transpose(0, 1) for part in after], 1)
+
+
+def compact(
+    module: nn.Module, names: list[str], kernel: str, inputs: int, width: int, bias: bool, layers: int, both: bool
+) -> None:
+    """Lay parameters one after the other in memory as cuDNN wants them; else it copies them at every call.
+
+    Args:
+        module: whose parameters; their values and names stay.
+        names: of them, as torch has them.
+        kernel: rnn_tanh, rnn_relu, lstm or gru.
+        inputs: entries of the input.
+        width: units of a layer.
+        bias: whether there are biases.
+        layers: how many.
+        both: whether they read in both directions.
+    """
+    first = module.get_parameter(names[0])
+    how = {"bias": bias, "num_layers": layers, "bidirectional": both, "device": first.device, "dtype": first.dtype}
+    model = MODULES[kernel](inputs, width, **how)  # torch's own module lays its parameters so
+    for name in names:
+        place = model.get_parameter(name).data
+        place.copy_(module.get_parameter(name).data)
+        module.get_parameter(name).data = place

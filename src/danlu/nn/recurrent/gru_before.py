@@ -1,0 +1,72 @@
+r"""The GRU as it was published: the reset gate acts on the state before the matrix does.
+
+.. math::
+
+    r_t &= \sigma(W_r x_t + U_r h_{t-1} + b_r) \\
+    z_t &= \sigma(W_z x_t + U_z h_{t-1} + b_z) \\
+    n_t &= \tanh(W_n x_t + U_n (r_t \circ h_{t-1}) + b_n) \\
+    h_t &= (1 - z_t) \circ n_t + z_t \circ h_{t-1}
+
+Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine translation", 2014,
+equations 5 to 8 of the published version. torch's GRU, with :math:`r_t \circ (U_n h_{t-1} + b)`, is that of the first
+version. Gates, names and the meaning of z are as there.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from danlu.nn.recurrent.steps import Steps, before, ends
+from danlu.nn.recurrent.sweep import Cell, Weights, by_input, hoisted, sigmoid_slope, tanh_slope
+
+
+def forward(steps: Steps, x: Tensor, start: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Weights]:
+    """All steps; weights are input matrix, recurrent matrix and bias."""
+    matrix, recurrent, bias = weights
+    width = recurrent.shape[1]
+    gates = hoisted(x, matrix, bias)
+    outputs, resets = gates.new_empty(2, len(x), width)
+    of_gates, of_new = recurrent[: 2 * width].t(), recurrent[2 * width :].t()
+    h0 = h = start[:, 0]
+    parts = (gates[:, : 2 * width], *gates.split(width, 1), resets, outputs)
+    for a, r, z, new, reset, out in zip(*map(steps.split, parts), strict=True):
+        h = before(h, h0, len(a))
+        a.addmm_(h, of_gates).sigmoid_()
+        new.addmm_(torch.mul(r, h, out=reset), of_new).tanh_()
+        h = torch.lerp(new, h, z, out=out)
+    return outputs, ends(steps.split(outputs))[:, None], (gates, resets, outputs)
+
+
+def backward(
+    steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, by_output: Tensor, by_end: Tensor
+) -> tuple[Tensor | None, Tensor, Weights]:
+    """All gradients; the state has one by the candidate, which passes the reset gate, and one by the gates."""
+    matrix, recurrent, _ = weights
+    gates, resets, outputs = saved
+    width = recurrent.shape[1]
+    of_gates, of_new = recurrent.split((2 * width, width))
+    h_before = steps.previous(outputs, start[:, 0])
+    r, z, new = gates.split(width, 1)
+    d = torch.empty_like(gates)
+    d_r, d_z, d_new = d.split(width, 1)
+    sigmoid_slope(h_before, r, d_r)
+    sigmoid_slope(h_before - new, z, d_z)
+    tanh_slope(1 - z, new, d_new)
+
+    on_h = by_end[:, 0].contiguous().clone()
+    scratch = torch.empty_like(on_h)
+    later = d.view(len(x), 3, width)[:, 1:]
+    parts = [steps.split(part)[::-1] for part in (by_output, d[:, : 2 * width], later, d_r, d_new, r, z)]
+    for gradient, by_gates, both, by_reset, by_new, reset, kept in zip(*parts, strict=True):
+        dh, through = on_h[: len(gradient)], scratch[: len(gradient)]
+        dh.add_(gradient)
+        both.mul_(dh[:, None])
+        torch.mm(by_new, of_new, out=through)
+        by_reset.mul_(through)
+        dh.mul_(kept).addcmul_(through, reset).addmm_(by_gates, of_gates)
+    for_recurrent = torch.cat([d[:, : 2 * width].t() @ h_before, d_new.t() @ resets])
+    return by_input(d, x, matrix), on_h[:, None], (d.t() @ x, for_recurrent, d.sum(0))
+
+
+BEFORE = Cell(forward, backward)

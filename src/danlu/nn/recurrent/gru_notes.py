@@ -1,0 +1,76 @@
+r"""The GRU of the lecture notes: the reset gate acts on the input.
+
+.. math::
+
+    r_t &= \sigma(W_r x_t + U_r h_{t-1} + b_r) \\
+    z_t &= \sigma(W_z x_t + U_z h_{t-1} + b_z) \\
+    n_t &= \tanh(W_n (r_t \circ x_t) + U_n h_{t-1} + b_n) \\
+    h_t &= (1 - z_t) \circ h_{t-1} + z_t \circ n_t
+
+Section 3.3.3.3 of the notes, which leave the biases out. There r is as long as the input, and z is torch's 1 - z. The
+gates lie in torch's order r, z, n.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from danlu.nn.recurrent.steps import Steps, before, ends
+from danlu.nn.recurrent.sweep import Cell, Weights, sigmoid_slope, tanh_slope
+
+
+def forward(steps: Steps, x: Tensor, start: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Weights]:
+    """All steps; weights are input matrix, recurrent matrix and bias."""
+    matrix, recurrent, bias = weights
+    inputs, width = x.shape[1], recurrent.shape[1]
+    squashed = inputs + width
+    gates = x.new_empty(len(x), squashed + width)
+    torch.addmm(bias[:squashed], x, matrix[:squashed].t(), out=gates[:, :squashed])
+    gates[:, squashed:] = bias[squashed:]
+    outputs, resets = gates.new_empty(len(x), width), torch.empty_like(x)
+    turned, of_new = recurrent.t(), matrix[squashed:].t()
+    h0 = h = start[:, 0]
+    parts = (x, gates, gates[:, :squashed], *gates.split((inputs, width, width), 1), resets, outputs)
+    for entry, a, both, r, z, new, reset, out in zip(*map(steps.split, parts), strict=True):
+        h = before(h, h0, len(a))
+        a.addmm_(h, turned)
+        both.sigmoid_()
+        new.addmm_(torch.mul(r, entry, out=reset), of_new).tanh_()
+        h = torch.lerp(h, new, z, out=out)
+    return outputs, ends(steps.split(outputs))[:, None], (gates, resets, outputs)
+
+
+def backward(
+    steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, by_output: Tensor, by_end: Tensor
+) -> tuple[Tensor | None, Tensor, Weights]:
+    """All gradients; the input has one by the gates and one by the candidate, which passes the reset gate."""
+    matrix, recurrent, _ = weights
+    gates, resets, outputs = saved
+    inputs, width = x.shape[1], recurrent.shape[1]
+    of_gates, of_new = matrix.split((inputs + width, width))
+    h_before = steps.previous(outputs, start[:, 0])
+    r, z, new = gates.split((inputs, width, width), 1)
+    d = torch.empty_like(gates)
+    d_r, d_z, d_new = d.split((inputs, width, width), 1)
+    sigmoid_slope(x, r, d_r)
+    sigmoid_slope(new - h_before, z, d_z)
+    tanh_slope(z, new, d_new)
+    keep, through = 1 - z, torch.empty_like(x)
+
+    on_h = by_end[:, 0].contiguous().clone()
+    later = d[:, inputs:].unflatten(1, (2, width))
+    parts = [steps.split(part)[::-1] for part in (by_output, d, later, d_r, d_new, through, keep)]
+    for gradient, whole, both, by_reset, by_new, by_input, kept in zip(*parts, strict=True):
+        dh = on_h[: len(whole)]
+        dh.add_(gradient)
+        both.mul_(dh[:, None])
+        by_reset.mul_(torch.mm(by_new, of_new, out=by_input))
+        dh.mul_(kept).addmm_(whole, recurrent)
+    d_gates = d[:, : inputs + width]
+    for_matrix = torch.cat([d_gates.t() @ x, d_new.t() @ resets])
+    for_x = through.mul_(r).addmm_(d_gates, of_gates) if x.requires_grad else None
+    return for_x, on_h[:, None], (for_matrix, d.t() @ h_before, d.sum(0))
+
+
+NOTES = Cell(forward, backward)
