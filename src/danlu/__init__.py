@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from danlu.app.arithmetic import arithmetic as arithmetic
     from danlu.app.data import survey as survey
     from danlu.app.doctor import doctor as doctor
     from danlu.app.experiment import experiment as experiment
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from danlu.app.pages import show as show
     from danlu.app.pages import summary as summary
     from danlu.app.score import score as score
+    from danlu.app.score_images import score_images as score_images
     from danlu.app.train import resume as resume
     from danlu.app.train import train as train
     from danlu.app.use import classify as classify
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from danlu.catalogue import recipes as list  # noqa: F401
 
 _HOMES = {
+    "arithmetic": "danlu.app.arithmetic:arithmetic",
     "check": "danlu.app.pages:check",
     "classify": "danlu.app.use:classify",
     "doctor": "danlu.app.doctor:doctor",
@@ -45,6 +48,7 @@ _HOMES = {
     "resume": "danlu.app.train:resume",
     "sample": "danlu.app.generate:sample",
     "score": "danlu.app.score:score",
+    "score_images": "danlu.app.score_images:score_images",
     "show": "danlu.app.pages:show",
     "summary": "danlu.app.pages:summary",
     "survey": "danlu.app.data:survey",

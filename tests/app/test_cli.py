@@ -275,7 +275,7 @@ def test_completion_knows_every_flag_of_a_verb(capsys):
     script = call(capsys, "completion", "bash")[1]
     for verb in set(VERBS) - {"train", "show", "summary"}:
         shown = set(re.findall(r"(?<![\w.-])-(?:-[a-z][\w.-]*|[a-z]\b)", call(capsys, verb, "--help")[1]))
-        known = re.search(rf"^_shtab_danlu_{verb}_option_strings=\((.*)\)", script, re.MULTILINE)
+        known = re.search(rf"^_shtab_danlu_{verb.replace('-', '_')}_option_strings=\((.*)\)", script, re.MULTILINE)
         flags = {flag for flag in shown if not flag.startswith("--no-") and flag != "--settings"}
         assert known is not None
         assert flags - set(re.findall(r"[^' ]+", known[1])) == set(), verb

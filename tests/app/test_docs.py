@@ -135,7 +135,7 @@ def test_commands_exist(page, monkeypatch):
             if verb in ("train", "show", "summary"):
                 parse(verb, ["cnn" if word.endswith(".yaml") else word for word in words])
             else:
-                getattr(commands, verb)(words)
+                getattr(commands, verb.replace("-", "_"))(words)
 
 
 @contextlib.contextmanager

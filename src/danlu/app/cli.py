@@ -84,5 +84,5 @@ def run(words: list[str]) -> int:
         return 0
     if words[0] not in VERBS:
         raise UsageError(f"there is no verb {words[0]!r}; {nearest(words[0], VERBS)}")
-    command: Callable[[list[str]], int] = getattr(import_module("danlu.app.commands"), words[0])
+    command: Callable[[list[str]], int] = getattr(import_module("danlu.app.commands"), words[0].replace("-", "_"))
     return command(words[1:])

@@ -14,11 +14,13 @@ from danlu.app.command import as_json as _json
 from danlu.app.command import parsed as _parsed
 from danlu.app.command import say as _say
 from danlu.app.command import stream as _stream
+from danlu.app.commands_generate import arithmetic as arithmetic
 from danlu.app.commands_generate import inpaint as inpaint
 from danlu.app.commands_generate import interpolate as interpolate
 from danlu.app.commands_generate import reconstruct as reconstruct
 from danlu.app.commands_generate import sample as sample
 from danlu.app.commands_generate import score as score
+from danlu.app.commands_score_images import score_images as score_images
 from danlu.errors import UsageError
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Out = Annotated[str | None, tyro.conf.arg(aliases=["-o"])]
+Number = Annotated[int | None, tyro.conf.arg(aliases=["-n"])]
 
 
 def sample(words: list[str]) -> int:
@@ -28,6 +29,7 @@ def sample(words: list[str]) -> int:
         out: Out = None,
         label: str | None = None,
         columns: int | None = None,
+        numbers: bool = False,
         values: bool = False,
         seed: int = 0,
         overwrite: bool = False,
@@ -43,6 +45,7 @@ def sample(words: list[str]) -> int:
                 output; samples.png or samples.csv in the run if not given, for a model folder in the current folder
             label: name or number of a class, or all for each in turn; for models that take labels
             columns: pictures in a row of the sheet
+            numbers: write its number above each picture, by which interpolate and arithmetic know it
             values: draw each value of a picture from its distribution, too, where else its mean is shown
             seed: of the random numbers; the same seed gives the same examples
             overwrite: replace what is there
@@ -52,11 +55,12 @@ def sample(words: list[str]) -> int:
         from danlu.app.generate import sample
 
         _check_out(out, json)
-        made = sample(run, n, out=out, label=label, columns=columns, values=values,
-                      seed=seed, overwrite=overwrite, device=device)  # fmt: skip
+        made = sample(run, n, out=out, label=label, columns=columns, numbers=numbers,
+                      values=values, seed=seed, overwrite=overwrite, device=device)  # fmt: skip
         if json:
             return as_json({"path": _path(made), "n": n, "shape": [*made.x.shape[1:]], "label": label, "seed": seed})
-        return 0 if made.path is None else say(f"{made.path}: {n:,} samples{f' of {label}' if label else ''}")
+        of = " of all classes in turn" if label == "all" else f" of {label}" if label else ""
+        return 0 if made.path is None else say(f"{made.path}: {n:,} samples{of}")
 
     return parsed("sample", command, words)
 
@@ -108,6 +112,8 @@ def interpolate(words: list[str]) -> int:
         b: Path,
         /,
         steps: int = 10,
+        n: Number = None,
+        label: str | None = None,
         out: Out = None,
         invert: bool = False,
         encoding: str = "utf-8",
@@ -120,13 +126,16 @@ def interpolate(words: list[str]) -> int:
 
         Args:
             run: a run folder, or a model folder
-            a: an image, or a CSV or Parquet file with one row; - is standard input
+            a: an image, or a CSV or Parquet file with one row, - is standard input; or the number of a picture on the
+                sheet that sample writes with the same seed, where numbers shows them
             b: another
             steps: how many, both ends included
+            n: of numbers: how many pictures the sheet has, 64 if not given
+            label: of numbers: name or number of the class, for models that are told classes
             out: as for sample; interpolation.png or interpolation.csv if not given
             invert: turn dark on light into light on dark first
             encoding: how the text of CSV files is written
-            seed: of the random numbers, for a model that needs some
+            seed: of the sheet, and of the random numbers of a model that needs some
             overwrite: replace what is there
             device: where to compute
             json: print one JSON object and nothing else
@@ -134,14 +143,74 @@ def interpolate(words: list[str]) -> int:
         from danlu.app.generate import interpolate
 
         _check_out(out, json)
-        made = interpolate(run, a, b, steps=steps, out=out, invert=invert, encoding=encoding,
-                           seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
+        made = interpolate(run, a, b, steps=steps, n=n, label=label, out=out, invert=invert,
+                           encoding=encoding, seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
         if json:
             return as_json({"path": _path(made), "steps": steps, "shape": [*made.x.shape[1:]]})
         start, end = ("standard input" if str(path) == "-" else path for path in (a, b))
         return 0 if made.path is None else say(f"{made.path}: {steps} steps from {start} to {end}")
 
     return parsed("interpolate", command, words)
+
+
+def arithmetic(words: list[str]) -> int:
+    """``danlu.arithmetic(run, "a - b + c")``"""
+
+    def command(
+        run: Path,
+        terms: tuple[str, ...],
+        /,
+        around: float = 0.0,
+        n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64,
+        label: str | None = None,
+        out: Out = None,
+        seed: int = 0,
+        overwrite: bool = False,
+        device: Device = "auto",
+        json: bool = False,
+    ) -> int:
+        """Add and subtract the codes of pictures: danlu arithmetic RUN 3,5,8 - 1,4,9 + 2,6,7
+
+        The numbers are those of the sheet that sample writes with the same seed, where numbers shows them.
+
+        Args:
+            run: a run folder, or a model folder
+            terms: numbers of pictures, several with commas for their average, and + or - between
+            around: scale of noise on the result's code, whose eight neighbours are shown around it, 0.25 for instance
+            n: how many pictures the sheet has
+            label: name or number of the class of all, for models that are told classes
+            out: as for sample; arithmetic.png or arithmetic.csv if not given
+            seed: of the sheet
+            overwrite: replace what is there
+            device: where to compute
+            json: print one JSON object and nothing else
+        """
+        from danlu.app.arithmetic import arithmetic
+
+        _check_out(out, json)
+        expression = " ".join(terms)
+        made = arithmetic(run, expression, around=around, n=n, label=label, out=out,
+                          seed=seed, overwrite=overwrite, device=device)  # fmt: skip
+        if json:
+            page = {"path": _path(made), "expression": expression, "n": n, "shape": [*made.x.shape[1:]]}
+            return as_json({**page, "around": around, "label": label, "seed": seed})
+        return 0 if made.path is None else say(f"{made.path}: {expression}")
+
+    return parsed("arithmetic", command, _signs_apart(words))
+
+
+def _signs_apart(words: list[str]) -> list[str]:
+    """The words, with a sign in front of a number as a word of its own, where it cannot be the value of a flag.
+
+    >>> _signs_apart(["run", "3,5", "-1,4", "--seed", "-1"])
+    ['run', '3,5', '-', '1,4', '--seed', '-1']
+    """
+    apart: list[str] = []
+    for place, word in enumerate(words):
+        of_a_flag = place > 0 and words[place - 1].strip("-")[:1].isalpha() and words[place - 1].startswith("-")
+        signed = word[:1] in ("-", "+") and word[1:2].isdecimal() and not of_a_flag
+        apart += [word[0], word[1:]] if signed else [word]
+    return apart
 
 
 def inpaint(words: list[str]) -> int:

@@ -21,27 +21,30 @@ _FLAGS = {
     "list": ("--json",),
     "check": ("--json",),
     "resume": ("--device", "--devices", "--anyway", "--json"),
-    "evaluate": ("--part", "--device", "--flip", "--json"),
+    "evaluate": ("--part", "--device", "--flip", "--generated", "--json"),
     "classify": ("--top", "--flip", *_FILES, "--json"),
-    "sample": ("-n", "--n", "--label", "--columns", "--values", *_MADE),
+    "sample": ("-n", "--n", "--label", "--columns", "--numbers", "--values", *_MADE),
     "reconstruct": (*_FILES, *_MADE),
-    "interpolate": ("--steps", *_FILES, *_MADE),
+    "interpolate": ("--steps", "-n", "--n", "--label", *_FILES, *_MADE),
+    "arithmetic": ("--around", "-n", "--n", "--label", *_MADE),
     "inpaint": ("--mask", *_FILES, *_MADE),
     "score": ("--samples", "--binarise", *_FILES, "--seed", "--device", "--json"),
+    "score-images": ("--features", "--count", "--invert", "--data-dir", "--device", "--json"),
     "export": ("--out", "-o", "--verb", "--json"),
     "experiment": ("--all", "--json", "--out", "--seed"),
     "doctor": ("--json",),
 }
 _CHOICES = {
     "--part": ["train", "validation", "test"],
+    "--features": ["auto", "inception", "pixels"],
     "--device": ["auto", "cpu", "cuda", "mps"],
     "--binarise": ["none", "threshold", "static", "dynamic"],
 }
-_SWITCHES = ("--json", "--flip", "--invert", "--overwrite", "--values", "--anyway", "--all")
-_TAKE_A_PATH = ("check", "resume", "evaluate", "classify", "sample", "reconstruct", "interpolate", "inpaint", "score",
-                "export")  # fmt: skip
-_TAKE_FILES = ("classify", "reconstruct", "interpolate", "inpaint", "score")
-_ARE_FILES = ("--out", "-o", "--mask")
+_SWITCHES = ("--json", "--flip", "--invert", "--overwrite", "--numbers", "--values", "--anyway", "--all")
+_TAKE_A_PATH = ("check", "resume", "evaluate", "classify", "sample", "reconstruct", "interpolate", "arithmetic",
+                "inpaint", "score", "score-images", "export")  # fmt: skip
+_TAKE_FILES = ("classify", "reconstruct", "interpolate", "inpaint", "score", "score-images")
+_ARE_FILES = ("--out", "-o", "--mask", "--data-dir")
 _TAKE_A_RECIPE = ("train", "show", "summary")
 
 

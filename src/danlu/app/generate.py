@@ -9,24 +9,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu.app.codes import SHEET, between, decoded, has_codes, one_class, picked
 from danlu.app.inputs import inputs_of
-from danlu.app.making import AT_ONCE, Made, at_least, drawing, kept, named, pairs_across, passed, ready, takes
+from danlu.app.labels import labels_of
+from danlu.app.making import (
+    AT_ONCE,
+    Made,
+    at_least,
+    drawing,
+    kept,
+    named,
+    opened,
+    pairs_across,
+    passed,
+    ready,
+    takes,
+)
 from danlu.app.output import Drawn, check_sheet, find_place, write
 from danlu.app.screen import Screen
 from danlu.app.standard_input import files_of
-from danlu.errors import RunError, UsageError, nearest
+from danlu.errors import RunError, UsageError
 from danlu.sampling.randomness import generator
-from danlu.training.runtime import DeviceName
-from danlu.verbs import verbs_of
+from danlu.training.runtime import DeviceName, pick_device
+from danlu.verbs import can, need
 
 
 def sample(
     run: str | Path,
-    n: int = 64,
+    n: int = SHEET,
     *,
     out: str | Path | None = None,
     label: str | int | None = None,
     columns: int | None = None,
+    numbers: bool = False,
     values: bool = False,
     seed: int = 0,
     overwrite: bool = False,
@@ -44,6 +59,7 @@ def sample(
             samples.png or samples.csv in the run if not given, for a model folder in the current folder.
         label: name or number of the class of all, or "all" for each class in turn; for models that take labels.
         columns: pictures in a row of the sheet.
+        numbers: write its number above each picture of the sheet, by which ``interpolate`` and ``arithmetic`` know it.
         values: draw each value of a picture from its distribution, too; else its mean is shown. Rows are always drawn.
         seed: of the random numbers.
         overwrite: replace what is there.
@@ -55,16 +71,18 @@ def sample(
     at_least(1, n=n, columns=columns)
     model = ready(run, "sample", device)
     info = model.info
-    labels = _labels(model, label, n)
+    labels = labels_of(model, label, n)
     place = find_place(out, run, "samples", info, overwrite)
-    if columns is not None and place.form != "sheet":
-        raise UsageError("columns is for a sheet of pictures (.png); leave it out")
+    if (columns is not None or numbers) and place.form != "sheet":
+        given = "numbers" if columns is None else "columns"
+        raise UsageError(f"{given} is for a sheet of pictures (.png); leave it out")
     check_sheet(place, n)
     if values and not takes(model.sample, "values"):
         raise UsageError(f"{type(model).__name__} has no distribution of single values; leave values out")
     x = _drawn(model, n, labels, values or info.kind == "table", seed)
     across = columns or (info.classes if label == "all" else None)
-    return Made(x, write(place, x, info, Drawn(x, across)))
+    heads = tuple(map(str, range(n))) if numbers else ()
+    return Made(x, write(place, x, info, Drawn(x, across and min(across, n), heads)))
 
 
 def reconstruct(
@@ -109,10 +127,12 @@ def reconstruct(
 
 def interpolate(
     run: str | Path,
-    a: str | Path,
-    b: str | Path,
+    a: str | Path | int,
+    b: str | Path | int,
     *,
     steps: int = 10,
+    n: int | None = None,
+    label: str | int | None = None,
     out: str | Path | None = None,
     invert: bool = False,
     encoding: str = "utf-8",
@@ -121,13 +141,19 @@ def interpolate(
     device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Made:
-    """Walk from one picture to another, or from one row to another, as the model does it, and write the steps in a row.
+    """Walk from one picture to another, or from one row to another, and write the steps in a row.
+
+    Between files the model walks as it does it. Between samples, which are picked by their numbers, the walk is that
+    on the arc between their codes, see ``between``.
 
     Args:
         run: a run folder, or a model folder.
-        a: an image, or a CSV or Parquet file with one row; "-" is what comes on standard input.
+        a: an image, or a CSV or Parquet file with one row; "-" is what comes on standard input. Or the number of a
+            picture that ``sample`` draws with the same seed, counted from 0, if there is no file of that name.
         b: another.
         steps: how many, both ends included.
+        n: of numbers: how many samples there were to pick from, 64 if not given.
+        label: of numbers: name or number of the class, for a model that is told classes.
         out: as for ``sample``; interpolation.png or interpolation.csv if not given.
         invert: turn dark on light into light on dark first, of images.
         encoding: how the text of CSV files is written.
@@ -137,16 +163,21 @@ def interpolate(
         quiet: say nothing of columns that are not used.
 
     Raises:
-        UsageError: if the model cannot interpolate, a file is not there or holds several examples, or something is in
-            the place.
+        UsageError: if the model cannot interpolate, a file is not there or holds several examples, there is no sample
+            of a number, or something is in the place.
         RunError: if a file cannot be used.
     """
     at_least(2, steps=steps)
-    model = ready(run, "interpolate", device)
+    model = opened(run)
+    numbers = _numbers(model, a, b, n, label)
+    model.to(pick_device(device)[0])
     place = find_place(out, run, "interpolation", model.info, overwrite)
     check_sheet(place, steps)
+    if numbers is not None:
+        walk = _between_samples(model, numbers, steps, SHEET if n is None else n, one_class(model, label), seed)
+        return Made(walk, write(place, walk, model.info, Drawn(walk, steps)))
     ends = []
-    with files_of([a, b]) as (paths, said):
+    with files_of([str(a), str(b)]) as (paths, said):
         for path in paths:
             found = list(inputs_of([path], model.info, invert, encoding, Screen(quiet, sys.stderr), said))
             if (count := sum(len(some.places) for some in found)) != 1:
@@ -161,6 +192,45 @@ def interpolate(
     return Made(walk, write(place, walk, model.info, Drawn(walk, steps)))
 
 
+def _numbers(
+    model: Any, a: str | Path | int, b: str | Path | int, n: int | None, label: str | int | None
+) -> tuple[int, int] | None:
+    """Both ends as numbers of samples; None if they are files, between which the model can walk.
+
+    Raises:
+        UsageError: if one is a number and the other a file, or the model cannot walk between such.
+    """
+    numbers = [
+        int(str(end)) for end in (a, b) if str(end).isdecimal() and (isinstance(end, int) or not Path(end).exists())
+    ]
+    name = type(model).__name__
+    if len(numbers) == 1:
+        raise UsageError(f"{a} and {b}: one is the number of a sample and the other a file; name two of one kind")
+    if numbers and has_codes(model):
+        return numbers[0], numbers[1]
+    if numbers and can(model, "interpolate"):
+        raise UsageError(f"{name} has no codes to draw, so {a} and {b} are no samples of it; name two files")
+    if not can(model, "interpolate") and has_codes(model):
+        raise UsageError(
+            f"{name} cannot encode files; name two samples by their numbers on the sheet that `danlu sample RUN "
+            f"--numbers` writes: danlu interpolate RUN 3 17"
+        )
+    need(model, "interpolate")
+    if n is not None or label is not None:
+        raise UsageError(f"{'label' if n is None else 'n'} is for numbers of samples, and {a} is a file; leave it out")
+    return None
+
+
+def _between_samples(
+    model: Any, numbers: tuple[int, int], steps: int, n: int, label: str | int | None, seed: int
+) -> Tensor:
+    """The walk on the arc between the codes of two samples."""
+    codes = picked(model, numbers, n, seed)
+    start, end = (codes[number] for number in numbers)
+    walk = between(start.flatten()[None], end.flatten()[None], steps)[0]
+    return decoded(model, walk.unflatten(1, start.shape), label)
+
+
 def _drawn(model: Any, n: int, labels: Tensor | None, values: bool, seed: int) -> Tensor:
     """So many examples, some at a time, on the CPU."""
     device = next(model.parameters()).device
@@ -173,22 +243,3 @@ def _drawn(model: Any, n: int, labels: Tensor | None, values: bool, seed: int) -
                 given["labels"] = labels[start : start + AT_ONCE].to(device)
             batches.append(model.sample(min(AT_ONCE, n - start), **given).cpu())
     return torch.cat(batches)
-
-
-def _labels(model: Any, label: str | int | None, n: int) -> Tensor | None:
-    """The number of each example's class; None for a model that chooses itself."""
-    if label is None:
-        return None
-    if not takes(model.sample, "labels"):
-        can = ", ".join(verbs_of(model))
-        raise UsageError(f"{type(model).__name__} takes no labels; leave label out (it can {can})")
-    info = model.info
-    names = info.label_names
-    if str(label) == "all" and "all" not in names:
-        return torch.arange(n) % info.classes
-    if str(label) in names:
-        return torch.full((n,), names.index(str(label)))
-    if str(label).isdecimal() and int(label) < info.classes:
-        return torch.full((n,), int(label))
-    numbers = f", or a number from 0 to {info.classes - 1}"
-    raise UsageError(f"there is no class {str(label)!r}; {nearest(str(label), names)}{numbers}")

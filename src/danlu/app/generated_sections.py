@@ -9,13 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from danlu.app import showing
+from danlu.app.codes import between, has_codes
+from danlu.app.labels import draws_by_class
 from danlu.app.measure import spread_over
 from danlu.app.pictures import ACROSS, above
 from danlu.app.report import Section
 from danlu.data.dataset import DataSet
 from danlu.metrics.samples import nearest
 from danlu.sampling.randomness import generator
-from danlu.verbs import can
 
 SHOWN, AMONG, WALKS = 20, 20_000, 5
 
@@ -30,7 +31,7 @@ def generated_sections(model: Any, x: Float[Tensor, "n *shape"], data: DataSet) 
     """
     if not showing.are_pictures(data.info):
         return []
-    return [_nearest(x[:SHOWN], data), *([_walks(model, data)] if can(model, "prior") else [])]
+    return [_nearest(x[:SHOWN], data), *([_walks(model, data)] if has_codes(model) else [])]
 
 
 def _nearest(x: Tensor, data: DataSet) -> Section:
@@ -55,23 +56,7 @@ def _walks(model: Any, data: DataSet) -> Section:
     ends = model.prior(2 * WALKS, generator=generator("walks", device=device)).unflatten(0, (WALKS, 2))
     walk = between(ends[:, 0], ends[:, 1], ACROSS).flatten(0, 1)
     labels = torch.arange(WALKS, device=device).repeat_interleave(ACROSS) % max(1, data.info.classes)
-    told = (labels,) if getattr(model, "classes", 0) else ()
+    told = (labels,) if draws_by_class(model) else ()
     caption = "Walks from one code to another, on the arc between them; a row each."
     pictures = model.decode(walk, *told).float().cpu()
     return Section("Walks", caption, figures.gallery(pictures, ACROSS, data.info.range))
-
-
-def between(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], steps: int) -> Float[Tensor, "n steps d"]:
-    r"""The walk from each code to another along the arc, which keeps to the lengths that a normal prior's codes have.
-
-    .. math:: \frac{\sin((1 - t) \Omega)}{\sin \Omega} a + \frac{\sin(t \Omega)}{\sin \Omega} b
-
-    with Ω the angle between a and b. White, "Sampling generative networks", 2016, section 2.1.
-
-    >>> between(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 3)[0, 1]
-    tensor([0.7071, 0.7071])
-    """
-    t = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype)[:, None]
-    cosine = torch.cosine_similarity(a, b, dim=1).clamp(-1 + 1e-6, 1 - 1e-6)
-    angle = cosine.arccos()[:, None, None]
-    return (((1 - t) * angle).sin() * a[:, None] + (t * angle).sin() * b[:, None]) / angle.sin()

@@ -1,23 +1,31 @@
-"""Who looks at generated examples: a classifier of the same data, trained once and kept, or the values as they are."""
+"""Who looks at generated examples: a classifier of the same data, trained once and kept, Inception, or nobody.
+
+A score says in its name who looked. Where nobody does, the values themselves are the features.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from danlu.catalogue import find_model
-from danlu.data.dataset import DataSet
+from danlu.data.dataset import DataInfo, DataSet
+from danlu.data.download import fetch, wrong
 from danlu.data.residence import settle
 from danlu.data.source import Access
 from danlu.errors import RunError, UsageError
-from danlu.metrics.features import ClassifierFeatures, Columns, FeatureNetwork
+from danlu.metrics.features import ClassifierFeatures, Columns, FeatureNetwork, InceptionFeatures
 from danlu.metrics.frechet import Origin
+from danlu.models.classify.inception import MIRRORS, WEIGHTS, InceptionFID
 from danlu.models.folder import load_model, save_model
 from danlu.sampling.randomness import key
 from danlu.tasks.supervised import Supervised
@@ -30,19 +38,38 @@ LESSON = Descent(lr=3e-3, schedule="one_cycle", weight_decay=0.01)
 """how a classifier learns that is to judge: the recipe cnn, of one length for every data set"""
 
 
-class Pixels(nn.Module):
-    """The values of pictures as their features, where there are no labels from which a classifier could learn."""
+Features = Literal["auto", "inception", "pixels"]
+"""auto is a classifier of the same data, where it has classes, and else the values"""
+LARGEST_SIDE = 16
+"""pixels of a side of the pictures whose values are features: a covariance of more would take too long"""
+OF_INCEPTION = 50
+"""pictures that pass Inception at once"""
 
-    origin = Origin("pixels")
+
+class Pixels(nn.Module):
+    """The values of pictures as their features; large pictures are first averaged to fewer pixels.
+
+    Args:
+        shape: of a picture, (channels, height, width).
+
+    >>> Pixels((3, 64, 32)).features(torch.zeros(2, 3, 64, 32)).shape, Pixels((3, 64, 32)).name
+    (torch.Size([2, 768]), 'pixels at 16×16')
+    """
+
+    def __init__(self, shape: tuple[int, ...]):
+        super().__init__()
+        height, width = (min(side, LARGEST_SIDE) for side in shape[1:])
+        self.size = (height, width)
+        self.origin = Origin("pixels", "" if self.size == tuple(shape[1:]) else f"{height}×{width}")
 
     @property
     def name(self) -> str:
         """How scores call it."""
-        return self.origin.name
+        return str(self.origin)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """The pictures themselves."""
-        return x.flatten(1)
+        return functional.adaptive_avg_pool2d(x, self.size).flatten(1)
 
 
 def has_classifier(data: DataSet) -> bool:
@@ -51,19 +78,40 @@ def has_classifier(data: DataSet) -> bool:
     return info.kind == "images" and info.classes > 1 and "label" in data.train.fields and min(info.shape[1:]) >= 4
 
 
-def feature_name(data: DataSet) -> str:
+def feature_name(data: DataSet, features: Features = "auto") -> str:
     """How scores call what looks at generated examples of a data set.
 
     >>> from danlu.data.digits import digits
-    >>> feature_name(digits())
-    'digits-cnn'
+    >>> feature_name(digits()), feature_name(digits(), "inception")
+    ('digits-cnn', 'inception at 299×299')
     """
     if data.info.kind != "images":
         return Columns().name
-    return f"{_short(data.name)}-cnn" if has_classifier(data) else Pixels().name
+    if features == "inception":
+        return "inception at 299×299"
+    return f"{_short(data.name)}-cnn" if _learns(data, features) else Pixels(data.info.shape).name
 
 
-def features_for(data: DataSet, runtime: Runtime, access: Access, folder: Path | None = None) -> FeatureNetwork:
+def check_features(features: Features, info: DataInfo) -> None:
+    """Whether such features can look at examples.
+
+    Raises:
+        UsageError: if they cannot.
+    """
+    if features != "auto" and info.kind != "images":
+        raise UsageError(f"features={features} look at pictures, and this data is {info.kind}; leave it out")
+    if features == "inception" and info.shape[0] not in (1, 3):
+        raise UsageError(f"Inception looks at grey or coloured pictures, not at {info.shape[0]} channels; use pixels")
+
+
+def _learns(data: DataSet, features: Features) -> bool:
+    """Whether a classifier is what looks."""
+    return features == "auto" and has_classifier(data)
+
+
+def features_for(
+    data: DataSet, runtime: Runtime, access: Access, folder: Path | None = None, features: Features = "auto"
+) -> FeatureNetwork:
     """What looks at generated examples of a data set.
 
     The classifier is that of the run if its folder holds one, else that of the cache, else it is trained now, which is
@@ -74,9 +122,15 @@ def features_for(data: DataSet, runtime: Runtime, access: Access, folder: Path |
         runtime: where to compute.
         access: where the cache is, and who is told of progress.
         folder: of the run's own judge, if it is to keep one.
+        features: what kind.
+
+    Raises:
+        RunError: if Inception's weights are not to be had.
     """
-    if not has_classifier(data):
-        return Columns() if data.info.kind != "images" else Pixels()
+    if features == "inception":
+        return inception(access).to(runtime.device)
+    if not _learns(data, features):
+        return Columns() if data.info.kind != "images" else Pixels(data.info.shape)
     if folder is not None and (network := _kept(folder)) is not None:
         return _judge(network, data, runtime)
     shelf = access.cache / "judges" / _key(data)
@@ -90,10 +144,32 @@ def features_for(data: DataSet, runtime: Runtime, access: Access, folder: Path |
     return _judge(network, data, runtime)
 
 
-def is_taught(data: DataSet, access: Access, folder: Path | None = None) -> bool:
+def is_taught(data: DataSet, access: Access, folder: Path | None = None, features: Features = "auto") -> bool:
     """Whether nothing has to be learned before generated examples can be looked at."""
     places = (folder, access.cache / "judges" / _key(data))
-    return not has_classifier(data) or any(place and (place / "model.json").is_file() for place in places)
+    return not _learns(data, features) or any(place and (place / "model.json").is_file() for place in places)
+
+
+def inception(access: Access) -> InceptionFeatures:
+    """Inception with its public weights, from DANLU_DATA or the cache, or fetched into the cache.
+
+    Raises:
+        RunError: if they are not to be had.
+    """
+    given = [access.given / "inception", access.given] if access.given else []
+    shelf = access.cache / "inception"
+    path = next((path for folder in (*given, shelf) if (path := folder / WEIGHTS.name).is_file()), None)
+    if path is None or (path.parent == shelf and wrong(path, WEIGHTS)):
+        places = " or ".join(str(folder) for folder in (*given[:1], shelf))
+        needs = f"Inception's features need the public file {WEIGHTS.name} ({WEIGHTS.size:,} bytes) in {places}"
+        if not access.download:
+            raise RunError(f"{needs}; it lies at {MIRRORS[0]}")
+        try:
+            path = fetch(WEIGHTS, MIRRORS, shelf, access.tell)
+        except RunError as error:
+            tried = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
+            raise RunError(f"{needs}; put it there. It could not be fetched from {tried}") from error
+    return InceptionFeatures(InceptionFID.from_pretrained(path))
 
 
 def _judge(network: nn.Module, data: DataSet, runtime: Runtime) -> ClassifierFeatures:
@@ -131,7 +207,7 @@ def _kept(folder: Path) -> nn.Module | None:
 
 def _keep(network: nn.Module, folder: Path, data: DataSet) -> None:
     """Write a classifier, whole or not at all."""
-    making = folder.with_name(f"{folder.name}.making")
+    making = folder.with_name(f"{folder.name}.making-{os.getpid()}")
     shutil.rmtree(making, ignore_errors=True)
     save_model(network, making, data.info, {"role": "judges generated examples"})
     shutil.rmtree(folder, ignore_errors=True)

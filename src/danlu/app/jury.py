@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.app.judges import feature_name, features_for, is_taught
+from danlu.app.judges import OF_INCEPTION, Features, check_features, feature_name, features_for, is_taught
 from danlu.app.measure import spread_over
 from danlu.data.dataset import DataSet
 from danlu.data.source import Access
@@ -21,6 +21,7 @@ from danlu.metrics.frechet import Moments, frechet_distance
 from danlu.metrics.inception_score import inception_score
 from danlu.metrics.kernel import kernel_distance
 from danlu.metrics.modes import classes_covered, modes
+from danlu.metrics.precision_recall import NEIGHBOURS as K_TH
 from danlu.metrics.precision_recall import precision_recall
 from danlu.metrics.reference import reference_moments
 from danlu.metrics.samples import diversity, memorisation, sliced_wasserstein
@@ -48,11 +49,25 @@ class Jury:
         runtime: where to compute.
         access: where the cache is, and who is told of progress.
         folder: where the run keeps a classifier that judges, if it does.
+        features: what looks at pictures: auto for a classifier of the same data, where it has classes, and else their
+            values.
+
+    Raises:
+        UsageError: if such features cannot look at the data.
     """
 
     def __init__(
-        self, data: DataSet, count: int, runtime: Runtime, access: Access | None = None, folder: Path | None = None
+        self,
+        data: DataSet,
+        count: int,
+        runtime: Runtime,
+        access: Access | None = None,
+        folder: Path | None = None,
+        features: Features = "auto",
     ):
+        check_features(features, data.info)
+        self.features: Features = features
+        self.at_once = OF_INCEPTION if features == "inception" else AT_ONCE
         self.data, self.count, self.runtime = data, count, runtime
         self.access, self.folder = access or Access(), folder
 
@@ -60,21 +75,21 @@ class Jury:
     def watched(self) -> str:
         """The first score of ``glance``, of which less is better and by which weights are chosen."""
         kind = "FID" if self.data.info.kind == "images" else "SWD"
-        return score_name(kind, feature_name(self.data), self.count, "train")
+        return score_name(kind, feature_name(self.data, self.features), self.count, "train")
 
     @property
     def ready(self) -> bool:
         """Whether nothing has to be learned before the first score."""
-        return is_taught(self.data, self.access, self.folder)
+        return is_taught(self.data, self.access, self.folder, self.features)
 
     @cached_property
     def network(self) -> FeatureNetwork:
         """What looks at generated examples."""
-        return features_for(self.data, self.runtime, self.access, self.folder)
+        return features_for(self.data, self.runtime, self.access, self.folder, self.features)
 
     @cached_property
     def _moments(self) -> Moments:
-        return reference_moments(self.network, self.data.fingerprint(), "train", self._batches)
+        return reference_moments(self.network, self.data.fingerprint(), "train", self._batches, self.access)
 
     def glance(self, x: Tensor) -> dict[str, float]:
         """What can be said at every evaluation, the watched score first.
@@ -84,10 +99,11 @@ class Jury:
         """
         if self.data.info.kind != "images":
             return {self._named("SWD", x): sliced_wasserstein(x, self._known), **self._of_mixture(x), **self._spread(x)}
-        seen = look(self.network, x)
+        seen = look(self.network, x, self.at_once)
         scores = {self._named("FID", x): self._fid(seen.features)}
         if seen.probabilities is not None:
             scores[self._named("IS", x, against=False)] = inception_score(seen.probabilities).mean
+        if seen.probabilities is not None and self.features == "auto":
             scores["classes_covered"] = float(classes_covered(seen.probabilities.argmax(1), self.data.info.classes))
         return {**scores, **self._spread(x)}
 
@@ -95,11 +111,15 @@ class Jury:
         """All scores, of generated examples in the data's range on the CPU."""
         scores = self.glance(x)
         if self.data.info.kind == "images":
-            real, fake = (look(self.network, some).features.float() for some in (self._known[:DETAILED], x[:DETAILED]))
+            both = (some_of(examples, DETAILED) for examples in (self._known, x))
+            real, fake = (look(self.network, some, self.at_once).features.float() for some in both)
             scores[self._named("KID", fake)] = kernel_distance(real, fake).mean
             few = min(len(real), len(fake), MANIFOLDS)
-            found = precision_recall(real[:few], fake[:few])
-            scores |= {"precision": found.precision, "recall": found.recall}
+            if few > K_TH:
+                real, fake = some_of(real, few), some_of(fake, few)
+                found = precision_recall(real, fake)
+                scores[self._named("precision", fake)] = found.precision
+                scores[self._named("recall", fake)] = found.recall
         return scores
 
     def draw(self, model: Any, count: int | None = None) -> Tensor:
@@ -115,7 +135,7 @@ class Jury:
         return frechet_distance(Moments.of(features, self.network.origin), self._moments)
 
     def _batches(self) -> Iterator[Tensor]:
-        return (batch[self.data.info.inputs] for batch in in_order(self.data.train, AT_ONCE))
+        return (batch[self.data.info.inputs] for batch in in_order(self.data.train, self.at_once))
 
     def _of_mixture(self, x: Tensor) -> dict[str, float]:
         if self.data.name not in MIXTURES:
@@ -126,7 +146,7 @@ class Jury:
 
     def _spread(self, x: Tensor) -> dict[str, float]:
         """How varied the examples are, and how near to training examples, beside new examples of the data."""
-        few = x[:COMPARED]
+        few = some_of(x, COMPARED)
         scores = {"diversity": diversity(few) / self._diversity}
         if len(self.data.validation):
             scores["memorisation"] = memorisation(few, self._known, self._held_out)
@@ -143,6 +163,17 @@ class Jury:
     @cached_property
     def _diversity(self) -> float:
         return diversity(spread_over(self.data.train, COMPARED)[self.data.info.inputs].cpu().float())
+
+
+def some_of(x: Tensor, most: int) -> Tensor:
+    """At most so many of a tensor's rows, by chance but always the same ones: rows may be sorted, or take turns.
+
+    >>> len(some_of(torch.zeros(5, 2), 3)), len(some_of(torch.zeros(2, 2), 3))
+    (3, 2)
+    """
+    if len(x) <= most:
+        return x
+    return x[torch.randperm(len(x), generator=generator("some"))[:most].to(x.device)]
 
 
 @torch.no_grad()

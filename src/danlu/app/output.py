@@ -112,10 +112,12 @@ class Drawn(NamedTuple):
     Attributes:
         images: (n, c, height, width) in the range of the data.
         columns: how many are in a row; as many as make it nearly square if None.
+        heads: what is written above each, if anything is.
     """
 
     images: Tensor
     columns: int | None = None
+    heads: Sequence[str] = ()
 
 
 def write(
@@ -140,7 +142,7 @@ def write(
     if place.form == "sheet":
         drawn = drawn or Drawn(x)
         check_sheet(place, len(drawn.images))
-        content = png(sheet(drawn.images, drawn.columns, info.range))
+        content = png(sheet(drawn.images, drawn.columns, info.range, drawn.heads))
     elif place.form == "table":
         content = _csv(info, x, known).encode()
     else:

@@ -94,7 +94,7 @@ class Session:
         jury = None
         if recipe.judged:
             need(task.model, "sample")
-            jury = Jury(data, recipe.judged, runtime, access)
+            jury = Jury(data, recipe.judged, runtime, access, features=recipe.features)
         watched = _watched(recipe, trainer, bool(len(data.validation)), jury)
         return cls(recipe, data, trainer, watched, every, residence, access or Access(), jury)
 
@@ -104,7 +104,8 @@ class Session:
             self.jury.folder = run.judge
             self.jury.access = replace(self.jury.access, tell=screen.progress)
             if not self.jury.ready:
-                screen.say(f"  {feature_name(self.data)} learns to judge generated examples; it is kept for other runs")
+                name = feature_name(self.data, self.jury.features)
+                screen.say(f"  {name} learns to judge generated examples; it is kept for other runs")
             _ = self.jury.network
 
     def play(self, run: RunFolder, screen: Screen, interrupt: Interrupt) -> None:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 GAP = 2
 PAPER = 255
+HEAD = 12
+"""pixels of a line of letters"""
 SMALLEST = 32
 """pixels of a picture's side, below which it is enlarged by a whole factor"""
 
 
 def sheet(
-    images: Float[Tensor, "n c h w"], columns: int | None = None, value_range: tuple[float, float] = (0.0, 1.0)
+    images: Float[Tensor, "n c h w"],
+    columns: int | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    heads: Sequence[str] = (),
 ) -> UInt8[Tensor, "height width c"]:
     """Pictures side by side, row by row.
 
@@ -26,6 +33,7 @@ def sheet(
         images: grey (c = 1) or coloured (c = 3).
         columns: how many in a row; as many as make it nearly square if not given.
         value_range: which values are black and white; what is beyond is as black or as white.
+        heads: a few letters above each picture; what is wider than the picture is cut off.
 
     Raises:
         ValueError: if there are no pictures, or they have other channels.
@@ -40,12 +48,22 @@ def sheet(
     factor = math.ceil(SMALLEST / min(images.shape[2:]))
     pixels = pixels.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     rows, (height, width) = math.ceil(len(images) / columns), pixels.shape[2:]
-    step_down, step_right = height + GAP, width + GAP
+    head = HEAD if heads else 0
+    step_down, step_right = height + GAP + head, width + GAP
     page = torch.full((images.shape[1], rows * step_down + GAP, columns * step_right + GAP), PAPER, dtype=torch.uint8)
     for number, picture in enumerate(pixels):
         top, left = (number // columns) * step_down + GAP, (number % columns) * step_right + GAP
-        page[:, top : top + height, left : left + width] = picture
+        if heads:
+            page[:, top : top + head, left : left + width] = _written(heads[number], width)
+        page[:, top + head : top + head + height, left : left + width] = picture
     return page.permute(1, 2, 0)
+
+
+def _written(text: str, width: int) -> UInt8[Tensor, "head width"]:
+    """A line of letters in the font that Pillow brings along, dark on light."""
+    strip = Image.new("L", (width, HEAD), PAPER)
+    ImageDraw.Draw(strip).text((0, HEAD // 2), text, fill=0, font=ImageFont.load_default(), anchor="lm")
+    return torch.from_numpy(np.array(strip))
 
 
 def as_bytes(images: Float[Tensor, "..."], value_range: tuple[float, float] = (0.0, 1.0)) -> UInt8[Tensor, "..."]:

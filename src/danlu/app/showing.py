@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from danlu.app.labels import draws_by_class
 from danlu.app.measure import spread_over
 from danlu.data.dataset import DataInfo, Part
 from danlu.data.stream import in_order
@@ -43,9 +44,8 @@ def samples(model: Any, n: int, values: bool = False, turns: int | None = None) 
 
 
 def by_class(model: Any, info: DataInfo) -> int | None:
-    """How many classes a model draws one after the other, if it takes labels and a line has room for all of them."""
-    takes_labels = can(model, "sample") and takes(model.sample, "labels")
-    return info.classes if takes_labels and 1 < info.classes <= MOST_CLASSES else None
+    """How many classes a model draws one after the other, if it is told them and a line has room for all of them."""
+    return info.classes if draws_by_class(model) and 1 < info.classes <= MOST_CLASSES else None
 
 
 @torch.no_grad()

@@ -67,7 +67,8 @@ def evaluate(
         model generates, if that is scored.
 
     Raises:
-        UsageError: if the run has no model, or the data is no longer what it was trained on.
+        UsageError: if the run has no model, the data is no longer what it was trained on, or the model does not sample
+            and is to.
     """
     if part not in PARTS:
         raise UsageError(f"there is no part {part!r}; there is {', '.join(PARTS)}")
@@ -77,26 +78,28 @@ def evaluate(
     if fingerprint != folder.page["data"]["fingerprint"]:
         raise UsageError(f"the data set {data.name} is not the one that {run} was trained on; its parts may overlap")
     examples = data.part(part)
-    if not len(examples):
+    count = (GENERATED if generates_only(model) else 0) if generated is None else generated
+    if count:
+        need(model, "sample")
+        if count < LEAST_GENERATED:
+            raise UsageError(f"generated={count} are too few to be scored; take at least {LEAST_GENERATED}, or 0")
+    if not len(examples) and not (count and generates_only(model)):  # which no part could measure
         raise UsageError(f"{data.name} has no {part} part, as it was split")
     _check_flip(flip, data.info)
     model.to(pick_device(device or folder.page["device"])[0])
-    scores, evidence = measure(model, examples, data.info.inputs, flip)
+    scores, evidence = measure(model, examples, data.info.inputs, flip) if len(examples) else ({}, {})
     temperature = folder.page.get("temperature")
     if part != "validation" and temperature is not None and not flip:  # which the validation part has chosen
         scores.update(calibrated(evidence["probabilities"], examples["label"], temperature))
     page = {"part": part, "examples": len(examples), "data": data.name, "fingerprint": fingerprint, "scores": scores}
-    count = (GENERATED if generates_only(model) else 0) if generated is None else generated
     return {**page, "generated": _generated(folder, data, model, count)} if count else page
 
 
 def _generated(folder: RunFolder, data: DataSet, model: Model, count: int) -> dict[str, float]:
     """Scores of what a model generates, by the judge that the run has kept."""
-    if count < LEAST_GENERATED:
-        raise UsageError(f"generated={count} are too few to be scored; take at least {LEAST_GENERATED}")
-    runtime = Runtime(device=next(need(model, "sample").parameters()).device)
+    runtime = Runtime(device=next(model.parameters()).device)
     kept = folder.judge if (folder.judge / "model.json").is_file() else None
-    jury = Jury(data, count, runtime, folder.access(), kept)
+    jury = Jury(data, count, runtime, folder.access(), kept, folder.recipe.features)
     return jury.verdict(jury.draw(model))
 
 

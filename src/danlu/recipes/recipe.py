@@ -59,6 +59,8 @@ class Recipe(Examples):
     """evaluations without a better score after which to stop"""
     judged: Annotated[int, Field(ge=0)] = 0
     """generated examples that are scored at each evaluation, the first score of which is watched; 0 for none"""
+    features: Literal["auto", "inception"] = "auto"
+    """what looks at generated pictures: a classifier of the same data, where it has classes, or Inception"""
     pictures: Annotated[int, Field(ge=0)] = 10
     """how often over the training to draw what the model makes, where it makes pictures"""
 

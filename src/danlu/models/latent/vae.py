@@ -93,6 +93,11 @@ class VAE(Model):
         """Each example by way of its code."""
         return self.decode(self.encode(x, mask))
 
+    def prior(self, n: int, *, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
+        """So many codes, standard normal."""
+        some = next(self.parameters())
+        return torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
+
     def sample(
         self, n: int, *, generator: torch.Generator | None = None, values: bool = False
     ) -> Float[Tensor, "n *shape"]:
@@ -103,8 +108,7 @@ class VAE(Model):
             generator: of the random numbers.
             values: draw each value from p(x | z), too; else its mean is given, as is usual for pictures.
         """
-        some = next(self.parameters())
-        z = torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
+        z = self.prior(n, generator=generator)
         if not values:
             return self.decode(z)
         return self.autoencoder.likelihood.draw(self.autoencoder.generation(z), generator)
