@@ -2,6 +2,8 @@
 
 import re
 from itertools import combinations
+from pathlib import Path
+from string import ascii_lowercase
 from typing import get_args
 
 import pytest
@@ -110,3 +112,58 @@ def test_every_pair_of_techniques(pair):
 def test_everything_that_goes_together_at_once():
     check("mlp", "non-saturating", ["smoothing", "one_sided", "r1", "feature_matching add", "history"], "virtual")
     check("dcgan", "least-squares", ["weight_clip", "instance_noise", "history", "minibatch"], "batch")
+
+
+# the page that says so
+
+PAGE = Path(__file__).parents[2] / "docs" / "models" / "gan-techniques.md"
+COLUMNS = {
+    "smoothing": {"real_target": 0.9},
+    "clip": {"weight_clip": 0.01},
+    "penalty": {"penalty": 1.0},
+    "R1": {"r1": 1.0},
+    "spectral": {"spectral": True},
+    "minibatch": {"minibatch": True},
+    "matching": {"feature_matching": "add"},
+    "history": {"history": 1.0},
+    "noise": {"instance_noise": 0.1},
+    "batch": {"batch_norm": True},
+    "layer": {},
+    "virtual": {},
+}
+ONE_NORM = {"batch", "layer", "virtual"}
+OF_NETWORK = ("spectral", "minibatch", "batch_norm")
+
+
+def why(loss, *names):
+    """The line that refuses a pair; of the Wasserstein distance one that lacks a bound has clipped weights as well."""
+    values = {key: value for name in names for key, value in COLUMNS[name].items()}
+    if loss == "wasserstein" and not {"clip", "penalty", "R1", "spectral"} & set(names):
+        values["weight_clip"] = 0.01
+    network = {key: values.pop(key, False) for key in OF_NETWORK}
+    return refusal(loss, Techniques(**values), **network)
+
+
+def table_of_pairs():
+    """The table and the lines behind its letters, as they must stand on the page."""
+    letters = {}
+
+    def cell(loss, *names):
+        if len(names) == 2 and (names[0] == names[1] or set(names) <= ONE_NORM):
+            return "–"
+        line = why(loss, *names)
+        return "✓" if line is None else letters.setdefault(line, ascii_lowercase[len(letters)])
+
+    rows = [[f"`{loss}`", *(cell(loss, name) for name in COLUMNS)] for loss in LOSSES]
+    rows += [[name, *(cell("non-saturating", name, other) for other in COLUMNS)] for name in COLUMNS]
+    lines = ["| | " + " | ".join(COLUMNS) + " |", "|---|" + ":-:|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines), "\n".join(f"- **{letter}**: {line}" for line, letter in letters.items())
+
+
+def test_the_page_has_the_table_of_pairs():
+    table, lines = table_of_pairs()
+    page = PAGE.read_text(encoding="utf-8")
+    assert table in page, f"the page should have\n{table}"
+    assert lines in page, f"the page should have\n{lines}"
+    assert f"- {refusal('wasserstein', Techniques())}\n" in page

@@ -296,6 +296,8 @@ def refusal(
     >>> refusal("hinge", Techniques(real_target=0.9))
     'smoothing moves a target, and loss hinge has none; use ...'
     """
+    if how.fake_target >= how.real_target:
+        return f"fake_target={how.fake_target} must be less than real_target={how.real_target}"
     if (how.real_target, how.fake_target) != (1.0, 0.0) and loss not in TARGETED:
         return f"smoothing moves a target, and loss {loss} has none; use {', '.join(TARGETED)}, or leave it out"
     held = {"weight_clip": how.weight_clip is not None, "penalty": how.penalty > 0, "spectral": spectral}
@@ -328,8 +330,6 @@ def _check(generator: Generator, critic: Critic, how: Techniques) -> None:
     for name in ("real_target", "fake_target"):
         if not 0 <= getattr(how, name) <= 1:
             raise ValueError(f"{name}={getattr(how, name)} must be from 0 to 1")
-    if how.fake_target >= how.real_target:
-        raise ValueError(f"fake_target={how.fake_target} must be less than real_target={how.real_target}")
     for name in ("penalty", "r1", "history", "instance_noise", "noise_rounds"):
         if getattr(how, name) < 0:
             raise ValueError(f"{name}={getattr(how, name)} must be at least 0")
