@@ -92,7 +92,7 @@ def test_more_than_the_memory_can_hold_is_mapped(tmp_path):
     size = 2 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with open(tmp_path / "x", "wb") as file:
         file.truncate(size)
-    images = cache._mapped(tmp_path / "x")
+    images = cache.mapped(tmp_path / "x")
     assert (len(images), images[-1].item()) == (size, 0)
 
 

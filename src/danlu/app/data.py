@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from danlu.data.source import Source
 from danlu.data.stream import Shuffled
 from danlu.data.survey import Survey
 from danlu.data.survey import survey as look_at
-from danlu.errors import few
+from danlu.errors import UsageError, few
 
 _BAR = 30
 """characters of the longest bar"""
@@ -31,7 +32,7 @@ def survey(
     """A data set and what it looks like in numbers.
 
     Args:
-        source: a name of the catalogue, ``folder:PATH``, ``table:FILE``, the path alone, or settings.
+        source: a name of the catalogue, ``folder:PATH``, ``table:FILE``, ``text:PATH``, the path alone, or settings.
         data_dir: where files of data sets lie already.
         screen: what is told of progress.
         settings: how it is read: ``images={"size": (32,)}``, ``split={"seed": 1}``.
@@ -50,7 +51,7 @@ def survey(
 
 
 def name_of(given: str | Path) -> str:
-    """A path alone as the data set that it holds: a folder of images, or a table.
+    """A path alone as the data set that it holds: a folder of images, a text (.txt), or a table.
 
     >>> name_of("digits"), name_of("/")
     ('digits', 'folder:/')
@@ -58,22 +59,26 @@ def name_of(given: str | Path) -> str:
     path = Path(given).expanduser()
     if path.is_dir():
         return f"folder:{path}"
-    return f"table:{path}" if path.is_file() else str(given)
+    if path.is_file():
+        return f"text:{path}" if path.suffix.lower() == ".txt" else f"table:{path}"
+    return str(given)
 
 
 def show(found: DataSet, seen: Survey, screen: Screen) -> None:
     """Say what a data set looks like."""
     info = found.info
     shape = "×".join(map(str, info.shape))
-    kinds = {"images": "images", "table": "rows", "text": "texts"}
+    kinds = {"images": f"images of {shape}", "table": f"rows of {shape}", "text": f"tokens ({info.tokens})"}
     counts = ", ".join(f"{seen.examples[part]:,} {part}" for part in PARTS)
-    screen.say(f"{found.name}: {sum(seen.examples.values()):,} {kinds[info.kind]} of {shape}; {counts}")
+    screen.say(f"{found.name}: {sum(seen.examples.values()):,} {kinds[info.kind]}; {counts}")
     for note in found.notes:
         screen.say(f"  {note}")
     for channel in seen.channels[:_MOST]:
         low, high, mean, deviation = (number(channel[key]) for key in ("low", "high", "mean", "deviation"))
         screen.say(f"  {channel['name']:<12} from {low} to {high}, mean {mean}, deviation {deviation}")
     _say_rest(len(seen.channels), "columns", screen)
+    if seen.text:
+        _show_text(seen.text, screen)
     if seen.constant:
         screen.say(f"  the same in all training examples: {few(seen.constant)}")
     _show_classes(info.class_names, seen, screen)
@@ -81,6 +86,18 @@ def show(found: DataSet, seen: Survey, screen: Screen) -> None:
     for problem in seen.problems:
         screen.say(f"  {problem}")
     screen.say(f"fingerprint {found.fingerprint()}")
+
+
+def _show_text(seen: dict[str, Any], screen: Screen) -> None:
+    signs = ", ".join(f"{count:,} {part}" for part, count in seen["characters"].items())
+    screen.say(f"  characters   {signs}")
+    unseen = f", of which {seen['unseen']:,} do not occur in the training part" if seen["unseen"] else ""
+    screen.say(f"  vocabulary   {seen['vocabulary']:,}{unseen}")
+    if any(seen["unknown"].values()):
+        screen.say("  unknown      " + ", ".join(f"{share:.2%} {part}" for part, share in seen["unknown"].items()))
+    screen.say("  commonest    " + ", ".join(f"{token!r} {count:,}" for token, count in seen["commonest"]))
+    for word, line in zip_longest(("begins",), seen["begin"], fillvalue=""):
+        screen.say(f"  {word:<12} {line}")
 
 
 def _show_classes(names: tuple[str, ...], seen: Survey, screen: Screen) -> None:
@@ -124,6 +141,8 @@ def draw(found: DataSet, path: str | Path, augment: Augment | None = None, rows:
         if len(names) == 1:
             shown = [torch.arange(min(len(part), 60))]
         figure = samples([part.rows(index)["image"] for index in shown], names, info.range)
+    elif info.kind == "text":
+        raise UsageError(f"{found.name} is running text, of which there is no picture; leave --picture out")
     elif info.shape == (2,):
         figure = points(part["x"][:5000], labels[:5000], info.columns or ("0", "1"), names)
     else:

@@ -40,14 +40,16 @@ def parse(words: list[str]) -> tuple[Examples, Any]:
         UsageError: if no data set is named, or the settings do not go together.
         SystemExit: for help (0), and for flags and values that cannot be read (2).
     """
-    usage = "usage: danlu data NAME|PATH|folder:PATH|table:FILE [--settings …]"
+    usage = "usage: danlu data NAME|PATH|folder:PATH|table:FILE|text:PATH [--settings …]"
     if {"-h", "--help"} & set(words):
         width = max(map(len, DATA))
         known = "\n".join(f"  {name:<{width}}  {entry.title} ({entry.source})" for name, entry in DATA.items())
         print(f"{usage}\n\n{known}\n{help_text(Examples(), DataOptions)}")
         raise SystemExit(0)
     if not words or words[0].startswith("-"):
-        raise UsageError(f"name a data set, a folder of images or a table first.\n{usage}\n\nsets: {', '.join(DATA)}")
+        raise UsageError(
+            f"name a data set, a folder of images, a table or a text first.\n{usage}\n\nsets: {', '.join(DATA)}"
+        )
     base = Examples(data=name_of(words[0]))
     settings, options = given(base, DataOptions, f"danlu data {words[0]}", words[1:])
     try:

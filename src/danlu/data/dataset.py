@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from danlu.data.text_tokens import Tokenizer
+
 _ROWS = 65_536
 
 PartName = Literal["train", "validation", "test"]
@@ -30,6 +32,8 @@ class DataInfo:
         shift: for tables, what is taken from each column.
         scale: for tables, what each column is then divided by.
         fill: for tables, what stands for a missing number of each column; nothing where none may be missing.
+        vocabulary: for text, number of different tokens.
+        tokens: for text, what a token is: characters, words or bpe.
     """
 
     kind: Literal["images", "table", "text"]
@@ -42,11 +46,13 @@ class DataInfo:
     shift: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     fill: tuple[float, ...] = ()
+    vocabulary: int = 0
+    tokens: str = ""
 
     @property
     def inputs(self) -> str:
         """Name of the field that a model sees."""
-        return "image" if self.kind == "images" else "x"
+        return {"images": "image", "table": "x", "text": "token"}[self.kind]
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -149,6 +155,7 @@ class DataSet:
         validation: examples to choose by.
         test: examples to judge by.
         notes: what the user should know about how it was read, files that were left out for instance.
+        tokenizer: for text, what made its tokens.
     """
 
     name: str
@@ -157,17 +164,20 @@ class DataSet:
     validation: Part
     test: Part
     notes: tuple[str, ...] = ()
+    tokenizer: Tokenizer | None = None
 
     def part(self, name: PartName) -> Part:
         """The part of that name."""
         return getattr(self, name)
 
     def fingerprint(self) -> str:
-        """SHA-256 over names, shapes and bytes of all parts: equal for equal data in equal order."""
+        """SHA-256 over names, shapes and bytes of all parts: equal for equal data in equal order, of equal tokens."""
         digest = hashlib.sha256()
         for part in (self.train, self.validation, self.test):
             for name, values in sorted(part.fields.items()):
                 digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
                 for some in values.split(_ROWS):  # a mapped field may be larger than memory
                     digest.update(some.contiguous().cpu().numpy().tobytes())
+        if self.tokenizer is not None:
+            digest.update(self.tokenizer.to_json().encode())
         return digest.hexdigest()

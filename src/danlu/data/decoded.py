@@ -137,13 +137,13 @@ def _read(entry: Path, key: str) -> Decoded | None:
         left_out: dict[int, str] = dict(page["left_out"])
         passing = tuple(page["passing"]) if left_out else ()
         mark_used(entry / _PAGE)
-        images = _mapped(entry / _BYTES).view(page["shape"])
+        images = mapped(entry / _BYTES).view(page["shape"])
         return Decoded(images, left_out, passing, tuple(page["notes"]), mapped=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # whatever it is, it is no entry
         return None
 
 
-def _mapped(path: Path) -> UInt8[Tensor, "bytes"]:
+def mapped(path: Path) -> UInt8[Tensor, "bytes"]:
     """The bytes of a file, read when they are used; what is written to the tensor stays in this process.
 
     That needs memory for what is written alone, and the system has to be told so: it refuses to map a file that is

@@ -34,7 +34,7 @@ def encoding_of(name: str) -> str:
     except (LookupError, ValueError):  # some are no text at all, base64 for instance
         alike = False
     if not alike:
-        raise UsageError(f"{name!r} does not write commas and digits as ASCII does; save the table in UTF-8; {USUAL}")
+        raise UsageError(f"{name!r} does not write commas and digits as ASCII does; save the file in UTF-8; {USUAL}")
     return found.removesuffix("-sig")  # a byte-order mark is looked for anyway
 
 

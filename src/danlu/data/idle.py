@@ -9,8 +9,12 @@ from danlu.errors import UsageError
 if TYPE_CHECKING:
     from danlu.data.source import Source
 
-_PAGES = {"images": ("folder", "folder:PATH, images of your own"), "table": ("table", "table:FILE, rows of your own")}
-"""pages of settings, the data set that reads each, and that data set in words"""
+_PAGES = {
+    "images": (("folder",), "folder:PATH, images of your own"),
+    "table": (("table",), "table:FILE, rows of your own"),
+    "text": (("text", "pydoc", "ptb", "tiny-shakespeare"), "running text"),
+}
+"""pages of settings, the data sets that read each, and these in words"""
 
 
 def refuse_idle_pages(source: Source) -> None:
@@ -25,10 +29,10 @@ def refuse_idle_pages(source: Source) -> None:
     danlu.errors.UsageError: --images.size does nothing with digits: it is for folder:PATH, images of your own; leave it
     out
     """
-    for name, (kind, words) in _PAGES.items():
+    for name, (kinds, words) in _PAGES.items():
         page, usual = getattr(source, name), type(source).model_fields[name].default
         idle = [f"--{name}.{setting.replace('_', '-')}" for setting, value in usual if getattr(page, setting) != value]
-        if idle and source.data.partition(":")[0] != kind:
+        if idle and source.data.partition(":")[0] not in kinds:
             does, it_is, it = ("does", "it is", "it") if len(idle) == 1 else ("do", "they are", "them")
             raise UsageError(
                 f"{', '.join(idle)} {does} nothing with {source.data}: {it_is} for {words}; leave {it} out"

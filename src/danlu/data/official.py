@@ -182,8 +182,8 @@ def files_of(official: Official, access: Access) -> list[Path]:
         RunError: if one is not what it should be, or cannot be fetched.
     """
     cache = access.cache / official.name
-    looked = _looked(official, access.given) if access.given else []
-    for folder in [*looked, cache]:
+    *looked, _ = folders = folders_of(official, access)
+    for folder in folders:
         found = [_in(folder, file) for file in official.files]
         if all(found):
             return [_checked(path, file) for path, file in zip(found, official.files, strict=True) if path]
@@ -197,6 +197,11 @@ def files_of(official: Official, access: Access) -> list[Path]:
         found if (found := _in(cache, file)) and not wrong(found, file) else _fetched(file, official, cache, access)
         for file in official.files
     ]
+
+
+def folders_of(official: Official, access: Access) -> list[Path]:
+    """Where files are looked for: below the folder that the user has named, and last in the cache."""
+    return [*(_looked(official, access.given) if access.given else []), access.cache / official.name]
 
 
 def _fetched(file: File, official: Official, cache: Path, access: Access) -> Path:

@@ -16,7 +16,7 @@ from danlu.data.disk import whole_path
 from danlu.data.idle import refuse_idle_pages
 from danlu.errors import UsageError
 
-PATHS = ("folder", "table")
+PATHS = ("folder", "table", "text")
 """data sets whose argument is a path"""
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -85,6 +85,19 @@ class Table(Page):
     """another table with the rows for the test"""
 
 
+class Text(Page):
+    """How running text becomes tokens."""
+
+    tokens: Literal["auto", "characters", "words", "bpe"] = "auto"
+    """what a token is: a character, a word, or a piece of bytes; auto is words for ptb, and characters for others"""
+    vocabulary: Annotated[int, Field(ge=2)] | None = None
+    """most tokens that are known; if not given 10 000 words, 4 096 pieces of bytes (bpe), or all characters"""
+    min_count: Annotated[int, Field(ge=1)] = 1
+    """how often a token must occur in the training part to be known"""
+    encoding: str = "utf-8"
+    """how the text of your own files is written, latin-1 or gbk for instance"""
+
+
 class Source(Page):
     """A data set and how it is read.
 
@@ -93,13 +106,15 @@ class Source(Page):
     """
 
     data: str = "digits"
-    """name of the data set, folder:PATH for images or table:FILE for rows of your own"""
+    """name of the data set; of your own folder:PATH for images, table:FILE for rows, text:PATH for running text"""
     split: Split = Split()
     """shares and seed of the parts, where they are not official"""
     images: Images = Images()
     """how image files become examples of one shape"""
     table: Table = Table()
     """how columns become numbers"""
+    text: Text = Text()
+    """how running text becomes tokens"""
 
     def load(self, access: Access | None = None) -> DataSet:
         """The data set.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from danlu.data.dataset import PARTS, DataSet, Part
 from danlu.data.source import Access
+from danlu.data.text_survey import look_at_text, text_problems
 from danlu.errors import few
 
 FORMAT = 2
@@ -38,6 +39,7 @@ class Survey:
         repeated: how many examples of a part are also in another ("train and test") or earlier in the same one.
         constant: columns, or for images the number of pixels, that hardly vary over the training part.
         problems: what the user should know, in words.
+        text: for running text, what ``look_at_text`` finds; an example is a token then.
     """
 
     examples: dict[str, int]
@@ -47,6 +49,7 @@ class Survey:
     repeated: dict[str, int]
     constant: list[str]
     problems: list[str] = field(default_factory=list)
+    text: dict[str, Any] = field(default_factory=dict)
 
 
 def survey(data: DataSet, access: Access | None = None) -> Survey:
@@ -76,6 +79,10 @@ def look(data: DataSet) -> Survey:
     """Look at a data set now."""
     parts = {name: part for name in PARTS if len(part := data.part(name))}
     inputs = data.info.inputs
+    if data.info.kind == "text":
+        seen = look_at_text(data)
+        examples = {name: len(data.part(name)) for name in PARTS}
+        return Survey(examples, {}, inputs, [], {}, [], list(text_problems(data, seen)), seen)
     classes = {
         name: part["label"].bincount(minlength=data.info.classes).tolist()
         for name, part in parts.items()

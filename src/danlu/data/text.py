@@ -1,0 +1,137 @@
+"""Running text: files of the user's own, and the English of Python's own manual."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from danlu.data.dataset import PARTS, DataInfo, DataSet, Part
+from danlu.data.source import Access, Source, Text, no_argument
+from danlu.data.split import shares_of
+from danlu.data.text_cache import Manner, tokens_of
+from danlu.data.text_file import Document, Span, listed, parted
+from danlu.data.text_tokens import Kind
+from danlu.errors import UsageError
+
+_PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
+
+
+def text(source: Source | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+    r"""A text file, or the files of a folder whose names end with .txt, in the order of their paths.
+
+    The text is UTF-8, with a byte-order mark or without, unless ``source.text.encoding`` says otherwise. It is parted
+    into train, validation and test one after the other, each ending with a line, before anything is tokenised. Each
+    part has one field, ``token``, with its tokens in order; of a large text they lie in a file of the cache.
+
+    Args:
+        source: how to read and split it: ``source.text`` and the shares of ``source.split``.
+        argument: path of the file or folder, relative to the current folder.
+        access: has the cache, and is told of progress.
+
+    Raises:
+        UsageError: if a file is no text, with its path, line and byte, or there is too little of it.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "song.txt")
+    >>> _ = file.write_text("la la la\n" * 10)
+    >>> data = text(Source(), str(file))
+    >>> data.info.vocabulary, [len(data.part(name)) for name in PARTS]
+    (4, [63, 9, 18])
+    """
+    source = source or Source()
+    if not argument:
+        raise UsageError("after text comes the path of a file or a folder, as in text:poems.txt")
+    path = Path(argument).expanduser()
+    documents = listed(path)
+    if not sum(document.size for document in documents):
+        raise UsageError(f"{argument} is empty; a text needs at least one line for each part")
+    return parted_text(f"text:{path.resolve().name}", documents, source, access or Access())
+
+
+def pydoc(source: Source | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+    """The English of Python's own manual, about half a million characters, as ``help("topics")`` shows it: embedded.
+
+    The signs of ASCII alone are kept, quotation marks and dashes as their plain forms. It is another text in another
+    version of Python; the fingerprint of the data says which it is.
+
+    Args:
+        source: how to tokenise and split it.
+        argument: nothing.
+        access: has the cache.
+
+    >>> data = pydoc()
+    >>> data.tokenizer.decode(data.train["token"][:20])
+    'The "assert" stateme'
+    """
+    no_argument("pydoc", argument)
+    source = source or Source()
+    refuse_idle_encoding("pydoc", source.text)
+    from pydoc_data.topics import topics
+
+    manual = "\n".join(topics[name].strip("\n") + "\n" for name in sorted(topics)).translate(_PLAIN)
+    plain = "".join(sign for sign in manual if sign == "\n" or (sign.isascii() and sign.isprintable()))
+    return parted_text("pydoc", [document("pydoc", plain.encode())], source, access or Access())
+
+
+def document(name: str, content: bytes) -> Document:
+    """A text that is in memory."""
+    return Document(name, len(content), hashlib.sha256(content).hexdigest(), content)
+
+
+def parted_text(name: str, documents: Sequence[Document], source: Source, access: Access) -> DataSet:
+    """Documents without official parts: parts by the shares, one after the other.
+
+    Raises:
+        UsageError: if a part with a share gets nothing.
+    """
+    refuse_idle_seed(source)
+    shares = shares_of(source.split)
+    parts = parted(documents, shares)
+    for part, share, spans in zip(PARTS, shares, parts, strict=True):
+        if share and not spans:
+            total = sum(document.size for document in documents)
+            raise UsageError(
+                f"{name}: of {total:,} bytes none is left for the {part} part at a share of {share:g}, for parts end "
+                f"with lines; add text, or change --split.validation and --split.test"
+            )
+    return data_of(name, parts, source.text, "characters", access)
+
+
+def data_of(name: str, parts: Sequence[Sequence[Span]], page: Text, usual: Kind, access: Access) -> DataSet:
+    """The data set of three parts.
+
+    Args:
+        name: what it is called.
+        parts: spans of train, validation and test.
+        page: how they become tokens.
+        usual: what a token is, if the page leaves that open.
+        access: has the cache, and is told of progress.
+    """
+    kind: Kind = usual if page.tokens == "auto" else page.tokens
+    found = tokens_of(parts, Manner(kind, page.vocabulary, page.min_count, page.encoding), access)
+    info = DataInfo("text", (), vocabulary=found.tokenizer.vocabulary, tokens=kind)
+    train, validation, test = (Part({"token": tokens}, mapped=found.mapped) for tokens in found.parts)
+    return DataSet(name, info, train, validation, test, found.notes, found.tokenizer)
+
+
+def refuse_idle_encoding(name: str, page: Text) -> None:
+    """The encoding is for files of the user's own.
+
+    Raises:
+        UsageError: if one is given.
+    """
+    if page.encoding != Text().encoding:
+        raise UsageError(
+            f"--text.encoding does nothing with {name}: it is for text:PATH, files of your own; leave it out"
+        )
+
+
+def refuse_idle_seed(source: Source) -> None:
+    """Running text is parted in its own order.
+
+    Raises:
+        UsageError: if a seed is given.
+    """
+    if source.split.seed:
+        raise UsageError("--split.seed does nothing with running text, whose parts follow each other; leave it out")
