@@ -15,6 +15,10 @@ from danlu.errors import UsageError
 from danlu.models.classify.cnn import CNN
 from danlu.models.classify.mlp import MLP
 from danlu.models.folder import save_model
+from danlu.models.latent.conditional import ConditionalVAE
+from danlu.models.latent.semi_supervised import SemiSupervisedVAE
+from danlu.models.latent.stacked import StackedVAE
+from danlu.models.latent.vae import VAE
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -37,6 +41,49 @@ def test_onnxruntime_gives_the_models_answers_for_batches_of_any_size(folder, n)
     x = torch.rand(n, *INFO.shape)
     (answer,) = session.run(["classify"], {"image": x.numpy()})
     torch.testing.assert_close(torch.from_numpy(answer), load(folder).classify(x), rtol=0, atol=1e-6)
+
+
+def latent_models():
+    cvae = ConditionalVAE((1, 8, 8), 3, latent=2, hidden=(8,), channels=(4,))
+    m2 = SemiSupervisedVAE((1, 8, 8), 3, latent=2, hidden=(8,), judges=(8,))
+    stack = StackedVAE(
+        VAE((1, 8, 8), latent=4, hidden=(8,)),
+        SemiSupervisedVAE((4,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian"),
+    )
+    told = VAE((1, 8, 8), latent=2, hidden=(8,), masks=True, likelihood="gaussian")
+    return {"cvae": cvae, "m2": m2, "stack": stack, "told": told}
+
+
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        ("cvae", "classify"),
+        ("cvae", "reconstruct"),
+        ("m2", "encode"),
+        ("stack", "reconstruct"),
+        ("told", "reconstruct"),
+    ],
+)
+def test_autoencoders_too_guessing_labels_where_they_need_them(name, verb, tmp_path):
+    torch.manual_seed(0)
+    save_model(latent_models()[name], tmp_path, DataInfo("images", (1, 8, 8), 3))
+    export(tmp_path, tmp_path / "model.onnx", verb)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for n in (1, 3):
+        x = torch.rand(n, 1, 8, 8)
+        (answer,) = session.run([verb], {"image": x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(answer), getattr(load(tmp_path), verb)(x), rtol=0, atol=1e-5)
+
+
+def test_what_torch_cannot_export_is_said_in_a_line(folder, monkeypatch, capsys):
+    monkeypatch.setattr(CNN, "classify", lambda self, x: x if int(x.sum()) > 0 else -x)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["export", str(folder), "-o", str(folder / "model.onnx")])
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert "cannot write classify of this model as ONNX" in error
+    assert error.count("\n") == 1
+    assert not (folder / "model.onnx").exists()
 
 
 def test_the_file_says_what_its_inputs_and_classes_are(folder):

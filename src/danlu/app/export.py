@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,18 +89,7 @@ def _onnx(model: Model, out: Path, verb: str | None) -> Exported:
     graph = _Graph(model, verb).eval()
     some = next(model.parameters())
     example = torch.rand(2, *model.info.shape, dtype=some.dtype, generator=torch.Generator().manual_seed(0))
-    with _quiet():
-        program = torch.onnx.export(
-            graph,
-            (example,),
-            dynamo=True,
-            dynamic_shapes={"x": {0: torch.export.Dim("n")}},
-            input_names=[model.info.inputs],
-            output_names=[verb],
-            verbose=False,
-        )
-    assert program is not None
-    page = program.model_proto
+    page = _traced(graph, example, model.info.inputs, verb)
     for name, text in {**_words(model), "verb": verb}.items():
         entry = page.metadata_props.add()
         entry.key, entry.value = name, text
@@ -109,6 +99,25 @@ def _onnx(model: Model, out: Path, verb: str | None) -> Exported:
         raise RunError(f"onnxruntime's answers differ from the model's by {difference:.2g}; nothing was written")
     write_bytes(out, content)
     return Exported(out, "onnx", verb, difference)
+
+
+def _traced(graph: nn.Module, example: Tensor, name: str, verb: str) -> Any:
+    """The verb as an ONNX model."""
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                graph,
+                (example,),
+                dynamo=True,
+                dynamic_shapes={"x": {0: torch.export.Dim("n")}},
+                input_names=[name],
+                output_names=[verb],
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise RunError(f"torch {torch.__version__} cannot write {verb} of this model as ONNX") from error
+    assert program is not None
+    return program.model_proto
 
 
 class _Graph(nn.Module):
@@ -154,7 +163,10 @@ def _difference(content: bytes, graph: nn.Module, model: Model) -> float | None:
     worst = 0.0
     for n in (1, 5):
         x = torch.rand(n, *model.info.shape, dtype=next(model.parameters()).dtype, generator=source)
-        (answer,) = session.run(None, {model.info.inputs: x.numpy()})
+        try:
+            (answer,) = session.run(None, {model.info.inputs: x.numpy()})
+        except Exception as error:  # onnxruntime has no common class for its own
+            raise RunError(f"what was exported does not run on a batch of {n}: {error}; nothing was written") from error
         worst = max(worst, float((torch.from_numpy(answer) - graph(x)).abs().max()))
     return worst
 
@@ -162,12 +174,13 @@ def _difference(content: bytes, graph: nn.Module, model: Model) -> float | None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """torch's exporter speaks to its developers."""
-    loggers: list[Any] = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
+    names = ("torch.onnx", "onnxscript", "torch.export", "torch.fx.experimental.symbolic_shapes")
+    loggers: list[Any] = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # where it prints whole graphs
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -142,7 +142,7 @@ class Decoder(nn.Module):
         h = self.first(self.dense(z))
         if self.start is not None:
             h = self.convolutions(h.unflatten(1, self.start))
-        return h.reshape(len(z), self.outputs, *self.shape)
+        return h.flatten(1).unflatten(1, (self.outputs, *self.shape))
 
 
 def halvings(shape: Sequence[int], times: int) -> list[tuple[int, int]]:

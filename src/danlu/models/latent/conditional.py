@@ -95,9 +95,10 @@ class ConditionalVAE(LabelledAutoencoder):
         In place of the likelihoods stand their importance weighted bounds from a few codes, drawn with the same noise
         for every label and every time, so that the answer is the same each time.
         """
-        noise = self.noise.to(x.dtype).expand(-1, len(x), -1)
+        n = x.shape[0]  # len(x) would be a constant of what is exported
+        noise = self.noise.to(x.dtype).expand(-1, n, -1)
         bounds = []
         for label in torch.eye(self.classes, dtype=x.dtype, device=x.device):
-            through = self.autoencoder(x, noise, label.expand(len(x), -1))
+            through = self.autoencoder(x, noise, label.expand(n, -1))
             bounds.append(importance_bound(self.autoencoder.log_weights(x, through)))
         return torch.stack(bounds, 1).softmax(1)

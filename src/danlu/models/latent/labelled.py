@@ -125,7 +125,10 @@ class LabelledAutoencoder(Model):
         return torch.stack(bounds).logsumexp(0) - math.log(self.classes)
 
     def _shares(self, x: Tensor, labels: Tensor | None) -> Float[Tensor, "n classes"]:
-        return one_hot(self.classify(x).argmax(1) if labels is None else labels, self.classes, x)
+        if labels is not None:
+            return one_hot(labels, self.classes, x)
+        guessed = self.classify(x).argmax(1, keepdim=True)  # one_hot would look at the values, which no export can
+        return (guessed == torch.arange(self.classes, device=x.device)).to(x.dtype)
 
     def _decoded(self, z: Tensor, shares: Float[Tensor, "n classes"]) -> Float[Tensor, "n *shape"]:
         return self.autoencoder.likelihood.mean(self.autoencoder.generation(z, shares))
