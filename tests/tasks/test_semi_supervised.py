@@ -11,11 +11,13 @@ from danlu.data.stream import Shuffled
 from danlu.data.together import together
 from danlu.errors import UsageError
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
+from danlu.models.latent.stacked import StackedVAE
+from danlu.models.latent.vae import VAE
 from danlu.nn.labels import one_hot
 from danlu.recipes.files import changed
 from danlu.recipes.semi_vae import SemiVAERecipe, some_of_each
 from danlu.tasks.game import Place
-from danlu.tasks.semi_supervised import SemiSupervised
+from danlu.tasks.semi_supervised import SemiSupervised, unlabelled_cost
 from examined import tiny
 
 
@@ -110,3 +112,21 @@ def test_the_first_model_rests_when_the_second_learns():
 def test_what_cannot_be_is_refused_in_a_line(changes, words, tmp_path):
     with pytest.raises(UsageError, match=words):
         danlu.train(changed(SemiVAERecipe(), changes), out=tmp_path / "run", quiet=True)
+
+
+def test_of_a_stack_the_score_is_the_bound_of_the_examples_and_not_of_their_codes():
+    torch.manual_seed(0)
+    first = VAE((6,), latent=2, hidden=(8,), likelihood="gaussian", spread=0.5)
+    second = SemiSupervisedVAE((2,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian")
+    task = SemiSupervised(StackedVAE(first, second), 0.5, first_rounds=1, inputs="x").double().eval()
+    seen = batch().part("unlabelled")
+    score = at(task).scores(seen)["elbo"]
+    at(task)
+    _, one, two = (task.noise((2,)) for _ in range(3))
+    q = first.posterior(seen["x"])
+    of_code = torch.distributions.Normal(q.mean, (0.5 * q.log_variance).exp())
+    code = q.mean + of_code.scale * one
+    cost = unlabelled_cost(second(code, two))
+    of_x = torch.distributions.Normal(first.decode(code), 0.5)
+    expected = of_x.log_prob(seen["x"]).sum(1) - of_code.log_prob(code).sum(1) - cost
+    torch.testing.assert_close(score, expected)

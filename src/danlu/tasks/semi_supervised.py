@@ -128,15 +128,21 @@ class SemiSupervised(Task):
         }
 
     def scores(self, batch: Batch) -> Terms:
-        """Accuracy and cross-entropy of the classifier, and the bound of what is unlabelled."""
+        """Accuracy and cross-entropy of the classifier, and the bound of log p(x), which knows no label."""
         x, labels = batch[self.inputs], batch["label"]
         codes = x if self.first is None else self.first.encode(x)
         costs = self.labelling(codes, self.noise((self.labelling.latent,)))
         return {
             "accuracy": correct(costs.logits, labels).float(),
             "cross_entropy": cross_entropy(costs.logits, labels),
-            "elbo": -unlabelled_cost(costs),
+            "elbo": -unlabelled_cost(costs) if self.first is None else self._bound_of_both(self.first, x),
         }
+
+    def _bound_of_both(self, first: VAE, x: Tensor) -> Tensor:
+        """Of a code z that the first model draws log p(x | z) - log q(z | x), and the second one's bound of it."""
+        through = first(x, self.noise((first.latent,))[None])
+        costs = self.labelling(through.z[0], self.noise((self.labelling.latent,)))
+        return -first.autoencoder.distortion(x, through)[0] - through.log_q[0] - unlabelled_cost(costs)
 
     def _without_label(self, batch: Batch) -> Tensor:
         x = self._codes(batch)

@@ -140,3 +140,47 @@ def test_models_that_do_not_fit_on_each_other_are_refused():
     ):
         with pytest.raises(ValueError, match="the second model must be one of the first one's codes"):
             StackedVAE(first, second)
+
+
+def test_the_bound_of_the_stack_is_the_sum_of_all_parts():
+    """With the label summed over and both codes drawn by hand."""
+    model, x = stacked().double(), torch.rand(N, 1, 4, 4, dtype=torch.float64)
+    source = torch.Generator().manual_seed(3)
+    bound = model.log_prob_bound(x, 2, generator=source)
+    source.manual_seed(3)
+    draw = lambda width: torch.randn(N, width, generator=source, dtype=torch.float64)  # noqa: E731
+    weights = []
+    for _ in range(2):
+        q = model.first.posterior(x)
+        normal = torch.distributions.Normal(q.mean, (0.5 * q.log_variance).exp())
+        code = q.mean + normal.scale * draw(3)
+        pixels = torch.distributions.Bernoulli(model.first.decode(code), validate_args=False)
+        labelled = []
+        for label in range(K):
+            y = torch.full((N,), label)
+            r = model.second.autoencoder.inference(code, torch.nn.functional.one_hot(y, K).double())
+            style = torch.distributions.Normal(r.mean, (0.5 * r.log_variance).exp())
+            z = r.mean + style.scale * draw(2)
+            deviation = model.second.autoencoder.likelihood._log_spread(torch.zeros(1, N, 1, 3)).exp()[0]
+            p = torch.distributions.Normal(model.second.decode(z, y), deviation)
+            prior = torch.distributions.Normal(torch.zeros(2, dtype=torch.float64), 1.0)
+            parts = p.log_prob(code), prior.log_prob(z), -style.log_prob(z)
+            labelled.append(sum(part.sum(1) for part in parts))
+        log_code = torch.stack(labelled).logsumexp(0) - math.log(K)
+        weights.append(pixels.log_prob(x).flatten(1).sum(1) + log_code - normal.log_prob(code).sum(1))
+    torch.testing.assert_close(bound, torch.stack(weights).logsumexp(0) - math.log(2))
+    with pytest.raises(ValueError, match="samples=0"):
+        model.log_prob_bound(x, 0)
+
+
+def test_the_stack_fills_in_and_walks():
+    model, x = stacked(), torch.rand(N, 1, 4, 4)
+    mask = torch.ones(N, 1, 4, 4)
+    mask[..., 2:, :] = 0
+    once = model.inpaint(x, mask, rounds=1)
+    torch.testing.assert_close(once, torch.where(mask.bool(), x, model.reconstruct(x * mask)))
+    assert not torch.equal(once, model.inpaint(x, mask))
+    walk = model.interpolate(x[:2], x[2:4], 5)
+    assert walk.shape == (2, 5, 1, 4, 4)
+    torch.testing.assert_close(walk[:, 0], model.reconstruct(x[:2]))
+    torch.testing.assert_close(walk[:, -1], model.reconstruct(x[2:4]))

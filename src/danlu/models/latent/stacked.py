@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from danlu.losses.latent import importance_bound
+from danlu.models.latent.filling import checked_mask, fill_in
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.vae import VAE
 from danlu.nn.model import Model
@@ -81,3 +83,61 @@ class StackedVAE(Model):
         if not values:
             return self.first.decode(codes)
         return self.first.autoencoder.likelihood.draw(self.first.autoencoder.generation(codes), generator)
+
+    def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Float[Tensor, "n steps *shape"]:
+        """The way that the second model walks from the code of each a to that of its b, decoded; both ends included."""
+        walk = self.second.interpolate(self.first.encode(a), self.first.encode(b), steps)
+        return self.first.decode(walk.flatten(0, 1)).unflatten(0, (-1, steps))
+
+    def inpaint(
+        self, x: Float[Tensor, "n *shape"], mask: Tensor, labels: Int[Tensor, "n"] | None = None, rounds: int = 10
+    ) -> Float[Tensor, "n *shape"]:
+        """Fill in what is missing, see ``fill_in``; the label is guessed anew each round if not given.
+
+        Args:
+            x: the examples; what is missing may be anything.
+            mask: 1 where the value is there and 0 where it is missing, (n, *shape) or what broadcasts to it.
+            labels: of each example.
+            rounds: how often an example passes through both models.
+
+        Raises:
+            ValueError: if the mask does not fit the examples, or holds anything but 0 and 1.
+        """
+        return fill_in(x, checked_mask(x, mask), lambda filled: self.reconstruct(filled, labels), rounds)
+
+    def log_prob_bound(
+        self,
+        x: Float[Tensor, "n *shape"],
+        samples: int = 1,
+        labels: Int[Tensor, "n"] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "n"]:
+        r"""Lower bound of log p(x) in nats, or of log p(x | y) for given labels.
+
+        .. math:: \log \frac1k \sum_{i=1}^k \frac{p(x \mid a_i) \, \hat p(a_i)}{q(a_i \mid x)},
+            \qquad a_i \sim q(a \mid x)
+
+        with first codes a, and in place of their density the second model's estimate from one draw, whose logarithm is
+        its bound. It is of use only if the second model learned from such draws: one that learned from mean codes finds
+        draws most unlikely.
+
+        Args:
+            x: the examples.
+            samples: number k of draws; in expectation the bound does not fall with it.
+            labels: of each example.
+            generator: of the random numbers.
+
+        Raises:
+            ValueError: if samples is below 1.
+        """
+        if samples < 1:
+            raise ValueError(f"samples={samples} must be at least 1")
+        posterior, half = self.first.posterior(x), self.first.autoencoder
+        weights = []
+        for _ in range(samples):
+            noise = torch.randn(len(x), self.first.latent, generator=generator, device=x.device, dtype=x.dtype)
+            codes, log_q = posterior.draw(noise[None])
+            log_x = half.likelihood.log_prob(x, half.generation(codes[0])[None])
+            weights.append(log_x + self.second.log_prob_bound(codes[0], 1, labels, generator=generator) - log_q)
+        return importance_bound(torch.cat(weights))
