@@ -76,6 +76,8 @@ def test_probabilities_of_pixels_are_for_pixels(family, info):
         ("vae --model.spread -1", "spread=-1.0 must be a number greater than 0, or 'shared', or 'each'"),
         ("vae --model.latent 0", "latent"),
         ("inpainting-vae --hide 1.5", "hide: 1.5"),
+        ("inpainting-vae --model.no-masks", "values are hidden from the model, and it is not told which; give it"),
+        ("vae --model.masks", "masks=True is for a model from which values are hidden, as recipe inpainting-vae"),
         ("conditional-vae --data ring", "likelihood bernoulli is for pictures"),
     ],
 )
@@ -92,5 +94,18 @@ def test_what_does_not_go_together_is_said_in_one_line(words, said, capsys, tmp_
 
 
 def test_a_conditional_model_needs_classes():
-    with pytest.raises(UsageError, match="conditional-vae needs labels of at least two classes; digits has 0"):
+    with pytest.raises(UsageError, match=r"conditional-vae needs labels of at least two classes, and digits has 0$"):
         find_recipe("conditional-vae")().task(DataInfo("images", (1, 8, 8), 0))
+
+
+@pytest.mark.parametrize("recipe", ["conditional-vae", "semi-vae"])
+@pytest.mark.parametrize(
+    ("data", "info", "hint"),
+    [
+        ("table:rows.csv", DataInfo("table", (3,)), "--table.target COLUMN says where they are"),
+        ("folder:pictures", DataInfo("images", (1, 8, 8)), "a folder for each class has them"),
+    ],
+)
+def test_where_labels_come_from_is_said(recipe, data, info, hint):
+    with pytest.raises(UsageError, match=f"{recipe} needs labels of at least two classes, and {data} has 0; {hint}"):
+        find_recipe(recipe)(data=data).task(info)

@@ -206,7 +206,7 @@ def test_both_turns_see_one_batch_and_draw_their_own_codes():
 
 
 def drawn(masks, n=4000, shape=(2, 12, 9), round=0, seed=0):
-    task = entered(Elbo(vae_of(), masks=masks), n, round, seed)
+    task = entered(Elbo(vae_of(masks=True), masks=masks), n, round, seed)
     return masks.draw(task, torch.zeros(n, *shape, dtype=torch.float64))
 
 
@@ -269,7 +269,7 @@ def test_what_is_hidden_does_not_reach_the_encoder_and_is_in_the_loss():
     vae = vae_of(masks=True)
     batch, masks = batch_of(), Masks(0.9)
     fit = lambda batch: entered(Elbo(vae, masks=masks), 7).fit(batch, 0)  # noqa: E731
-    mask = masks.draw(entered(Elbo(vae), 7), batch["image"])
+    mask = masks.draw(entered(Elbo(vae, masks=masks), 7), batch["image"])
     other = batch_of()
     other.fields["image"] = torch.where(mask.bool(), batch["image"], 1 - batch["image"])
     assert (mask == 0).any()

@@ -12,9 +12,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from danlu.data.dataset import DataInfo
-from danlu.errors import UsageError
 from danlu.models.latent.conditional import ConditionalVAE
-from danlu.recipes.latent import Latent, checked
+from danlu.recipes.latent import Latent, check_classes, checked
 from danlu.recipes.settings import Settings, settings
 from danlu.tasks.elbo import Elbo
 from danlu.training.descent import Descent, Positive
@@ -30,8 +29,7 @@ class ConditionalVAERecipe(Latent):
     epochs: Positive | None = 100
 
     def network(self, info: DataInfo) -> ConditionalVAE:
-        if info.classes < 2:
-            raise UsageError(f"conditional-vae needs labels of at least two classes; {self.data} has {info.classes}")
+        check_classes(info, self.data, "conditional-vae")
         return checked(self.model.build(shape=info.shape, classes=info.classes), info, self.data)
 
     def task(self, info: DataInfo) -> Elbo:

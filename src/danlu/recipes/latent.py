@@ -55,6 +55,18 @@ class Latent(Descent, Recipe):
         return Elbo(self.network(info), self.price(), self.samples, self.objective, masks, separate, info.inputs)
 
 
+def check_classes(info: DataInfo, data: str, recipe: str) -> None:
+    """Whether there are labels to learn from.
+
+    Raises:
+        UsageError: if there are none, or of one class alone.
+    """
+    if info.classes < 2:
+        how = {"images": "a folder for each class has them", "table": "--table.target COLUMN says where they are"}
+        hint = f"; {how[info.kind]}" if data.startswith(("folder:", "table:")) and info.kind in how else ""
+        raise UsageError(f"{recipe} needs labels of at least two classes, and {data} has {info.classes}{hint}")
+
+
 def checked(network: M, info: DataInfo, data: str, page: str = "model") -> M:
     """The network, if the data can have the distribution that it gives the values.
 

@@ -27,7 +27,7 @@ from danlu.errors import UsageError
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE
-from danlu.recipes.latent import checked
+from danlu.recipes.latent import check_classes, checked
 from danlu.recipes.recipe import Count, Recipe
 from danlu.recipes.settings import Settings, settings
 from danlu.sampling.randomness import generator
@@ -82,8 +82,7 @@ class SemiVAERecipe(Descent, Recipe):
         Raises:
             UsageError: if the data has no classes, or there are fewer labels than classes.
         """
-        if info.classes < 2:
-            raise UsageError(f"semi-vae needs labels of at least two classes, and {self.data} has {info.classes}")
+        check_classes(info, self.data, "semi-vae")
         if self.labels < info.classes:
             raise UsageError(
                 f"labels={self.labels} are too few: one of each of the {info.classes} classes is the least"

@@ -21,7 +21,7 @@ from danlu.training.descent import Descent, Positive
 
 
 class VAERecipe(Latent):
-    """Fully connected layers, and a code of eight units, which the digits fill."""
+    """Fully connected layers, and a code of eight units, more than the digits make use of."""
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}
 

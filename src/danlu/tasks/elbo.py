@@ -131,7 +131,7 @@ class Elbo(Task):
 
     Raises:
         ValueError: if objective and price do not go together, a number is out of range, or a conditional model is to
-            have masks.
+            have masks, or values are hidden from a model that is not told which, or none from one that is.
 
     >>> task = Elbo(VAE((4,), latent=2, hidden=(8,), likelihood="gaussian"), inputs="x")
     >>> [turn.player for turn in task.turns(0)]
@@ -165,6 +165,10 @@ class Elbo(Task):
             raise ValueError("free_bits and capacity both set a divergence that costs nothing; give one of them")
         if masks is not None and isinstance(vae, ConditionalVAE):
             raise ValueError("a conditional model is not told which values there are; leave masks out")
+        if masks is not None and not vae.masks:
+            raise ValueError("values are hidden from the model, and it is not told which; give it masks=True")
+        if masks is None and isinstance(vae, VAE) and vae.masks:
+            raise ValueError("masks=True is for a model from which values are hidden, as recipe inpainting-vae does it")
         self.vae, self.price, self.samples, self.objective = vae, price, samples, objective
         self.masks, self.separate, self.inputs = masks, separate, inputs
 
