@@ -170,6 +170,11 @@ def test_a_folder_has_each_picture_and_an_array_the_numbers(run, capsys, tmp_pat
     assert len(list((tmp_path / "empty").iterdir())) == 1
 
 
+def test_a_row_is_no_longer_than_there_are_pictures(run, tmp_path):
+    danlu.sample(run, 3, out=tmp_path / "x.png", columns=100_000)
+    assert Image.open(tmp_path / "x.png").size == (3 * (SIDE + GAP) + GAP, SIDE + 2 * GAP)
+
+
 def test_the_seed_says_what_is_drawn_and_nobody_elses_randomness_moves(run, tmp_path):
     before = torch.get_rng_state()
     a, b, c = (danlu.sample(run, 5, out=tmp_path / f"{k}.npy", seed=seed).x for k, seed in enumerate((1, 1, 2)))
@@ -536,6 +541,27 @@ def test_a_mask_that_is_no_picture_is_exit_1(run, pictures, tmp_path):
     (tmp_path / "mask.png").write_bytes(b"no picture")
     with pytest.raises(RunError, match=r"mask\.png cannot be read as an image"):
         danlu.inpaint(run, pictures, mask=tmp_path / "mask.png", out=tmp_path / "x.png")
+
+
+def test_a_damaged_mask_is_exit_1(run, pictures, tmp_path):
+    whole = (pictures / "0.png").read_bytes()
+    (tmp_path / "mask.png").write_bytes(whole[:60])  # the size can be read, the pixels cannot
+    with pytest.raises(RunError, match=r"mask\.png cannot be read as an image"):
+        danlu.inpaint(run, pictures, mask=tmp_path / "mask.png", out=tmp_path / "x.png")
+
+
+def test_a_row_too_far_away_to_have_a_likelihood_is_an_error_and_the_others_are_scored(rows, tmp_path, capsys):
+    (tmp_path / "far.csv").write_text("length,width\n100,-5\n1e35,-5\n")
+    out, err = said(capsys, "score", rows, tmp_path / "far.csv", code=1)
+    assert "line 3: its likelihood is no number" in err
+    assert "mean of 1" in out
+    assert "nan" not in out
+
+
+def test_the_error_of_a_row_far_away_is_finite(rows, tmp_path):
+    (tmp_path / "far.csv").write_text("length,width\n1e25,-5\n")
+    made = danlu.reconstruct(rows, tmp_path / "far.csv", out=tmp_path / "x.npy", quiet=True)
+    assert math.isfinite(made.files[0].squared_error)
 
 
 def test_errors_under_json_are_an_object_too(run, capsys):

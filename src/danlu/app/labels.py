@@ -46,5 +46,5 @@ def labels_of(model: Any, label: str | int | None, n: int) -> Int[Tensor, "n"] |
         return torch.full((n,), names.index(str(label)))
     if str(label).isdecimal() and int(label) < info.classes:
         return torch.full((n,), int(label))
-    numbers = f", or a number from 0 to {info.classes - 1}"
+    numbers = f" (or a number from 0 to {info.classes - 1})"
     raise UsageError(f"there is no class {str(label)!r}; {nearest(str(label), names)}{numbers}")

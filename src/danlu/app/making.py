@@ -117,7 +117,7 @@ def passed(
         y = verb(x.to(some.device, some.dtype), len(made)).cpu().to(x.dtype)
         missing = torch.ones_like(x) if known is None else (~known[len(made)]).expand_as(x).to(x.dtype)
         counts = missing.flatten(1).sum(1)
-        errors = (missing * (y - x).square()).flatten(1).sum(1) / counts
+        errors = (missing * (y - x).double().square()).flatten(1).sum(1) / counts  # a float's square can be infinite
         for place, squared, count in zip(places, errors.tolist(), counts.tolist(), strict=True):
             filled = None if known is None else count / x[0].numel()
             each.append(Each(said(place), squared if compared else None, None, filled))

@@ -107,14 +107,21 @@ def _file(mask: str) -> Bool[Tensor, "h w"]:
         what = "is a folder" if path.is_dir() else "is neither a file nor a part that has a name"
         raise UsageError(f"the mask {mask} {what}; {nearest(mask.partition(':')[0], [*NAMES, 'FILE.png'])}")
     height, width = _size(path)
-    return torch.from_numpy(decode(path, (1, height, width)))[0] < 128
+    try:
+        return torch.from_numpy(decode(path, (1, height, width)))[0] < 128
+    except Unreadable as error:
+        raise _no_picture(path, error) from error
 
 
 def _size(path: Path) -> tuple[int, int]:
     try:
         return header(path)[:2]
     except Unreadable as error:
-        raise RunError(f"{path} cannot be read as an image: {error}") from error
+        raise _no_picture(path, error) from error
+
+
+def _no_picture(path: Path, error: Unreadable) -> RunError:
+    return RunError(f"{path} cannot be read as an image: {error}")
 
 
 def _pixels(size: tuple[int, ...]) -> str:

@@ -122,9 +122,16 @@ def score(
             x = _black_and_white(x, how, seed)
             grey = grey or bool(((x != 0) & (x != 1)).any())
             nats = _likelihood(model, verb, x, draws, seed).double().cpu()
-            bits = -nats / (math.log(2) * x[0].numel())
-            found += map(Score, map(said, places), nats.tolist(), bits.tolist())
+            found += [_scored(said(place), one, x[0].numel()) for place, one in zip(places, nats.tolist(), strict=True)]
     return Scores(tuple(found), draws is not None, draws, tuple(_notes(model, draws, how, grey)))
+
+
+def _scored(file: str, nats: float, values: int) -> Score:
+    if math.isnan(nats):
+        return Score(
+            file, error=f"{file}: its likelihood is no number; it lies too far from what the model was trained on"
+        )
+    return Score(file, nats, -nats / (math.log(2) * values))
 
 
 def _likelihood(model: Model, verb: str, x: Tensor, draws: int | None, seed: int) -> Float[Tensor, "n"]:
