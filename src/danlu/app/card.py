@@ -25,6 +25,7 @@ def write_card(
     title: str,
     source: str,
     verbs: list[str],
+    by_class: bool = False,
 ) -> None:
     """Write ``card.md``.
 
@@ -37,6 +38,7 @@ def write_card(
         title: what the model is, in a few words.
         source: who published it.
         verbs: what it can do.
+        by_class: whether it draws of a class that it is told.
     """
     templates = Environment(
         loader=PackageLoader("danlu.app", "."),
@@ -62,7 +64,7 @@ def write_card(
         "model_name": model_name,
         "title": title,
         "source": source,
-        "commands": commands(verbs, info),
+        "commands": commands(verbs, info, by_class),
         "trouble": run.get("trouble"),
         "verbs": {verb: VERBS[verb].__doc__ for verb in verbs},
     }

@@ -188,7 +188,7 @@ def evaluate(words: builtins.list[str]) -> int:
                 nothing else can judge, else none
             json: print one JSON object and nothing else
         """
-        from danlu.app.screen import number
+        from danlu.app.screen import score_value
         from danlu.app.use import evaluate
 
         result = evaluate(run, part, device, flip, generated)
@@ -199,11 +199,11 @@ def evaluate(words: builtins.list[str]) -> int:
         if result["scores"]:
             print(f"{result['data']}, {part} part, {result['examples']:,} examples")
         for name, value in result["scores"].items():
-            print(f"  {name.replace('_', ' '):<{width}} {number(value)}")
+            print(f"  {name.replace('_', ' '):<{width}} {score_value(name, value)}")
         if made:
-            print(f"{result['data']}, generated examples")
+            print(f"{result['data']}, generated examples beside the train part")
         for name, value in made.items():
-            print(f"  {name.replace('_', ' '):<{width}} {number(value)}")
+            print(f"  {name.replace('_', ' '):<{width}} {score_value(name, value)}")
         return 0
 
     return _parsed("evaluate", command, words)

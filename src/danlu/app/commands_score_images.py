@@ -35,7 +35,7 @@ def score_images(words: list[str]) -> int:
             json: print one JSON object and nothing else
         """
         from danlu.app.score_images import score_images
-        from danlu.app.screen import number
+        from danlu.app.screen import score_value
 
         if len(images) < 2:
             raise UsageError("name a folder of images and a reference: danlu score-images pictures/ digits")
@@ -49,7 +49,7 @@ def score_images(words: list[str]) -> int:
         print(f"{found.images:,} images beside {found.examples:,} of {found.reference}, train part")
         width = max(map(len, found.scores))
         for name, value in found.scores.items():
-            print(f"  {name.replace('_', ' '):<{width}}  {number(value)}")
+            print(f"  {name.replace('_', ' '):<{width}}  {score_value(name, value)}")
         print("\n".join(f"  {note}" for note in found.notes), end="\n" if found.notes else "")
         return int(bool(found.errors))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,8 +14,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from danlu.app.drawing import INK, PLAYERS, QUIET, VERMILION, WIDTH, styled, tick
 
 Line = tuple[list[float], list[float]]
-JUDGED = ("validation", "generated")
-"""whose values are no terms of a player but scores"""
+JUDGED = {"validation": VERMILION, "generated": "#009e73"}
+"""whose values are no terms of a player but scores, and their colours"""
+TITLE = 42
+"""letters of a line of a panel's title"""
 
 
 @styled
@@ -76,13 +79,13 @@ def _draw_panel(axes: Axes, name: str, lines: dict[str, Line], players: list[str
         axes.plot(
             rounds,
             values,
-            color=VERMILION if held_out else PLAYERS[players.index(who) % len(PLAYERS)],
+            color=JUDGED[who] if held_out else PLAYERS[players.index(who) % len(PLAYERS)],
             linewidth=1.4 if held_out else 0.8,
             marker="o" if len(rounds) == 1 or (held_out and len(rounds) <= 60) else None,
             markersize=2.4,
             label=who if held_out or len(players) > 1 else "training",
         )
-    axes.set_title({"lr": "learning rate"}.get(name, name.replace("_", " ")))
+    axes.set_title(textwrap.fill({"lr": "learning rate"}.get(name, name.replace("_", " ")), TITLE))
     axes.grid(axis="y")
     axes.margins(x=0.02)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1))
@@ -92,7 +95,15 @@ def _draw_panel(axes: Axes, name: str, lines: dict[str, Line], players: list[str
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(numticks=6))
         axes.yaxis.set_minor_formatter(NullFormatter())
+    if name.endswith("_covered") or (name == "lr" and _is_constant(lines)):
+        most = max(value for _, values in lines.values() for value in values)
+        axes.set_ylim(0, 1.2 * most or 1)
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10], integer=name != "lr"))
     axes.yaxis.set_major_formatter(FuncFormatter(tick))
+
+
+def _is_constant(lines: Mapping[str, Line]) -> bool:
+    return len({value for _, values in lines.values() for value in values}) == 1
 
 
 def _spans_decades(lines: Mapping[str, Line]) -> bool:
@@ -106,5 +117,5 @@ def _add_legend(figure: Figure) -> None:
     for axes in figure.axes:
         handles.update(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     labels = sorted(handles, key=lambda label: label.startswith("best: "))
-    places = {"loc": "outside upper left", "ncols": min(4, len(labels)), "borderpad": 0.2}
+    places = {"loc": "outside upper left", "ncols": len(labels) if sum(map(len, labels)) < 60 else 4, "borderpad": 0.2}
     figure.legend([handles[label] for label in labels], labels, **places)

@@ -6,9 +6,10 @@ from contextlib import ExitStack
 from typing import Any
 
 from danlu.app.jury import GENERATED
+from danlu.app.labels import draws_by_class
 from danlu.app.measure import calibrated, measure, robustness
 from danlu.app.run_folder import RunFolder
-from danlu.app.screen import Screen, duration, number, quoted
+from danlu.app.screen import Screen, duration, quoted, score_value
 from danlu.app.session import Session
 from danlu.app.ways import ways_to_use
 from danlu.catalogue import recipes
@@ -98,7 +99,7 @@ def judge(
 
     model, info = saved_and_loaded(session, run), session.data.info
     scores: dict[str, dict[str, float]] = {}
-    sections = []
+    sections, shown = [], []
     for part in parts:
         examples = session.data.part(part)
         scores[part], evidence = measure(model, examples, info.inputs)
@@ -119,14 +120,17 @@ def judge(
     if session.jury is not None:
         x = session.jury.draw(model, session.jury.count if dry_run else GENERATED)
         scores["generated"] = session.jury.verdict(x)
-        sections += generated_sections(model, x, session.data)
-    if parts:
-        sections += latent_sections(model, session.data.part(parts[-1]), parts[-1], info)
+        shown = generated_sections(model, x, session.data)
+    if parts or shown:  # samples are there to be seen without any held-out part, too
+        part = parts[-1] if parts else "train"
+        sections += latent_sections(model, session.data.part(part), part, info)
+    sections += shown
     page = {**run.page, **facts, "status": "finished"}
     write_report(run.path / "report.html", page, to_yaml(run.recipe), run.metrics(), scores, sections)
     entry = recipes()[run.page["recipe"]]
     name = type(model).__name__
-    write_card(run.path / "card.md", page, scores, info, name, entry.title, entry.source, verbs_of(model))
+    write_card(run.path / "card.md", page, scores, info, name, entry.title, entry.source, verbs_of(model),
+               draws_by_class(model))  # fmt: skip
     return scores
 
 
@@ -138,7 +142,7 @@ def say_goodbye(run: RunFolder, screen: Screen, ways: list[tuple[str, str]]) -> 
     which = f"best {best['watch']} in round {best['round']}" if page["weights"] == "best" else page["weights"]
     screen.say(f"Done in {duration(page['seconds'])}{early}. Weights: {which}.")
     for part, values in page["scores"].items():
-        words = "  ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in values.items())
+        words = "  ".join(f"{name.replace('_', ' ')} {score_value(name, value)}" for name, value in values.items())
         screen.say(f"  {part:<10}  {words}")
     judged = {"test", "generated"} & page["scores"].keys()
     again = [("look again", f"danlu evaluate {quoted(run.path)}")] if judged else []

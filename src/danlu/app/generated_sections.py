@@ -57,6 +57,6 @@ def _walks(model: Any, data: DataSet) -> Section:
     walk = between(ends[:, 0], ends[:, 1], ACROSS).flatten(0, 1)
     labels = torch.arange(WALKS, device=device).repeat_interleave(ACROSS) % max(1, data.info.classes)
     told = (labels,) if draws_by_class(model) else ()
-    caption = "Walks from one code to another, on the arc between them; a row each."
+    caption = f"Walks from one code to another, on the arc between them; a row each{', of one class' if told else ''}."
     pictures = model.decode(walk, *told).float().cpu()
     return Section("Walks", caption, figures.gallery(pictures, ACROSS, data.info.range))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from danlu.app.screen import duration, number
+from danlu.app.screen import duration, number, score_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # half a second to import, and only a run's end draws
@@ -142,7 +142,10 @@ def _trouble(run: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """Scores on a part of the data: its name, its number of examples, and name, value and remark of each score."""
+    """Scores on a part of the data, or of what was generated.
+
+    It has what that is, its number of examples, and name, value and remark of each score.
+    """
 
     part: str
     examples: int | None
@@ -154,8 +157,10 @@ def results(run: dict[str, Any], scores: Scores) -> list[Result]:
     found = []
     for part in sorted(scores, key=lambda part: part != "test"):
         n = run.get("data", {}).get(part)
-        rows = [(score_name(name), number(value), _count(name, value, n)) for name, value in scores[part].items()]
-        found.append(Result(part, n, rows))
+        rows = [
+            (score_name(name), score_value(name, value), _count(name, value, n)) for name, value in scores[part].items()
+        ]
+        found.append(Result("generated examples" if part == "generated" else f"{part} part", n, rows))
     return found
 
 

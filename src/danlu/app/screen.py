@@ -172,7 +172,7 @@ def in_short(entry: dict[str, float]) -> str:
         if owner == "validation":
             words.append(f"validation {term.replace('_', ' ')} {number(value)}")
         elif owner == "generated":
-            words.append(f"{term.replace('_', ' ')} {number(value)}")
+            words.append(f"{term.replace('_', ' ')} {score_value(term, value)}")
         elif owner in players and term not in ("lr", "gradient_norm"):
             words.append(f"{owner + ' ' if len(players) > 1 else ''}{term.replace('_', ' ')} {number(value)}")
     return "  ".join(words)
@@ -185,6 +185,15 @@ def number(value: float) -> str:
     ('0.9832', '2.13e-05')
     """
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
+
+
+def score_value(name: str, value: float) -> str:
+    """A score's value: a count of what is covered is a whole number.
+
+    >>> score_value("modes_covered", 8.0), score_value("accuracy", 1.0)
+    ('8', '1.0000')
+    """
+    return f"{value:.0f}" if name.endswith("_covered") else number(value)
 
 
 def duration(seconds: float) -> str:

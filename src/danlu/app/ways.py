@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from danlu.data.dataset import DataInfo
@@ -30,13 +31,28 @@ def ways_to_use(model: Any, info: DataInfo) -> list[tuple[str, str]]:
     return ways
 
 
-def commands(verbs: list[str], info: DataInfo) -> list[str]:
+def commands(verbs: list[str], info: DataInfo, by_class: bool = False) -> list[str]:
     """Every command that a model of these verbs understands, with RUN in place of the folder.
+
+    Args:
+        verbs: of the model.
+        info: of its data.
+        by_class: whether it draws of a class that it is told.
 
     >>> commands(["classify", "inpaint"], DataInfo("table", (1,)))
     ['danlu classify RUN FILES…', 'danlu inpaint RUN FILES…']
+    >>> commands(["prior", "decode"], DataInfo("images", (1, 8, 8)))
+    ['danlu interpolate RUN 3 17', 'danlu arithmetic RUN 3 - 17 + 20']
     """
-    return [_COMMANDS.get(verb) or _fill_in(info) for verb in verbs if verb in _COMMANDS or verb == "inpaint"]
+    known = [_COMMANDS.get(verb) or _fill_in(info) for verb in verbs if verb in _COMMANDS or verb == "inpaint"]
+    label = f" --label {shlex.quote(info.label_names[-1])}" if by_class else ""
+    if by_class:
+        known = [command.replace("sample RUN", f"sample RUN{label}") for command in known]
+    if {"prior", "decode"} <= {*verbs}:
+        if "interpolate" not in verbs:
+            known.append(f"danlu interpolate RUN 3 17{label}")
+        known.append(f"danlu arithmetic RUN 3 - 17 + 20{label}")
+    return known
 
 
 def made_to_fill_in(model: Any) -> bool:
