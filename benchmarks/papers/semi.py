@@ -33,7 +33,13 @@ COMMON: dict[str, Any] = {
     "model.latent": 50,
 }
 ALONE: dict[str, Any] = {"stacked": False, "rounds": 4000, "classification": 10.0, "model.likelihood": "bernoulli"}
-STACKED: dict[str, Any] = {"rounds": 12_000, "classification": 10.0, "first.latent": 50, "first.hidden": (500, 500)}
+STACKED: dict[str, Any] = {
+    "codes": "mean",
+    "rounds": 12_000,
+    "classification": 10.0,
+    "first.latent": 50,
+    "first.hidden": (500, 500),
+}
 METRIC = "share of the 10,000 official test images that are wrong"
 
 

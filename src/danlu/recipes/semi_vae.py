@@ -66,7 +66,7 @@ class SemiVAERecipe(Descent, Recipe):
     """M1, which makes codes"""
     first_rounds: Annotated[int, Field(ge=0)] | None = None
     """rounds in which M1 learns before M2 does; half of all if not given"""
-    codes: Codes = "mean"
+    codes: Codes = "draw"
     """what M2 learns from: the mean code of an example, or a draw, as in the paper"""
     model: Settings[SemiSupervisedVAE] = settings(
         SemiSupervisedVAE, latent=8, hidden=(256,), judges=(256,), likelihood="gaussian"
