@@ -56,7 +56,7 @@ def backward(
     to_cell = tanh_slope(o, squashed, torch.empty_like(cells))
     keep = 1 - i
 
-    on_h, on_c = by_end[:, 0].contiguous().clone(), by_end[:, 1].contiguous().clone()
+    on_h, on_c = by_end.transpose(0, 1).clone(memory_format=torch.contiguous_format)
     parts = [steps.split(part)[::-1] for part in (by_output, d, blocks[:, :2], d_o, to_cell, keep)]
     for gradient, whole, first, last, slope, kept in zip(*parts, strict=True):
         dh, dc = on_h[: len(whole)], on_c[: len(whole)]

@@ -67,7 +67,7 @@ def compact(
     """
     first = module.get_parameter(names[0])
     how = {"bias": bias, "num_layers": layers, "bidirectional": both, "device": first.device, "dtype": first.dtype}
-    model = MODULES[kernel](inputs, width, **how)  # torch's own module lays its parameters so
+    model = nn.utils.skip_init(MODULES[kernel], inputs, width, **how)  # torch's own module lays its parameters so
     for name in names:
         place = model.get_parameter(name).data
         place.copy_(module.get_parameter(name).data)

@@ -54,7 +54,7 @@ def backward(
     sigmoid_slope(h_before - new, z, d_z)
     tanh_slope(1 - z, new, d_new)
 
-    on_h = by_end[:, 0].contiguous().clone()
+    on_h = by_end[:, 0].clone(memory_format=torch.contiguous_format)
     scratch = torch.empty_like(on_h)
     later = d.view(len(x), 3, width)[:, 1:]
     parts = [steps.split(part)[::-1] for part in (by_output, d[:, : 2 * width], later, d_r, d_new, r, z)]

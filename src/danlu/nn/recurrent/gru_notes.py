@@ -58,7 +58,7 @@ def backward(
     tanh_slope(z, new, d_new)
     keep, through = 1 - z, torch.empty_like(x)
 
-    on_h = by_end[:, 0].contiguous().clone()
+    on_h = by_end[:, 0].clone(memory_format=torch.contiguous_format)
     later = d[:, inputs:].unflatten(1, (2, width))
     parts = [steps.split(part)[::-1] for part in (by_output, d, later, d_r, d_new, through, keep)]
     for gradient, whole, both, by_reset, by_new, by_input, kept in zip(*parts, strict=True):

@@ -113,7 +113,7 @@ class Recurrent(nn.Module):
 
     def zero_state(self, n: int) -> Float[Tensor, "n states layers width"]:
         """The state of n rows before anything was read."""
-        return self._weights(0, 0)[0].new_zeros(n, self.cells.states, self.layers * self.directions, self.width)
+        return next(self.parameters()).new_zeros(n, self.cells.states, self.layers * self.directions, self.width)
 
     def _start(self, data: Tensor, rows: int, state: Tensor | None) -> Tensor:
         """The state before the first step, after a look at both shapes."""

@@ -35,6 +35,9 @@ class Steps(NamedTuple):
 
     def previous(self, packed: Float[Tensor, "m width"], start: Float[Tensor, "n width"]) -> Float[Tensor, "m width"]:
         """For each entry what its row held one step before."""
+        n = len(start)
+        if self.sizes[-1] == n:  # all rows are equally long
+            return torch.cat([packed[n:], start] if self.backwards else [start, packed[:-n]])
         found, last = [], start
         for value in self.split(packed):
             found.append(before(last, start, len(value)))
@@ -44,13 +47,17 @@ class Steps(NamedTuple):
 
 def before(last: Tensor, start: Tensor, rows: int) -> Tensor:
     """What the first rows hold after a step; those that join in now hold what they start with."""
-    if len(last) >= rows:
+    if len(last) == rows:
+        return last
+    if len(last) > rows:
         return last[:rows]
     return torch.cat([last, start[len(last) : rows]])
 
 
 def ends(values: list[Tensor]) -> Tensor:
     """What each row holds in the end: a row that is over is not in the steps that follow."""
+    if len(values[0]) == len(values[-1]):
+        return values[-1]
     over = [value[len(after) :] for value, after in pairwise(values) if len(value) > len(after)]
     return torch.cat([values[-1], *over[::-1]])
 
