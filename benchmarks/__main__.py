@@ -13,6 +13,7 @@ SPEED = {
     "stream": "benchmarks.speed.stream",
     "vae": "benchmarks.speed.vae",
     "fid": "benchmarks.speed.fid",
+    "recurrent": "benchmarks.speed.recurrent",
 }
 PAPERS = {
     "cifar-gans": "benchmarks.papers.cifar_gans",
