@@ -66,8 +66,8 @@ def compact(
         both: whether they read in both directions.
     """
     first = module.get_parameter(names[0])
-    how = {"bias": bias, "num_layers": layers, "bidirectional": both, "device": first.device, "dtype": first.dtype}
-    model = nn.utils.skip_init(MODULES[kernel], inputs, width, **how)  # torch's own module lays its parameters so
+    how = {"bias": bias, "num_layers": layers, "bidirectional": both, "device": "meta", "dtype": first.dtype}
+    model = MODULES[kernel](inputs, width, **how).to_empty(device=first.device)  # torch's own lays its parameters so
     for name in names:
         place = model.get_parameter(name).data
         place.copy_(module.get_parameter(name).data)
