@@ -1,0 +1,71 @@
+"""What is done to logits before a token is drawn: each makes some tokens less probable, or impossible."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def repetition_penalty(logits: Float[Tensor, "n v"], seen: Bool[Tensor, "n v"], penalty: float) -> Float[Tensor, "n v"]:
+    r"""Make what has come before less probable.
+
+    .. math:: x_i / \theta \text{ if } x_i > 0, \quad x_i \, \theta \text{ else, for every } i \text{ seen}
+
+    Keskar et al., "CTRL: A Conditional Transformer Language Model for Controllable Generation", 2019, section 4.1. The
+    paper divides every logit, which makes those below 0 more probable; to multiply these is what everybody does since.
+    It depends on where the logits have their 0.
+
+    Args:
+        logits: (n, v).
+        seen: which tokens have come before.
+        penalty: θ; 1 changes nothing, the paper has 1.2.
+
+    >>> repetition_penalty(torch.tensor([[2.0, -2.0, 2.0]]), torch.tensor([[True, True, False]]), 2.0)
+    tensor([[ 1., -4.,  2.]])
+    """
+    return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+
+
+def top_k(logits: Float[Tensor, "n v"], k: int) -> Float[Tensor, "n v"]:
+    """Keep the k most probable tokens, and those that are as probable as the last of them.
+
+    Fan, Lewis and Dauphin, "Hierarchical Neural Story Generation", 2018.
+
+    >>> top_k(torch.tensor([[1.0, 3.0, 2.0]]), 2)
+    tensor([[-inf, 3., 2.]])
+    """
+    least = logits.topk(min(k, logits.shape[1]), dim=1).values[:, -1:]
+    return logits.masked_fill(logits < least, -torch.inf)
+
+
+def top_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
+    r"""Keep the nucleus: the fewest most probable tokens that have together at least the probability p.
+
+    .. math:: \sum_{i \in V^{(p)}} P(i) \ge p
+
+    Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020, equation 2.
+
+    >>> top_p(torch.tensor([[0.5, 0.3, 0.2]]).log(), 0.6).exp()
+    tensor([[0.5000, 0.3000, 0.0000]])
+    """
+    ordered, places = logits.sort(dim=1, descending=True, stable=True)
+    shares = ordered.softmax(1)
+    before = shares.cumsum(1) - shares
+    out = (before >= p).scatter(1, places, before >= p)
+    out.scatter_(1, places[:, :1], False)  # the most probable one stays, also where p is 0
+    return logits.masked_fill(out, -torch.inf)
+
+
+def min_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
+    r"""Keep the tokens that are at least p times as probable as the most probable one.
+
+    .. math:: P(i) \ge p \max_j P(j)
+
+    Nguyen et al., "Turning Up the Heat: Min-p Sampling for Creative and Coherent LLM Outputs", 2024, section 3.
+
+    >>> min_p(torch.tensor([[0.6, 0.3, 0.1]]).log(), 0.4).exp()
+    tensor([[0.6000, 0.3000, 0.0000]])
+    """
+    shares = logits.softmax(1)
+    return logits.masked_fill(shares < p * shares.amax(1, keepdim=True), -torch.inf)
