@@ -6,7 +6,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -122,15 +122,17 @@ def machine() -> dict[str, str]:
     }
 
 
-def publish(rows: Sequence[Row | Score], write: bool = False) -> bool:
-    """Print the table; write each row as JSON with machine and versions, if told to. Whether all targets are met."""
+def publish(rows: Iterable[Row | Score], write: bool = False) -> bool:
+    """Print the table; write each row as JSON with machine and versions as soon as it is there, if told to. Whether all targets are met."""
+    met = []
     for row in rows:
-        print("\n".join(row.lines()))
+        print("\n".join(row.lines()), flush=True)
+        met.append(row.met)
         if write:
             page = {"format": 1, **asdict(row), "machine": machine()}
             text = json.dumps(page, indent=2, ensure_ascii=False) + "\n"
             (RESULTS / f"{row.name}.json").write_text(text, encoding="utf-8")
-    return all(row.met for row in rows)
+    return all(met)
 
 
 def _version(name: str) -> str:

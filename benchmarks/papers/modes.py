@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,18 +32,28 @@ class Promise(NamedTuple):
     least: dict[str, int]
 
 
-QUIET: dict[str, Any] = {"judged": 0, "pictures": 0, "schedule": "linear", "average": 0.99, "watch": "none"}
+QUIET: dict[str, Any] = {"judged": 0, "pictures": 0, "watch": "none", "evaluate_every": 2000}
+FALLING: dict[str, Any] = {**QUIET, "lr": 1e-3, "schedule": "linear", "average": 0.99}
+DEEP: dict[str, Any] = {"generator.latent": 2, "generator.hidden": (128,) * 4, "critic.hidden": (128,) * 4}
+NOISE: dict[str, Any] = {"critic.minibatch": 16, "instance_noise": 0.5, "noise_rounds": 4800}
 PROMISES = (
-    Promise("gan", "gan", {**QUIET, "lr": 1e-3}, {}),
-    Promise("minibatch", "gan", {**QUIET, "lr": 1e-3, "critic.minibatch": 8}, {"ring": 8, "grid": 23}),
-    Promise("wgan-gp", "wgan-gp", {**QUIET, "lr": 1e-3, "penalty": 1.0}, {"ring": 8, "grid": 23}),
+    Promise("gan", "gan", {**FALLING, **DEEP, "rounds": 6000}, {}),
+    Promise("minibatch", "gan", {**FALLING, **DEEP, **NOISE, "rounds": 6000}, {"ring": 8, "grid": 23}),
+    Promise(
+        "wgan-gp",
+        "wgan-gp",
+        {**FALLING, "critic_turns": 2, "penalty": 0.1, "batch_size": 128, "rounds": 8000},
+        {"ring": 8, "grid": 23},
+    ),
 )
 PUBLISHED = {"ring": "GAN 1 of 8, VEEGAN 8", "grid": "GAN 3.3 of 25, VEEGAN 24.6"}
 
 
-def run() -> list[Score]:
+def run() -> Iterator[Score]:
     """Two rows for each promise on each mixture: modes, and good samples."""
-    return [row for data in MIXTURES for promise in PROMISES for row in _rows(promise, data)]
+    for data in MIXTURES:
+        for promise in PROMISES:
+            yield from _rows(promise, data)
 
 
 def _rows(promise: Promise, data: str) -> list[Score]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from danlu.data.dataset import DataInfo
+from danlu.data.source import Page
 from danlu.errors import UsageError
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
@@ -18,6 +19,15 @@ from danlu.training.descent import Descent, NonNegative, OptimizerName, Positive
 
 Rounds = Annotated[int, Field(ge=0)]
 Target = Annotated[float, Field(ge=0, le=1)]
+
+
+class Points(Page):
+    """Fully connected players, for points and tables in the recipes of pictures."""
+
+    latent: Count = 2
+    """length of a code"""
+    hidden: tuple[Count, ...] = (128, 128, 128, 128)
+    """width of each hidden layer"""
 
 
 class AdversarialRecipe(Descent, Recipe):
@@ -152,21 +162,21 @@ class DensePair(AdversarialRecipe):
 class PicturePair(AdversarialRecipe):
     """Convolutional players for pictures, and fully connected ones for what is no picture."""
 
-    hidden: tuple[Count, ...] = (128, 128, 128)
-    """width of each hidden layer of both players, where examples are no pictures"""
+    points: Points = Points()
+    """both players where examples are no pictures"""
 
     def generator_for(self, info: DataInfo) -> Generator:
-        page: Any = self.generator
         if info.kind == "images":
-            return page.build(**self.decided(info), range=info.range)
-        points = settings(MLPGenerator, latent=page.latent, hidden=self.hidden)
+            return self.generator.build(**self.decided(info), range=info.range)
+        points = settings(MLPGenerator, latent=self.points.latent, hidden=self.points.hidden)
         return points.build(**self.decided(info), range=None)
 
     def critic_for(self, info: DataInfo) -> Critic:
         page: Any = self.critic
         if info.kind == "images":
             return page.build(**self.decided(info))
-        points = settings(MLPCritic, hidden=self.hidden, minibatch=page.minibatch, spectral=page.spectral)
+        kept = {"minibatch": page.minibatch, "spectral": page.spectral}
+        points = settings(MLPCritic, hidden=self.points.hidden, **kept)
         return points.build(**self.decided(info))
 
 

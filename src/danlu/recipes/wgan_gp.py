@@ -1,7 +1,7 @@
 """Wasserstein GAN with gradient penalty. Gulrajani et al., "Improved training of Wasserstein GANs", 2017, algorithm 1.
 
 danlu train wgan-gp                                   digits
-danlu train wgan-gp --data ring --penalty 0.1 --lr 1e-3
+danlu train wgan-gp --data ring --critic-turns 2 --penalty 0.1 --lr 1e-3 --schedule linear --rounds 5000
 danlu train wgan-gp --data mnist --generator.width 32 --critic.width 32
 danlu train wgan-gp --data fashion-mnist --conditional
 danlu train wgan-gp --critic.norm layer
