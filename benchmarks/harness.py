@@ -123,7 +123,11 @@ def machine() -> dict[str, str]:
 
 
 def publish(rows: Iterable[Row | Score], write: bool = False) -> bool:
-    """Print the table; write each row as JSON with machine and versions as soon as it is there, if told to. Whether all targets are met."""
+    """Print each row as soon as it is there; if told to, write it as JSON with machine and versions.
+
+    Returns:
+        Whether all targets are met.
+    """
     met = []
     for row in rows:
         print("\n".join(row.lines()), flush=True)
