@@ -112,7 +112,7 @@ def test_the_critic_has_a_rate_of_its_own_and_only_the_generator_an_average():
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 @pytest.mark.parametrize("conditional", [False, True])
 def test_what_is_no_picture_has_fully_connected_players(name, conditional):
-    task = recipe_of(name, points={"hidden": (7, 5), "latent": 3}, conditional=conditional).task(POINTS)
+    task = recipe_of(name, points={"hidden": (7, 5)}, conditional=conditional).task(POINTS)
     assert (type(task.generator), type(task.critic)) == (MLPGenerator, MLPCritic)
     assert [layer.linear.out_features for layer in task.generator.body] == [7, 5]
     assert [layer.linear.out_features for layer in task.critic.body] == [7, 5]
