@@ -230,6 +230,11 @@ EXPERIMENTS: dict[str, Claim] = {
         "2.2.3.3",
         "when the critic wins, the generator's gradient vanishes",
     ),
+    "one-sided-smoothing": Claim(
+        "danlu.experiments.one_sided_smoothing:EXPERIMENT",
+        "2.2.4.2",
+        "smoothing the real label helps, smoothing the fake one harms",
+    ),
     "disjoint-supports": Claim(
         "danlu.experiments.disjoint_supports:EXPERIMENT",
         "2.2.5.1",

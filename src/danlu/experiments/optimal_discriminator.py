@@ -24,7 +24,7 @@ from danlu.experiments.experiment import Experiment, Numbers, Table, Tell, Verdi
 from danlu.experiments.playing import Alone, from_seed
 from danlu.losses.adversarial import fake_cost, real_cost
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
-from danlu.tasks.adversarial import Adversarial
+from danlu.tasks.adversarial import PLAIN, Adversarial, Techniques
 from danlu.training.descent import Descent
 from danlu.training.trainer import Trainer
 
@@ -70,7 +70,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     return {"pairs": pairs, "shown": _curves(PAIRS[SHOWN], critics[SHOWN])}
 
 
-def learnt(pair: Pair, rounds: int, seed: int) -> MLPCritic:
+def learnt(pair: Pair, rounds: int, seed: int, techniques: Techniques = PLAIN) -> MLPCritic:
     """A critic that has seen examples of both."""
     generator = cast(MLPGenerator, MLPGenerator((1,), classes=0, range=None, latent=1, hidden=()))
     with torch.no_grad():
@@ -78,7 +78,7 @@ def learnt(pair: Pair, rounds: int, seed: int) -> MLPCritic:
         generator.last.bias.fill_(pair.mean)
     make = partial(MLPCritic, (1,), classes=0, hidden=(64, 64), activation="gelu")
     critic = cast(MLPCritic, from_seed(make, seed))
-    game = Adversarial(generator, critic, loss="minimax", inputs="x")
+    game = Adversarial(generator, critic, "minimax", techniques, inputs="x")
     examples = Part({"x": drawn(pair.densities()[0], EXAMPLES, seed)})
     descent = Descent(optimizer="adam", lr=5e-3, schedule="cosine")
     for _ in Trainer(Alone(game, "critic"), descent, Shuffled(examples, BATCH, seed), rounds, seed):
