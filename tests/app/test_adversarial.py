@@ -18,6 +18,7 @@ from danlu.errors import UsageError
 from danlu.metrics.features import InceptionFeatures
 from danlu.metrics.frechet import fid_from_features
 from danlu.models.adversarial.mlp import MLPGenerator
+from danlu.models.classify.inception import InceptionFID
 from danlu.models.classify.mlp import MLP
 from danlu.models.folder import save_model
 from danlu.models.latent.vae import VAE
@@ -306,15 +307,15 @@ def test_inceptions_weights_are_asked_for_by_name_and_place(folder, tmp_path, mo
 
 
 def test_scores_by_inception_say_so(folder, tmp_path, monkeypatch):
-    class Small(torch.nn.Module):
-        """Has the features of Inception, of which there are fewer."""
+    class Small(InceptionFID):
+        """Has as many features as Inception, and sees pixels."""
 
         def __init__(self):
-            super().__init__()
-            self.fc = torch.nn.Linear(4, 1008)
+            torch.nn.Module.__init__(self)
+            self.fc = torch.nn.Linear(2048, 1008)
 
         def features(self, x):
-            return x.flatten(1)[:, 20:24]
+            return torch.nn.functional.pad(x.flatten(1), (0, 2048 - 64))
 
     monkeypatch.setattr(judges, "inception", lambda access: InceptionFeatures(Small()))
     scores = danlu.score_images(folder, "digits", features="inception", quiet=True).scores
