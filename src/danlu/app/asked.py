@@ -66,6 +66,8 @@ def build(recipe: Recipe, info: DataInfo) -> Task:
     Raises:
         UsageError: if the settings do not go together, or with the data.
     """
+    if info.kind not in recipe.kinds:
+        raise UsageError(f"this recipe is for {' or '.join(recipe.kinds)}, and {recipe.data} is {info.kind}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key("weights", recipe.seed))
         try:

@@ -26,6 +26,8 @@ class Recipe(Examples):
     """changes that make the recipe small enough to be examined in a second"""
     overfits_to: ClassVar[float | None] = 1.0
     """share of the first loss below which the examination wants one batch to bring it; none if no loss is to fall"""
+    kinds: ClassVar[tuple[str, ...]] = ("images", "table")
+    """kinds of examples that it is for"""
     unmoved: ClassVar[frozenset[str]] = frozenset()
     """parameters that never have a gradient, because what is minimised does not depend on them"""
 
