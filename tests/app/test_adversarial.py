@@ -15,10 +15,8 @@ from danlu.app.sheets import GAP, HEAD, PAPER
 from danlu.data.dataset import DataInfo
 from danlu.data.digits import digits
 from danlu.errors import UsageError
-from danlu.metrics.features import InceptionFeatures
-from danlu.metrics.frechet import fid_from_features
+from danlu.metrics.frechet import Origin, fid_from_features
 from danlu.models.adversarial.mlp import MLPGenerator
-from danlu.models.classify.inception import InceptionFID
 from danlu.models.classify.mlp import MLP
 from danlu.models.folder import save_model
 from danlu.models.latent.vae import VAE
@@ -306,21 +304,30 @@ def test_inceptions_weights_are_asked_for_by_name_and_place(folder, tmp_path, mo
         assert word in err
 
 
-def test_scores_by_inception_say_so(folder, tmp_path, monkeypatch):
-    class Small(InceptionFID):
-        """Has as many features as Inception, and sees pixels."""
+class Stand(torch.nn.Module):
+    """In the place of Inception; it sees pixels."""
 
-        def __init__(self):
-            torch.nn.Module.__init__(self)
-            self.fc = torch.nn.Linear(2048, 1008)
+    origin = Origin("inception", "299×299")
+    name = "inception"
 
-        def features(self, x):
-            return torch.nn.functional.pad(x.flatten(1), (0, 2048 - 64))
+    def features(self, x):
+        return x.flatten(1)
 
-    monkeypatch.setattr(judges, "inception", lambda access: InceptionFeatures(Small()))
+    def probabilities(self, x):
+        return self.probabilities_of(self.features(x))
+
+    def probabilities_of(self, features):
+        return torch.nn.functional.pad(features, (0, 1008 - 64)).softmax(1)
+
+
+def test_scores_by_inception_say_so(folder, monkeypatch):
+    monkeypatch.setattr(judges, "inception", lambda access: Stand())
     scores = danlu.score_images(folder, "digits", features="inception", quiet=True).scores
     assert {"FID[inception at 299×299, 100 vs train]", "IS[inception at 299×299, 100]"} < scores.keys()
     assert "classes_covered" not in scores  # they are others than those of the data
+    by_pixels = danlu.score_images(folder, "digits", features="pixels", quiet=True).scores
+    fid = "FID[{}, 100 vs train]"
+    assert scores[fid.format("inception at 299×299")] == pytest.approx(by_pixels[fid.format("pixels")])
 
 
 def test_only_pictures_have_features_to_choose(tmp_path):
