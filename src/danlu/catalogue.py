@@ -235,10 +235,18 @@ EXPERIMENTS: dict[str, Claim] = {
         "2.2.4.2",
         "smoothing the real label helps, smoothing the fake one harms",
     ),
+    "batchnorm-hue": Claim(
+        "danlu.experiments.batchnorm_hue:EXPERIMENT",
+        "2.2.4.2",
+        "batch norm ties the samples of a batch together, virtual batch norm does not",
+    ),
     "disjoint-supports": Claim(
         "danlu.experiments.disjoint_supports:EXPERIMENT",
         "2.2.5.1",
         "JSD is constant on disjoint supports, the Wasserstein distance is not",
+    ),
+    "weight-clipping": Claim(
+        "danlu.experiments.weight_clipping:EXPERIMENT", "2.2.5.2", "clipping drives weights to ±c; the penalty does not"
     ),
 }
 

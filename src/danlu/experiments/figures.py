@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -83,6 +84,25 @@ def decade(value: float, place: int | None = None) -> str:
     if 1e-2 <= value < 1e4:
         return f"{value:g}"
     return f"10{str(round(math.log10(value))).translate(_RAISED)}"
+
+
+def tiled(axes: Axes, pictures: Any, columns: int) -> None:
+    """Pictures in rows on one sheet, with a white line around each.
+
+    Args:
+        axes: where.
+        pictures: (n, h, w) grey or (n, 3, h, w) coloured, from 0 to 1; n is a multiple of the columns.
+        columns: how many beside each other.
+    """
+    shown = np.asarray(pictures, dtype=float)
+    shown = np.pad(shown, [(0, 0)] * (shown.ndim - 2) + [(1, 1), (1, 1)], constant_values=1.0)
+    shown = shown[:, None] if shown.ndim == 3 else shown
+    n, channels, height, width = shown.shape
+    sheet = shown.reshape(n // columns, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    sheet = sheet.reshape(n // columns * height, columns * width, channels).clip(0, 1)
+    axes.imshow(sheet if channels == 3 else sheet[..., 0], cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
 def key_above(figure: Figure, axes: Axes, columns: int = 5) -> None:
