@@ -42,6 +42,11 @@ class LabelledAutoencoder(Model):
         """The mean of p(x | y, z)."""
         return self._decoded(z, one_hot(labels, self.classes, z))
 
+    def prior(self, n: int, *, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
+        """So many codes, standard normal."""
+        some = next(self.parameters())
+        return torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
+
     def reconstruct(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
         """Each example by way of its label and its code."""
         shares = self._shares(x, labels)
@@ -63,9 +68,8 @@ class LabelledAutoencoder(Model):
             generator: of the random numbers.
             values: draw each value from p(x | y, z), too; else its mean is given, as is usual for pictures.
         """
-        some = next(self.parameters())
-        z = torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
-        labels = turn_by_turn(n, self.classes, some.device) if labels is None else labels
+        z = self.prior(n, generator=generator)
+        labels = turn_by_turn(n, self.classes, z.device) if labels is None else labels
         if not values:
             return self.decode(z, labels)
         output = self.autoencoder.generation(z, one_hot(labels, self.classes, z))
