@@ -1,0 +1,283 @@
+"""Language models over recurrent layers, or over convolutions that look back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from danlu.losses.words import chunked_cross_entropy
+from danlu.nn.causal import CausalConvolutions
+from danlu.nn.dense import check_dropout, check_width
+from danlu.nn.model import Model
+from danlu.nn.recurrent.initial import Initial
+from danlu.nn.recurrent.kinds import Nonlinearity, Reset
+from danlu.nn.recurrent.layer import Recurrent
+from danlu.sampling.beam import beam_search
+from danlu.sampling.decode import Choice, generate
+
+Kind = Literal["rnn", "lstm", "peephole", "coupled", "gru", "convolution"]
+
+
+class LanguageModel(Model):
+    r"""The probability of each next token, given all tokens before it.
+
+    .. math:: P(x_1, \dots, x_T) = \prod_t P(x_t \mid x_{<t}), \qquad
+        P(\cdot \mid x_{<t}) = \operatorname{softmax}(W h_{t-1} + b), \qquad h_t = f(h_{t-1}, E x_t)
+
+    Mikolov et al., "Recurrent neural network based language model", 2010. Dropout is where Zaremba, Sutskever and
+    Vinyals, "Recurrent Neural Network Regularization", 2014, figure 2, have it, on all connections but the recurrent
+    ones: after the embedding, between layers, and before the softmax.
+
+    The state is one tensor, rows first; a text in pieces, with the state carried from one to the next, has the
+    probability of the whole.
+
+    Args:
+        vocabulary: number of different tokens.
+        kind: rnn, lstm, peephole, coupled or gru; or convolution, which sees a fixed number of tokens.
+        width: units of each layer.
+        layers: how many.
+        embedding: entries of a token's learned vector, 0 for one-hot vectors; width if not given.
+        dropout: share of units zeroed while training.
+        tied: the softmax has the embedding for its weights (Press and Wolf 2017).
+        cutoffs: where an adaptive softmax parts the vocabulary, whose commonest tokens come first; none for a full one.
+        learn_normaliser: learn a constant log Z beside unnormalised scores, for noise-contrastive estimation.
+        reset: of a GRU: after (torch), before (Cho et al. 2014) or notes.
+        nonlinearity: of an RNN: tanh or relu.
+        initial: of the recurrent matrices: uniform, orthogonal, or of an RNN radius, for spectral radius 1.
+        forget_bias: with which bias an LSTM's forget gate begins; random if not given.
+        kernel: steps that an output of a convolution sees.
+        dilated: whether the distance of those steps doubles with each layer.
+        scale: all weights begin uniform within ±scale, as Zaremba et al. have it; each layer's usual ones if not given.
+
+    Raises:
+        ValueError: if a number is too small, or arguments do not go together.
+
+    >>> model = LanguageModel(vocabulary=50, width=16)
+    >>> tokens = torch.arange(12).view(2, 6)
+    >>> features, state = model(tokens)
+    >>> features.shape, model.logits(features).shape, model.log_prob(tokens).shape
+    (torch.Size([2, 6, 16]), torch.Size([2, 6, 50]), torch.Size([2]))
+    >>> model.complete(tokens[:1], 3).shape
+    torch.Size([1, 9])
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        kind: Kind = "lstm",
+        width: int = 200,
+        layers: int = 2,
+        embedding: int | None = None,
+        dropout: float = 0.0,
+        tied: bool = False,
+        cutoffs: Sequence[int] = (),
+        learn_normaliser: bool = False,
+        reset: Reset = "after",
+        nonlinearity: Nonlinearity = "tanh",
+        initial: Initial = "uniform",
+        forget_bias: float | None = None,
+        kernel: int = 3,
+        dilated: bool = False,
+        scale: float | None = None,
+    ):
+        super().__init__()
+        embedding = width if embedding is None else embedding
+        check_width("vocabulary", vocabulary)
+        check_dropout(dropout)
+        _check(vocabulary, kind, width, embedding, tied, cutoffs, learn_normaliser)
+        if kind != "convolution" and (kernel != 3 or dilated):
+            raise ValueError(f"kernel and dilated are for kind='convolution' and not for {kind!r}; leave them out")
+        if scale is not None and (initial != "uniform" or forget_bias is not None or not scale > 0):
+            raise ValueError("scale draws all weights anew and is above 0; leave initial and forget_bias out")
+        self.vocabulary, self.one_hot, self.tied = vocabulary, embedding == 0, tied
+        self.embedding = None if self.one_hot else nn.Embedding(vocabulary, embedding)
+        inputs = embedding or vocabulary
+        self.dropout = nn.Dropout(dropout)
+        if kind == "convolution":
+            if (reset, nonlinearity, initial, forget_bias) != ("after", "tanh", "uniform", None):
+                raise ValueError(
+                    "reset, nonlinearity, initial and forget_bias are for recurrent layers; leave them out"
+                )
+            self.layers: Recurrent | CausalConvolutions = CausalConvolutions(
+                inputs, width, layers, kernel, dilated, dropout
+            )
+        else:
+            self.layers = Recurrent(
+                inputs, width, kind, layers, False, dropout, True, reset, nonlinearity, initial, forget_bias
+            )
+        self.log_z = nn.Parameter(torch.zeros(1)) if learn_normaliser else None
+        self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(width, vocabulary, list(cutoffs)) if cutoffs else None
+        self.bias = None if cutoffs else nn.Parameter(torch.zeros(vocabulary))
+        self.weight = None if cutoffs or tied else nn.Parameter(torch.empty(vocabulary, width))
+        self._begin(width, scale)
+
+    def forward(
+        self, tokens: Int[Tensor, "n t"], state: Float[Tensor, "n ..."] | None = None
+    ) -> tuple[Float[Tensor, "n t width"], Float[Tensor, "n ..."]]:
+        """What the softmax sees after each token, and the state after the last one.
+
+        Args:
+            tokens: rows of numbers.
+            state: after what came before; of nothing if not given.
+        """
+        x = F.one_hot(tokens, self.vocabulary).to(self._dtype) if self.embedding is None else self.embedding(tokens)
+        x, after = self.layers(self.dropout(x), state)
+        return self.dropout(x), after
+
+    def zero_state(self, n: int) -> Float[Tensor, "n ..."]:
+        """The state of n rows before anything was read."""
+        return self.layers.zero_state(n)
+
+    @property
+    def window(self) -> int | None:
+        """How many of the last tokens it sees, if that is a fixed number."""
+        return self.layers.receptive_field if isinstance(self.layers, CausalConvolutions) else None
+
+    @property
+    def output(self) -> Float[Tensor, "vocabulary width"]:
+        """The weights of a full softmax."""
+        weight = self.embedding.weight if self.tied and self.embedding is not None else self.weight
+        assert weight is not None, "an adaptive softmax has no such weights"
+        return weight
+
+    def logits(self, features: Float[Tensor, "*n width"]) -> Float[Tensor, "*n vocabulary"]:
+        """Scores of all words before the softmax; of an adaptive one log-probabilities."""
+        if self.adaptive is not None:
+            flat = self.adaptive.log_prob(features.flatten(0, -2))
+            return flat.view(*features.shape[:-1], self.vocabulary)
+        scores = F.linear(features, self.output, self.bias)
+        return scores if self.log_z is None else scores - self.log_z
+
+    def scores(self, features: Float[Tensor, "n width"], words: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Logits of some words alone: of one for each row, (n,), or, as words (1, k), of the same k for all, (n, k)."""
+        assert self.bias is not None, "an adaptive softmax has no single scores"
+        weight, bias = self.output, self.bias
+        if words.dim() == 2:
+            found = F.linear(features, weight[words[0]], bias[words[0]])
+        else:
+            found = (features * weight[words]).sum(1) + bias[words]
+        return found if self.log_z is None else found - self.log_z
+
+    def cross_entropy(self, features: Float[Tensor, "m width"], targets: Int[Tensor, "m"]) -> Float[Tensor, "m"]:
+        """Minus the log-probability of a token after each row of features; logits are made a few rows at a time."""
+        if self.adaptive is not None:
+            return -self.adaptive(features, targets).output
+        assert self.bias is not None
+        return chunked_cross_entropy(features, self.output, self.bias, targets)
+
+    def log_probs(
+        self,
+        tokens: Int[Tensor, "n t"],
+        targets: Int[Tensor, "n t"],
+        state: Float[Tensor, "n ..."] | None = None,
+    ) -> tuple[Float[Tensor, "n t"], Float[Tensor, "n ..."]]:
+        """Log-probability in nats of what comes after each token, and the state after the last one.
+
+        Args:
+            tokens: what is read.
+            targets: what comes after each.
+            state: after what came before.
+        """
+        features, after = self(tokens, state)
+        return -self.cross_entropy(features.flatten(0, 1), targets.flatten()).view(targets.shape), after
+
+    def log_prob(self, x: Int[Tensor, "n t"]) -> Float[Tensor, "n"]:
+        r"""Log-likelihood of each row in nats, its first token given: :math:`\log P(x_2, \dots, x_T \mid x_1)`.
+
+        Running text has no beginning, so that nothing says how probable the first token is.
+
+        Raises:
+            ValueError: if there are no two tokens.
+        """
+        if x.shape[1] < 2:
+            raise ValueError(
+                f"rows of {x.shape[1]} tokens have no likelihood, for the first one is given; use 2 or more"
+            )
+        return self.log_probs(x[:, :-1], x[:, 1:])[0].sum(1)
+
+    def step(
+        self, tokens: Int[Tensor, "n"], state: Float[Tensor, "n ..."] | None = None
+    ) -> tuple[Float[Tensor, "n vocabulary"], Float[Tensor, "n ..."]]:
+        """Logits of the next token, from the last one and the state after those before it: what decoders ask for."""
+        features, after = self(tokens[:, None], state)
+        return self.logits(features[:, 0]), after
+
+    @torch.no_grad()
+    def read(self, prompt: Int[Tensor, "n p"]) -> tuple[Int[Tensor, "n"], Float[Tensor, "n ..."]]:
+        """Take in a prompt at once: its last token, and the state after those before it, as decoders want them.
+
+        Raises:
+            ValueError: if it is empty.
+        """
+        if not prompt.shape[1]:
+            raise ValueError("the prompt is empty; give at least one token")
+        state = self.zero_state(len(prompt)) if prompt.shape[1] == 1 else self(prompt[:, :-1])[1]
+        return prompt[:, -1], state
+
+    @torch.no_grad()
+    def complete(
+        self,
+        prompt: Int[Tensor, "n p"],
+        tokens: int,
+        choice: Choice | None = None,
+        seed: int = 0,
+        beams: int | None = None,
+    ) -> Int[Tensor, "n p+tokens"]:
+        """The prompts with new tokens after them, in evaluation mode or as the model is.
+
+        Args:
+            prompt: at least one token each.
+            tokens: how many new ones.
+            choice: how each is chosen; drawn from all if not given.
+            seed: of what is drawn.
+            beams: take the most probable sequence that a search with so many beams finds, in place of a choice.
+
+        Raises:
+            ValueError: if the prompt is empty.
+        """
+        last, state = self.read(prompt)
+        if tokens < 1:
+            return prompt
+        if beams is not None:
+            return torch.cat([prompt, beam_search(self.step, last, state, beams, tokens).tokens[:, 0]], 1)
+        new = list(generate(self.step, last, state, choice, tokens, seed=seed, seen=prompt))
+        return torch.cat([prompt, torch.stack(new, 1)], 1)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.layers.parameters()).dtype
+
+    @torch.no_grad()
+    def _begin(self, width: int, scale: float | None) -> None:
+        if scale is not None:
+            for parameter in self.parameters():
+                parameter.uniform_(-scale, scale)
+            if self.log_z is not None:
+                self.log_z.zero_()
+            return
+        if self.tied and self.embedding is not None:
+            self.embedding.weight.normal_(std=width**-0.5)
+        elif self.weight is not None:
+            self.weight.uniform_(-(width**-0.5), width**-0.5)
+
+
+def _check(
+    vocabulary: int, kind: Any, width: int, embedding: int, tied: bool, cutoffs: Sequence[int], learns: bool
+) -> None:
+    if embedding:
+        check_width("embedding", embedding)
+    if tied and embedding != width:
+        what = "one-hot vectors have no weights" if not embedding else f"embedding={embedding} and width={width} differ"
+        raise ValueError(f"tied: the softmax cannot have the embedding's weights, for {what}; leave one of them out")
+    if cutoffs and (tied or learns):
+        name = "tied" if tied else "learn_normaliser"
+        raise ValueError(f"cutoffs make an adaptive softmax, which {name} is not for; leave one of them out")
+    if cutoffs and (sorted(set(cutoffs)) != list(cutoffs) or not 0 < cutoffs[0] <= cutoffs[-1] < vocabulary):
+        raise ValueError(
+            f"cutoffs={tuple(cutoffs)} must rise, and lie above 0 and below the {vocabulary} tokens of the vocabulary"
+        )
