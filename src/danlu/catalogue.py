@@ -102,6 +102,7 @@ MODELS: dict[str, str] = {
     "ResNetCritic": "danlu.models.adversarial.resnet:ResNetCritic",
     "MLPGenerator": "danlu.models.adversarial.mlp:MLPGenerator",
     "MLPCritic": "danlu.models.adversarial.mlp:MLPCritic",
+    "LanguageModel": "danlu.models.recurrent.language:LanguageModel",
 }
 
 DATA: dict[str, Entry] = {
@@ -244,6 +245,9 @@ EXPERIMENTS: dict[str, Claim] = {
         "danlu.experiments.disjoint_supports:EXPERIMENT",
         "2.2.5.1",
         "JSD is constant on disjoint supports, the Wasserstein distance is not",
+    ),
+    "wgan-architectures": Claim(
+        "danlu.experiments.wgan_architectures:EXPERIMENT", "2.2.5.1", "WGAN trains whatever the architecture"
     ),
     "weight-clipping": Claim(
         "danlu.experiments.weight_clipping:EXPERIMENT", "2.2.5.2", "clipping drives weights to ±c; the penalty does not"
