@@ -6,7 +6,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -137,6 +137,21 @@ def publish(rows: Iterable[Row | Score], write: bool = False) -> bool:
             text = json.dumps(page, indent=2, ensure_ascii=False) + "\n"
             (RESULTS / f"{row.name}.json").write_text(text, encoding="utf-8")
     return all(met)
+
+
+def flags(changes: Mapping[str, object]) -> str:
+    """Settings as words of a command line.
+
+    >>> flags({"lr": 0.1, "critic.hidden": (8, 8), "channels_last": True})
+    '--lr 0.1 --critic.hidden 8 8 --channels-last'
+    """
+    return " ".join(f"--{name.replace('_', '-')}{_words(value)}" for name, value in changes.items())
+
+
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "" if value else " False"
+    return " " + (" ".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
 def _version(name: str) -> str:
