@@ -133,6 +133,42 @@ def test_the_distance_is_that_of_the_judges_features(tmp_path):
     assert (alike["diversity"], alike["classes_covered"], alike["recall[digits-cnn, 150 vs train]"]) == (0, 1, 0)
 
 
+def test_copies_are_found_among_all_training_examples(monkeypatch):
+    """Also where a few examples stand for the training part in other scores."""
+    monkeypatch.setattr("danlu.app.jury.KNOWN", 100)
+    monkeypatch.setattr("danlu.app.jury.IN_A_BATCH", 300)
+    data = Source(data="ring").load()
+    copies = data.train["x"][-150:]
+    assert Jury(data, 150, Runtime()).glance(copies)["memorisation"] == 0
+
+
+def test_coverage_is_the_share_of_modes_and_of_classes():
+    assert Jury(Source(data="grid").load(), 100, Runtime()).coverage({"modes_covered": 20.0}) == {"coverage": 0.8}
+    data = digits()
+    few = data.train["label"] < 8
+    rare = replace(data, train=data.train.take(few.nonzero()[:, 0]))  # a class that the data lack cannot be left out
+    found = [Jury(some, 100, Runtime()).coverage({"classes_covered": 4.0}) for some in (data, rare)]
+    assert found == [{"coverage": 0.4}, {"coverage": 0.5}]
+    assert Jury(data, 100, Runtime()).coverage({"diversity": 0.1}) == {}
+
+
+def test_a_single_example_is_refused_before_anything_is_learned(lessons):
+    with pytest.raises(UsageError, match="judged=1 is too few"):
+        danlu.train("gan", **{**SHORT, "judged": 1})
+    assert not lessons
+
+
+def test_what_begins_to_go_wrong_is_said_while_training(tmp_path, monkeypatch, capsys):
+    """Once, and not where it was so from the beginning."""
+    monkeypatch.setattr(Jury, "verdict", lambda self, x: {})
+    for values, rounds in (([0.9, 0.1, 0.1, 0.9], ["20"]), ([0.1, 0.1, 0.9, 0.9], [])):
+        course = iter(values)
+        monkeypatch.setattr(Jury, "glance", lambda self, x, c=course: {self.watched: 1.0, "diversity": next(c)})
+        danlu.train("gan", data="ring", out=tmp_path / str(len(rounds)), **{**SHORT, "quiet": False})
+        said = [line for line in capsys.readouterr().out.splitlines() if "Mode collapse" in line]
+        assert [line.split()[1].rstrip(":") for line in said] == rounds
+
+
 def test_what_is_sorted_by_class_is_judged_as_what_is_not():
     """A few are taken of many by chance, and not from the beginning or at even steps."""
     labels = torch.arange(10).repeat_interleave(1000)

@@ -50,11 +50,23 @@ def test_a_copy_is_found_at_distance_zero():
     assert found.distance.tolist() == [0, 0]
 
 
+def test_the_nearest_is_found_in_batches_too():
+    samples, training = draw(20, 6, seed=0), draw(50, 6, seed=1)
+    whole, parts = nearest(samples, training), nearest(samples, iter(training.split(17)))
+    assert torch.equal(parts.number, whole.number)
+    torch.testing.assert_close(parts.distance, whole.distance)
+    twice = nearest(samples, (training, training))  # of two that are as near, the first
+    assert torch.equal(twice.number, whole.number)
+    with pytest.raises(ValueError, match="no training examples"):
+        nearest(samples, ())
+
+
 def test_memorisation_tells_copies_from_new_examples():
     training, held_out, new = (draw(400, 5, seed=seed) for seed in range(3))
-    assert memorisation(new, training, held_out) == pytest.approx(1, abs=0.15)
-    assert memorisation(training[:100], training, held_out) == 0
-    far = memorisation(new + 10, training, held_out)
+    usual = nearest(held_out, training).distance
+    assert memorisation(nearest(new, training).distance, usual) == pytest.approx(1, abs=0.15)
+    assert memorisation(nearest(training[:100], training).distance, usual) == 0
+    far = memorisation(nearest(new + 10, training).distance, usual)
     medians = [
         statistics.median(float((x - training).norm(dim=1).min()) for x in part) for part in (new + 10, held_out)
     ]
@@ -63,8 +75,9 @@ def test_memorisation_tells_copies_from_new_examples():
 
 def test_held_out_examples_that_are_all_in_the_training_set_say_nothing():
     x = torch.eye(3)
-    assert math.isnan(memorisation(x, x, x))
-    assert memorisation(x + 1, x, x) == math.inf
+    none, some = nearest(x, x).distance, nearest(x + 1, x).distance
+    assert math.isnan(memorisation(none, none))
+    assert memorisation(some, none) == math.inf
 
 
 def test_sets_that_do_not_fit_are_refused():

@@ -432,6 +432,24 @@ def test_numbers_out_of_range_are_refused(how, message):
         game(**how)
 
 
+@pytest.mark.parametrize(
+    ("loss", "scores", "said"),
+    [
+        ("hinge", {"diversity": 0.2}, "Mode collapse: generated examples differ only 0.2 times as much"),
+        ("hinge", {"diversity": 1.0, "coverage": 0.5}, "Mode collapse: generated examples leave out 50% of the modes"),
+        ("hinge", {"diversity": 0.2, "coverage": 0.5}, "as those of the data and leave out 50% of the modes"),
+        ("minimax", {"score_on_fake": -9.0}, "Saturation: the critic is sure of every generated example"),
+        ("hinge", {"memorisation": 0.1}, "Memorisation: generated examples lie 0.1 times as far"),
+        ("non-saturating", {"score_on_fake": -9.0}, None),  # whose gradient is still there
+        ("minimax", {"diversity": 0.9, "coverage": 0.8, "memorisation": 0.9, "score_on_fake": -1.0}, None),
+        ("minimax", {}, None),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(loss, scores, said):
+    found = game(loss).trouble(scores)
+    assert found is None if said is None else said in (found or "")
+
+
 def test_players_must_fit_each_other():
     generator = MLPGenerator((2,), 0, None, latent=2, hidden=(4,))
     for critic in (MLPCritic((3,), 0, hidden=(4,)), MLPCritic((2,), 3, hidden=(4,))):

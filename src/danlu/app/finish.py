@@ -57,9 +57,7 @@ def _trouble(session: Session, run: RunFolder, facts: dict[str, Any]) -> str | N
     """What has gone wrong, by the scores that were logged of the weights that the model has."""
     round = facts["best"]["round"] if facts["best"] else facts["round"]
     logged = next((entry for entry in reversed(run.metrics()) if entry["round"] == round), {})
-    judged = (name.partition("/")[::2] for name in logged)
-    scores = {name: logged[f"{who}/{name}"] for who, name in judged if who in ("validation", "generated")}
-    return session.trainer.task.trouble(scores)
+    return session.trouble(logged)
 
 
 def saved_and_loaded(session: Session, run: RunFolder) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from danlu.app import showing
 from danlu.app.codes import between, has_codes
+from danlu.app.jury import NEIGHBOURS, known_to
 from danlu.app.labels import draws_by_class
 from danlu.app.measure import spread_over
 from danlu.app.pictures import ACROSS, above
@@ -18,7 +19,7 @@ from danlu.data.dataset import DataSet
 from danlu.metrics.samples import nearest
 from danlu.sampling.randomness import generator
 
-SHOWN, AMONG, WALKS = 20, 20_000, 5
+SHOWN, WALKS = 20, 5
 
 
 def generated_sections(model: Any, x: Float[Tensor, "n *shape"], data: DataSet) -> list[Section]:
@@ -37,14 +38,14 @@ def generated_sections(model: Any, x: Float[Tensor, "n *shape"], data: DataSet) 
 def _nearest(x: Tensor, data: DataSet) -> Section:
     from danlu.app import latent_figures as figures
 
-    known = spread_over(data.train, AMONG)[data.info.inputs].cpu().float()
-    found = nearest(x, known)
+    found = nearest(x, known_to(data))
+    known = spread_over(data.train, NEIGHBOURS)
     rows = ("generated", "nearest") * -(-len(x) // ACROSS)
     caption = (
         f"Generated pictures, and below each the nearest of {len(known):,} training pictures by the distance of their "
         f"pixels: a model that repeats its training pictures would show equal pairs."
     )
-    pictures = above(x, known[found.number])
+    pictures = above(x, known.take(found.number.to(known.device))[data.info.inputs].cpu().float())
     return Section("Nearest training pictures", caption, figures.gallery(pictures, ACROSS, data.info.range, rows))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from danlu.data.dataset import DataSet
 from danlu.data.source import Access
 from danlu.data.stream import in_order
 from danlu.data.toys import GRID_DEVIATION, RING_DEVIATION, grid_centres, ring_centres
+from danlu.errors import UsageError
 from danlu.metrics.features import FeatureNetwork, look, score_name
 from danlu.metrics.frechet import Moments, frechet_distance
 from danlu.metrics.inception_score import inception_score
@@ -24,7 +25,7 @@ from danlu.metrics.modes import classes_covered, modes
 from danlu.metrics.precision_recall import NEIGHBOURS as K_TH
 from danlu.metrics.precision_recall import precision_recall
 from danlu.metrics.reference import reference_moments
-from danlu.metrics.samples import diversity, memorisation, sliced_wasserstein
+from danlu.metrics.samples import diversity, memorisation, nearest, sliced_wasserstein
 from danlu.sampling.randomness import generator
 from danlu.training.runtime import Runtime
 from danlu.verbs import can, takes
@@ -32,8 +33,10 @@ from danlu.verbs import can, takes
 GENERATED = 10_000
 """generated examples that are scored in the end"""
 AT_ONCE = 500
-COMPARED, NEIGHBOURS = 1000, 20_000
-"""generated examples whose distances are taken, and training examples among which the nearest is sought"""
+COMPARED, KNOWN = 1000, 20_000
+"""examples whose distances are taken, and training examples that stand for all of them"""
+NEIGHBOURS, IN_A_BATCH = 200_000, 2000
+"""training examples among which the nearest is sought, which are all but of very large sets; and so many at once"""
 DETAILED, MANIFOLDS = 10_000, 2000
 """examples of both kinds for the kernel distance, and for precision and recall"""
 MIXTURES = {"ring": (ring_centres, RING_DEVIATION), "grid": (grid_centres, GRID_DEVIATION)}
@@ -53,7 +56,7 @@ class Jury:
             values.
 
     Raises:
-        UsageError: if such features cannot look at the data.
+        UsageError: if such features cannot look at the data, or there is nothing to compare.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class Jury:
         features: Features = "auto",
     ):
         check_features(features, data.info)
+        if count < 2:
+            raise UsageError(f"judged={count} is too few, for scores compare examples; take 2000, or 0 for no scores")
         self.features: Features = features
         self.at_once = OF_INCEPTION if features == "inception" else AT_ONCE
         self.data, self.count, self.runtime = data, count, runtime
@@ -122,6 +127,18 @@ class Jury:
                 scores[self._named("recall", fake)] = found.recall
         return scores
 
+    def coverage(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """What is covered of the modes or classes that the data has, as a share; nothing where nothing is counted.
+
+        Args:
+            scores: of ``glance``.
+        """
+        if "modes_covered" in scores:
+            return {"coverage": scores["modes_covered"] / len(MIXTURES[self.data.name][0]())}
+        if "classes_covered" in scores:
+            return {"coverage": scores["classes_covered"] / self._classes}
+        return {}
+
     def draw(self, model: Any, count: int | None = None) -> Tensor:
         """What a model generates, the same each time, on the CPU; pictures within the data's range."""
         x = drawn(model, count or self.count)
@@ -149,20 +166,34 @@ class Jury:
         few = some_of(x, COMPARED)
         scores = {"diversity": diversity(few) / self._diversity}
         if len(self.data.validation):
-            scores["memorisation"] = memorisation(few, self._known, self._held_out)
+            among = nearest(few, known_to(self.data))
+            scores["memorisation"] = memorisation(among.distance, self._usual)
         return scores
 
     @cached_property
     def _known(self) -> Tensor:
-        return spread_over(self.data.train, NEIGHBOURS)[self.data.info.inputs].cpu().float()
+        return spread_over(self.data.train, KNOWN)[self.data.info.inputs].cpu().float()
 
     @cached_property
-    def _held_out(self) -> Tensor:
-        return spread_over(self.data.validation, COMPARED)[self.data.info.inputs].cpu().float()
+    def _usual(self) -> Tensor:
+        """How far new examples of the data are from the nearest training example."""
+        new = spread_over(self.data.validation, COMPARED)[self.data.info.inputs].cpu().float()
+        return nearest(new, known_to(self.data)).distance
+
+    @cached_property
+    def _classes(self) -> int:
+        """Classes with as many training examples as a covered one has."""
+        return classes_covered(self.data.train["label"], self.data.info.classes) or self.data.info.classes
 
     @cached_property
     def _diversity(self) -> float:
         return diversity(spread_over(self.data.train, COMPARED)[self.data.info.inputs].cpu().float())
+
+
+def known_to(data: DataSet) -> Iterator[Tensor]:
+    """The training examples among which the nearest is sought, in batches on the CPU."""
+    batches = in_order(spread_over(data.train, NEIGHBOURS), IN_A_BATCH)
+    return (batch[data.info.inputs].cpu().float() for batch in batches)
 
 
 def some_of(x: Tensor, most: int) -> Tensor:

@@ -64,8 +64,7 @@ def bound(model: Any, part: Part, inputs: str, draws: int) -> float:
 
 def spread_over(part: Part, most: int) -> Part:
     """At most so many examples of a part, evenly spread over it."""
-    count = min(most, len(part))
-    return part.take(torch.arange(count) * len(part) // max(1, count))
+    return part if len(part) <= most else part.take(torch.arange(most) * len(part) // max(1, most))
 
 
 def flipped(classify: Verb) -> Verb:

@@ -60,6 +60,7 @@ class Session:
     jury: Jury | None = None
     stopped: bool = False
     seconds: float = 0.0
+    _sound: bool = False
     _now: float = field(default_factory=time.monotonic)
     _saved: float = field(default_factory=time.monotonic)
 
@@ -125,6 +126,8 @@ class Session:
                 }
                 run.log(entry)
                 screen.show(report.round, entry, evaluated)
+                if evaluated:
+                    self._warn(entry, screen)
                 better = evaluated and self._is_better(entry)
             if evaluated and is_time(report.round, trainer.rounds, self.every, self.recipe.pictures):
                 self._draw(run)
@@ -136,6 +139,19 @@ class Session:
                 self.stopped = True
                 break
         self.save(run)
+
+    def _warn(self, entry: Mapping[str, float], screen: Screen) -> None:
+        """Say what begins to go wrong; what was so from the beginning may pass, and if not the run's end says it."""
+        trouble = self.trouble(entry)
+        if trouble is not None and self._sound:
+            screen.say(f"  round {entry['round']}: {trouble}")
+        self._sound = trouble is None
+
+    def trouble(self, entry: Mapping[str, float]) -> str | None:
+        """What is wrong by the scores in a line of the log, in a sentence or two."""
+        judged = (name.partition("/")[::2] for name in entry)
+        scores = {name: entry[f"{who}/{name}"] for who, name in judged if who in ("validation", "generated")}
+        return self.trainer.task.trouble(scores | (self.jury.coverage(scores) if self.jury is not None else {}))
 
     def _draw(self, run: RunFolder) -> None:
         """Pictures, before the checkpoint that would say they are there."""

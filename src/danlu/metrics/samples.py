@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -51,12 +52,12 @@ class Nearest(NamedTuple):
     number: Int[Tensor, "n"]
 
 
-def nearest(samples: Float[Tensor, "n *shape"], training: Float[Tensor, "m *shape"]) -> Nearest:
+def nearest(samples: Float[Tensor, "n *shape"], training: Tensor | Iterable[Tensor]) -> Nearest:
     """The nearest training example of each sample. A copy is at distance 0 exactly.
 
     Args:
         samples: what a generator made.
-        training: what it was trained on.
+        training: what it was trained on, all of it or in batches.
 
     Raises:
         ValueError: if they differ in shape, or one is empty.
@@ -64,6 +65,25 @@ def nearest(samples: Float[Tensor, "n *shape"], training: Float[Tensor, "m *shap
     >>> nearest(torch.tensor([[0.9], [5.0]]), torch.tensor([[5.0], [1.0]])).number
     tensor([1, 0])
     """
+    best: Nearest | None = None
+    before = 0
+    for some in [training] if isinstance(training, Tensor) else training:
+        found = _nearest(samples, some)
+        if best is None:
+            best = found
+        else:
+            closer = found.distance < best.distance
+            best = Nearest(
+                torch.where(closer, found.distance, best.distance),
+                torch.where(closer, found.number + before, best.number),
+            )
+        before += len(some)
+    if best is None:
+        raise ValueError("there are no training examples")
+    return best
+
+
+def _nearest(samples: Float[Tensor, "n *shape"], training: Float[Tensor, "m *shape"]) -> Nearest:
     if samples.shape[1:] != training.shape[1:]:
         given = f"{tuple(samples.shape[1:])} and {tuple(training.shape[1:])}"
         raise ValueError(f"samples and training examples must have one shape, and have {given}")
@@ -73,9 +93,7 @@ def nearest(samples: Float[Tensor, "n *shape"], training: Float[Tensor, "m *shap
     return Nearest(torch.cat(exact), number)
 
 
-def memorisation(
-    samples: Float[Tensor, "n *shape"], training: Float[Tensor, "m *shape"], held_out: Float[Tensor, "k *shape"]
-) -> float:
+def memorisation(ours: Float[Tensor, "n"], usual: Float[Tensor, "k"]) -> float:
     r"""How much nearer samples lie to the training examples than new examples of the data do.
 
     .. math:: \operatorname{median}_i \min_j \lVert x_i - t_j \rVert \,\big/\,
@@ -85,15 +103,16 @@ def memorisation(
     where its samples lie off the data.
 
     Args:
-        samples: what the generator made.
-        training: what it was trained on.
-        held_out: examples of the data that it was not trained on.
+        ours: distance of each sample to the nearest training example, of all of them: among a few a copy has none.
+        usual: the same of examples of the data that the generator was not trained on.
 
-    >>> memorisation(torch.tensor([[0.0], [1.5]]), torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0], [3.0]]))
+    >>> training = torch.tensor([[0.0], [1.0]])
+    >>> ours, usual = (nearest(torch.tensor(x), training) for x in ([[0.0], [1.5]], [[2.0], [3.0]]))
+    >>> memorisation(ours.distance, usual.distance)
     0.1666...
     """
-    ours, usual = (float(nearest(x, training).distance.double().quantile(0.5)) for x in (samples, held_out))
-    return ours / usual if usual else float("nan" if not ours else "inf")
+    middle, usually = (float(distance.double().quantile(0.5)) for distance in (ours, usual))
+    return middle / usually if usually else float("nan" if not middle else "inf")
 
 
 def wasserstein_1d(x: Float[Tensor, "*k n"], y: Float[Tensor, "*k m"]) -> Float[Tensor, "*k"]:

@@ -28,8 +28,8 @@ from danlu.nn.spectral import advance, spectral_weights
 from danlu.tasks.game import Descend, Task, Terms, Turn, Update
 from danlu.tasks.past import Past
 
-COLLAPSED, COPIED, SURE = 0.5, 0.5, -5.0
-"""diversity and memorisation below which something is wrong, and a score that leaves no gradient"""
+COLLAPSED, COVERED, COPIED, SURE = 0.5, 0.8, 0.5, -5.0
+"""diversity, coverage and memorisation below which something is wrong, and a score that leaves no gradient"""
 
 Matching = Literal["none", "replace", "add"]
 
@@ -264,10 +264,15 @@ class Adversarial(Task):
 
 def _troubles(scores: Mapping[str, float], loss: Loss) -> Iterator[str]:
     diversity, memorisation = scores.get("diversity", 1.0), scores.get("memorisation", 1.0)
+    collapsed = []
     if diversity < COLLAPSED:
+        collapsed.append(f"differ only {diversity:.2g} times as much as those of the data")
+    if (coverage := scores.get("coverage", 1.0)) < COVERED:
+        collapsed.append(f"leave out {1 - coverage:.0%} of the modes of the data")
+    if collapsed:
         yield (
-            f"Mode collapse: generated examples differ only {diversity:.2g} times as much as those of the data. Try "
-            f"minibatch discrimination (--critic.minibatch 16), another seed, or loss wasserstein with a penalty."
+            f"Mode collapse: generated examples {' and '.join(collapsed)}. Try minibatch discrimination "
+            f"(--critic.minibatch 16), another seed, or loss wasserstein with a penalty."
         )
     if loss == "minimax" and scores.get("score_on_fake", 0.0) < SURE:
         yield (
