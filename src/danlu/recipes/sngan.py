@@ -5,10 +5,11 @@ danlu train sngan --data fashion-mnist --conditional
 danlu train sngan --data cifar10 --rounds 50000 --generator.width 256
 danlu train sngan --generator.attention 4 --critic.attention 4
 
-Miyato et al., "Spectral normalization for generative adversarial networks", 2018, table 2, row C: residual blocks,
-hinge loss, Adam with β = (0, 0.9), five turns of the critic for each of the generator; the largest singular value of
-each of the critic's weights is held at 1. With labels the critic projects (Miyato and Koyama, 2018), and with attention
-it is as in SAGAN (Zhang et al., 2019), which normalises the generator as well.
+Miyato et al., "Spectral normalization for generative adversarial networks", 2018: the largest singular value of each of
+the critic's weights is held at 1. Settings are those of the code that its authors published for CIFAR-10: residual
+blocks, hinge loss, Adam with β = (0, 0.9), five turns of the critic for each of the generator. With labels the critic
+projects (Miyato and Koyama, 2018), and with attention it is as in SAGAN (Zhang et al., 2019), which normalises the
+generator as well.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from danlu.training.descent import Positive, Share
 
 
 class SNGANRecipe(PicturePair):
-    """Residual blocks on both sides, half as wide as the paper's."""
+    """Residual blocks on both sides; the paper's are 256 wide in the generator and 128 in the critic."""
 
     tiny: ClassVar[dict[str, Any]] = {
         "generator": {"width": 4, "latent": 4},

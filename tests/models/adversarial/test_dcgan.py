@@ -198,6 +198,10 @@ def test_dropout_is_at_work_while_training_alone():
         ({"levels": 0}, "levels=0"),
         ({"levels": 9}, "9 convolutions that halve 32×32 pixels leave nothing"),
         ({"attention": 10}, r"attention=10 is the shorter side of no map; choose one of 16, 8, 4, or None"),
+        (
+            {"levels": 5, "attention": 1},
+            r"attention=1 is the shorter side of no map; choose one of 16, 8, 4, 2, or None",
+        ),
         ({"dropout": 1.0}, "dropout=1.0"),
     ],
 )

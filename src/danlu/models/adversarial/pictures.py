@@ -46,7 +46,7 @@ def check_attention(side: int | None, sizes: Sequence[tuple[int, int]]) -> None:
     Raises:
         ValueError: if there is none.
     """
-    sides = [min(size) for size in sizes]
+    sides = [min(size) for size in sizes if min(size) > 1]  # a single position has no others
     if side is not None and side not in sides:
         raise ValueError(
             f"attention={side} is the shorter side of no map; choose one of {', '.join(map(str, sides))}, or None"
