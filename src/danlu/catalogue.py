@@ -231,6 +231,9 @@ EXPERIMENTS: dict[str, Claim] = {
         "2.2.3.3",
         "when the critic wins, the generator's gradient vanishes",
     ),
+    "latent-arithmetic": Claim(
+        "danlu.experiments.latent_arithmetic:EXPERIMENT", "2.2.4.1", "latent codes add and subtract"
+    ),
     "one-sided-smoothing": Claim(
         "danlu.experiments.one_sided_smoothing:EXPERIMENT",
         "2.2.4.2",
@@ -251,6 +254,9 @@ EXPERIMENTS: dict[str, Claim] = {
     ),
     "weight-clipping": Claim(
         "danlu.experiments.weight_clipping:EXPERIMENT", "2.2.5.2", "clipping drives weights to ±c; the penalty does not"
+    ),
+    "conditional-vs-plain": Claim(
+        "danlu.experiments.conditional_vs_plain:EXPERIMENT", "2.2.6.1", "labels make a GAN stronger"
     ),
 }
 
