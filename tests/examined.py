@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.catalogue import find_recipe
-from danlu.data.stream import Shuffled
+from danlu.nn.recurrent.layer import Recurrent
 from danlu.nn.state import whole
 from danlu.recipes.files import changed
 from danlu.recipes.recipe import Recipe
@@ -29,8 +29,7 @@ def trainer_of(recipe: Recipe, runtime: Runtime | None = None) -> Trainer:
     runtime = runtime or Runtime()
     torch.manual_seed(recipe.seed)
     task = recipe.task(data.info)
-    stream = Shuffled(data.train.to(runtime.device, runtime.dtype), recipe.batch_size, recipe.seed)
-    stream = recipe.as_seen(stream, recipe.seed)
+    stream = recipe.as_seen(recipe.stream_of(data.train, runtime.device, runtime.dtype).stream, recipe.seed)
     rounds = recipe.length(stream.epoch_rounds)
     return Trainer(task, recipe.descents(), stream, rounds, recipe.seed, recipe.accumulate, runtime)
 
@@ -39,6 +38,8 @@ def without_dropout(trainer: Trainer) -> Trainer:
     for module in trainer.task.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+        elif isinstance(module, Recurrent):
+            module.dropout = 0.0
     return trainer
 
 

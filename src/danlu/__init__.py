@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from danlu.app.arithmetic import arithmetic as arithmetic
+    from danlu.app.complete import complete as complete
     from danlu.app.data import survey as survey
     from danlu.app.doctor import doctor as doctor
     from danlu.app.experiment import experiment as experiment
@@ -36,6 +37,7 @@ _HOMES = {
     "arithmetic": "danlu.app.arithmetic:arithmetic",
     "check": "danlu.app.pages:check",
     "classify": "danlu.app.use:classify",
+    "complete": "danlu.app.complete:complete",
     "doctor": "danlu.app.doctor:doctor",
     "evaluate": "danlu.app.use:evaluate",
     "export": "danlu.app.export:export",

@@ -85,6 +85,29 @@ RECIPES: dict[str, Entry] = {
         "residual GAN with spectral normalisation",
         "Miyato et al. 2018",
     ),
+    "rnn-lm": Entry("danlu.recipes.rnn_lm:RNNLMRecipe", "recurrent", "recurrent language model", "Mikolov et al. 2010"),
+    "lstm-lm": Entry("danlu.recipes.lstm_lm:LSTMLMRecipe", "recurrent", "LSTM language model", "Zaremba et al. 2014"),
+    "peephole-lm": Entry(
+        "danlu.recipes.peephole_lm:PeepholeLMRecipe",
+        "recurrent",
+        "LSTM language model whose gates see the memory",
+        "Gers and Schmidhuber 2000",
+    ),
+    "coupled-lm": Entry(
+        "danlu.recipes.coupled_lm:CoupledLMRecipe",
+        "recurrent",
+        "LSTM language model that forgets as much as it takes in",
+        "Greff et al. 2017",
+    ),
+    "gru-lm": Entry(
+        "danlu.recipes.gru_lm:GRULMRecipe", "recurrent", "gated recurrent language model", "Cho et al. 2014"
+    ),
+    "nce-lm": Entry(
+        "danlu.recipes.nce_lm:NCELMRecipe",
+        "recurrent",
+        "language model of words told from noise",
+        "Mnih and Teh 2012",
+    ),
 }
 
 MODELS: dict[str, str] = {

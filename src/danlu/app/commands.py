@@ -21,6 +21,7 @@ from danlu.app.commands_generate import reconstruct as reconstruct
 from danlu.app.commands_generate import sample as sample
 from danlu.app.commands_generate import score as score
 from danlu.app.commands_score_images import score_images as score_images
+from danlu.app.commands_text import complete as complete
 from danlu.errors import UsageError
 
 

@@ -272,23 +272,28 @@ def score(words: list[str]) -> int:
         device: Device = "auto",
         json: bool = False,
     ) -> int:
-        """How likely pictures or rows are: log-likelihood, or a lower bound of it, in nats and bits per dimension.
+        """How likely pictures, rows or texts are: log-likelihood, or a lower bound of it; of a text its perplexity.
 
         Args:
             run: a run folder, or a model folder
-            files: images, or folders of them; CSV or Parquet files for a model of rows; - is standard input
+            files: images, or folders of them; CSV or Parquet files for a model of rows; text files for a model of text;
+                - is standard input
             samples: draws from which each bound is made, 100 if not given; more make it tighter
             binarise: how pictures are made black and white; as when the run was evaluated if not given
             invert: turn dark on light into light on dark first
-            encoding: how the text of CSV files is written
+            encoding: how text and CSV files are written
             seed: of the random numbers
             device: where to compute
             json: print one JSON object and nothing else
         """
+        from danlu.app.commands_text import tell_scores
         from danlu.app.score import score
+        from danlu.app.score_text import TextScores
 
         scores = score(run, *files, samples=samples, binarise=binarise, invert=invert, encoding=encoding,
                        seed=seed, device=device, quiet=json)  # fmt: skip
+        if isinstance(scores, TextScores):
+            return tell_scores(scores, json)
         failed, mean = int(any(one.error for one in scores.files)), scores.mean()
         if json:
             page = {"scores": [one._asdict() for one in scores.files], "mean": mean and mean._asdict()}

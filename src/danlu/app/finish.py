@@ -94,6 +94,7 @@ def judge(
     from danlu.app.generated_sections import generated_sections
     from danlu.app.latent_sections import latent_sections
     from danlu.app.report import write_report
+    from danlu.app.texts import text_sections
 
     model, info = saved_and_loaded(session, run), session.data.info
     scores: dict[str, dict[str, float]] = {}
@@ -122,6 +123,7 @@ def judge(
     if parts or shown:  # samples are there to be seen without any held-out part, too
         part = parts[-1] if parts else "train"
         sections += latent_sections(model, session.data.part(part), part, info)
+        sections += text_sections(model, session.data.part(part), part)
     sections += shown
     page = {**run.page, **facts, "status": "finished"}
     write_report(run.path / "report.html", page, to_yaml(run.recipe), run.metrics(), scores, sections)

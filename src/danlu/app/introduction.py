@@ -90,6 +90,8 @@ def _about_data_and_model(session: Session, page: dict[str, Any]) -> list[tuple[
     sizes, shape = page["data"], "×".join(map(str, info.shape))
     classes = f", {info.classes} classes" if info.classes else ""
     counts = f"{sizes['train']:,} train, {sizes['validation']:,} validation, {sizes['test']:,} test"
+    if info.kind == "text":
+        shape = f"tokens: {info.tokens}, {info.vocabulary:,} different"
     return [
         ("data", f"{counts}; {shape}{classes}; {session.residence}"),
         *(("", note) for note in session.data.notes),

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu.app.texts import reads, text_scores
 from danlu.data.dataset import DataInfo, Part
 from danlu.data.stream import in_order
 from danlu.metrics.classification import calibration, correct
@@ -45,6 +46,8 @@ def measure(
         verb = flipped(model.classify) if flip else model.classify
         evidence["probabilities"] = _in_batches(model, verb, part, inputs)
         scores.update(classification_scores(evidence["probabilities"], part["label"]))
+    if reads(model, part):
+        scores.update(text_scores(model, part))
     if can(model, "log_prob_bound"):
         scores["elbo"] = bound(model, part, inputs, 1)
         scores[f"log_prob_bound_{BOUND_DRAWS}"] = bound(model, spread_over(part, BOUNDED), inputs, BOUND_DRAWS)

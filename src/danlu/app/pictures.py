@@ -12,6 +12,7 @@ from torch import Tensor
 from danlu.app.measure import spread_over
 from danlu.app.sheets import sheet, write_png
 from danlu.app.showing import STEPS, are_pictures, by_class, codes, most_active, reconstructions, samples, traversals
+from danlu.app.texts import write_sample
 from danlu.data.dataset import DataInfo, Part
 
 SAMPLES, RECONSTRUCTED, ACROSS = 64, 20, 10
@@ -36,15 +37,17 @@ def is_time(round: int, rounds: int, every: int, count: int) -> bool:
 
 
 def draw(model: Any, held_out: Part, info: DataInfo, folder: Path, round: int) -> None:
-    """Write what the model can do as PNG files into a folder: samples, reconstructions, traversals.
+    """Write what the model can do into a folder: samples, reconstructions, traversals as PNG files; of text a sample.
 
     Args:
         model: in evaluation mode.
         held_out: examples that it does not learn from; may be empty.
-        info: of an example; nothing is drawn of what is no picture.
+        info: of an example; nothing is drawn of what is neither picture nor text.
         folder: made if there is anything to draw.
         round: for the names.
     """
+    if info.kind == "text":
+        write_sample(model, held_out, folder, round)
     if not are_pictures(info):
         return
     for name, pictures, columns in _sheets(model, held_out, info):

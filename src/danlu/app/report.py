@@ -29,12 +29,14 @@ class Section:
         figure: a picture, if there is one.
         table: rows of one length, if there are any; the first holds the names of the columns, and the first column
             the names of the rows.
+        text: to stand as it is.
     """
 
     title: str
     caption: str
     figure: Figure | None = None
     table: Table | None = None
+    text: str | None = None
 
 
 def write_report(

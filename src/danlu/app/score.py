@@ -15,6 +15,7 @@ from torch import Tensor
 from danlu.app.inputs import inputs_of
 from danlu.app.making import at_least, drawing, named, opened, takes
 from danlu.app.run_folder import RunFolder
+from danlu.app.score_text import TextScores, score_text
 from danlu.app.screen import Screen
 from danlu.app.standard_input import files_of
 from danlu.data.binary import Binarise, binary
@@ -80,19 +81,22 @@ def score(
     seed: int = 0,
     device: DeviceName = "auto",
     quiet: bool = False,
-) -> Scores:
+) -> Scores | TextScores:
     """The log-likelihood of pictures or rows in nats, or a lower bound of it where the model knows no more.
+
+    Of texts it is the perplexity, and bits per byte.
 
     Pictures are made black and white as those were on which the run was evaluated. By chance a picture always becomes
     the same one, whatever the files beside it; the draws for its bound are the same ones, too.
 
     Args:
         run: a run folder, or a model folder.
-        files: images, or folders of them; CSV or Parquet files for a model of rows; "-" is standard input.
+        files: images, or folders of them; CSV or Parquet files for a model of rows; text files, or folders of them, for
+            a model of text; "-" is standard input.
         samples: draws from which each bound is made, 100 if not given: in expectation more make it tighter.
         binarise: how pictures are made black and white; as the recipe of the run says if not given.
         invert: turn dark on light into light on dark first, of images.
-        encoding: how the text of CSV files is written.
+        encoding: how text and CSV files are written.
         seed: of the random numbers.
         device: where to compute.
         quiet: say nothing of columns that are not used.
@@ -109,6 +113,10 @@ def score(
         raise UsageError(f"{type(model).__name__} gives no likelihood, nor a bound of one; it can {has}")
     if verb == "log_prob" and samples is not None:
         raise UsageError(f"{type(model).__name__} knows its log-likelihood without draws; leave samples out")
+    if model.info.kind == "text":
+        if invert or binarise is not None:
+            raise UsageError("invert and binarise are for pictures, and this model reads text; leave them out")
+        return score_text(run, model.to(pick_device(device)[0]), named(files), encoding)
     draws = (samples or USUAL_SAMPLES) if verb == "log_prob_bound" else None
     how = _binarise(run, model.info, binarise)
     model.to(pick_device(device)[0])

@@ -17,7 +17,6 @@ from danlu.app.pictures import draw, is_time
 from danlu.app.run_folder import RunFolder
 from danlu.app.screen import Screen
 from danlu.data.dataset import DataSet
-from danlu.data.residence import settle
 from danlu.data.source import Access
 from danlu.errors import UsageError, nearest
 from danlu.recipes.recipe import Recipe
@@ -85,7 +84,10 @@ class Session:
         )
         data: DataSet = recipe.load(access)
         task = build(recipe, data.info)
-        stream, residence = settle(data.train, recipe.batch_size, recipe.seed, runtime.device, runtime.dtype)
+        if data.tokenizer is not None:
+            model: Any = task.model
+            model.tokenizer = data.tokenizer
+        stream, residence = recipe.stream_of(data.train, runtime.device, runtime.dtype)
         if recipe.augment.mixes and not task.mixes:
             raise UsageError(f"mixup and cutmix mix labels, which {type(task).__name__} does not read; leave both at 0")
         stream = recipe.as_seen(stream, recipe.seed)

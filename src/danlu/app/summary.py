@@ -73,6 +73,7 @@ def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
 
     def note(module: nn.Module, name: str, output: object) -> None:
         nonlocal numbers
+        output = output[0] if isinstance(output, tuple) else output  # what comes out, beside a state
         if isinstance(output, Tensor) and not isinstance(module, nn.Sequential):  # an empty one
             numbers += output.numel()
             count = sum(p.numel() for p in module.parameters())
@@ -98,7 +99,10 @@ def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
 
 
 def _run(model: Any, x: Tensor) -> None:
-    """Have a model's layers run once, on one example or on as many as it makes."""
+    """Have a model's layers run once, on one example or on as many as it makes; of a text on one token."""
+    if can(model, "complete"):
+        model.log_probs(*torch.zeros(2, 1, 1, dtype=torch.long, device=x.device))
+        return
     if can(model, "reconstruct"):
         model.reconstruct(x)
     elif can(model, "prior"):

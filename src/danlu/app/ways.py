@@ -13,6 +13,7 @@ _COMMANDS = {
     "sample": "danlu sample RUN",
     "reconstruct": "danlu reconstruct RUN FILES…",
     "interpolate": "danlu interpolate RUN FILE FILE",
+    "complete": "danlu complete RUN TEXT",
 }
 
 
@@ -24,7 +25,7 @@ def ways_to_use(model: Any, info: DataInfo) -> list[tuple[str, str]]:
     >>> ways_to_use(Coin(), DataInfo("table", (1,)))
     [('use it', 'danlu sample RUN')]
     """
-    use = [_COMMANDS[verb] for verb in ("classify", "sample") if can(model, verb)]
+    use = [_COMMANDS[verb] for verb in ("classify", "sample", "complete") if can(model, verb)]
     ways: list[tuple[str, str]] = list(zip(("use it", ""), use, strict=False))
     if made_to_fill_in(model) and info.kind == "images":
         ways.append(("fill in", _fill_in(info)))

@@ -10,6 +10,7 @@ VERBS = {
     "resume": "a run that was stopped or killed",
     "evaluate": "a finished run on held-out data",
     "classify": "image files with a finished run",
+    "complete": "go on with a text",
     "sample": "draw examples from a finished run: pictures, or rows of a table",
     "reconstruct": "files, passed through the code of a model and back",
     "interpolate": "a walk from one file to another, or from one sample to another",

@@ -10,6 +10,7 @@ import torch
 from danlu.data.ahead import Ahead
 from danlu.data.dataset import Part
 from danlu.data.stream import Shuffled
+from danlu.data.text_stream import Lanes
 
 SHARE = 0.5
 """of the free memory that examples may take"""
@@ -18,7 +19,7 @@ SHARE = 0.5
 class Residence(NamedTuple):
     """A stream of training batches, and where its examples stay, in words."""
 
-    stream: Shuffled | Ahead
+    stream: Shuffled | Ahead | Lanes
     reason: str
 
 

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from danlu.catalogue import find_model, name_of_model
 from danlu.data.dataset import DataInfo
 from danlu.data.disk import looks_like
+from danlu.data.text_tokenizer import FILE
+from danlu.data.text_tokenizer import load as load_tokenizer
+from danlu.data.text_tokenizer import save as save_tokenizer
 from danlu.errors import RunError, UsageError
 from danlu.nn.model import Model
 from danlu.nn.state import load_tensors, tensors_of
@@ -22,7 +25,7 @@ FORMAT = 1
 
 
 def save_model(model: object, folder: str | Path, info: DataInfo, made_with: dict[str, Any] | None = None) -> None:
-    """Write ``model.safetensors`` and ``model.json`` into a folder.
+    """Write ``model.safetensors`` and ``model.json`` into a folder, and a tokenizer if the model has one.
 
     Args:
         model: a model of the catalogue, whose networks (if it takes any) are of the catalogue too.
@@ -51,6 +54,8 @@ def save_model(model: object, folder: str | Path, info: DataInfo, made_with: dic
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.safetensors").write_bytes(weights)
     (folder / "model.json").write_text(page + "\n", encoding="utf-8")
+    if model.tokenizer is not None:
+        save_tokenizer(model.tokenizer, folder / FILE)
 
 
 def load_model(folder: str | Path) -> Model:
@@ -73,6 +78,8 @@ def load_model(folder: str | Path) -> Model:
     if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
         model.double()
     load_tensors(model, tensors, str(folder / "model.safetensors"))
+    if (folder / FILE).is_file():
+        model.tokenizer = load_tokenizer(folder / FILE)
     return model.eval()
 
 

@@ -18,6 +18,7 @@ class Model(nn.Module):
         arguments: the constructor's arguments by name.
         kind: the class that was constructed; sharding puts another in its place.
         info: what the inputs and classes are, for a model that was loaded from a folder.
+        tokenizer: what makes text its tokens, for a model of text that is trained or was loaded.
 
     >>> class Scale(Model):
     ...     def __init__(self, factor: float, shift: float = 0.0):
@@ -29,6 +30,7 @@ class Model(nn.Module):
     arguments: dict[str, Any]
     kind: type[Model]
     info: Any = None
+    tokenizer: Any = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Model:
         self = super().__new__(cls)

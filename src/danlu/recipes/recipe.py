@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import torch
 from pydantic import Field, model_validator
 
-from danlu.data.dataset import DataInfo
+from danlu.data.dataset import DataInfo, Part
 from danlu.data.examples import Examples
+from danlu.data.residence import Residence, settle
 from danlu.tasks.game import Task
 from danlu.training.descent import Descent, Positive
 from danlu.training.runtime import Precision
@@ -87,6 +89,16 @@ class Recipe(Examples):
     def descents(self) -> dict[str, Descent]:
         """How each player moves."""
         raise NotImplementedError(f"{type(self).__name__} must say how its players move")
+
+    def stream_of(self, part: Part, device: torch.device, dtype: torch.dtype) -> Residence:
+        """Where training batches come from, before they are changed ``as_seen``; and where the examples stay.
+
+        Args:
+            part: the training examples.
+            device: where batches are wanted.
+            dtype: of fractional numbers.
+        """
+        return settle(part, self.batch_size, self.seed, device, dtype)
 
     @model_validator(mode="before")
     @classmethod

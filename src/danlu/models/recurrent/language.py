@@ -227,7 +227,7 @@ class LanguageModel(Model):
         choice: Choice | None = None,
         seed: int = 0,
         beams: int | None = None,
-    ) -> Int[Tensor, "n p+tokens"]:
+    ) -> Int[Tensor, "n p+{tokens}"]:
         """The prompts with new tokens after them, in evaluation mode or as the model is.
 
         Args:

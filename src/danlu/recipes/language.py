@@ -1,0 +1,83 @@
+"""What the recipes of language models share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import model_validator
+
+from danlu.data.dataset import DataInfo, Part
+from danlu.data.residence import SHARE, Residence, free_memory
+from danlu.data.text_stream import Lanes
+from danlu.errors import UsageError
+from danlu.models.recurrent.language import LanguageModel
+from danlu.recipes.recipe import Count, Recipe
+from danlu.recipes.settings import Settings
+from danlu.tasks.language import Language, RunningText
+from danlu.training.descent import Descent, Positive
+
+
+class LanguageRecipe(Descent, Recipe):
+    """A language model that reads lanes of running text with its state carried."""
+
+    tiny: ClassVar[dict[str, Any]] = {
+        "model": {"width": 8, "layers": 2, "embedding": 6},
+        "batch_size": 8,
+        "unroll": 5,
+        "text": {"tokens": "words", "vocabulary": 60},
+    }
+    kinds: ClassVar[tuple[str, ...]] = ("text",)
+    overfits_to: ClassVar[float | None] = 0.3
+
+    data: str = "pydoc"
+    model: Settings[LanguageModel]
+    """the network"""
+    batch_size: Count | Literal["full"] = 32
+    """lanes of the text that are read side by side, over all processes and micro-batches"""
+    unroll: Count = 64
+    """tokens of a lane in a step, through which gradients go back"""
+    epochs: Positive | None = 5
+    lr: Positive = 3e-3
+    clip: Positive | None = 1.0
+
+    def network(self, info: DataInfo) -> LanguageModel:
+        """The model for text of this vocabulary."""
+        return self.model.build(vocabulary=info.vocabulary)
+
+    def task(self, info: DataInfo) -> RunningText:
+        return Language(self.network(info), self.rows)
+
+    @property
+    def rows(self) -> int:
+        """Lanes of a batch."""
+        assert self.batch_size != "full", "the recipe refuses that"
+        return self.batch_size
+
+    def descents(self) -> dict[str, Descent]:
+        """The one player moves as the recipe itself says."""
+        return {"model": self}
+
+    def stream_of(self, part: Part, device: torch.device, dtype: torch.dtype) -> Residence:
+        """Lanes of the text, which is on the device if that has room, else read where it is.
+
+        Raises:
+            UsageError: if the text is shorter than one step, or settings are for pictures.
+        """
+        if self.augment.on or self.binarise != "none":
+            name = "augment" if self.augment.on else "binarise"
+            raise UsageError(f"{name} is for pictures, and {self.data} is text; leave it out")
+        fits = part.nbytes <= SHARE * free_memory(device)
+        where = "in memory" if device.type == "cpu" else f"on {device}"
+        part = part.to(device).unmapped() if fits else part
+        try:
+            lanes = Lanes(part, self.rows, self.unroll, self.seed, device)
+        except UsageError as error:
+            raise UsageError(f"batch_size={self.batch_size}, unroll={self.unroll}: {error}") from error
+        return Residence(lanes, where if fits else "read from where it is")
+
+    @model_validator(mode="after")
+    def _lanes_are_counted(self) -> Self:
+        if self.batch_size == "full":
+            raise ValueError("batch_size is a number of lanes of running text, which has no full batch; give a number")
+        return self
