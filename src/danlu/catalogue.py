@@ -246,6 +246,11 @@ EXPERIMENTS: dict[str, Claim] = {
         "2.2.3.2",
         "inclusive KL covers modes, exclusive KL picks one, and JSD is like the exclusive",
     ),
+    "mode-collapse": Claim(
+        "danlu.experiments.mode_collapse:EXPERIMENT",
+        "2.2.3.2",
+        "GANs drop modes; minibatch discrimination and WGAN help",
+    ),
     "tug-of-war": Claim(
         "danlu.experiments.tug_of_war:EXPERIMENT", "2.2.3.3", "two players who pull at −xy never settle"
     ),
