@@ -122,9 +122,9 @@ def judge(numbers: Numbers) -> Verdict:
     limits = []
     if near[PLAIN_GAN] == RING_MODES:
         limits.append(
-            f" The plain GAN has not dropped what it misses: within {NEAR * RING_DEVIATION:g} of the centres its samples "
-            f"cover all. It drops modes with β₁ = {GAMES[BESIDE].betas[0]:g} instead of {GAMES[PLAIN_GAN].betas[0]:g}: "
-            f"there {near[BESIDE]:g} of them is left even so."
+            f" The plain GAN has not dropped what it misses: within {NEAR * RING_DEVIATION:g} of the centres its "
+            f"samples cover all. With β₁ = {GAMES[BESIDE].betas[0]:g} instead of {GAMES[PLAIN_GAN].betas[0]:g} it has: "
+            f"there even so near they cover {near[BESIDE]:g}."
         )
     if useless := [name for name in REMEDIES if name not in helped]:
         limits.append(f" In these rounds {' and '.join(useless)} does not help.")
