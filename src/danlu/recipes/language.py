@@ -16,6 +16,7 @@ from danlu.recipes.recipe import Count, Recipe
 from danlu.recipes.settings import Settings
 from danlu.tasks.language import Language, RunningText
 from danlu.training.descent import Descent, Positive
+from danlu.training.schedules import Schedule
 
 
 class LanguageRecipe(Descent, Recipe):
@@ -38,7 +39,8 @@ class LanguageRecipe(Descent, Recipe):
     unroll: Count = 64
     """tokens of a lane in a step, through which gradients go back"""
     epochs: Positive | None = 5
-    lr: Positive = 3e-3
+    lr: Positive = 6e-3
+    schedule: Schedule = "one_cycle"
     clip: Positive | None = 1.0
 
     def network(self, info: DataInfo) -> LanguageModel:
