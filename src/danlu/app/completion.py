@@ -17,6 +17,7 @@ from danlu.errors import UsageError
 
 _FILES = ("--invert", "--encoding")
 _MADE = ("--out", "-o", "--seed", "--overwrite", "--device", "--json")
+_DRAWN = ("-n", "--tokens", "--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--beam")
 _FLAGS = {
     "list": ("--json",),
     "check": ("--json",),
@@ -28,6 +29,7 @@ _FLAGS = {
     "interpolate": ("--steps", "-n", "--n", "--label", *_FILES, *_MADE),
     "arithmetic": ("--around", "-n", "--n", "--label", *_MADE),
     "inpaint": ("--mask", *_FILES, *_MADE),
+    "complete": (*_DRAWN, "--seed", "--device", "--json"),
     "score": ("--samples", "--binarise", *_FILES, "--seed", "--device", "--json"),
     "score-images": ("--features", "--count", "--invert", "--data-dir", "--device", "--json"),
     "export": ("--out", "-o", "--verb", "--json"),
@@ -42,7 +44,7 @@ _CHOICES = {
 }
 _SWITCHES = ("--json", "--flip", "--invert", "--overwrite", "--numbers", "--values", "--anyway", "--all")
 _TAKE_A_PATH = ("check", "resume", "evaluate", "classify", "sample", "reconstruct", "interpolate", "arithmetic",
-                "inpaint", "score", "score-images", "export")  # fmt: skip
+                "inpaint", "complete", "score", "score-images", "export")  # fmt: skip
 _TAKE_FILES = ("classify", "reconstruct", "interpolate", "inpaint", "score", "score-images")
 _ARE_FILES = ("--out", "-o", "--mask", "--data-dir")
 _TAKE_A_RECIPE = ("train", "show", "summary")
