@@ -62,7 +62,7 @@ def answers(model: object, data) -> list[Tensor]:
         some = next(values for values in data.test.fields.values() if values.is_floating_point())[:5]
     said = [getattr(model, verb)(some) for verb in known if verb in verbs.verbs_of(model)]
     if verbs.can(model, "prior"):
-        said.append(model.decode(model.prior(5, generator=torch.Generator().manual_seed(0))))
+        said.append(model.sample(5, generator=torch.Generator().manual_seed(0)))
     return said
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from danlu import catalogue
 from danlu.app import cli
+from danlu.catalogue import find_recipe
 from danlu.errors import UsageError
 from danlu.recipes.cnn import CNNRecipe
 from danlu.recipes.files import from_text, from_yaml
@@ -97,10 +98,10 @@ def test_a_recipe_is_a_name_of_the_catalogue_and_never_a_path(trap: Path, path: 
 @pytest.mark.parametrize("path", ["trap:Model", "trap.Model", "os.system", "danlu.models.classify.cnn:CNN"])
 def test_a_value_is_never_a_path_to_code(trap: Path, name: str, path: str):
     """Put where a page, a choice, a number or a truth value belongs, it is a wrong value like any other."""
-    said = refused(f"recipe: {name}\nmodel: {path}\nbatch_size: {path}\nprecision: {path}\ncompile: {path}\n")
+    page = "model" if "model" in find_recipe(name).model_fields else "critic"  # a network's
+    said = refused(f"recipe: {name}\n{page}: {path}\nbatch_size: {path}\nprecision: {path}\ncompile: {path}\n")
     starts = [
-        f"mine.yaml:{n}: {key}: {path!r} is "
-        for n, key in enumerate(("model", "batch_size", "precision", "compile"), 2)
+        f"mine.yaml:{n}: {key}: {path!r} is " for n, key in enumerate((page, "batch_size", "precision", "compile"), 2)
     ]
     assert [line[: len(start)] for line, start in zip(said, starts, strict=True)] == starts
     assert not trap.exists()
