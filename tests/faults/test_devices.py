@@ -175,6 +175,7 @@ def test_who_cannot_start_again_says_so_though_the_run_was_stopped(tmp_path):
 
 
 @pytest.mark.xdist_group("devices")
+@pytest.mark.long
 def test_split_players_train_what_whole_ones_train_in_any_number_of_processes(tmp_path):
     """Stopped in two processes, which wrote half of each tensor, and gone on with in one, and the other way round."""
     words = [*TRAIN, "--model.dropout", "0", "--average", "0.9", "--clip", "1"]
