@@ -45,14 +45,18 @@ def chunked_cross_entropy(
     if torch.is_autocast_enabled(device):  # inside a function of one's own torch leaves types alone
         kind = torch.get_autocast_dtype(device)
         features, weight = features.to(kind), weight.to(kind)
-    return _Chunked.apply(features, weight, bias, targets, rows or max(1, AT_ONCE // len(weight)))  # type: ignore[return-value]
+    rows = rows or max(1, AT_ONCE // len(weight))
+    learning = torch.is_grad_enabled()  # a function of one's own runs without gradients and would not know
+    return _Chunked.apply(features, weight, bias, targets, rows, learning)  # type: ignore[return-value]
 
 
 class _Chunked(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, rows: int) -> Tensor:
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, rows: int, learning: bool
+    ) -> Tensor:
         ctx.rows = rows
-        wanted = any(ctx.needs_input_grad[:3])
+        wanted = learning and any(ctx.needs_input_grad[:3])
         losses, gradients = _through(features, weight, bias, targets, rows, wanted)
         ctx.save_for_backward(features, weight, bias, targets, *gradients)
         return losses
@@ -62,14 +66,14 @@ class _Chunked(torch.autograd.Function):
         features, weight, bias, targets, *found = ctx.saved_tensors
         (upstream,) = gradients
         if torch.is_grad_enabled():  # somebody means to derive once more
-            return *_plainly(features, weight, bias, targets, upstream), None, None
+            return *_plainly(features, weight, bias, targets, upstream), None, None, None
         if _is_one_number(upstream):
             scale = upstream[0]
         else:
             _, found = _through(features, weight, bias, targets, ctx.rows, True, upstream)
             scale = upstream.new_ones(())
         given = (features, weight, bias)
-        return *((f * scale).to(x.dtype) for f, x in zip(found, given, strict=True)), None, None
+        return *((f * scale).to(x.dtype) for f, x in zip(found, given, strict=True)), None, None, None
 
 
 def _is_one_number(values: Tensor) -> bool:
@@ -105,11 +109,9 @@ def _through(
         some = slice(start, start + rows)
         x, y = features[some], targets[some, None]
         logits = torch.addmm(bias.to(x.dtype), x, weight.t()).to(exact)
-        logits = logits.log_softmax(1)
-        losses[some] = -logits.gather(1, y).squeeze(1)
+        losses[some] = _softmax_(logits, y)
         if not wanted:
             continue
-        logits.exp_()
         logits.scatter_add_(1, y, logits.new_full((len(x), 1), -1.0))
         if upstream is not None:
             logits.mul_(upstream[some, None])
@@ -121,6 +123,16 @@ def _through(
         else:
             by_weight += error.t() @ x
     return losses, [by_features, by_weight, by_bias] if wanted else []
+
+
+def _softmax_(logits: Tensor, targets: Tensor) -> Tensor:
+    """Logits become probabilities, in place; the cross-entropies come back.
+
+    The largest logit and its probability tell the normaliser: exact where the target's own probability is rounded to 0.
+    """
+    largest, right = logits.amax(1), logits.gather(1, targets).squeeze(1)
+    torch.softmax(logits, 1, out=logits)
+    return largest - logits.amax(1).log() - right
 
 
 def noise_contrastive(
