@@ -1,12 +1,15 @@
 """Language models from the command line: a run of text, completions, scores, and what is said when it cannot be."""
 
+import itertools
 import json
 import math
+import re
 
 import pytest
 
 import danlu
 from danlu.app.cli import main
+from danlu.app.completion import script
 from danlu.app.score import score
 from danlu.data.text_tokens import Characters
 from danlu.sampling.decode import Choice
@@ -74,6 +77,57 @@ def test_the_command_streams_the_prompt_and_what_comes_after(run, capsys):
     assert json.loads(out)["text"] == danlu.complete(run, "row 3", 9, seed=1)
 
 
+def log_prob(model, prompt, text):
+    given, whole = (model.tokenizer.encode(words)[None] for words in (prompt, prompt + text))
+    return model.log_probs(whole[:, :-1], whole[:, 1:])[0][0, given.shape[1] - 1 :].sum().item()
+
+
+def test_the_best_texts_of_a_search_come_with_their_log_probabilities(run, capsys):
+    model = danlu.load(run)
+    letters = model.tokenizer.characters
+    every = sorted(
+        ((log_prob(model, "row", a + b), a + b) for a, b in itertools.product(letters, letters)), reverse=True
+    )
+    found = danlu.complete(run, "row", 2, beam=len(letters), best=4)  # so many beams that nothing is missed
+    assert [one.text for one in found] == [text for _, text in every[:4]]
+    assert [one.log_prob for one in found] == pytest.approx([value for value, _ in every[:4]], rel=1e-5)
+    code, out, _ = said(capsys, "complete", run, "row", "-n", 2, "--beam", len(letters), "--best", 4)
+    assert code == 0
+    assert out.startswith(f"1  log-probability {found[0].log_prob:.4f} of 2 tokens\nrow{found[0].text}\n2  ")
+
+
+def test_a_search_weighs_lengths_and_its_groups_differ(run):
+    how = {"beam": 8, "best": 8, "end": " ", "length_penalty": 0.7, "length_form": "power"}
+    found = danlu.complete(run, "row 3", 12, **how)
+    assert all(one.text.endswith(" ") or one.tokens == 12 for one in found)
+    assert any(one.tokens < 12 for one in found)
+    for one in found:
+        assert one.log_prob == pytest.approx(log_prob(danlu.load(run), "row 3", one.text), rel=1e-5)
+        assert one.score == pytest.approx(one.log_prob / one.tokens**0.7, rel=1e-5)
+    same, apart = (danlu.complete(run, "row", 1, beam=2, best=2, groups=2, diversity=d) for d in (0.0, 100.0))
+    two = danlu.complete(run, "row", 1, beam=2, best=2)
+    assert [one.text for one in same] == [two[0].text] * 2
+    assert [one.text for one in apart] == [one.text for one in two]
+
+
+def test_writing_stops_after_an_end(run, convolution):
+    whole = danlu.complete(run, "row 3", 200, seed=1)
+    for end in (whole[20:23], whole[40], "a"):
+        assert danlu.complete(run, "row 3", 200, seed=1, end=end) == whole[: whole.index(end) + len(end)]
+    words = danlu.complete(convolution, "row 3 of", 60, seed=2)
+    end = words.split()[3]
+    first = re.match(rf"(?s).*?(?<!\S){re.escape(end)}(?!\S)", words).group()
+    assert danlu.complete(convolution, "row 3 of", 60, seed=2, end=end) == first
+    assert danlu.complete(convolution, "row 3 of ", 60, seed=2) == words.removeprefix(" ")
+
+
+def test_completion_knows_every_option(capsys):
+    _, out, _ = said(capsys, "complete", "--help")
+    options = set(re.findall(r"(?<=[ ,])(--[a-z][a-z-]*)", out)) - {"--help", "--no-json"}
+    known = re.search(r"_complete_option_strings=\((.*?)\)", script("bash")).group(1)
+    assert options == {word for word in known.replace("'", "").split() if word.startswith("--")} - {"--help"}
+
+
 def test_words_come_with_spaces_between(convolution, capsys):
     text = danlu.complete(convolution, "row 3 of", 30, seed=1)
     model = danlu.load(convolution)
@@ -94,6 +148,17 @@ def test_words_come_with_spaces_between(convolution, capsys):
         (["row", "--beam", "2", "--top-k", "3"], "leave temperature, top-k"),
         (["row", "--top-p", "2"], "top_p=2.0 must be"),
         (["row", "--tokens", "0"], "at least 1"),
+        (["row", "--temperature", "0", "--top-p", "0.5"], "temperature 0 takes the likeliest"),
+        (["row", "--best", "2", "--groups", "2"], "best, groups are for a search with beams"),
+        (["row", "--beam", "4", "--best", "5"], "best=5 is more than beam=4"),
+        (["row", "--beam", "4", "--groups", "3"], "groups=3 must divide beam=4"),
+        (["row", "--beam", "4", "--diversity", "1"], "diversity is between groups"),
+        (["row", "--beam", "4", "--groups", "2", "--diversity", "nan"], "diversity=nan must be"),
+        (["row", "--beam", "4", "--length-penalty", "1"], "without an end all texts"),
+        (["row", "--beam", "4", "--length-form", "wu", "--end", "l"], "length-form says how"),
+        (["row", "--beam", "4", "--end", "la"], "'la' is 2 for this model"),
+        (["row", "--end", "é"], "'é' (U+00E9) is none of the characters"),
+        (["row", "--end", ""], "end is empty"),
     ],
 )
 def test_what_cannot_be_completed_is_one_line(run, capsys, words, line):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from danlu.app.command import as_json, parsed
+from danlu.app.command import as_json, parsed, say
 
 if TYPE_CHECKING:
+    from danlu.app.beams import Continuation
     from danlu.app.score_text import TextScores
 
 
@@ -28,6 +30,12 @@ def complete(words: list[str]) -> int:
         min_p: float | None = None,
         repetition_penalty: float = 1.0,
         beam: int | None = None,
+        best: int | None = None,
+        groups: int | None = None,
+        diversity: float | None = None,
+        length_penalty: float | None = None,
+        length_form: Literal["wu", "power"] | None = None,
+        end: str | None = None,
         seed: int = 0,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         json: bool = False,
@@ -44,26 +52,54 @@ def complete(words: list[str]) -> int:
             min_p: draw from the tokens that are at least this share as likely as the likeliest
             repetition_penalty: above 1, tokens that have come before are less likely
             beam: in place of drawing, take the likeliest text that a search with so many beams finds
+            best: of a search, how many texts to print, each with its log-probability
+            groups: of a search, in how many groups its beams differ from each other
+            diversity: what a token costs that a group before has just taken; 0.5 if not given
+            length_penalty: α of Wu et al. 2016, by which longer texts stand a chance
+            length_form: wu, or power for a power of the length
+            end: stop after this text; \\n is the end of a line
             seed: of the random numbers; the same seed gives the same text
             device: where to compute
             json: print one JSON object and nothing else
         """
-        from danlu.app.complete import chosen, streamed
+        from danlu.app.beams import search_of
+        from danlu.app.complete import begun, chosen
 
         def note(line: str) -> None:
             print(f"  note: {line}", file=sys.stderr)
 
         choice = chosen(temperature, top_k, top_p, min_p, repetition_penalty, beam)
-        pieces = streamed(run, text, tokens, choice, beam, seed, device, note)
+        search = search_of(beam, best, groups, diversity, length_penalty, length_form, end is not None)
+        stop = end if end is None else end.replace("\\n", "\n")
+        asked = begun(run, text, tokens, stop, search, device, note)
+        if search is None:
+            return _tell_written(asked.written(choice, seed), text, {"tokens": tokens, "seed": seed}, json)
+        found = asked.searched(search)
         if json:
-            return as_json({"prompt": text, "text": "".join(pieces), "tokens": tokens, "seed": seed})
-        print(text, end="", flush=True)
-        for piece in pieces:
-            print(piece, end="", flush=True)
-        print()
-        return 0
+            every = {"tokens": tokens, "seed": seed, "found": [one._asdict() for one in found]}
+            return as_json({"prompt": text, "text": found[0].text, **every})
+        return _tell_found(found, text, search.by_probability) if best else say(text + found[0].text)
 
     return parsed("complete", command, words)
+
+
+def _tell_written(pieces: Iterator[str], prompt: str, asked: dict[str, int], json: bool) -> int:
+    """The prompt and what comes after it, as it comes, or one object; the exit code."""
+    if json:
+        return as_json({"prompt": prompt, "text": "".join(pieces), **asked})
+    print(prompt, end="", flush=True)
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()
+    return 0
+
+
+def _tell_found(found: list[Continuation], prompt: str, by_probability: bool) -> int:
+    """Each text that was found with its number, and what it is ranked by; the exit code."""
+    for number, one in enumerate(found, start=1):
+        ranked = "" if by_probability else f", score {one.score:.4f}"
+        print(f"{number}  log-probability {one.log_prob:.4f} of {one.tokens} tokens{ranked}\n{prompt}{one.text}")
+    return 0
 
 
 def tell_scores(scores: TextScores, json: bool) -> int:

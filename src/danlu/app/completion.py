@@ -17,7 +17,8 @@ from danlu.errors import UsageError
 
 _FILES = ("--invert", "--encoding")
 _MADE = ("--out", "-o", "--seed", "--overwrite", "--device", "--json")
-_DRAWN = ("-n", "--tokens", "--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--beam")
+_DRAWN = ("-n", "--tokens", "--end", "--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty")
+_SEARCHED = ("--beam", "--best", "--groups", "--diversity", "--length-penalty", "--length-form")
 _FLAGS = {
     "list": ("--json",),
     "check": ("--json",),
@@ -29,7 +30,7 @@ _FLAGS = {
     "interpolate": ("--steps", "-n", "--n", "--label", *_FILES, *_MADE),
     "arithmetic": ("--around", "-n", "--n", "--label", *_MADE),
     "inpaint": ("--mask", *_FILES, *_MADE),
-    "complete": (*_DRAWN, "--seed", "--device", "--json"),
+    "complete": (*_DRAWN, *_SEARCHED, "--seed", "--device", "--json"),
     "score": ("--samples", "--binarise", *_FILES, "--seed", "--device", "--json"),
     "score-images": ("--features", "--count", "--invert", "--data-dir", "--device", "--json"),
     "export": ("--out", "-o", "--verb", "--json"),
@@ -40,6 +41,7 @@ _CHOICES = {
     "--part": ["train", "validation", "test"],
     "--features": ["auto", "inception", "pixels"],
     "--device": ["auto", "cpu", "cuda", "mps"],
+    "--length-form": ["wu", "power"],
     "--binarise": ["none", "threshold", "static", "dynamic"],
 }
 _SWITCHES = ("--json", "--flip", "--invert", "--overwrite", "--numbers", "--values", "--anyway", "--all")
