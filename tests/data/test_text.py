@@ -113,6 +113,67 @@ def test_files_of_a_folder_come_in_order_and_lines_of_two_never_join(tmp_path):
     assert documents.name == "text:d"
 
 
+NAMES = ("train", "valid", "test")
+
+
+@pytest.mark.parametrize("pattern", ["{}.txt", "ptb.{}.txt", "wiki.{}.tokens"])
+def test_files_named_after_parts_are_the_parts(pattern, tmp_path):
+    texts = [f"{name} {k} of abcdefghijklmnopqrstuvwxyz\n" * 9 for k, name in enumerate(NAMES)]
+    for name, content in zip(NAMES, texts, strict=True):
+        written(tmp_path, content, pattern.format(name))
+    written(tmp_path, "not to be read", "about.txt")
+    data = load(f"text:{tmp_path}", tokens="words")
+    unseen = "<unk> <unk> of abcdefghijklmnopqrstuvwxyz\n" * 9
+    assert [text_of(data, part) for part in PARTS] == [texts[0], unseen, unseen]
+    files = [pattern.format(name) for name in NAMES]
+    assert data.notes[0] == f"train is {files[0]}; validation is {files[1]}; test is {files[2]}"
+    assert data.notes[1] == "1 other text was left alone: about.txt"
+
+
+@pytest.mark.parametrize("lacks", ["valid", "test"])
+def test_a_part_without_a_file_is_the_end_of_the_training_file(lacks, tmp_path):
+    has, missing = ("valid", "test")[lacks == "valid"], {"valid": "validation"}.get(lacks, lacks)
+    written(tmp_path, LINES, "train.txt")
+    written(tmp_path, "line 3 of a poem\n" * 3, f"{has}.txt")
+    data = load(f"text:{tmp_path}", split={missing: 0.25})
+    assert text_of(data, "train") + text_of(data, missing) == LINES
+    assert 0 <= len(text_of(data, "train")) - 0.75 * len(LINES) <= len("line 3 of a poem\n")
+    assert text_of(data, {"valid": "validation"}.get(has, has)) == "line 3 of a poem\n" * 3
+    assert f"{missing} is the end of the training file" in data.notes[0]
+    assert len(load(f"text:{tmp_path}", split={missing: 0.0}).part(missing)) == 0
+
+
+def test_one_file_that_is_called_train_is_a_text_like_others(tmp_path):
+    written(tmp_path, "a\n" * 50, "train.txt")
+    written(tmp_path, "b\n" * 50, "boat.txt")
+    assert text_of(load(f"text:{tmp_path}", split={"validation": 0, "test": 0}), "train") == "b\n" * 50 + "a\n" * 50
+
+
+@pytest.mark.parametrize(
+    ("files", "split", "words"),
+    [
+        (("valid.txt", "test.txt"), {}, "holds test.txt, valid.txt and no file to train on"),
+        (("train.txt", "valid.txt", "val.txt"), {}, "val.txt and valid.txt, which both mean validation"),
+        (("a.train.txt", "a.test.txt", "b.train.txt", "b.test.txt"), {}, "the parts of several texts"),
+        (("train.txt", "test.txt"), {"test": 0.5}, "test.txt is its file; leave it out"),
+        (("train.txt", "test.txt"), {"seed": 1}, "--split.seed does nothing"),
+        (("train.txt", "test.txt", "x.valid.txt"), {"validation": 0.05}, "of 42 bytes none is left for the validation"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_told(files, split, words, tmp_path):
+    for name in files:
+        written(tmp_path, "a line\n" * 3, name)
+    with pytest.raises(UsageError, match=words):
+        load(f"text:{tmp_path}", split=split)
+
+
+def test_an_empty_part_is_told(tmp_path):
+    written(tmp_path, "a line\n", "train.txt")
+    written(tmp_path, "", "test.txt")
+    with pytest.raises(UsageError, match=r"test\.txt is empty, and is the test part"):
+        load(f"text:{tmp_path}")
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "gbk", "shift_jis", "utf-8-sig", "cp1252"])
 def test_other_encodings_are_read(encoding, tmp_path):
     text = {"gbk": "我爱苹果\n", "shift_jis": "日本語\n"}.get(encoding, "größe\n") * 30

@@ -337,7 +337,8 @@ def _files(names: Sequence[str]) -> str:
 def _instead(listing: Listing) -> str:
     """What a folder without images holds."""
     kinds = f"; it holds other files ({_kinds(listing)})" if listing.others else ""
-    return f" that danlu reads{kinds}; their names end in {', '.join(sorted(SUFFIXES))}"
+    text = "; texts are read with text: before the path" if listing.others[".txt"] else ""
+    return f" that danlu reads{kinds}{text}; their names end in {', '.join(sorted(SUFFIXES))}"
 
 
 def _kinds(listing: Listing) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from danlu.data.dataset import PARTS, DataInfo, DataSet, Part
+from danlu.data.idle import refuse_idle_share
 from danlu.data.source import Access, Source, Text, no_argument
 from danlu.data.split import shares_of
 from danlu.data.text_cache import Manner, tokens_of
 from danlu.data.text_file import Document, Span, listed, parted
+from danlu.data.text_parts import Official, notes_of, official, spans_of
 from danlu.data.text_tokens import Kind
 from danlu.errors import UsageError
 
@@ -21,8 +24,10 @@ def text(source: Source | None = None, argument: str = "", access: Access | None
     r"""A text file, or the files of a folder whose names end with .txt, in the order of their paths.
 
     The text is UTF-8, with a byte-order mark or without, unless ``source.text.encoding`` says otherwise. It is parted
-    into train, validation and test one after the other, each ending with a line, before anything is tokenised. Each
-    part has one field, ``token``, with its tokens in order; of a large text they lie in a file of the cache.
+    into train, validation and test one after the other, each ending with a line, before anything is tokenised. A folder
+    with train.txt and valid.txt or test.txt, or with files named as in ``data.text_parts``, has official parts; what is
+    missing of the last two is split off train.txt. Each part has one field, ``token``, with its tokens in order; of a
+    large text they lie in a file of the cache.
 
     Args:
         source: how to read and split it: ``source.text`` and the shares of ``source.split``.
@@ -42,11 +47,27 @@ def text(source: Source | None = None, argument: str = "", access: Access | None
     source = source or Source()
     if not argument:
         raise UsageError("after text comes the path of a file or a folder, as in text:poems.txt")
-    path = Path(argument).expanduser()
+    path, access = Path(argument).expanduser(), access or Access()
+    found = official(path) if path.is_dir() else None
+    if found is not None:
+        return _official_text(path, found, source, access)
     documents = listed(path)
     if not sum(document.size for document in documents):
         raise UsageError(f"{argument} is empty; a text needs at least one line for each part")
-    return parted_text(f"text:{path.resolve().name}", documents, source, access or Access())
+    return parted_text(f"text:{path.resolve().name}", documents, source, access)
+
+
+def _official_text(folder: Path, found: Official, source: Source, access: Access) -> DataSet:
+    """The text of a folder whose files are its parts."""
+    refuse_idle_seed(source)
+    for part in ("validation", "test"):
+        if part in found.files:
+            refuse_idle_share(source, part, f"{found.files[part].name} is its file")
+    name, shares = f"text:{folder.resolve().name}", shares_of(source.split)
+    spans = spans_of(folder, found, shares)
+    _refuse_empty(name, spans, shares)
+    data = data_of(name, spans, source.text, "characters", access)
+    return replace(data, notes=(*notes_of(found, spans), *data.notes))
 
 
 def pydoc(source: Source | None = None, argument: str = "", access: Access | None = None) -> DataSet:
@@ -88,14 +109,18 @@ def parted_text(name: str, documents: Sequence[Document], source: Source, access
     refuse_idle_seed(source)
     shares = shares_of(source.split)
     parts = parted(documents, shares)
+    _refuse_empty(name, parts, shares)
+    return data_of(name, parts, source.text, "characters", access)
+
+
+def _refuse_empty(name: str, parts: Sequence[Sequence[Span]], shares: Sequence[float]) -> None:
     for part, share, spans in zip(PARTS, shares, parts, strict=True):
         if share and not spans:
-            total = sum(document.size for document in documents)
+            total = sum(span.stop - span.start for some in parts for span in some)
             raise UsageError(
                 f"{name}: of {total:,} bytes none is left for the {part} part at a share of {share:g}, for parts end "
                 f"with lines; add text, or change --split.validation and --split.test"
             )
-    return data_of(name, parts, source.text, "characters", access)
 
 
 def data_of(name: str, parts: Sequence[Sequence[Span]], page: Text, usual: Kind, access: Access) -> DataSet:

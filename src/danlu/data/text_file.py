@@ -228,16 +228,19 @@ def listed(path: Path) -> list[Document]:
         files = sorted(file for file in path.rglob("*.txt") if file.is_file() and not file.name.startswith("."))
         if not files:
             raise UsageError(f"{path} has no file whose name ends with .txt")
-        for file in files:
-            if not file.resolve().is_relative_to(path.resolve()):
-                raise UsageError(f"{file} is a link that leads out of {path}; put the file itself there")
-    elif path.is_file():
-        files = [path]
-    else:
+        return [document_of(file, path) for file in files]
+    if not path.is_file():
         raise UsageError(f"{path}: there is no such file or folder")
-    return [_document(file) for file in files]
+    return [document_of(path)]
 
 
-def _document(file: Path) -> Document:
+def document_of(file: Path, folder: Path | None = None) -> Document:
+    """A text file, which must lie in a folder if one is given.
+
+    Raises:
+        UsageError: if it is a link that leads out of the folder.
+    """
+    if folder is not None and not file.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"{file} is a link that leads out of {folder}; put the file itself there")
     state = file.stat()
     return Document(str(file), state.st_size, f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}")
