@@ -72,7 +72,8 @@ def text_problems(data: DataSet, seen: dict[str, Any]) -> Iterator[str]:
     if unknown["train"] == 0 and any(unknown.values()):
         yield "no training token is <unk>, so that a model never learns when to expect it; see --text.min-count 2"
     elif (most := max(unknown, key=unknown.__getitem__)) and unknown[most] > _MANY:
-        yield f"{unknown[most]:.1%} of the {most} tokens are <unk>; a larger --text.vocabulary, or more training text, would know more"
+        more = "a larger --text.vocabulary, or more training text, would know more"
+        yield f"{unknown[most]:.1%} of the {most} tokens are <unk>; {more}"
 
 
 def _sizes(part: Part, tokenizer: Tokenizer) -> tuple[int, int]:
