@@ -13,6 +13,7 @@ needs = pytest.mark.skipif(not linear.HAS_ONEDNN, reason="this build of torch ha
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
     monkeypatch.setattr(linear, "WORTH", 1)
+    monkeypatch.setattr(linear, "QUICKER", linear.HAS_ONEDNN)
 
 
 def close(ours, theirs, inputs):
@@ -88,6 +89,19 @@ def test_everything_else_is_torchs_own(kind, monkeypatch):
     else:
         with torch.autocast("cpu", torch.bfloat16):
             assert layer(x).dtype == torch.bfloat16
+
+
+@needs
+@pytest.mark.parametrize("quicker", [True, False])
+def test_products_for_formulas_are_torchs(monkeypatch, quicker):
+    monkeypatch.setattr(linear, "QUICKER", quicker)
+    torch.manual_seed(0)
+    a, b, row, total = torch.randn(7, 5), torch.randn(3, 5).t(), torch.randn(3), torch.randn(7, 3)
+    close(linear.product(a, b), a @ b, 5)
+    close(linear.product(a, b, row), a @ b + row, 5)
+    expected = total + a @ b
+    linear.add_product_(total, a, b)
+    close(total, expected, 5)
 
 
 def test_small_maps_are_left_to_torch(monkeypatch):

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from danlu.app import export_language
 from danlu.app.output import write_bytes
 from danlu.app.use import load
 from danlu.errors import RunError, UsageError, nearest
 from danlu.models.folder import describe
+from danlu.models.recurrent.language import LanguageModel
 from danlu.nn.model import Model
 from danlu.nn.state import tensors_of
 from danlu.verbs import VERBS, need, verbs_of
@@ -49,7 +51,8 @@ def export(run: str | Path, out: str | Path, verb: str | None = None) -> Exporte
     """Write the model of a run into one file, whose name says the format: ``.onnx`` or ``.safetensors``.
 
     An ONNX file does one verb of the model, on batches of any size; the names of the classes, and what inputs are, lie
-    in its metadata. Where onnxruntime is installed, its answers are compared with the model's own. A safetensors file
+    in its metadata. That of a language model makes logits and the next state of tokens and a state, of any number and
+    length. Where onnxruntime is installed, its answers are compared with the model's own. A safetensors file
     has the weights under the names that the published models use for them, where there are such.
 
     Args:
@@ -58,7 +61,7 @@ def export(run: str | Path, out: str | Path, verb: str | None = None) -> Exporte
         verb: what the ONNX file does; the first of its verbs that can be written so, if not given.
 
     Raises:
-        UsageError: if the format is unknown, a package is missing, or the model has no such verb.
+        UsageError: if the format is unknown, a package is missing, the model has no such verb, or ONNX no such layer.
         RunError: if onnxruntime's answers are not the model's.
     """
     out = Path(out)
@@ -85,16 +88,35 @@ def _weights(model: Model, out: Path) -> Exported:
 def _onnx(model: Model, out: Path, verb: str | None) -> Exported:
     if lacking := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
         raise UsageError(f"{' and '.join(lacking)} must be there to write ONNX: pip install 'danlu[export]'")
+    if isinstance(model, LanguageModel):
+        return _language(model, out, verb)
     verb = _chosen(model, verb)
     graph = _Graph(model, verb).eval()
     some = next(model.parameters())
     example = torch.rand(2, *model.info.shape, dtype=some.dtype, generator=torch.Generator().manual_seed(0))
-    page = _traced(graph, example, model.info.inputs, verb)
-    for name, text in {**_words(model), "verb": verb}.items():
+    content = _finished(_traced(graph, example, model.info.inputs, verb), {**_words(model), "verb": verb})
+    return _compared(out, content, verb, _difference(content, graph, model))
+
+
+def _language(model: LanguageModel, out: Path, verb: str | None) -> Exported:
+    """What completing asks for: logits and a state."""
+    if verb not in (None, "complete"):
+        raise UsageError(f"of a language model ONNX has logits and a state, with which to complete; leave {verb} out")
+    content = _finished(export_language.written(model), {**_words(model), **export_language.words(model)})
+    found = None if find_spec("onnxruntime") is None else export_language.difference(content, model)
+    return _compared(out, content, "complete", found)
+
+
+def _finished(page: Any, words: dict[str, str]) -> bytes:
+    """An ONNX model with its metadata."""
+    for name, text in words.items():
         entry = page.metadata_props.add()
         entry.key, entry.value = name, text
-    content = page.SerializeToString()
-    difference = _difference(content, graph, model)
+    return page.SerializeToString()
+
+
+def _compared(out: Path, content: bytes, verb: str, difference: float | None) -> Exported:
+    """The file, written if onnxruntime says the same."""
     if difference is not None and not difference <= TOLERANCE:
         raise RunError(f"onnxruntime's answers differ from the model's by {difference:.2g}; nothing was written")
     write_bytes(out, content)

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from danlu.nn.linear import add_product_, product
+
 AT_ONCE = 1 << 21
 """logits that are in memory at a time: 8 MiB in float32; with fewer, the weights are read too often"""
 
@@ -108,7 +110,7 @@ def _through(
     for start in range(0, len(features), rows):
         some = slice(start, start + rows)
         x, y = features[some], targets[some, None]
-        logits = torch.addmm(bias.to(x.dtype), x, weight.t()).to(exact)
+        logits = product(x, weight.t(), bias.to(x.dtype)).to(exact)
         losses[some] = _softmax_(logits, y)
         if not wanted:
             continue
@@ -117,11 +119,8 @@ def _through(
             logits.mul_(upstream[some, None])
         by_bias += logits.sum(0)
         error = logits.to(x.dtype)
-        by_features[some] = error @ weight
-        if exact == x.dtype:
-            by_weight.addmm_(error.t(), x)
-        else:
-            by_weight += error.t() @ x
+        by_features[some] = product(error, weight)
+        add_product_(by_weight, error.t(), x)
     return losses, [by_features, by_weight, by_bias] if wanted else []
 
 
