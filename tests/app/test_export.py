@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -11,6 +12,8 @@ from danlu.app import cli
 from danlu.app.export import export
 from danlu.app.use import load
 from danlu.data.dataset import DataInfo
+from danlu.data.text_tokenizer import from_json
+from danlu.data.text_tokens import Characters
 from danlu.errors import UsageError
 from danlu.models.classify.cnn import CNN
 from danlu.models.classify.mlp import MLP
@@ -19,6 +22,7 @@ from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE
+from danlu.models.recurrent.language import LanguageModel
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -123,6 +127,55 @@ def test_a_table_model_too(tmp_path):
     x = torch.randn(3, 5)
     (answer,) = session.run(None, {"x": x.numpy()})
     torch.testing.assert_close(torch.from_numpy(answer), load(tmp_path).classify(x), rtol=0, atol=1e-6)
+
+
+LANGUAGE = [
+    {"kind": "rnn", "nonlinearity": "relu"},
+    {"kind": "lstm", "tied": True},
+    {"kind": "lstm", "embedding": 0, "learn_normaliser": True},
+    {"kind": "lstm", "cutoffs": (5, 10), "width": 16},
+    {"kind": "peephole"},
+    {"kind": "coupled", "layers": 3},
+    {"kind": "gru"},
+    {"kind": "gru", "reset": "before"},
+    {"kind": "convolution", "dilated": True, "layers": 3, "embedding": 5},
+]
+
+
+def language_folder(folder, **settings):
+    torch.manual_seed(0)
+    model = LanguageModel(20, **{"width": 8, "layers": 2, **settings})
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    model.tokenizer = Characters([chr(ord("a") + k) for k in range(20)])
+    save_model(model, folder, DataInfo("text", (), vocabulary=20, tokens="characters"))
+    return folder
+
+
+@pytest.mark.parametrize("settings", LANGUAGE, ids=lambda settings: " ".join(map(str, settings.values())))
+def test_a_language_model_reads_texts_of_any_number_and_length_piece_by_piece(settings, tmp_path):
+    folder = language_folder(tmp_path, **settings)
+    assert export(folder, folder / "model.onnx").difference < 1e-6
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    tokenizer = from_json(session.get_modelmeta().custom_metadata_map["tokenizer"])
+    model, tokens = load(folder), tokenizer.encode("agoodbeginningis")
+    for n in (1, 3):
+        rows, state = tokens.roll(n).expand(n, -1).contiguous(), model.zero_state(n)
+        expected = model.logits(model(rows)[0]).detach()
+        for piece in (slice(0, 1), slice(1, 7), slice(7, 16)):
+            logits, state = session.run(None, {"token": rows[:, piece].numpy(), "state": np.asarray(state)})
+            torch.testing.assert_close(torch.from_numpy(logits), expected[:, piece], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "verb", "words"),
+    [({"kind": "gru", "reset": "notes"}, None, "ONNX has no GRU"), ({}, "log_prob", "leave log_prob out")],
+)
+def test_what_onnx_has_not_of_a_language_model(settings, verb, words, tmp_path):
+    folder = language_folder(tmp_path, **settings)
+    with pytest.raises(UsageError, match=words):
+        export(folder, folder / "model.onnx", verb)
+    assert not (folder / "model.onnx").exists()
 
 
 @pytest.mark.parametrize(
