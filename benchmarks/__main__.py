@@ -14,6 +14,8 @@ SPEED = {
     "vae": "benchmarks.speed.vae",
     "fid": "benchmarks.speed.fid",
     "recurrent": "benchmarks.speed.recurrent",
+    "language": "benchmarks.speed.language",
+    "wgan-gp": "benchmarks.speed.wgan_gp",
 }
 PAPERS = {
     "cifar-gans": "benchmarks.papers.cifar_gans",
@@ -22,6 +24,7 @@ PAPERS = {
     "images": "benchmarks.papers.images",
     "inpainting": "benchmarks.papers.inpainting",
     "modes": "benchmarks.papers.modes",
+    "ptb": "benchmarks.papers.ptb",
     "semi": "benchmarks.papers.semi",
     "vae": "benchmarks.papers.vae",
 }
