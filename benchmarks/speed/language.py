@@ -62,8 +62,8 @@ def run() -> list[Row]:
         difference=statistics.median(b - a for a, b in pairs),
         target=f"at least {TARGET} times as fast",
         met=ratio >= TARGET and apart <= 1e-4,
-        notes=f"{speed:,.0f} tokens/s; after {ROUNDS} steps the weights are {apart:.0e} apart; danlu's step includes the "
-        f"check for NaN; {torch.backends.cpu.get_cpu_capability()}",
+        notes=f"{speed:,.0f} tokens/s; after {ROUNDS} steps the weights are {apart:.0e} apart; danlu's step includes "
+        f"the check for NaN; {torch.backends.cpu.get_cpu_capability()}",
     )
     return [row]
 
