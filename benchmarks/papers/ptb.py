@@ -109,8 +109,7 @@ def _noise(gpu: bool) -> Score:
     return Score(
         name="nce-ptb",
         metric="perplexity per word of PTB's test part, normalised, 2×200 LSTM by noise-contrastive estimation",
-        published="times shorter by more than an order of magnitude at equal quality, of another network with 25 words of "
-        "noise (Mnih & Teh 2012, abstract)",
+        published="an order of magnitude less time at equal quality, of another network (Mnih & Teh 2012, abstract)",
         values=[ours],
         protocol=f"{NCE_EPOCHS} epochs each, 100 words of noise for a batch; the full softmax in as many epochs: "
         f"{theirs:.1f}, {slow / quick:.1f} times as long with two evaluations included",
