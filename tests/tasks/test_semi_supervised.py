@@ -105,6 +105,12 @@ def test_the_first_model_rests_when_the_second_learns():
         ({"labels": 5000}, "labels=5000 is more than the 1258 training examples"),
         ({"labelled_batch_size": 60}, "labelled_batch_size=60 is more than the 50 examples"),
         ({"epochs": 3}, "say for how many rounds M1 learns first"),
+        (
+            {"rounds": 10, "first_rounds": 20},
+            "first_rounds=20 leaves M2 none of 10 rounds; give a smaller first_rounds",
+        ),
+        ({"rounds": 10, "first_rounds": 10}, "first_rounds=10 leaves M2 none of 10 rounds"),
+        ({"epochs": 2, "first_rounds": 60}, "first_rounds=60 leaves M2 none of 39 rounds"),  # 20 or so are an epoch
         ({"data": "moons"}, "use --first.likelihood gaussian"),
         ({"stacked": False, "data": "moons", "model.likelihood": "bernoulli"}, "use --model.likelihood gaussian"),
     ],
@@ -112,6 +118,17 @@ def test_the_first_model_rests_when_the_second_learns():
 def test_what_cannot_be_is_refused_in_a_line(changes, words, tmp_path):
     with pytest.raises(UsageError, match=words):
         danlu.train(changed(SemiVAERecipe(), changes), out=tmp_path / "run", quiet=True)
+
+
+def test_a_dry_run_goes_through_both_models():
+    recipe = changed(SemiVAERecipe(), {"rounds": 10, "first_rounds": 9})
+    short = changed(recipe, recipe.two_rounds)
+    assert [short.task(DataInfo("images", (1, 8, 8), 10)).turns(round)[0].player for round in range(2)] == [
+        "first",
+        "second",
+    ]
+    alone = changed(recipe, {"stacked": False, "first_rounds": 20})  # where there is no M1
+    assert alone.length(1.0) == 10
 
 
 def test_of_a_stack_the_score_is_the_bound_of_the_examples_and_not_of_their_codes():

@@ -27,7 +27,6 @@ from danlu.recipes.files import changed
 from danlu.recipes.recipe import Recipe
 from danlu.training.runtime import DeviceName, as_torch_was
 
-_TWO_ROUNDS = {"rounds": 2, "epochs": None, "evaluate_every": 1}
 _training = threading.Lock()
 
 
@@ -82,7 +81,7 @@ def train(
     screen = Screen(quiet)
     access = access_to(data_dir, screen)
     with _alone(), tempfile.TemporaryDirectory() if dry_run else nullcontext() as scratch:
-        session = Session.start(changed(recipe, _TWO_ROUNDS) if dry_run else recipe, device, access)
+        session = Session.start(changed(recipe, recipe.two_rounds) if dry_run else recipe, device, access)
         check_devices(devices, session.trainer.runtime.device.type)
         session.trainer.check_processes(devices)
         if threads or small_enough_for_one_thread(session):

@@ -26,6 +26,8 @@ class Recipe(Examples):
 
     tiny: ClassVar[dict[str, Any]] = {}
     """changes that make the recipe small enough to be examined in a second"""
+    two_rounds: ClassVar[dict[str, Any]] = {"rounds": 2, "epochs": None, "evaluate_every": 1}
+    """changes with which a dry run goes through everything"""
     overfits_to: ClassVar[float | None] = 1.0
     """share of the first loss below which the examination wants one batch to bring it; none if no loss is to fall"""
     kinds: ClassVar[tuple[str, ...]] = ("images", "table")

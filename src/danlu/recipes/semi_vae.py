@@ -12,11 +12,11 @@ looked at. Those of the validation part are used for nothing but the curves: the
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from jaxtyping import Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from danlu.data.dataset import DataInfo
@@ -46,6 +46,7 @@ class SemiVAERecipe(Descent, Recipe):
         "labelled_batch_size": 8,
         "first_rounds": 3,
     }
+    two_rounds: ClassVar[dict[str, Any]] = {**Recipe.two_rounds, "first_rounds": 1}
     overfits_to: ClassVar[float | None] = 0.8  # a bound in nats has no 0 to which it could fall
 
     labels: Count = 50
@@ -110,6 +111,29 @@ class SemiVAERecipe(Descent, Recipe):
         if self.rounds is None:
             raise UsageError("with a length in epochs say for how many rounds M1 learns first: --first-rounds")
         return self.rounds // 2
+
+    @model_validator(mode="after")
+    def _rounds_for_both(self) -> Self:
+        if self.rounds is not None and (why := self._without_second(self.rounds)):
+            raise ValueError(why)
+        return self
+
+    def length(self, epoch_rounds: float) -> int:
+        """The training's length in rounds, of which so many make an epoch.
+
+        Raises:
+            UsageError: if M2 has none of them.
+        """
+        rounds = super().length(epoch_rounds)
+        if why := self._without_second(rounds):
+            raise UsageError(why)
+        return rounds
+
+    def _without_second(self, rounds: int) -> str | None:
+        """Why M2 would not learn at all, if it would not."""
+        if not self.stacked or (self.first_rounds or 0) < rounds:
+            return None
+        return f"first_rounds={self.first_rounds} leaves M2 none of {rounds} rounds; give a smaller first_rounds"
 
     def descents(self) -> dict[str, Descent]:
         """Both models move as the recipe itself says."""
