@@ -107,7 +107,7 @@ def test_the_first_model_rests_when_the_second_learns():
         ({"epochs": 3}, "say for how many rounds M1 learns first"),
         (
             {"rounds": 10, "first_rounds": 20},
-            "first_rounds=20 leaves M2 none of 10 rounds; give a smaller first_rounds",
+            "leaves M2 none of 10 rounds; give a smaller first_rounds",
         ),
         ({"rounds": 10, "first_rounds": 10}, "first_rounds=10 leaves M2 none of 10 rounds"),
         ({"epochs": 2, "first_rounds": 60}, "first_rounds=60 leaves M2 none of 39 rounds"),  # 20 or so are an epoch
