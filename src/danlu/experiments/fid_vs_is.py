@@ -19,13 +19,12 @@ from torch.nn import functional as F
 
 from danlu.data.digits import digits
 from danlu.experiments.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.playing import classifying, from_seed, spread
-from danlu.metrics.features import ClassifierFeatures, look, moments, score_name
-from danlu.metrics.frechet import Moments, fid_from_features, frechet_distance
+from danlu.experiments.generating import NAME, DigitsJudge
+from danlu.experiments.playing import spread
+from danlu.metrics.features import score_name
+from danlu.metrics.frechet import fid_from_features
 from danlu.metrics.inception_score import inception_score
-from danlu.models.classify.cnn import CNN
 from danlu.sampling.randomness import generator
-from danlu.training.descent import Descent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 Pictures = Float[Tensor, "n 1 8 8"]
 REACTS = 2.0  # times the FID of held-out digits: from there on it has reacted
 HARDLY = 0.2  # of what the Inception Score has above 1: if it loses less than a fifth, it hardly reacts
-NAME = "digits-cnn"
 LENGTHS = (1.0, 2.0, 3.0)  # by which features are moved, to see whether FID is a distance or its square
 
 
@@ -94,37 +92,25 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     pictures: Numbers = {}
     for own in seeds:
         tell("networks", own - seed, len(seeds))
-        network = learnt(80 if quick else 300, own)
-        reference = moments(network, digits().train["image"])
+        judge = DigitsJudge(own, 80 if quick else 300, "cosine")
         test = digits().test
-        seen = look(network, test["image"])
-        assert seen.probabilities is not None
-        given = Spoiled(test["image"], test["label"], seen.probabilities, own)
+        features, probabilities = judge.look(test["image"])
+        given = Spoiled(test["image"], test["label"], probabilities, own)
         for way, spoil in WAYS.items():
             spoiled = spoil(given)
-            fid, inception = both(network, reference, spoiled)
+            fid, inception = both(judge, spoiled)
             scores[way]["fid"].append(fid)
             scores[way]["is"].append(inception)
             if own == seed:
                 pictures[way] = [[[round(p, 2) for p in line] for line in one[0]] for one in spoiled[:4].tolist()]
-        squares.append([moved(seen.features, length) for length in LENGTHS])
+        squares.append([moved(features, length) for length in LENGTHS])
     return {"count": len(digits().test), "scores": scores, "moved": squares, "pictures": pictures}
 
 
-def learnt(rounds: int, seed: int) -> ClassifierFeatures:
-    """A network that tells digits apart, as what scores look through."""
-    network = from_seed(partial(CNN, (1, 8, 8), 10, hidden=(32,)), seed)
-    for _ in classifying(network, digits().train, Descent(lr=3e-3, schedule="cosine"), rounds, 128, seed):
-        pass
-    return ClassifierFeatures(network.eval(), NAME)
-
-
-def both(network: ClassifierFeatures, reference: Moments, pictures: Pictures) -> tuple[float, float]:
+def both(judge: DigitsJudge, pictures: Pictures) -> tuple[float, float]:
     """FID and Inception Score of pictures."""
-    seen = look(network, pictures)
-    assert seen.probabilities is not None
-    fid = frechet_distance(reference, Moments.of(seen.features, network.origin))
-    return fid, inception_score(seen.probabilities).mean
+    features, probabilities = judge.look(pictures)
+    return judge.fid(features), inception_score(probabilities).mean
 
 
 def moved(features: Float[Tensor, "n d"], length: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from danlu.data.dataset import Part
@@ -19,9 +20,11 @@ from danlu.models.classify.cnn import CNN
 from danlu.sampling.randomness import generator as generator_of
 from danlu.training.descent import Descent
 from danlu.training.evaluation import as_judged
+from danlu.training.schedules import Schedule
 from danlu.training.trainer import Trainer
 
 JUDGED = 1000  # generated pictures that are scored
+NAME = "digits-cnn"  # what scores call the judge
 
 
 class Quality(NamedTuple):
@@ -44,25 +47,32 @@ class DigitsJudge:
     Args:
         seed: of its weights and its training.
         rounds: of its training.
+        schedule: of its learning rate.
     """
 
-    def __init__(self, seed: int, rounds: int = 300):
+    def __init__(self, seed: int, rounds: int = 300, schedule: Schedule = "constant"):
         self.part, info = digits().train, digits().info
         classifier = from_seed(lambda: cast(CNN, CNN(info.shape, info.classes, hidden=(32,))), seed)
-        for _ in classifying(classifier, self.part, Descent(lr=3e-3), rounds, 128, seed):
+        for _ in classifying(classifier, self.part, Descent(lr=3e-3, schedule=schedule), rounds, 128, seed):
             pass
-        self.network = ClassifierFeatures(classifier.eval(), "digits-cnn")
+        self.network = ClassifierFeatures(classifier.eval(), NAME)
         self.real = moments(self.network, self.part["image"])
+
+    def look(self, pictures: Tensor) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n classes"]]:
+        """Its features of pictures, and how probable it thinks each class."""
+        seen = look(self.network, pictures)
+        assert seen.probabilities is not None
+        return seen.features, seen.probabilities
+
+    def fid(self, features: Float[Tensor, "n d"]) -> float:
+        """How far pictures with these features are from the training pictures."""
+        return frechet_distance(self.real, Moments.of(features, self.network.origin))
 
     def __call__(self, pictures: Tensor) -> Quality:
         """How far these are from the training pictures, and what is in them."""
-        seen = look(self.network, pictures)
-        assert seen.probabilities is not None
-        guesses = seen.probabilities.argmax(1)
-        found = Moments.of(seen.features, self.network.origin)
-        return Quality(
-            frechet_distance(self.real, found), classes_covered(guesses, seen.probabilities.shape[1]), guesses
-        )
+        features, probabilities = self.look(pictures)
+        guesses = probabilities.argmax(1)
+        return Quality(self.fid(features), classes_covered(guesses, probabilities.shape[1]), guesses)
 
 
 def pair(make: Callable[[], Generator], against: Callable[[], Critic], seed: int) -> tuple[Generator, Critic]:
