@@ -114,8 +114,9 @@ def test_the_sheet_has_samples_averages_result_and_neighbours(models, tmp_path, 
     assert (cell(path, 0, 2) == PAPER).all()
     made = danlu.arithmetic(models["PLAIN"], "3,5,8 - 1,4,9 + 2", around=0.25, out=tmp_path / "a.npy")
     assert len(made.x) == 9
-    assert torch.equal(cell(path, 3, 4), grey(made.x[0, 0]))  # in the middle of its neighbours
-    shown = [cell(path, row, column) for row in (2, 3, 4) for column in (3, 4, 5) if (row, column) != (3, 4)]
+    assert all((cell(path, row, 3) == PAPER).all() for row in range(5)), "the terms stand by themselves"
+    assert torch.equal(cell(path, 3, 5), grey(made.x[0, 0]))  # in the middle of its neighbours
+    shown = [cell(path, row, column) for row in (2, 3, 4) for column in (4, 5, 6) if (row, column) != (3, 5)]
     assert all(torch.equal(one, grey(x[0])) for one, x in zip(shown, made.x[1:], strict=True))
     far = danlu.arithmetic(models["PLAIN"], "3,5,8 - 1,4,9 + 2", around=0.5, out=tmp_path / "b.npy").x
     assert torch.equal(far[0], made.x[0])

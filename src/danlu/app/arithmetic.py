@@ -67,7 +67,8 @@ def arithmetic(
     ``3,5,8 - 1,4,9 + 2,6,7`` takes the average code of samples 3, 5 and 8, subtracts that of 1, 4 and 9, and adds that
     of 2, 6 and 7 (Radford, Metz and Chintala, 2016, section 6.3.2: averages of three are stabler than single codes). A
     sheet has a column for each term, with its samples and below them what their average stands for, and at its right
-    end the result. The other forms have the result, and after it its neighbours.
+    end the result; or behind an empty column the result amid its neighbours. The other forms have the result, and after
+    it its neighbours.
 
     Args:
         run: a run folder, or a model folder; the model has codes.
@@ -90,7 +91,7 @@ def arithmetic(
     model = need_codes(opened(run)).to(pick_device(device)[0])
     label = one_class(model, label)
     place = find_place(out, run, "arithmetic", model.info, overwrite)
-    check_sheet(place, (len(terms) + 3) * (1 + max(len(term.numbers) for term in terms)))
+    check_sheet(place, (len(terms) + 4) * (1 + max(len(term.numbers) for term in terms)))
     codes = picked(model, [number for term in terms for number in term.numbers], n, seed)
     averages = torch.stack([torch.stack([codes[number] for number in term.numbers]).mean(0) for term in terms])
     signs = averages.new_tensor([term.sign for term in terms])
@@ -128,10 +129,14 @@ def _cells(terms: Sequence[Term], single: dict[int, Tensor], averages: Tensor, f
         cells[line, column] = average, sign or "mean"
         for row, number in enumerate(term.numbers, start=line - len(term.numbers)):
             cells[row, column] = single[number], str(number)
-    cells[line, len(terms) + (len(found) > 1)] = found[0], "="
+    if len(found) == 1:
+        cells[line, len(terms)] = found[0], "="
+        return cells
+    left = len(terms) + 1  # an empty column, lest the neighbours be taken for samples of the last term
+    cells[line, left + 1] = found[0], "="
     around = [(row, column) for row in range(3) for column in range(3) if (row, column) != (1, 1)]
-    for (row, column), x in zip(around, found[1:], strict=False):
-        cells[line - 1 + row, len(terms) + column] = x, ""
+    for (row, column), x in zip(around, found[1:], strict=True):
+        cells[line - 1 + row, left + column] = x, ""
     return cells
 
 
