@@ -218,8 +218,9 @@ def test_what_does_not_go_together_is_said_before_data_is_loaded(words, said, ca
         ("dcgan --penalty 10", "penalty holds the slope of each example's score by itself, and batch norm makes"),
         ("wgan-gp --critic.norm batch", "and batch norm makes a score depend on the whole batch; use norm layer"),
         ("dcgan --r1 1", "r1 holds the slope of each example's score by itself, and batch norm"),
-        ("wgan-gp --generator.attention 5", "attention=5 is the shorter side of no map"),
-        ("dcgan --critic.levels 9", "9 convolutions that halve 8×8 pixels leave nothing"),
+        ("wgan-gp --generator.attention 5", "danlu: generator.attention=5 is the shorter side of no map"),
+        ("sngan --generator.attention 4 --critic.attention 8", "danlu: critic.attention=8 is the shorter side of no"),
+        ("dcgan --critic.levels 9", "danlu: critic: 9 convolutions that halve 8×8 pixels leave nothing"),
         ("gan --critic.hidden", "leaves no features"),
     ],
 )

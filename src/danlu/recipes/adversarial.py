@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -84,15 +86,18 @@ class AdversarialRecipe(Descent, Recipe):
         """The game.
 
         Raises:
-            UsageError: if it is to know labels and there are none.
+            UsageError: if it is to know labels and there are none, or a player's settings do not fit.
         """
         if self.conditional and info.classes < 2:
             raise UsageError(
                 f"conditional needs labels of at least two classes, and {self.data} has {info.classes}; "
                 "leave the labels out (--no-conditional)"
             )
-        players = self.generator_for(info), self.critic_for(info)
-        return Adversarial(*players, self.loss, self.techniques(), info.inputs)
+        with _naming("generator", self.generator):
+            generator = self.generator_for(info)
+        with _naming("critic", self.critic):
+            critic = self.critic_for(info)
+        return Adversarial(generator, critic, self.loss, self.techniques(), info.inputs)
 
     def techniques(self) -> Techniques:
         """What is added to the plain game."""
@@ -147,6 +152,16 @@ class AdversarialRecipe(Descent, Recipe):
                     f"{self.batch_size} has fewer; give a smaller {name}.reference"
                 )
         return self
+
+
+@contextmanager
+def _naming(player: str, page: Settings[Any]) -> Iterator[None]:
+    """What a constructor says of its arguments, as whose settings they are: both players have some of the same name."""
+    try:
+        yield
+    except ValueError as error:
+        setting = str(error).partition("=")[0]
+        raise UsageError(f"{player}{'.' if setting in type(page).model_fields else ': '}{error}") from error
 
 
 class DensePair(AdversarialRecipe):
