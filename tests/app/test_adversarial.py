@@ -334,3 +334,11 @@ def test_scores_by_inception_say_so(folder, monkeypatch):
 def test_only_pictures_have_features_to_choose(tmp_path):
     with pytest.raises(UsageError, match="look at pictures"):
         danlu.train("gan", data="ring", features="inception", rounds=1, out=tmp_path / "x", quiet=True)
+
+
+def test_epochs_are_passes_over_the_data_however_often_the_critic_moves(tmp_path):
+    changes = {"data": "ring", "critic_turns": 3, "epochs": 6.0, "batch_size": 500, "judged": 0, "pictures": 0}
+    danlu.train("gan", out=tmp_path / "run", quiet=True, **changes)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    assert last["epoch"] == pytest.approx(6, abs=3 * 500 / 8000)

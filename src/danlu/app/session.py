@@ -91,9 +91,10 @@ class Session:
         if recipe.augment.mixes and not task.mixes:
             raise UsageError(f"mixup and cutmix mix labels, which {type(task).__name__} does not read; leave both at 0")
         stream = recipe.as_seen(stream, recipe.seed)
-        rounds = recipe.length(stream.epoch_rounds)
+        epoch = stream.epoch_rounds / task.draws()
+        rounds = recipe.length(epoch)
         trainer = Trainer(task, recipe.descents(), stream, rounds, recipe.seed, recipe.accumulate, runtime)
-        every = recipe.evaluate_every or max(1, round(stream.epoch_rounds))
+        every = recipe.evaluate_every or max(1, round(epoch))
         jury = None
         if recipe.judged:
             need(task.model, "sample")

@@ -144,6 +144,10 @@ class Task(nn.Module):
         """The turns of this round, in order."""
         raise NotImplementedError(f"{type(self).__name__} must list its turns")
 
+    def draws(self, round: int = 1) -> int:
+        """How many batches a round draws; the first round, 0, may draw more than others."""
+        return sum(turn.fresh for turn in self.turns(round))
+
     def scores(self, batch: Batch) -> Terms:
         """What to measure on held-out data, one value per example; the score is the mean over examples."""
         return {}
