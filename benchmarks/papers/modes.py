@@ -1,8 +1,8 @@
 """Modes that GANs cover on the ring of 8 and the grid of 25 Gaussians, five seeds, in the protocol of VEEGAN.
 
 Srivastava et al., "VEEGAN: Reducing mode collapse in GANs using implicit variational learning", 2017, table 1: 2500
-samples; one is good within three deviations of the nearest centre. There a single good sample makes a mode captured;
-here it takes 20.
+samples; one is good within three deviations of the nearest centre, and a mode with a good sample is captured, by which
+the promises go. How many modes have at least 20, which stray samples do not make, is a row of its own.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PUBLISHED = {"ring": "GAN 1 of 8, VEEGAN 8", "grid": "GAN 3.3 of 25, VEEGAN 24.6
 
 
 def run() -> Iterator[Score]:
-    """Two rows for each promise on each mixture: modes, and good samples."""
+    """Three rows for each promise on each mixture: modes by both counts, and good samples."""
     for data in MIXTURES:
         for promise in PROMISES:
             yield from _rows(promise, data)
@@ -67,26 +67,35 @@ def _rows(promise: Promise, data: str) -> list[Score]:
             found.append(_found(out, data))
     least = promise.least.get(data)
     covered, good = [float(one.covered) for one in found], [one.good for one in found]
-    captured = ", ".join(str(int((one.counts >= 1).sum())) for one in found)
+    captured = [float((one.counts >= 1).sum()) for one in found]
     common: dict[str, Any] = {
         "published": f"{PUBLISHED[data]} (Srivastava et al. 2017, table 1, other networks)",
-        "protocol": f"danlu train {promise.recipe} --data {data} {flags(promise.changes)}; modes with at least one "
-        f"sample, as the paper counts: {captured}; a run takes {statistics.mean(seconds):.0f} s",
+        "protocol": f"danlu train {promise.recipe} --data {data} {flags(promise.changes)}; a run takes "
+        f"{statistics.mean(seconds):.0f} s",
         "seconds": sum(seconds),
     }
     in_time = max(seconds) <= 60 * MINUTES
+    some, near = f"modes of {len(found[0].counts)} with at least", f"of {SAMPLES} samples within three deviations"
     return [
         Score(
-            name=f"modes-{data}-{promise.name}",
-            metric=f"modes of {len(found[0].counts)} with at least 20 of {SAMPLES} samples within three deviations",
-            values=covered,
+            name=f"captured-{data}-{promise.name}",
+            metric=f"{some} 1 {near}",
+            values=captured,
             target=f"a median of at least {least}, within {MINUTES} minutes each" if least else "none: it is reported",
-            met=least is None or (statistics.median(covered) >= least and in_time),
+            met=least is None or (statistics.median(captured) >= least and in_time),
+            **common,
+        ),
+        Score(
+            name=f"modes-{data}-{promise.name}",
+            metric=f"{some} 20 {near}",
+            values=covered,
+            target="none: it is reported",
+            met=True,
             **common,
         ),
         Score(
             name=f"good-{data}-{promise.name}",
-            metric=f"share of {SAMPLES} samples within three deviations of a centre",
+            metric=f"share {near} of a centre",
             values=good,
             target=f"a median of at least {GOOD}" if least and data == "ring" else "none: it is reported",
             met=least is None or data != "ring" or statistics.median(good) >= GOOD,
