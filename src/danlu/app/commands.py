@@ -87,7 +87,8 @@ def summary(words: builtins.list[str]) -> int:
     made = summary(recipe)
     print(f"{made.model}, {made.parameters:,} parameters, {human(4 * made.parameters)} of weights")
     print("\n".join(f"  {line}" for line in layer_lines(made)))
-    print(f"  {human(made.activations)} of activations for each example of a batch, about")
+    each = "token" if made.logits else "example"
+    print(f"  {human(made.activations)} of activations for each {each} of a batch, about")
     if made.receptive_field:
         print(f"  a unit of the last convolution sees {made.receptive_field}×{made.receptive_field} pixels")
     return 0

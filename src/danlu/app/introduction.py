@@ -83,8 +83,9 @@ def introduce(session: Session, run: RunFolder, screen: Screen, dry_run: bool = 
 def _about_data_and_model(session: Session, page: dict[str, Any]) -> list[tuple[str, str]]:
     trainer, info = session.trainer, session.data.info
     summary = summarise(trainer.task.model, info.shape)
+    tokens = getattr(trainer.stream, "length", 1)  # of a row of running text
     memory = sum(
-        summary.memory(trainer.stream.size, d.optimizer, d.average is not None)
+        summary.memory(trainer.stream.size * tokens, d.optimizer, d.average is not None)
         for d in session.recipe.descents().values()
     )
     sizes, shape = page["data"], "×".join(map(str, info.shape))
@@ -102,7 +103,7 @@ def _about_data_and_model(session: Session, page: dict[str, Any]) -> list[tuple[
 
 def _length(session: Session) -> str:
     trainer, patience = session.trainer, session.recipe.patience
-    epochs = trainer.rounds / trainer.stream.epoch_rounds
+    epochs = trainer.rounds * trainer.task.draws() / trainer.stream.epoch_rounds
     early = f", stopping early after {patience} evaluations without a better one" if patience else ""
     rounds = f"{trainer.rounds:,} rounds of {trainer.stream.size} examples ({epochs:.3g} epochs)"
     evaluated = f"evaluated every {session.every}" if len(session.data.validation) else "without validation examples"

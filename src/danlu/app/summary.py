@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from danlu.app.text_memory import bytes_of_a_token
+from danlu.losses.words import AT_ONCE
+from danlu.models.recurrent.language import LanguageModel
 from danlu.training.descent import OptimizerName
 from danlu.verbs import can
 
@@ -40,8 +43,9 @@ class Summary:
         model: its class.
         layers: in the order in which they run.
         parameters: how many there are.
-        activations: bytes that one example leaves behind for the backward pass, about.
+        activations: bytes that one example leaves behind for the backward pass, about; of text one token.
         number: bytes of one number.
+        logits: of text, how many numbers the softmax has for a token; not all tokens have them at once.
         receptive_field: side of the square of pixels that a unit of the last convolution sees, if it has one.
     """
 
@@ -50,12 +54,20 @@ class Summary:
     parameters: int
     activations: int
     number: int = 4
+    logits: int = 0
     receptive_field: int | None = None
 
     def memory(self, batch_size: int, optimizer: OptimizerName, average: bool = False) -> int:
-        """Bytes that training takes, about: weights, gradients, the optimiser's state, an average, activations."""
+        """Bytes that training takes, about: weights, gradients, the optimiser's state, an average, activations.
+
+        Args:
+            batch_size: examples of a batch; of text its tokens.
+            optimizer: which one.
+            average: whether weights are averaged.
+        """
         copies = 2 + _STATES[optimizer] + average
-        return self.number * self.parameters * copies + self.activations * batch_size
+        numbers = self.parameters * copies + min(self.logits * batch_size, AT_ONCE)
+        return self.number * numbers + self.activations * batch_size
 
 
 def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
@@ -95,7 +107,11 @@ def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
         for hook in hooks:
             hook.remove()
     count, size = sum(p.numel() for p in model.parameters()), some.element_size()
-    return Summary(type(model).__name__, layers, count, size * numbers, size, getattr(model, "receptive_field", None))
+    kept, logits = size * numbers, 0
+    if isinstance(model, LanguageModel):
+        kept, logits = bytes_of_a_token(model), model.vocabulary
+    field = getattr(model, "receptive_field", None)
+    return Summary(type(model).__name__, layers, count, kept, size, logits, field)
 
 
 def _run(model: Any, x: Tensor) -> None:
