@@ -8,8 +8,8 @@ danlu train sngan --generator.attention 4 --critic.attention 4
 Miyato et al., "Spectral normalization for generative adversarial networks", 2018: the largest singular value of each of
 the critic's weights is held at 1. Settings are those of the code that its authors published for CIFAR-10: residual
 blocks, hinge loss, Adam with β = (0, 0.9), five turns of the critic for each of the generator. With labels the critic
-projects (Miyato and Koyama, 2018), and with attention it is as in SAGAN (Zhang et al., 2019), which normalises the
-generator as well.
+projects (Miyato and Koyama, 2018), and the generator has gains and shifts of batch norm for each; with attention it is
+as in SAGAN (Zhang et al., 2019), which normalises the generator as well.
 """
 
 from __future__ import annotations

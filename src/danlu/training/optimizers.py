@@ -60,7 +60,7 @@ LAST = ("head", "fc", "classifier")
 
 def hidden_matrices(module: nn.Module) -> list[Tensor]:
     """The parameters that Muon moves: matrices between hidden layers, so neither embeddings nor a last layer, nor what
-    shares its weights with one.
+    shares its weights with one, nor a norm's gains of each class.
 
     >>> [tuple(p.shape) for p in hidden_matrices(nn.Sequential(nn.Embedding(9, 2), nn.Linear(2, 3)))]
     [(3, 2)]
@@ -68,7 +68,7 @@ def hidden_matrices(module: nn.Module) -> list[Tensor]:
     outer = {
         parameter
         for path, owner in module.named_modules()
-        if isinstance(owner, (nn.Embedding, nn.EmbeddingBag)) or path.split(".")[-1] in LAST
+        if isinstance(owner, (nn.Embedding, nn.EmbeddingBag, *NORMS)) or path.split(".")[-1] in LAST
         for parameter in owner.parameters(recurse=False)
     }
     return [parameter for parameter in module.parameters() if parameter.ndim == 2 and parameter not in outer]

@@ -23,7 +23,7 @@ def stirred(net):
     """In float64, with gains, shifts and running statistics that are not the first ones."""
     generator = torch.Generator().manual_seed(0)
     for name, tensor in net.double().state_dict().items():
-        if tensor.dim() == 1:
+        if tensor.dim() == 1 or name.endswith(("gain", "shift")):
             tensor.copy_(
                 torch.rand(tensor.shape, generator=generator, dtype=torch.float64) + 0.5 * name.endswith("var")
             )
@@ -38,6 +38,10 @@ def test_the_parameters_of_the_network_for_cifar():
     block = 2 * 2 * 128 + 9 * 128**2 + (9 * 128**2 + 128) + (128**2 + 128)
     expected = (129 * 4 * 4 * 128) + 3 * block + 2 * 128 + (9 * 128 * 3 + 3)
     assert count(ResNetGenerator((3, 32, 32), 0, (0.0, 1.0))) == expected
+    # with labels seven norms have ten gains and shifts for one; without batch norm the label stands beside the code
+    assert count(ResNetGenerator((3, 32, 32), 10, (0.0, 1.0))) == expected + 7 * 9 * 2 * 128
+    bare, told = (count(ResNetGenerator((3, 32, 32), k, (0.0, 1.0), norm="layer")) for k in (0, 10))
+    assert told - bare == 10 * 4 * 4 * 128
 
 
 def test_the_parameters_of_the_critic_for_cifar():
@@ -83,12 +87,17 @@ def convolved(h, layer):
     return F.conv2d(h, layer.weight, layer.bias, padding=layer.weight.shape[-1] // 2)
 
 
-def before(h, norm, layers):
-    if norm == "batch":
-        layer = layers[0]
+def before(h, norm, layers, shares=None):
+    """With labels each example has the gains and shifts of its own, as a mean of those of the classes."""
+    layer = layers[0]
+    if norm == "batch" and shares is not None:
+        h = F.batch_norm(h, layer.running_mean, layer.running_var)
+        gain, shift = (torch.einsum("nk,kc->nc", shares, of)[:, :, None, None] for of in (layer.gain, layer.shift))
+        h = gain * h + shift
+    elif norm == "batch":
         h = F.batch_norm(h, layer.running_mean, layer.running_var, layer.weight, layer.bias)
     elif norm == "layer":
-        h = F.group_norm(h, 1, layers[0].weight, layers[0].bias)
+        h = F.group_norm(h, 1, layer.weight, layer.bias)
     return h.clamp(min=0)
 
 
@@ -97,16 +106,20 @@ def before(h, norm, layers):
 def test_the_generator_by_functions(norm, size, grows):
     torch.manual_seed(0)
     net = stirred(ResNetGenerator((2, *size), 3, (0.0, 1.0), latent=5, width=4, norm=norm)).eval()
-    z, label = numbers(4, 5), F.one_hot(LABELS, 3).double()
+    z, whole = numbers(4, 5), F.one_hot(LABELS, 3).double()
     start = {16: (4, 4), 27: (6, 3)}[size[0]]
-    h = (torch.cat([z, label], 1) @ net.first[0].weight.T + net.first[0].bias).view(4, 4, *start)
     assert len(net.body) == len(grows)
-    for block, target in zip(net.body, grows, strict=True):
-        inner = convolved(larger(before(h, norm, block.before1), target), block.conv1)
-        inner = convolved(before(inner, norm, block.before2), block.conv2)
-        h = inner + convolved(larger(h, target), block.shortcut)
-    expected = convolved(before(h, norm, net.last), net.last[-1]).tanh()
-    torch.testing.assert_close(net(z, LABELS), expected)
+    for shares in (whole, 0.25 * whole + 0.75 * whole.roll(1, 1)):
+        code = z if norm == "batch" else torch.cat([z, shares], 1)
+        h = (code @ net.first[0].weight.T + net.first[0].bias).view(4, 4, *start)
+        for block, target in zip(net.body, grows, strict=True):
+            inner = convolved(larger(before(h, norm, block.before1, shares), target), block.conv1)
+            inner = convolved(before(inner, norm, block.before2, shares), block.conv2)
+            h = inner + convolved(larger(h, target), block.shortcut)
+        expected = convolved(before(h, norm, net.last, shares), net.last[-1]).tanh()
+        torch.testing.assert_close(net.blended(z, shares), expected)
+        if shares is whole:
+            torch.testing.assert_close(net(z, LABELS), expected)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", None])

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from danlu.nn.conditional_norm import ConditionalBatchNorm
 from danlu.nn.dense import check_width
 from danlu.nn.labels import one_hot, turn_by_turn
 from danlu.nn.minibatch import MinibatchDiscrimination
@@ -174,7 +175,7 @@ class Critic(Model):
         return known + (self.of_label(features) * one_hot(labels, self.classes, features)).sum(1)
 
 
-def normalisation(norm: PlayerNorm, size: int, reference: int, images: bool = False) -> nn.Module:
+def normalisation(norm: PlayerNorm, size: int, reference: int, images: bool = False, classes: int = 0) -> nn.Module:
     """A new normalisation of a player.
 
     Args:
@@ -182,6 +183,7 @@ def normalisation(norm: PlayerNorm, size: int, reference: int, images: bool = Fa
         size: number of features or channels.
         reference: number of reference examples of virtual batch norm.
         images: for (n, c, h, w) instead of (n, features).
+        classes: number of labels that choose the gains and shifts of batch norm, or 0; others know none.
 
     Raises:
         ValueError: if the name is unknown.
@@ -193,6 +195,8 @@ def normalisation(norm: PlayerNorm, size: int, reference: int, images: bool = Fa
         return VirtualBatchNorm(size, reference)
     if norm not in ("batch", "layer"):
         raise ValueError(f"norm={norm!r} is unknown; choose batch, layer or virtual, or None for none")
+    if norm == "batch" and classes:
+        return ConditionalBatchNorm(size, classes)
     return norm_named(norm, size, images)
 
 

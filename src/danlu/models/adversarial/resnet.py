@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from danlu.models.adversarial.pictures import attended, check_attention, map_sizes
 from danlu.models.adversarial.player import Critic, Generator, PlayerNorm, beside, biased, normalisation
+from danlu.nn.conditional_norm import ConditionalBatchNorm
 from danlu.nn.dense import check_width
 from danlu.nn.linear import Linear
 from danlu.nn.residual import conv
@@ -25,8 +26,8 @@ class ResNetGenerator(Generator):
 
     Gulrajani et al., "Improved training of Wasserstein GANs", 2017, appendix F, whose network for 32×32 pixels has
     three blocks of width 128; Miyato et al., "Spectral normalization for generative adversarial networks", 2018, table
-    4, have width 256. Larger pictures get more blocks of the same width. A label stands beside the code; in both papers
-    it chooses the gains and shifts of the norms.
+    4, have width 256. Larger pictures get more blocks of the same width. As in both papers, a label chooses the gains
+    and shifts of batch norm; with another norm, or none, it stands beside the code.
 
     Args:
         shape: (channels, height, width) of one picture.
@@ -61,21 +62,25 @@ class ResNetGenerator(Generator):
         sizes = map_sizes(shape)[::-1]
         check_attention(attention, sizes)
         height, across = sizes[0]
+        self.choosing = classes if norm == "batch" else 0
         self.first = nn.Sequential(
-            Linear(latent + classes, width * height * across),
+            Linear(latent + classes - self.choosing, width * height * across),
             nn.Unflatten(1, (width, height, across)),
             *attended(sizes[0], width, attention),
         )
         self.body = nn.Sequential()
         for before, size in pairwise(sizes):
-            self.body.append(_Block(width, width, norm, reference, before, size))
+            self.body.append(_Block(width, width, norm, reference, before, size, classes=self.choosing))
             self.body.extend(attended(size, width, attention))
-        self.last = nn.Sequential(*_before(norm, width, reference), conv(width, shape[0], 3, bias=True))
+        self.last = nn.Sequential(
+            *_before(norm, width, reference, classes=self.choosing), conv(width, shape[0], 3, bias=True)
+        )
         _start(self)
 
     def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
         """The pictures of codes, before tanh."""
-        return self.last(self.body(self.first(beside(z, shares))))
+        x = self.first(z if self.choosing else beside(z, shares))
+        return _through(self.last, _through(self.body, x, shares), shares)
 
 
 class ResNetCritic(Critic):
@@ -159,6 +164,7 @@ class _Block(nn.Module):
         size: of the map that comes in.
         target: of the map that goes out.
         first: whether the input is a picture, which is neither normalised nor rectified.
+        classes: number of labels that choose the gains and shifts of batch norm, or 0.
     """
 
     def __init__(
@@ -170,33 +176,46 @@ class _Block(nn.Module):
         size: tuple[int, int],
         target: tuple[int, int],
         first: bool = False,
+        classes: int = 0,
     ):
         super().__init__()
         self.larger, self.smaller = target > size, target < size
         self.target = target
-        self.before1 = nn.Identity() if first else nn.Sequential(*_before(norm, inputs, reference, shared=True))
+        before = [] if first else _before(norm, inputs, reference, shared=True, classes=classes)
+        self.before1 = nn.Sequential(*before)
         self.conv1 = conv(inputs, outputs, 3, bias=biased(norm))
-        self.before2 = nn.Sequential(*_before(norm, outputs, reference))
+        self.before2 = nn.Sequential(*_before(norm, outputs, reference, classes=classes))
         self.conv2 = conv(outputs, outputs, 3, bias=True)
         same = size == target and inputs == outputs
         self.shortcut = nn.Identity() if same else conv(inputs, outputs, 1, bias=True)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d i j"]:
-        h = self.before1(x)
+    def forward(
+        self, x: Float[Tensor, "n c h w"], shares: Float[Tensor, "n classes"] | None = None
+    ) -> Float[Tensor, "n d i j"]:
+        h = _through(self.before1, x, shares)
         if self.larger:
             h = F.interpolate(h, self.target)
-        h = self.conv2(self.before2(self.conv1(h)))
+        h = self.conv2(_through(self.before2, self.conv1(h), shares))
         if self.smaller:
             h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
         around = self.shortcut(x)
         return h + (F.interpolate(around, self.target) if self.larger else around)
 
 
-def _before(norm: PlayerNorm | None, channels: int, reference: int, shared: bool = False) -> list[nn.Module]:
+def _through(layers: nn.Sequential, x: Tensor, shares: Tensor | None) -> Tensor:
+    """Layers one after the other, of which some look at the labels."""
+    for layer in layers:
+        x = layer(x, shares) if isinstance(layer, (_Block, ConditionalBatchNorm)) else layer(x)
+    return x
+
+
+def _before(
+    norm: PlayerNorm | None, channels: int, reference: int, shared: bool = False, classes: int = 0
+) -> list[nn.Module]:
     """What comes before a convolution; a rectifier overwrites its input, unless others read that, too."""
     if norm is None:
         return [nn.ReLU(inplace=not shared)]
-    return [normalisation(norm, channels, reference, images=True), nn.ReLU(inplace=True)]
+    return [normalisation(norm, channels, reference, images=True, classes=classes), nn.ReLU(inplace=True)]
 
 
 def _start(module: nn.Module) -> None:
