@@ -180,6 +180,8 @@ CHAPTERS: dict[str, str] = {
     "2.1.3": "Variational autoencoders",
     "2.1": "Likelihood",
     "2.2": "Adversarial networks",
+    "3.2": "Recurrent networks",
+    "3.4": "Language models",
 }
 
 EXPERIMENTS: dict[str, Claim] = {
@@ -285,6 +287,29 @@ EXPERIMENTS: dict[str, Claim] = {
     ),
     "conditional-vs-plain": Claim(
         "danlu.experiments.conditional_vs_plain:EXPERIMENT", "2.2.6.1", "labels make a GAN stronger"
+    ),
+    "vanishing-gradient": Claim(
+        "danlu.experiments.vanishing_gradient:EXPERIMENT",
+        "3.2.3",
+        "an RNN forgets after about 7 steps, an LSTM after about 100",
+    ),
+    "spectral-radius": Claim(
+        "danlu.experiments.spectral_radius:EXPERIMENT",
+        "3.2.3",
+        "with a spectral radius above 1 gradients explode, below 1 they vanish",
+    ),
+    "nce-gradient": Claim(
+        "danlu.experiments.nce_gradient:EXPERIMENT",
+        "3.4.3.1",
+        "the gradient of noise-contrastive estimation tends to that of maximum likelihood as k grows",
+    ),
+    "nce-normaliser": Claim(
+        "danlu.experiments.nce_normaliser:EXPERIMENT",
+        "3.4.3.1",
+        "after noise-contrastive estimation the model's normaliser is close to 1",
+    ),
+    "beam-search": Claim(
+        "danlu.experiments.beam_search:EXPERIMENT", "3.4.3.2", "greedy search is misled, beam search is not"
     ),
 }
 
