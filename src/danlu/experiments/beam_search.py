@@ -215,9 +215,9 @@ def _tree(axes: Axes, found: Numbers) -> None:
     for left, width, name, colour in ((0.0, share, "dà", colours()[1]), (share, 1 - share, "píng", colours()[0])):
         axes.barh(1, width, 0.5, left=left, color=colour, edgecolor="white", linewidth=0.8)
         axes.text(left + width / 2, 1.36, f"{name} {width:.2f}", ha="center", fontsize=7, color=colour)
-    axes.text(0, -1.75, "greedy", fontsize=7, color=colours()[1])
-    axes.text(1, -1.75, "two beams", fontsize=7, ha="right", color=colours()[0])
-    axes.set(title="after wǒ ài, I love", xlim=(0, 1), ylim=(-1.9, 1.9), xticks=[], yticks=[])
+    axes.text(0, -2.1, "greedy", fontsize=7, color=colours()[1])
+    axes.text(1, -2.1, "two beams", fontsize=7, ha="right", color=colours()[0])
+    axes.set(title="after wǒ ài, I love", xlim=(0, 1), ylim=(-2.2, 1.8), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
 
