@@ -80,6 +80,31 @@ def test_chunked_cross_entropy_can_be_derived_twice():
     assert torch.autograd.gradgradcheck(lambda *x: chunked_cross_entropy(*x, targets, 2), given)
 
 
+def test_chunked_cross_entropy_in_half_precision_can_be_derived_twice():
+    given, targets = head(20, 8, 60, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = chunked_cross_entropy(*given, targets, 6)
+    plain = F.cross_entropy(F.linear(*given), targets, reduction="none")
+    slopes = [torch.autograd.grad(x.sum(), given[0], create_graph=True)[0] for x in (losses, plain)]
+    for a, b in zip(*(torch.autograd.grad(x.square().sum(), given) for x in slopes), strict=True):
+        assert F.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99
+
+
+def test_a_small_cross_entropy_beside_large_logits_is_not_lost():
+    features, weight = torch.tensor([[1e5]]), torch.ones(2, 1)
+    found = chunked_cross_entropy(features, weight, torch.tensor([0.0, -8.0]), torch.tensor([0]))
+    assert found.item() == pytest.approx(math.log1p(math.exp(-8)), rel=1e-3)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_no_rows_have_no_gradient(twice):
+    given, targets = head(0)
+    losses = chunked_cross_entropy(*given, targets)
+    assert losses.shape == (0,)
+    for slope, x in zip(torch.autograd.grad(losses.sum(), given, create_graph=twice), given, strict=True):
+        assert torch.equal(slope, torch.zeros_like(x))
+
+
 def noise(k=5, v=13):
     words = torch.arange(k) * 3 % v
     q = torch.linspace(1, 2, v, dtype=torch.float64)

@@ -81,13 +81,14 @@ class _Chunked(torch.autograd.Function):
 def _is_one_number(values: Tensor) -> bool:
     """Whether all are known to be alike; a GPU is not asked, for the answer would hold it up."""
     expanded = set(values.stride()) == {0}
-    return expanded or (values.device.type == "cpu" and bool((values == values[:1]).all()))
+    return len(values) > 0 and (expanded or (values.device.type == "cpu" and bool((values == values[:1]).all())))
 
 
 def _plainly(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, upstream: Tensor) -> list[Tensor | None]:
     """Gradients that have derivatives of their own, by way of all logits."""
     given = [x for x in (features, weight, bias) if x.requires_grad]
-    losses = F.cross_entropy(F.linear(features, weight, bias), targets, reduction="none")
+    logits = F.linear(features, weight, bias.to(weight.dtype)).to(upstream.dtype)
+    losses = F.cross_entropy(logits, targets, reduction="none")
     found = iter(torch.autograd.grad(losses, given, upstream, create_graph=True))
     return [next(found) if x.requires_grad else None for x in (features, weight, bias)]
 
@@ -131,7 +132,7 @@ def _softmax_(logits: Tensor, targets: Tensor) -> Tensor:
     """
     largest, right = logits.amax(1), logits.gather(1, targets).squeeze(1)
     torch.softmax(logits, 1, out=logits)
-    return largest - logits.amax(1).log() - right
+    return (largest - right) - logits.amax(1).log()  # in another order a small loss is lost beside large logits
 
 
 def noise_contrastive(
