@@ -26,7 +26,7 @@ def fused(
     training: bool,
     bidirectional: bool,
 ) -> tuple[Tensor, Float[Tensor, "n states layers width"]]:
-    """All layers in one call.
+    """All layers in one call. Under autocast a CPU computes in the weights' own type, for few have an LSTM in bf16.
 
     Args:
         kernel: rnn_tanh, rnn_relu, lstm or gru.
@@ -39,6 +39,11 @@ def fused(
         training: whether it is.
         bidirectional: whether each layer reads in both directions.
     """
+    if state.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        own = weights[0].dtype
+        with torch.autocast("cpu", enabled=False):
+            x, state = x.to(own), state.to(own)
+            return fused(kernel, x, state, weights, bias, layers, dropout, training, bidirectional)
     parts = [part.transpose(0, 1).contiguous() for part in state.unbind(1)]  # torch has the layers first
     hidden = tuple(parts) if kernel == "lstm" else parts[0]
     how = (weights, bias, layers, dropout, training, bidirectional)
