@@ -133,6 +133,27 @@ def test_scores_are_of_the_whole_part_in_order_and_leave_the_state_alone():
     assert evaluate(trainer, part_of(1)) == {}
 
 
+def test_a_micro_batch_may_have_no_target_that_counts():
+    """As one of several, or one process among others, it adds nothing."""
+    task, batch = Language(model_of(), 2), Lanes(part_of(25), 2, 6).batch(0, slice(0, 2))
+    batch.fields["valid"] = torch.zeros(2, 6, dtype=torch.bool)
+    task.fit(batch)["cross_entropy"].sum().backward()
+    assert not any(p.grad.any() for p in task.parameters() if p.grad is not None)
+
+
+def test_how_common_words_are_is_counted_of_targets_that_count():
+    task, targets = NoiseContrastive(model_of(), 1), torch.tensor([[0, 0, 3]])
+    fields = {"target": targets, "valid": torch.tensor([[True, False, True]])}
+    task.count(Batch(fields, slice(0, 1), 1, torch.arange(1)))
+    assert task.counts.tolist() == [2, 1, 1, 2, 1, 1]
+
+
+def test_turns_of_an_adaptive_softmax_are_not_recorded():
+    """It asks how many words are in each cluster, which a recording cannot."""
+    assert Language(model_of(), 2).replayable
+    assert not Language(model_of(cutoffs=(2,)), 2).replayable
+
+
 def entered(task):
     task.enter(Place(0, 0, 0, slice(0, 2), 2, torch.device("cpu"), torch.float64))
     return task

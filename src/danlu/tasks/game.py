@@ -115,7 +115,7 @@ class Task(nn.Module):
     """
 
     better: ClassVar[Mapping[str, str]] = {}
-    replayable: ClassVar[bool] = False
+    replayable: bool = False
     mixes: ClassVar[bool] = False
 
     def __init__(self) -> None:

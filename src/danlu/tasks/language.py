@@ -87,7 +87,9 @@ class Language(RunningText):
     {'cross_entropy': torch.Size([6])}
     """
 
-    replayable: ClassVar = True
+    def __init__(self, model: LanguageModel, rows: int):
+        super().__init__(model, rows)
+        self.replayable = model.adaptive is None  # how many words are in each of its clusters must be counted
 
     def turns(self, round: int) -> list[Turn]:
         return [Descend("model", self.fit)]

@@ -77,7 +77,7 @@ class NoiseContrastive(RunningText):
 
     def count(self, batch: Batch) -> None:
         """Take note of how common the words of a batch are."""
-        words = batch["target"].flatten()
+        words = batch["target"][batch["valid"]] if "valid" in batch.fields else batch["target"].flatten()
         self.counts.index_add_(0, words, torch.ones_like(words))
 
     def fit(self, batch: Batch) -> Terms:

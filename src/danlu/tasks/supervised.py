@@ -34,7 +34,7 @@ class Supervised(Task):
 
     class_weights: Tensor | None
     better: ClassVar = {"accuracy": "higher", "cross_entropy": "lower"}
-    replayable: ClassVar = True
+    replayable = True
     mixes: ClassVar = True
 
     def __init__(
