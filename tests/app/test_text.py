@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+import shutil
 
 import pytest
 
@@ -145,8 +146,10 @@ def test_words_come_with_spaces_between(convolution, capsys):
     [
         ([""], "prompt is empty"),
         (["row é"], "'é' (U+00E9) is none of the characters"),
+        (["row \udc80"], "the prompt is not UTF-8"),
         (["row", "--beam", "2", "--top-k", "3"], "leave temperature, top-k"),
         (["row", "--top-p", "2"], "top_p=2.0 must be"),
+        (["row", "--temperature", "inf"], "temperature=inf must be a number"),
         (["row", "--tokens", "0"], "at least 1"),
         (["row", "--temperature", "0", "--top-p", "0.5"], "temperature 0 takes the likeliest"),
         (["row", "--best", "2", "--groups", "2"], "best, groups are for a search with beams"),
@@ -181,6 +184,12 @@ def test_a_text_is_scored_from_its_beginning(run, tmp_path, capsys):
     assert first.bits_per_byte == pytest.approx(nats / math.log(2) / 17, rel=1e-5)
     for one, words in zip(scores.files[1:], ("is empty", "U+2202", "has 1 token"), strict=True):
         assert words in one.error
+    (tmp_path / "d.txt").write_bytes(b"r\xff")
+    said_of_d = score(run, tmp_path / "d.txt").files[0].error
+    assert said_of_d.startswith(f"{tmp_path / 'd.txt'}, line 1: byte 1")
+    assert said_of_d.endswith("name its encoding with --encoding latin-1")
+    with pytest.raises(danlu.errors.UsageError, match="there is no encoding 'utf-9'"):
+        score(run, tmp_path / "d.txt", encoding="utf-9")
     code, out, err = said(capsys, "score", run, tmp_path)
     assert code == 1
     assert f"perplexity {math.exp(nats / 17):.4f} over 17 tokens" in out
@@ -202,6 +211,31 @@ def test_a_text_is_scored_from_its_beginning(run, tmp_path, capsys):
 def test_what_cannot_be_trained_is_one_line(tmp_path, text, changes, words):
     with pytest.raises(danlu.errors.UsageError, match=words):
         train(tmp_path, text, **changes)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda page: b"", "it is empty"),
+        (lambda page: page[:90], "it is no JSON, or damaged"),
+        (lambda page: b"<!DOCTYPE html><html>", "looks like a web page"),
+        (lambda page: b'{"model": "x"}', "and this is none"),
+        (lambda page: Characters("row 3").to_json().encode(), "has 5 tokens, and the model"),
+        (lambda page: page.replace(b'"r"', b'"R"'), "is damaged, or another model's: its SHA-256"),
+    ],
+)
+def test_a_tokenizer_that_is_damaged_or_anothers_is_told(run, tmp_path, damage, words, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(run / "model", model)
+    file = model / "tokenizer.json"
+    file.write_bytes(damage(file.read_bytes()))
+    code, out, err = said(capsys, "complete", model, "row")
+    assert (code, out) == (1, "")
+    assert f"{file} " in err
+    assert words in err
+    assert err.count("\n") == 1
+    file.unlink()
+    assert "tokenizer.json is gone" in said(capsys, "complete", model, "row")[2]
 
 
 def test_pictures_are_no_text():

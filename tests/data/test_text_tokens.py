@@ -195,11 +195,11 @@ def test_a_file_brings_it_back_and_opens_in_the_package_tokenizers(kind, tmp_pat
     [
         (b"\x1f\x8b\x08", "it looks like a gzip archive"),
         (b"<html>", "it looks like a web page"),
-        (b"{}", "this is None over None"),
+        (b"{}", "this is none"),
         (b'{"model": {"type": "Unigram"}, "pre_tokenizer": null}', "this is Unigram over None"),
         (b'{"model": {"type": "WordLevel", "vocab": {"a": 1}}, "pre_tokenizer": {"type": "Split"}}', "from 0 on"),
         (b'{"model": {"type": "BPE"}, "pre_tokenizer": {"type": "ByteLevel"}}', "is no tokenizer"),
-        (b"[1]", "this is None over None"),
+        (b"[1]", "this is none"),
     ],
 )
 def test_what_is_no_tokenizer_is_told_so(content, said, tmp_path):

@@ -130,3 +130,11 @@ def test_a_text_alone_is_taken_as_one(capsys):
         cli.main(["data", "t.txt"])
     assert not ended.value.code
     assert capsys.readouterr().out.startswith("text:t.txt: 320 tokens")
+
+
+def test_a_path_alone_is_told_what_to_write_before_it(capsys):
+    Path("t.txt").write_text(LINES)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", "lstm-lm", "--data", "t.txt"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "danlu: t.txt is a path; write text:t.txt\n"

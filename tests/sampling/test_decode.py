@@ -27,6 +27,12 @@ def test_greedy_takes_the_most_probable_token():
     assert greedy.tolist() == [[1, 0, 1], [0, 1, 0], [2, 2, 2]]
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-300])
+def test_however_low_a_temperature_is_it_draws_what_is_likeliest(temperature):
+    start = torch.arange(3)
+    assert drawn(markov, start, choice=Choice(temperature), length=3).tolist() == [[1, 0, 1], [0, 1, 0], [2, 2, 2]]
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_tokens_come_as_often_as_they_are_probable(temperature):
     start = torch.arange(4).repeat_interleave(20_000)
@@ -83,11 +89,11 @@ def test_an_impossible_token_is_never_drawn():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"temperature": -1.0}, "temperature=-1.0 must be at least 0"),
+        ({"temperature": -1.0}, "temperature=-1.0 must be a number of at least 0"),
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"top_k": 0}, "top_k=0 must be at least 1"),
         ({"top_p": 0.0}, "top_p=0.0 must be above 0"),
-        ({"min_p": 2.0, "repetition_penalty": 0.0}, "min_p=2.0 .*; repetition_penalty=0.0 must be above 0"),
+        ({"min_p": 2.0, "repetition_penalty": 0.0}, "min_p=2.0 .*; repetition_penalty=0.0 must be a number above 0"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(settings, said):

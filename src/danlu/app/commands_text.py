@@ -113,7 +113,9 @@ def tell_scores(scores: TextScores, json: bool) -> int:
             print(f"danlu: {one.error}", file=sys.stderr)
             continue
         of_bytes = "" if one.bits_per_byte is None else f"  {one.bits_per_byte:.4f} bits per byte"
-        print(f"{one.file}  perplexity {one.perplexity:.4f} over {one.tokens:,} tokens{of_bytes}")
+        print(
+            f"{one.file}  perplexity {one.perplexity:.4f} over {one.tokens:,} token{'s' * (one.tokens > 1)}{of_bytes}"
+        )
     if any(one.perplexity is not None for one in scores.files):
         print("\n".join(f"  {note}" for note in scores.notes))
     return failed

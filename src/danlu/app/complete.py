@@ -198,6 +198,10 @@ def begun(
     tokenizer = tokenizer_of(model, run)
     if not prompt:
         raise UsageError("the prompt is empty, and there is nothing to go on with; give at least one character")
+    if not prompt.isascii() and any(
+        "\ud800" <= sign <= "\udfff" for sign in prompt
+    ):  # as Python has bytes that are none
+        raise UsageError("the prompt is not UTF-8; have the terminal send it so")
     given = tokenizer.encode(prompt)
     if not len(given):
         raise UsageError("the prompt has nothing but white space, of which this model of words knows nothing")

@@ -14,7 +14,7 @@ from danlu.app.asked import absolute, access_to
 from danlu.app.screen import Screen, number
 from danlu.data.augment import Augment, Augmented
 from danlu.data.dataset import PARTS, DataSet, Part
-from danlu.data.source import Source
+from danlu.data.source import Source, holding
 from danlu.data.stream import Shuffled
 from danlu.data.survey import Survey
 from danlu.data.survey import survey as look_at
@@ -57,11 +57,7 @@ def name_of(given: str | Path) -> str:
     ('digits', 'folder:/')
     """
     path = Path(given).expanduser()
-    if path.is_dir():
-        return f"folder:{path}"
-    if path.is_file():
-        return f"text:{path}" if path.suffix.lower() == ".txt" else f"table:{path}"
-    return str(given)
+    return f"{holding(path)}:{path}" if path.exists() else str(given)
 
 
 def show(found: DataSet, seen: Survey, screen: Screen) -> None:

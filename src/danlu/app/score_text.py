@@ -10,6 +10,7 @@ from danlu.app.complete import tokenizer_of
 from danlu.app.standard_input import files_of
 from danlu.app.texts import bits
 from danlu.data.dataset import Part
+from danlu.data.encoding import encoding_of
 from danlu.data.source import no_progress
 from danlu.data.text_file import Document, listed, read, whole
 from danlu.data.text_tokens import Tokenizer
@@ -59,6 +60,7 @@ def score_text(run: str | Path, model: Any, files: Sequence[str | Path], encodin
         UsageError: if a file is not there.
     """
     tokenizer, found = tokenizer_of(model, run), []
+    encoding_of(encoding)
     with files_of(files) as (paths, said):
         for path in paths:
             for document in listed(Path(path)):
@@ -75,7 +77,8 @@ def _scored(model: Any, tokenizer: Tokenizer, document: Document, encoding: str,
         text = "".join(piece.text for piece in read([whole(document)], encoding, no_progress))
         tokens = tokenizer.encode(text)
     except UsageError as error:
-        return TextScore(name, error=f"{name}: {said(str(error))}")
+        why = said(str(error)).replace("--text.encoding", "--encoding")
+        return TextScore(name, error=why if why.startswith(name) else f"{name}: {why}")
     if len(tokens) < 2:
         what = "is empty" if not text else f"has {len(tokens)} token{'s' * (len(tokens) != 1)}"
         return TextScore(name, error=f"{name} {what}; two tokens are the least, the first of which is given")

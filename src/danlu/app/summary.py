@@ -110,6 +110,8 @@ def summarise(model: nn.Module, shape: tuple[int, ...]) -> Summary:
     kept, logits = size * numbers, 0
     if isinstance(model, LanguageModel):
         kept, logits = bytes_of_a_token(model), model.vocabulary
+        if own := sum(p.numel() for p in model.parameters(recurse=False)):  # a full softmax is no module
+            layers.append(Layer("softmax", "Softmax", (1, logits), own))
     field = getattr(model, "receptive_field", None)
     return Summary(type(model).__name__, layers, count, kept, size, logits, field)
 

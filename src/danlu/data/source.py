@@ -127,9 +127,16 @@ class Source(Page):
                 be.
         """
         name, _, argument = self.data.partition(":")
+        if name not in catalogue.DATA and (path := Path(self.data).expanduser()).exists():
+            raise UsageError(f"{self.data} is a path; write {holding(path)}:{self.data}")
         load = catalogue.find_data(name)
         refuse_idle_pages(self)
         return load(self, argument, access or Access())
+
+
+def holding(path: Path) -> str:
+    """The data set that a path seems to be for."""
+    return "folder" if path.is_dir() else "text" if path.suffix.lower() == ".txt" else "table"
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:

@@ -34,7 +34,7 @@ def learn(kind: Kind, pieces: Iterable[str], vocabulary: int | None = None, min_
 
 def save(tokenizer: Tokenizer, path: Path) -> None:
     """Write a tokenizer into a file."""
-    path.write_text(tokenizer.to_json(), encoding="utf-8")
+    path.write_bytes(tokenizer.to_json().encode())  # the same bytes on every system
 
 
 def load(path: Path) -> Tokenizer:
@@ -50,9 +50,17 @@ def load(path: Path) -> Tokenizer:
     try:
         return from_json(content.decode())
     except ValueError as error:  # it is no UTF-8, no JSON, or has not what it should have
-        kind = looks_like(content)
-        what = f"it looks like {kind}" if kind and kind != "text" else str(error)
-        raise RunError(f"{path} is no tokenizer: {what}") from None
+        raise RunError(f"{path} is no tokenizer: {_what_is(content, error)}") from None
+
+
+def _what_is(content: bytes, error: ValueError) -> str:
+    """What a file looks like that is no tokenizer."""
+    kind = looks_like(content)
+    if not content or (kind and kind != "text"):
+        return f"it looks like {kind}" if content else "it is empty"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8"
+    return f"it is no JSON, or damaged: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def from_json(text: str) -> Tokenizer:
@@ -78,7 +86,7 @@ def from_json(text: str) -> Tokenizer:
 
 
 def _kind(page: Any) -> Kind:
-    model, parted = ((page.get(name) or {}) if isinstance(page, dict) else {} for name in ("model", "pre_tokenizer"))
+    model, parted = (_page_in(page, name) for name in ("model", "pre_tokenizer"))
     kinds: dict[tuple[Any, Any], Kind] = {
         ("WordLevel", "Split"): "characters",
         ("WordLevel", "WhitespaceSplit"): "words",
@@ -86,8 +94,15 @@ def _kind(page: Any) -> Kind:
     }
     found = model.get("type"), parted.get("type")
     if found not in kinds:
-        raise ValueError(f"danlu has characters, words and byte-level bpe, and this is {found[0]} over {found[1]}")
+        this = "is none" if found == (None, None) else f"is {found[0]} over {found[1]}"
+        raise ValueError(f"danlu has characters, words and byte-level bpe, and this {this}")
     return kinds[found]
+
+
+def _page_in(page: Any, name: str) -> dict[str, Any]:
+    """What has a name on a page, if it is a page."""
+    found = page.get(name) if isinstance(page, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _byte_pairs(text: str) -> BytePairs:

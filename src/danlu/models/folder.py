@@ -17,6 +17,7 @@ from danlu.data.disk import looks_like
 from danlu.data.text_tokenizer import FILE
 from danlu.data.text_tokenizer import load as load_tokenizer
 from danlu.data.text_tokenizer import save as save_tokenizer
+from danlu.data.text_tokens import Tokenizer
 from danlu.errors import RunError, UsageError
 from danlu.nn.model import Model
 from danlu.nn.state import load_tensors, tensors_of
@@ -47,8 +48,11 @@ def save_model(model: object, folder: str | Path, info: DataInfo, made_with: dic
     assert isinstance(model, Model)  # describe has refused everything else
     folder = Path(folder)
     weights = save({name: values.cpu().contiguous() for name, values in tensors_of(model).items()})
+    description["sha256"] = sha256(weights).hexdigest()
+    if model.tokenizer is not None:
+        description["tokenizer"] = sha256(model.tokenizer.to_json().encode()).hexdigest()
     try:
-        page = json.dumps({**description, "sha256": sha256(weights).hexdigest()}, indent=2, ensure_ascii=False)
+        page = json.dumps(description, indent=2, ensure_ascii=False)
     except TypeError as error:
         raise UsageError(f"the arguments of this {type(model).__name__} cannot be written down: {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +67,7 @@ def load_model(folder: str | Path) -> Model:
 
     Raises:
         UsageError: if there is no model in the folder, or it was written by a newer danlu.
-        RunError: if the weights are damaged or do not fit the description.
+        RunError: if weights or tokenizer are damaged or do not fit the description.
     """
     folder = Path(folder)
     if not (folder / "model.json").is_file():
@@ -79,8 +83,20 @@ def load_model(folder: str | Path) -> Model:
         model.double()
     load_tensors(model, tensors, str(folder / "model.safetensors"))
     if (folder / FILE).is_file():
-        model.tokenizer = load_tokenizer(folder / FILE)
+        model.tokenizer = _tokenizer(folder / FILE, page.get("tokenizer"), model.info.vocabulary)
     return model.eval()
+
+
+def _tokenizer(path: Path, digest: str | None, vocabulary: int) -> Tokenizer:
+    """The tokenizer of a file that is what it was when the model was written."""
+    tokenizer = load_tokenizer(path)
+    if tokenizer.vocabulary != vocabulary:
+        raise RunError(
+            f"{path} has {tokenizer.vocabulary:,} tokens, and the model {vocabulary:,}; it is damaged, or another's"
+        )
+    if digest is not None and (is_now := sha256(path.read_bytes()).hexdigest()) != digest:
+        raise RunError(f"{path} is damaged, or another model's: its SHA-256 is {is_now[:12]}…, and was {digest[:12]}…")
+    return tokenizer
 
 
 def describe(model: object) -> dict[str, Any]:

@@ -23,6 +23,7 @@ Step = Callable[[Tensor, State], tuple[Tensor, State]]
 """last tokens (n,) and a state to logits (n, v) and the next state"""
 
 _LARGEST = 1 - 2.0**-40  # below 1, also after it is multiplied
+_LOW = 1e-6  # temperature, at which nothing is drawn but what is likeliest
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,13 @@ class Choice:
 
     def __post_init__(self) -> None:
         wrong = {
-            f"temperature={self.temperature} must be at least 0": not 0 <= self.temperature < float("inf"),
+            f"temperature={self.temperature} must be a number of at least 0": not 0 <= self.temperature < float("inf"),
             f"top_k={self.top_k} must be at least 1": self.top_k is not None and self.top_k < 1,
             f"top_p={self.top_p} must be above 0 and at most 1": self.top_p is not None and not 0 < self.top_p <= 1,
             f"min_p={self.min_p} must be from 0 to 1": self.min_p is not None and not 0 <= self.min_p <= 1,
-            f"repetition_penalty={self.repetition_penalty} must be above 0": not self.repetition_penalty > 0,
+            f"repetition_penalty={self.repetition_penalty} must be a number above 0": not (
+                0 < self.repetition_penalty < float("inf")
+            ),
         }
         if any(wrong.values()):
             raise ValueError("; ".join(line for line, is_wrong in wrong.items() if is_wrong))
@@ -78,8 +81,10 @@ class Choice:
         """
         if self.repetition_penalty != 1 and seen is not None:
             logits = change.repetition_penalty(logits, seen, self.repetition_penalty)
+        if 0 < self.temperature < _LOW:  # else the largest would become infinite, too
+            logits = logits - logits.amax(1, keepdim=True)
         if self.drawn:
-            logits = logits / self.temperature
+            logits = logits / max(self.temperature, torch.finfo(logits.dtype).tiny)
         if self.top_k is not None:
             logits = change.top_k(logits, self.top_k)
         if self.top_p is not None and self.top_p < 1:
