@@ -72,7 +72,7 @@ def test_one_hot_vectors_pick_columns_of_the_first_matrix():
     torch.testing.assert_close(model(tokens)[0][0, -1], h)
 
 
-@pytest.mark.parametrize("changes", [{}, {"tied": True}, {"cutoffs": (2, 4)}, {"learn_normaliser": True}])
+@pytest.mark.parametrize("changes", [{}, {"tied": True}, {"cutoffs": (2, 4), "width": 16}, {"learn_normaliser": True}])
 def test_log_probs_are_those_of_the_logits(changes):
     model, tokens = model_of(**changes), text()
     if model.log_z is not None:
@@ -81,6 +81,20 @@ def test_log_probs_are_those_of_the_logits(changes):
     table = model.logits(features).log_softmax(2)
     found, _ = model.log_probs(tokens[:, :-1], tokens[:, 1:])
     torch.testing.assert_close(found, table[:, :-1].gather(2, tokens[:, 1:, None]).squeeze(2))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("changes", [{}, {"cutoffs": (2, 4), "width": 16}])
+def test_in_half_precision_losses_stay_whole(kind, changes):
+    model, tokens = model_of(kind, **changes), text()
+    exact = model.log_probs(tokens, tokens)[0].detach().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, state = model.float().log_probs(tokens, tokens)
+        again, _ = model.log_probs(tokens, tokens, state.detach())
+        (found + again).sum().backward()
+        model.step(tokens[:, 0], state)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("changes", [{}, {"tied": True}, {"learn_normaliser": True}])
@@ -140,7 +154,7 @@ def test_a_scale_draws_everything():
 
 
 def test_it_is_built_again_from_its_description():
-    page = describe(model_of("convolution", cutoffs=(2, 4), dilated=True))
+    page = describe(model_of("convolution", cutoffs=(2, 4), width=16, dilated=True))
     assert build(page).arguments["cutoffs"] == [2, 4]
 
 
@@ -152,9 +166,10 @@ def test_it_is_built_again_from_its_description():
         ({"tied": True, "cutoffs": (2,)}, "tied"),
         ({"cutoffs": (4, 2)}, "must rise"),
         ({"cutoffs": (2, 7)}, "below the 7"),
+        ({"cutoffs": (2, 4)}, "a width of at least 16"),
         ({"kernel": 5}, "kernel"),
         ({"scale": 0.1, "forget_bias": 1.0}, "scale"),
-        ({"kind": "convolution", "forget_bias": 1.0}, "recurrent"),
+        ({"kind": "convolution", "forget_bias": 1.0}, "forget_bias=1.0 is for recurrent .* take forget_bias=None"),
         ({"embedding": -1}, "embedding"),
         ({"dropout": 1.0}, "dropout"),
     ],

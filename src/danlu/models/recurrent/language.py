@@ -99,10 +99,7 @@ class LanguageModel(Model):
         inputs = embedding or vocabulary
         self.dropout = nn.Dropout(dropout)
         if kind == "convolution":
-            if (reset, nonlinearity, initial, forget_bias) != ("after", "tanh", "uniform", None):
-                raise ValueError(
-                    "reset, nonlinearity, initial and forget_bias are for recurrent layers; leave them out"
-                )
+            _refuse_recurrent(reset=reset, nonlinearity=nonlinearity, initial=initial, forget_bias=forget_bias)
             self.layers: Recurrent | CausalConvolutions = CausalConvolutions(
                 inputs, width, layers, kernel, dilated, dropout
             )
@@ -148,7 +145,8 @@ class LanguageModel(Model):
     def logits(self, features: Float[Tensor, "*n width"]) -> Float[Tensor, "*n vocabulary"]:
         """Scores of all words before the softmax; of an adaptive one log-probabilities."""
         if self.adaptive is not None:
-            flat = self.adaptive.log_prob(features.flatten(0, -2))
+            with torch.autocast(features.device.type, enabled=False):
+                flat = self.adaptive.log_prob(features.flatten(0, -2).to(self._dtype))
             return flat.view(*features.shape[:-1], self.vocabulary)
         scores = F.linear(features, self.output, self.bias)
         return scores if self.log_z is None else scores - self.log_z
@@ -166,7 +164,8 @@ class LanguageModel(Model):
     def cross_entropy(self, features: Float[Tensor, "m width"], targets: Int[Tensor, "m"]) -> Float[Tensor, "m"]:
         """Minus the log-probability of a token after each row of features; logits are made a few rows at a time."""
         if self.adaptive is not None:
-            return -self.adaptive(features, targets).output
+            with torch.autocast(features.device.type, enabled=False):  # torch's own fails on features of two types
+                return -self.adaptive(features.to(self._dtype), targets).output
         assert self.bias is not None
         return chunked_cross_entropy(features, self.output, self.bias, targets)
 
@@ -266,6 +265,15 @@ class LanguageModel(Model):
             self.weight.uniform_(-(width**-0.5), width**-0.5)
 
 
+def _refuse_recurrent(**given: Any) -> None:
+    """Convolutions have nothing of what is for recurrent layers."""
+    usual = {"reset": "after", "nonlinearity": "tanh", "initial": "uniform", "forget_bias": None}
+    idle = [name for name, value in usual.items() if given[name] != value]
+    if idle:
+        has, instead = (", ".join(f"{name}={page[name]}" for name in idle) for page in (given, usual))
+        raise ValueError(f"{has} is for recurrent layers, and kind='convolution' has none; take {instead}")
+
+
 def _check(
     vocabulary: int, kind: Any, width: int, embedding: int, tied: bool, cutoffs: Sequence[int], learns: bool
 ) -> None:
@@ -280,4 +288,9 @@ def _check(
     if cutoffs and (sorted(set(cutoffs)) != list(cutoffs) or not 0 < cutoffs[0] <= cutoffs[-1] < vocabulary):
         raise ValueError(
             f"cutoffs={tuple(cutoffs)} must rise, and lie above 0 and below the {vocabulary} tokens of the vocabulary"
+        )
+    if cutoffs and width < 4 ** len(cutoffs):  # torch's layer takes a quarter of the width for each
+        raise ValueError(
+            f"{len(cutoffs)} cutoffs leave nothing of width={width} for the rarest tokens; use a width of at least "
+            f"{4 ** len(cutoffs)}, or fewer cutoffs"
         )
