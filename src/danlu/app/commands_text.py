@@ -98,7 +98,8 @@ def _tell_found(found: list[Continuation], prompt: str, by_probability: bool) ->
     """Each text that was found with its number, and what it is ranked by; the exit code."""
     for number, one in enumerate(found, start=1):
         ranked = "" if by_probability else f", score {one.score:.4f}"
-        print(f"{number}  log-probability {one.log_prob:.4f} of {one.tokens} tokens{ranked}\n{prompt}{one.text}")
+        tokens = f"{one.tokens} token{'s' * (one.tokens > 1)}"
+        print(f"{number}  log-probability {one.log_prob:.4f} of {tokens}{ranked}\n{prompt}{one.text}")
     return 0
 
 

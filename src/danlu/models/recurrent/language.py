@@ -271,7 +271,8 @@ def _refuse_recurrent(**given: Any) -> None:
     idle = [name for name, value in usual.items() if given[name] != value]
     if idle:
         has, instead = (", ".join(f"{name}={page[name]}" for name in idle) for page in (given, usual))
-        raise ValueError(f"{has} is for recurrent layers, and kind='convolution' has none; take {instead}")
+        be = "is" if len(idle) == 1 else "are"
+        raise ValueError(f"{has} {be} for recurrent layers, and kind='convolution' has none; take {instead}")
 
 
 def _check(
