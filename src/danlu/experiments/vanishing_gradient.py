@@ -142,8 +142,8 @@ def judge(numbers: Numbers) -> Verdict:
     spans = {name: [span(lags, run) for run in found] for name, found in runs.items()}
     mean = {name: fmean(found) for name, found in spans.items()}
     longer = [name for name in LSTMS if all(a > b for a, b in zip(spans[name], spans[RNN], strict=True))]
-    said = "; ".join(f"{name} {_range(found)}" for name, found in spans.items())
-    gone = "; ".join(f"{name} {_steps([fades(run['gradient']) for run in found])}" for name, found in runs.items())
+    said = "; ".join(f"{name}: {_range(found)}" for name, found in spans.items())
+    gone = "; ".join(f"{name}: {_steps([fades(run['gradient']) for run in found])}" for name, found in runs.items())
     reason = (
         f"Steps over which a symbol is recalled by a network that has learnt this lag alone in {numbers['rounds']} "
         f"rounds: {said}. Steps after which {GONE:.0%} of the gradient is left, as they begin: {gone}."
