@@ -5,8 +5,8 @@ danlu train lstm-lm --data tiny-shakespeare
 danlu train lstm-lm --data text:PATH --text.tokens bpe
 danlu train lstm-lm --model.kind convolution --model.layers 4    sees 9 characters and no more
 
-The paper's small network on the Penn Treebank: test perplexity 110.7, and 114.5 there, in 80 minutes of one core; a mean
-over tokens takes 20 times the rate and a 20th of the clip of its sum over the 20 tokens of a step:
+The paper's small network on the Penn Treebank: test perplexity 110.7, and 114.5 there, in 80 minutes of one core; a
+mean over tokens takes 20 times the rate and a 20th of the clip of its sum over the 20 tokens of a step:
 
 danlu train lstm-lm --data ptb --model.width 200 --model.layers 2 --model.embedding 200 --model.initial uniform \
     --model.forget-bias None --model.scale 0.1 --batch-size 20 --unroll 20 --epochs 13 --optimizer sgd --lr 20 \
