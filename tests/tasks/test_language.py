@@ -11,6 +11,7 @@ from danlu.data.stream import Batch
 from danlu.data.text_stream import Lanes
 from danlu.metrics.language import Reading, read_through
 from danlu.models.recurrent.language import LanguageModel
+from danlu.nn.recurrent.layer import Recurrent
 from danlu.tasks.game import Place
 from danlu.tasks.language import Language
 from danlu.tasks.noise_contrastive import Noise, NoiseContrastive
@@ -146,6 +147,28 @@ def test_how_common_words_are_is_counted_of_targets_that_count():
     fields = {"target": targets, "valid": torch.tensor([[True, False, True]])}
     task.count(Batch(fields, slice(0, 1), 1, torch.arange(1)))
     assert task.counts.tolist() == [2, 1, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["lstm", "peephole"])
+def test_what_is_compiled_does_not_grow_with_the_steps(kind, monkeypatch):
+    """torch unrolls recurrent layers: 16 steps took it minutes, and each other number of steps as long again."""
+    for name in ("_run", "eager"):
+        monkeypatch.setattr(Recurrent, name, getattr(Recurrent, name))  # and back in the end
+    task, sizes = Language(model_of(kind), 2), []
+    Trainer(task, Descent(), Lanes(part_of(), 2, 5), 1, runtime=Runtime(precision="float64", compile=True))
+
+    def graph(module, given):
+        sizes.append(sum(node.op.startswith("call") for node in module.graph.nodes))
+        if "lstm" in module.code:
+            sizes.append(math.inf)
+        return module.forward
+
+    task.language.compile(backend=graph)
+    found = {steps: task.language(part_of()["token"][None, :steps].long())[0] for steps in (2, 20)}
+    assert sizes
+    assert max(sizes) < 5
+    torch.testing.assert_close(found[20], model_of(kind)(part_of()["token"][None, :20].long())[0])
+    torch.testing.assert_close(found[2], found[20][:, :2])
 
 
 def test_turns_of_an_adaptive_softmax_are_not_recorded():

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from danlu.data.stream import Batch, Stream
 from danlu.errors import UsageError, nearest
+from danlu.nn.recurrent.layer import Recurrent
 from danlu.nn.state import Below, is_split, load_tensors, tensors_of
 from danlu.sampling.randomness import key
 from danlu.tasks.game import Descend, Place, Task, Terms, Update
@@ -91,6 +92,7 @@ class Trainer:
         self._update_key = key("update", seed)
         self._doubts: list[Doubt] = []
         if self.runtime.compile:
+            Recurrent.stay_eager()
             for player in self.players.values():
                 player.module.compile()
         self._replays: Replays | None = None

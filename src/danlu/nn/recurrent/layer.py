@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -55,6 +55,8 @@ class Recurrent(nn.Module):
     (torch.Size([3, 7, 8]), torch.Size([3, 2, 2, 8]))
     >>> outputs, state = layers(torch.zeros(3, 7, 5), state.detach(), lengths=[7, 2, 4])
     """
+
+    eager: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -110,6 +112,13 @@ class Recurrent(nn.Module):
         order, back = x.sorted_indices, x.unsorted_indices
         outputs, state = self._run(x, state if order is None else state[order])
         return PackedSequence(outputs, x.batch_sizes, order, back), state if back is None else state[back]
+
+    @classmethod
+    def stay_eager(cls) -> None:
+        """Have torch.compile leave out all such layers: it would unroll them, anew for each number of steps."""
+        if not cls.eager:
+            run: Any = torch.compiler.disable(cls._run)
+            cls._run, cls.eager = run, True
 
     def zero_state(self, n: int) -> Float[Tensor, "n states layers width"]:
         """The state of n rows before anything was read."""
