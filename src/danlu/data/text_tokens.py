@@ -241,7 +241,7 @@ def learn_words(pieces: Iterable[str], vocabulary: int | None = None, min_count:
     for piece in pieces:
         counts.update(words_of(piece))
     special = {word: counts.pop(word, 0) for word in (UNKNOWN, END_OF_LINE)}
-    known = _commonest(counts, (vocabulary or MOST_WORDS) - len(special), min_count)
+    known = _commonest(counts, max(0, (vocabulary or MOST_WORDS) - len(special)), min_count)
     special[UNKNOWN] += sum(counts.values()) - sum(counts[word] for word in known)
     ranked = {word: counts[word] for word in known} | special
     return Words(sorted(ranked, key=lambda word: (-ranked[word], word)))

@@ -20,6 +20,12 @@ def test_spectral_radius(wanted):
     torch.testing.assert_close(weight / weight.norm(), direction)
 
 
+def test_a_matrix_without_a_radius_is_left_alone():
+    weight = torch.zeros(3, 3)
+    with pytest.raises(ValueError, match="all 0"):
+        scale_radius(weight)
+
+
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_an_rnn_begins_with_radius_one_if_asked(nonlinearity):
     plain = Recurrent(3, 50, "rnn", nonlinearity=nonlinearity)

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
-from danlu.nn.recurrent.fused import compact
+from danlu.nn.recurrent.fused import by_layers, compact
 from danlu.nn.recurrent.kinds import KINDS
 from danlu.nn.recurrent.layer import Recurrent
 
@@ -163,15 +163,54 @@ def test_copies_and_types(how):
     assert net.zero_state(1).device == Recurrent(3, 4, **how).to("meta").to_empty(device="cpu").zero_state(1).device
 
 
-def test_laid_together_the_parameters_stay_what_they_are():
+@pytest.mark.parametrize("at_once", [True, False])
+def test_laid_together_the_parameters_stay_what_they_are(at_once):
     net, reference = pair("lstm")
     before = {name: value.clone() for name, value in net.state_dict().items()}
     parameters = dict(net.named_parameters())
-    compact(net, net._names(), "lstm", 5, 6, True, 2, True)
+    if at_once:
+        compact(net, net._names(), "lstm", 5, 6, True, 2, True)
+    else:
+        for inputs, names in (5, net._names()[:8]), (12, net._names()[8:]):
+            compact(net, names, "lstm", inputs, 6, True, 1, True)
     assert all(parameters[name] is value for name, value in net.named_parameters())
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     x = torch.randn(2, 3, 5)
     assert torch.equal(net(x)[0], reference(x)[0])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("name", TORCHS)
+def test_layers_one_by_one_are_all_at_once(name, bidirectional):
+    """What a GPU does where there is dropout, which torch's kernels have in evaluation no more than ours."""
+    net, reference = pair(name, 3, bidirectional, dropout=0.4)
+    x, state = torch.randn(4, 7, 5), net.zero_state(4).normal_()
+    weights = [net.get_parameter(name) for name in net._names()]
+    given = pack_padded_sequence(x, torch.tensor([7, 3, 3, 1]), True)
+    for data in x, given:
+        ours, end = by_layers(net.cells.kernel, data, state, weights, True, 3, 0.4, False, bidirectional)
+        theirs, after = reference.eval()(data, hidden(state))
+        close(ours, theirs.data if isinstance(theirs, PackedSequence) else theirs)
+        close(end, stacked(after))
+
+
+def test_layers_one_by_one_have_dropout_between_them_alone():
+    net, _ = pair("lstm", 2, False)
+    for parameter in net.parameters():
+        parameter.data.zero_()
+    with (
+        torch.no_grad()
+    ):  # h of the first layer is tanh(1/2) / 2 in every unit, and the second is linear in it at first
+        net.bias_ih_l0[12:18] = 50.0
+        net.weight_ih_l1[12:18] = torch.eye(6) * 1e-3
+    weights = [net.get_parameter(name) for name in net._names()]
+    outputs = [
+        by_layers("lstm", torch.zeros(500, 1, 5), net.zero_state(500), weights, True, 2, 0.25, training, False)[0]
+        for training in (True, False)
+    ]
+    kept = outputs[0].detach() != 0
+    assert 0.72 < float(kept.double().mean()) < 0.78
+    torch.testing.assert_close(outputs[0][kept], outputs[1][kept] / 0.75, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize(

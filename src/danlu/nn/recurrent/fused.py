@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 MODULES: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
@@ -44,6 +45,8 @@ def fused(
         with torch.autocast("cpu", enabled=False):
             x, state = x.to(own), state.to(own)
             return fused(kernel, x, state, weights, bias, layers, dropout, training, bidirectional)
+    if state.device.type == "cuda" and apart(layers, dropout):
+        return by_layers(kernel, x, state, weights, bias, layers, dropout, training, bidirectional)
     parts = [part.transpose(0, 1).contiguous() for part in state.unbind(1)]  # torch has the layers first
     hidden = tuple(parts) if kernel == "lstm" else parts[0]
     how = (weights, bias, layers, dropout, training, bidirectional)
@@ -55,6 +58,39 @@ def fused(
     return outputs, torch.stack([part.transpose(0, 1) for part in after], 1)
 
 
+def apart(layers: int, dropout: float) -> bool:
+    """Whether a GPU takes one layer at a time: cuDNN's own dropout begins anew whenever a generator is seeded.
+
+    The loop seeds it in every turn, which would have cuDNN wait and set up its generators each time, and give a
+    recorded turn one mask for ever.
+    """
+    return layers > 1 and dropout > 0
+
+
+def by_layers(
+    kernel: str,
+    x: Tensor | PackedSequence,
+    state: Float[Tensor, "n states layers width"],
+    weights: list[Tensor],
+    bias: bool,
+    layers: int,
+    dropout: float,
+    training: bool,
+    bidirectional: bool,
+) -> tuple[Tensor, Float[Tensor, "n states layers width"]]:
+    """As ``fused``, with one call for each layer and torch's dropout between them."""
+    many, after = len(weights) // layers, []
+    outputs: Tensor = x.data if isinstance(x, PackedSequence) else x
+    for layer, begin in enumerate(state.chunk(layers, 2)):
+        given = PackedSequence(outputs, x.batch_sizes) if isinstance(x, PackedSequence) else outputs
+        own = weights[layer * many : (layer + 1) * many]
+        outputs, end = fused(kernel, given, begin, own, bias, 1, 0.0, training, bidirectional)
+        after.append(end)
+        if layer + 1 < layers:
+            outputs = F.dropout(outputs, dropout, training)
+    return outputs, torch.cat(after, 2)
+
+
 def compact(
     module: nn.Module, names: list[str], kernel: str, inputs: int, width: int, bias: bool, layers: int, both: bool
 ) -> None:
@@ -62,7 +98,7 @@ def compact(
 
     Args:
         module: whose parameters; their values and names stay.
-        names: of them, as torch has them.
+        names: of them, in torch's order.
         kernel: rnn_tanh, rnn_relu, lstm or gru.
         inputs: entries of the input.
         width: units of a layer.
@@ -73,7 +109,7 @@ def compact(
     first = module.get_parameter(names[0])
     how = {"bias": bias, "num_layers": layers, "bidirectional": both, "device": "meta", "dtype": first.dtype}
     model = MODULES[kernel](inputs, width, **how).to_empty(device=first.device)  # torch's own lays its parameters so
-    for name in names:
-        place = model.get_parameter(name).data
+    for name, parameter in zip(names, model.parameters(), strict=True):
+        place = parameter.data
         place.copy_(module.get_parameter(name).data)
         module.get_parameter(name).data = place

@@ -24,12 +24,18 @@ def scale_radius(weight: Float[Tensor, "width width"], radius: float = 1.0) -> N
         weight: the recurrent matrix; it is changed.
         radius: r.
 
+    Raises:
+        ValueError: if all eigenvalues are 0.
+
     >>> weight = torch.tensor([[0.0, 4.0], [1.0, 0.0]])
     >>> scale_radius(weight)
     >>> torch.linalg.eigvals(weight).abs()
     tensor([1., 1.])
     """
-    weight.mul_(radius / torch.linalg.eigvals(weight.double()).abs().max().to(weight.dtype))
+    largest = torch.linalg.eigvals(weight.double()).abs().max()
+    if not largest > 0:
+        raise ValueError(f"a matrix whose eigenvalues are all 0 cannot be scaled to the spectral radius {radius}")
+    weight.mul_(radius / largest.to(weight.dtype))
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from danlu.nn.dense import check_dropout, check_width
-from danlu.nn.recurrent.fused import compact, fused
+from danlu.nn.recurrent.fused import apart, compact, fused
 from danlu.nn.recurrent.initial import Initial, begin
 from danlu.nn.recurrent.kinds import Kind, Nonlinearity, Reset, cells
 from danlu.nn.recurrent.steps import Steps, pack, unpacked
@@ -202,8 +202,13 @@ class Recurrent(nn.Module):
 
     def _compact(self) -> None:
         names, kernel = self._names(), self.cells.kernel
-        if isinstance(kernel, str) and next(self.parameters()).device.type == "cuda":
-            compact(self, names, kernel, self.inputs, self.width, self.bias, self.layers, self.bidirectional)
+        if not isinstance(kernel, str) or next(self.parameters()).device.type != "cuda":
+            return
+        calls = self.layers if apart(self.layers, self.dropout) else 1
+        many = len(names) // calls
+        for call in range(calls):
+            inputs, some = self.outputs if call else self.inputs, names[call * many : (call + 1) * many]
+            compact(self, some, kernel, inputs, self.width, self.bias, self.layers // calls, self.bidirectional)
 
     def extra_repr(self) -> str:
         return (
