@@ -189,7 +189,7 @@ def draw(numbers: Numbers) -> Figure:
     for number, (by, label) in enumerate((("short", f"best {SHORT} characters"), ("long", f"best known {LENGTH}"))):
         line(right, beams, [[100 * beaten(run, b, by) for b in beams] for run in runs], number, label)
     left.set(title=f"log p of {LENGTH} characters", ylabel="nats more than greedy", ylim=(0, None))
-    right.set(title="missed", ylabel="% of prompts", ylim=(0, 100))
+    right.set(title="missed", ylabel="% of prompts", ylim=(0, 128), yticks=range(0, 101, 20))
     right.legend(loc="upper right", fontsize=7)
     for axes in (left, right):
         logarithmic(axes.xaxis, beams)

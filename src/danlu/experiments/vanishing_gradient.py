@@ -233,9 +233,9 @@ def draw(numbers: Numbers) -> Figure:
     middle.set(title="learnt alone", ylabel="steps", xticks=[], xlim=(-0.6, 3.6), ylim=(4, 200))
     least = min(run["mixed"][-1] for found in numbers["runs"].values() for run in found)
     right.set(title="gradient, lags mixed", ylim=(1e-40, 1e2))
-    right.annotate(
-        f"all recall over {numbers['far']}\nsteps, {least:.0%} or more", (4, 1e-38), fontsize=7, color=quiet()
-    )
+    known = "all" if least == 1 else f"{least:.0%} or more"
+    words = f"recalled over\n{numbers['far']:,} steps:\n{known}"
+    right.annotate(words, (98, 1e-22), ha="right", fontsize=7, color=quiet())
     key_above(figure, left, columns=4)
     return figure
 
