@@ -6,6 +6,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from danlu.data import digits as digits_module
 from danlu.data.digits import digits
 from danlu.data.source import Source, Split
 
@@ -53,3 +54,11 @@ def test_the_split_depends_on_its_seed_alone(data):
     torch.manual_seed(123)
     assert digits().fingerprint() == data.fingerprint()
     assert digits(Source(split=Split(seed=1))).fingerprint() != data.fingerprint()
+
+
+def test_where_the_file_lies_elsewhere_sklearn_is_asked(monkeypatch):
+    images, labels = digits_module._read()
+    monkeypatch.setattr(digits_module, "find_spec", lambda name: None)
+    there, known = digits_module._read()
+    assert (images == there).all()
+    assert (labels == known).all()

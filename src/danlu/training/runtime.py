@@ -85,7 +85,8 @@ class Runtime:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         if picked.type == "cpu":
             keep_freed_memory()
-        torch.use_deterministic_algorithms(deterministic)
+        if deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports a compiler, for seconds
+            torch.use_deterministic_algorithms(deterministic)
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
         runtime = cls(picked, reason, precision, compile, replay, channels_last)
@@ -237,7 +238,8 @@ def as_torch_was() -> Iterator[None]:
     finally:
         torch.set_rng_state(state)
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        if deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports a compiler, for seconds
+            torch.use_deterministic_algorithms(deterministic)
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
 
 
