@@ -107,7 +107,7 @@ def test_two_processes_train_what_one_trains(undisturbed, tmp_path):
 
 
 @pytest.mark.xdist_group("devices")
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_sigkill_of_one_process_is_survived_bit_for_bit(undisturbed, tmp_path, rank):
     out = tmp_path / "run"
     process = danlu(*TRAIN, "--devices", "2", "--out", str(out))
@@ -158,6 +158,7 @@ def test_a_second_signal_ends_them_all_at_once(tmp_path):
 
 
 @pytest.mark.xdist_group("devices")
+@pytest.mark.long
 def test_who_cannot_start_again_says_so_though_the_run_was_stopped(tmp_path):
     out = tmp_path / "run"
     process = danlu(*TRAIN, "--devices", "2", "--out", str(out))
@@ -254,8 +255,20 @@ def test_a_run_that_diverges_in_every_process_is_not_tried_again(tmp_path):
     ("rank", "where", "error", "line"),
     [
         (1, "Trainer, 'play'", "MemoryError('12 GB')", "process 1: out of memory: 12 GB"),
-        (0, "Trainer, 'state'", "OSError(28, 'No space left on device', '/data')", "process 0: /data: No space left"),
-        (1, "Session, 'start'", "ValueError('five')", "process 1: ValueError: five (this should not happen; "),
+        pytest.param(
+            0,
+            "Trainer, 'state'",
+            "OSError(28, 'No space left on device', '/data')",
+            "process 0: /data: No space left",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            1,
+            "Session, 'start'",
+            "ValueError('five')",
+            "process 1: ValueError: five (this should not happen; ",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_an_error_of_one_process_is_told_once_and_not_tried_again(undisturbed, tmp_path, rank, where, error, line):

@@ -83,7 +83,7 @@ def killed_and_resumed(out: Path, words: list[str], kills: int, seed: int) -> in
     return killed
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_sigkill_at_random_moments(tmp_path, uninterrupted, seed):
     assert killed_and_resumed(tmp_path / "run", TRAIN, kills=5, seed=seed) >= 1
     assert outcome(tmp_path / "run") == uninterrupted
