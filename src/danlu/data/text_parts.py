@@ -86,7 +86,7 @@ def spans_of(folder: Path, found: Official, shares: Sequence[float]) -> list[tup
             raise UsageError(f"{document.name} is empty, and is the {part} part; fill it or remove it")
     missing = [part for part in PARTS[1:] if part not in documents]
     cuts = [share for part, share in zip(PARTS, shares, strict=True) if part in missing]
-    train, *rest = parted([documents["train"]], [1 - sum(cuts), *cuts])
+    train, *rest = parted([documents["train"]], [1.0 - sum(cuts), *cuts])
     spans = {part: (whole(document),) for part, document in documents.items()}
     spans |= {"train": train, **dict(zip(missing, rest, strict=True))}
     return [spans[part] for part in PARTS]
