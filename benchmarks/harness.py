@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -95,6 +96,18 @@ def alternate(theirs: Callable[[], float], ours: Callable[[], float], pairs: int
     """Times of both, measured in turn A B A B, after one warm-up of each."""
     theirs(), ours()
     return [(theirs(), ours()) for _ in range(pairs)]
+
+
+def compared(pairs: list[tuple[float, float]]) -> dict[str, Any]:
+    """What a row says of pairs of theirs and ours: medians of both, of their ratio and of their difference."""
+    ratios = [a / b for a, b in pairs]
+    return {
+        "theirs": statistics.median(a for a, _ in pairs),
+        "ours": statistics.median(b for _, b in pairs),
+        "ratio": statistics.median(ratios),
+        "spread": quartiles(ratios),
+        "difference": statistics.median(b - a for a, b in pairs),
+    }
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

@@ -6,14 +6,13 @@ makes the features; what is timed of them is what their ``update`` and ``compute
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from importlib.metadata import version
 
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Row, alternate, cpu_seconds, quartiles
+from benchmarks.harness import Row, alternate, compared, cpu_seconds
 from danlu.metrics.frechet import fid_from_features
 from danlu.sampling.randomness import generator
 
@@ -32,20 +31,16 @@ def _row(n: int, target: float) -> Row:
     found: dict[str, float] = {}
     theirs, ours = _timed(_by_torchmetrics, real, fake, found), _timed(fid_from_features, real, fake, found)
     pairs = alternate(theirs, ours, PAIRS)
-    ratios = [a / b for a, b in pairs]
+    times = compared(pairs)
     apart = abs(found["fid_from_features"] / found["_by_torchmetrics"] - 1)
     same = apart <= EQUAL
     return Row(
         name=f"fid-{n}",
         peer=f"torchmetrics {version('torchmetrics')}",
         unit="s",
-        theirs=statistics.median(a for a, _ in pairs),
-        ours=statistics.median(b for _, b in pairs),
-        ratio=statistics.median(ratios),
-        spread=quartiles(ratios),
-        difference=statistics.median(b - a for a, b in pairs),
+        **times,
         target=f"at least {target:g} times as fast, and equal to {EQUAL:g}",
-        met=same and statistics.median(ratios) >= target,
+        met=same and times["ratio"] >= target,
         notes=f"2 × {n} examples, {WIDTH} features; {found['fid_from_features']:.6f}, which is {apart:.1e} apart",
     )
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.harness import Row, alternate, cpu_seconds, quartiles
+from benchmarks.harness import Row, alternate, compared, cpu_seconds
 from danlu.data.dataset import Part
 from danlu.data.text_stream import Lanes
 from danlu.models.recurrent.language import LanguageModel
@@ -48,20 +48,15 @@ def run() -> list[Row]:
     stream = Lanes(part.to(device), LANES, STEPS, 0, device)
     apart = _apart(stream, runtime)
     pairs = alternate(lambda: _plain(stream, device)[0], lambda: _ours(stream, runtime)[0], PAIRS)
-    ratios = [a / b for a, b in pairs]
-    ratio = statistics.median(ratios)
+    found = compared(pairs)
     speed = LANES * STEPS / statistics.median(b for _, b in pairs) * 1e3
     row = Row(
         name="language" if device.type == "cpu" else f"language-{device.type}",
         peer=f"plain torch {torch.__version__}",
         unit="ms",
-        theirs=statistics.median(a for a, _ in pairs),
-        ours=statistics.median(b for _, b in pairs),
-        ratio=ratio,
-        spread=quartiles(ratios),
-        difference=statistics.median(b - a for a, b in pairs),
+        **found,
         target=f"at least {TARGET} times as fast",
-        met=ratio >= TARGET and apart <= 1e-4,
+        met=found["ratio"] >= TARGET and apart <= 1e-4,
         notes=f"{speed:,.0f} tokens/s; after {ROUNDS} steps the weights are {apart:.0e} apart; danlu's step includes "
         f"the check for NaN; {torch.backends.cpu.get_cpu_capability()}",
     )

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import Row, alternate, cpu_seconds, quartiles
+from benchmarks.harness import Row, alternate, compared, cpu_seconds
 from danlu.nn.recurrent.layer import Recurrent
 from danlu.sampling.randomness import generator
 
@@ -40,19 +40,15 @@ def _row(name: str, how: dict[str, Any]) -> Row:
     ours, theirs = Recurrent(WIDTH, WIDTH, layers=LAYERS, **how), nn.LSTM(WIDTH, WIDTH, LAYERS, batch_first=True)
     apart = _apart(name, x, weights)
     pairs = alternate(_timed(theirs, x, weights), _timed(ours, x, weights), PAIRS)
-    ratios = [a / b for a, b in pairs]
-    ratio, speed = statistics.median(ratios), statistics.median(ROWS * STEPS / b * 1e3 for _, b in pairs)
+    found = compared(pairs)
+    speed = statistics.median(ROWS * STEPS / b * 1e3 for _, b in pairs)
     return Row(
         name=f"recurrent-{name}",
         peer=f"torch.nn.LSTM {torch.__version__}",
         unit="ms",
-        theirs=statistics.median(a for a, _ in pairs),
-        ours=statistics.median(b for _, b in pairs),
-        ratio=ratio,
-        spread=quartiles(ratios),
-        difference=statistics.median(b - a for a, b in pairs),
+        **found,
         target=f"at least {TARGET} times as fast as the LSTM, which is another function",
-        met=ratio >= TARGET and apart <= 1e-5,
+        met=found["ratio"] >= TARGET and apart <= 1e-5,
         notes=f"{speed:.0f} entries a second; on weights with which it is one of torch's kinds outputs and gradients "
         f"are {apart:.0e} apart",
     )

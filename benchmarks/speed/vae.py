@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import Row, alternate, cpu_seconds, quartiles
+from benchmarks.harness import Row, alternate, compared, cpu_seconds
 from danlu.data.source import Source
 from danlu.data.stream import Shuffled
 from danlu.models.latent.vae import VAE
@@ -39,19 +39,15 @@ def run() -> list[Row]:
         pairs = alternate(
             lambda: _by_pythae(part, scratch, ends["theirs"]), lambda: _by_danlu(part, epochs, ends["ours"]), PAIRS
         )
-    ratios = [a / b for a, b in pairs]
+    times = compared(pairs)
     found = {side: f"{statistics.mean(values):.1f}" for side, values in ends.items()}
     row = Row(
         name="vae",
         peer=f"pythae {version('pythae')}",
         unit="s an epoch",
-        theirs=statistics.median(a for a, _ in pairs),
-        ours=statistics.median(b for _, b in pairs),
-        ratio=statistics.median(ratios),
-        spread=quartiles(ratios),
-        difference=statistics.median(b - a for a, b in pairs),
+        **times,
         target="at least 1.5 times as fast",
-        met=statistics.median(ratios) >= 1.5,
+        met=times["ratio"] >= 1.5,
         notes=f"{epochs} steps; minus the bound, in nats, mean over the epoch: {found['theirs']} theirs, "
         f"{found['ours']} ours; danlu's step includes the gradient norm and the check for NaN",
     )

@@ -85,8 +85,7 @@ class Runtime:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         if picked.type == "cpu":
             keep_freed_memory()
-        if deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports a compiler, for seconds
-            torch.use_deterministic_algorithms(deterministic)
+        _set_deterministic(deterministic)
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
         runtime = cls(picked, reason, precision, compile, replay, channels_last)
@@ -227,6 +226,11 @@ class Runtime:
                 raise RunError(f"the processes no longer agree on {name}; the last checkpoint is from when they did")
 
 
+def _set_deterministic(wanted: bool) -> None:
+    if wanted != torch.are_deterministic_algorithms_enabled():  # the call below imports a compiler, for seconds
+        torch.use_deterministic_algorithms(wanted)
+
+
 @contextmanager
 def as_torch_was() -> Iterator[None]:
     """Afterwards torch's generator, threads and switches are what they were before."""
@@ -238,8 +242,7 @@ def as_torch_was() -> Iterator[None]:
     finally:
         torch.set_rng_state(state)
         torch.set_num_threads(threads)
-        if deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports a compiler, for seconds
-            torch.use_deterministic_algorithms(deterministic)
+        _set_deterministic(deterministic)
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
-from danlu.nn.recurrent.fused import by_layers, compact
+from danlu.nn.recurrent.fused import How, by_layers, compact
 from danlu.nn.recurrent.kinds import KINDS
 from danlu.nn.recurrent.layer import Recurrent
 
@@ -188,7 +188,7 @@ def test_layers_one_by_one_are_all_at_once(name, bidirectional):
     weights = [net.get_parameter(name) for name in net._names()]
     given = pack_padded_sequence(x, torch.tensor([7, 3, 3, 1]), True)
     for data in x, given:
-        ours, end = by_layers(net.cells.kernel, data, state, weights, True, 3, 0.4, False, bidirectional)
+        ours, end = by_layers(net.cells.kernel, data, state, weights, How(True, 3, 0.4, False, bidirectional))
         theirs, after = reference.eval()(data, hidden(state))
         close(ours, theirs.data if isinstance(theirs, PackedSequence) else theirs)
         close(end, stacked(after))
@@ -205,7 +205,7 @@ def test_layers_one_by_one_have_dropout_between_them_alone():
         net.weight_ih_l1[12:18] = torch.eye(6) * 1e-3
     weights = [net.get_parameter(name) for name in net._names()]
     outputs = [
-        by_layers("lstm", torch.zeros(500, 1, 5), net.zero_state(500), weights, True, 2, 0.25, training, False)[0]
+        by_layers("lstm", torch.zeros(500, 1, 5), net.zero_state(500), weights, How(True, 2, 0.25, training, False))[0]
         for training in (True, False)
     ]
     kept = outputs[0].detach() != 0

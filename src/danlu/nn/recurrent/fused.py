@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,16 +18,30 @@ MODULES: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
 }
 
 
+class How(NamedTuple):
+    """What torch's kernels want to know beside data and weights, in their order.
+
+    Attributes:
+        bias: whether there are biases among the weights.
+        layers: how many, each counted once.
+        dropout: share of units between layers that are zeroed while training.
+        training: whether it is.
+        bidirectional: whether each layer reads in both directions.
+    """
+
+    bias: bool
+    layers: int
+    dropout: float
+    training: bool
+    bidirectional: bool
+
+
 def fused(
     kernel: str,
     x: Tensor | PackedSequence,
     state: Float[Tensor, "n states layers width"],
     weights: list[Tensor],
-    bias: bool,
-    layers: int,
-    dropout: float,
-    training: bool,
-    bidirectional: bool,
+    how: How,
 ) -> tuple[Tensor, Float[Tensor, "n states layers width"]]:
     """All layers in one call. Under autocast a CPU computes in the weights' own type, for few have an LSTM in bf16.
 
@@ -34,27 +50,22 @@ def fused(
         x: rows of sequences, batch first, or packed.
         state: before the first step.
         weights: of each layer and direction in torch's order.
-        bias: whether there are biases among them.
-        layers: how many, each counted once.
-        dropout: share of units between layers that are zeroed while training.
-        training: whether it is.
-        bidirectional: whether each layer reads in both directions.
+        how: what else torch wants to know.
     """
     if state.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         own = weights[0].dtype
         with torch.autocast("cpu", enabled=False):
             x, state = x.to(own), state.to(own)
-            return fused(kernel, x, state, weights, bias, layers, dropout, training, bidirectional)
-    if state.device.type == "cuda" and apart(layers, dropout):
-        return by_layers(kernel, x, state, weights, bias, layers, dropout, training, bidirectional)
+            return fused(kernel, x, state, weights, how)
+    if state.device.type == "cuda" and apart(how.layers, how.dropout):
+        return by_layers(kernel, x, state, weights, how)
     parts = [part.transpose(0, 1).contiguous() for part in state.unbind(1)]  # torch has the layers first
     hidden = tuple(parts) if kernel == "lstm" else parts[0]
-    how = (weights, bias, layers, dropout, training, bidirectional)
     operation = getattr(torch._VF, kernel)  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(x, PackedSequence):
-        outputs, *after = operation(x.data, x.batch_sizes, hidden, *how)
+        outputs, *after = operation(x.data, x.batch_sizes, hidden, weights, *how)
     else:
-        outputs, *after = operation(x, hidden, *how, True)
+        outputs, *after = operation(x, hidden, weights, *how, True)
     return outputs, torch.stack([part.transpose(0, 1) for part in after], 1)
 
 
@@ -72,22 +83,18 @@ def by_layers(
     x: Tensor | PackedSequence,
     state: Float[Tensor, "n states layers width"],
     weights: list[Tensor],
-    bias: bool,
-    layers: int,
-    dropout: float,
-    training: bool,
-    bidirectional: bool,
+    how: How,
 ) -> tuple[Tensor, Float[Tensor, "n states layers width"]]:
     """As ``fused``, with one call for each layer and torch's dropout between them."""
-    many, after = len(weights) // layers, []
+    many, after = len(weights) // how.layers, []
     outputs: Tensor = x.data if isinstance(x, PackedSequence) else x
-    for layer, begin in enumerate(state.chunk(layers, 2)):
+    for layer, begin in enumerate(state.chunk(how.layers, 2)):
         given = PackedSequence(outputs, x.batch_sizes) if isinstance(x, PackedSequence) else outputs
         own = weights[layer * many : (layer + 1) * many]
-        outputs, end = fused(kernel, given, begin, own, bias, 1, 0.0, training, bidirectional)
+        outputs, end = fused(kernel, given, begin, own, how._replace(layers=1, dropout=0.0))
         after.append(end)
-        if layer + 1 < layers:
-            outputs = F.dropout(outputs, dropout, training)
+        if layer + 1 < how.layers:
+            outputs = F.dropout(outputs, how.dropout, how.training)
     return outputs, torch.cat(after, 2)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from danlu.nn.dense import check_dropout, check_width
-from danlu.nn.recurrent.fused import apart, compact, fused
+from danlu.nn.recurrent.fused import How, apart, compact, fused
 from danlu.nn.recurrent.initial import Initial, begin
 from danlu.nn.recurrent.kinds import Kind, Nonlinearity, Reset, cells
 from danlu.nn.recurrent.steps import Steps, pack, unpacked
@@ -144,8 +144,8 @@ class Recurrent(nn.Module):
         """All layers; of a packed sequence the data alone."""
         if not isinstance(self.cells.kernel, Cell):
             weights = [getattr(self, name) for name in self._names()]
-            how = (self.bias, self.layers, self.dropout, self.training, self.bidirectional)
-            return fused(self.cells.kernel, x, state, weights, *how)
+            how = How(self.bias, self.layers, self.dropout, self.training, self.bidirectional)
+            return fused(self.cells.kernel, x, state, weights, how)
         if isinstance(x, PackedSequence):
             return self._swept(self.cells.kernel, x.data, x.batch_sizes.tolist(), state)
         n, t = x.shape[:2]
