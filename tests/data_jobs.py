@@ -10,14 +10,14 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from danlu.app.asked import as_recipe
-from danlu.app.session import Session
-from danlu.data.dataset import Part
-from danlu.data.residence import settle
-from danlu.data.stream import Batch
-from danlu.tasks.game import Descend, Task, Terms, Turn
+from danlu.app.runs.session import Session
+from danlu.data.base.batch_stream import Batch
+from danlu.data.base.dataset import Part
+from danlu.data.base.placement import settle
+from danlu.recipes.config.resolve import as_recipe
 from danlu.tasks.supervised import Supervised
-from danlu.training.descent import Descent
+from danlu.tasks.task import Descend, Task, Terms, Turn
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 
@@ -73,17 +73,17 @@ def file_of_pictures(folder: Path) -> str:
     return str(path)
 
 
-def watching(runtime: Runtime, file: str | None, rounds: int, accumulate: int) -> Trainer:
+def watching(runtime: Runtime, file: str | None, rounds: int, grad_accumulation: int) -> Trainer:
     """A game that watches its batches, from memory or read ahead from a file."""
     free = 10**9 if file is None else 0
     stream = settle(own_numbers(file), 6, 3, runtime.device, runtime.dtype, free).stream
     torch.manual_seed(0)
-    return Trainer(Watching(), Descent(lr=1e-3), stream, rounds, 3, accumulate, runtime)
+    return Trainer(Watching(), OptimizerSettings(lr=1e-3), stream, rounds, 3, grad_accumulation, runtime)
 
 
-def watch(runtime: Runtime, file: str | None, rounds: int, accumulate: int) -> list[Seen]:
+def monitor(runtime: Runtime, file: str | None, rounds: int, grad_accumulation: int) -> list[Seen]:
     """What one process saw in so many rounds."""
-    trainer = watching(runtime, file, rounds, accumulate)
+    trainer = watching(runtime, file, rounds, grad_accumulation)
     for _ in trainer:
         pass
     assert isinstance(trainer.task, Watching)

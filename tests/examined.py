@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from danlu.catalogue import find_recipe
+from danlu.catalogue.recipes import find_recipe
 from danlu.nn.recurrent.layer import Recurrent
-from danlu.nn.state import whole
-from danlu.recipes.files import changed
-from danlu.recipes.recipe import Recipe
+from danlu.nn.state_dict import whole
+from danlu.recipes.config.recipe import Recipe
+from danlu.recipes.config.yaml_files import changed
 from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint
 from danlu.training.runtime import Runtime
@@ -29,9 +29,9 @@ def trainer_of(recipe: Recipe, runtime: Runtime | None = None) -> Trainer:
     runtime = runtime or Runtime()
     torch.manual_seed(recipe.seed)
     task = recipe.task(data.info)
-    stream = recipe.as_seen(recipe.stream_of(data.train, runtime.device, runtime.dtype).stream, recipe.seed)
+    stream = recipe.as_seen(recipe.make_stream(data.train, runtime.device, runtime.dtype).stream, recipe.seed)
     rounds = recipe.length(stream.epoch_rounds)
-    return Trainer(task, recipe.descents(), stream, rounds, recipe.seed, recipe.accumulate, runtime)
+    return Trainer(task, recipe.optimizer_settings(), stream, rounds, recipe.seed, recipe.grad_accumulation, runtime)
 
 
 def without_dropout(trainer: Trainer) -> Trainer:

@@ -10,15 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.data.dataset import Part
-from danlu.data.stream import Batch, Shuffled, Stream
-from danlu.data.together import together
-from danlu.losses.spreading import spread
-from danlu.tasks.game import Descend, Task, Terms, Turn, Update
+from danlu.data.base.batch_stream import Batch, Shuffled, Stream
+from danlu.data.base.dataset import Part
+from danlu.data.base.joined_streams import together
+from danlu.losses.per_example import per_example
 from danlu.tasks.supervised import Supervised
-from danlu.training.descent import Descent
+from danlu.tasks.task import Descend, Task, Terms, Turn, Update
+from danlu.training.optimization import OptimizerSettings
 
-ADAM = Descent(optimizer="adam", lr=0.01)
+ADAM = OptimizerSettings(optimizer="adam", lr=0.01)
 
 
 def two_layers(inputs: int, outputs: int, *between: nn.Module) -> nn.Sequential:
@@ -50,7 +50,7 @@ class Adversarial(Task):
             parameter.clamp_(-0.1, 0.1)
 
 
-class Penalised(Adversarial):
+class Penalized(Adversarial):
     """The critic's gradient is held near 1 by a penalty, which needs second derivatives (WGAN-GP)."""
 
     def turns(self, round: int) -> list[Turn]:
@@ -141,7 +141,7 @@ class Shared(Task):
 
 
 class SemiSupervised(Task):
-    """Few labelled and many unlabelled examples at once: cross-entropy, and equal answers to noisy copies."""
+    """Few labeled and many unlabeled examples at once: cross-entropy, and equal answers to noisy copies."""
 
     def __init__(self):
         super().__init__()
@@ -154,11 +154,11 @@ class SemiSupervised(Task):
         return [Descend("teller", self.both)]
 
     def both(self, batch: Batch) -> Terms:
-        few, many = batch.part("labelled"), batch.part("unlabelled")
+        few, many = batch.part("labeled"), batch.part("unlabeled")
         noisy = many["x"] + 0.1 * self.noise((2,), batch=many)
         apart = (self.teller(many["x"]).softmax(1) - self.teller(noisy).softmax(1)).square().sum(1)
         told = F.cross_entropy(self.teller(few["x"]), few["label"], reduction="none")
-        return {"class": told, "agreement": spread(apart, len(few))}
+        return {"class": told, "agreement": per_example(apart, len(few))}
 
 
 class ClosedForm(Task):
@@ -209,29 +209,34 @@ def points(count: int = 60) -> Part:
 
 
 class Game(NamedTuple):
-    """How a game is made: its task, its descents, its streams."""
+    """How a game is made: its task, its optimizer_settings, its streams."""
 
     task: Callable[[], Task]
-    descents: Descent | dict[str, Descent] = ADAM
+    optimizer_settings: OptimizerSettings | dict[str, OptimizerSettings] = ADAM
     stream: Callable[[Part], Stream] = lambda part: Shuffled(part, ROWS, seed=3)
 
 
 def few_and_many(part: Part) -> Stream:
     few = part.take(torch.arange(9))
-    return together(labelled=Shuffled(few, 8, seed=3), unlabelled=Shuffled(part, 32, seed=4))
+    return together(labeled=Shuffled(few, 8, seed=3), unlabeled=Shuffled(part, 32, seed=4))
 
 
 GAMES: dict[str, Game] = {
     "supervised": Game(lambda: Supervised(two_layers(2, 3, nn.Dropout(0.3)), inputs="x")),
     "adversarial": Game(
         Adversarial,
-        {"critic": Descent(optimizer="rmsprop", lr=0.01), "generator": Descent(optimizer="adam", average=0.9)},
+        {
+            "critic": OptimizerSettings(optimizer="rmsprop", lr=0.01),
+            "generator": OptimizerSettings(optimizer="adam", ema=0.9),
+        },
     ),
-    "penalised": Game(Penalised, Descent(optimizer="adam", lr=0.01, betas=(0.0, 0.9), clip=1.0)),
+    "penalized": Game(Penalized, OptimizerSettings(optimizer="adam", lr=0.01, betas=(0.0, 0.9), grad_clip=1.0)),
     "contrastive": Game(lambda: Contrastive(ROWS)),
-    "distillation": Game(Distillation, Descent(optimizer="nesterov", lr=0.05, l2=0.01)),
+    "distillation": Game(Distillation, OptimizerSettings(optimizer="nesterov", lr=0.05, l2=0.01)),
     "shared": Game(Shared),
     "semi-supervised": Game(SemiSupervised, ADAM, few_and_many),
     "closed-form": Game(ClosedForm, {}),
-    "lanes": Game(lambda: Lanes(ROWS), Descent(optimizer="momentum", lr=0.05, clip=0.1)),  # Adam would hide the norm
+    "lanes": Game(
+        lambda: Lanes(ROWS), OptimizerSettings(optimizer="momentum", lr=0.05, grad_clip=0.1)
+    ),  # Adam would hide the norm
 }

@@ -10,22 +10,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from danlu.app import session
-from danlu.app.asked import as_recipe
-from danlu.app.run_folder import RunFolder
-from danlu.data.stream import Batch, Shuffled
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.runs import session
+from danlu.data.base.batch_stream import Batch, Shuffled
 from danlu.errors import RunError, UsageError
-from danlu.nn.model import Model
-from danlu.nn.state import is_split, tensors_of, whole
-from danlu.tasks.game import Terms
+from danlu.models.base import Model
+from danlu.nn.state_dict import is_split, tensors_of, whole
+from danlu.recipes.config.resolve import as_recipe
 from danlu.tasks.supervised import Supervised
+from danlu.tasks.task import Terms
 from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint, newest, write
-from danlu.training.descent import Descent
-from danlu.training.evaluation import evaluate
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.sharding import Shards
 from danlu.training.trainer import Trainer
+from danlu.training.validation import evaluate
 from examined import play, tiny, trainer_of, without_dropout
 from games import GAMES, points
 
@@ -44,12 +44,12 @@ def collectives(runtime: Runtime) -> dict[str, object]:
     runtime.sum(numbers)
     means = [torch.tensor([float(runtime.rank), 4.0])]
     runtime.mean(means)
-    decided = [runtime.decide(runtime.rank == 0), runtime.decide(runtime.rank == 1)]
+    decided = [runtime.broadcast_bool(runtime.rank == 0), runtime.broadcast_bool(runtime.rank == 1)]
     return {
         "sum": [n.tolist() for n in numbers],
         "mean": means[0].tolist(),
         "decided": decided,
-        "told": runtime.tell(math.nextafter(0.1, runtime.rank)),
+        "told": runtime.broadcast(math.nextafter(0.1, runtime.rank)),
         "n": dist.get_world_size(),
     }
 
@@ -73,27 +73,35 @@ def normed(runtime: Runtime) -> dict[str, torch.Tensor]:
     return play(trainer)
 
 
-def game_of(name: str, runtime: Runtime, dropout: bool = True, accumulate: int = 1, shard: bool = False) -> Trainer:
+def game_of(
+    name: str, runtime: Runtime, dropout: bool = True, grad_accumulation: int = 1, shard: bool = False
+) -> Trainer:
     """A toy game, always with the same weights at the start."""
     game = GAMES[name]
-    descents = split(game.descents) if shard else game.descents
+    optimizer_settings = split(game.optimizer_settings) if shard else game.optimizer_settings
     torch.manual_seed(7)
     task = game.task()
     stream = game.stream(points().to(runtime.device, runtime.dtype))
-    trainer = Trainer(task, descents, stream, rounds=8, seed=5, accumulate=accumulate, runtime=runtime)
+    trainer = Trainer(
+        task, optimizer_settings, stream, rounds=8, seed=5, grad_accumulation=grad_accumulation, runtime=runtime
+    )
     return trainer if dropout else without_dropout(trainer)
 
 
-def split(descents: Descent | dict[str, Descent]) -> Descent | dict[str, Descent]:
-    """The same descents with every player split; instead of l2, which needs whole weights, its equal in SGD."""
-    if isinstance(descents, dict):
-        return {name: split(descent) for name, descent in descents.items()}
-    return descents.model_copy(update={"shard": True, "weight_decay": descents.l2 or descents.weight_decay, "l2": 0.0})
+def split(
+    optimizer_settings: OptimizerSettings | dict[str, OptimizerSettings],
+) -> OptimizerSettings | dict[str, OptimizerSettings]:
+    """The same settings with every player split; instead of l2, which needs whole weights, its equal in SGD."""
+    if isinstance(optimizer_settings, dict):
+        return {name: split(descent) for name, descent in optimizer_settings.items()}
+    return optimizer_settings.model_copy(
+        update={"shard": True, "weight_decay": optimizer_settings.l2 or optimizer_settings.weight_decay, "l2": 0.0}
+    )
 
 
-def play_split_game(runtime: Runtime, name: str, accumulate: int = 1) -> tuple[dict[str, Tensor], int]:
+def play_split_game(runtime: Runtime, name: str, grad_accumulation: int = 1) -> tuple[dict[str, Tensor], int]:
     """The state of a toy game whose players are split over the processes, and how many tensors were split."""
-    trainer = game_of(name, runtime, dropout=False, accumulate=accumulate, shard=True)
+    trainer = game_of(name, runtime, dropout=False, grad_accumulation=grad_accumulation, shard=True)
     return play(trainer), sum(is_split(value) for value in trainer.state().values())
 
 
@@ -159,7 +167,7 @@ def looked_at(runtime: Runtime) -> dict[str, object]:
     torch.manual_seed(7)
     task = Projected(nn.Sequential(nn.Linear(2, 12), nn.Tanh(), nn.Linear(12, 3)), inputs="x")
     data = points().to(runtime.device, runtime.dtype)
-    descent = Descent(optimizer="adam", lr=0.01, average=0.9, shard=True)
+    descent = OptimizerSettings(optimizer="adam", lr=0.01, ema=0.9, shard=True)
     trainer = Trainer(task, descent, Shuffled(data, 16), rounds=8, runtime=runtime)
     states, scores = [], []
     for _ in range(2):

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from danlu.app.together import leave
+from danlu.app.runs.distributed import leave
 from danlu.training.runtime import Runtime
 
 Job = Callable[..., Any]

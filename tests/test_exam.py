@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from danlu import verbs
-from danlu.catalogue import RECIPES, find_recipe
-from danlu.models.folder import load_model, save_model
-from danlu.recipes.files import from_text, to_yaml
-from danlu.recipes.recipe import Recipe
-from danlu.training.evaluation import evaluate
+from danlu.catalogue.recipes import RECIPES, find_recipe
+from danlu.models.saving.model_folder import load_model, save_model
+from danlu.recipes.config.recipe import Recipe
+from danlu.recipes.config.yaml_files import from_text, to_yaml
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
+from danlu.training.validation import evaluate
 from examined import go_on, play, tiny, trainer_of, without_dropout
 from rank_jobs import play_without_dropout
 
@@ -28,7 +28,7 @@ def test_every_parameter_gets_a_gradient(name):
             seen[player.name] |= {n for n, p in zip(player.moving(), player.gradients(), strict=True) if p.any()}
     for player in trainer.players.values():
         known = {f"{player.name}.{n}" for n, _ in player.module.named_parameters()}
-        assert {f"{player.name}.{n}" for n in seen[player.name]} == known - find_recipe(name).unmoved
+        assert {f"{player.name}.{n}" for n in seen[player.name]} == known - find_recipe(name).without_gradient
 
 
 def test_a_recipe_survives_its_file(name):
@@ -69,8 +69,8 @@ def answers(model: object, data) -> list[Tensor]:
 @pytest.mark.parametrize("stop", [1, 4])
 @pytest.mark.parametrize("average", [None, 0.9])
 def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, stop, average, tmp_path):
-    descents = find_recipe(name)().descents()
-    changes = {"average": average} if len(descents) == 1 else {}
+    optimizer_settings = find_recipe(name)().optimizer_settings()
+    changes = {"ema": average} if len(optimizer_settings) == 1 else {}
     whole = play(trainer_of(tiny(name, **changes)))
 
     first = trainer_of(tiny(name, **changes))
@@ -94,10 +94,10 @@ def test_one_batch_overfits(name):
     data = recipe.load()
     torch.manual_seed(0)
     task = recipe.task(data.info)
-    count = 2 * recipe.unroll + 1 if text else getattr(recipe, "labels", 8)
-    few = recipe.stream_of(data.train.take(torch.arange(count)), torch.device("cpu"), torch.float32).stream
+    count = 2 * recipe.bptt + 1 if text else getattr(recipe, "labels", 8)
+    few = recipe.make_stream(data.train.take(torch.arange(count)), torch.device("cpu"), torch.float32).stream
     stream = recipe.as_seen(few, recipe.seed)
-    trainer = without_dropout(Trainer(task, recipe.descents(), stream, 400))
+    trainer = without_dropout(Trainer(task, recipe.optimizer_settings(), stream, 400))
     first, last = [sum(v for k, v in r.items() if not k.endswith(("/lr", "norm"))) for r in ends(trainer)]
     assert last < type(recipe).overfits_to * first
 
@@ -109,7 +109,7 @@ def ends(trainer: Trainer) -> Iterator:
 
 
 def overfitting(recipe: Recipe) -> dict[str, object]:
-    """A brisk descent without regularisation, where the recipe has just one."""
+    """A brisk descent without regularization, where the recipe has just one."""
     if "lr" in type(recipe).model_fields:
         return {"lr": 0.01, "schedule": "constant", "weight_decay": 0.0}
     return {}
@@ -118,7 +118,7 @@ def overfitting(recipe: Recipe) -> dict[str, object]:
 def test_micro_batches_make_no_difference(name):
     """1×16 equals 4×4 in float64, or the task says why not."""
     double = Runtime(precision="float64")
-    whole, parts = (without_dropout(trainer_of(tiny(name, accumulate=k), double)) for k in (1, 4))
+    whole, parts = (without_dropout(trainer_of(tiny(name, grad_accumulation=k), double)) for k in (1, 4))
     if whole.task.coupled:
         pytest.skip(f"coupled: {whole.task.coupled}")
     for (key, a), b in zip(play(whole).items(), play(parts).values(), strict=True):

@@ -51,9 +51,9 @@ def test_a_round_can_be_played_alone(name, tmp_path):
     same(alone.state(), trainer.state())
 
 
-@pytest.mark.parametrize("accumulate", [2, 4])
-def test_micro_batches_make_no_difference(name, accumulate):
-    whole, parts = (play(game_of(name, DOUBLE, dropout=False, accumulate=k)) for k in (1, accumulate))
+@pytest.mark.parametrize("grad_accumulation", [2, 4])
+def test_micro_batches_make_no_difference(name, grad_accumulation):
+    whole, parts = (play(game_of(name, DOUBLE, dropout=False, grad_accumulation=k)) for k in (1, grad_accumulation))
     close(whole, parts, 1e-10)
 
 

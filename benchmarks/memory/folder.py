@@ -71,7 +71,7 @@ def _peak(room: Path, files: int) -> tuple[int, list[float]]:
 
 
 def _write(chunk: tuple[Path, int, int]) -> None:
-    """Smooth pictures of a colour that belongs to their class, so that there is something to learn."""
+    """Smooth pictures of a color that belongs to their class, so that there is something to learn."""
     folder, first, count = chunk
     rng = np.random.default_rng(first)
     for number in range(first, first + count):
@@ -83,7 +83,7 @@ def _write(chunk: tuple[Path, int, int]) -> None:
 
 
 def _trained(room: Path, folder: Path) -> int:
-    """Train on a folder as a user would, and watch."""
+    """Train on a folder as a user would, and monitor."""
     words = ["train", "cnn", "--data", f"folder:{folder}", "--rounds", str(ROUNDS), "--model.channels", "4", "4"]
     words += ["--model.hidden", "16", "--evaluate-every", str(ROUNDS), "--out", str(room / f"run-{time.time_ns()}")]
     words += ["--split.validation", "0.001", "--split.test", "0.001"]

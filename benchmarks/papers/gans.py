@@ -58,6 +58,6 @@ def _row(promise: Promise) -> Score:
         values=[scores[distance]],
         protocol=f"danlu train {promise.recipe} --data {promise.data} {flags(promise.changes)}; {others}",
         seconds=seconds,
-        target=f"samples that can be recognised, within {MINUTES} minutes",
+        target=f"samples that can be recognized, within {MINUTES} minutes",
         met=seconds <= 60 * MINUTES,
     )

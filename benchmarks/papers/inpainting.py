@@ -18,8 +18,8 @@ from torch import Tensor
 
 import danlu
 from benchmarks.harness import Score
-from danlu.data.source import Source
-from danlu.sampling.randomness import generator
+from danlu.data.settings import DataSettings
+from danlu.rng.keys import generator
 
 SEEDS = 3
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -43,7 +43,7 @@ def run() -> list[Score]:
 
 def _rows(data: str) -> list[Score]:
     begun = time.monotonic()
-    found = Source(data=data).load()
+    found = DataSettings(data=data).load()
     x, mean = found.test.rows(slice(0, len(found.test)))["image"], _mean(found.train)
     errors: dict[str, dict[str, list[float]]] = {who: {mask: [] for mask in MASKS} for who in ("ours", "vae")}
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,7 +1,7 @@
 """Modes that GANs cover on the ring of 8 and the grid of 25 Gaussians, five seeds, in the protocol of VEEGAN.
 
 Srivastava et al., "VEEGAN: Reducing mode collapse in GANs using implicit variational learning", 2017, table 1: 2500
-samples; one is good within three deviations of the nearest centre, and a mode with a good sample is captured, by which
+samples; one is good within three deviations of the nearest center, and a mode with a good sample is captured, by which
 the promises go. How many modes have at least 20, which stray samples do not make, is a row of its own.
 """
 
@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import danlu
 from benchmarks.harness import Score, flags
-from danlu.app.jury import MIXTURES
+from danlu.evaluation.generative_scores import MIXTURES
 from danlu.metrics.modes import Modes, modes
-from danlu.sampling.randomness import generator
+from danlu.rng.keys import generator
 
 SEEDS, SAMPLES, MINUTES, GOOD = 5, 2500, 2, 0.8
 
@@ -32,7 +32,7 @@ class Promise(NamedTuple):
     least: dict[str, int]
 
 
-QUIET: dict[str, Any] = {"judged": 0, "pictures": 0, "watch": "none", "evaluate_every": 2000}
+QUIET: dict[str, Any] = {"judged": 0, "pictures": 0, "monitor": "none", "evaluate_every": 2000}
 FALLING: dict[str, Any] = {**QUIET, "lr": 1e-3, "schedule": "linear", "average": 0.99}
 DEEP: dict[str, Any] = {"generator.latent": 2, "generator.hidden": (128,) * 4, "critic.hidden": (128,) * 4}
 NOISE: dict[str, Any] = {"critic.minibatch": 16, "instance_noise": 0.5, "noise_rounds": 4800}
@@ -95,7 +95,7 @@ def _rows(promise: Promise, data: str) -> list[Score]:
         ),
         Score(
             name=f"good-{data}-{promise.name}",
-            metric=f"share {near} of a centre",
+            metric=f"share {near} of a center",
             values=good,
             target=f"a median of at least {GOOD}" if least and data == "ring" else "none: it is reported",
             met=least is None or data != "ring" or statistics.median(good) >= GOOD,
@@ -105,5 +105,5 @@ def _rows(promise: Promise, data: str) -> list[Score]:
 
 
 def _found(out: Path, data: str) -> Modes:
-    centres, deviation = MIXTURES[data]
-    return modes(danlu.load(out).sample(SAMPLES, generator=generator("modes")), centres(), deviation)
+    centers, deviation = MIXTURES[data]
+    return modes(danlu.load(out).sample(SAMPLES, generator=generator("modes")), centers(), deviation)

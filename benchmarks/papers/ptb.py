@@ -24,7 +24,7 @@ class Published(NamedTuple):
     name: str
     perplexity: float
     width: int
-    unroll: int
+    bptt: int
     scale: float
     dropout: float
     epochs: int
@@ -62,11 +62,11 @@ def settings(row: Published) -> dict[str, Any]:
         "model.forget_bias": None,
         "model.scale": row.scale,
         "batch_size": 20,
-        "unroll": row.unroll,
+        "bptt": row.bptt,
         "epochs": row.epochs,
         "optimizer": "sgd",
-        "lr": float(row.unroll),
-        "clip": row.clip / row.unroll,
+        "lr": float(row.bptt),
+        "clip": row.clip / row.bptt,
         "schedule": "step",
         "gamma": 1 / row.divisor,
         "milestones": tuple(epoch / row.epochs for epoch in range(row.constant, row.epochs)),
@@ -81,7 +81,7 @@ def _row(row: Published, gpu: bool) -> Score:
         metric=f"perplexity per word of PTB's test part, 2×{row.width} LSTM; {validation:.1f} on the validation part",
         published=f"{row.perplexity} (Zaremba et al. 2014, table 1)",
         values=[test],
-        protocol=f"theirs: {row.epochs} epochs of 20 lanes of {row.unroll} words; weights of the best validation score "
+        protocol=f"theirs: {row.epochs} epochs of 20 lanes of {row.bptt} words; weights of the best validation score "
         "are kept; the first word of the text is given",
         seconds=seconds,
         target=f"within {NEAR - 1:.0%} of theirs",
@@ -100,7 +100,7 @@ def _noise(gpu: bool) -> Score:
         "model.initial": "orthogonal",
         "model.forget_bias": 1.0,
         "batch_size": 20,
-        "unroll": 20,
+        "bptt": 20,
         "epochs": NCE_EPOCHS,
         "pictures": 0,
     }
@@ -108,7 +108,7 @@ def _noise(gpu: bool) -> Score:
     ours, _, quick = _trained("nce-lm", {**same, "noise.words": 100}, gpu)
     return Score(
         name="nce-ptb",
-        metric="perplexity per word of PTB's test part, normalised, 2×200 LSTM by noise-contrastive estimation",
+        metric="perplexity per word of PTB's test part, normalized, 2×200 LSTM by noise-contrastive estimation",
         published="an order of magnitude less time at equal quality, of another network (Mnih & Teh 2012, abstract)",
         values=[ours],
         protocol=f"{NCE_EPOCHS} epochs each, 100 words of noise for a batch; the full softmax in as many epochs: "

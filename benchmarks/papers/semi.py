@@ -12,20 +12,20 @@ import torch
 
 import danlu
 from benchmarks.harness import Score
-from danlu.catalogue import find_recipe
-from danlu.data.stream import Shuffled
+from danlu.catalogue.recipes import find_recipe
+from danlu.data.base.batch_stream import Shuffled
 from danlu.models.classify.mlp import MLP
-from danlu.recipes.files import changed
-from danlu.recipes.semi_vae import some_of_each
+from danlu.recipes.config.yaml_files import changed
+from danlu.recipes.latent.semi_vae import some_of_each
 from danlu.tasks.supervised import Supervised
-from danlu.training.descent import Descent
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 LABELS, HIDDEN, MINUTES = 100, (500,), 20
 COMMON: dict[str, Any] = {
     "data": "mnist",
     "labels": LABELS,
-    "labelled_batch_size": 50,
+    "labeled_batch_size": 50,
     "batch_size": 100,
     "evaluate_every": 2000,
     "model.hidden": HIDDEN,
@@ -52,7 +52,7 @@ def run() -> list[Score]:
         metric=METRIC,
         published="25.81 % for a neural network (Kingma et al. 2014, table 1)",
         values=few,
-        protocol="a network of the encoder's size, 1000 rounds of 50 of the 100 labelled images",
+        protocol="a network of the encoder's size, 1000 rounds of 50 of the 100 labeled images",
         seconds=time.monotonic() - begun,
         target="none: it is what the others are held against",
         met=True,
@@ -65,12 +65,12 @@ def run() -> list[Score]:
 
 
 def _labels_alone(seed: int) -> float:
-    """Test error of a classifier that sees the labelled images and nothing else."""
+    """Test error of a classifier that sees the labeled images and nothing else."""
     data = changed(find_recipe("mlp")(), {"data": "mnist"}).load()
     part = data.train.take(some_of_each(data.train["label"], LABELS, seed))
     torch.manual_seed(seed)
     task = Supervised(MLP(data.info.shape, data.info.classes, hidden=HIDDEN))
-    for _ in Trainer(task, Descent(optimizer="adamw"), Shuffled(part, 50, seed), 1000, seed):
+    for _ in Trainer(task, OptimizerSettings(optimizer="adamw"), Shuffled(part, 50, seed), 1000, seed):
         pass
     with torch.no_grad():
         guesses = task.eval().classifier(data.test["image"]).argmax(1)

@@ -1,4 +1,4 @@
-"""Minus log p(x) of dynamically binarised MNIST beside Burda et al., 2016, table 1: VAE, and IWAE where there is a GPU.
+"""Minus log p(x) of dynamically binarized MNIST beside Burda et al., 2016, table 1: VAE, and IWAE where there is a GPU.
 
 Their network, 784-200-200-50 with tanh, their Adam and their course of the learning rate; from DANLU_DATA or fetched.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from itertools import accumulate
+from itertools import grad_accumulation
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,24 +16,24 @@ import torch
 
 import danlu
 from benchmarks.harness import Score
-from danlu.recipes.vae import VAERecipe
-from danlu.sampling.randomness import generator
+from danlu.recipes.latent.vae import VAERecipe
+from danlu.rng.keys import generator
 
 SEEDS, DRAWS, AT_ONCE, NEAR = 2, 5000, 100, 0.5
 STAGES = [3**i for i in range(8)]
 """epochs with learning rates 0.001 · 10^(-i/7)"""
 NETWORK: dict[str, Any] = {
     "data": "mnist",
-    "binarise": "dynamic",
+    "binarize": "dynamic",
     "model.hidden": (200, 200),
     "model.latent": 50,
     "model.activation": "tanh",
     "optimizer": "adam",
     "eps": 1e-4,
     "schedule": "step",
-    "milestones": tuple(passed / sum(STAGES) for passed in accumulate(STAGES[:-1])),
+    "milestones": tuple(passed / sum(STAGES) for passed in grad_accumulation(STAGES[:-1])),
     "gamma": 10 ** (-1 / 7),
-    "watch": "none",
+    "monitor": "none",
     "pictures": 0,
 }
 
@@ -85,7 +85,7 @@ def _row(row: Published) -> Score:
 
 def _nats(model: Any, seed: int) -> float:
     """Mean of minus log p(x) over the test pictures."""
-    test = VAERecipe(data="mnist", binarise="dynamic").load().test
+    test = VAERecipe(data="mnist", binarize="dynamic").load().test
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, random = model.to(device).eval(), generator(seed, device=device)
     with torch.no_grad():

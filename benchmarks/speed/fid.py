@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.harness import Row, alternate, compared, cpu_seconds
 from danlu.metrics.frechet import fid_from_features
-from danlu.sampling.randomness import generator
+from danlu.rng.keys import generator
 
 WIDTH, PAIRS, EQUAL = 2048, 7, 1e-6
 TARGETS = {10_000: 1.5, 500: 20.0}

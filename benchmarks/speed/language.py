@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.harness import Row, alternate, compared, cpu_seconds
-from danlu.data.dataset import Part
-from danlu.data.text_stream import Lanes
+from danlu.data.base.dataset import Part
+from danlu.data.text.token_streams import Lanes
 from danlu.models.recurrent.language import LanguageModel
-from danlu.sampling.randomness import generator
-from danlu.tasks.language import Language
-from danlu.training.descent import Descent
+from danlu.rng.keys import generator
+from danlu.tasks.language_modeling import Language
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 
@@ -93,7 +93,7 @@ def _plain(stream: Lanes, device: torch.device) -> tuple[float, dict[str, Tensor
 def _ours(stream: Lanes, runtime: Runtime) -> tuple[float, dict[str, Tensor]]:
     """The same through the trainer."""
     task = Language(_model(), LANES)
-    trainer = Trainer(task, Descent(optimizer="sgd", lr=LR, clip=CLIP), stream, ROUNDS, runtime=runtime)
+    trainer = Trainer(task, OptimizerSettings(optimizer="sgd", lr=LR, clip=CLIP), stream, ROUNDS, runtime=runtime)
 
     def loop() -> None:
         for _ in trainer:

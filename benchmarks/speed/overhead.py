@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.harness import Row, alternate, cpu_seconds, quartiles
-from danlu.data.dataset import Part
-from danlu.data.stream import Shuffled
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import Part
 from danlu.tasks.supervised import Supervised
-from danlu.training.descent import Descent
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 EXAMPLES, BATCH, STEPS = 1024, 32, 500
@@ -67,7 +67,7 @@ def _by_hand(x: torch.Tensor, y: torch.Tensor, order: list[torch.Tensor] | None 
 def _by_danlu(x: torch.Tensor, y: torch.Tensor) -> tuple[float, nn.Module]:
     network = _network()
     stream = Shuffled(Part({"x": x, "label": y}), BATCH)
-    trainer = Trainer(Supervised(network, inputs="x"), Descent(lr=1e-3), stream, rounds=STEPS)
+    trainer = Trainer(Supervised(network, inputs="x"), OptimizerSettings(lr=1e-3), stream, rounds=STEPS)
 
     def loop() -> None:
         for _ in trainer:

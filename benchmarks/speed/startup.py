@@ -35,7 +35,7 @@ def _row(word: str) -> Row:
 
 
 def _command(word: str) -> str:
-    return f"from danlu.app.cli import main; main([{word!r}])"
+    return f"from danlu.app.cli.main import main; main([{word!r}])"
 
 
 def _seconds(code: str) -> float:

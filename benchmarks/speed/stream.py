@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from benchmarks.harness import Row, alternate, cpu_seconds, quartiles
-from danlu.data.augment import Augment, Augmented
-from danlu.data.dataset import DataInfo, Part
-from danlu.data.stream import Shuffled, Stream
-from danlu.data.warp import warp
-from danlu.recipes.cnn import CNNRecipe
+from danlu.data.base.batch_stream import Shuffled, Stream
+from danlu.data.base.dataset import DataInfo, Part
+from danlu.data.images.augment import Augment, Augmented
+from danlu.data.images.warp import warp
+from danlu.recipes.classify.cnn import CNNRecipe
 from danlu.training.trainer import Trainer
 
 EXAMPLES, SIDE, BATCH, BORDER, DEGREES = 60_000, 28, 128, 2, 15
@@ -106,7 +106,7 @@ def _part_of_a_step(part: Part) -> Row:
 def _trainer(stream: Stream) -> Trainer:
     recipe = CNNRecipe(batch_size=BATCH)
     info = DataInfo("images", shape=(1, SIDE, SIDE), classes=10)
-    return Trainer(recipe.task(info), recipe.descents(), stream, rounds=10_000)
+    return Trainer(recipe.task(info), recipe.optimizer_settings(), stream, rounds=10_000)
 
 
 def _wall_seconds(work: Callable[[], object]) -> float:
@@ -126,12 +126,12 @@ def _stream(part: Part) -> Iterator[object]:
 
 
 def _loader(part: Part, workers: int) -> Iterator[object]:
-    examples = Examples(part.fields["image"], part.fields["label"])
+    examples = TorchExamples(part.fields["image"], part.fields["label"])
     sampler = RandomSampler(examples, num_samples=1000 * EXAMPLES)  # epochs without a pause to start workers
     return iter(DataLoader(examples, BATCH, sampler=sampler, num_workers=workers))
 
 
-class Examples(Dataset[tuple[Tensor, int]]):
+class TorchExamples(Dataset[tuple[Tensor, int]]):
     """What a user writes for a DataLoader."""
 
     def __init__(self, images: Tensor, labels: Tensor):

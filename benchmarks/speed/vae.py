@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import Row, alternate, compared, cpu_seconds
-from danlu.data.source import Source
-from danlu.data.stream import Shuffled
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.settings import DataSettings
 from danlu.models.latent.vae import VAE
-from danlu.sampling.randomness import generator
+from danlu.rng.keys import generator
 from danlu.tasks.elbo import Elbo
-from danlu.training.descent import Descent
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 BATCH, LATENT, HIDDEN, LR, PAIRS = 100, 50, (500, 500), 1e-3, 7
@@ -31,7 +31,7 @@ BATCH, LATENT, HIDDEN, LR, PAIRS = 100, 50, (500, 500), 1e-3, 7
 def run() -> list[Row]:
     """One row, in seconds an epoch of processor time on one thread."""
     torch.set_num_threads(1)
-    part = Source(data="mnist").load().train
+    part = DataSettings(data="mnist").load().train
     _same_bound(part.rows(slice(0, BATCH))["image"])
     epochs = int(part["image"].shape[0] / BATCH)
     ends: dict[str, list[float]] = {"theirs": [], "ours": []}
@@ -60,7 +60,7 @@ def _vae() -> VAE:
 
 
 def _by_danlu(part: Any, rounds: int, ends: list[float]) -> float:
-    trainer = Trainer(Elbo(_vae()), Descent(lr=LR, optimizer="adam"), Shuffled(part, BATCH), rounds)
+    trainer = Trainer(Elbo(_vae()), OptimizerSettings(lr=LR, optimizer="adam"), Shuffled(part, BATCH), rounds)
     losses: list[Any] = []
 
     def epoch() -> None:

@@ -11,11 +11,11 @@ import time
 import torch
 
 from benchmarks.harness import Row, quartiles
-from danlu.data.dataset import Part
-from danlu.data.stream import Shuffled
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import Part
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.tasks.adversarial import Adversarial, Techniques
-from danlu.training.descent import Descent
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 
@@ -35,7 +35,7 @@ def _row(runtime: Runtime) -> Row:
     players = DCGANGenerator(SHAPE, 0, (0.0, 1.0), latent=128), DCGANCritic(SHAPE, 0, norm=None)
     task = Adversarial(*players, "wasserstein", Techniques(critic_turns=5, penalty=10.0))
     part = Part({"image": torch.rand(10_000, *SHAPE)}).to(runtime.device)
-    descent = Descent(optimizer="adam", lr=1e-4, betas=(0.0, 0.9))
+    descent = OptimizerSettings(optimizer="adam", lr=1e-4, betas=(0.0, 0.9))
     trainer = Trainer(task, descent, Shuffled(part, BATCH), WARM + ROUNDS, runtime=runtime)
     rounds = iter(trainer)
     for _ in range(WARM):

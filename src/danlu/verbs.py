@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class LogProb(Protocol):
-    """The model has a normalised density or mass."""
+    """The model has a normalized density or mass."""
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-likelihood of each example in nats, (n,)."""
@@ -208,3 +208,23 @@ def need(model: object, verb: str) -> Any:
         has = ", ".join(verbs_of(model))
         raise UsageError(f"{type(model).__name__} cannot {verb}; {'it can ' + has if has else 'it has no verbs'}")
     return model
+
+
+def has_codes(model: Any) -> bool:
+    """Whether what a model draws has codes that can be picked."""
+    return can(model, "prior") and can(model, "decode")
+
+
+def draws_by_class(model: Any) -> bool:
+    """Whether a model can be told of which class to draw: it samples with labels, and was not built without classes.
+
+    >>> from danlu.models.adversarial.mlp import MLPGenerator
+    >>> [draws_by_class(MLPGenerator((2,), classes, None)) for classes in (0, 3)]
+    [False, True]
+    """
+    return can(model, "sample") and takes(model.sample, "labels") and getattr(model, "classes", None) != 0
+
+
+def made_to_fill_in(model: Any) -> bool:
+    """Whether a model learned with values hidden from it, and is told which ones there are."""
+    return can(model, "inpaint") and bool(getattr(model, "masks", False))

@@ -4,17 +4,8 @@ import math
 
 import pytest
 
-from danlu.experiments import (
-    batchnorm,
-    depth,
-    line_detector,
-    linear_collapse,
-    momentum,
-    optimisers,
-    overfitting,
-    sgd_noise,
-    shift_invariance,
-)
+from danlu.experiments.networks import batchnorm, depth, line_detector, linear_collapse, overfitting, shift_invariance
+from danlu.experiments.optimization import momentum, optimizers, sgd_noise
 
 HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"
 
@@ -67,7 +58,7 @@ def test_sgd_noise_shows_nothing_where_a_network_has_not_learnt():
     assert (found.word, "1 networks never" in found.reason) == (NOT, True)
 
 
-def optimised(good: dict, bad: dict) -> dict:
+def optimized(good: dict, bad: dict) -> dict:
     problems = {
         problem: {
             name: {"curves": [[9.0, loss], [9.0, loss]] if loss < math.inf else [None, None]}
@@ -88,20 +79,20 @@ def optimised(good: dict, bad: dict) -> dict:
         ({"sgd": 0.15, "momentum": 1.0, "rmsprop": 1.0, "adam": 0.1}, NOT),
     ],
 )
-def test_optimisers(bad, word):
-    assert optimisers.judge(optimised(dict.fromkeys(optimisers.OPTIMISERS, 0.1), bad)).word == word
+def test_optimizers(bad, word):
+    assert optimizers.judge(optimized(dict.fromkeys(optimizers.OPTIMIZERS, 0.1), bad)).word == word
 
 
-def test_optimisers_that_lag_as_far_behind_well_scaled_do_not_show_that_scales_are_the_cause():
+def test_optimizers_that_lag_as_far_behind_well_scaled_do_not_show_that_scales_are_the_cause():
     losses = {"sgd": 0.3, "momentum": 0.3, "rmsprop": 0.3, "adam": 0.1}
-    found = optimisers.judge(optimised(losses, losses))
+    found = optimizers.judge(optimized(losses, losses))
     assert (found.word, "not the scales alone" in found.reason) == (LIMITS, True)
 
 
-def test_optimisers_says_where_adam_is_slower():
+def test_optimizers_says_where_adam_is_slower():
     bad = {"sgd": 1.0, "momentum": 1.0, "rmsprop": 1.0, "adam": 0.1}
     good = {"sgd": 0.01, "momentum": 0.01, "rmsprop": 0.1, "adam": 0.1}
-    assert "slower" in optimisers.judge(optimised(good, bad)).reason
+    assert "slower" in optimizers.judge(optimized(good, bad)).reason
 
 
 @pytest.mark.parametrize(
@@ -125,7 +116,7 @@ def test_linear_collapse(rank, distance, deep, bent, word):
 
 
 @pytest.mark.parametrize(
-    ("line", "other", "grey", "right", "word"),
+    ("line", "other", "gray", "right", "word"),
     [
         (3.0, 2.0, 1.5, 10, HOLDS),
         (3.0, 2.0, 1.5, 9, LIMITS),
@@ -134,11 +125,11 @@ def test_linear_collapse(rank, distance, deep, bent, word):
         (2.0, 1.0, 1.5, 10, NOT),
     ],
 )
-def test_line_detector(line, other, grey, right, word):
+def test_line_detector(line, other, gray, right, word):
     numbers = {
         "patches": {"line": [line], "others": [0.0, other]},
-        "largest on grey patches": grey,
-        "pictures": 10,
+        "largest on gray patches": gray,
+        "sample_grids": 10,
         "with a line": 5,
         "right after pooling the whole map": right,
     }

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from danlu.app.attendance import at_work, wait_for_all
+from danlu.app.run_folder.process_lock import at_work, wait_for_all
 
 TRAIN = ["train", "mlp", "--epochs", "12", "--model.hidden", "16", "--model.dropout", "0.2", "--precision", "float64"]
 
@@ -67,7 +67,7 @@ def workers(run: Path) -> list[int]:
         except OSError:
             continue
         rank = re.search(rb"\0RANK=(\d+)\0", b"\0" + environment + b"\0")
-        if rank and b"danlu.app.worker" in words and str(run).encode() in words:
+        if rank and b"danlu.app.runs.worker" in words and str(run).encode() in words:
             found.append((int(rank[1]), int(proc.name)))
     return [number for _, number in sorted(found)]
 
@@ -81,7 +81,7 @@ def children(number: int) -> list[int]:
 FAULT = """
 import os
 if os.environ.get("RANK") == "{rank}":  # in no other process of the run
-    from danlu.app.session import Session
+    from danlu.app.runs.session import Session
     from danlu.training.trainer import Trainer
     owner, name = {where}
     real = getattr(owner, name)
@@ -179,7 +179,7 @@ def test_who_cannot_start_again_says_so_though_the_run_was_stopped(tmp_path):
 @pytest.mark.long
 def test_split_players_train_what_whole_ones_train_in_any_number_of_processes(tmp_path):
     """Stopped in two processes, which wrote half of each tensor, and gone on with in one, and the other way round."""
-    words = [*TRAIN, "--model.dropout", "0", "--average", "0.9", "--clip", "1"]
+    words = [*TRAIN, "--model.dropout", "0", "--ema", "0.9", "--grad-clip", "1"]
     whole = tmp_path / "whole"
     ended(danlu(*words, "--out", str(whole)))
     for before, after in (2, 2), (2, 1), (1, 2):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from danlu.data.archive import MEMBERS, unpack
-from danlu.data.download import TRIES, File, fetch
 from danlu.errors import RunError, UsageError
+from danlu.storage.archive import MEMBERS, unpack
+from danlu.storage.download import TRIES, File, fetch
 
 CONTENT = bytes(range(256)) * 400
 FILE = File("set.bin", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -23,9 +23,9 @@ FILE = File("set.bin", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
 class Server(ThreadingHTTPServer):
     """Answers as it is told to: a list of what happens at each request."""
 
-    def __init__(self, *behaviour: str):
+    def __init__(self, *behavior: str):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.behaviour, self.asked = list(behaviour), []
+        self.behavior, self.asked = list(behavior), []
         self.url = f"http://127.0.0.1:{self.server_port}/sets"
 
 
@@ -39,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
         number = len(self.server.asked)
         wanted = self.headers.get("Range")
         self.server.asked.append(wanted)
-        how = self.server.behaviour[min(number, len(self.server.behaviour) - 1)]
+        how = self.server.behavior[min(number, len(self.server.behavior) - 1)]
         if how == "missing":
             self.send_error(404, "Not Found")
             return
@@ -70,8 +70,8 @@ class Handler(BaseHTTPRequestHandler):
 def serve() -> Iterator:
     servers = []
 
-    def start(*behaviour: str) -> Server:
-        servers.append(Server(*behaviour))
+    def start(*behavior: str) -> Server:
+        servers.append(Server(*behavior))
         threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
         return servers[-1]
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from danlu.app import cli
-from danlu.data import crew, pictures
-from danlu.data.folder import folder
-from danlu.data.source import Images, Source
+from danlu.app.cli import main
+from danlu.data.images import decode, worker_pool
+from danlu.data.images.image_folder import folder
+from danlu.data.images.settings import Images
+from danlu.data.settings import DataSettings
 
 MLP = ("train", "mlp", "--epochs", "1", "--batch_size", "4", "--model.hidden", "8", "--data")
 
@@ -38,7 +39,7 @@ def photos(tmp_path):
 def danlu(capsys, *words):
     """Exit code, and what was said on standard output and standard error."""
     with pytest.raises(SystemExit) as ended:
-        cli.main([*words])
+        main.main([*words])
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return ended.value.code, out, err
@@ -69,7 +70,7 @@ def bomb(path):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
 
 
-def test_corrupt_empty_and_mislabelled_files_are_listed_before_the_first_step(photos, capsys):
+def test_corrupt_empty_and_mislabeled_files_are_listed_before_the_first_step(photos, capsys):
     whole = (photos / "cat" / "00.png").read_bytes()
     (photos / "cat" / "03.png").write_bytes(whole[: len(whole) // 2])
     (photos / "cat" / "04.png").write_bytes(b"")
@@ -106,7 +107,7 @@ def test_a_huge_picture_is_refused_by_its_header_and_the_limit_can_be_set(photos
 
 
 def test_a_mixed_bag_has_the_documented_values(tmp_path):
-    """One file of each kind, 2×2 pixels of one colour each; the values are worked out by hand."""
+    """One file of each kind, 2×2 pixels of one color each; the values are worked out by hand."""
     bag = tmp_path / "bag"
     bag.mkdir()
     turned = Image.Exif()
@@ -123,14 +124,14 @@ def test_a_mixed_bag_has_the_documented_values(tmp_path):
     frames[0].save(bag / "f.gif", save_all=True, append_images=frames[1:])
     Image.new("1", (2, 2), 1).save(bag / "g.png")
     Image.new("LA", (2, 2), (0, 0)).save(bag / "h.png")
-    source = Source.model_validate({"split": {"validation": 0.15, "test": 0.15}})
+    source = DataSettings.model_validate({"split": {"validation": 0.15, "test": 0.15}})
     data = folder(source, str(bag))
     assert (data.info.shape, len(data.train), len(data.validation), len(data.test)) == ((3, 2, 2), 6, 1, 1)
     parts = torch.cat([data.train.fields["image"], data.validation.fields["image"], data.test.fields["image"]])
     found = sorted(example.tolist() for example in parts)
     dark_at_the_right = [[[90, 10], [90, 10]]] * 3  # the row at the top of the file is at the right of the scene
-    colours = [(122, 153, 0), (128,) * 3, (10, 20, 30), (212,) * 3, (255, 0, 0), (255,) * 3, (255,) * 3]
-    expected = [[[[value] * 2] * 2 for value in colour] for colour in colours]
+    colors = [(122, 153, 0), (128,) * 3, (10, 20, 30), (212,) * 3, (255, 0, 0), (255,) * 3, (255,) * 3]
+    expected = [[[[value] * 2] * 2 for value in color] for color in colors]
     assert found == sorted([*expected, dark_at_the_right])
 
 
@@ -205,7 +206,7 @@ def test_the_folder_itself_can_be_a_link(photos, tmp_path):
     assert data.fingerprint() == folder(None, str(photos)).fingerprint()
 
 
-DECODE = pictures.decode
+DECODE = decode.decode
 DECODER = """
 import os, signal, time
 from danlu.data import pictures
@@ -224,9 +225,9 @@ def test_files_that_end_or_stop_the_process_that_decodes_them_are_named(photos, 
     monkeypatch.syspath_prepend(tmp_path)
     import decoder_of_faults
 
-    monkeypatch.setattr(crew, "ALONE", 0)
-    monkeypatch.setattr(crew, "PATIENCE", 3.0)
-    monkeypatch.setattr(pictures, "decode", decoder_of_faults.decode)
+    monkeypatch.setattr(worker_pool, "ALONE", 0)
+    monkeypatch.setattr(worker_pool, "PATIENCE", 3.0)
+    monkeypatch.setattr(decode, "decode", decoder_of_faults.decode)
     said = refused(capsys, photos).splitlines()
     killed = f"the process that read it was ended (signal 9, {signal.strsignal(9)}), twice"
     assert said[:3] == [
@@ -234,9 +235,9 @@ def test_files_that_end_or_stop_the_process_that_decodes_them_are_named(photos, 
         f"  {photos}/cat/11.png: it could not be read in 3 seconds",
         f"  {photos}/dog/07.png: {killed}",
     ]
-    left = folder(Source(images=Images(unreadable="skip")), str(photos))
+    left = folder(DataSettings(images=Images(unreadable="skip")), str(photos))
     assert sum(map(len, (left.train, left.validation, left.test))) == 38
     assert left.notes[-1].startswith("2 of 40 files could not be read and were left out")
-    monkeypatch.setattr(pictures, "decode", DECODE)
-    whole = folder(Source(images=Images(unreadable="skip")), str(photos))
+    monkeypatch.setattr(decode, "decode", DECODE)
+    whole = folder(DataSettings(images=Images(unreadable="skip")), str(photos))
     assert (sum(map(len, (whole.train, whole.validation, whole.test))), whole.notes) == (40, ())

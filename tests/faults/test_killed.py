@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from danlu.training import checkpoint
 
 # twelve epochs, saved at each new best; dropout, average and early stopping have state to lose
-TRAIN = ["train", "cnn", "--epochs", "12", "--average", "0.99", "--patience", "8", "--model.channels", "8", "8"]
+TRAIN = ["train", "cnn", "--epochs", "12", "--ema", "0.99", "--patience", "8", "--model.channels", "8", "8"]
 
 
 def danlu(*words: str, **kwargs) -> subprocess.Popen:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import danlu
-from danlu.app import cli
+from danlu.app.cli import main
 
 LONG = ["train", "mlp", "--epochs", "400", "--model.hidden", "16"]
 
@@ -59,7 +59,7 @@ def hook(event, args):
         asked.append((event, args))
         raise PermissionError(event)
 sys.addaudithook(hook)
-from danlu.app.cli import main
+from danlu.app.cli.main import main
 try:
     main(["train", "mlp", "--epochs", "1", "--out", {str(tmp_path / "run")!r}])
 except SystemExit as ended:
@@ -109,10 +109,10 @@ def test_out_of_memory_says_what_needs_less_and_keeps_what_was_saved(tmp_path, c
 
     monkeypatch.setattr(Trainer, "play", play)
     with pytest.raises(SystemExit) as ended:
-        cli.main(["train", "mlp", "--epochs", "4", "--out", str(tmp_path / "run")])
+        main.main(["train", "mlp", "--epochs", "4", "--out", str(tmp_path / "run")])
     said = capsys.readouterr().err
     assert ended.value.code == 1
-    for hint in ("out of memory", "--batch-size", "--accumulate", "--precision bf16"):
+    for hint in ("out of memory", "--batch-size", "--grad-accumulation", "--precision bf16"):
         assert hint in said
     monkeypatch.undo()
     assert list((tmp_path / "run" / "checkpoints").glob("round-*"))

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from danlu import catalogue
-from danlu.app import cli
-from danlu.catalogue import find_recipe
+from danlu.app.cli import main
+from danlu.catalogue.recipes import find_recipe
 from danlu.errors import UsageError
-from danlu.recipes.cnn import CNNRecipe
-from danlu.recipes.files import from_text, from_yaml
+from danlu.recipes.classify.cnn import CNNRecipe
+from danlu.recipes.config.yaml_files import from_text, from_yaml
 
 every_recipe = pytest.mark.parametrize("name", catalogue.RECIPES)
 
@@ -30,7 +30,7 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sprung = tmp_path / "sprung"
     (tmp_path / "trap.py").write_text(
         f"open({str(sprung)!r}, 'w').close()\n"
-        "from danlu.recipes.cnn import CNNRecipe as Recipe\n"
+        "from danlu.recipes.classify.cnn import CNNRecipe as Recipe\n"
         "from danlu.models.classify.cnn import CNN as Model\n"
         "def load(): return None\n"
     )
@@ -85,7 +85,7 @@ def test_tags_are_refused_wherever_they_stand(trap: Path, tag: str):
 
 
 @pytest.mark.parametrize(
-    "path", ["trap:Recipe", "trap.Recipe", "danlu.recipes.cnn:CNNRecipe", "CNNRecipe", "./trap.py"]
+    "path", ["trap:Recipe", "trap.Recipe", "danlu.recipes.classify.cnn:CNNRecipe", "CNNRecipe", "./trap.py"]
 )
 def test_a_recipe_is_a_name_of_the_catalogue_and_never_a_path(trap: Path, path: str):
     (line,) = refused(f"recipe: {path}")
@@ -108,7 +108,7 @@ def test_a_value_is_never_a_path_to_code(trap: Path, name: str, path: str):
     assert "trap" not in sys.modules
 
 
-@pytest.mark.parametrize("path", ["trap:load", "trap.load", "danlu.data.digits:digits"])
+@pytest.mark.parametrize("path", ["trap:load", "trap.load", "danlu.data.datasets.digits:digits"])
 def test_a_data_set_is_a_name_of_the_catalogue_and_never_a_path(trap: Path, path: str):
     """Which data sets there are is asked when they are wanted, and again of the catalogue."""
     recipe = from_text(f"recipe: cnn\ndata: {path}")
@@ -164,7 +164,7 @@ def test_the_command_line_says_every_mistake_and_exits_with_2(
     path.write_text(f"recipe: cnn\nlr: fast\nmodel: {TAGS[0]}\nlr: 1\nsead: 1\n")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(SystemExit) as exited:
-        cli.main(["check", str(path)])
+        main.main(["check", str(path)])
     said = capsys.readouterr()
     assert exited.value.code == 2
     assert said.out == ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from danlu.app import cli
+from danlu.app.cli import main
 
 TRAIN = ("train", "mlp", "--epochs", "1", "--batch_size", "4", "--model.hidden", "8", "--table.target", "k")
 LINES = "größe,k\n" + "1,é\n2,ü\n" * 10
@@ -20,7 +20,7 @@ def trained(capsys, content, *words):
     """Exit code and what was said of a training on a table with these bytes."""
     Path("t.csv").write_bytes(content)
     with pytest.raises(SystemExit) as ended:
-        cli.main([*TRAIN, "--data", "table:t.csv", "--out", "run", *words])
+        main.main([*TRAIN, "--data", "table:t.csv", "--out", "run", *words])
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return ended.value.code, out, err

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from danlu.app import cli
+from danlu.app.cli import main
 
 LINES = "größe of a line\n" * 20
 
@@ -20,7 +20,7 @@ def looked(capsys, content, *words, name="t.txt"):
     """Exit code and what was said of a look at a text with these bytes."""
     Path(name).write_bytes(content)
     with pytest.raises(SystemExit) as ended:
-        cli.main(["data", f"text:{name}", *words])
+        main.main(["data", f"text:{name}", *words])
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return ended.value.code or 0, out, err
@@ -105,12 +105,12 @@ def test_settings_that_cannot_be_are_refused_in_a_line(capsys, words, said):
 
 def test_a_file_that_is_not_there(capsys):
     with pytest.raises(SystemExit) as ended:
-        cli.main(["data", "text:nothing.txt"])
+        main.main(["data", "text:nothing.txt"])
     assert ended.value.code == 2
     assert "there is no such file or folder" in capsys.readouterr().err
     Path("empty").mkdir()
     with pytest.raises(SystemExit):
-        cli.main(["data", "text:empty"])
+        main.main(["data", "text:empty"])
     assert "has no file whose name ends with .txt" in capsys.readouterr().err
 
 
@@ -119,7 +119,7 @@ def test_a_link_that_leaves_the_folder_is_refused(capsys, tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a.txt").symlink_to(tmp_path / "secret")
     with pytest.raises(SystemExit) as ended:
-        cli.main(["data", "text:d"])
+        main.main(["data", "text:d"])
     assert ended.value.code == 2
     assert "is a link that leads out of" in capsys.readouterr().err
 
@@ -127,7 +127,7 @@ def test_a_link_that_leaves_the_folder_is_refused(capsys, tmp_path):
 def test_a_text_alone_is_taken_as_one(capsys):
     Path("t.txt").write_text(LINES)
     with pytest.raises(SystemExit) as ended:
-        cli.main(["data", "t.txt"])
+        main.main(["data", "t.txt"])
     assert not ended.value.code
     assert capsys.readouterr().out.startswith("text:t.txt: 320 tokens")
 
@@ -135,6 +135,6 @@ def test_a_text_alone_is_taken_as_one(capsys):
 def test_a_path_alone_is_told_what_to_write_before_it(capsys):
     Path("t.txt").write_text(LINES)
     with pytest.raises(SystemExit) as ended:
-        cli.main(["train", "lstm-lm", "--data", "t.txt"])
+        main.main(["train", "lstm-lm", "--data", "t.txt"])
     assert ended.value.code == 2
     assert capsys.readouterr().err == "danlu: t.txt is a path; write text:t.txt\n"

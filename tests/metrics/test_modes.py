@@ -5,33 +5,40 @@ import math
 import pytest
 import torch
 
-from danlu.data.toys import GRID_DEVIATION, RING_DEVIATION, grid_centres, ring_centres, sample_grid, sample_ring
+from danlu.data.datasets.toy_2d import (
+    GRID_DEVIATION,
+    RING_DEVIATION,
+    grid_centers,
+    ring_centers,
+    sample_grid,
+    sample_ring,
+)
 from danlu.metrics.modes import classes_covered, covered_by, modes
 
 
 def test_the_data_themselves_cover_every_mode():
     """Within three deviations of a Gaussian in the plane lies 1 - exp(-9/2) of it."""
-    for sample, centres, deviation in (
-        (sample_ring, ring_centres(), RING_DEVIATION),
-        (sample_grid, grid_centres(), GRID_DEVIATION),
+    for sample, centers, deviation in (
+        (sample_ring, ring_centers(), RING_DEVIATION),
+        (sample_grid, grid_centers(), GRID_DEVIATION),
     ):
         x, _ = sample(20_000, torch.Generator().manual_seed(0))
-        found = modes(x, centres, deviation)
+        found = modes(x, centers, deviation)
         expected = 1 - math.exp(-9 / 2)
         assert found.good == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / len(x)))
-        assert found.covered == len(centres)
+        assert found.covered == len(centers)
 
 
 def test_equal_to_a_direct_loop():
     source = torch.Generator().manual_seed(1)
-    x, centres = 3 * torch.randn(300, 2, generator=source), 3 * torch.randn(6, 2, generator=source)
+    x, centers = 3 * torch.randn(300, 2, generator=source), 3 * torch.randn(6, 2, generator=source)
     good, counts = 0, [0] * 6
     for point in x:
-        distances = [math.dist(point.tolist(), centre.tolist()) for centre in centres]
+        distances = [math.dist(point.tolist(), center.tolist()) for center in centers]
         if min(distances) <= 2.5 * 0.7:
             good += 1
             counts[distances.index(min(distances))] += 1
-    found = modes(x, centres, deviation=0.7, within=2.5, least=20)
+    found = modes(x, centers, deviation=0.7, within=2.5, least=20)
     assert found.good == good / 300
     assert found.counts.tolist() == counts
     assert found.covered == sum(count >= 20 for count in counts)
@@ -39,12 +46,12 @@ def test_equal_to_a_direct_loop():
 
 def test_a_mode_takes_twenty_of_2500_samples():
     x = torch.cat([torch.zeros(20, 1), torch.full((19, 1), 10.0), torch.full((2461, 1), 99.0)])
-    centres = torch.tensor([[0.0], [10.0]])
-    found = modes(x, centres, deviation=0.1)
+    centers = torch.tensor([[0.0], [10.0]])
+    found = modes(x, centers, deviation=0.1)
     assert found.covered == 1
     assert found.counts.tolist() == [20, 19]
     assert found.good == 39 / 2500
-    assert modes(x, centres, deviation=0.1, least=1).covered == 2  # as in the paper
+    assert modes(x, centers, deviation=0.1, least=1).covered == 2  # as in the paper
 
 
 @pytest.mark.parametrize(("samples", "least"), [(2500, 20), (5000, 40), (1, 1), (125, 1), (126, 2)])
@@ -68,14 +75,14 @@ def test_classes_are_covered_from_the_threshold_on():
 
 
 def test_what_makes_no_sense_is_refused():
-    x, centres = torch.zeros(3, 2), torch.zeros(1, 2)
+    x, centers = torch.zeros(3, 2), torch.zeros(1, 2)
     with pytest.raises(ValueError, match="same d"):
         modes(x, torch.zeros(1, 3), 1.0)
     with pytest.raises(ValueError, match="0 samples"):
-        modes(x[:0], centres, 1.0)
+        modes(x[:0], centers, 1.0)
     with pytest.raises(ValueError, match="deviation=0"):
-        modes(x, centres, 0.0)
+        modes(x, centers, 0.0)
     with pytest.raises(ValueError, match="least=0"):
-        modes(x, centres, 1.0, least=0)
+        modes(x, centers, 1.0, least=0)
     with pytest.raises(ValueError, match="from 0 to 7"):
         classes_covered(torch.tensor([0, 7]), classes=5)

@@ -24,9 +24,9 @@ def by_loops(real, fake, k):
     def radius(x, others):
         return sorted(math.dist(x, other) for other in others if other is not x)[k - 1]
 
-    def inside(points, centres):
-        balls = [(centre, radius(centre, centres)) for centre in centres]
-        return [sum(math.dist(point, centre) <= r for centre, r in balls) for point in points]
+    def inside(points, centers):
+        balls = [(center, radius(center, centers)) for center in centers]
+        return [sum(math.dist(point, center) <= r for center, r in balls) for point in points]
 
     around = inside(fake, real)
     precision = sum(count > 0 for count in around) / len(fake)
@@ -69,17 +69,17 @@ def test_one_outlier_of_the_samples_deceives_recall_but_not_coverage():
     assert found.coverage == 0
 
 
-def test_equal_examples_are_neighbours_at_no_distance():
+def test_equal_examples_are_neighbors_at_no_distance():
     x = torch.tensor([[0.0], [0.0], [5.0]])
-    assert radii(x, neighbours=1).tolist() == [0, 0, 5]
+    assert radii(x, neighbors=1).tolist() == [0, 0, 5]
 
 
 def test_what_cannot_be_compared_is_refused():
     x = draw(6, 4)
-    with pytest.raises(ValueError, match=r"neighbours=3 .* examples, 3"):
+    with pytest.raises(ValueError, match=r"neighbors=3 .* examples, 3"):
         precision_recall(x, x[:3])
-    with pytest.raises(ValueError, match="neighbours=0"):
-        precision_recall(x, x, neighbours=0)
+    with pytest.raises(ValueError, match="neighbors=0"):
+        precision_recall(x, x, neighbors=0)
     with pytest.raises(ValueError, match="infinite or NaN"):
         precision_recall(x, x / 0)
     with pytest.raises(ValueError, match="same d"):

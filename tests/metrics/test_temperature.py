@@ -1,4 +1,4 @@
-"""The fitted temperature against scipy's minimiser, and what it must not change."""
+"""The fitted temperature against scipy's minimizer, and what it must not change."""
 
 import numpy as np
 import pytest

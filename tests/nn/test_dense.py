@@ -1,4 +1,4 @@
-"""The dense layer's parts in their order; normalisation, running statistics and dropout against their formulas."""
+"""The dense layer's parts in their order; normalization, running statistics and dropout against their formulas."""
 
 import math
 
@@ -28,7 +28,7 @@ def test_running_statistics_equal_the_datas():
     torch.testing.assert_close(layer.norm.running_var, (1 - left) * h.var(0, unbiased=True) + left)
 
 
-def test_batch_norm_normalises_by_the_batch_in_training_and_by_running_statistics_in_evaluation():
+def test_batch_norm_normalizes_by_the_batch_in_training_and_by_running_statistics_in_evaluation():
     layer = dense(3, 4, "identity", norm="batch").double()
     x = torch.randn(20, 3, dtype=torch.float64)
     h = x @ layer.linear.weight.T + layer.linear.bias
@@ -39,7 +39,7 @@ def test_batch_norm_normalises_by_the_batch_in_training_and_by_running_statistic
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_layer_norm_normalises_each_example(training):
+def test_layer_norm_normalizes_each_example(training):
     layer = dense(3, 6, "identity", norm="layer").double().train(training)
     x = torch.randn(5, 3, dtype=torch.float64)
     h = x @ layer.linear.weight.T + layer.linear.bias

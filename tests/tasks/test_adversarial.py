@@ -6,14 +6,14 @@ from typing import get_args
 import pytest
 import torch
 
-from danlu.data.dataset import Part
-from danlu.data.stream import Shuffled, in_order
+from danlu.data.base.batch_stream import Shuffled, in_order
+from danlu.data.base.dataset import Part
 from danlu.errors import UsageError
 from danlu.losses.adversarial import TARGETED, Loss
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.tasks.adversarial import Adversarial, Techniques
-from danlu.tasks.game import Descend, Place
-from danlu.training.descent import Descent
+from danlu.tasks.task import Descend, Place
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 from examined import go_on, play
@@ -196,7 +196,7 @@ def test_noise_without_an_end_stays():
 
 
 def trainer_for(task, rounds=4, size=8, part=None, **descent):
-    how = Descent(**{"optimizer": "sgd", "lr": 0.05, **descent})
+    how = OptimizerSettings(**{"optimizer": "sgd", "lr": 0.05, **descent})
     return Trainer(task, how, Shuffled(part or pictures(24), size), rounds, runtime=DOUBLE)
 
 
@@ -399,10 +399,15 @@ def test_micro_batches_make_no_difference_unless_the_game_says_why(how, why):
     task = game(critic_turns=2, **how)
     assert task.coupled == why
     ends = []
-    for accumulate in (1, 4):
+    for grad_accumulation in (1, 4):
         stream = Shuffled(pictures(128), 64)
         trainer = Trainer(
-            game(critic_turns=2, **how), Descent(optimizer="sgd"), stream, 3, accumulate=accumulate, runtime=DOUBLE
+            game(critic_turns=2, **how),
+            OptimizerSettings(optimizer="sgd"),
+            stream,
+            3,
+            grad_accumulation=grad_accumulation,
+            runtime=DOUBLE,
         )
         ends.append(play(trainer))
     apart = max(float((a.double() - b.double()).abs().max()) for a, b in zip(*(e.values() for e in ends), strict=True))
@@ -439,14 +444,14 @@ def test_numbers_out_of_range_are_refused(how, message):
         ("hinge", {"diversity": 1.0, "coverage": 0.5}, "Mode collapse: generated examples leave out 50% of the modes"),
         ("hinge", {"diversity": 0.2, "coverage": 0.5}, "as those of the data and leave out 50% of the modes"),
         ("minimax", {"score_on_fake": -9.0}, "Saturation: the critic is sure of every generated example"),
-        ("hinge", {"memorisation": 0.1}, "Memorisation: generated examples lie 0.1 times as far"),
+        ("hinge", {"memorization": 0.1}, "Memorization: generated examples lie 0.1 times as far"),
         ("non-saturating", {"score_on_fake": -9.0}, None),  # whose gradient is still there
-        ("minimax", {"diversity": 0.9, "coverage": 0.8, "memorisation": 0.9, "score_on_fake": -1.0}, None),
+        ("minimax", {"diversity": 0.9, "coverage": 0.8, "memorization": 0.9, "score_on_fake": -1.0}, None),
         ("minimax", {}, None),
     ],
 )
 def test_what_is_wrong_is_said_in_words(loss, scores, said):
-    found = game(loss).trouble(scores)
+    found = game(loss).diagnose(scores)
     assert found is None if said is None else said in (found or "")
 
 
@@ -471,7 +476,7 @@ def test_players_must_fit_each_other():
 def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(how, stop, tmp_path):
     if "generator" in how:
         how["generator"].setdefault("reference", 4)
-    make = lambda: trainer_for(game(**how), 6, optimizer="adam", average=0.9)  # noqa: E731
+    make = lambda: trainer_for(game(**how), 6, optimizer="adam", ema=0.9)  # noqa: E731
     whole, first = play(make()), make()
     for report in first:
         if report.round == stop:

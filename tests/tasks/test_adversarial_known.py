@@ -8,13 +8,13 @@ from scipy.integrate import quad
 from scipy.stats import norm as normal
 from torch import nn
 
-from danlu.data.dataset import Part
-from danlu.data.stream import Shuffled, in_order
+from danlu.data.base.batch_stream import Shuffled, in_order
+from danlu.data.base.dataset import Part
+from danlu.models.adversarial.base import Generator
 from danlu.models.adversarial.mlp import MLPCritic
-from danlu.models.adversarial.player import Generator
 from danlu.tasks.adversarial import Adversarial, Techniques
-from danlu.tasks.game import Place
-from danlu.training.descent import Descent
+from danlu.tasks.task import Place
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 
@@ -40,7 +40,7 @@ def critic_alone(real, fake, loss="wasserstein", rounds=600, lr=0.02, optimizer=
     players = Fixed(fake[:, None]), MLPCritic((1,), 0, hidden=hidden, **critic)
     players[1].body[0].linear.bias.data.zero_()  # else clipping leaves some units on the flat side of all examples
     task = Adversarial(*players, loss, Techniques(critic_turns=5, **settings), inputs="x").double()
-    descent = Descent(optimizer=optimizer, lr=lr, schedule="cosine")
+    descent = OptimizerSettings(optimizer=optimizer, lr=lr, schedule="cosine")
     stream = Shuffled(Part({"x": real[:, None]}), len(real))
     for _ in Trainer(task, descent, stream, rounds // 5, runtime=DOUBLE):
         pass
@@ -105,7 +105,7 @@ def estimate(task, real, fake):
 @pytest.mark.parametrize("ratio", [1.0, 100.0])
 @pytest.mark.parametrize("d", [0.5, 3.0])
 def test_between_two_points_the_slope_is_known(d, ratio):
-    """At distance d the penalised critic's slope is 1 + d/(2λ), so λ = 100 d gives the distance within 5 %."""
+    """At distance d the penalized critic's slope is 1 + d/(2λ), so λ = 100 d gives the distance within 5 %."""
     real, fake = torch.full((8,), 0.4 + d, dtype=torch.float64), torch.full((8,), 0.4, dtype=torch.float64)
     task = critic_alone(real, fake, penalty=ratio * d, rounds=300)
     found = estimate(task, real, fake)
@@ -121,7 +121,7 @@ def samples(n=32):
 @pytest.mark.parametrize(
     ("change", "one_sided"), [(lambda x: 0.5 * x - 2, False), (lambda x: 2.5 * x, True)], ids=["moved", "spread"]
 )
-def test_the_penalised_critic_finds_the_wasserstein_distance_of_samples(change, one_sided):
+def test_the_penalized_critic_finds_the_wasserstein_distance_of_samples(change, one_sided):
     """Against sorting, which is exact in one dimension.
 
     Of what is spread, the best critic is a wedge; slopes of 1 to either side are a barrier on the way there, so the

@@ -9,13 +9,13 @@ from typing import get_args
 import pytest
 import torch
 
-from danlu.data.dataset import Part
-from danlu.data.stream import Shuffled
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import Part
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.tasks.adversarial import Adversarial, Techniques, refusal
-from danlu.training.descent import Descent
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.trainer import Trainer
 from examined import play
 
@@ -83,7 +83,7 @@ def check(kind, loss, on, norm):
         with pytest.raises(ValueError, match=f"^{re.escape(line)}$"):
             Adversarial(*players, loss, how)
         return
-    descent = Descent(optimizer="adam", lr=0.01, average=0.5)
+    descent = OptimizerSettings(optimizer="adam", lr=0.01, ema=0.5)
     trainer = Trainer(Adversarial(*players, loss, how), descent, Shuffled(PICTURES[kind], 6), 2)
     before = {name: flat(player) for name, player in trainer.task.players().items()}
     state = play(trainer)

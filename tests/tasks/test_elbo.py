@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from danlu.data.dataset import Part
-from danlu.data.stream import Shuffled, in_order
-from danlu.losses.latent import bernoulli_log_prob, gaussian_log_prob
+from danlu.data.base.batch_stream import Shuffled, in_order
+from danlu.data.base.dataset import Part
+from danlu.losses.variational import bernoulli_log_prob, gaussian_log_prob
 from danlu.models.latent.vae import VAE
-from danlu.tasks.elbo import Elbo, Masks, Price
-from danlu.tasks.game import Place
-from danlu.training.descent import Descent
+from danlu.tasks.elbo import Elbo, KLWeight, Masks
+from danlu.tasks.task import Place
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 
@@ -36,21 +36,21 @@ def entered(task, n, round=0, seed=0):
 @pytest.mark.parametrize(
     ("price", "round", "expected"),
     [
-        (Price(), 0, [3.0, 1.2]),
-        (Price(beta=4.0), 9, [12.0, 4.8]),
-        (Price(beta=0.0), 9, [0.0, 0.0]),
-        (Price(beta=2.0, warmup=10), 0, [0.0, 0.0]),
-        (Price(beta=2.0, warmup=10), 5, [3.0, 1.2]),
-        (Price(beta=2.0, warmup=10), 10, [6.0, 2.4]),
-        (Price(beta=2.0, warmup=10), 11, [6.0, 2.4]),
-        (Price(free_bits=0.5), 0, [3.5, 1.5]),  # the first unit's mean is 0.1, the second's 2
-        (Price(beta=2.0, free_bits=0.5), 0, [7.0, 3.0]),
-        (Price(free_bits=3.0), 0, [6.0, 6.0]),
-        (Price(capacity=2.0), 0, [1.0, 0.8]),
-        (Price(beta=10.0, capacity=2.0, capacity_rounds=4), 0, [30.0, 12.0]),
-        (Price(beta=10.0, capacity=2.0, capacity_rounds=4), 2, [20.0, 2.0]),
-        (Price(beta=10.0, capacity=2.0, capacity_rounds=4), 8, [10.0, 8.0]),
-        (Price(capacity=0.0), 0, [3.0, 1.2]),
+        (KLWeight(), 0, [3.0, 1.2]),
+        (KLWeight(beta=4.0), 9, [12.0, 4.8]),
+        (KLWeight(beta=0.0), 9, [0.0, 0.0]),
+        (KLWeight(beta=2.0, warmup=10), 0, [0.0, 0.0]),
+        (KLWeight(beta=2.0, warmup=10), 5, [3.0, 1.2]),
+        (KLWeight(beta=2.0, warmup=10), 10, [6.0, 2.4]),
+        (KLWeight(beta=2.0, warmup=10), 11, [6.0, 2.4]),
+        (KLWeight(free_bits=0.5), 0, [3.5, 1.5]),  # the first unit's mean is 0.1, the second's 2
+        (KLWeight(beta=2.0, free_bits=0.5), 0, [7.0, 3.0]),
+        (KLWeight(free_bits=3.0), 0, [6.0, 6.0]),
+        (KLWeight(capacity=2.0), 0, [1.0, 0.8]),
+        (KLWeight(beta=10.0, capacity=2.0, capacity_rounds=4), 0, [30.0, 12.0]),
+        (KLWeight(beta=10.0, capacity=2.0, capacity_rounds=4), 2, [20.0, 2.0]),
+        (KLWeight(beta=10.0, capacity=2.0, capacity_rounds=4), 8, [10.0, 8.0]),
+        (KLWeight(capacity=0.0), 0, [3.0, 1.2]),
     ],
 )
 def test_the_price_by_hand(price, round, expected):
@@ -100,7 +100,7 @@ def test_one_importance_weight_is_the_bound_without_the_closed_form():
 
 def test_scores_are_the_plain_bound_whatever_the_price():
     vae, batch = vae_of().eval(), batch_of()
-    scores = entered(Elbo(vae, Price(beta=7.0, warmup=3)), 7).scores(batch)
+    scores = entered(Elbo(vae, KLWeight(beta=7.0, warmup=3)), 7).scores(batch)
     terms = entered(Elbo(vae), 7).fit(batch, 0)
     torch.testing.assert_close(scores["distortion"], terms["reconstruction"])
     torch.testing.assert_close(scores["rate"], terms["divergence"])
@@ -135,13 +135,13 @@ def test_active_units_are_those_whose_mean_varies():
     ],
 )
 def test_collapse_is_told_from_the_scores(scores, collapsed):
-    said = Elbo(vae_of()).trouble(scores)
+    said = Elbo(vae_of()).diagnose(scores)
     assert (said is not None) == collapsed
     assert said is None or all(word in said for word in ("beta", "beta_warmup", "free_bits", "decoder"))
 
 
 def test_the_scale_is_nats_summed_over_pixels_and_units():
-    """Of pictures with four times the pixels all grey, a decoder of zeros loses four times as much."""
+    """Of pictures with four times the pixels all gray, a decoder of zeros loses four times as much."""
     for side in (2, 4):
         vae = VAE((1, side, side), latent=2, hidden=(4,)).double()
         for parameter in vae.parameters():
@@ -162,7 +162,7 @@ def moved(separate, objective="elbo"):
     task = Elbo(vae_of(), separate=separate, objective=objective)
     trainer = Trainer(
         task,
-        Descent(lr=1e-2),
+        OptimizerSettings(lr=1e-2),
         Shuffled(Part({"image": batch_of()["image"]}), 7),
         1,
         runtime=Runtime(precision="float64"),
@@ -281,9 +281,9 @@ def test_what_is_hidden_does_not_reach_the_encoder_and_is_in_the_loss():
     ("settings", "message"),
     [
         ({"samples": 0}, "samples=0 must be at least 1"),
-        ({"objective": "iwae", "price": Price(beta=2.0)}, "use objective elbo"),
-        ({"objective": "iwae", "price": Price(warmup=5)}, "use objective elbo"),
-        ({"price": Price(free_bits=1.0, capacity=3.0)}, "free_bits and capacity .* give one of them"),
+        ({"objective": "iwae", "price": KLWeight(beta=2.0)}, "use objective elbo"),
+        ({"objective": "iwae", "price": KLWeight(warmup=5)}, "use objective elbo"),
+        ({"price": KLWeight(free_bits=1.0, capacity=3.0)}, "free_bits and capacity .* give one of them"),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings, message):
@@ -292,6 +292,6 @@ def test_what_does_not_go_together_is_refused(settings, message):
 
 
 def test_free_bits_couple_the_examples_of_a_batch():
-    assert Elbo(vae_of(), Price(free_bits=0.1)).coupled == "free bits"
+    assert Elbo(vae_of(), KLWeight(free_bits=0.1)).coupled == "free bits"
     assert Elbo(vae_of()).coupled is None
     assert Elbo(vae_of(channels=(2,), norm="batch")).coupled == "batch norm"

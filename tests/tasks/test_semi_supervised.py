@@ -6,25 +6,25 @@ import pytest
 import torch
 
 import danlu
-from danlu.data.dataset import DataInfo, Part
-from danlu.data.stream import Shuffled
-from danlu.data.together import together
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import DataInfo, Part
+from danlu.data.base.joined_streams import together
 from danlu.errors import UsageError
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE
-from danlu.nn.labels import one_hot
-from danlu.recipes.files import changed
-from danlu.recipes.semi_vae import SemiVAERecipe, some_of_each
-from danlu.tasks.game import Place
-from danlu.tasks.semi_supervised import SemiSupervised, unlabelled_cost
+from danlu.nn.one_hot import one_hot
+from danlu.recipes.config.yaml_files import changed
+from danlu.recipes.latent.semi_vae import SemiVAERecipe, some_of_each
+from danlu.tasks.semi_supervised import SemiSupervised, unlabeled_cost
+from danlu.tasks.task import Place
 from examined import tiny
 
 
 def game(**settings):
     torch.manual_seed(0)
     model = SemiSupervisedVAE((6,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian")
-    return SemiSupervised(model, **{"labelled_share": 0.25, "classification": 2.0, "inputs": "x", **settings}).double()
+    return SemiSupervised(model, **{"labeled_share": 0.25, "classification": 2.0, "inputs": "x", **settings}).double()
 
 
 def batch():
@@ -32,7 +32,7 @@ def batch():
     x = torch.rand(12, 6, generator=source, dtype=torch.float64)
     many = Shuffled(Part({"x": x, "label": torch.arange(12) % 3}, torch.float64), 8)
     few = Shuffled(Part({"x": x[:6], "label": torch.arange(6) % 3}, torch.float64), 4)
-    return together(unlabelled=many, labelled=few).batch(0, slice(0, 8))
+    return together(unlabeled=many, labeled=few).batch(0, slice(0, 8))
 
 
 def at(task):
@@ -43,19 +43,19 @@ def at(task):
 def test_the_terms_are_those_of_the_paper():
     task, seen = game(), batch()
     terms = at(task).fit(seen)
-    many, few = seen.part("unlabelled"), seen.part("labelled")
+    many, few = seen.part("unlabeled"), seen.part("labeled")
     at(task)
     noise = [task.noise((2,), batch=part) for part in (many, few)]
-    model = task.labelling
+    model = task.labeling
     u = torch.zeros(8, dtype=torch.float64)
     q = model.classify(many["x"])
     for y in range(3):
         cost = model(many["x"], noise[0], one_hot(torch.full((8,), y), 3, many["x"]))
         u += q[:, y] * (cost.distortion + cost.rate + math.log(3) + q[:, y].log())
-    torch.testing.assert_close(terms["unlabelled"], 0.75 * u)
+    torch.testing.assert_close(terms["unlabeled"], 0.75 * u)
     cost = model(few["x"], noise[1], one_hot(few["label"], 3, few["x"]))
-    labelled = (cost.distortion + cost.rate + math.log(3)).mean()
-    torch.testing.assert_close(terms["labelled"], (0.25 * labelled).expand(8))
+    labeled = (cost.distortion + cost.rate + math.log(3)).mean()
+    torch.testing.assert_close(terms["labeled"], (0.25 * labeled).expand(8))
     wrong = -model.classify(few["x"]).gather(1, few["label"][:, None]).log().mean()
     torch.testing.assert_close(terms["cross_entropy"], (2.0 * wrong).expand(8))
 
@@ -68,16 +68,16 @@ def test_a_relaxed_draw_has_the_enumerations_cost_in_the_mean():
         for one in (task, exact):
             one.enter(Place(0, round, 0, slice(0, 8), 8, torch.device("cpu"), torch.float64))
         with torch.no_grad():
-            found.append(task._without_label(seen.part("unlabelled")) - exact._without_label(seen.part("unlabelled")))
+            found.append(task._without_label(seen.part("unlabeled")) - exact._without_label(seen.part("unlabeled")))
     difference = torch.stack(found)
     error = difference.std(0) / math.sqrt(len(found))
     assert ((difference.mean(0)).abs() < 4.5 * error).all()
 
 
-def test_labels_of_the_unlabelled_are_not_looked_at():
+def test_labels_of_the_unlabeled_are_not_looked_at():
     task, seen = game(), batch()
     before = at(task).fit(seen)
-    seen.part("unlabelled").fields["label"] = torch.full((8,), 99)
+    seen.part("unlabeled").fields["label"] = torch.full((8,), 99)
     after = at(task).fit(seen)
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -103,7 +103,7 @@ def test_the_first_model_rests_when_the_second_learns():
     [
         ({"labels": 5}, "labels=5 are too few"),
         ({"labels": 5000}, "labels=5000 is more than the 1258 training examples"),
-        ({"labelled_batch_size": 60}, "labelled_batch_size=60 is more than the 50 examples"),
+        ({"labeled_batch_size": 60}, "labeled_batch_size=60 is more than the 50 examples"),
         ({"epochs": 3}, "say for how many rounds M1 learns first"),
         (
             {"rounds": 10, "first_rounds": 20},
@@ -136,14 +136,14 @@ def test_of_a_stack_the_score_is_the_bound_of_the_examples_and_not_of_their_code
     first = VAE((6,), latent=2, hidden=(8,), likelihood="gaussian", spread=0.5)
     second = SemiSupervisedVAE((2,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian")
     task = SemiSupervised(StackedVAE(first, second), 0.5, first_rounds=1, inputs="x").double().eval()
-    seen = batch().part("unlabelled")
+    seen = batch().part("unlabeled")
     score = at(task).scores(seen)["elbo"]
     at(task)
     _, one, two = (task.noise((2,)) for _ in range(3))
     q = first.posterior(seen["x"])
     of_code = torch.distributions.Normal(q.mean, (0.5 * q.log_variance).exp())
     code = q.mean + of_code.scale * one
-    cost = unlabelled_cost(second(code, two))
+    cost = unlabeled_cost(second(code, two))
     of_x = torch.distributions.Normal(first.decode(code), 0.5)
     expected = of_x.log_prob(seen["x"]).sum(1) - of_code.log_prob(code).sum(1) - cost
     torch.testing.assert_close(score, expected)

@@ -5,11 +5,11 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
-from danlu.data.dataset import Part
-from danlu.data.stream import Shuffled, in_order
-from danlu.tasks.game import Descend
+from danlu.data.base.batch_stream import Shuffled, in_order
+from danlu.data.base.dataset import Part
 from danlu.tasks.supervised import Supervised
-from danlu.training.descent import Descent
+from danlu.tasks.task import Descend
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 
@@ -73,7 +73,7 @@ def test_it_learns_in_every_precision_with_smoothing_and_weights(precision):
     runtime, x = Runtime(precision=precision), torch.randn(60, 4)
     part = Part({"x": x, "label": x[:, :CLASSES].argmax(1)}).to("cpu", runtime.dtype)
     task = Supervised(nn.Linear(4, CLASSES), smoothing=0.1, class_weights=(1.0, 2.0, 1.0), inputs="x")
-    trainer = Trainer(task, Descent(lr=0.1), Shuffled(part, "full"), rounds=30, runtime=runtime)
+    trainer = Trainer(task, OptimizerSettings(lr=0.1), Shuffled(part, "full"), rounds=30, runtime=runtime)
     losses = [report.values()["classifier/cross_entropy"] for report in trainer]
     assert losses[-1] < losses[0] / 2
 

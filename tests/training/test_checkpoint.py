@@ -109,7 +109,7 @@ def test_a_crash_at_any_sync_write_or_rename_leaves_the_old_one(tmp_path, monkey
     assert newest is not None
     assert newest.round == 3
     if call == 11:
-        assert whole, "there are fewer than 12 moments to crash in; the parametrisation covers them all"
+        assert whole, "there are fewer than 12 moments to crash in; the parametrization covers them all"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Ten steps of every optimiser against its published formula, written out; penalties against finite differences.
+"""Ten steps of every optimizer against its published formula, written out; penalties against finite differences.
 
 A step is a few operations in float64 on numbers of order 1, so that ten of them differ by some 1e-14; where a step
 divides by the root of a running square, a small gradient loses as many digits as that root is small. 1e-10 leaves room
@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from danlu.catalogue import RECIPES
-from danlu.data.dataset import Part
-from danlu.data.stream import Shuffled
-from danlu.tasks.game import Descend, Task
-from danlu.training.descent import Descent
+from danlu.catalogue.recipes import RECIPES
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import Part
+from danlu.tasks.task import Descend, Task
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.optimizers import hidden_matrices
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
@@ -136,7 +136,7 @@ def test_ten_steps_equal_the_formula(rule, settings, arguments, decay):
         return rule(w, g, m, t, decay=decay.get("weight_decay", 0.0) if decays else 0.0, **arguments)
 
     expected = by_hand(module, part, step)
-    ours = by_danlu(module, part, Descent(lr=LR, **settings, **decay))
+    ours = by_danlu(module, part, OptimizerSettings(lr=LR, **settings, **decay))
     torch.testing.assert_close(ours, expected, atol=1e-10, rtol=0)
 
 
@@ -188,7 +188,7 @@ def test_ten_steps_of_muon_equal_its_own_algorithm(decay, mu):
         return adamw(w, g, m, t, amount)
 
     expected = by_hand(module, part, step)
-    ours = by_danlu(module, part, Descent(optimizer="muon", lr=LR, weight_decay=decay, momentum=mu))
+    ours = by_danlu(module, part, OptimizerSettings(optimizer="muon", lr=LR, weight_decay=decay, momentum=mu))
     torch.testing.assert_close(ours, expected, atol=1e-10, rtol=0)
 
 
@@ -204,7 +204,7 @@ def test_muon_leaves_an_embedding_to_adamw_also_when_another_layer_shares_it():
 
     module = Tied().double()
     part = Part({"x": torch.randn(8, 5, dtype=torch.float64), "y": torch.randn(8, 5, dtype=torch.float64)})
-    trainer = Trainer(Fit(module), Descent(optimizer="muon"), Shuffled(part, "full"), rounds=1)
+    trainer = Trainer(Fit(module), OptimizerSettings(optimizer="muon"), Shuffled(part, "full"), rounds=1)
     list(trainer)
     kinds = {name.split("/")[3]: name.split("/")[4] for name in trainer.state() if name.startswith("player/")}
     assert kinds["hidden.weight"] == "momentum_buffer"
@@ -213,18 +213,18 @@ def test_muon_leaves_an_embedding_to_adamw_also_when_another_layer_shares_it():
 
 @pytest.mark.parametrize("decay_all", [False, True])
 @pytest.mark.parametrize("penalty", [{"l1": 0.3}, {"l2": 0.7}, {"l1": 0.3, "l2": 0.7}])
-def test_the_gradient_of_a_penalised_loss_equals_its_finite_difference(penalty, decay_all):
+def test_the_gradient_of_a_penalized_loss_equals_its_finite_difference(penalty, decay_all):
     """One step of descent with rate 1 is the gradient; the other is a central difference of the loss written out."""
     module, part = linear()
     values = {name: p.detach().clone() for name, p in module.named_parameters()}
-    penalised = list(values) if decay_all else ["0.weight", "2.weight"]
+    penalized = list(values) if decay_all else ["0.weight", "2.weight"]
 
     def loss():
-        l1 = sum(values[name].abs().sum() for name in penalised)
-        l2 = sum(values[name].square().sum() / 2 for name in penalised)
+        l1 = sum(values[name].abs().sum() for name in penalized)
+        l2 = sum(values[name].square().sum() / 2 for name in penalized)
         return (loss_of(module, values, part) + penalty.get("l1", 0) * l1 + penalty.get("l2", 0) * l2).item()
 
-    after = by_danlu(module, part, Descent(optimizer="sgd", lr=1.0, decay_all=decay_all, **penalty), rounds=1)
+    after = by_danlu(module, part, OptimizerSettings(optimizer="sgd", lr=1.0, decay_all=decay_all, **penalty), rounds=1)
     h = 1e-6  # errors: h² ≈ 1e-12 of the formula and 1e-16 / h ≈ 1e-10 of rounding, times numbers of order 10
     for name, value in values.items():
         before = value.clone()
@@ -239,12 +239,12 @@ def test_the_gradient_of_a_penalised_loss_equals_its_finite_difference(penalty, 
             assert step == pytest.approx(difference, abs=1e-7)
 
 
-def test_a_shared_matrix_is_penalised_once():
+def test_a_shared_matrix_is_penalized_once():
     module = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)).double()
     module[1].weight = module[0].weight
     zeros = Part({"x": torch.zeros(4, 3, dtype=torch.float64), "y": torch.zeros(4, 3, dtype=torch.float64)})
     before = module[0].weight.detach().clone()
-    after = by_danlu(module, zeros, Descent(optimizer="sgd", lr=0.1, l2=1.0), rounds=1)
+    after = by_danlu(module, zeros, OptimizerSettings(optimizer="sgd", lr=0.1, l2=1.0), rounds=1)
     torch.testing.assert_close(after["0.weight"], 0.9 * before)
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from torch.optim import lr_scheduler
 
 from danlu.training import schedules
-from danlu.training.descent import Descent
+from danlu.training.optimization import OptimizerSettings
 
 PEAK = 0.2
 
@@ -38,14 +38,14 @@ def test_one_cycle_is_torchs(rounds):
         lambda o: lr_scheduler.OneCycleLR(o, PEAK, total_steps=rounds, anneal_strategy="cos", cycle_momentum=False),
         rounds,
     )
-    same(ours(Descent(schedule="one_cycle"), rounds), expected)
+    same(ours(OptimizerSettings(schedule="one_cycle"), rounds), expected)
 
 
 @pytest.mark.parametrize("rounds", [1, 10, 37])
 @pytest.mark.parametrize("floor", [0.0, 0.1])
 def test_cosine_is_torchs(rounds, floor):
     expected = torchs(lambda o: lr_scheduler.CosineAnnealingLR(o, rounds, eta_min=floor * PEAK), rounds)
-    same(ours(Descent(schedule="cosine", floor=floor), rounds), expected)
+    same(ours(OptimizerSettings(schedule="cosine", floor=floor), rounds), expected)
 
 
 @pytest.mark.parametrize("milestones", [(0.5, 0.75), (0.3,), (0.0, 0.33, 0.34)])
@@ -55,20 +55,23 @@ def test_step_is_torchs(milestones, gamma):
     at = [math.ceil(share * rounds) for share in milestones]
     expected = torchs(lambda o: lr_scheduler.MultiStepLR(o, [m for m in at if m > 0], gamma), rounds)
     late = gamma ** at.count(0)  # torch's first milestone comes after the first step
-    same(ours(Descent(schedule="step", milestones=milestones, gamma=gamma), rounds), [late * e for e in expected])
+    same(
+        ours(OptimizerSettings(schedule="step", milestones=milestones, gamma=gamma), rounds),
+        [late * e for e in expected],
+    )
 
 
 @pytest.mark.parametrize("rounds", [1, 10])
 @pytest.mark.parametrize("floor", [0.0, 0.25])
 def test_linear_is_torchs(rounds, floor):
     expected = torchs(lambda o: lr_scheduler.LinearLR(o, 1.0, max(floor, 0.0), total_iters=rounds), rounds)
-    same(ours(Descent(schedule="linear", floor=floor), rounds), expected)
+    same(ours(OptimizerSettings(schedule="linear", floor=floor), rounds), expected)
 
 
 @pytest.mark.parametrize(("width", "warmup"), [(512, 4000), (64, 10), (16, 1)])
 def test_inverse_sqrt_is_equation_3_of_attention_is_all_you_need(width, warmup):
     """d^(-1/2) · min(t^(-1/2), t · w^(-3/2)), with the peak (d·w)^(-1/2); the step number t counts from 1."""
-    descent = Descent(schedule="inverse_sqrt", warmup=warmup, lr=(width * warmup) ** -0.5)
+    descent = OptimizerSettings(schedule="inverse_sqrt", warmup=warmup, lr=(width * warmup) ** -0.5)
     for t in (1, 2, 5, warmup - 1, warmup, warmup + 1, 10 * warmup):
         if t >= 1:
             expected = width**-0.5 * min(t**-0.5, t * warmup**-1.5)
@@ -89,12 +92,12 @@ def test_a_warm_up_comes_before_a_course_that_takes_the_rounds_that_are_left(flo
     linear = rise + [1 - (1 - floor) * share for share in fall]
     cosine = rise + [floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2 for share in fall]
     for name, expected in (("linear", linear), ("cosine", cosine), ("constant", rise + [1.0] * left)):
-        descent = Descent(schedule=name, warmup=warmup, floor=None if name == "constant" else floor)
+        descent = OptimizerSettings(schedule=name, warmup=warmup, floor=None if name == "constant" else floor)
         assert [descent.factor(t, rounds) for t in range(rounds)] == pytest.approx(expected)
 
 
 def test_a_warm_up_and_steps_multiply():
-    descent = Descent(schedule="step", warmup=4, milestones=(0.2,), gamma=0.5)
+    descent = OptimizerSettings(schedule="step", warmup=4, milestones=(0.2,), gamma=0.5)
     assert [descent.factor(t, 10) for t in range(5)] == pytest.approx([0.25, 0.5, 0.75 * 0.5, 0.5, 0.5])
 
 
@@ -106,7 +109,7 @@ def test_no_course_leaves_the_range_from_0_to_1_also_in_very_short_runs(schedule
         return
     if schedule == "inverse_sqrt" and not warmup:
         return
-    factors = [Descent(schedule=schedule, warmup=warmup).factor(t, rounds) for t in range(rounds)]
+    factors = [OptimizerSettings(schedule=schedule, warmup=warmup).factor(t, rounds) for t in range(rounds)]
     assert all(0 <= factor <= 1 for factor in factors)
 
 
@@ -127,17 +130,17 @@ def test_no_course_leaves_the_range_from_0_to_1_also_in_very_short_runs(schedule
         ({"lr": 0.0}, "lr"),
         ({"lr": math.inf}, "lr"),
         ({"weight_decay": -0.1}, "weight_decay"),
-        ({"clip": 0.0}, "clip"),
-        ({"average": 1.0}, "average"),
+        ({"grad_clip": 0.0}, "clip"),
+        ({"ema": 1.0}, "ema"),
         ({"milestones": (0.5, 1.0)}, "milestones"),
         ({"warmup": -1}, "warmup"),
     ],
 )
 def test_what_a_descent_refuses(settings, message):
     with pytest.raises(ValidationError, match=message):
-        Descent(**settings)
+        OptimizerSettings(**settings)
 
 
 def test_a_descent_does_not_change():
     with pytest.raises(ValidationError):
-        Descent().lr = 0.1
+        OptimizerSettings().lr = 0.1

@@ -8,7 +8,7 @@ from torch import nn
 
 from danlu.errors import UsageError
 from danlu.training.checkpoint import Checkpoint, newest, write
-from danlu.training.descent import Descent
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.sharding import units
 from games import GAMES
@@ -26,7 +26,7 @@ from rank_jobs import (
 )
 
 DOUBLE = Runtime(precision="float64")
-FIRST_DERIVATIVES = [name for name in GAMES if name != "penalised"]
+FIRST_DERIVATIVES = [name for name in GAMES if name != "penalized"]
 
 
 def close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
@@ -36,10 +36,10 @@ def close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
 
 
 @pytest.mark.xdist_group("two ranks")
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("grad_accumulation", [1, 2])
 @pytest.mark.parametrize("name", FIRST_DERIVATIVES)
-def test_split_over_two_ranks_a_game_equals_one_process(name, accumulate, two_ranks):
-    (first, count), (second, _) = two_ranks.run(play_split_game, name, accumulate)
+def test_split_over_two_ranks_a_game_equals_one_process(name, grad_accumulation, two_ranks):
+    (first, count), (second, _) = two_ranks.run(play_split_game, name, grad_accumulation)
     assert count > 0 or name == "closed-form"
     assert all(torch.equal(first[key], second[key]) for key in first)
     close(first, play(game_of(name, DOUBLE, dropout=False)))
@@ -89,7 +89,7 @@ def test_a_disk_that_is_full_for_one_rank_stops_both_and_loses_nothing(failing, 
 
 @pytest.mark.xdist_group("two ranks")
 def test_second_derivatives_are_refused(two_ranks):
-    for said in two_ranks.run(refused, "penalised"):
+    for said in two_ranks.run(refused, "penalized"):
         assert "second derivatives" in said
         assert "leave shard off" in said
 
@@ -133,7 +133,7 @@ def test_layers_methods_and_what_is_written_meanwhile(two_ranks):
 @pytest.mark.parametrize("settings", [{"optimizer": "muon"}, {"l1": 0.1}, {"l2": 0.1}])
 def test_what_needs_whole_weights_is_refused_with_shard(settings):
     with pytest.raises(ValueError, match="needs them whole"):
-        Descent(shard=True, **settings)
+        OptimizerSettings(shard=True, **settings)
 
 
 def test_all_players_that_share_weights_are_split_or_none():

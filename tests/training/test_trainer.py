@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.data.dataset import Part
-from danlu.data.stream import Shuffled
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import Part
 from danlu.errors import UsageError
-from danlu.losses.spreading import spread
-from danlu.tasks.game import Descend, Task
+from danlu.losses.per_example import per_example
 from danlu.tasks.supervised import Supervised
-from danlu.training.descent import Descent
+from danlu.tasks.task import Descend, Task
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 
@@ -43,10 +43,12 @@ def square(task, batch):
     return {"square": (task.net(batch["x"]) - batch["y"]).square().sum(1) / 2}
 
 
-def trainer_of(task, rounds=5, batch_size=64, accumulate=1, runtime=DOUBLE, data=None, **descent):
+def trainer_of(task, rounds=5, batch_size=64, grad_accumulation=1, runtime=DOUBLE, data=None, **descent):
     data = (data or part()).to("cpu", runtime.dtype)
-    descent = Descent(**{"optimizer": "sgd", "lr": 0.1, **descent})
-    return Trainer(task, descent, Shuffled(data, batch_size), rounds, accumulate=accumulate, runtime=runtime)
+    descent = OptimizerSettings(**{"optimizer": "sgd", "lr": 0.1, **descent})
+    return Trainer(
+        task, descent, Shuffled(data, batch_size), rounds, grad_accumulation=grad_accumulation, runtime=runtime
+    )
 
 
 def play(task, **settings):
@@ -80,7 +82,7 @@ def test_clipping_shortens_the_step_and_reports_the_norm_before(clip):
     start = {name: p.detach().double() for name, p in Walk(square).named_parameters()}
     steps, norms = {}, {}
     for name, limit in (("whole", None), ("clipped", clip)):
-        reports, weights = play(Walk(square), rounds=1, lr=1.0, clip=limit)
+        reports, weights = play(Walk(square), rounds=1, lr=1.0, grad_clip=limit)
         steps[name] = torch.cat([(start[key] - weights[key]).flatten() for key in start])
         norms[name] = reports[0].moves[0].norm.item()
     length = steps["whole"].norm().item()
@@ -90,10 +92,10 @@ def test_clipping_shortens_the_step_and_reports_the_norm_before(clip):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize(("batch_size", "accumulate"), [(64, 4), (10, 3), (7, 7)])
-def test_micro_batches_give_the_update_of_the_whole_batch(optimizer, batch_size, accumulate):
+@pytest.mark.parametrize(("batch_size", "grad_accumulation"), [(64, 4), (10, 3), (7, 7)])
+def test_micro_batches_give_the_update_of_the_whole_batch(optimizer, batch_size, grad_accumulation):
     """Sums in another order differ by 1e-16; no mean is taken of unequal micro-batches (3, 3 and 4 of 10)."""
-    settings = {"optimizer": optimizer, "lr": 0.01, "batch_size": batch_size, "l2": 0.1, "clip": 1.0, "rounds": 8}
+    settings = {"optimizer": optimizer, "lr": 0.01, "batch_size": batch_size, "l2": 0.1, "grad_clip": 1.0, "rounds": 8}
 
     def net():
         return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.LayerNorm(6), nn.Linear(6, 2))
@@ -103,15 +105,15 @@ def test_micro_batches_give_the_update_of_the_whole_batch(optimizer, batch_size,
     pieces_net = net()
     pieces_net.load_state_dict(whole_net.state_dict())
     whole, weights = play(Walk(square, whole_net), **settings)
-    pieces, others = play(Walk(square, pieces_net), accumulate=accumulate, **settings)
+    pieces, others = play(Walk(square, pieces_net), grad_accumulation=grad_accumulation, **settings)
     torch.testing.assert_close(others, weights, atol=1e-10, rtol=0)
     for a, b in zip(whole, pieces, strict=True):
         assert a.values() == pytest.approx(b.values(), abs=1e-10)
         assert a.moves[0].examples == b.moves[0].examples == batch_size
 
 
-@pytest.mark.parametrize("accumulate", [1, 3, 40])
-def test_terms_over_valid_tokens_are_divided_once_by_how_many_there_are(accumulate):
+@pytest.mark.parametrize("grad_accumulation", [1, 3, 40])
+def test_terms_over_valid_tokens_are_divided_once_by_how_many_there_are(grad_accumulation):
     """Rows with a positive first entry are valid; of 40 micro-batches of 3 rows some have none that is."""
 
     def valid(task, batch):
@@ -122,22 +124,25 @@ def test_terms_over_valid_tokens_are_divided_once_by_how_many_there_are(accumula
     keep = data["x"][:, 0] > 0
     loss = ((data["x"] @ w.T + task.net.bias.detach() - data["y"])[keep].square().sum(1) / 2).mean()
     (gradient,) = torch.autograd.grad(loss, w)
-    reports, weights = play(task, rounds=1, batch_size="full", lr=1.0, accumulate=accumulate, data=data)
+    reports, weights = play(task, rounds=1, batch_size="full", lr=1.0, grad_accumulation=grad_accumulation, data=data)
     torch.testing.assert_close(weights["net.weight"], w.detach() - gradient, atol=1e-12, rtol=0)
     assert reports[0].moves[0].examples == int(keep.sum()) != len(data)
     assert reports[0].values()["walker/square"] == pytest.approx(loss.item(), abs=1e-12)
 
 
-@pytest.mark.parametrize("accumulate", [1, 4])
-def test_a_spread_value_counts_once(accumulate):
+@pytest.mark.parametrize("grad_accumulation", [1, 4])
+def test_a_spread_value_counts_once(grad_accumulation):
     """Weight · value of the parameters has that gradient whatever the number of examples and micro-batches."""
 
     def terms(task, batch):
-        return {"zero": 0 * square(task, batch)["square"], "own": spread(task.net.weight.square().sum(), len(batch))}
+        return {
+            "zero": 0 * square(task, batch)["square"],
+            "own": per_example(task.net.weight.square().sum(), len(batch)),
+        }
 
     task = Walk(terms)
     before = task.net.weight.detach().double()
-    _, weights = play(task, rounds=1, accumulate=accumulate)
+    _, weights = play(task, rounds=1, grad_accumulation=grad_accumulation)
     torch.testing.assert_close(weights["net.weight"], before - 0.1 * 2 * before, atol=1e-12, rtol=0)
 
 
@@ -147,11 +152,11 @@ def test_a_spread_value_counts_once(accumulate):
         (lambda task, batch: {}, "player 'walker' was given no terms"),
         (
             lambda task, batch: {**square(task, batch), "short": square(task, batch)["square"][:3]},
-            r"terms 'square' and 'short' of player 'walker' have 64 and 3 values; .*spread",
+            r"terms 'square' and 'short' of player 'walker' have 64 and 3 values; .*per_example",
         ),
         (lambda task, batch: {"data": batch["x"].sum(1)}, "player 'walker' do not depend on any of its parameters"),
         (lambda task, batch: {"none": square(task, batch)["square"][:0]}, "walker"),
-        (lambda task, batch: {"mean": square(task, batch)["square"].mean()}, "walker.*spread"),
+        (lambda task, batch: {"mean": square(task, batch)["square"].mean()}, "walker.*per_example"),
     ],
 )
 def test_terms_that_cannot_be_descended_on_are_refused(terms, message):
@@ -160,24 +165,26 @@ def test_terms_that_cannot_be_descended_on_are_refused(terms, message):
 
 
 def test_players_and_descents_belong_together():
-    with pytest.raises(UsageError, match=r"players are \['walker'\], and there are descents for \['runner'\]"):
-        Trainer(Walk(square), {"runner": Descent()}, Shuffled(part(), 4), rounds=1)
+    with pytest.raises(
+        UsageError, match=r"players are \['walker'\], and there are optimizer_settings for \['runner'\]"
+    ):
+        Trainer(Walk(square), {"runner": OptimizerSettings()}, Shuffled(part(), 4), rounds=1)
 
 
-def rich(optimizer, accumulate, seed):
-    """Everything that has a memory: dropout, batch norm, an average, an optimiser, a schedule."""
+def rich(optimizer, grad_accumulation, seed):
+    """Everything that has a memory: dropout, batch norm, an average, an optimizer, a schedule."""
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 2))
-    settings = {"optimizer": optimizer, "lr": 0.01, "average": 0.9, "schedule": "one_cycle", "weight_decay": 0.1}
+    settings = {"optimizer": optimizer, "lr": 0.01, "ema": 0.9, "schedule": "one_cycle", "weight_decay": 0.1}
     task = Supervised(net, inputs="x")
-    return trainer_of(task, 12, 50, accumulate, Runtime(), eps_inside=optimizer == "adam", **settings)
+    return trainer_of(task, 12, 50, grad_accumulation, Runtime(), eps_inside=optimizer == "adam", **settings)
 
 
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "muon"])
-@pytest.mark.parametrize(("stop", "accumulate"), [(1, 1), (7, 3)])
-def test_a_trainer_that_is_rebuilt_from_its_state_goes_on_bit_for_bit(optimizer, stop, accumulate):
+@pytest.mark.parametrize(("stop", "grad_accumulation"), [(1, 1), (7, 3)])
+def test_a_trainer_that_is_rebuilt_from_its_state_goes_on_bit_for_bit(optimizer, stop, grad_accumulation):
     """Stopped in the middle of an epoch, and rebuilt from other first weights, so that the state must bring all."""
-    first, again = rich(optimizer, accumulate, seed=1), rich(optimizer, accumulate, seed=2)
+    first, again = rich(optimizer, grad_accumulation, seed=1), rich(optimizer, grad_accumulation, seed=2)
     for _ in range(stop):
         first.play()
     again.load_state(snapshot(first), first.round, first.drawn)
@@ -217,7 +224,7 @@ def test_a_precision_has_the_types_that_it_promises(precision, inside, outside, 
         return {"square": (outputs - batch["y"]).square().sum(1) / 2}
 
     net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
-    trainer = trainer_of(Walk(terms, net), runtime=Runtime(precision=precision), optimizer=optimizer, average=0.9)
+    trainer = trainer_of(Walk(terms, net), runtime=Runtime(precision=precision), optimizer=optimizer, ema=0.9)
     reports = list(trainer)
     assert seen == {"product": inside, "data": outside, "noise": outside}
     state = {n: v.dtype for n, v in trainer.state().items() if v.is_floating_point() and not n.endswith("/step")}

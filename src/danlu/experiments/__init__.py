@@ -1,1 +1,5 @@
 """Experiments: claims of the notes, each run small and judged."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

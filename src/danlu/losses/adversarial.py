@@ -1,7 +1,7 @@
 """What scores cost a critic and a generator, one value per example.
 
 A score is a critic's answer: a logit, of which D = σ(score) is the probability that the example is real, or for the
-Wasserstein distance any number. Each player minimises its own cost.
+Wasserstein distance any number. Each player minimizes its own cost.
 """
 
 from __future__ import annotations

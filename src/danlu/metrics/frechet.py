@@ -49,7 +49,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 def fid_from_features(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> float:
     r"""The Fréchet distance of two sets of features, by the fastest exact way.
 
-    With A and B the centred features, divided by √(n - 1) and √(m - 1), the covariances are :math:`A^\top A` and
+    With A and B the centered features, divided by √(n - 1) and √(m - 1), the covariances are :math:`A^\top A` and
     :math:`B^\top B`, and
 
     .. math:: \operatorname{tr} (\Sigma_1 \Sigma_2)^{1/2} = \lVert A B^\top \rVert_*

@@ -35,7 +35,7 @@ class Moments:
 
     .. math:: \mu = \frac1n \sum_i f_i, \qquad \Sigma = \frac{1}{n-1} \sum_i (f_i - \mu)(f_i - \mu)^\top
 
-    Each batch is centred by itself before it is added (Chan, Golub and LeVeque, "Updating formulae and a pairwise
+    Each batch is centered by itself before it is added (Chan, Golub and LeVeque, "Updating formulae and a pairwise
     algorithm for computing sample variances", 1979), so that a large mean takes no digits from a small variance.
 
     Args:
@@ -135,12 +135,12 @@ class Moments:
         return moments
 
 
-def _scatter(centred: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
+def _scatter(centered: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
     """XᵀX; only blocks on and above the diagonal are multiplied, which saves nearly half."""
-    d = centred.shape[1]
-    product = centred.new_zeros(d, d)
+    d = centered.shape[1]
+    product = centered.new_zeros(d, d)
     for start in range(0, d, _BLOCK):
-        product[start : start + _BLOCK, start:] = centred[:, start : start + _BLOCK].T @ centred[:, start:]
+        product[start : start + _BLOCK, start:] = centered[:, start : start + _BLOCK].T @ centered[:, start:]
     return product.triu() + product.triu(1).T
 
 

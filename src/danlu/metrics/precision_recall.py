@@ -10,8 +10,8 @@ from torch import Tensor
 
 from danlu.metrics.distances import distances
 
-NEIGHBOURS = 3
-"""the k-th neighbour whose distance is the radius of a ball"""
+NEIGHBORS = 3
+"""the k-th neighbor whose distance is the radius of a ball"""
 
 
 class Manifolds(NamedTuple):
@@ -30,8 +30,8 @@ class Manifolds(NamedTuple):
     coverage: float
 
 
-def precision_recall(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], neighbours: int = NEIGHBOURS) -> Manifolds:
-    r"""Precision and recall over the union of balls that reach to each example's k-th neighbour.
+def precision_recall(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], neighbors: int = NEIGHBORS) -> Manifolds:
+    r"""Precision and recall over the union of balls that reach to each example's k-th neighbor.
 
     .. math:: \text{precision} = \frac1m \sum_j \mathbf 1\bigl[\exists i: \lVert y_j - x_i \rVert \le r_k(x_i)\bigr]
 
@@ -43,22 +43,22 @@ def precision_recall(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], nei
     Args:
         real: features of examples of the data.
         fake: features of generated ones; as many, or the two numbers are no fair match.
-        neighbours: k, not counting the example itself.
+        neighbors: k, not counting the example itself.
 
     Raises:
-        ValueError: if widths differ, features are not finite, or a set has no k-th neighbour.
+        ValueError: if widths differ, features are not finite, or a set has no k-th neighbor.
 
     >>> real, fake = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.5], [0.6], [9.0]])
-    >>> found = precision_recall(real, fake, neighbours=1)
+    >>> found = precision_recall(real, fake, neighbors=1)
     >>> round(found.precision, 2), round(found.recall, 2)  # the ball around 9 reaches back to 0.6
     (0.67, 0.67)
     """
     for x in (real, fake):
-        if not 1 <= neighbours < len(x):
-            raise ValueError(f"neighbours={neighbours} must be at least 1, and below the number of examples, {len(x)}")
+        if not 1 <= neighbors < len(x):
+            raise ValueError(f"neighbors={neighbors} must be at least 1, and below the number of examples, {len(x)}")
         if not bool(x.isfinite().all()):
             raise ValueError("some features are infinite or NaN; look at the examples and the network that made them")
-    of_real, of_fake = radii(real, neighbours), radii(fake, neighbours)
+    of_real, of_fake = radii(real, neighbors), radii(fake, neighbors)
     around = torch.zeros(len(fake), dtype=torch.long, device=fake.device)  # balls of the data around each sample
     recalled = covered = 0
     for rows, found in distances(real, fake):
@@ -69,19 +69,19 @@ def precision_recall(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], nei
     return Manifolds(
         precision=float((around > 0).double().mean()),
         recall=recalled / len(real),
-        density=float(around.double().mean()) / neighbours,
+        density=float(around.double().mean()) / neighbors,
         coverage=covered / len(real),
     )
 
 
-def radii(x: Float[Tensor, "n d"], neighbours: int = NEIGHBOURS) -> Float[Tensor, "n"]:
-    """The distance of each example to its k-th neighbour among the others.
+def radii(x: Float[Tensor, "n d"], neighbors: int = NEIGHBORS) -> Float[Tensor, "n"]:
+    """The distance of each example to its k-th neighbor among the others.
 
-    >>> radii(torch.tensor([[0.0], [1.0], [3.0]]), neighbours=1)
+    >>> radii(torch.tensor([[0.0], [1.0], [3.0]]), neighbors=1)
     tensor([1., 1., 2.])
     """
     found = []
     for rows, some in distances(x, x):
-        some.diagonal(rows.start).fill_(torch.inf)  # an example is not its own neighbour
-        found.append(some.kthvalue(neighbours, dim=1).values)
+        some.diagonal(rows.start).fill_(torch.inf)  # an example is not its own neighbor
+        found.append(some.kthvalue(neighbors, dim=1).values)
     return torch.cat(found)

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from danlu.data.warp import move
+from danlu.data.images.warp import move
 from danlu.metrics.classification import correct
-from danlu.sampling.randomness import generator
+from danlu.rng.keys import generator
 
 Classifier = Callable[[Tensor], Tensor]
 

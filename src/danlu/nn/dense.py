@@ -8,8 +8,8 @@ from torch import nn
 
 from danlu.nn.activations import Activation
 from danlu.nn.activations import activation as activation_named
-from danlu.nn.norms import Norm
-from danlu.nn.norms import norm as norm_named
+from danlu.nn.norm.by_name import Norm
+from danlu.nn.norm.by_name import norm as norm_named
 
 
 def dense(
@@ -20,9 +20,9 @@ def dense(
     dropout: float = 0.0,
     linear: type[nn.Linear] = nn.Linear,
 ) -> nn.Module:
-    """Linear map, normalisation, activation, dropout; those that are not wanted are left out.
+    """Linear map, normalization, activation, dropout; those that are not wanted are left out.
 
-    Activation and normalisation are names, or modules of this layer's own.
+    Activation and normalization are names, or modules of this layer's own.
 
     >>> dense(4, 8, "relu", norm="batch", dropout=0.5)
     Sequential(

@@ -1,1 +1,5 @@
 """Recipes: one page per named model, as in a lab book."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

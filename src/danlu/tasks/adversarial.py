@@ -11,25 +11,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from danlu.data.stream import Batch
+from danlu.data.base.batch_stream import Batch
 from danlu.errors import UsageError
-from danlu.losses.adversarial import (
-    TARGETED,
-    Loss,
-    fake_cost,
-    generator_cost,
-    real_cost,
-    slope_penalty,
-    slopes,
-)
-from danlu.losses.spreading import spread
-from danlu.models.adversarial.player import Critic, Generator
-from danlu.nn.spectral import advance, spectral_weights
-from danlu.tasks.game import Descend, Task, Terms, Turn, Update
-from danlu.tasks.past import Past
+from danlu.losses.adversarial import TARGETED, Loss, fake_cost, generator_cost, real_cost, slope_penalty, slopes
+from danlu.losses.per_example import per_example
+from danlu.models.adversarial.base import Critic, Generator
+from danlu.nn.norm.spectral import advance, spectral_weights
+from danlu.tasks.historical_average import HistoricalAverage
+from danlu.tasks.task import Descend, Task, Terms, Turn, Update
 
 COLLAPSED, COVERED, COPIED, SURE = 0.5, 0.8, 0.5, -5.0
-"""diversity, coverage and memorisation below which something is wrong, and a score that leaves no gradient"""
+"""diversity, coverage and memorization below which something is wrong, and a score that leaves no gradient"""
 
 Matching = Literal["none", "replace", "add"]
 
@@ -118,13 +110,13 @@ class Adversarial(Task):
         _check(generator, critic, techniques)
         self.sharpened = any(True for _ in spectral_weights(critic))
         compares = critic.minibatch is not None
-        if why := refusal(loss, techniques, self.sharpened, compares, _normalises_by_batch(critic)):
+        if why := refusal(loss, techniques, self.sharpened, compares, _normalizes_by_batch(critic)):
             raise ValueError(why)
         self.generator, self.critic = generator, critic
         self.loss: Loss = loss
         self.techniques, self.inputs = techniques, inputs
         self.past = nn.ModuleDict(
-            {name: Past(player) for name, player in self.players().items()} if techniques.history else {}
+            {name: HistoricalAverage(player) for name, player in self.players().items()} if techniques.history else {}
         )
 
     @property
@@ -184,7 +176,7 @@ class Adversarial(Task):
             with torch.no_grad():
                 real = self._blurred(self.generator.seen(batch[self.inputs]), round)
                 wanted = self.critic.features(real, labels).mean(0)
-            terms["features"] = spread((features.mean(0) - wanted).square().sum(), len(fake))
+            terms["features"] = per_example((features.mean(0) - wanted).square().sum(), len(fake))
         return self._with_history(terms, "generator", len(fake))
 
     def hold(self, batch: Batch) -> None:
@@ -224,7 +216,7 @@ class Adversarial(Task):
         real, fake = self.generator.seen(batch[self.inputs]), self._made(labels)
         return {"score_on_real": self.critic(real, labels), "score_on_fake": self.critic(fake, labels)}
 
-    def trouble(self, scores: Mapping[str, float]) -> str | None:
+    def diagnose(self, scores: Mapping[str, float]) -> str | None:
         """Collapse, a critic that has won, and copies of training examples."""
         return "\n".join(_troubles(scores, self.loss)) or None
 
@@ -240,7 +232,7 @@ class Adversarial(Task):
 
     def _scores(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """Scores of both; where no example looks at another, one pass is as good as two and quicker."""
-        if self.critic.minibatch is not None or _normalises_by_batch(self.critic):
+        if self.critic.minibatch is not None or _normalizes_by_batch(self.critic):
             return self.critic(real, labels), self.critic(fake, labels)
         both = None if labels is None else torch.cat([labels, labels])
         first, second = self.critic(torch.cat([real, fake]), both).tensor_split(2)
@@ -250,20 +242,20 @@ class Adversarial(Task):
         x = x.detach().requires_grad_()
         return slopes(self.critic(x, labels), x)
 
-    def _past(self, name: str) -> Past:
+    def _past(self, name: str) -> HistoricalAverage:
         past = self.past[name]
-        assert isinstance(past, Past)
+        assert isinstance(past, HistoricalAverage)
         return past
 
     def _with_history(self, terms: Terms, name: str, n: int) -> Terms:
         if not self.past:
             return terms
         distance = self._past(name).distance(self.players()[name])
-        return {**terms, "history": spread(self.techniques.history * distance, n)}
+        return {**terms, "history": per_example(self.techniques.history * distance, n)}
 
 
 def _troubles(scores: Mapping[str, float], loss: Loss) -> Iterator[str]:
-    diversity, memorisation = scores.get("diversity", 1.0), scores.get("memorisation", 1.0)
+    diversity, memorization = scores.get("diversity", 1.0), scores.get("memorization", 1.0)
     collapsed = []
     if diversity < COLLAPSED:
         collapsed.append(f"differ only {diversity:.2g} times as much as those of the data")
@@ -279,9 +271,9 @@ def _troubles(scores: Mapping[str, float], loss: Loss) -> Iterator[str]:
             f"Saturation: the critic is sure of every generated example (mean score {scores['score_on_fake']:.1f}), "
             f"and the gradient of loss minimax vanishes there; use non-saturating."
         )
-    if memorisation < COPIED:
+    if memorization < COPIED:
         yield (
-            f"Memorisation: generated examples lie {memorisation:.2g} times as far from the training examples as new "
+            f"Memorization: generated examples lie {memorization:.2g} times as far from the training examples as new "
             f"examples of the data do; train for less long, or on more examples."
         )
 
@@ -342,5 +334,5 @@ def _check(generator: Generator, critic: Critic, how: Techniques) -> None:
         raise ValueError(f"weight_clip={how.weight_clip} must be greater than 0")
 
 
-def _normalises_by_batch(module: nn.Module) -> bool:
+def _normalizes_by_batch(module: nn.Module) -> bool:
     return any(isinstance(part, _BatchNorm) for part in module.modules())

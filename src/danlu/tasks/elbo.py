@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.data.dataset import Part
-from danlu.data.stream import Batch, in_order
-from danlu.losses.latent import free_bits, importance_bound
-from danlu.metrics.latent import active
+from danlu.data.base.batch_stream import Batch, in_order
+from danlu.data.base.dataset import Part
+from danlu.losses.variational import free_bits, importance_bound
+from danlu.metrics.active_units import active
 from danlu.models.latent.autoencoder import Pass
 from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.vae import VAE
-from danlu.tasks.game import Descend, Task, Terms, Turn
+from danlu.tasks.task import Descend, Task, Terms, Turn
 
 Objective = Literal["elbo", "iwae"]
 
@@ -27,7 +27,7 @@ NOTHING_SAID = 0.1
 """nats of divergence below which a code says nothing of its example"""
 
 
-class Price(NamedTuple):
+class KLWeight(NamedTuple):
     r"""What nats of divergence cost.
 
     .. math:: \beta_t \, \mathrm{KL} \qquad \text{or} \qquad \beta_t \, |\mathrm{KL} - C_t|
@@ -42,7 +42,7 @@ class Price(NamedTuple):
         capacity: C at last, in nats; none to press the divergence towards 0.
         capacity_rounds: rounds over which C rises from 0.
 
-    >>> Price(beta=4.0, warmup=100).beta_at(25), Price(capacity=20.0, capacity_rounds=10).capacity_at(5)
+    >>> KLWeight(beta=4.0, warmup=100).beta_at(25), KLWeight(capacity=20.0, capacity_rounds=10).capacity_at(5)
     (1.0, 10.0)
     """
 
@@ -70,7 +70,7 @@ class Price(NamedTuple):
         return self.beta_at(round) * total
 
 
-PLAIN = Price()
+PLAIN = KLWeight()
 """the bound itself: every nat costs a nat"""
 
 
@@ -149,7 +149,7 @@ class Elbo(Task):
     def __init__(
         self,
         vae: VAE | ConditionalVAE,
-        price: Price = PLAIN,
+        price: KLWeight = PLAIN,
         samples: int = 1,
         objective: Objective = "elbo",
         masks: Masks | None = None,
@@ -215,7 +215,7 @@ class Elbo(Task):
         codes = [self.vae.encode(batch[self.inputs], self._label(batch)) for batch in in_order(part, AT_ONCE)]
         return {"active_units": float(active(torch.cat(codes).double()).sum())} if codes else {}
 
-    def trouble(self, scores: Mapping[str, float]) -> str | None:
+    def diagnose(self, scores: Mapping[str, float]) -> str | None:
         """Posterior collapse: the code says nothing, and the decoder does without it."""
         rate, units = scores.get("rate"), scores.get("active_units")
         if rate is None or not (rate < NOTHING_SAID or units == 0):

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from danlu.data.stream import Batch
-from danlu.losses.words import noise_contrastive, sampled_softmax
+from danlu.data.base.batch_stream import Batch
+from danlu.losses.next_token import noise_contrastive, sampled_softmax
 from danlu.models.recurrent.language import LanguageModel
-from danlu.tasks.game import Descend, Terms, Turn, Update
-from danlu.tasks.language import RunningText
+from danlu.tasks.language_modeling import RunningText
+from danlu.tasks.task import Descend, Terms, Turn, Update
 
 Objective = Literal["nce", "sampled"]
 Distribution = Literal["unigram", "uniform"]
@@ -41,7 +41,7 @@ class NoiseContrastive(RunningText):
 
     The noise is drawn once for the whole batch (Mnih and Teh 2012, section 4), so that all processes and micro-batches
     have the same, and its scores are one product. How common words are is counted as they are read: before each step
-    those of its batch. The biases begin at −log of the vocabulary, where scores are about normalised.
+    those of its batch. The biases begin at −log of the vocabulary, where scores are about normalized.
 
     Args:
         model: what learns, with a full softmax.
@@ -67,7 +67,7 @@ class NoiseContrastive(RunningText):
         if model.bias is None:
             raise ValueError("cutoffs make an adaptive softmax, which has no single scores; leave them out")
         if objective == "sampled" and (noise.log_z or model.log_z is not None):
-            raise ValueError("a sampled softmax is normalised by its sample; leave log_z and learn_normaliser out")
+            raise ValueError("a sampled softmax is normalized by its sample; leave log_z and learn_normalizer out")
         self.noise_, self.objective = noise, objective
         self.register_buffer("counts", torch.ones(model.vocabulary, dtype=torch.long))
         nn.init.constant_(model.bias, noise.log_z - math.log(model.vocabulary))

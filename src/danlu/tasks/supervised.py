@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from danlu.data.stream import Batch
+from danlu.data.base.batch_stream import Batch
 from danlu.losses.classification import cross_entropy
 from danlu.metrics.classification import correct
-from danlu.tasks.game import Descend, Task, Terms, Turn
+from danlu.tasks.task import Descend, Task, Terms, Turn
 
 
 class Supervised(Task):

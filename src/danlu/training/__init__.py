@@ -1,1 +1,5 @@
-"""Training: the only room that steps an optimiser."""
+"""Training: the only room that steps an optimizer."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

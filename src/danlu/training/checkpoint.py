@@ -22,10 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from danlu.data.disk import sync
 from danlu.errors import RunError
-from danlu.models.folder import read_page, what_is
-from danlu.nn.state import is_split, own_part
+from danlu.models.saving.model_folder import read_page, what_is
+from danlu.nn.state_dict import is_split, own_part
+from danlu.storage.disk import sync
 from danlu.training.runtime import Runtime
 
 FORMAT = 1
@@ -99,7 +99,7 @@ def write(folder: Path, checkpoint: Checkpoint, runtime: Runtime | None = None) 
     runtime = runtime or Runtime()
     final = folder / f"round-{checkpoint.round:09d}"
     making = folder / f".making-{final.name}"
-    if runtime.decide(runtime.rank == 0 and final.is_dir() and _damage(final) is None):
+    if runtime.broadcast_bool(runtime.rank == 0 and final.is_dir() and _damage(final) is None):
         return final
     for step in (_begin, _write_own, _seal):
         problem: Exception | None = None
@@ -107,7 +107,7 @@ def write(folder: Path, checkpoint: Checkpoint, runtime: Runtime | None = None) 
             step(making, final, checkpoint, runtime)
         except (OSError, SafetensorError) as error:
             problem = error
-        failing = runtime.first(problem is not None)
+        failing = runtime.first_rank_where(problem is not None)
         if failing is not None:
             shutil.rmtree(making, ignore_errors=True)
             size = sum(own_part(tensor).nbytes for tensor in checkpoint.tensors.values())

@@ -1,4 +1,4 @@
-"""Optimisers by name: torch's own, and Adam with epsilon inside the root as the notes write it."""
+"""Optimizers by name: torch's own, and Adam with epsilon inside the root as the notes write it."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer, RMSprop
 
-from danlu.nn.state import is_split
-from danlu.training.descent import Descent
+from danlu.nn.state_dict import is_split
+from danlu.training.optimization import OptimizerSettings
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
-def optimizers(module: nn.Module, parameters: list[Tensor], descent: Descent) -> list[Optimizer]:
-    """The optimisers that together move these parameters of a module: one, or two for muon.
+def optimizers(module: nn.Module, parameters: list[Tensor], settings: OptimizerSettings) -> list[Optimizer]:
+    """The optimizers that together move these parameters of a module: one, or two for muon.
 
     Args:
         module: whose parameters they are.
         parameters: those that move.
-        descent: the settings.
+        settings: the settings.
     """
-    shrinking = {id(p) for p in (parameters if descent.decay_all else weights(module))}
-    if descent.optimizer != "muon":
-        return [_MAKERS[descent.optimizer](_groups(parameters, shrinking, descent.weight_decay), descent)]
+    shrinking = {id(p) for p in (parameters if settings.decay_all else weights(module))}
+    if settings.optimizer != "muon":
+        return [_MAKERS[settings.optimizer](_groups(parameters, shrinking, settings.weight_decay), settings)]
     matrices = {id(p) for p in hidden_matrices(module)}
     first = [p for p in parameters if id(p) in matrices]
     rest = [p for p in parameters if id(p) not in matrices]
     made = []
     if first:
-        made.append(_muon(_groups(first, shrinking, descent.weight_decay), descent))
+        made.append(_muon(_groups(first, shrinking, settings.weight_decay), settings))
     if rest:
-        made.append(_adam(AdamW, _groups(rest, shrinking, descent.weight_decay), descent))
+        made.append(_adam(AdamW, _groups(rest, shrinking, settings.weight_decay), settings))
     return made
 
 
@@ -156,46 +156,46 @@ def _fused(groups: Groups) -> bool:
     return all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for g in groups for p in g["params"])
 
 
-def _sgd(groups: Groups, descent: Descent) -> Optimizer:
-    momentum = 0.0 if descent.optimizer == "sgd" else 0.9 if descent.momentum is None else descent.momentum
-    nesterov = descent.optimizer == "nesterov"
+def _sgd(groups: Groups, settings: OptimizerSettings) -> Optimizer:
+    momentum = 0.0 if settings.optimizer == "sgd" else 0.9 if settings.momentum is None else settings.momentum
+    nesterov = settings.optimizer == "nesterov"
     split = any(is_split(p) for group in groups for p in group["params"])  # for which torch has no fused SGD
-    optimizer = SGD(groups, lr=descent.lr, momentum=momentum, nesterov=nesterov, fused=_fused(groups) and not split)
-    if momentum:  # torch would make it uninitialised in a first step that a flag leaves out
+    optimizer = SGD(groups, lr=settings.lr, momentum=momentum, nesterov=nesterov, fused=_fused(groups) and not split)
+    if momentum:  # torch would make it uninitialized in a first step that a flag leaves out
         for parameter in (p for group in groups for p in group["params"]):
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
 
 
-def _rmsprop(groups: Groups, descent: Descent) -> Optimizer:
+def _rmsprop(groups: Groups, settings: OptimizerSettings) -> Optimizer:
     return RMSprop(
         groups,
-        lr=descent.lr,
-        alpha=0.99 if descent.alpha is None else descent.alpha,
-        eps=descent.eps or 1e-8,
-        momentum=descent.momentum or 0.0,
+        lr=settings.lr,
+        alpha=0.99 if settings.alpha is None else settings.alpha,
+        eps=settings.eps or 1e-8,
+        momentum=settings.momentum or 0.0,
         foreach=True,
     )
 
 
-def _adam(kind: type[Adam], groups: Groups, descent: Descent) -> Optimizer:
-    betas, eps = descent.betas or (0.9, 0.999), descent.eps or 1e-8
-    if descent.eps_inside:
-        return AdamEpsInside(groups, lr=descent.lr, betas=betas, eps=eps, decoupled=kind is AdamW)
-    return kind(groups, lr=descent.lr, betas=betas, eps=eps, fused=_fused(groups))
+def _adam(kind: type[Adam], groups: Groups, settings: OptimizerSettings) -> Optimizer:
+    betas, eps = settings.betas or (0.9, 0.999), settings.eps or 1e-8
+    if settings.eps_inside:
+        return AdamEpsInside(groups, lr=settings.lr, betas=betas, eps=eps, decoupled=kind is AdamW)
+    return kind(groups, lr=settings.lr, betas=betas, eps=eps, fused=_fused(groups))
 
 
-def _muon(groups: Groups, descent: Descent) -> Optimizer:
-    momentum = 0.95 if descent.momentum is None else descent.momentum
+def _muon(groups: Groups, settings: OptimizerSettings) -> Optimizer:
+    momentum = 0.95 if settings.momentum is None else settings.momentum
     # scaled to the root mean square of AdamW's steps, so that one lr and one decay serve both parts
-    return Muon(groups, lr=descent.lr, momentum=momentum, adjust_lr_fn="match_rms_adamw")
+    return Muon(groups, lr=settings.lr, momentum=momentum, adjust_lr_fn="match_rms_adamw")
 
 
-_MAKERS: dict[str, Callable[[Groups, Descent], Optimizer]] = {
+_MAKERS: dict[str, Callable[[Groups, OptimizerSettings], Optimizer]] = {
     "sgd": _sgd,
     "momentum": _sgd,
     "nesterov": _sgd,
     "rmsprop": _rmsprop,
-    "adam": lambda groups, descent: _adam(Adam, groups, descent),
-    "adamw": lambda groups, descent: _adam(AdamW, groups, descent),
+    "adam": lambda groups, settings: _adam(Adam, groups, settings),
+    "adamw": lambda groups, settings: _adam(AdamW, groups, settings),
 }

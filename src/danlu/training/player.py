@@ -1,4 +1,4 @@
-"""A player: a module with its own optimiser, learning-rate schedule, gradient clip and weight average."""
+"""A player: a module with its own optimizer, learning-rate schedule, gradient clip and weight average."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.errors import UsageError
-from danlu.losses.spreading import l1_norm, spread, squared_l2_norm
-from danlu.nn.state import is_split, own_part, place
-from danlu.training.average import Average
-from danlu.training.descent import Descent
+from danlu.losses.per_example import l1_norm, per_example, squared_l2_norm
+from danlu.nn.state_dict import is_split, own_part, place
+from danlu.training.ema import Average
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.optimizers import optimizers, weights
 from danlu.training.runtime import Runtime
 
@@ -25,7 +25,7 @@ class Player:
     Args:
         name: its name in the game.
         module: what moves; parameters that do not require a gradient now never will.
-        descent: how it moves.
+        settings: how it moves.
         rounds: length of the training, for the schedule.
 
     Raises:
@@ -33,44 +33,44 @@ class Player:
 
     Attributes:
         parameters: those that move.
-        penalised: whether there are L1 or L2 penalties.
+        penalized: whether there are L1 or L2 penalties.
         maskable: whether a flag on the device can leave a step out.
         split: whether its weights are split over the processes; their gradients then come summed.
 
-    >>> player = Player("net", nn.Linear(2, 1), Descent(lr=0.1, schedule="cosine"), rounds=10)
+    >>> player = Player("net", nn.Linear(2, 1), OptimizerSettings(lr=0.1, schedule="cosine"), rounds=10)
     >>> player.lr(0), round(player.lr(5), 6)
     (0.1, 0.05)
     """
 
-    def __init__(self, name: str, module: nn.Module, descent: Descent, rounds: int):
-        self.name, self.module, self.descent, self.rounds = name, module, descent, rounds
+    def __init__(self, name: str, module: nn.Module, settings: OptimizerSettings, rounds: int):
+        self.name, self.module, self.settings, self.rounds = name, module, settings, rounds
         names: dict[Tensor, str] = {p: key for key, p in module.named_parameters() if p.requires_grad}
         if not names:
             raise ValueError(f"player {name!r} has no parameter that requires a gradient, so it cannot descend")
         self.parameters = list(names)
         self._name_of = names
         self._parameter_of = {key: p for p, key in names.items()}
-        self.optimizers = optimizers(module, self.parameters, descent)
+        self.optimizers = optimizers(module, self.parameters, settings)
         # torch wraps step() in a profiler's range and hooks, which nobody else can reach here and which cost 13 µs
         self._steps = [getattr(type(o).step, "__wrapped__", type(o).step) for o in self.optimizers]
         self.split = any(is_split(p) for p in self.parameters)
         self.maskable = all(_takes_a_flag(optimizer) for optimizer in self.optimizers) and not self.split
-        self.average = None if descent.average is None else Average(module, descent.average)
-        everything = descent.decay_all
-        self.penalised = bool(descent.l1 or descent.l2)
-        self._penalised = self.parameters if everything else [w for w in weights(module) if w.requires_grad]
+        self.average = None if settings.ema is None else Average(module, settings.ema)
+        everything = settings.decay_all
+        self.penalized = bool(settings.l1 or settings.l2)
+        self._penalized = self.parameters if everything else [w for w in weights(module) if w.requires_grad]
 
     def lr(self, round: int) -> float:
         """The learning rate of a round."""
-        return self.descent.lr * self.descent.factor(round, self.rounds)
+        return self.settings.lr * self.settings.factor(round, self.rounds)
 
     def penalties(self, n: int) -> dict[str, Float[Tensor, "n"]]:
         """The L1 and L2 penalties that are on, spread over n examples."""
         terms = {}
-        if self.descent.l1:
-            terms["l1"] = spread(self.descent.l1 * l1_norm(self._penalised), n)
-        if self.descent.l2:
-            terms["l2"] = spread(self.descent.l2 * squared_l2_norm(self._penalised), n)
+        if self.settings.l1:
+            terms["l1"] = per_example(self.settings.l1 * l1_norm(self._penalized), n)
+        if self.settings.l2:
+            terms["l2"] = per_example(self.settings.l2 * squared_l2_norm(self._penalized), n)
         return terms
 
     def clear(self) -> None:
@@ -107,8 +107,8 @@ class Player:
             runtime.sum([squares])
             norms = squares.sqrt()
         norm = torch.linalg.vector_norm(norms)
-        if self.descent.clip is not None:
-            torch._foreach_mul_(gradients, (self.descent.clip / (norm + 1e-6)).clamp(max=1.0))
+        if self.settings.grad_clip is not None:
+            torch._foreach_mul_(gradients, (self.settings.grad_clip / (norm + 1e-6)).clamp(max=1.0))
         return norm, norms
 
     def step(self, lr: float | Tensor, unless: Float[Tensor, ""] | None = None) -> None:
@@ -155,7 +155,7 @@ class Player:
         """The opposite of ``state``.
 
         Raises:
-            UsageError: if the state is of other optimisers.
+            UsageError: if the state is of other optimizers.
         """
         known = {type(optimizer).__name__ for optimizer in self.optimizers} | {"average", "average.steps"}
         if foreign := {name.partition("/")[0] for name in state} - known:
@@ -184,9 +184,9 @@ class Player:
         optimizer.load_state_dict(numbered)
 
     def _placed(self, name: str, value: Tensor) -> Tensor:
-        """A value that an optimiser remembers of a parameter, split as the parameter is, and as it lies in memory.
+        """A value that an optimizer remembers of a parameter, split as the parameter is, and as it lies in memory.
 
-        The fused optimisers go through both as if the order in memory were the same, and do not look whether it is.
+        The fused optimizers go through both as if the order in memory were the same, and do not look whether it is.
         """
         parameter = self._parameter_of[name]
         if value.shape != parameter.shape:
@@ -195,5 +195,5 @@ class Player:
 
 
 def _takes_a_flag(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether the optimiser can leave a step out by a flag on the device."""
+    """Whether the optimizer can leave a step out by a flag on the device."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False) and optimizer.defaults.get("fused"))

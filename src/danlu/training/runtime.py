@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from danlu.errors import RunError, UsageError
-from danlu.training.memory import keep_freed_memory
+from danlu.training.malloc import keep_freed_memory
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bf16", "float64"]
@@ -31,7 +31,7 @@ class Runtime:
         reason: why that device, in words.
         precision: float32, bf16 (autocast over float32 weights) or float64.
         compile: whether the players are compiled.
-        replay: whether turns are recorded and replayed as CUDA graphs.
+        cuda_graphs: whether turns are recorded and replayed as CUDA graphs.
         channels_last: whether the weights of convolutions lie with channels last, which makes pictures do so too.
         rank: number of this process.
         world: how many processes there are.
@@ -44,7 +44,7 @@ class Runtime:
     reason: str = "asked for"
     precision: Precision = "float32"
     compile: bool = False
-    replay: bool = False
+    cuda_graphs: bool = False
     channels_last: bool = False
     rank: int = 0
     world: int = 1
@@ -55,7 +55,7 @@ class Runtime:
         device: DeviceName = "auto",
         precision: Precision = "float32",
         compile: bool = False,
-        replay: bool = False,
+        cuda_graphs: bool = False,
         deterministic: bool = False,
         tf32: bool = False,
         alone: bool = False,
@@ -67,7 +67,7 @@ class Runtime:
             device: where to compute.
             precision: with what numbers.
             compile: whether to compile the players.
-            replay: whether to record turns and replay them.
+            cuda_graphs: whether to record turns and replay them.
             deterministic: on a GPU too, the same numbers each time.
             tf32: on a GPU, products with 10-bit mantissas.
             alone: whether to leave other processes alone.
@@ -88,7 +88,7 @@ class Runtime:
         _set_deterministic(deterministic)
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
-        runtime = cls(picked, reason, precision, compile, replay, channels_last)
+        runtime = cls(picked, reason, precision, compile, cuda_graphs, channels_last)
         return runtime._joined() if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not alone else runtime
 
     def _joined(self) -> Runtime:
@@ -184,7 +184,7 @@ class Runtime:
             tensor.narrow(dim, mine.start, mine.stop - mine.start).copy_(own)
             dist.all_reduce(tensor)
 
-    def tell(self, number: Number) -> Number:
+    def broadcast(self, number: Number) -> Number:
         """The number that process 0 has, on every process, to the last bit."""
         if self.world == 1:
             return number
@@ -193,10 +193,10 @@ class Runtime:
         dist.broadcast(told, src=0)
         return type(number)(told.item())
 
-    def first(self, here: bool) -> int | None:
+    def first_rank_where(self, here: bool) -> int | None:
         """The first process in which it is so, told to every process, or None.
 
-        >>> Runtime().first(True), Runtime().first(False)
+        >>> Runtime().first_rank_where(True), Runtime().first_rank_where(False)
         (0, None)
         """
         if self.world == 1:
@@ -206,9 +206,9 @@ class Runtime:
         found = int(mine.item())
         return found if found < self.world else None
 
-    def decide(self, answer: bool) -> bool:
+    def broadcast_bool(self, answer: bool) -> bool:
         """The answer of process 0, on every process."""
-        return bool(self.tell(int(answer)))
+        return bool(self.broadcast(int(answer)))
 
     def check_agreement(self, tensors: Mapping[str, Tensor]) -> None:
         """Make sure that every process holds the same tensors.

@@ -1,4 +1,4 @@
-"""Players that are split over the processes: each holds a part of the weights, gradients and optimiser state.
+"""Players that are split over the processes: each holds a part of the weights, gradients and optimizer state.
 
 torch's ``fully_shard`` gathers a module's weights when it runs and drops them afterwards. What it cannot know is which
 modules of a game run as one, since players may share parts of themselves, have methods besides ``forward``, and be read
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from danlu.errors import UsageError
-from danlu.nn.state import place
+from danlu.nn.state_dict import place
 from danlu.training.runtime import Runtime
 
 BLOCK = 1_000_000

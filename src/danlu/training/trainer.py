@@ -6,7 +6,7 @@ When a player descends,
 2. the task computes its terms, one value per example; their sum, divided by the size of the whole batch, runs
    backward, so that gradients add up over micro-batches and processes;
 3. one norm of the gradient serves the check for NaN, the clip and the report;
-4. the player's optimiser steps.
+4. the player's optimizer steps.
 
 The trainer is an iterator and its readers are loops over it: to log, evaluate or save is to look at a report, to stop
 is to stop asking.
@@ -22,19 +22,19 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from danlu.data.stream import Batch, Stream
+from danlu.data.base.batch_stream import Batch, Stream
 from danlu.errors import UsageError, nearest
 from danlu.nn.recurrent.layer import Recurrent
-from danlu.nn.state import Below, is_split, load_tensors, tensors_of
-from danlu.sampling.randomness import key
-from danlu.tasks.game import Descend, Place, Task, Terms, Update
-from danlu.training.cast import Cast, check_players
-from danlu.training.descent import Descent
+from danlu.nn.state_dict import Below, is_split, load_tensors, tensors_of
+from danlu.rng.keys import key
+from danlu.tasks.task import Descend, Place, Task, Terms, Update
+from danlu.training.active_player import ActivePlayer, check_players
+from danlu.training.cuda_graphs import Outcome, Replays, check_replay, prepare
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.player import Player
-from danlu.training.replay import Outcome, Replays, check_replay, prepare
-from danlu.training.report import Doubt, Move, Report
 from danlu.training.runtime import Runtime
 from danlu.training.sharding import Shards, units
+from danlu.training.step_report import FiniteCheck, PlayerStep, Report
 
 
 class Trainer:
@@ -42,61 +42,61 @@ class Trainer:
 
     Args:
         task: the game; it is moved to the runtime's device.
-        descents: how each player moves, or one way for all.
+        optimizer_settings: how each player moves, or one way for all.
         stream: where batches come from.
         rounds: how many rounds to play.
         seed: of every random number.
-        accumulate: micro-batches per turn.
+        grad_accumulation: micro-batches per turn.
         runtime: where to play.
 
     Raises:
-        UsageError: if a player has no descent, or a descent no player.
+        UsageError: if a player has no settings, or a settings no player.
         RunError: if the processes were given different weights.
 
     Attributes:
         round: rounds that are done.
         drawn: batches that are drawn.
 
-    >>> from danlu.data.dataset import Part
-    >>> from danlu.data.stream import Shuffled
+    >>> from danlu.data.base.dataset import Part
+    >>> from danlu.data.base.batch_stream import Shuffled
     >>> from danlu.tasks.supervised import Supervised
     >>> part = Part({"x": torch.randn(8, 4), "label": torch.arange(8) % 2})
     >>> task = Supervised(torch.nn.Linear(4, 2), inputs="x")
-    >>> [report.round for report in Trainer(task, Descent(), Shuffled(part, 4), rounds=3)]
+    >>> [report.round for report in Trainer(task, OptimizerSettings(), Shuffled(part, 4), rounds=3)]
     [1, 2, 3]
     """
 
     def __init__(
         self,
         task: Task,
-        descents: Descent | Mapping[str, Descent],
+        optimizer_settings: OptimizerSettings | Mapping[str, OptimizerSettings],
         stream: Stream,
         rounds: int,
         seed: int = 0,
-        accumulate: int = 1,
+        grad_accumulation: int = 1,
         runtime: Runtime | None = None,
     ):
         self.task, self.stream, self.rounds, self.seed = task, stream, rounds, seed
         self.runtime = runtime or Runtime()
         self.runtime.place(task)
         self.runtime.check_agreement(tensors_of(task))
-        moving = _descents(task, descents)
+        moving = _descents(task, optimizer_settings)
         modules = task.players()
-        self.shards = Shards(modules, {name for name, descent in moving.items() if descent.shard}, self.runtime)
+        self.shards = Shards(modules, {name for name, settings in moving.items() if settings.shard}, self.runtime)
         self.players = {name: Player(name, module, moving[name], rounds) for name, module in modules.items()}
-        self.cast = Cast(task, self.players)
+        self.cast = ActivePlayer(task, self.players)
         self.round = self.drawn = 0
-        self._shares = self.runtime.share(stream.size, accumulate)
+        self._shares = self.runtime.share(stream.size, grad_accumulation)
         self._one_over_size = torch.tensor(1 / stream.size, dtype=self.runtime.dtype, device=self.runtime.device)
-        self._dropout_keys = [key("dropout", seed, self.runtime.rank, micro) for micro in range(accumulate)]
+        self._dropout_keys = [key("dropout", seed, self.runtime.rank, micro) for micro in range(grad_accumulation)]
         self._update_key = key("update", seed)
-        self._doubts: list[Doubt] = []
+        self._doubts: list[FiniteCheck] = []
         if self.runtime.compile:
             Recurrent.stay_eager()
             for player in self.players.values():
                 player.module.compile()
         self._replays: Replays | None = None
-        if self.runtime.replay:
+        if self.runtime.cuda_graphs:
             self.replay(Replays(self.runtime))
 
     def check_processes(self, world: int) -> None:
@@ -109,7 +109,7 @@ class Trainer:
         runtime.share(self.stream.size, len(self._shares))
         if self._replays is not None:
             check_replay(self.task, self.players, runtime, len(self._shares))
-        split = {name for name, player in self.players.items() if player.descent.shard}
+        split = {name for name, player in self.players.items() if player.settings.shard}
         if world > 1 and split:
             units({name: player.module for name, player in self.players.items()}, split)
 
@@ -164,7 +164,7 @@ class Trainer:
             doubt.settle()
         self._doubts = []
 
-    def _descend(self, turn: Descend, number: int) -> Move:
+    def _descend(self, turn: Descend, number: int) -> PlayerStep:
         if turn.player not in self.players:
             raise ValueError(f"there is no player {turn.player!r}; {nearest(turn.player, self.players)}")
         player = self.players[turn.player]
@@ -179,8 +179,8 @@ class Trainer:
             outcome = self._replays.play(number, next(batches), lr, partial(self._move_once, turn, player))
         if self._skips_bad_steps(player):
             # not the one that _move had: a replay does not run Python, and its tensors will be overwritten
-            self._doubts.append(Doubt(player, self.round, outcome.totals, outcome.norm, outcome.norms))
-        return Move(player.name, outcome.totals, outcome.examples, outcome.norm, lr)
+            self._doubts.append(FiniteCheck(player, self.round, outcome.totals, outcome.norm, outcome.norms))
+        return PlayerStep(player.name, outcome.totals, outcome.examples, outcome.norm, lr)
 
     def _move_once(self, turn: Descend, player: Player, batch: Batch, lr: Tensor) -> Outcome:
         return self._move(turn, player, [batch], lr)
@@ -194,7 +194,7 @@ class Trainer:
             with self.runtime.autocast():
                 terms = turn.terms(batch)
                 examples = _length(terms, turn.player)
-                if player.penalised:
+                if player.penalized:
                     terms = {**terms, **player.penalties(examples)}
             sums = {name: term.sum(dtype=self.runtime.dtype) for name, term in terms.items()}
             loss = reduce(torch.add, sums.values())
@@ -208,7 +208,7 @@ class Trainer:
         gradients = player.gradients()
         everywhere = self._sum_up(player, gradients, totals, n)
         norm, norms = player.clip(gradients, self.runtime)
-        doubt = Doubt(player, self.round, totals, norm, norms)
+        doubt = FiniteCheck(player, self.round, totals, norm, norms)
         if self._skips_bad_steps(player):
             player.step(lr, unless=1 - doubt.finite().float())
         else:
@@ -256,7 +256,7 @@ class Trainer:
         return self.stream.batch(self.drawn - 1, rows)
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors of the game, its players' optimisers and averages, by name; every process must ask for them.
+        """All tensors of the game, its players' optimizers and averages, by name; every process must ask for them.
 
         Those of split players are DTensors, of which this process holds a part.
 
@@ -288,14 +288,18 @@ class Trainer:
             self._replays.forget()
 
 
-def _descents(task: Task, descents: Descent | Mapping[str, Descent]) -> dict[str, Descent]:
+def _descents(
+    task: Task, optimizer_settings: OptimizerSettings | Mapping[str, OptimizerSettings]
+) -> dict[str, OptimizerSettings]:
     """How each player moves."""
     modules = check_players(task)
-    if isinstance(descents, Descent):
-        return dict.fromkeys(modules, descents)
-    if descents.keys() != modules.keys():
-        raise UsageError(f"the players are {sorted(modules)}, and there are descents for {sorted(descents)}")
-    return dict(descents)
+    if isinstance(optimizer_settings, OptimizerSettings):
+        return dict.fromkeys(modules, optimizer_settings)
+    if optimizer_settings.keys() != modules.keys():
+        raise UsageError(
+            f"the players are {sorted(modules)}, and there are optimizer_settings for {sorted(optimizer_settings)}"
+        )
+    return dict(optimizer_settings)
 
 
 def _length(terms: Terms, player: str) -> int:
@@ -306,12 +310,12 @@ def _length(terms: Terms, player: str) -> int:
         if term.dim() != 1:
             raise ValueError(
                 f"term {name!r} of player {player!r} has shape {tuple(term.shape)}; a term is (n,), one value per "
-                f"example, and spread(value, n) makes one of anything else"
+                f"example, and per_example(value, n) makes one of anything else"
             )
     for a, b in pairwise(terms):
         if len(terms[a]) != len(terms[b]):
             raise ValueError(
                 f"terms {a!r} and {b!r} of player {player!r} have {len(terms[a])} and {len(terms[b])} values; "
-                f"all terms of a turn have one value per example, and spread(value, n) makes one of anything else"
+                f"all terms of a turn have one value per example, and per_example(value, n) makes one of anything else"
             )
     return len(next(iter(terms.values())))

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
-from danlu.models.adversarial.pictures import map_sizes
+from danlu.models.adversarial.image_sizes import map_sizes
 
 SIZES = [(8, 8), (9, 12), (16, 16), (27, 35), (28, 28), (32, 32), (48, 48), (64, 64), (96, 96), (128, 128)]
 LABELS = torch.tensor([0, 2, 1, 1])
@@ -57,7 +57,7 @@ def test_the_generator_of_the_papers_figure():
     assert net.first[0].weight.shape == (1024 * 4 * 4, 100)
     assert maps(net, torch.zeros(2, 100)) == [(512, 8, 8), (256, 16, 16), (128, 32, 32), (3, 64, 64)]
     layers = 100 * 1024 * 16 + 16 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3)
-    assert count(net) == layers + 2 * (1024 + 512 + 256 + 128) + 3  # two for each normalised channel, a last bias
+    assert count(net) == layers + 2 * (1024 + 512 + 256 + 128) + 3  # two for each normalized channel, a last bias
 
 
 def test_the_critic_is_the_mirror_image():

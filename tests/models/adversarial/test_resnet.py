@@ -71,7 +71,7 @@ def test_the_initial_weights():
 
 
 def larger(h, target):
-    """Nearest neighbours, written as indices."""
+    """Nearest neighbors, written as indices."""
     rows, columns = (torch.arange(m) * n // m for n, m in zip(h.shape[2:], target, strict=True))
     return h[:, :, rows][:, :, :, columns]
 

@@ -87,13 +87,13 @@ def test_logits_equal_the_layers_written_out(norm):
     convolution, hidden = net.convolutions[0].convolution, net.dense[0].linear
     patches = F.unfold(x, 3, padding=1, stride=2)  # a convolution is a product with the patches
     h = (convolution.weight.flatten(1) @ patches + convolution.bias[:, None]).view(6, 4, 5, 5)
-    h = _normalised(h, norm, (0, 2, 3), (1, 2, 3)).clamp(min=0)
+    h = _normalized(h, norm, (0, 2, 3), (1, 2, 3)).clamp(min=0)
     h = torch.stack([h[:, :, i : i + 2, j : j + 2].amax((2, 3)) for i, j in product((0, 2), (0, 2))], 2).flatten(1)
-    h = _normalised(h @ hidden.weight.T + hidden.bias, norm, (0,), (1,)).clamp(min=0)
+    h = _normalized(h @ hidden.weight.T + hidden.bias, norm, (0,), (1,)).clamp(min=0)
     torch.testing.assert_close(net(x), h @ net.head.weight.T + net.head.bias, atol=1e-10, rtol=1e-10)
 
 
-def _normalised(h, norm, batch_dims, layer_dims):
+def _normalized(h, norm, batch_dims, layer_dims):
     if norm is None:
         return h
     dims = batch_dims if norm == "batch" else layer_dims

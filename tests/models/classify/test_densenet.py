@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from danlu.data.dataset import DataInfo
+from danlu.data.base.dataset import DataInfo
 from danlu.models.classify.densenet import SIZES, DenseNet
-from danlu.models.folder import load_model, save_model
+from danlu.models.saving.model_folder import load_model, save_model
 
 SMALL = {"blocks": (3, 2), "growth": 4, "width": 6}
 
@@ -334,9 +334,9 @@ def test_for_other_classes_and_channels(tmp_path):
     torch.save(net.state_dict(), tmp_path / "net.pth")
     other = DenseNet.from_pretrained(tmp_path / "net.pth", (1, 16, 16), classes=7)
     assert other.fresh == ("classifier.weight", "classifier.bias")
-    grey = torch.randn(2, 1, 16, 16)
-    assert other(grey).shape == (2, 7)
-    torch.testing.assert_close(other.encode(grey), net.encode(grey.expand(-1, 3, -1, -1)), rtol=1e-5, atol=1e-5)
+    gray = torch.randn(2, 1, 16, 16)
+    assert other(gray).shape == (2, 7)
+    torch.testing.assert_close(other.encode(gray), net.encode(gray.expand(-1, 3, -1, -1)), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", [{"size": "notes"}, SMALL])

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from danlu.data.download import File
 from danlu.errors import UsageError
 from danlu.models.classify.inception import WEIGHTS, InceptionFID
+from danlu.storage.download import File
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_a_picture_of_the_right_size_is_not_resized(net):
     torch.testing.assert_close(net.features(x), expected.mean((2, 3)), rtol=1e-9, atol=1e-9)
 
 
-def test_a_grey_picture_is_one_of_three_equal_colours(net):
+def test_a_gray_picture_is_one_of_three_equal_colors(net):
     x = torch.rand(1, 1, 28, 28, dtype=torch.float64)
     torch.testing.assert_close(net.features(x), net.features(x.repeat(1, 3, 1, 1)), rtol=1e-9, atol=1e-9)
     with pytest.raises(ValueError, match="1 or 3"):

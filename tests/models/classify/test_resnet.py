@@ -5,12 +5,12 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from danlu.app.export import export
-from danlu.data.dataset import DataInfo
+from danlu.app.export.export import export
+from danlu.data.base.dataset import DataInfo
 from danlu.errors import UsageError
 from danlu.models.classify.densenet import DenseNet
 from danlu.models.classify.resnet import SIZES, ResNet
-from danlu.models.folder import load_model, save_model
+from danlu.models.saving.model_folder import load_model, save_model
 
 SMALL = {"blocks": (2, 1, 2), "width": 4}
 
@@ -33,7 +33,7 @@ def stir(net):
 
 @pytest.mark.parametrize(("size", "millions"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
 def test_the_parameters_of_the_cifar_networks(size, millions):
-    """By hand: convolutions, two numbers for each normalised channel, and the last layer; and the paper's table 6."""
+    """By hand: convolutions, two numbers for each normalized channel, and the last layer; and the paper's table 6."""
     n = (size - 2) // 6
     convolutions = 9 * (3 * 16 + 2 * n * 16**2 + 16 * 32 + (2 * n - 1) * 32**2 + 32 * 64 + (2 * n - 1) * 64**2)
     norms = 2 * (16 + 2 * n * (16 + 32 + 64))
@@ -58,7 +58,7 @@ def test_the_parameters_of_the_deep_preactivation_network():
         first = inputs * width + 9 * width**2 + 4 * width**2 + inputs * 4 * width
         maps += first + 17 * (4 * width**2 + 9 * width**2 + 4 * width**2)
         norms += inputs + 2 * width + 17 * (4 * width + 2 * width)
-    norms -= 16  # the first block begins with its convolution, since the stem is normalised
+    norms -= 16  # the first block begins with its convolution, since the stem is normalized
     with torch.device("meta"):
         assert count(ResNet((3, 32, 32), 10, 164, preactivation=True)) == maps + 2 * norms + 256 * 10 + 10
 
@@ -275,7 +275,7 @@ def test_the_features_are_as_large_as_they_come_out(stem, stages):
         ({"shortcut": "C"}, "shortcut='C' is unknown; choose one of padding, projection, none"),
         ({"activation": "rely"}, "activation='rely' is unknown"),
         ({"stride_first": True}, "stride_first is about bottlenecks, and block='basic'"),
-        ({"size": "notes", "preactivation": True}, "has no normalisation"),
+        ({"size": "notes", "preactivation": True}, "has no normalization"),
         ({"zero_init": True, "preactivation": True}, "leave it out with preactivation"),
         ({"zero_init": True, "shortcut": "none"}, "zero_init is for blocks"),
     ],
@@ -319,13 +319,13 @@ def test_a_model_folder_holds_it(form, tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_a_grey_picture_looks_the_same_in_any_number_of_channels(channels, tmp_path):
-    colour = stir(ResNet((3, 16, 16), 5, **SMALL).double()).eval()
-    save_file(colour.state_dict(), tmp_path / "net.safetensors")
+def test_a_gray_picture_looks_the_same_in_any_number_of_channels(channels, tmp_path):
+    color = stir(ResNet((3, 16, 16), 5, **SMALL).double()).eval()
+    save_file(color.state_dict(), tmp_path / "net.safetensors")
     other = ResNet.from_pretrained(tmp_path / "net.safetensors", (channels, 16, 16)).double()
-    grey = torch.randn(2, 1, 16, 16, dtype=torch.float64)
+    gray = torch.randn(2, 1, 16, 16, dtype=torch.float64)
     torch.testing.assert_close(
-        other(grey.expand(-1, channels, -1, -1)), colour(grey.expand(-1, 3, -1, -1)), rtol=1e-5, atol=1e-5
+        other(gray.expand(-1, channels, -1, -1)), color(gray.expand(-1, 3, -1, -1)), rtol=1e-5, atol=1e-5
     )
 
 

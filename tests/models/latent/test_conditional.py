@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from danlu.data.dataset import DataInfo, Part
-from danlu.data.stream import in_order
-from danlu.models.folder import load_model, save_model
+from danlu.data.base.batch_stream import in_order
+from danlu.data.base.dataset import DataInfo, Part
 from danlu.models.latent.conditional import DRAWS, ConditionalVAE
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
-from danlu.nn.labels import one_hot
+from danlu.models.saving.model_folder import load_model, save_model
+from danlu.nn.one_hot import one_hot
 from danlu.tasks.elbo import Elbo, Masks
-from danlu.tasks.game import Place
+from danlu.tasks.task import Place
 from danlu.verbs import verbs_of
 
 K, N, D = 4, 5, 3

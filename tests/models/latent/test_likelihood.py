@@ -16,8 +16,8 @@ DRAWS = 40_000
 def output(likelihood, seed=0):
     """Of a decoder for one code, with a value at the border and one in the middle."""
     drawn = torch.randn(1, likelihood.outputs, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    centres = torch.tensor([-0.1, 0.3, 0.7, 1.05], dtype=torch.float64)
-    return torch.cat([centres[None, None], drawn[:, 1:] - 1.5], dim=1)
+    centers = torch.tensor([-0.1, 0.3, 0.7, 1.05], dtype=torch.float64)
+    return torch.cat([centers[None, None], drawn[:, 1:] - 1.5], dim=1)
 
 
 def moments(likelihood, output):
@@ -52,9 +52,9 @@ def test_draws_have_the_mean_and_the_variance_of_the_probabilities(family, sprea
         source = torch.Generator().manual_seed(1)
         drawn = likelihood.draw(out.expand(DRAWS, -1, -1), source)
     assert drawn.shape == (DRAWS, 4)
-    centred = drawn - mean
-    assert (centred.mean(0).abs() < 5 * (variance[0] / DRAWS).sqrt()).all()
-    fourth = centred.square()
+    centered = drawn - mean
+    assert (centered.mean(0).abs() < 5 * (variance[0] / DRAWS).sqrt()).all()
+    fourth = centered.square()
     assert ((fourth.mean(0) - variance[0]).abs() < 5 * fourth.std(0) / DRAWS**0.5).all()
 
 
@@ -90,7 +90,7 @@ def test_a_learned_spread_has_a_least_value(family, spread):
     assert likelihood.log_prob(x, torch.zeros_like(outputs)).isfinite().all()
 
 
-def test_the_mean_of_bernoulli_is_its_probability_and_the_others_their_centre():
+def test_the_mean_of_bernoulli_is_its_probability_and_the_others_their_center():
     out = torch.tensor([[[-3.0, 0.2, 2.0]]])
     assert torch.equal(Likelihood("bernoulli").mean(out), out[:, 0].sigmoid())
     assert torch.equal(Likelihood("gaussian").mean(out), out[:, 0])

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from danlu.data.dataset import DataInfo
-from danlu.models.folder import load_model, save_model
+from danlu.data.base.dataset import DataInfo
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE
-from danlu.nn.labels import one_hot, turn_by_turn
-from danlu.tasks.semi_supervised import unlabelled_cost
+from danlu.models.saving.model_folder import load_model, save_model
+from danlu.nn.one_hot import one_hot, turn_by_turn
+from danlu.tasks.semi_supervised import unlabeled_cost
 
 K, N, D = 4, 5, 3
 
@@ -32,10 +32,10 @@ def drawn():
     "settings",
     [
         {},
-        {"factorised": True},
+        {"factorized": True},
         {"channels": (3,), "likelihood": "bernoulli"},
         {"likelihood": "logistic", "spread": "each"},
-        {"hidden": (7, 6), "factorised": True, "likelihood": "bernoulli"},
+        {"hidden": (7, 6), "factorized": True, "likelihood": "bernoulli"},
     ],
 )
 def test_every_label_at_once_costs_what_each_costs_alone_and_its_gradient_too(settings):
@@ -46,9 +46,9 @@ def test_every_label_at_once_costs_what_each_costs_alone_and_its_gradient_too(se
     torch.testing.assert_close(at_once.rate, torch.stack([cost.rate for cost in alone], 1))
     q = model.classify(x)
     by_loop = sum(q[:, y] * (alone[y].distortion + alone[y].rate + math.log(K) + q[:, y].log()) for y in range(K))
-    torch.testing.assert_close(unlabelled_cost(at_once), by_loop)
+    torch.testing.assert_close(unlabeled_cost(at_once), by_loop)
     parameters = list(model.parameters())
-    ours = torch.autograd.grad(unlabelled_cost(at_once).sum(), parameters, allow_unused=True)
+    ours = torch.autograd.grad(unlabeled_cost(at_once).sum(), parameters, allow_unused=True)
     theirs = torch.autograd.grad(by_loop.sum(), parameters, allow_unused=True)
     for a, b in zip(ours, theirs, strict=True):
         assert (a is None) == (b is None)
@@ -64,7 +64,7 @@ def test_the_sum_over_labels_is_the_mean_over_draws_of_them():
     labels = torch.multinomial(q, 40_000, replacement=True, generator=torch.Generator().manual_seed(2))
     found = each.gather(1, labels)
     error = found.std(1) / math.sqrt(labels.shape[1])
-    assert ((found.mean(1) - unlabelled_cost(costs)).abs() < 4 * error + 1e-12).all()
+    assert ((found.mean(1) - unlabeled_cost(costs)).abs() < 4 * error + 1e-12).all()
 
 
 def test_a_relaxed_draw_at_a_low_temperature_is_a_draw():
@@ -155,7 +155,7 @@ def test_the_bound_of_the_stack_is_the_sum_of_all_parts():
         normal = torch.distributions.Normal(q.mean, (0.5 * q.log_variance).exp())
         code = q.mean + normal.scale * draw(3)
         pixels = torch.distributions.Bernoulli(model.first.decode(code), validate_args=False)
-        labelled = []
+        labeled = []
         for label in range(K):
             y = torch.full((N,), label)
             r = model.second.autoencoder.inference(code, torch.nn.functional.one_hot(y, K).double())
@@ -165,8 +165,8 @@ def test_the_bound_of_the_stack_is_the_sum_of_all_parts():
             p = torch.distributions.Normal(model.second.decode(z, y), deviation)
             prior = torch.distributions.Normal(torch.zeros(2, dtype=torch.float64), 1.0)
             parts = p.log_prob(code), prior.log_prob(z), -style.log_prob(z)
-            labelled.append(sum(part.sum(1) for part in parts))
-        log_code = torch.stack(labelled).logsumexp(0) - math.log(K)
+            labeled.append(sum(part.sum(1) for part in parts))
+        log_code = torch.stack(labeled).logsumexp(0) - math.log(K)
         weights.append(pixels.log_prob(x).flatten(1).sum(1) + log_code - normal.log_prob(code).sum(1))
     torch.testing.assert_close(bound, torch.stack(weights).logsumexp(0) - math.log(2))
     with pytest.raises(ValueError, match="samples=0"):

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, distributions, nn
 
-from danlu.data.dataset import DataInfo, Part
-from danlu.data.stream import Shuffled
-from danlu.losses.latent import gaussian_log_prob
-from danlu.models.folder import load_model, save_model
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import DataInfo, Part
+from danlu.losses.variational import gaussian_log_prob
 from danlu.models.latent.vae import VAE
+from danlu.models.saving.model_folder import load_model, save_model
 from danlu.tasks.elbo import Elbo
-from danlu.training.descent import Descent
+from danlu.training.optimization import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 KINDS = {
@@ -178,7 +178,7 @@ def test_every_likelihood_takes_a_step_with_finite_gradients(kind, likelihood, s
     vae = vae_of(kind, likelihood=likelihood, spread=spread)
     x = torch.cat([pictures(6), torch.zeros(1, *SHAPE), torch.ones(1, *SHAPE)])
     before = {name: value.clone() for name, value in vae.named_parameters()}
-    values = Trainer(Elbo(vae), Descent(lr=1e-3), Shuffled(Part({"image": x}), 8), rounds=1).play().values()
+    values = Trainer(Elbo(vae), OptimizerSettings(lr=1e-3), Shuffled(Part({"image": x}), 8), rounds=1).play().values()
     assert all(torch.tensor(value).isfinite() for value in values.values())
     for name, parameter in vae.named_parameters():
         assert parameter.isfinite().all(), name
@@ -234,7 +234,8 @@ def test_a_posterior_without_a_closed_divergence_works_in_the_bound_and_learns()
     assert (ten > one).all()
     task = Elbo(vae, samples=4)
     first, *_, last = [
-        report.values() for report in Trainer(task, Descent(lr=1e-2), Shuffled(Part({"image": x}), 8), rounds=60)
+        report.values()
+        for report in Trainer(task, OptimizerSettings(lr=1e-2), Shuffled(Part({"image": x}), 8), rounds=60)
     ]
     assert last["vae/reconstruction"] + last["vae/divergence"] < first["vae/reconstruction"] + first["vae/divergence"]
     assert vae.autoencoder.inference.posterior.bend.tolist() != [1.0, 1.0, 1.0]

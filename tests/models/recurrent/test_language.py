@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.models.folder import build, describe
 from danlu.models.recurrent.language import LanguageModel
-from danlu.sampling.decode import Choice
+from danlu.models.saving.model_folder import build, describe
+from danlu.sampling.decoding.generate import SamplingOptions
 
 KINDS = ["rnn", "lstm", "peephole", "coupled", "gru", "convolution"]
 V = 7
@@ -72,7 +72,7 @@ def test_one_hot_vectors_pick_columns_of_the_first_matrix():
     torch.testing.assert_close(model(tokens)[0][0, -1], h)
 
 
-@pytest.mark.parametrize("changes", [{}, {"tied": True}, {"cutoffs": (2, 4), "width": 16}, {"learn_normaliser": True}])
+@pytest.mark.parametrize("changes", [{}, {"tied": True}, {"cutoffs": (2, 4), "width": 16}, {"learn_normalizer": True}])
 def test_log_probs_are_those_of_the_logits(changes):
     model, tokens = model_of(**changes), text()
     if model.log_z is not None:
@@ -97,7 +97,7 @@ def test_in_half_precision_losses_stay_whole(kind, changes):
     torch.testing.assert_close(found, exact, rtol=0.05, atol=0.05)
 
 
-@pytest.mark.parametrize("changes", [{}, {"tied": True}, {"learn_normaliser": True}])
+@pytest.mark.parametrize("changes", [{}, {"tied": True}, {"learn_normalizer": True}])
 def test_single_scores_are_entries_of_the_logits(changes):
     model = model_of(**changes)
     features = model(text())[0].flatten(0, 1)
@@ -127,7 +127,7 @@ def test_dropout_is_on_all_connections_but_the_recurrent_ones():
 @pytest.mark.parametrize("kind", KINDS)
 def test_greedy_completion_is_a_loop_over_the_whole_text(kind):
     model, tokens = model_of(kind).eval(), text(2, 3)
-    found = model.complete(tokens, 5, Choice(temperature=0.0))
+    found = model.complete(tokens, 5, SamplingOptions(temperature=0.0))
     for _ in range(5):
         tokens = torch.cat([tokens, model.logits(model(tokens)[0][:, -1]).argmax(1, keepdim=True)], 1)
     assert found.equal(tokens)

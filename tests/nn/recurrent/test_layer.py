@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
+from danlu.nn.recurrent.cell_types import KINDS
 from danlu.nn.recurrent.fused import How, by_layers, compact
-from danlu.nn.recurrent.kinds import KINDS
 from danlu.nn.recurrent.layer import Recurrent
 
 TORCHS = {

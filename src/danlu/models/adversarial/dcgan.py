@@ -8,13 +8,13 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.models.adversarial.pictures import attended, check_attention, map_sizes
-from danlu.models.adversarial.player import LEAK, Critic, Generator, PlayerNorm, beside, biased, normalisation
-from danlu.nn.coders import KERNEL, PADDING, STRIDE
+from danlu.models.adversarial.base import LEAK, Critic, Generator, PlayerNorm, beside, biased, normalization
+from danlu.models.adversarial.image_sizes import attended, check_attention, map_sizes
 from danlu.nn.dense import check_dropout, check_width
+from danlu.nn.encoder_decoder import KERNEL, PADDING, STRIDE
 from danlu.nn.linear import Linear
-from danlu.nn.spectral import spectral as with_spectral_norm
-from danlu.nn.virtual import VirtualBatchNorm
+from danlu.nn.norm.spectral import spectral as with_spectral_norm
+from danlu.nn.norm.virtual_batch import VirtualBatchNorm
 
 DEVIATION = 0.02
 """standard deviation of all weights at first, and of the norms' gains around 1"""
@@ -35,7 +35,7 @@ class DCGANGenerator(Generator):
         latent: length of a code.
         width: channels of the largest hidden map; each smaller one has twice as many.
         levels: how often the size doubles; by default from a shorter side of 3 to 5, and at least twice.
-        norm: normalisation before each activation: batch, layer or virtual; none to leave it out.
+        norm: normalization before each activation: batch, layer or virtual; none to leave it out.
         attention: shorter side of the map behind which positions attend to each other; none to leave it out.
         reference: number of codes by which virtual batch norm goes.
 
@@ -94,7 +94,7 @@ class DCGANCritic(Critic):
         classes: number of labels that it is told, or 0.
         width: channels of the largest map; each smaller one has twice as many.
         levels: how often the size halves; by default until its shorter side is 3 to 5, and at least twice.
-        norm: normalisation before each activation but the first: batch, layer or virtual; none to leave it out.
+        norm: normalization before each activation but the first: batch, layer or virtual; none to leave it out.
         dropout: share of hidden units that are zeroed while training.
         minibatch: kernels of minibatch discrimination, or 0.
         spectral: whether the largest singular value of each weight is held at 1.
@@ -151,7 +151,7 @@ def _channels(width: int, levels: int) -> list[int]:
 
 
 def _after(channels: int, norm: PlayerNorm | None, reference: int, activation: nn.Module) -> list[nn.Module]:
-    return [*([normalisation(norm, channels, reference, images=True)] if norm else []), activation]
+    return [*([normalization(norm, channels, reference, images=True)] if norm else []), activation]
 
 
 def _doubling(inputs: int, outputs: int, size: tuple[int, int], target: tuple[int, int], bias: bool) -> nn.Module:

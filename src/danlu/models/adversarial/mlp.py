@@ -9,10 +9,10 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.models.adversarial.player import LEAK, Critic, Generator, PlayerNorm, beside, normalisation
+from danlu.models.adversarial.base import LEAK, Critic, Generator, PlayerNorm, beside, normalization
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_dropout, check_widths, dense
-from danlu.nn.spectral import spectral as with_spectral_norm
+from danlu.nn.norm.spectral import spectral as with_spectral_norm
 
 
 class MLPGenerator(Generator):
@@ -28,7 +28,7 @@ class MLPGenerator(Generator):
         latent: length of a code.
         hidden: width of each hidden layer.
         activation: the function after each hidden layer.
-        norm: normalisation before each activation: batch, layer or virtual; none to leave it out.
+        norm: normalization before each activation: batch, layer or virtual; none to leave it out.
         reference: number of codes by which virtual batch norm goes.
 
     Raises:
@@ -68,7 +68,7 @@ class MLPCritic(Critic):
         classes: number of labels that it is told, or 0.
         hidden: width of each hidden layer.
         activation: the function after each hidden layer.
-        norm: normalisation before each activation: batch, layer or virtual; none to leave it out.
+        norm: normalization before each activation: batch, layer or virtual; none to leave it out.
         dropout: share of hidden units that are zeroed while training.
         minibatch: kernels of minibatch discrimination, or 0.
         spectral: whether the largest singular value of each weight is held at 1.
@@ -114,4 +114,4 @@ def _layer(
     inputs: int, outputs: int, activation: Activation, norm: PlayerNorm | None, reference: int, dropout: float = 0.0
 ) -> nn.Module:
     after = nn.LeakyReLU(LEAK) if activation == "leaky_relu" else activation
-    return dense(inputs, outputs, after, normalisation(norm, outputs, reference) if norm else None, dropout)
+    return dense(inputs, outputs, after, normalization(norm, outputs, reference) if norm else None, dropout)

@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from danlu.models.adversarial.pictures import attended, check_attention, map_sizes
-from danlu.models.adversarial.player import Critic, Generator, PlayerNorm, beside, biased, normalisation
-from danlu.nn.conditional_norm import ConditionalBatchNorm
+from danlu.models.adversarial.base import Critic, Generator, PlayerNorm, beside, biased, normalization
+from danlu.models.adversarial.image_sizes import attended, check_attention, map_sizes
+from danlu.nn.conv.residual import conv
 from danlu.nn.dense import check_width
 from danlu.nn.linear import Linear
-from danlu.nn.residual import conv
-from danlu.nn.spectral import spectral as with_spectral_norm
+from danlu.nn.norm.conditional_batch import ConditionalBatchNorm
+from danlu.nn.norm.spectral import spectral as with_spectral_norm
 
 Pooling = Literal["sum", "mean"]
 
@@ -35,7 +35,7 @@ class ResNetGenerator(Generator):
         range: smallest and largest value of a picture; none leaves out the tanh.
         latent: length of a code.
         width: channels of every map.
-        norm: normalisation before each activation: batch, layer or virtual; none to leave it out.
+        norm: normalization before each activation: batch, layer or virtual; none to leave it out.
         attention: shorter side of the map behind which positions attend to each other; none to leave it out.
         reference: number of codes by which virtual batch norm goes.
 
@@ -94,7 +94,7 @@ class ResNetCritic(Critic):
         shape: (channels, height, width) of one picture.
         classes: number of labels that it is told, or 0.
         width: channels of every map.
-        norm: normalisation before each activation but those of the first block and the last: batch, layer or virtual.
+        norm: normalization before each activation but those of the first block and the last: batch, layer or virtual.
         minibatch: kernels of minibatch discrimination, or 0.
         spectral: whether the largest singular value of each weight is held at 1.
         pooling: what the features are of the positions of the last map, "sum" or "mean".
@@ -149,12 +149,12 @@ class ResNetCritic(Critic):
 
 
 class _Block(nn.Module):
-    r"""A residual block that may change the size: nearest neighbours before its convolutions, or means behind them.
+    r"""A residual block that may change the size: nearest neighbors before its convolutions, or means behind them.
 
     .. math:: y = S(x) + W_2 \, \sigma N_2 \, W_1 \, \sigma N_1 (x)
 
     S is a convolution of 1×1, where size or channels change. It is taken at the smaller of the two sizes: it says the
-    same before as behind nearest neighbours or means.
+    same before as behind nearest neighbors or means.
 
     Args:
         inputs: channels that come in.
@@ -163,7 +163,7 @@ class _Block(nn.Module):
         reference: number of reference examples of virtual batch norm.
         size: of the map that comes in.
         target: of the map that goes out.
-        first: whether the input is a picture, which is neither normalised nor rectified.
+        first: whether the input is a picture, which is neither normalized nor rectified.
         classes: number of labels that choose the gains and shifts of batch norm, or 0.
     """
 
@@ -215,7 +215,7 @@ def _before(
     """What comes before a convolution; a rectifier overwrites its input, unless others read that, too."""
     if norm is None:
         return [nn.ReLU(inplace=not shared)]
-    return [normalisation(norm, channels, reference, images=True, classes=classes), nn.ReLU(inplace=True)]
+    return [normalization(norm, channels, reference, images=True, classes=classes), nn.ReLU(inplace=True)]
 
 
 def _start(module: nn.Module) -> None:

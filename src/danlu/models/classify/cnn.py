@@ -9,13 +9,13 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from danlu.models.base import Model
 from danlu.nn.activations import Activation
 from danlu.nn.activations import activation as activation_named
-from danlu.nn.convolution import output_size, receptive_field
+from danlu.nn.conv.convolution import output_size, receptive_field
 from danlu.nn.dense import check_dropout, check_width, check_widths, dense
-from danlu.nn.model import Model
-from danlu.nn.norms import Norm
-from danlu.nn.norms import norm as norm_named
+from danlu.nn.norm.by_name import Norm
+from danlu.nn.norm.by_name import norm as norm_named
 
 
 class CNN(Model):
@@ -36,7 +36,7 @@ class CNN(Model):
         pool: side and step of the max pooling after each convolution; 1 leaves it out.
         hidden: width of each fully connected layer before the last.
         activation: the function after each layer.
-        norm: normalisation before each activation; "layer" normalises over channels and positions.
+        norm: normalization before each activation; "layer" normalizes over channels and positions.
         dropout: share of units zeroed before each fully connected layer while training.
 
     Raises:
@@ -109,7 +109,7 @@ def convolution(
     activation: Activation,
     norm: Norm | None,
 ) -> tuple[nn.Module, tuple[int, int]]:
-    """Convolution, normalisation, activation, pooling; and the height and width that come out."""
+    """Convolution, normalization, activation, pooling; and the height and width that come out."""
     height, width = (output_size(output_size(n, kernel, stride, padding), pool, pool) for n in size)
     block = nn.Sequential()
     block.add_module("convolution", nn.Conv2d(inputs, outputs, kernel, stride, padding))

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils import checkpoint as checkpointing
 
-from danlu.models.pretrained import (
+from danlu.models.base import Model
+from danlu.models.saving.pretrained import (
     Renames,
     check_convolutions,
     classes_in,
@@ -25,10 +26,9 @@ from danlu.models.pretrained import (
     renamed,
 )
 from danlu.nn.activations import Activation
+from danlu.nn.conv.he_init import he_normal
+from danlu.nn.conv.residual import conv, in_place
 from danlu.nn.dense import check_dropout, check_width, check_widths
-from danlu.nn.initial import he_normal
-from danlu.nn.model import Model
-from danlu.nn.residual import conv, in_place
 
 Size = Literal[40, 100, 190, 250, 121, 161, 169, 201, "notes"]
 Stem = Literal["7x7", "3x3"]
@@ -177,9 +177,9 @@ class DenseNet(Model):
         danlu has written, an export or a model folder, are understood. A bare ``state_dict()`` is taken for a network
         of such a form with rectifiers. Pickles are read only if no code has to run for it. For another number of
         classes the last layer is new; for another number of channels the first convolution is spread over them
-        (``danlu.models.pretrained.spread_channels``). Such weights expect the inputs of their training: usually colours
-        from 0 to 1, less the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224, 0.225) of
-        each channel.
+        (``danlu.models.saving.pretrained.spread_channels``). Such weights expect the inputs of their training: usually
+        colors from 0 to 1, less the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224, 0.225)
+        of each channel.
 
         Args:
             path: the file, or a folder that holds it.

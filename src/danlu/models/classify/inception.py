@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from danlu.data.download import File, wrong
 from danlu.errors import UsageError
-from danlu.models.pretrained import check_convolutions, fill, read_tensors
-from danlu.nn.model import Model
+from danlu.models.base import Model
+from danlu.models.saving.pretrained import check_convolutions, fill, read_tensors
+from danlu.storage.download import File, wrong
 
 WEIGHTS = File(
     "pt_inception-2015-12-05-6726825d.pth",
@@ -42,7 +42,7 @@ class InceptionFID(Model):
     last block takes a maximum where the paper takes an average, there are 1008 classes, and no auxiliary classifier.
 
     Pictures of any size from 0 to 1 are brought to 299×299 by bilinear interpolation without smoothing and to the range
-    -1 to 1, as the port of the weights does it; grey ones are repeated as three colours. Other programs resize in other
+    -1 to 1, as the port of the weights does it; gray ones are repeated as three colors. Other programs resize in other
     ways, and their distances differ from these by that. The network is built in evaluation mode, and its weights are
     noise until ``from_pretrained`` reads the public ones.
 
@@ -102,7 +102,7 @@ class InceptionFID(Model):
         """The network with the public weights, in evaluation mode; no code in the file is run.
 
         Args:
-            path: the file ``pt_inception-2015-12-05-6726825d.pth``; ``danlu.data.download.fetch`` brings ``WEIGHTS``
+            path: the file ``pt_inception-2015-12-05-6726825d.pth``; ``danlu.storage.download.fetch`` brings ``WEIGHTS``
                 from ``MIRRORS``.
             file: what the file must be.
 
@@ -122,7 +122,7 @@ class InceptionFID(Model):
 
 
 class Unit(nn.Module):
-    """A convolution without bias, a normalisation with an epsilon of 0.001, and a rectifier.
+    """A convolution without bias, a normalization with an epsilon of 0.001, and a rectifier.
 
     Args:
         inputs: channels that come in.

@@ -9,10 +9,10 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from danlu.models.base import Model
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_dropout, check_width, check_widths, dense
-from danlu.nn.model import Model
-from danlu.nn.norms import Norm
+from danlu.nn.norm.by_name import Norm
 
 
 class MLP(Model):
@@ -27,7 +27,7 @@ class MLP(Model):
         classes: number of classes.
         hidden: width of each hidden layer; none makes softmax regression.
         activation: the function σ after each hidden layer.
-        norm: normalisation before each activation.
+        norm: normalization before each activation.
         dropout: share of hidden units that are zeroed while training; the others are divided by 1 - dropout.
 
     Raises:

@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple, get_args
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.models.pretrained import (
+from danlu.models.base import Model
+from danlu.models.saving.pretrained import (
     Renames,
     check_convolutions,
     classes_in,
@@ -22,10 +23,8 @@ from danlu.models.pretrained import (
     renamed,
 )
 from danlu.nn.activations import Activation
-from danlu.nn.dense import check_width, check_widths
-from danlu.nn.initial import he_normal
-from danlu.nn.model import Model
-from danlu.nn.residual import (
+from danlu.nn.conv.he_init import he_normal
+from danlu.nn.conv.residual import (
     EXPANSION,
     BlockName,
     NotesBlock,
@@ -37,6 +36,7 @@ from danlu.nn.residual import (
     in_place,
     shortcut,
 )
+from danlu.nn.dense import check_width, check_widths
 
 Size = Literal[18, 34, 50, 101, 152, 20, 32, 44, 56, 110, 164, 1001, "notes"]
 Stem = Literal["7x7", "3x3", "3x3 pool"]
@@ -92,16 +92,16 @@ class ResNet(Model):
         blocks: number of blocks in each stage; none means as the size says. Each stage after the first halves height
             and width and has twice the channels.
         width: channels of the first stage, inside its blocks.
-        block: "basic" (two convolutions of 3×3), "bottleneck" (1×1, 3×3, 1×1), or "notes" (without normalisation).
+        block: "basic" (two convolutions of 3×3), "bottleneck" (1×1, 3×3, 1×1), or "notes" (without normalization).
         stem: "7x7" is a convolution of 7×7 with stride 2 and max pooling, "3x3" one of 3×3 that keeps the size, "3x3
             pool" the same and max pooling, which halves it.
         shortcut: how sizes change on the way around a block: "padding" (option A), "projection" (option B); "none"
             leaves out every way around, which makes a plain network.
         pool: average over positions before the last layer; else it sees each position by itself.
-        preactivation: normalisation and activation before each convolution.
+        preactivation: normalization and activation before each convolution.
         stride_first: a bottleneck makes its step in the first 1×1 convolution, as in the paper, and not in the 3×3, as
             public weights do.
-        zero_init: begin with weights of 0 in the last normalisation of each block, so that it passes on its input
+        zero_init: begin with weights of 0 in the last normalization of each block, so that it passes on its input
             (Goyal et al., "Accurate, large minibatch SGD", 2017, section 5.1).
         activation: the function σ.
 
@@ -198,9 +198,9 @@ class ResNet(Model):
         bare ``state_dict()`` tells names and shapes alone, and is taken for a network with rectifiers and with a
         pooling after a stem of 7×7. Pickles are read only if no code has to run for it. For another number of classes
         the last layer is new; for another number of channels the first convolution is spread over them
-        (``danlu.models.pretrained.spread_channels``). Such weights expect the inputs of their training: usually colours
-        from 0 to 1, less the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224, 0.225) of
-        each channel.
+        (``danlu.models.saving.pretrained.spread_channels``). Such weights expect the inputs of their training: usually
+        colors from 0 to 1, less the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224, 0.225)
+        of each channel.
 
         Args:
             path: the file, or a folder that holds it.
@@ -264,10 +264,10 @@ def _check(form: Form, preactivation: bool, stride_first: bool, zero_init: bool)
     if stride_first and form.block != "bottleneck":
         raise ValueError(f"stride_first is about bottlenecks, and block={form.block!r}; leave it out")
     if preactivation and form.block == "notes":
-        raise ValueError("preactivation is about normalised blocks, and block='notes' has no normalisation")
+        raise ValueError("preactivation is about normalized blocks, and block='notes' has no normalization")
     if zero_init and (preactivation or form.block == "notes" or form.shortcut == "none"):
         raise ValueError(
-            "zero_init is for blocks that end in a normalisation and have a shortcut; "
+            "zero_init is for blocks that end in a normalization and have a shortcut; "
             "leave it out with preactivation, with block='notes' and with shortcut='none'"
         )
 

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.losses.latent import gaussian_log_prob, importance_bound, kl_to_standard_normal
+from danlu.losses.variational import gaussian_log_prob, importance_bound, kl_to_standard_normal
 from danlu.models.latent.likelihood import Family, Likelihood, Spread
 from danlu.nn.activations import Activation
-from danlu.nn.coders import Decoder, Encoder
 from danlu.nn.dense import check_width
+from danlu.nn.encoder_decoder import Decoder, Encoder
 from danlu.nn.linear import Linear
-from danlu.nn.norms import Norm
+from danlu.nn.norm.by_name import Norm
 
 
 @runtime_checkable
@@ -77,7 +77,7 @@ class DiagonalPosterior(nn.Module):
 
 
 class Inference(nn.Module):
-    """From examples to a distribution of codes, q(z | x), or q(z | x, y) of labelled ones."""
+    """From examples to a distribution of codes, q(z | x), or q(z | x, y) of labeled ones."""
 
     def __init__(self, encoder: Encoder, posterior: nn.Module):
         super().__init__()
@@ -88,7 +88,7 @@ class Inference(nn.Module):
 
 
 class Generation(nn.Module):
-    """From codes to a distribution of examples, p(x | z), or p(x | z, y) of labelled ones."""
+    """From codes to a distribution of examples, p(x | z), or p(x | z, y) of labeled ones."""
 
     def __init__(self, decoder: Decoder, likelihood: Likelihood):
         super().__init__()
@@ -126,7 +126,7 @@ class Autoencoder(nn.Module):
         spread: of the distribution, see Likelihood.
         classes: number of labels, or 0.
         activation: the function after each layer.
-        norm: normalisation before each activation.
+        norm: normalization before each activation.
         dropout: share of the encoder's hidden units that are zeroed while training.
         seen: shape of one example as it is encoded, if it is another.
         posterior: maps features to a distribution of codes; a diagonal normal one if not given.

@@ -8,28 +8,28 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from danlu.losses.latent import importance_bound
+from danlu.losses.variational import importance_bound
 from danlu.models.latent.autoencoder import Autoencoder, Pass, Posterior
-from danlu.models.latent.labelled import LabelledAutoencoder
+from danlu.models.latent.labeled_base import LabeledAutoencoder
 from danlu.models.latent.likelihood import Family, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
-from danlu.nn.labels import one_hot
-from danlu.nn.norms import Norm
-from danlu.sampling.randomness import generator as generator_for
+from danlu.nn.norm.by_name import Norm
+from danlu.nn.one_hot import one_hot
+from danlu.rng.keys import generator as generator_for
 
 DRAWS = 8
 """codes of each example and label from which labels are told"""
 
 
-class ConditionalVAE(LabelledAutoencoder):
+class ConditionalVAE(LabeledAutoencoder):
     r"""A decoder p(x | y, z) of a label and a code, and an encoder q(z | x, y) that guesses the code.
 
     .. math:: \log p(x \mid y) \ge \mathbb E_{q(z \mid x, y)}[\log p(x \mid y, z)] - \mathrm{KL}(q(z \mid x, y) \,\|\,
         p(z))
 
     Sohn, Lee and Yan, "Learning structured output representation using deep conditional generative models", 2015,
-    equation 4, with a prior of the code that does not depend on the label; it is what is labelled of Kingma, Rezende,
+    equation 4, with a prior of the code that does not depend on the label; it is what is labeled of Kingma, Rezende,
     Mohamed and Welling, "Semi-supervised learning with deep generative models", 2014, equation 6. The label takes what
     it can tell out of the code, so the code says the rest: style.
 
@@ -44,7 +44,7 @@ class ConditionalVAE(LabelledAutoencoder):
         spread: deviation of gaussian or scale of logistic: a number, "shared" to learn one, or "each" for one of each
             value.
         activation: the function after each layer.
-        norm: normalisation before each activation.
+        norm: normalization before each activation.
         dropout: share of the encoder's hidden units that are zeroed while training.
         posterior: maps the encoder's features to a distribution of codes; a diagonal normal one if not given.
 

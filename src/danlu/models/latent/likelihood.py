@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from danlu.losses.latent import bernoulli_log_prob, discretised_logistic_log_prob, gaussian_log_prob
+from danlu.losses.variational import bernoulli_log_prob, discretized_logistic_log_prob, gaussian_log_prob
 
 Family = Literal["bernoulli", "gaussian", "logistic"]
 Spread = float | Literal["shared", "each"]
 
 LEVELS = 256
 LEAST_LOG_SPREAD = -6.0
-"""narrower than a grey level: a decoder that is sure of a constant value would make the density infinite"""
+"""narrower than a gray level: a decoder that is sure of a constant value would make the density infinite"""
 
 
 class Likelihood(nn.Module):
@@ -62,16 +62,16 @@ class Likelihood(nn.Module):
         Returns:
             (k, n).
         """
-        centre = output[:, :, 0]
+        center = output[:, :, 0]
         match self.family:
             case "bernoulli":
-                return bernoulli_log_prob(x.expand_as(centre), centre, given=2)
+                return bernoulli_log_prob(x.expand_as(center), center, given=2)
             case "gaussian":
-                return gaussian_log_prob(x, centre, 2 * self._log_spread(output), given=2)
-        return discretised_logistic_log_prob(x, centre, self._log_spread(output), LEVELS, given=2)
+                return gaussian_log_prob(x, center, 2 * self._log_spread(output), given=2)
+        return discretized_logistic_log_prob(x, center, self._log_spread(output), LEVELS, given=2)
 
     def mean(self, output: Tensor) -> Tensor:
-        """The mean of each value; of logistic its centre, no further out than the values are.
+        """The mean of each value; of logistic its center, no further out than the values are.
 
         Args:
             output: of the decoder, (n, outputs, *shape).
@@ -93,15 +93,15 @@ class Likelihood(nn.Module):
             output: of the decoder, (n, outputs, *shape).
             generator: of the random numbers.
         """
-        centre = output[:, 0]
-        shape, device, dtype = centre.shape, centre.device, centre.dtype
+        center = output[:, 0]
+        shape, device, dtype = center.shape, center.device, center.dtype
         if self.family == "gaussian":
             noise = torch.randn(shape, generator=generator, device=device, dtype=dtype)
-            return centre + self._log_spread(output[None])[0].exp() * noise
+            return center + self._log_spread(output[None])[0].exp() * noise
         uniform = torch.rand(shape, generator=generator, device=device, dtype=dtype)
         if self.family == "bernoulli":
-            return (uniform < centre.sigmoid()).to(dtype)
-        x = centre + self._log_spread(output[None])[0].exp() * uniform.logit(1e-6)
+            return (uniform < center.sigmoid()).to(dtype)
+        x = center + self._log_spread(output[None])[0].exp() * uniform.logit(1e-6)
         return (x.clamp(0, 1) * (LEVELS - 1)).round() / (LEVELS - 1)
 
     def _log_spread(self, output: Tensor) -> Tensor:

@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from danlu.models.latent.autoencoder import Autoencoder, Diagonal
-from danlu.models.latent.labelled import LabelledAutoencoder
+from danlu.models.latent.labeled_base import LabeledAutoencoder
 from danlu.models.latent.likelihood import Family, Spread
 from danlu.nn.activations import Activation
-from danlu.nn.coders import Encoder
 from danlu.nn.dense import check_width
+from danlu.nn.encoder_decoder import Encoder
 from danlu.nn.linear import Linear
-from danlu.nn.norms import Norm
+from danlu.nn.norm.by_name import Norm
 
 
 class Costs(NamedTuple):
@@ -33,7 +33,7 @@ class Costs(NamedTuple):
     rate: Tensor
 
 
-class SemiSupervisedVAE(LabelledAutoencoder):
+class SemiSupervisedVAE(LabeledAutoencoder):
     r"""A decoder p(x | y, z) of a label and a code, an encoder q(z | x, y) of the code, a classifier q(y | x).
 
     .. math:: \log p(x, y) \ge -L(x, y), \qquad
@@ -55,9 +55,9 @@ class SemiSupervisedVAE(LabelledAutoencoder):
         spread: deviation of gaussian or scale of logistic: a number, "shared" to learn one, or "each" for one of each
             value.
         activation: the function after each layer.
-        norm: normalisation before each activation.
+        norm: normalization before each activation.
         dropout: share of the hidden units of encoder and classifier that are zeroed while training.
-        factorised: whether the code is guessed without the label, q(y | x) q(z | x), as in the notes.
+        factorized: whether the code is guessed without the label, q(y | x) q(z | x), as in the notes.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -80,17 +80,17 @@ class SemiSupervisedVAE(LabelledAutoencoder):
         activation: Activation = "relu",
         norm: Norm | None = None,
         dropout: float = 0.0,
-        factorised: bool = False,
+        factorized: bool = False,
     ):
         super().__init__()
         check_width("classes", classes)
-        self.classes, self.factorised = classes, factorised
+        self.classes, self.factorized = classes, factorized
         self.judge = Encoder(shape, judges, channels, 0, activation, norm, dropout)
         self.head = Linear(self.judge.features, classes)
         self.autoencoder = Autoencoder(
             shape, latent, hidden, channels, likelihood, spread, classes, activation, norm, dropout
         )
-        if factorised:
+        if factorized:
             self.autoencoder.inference.encoder.label = None
 
     def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:

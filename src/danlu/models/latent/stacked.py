@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from danlu.losses.latent import importance_bound
-from danlu.models.latent.filling import checked_mask, fill_in
+from danlu.losses.variational import importance_bound
+from danlu.models.base import Model
+from danlu.models.latent.inpainting import checked_mask, fill_in
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.vae import VAE
-from danlu.nn.model import Model
 
 
 class StackedVAE(Model):

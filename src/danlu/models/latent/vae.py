@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from danlu.models.base import Model
 from danlu.models.latent.autoencoder import Autoencoder, Pass, Posterior
-from danlu.models.latent.filling import checked_mask, fill_in
+from danlu.models.latent.inpainting import checked_mask, fill_in
 from danlu.models.latent.likelihood import Family, Spread
 from danlu.nn.activations import Activation
-from danlu.nn.model import Model
-from danlu.nn.norms import Norm
+from danlu.nn.norm.by_name import Norm
 
 
 class VAE(Model):
@@ -34,7 +34,7 @@ class VAE(Model):
         spread: deviation of gaussian or scale of logistic: a number, "shared" to learn one, or "each" for one of each
             value.
         activation: the function after each layer.
-        norm: normalisation before each activation.
+        norm: normalization before each activation.
         dropout: share of the encoder's hidden units that are zeroed while training.
         masks: whether the encoder is told which values there are, so that it can do without the others.
         posterior: maps the encoder's features to a distribution of codes; a diagonal normal one if not given.

@@ -10,15 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from danlu.losses.words import chunked_cross_entropy
-from danlu.nn.causal import CausalConvolutions
+from danlu.losses.next_token import chunked_cross_entropy
+from danlu.models.base import Model
+from danlu.nn.conv.causal import CausalConvolutions
 from danlu.nn.dense import check_dropout, check_width
-from danlu.nn.model import Model
-from danlu.nn.recurrent.initial import Initial
-from danlu.nn.recurrent.kinds import Nonlinearity, Reset
+from danlu.nn.recurrent.cell_types import Nonlinearity, Reset
+from danlu.nn.recurrent.init import Initial
 from danlu.nn.recurrent.layer import Recurrent
-from danlu.sampling.beam import beam_search
-from danlu.sampling.decode import Choice, generate
+from danlu.sampling.decoding.beam_search import beam_search
+from danlu.sampling.decoding.generate import SamplingOptions, generate
 
 Kind = Literal["rnn", "lstm", "peephole", "coupled", "gru", "convolution"]
 
@@ -45,7 +45,7 @@ class LanguageModel(Model):
         dropout: share of units zeroed while training.
         tied: the softmax has the embedding for its weights (Press and Wolf 2017).
         cutoffs: where an adaptive softmax parts the vocabulary, whose commonest tokens come first; none for a full one.
-        learn_normaliser: learn a constant log Z beside unnormalised scores, for noise-contrastive estimation.
+        learn_normalizer: learn a constant log Z beside unnormalized scores, for noise-contrastive estimation.
         reset: of a GRU: after (torch), before (Cho et al. 2014) or notes.
         nonlinearity: of an RNN: tanh or relu.
         initial: of the recurrent matrices: uniform, orthogonal, or of an RNN radius, for spectral radius 1.
@@ -76,7 +76,7 @@ class LanguageModel(Model):
         dropout: float = 0.0,
         tied: bool = False,
         cutoffs: Sequence[int] = (),
-        learn_normaliser: bool = False,
+        learn_normalizer: bool = False,
         reset: Reset = "after",
         nonlinearity: Nonlinearity = "tanh",
         initial: Initial = "uniform",
@@ -89,7 +89,7 @@ class LanguageModel(Model):
         embedding = width if embedding is None else embedding
         check_width("vocabulary", vocabulary)
         check_dropout(dropout)
-        _check(vocabulary, kind, width, embedding, tied, cutoffs, learn_normaliser)
+        _check(vocabulary, kind, width, embedding, tied, cutoffs, learn_normalizer)
         if kind != "convolution" and (kernel != 3 or dilated):
             raise ValueError(f"kernel and dilated are for kind='convolution' and not for {kind!r}; leave them out")
         if scale is not None and (initial != "uniform" or forget_bias is not None or not scale > 0):
@@ -107,7 +107,7 @@ class LanguageModel(Model):
             self.layers = Recurrent(
                 inputs, width, kind, layers, False, dropout, True, reset, nonlinearity, initial, forget_bias
             )
-        self.log_z = nn.Parameter(torch.zeros(1)) if learn_normaliser else None
+        self.log_z = nn.Parameter(torch.zeros(1)) if learn_normalizer else None
         self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(width, vocabulary, list(cutoffs)) if cutoffs else None
         self.bias = None if cutoffs else nn.Parameter(torch.zeros(vocabulary))
         self.weight = None if cutoffs or tied else nn.Parameter(torch.empty(vocabulary, width))
@@ -223,7 +223,7 @@ class LanguageModel(Model):
         self,
         prompt: Int[Tensor, "n p"],
         tokens: int,
-        choice: Choice | None = None,
+        choice: SamplingOptions | None = None,
         seed: int = 0,
         beams: int | None = None,
     ) -> Int[Tensor, "n p+{tokens}"]:
@@ -284,7 +284,7 @@ def _check(
         what = "one-hot vectors have no weights" if not embedding else f"embedding={embedding} and width={width} differ"
         raise ValueError(f"tied: the softmax cannot have the embedding's weights, for {what}; leave one of them out")
     if cutoffs and (tied or learns):
-        name = "tied" if tied else "learn_normaliser"
+        name = "tied" if tied else "learn_normalizer"
         raise ValueError(f"cutoffs make an adaptive softmax, which {name} is not for; leave one of them out")
     if cutoffs and (sorted(set(cutoffs)) != list(cutoffs) or not 0 < cutoffs[0] <= cutoffs[-1] < vocabulary):
         raise ValueError(

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from danlu.nn.dense import check_dropout, check_width
+from danlu.nn.recurrent.cell_types import Kind, Nonlinearity, Reset, cells
 from danlu.nn.recurrent.fused import How, apart, compact, fused
-from danlu.nn.recurrent.initial import Initial, begin
-from danlu.nn.recurrent.kinds import Kind, Nonlinearity, Reset, cells
+from danlu.nn.recurrent.init import Initial, begin
 from danlu.nn.recurrent.steps import Steps, pack, unpacked
 from danlu.nn.recurrent.sweep import Cell, Weights, sweep
 
@@ -115,7 +115,7 @@ class Recurrent(nn.Module):
 
     @classmethod
     def stay_eager(cls) -> None:
-        """Have torch.compile leave out all such layers: it would unroll them, anew for each number of steps."""
+        """Have torch.compile leave out all such layers: it would bptt them, anew for each number of steps."""
         if not cls.eager:
             run: Any = torch.compiler.disable(cls._run)
             cls._run, cls.eager = run, True

@@ -1,0 +1,79 @@
+"""Numbers, durations, sizes and paths as a person reads them."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+
+def quoted(path: Path) -> str:
+    """A path as a word of a shell.
+
+    >>> quoted(Path("my run"))
+    "'my run'"
+    """
+    return shlex.quote(str(path))
+
+
+def in_short(entry: dict[str, float]) -> str:
+    """The terms of the players and the validation scores, without learning rates and norms.
+
+    >>> in_short({"round": 3, "net/loss": 0.25, "net/lr": 0.1, "validation/accuracy": 0.9})
+    'loss 0.2500  validation accuracy 0.9000'
+    """
+    players = {name.split("/")[0] for name in entry if name.endswith("/lr")}
+    words = []
+    for name, value in entry.items():
+        owner, _, term = name.partition("/")
+        if owner == "validation":
+            words.append(f"validation {term.replace('_', ' ')} {number(value)}")
+        elif owner == "generated":
+            words.append(f"{term.replace('_', ' ')} {score_value(term, value)}")
+        elif owner in players and term not in ("lr", "gradient_norm"):
+            words.append(f"{owner + ' ' if len(players) > 1 else ''}{term.replace('_', ' ')} {number(value)}")
+    return "  ".join(words)
+
+
+def number(value: float) -> str:
+    """Four digits after the point, or scientific when that would hide the value.
+
+    >>> number(0.98321), number(0.0000213)
+    ('0.9832', '2.13e-05')
+    """
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
+
+
+def score_value(name: str, value: float) -> str:
+    """A score's value: a count of what is covered is a whole number.
+
+    >>> score_value("modes_covered", 8.0), score_value("accuracy", 1.0)
+    ('8', '1.0000')
+    """
+    return f"{value:.0f}" if name.endswith("_covered") else number(value)
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> duration(7), duration(754), duration(8000)
+    ('7s', '12m34s', '2h13m')
+    """
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02d}s"
+    return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
+
+
+def human(size: float) -> str:
+    """Bytes for people.
+
+    >>> human(3_250_000)
+    '3.2 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,159 @@
+"""What a person sees while a run goes on: a bar in a terminal, one plain line per evaluation elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from danlu.app.console.formatting import duration, in_short
+from danlu.storage.access import Access, no_progress
+from danlu.storage.disk import whole_path
+
+
+class Bar(Progress):
+    """A bar with its times, and the numbers on a line of their own below it."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, then the line."""
+        yield from super().get_renderables()
+        yield Text(self.below, overflow="ellipsis", no_wrap=True)
+
+
+class _Outlet:
+    """A file to which a terminal that is gone is the same as a reader that has left."""
+
+    def __init__(self, file: TextIO):
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with _gone_is_left():
+            return self._file.write(text)
+
+    def flush(self) -> None:
+        with _gone_is_left():
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@contextmanager
+def _gone_is_left() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise BrokenPipeError(str(error)) from error
+        raise
+
+
+class Patient(Console):
+    """A console whose reader may leave, as ``head`` does, or whose terminal be closed, while the training goes on."""
+
+    def __init__(self, file: TextIO, **options: Any):
+        super().__init__(file=_Outlet(file), **options)  # type: ignore[arg-type]
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing from now on."""
+        self.quiet = True
+        with suppress(OSError, ValueError):  # a file in memory has no number
+            if (number := self.file.fileno()) == 1:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+class Screen:
+    """Prints; nothing else in the application does while a run goes on.
+
+    Args:
+        quiet: print nothing.
+        file: where to print; standard output if not given.
+    """
+
+    def __init__(self, quiet: bool = False, file: TextIO | None = None):
+        self.console = Patient(file=file or sys.stdout, quiet=quiet, highlight=False, emoji=False, soft_wrap=True)
+        self._live = self.console.is_terminal and not quiet
+        self._bar: Bar | None = None
+        self._waiting: Progress | None = None
+        self._rounds = self._first = self._batch = 0
+        self._started = 0.0
+
+    def say(self, text: str = "") -> None:
+        """A line of text, as it is."""
+        self.console.print(text, markup=False)
+
+    def rows(self, rows: Iterable[tuple[str, str]], indent: int = 2) -> None:
+        """Pairs of a word and what it stands for, aligned."""
+        rows = list(rows)
+        width = max((len(word) for word, _ in rows), default=0)
+        for word, meaning in rows:
+            self.say(f"{' ' * indent}{word:<{width}}  {meaning}")
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """Something takes a while before the training; shown in a terminal alone."""
+        if not self._live:
+            return
+        if self._waiting is None:
+            self._waiting = Progress(
+                TextColumn("  {task.description}", markup=False), BarColumn(), TaskProgressColumn(), transient=True
+            )
+            self._waiting.start()
+        known = {task.description: task.id for task in self._waiting.tasks}
+        task = known[what] if what in known else self._waiting.add_task(what, total=total)
+        self._waiting.update(task, completed=done, total=total)
+        if total is not None and done >= total:
+            self._waiting.stop()
+            self._waiting = None
+
+    def begin(self, name: str, done: int, rounds: int, batch_size: int) -> None:
+        """The training begins, or goes on, after so many rounds."""
+        self._rounds, self._first, self._batch, self._started = rounds, done, batch_size, time.monotonic()
+        if self._live:
+            columns = (TextColumn(f"  {name}"), BarColumn(bar_width=24), TaskProgressColumn())
+            times = (TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeRemainingColumn(), TextColumn("left"))
+            self._bar = Bar(*columns, *times, TextColumn("{task.fields[rate]}"), console=self.console)
+            self._bar.start()
+            self._bar.add_task(name, total=rounds, completed=done, rate="")
+
+    def show(self, round: int, entry: dict[str, float], evaluated: bool) -> None:
+        """How the round went; ``entry`` is the line of the log."""
+        if self._bar is not None:
+            if evaluated or not self._bar.below:  # the line below has validation scores in it or none ever had
+                self._bar.below = f"  {in_short(entry)}"
+            self._bar.update(self._bar.task_ids[0], completed=round, rate=self._rate(round))
+        elif evaluated:
+            place = f"{round:>{len(str(self._rounds))}}/{self._rounds} {round / self._rounds:4.0%}"
+            self.say(f"  round {place} {self._left(round)}  {self._rate(round)}  {in_short(entry)}")
+
+    def end(self) -> None:
+        """The training is over, or stopped."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _seconds_per_round(self, round: int) -> float:
+        return (time.monotonic() - self._started) / max(1, round - self._first)
+
+    def _rate(self, round: int) -> str:
+        rate = 1 / max(1e-9, self._seconds_per_round(round))
+        return f"{rate:,.0f} rounds/s, {rate * self._batch:,.0f} examples/s" if rate >= 10 else f"{rate:.2f} rounds/s"
+
+    def _left(self, round: int) -> str:
+        return f"{duration((self._rounds - round) * self._seconds_per_round(round)):>6} left"
+
+
+def access_to(data_dir: str | Path | None, screen: Screen | None = None) -> Access:
+    """What a loader may use: a folder with files, and the screen to tell of progress."""
+    folder = whole_path(data_dir) if data_dir else None
+    return Access(folder, tell=screen.progress if screen else no_progress)

@@ -1,0 +1,1 @@
+"""Export of finished models."""

@@ -1,0 +1,1 @@
+"""User files in, results out, by kind of data."""

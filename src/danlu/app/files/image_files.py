@@ -1,0 +1,57 @@
+"""Image files as inputs of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from danlu.data.base.dataset import DataInfo
+from danlu.data.images.decode import LARGEST, SUFFIXES, Unreadable, decode
+from danlu.errors import RunError, UsageError
+
+
+def find_images(paths: list[str | Path]) -> list[Path]:
+    """The files that are named, and for a folder the images in it, sorted.
+
+    Raises:
+        UsageError: if something is not there, or a folder has no images.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise UsageError(f"{path} holds no images (looked for {', '.join(sorted(SUFFIXES))})")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise UsageError(f"there is no file {path}")
+    return found
+
+
+def read_image(path: Path, info: DataInfo, invert: bool = False, largest: int = LARGEST) -> Float[Tensor, "c h w"]:
+    """An image as a model wants it: decoded as ``folder:PATH`` does it, scaled to the range of the data.
+
+    Args:
+        path: a file that Pillow reads.
+        info: shape (channels, height, width), range, and how other shapes are fitted into this one.
+        invert: dark on light becomes light on dark.
+        largest: pixels that the file's picture may have.
+
+    Raises:
+        UsageError: if the model takes no images.
+        RunError: if the file is no image, a damaged one or too large a one.
+    """
+    if info.kind != "images" or len(info.shape) != 3 or info.shape[0] not in (1, 3):
+        raise UsageError(f"this model takes {info.kind} of shape {info.shape}, not image files")
+    channels, height, width = info.shape
+    try:
+        pixels = torch.from_numpy(decode(path, (channels, height, width), info.fit, largest)).float()
+    except Unreadable as error:
+        raise RunError(f"{path} cannot be read as an image: {error}") from error
+    low, high = info.range
+    return low + (255 - pixels if invert else pixels) / 255 * (high - low)

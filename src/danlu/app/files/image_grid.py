@@ -1,0 +1,90 @@
+"""Sheets of pictures: many small images in one PNG, in rows and columns."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+GAP = 2
+PAPER = 255
+HEAD = 12
+"""pixels of a line of letters"""
+SMALLEST = 32
+"""pixels of a picture's side, below which it is enlarged by a whole factor"""
+
+
+def sheet(
+    images: Float[Tensor, "n c h w"],
+    columns: int | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    heads: Sequence[str] = (),
+) -> UInt8[Tensor, "height width c"]:
+    """Pictures side by side, row by row.
+
+    Args:
+        images: gray (c = 1) or colored (c = 3).
+        columns: how many in a row; as many as make it nearly square if not given.
+        value_range: which values are black and white; what is beyond is as black or as white.
+        heads: a few letters above each picture; what is wider than the picture is cut off.
+
+    Raises:
+        ValueError: if there are no pictures, or they have other channels.
+
+    >>> sheet(torch.zeros(10, 1, 32, 32), columns=5).shape
+    torch.Size([70, 172, 1])
+    """
+    if not len(images) or images.shape[1] not in (1, 3):
+        raise ValueError(f"images of shape {tuple(images.shape)} must be (n, 1 or 3, height, width), at least one")
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    pixels = as_bytes(images, value_range)
+    factor = math.ceil(SMALLEST / min(images.shape[2:]))
+    pixels = pixels.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    rows, (height, width) = math.ceil(len(images) / columns), pixels.shape[2:]
+    head = HEAD if heads else 0
+    step_down, step_right = height + GAP + head, width + GAP
+    page = torch.full((images.shape[1], rows * step_down + GAP, columns * step_right + GAP), PAPER, dtype=torch.uint8)
+    for number, picture in enumerate(pixels):
+        top, left = (number // columns) * step_down + GAP, (number % columns) * step_right + GAP
+        if heads:
+            page[:, top : top + head, left : left + width] = _written(heads[number], width)
+        page[:, top + head : top + head + height, left : left + width] = picture
+    return page.permute(1, 2, 0)
+
+
+def _written(text: str, width: int) -> UInt8[Tensor, "head width"]:
+    """A line of letters in the font that Pillow brings along, dark on light."""
+    strip = Image.new("L", (width, HEAD), PAPER)
+    ImageDraw.Draw(strip).text((0, HEAD // 2), text, fill=0, font=ImageFont.load_default(), anchor="lm")
+    return torch.from_numpy(np.array(strip))
+
+
+def as_bytes(images: Float[Tensor, "..."], value_range: tuple[float, float] = (0.0, 1.0)) -> UInt8[Tensor, "..."]:
+    """Values as shades from 0 to 255; what is beyond the range is as black or as white.
+
+    >>> as_bytes(torch.tensor([-1.0, 0.2, 1.0]))
+    tensor([  0,  51, 255], dtype=torch.uint8)
+    """
+    low, high = value_range
+    return ((images.detach().float().cpu() - low) / (high - low)).nan_to_num(0).clamp(0, 1).mul(255).round().byte()
+
+
+def png(pixels: UInt8[Tensor, "height width c"]) -> bytes:
+    """A picture as the content of a PNG file."""
+    array, content = pixels.numpy(), io.BytesIO()
+    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(content, format="PNG")
+    return content.getvalue()
+
+
+def write_png(pixels: UInt8[Tensor, "height width c"], path: Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    making = path.with_name(path.name + ".making")
+    making.write_bytes(png(pixels))
+    making.replace(path)

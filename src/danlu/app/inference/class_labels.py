@@ -1,0 +1,40 @@
+"""Classes by name or number, for models that draw on demand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from danlu.errors import UsageError, nearest
+from danlu.verbs import draws_by_class, verbs_of
+
+
+def labels_of(model: Any, label: str | int | None, n: int) -> Int[Tensor, "n"] | None:
+    """The number of each example's class; None for a model that chooses itself.
+
+    Args:
+        model: with ``info``.
+        label: name or number of the class of all, or "all" for each class in turn.
+        n: number of examples.
+
+    Raises:
+        UsageError: if the model takes no labels, or there is no such class.
+    """
+    if label is None:
+        return None
+    if not draws_by_class(model):
+        can_do = ", ".join(verbs_of(model))
+        raise UsageError(f"{type(model).__name__} takes no labels; leave label out (it can {can_do})")
+    info = model.info
+    names = info.label_names
+    if str(label) == "all" and "all" not in names:
+        return torch.arange(n) % info.classes
+    if str(label) in names:
+        return torch.full((n,), names.index(str(label)))
+    if str(label).isdecimal() and int(label) < info.classes:
+        return torch.full((n,), int(label))
+    numbers = f" (or a number from 0 to {info.classes - 1})"
+    raise UsageError(f"there is no class {str(label)!r}; {nearest(str(label), names)}{numbers}")

@@ -1,0 +1,247 @@
+"""Going on with a text: what a language model writes after a prompt, piece by piece as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from danlu.app.inference.apply import at_least
+from danlu.app.inference.beam_search import Continuation, Search, search_of, searched
+from danlu.app.inference.load import ready
+from danlu.data.base.tokenizer import Tokenizer
+from danlu.data.text.tokenizers import REPLACEMENT, UNKNOWN, UnknownCharacter
+from danlu.errors import RunError, UsageError
+from danlu.sampling.decoding.beam_search import Lengths
+from danlu.sampling.decoding.generate import SamplingOptions, generate
+from danlu.training.runtime import DeviceName
+
+
+def complete(
+    run: str | Path,
+    prompt: str,
+    tokens: int = 200,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    beam: int | None = None,
+    best: int | None = None,
+    groups: int | None = None,
+    diversity: float | None = None,
+    length_penalty: float | None = None,
+    length_form: Lengths | None = None,
+    end: str | None = None,
+    seed: int = 0,
+    device: DeviceName = "auto",
+) -> str | list[Continuation]:
+    """What a language model writes after a text.
+
+    Args:
+        run: a run folder, or a model folder.
+        prompt: the text to go on with.
+        tokens: how many to write: characters, words or pieces, as the model was trained.
+        temperature: below 1 likely tokens are likelier; 0 takes the likeliest each time.
+        top_k: draw from so many of the likeliest tokens alone.
+        top_p: draw from the likeliest tokens that have this probability together.
+        min_p: draw from the tokens that are at least this share as likely as the likeliest.
+        repetition_penalty: above 1, tokens that have come before are less likely.
+        beam: in place of drawing, take the likeliest text that a search with so many beams finds.
+        best: of a search, how many texts are wanted, each with its log-probability.
+        groups: of a search, in how many groups its beams differ from each other.
+        diversity: what a token costs that a group before has just taken; 0.5 if not given.
+        length_penalty: α of Wu et al. 2016, by which longer texts stand a chance.
+        length_form: wu, or power for a power of the length.
+        end: where it stops: after this text, which of a model of words is one word, and of a search one token.
+        seed: of the random numbers.
+        device: where to compute.
+
+    Returns:
+        The new text alone; or texts with their log-probabilities, the best first, where ``best`` is given.
+
+    Raises:
+        UsageError: if the model does not write, the prompt is empty or has characters that it does not know, or
+            settings do not go together.
+    """
+    choice = chosen(temperature, top_k, top_p, min_p, repetition_penalty, beam)
+    search = search_of(beam, best, groups, diversity, length_penalty, length_form, end is not None)
+    asked = begun(run, prompt, tokens, end, search, device)
+    if search is None:
+        return "".join(asked.written(choice, seed))
+    found = asked.searched(search)
+    return found[0].text if best is None else found
+
+
+def chosen(
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    beam: int | None = None,
+) -> SamplingOptions:
+    """How tokens are drawn.
+
+    Raises:
+        UsageError: if a number is not from its range, or does nothing beside a beam or the likeliest token.
+    """
+    try:
+        choice = SamplingOptions(temperature, top_k, top_p, min_p, repetition_penalty)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if beam is not None and choice != SamplingOptions():
+        raise UsageError("beam takes the likeliest text and draws nothing; leave temperature, top-k and the like out")
+    if not choice.drawn and (top_k, top_p, min_p) != (None, None, None):
+        raise UsageError("temperature 0 takes the likeliest token each time; leave top-k, top-p and min-p out")
+    return choice
+
+
+class Asked(NamedTuple):
+    """A model that has been asked to go on with a text.
+
+    Attributes:
+        model: on its device.
+        tokenizer: of the model.
+        given: the tokens of the prompt.
+        spaced: whether the prompt ends with white space, so that a word needs none before it.
+        tokens: most of them that are written.
+        end: after which text it stops.
+        end_token: the token that this is; None if it is none, or several.
+    """
+
+    model: Any
+    tokenizer: Tokenizer
+    given: Int[Tensor, "p"]
+    spaced: bool
+    tokens: int
+    end: str | None
+    end_token: int | None
+
+    def searched(self, search: Search) -> list[Continuation]:
+        """The best texts that a search finds, the best first."""
+        found = searched(self.model, self.tokenizer, self.given, self.tokens, self.end_token, search)
+        return [one._replace(text=self._fitting(one.text)) for one in found]
+
+    def written(self, choice: SamplingOptions, seed: int) -> Iterator[str]:
+        """Pieces of a text that is drawn, each as soon as it is known."""
+        pieces = self._pieces(choice, seed)
+        if (first := next(pieces, None)) is not None:
+            yield self._fitting(first)
+        yield from pieces
+
+    def _fitting(self, text: str) -> str:
+        """A text as it comes after the prompt."""
+        return text.removeprefix(" ") if self.spaced and self.tokenizer.kind == "words" else text
+
+    @torch.no_grad()
+    def _pieces(self, choice: SamplingOptions, seed: int) -> Iterator[str]:
+        by_token = self.end_token if self.tokenizer.kind == "words" else None
+        unseen = Watch(self.end if by_token is None else None)
+        rows = self.given[None]
+        last, state = self.model.read(rows)
+        steps = generate(self.model.step, last, state, choice, self.tokens, by_token, seed, rows)
+        recent = rows[0].tolist()[-8:]  # a word needs to know what is before it, to have its space
+        shown = self.tokenizer.decode(recent)
+        for number, token in enumerate(steps, start=1):
+            recent.append(int(token))
+            text = self.tokenizer.decode(recent)
+            if text.endswith(REPLACEMENT) and self.tokenizer.kind == "bpe" and number < self.tokens:
+                continue  # within a character
+            piece, ended = unseen.look(text[len(shown) :])
+            yield piece
+            if ended:
+                return
+            recent = recent[-8:] if not text.endswith(REPLACEMENT) else recent
+            shown = self.tokenizer.decode(recent)
+
+
+class Watch:
+    """Waits for a text in what comes piece by piece.
+
+    >>> watch = Watch("end")
+    >>> watch.look("an e"), watch.look("nd."), Watch(None).look("end")
+    (('an e', False), ('nd', True), ('end', False))
+    """
+
+    def __init__(self, end: str | None):
+        self.end, self._tail = end, ""
+
+    def look(self, piece: str) -> tuple[str, bool]:
+        """The piece, or what of it comes up to the end of the text, and whether that has come."""
+        if self.end is None:
+            return piece, False
+        both, before = self._tail + piece, len(self._tail)
+        place = both.find(self.end)
+        self._tail = both[max(len(both) - len(self.end) + 1, 0) :]
+        return (piece, False) if place < 0 else (both[before : place + len(self.end)], True)
+
+
+def begun(
+    run: str | Path,
+    prompt: str,
+    tokens: int = 200,
+    end: str | None = None,
+    search: Search | None = None,
+    device: DeviceName = "auto",
+    tell: Callable[[str], Any] = lambda note: None,
+) -> Asked:
+    """A model that has been asked to go on with a text; what must be known of the prompt is told.
+
+    Raises:
+        UsageError: as ``complete`` does.
+    """
+    at_least(1, tokens=tokens)
+    model = ready(run, "complete", device)
+    tokenizer = tokenizer_of(model, run)
+    if not prompt:
+        raise UsageError("the prompt is empty, and there is nothing to go on with; give at least one character")
+    if not prompt.isascii() and any(
+        "\ud800" <= sign <= "\udfff" for sign in prompt
+    ):  # as Python has bytes that are none
+        raise UsageError("the prompt is not UTF-8; have the terminal send it so")
+    given = tokenizer.encode(prompt)
+    if not len(given):
+        raise UsageError("the prompt has nothing but white space, of which this model of words knows nothing")
+    end_token = None if end is None else _end_token(tokenizer, end, search is not None)
+    if tokenizer.unknown is not None and (lost := int((given == tokenizer.unknown).sum())):
+        tell(f"{lost} of the {len(given)} tokens of the prompt are not known to this model")
+    if model.window is not None and len(given) > model.window:
+        tell(f"the prompt has {len(given)} tokens, and this model sees no more than the last {model.window}")
+    given = given.to(next(model.parameters()).device)
+    return Asked(model, tokenizer, given, prompt[-1].isspace(), tokens, end, end_token)
+
+
+def _end_token(tokenizer: Tokenizer, end: str, searched: bool) -> int | None:
+    """The token that an end is, if it is one.
+
+    Raises:
+        UsageError: if the model never writes it, or it must be one token and is not.
+    """
+    try:
+        found = tokenizer.encode(end).tolist()
+    except UnknownCharacter as error:
+        raise UsageError(f"end: {error.what}, so that this model never writes it") from error
+    if tokenizer.unknown in found and end != UNKNOWN:
+        raise UsageError(f"end: this model does not know {end!r}, and never writes it")
+    if not found:
+        raise UsageError("end is empty, or has nothing but white space that the model knows nothing of; leave it out")
+    if len(found) > 1 and (searched or tokenizer.kind == "words"):
+        who = "a search with beams" if searched else "a model of words"
+        raise UsageError(f"end: {who} stops at one token, and {end!r} is {len(found)} for this model; give one of them")
+    return found[0] if len(found) == 1 else None
+
+
+def tokenizer_of(model: Any, run: str | Path) -> Tokenizer:
+    """What made the tokens of a model of text.
+
+    Raises:
+        RunError: if it is gone.
+    """
+    if model.tokenizer is None:
+        raise RunError(f"{run}: the model's tokenizer.json is gone, without which its tokens are no text")
+    return model.tokenizer

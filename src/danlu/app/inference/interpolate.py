@@ -1,0 +1,127 @@
+"""Interpolate between two files, or between two samples of a trained model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from danlu.app.console.progress import Screen
+from danlu.app.files.inputs import inputs_of
+from danlu.app.files.outputs import Drawn, check_sheet, find_place, write
+from danlu.app.files.standard_input import files_of
+from danlu.app.inference.apply import Made, at_least, drawing
+from danlu.app.inference.latents import SHEET, decoded, one_class, picked
+from danlu.app.inference.load import opened
+from danlu.errors import RunError, UsageError
+from danlu.sampling.latent_interpolation import between
+from danlu.training.runtime import DeviceName, pick_device
+from danlu.verbs import can, has_codes, need
+
+
+def interpolate(
+    run: str | Path,
+    a: str | Path | int,
+    b: str | Path | int,
+    *,
+    steps: int = 10,
+    n: int | None = None,
+    label: str | int | None = None,
+    out: str | Path | None = None,
+    invert: bool = False,
+    encoding: str = "utf-8",
+    seed: int = 0,
+    overwrite: bool = False,
+    device: DeviceName = "auto",
+    quiet: bool = False,
+) -> Made:
+    """Walk from one picture to another, or from one row to another, and write the steps in a row.
+
+    Between files the model walks as it does it. Between samples, which are picked by their numbers, the walk is that
+    on the arc between their codes, see ``between``.
+
+    Args:
+        run: a run folder, or a model folder.
+        a: an image, or a CSV or Parquet file with one row; "-" is what comes on standard input. Or the number of a
+            picture that ``sample`` draws with the same seed, counted from 0, if there is no file of that name.
+        b: another.
+        steps: how many, both ends included.
+        n: of numbers: how many samples there were to pick from, 64 if not given.
+        label: of numbers: name or number of the class, for a model that is told classes.
+        out: as for ``sample``; interpolation.png or interpolation.csv if not given.
+        invert: turn dark on light into light on dark first, of images.
+        encoding: how the text of CSV files is written.
+        seed: of the random numbers, for a model that needs some.
+        overwrite: replace what is there.
+        device: where to compute.
+        quiet: say nothing of columns that are not used.
+
+    Raises:
+        UsageError: if the model cannot interpolate, a file is not there or holds several examples, there is no sample
+            of a number, or something is in the place.
+        RunError: if a file cannot be used.
+    """
+    at_least(2, steps=steps)
+    model = opened(run)
+    numbers = _numbers(model, a, b, n, label)
+    model.to(pick_device(device)[0])
+    place = find_place(out, run, "interpolation", model.info, overwrite)
+    check_sheet(place, steps)
+    if numbers is not None:
+        walk = _between_samples(model, numbers, steps, SHEET if n is None else n, one_class(model, label), seed)
+        return Made(walk, write(place, walk, model.info, Drawn(walk, steps)))
+    ends = []
+    with files_of([str(a), str(b)]) as (paths, said):
+        for path in paths:
+            found = list(inputs_of([path], model.info, invert, encoding, Screen(quiet, sys.stderr), said))
+            if (count := sum(len(some.places) for some in found)) != 1:
+                raise UsageError(f"{said(str(path))} holds {count} examples; the walk goes from one to one")
+            if (x := found[0].x) is None:
+                raise RunError(found[0].error)
+            ends.append(x)
+    some = next(model.parameters())
+    start, end = (x.to(some.device, some.dtype) for x in ends)
+    with drawing(some.device, "interpolate", seed):
+        walk = model.interpolate(start, end, steps)[0].cpu()
+    return Made(walk, write(place, walk, model.info, Drawn(walk, steps)))
+
+
+def _numbers(
+    model: Any, a: str | Path | int, b: str | Path | int, n: int | None, label: str | int | None
+) -> tuple[int, int] | None:
+    """Both ends as numbers of samples; None if they are files, between which the model can walk.
+
+    Raises:
+        UsageError: if one is a number and the other a file, or the model cannot walk between such.
+    """
+    numbers = [
+        int(str(end)) for end in (a, b) if str(end).isdecimal() and (isinstance(end, int) or not Path(end).exists())
+    ]
+    name = type(model).__name__
+    if len(numbers) == 1:
+        raise UsageError(f"{a} and {b}: one is the number of a sample and the other a file; name two of one kind")
+    if numbers and has_codes(model):
+        return numbers[0], numbers[1]
+    if numbers and can(model, "interpolate"):
+        raise UsageError(f"{name} has no codes to draw, so {a} and {b} are no samples of it; name two files")
+    if not can(model, "interpolate") and has_codes(model):
+        raise UsageError(
+            f"{name} cannot encode files; name two samples by their numbers on the sheet that `danlu sample RUN "
+            f"--numbers` writes: danlu interpolate RUN 3 17"
+        )
+    need(model, "interpolate")
+    if n is not None or label is not None:
+        raise UsageError(f"{'label' if n is None else 'n'} is for numbers of samples, and {a} is a file; leave it out")
+    return None
+
+
+def _between_samples(
+    model: Any, numbers: tuple[int, int], steps: int, n: int, label: str | int | None, seed: int
+) -> Tensor:
+    """The walk on the arc between the codes of two samples."""
+    codes = picked(model, numbers, n, seed)
+    start, end = (codes[number] for number in numbers)
+    walk = between(start.flatten()[None], end.flatten()[None], steps)[0]
+    return decoded(model, walk.unflatten(1, start.shape), label)

@@ -1,0 +1,151 @@
+"""Arithmetic with codes: averages of samples that have something in common, added and subtracted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from danlu.app.files.outputs import Drawn, check_sheet, find_place, write
+from danlu.app.inference.apply import Made
+from danlu.app.inference.latents import SHEET, decoded, need_codes, one_class, picked
+from danlu.app.inference.load import opened
+from danlu.errors import UsageError
+from danlu.rng.keys import generator
+from danlu.training.runtime import DeviceName, pick_device
+
+NEIGHBORS = 8
+"""variations around a result, which make a square with it"""
+_AVERAGE = r"\d+(?:\s*,\s*\d+)*"
+_SUM = re.compile(rf"\s*[+-]?\s*{_AVERAGE}(?:\s*[+-]\s*{_AVERAGE})*\s*")
+
+
+class Term(NamedTuple):
+    """The average of some codes, which is added (sign 1) or subtracted (-1)."""
+
+    sign: int
+    numbers: tuple[int, ...]
+
+
+def terms_of(expression: str) -> list[Term]:
+    """The terms of a sum that is written out.
+
+    >>> terms_of("3,5 - 1 + 2")
+    [Term(sign=1, numbers=(3, 5)), Term(sign=-1, numbers=(1,)), Term(sign=1, numbers=(2,))]
+
+    Raises:
+        UsageError: if it is no sum of averages.
+    """
+    text = expression.replace("\N{MINUS SIGN}", "-")
+    if not _SUM.fullmatch(text):
+        raise UsageError(
+            f"{expression!r} is no sum of samples: write their numbers, several with commas for their average, and "
+            f"+ or - between: '3,5,8 - 1,4,9 + 2,6,7'"
+        )
+    found = re.findall(rf"([+-]?)\s*({_AVERAGE})", text)
+    return [Term(-1 if sign == "-" else 1, tuple(map(int, numbers.split(",")))) for sign, numbers in found]
+
+
+def arithmetic(
+    run: str | Path,
+    expression: str,
+    *,
+    around: float = 0.0,
+    n: int = SHEET,
+    label: str | int | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    device: DeviceName = "auto",
+) -> Made:
+    """Add and subtract the codes of samples, and write what the result stands for.
+
+    ``3,5,8 - 1,4,9 + 2,6,7`` takes the average code of samples 3, 5 and 8, subtracts that of 1, 4 and 9, and adds that
+    of 2, 6 and 7 (Radford, Metz and Chintala, 2016, section 6.3.2: averages of three are stabler than single codes). A
+    sheet has a column for each term, with its samples and below them what their average stands for, and at its right
+    end the result; or behind an empty column the result amid its neighbors. The other forms have the result, and after
+    it its neighbors.
+
+    Args:
+        run: a run folder, or a model folder; the model has codes.
+        expression: the sum; the numbers are those of ``sample`` with the same seed, counted from 0.
+        around: scale of uniform noise on the result's code, of which eight neighbors are shown around it; the paper
+            has 0.25.
+        n: how many samples there were to pick from.
+        label: name or number of the class of all, for a model that is told classes.
+        out: as for ``sample``; arithmetic.png or arithmetic.csv if not given.
+        seed: of the samples.
+        overwrite: replace what is there.
+        device: where to compute.
+
+    Raises:
+        UsageError: if the model has no codes, the sum cannot be read, or something is in the place.
+    """
+    if not 0 <= around < float("inf"):
+        raise UsageError(f"around={around} must be a number of at least 0")
+    terms = terms_of(expression)
+    model = need_codes(opened(run)).to(pick_device(device)[0])
+    label = one_class(model, label)
+    place = find_place(out, run, "arithmetic", model.info, overwrite)
+    check_sheet(place, (len(terms) + 4) * (1 + max(len(term.numbers) for term in terms)))
+    codes = picked(model, [number for term in terms for number in term.numbers], n, seed)
+    averages = torch.stack([torch.stack([codes[number] for number in term.numbers]).mean(0) for term in terms])
+    signs = averages.new_tensor([term.sign for term in terms])
+    result = torch.einsum("t,t...->...", signs, averages)[None]
+    found = decoded(model, torch.cat([result, _near(result, around, seed)]), label)
+    if place.form != "sheet":
+        return Made(found, write(place, found, model.info))
+    single = dict(zip(codes, decoded(model, torch.stack([*codes.values()]), label), strict=True))
+    cells = _cells(terms, single, decoded(model, averages, label), found)
+    return Made(found, write(place, found, model.info, _laid_out(cells, model.info.range[1])))
+
+
+def _near(code: Float[Tensor, "1 ..."], scale: float, seed: int) -> Float[Tensor, "k ..."]:
+    """Codes nearby, by uniform noise from -scale to scale."""
+    if not scale:
+        return code[:0]
+    source = generator("around", seed, device=code.device)
+    noise = torch.rand(NEIGHBORS, *code.shape[1:], generator=source, device=code.device, dtype=code.dtype)
+    return code + scale * (2 * noise - 1)
+
+
+Cells = dict[tuple[int, int], tuple[Tensor, str]]
+"""a picture and what is written above it, by row and column"""
+
+
+def _cells(terms: Sequence[Term], single: dict[int, Tensor], averages: Tensor, found: Tensor) -> Cells:
+    """Each term's samples above their average; in that row the result, if there are neighbors in their middle."""
+    line = max(1, *(len(term.numbers) if len(term.numbers) > 1 else 0 for term in terms))
+    cells: Cells = {}
+    for column, (term, average) in enumerate(zip(terms, averages, strict=True)):
+        sign = "-" if term.sign < 0 else "+" if column else ""
+        if len(term.numbers) == 1:
+            cells[line, column] = average, f"{sign} {term.numbers[0]}".strip()
+            continue
+        cells[line, column] = average, sign or "mean"
+        for row, number in enumerate(term.numbers, start=line - len(term.numbers)):
+            cells[row, column] = single[number], str(number)
+    if len(found) == 1:
+        cells[line, len(terms)] = found[0], "="
+        return cells
+    left = len(terms) + 1  # an empty column, lest the neighbors be taken for samples of the last term
+    cells[line, left + 1] = found[0], "="
+    around = [(row, column) for row in range(3) for column in range(3) if (row, column) != (1, 1)]
+    for (row, column), x in zip(around, found[1:], strict=True):
+        cells[line - 1 + row, left + column] = x, ""
+    return cells
+
+
+def _laid_out(cells: Cells, white: float) -> Drawn:
+    """A sheet of the cells; where there is none it is white."""
+    rows, columns = zip(*cells, strict=True)
+    across = range(max(columns) + 1)
+    blank = torch.full_like(next(iter(cells.values()))[0], white), ""
+    all_cells = [cells.get((row, column), blank) for row in range(min(rows), max(rows) + 1) for column in across]
+    pictures, heads = zip(*all_cells, strict=True)
+    return Drawn(torch.stack(pictures), len(across), heads)

@@ -1,0 +1,81 @@
+"""Codes that are picked by number from a sheet of samples, walks between codes, and what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from danlu.app.inference.apply import AT_ONCE, at_least, drawing
+from danlu.app.inference.class_labels import labels_of
+from danlu.errors import UsageError
+from danlu.rng.keys import generator
+from danlu.verbs import draws_by_class, has_codes, takes, verbs_of
+
+SHEET = 64
+"""examples that are drawn if nothing is said"""
+
+
+def need_codes(model: Any) -> Any:
+    """The model, if what it draws has codes that can be picked.
+
+    Raises:
+        UsageError: if it has not; the message names what the model can do.
+    """
+    if not has_codes(model):
+        can_do = ", ".join(verbs_of(model)) or "nothing"
+        raise UsageError(f"{type(model).__name__} draws nothing from codes; it can {can_do}")
+    return model
+
+
+def picked(model: Any, numbers: Iterable[int], n: int, seed: int) -> dict[int, Float[Tensor, "..."]]:
+    """The codes of some of the examples that ``sample`` draws, by their numbers on the sheet.
+
+    They are drawn as ``sample`` draws them: with the same random numbers, and as many in one go.
+
+    Args:
+        model: draws codes and decodes them.
+        numbers: of the examples, counted from 0.
+        n: how many there are on the sheet.
+        seed: of the sheet.
+
+    Raises:
+        UsageError: if there is no example of a number.
+    """
+    at_least(1, n=n)
+    if model.info.kind == "table" and n > AT_ONCE:  # whose values are drawn between one batch of codes and the next
+        raise UsageError(f"n={n}: rows can be picked from a table of at most {AT_ONCE}")
+    if wrong := sorted({number for number in numbers if not 0 <= number < n}):
+        raise UsageError(f"there is no number {wrong[0]} among {n}, from 0 to {n - 1}; say with n how many you drew")
+    device = next(model.parameters()).device
+    given = {"generator": generator("sample", seed, device=device)} if takes(model.prior, "generator") else {}
+    with drawing(device, "sample", seed):
+        z = torch.cat([model.prior(min(AT_ONCE, n - start), **given) for start in range(0, n, AT_ONCE)])
+    return {number: z[number] for number in numbers}
+
+
+def one_class(model: Any, label: str | int | None) -> str | int | None:
+    """The class of which codes are decoded, as it was given.
+
+    Raises:
+        UsageError: if a model that draws by class is told none, or all.
+    """
+    if draws_by_class(model) and (label is None or (str(label) == "all" and "all" not in model.info.label_names)):
+        raise UsageError(
+            f"{type(model).__name__} draws by class: give one as label, for `danlu sample RUN --label NAME` has a "
+            f"picture of each code in that class"
+        )
+    labels_of(model, label, 1)
+    return label
+
+
+def decoded(model: Any, z: Float[Tensor, "n ..."], label: str | int | None = None) -> Float[Tensor, "n *shape"]:
+    """What codes stand for, on the CPU; of one class, if the model is told classes."""
+    with torch.no_grad():
+        labels = labels_of(model, label, len(z))
+        told = [()] * len(z) if labels is None else [(some.to(z.device),) for some in labels.split(AT_ONCE)]
+        parts = zip(z.split(AT_ONCE), told, strict=False)
+        return torch.cat([model.decode(some, *more).cpu() for some, more in parts])

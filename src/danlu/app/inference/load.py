@@ -1,0 +1,47 @@
+"""Using a finished run: load its model, judge it again, classify files with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from danlu.app.console.formatting import quoted
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.errors import UsageError
+from danlu.models.base import Model
+from danlu.models.saving.model_folder import load_model
+from danlu.training.runtime import DeviceName, pick_device
+from danlu.verbs import need
+
+
+def load(path: str | Path) -> Model:
+    """The model of a run, or of a model folder, ready to use; ``model.info`` says what its inputs are.
+
+    Args:
+        path: a run folder, or its ``model/``.
+
+    Raises:
+        UsageError: if there is no model there (yet).
+    """
+    path = Path(path)
+    if (path / "run.json").is_file() and not (path / "model" / "model.json").is_file():
+        run = RunFolder.open(path)
+        status = run.page["status"]
+        if status == "finished":
+            raise UsageError(f"{path} is finished, and its folder model/ is gone or was never written; train it again")
+        why = f"it failed: {run.page.get('error')}" if status == "failed" else f"it is {status}"
+        raise UsageError(f"{path} has no model yet ({why}); go on with `danlu resume {quoted(path)}`")
+    return load_model(path / "model" if (path / "model").is_dir() else path)
+
+
+def opened(run: str | Path) -> Any:
+    """The model of a run; torch's own randomness, of which layers draw when they are built, is left where it was."""
+    with torch.random.fork_rng([]):
+        return load(run)
+
+
+def ready(run: str | Path, verb: str, device: DeviceName) -> Any:
+    """The model of a run on its device, if it has the verb."""
+    return need(opened(run), verb).to(pick_device(device)[0])

@@ -1,0 +1,56 @@
+"""Encode and decode files with a trained model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from danlu.app.console.progress import Screen
+from danlu.app.files.inputs import inputs_of
+from danlu.app.files.outputs import Drawn, find_place, write
+from danlu.app.files.standard_input import files_of
+from danlu.app.inference.apply import Made, drawing, kept, named, pairs_across, passed
+from danlu.app.inference.load import ready
+from danlu.training.runtime import DeviceName
+
+
+def reconstruct(
+    run: str | Path,
+    *files: str | Path,
+    out: str | Path | None = None,
+    invert: bool = False,
+    encoding: str = "utf-8",
+    seed: int = 0,
+    overwrite: bool = False,
+    device: DeviceName = "auto",
+    quiet: bool = False,
+) -> Made:
+    """Pass pictures or rows through the code of a model and back, and write what comes out.
+
+    A sheet shows each picture and its reconstruction beside it; the other forms have the reconstructions.
+
+    Args:
+        run: a run folder, or a model folder.
+        files: images, or folders of them; CSV or Parquet files for a model of rows; "-" is standard input.
+        out: as for ``sample``; reconstructions.png or reconstructions.csv if not given.
+        invert: turn dark on light into light on dark first, of images.
+        encoding: how the text of CSV files is written.
+        seed: of the random numbers, for a model that needs some.
+        overwrite: replace what is there.
+        device: where to compute.
+        quiet: say nothing of columns that are not used.
+
+    Raises:
+        UsageError: if the model cannot reconstruct, no file is named or one is not there, or something is in the place.
+        RunError: if no file can be used.
+    """
+    model = ready(run, "reconstruct", device)
+    place = find_place(out, run, "reconstructions", model.info, overwrite)
+    with files_of(named(files)) as (paths, said):
+        inputs = kept(inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), said), place, 2)
+    with drawing(next(model.parameters()).device, "reconstruct", seed):
+        x, y, each = passed(model, inputs, said, lambda batch, _: model.reconstruct(batch))
+    pairs = torch.stack([x, y], 1).flatten(0, 1)
+    return Made(y, write(place, y, model.info, Drawn(pairs, pairs_across(len(x)))), each)

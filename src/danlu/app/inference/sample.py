@@ -1,0 +1,83 @@
+"""Examples that models make: samples, reconstructions, walks from one to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.app.files.outputs import Drawn, check_sheet, find_place, write
+from danlu.app.inference.apply import AT_ONCE, Made, at_least, drawing, takes
+from danlu.app.inference.class_labels import labels_of
+from danlu.app.inference.latents import SHEET
+from danlu.app.inference.load import ready
+from danlu.errors import UsageError
+from danlu.rng.keys import generator
+from danlu.training.runtime import DeviceName
+
+
+def sample(
+    run: str | Path,
+    n: int = SHEET,
+    *,
+    out: str | Path | None = None,
+    label: str | int | None = None,
+    columns: int | None = None,
+    numbers: bool = False,
+    values: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+    device: DeviceName = "auto",
+) -> Made:
+    """Draw examples and write them: pictures as a sheet or one by one, rows as a table in the units of its columns.
+
+    ``danlu.load(run).sample(n)`` gives them as a tensor, without a file. The same seed gives the same examples on the
+    same kind of device.
+
+    Args:
+        run: a run folder, or a model folder.
+        n: how many.
+        out: a name that ends in .png, .csv or .npy, a folder (it ends in / or is there), or "-" for standard output;
+            samples.png or samples.csv in the run if not given, for a model folder in the current folder.
+        label: name or number of the class of all, or "all" for each class in turn; for models that take labels.
+        columns: pictures in a row of the sheet.
+        numbers: write its number above each picture of the sheet, by which ``interpolate`` and ``arithmetic`` know it.
+        values: draw each value of a picture from its distribution, too; else its mean is shown. Rows are always drawn.
+        seed: of the random numbers.
+        overwrite: replace what is there.
+        device: where to compute.
+
+    Raises:
+        UsageError: if the model cannot sample or takes no labels, there is no such class, or something is there.
+    """
+    at_least(1, n=n, columns=columns)
+    model = ready(run, "sample", device)
+    info = model.info
+    labels = labels_of(model, label, n)
+    place = find_place(out, run, "samples", info, overwrite)
+    if (columns is not None or numbers) and place.form != "sheet":
+        given = "numbers" if columns is None else "columns"
+        raise UsageError(f"{given} is for a sheet of pictures (.png); leave it out")
+    check_sheet(place, n)
+    if values and not takes(model.sample, "values"):
+        raise UsageError(f"{type(model).__name__} has no distribution of single values; leave values out")
+    x = _drawn(model, n, labels, values or info.kind == "table", seed)
+    across = columns or (info.classes if label == "all" else None)
+    heads = tuple(map(str, range(n))) if numbers else ()
+    return Made(x, write(place, x, info, Drawn(x, across and min(across, n), heads)))
+
+
+def _drawn(model: Any, n: int, labels: Tensor | None, values: bool, seed: int) -> Tensor:
+    """So many examples, some at a time, on the CPU."""
+    device = next(model.parameters()).device
+    offered: dict[str, Any] = {"generator": generator("sample", seed, device=device), "values": values}
+    given = {name: value for name, value in offered.items() if takes(model.sample, name)}
+    batches = []
+    with drawing(device, "sample", seed):
+        for start in range(0, n, AT_ONCE):
+            if labels is not None:
+                given["labels"] = labels[start : start + AT_ONCE].to(device)
+            batches.append(model.sample(min(AT_ONCE, n - start), **given).cpu())
+    return torch.cat(batches)

@@ -1,0 +1,1 @@
+"""Look at a recipe's model, a data set, or the machine, without training."""

@@ -1,0 +1,197 @@
+"""The report of a run: one HTML file that needs nothing beside it, neither a network nor a script."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from danlu.app.console.formatting import duration, number, score_value
+from danlu.app.report.section import Scores, Section
+
+if TYPE_CHECKING:
+    pass  # half a second to import, and only a run's end draws
+
+
+def write_report(
+    path: Path,
+    run: dict[str, Any],
+    recipe_yaml: str,
+    metrics: list[dict[str, float]],
+    scores: Scores,
+    sections: list[Section],
+) -> None:
+    """Write ``report.html``.
+
+    Args:
+        path: the file to write.
+        run: the content of run.json; what it lacks is left out.
+        recipe_yaml: the recipe, resolved.
+        metrics: the lines of metrics.jsonl.
+        scores: value of each score by part of the data.
+        sections: what else there is to see.
+    """
+    from danlu.app.report.figures import style, training_curves
+
+    best_round = (run.get("best") or {}).get("round")
+    if metrics:
+        caption = "What was logged while training." + (f" Round {best_round:,} was the best." if best_round else "")
+        sections = [Section("Curves", caption, training_curves.curves(metrics, best_round)), *sections]
+    drawn = [
+        Markup(style.to_svg(section.figure, f"figure-{place}", section.title)) if section.figure else None
+        for place, section in enumerate(sections, start=1)
+    ]
+    page = {
+        "title": headline(run),
+        "lead": lead(run),
+        "diagnosis": _diagnosis(run),
+        "results": results(run, scores),
+        "command": run.get("command"),
+        "sections": list(zip(sections, drawn, strict=True)),
+        "recipe": recipe_yaml,
+        "environment": environment(run),
+    }
+    templates = Environment(
+        loader=PackageLoader("danlu.app.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    path.write_text(templates.get_template("report.html.jinja").render(page), encoding="utf-8")
+
+
+def headline(run: dict[str, Any]) -> str:
+    """Recipe and data.
+
+    >>> headline({"recipe": "cnn", "data": {"name": "digits"}})
+    'cnn on digits'
+    """
+    data = run.get("data", {}).get("name")
+    return f"{run.get('recipe', 'a model')} on {data}" if data else str(run.get("recipe", "a model"))
+
+
+def lead(run: dict[str, Any]) -> str:
+    """The run in a sentence or two."""
+    size = f"{run['parameters']:,} parameters" if "parameters" in run else "A model"
+    length = f" for {run['round']:,} rounds" if "round" in run else ""
+    early = f" of {run['rounds']:,}, stopped early," if run.get("stopped_early") and "rounds" in run else ""
+    time = f" in {duration(run['seconds'])}" if "seconds" in run else ""
+    device = f" on {run['device']}" if "device" in run else ""
+    weights = weights_in_words(run)
+    return f"{size}, trained{length}{early}{time}{device}." + (f" The weights are {weights}." if weights else "")
+
+
+def weights_in_words(run: dict[str, Any]) -> str:
+    """Which weights the model has.
+
+    >>> weights_in_words({"weights": "best", "best": {"monitor": "accuracy", "score": 0.994, "round": 640}})
+    'those of round 640, the best by validation accuracy (0.9940)'
+    >>> weights_in_words({"weights": "last", "round": 786})
+    'the last ones, of round 786'
+    """
+    round = f" of round {run['round']:,}" if "round" in run else ""
+    best = run.get("best") or {}
+    match run.get("weights"):
+        case "best" if best.get("round") is not None:
+            score = f" ({number(best['score'])})" if best.get("score") is not None else ""
+            seen = "" if "[" in best["monitor"] else "validation "  # else it says itself what it looked at
+            return f"those of round {best['round']:,}, the best by {seen}{score_name(best['monitor'])}{score}"
+        case "best":
+            return "the best ones on the validation part"
+        case "average":
+            return f"the running average{round}"
+        case "last":
+            return f"the last ones,{round}" if round else "the last ones"
+    return ""
+
+
+def _diagnosis(run: dict[str, Any]) -> str:
+    """What a reader must know first, if the run did not come to its end."""
+    status = run.get("status", "finished")
+    if status == "finished":
+        return run.get("diagnosis") or ""
+    done = f" after round {run['round']:,} of {run['rounds']:,}" if {"round", "rounds"} <= run.keys() else ""
+    error = f" The reason: {run['error']}" if run.get("error") else ""
+    return f"This run is not finished: its status is “{status}”{done}.{error}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores on a part of the data, or of what was generated.
+
+    It has what that is, its number of examples, and name, value and remark of each score.
+    """
+
+    part: str
+    examples: int | None
+    scores: list[tuple[str, str, str]]
+
+
+def results(run: dict[str, Any], scores: Scores) -> list[Result]:
+    """What was reached; the test part first, because nothing was chosen by it."""
+    found = []
+    for part in sorted(scores, key=lambda part: part != "test"):
+        n = run.get("data", {}).get(part)
+        rows = [
+            (score_name(name), score_value(name, value), _count(name, value, n)) for name, value in scores[part].items()
+        ]
+        found.append(Result("generated examples" if part == "generated" else f"{part} part", n, rows))
+    return found
+
+
+def score_name(name: str) -> str:
+    """A score as it is called in text.
+
+    >>> score_name("top_5"), score_name("cross_entropy"), score_name("f1")
+    ('top-5 accuracy', 'cross-entropy', 'f1')
+    """
+    if name.startswith("top_"):
+        return f"{name.replace('_', '-')} accuracy"
+    if name.startswith("log_prob_bound_"):
+        return f"log-likelihood is at least ({name.rpartition('_')[2]} draws)"
+    return {"cross_entropy": "cross-entropy", "elbo": "ELBO"}.get(name, name.replace("_", " "))
+
+
+def _count(name: str, value: float, n: int | None) -> str:
+    """A remark on a score: the count behind a share, the unit of a cross-entropy."""
+    if n is not None and (name == "accuracy" or name.startswith("top_")):
+        return f"{round(value * n):,} of {n:,}"
+    return "nats" if name in ("cross_entropy", "elbo") or name.startswith("log_prob") else ""
+
+
+def environment(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where and with what the run happened, by name; what is not known is left out."""
+    data = run.get("data", {})
+    counts = [f"{data[part]:,} {part}" for part in ("train", "validation", "test") if part in data]
+    reason = f" ({run['device_reason']})" if run.get("device_reason") else ""
+    rows = {
+        "data": " ".join([data.get("name", ""), f"({', '.join(counts)})" if counts else ""]).strip(),
+        "fingerprint": data.get("fingerprint"),
+        "seed": run.get("seed"),
+        "versions": ", ".join(f"{name} {version}" for name, version in run.get("versions", {}).items()),
+        "device": f"{run['device']}{reason}" if "device" in run else None,
+        "precision": run.get("precision"),
+        "threads": run.get("threads"),
+        "ranks": run.get("ranks"),
+        "started": _moment(run.get("started")),
+        "took": duration(run["seconds"]) if "seconds" in run else None,
+    }
+    return [(name, str(value)) for name, value in rows.items() if value not in (None, "")]
+
+
+def _moment(text: str | None) -> str | None:
+    """A time of day in UTC as people write it.
+
+    >>> _moment("2026-11-23T14:12:03+00:00")
+    '2026-11-23 14:12 UTC'
+    """
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return text
+    return f"{moment:%Y-%m-%d %H:%M %Z}".strip()

@@ -1,0 +1,1 @@
+"""Sections of the report: each gives titles, captions, tables and data of figures."""

@@ -1,0 +1,1 @@
+"""The files of a run, its lock, and the errors of its processes."""

@@ -1,0 +1,108 @@
+"""Training in processes that somebody else has started, on one machine or many: ``torchrun … -m danlu train …``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+import torch.distributed as dist
+
+from danlu.app.run_folder import rank_errors
+from danlu.app.runs.loop import carry_on
+from danlu.app.runs.manifest import check_same, first_page
+from danlu.app.runs.announce import introduce
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.console.progress import Screen
+from danlu.app.runs.session import Session
+from danlu.storage.access import Access
+from danlu.errors import UsageError
+from danlu.recipes.config.recipe import Recipe
+from danlu.training.runtime import DeviceName
+
+
+def train_together(
+    recipe: Recipe,
+    name: str,
+    out: str | Path | None,
+    device: DeviceName,
+    access: Access,
+    threads: int | None,
+    quiet: bool,
+    command: str,
+) -> RunFolder:
+    """Begin a run with the other processes, or go on with it where it is; each process calls this.
+
+    Raises:
+        UsageError: if the processes have no common run folder, or what lies there is another run.
+        RunError: if it went wrong on the way.
+    """
+    if out is None:
+        raise UsageError("started by torchrun, all processes need one run folder: name it with --out")
+    first, world = os.environ["RANK"] == "0", int(os.environ["WORLD_SIZE"])
+    screen = Screen(quiet or not first)
+    run = _begun(Path(out), name, recipe, device, access, threads, world, command, screen) if first else None
+    try:
+        session = Session.start(recipe, device, access)
+        session.trainer.runtime.broadcast_bool(True)  # the others wait here until the first has begun
+        if run is None:
+            run = RunFolder.open(out)
+            run.writes = False
+        if run.page["status"] == "finished":
+            screen.say(f"{run.path} is finished: {run.page['round']} rounds. Its model is {run.model}.")
+            return run
+        torch.set_num_threads(run.page["threads"])
+        with run:
+            _carry_on(session, run, screen)
+        return run
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _carry_on(session: Session, run: RunFolder, screen: Screen) -> None:
+    try:
+        carry_on(session, run, screen)
+    except Exception as error:
+        if cause := rank_errors.cause(run.path, session.trainer.runtime.rank, error):
+            with suppress(OSError):
+                run.save_page(status="failed", error=cause)
+        raise
+
+
+def _begun(
+    out: Path,
+    name: str,
+    recipe: Recipe,
+    device: DeviceName,
+    access: Access,
+    threads: int | None,
+    world: int,
+    command: str,
+    screen: Screen,
+) -> RunFolder:
+    """The run, made by one process before it meets the others."""
+    session = Session.start(recipe, device, access, alone=True)
+    page = first_page(name, session, command, world, threads or torch.get_num_threads())
+    if (out / "run.json").is_file():
+        run = RunFolder.open(out).hold()
+        check_same(run.page, page, anyway=False)
+        rank_errors.forget(out)
+        return run
+    run = RunFolder.create(out, name, recipe, page)
+    introduce(session, run, screen)
+    return run
+
+
+def leave(code: int) -> NoReturn:
+    """End a process that has talked to others.
+
+    Python's own way would now and then abort: a thread of gloo that is just dropping its last message, which holds a
+    Python object, finds the interpreter gone, and is ended in a way that C++ does not survive.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

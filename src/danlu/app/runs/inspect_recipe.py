@@ -1,0 +1,44 @@
+"""Looking at a recipe before it is trained: show it, check a file of it, summarize its network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from danlu.recipes.config.resolve import as_recipe, build
+from danlu.app.runs.session import Session
+from danlu.app.inspect.model_summary import Summary, summarize
+from danlu.recipes.config.yaml_files import from_yaml, to_yaml
+from danlu.recipes.config.recipe import Recipe
+
+
+def show(recipe: str | Path | Recipe, **changes: Any) -> str:
+    """A recipe as YAML, every value filled in: a file that ``train`` takes.
+
+    >>> print(show("mlp", lr=0.1)[:21])
+    format: 1
+    recipe: mlp
+    """
+    return to_yaml(as_recipe(recipe, changes))
+
+
+def check(path: str | Path) -> Recipe:
+    """The recipe in a YAML file, if it is right and fits its data: what ``train`` would refuse is refused here.
+
+    Raises:
+        UsageError: with what is wrong with it.
+    """
+    recipe = from_yaml(path)
+    Session.start(recipe)
+    return recipe
+
+
+def summary(recipe: str | Path | Recipe, **changes: Any) -> Summary:
+    """The layers of a recipe's model, for its data.
+
+    >>> summary("mlp").parameters
+    38410
+    """
+    recipe = as_recipe(recipe, changes)
+    info = recipe.load().info
+    return summarize(build(recipe, info).model, info.shape)

@@ -1,0 +1,119 @@
+"""Several processes for one run: torchrun starts them, restarts them all when one dies, and passes signals on."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+import torch
+
+from danlu.app.run_folder import rank_errors
+from danlu.app.run_folder.process_lock import wait_for_all
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.console.formatting import quoted
+from danlu.errors import RunError, UsageError
+
+RESTARTS = 3
+PATIENCE = 86_400
+"""seconds that processes which were asked to stop have to finish their round and save"""
+ORPHANS = 60.0
+"""seconds that they have to do so when the launcher is gone"""
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def launched() -> bool:
+    """Whether torchrun has started this process as one of several."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def check_devices(devices: int, device: str) -> None:
+    """Whether that many processes can run there.
+
+    Raises:
+        UsageError: if not.
+    """
+    if devices < 1:
+        raise UsageError(f"--devices {devices}: it takes at least one")
+    if devices > 1 and device == "mps":
+        raise UsageError("--devices: Apple's GPU takes a single process; use --device cpu")
+    if device == "cpu" and devices > max(2, os.cpu_count() or 1):
+        raise UsageError(f"--devices {devices}: there are {os.cpu_count()} processors; use at most as many")
+    if devices > 1 and device == "cuda" and devices > torch.cuda.device_count():
+        raise UsageError(f"--devices {devices}: there are {torch.cuda.device_count()} GPUs; use at most as many")
+
+
+def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
+    """Train a run that this process holds in as many processes as it says; the run as they leave it.
+
+    Raises:
+        RunError: if they could not bring it to its end.
+    """
+    rank_errors.forget(run.path)
+    run.save_page(status="training")
+    _free_the_device()
+    words = [str(run.path), *(["--quiet"] if quiet else []), *(["--dry-run"] if dry_run else [])]
+    command = [
+        *(sys.executable, "-m", "danlu.app.runs.torchrun", "--standalone"),
+        *("--nproc-per-node", str(run.page["ranks"]), "--max-restarts", str(RESTARTS)),
+        *_patience(),
+        *("--module", "danlu.app.runs.worker", *words),
+    ]
+    environment = {"LOGLEVEL": "ERROR", **os.environ, "OMP_NUM_THREADS": str(run.page["threads"])}
+    # a session of its own, so that Ctrl-C reaches the processes once, through us
+    holding = [] if run.handle is None else [run.handle]  # the lock, should we die before them
+    process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=holding)
+    run.name_holders(os.getpid(), process.pid)
+    before = _pass_on_signals(process)
+    try:
+        code = process.wait()
+        wait_for_all(run.path, ORPHANS)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    after = RunFolder.open(run.path)
+    if after.page["status"] not in ("finished", "stopped"):
+        how = f"were left by their launcher, which signal {-code} ended" if code < 0 else f"ended with code {code}"
+        reason = rank_errors.told(run.path) or after.page.get("error") or f"the processes {how}"
+        with suppress(OSError):
+            after.save_page(status="failed", error=reason)
+        raise RunError(f"{reason.rstrip('.')}. Go on from what is saved with `danlu resume {quoted(run.path)}`")
+    return after
+
+
+def _free_the_device() -> None:
+    """Give back the memory of a GPU on which this process tried whether the game can be built."""
+    if torch.cuda.is_initialized():
+        gc.collect()  # modules and their hooks refer to each other
+        torch.cuda.empty_cache()
+
+
+def _patience() -> list[str]:
+    """torchrun would kill after half a minute; older ones cannot be told otherwise."""
+    from torch.distributed.run import get_args_parser  # takes time to import
+
+    flag = "--shutdown-timeout"
+    return [flag, str(PATIENCE)] if flag in get_args_parser().format_help() else []
+
+
+def _pass_on_signals(process: subprocess.Popen[bytes]) -> dict[int, Any]:
+    """The first asks the processes to save and stop; the second ends them, as they notice that the launcher is gone."""
+    asked = False
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            process.kill()
+            os._exit(128 + number)
+        asked = True
+        process.send_signal(signal.SIGTERM)
+
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, pass_on) for number in _SIGNALS}

@@ -1,0 +1,63 @@
+"""A run from where it is to its end, alone or as one of several processes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from danlu.app.run_folder import rank_errors
+from danlu.app.console.error_lines import explain
+from danlu.app.runs.finish import finish
+from danlu.app.console.signals import Interrupt
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.console.progress import Screen
+from danlu.app.console.formatting import quoted
+from danlu.app.runs.session import Session
+from danlu.errors import RunError
+from danlu.training import checkpoint
+
+
+def carry_on(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
+    """Bring a run from its newest whole checkpoint, or its beginning, to its end; alone or as one of several."""
+    _load_newest(session, run, screen)
+    run.forget_metrics_after(session.trainer.round)
+    go(session, run, screen, dry_run)
+
+
+def _load_newest(session: Session, run: RunFolder, screen: Screen) -> None:
+    """In every process the newest whole checkpoint, if there is one; nothing of its files is held afterwards."""
+    runtime = session.trainer.runtime
+    saved = None if runtime.rank else checkpoint.newest(run.checkpoints, screen.say)
+    round = runtime.broadcast(saved.round if saved else 0)
+    if runtime.rank and round:
+        saved = checkpoint.of_round(run.checkpoints, round)
+    lacking = runtime.first_rank_where(saved is None)
+    if round and lacking is not None:
+        raise RunError(f"process {lacking} cannot read the checkpoint of round {round} in {run.checkpoints}")
+    if saved is not None:
+        session.load(saved)
+        screen.say(f"Going on with {run.path} after round {round} of {session.trainer.rounds}.")
+
+
+def go(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
+    """Train and finish; what went wrong is written into run.json too."""
+    trainer = session.trainer
+    run.page.pop("error", None)
+    run.save_page(status="training")
+    try:
+        with Interrupt(quiet=screen.console.quiet) as interrupt:
+            session.prepare(run, screen)
+            screen.begin(run.page["recipe"], trainer.round, trainer.rounds, trainer.stream.size)
+            try:
+                session.play(run, screen, interrupt)
+            finally:
+                screen.end()
+            if session.stopped:
+                run.save_page(status="stopped", round=trainer.round, seconds=session.seconds)
+                again = "Nothing was kept." if dry_run else f"Go on with:\n  danlu resume {quoted(run.path)}"
+                screen.say(f"Stopped after round {trainer.round}. {again}")
+            else:
+                finish(session, run, screen, dry_run)
+    except BaseException as error:
+        with suppress(OSError):  # on a full disk the error itself says more
+            run.save_page(status="failed", error=rank_errors.told(run.path) or explain(error)[1], round=trainer.round)
+        raise

@@ -1,0 +1,237 @@
+"""A run in memory: data, game and trainer, made from a recipe, and the loop that reads the trainer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from danlu.recipes.config.resolve import build
+from danlu.app.console.signals import Interrupt
+from danlu.evaluation.feature_extractors import feature_name
+from danlu.evaluation.generative_scores import Jury
+from danlu.app.runs.training_samples import draw, is_time
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.console.progress import Screen
+from danlu.data.base.dataset import DataSet
+from danlu.storage.access import Access
+from danlu.errors import UsageError, nearest
+from danlu.recipes.config.recipe import Recipe
+from danlu.training import checkpoint
+from danlu.training.checkpoint import Checkpoint
+from danlu.training.validation import Best, as_judged, evaluate
+from danlu.training.runtime import DeviceName, Runtime
+from danlu.training.trainer import Trainer
+from danlu.verbs import need
+
+SECONDS_BETWEEN_SAVES = 30.0
+CHECKPOINTS_KEPT = 3
+LINES_OF_LOG = 500
+
+
+@dataclass
+class Session:
+    """Everything that a run needs in memory.
+
+    Attributes:
+        recipe: what is trained.
+        data: the data set.
+        trainer: plays the game.
+        best: the best score, if one is watched.
+        every: rounds between evaluations.
+        residence: where the training examples stay, in words.
+        access: what was used to get the data.
+        jury: scores what the model generates, if that is asked for.
+        stopped: whether somebody asked to stop before the end.
+        seconds: how long it has trained, over all its lives.
+    """
+
+    recipe: Recipe
+    data: DataSet
+    trainer: Trainer
+    best: Best | None
+    every: int
+    residence: str = "in memory"
+    access: Access = field(default_factory=Access)
+    jury: Jury | None = None
+    stopped: bool = False
+    seconds: float = 0.0
+    _sound: bool = False
+    _now: float = field(default_factory=time.monotonic)
+    _saved: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(
+        cls, recipe: Recipe, device: DeviceName = "auto", access: Access | None = None, alone: bool = False
+    ) -> Session:
+        """Load the data and build the game; two calls with one recipe build the same.
+
+        Args:
+            recipe: what to train.
+            device: where.
+            access: what may be used to get the data.
+            alone: whether to leave other processes alone, though a launcher has started some.
+
+        Raises:
+            UsageError: if recipe, data and device do not go together.
+        """
+        r = recipe
+        runtime = Runtime.start(
+            device, r.precision, r.compile, r.cuda_graphs, r.deterministic, r.tf32, alone, r.channels_last
+        )
+        data: DataSet = recipe.load(access)
+        task = build(recipe, data.info)
+        if data.tokenizer is not None:
+            model: Any = task.model
+            model.tokenizer = data.tokenizer
+        stream, residence = recipe.make_stream(data.train, runtime.device, runtime.dtype)
+        if recipe.augment.mixes and not task.mixes:
+            raise UsageError(f"mixup and cutmix mix labels, which {type(task).__name__} does not read; leave both at 0")
+        stream = recipe.as_seen(stream, recipe.seed)
+        epoch = stream.epoch_rounds / task.draws()
+        rounds = recipe.length(epoch)
+        trainer = Trainer(task, recipe.optimizer_settings(), stream, rounds, recipe.seed, recipe.grad_accumulation, runtime)
+        every = recipe.evaluate_every or max(1, round(epoch))
+        jury = None
+        if recipe.eval_samples:
+            need(task.model, "sample")
+            jury = Jury(data, recipe.eval_samples, runtime, access, feature_extractor=recipe.feature_extractor)
+        watched = _watched(recipe, trainer, bool(len(data.validation)), jury)
+        return cls(recipe, data, trainer, watched, every, residence, access or Access(), jury)
+
+    def prepare(self, run: RunFolder, screen: Screen) -> None:
+        """Have ready what judges generated examples, which may first have to learn it."""
+        if self.jury is not None and not self.trainer.runtime.rank:
+            self.jury.folder = run.judge
+            self.jury.access = replace(self.jury.access, tell=screen.progress)
+            if not self.jury.ready:
+                name = feature_name(self.data, self.jury.feature_extractor)
+                screen.say(f"  {name} learns to judge generated examples; it is kept for other runs")
+            _ = self.jury.network
+
+    def play(self, run: RunFolder, screen: Screen, interrupt: Interrupt) -> None:
+        """Read the trainer to its end, to the end of patience, or until somebody asks to stop."""
+        trainer, runtime = self.trainer, self.trainer.runtime
+        log_every = max(1, trainer.rounds // LINES_OF_LOG)
+        self._now = self._saved = time.monotonic()
+        for report in trainer if not self._exhausted() else ():
+            evaluated = report.round % self.every == 0 or report.round == trainer.rounds
+            better = False
+            if evaluated or report.round % log_every == 0:
+                entry: dict[str, Any] = {
+                    "round": report.round,
+                    "epoch": report.drawn / trainer.stream.epoch_rounds,
+                    **report.values(),
+                    **(self._scores() if evaluated else {}),
+                }
+                run.log(entry)
+                screen.show(report.round, entry, evaluated)
+                if evaluated:
+                    self._warn(entry, screen)
+                better = evaluated and self._is_better(entry)
+            if evaluated and is_time(report.round, trainer.rounds, self.every, self.recipe.sample_grids):
+                self._draw(run)
+            if runtime.broadcast_bool(better or time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES):
+                self.save(run)
+            if runtime.broadcast_bool(self._exhausted()):
+                break
+            if report.round < trainer.rounds and runtime.broadcast_bool(interrupt.asked):
+                self.stopped = True
+                break
+        self.save(run)
+
+    def _warn(self, entry: Mapping[str, float], screen: Screen) -> None:
+        """Say what begins to go wrong; what was so from the beginning may pass, and if not the run's end says it."""
+        diagnosis = self.diagnose(entry)
+        if diagnosis is not None and self._sound:
+            screen.say(f"  round {entry['round']}: {diagnosis}")
+        self._sound = diagnosis is None
+
+    def diagnose(self, entry: Mapping[str, float]) -> str | None:
+        """What is wrong by the scores in a line of the log, in a sentence or two."""
+        judged = (name.partition("/")[::2] for name in entry)
+        scores = {name: entry[f"{who}/{name}"] for who, name in judged if who in ("validation", "generated")}
+        return self.trainer.task.diagnose(scores | (self.jury.coverage(scores) if self.jury is not None else {}))
+
+    def _draw(self, run: RunFolder) -> None:
+        """Pictures, before the checkpoint that would say they are there."""
+        trainer = self.trainer
+        with torch.no_grad(), as_judged(trainer), trainer.runtime.autocast():
+            if not trainer.runtime.rank:
+                draw(trainer.task.model, self.data.validation, self.data.info, run.samples, trainer.round)
+
+    def _is_better(self, entry: dict[str, Any]) -> bool:
+        if self.best is None:
+            return False
+        owner = "generated" if self.jury is not None and self.best.monitor == self.jury.watched else "validation"
+        return self.best.see(entry["round"], entry[f"{owner}/{self.best.monitor}"])
+
+    def _exhausted(self) -> bool:
+        return self.best is not None and self.best.exhausted
+
+    def _scores(self) -> dict[str, float]:
+        """Those of process 0: the last bit may differ, and then the processes would disagree about the best."""
+        tell, found = self.trainer.runtime.broadcast, evaluate(self.trainer, self.data.validation)
+        scores = {f"validation/{name}": tell(value) for name, value in found.items()}
+        return scores | {f"generated/{name}": value for name, value in self._judged().items()}
+
+    def _judged(self) -> dict[str, float]:
+        """Scores of what the model generates; other processes than the first have only the one that is watched."""
+        if self.jury is None:
+            return {}
+        scores = {self.jury.watched: 0.0}
+        with torch.no_grad(), as_judged(self.trainer):
+            if not self.trainer.runtime.rank:
+                scores = self.jury.glance(self.jury.draw(self.trainer.task.model))
+        scores[self.jury.watched] = self.trainer.runtime.broadcast(scores[self.jury.watched])
+        return scores
+
+    def save(self, run: RunFolder) -> None:
+        """Write a checkpoint, and drop those that nobody will want."""
+        self.trainer.settle()
+        state = self.trainer.state()
+        now = time.monotonic()
+        self.seconds += now - self._now
+        self._now = self._saved = now
+        runtime = self.trainer.runtime
+        if not runtime.rank:
+            run.sync_metrics()
+        best = self.best.state() if self.best else None
+        page: dict[str, Any] = {"drawn": self.trainer.drawn, "best": best, "seconds": self.seconds}
+        checkpoint.write(run.checkpoints, Checkpoint(self.trainer.round, state, page), runtime)
+        if not runtime.rank:
+            checkpoint.prune(run.checkpoints, CHECKPOINTS_KEPT, self.best.round if self.best else None)
+
+    def load(self, saved: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.trainer.load_state(saved.tensors, saved.round, saved.page["drawn"])
+        self.seconds = saved.page.get("seconds", 0.0)
+        if self.best is not None and saved.page["best"] is not None:
+            self.best.load_state(saved.page["best"])
+
+
+def _watched(recipe: Recipe, trainer: Trainer, validated: bool, jury: Jury | None) -> Best | None:
+    better = dict(trainer.task.better)
+    generated = {} if jury is None else {jury.watched: "lower"}
+    known = {**generated, **better}
+    name = _spelled(recipe.monitor, generated) or next(iter(known), "none")
+    if name == "none":
+        if recipe.patience is not None:
+            raise UsageError("patience needs a score to monitor, and this task has none")
+        return None
+    if name not in known:
+        raise UsageError(f"monitor: there is no score named {name!r}; {nearest(name, [*known, 'none'])}")
+    if not validated and name not in generated:
+        if recipe.patience is not None or recipe.monitor is not None:
+            word = "patience" if recipe.patience is not None else "monitor"
+            raise UsageError(f"{word} needs validation examples, and {recipe.data} has none, as it was split")
+        return None
+    return Best(name, known[name] == "higher", recipe.patience)
+
+
+def _spelled(monitor: str | None, generated: Mapping[str, str]) -> str | None:
+    """A score's whole name, of which the part before the bracket is enough."""
+    return next((name for name in generated if monitor and name.split("[")[0].lower() == monitor.lower()), monitor)

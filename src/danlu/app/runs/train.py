@@ -1,0 +1,162 @@
+"""Training by one call: ``danlu.train("cnn", lr=1e-3)`` is ``danlu train cnn --lr 1e-3``."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from danlu.app.run_folder import rank_errors
+from danlu.data.settings import absolute
+from danlu.app.console.progress import access_to
+from danlu.recipes.config.resolve import as_recipe
+from danlu.app.console.settings_flags import command_of
+from danlu.app.runs.loop import carry_on, go
+from danlu.app.runs.manifest import check_same, first_page
+from danlu.app.runs.announce import introduce, small_enough_for_one_thread
+from danlu.app.runs.launcher import check_devices, launch, launched
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.console.progress import Screen
+from danlu.app.runs.session import Session
+from danlu.app.runs.distributed import train_together
+from danlu.catalogue.recipes import name_of_recipe
+from danlu.errors import UsageError
+from danlu.recipes.config.yaml_files import changed
+from danlu.recipes.config.recipe import Recipe
+from danlu.training.runtime import DeviceName, as_torch_was
+
+_training = threading.Lock()
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    device: DeviceName = "auto",
+    devices: int = 1,
+    threads: int | None = None,
+    dry_run: bool = False,
+    quiet: bool = False,
+    command: str | None = None,
+    **changes: Any,
+) -> RunFolder:
+    """Train a recipe into a run folder.
+
+    Args:
+        recipe: a name of the catalogue, a recipe's YAML file, or a recipe.
+        out: the run folder, new or empty; one under runs/ if not given.
+        data_dir: where files of data sets lie already; else the environment's DANLU_DATA.
+        device: where to train.
+        devices: how many processes train together, each on a device of its own (or a share of the processors).
+        threads: processors that each process uses; one for small networks, else all, if not given.
+        dry_run: check everything with two rounds in a folder that is removed afterwards.
+        quiet: print nothing.
+        command: how to do it again, for the report; worked out if not given.
+        changes: settings to change, nested ones as mappings or under dotted names.
+
+    Returns:
+        The run; ``run.scores`` has the scores.
+
+    Raises:
+        UsageError: if what is asked for cannot be done.
+        RunError: if it went wrong on the way.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = train("mlp", epochs=2, out=folder, quiet=True)
+    >>> run.page["status"]
+    'finished'
+    """
+    recipe = absolute(as_recipe(recipe, changes))
+    name = name_of_recipe(type(recipe))
+    command = (command or command_of(name, recipe)).encode(errors="backslashreplace").decode()  # paths are any bytes
+    if launched():
+        if devices > 1 or dry_run:
+            raise UsageError("torchrun has started the processes; use --devices and --dry-run without it")
+        with _alone():
+            return train_together(recipe, name, out, device, access_to(data_dir), threads, quiet, command)
+    screen = Screen(quiet)
+    access = access_to(data_dir, screen)
+    with _alone(), tempfile.TemporaryDirectory() if dry_run else nullcontext() as scratch:
+        session = Session.start(changed(recipe, recipe.two_rounds) if dry_run else recipe, device, access)
+        check_devices(devices, session.trainer.runtime.device.type)
+        session.trainer.check_processes(devices)
+        if threads or small_enough_for_one_thread(session):
+            torch.set_num_threads(threads or 1)
+        page = first_page(name, session, command, devices)
+        run = RunFolder.create(Path(scratch) / "run" if scratch else out, name, session.recipe, page)
+        with run:
+            introduce(session, run, screen, dry_run)
+            if devices > 1:
+                del session  # its tensors are in nobody's way now
+                run = launch(run, quiet, dry_run)
+            else:
+                go(session, run, screen, dry_run)
+        if dry_run and run.page["status"] == "finished":
+            screen.say("The dry run passed: data, two rounds, saving, loading and report. Nothing was kept.")
+    return run
+
+
+def resume(
+    path: str | Path,
+    *,
+    device: DeviceName | None = None,
+    devices: int | None = None,
+    anyway: bool = False,
+    quiet: bool = False,
+) -> RunFolder:
+    """Go on with a run where its newest whole checkpoint is.
+
+    Args:
+        path: the run folder.
+        device: where to train; where it was if not given.
+        devices: in how many processes; as many as before if not given.
+        anyway: go on although recipe, data, versions, threads or devices have changed.
+        quiet: print nothing.
+
+    Raises:
+        UsageError: if something has changed that changes the outcome.
+    """
+    if launched():
+        raise UsageError(
+            "torchrun goes on with a run by the command that began it: `danlu train … --out` the same folder"
+        )
+    run, screen = RunFolder.open(path), Screen(quiet)
+    if run.page["status"] == "finished":
+        screen.say(f"{run.path} is finished: {run.page['round']} rounds. Its model is {run.model}.")
+        return run
+    with _alone(), run:
+        torch.set_num_threads(run.page["threads"])
+        session = Session.start(run.recipe, device or run.page["device"], run.access())
+        ranks = run.page["ranks"] if devices is None else devices
+        check_devices(ranks, session.trainer.runtime.device.type)
+        session.trainer.check_processes(ranks)
+        now = first_page(run.page["recipe"], session, run.page["command"], ranks, run.page["threads"])
+        check_same(run.page, now, anyway)
+        run.page.update(settings=now["settings"], device=now["device"], ranks=ranks)
+        introduce(session, run, screen)
+        run.save_page()
+        if ranks > 1:
+            del session
+            return launch(run, quiet)
+        rank_errors.forget(run.path)
+        carry_on(session, run, screen)
+    return run
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One training at a time in a process, for they would share torch's generator; torch is left as it was."""
+    if not _training.acquire(blocking=False):
+        raise UsageError("another training is going on in this process; start a second process for this one")
+    try:
+        with as_torch_was():
+            yield
+    finally:
+        _training.release()

@@ -1,0 +1,73 @@
+"""Pictures while a model trains, always from the same noise and the same examples."""
+
+from __future__ import annotations
+
+from danlu.app.report.sections.model_views import ACROSS
+from danlu.app.report.sections.model_views import RECONSTRUCTED
+from danlu.app.report.sections.model_views import SAMPLES
+from danlu.app.report.sections.model_views import above
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.data.base.dataset import spread_over
+from danlu.app.files.image_grid import sheet, write_png
+from danlu.app.report.sections.model_views import STEPS, are_pictures, by_class, codes, most_active, reconstructions, samples, traversals
+from danlu.app.report.sections.text import write_sample
+from danlu.data.base.dataset import DataInfo, Part
+
+
+
+def is_time(round: int, rounds: int, every: int, count: int) -> bool:
+    """Whether pictures are drawn after a round in which there is an evaluation: evenly often, and after the last one.
+
+    It depends on nothing that happens, so a run that was resumed draws what an uninterrupted one does.
+
+    Args:
+        round: which.
+        rounds: how many there are.
+        every: how many between evaluations.
+        count: how often pictures are drawn over the whole training, if there are as many evaluations.
+
+    >>> [round for round in (20, 40, 60, 80, 90) if is_time(round, 90, 20, 2)]
+    [60, 90]
+    """
+    number, evaluations = -(-round // every), -(-rounds // every)
+    return number * count // evaluations > (number - 1) * count // evaluations
+
+
+def draw(model: Any, held_out: Part, info: DataInfo, folder: Path, round: int) -> None:
+    """Write what the model can do into a folder: samples, reconstructions, traversals as PNG files; of text a sample.
+
+    Args:
+        model: in evaluation mode.
+        held_out: examples that it does not learn from; may be empty.
+        info: of an example; nothing is drawn of what is neither picture nor text.
+        folder: made if there is anything to draw.
+        round: for the names.
+    """
+    if info.kind == "text":
+        write_sample(model, held_out, folder, round)
+    if not are_pictures(info):
+        return
+    for name, pictures, columns in _sheets(model, held_out, info):
+        folder.mkdir(exist_ok=True)
+        write_png(sheet(pictures, columns, info.range), folder / f"round-{round:06d}-{name}.png")
+
+
+def _sheets(model: Any, held_out: Part, info: DataInfo) -> Iterator[tuple[str, Tensor, int]]:
+    classes = by_class(model, info)
+    if (drawn := samples(model, SAMPLES, turns=classes)) is not None:
+        yield "samples", drawn, classes or 8
+    x = spread_over(held_out, RECONSTRUCTED)[info.inputs]
+    if len(x) and (again := reconstructions(model, x)) is not None:
+        yield "reconstructions", above(x.cpu(), again), min(ACROSS, len(x))
+    found = codes(model, held_out, info.inputs)
+    if found is not None:
+        yield "traversals", traversals(model, most_active(found[0]), found[0].shape[1]), STEPS
+
+

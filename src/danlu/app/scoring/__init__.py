@@ -1,0 +1,1 @@
+"""Score runs, files and images."""

@@ -1,0 +1,158 @@
+"""How good generated images are, whatever has made them: image files beside the training part of a data set."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from danlu.app.console.progress import Screen, access_to
+from danlu.app.files.image_files import find_images, read_image
+from danlu.catalogue.datasets import DATA
+from danlu.data.base.dataset import DataInfo, DataSet, Part, spread_over
+from danlu.data.images.decode import Unreadable, header
+from danlu.data.settings import DataSettings
+from danlu.errors import RunError, UsageError, nearest
+from danlu.evaluation.feature_extractors import Features, feature_name
+from danlu.evaluation.generative_scores import GENERATED, Jury
+from danlu.storage.access import Access
+from danlu.training.runtime import DeviceName, Runtime, pick_device
+
+FEW = 100
+"""images below which scores say little"""
+
+
+class ImageScores(NamedTuple):
+    """Scores of images.
+
+    Attributes:
+        scores: by name; the name says what looked at the images, at how many, and beside what.
+        reference: name of the data set.
+        examples: of its training part.
+        images: how many were scored.
+        errors: why an image could not be read.
+        notes: what must be known of the numbers.
+    """
+
+    scores: dict[str, float]
+    reference: str
+    examples: int
+    images: int
+    errors: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def score_images(
+    images: str | Path | Sequence[str | Path],
+    reference: str | Path,
+    *,
+    feature_extractor: Features = "auto",
+    count: int | None = None,
+    invert: bool = False,
+    data_dir: str | Path | None = None,
+    device: DeviceName = "auto",
+    quiet: bool = False,
+) -> ImageScores:
+    """Score images, whatever has made them, against the training part of a data set.
+
+    Fréchet and kernel distance, Inception Score, precision and recall, classes covered, diversity, memorization. The
+    names say what looked at the images: a classifier that has learned the data set, Inception, or nobody (pixels).
+    Scores of different features cannot be compared with each other.
+
+    Args:
+        images: a folder of images, or files.
+        reference: name of a data set (``digits``, ``mnist``, …), or a folder of images; a folder that is called digits
+            is meant by ./digits.
+        feature_extractor: auto is a classifier where the data set has classes, which is trained once and cached, and
+            else pixels.
+        count: how many of the images are scored, evenly spread over them; all, at most 10 000, if not given.
+        invert: turn dark on light into light on dark first.
+        data_dir: where files of data sets, and Inception's weights, lie already.
+        device: where to compute.
+        quiet: say nothing of progress.
+
+    Raises:
+        UsageError: if there are fewer than two images, or the reference is none of pictures.
+        RunError: if Inception's weights are not to be had.
+    """
+    access = access_to(data_dir, Screen(quiet, sys.stderr))
+    files = find_images([images] if isinstance(images, str | Path) else [*images])
+    if count is not None and not 2 <= count <= len(files):
+        raise UsageError(f"count={count} must be at least 2, and there are {len(files):,} images")
+    data = reference_for(reference, access)
+    chosen = _spread(files, count or min(len(files), GENERATED))
+    x, errors, notes = read_all(chosen, data.info, invert)
+    if len(x) < 2:
+        why = f"; {errors[0]}" if errors else ""
+        raise UsageError(f"of {len(files):,} images {len(x)} can be used, and scores need at least 2{why}")
+    if len(chosen) < len(files):
+        notes.insert(0, f"{len(chosen):,} of {len(files):,} images were scored, evenly spread over them")
+    if len(x) < FEW:
+        notes.append(f"{len(x)} images are few: the Fréchet distance is too large and all scores are noisy")
+    jury = Jury(data, len(x), Runtime(device=pick_device(device)[0]), access, feature_extractor=feature_extractor)
+    if not jury.ready:
+        notes.append(f"{feature_name(data)} has learned to judge now, and is kept in the cache")
+    scores = jury.verdict(x)
+    return ImageScores(scores, data.name, len(data.train), len(x), tuple(errors), tuple(notes))
+
+
+def reference_for(reference: str | Path, access: Access) -> DataSet:
+    """The data set that is meant: by its name, or by the path of a folder.
+
+    Raises:
+        UsageError: if there is none, or its examples are no pictures.
+    """
+    text = str(reference)
+    name = text.partition(":")[0]
+    if name not in DATA and not Path(text).is_dir():
+        raise UsageError(f"there is neither a data set nor a folder {text}; {nearest(name, DATA)}")
+    data = DataSettings(data=text if name in DATA else f"folder:{text}").load(access)
+    if data.info.kind != "images":
+        raise UsageError(f"{text} has rows of numbers, and images are scored beside images")
+    return data
+
+
+def read_all(files: Sequence[Path], info: DataInfo, invert: bool) -> tuple[Tensor, list[str], list[str]]:
+    """The images as those of a data set are, why some could not be read, and what was done to the others."""
+    found, errors = [], []
+    other: dict[str, int] = {}
+    for path in files:
+        try:
+            found.append(read_image(path, info, invert))
+            for change in _changes(path, info):
+                other[change] = other.get(change, 0) + 1
+        except RunError as error:
+            errors.append(str(error))
+    x = torch.stack(found) if found else torch.empty(0, *info.shape)
+    return x, errors, [f"{number:,} of {len(x):,} images {change}" for change, number in other.items()]
+
+
+_FITTED = {"crop": "cut to the middle", "pad": "bordered with white", "stretch": "stretched"}
+
+
+def _changes(path: Path, info: DataInfo) -> list[str]:
+    """What is done to an image so that it is one of the data's, if anything is."""
+    channels, height, width = info.shape
+    try:
+        size = header(path)
+    except Unreadable:  # it has just been read
+        return []
+    changes = []
+    if (size.height, size.width) != (height, width):
+        fitted = "" if size.height * width == size.width * height else f" and {_FITTED[info.fit]}"
+        changes.append(f"are of another size than {height}×{width}, and were scaled{fitted}")
+    if channels == 1 and not size.gray:
+        changes.append("may have colors, and were made gray")
+    if channels == 3 and size.gray:
+        changes.append("are gray, beside a data set in colors")
+    return changes
+
+
+def _spread(files: list[Path], count: int) -> list[Path]:
+    """So many of the files, evenly spread over them."""
+    numbers = spread_over(Part({"number": torch.arange(len(files))}), count)["number"]
+    return [files[number] for number in numbers.tolist()]

@@ -1,0 +1,88 @@
+"""How well a language model predicts text files: perplexity, bits per character and per byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from danlu.app.files.standard_input import files_of
+from danlu.app.inference.complete import tokenizer_of
+from danlu.data.base.dataset import Part
+from danlu.data.base.tokenizer import Tokenizer
+from danlu.data.text.text_files import Document, listed, read, whole
+from danlu.errors import UsageError
+from danlu.evaluation.text_scores import bits
+from danlu.metrics.perplexity import read_through
+from danlu.storage.access import no_progress
+from danlu.storage.text_encoding import encoding_of
+
+
+class TextScore(NamedTuple):
+    """How well a text is predicted.
+
+    Attributes:
+        file: its file.
+        nats: minus the log-likelihood of all tokens but the first, which nothing predicts.
+        tokens: how many these are.
+        perplexity: per token.
+        bits_per_byte: of the text as the file has it; of a model that does not know every word there is none.
+        bits_per_character: of a model of characters.
+        error: why there is no score.
+    """
+
+    file: str
+    nats: float | None = None
+    tokens: int = 0
+    perplexity: float | None = None
+    bits_per_byte: float | None = None
+    bits_per_character: float | None = None
+    error: str | None = None
+
+
+class TextScores(NamedTuple):
+    """The scores of some files, and what must be known of them."""
+
+    files: tuple[TextScore, ...]
+    notes: tuple[str, ...]
+
+
+def score_text(run: str | Path, model: Any, files: Sequence[str | Path], encoding: str = "utf-8") -> TextScores:
+    """Scores of text files, each read from its beginning to its end.
+
+    Args:
+        run: where the model is from.
+        model: on its device.
+        files: files, or folders of files whose names end with .txt; "-" is standard input.
+        encoding: how the text is written.
+
+    Raises:
+        UsageError: if a file is not there.
+    """
+    tokenizer, found = tokenizer_of(model, run), []
+    encoding_of(encoding)
+    with files_of(files) as (paths, said):
+        for path in paths:
+            for document in listed(Path(path)):
+                found.append(_scored(model, tokenizer, document, encoding, said))
+    notes = ["the first token of each text is given, and counts for nothing"]
+    if tokenizer.unknown is not None:
+        notes.append("every word that the model does not know counts as one and the same, which flatters it")
+    return TextScores(tuple(found), tuple(notes))
+
+
+def _scored(model: Any, tokenizer: Tokenizer, document: Document, encoding: str, said: Any) -> TextScore:
+    name = said(document.name)
+    try:
+        text = "".join(piece.text for piece in read([whole(document)], encoding, no_progress))
+        tokens = tokenizer.encode(text)
+    except UsageError as error:
+        why = said(str(error)).replace("--text.encoding", "--encoding")
+        return TextScore(name, error=why if why.startswith(name) else f"{name}: {why}")
+    if len(tokens) < 2:
+        what = "is empty" if not text else f"has {len(tokens)} token{'s' * (len(tokens) != 1)}"
+        return TextScore(name, error=f"{name} {what}; two tokens are the least, the first of which is given")
+    found = read_through(model, Part({"token": tokens}))
+    exact = bits(found, tokenizer.kind, tokenizer.decode(tokens[1:])) if tokenizer.unknown is None else {}
+    per_byte, per_character = (exact.get(f"bits_per_{unit}") for unit in ("byte", "character"))
+    return TextScore(name, found.nats, found.tokens, found.perplexity, per_byte, per_character)

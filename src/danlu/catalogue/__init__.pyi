@@ -1,0 +1,13 @@
+from .datasets import DATA as DATA
+from .datasets import find_data as find_data
+from .entry import Entry as Entry
+from .experiments import CHAPTERS as CHAPTERS
+from .experiments import EXPERIMENTS as EXPERIMENTS
+from .experiments import Claim as Claim
+from .experiments import find_experiment as find_experiment
+from .models import find_model as find_model
+from .models import name_of_model as name_of_model
+from .recipes import RECIPES as RECIPES
+from .recipes import all_recipes as all_recipes
+from .recipes import find_recipe as find_recipe
+from .recipes import name_of_recipe as name_of_recipe

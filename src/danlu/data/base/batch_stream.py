@@ -1,0 +1,133 @@
+"""The stream of batches: a pure function of a position, so that resuming is a number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from danlu.data.base.dataset import Part
+from danlu.errors import UsageError
+from danlu.rng.keys import generator
+
+
+@dataclass(slots=True)
+class Batch:
+    """The examples of one step, or the slice of them that this process and this micro-batch has.
+
+    Attributes:
+        fields: tensors of one length n, by name; ``batch["image"]`` reads one.
+        rows: which rows of the whole batch these are; a buffer with one row per row of the batch is indexed by it.
+        size: number of rows of the whole batch, over all processes and micro-batches.
+        numbers: number of each example in its part, (n,).
+        parts: batches that come together, by name; ``batch.part("labeled")`` reads one.
+    """
+
+    fields: dict[str, Tensor]
+    rows: slice
+    size: int
+    numbers: Int[Tensor, "n"]
+    parts: dict[str, Batch] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.fields[name]
+
+    def __len__(self) -> int:
+        return self.rows.stop - self.rows.start
+
+    def part(self, name: str) -> Batch:
+        """One of the batches that come together."""
+        return self.parts[name]
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Where batches come from."""
+
+    size: int
+    """Number of rows of every batch."""
+    epoch_rounds: float
+    """How many batches hold as many rows as the part has examples."""
+
+    def batch(self, position: int, rows: slice) -> Batch:
+        """These rows of the batch at this position (0, 1, …)."""
+        ...
+
+
+class Pictures(Stream, Protocol):
+    """A stream of the examples of one part."""
+
+    part: Part
+
+
+class Shuffled:
+    """Batches of an endless row of epochs, each a permutation of the examples.
+
+    Batch p holds entries pB to (p+1)B of the concatenated permutations: every batch is full, every example comes
+    exactly once an epoch, and a batch can lie across the end of one.
+
+    Args:
+        part: the examples.
+        batch_size: rows B of a batch, or "full" for all examples.
+        seed: which permutations.
+
+    Raises:
+        UsageError: if the part has fewer examples than a batch.
+
+    >>> stream = Shuffled(Part({"x": torch.arange(6)}), batch_size=4)
+    >>> seen = torch.cat([stream.batch(p, slice(0, 4))["x"] for p in range(3)])
+    >>> seen[:6].sort().values, seen[6:].sort().values
+    (tensor([0, 1, 2, 3, 4, 5]), tensor([0, 1, 2, 3, 4, 5]))
+    """
+
+    def __init__(self, part: Part, batch_size: int | Literal["full"], seed: int = 0):
+        self.part = part
+        self.size = len(part) if batch_size == "full" else batch_size
+        if self.size < 1:
+            raise UsageError(f"batch_size={batch_size}, of {len(part)} training examples: a batch has at least one")
+        if self.size > len(part):
+            raise UsageError(
+                f"batch_size={self.size} is more than the {len(part)} training examples; "
+                f"use at most {len(part)}, or 'full'"
+            )
+        self.seed = seed
+        self.epoch_rounds = len(part) / self.size
+        self._permutations: dict[int, Tensor] = {}
+
+    def batch(self, position: int, rows: slice) -> Batch:
+        """These rows of the batch at this position."""
+        index = self.numbers(position, rows)
+        return Batch(self.part.rows(index), rows, self.size, index)
+
+    def numbers(self, position: int, rows: slice) -> Int[Tensor, "n"]:
+        """Numbers of the examples in these rows of the batch at this position."""
+        start, length = position * self.size + rows.start, rows.stop - rows.start
+        epoch, entry = divmod(start, len(self.part))
+        index = self._permutation(epoch)[entry : entry + length]
+        if len(index) < length:  # the batch lies across the end of an epoch
+            index = torch.cat([index, self._permutation(epoch + 1)[: length - len(index)]])
+        return index
+
+    def _permutation(self, epoch: int) -> Int[Tensor, "examples"]:
+        known = self._permutations.get(epoch)
+        if known is not None:
+            return known
+        order = torch.randperm(len(self.part), generator=generator("order", self.seed, epoch)).to(self.part.device)
+        # a new mapping, for several threads may be here
+        self._permutations = {old: p for old, p in self._permutations.items() if old == epoch - 1} | {epoch: order}
+        return order
+
+
+def in_order(part: Part, batch_size: int) -> Iterator[Batch]:
+    """All examples once, in their own order; the last batch can be smaller.
+
+    >>> [len(batch) for batch in in_order(Part({"x": torch.arange(5)}), 2)]
+    [2, 2, 1]
+    """
+    for start in range(0, len(part), batch_size):
+        stop = min(start + batch_size, len(part))
+        yield Batch(part.rows(slice(start, stop)), slice(0, stop - start), stop - start, torch.arange(start, stop))

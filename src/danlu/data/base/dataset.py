@@ -1,0 +1,188 @@
+"""What a data set is: three parts of named tensors, and what the data decides about a model."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from danlu.data.base.tokenizer import Tokenizer
+
+_ROWS = 65_536
+
+PartName = Literal["train", "validation", "test"]
+PARTS: tuple[PartName, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What the data decides about a model and about how a file becomes an input.
+
+    Attributes:
+        kind: what an example is.
+        shape: shape of one example without the batch, for images (channels, height, width).
+        classes: number of classes, 0 without labels.
+        class_names: name of each class in the order of the labels.
+        range: smallest and largest value that an input can take.
+        fit: for images, how files of another shape become examples.
+        columns: for tables, name of each column.
+        shift: for tables, what is taken from each column.
+        scale: for tables, what each column is then divided by.
+        fill: for tables, what stands for a missing number of each column; nothing where none may be missing.
+        vocabulary: for text, number of different tokens.
+        tokens: for text, what a token is: characters, words or bpe.
+    """
+
+    kind: Literal["images", "table", "text"]
+    shape: tuple[int, ...]
+    classes: int = 0
+    class_names: tuple[str, ...] = ()
+    range: tuple[float, float] = (0.0, 1.0)
+    fit: Literal["crop", "pad", "stretch"] = "stretch"
+    columns: tuple[str, ...] = ()
+    shift: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    fill: tuple[float, ...] = ()
+    vocabulary: int = 0
+    tokens: str = ""
+
+    @property
+    def inputs(self) -> str:
+        """Name of the field that a model sees."""
+        return {"images": "image", "table": "x", "text": "token"}[self.kind]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of the classes; their numbers, where they have no names.
+
+        >>> DataInfo("table", (2,), classes=3).label_names
+        ('0', '1', '2')
+        """
+        return self.class_names or tuple(str(number) for number in range(self.classes))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for a file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> DataInfo:
+        """The opposite of ``to_json``."""
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **lists})
+
+
+@dataclass(frozen=True)
+class Part:
+    """Examples: tensors of one length, by name (``image``, ``label``, …), in memory or mapped from a file.
+
+    A field of bytes (uint8) holds fractions in steps of 1/255, as image files do; it stays bytes until it is asked for,
+    and then comes as numbers from 0 to 1.
+
+    Args:
+        fields: the tensors.
+        dtype: of fractional numbers.
+        mapped: whether the tensors lie in a file that is read when they are.
+
+    >>> part = Part({"image": torch.zeros(5, 1, 8, 8), "label": torch.arange(5)})
+    >>> len(part), part.take(torch.tensor([3, 1]))["label"]
+    (5, tensor([3, 1]))
+    >>> Part({"image": torch.tensor([0, 51, 255], dtype=torch.uint8)})["image"]
+    tensor([0.0000, 0.2000, 1.0000])
+    """
+
+    fields: dict[str, Tensor]
+    dtype: torch.dtype = torch.float32
+    mapped: bool = False
+
+    def __post_init__(self) -> None:
+        if len({len(values) for values in self.fields.values()}) != 1:
+            lengths = {name: len(values) for name, values in self.fields.items()}
+            raise ValueError(f"the fields of a part must have one length, and these have {lengths}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.fields.values())))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._numbers(self.fields[name])
+
+    def rows(self, index: Tensor | slice) -> dict[str, Tensor]:
+        """The fields of these examples, bytes as numbers."""
+        if isinstance(index, slice):
+            return {name: self._numbers(values[index]) for name, values in self.fields.items()}
+        return {name: self._numbers(values.index_select(0, index)) for name, values in self.fields.items()}
+
+    def take(self, index: Tensor) -> Part:
+        """The examples with these numbers, in this order."""
+        return Part({name: values[index] for name, values in self.fields.items()}, self.dtype)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Part:
+        """The same examples on a device; fractional fields in a dtype, if one is named."""
+        fields = {
+            name: values.to(device, dtype if values.is_floating_point() else None)
+            for name, values in self.fields.items()
+        }
+        return Part(fields, dtype or self.dtype, self.mapped)
+
+    def unmapped(self) -> Part:
+        """The same examples in memory, if they are mapped from a file."""
+        return Part({name: v.clone() for name, v in self.fields.items()}, self.dtype) if self.mapped else self
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the fields take."""
+        return sum(values.nbytes for values in self.fields.values())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the fields are."""
+        return next(iter(self.fields.values())).device
+
+    def _numbers(self, values: Tensor) -> Tensor:
+        return values.to(self.dtype).div_(255) if values.dtype == torch.uint8 else values
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Three parts that share no example. Early stopping sees ``validation``; ``test`` is for the end alone.
+
+    Attributes:
+        name: what it is called.
+        info: what it decides about a model.
+        train: examples to learn from.
+        validation: examples to choose by.
+        test: examples to judge by.
+        notes: what the user should know about how it was read, files that were left out for instance.
+        tokenizer: for text, what made its tokens.
+    """
+
+    name: str
+    info: DataInfo
+    train: Part
+    validation: Part
+    test: Part
+    notes: tuple[str, ...] = ()
+    tokenizer: Tokenizer | None = None
+
+    def part(self, name: PartName) -> Part:
+        """The part of that name."""
+        return getattr(self, name)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over names, shapes and bytes of all parts: equal for equal data in equal order, of equal tokens."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.validation, self.test):
+            for name, values in sorted(part.fields.items()):
+                digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+                for some in values.split(_ROWS):  # a mapped field may be larger than memory
+                    digest.update(some.contiguous().cpu().numpy().tobytes())
+        if self.tokenizer is not None:
+            digest.update(self.tokenizer.to_json().encode())
+        return digest.hexdigest()
+
+
+def spread_over(part: Part, most: int) -> Part:
+    """At most so many examples of a part, evenly spread over it."""
+    return part if len(part) <= most else part.take(torch.arange(most) * len(part) // max(1, most))

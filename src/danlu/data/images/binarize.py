@@ -1,0 +1,84 @@
+"""Gray pictures as black and white ones: each pixel is 1 with the probability of its value, or by a threshold."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from danlu.data.base.batch_stream import Batch, Pictures
+from danlu.data.base.dataset import Part
+from danlu.errors import UsageError
+from danlu.rng.counter_based import bits, uniforms
+from danlu.rng.keys import key
+
+Binarize = Literal["none", "threshold", "static", "dynamic"]
+
+_ROWS = 4096
+
+
+def binary(
+    images: Float[Tensor, "n *shape"], numbers: Int[Tensor, "n"], epochs: Int[Tensor, "n"] | int, seed: int
+) -> Float[Tensor, "n *shape"]:
+    """1 with the probability that a value says, else 0: a function of (seed, epoch, number of the example).
+
+    >>> x = torch.full((3, 4), 0.5)
+    >>> a = binary(x, torch.tensor([5, 6, 7]), 0, seed=0)
+    >>> torch.equal(binary(x[1:2], torch.tensor([6]), 0, seed=0), a[1:2]), set(a.flatten().tolist()) == {0.0, 1.0}
+    (True, True)
+    """
+    own = bits(key("binarise", seed), (torch.as_tensor(epochs, device=numbers.device) << 32) + numbers)[:, None]
+    places = torch.arange(images[0].numel(), device=images.device)
+    return (uniforms(own, places, images.dtype).view_as(images) < images).to(images.dtype)
+
+
+def binary_part(part: Part, how: Binarize, seed: int) -> Part:
+    """A part whose pictures stay black and white for good; what is dynamic while training is drawn once here.
+
+    Raises:
+        UsageError: if the examples are no pictures.
+    """
+    if how == "none" or not len(part):
+        return part
+    _check(part.fields)
+    images = part.fields["image"]
+    black_and_white = torch.empty(images.shape, dtype=torch.uint8, device=images.device)
+    for start in range(0, len(part), _ROWS):
+        gray = part.rows(slice(start, start + _ROWS))["image"]
+        numbers = torch.arange(start, start + len(gray), device=images.device)
+        ones = gray >= 0.5 if how == "threshold" else binary(gray, numbers, 0, seed) > 0
+        black_and_white[start : start + len(gray)] = ones * 255
+    return Part({**part.fields, "image": black_and_white}, part.dtype)
+
+
+class Binarized:
+    """A stream whose pictures are drawn black and white, anew in every epoch.
+
+    Args:
+        stream: of gray pictures, which lie in their part as ``Shuffled`` has them.
+        seed: of the draws.
+
+    Raises:
+        UsageError: if the examples are no pictures.
+    """
+
+    def __init__(self, stream: Pictures, seed: int = 0):
+        self.stream, self.seed = stream, seed
+        self.part, self.size, self.epoch_rounds = stream.part, stream.size, stream.epoch_rounds
+        _check(self.part.fields)
+
+    def batch(self, position: int, rows: slice) -> Batch:
+        """These rows of the batch at this position."""
+        batch = self.stream.batch(position, rows)
+        start = position * self.size
+        entries = torch.arange(start + rows.start, start + rows.stop, device=batch.numbers.device)
+        epochs = entries.div_(len(self.part), rounding_mode="floor")
+        drawn = binary(batch["image"], batch.numbers, epochs, self.seed)
+        return Batch({**batch.fields, "image": drawn}, batch.rows, batch.size, batch.numbers, batch.parts)
+
+
+def _check(fields: dict[str, Tensor]) -> None:
+    if "image" not in fields:
+        raise UsageError(f"binarize is for pictures, and the examples have {', '.join(fields)}; leave it out")

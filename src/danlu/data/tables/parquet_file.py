@@ -1,0 +1,107 @@
+"""Tables in Parquet files, which need a package that danlu does without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.data.tables.csv_file import Block, ReadOptions, Tell, check_header, class_number, leave_out, refuse_large
+from danlu.errors import UsageError
+
+PARQUET_ROWS = 1 << 16
+
+
+class ParquetTable:
+    """A Parquet file, which needs the package pyarrow.
+
+    Args:
+        path: the file.
+        tell: is told how many of its rows have been read.
+        manner: how it is read.
+
+    Attributes:
+        header: names of the columns.
+
+    Raises:
+        UsageError: if the package is missing, or the file is damaged.
+    """
+
+    def __init__(self, path: Path, tell: Tell, manner: ReadOptions):
+        self.path, self._tell, self._manner = path, tell, manner
+        try:
+            self._types: Any = import_module("pyarrow").types
+            parquet: Any = import_module("pyarrow.parquet")
+        except ImportError as error:
+            raise UsageError(
+                f"{path}: a Parquet file needs the package pyarrow; install it with pip install pyarrow, "
+                f"or save the table as CSV"
+            ) from error
+        try:
+            self._file: Any = parquet.ParquetFile(path)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path} cannot be read as Parquet: {error}") from error
+        self.header: tuple[str, ...] = tuple(self._file.schema_arrow.names)
+        check_header(self.top, self.header)
+
+    @property
+    def top(self) -> str:
+        """Where the header is."""
+        return str(self.path)
+
+    def at(self, place: int) -> str:
+        """The place of a row, in words."""
+        return f"{self.path}, row {place}"
+
+    def most_rows(self) -> int:
+        """No fewer than there are rows."""
+        return self._file.metadata.num_rows
+
+    def blocks(self, columns: tuple[str, ...], target: str | None, classes: dict[str, int]) -> Iterator[Block]:
+        """The rows in order, as of a ``CSVTable``."""
+        numeric = [name for name in self.header if name != target and self._is_numeric(name)]
+        for name in columns:
+            if name not in numeric:
+                kind = self._file.schema_arrow.field(name).type
+                hint = leave_out(name, numeric, target is not None, self._manner)
+                raise UsageError(f"{self.path}: column {name!r} holds {kind}, which is not a number; {hint}")
+        names = [*columns, *(() if target is None else (target,))]
+        place = 1
+        for batch in self._batches(names):
+            block = self._block(batch, place, columns, target, classes)
+            refuse_large(self, columns, block)
+            yield block
+            place += len(block.places)
+            self._tell(f"reading {self.path.name}", place - 1, self.most_rows())
+
+    def _batches(self, names: list[str]) -> Iterator[Any]:
+        try:
+            yield from self._file.iter_batches(batch_size=PARQUET_ROWS, columns=names)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.path} cannot be read as Parquet: {error}") from error
+
+    def _block(
+        self, batch: Any, place: int, columns: tuple[str, ...], target: str | None, classes: dict[str, int]
+    ) -> Block:
+        values = np.empty((batch.num_rows, len(columns)))
+        for k, name in enumerate(columns):
+            values[:, k] = batch.column(name).cast("float64", safe=False).to_numpy(zero_copy_only=False)
+        labels = np.zeros(len(values), np.int64)
+        if target is not None:
+            given = batch.column(target).to_pylist()
+            labels[:] = [-1 if _is_missing(value) else class_number(str(value), classes) for value in given]
+        return Block(np.arange(place, place + len(values)), values, labels)
+
+    def _is_numeric(self, name: str) -> bool:
+        kind, types = self._file.schema_arrow.field(name).type, self._types
+        return any(
+            is_kind(kind) for is_kind in (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
+        )
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a field of the target names no class; a floating column says so by NaN, which equals nothing."""
+    return value is None or value != value

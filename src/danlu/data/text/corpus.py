@@ -1,0 +1,130 @@
+"""Running text: files of the user's own, and the English of Python's own manual."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from danlu.data.base.dataset import PARTS, DataInfo, DataSet, Part
+from danlu.data.base.split import refuse_idle_share, shares_of
+from danlu.data.base.tokenizer import Kind
+from danlu.data.settings import DataSettings
+from danlu.data.text.official_splits import Official, notes_of, official, spans_of
+from danlu.data.text.settings import Text
+from danlu.data.text.text_files import Document, Span, listed, parted
+from danlu.data.text.token_cache import ReadOptions, tokens_of
+from danlu.errors import UsageError
+from danlu.storage.access import Access
+
+
+def text(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+    r"""A text file, or the files of a folder whose names end with .txt, in the order of their paths.
+
+    The text is UTF-8, with a byte-order mark or without, unless ``source.text.encoding`` says otherwise. It is parted
+    into train, validation and test one after the other, each ending with a line, before anything is tokenized. A folder
+    with train.txt and valid.txt or test.txt, or with files named as in ``data.text_parts``, has official parts; what is
+    missing of the last two is split off train.txt. Each part has one field, ``token``, with its tokens in order; of a
+    large text they lie in a file of the cache.
+
+    Args:
+        source: how to read and split it: ``source.text`` and the shares of ``source.split``.
+        argument: path of the file or folder, relative to the current folder.
+        access: has the cache, and is told of progress.
+
+    Raises:
+        UsageError: if a file is no text, with its path, line and byte, or there is too little of it.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "song.txt")
+    >>> _ = file.write_text("la la la\n" * 10)
+    >>> data = text(DataSettings(), str(file))
+    >>> data.info.vocabulary, [len(data.part(name)) for name in PARTS]
+    (4, [63, 9, 18])
+    """
+    source = source or DataSettings()
+    if not argument:
+        raise UsageError("after text comes the path of a file or a folder, as in text:poems.txt")
+    path, access = Path(argument).expanduser(), access or Access()
+    found = official(path) if path.is_dir() else None
+    if found is not None:
+        return _official_text(path, found, source, access)
+    documents = listed(path)
+    if not sum(document.size for document in documents):
+        raise UsageError(f"{argument} is empty; a text needs at least one line for each part")
+    return parted_text(f"text:{path.resolve().name}", documents, source, access)
+
+
+def _official_text(folder: Path, found: Official, source: DataSettings, access: Access) -> DataSet:
+    """The text of a folder whose files are its parts."""
+    refuse_idle_seed(source)
+    for part in ("validation", "test"):
+        if part in found.files:
+            refuse_idle_share(source.split, part, f"{found.files[part].name} is its file")
+    name, shares = f"text:{folder.resolve().name}", shares_of(source.split)
+    spans = spans_of(folder, found, shares)
+    _refuse_empty(name, spans, shares)
+    data = data_of(name, spans, source.text, "characters", access)
+    return replace(data, notes=(*notes_of(found, spans), *data.notes))
+
+
+def parted_text(name: str, documents: Sequence[Document], source: DataSettings, access: Access) -> DataSet:
+    """Documents without official parts: parts by the shares, one after the other.
+
+    Raises:
+        UsageError: if a part with a share gets nothing.
+    """
+    refuse_idle_seed(source)
+    shares = shares_of(source.split)
+    parts = parted(documents, shares)
+    _refuse_empty(name, parts, shares)
+    return data_of(name, parts, source.text, "characters", access)
+
+
+def _refuse_empty(name: str, parts: Sequence[Sequence[Span]], shares: Sequence[float]) -> None:
+    for part, share, spans in zip(PARTS, shares, parts, strict=True):
+        if share and not spans:
+            total = sum(span.stop - span.start for some in parts for span in some)
+            raise UsageError(
+                f"{name}: of {total:,} bytes none is left for the {part} part at a share of {share:g}, for parts end "
+                f"with lines; add text, or change --split.validation and --split.test"
+            )
+
+
+def data_of(name: str, parts: Sequence[Sequence[Span]], page: Text, usual: Kind, access: Access) -> DataSet:
+    """The data set of three parts.
+
+    Args:
+        name: what it is called.
+        parts: spans of train, validation and test.
+        page: how they become tokens.
+        usual: what a token is, if the page leaves that open.
+        access: has the cache, and is told of progress.
+    """
+    kind: Kind = usual if page.tokens == "auto" else page.tokens
+    found = tokens_of(parts, ReadOptions(kind, page.vocabulary, page.min_count, page.encoding), access)
+    info = DataInfo("text", (), vocabulary=found.tokenizer.vocabulary, tokens=kind)
+    train, validation, test = (Part({"token": tokens}, mapped=found.mapped) for tokens in found.parts)
+    return DataSet(name, info, train, validation, test, found.notes, found.tokenizer)
+
+
+def refuse_idle_encoding(name: str, page: Text) -> None:
+    """The encoding is for files of the user's own.
+
+    Raises:
+        UsageError: if one is given.
+    """
+    if page.encoding != Text().encoding:
+        raise UsageError(
+            f"--text.encoding does nothing with {name}: it is for text:PATH, files of your own; leave it out"
+        )
+
+
+def refuse_idle_seed(source: DataSettings) -> None:
+    """Running text is parted in its own order.
+
+    Raises:
+        UsageError: if a seed is given.
+    """
+    if source.split.seed:
+        raise UsageError("--split.seed does nothing with running text, whose parts follow each other; leave it out")

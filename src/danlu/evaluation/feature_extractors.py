@@ -1,0 +1,226 @@
+"""Who looks at generated examples: a classifier of the same data, trained once and kept, Inception, or nobody.
+
+A score says in its name who looked. Where nobody does, the values themselves are the features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from danlu.catalogue.models import find_model
+from danlu.data.base.dataset import DataInfo, DataSet
+from danlu.data.base.placement import settle
+from danlu.errors import RunError, UsageError
+from danlu.evaluation.feature_networks import ClassifierFeatures, Columns, FeatureNetwork, InceptionFeatures
+from danlu.metrics.frechet import Origin
+from danlu.models.classify.inception import MIRRORS, WEIGHTS, InceptionFID
+from danlu.models.saving.model_folder import load_model, save_model
+from danlu.rng.keys import key
+from danlu.storage.access import Access
+from danlu.storage.download import fetch, wrong
+from danlu.tasks.supervised import Supervised
+from danlu.training.optimization import OptimizerSettings
+from danlu.training.runtime import Runtime
+from danlu.training.trainer import Trainer
+
+ROUNDS, BATCH = 1500, 64
+LESSON = OptimizerSettings(lr=3e-3, schedule="one_cycle", weight_decay=0.01)
+"""how a classifier learns that is to judge: the recipe cnn, of one length for every data set"""
+
+
+Features = Literal["auto", "inception", "pixels"]
+"""auto is a classifier of the same data, where it has classes, and else the values"""
+LARGEST_SIDE = 16
+"""pixels of a side of the pictures whose values are features: a covariance of more would take too long"""
+OF_INCEPTION = 50
+"""pictures that pass Inception at once"""
+
+
+class Pixels(nn.Module):
+    """The values of pictures as their features; large pictures are first averaged to fewer pixels.
+
+    Args:
+        shape: of a picture, (channels, height, width).
+
+    >>> Pixels((3, 64, 32)).features(torch.zeros(2, 3, 64, 32)).shape, Pixels((3, 64, 32)).name
+    (torch.Size([2, 768]), 'pixels at 16×16')
+    """
+
+    def __init__(self, shape: tuple[int, ...]):
+        super().__init__()
+        height, width = (min(side, LARGEST_SIDE) for side in shape[1:])
+        self.size = (height, width)
+        self.origin = Origin("pixels", "" if self.size == tuple(shape[1:]) else f"{height}×{width}")
+
+    @property
+    def name(self) -> str:
+        """How scores call it."""
+        return str(self.origin)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """The pictures themselves."""
+        return functional.adaptive_avg_pool2d(x, self.size).flatten(1)
+
+
+def has_classifier(data: DataSet) -> bool:
+    """Whether a classifier can learn to judge pictures of a data set."""
+    info = data.info
+    return info.kind == "images" and info.classes > 1 and "label" in data.train.fields and min(info.shape[1:]) >= 4
+
+
+def feature_name(data: DataSet, feature_extractor: Features = "auto") -> str:
+    """How scores call what looks at generated examples of a data set.
+
+    >>> from danlu.data.datasets.digits import digits
+    >>> feature_name(digits()), feature_name(digits(), "inception")
+    ('digits-cnn', 'inception at 299×299')
+    """
+    if data.info.kind != "images":
+        return Columns().name
+    if feature_extractor == "inception":
+        return "inception at 299×299"
+    return f"{_short(data.name)}-cnn" if _learns(data, feature_extractor) else Pixels(data.info.shape).name
+
+
+def check_features(feature_extractor: Features, info: DataInfo) -> None:
+    """Whether such features can look at examples.
+
+    Raises:
+        UsageError: if they cannot.
+    """
+    if feature_extractor != "auto" and info.kind != "images":
+        raise UsageError(
+            f"feature_extractor={feature_extractor} is for images, and this data is {info.kind}; leave it out"
+        )
+    if feature_extractor == "inception" and info.shape[0] not in (1, 3):
+        raise UsageError(f"Inception looks at gray or colored pictures, not at {info.shape[0]} channels; use pixels")
+
+
+def _learns(data: DataSet, feature_extractor: Features) -> bool:
+    """Whether a classifier is what looks."""
+    return feature_extractor == "auto" and has_classifier(data)
+
+
+def features_for(
+    data: DataSet, runtime: Runtime, access: Access, folder: Path | None = None, feature_extractor: Features = "auto"
+) -> FeatureNetwork:
+    """What looks at generated examples of a data set.
+
+    The classifier is that of the run if its folder holds one, else that of the cache, else it is trained now, which is
+    told; and kept in both.
+
+    Args:
+        data: the data set; only its training part is learned from.
+        runtime: where to compute.
+        access: where the cache is, and who is told of progress.
+        folder: of the run's own judge, if it is to keep one.
+        feature_extractor: what kind.
+
+    Raises:
+        RunError: if Inception's weights are not to be had.
+    """
+    if feature_extractor == "inception":
+        return inception(access).to(runtime.device)
+    if not _learns(data, feature_extractor):
+        return Columns() if data.info.kind != "images" else Pixels(data.info.shape)
+    if folder is not None and (network := _kept(folder)) is not None:
+        return _judge(network, data, runtime)
+    shelf = access.cache / "judges" / _key(data)
+    network = _kept(shelf)
+    if network is None:
+        network = _taught(data, runtime, access)
+        with suppress(OSError):  # a home that cannot be written keeps nothing
+            _keep(network, shelf, data)
+    if folder is not None:
+        _keep(network, folder, data)
+    return _judge(network, data, runtime)
+
+
+def is_taught(data: DataSet, access: Access, folder: Path | None = None, feature_extractor: Features = "auto") -> bool:
+    """Whether nothing has to be learned before generated examples can be looked at."""
+    places = (folder, access.cache / "judges" / _key(data))
+    return not _learns(data, feature_extractor) or any(place and (place / "model.json").is_file() for place in places)
+
+
+def inception(access: Access) -> InceptionFeatures:
+    """Inception with its public weights, from DANLU_DATA or the cache, or fetched into the cache.
+
+    Raises:
+        RunError: if they are not to be had.
+    """
+    given = [access.given / "inception", access.given] if access.given else []
+    shelf = access.cache / "inception"
+    path = next((path for folder in (*given, shelf) if (path := folder / WEIGHTS.name).is_file()), None)
+    if path is None or (path.parent == shelf and wrong(path, WEIGHTS)):
+        places = " or ".join(str(folder) for folder in (*given[:1], shelf))
+        needs = f"Inception's features need the public file {WEIGHTS.name} ({WEIGHTS.size:,} bytes) in {places}"
+        if not access.download:
+            raise RunError(f"{needs}; it lies at {MIRRORS[0]}")
+        try:
+            path = fetch(WEIGHTS, MIRRORS, shelf, access.tell)
+        except RunError as error:
+            tried = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
+            raise RunError(f"{needs}; put it there. It could not be fetched from {tried}") from error
+    return InceptionFeatures(InceptionFID.from_pretrained(path))
+
+
+def _judge(network: nn.Module, data: DataSet, runtime: Runtime) -> ClassifierFeatures:
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return ClassifierFeatures(network.to(runtime.device).eval(), feature_name(data))
+
+
+def _taught(data: DataSet, runtime: Runtime, access: Access) -> nn.Module:
+    """A classifier that has learned the training part; torch's own randomness is left where it was."""
+    own = Runtime(device=runtime.device, reason=runtime.reason)
+    with torch.random.fork_rng([own.device] if own.device.type == "cuda" else []):
+        torch.manual_seed(key("judge"))
+        network = find_model("CNN")(shape=data.info.shape, classes=data.info.classes, dropout=0.3)
+        stream, _ = settle(data.train, min(BATCH, len(data.train)), 0, own.device, own.dtype)
+        for report in Trainer(Supervised(network), LESSON, stream, ROUNDS, runtime=own):
+            access.tell(f"{feature_name(data)} learns to judge, once", report.round, ROUNDS)
+    return network.eval()
+
+
+def _key(data: DataSet) -> str:
+    page = {"data": data.fingerprint(), "rounds": ROUNDS, "batch": BATCH, "lesson": LESSON.model_dump(mode="json")}
+    return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _kept(folder: Path) -> nn.Module | None:
+    """The classifier in a folder; None if there is none or it is damaged."""
+    if not (folder / "model.json").is_file():
+        return None
+    try:
+        return load_model(folder)
+    except (RunError, UsageError, OSError):
+        return None
+
+
+def _keep(network: nn.Module, folder: Path, data: DataSet) -> None:
+    """Write a classifier, whole or not at all."""
+    making = folder.with_name(f"{folder.name}.making-{os.getpid()}")
+    shutil.rmtree(making, ignore_errors=True)
+    save_model(network, making, data.info, {"role": "judges generated examples"})
+    shutil.rmtree(folder, ignore_errors=True)
+    making.rename(folder)
+
+
+def _short(name: str) -> str:
+    """A data set's name as a part of a score's: of a path the last step.
+
+    >>> _short("folder:/pictures/cats"), _short("mnist")
+    ('cats', 'mnist')
+    """
+    kind, _, rest = name.partition(":")
+    return Path(rest).name if rest and kind == "folder" else kind

@@ -1,0 +1,229 @@
+"""Scores of generated examples: against the training part, by what ``judges`` finds to look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.data.base.batch_stream import in_order
+from danlu.data.base.dataset import DataSet, spread_over
+from danlu.data.datasets.toy_2d import GRID_DEVIATION, RING_DEVIATION, grid_centers, ring_centers
+from danlu.errors import UsageError
+from danlu.evaluation.feature_extractors import (
+    OF_INCEPTION,
+    Features,
+    check_features,
+    feature_name,
+    features_for,
+    is_taught,
+)
+from danlu.evaluation.feature_networks import FeatureNetwork, look, score_name
+from danlu.evaluation.reference_moments import reference_moments
+from danlu.metrics.frechet import Moments, frechet_distance
+from danlu.metrics.inception_score import inception_score
+from danlu.metrics.kid import kernel_distance
+from danlu.metrics.modes import classes_covered, modes
+from danlu.metrics.precision_recall import NEIGHBORS as K_TH
+from danlu.metrics.precision_recall import precision_recall
+from danlu.metrics.sample_diversity import diversity, memorization, nearest, sliced_wasserstein
+from danlu.rng.keys import generator
+from danlu.storage.access import Access
+from danlu.training.runtime import Runtime
+from danlu.verbs import can, takes
+
+GENERATED = 10_000
+"""generated examples that are scored in the end"""
+AT_ONCE = 500
+COMPARED, KNOWN = 1000, 20_000
+"""examples whose distances are taken, and training examples that stand for all of them"""
+NEIGHBORS, IN_A_BATCH = 200_000, 2000
+"""training examples among which the nearest is sought, which are all but of very large sets; and so many at once"""
+DETAILED, MANIFOLDS = 10_000, 2000
+"""examples of both kinds for the kernel distance, and for precision and recall"""
+MIXTURES = {"ring": (ring_centers, RING_DEVIATION), "grid": (grid_centers, GRID_DEVIATION)}
+"""data sets whose modes are known"""
+
+
+class Jury:
+    """Scores what a model generates.
+
+    Args:
+        data: what it learned from; generated examples are compared with the training part.
+        count: generated examples that are scored at an evaluation.
+        runtime: where to compute.
+        access: where the cache is, and who is told of progress.
+        folder: where the run keeps a classifier that judges, if it does.
+        feature_extractor: auto for a classifier of the same data, where it has classes, and else the values of the
+            images.
+
+    Raises:
+        UsageError: if such features cannot look at the data, or there is nothing to compare.
+    """
+
+    def __init__(
+        self,
+        data: DataSet,
+        count: int,
+        runtime: Runtime,
+        access: Access | None = None,
+        folder: Path | None = None,
+        feature_extractor: Features = "auto",
+    ):
+        check_features(feature_extractor, data.info)
+        if count < 2:
+            raise UsageError(
+                f"eval_samples={count} is too few, for scores compare examples; take 2000, or 0 for no scores"
+            )
+        self.feature_extractor: Features = feature_extractor
+        self.at_once = OF_INCEPTION if feature_extractor == "inception" else AT_ONCE
+        self.data, self.count, self.runtime = data, count, runtime
+        self.access, self.folder = access or Access(), folder
+
+    @property
+    def watched(self) -> str:
+        """The first score of ``glance``, of which less is better and by which weights are chosen."""
+        kind = "FID" if self.data.info.kind == "images" else "SWD"
+        return score_name(kind, feature_name(self.data, self.feature_extractor), self.count, "train")
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing has to be learned before the first score."""
+        return is_taught(self.data, self.access, self.folder, self.feature_extractor)
+
+    @cached_property
+    def network(self) -> FeatureNetwork:
+        """What looks at generated examples."""
+        return features_for(self.data, self.runtime, self.access, self.folder, self.feature_extractor)
+
+    @cached_property
+    def _moments(self) -> Moments:
+        return reference_moments(self.network, self.data.fingerprint(), "train", self._batches, self.access)
+
+    def glance(self, x: Tensor) -> dict[str, float]:
+        """What can be said at every evaluation, the watched score first.
+
+        Args:
+            x: generated examples in the data's range, on the CPU.
+        """
+        if self.data.info.kind != "images":
+            return {self._named("SWD", x): sliced_wasserstein(x, self._known), **self._of_mixture(x), **self._spread(x)}
+        seen = look(self.network, x, self.at_once)
+        scores = {self._named("FID", x): self._fid(seen.features)}
+        if seen.probabilities is not None:
+            scores[self._named("IS", x, against=False)] = inception_score(seen.probabilities).mean
+        if seen.probabilities is not None and self.feature_extractor == "auto":
+            scores["classes_covered"] = float(classes_covered(seen.probabilities.argmax(1), self.data.info.classes))
+        return {**scores, **self._spread(x)}
+
+    def verdict(self, x: Tensor) -> dict[str, float]:
+        """All scores, of generated examples in the data's range on the CPU."""
+        scores = self.glance(x)
+        if self.data.info.kind == "images":
+            both = (some_of(examples, DETAILED) for examples in (self._known, x))
+            real, fake = (look(self.network, some, self.at_once).features.float() for some in both)
+            scores[self._named("KID", fake)] = kernel_distance(real, fake).mean
+            few = min(len(real), len(fake), MANIFOLDS)
+            if few > K_TH:
+                real, fake = some_of(real, few), some_of(fake, few)
+                found = precision_recall(real, fake)
+                scores[self._named("precision", fake)] = found.precision
+                scores[self._named("recall", fake)] = found.recall
+        return scores
+
+    def coverage(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """What is covered of the modes or classes that the data has, as a share; nothing where nothing is counted.
+
+        Args:
+            scores: of ``glance``.
+        """
+        if "modes_covered" in scores:
+            return {"coverage": scores["modes_covered"] / len(MIXTURES[self.data.name][0]())}
+        if "classes_covered" in scores:
+            return {"coverage": scores["classes_covered"] / self._classes}
+        return {}
+
+    def draw(self, model: Any, count: int | None = None) -> Tensor:
+        """What a model generates, the same each time, on the CPU; pictures within the data's range."""
+        x = drawn(model, count or self.count)
+        return x.clamp(*self.data.info.range) if self.data.info.kind == "images" else x
+
+    def _named(self, score: str, x: Tensor, against: bool = True) -> str:
+        name = self.network.origin if self.data.info.kind == "images" else feature_name(self.data)
+        return score_name(score, name, len(x), "train" if against else None)
+
+    def _fid(self, features: Tensor) -> float:
+        return frechet_distance(Moments.of(features, self.network.origin), self._moments)
+
+    def _batches(self) -> Iterator[Tensor]:
+        return (batch[self.data.info.inputs] for batch in in_order(self.data.train, self.at_once))
+
+    def _of_mixture(self, x: Tensor) -> dict[str, float]:
+        if self.data.name not in MIXTURES:
+            return {}
+        centers, deviation = MIXTURES[self.data.name]
+        found = modes(x, centers(), deviation)
+        return {"modes_covered": float(found.covered), "good_samples": found.good}
+
+    def _spread(self, x: Tensor) -> dict[str, float]:
+        """How varied the examples are, and how near to training examples, beside new examples of the data."""
+        few = some_of(x, COMPARED)
+        scores = {"diversity": diversity(few) / self._diversity}
+        if len(self.data.validation):
+            among = nearest(few, known_to(self.data))
+            scores["memorization"] = memorization(among.distance, self._usual)
+        return scores
+
+    @cached_property
+    def _known(self) -> Tensor:
+        return spread_over(self.data.train, KNOWN)[self.data.info.inputs].cpu().float()
+
+    @cached_property
+    def _usual(self) -> Tensor:
+        """How far new examples of the data are from the nearest training example."""
+        new = spread_over(self.data.validation, COMPARED)[self.data.info.inputs].cpu().float()
+        return nearest(new, known_to(self.data)).distance
+
+    @cached_property
+    def _classes(self) -> int:
+        """Classes with as many training examples as a covered one has."""
+        return classes_covered(self.data.train["label"], self.data.info.classes) or self.data.info.classes
+
+    @cached_property
+    def _diversity(self) -> float:
+        return diversity(spread_over(self.data.train, COMPARED)[self.data.info.inputs].cpu().float())
+
+
+def known_to(data: DataSet) -> Iterator[Tensor]:
+    """The training examples among which the nearest is sought, in batches on the CPU."""
+    batches = in_order(spread_over(data.train, NEIGHBORS), IN_A_BATCH)
+    return (batch[data.info.inputs].cpu().float() for batch in batches)
+
+
+def some_of(x: Tensor, most: int) -> Tensor:
+    """At most so many of a tensor's rows, by chance but always the same ones: rows may be sorted, or take turns.
+
+    >>> len(some_of(torch.zeros(5, 2), 3)), len(some_of(torch.zeros(2, 2), 3))
+    (3, 2)
+    """
+    if len(x) <= most:
+        return x
+    return x[torch.randperm(len(x), generator=generator("some"))[:most].to(x.device)]
+
+
+@torch.no_grad()
+def drawn(model: Any, count: int) -> Tensor:
+    """So many examples of a model, the same each time, on the CPU."""
+    source = generator("judged", device=next(model.parameters()).device)
+    given = {"generator": source} if takes(model.sample, "generator") else {}
+    parts = (min(AT_ONCE, count - start) for start in range(0, count, AT_ONCE))
+    return torch.cat([model.sample(n, **given).float().cpu() for n in parts])
+
+
+def generates_only(model: Any) -> bool:
+    """Whether a model has nothing but its samples to be judged by."""
+    return can(model, "sample") and not any(can(model, verb) for verb in ("log_prob", "log_prob_bound", "energy"))

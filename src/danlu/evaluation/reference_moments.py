@@ -1,0 +1,101 @@
+"""Moments of the features of a data set, which are found once and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import safetensors
+from safetensors.torch import save_file
+from torch import Tensor
+
+from danlu.evaluation.feature_networks import FeatureNetwork, moments, weight_of
+from danlu.metrics.moments import Moments, Origin
+from danlu.storage.access import Access
+
+FORMAT = 1
+
+
+def reference_moments(
+    network: FeatureNetwork,
+    data: str,
+    part: str,
+    examples: Callable[[], Tensor | Iterable[Tensor]],
+    access: Access | None = None,
+) -> Moments:
+    """The moments of one part of a data set: from the cache if they are there, else found and kept there.
+
+    The key is made of the data's fingerprint, the part, and the origin of the features with the fingerprint of the
+    network's weights. What is damaged is made anew; where the cache cannot be written nothing is kept.
+
+    Args:
+        network: makes the features.
+        data: fingerprint of the data set.
+        part: which part of it.
+        examples: gives them, all at once or in batches; it is called only if they are needed.
+        access: where the cache is.
+
+    >>> from danlu.evaluation.feature_networks import Columns
+    >>> rows = torch.eye(3)
+    >>> found = reference_moments(Columns(), "a1b2", "train", lambda: rows)
+    >>> again = reference_moments(Columns(), "a1b2", "train", lambda: 1 / 0)  # from the cache
+    >>> bool((found.mean == again.mean).all()), again.count
+    (True, 3)
+    """
+    key = {"format": str(FORMAT), "data": data, "part": part, **network.origin._asdict()}
+    try:
+        shelf = (access or Access()).cache / "moments"
+    except RuntimeError:  # there is no home
+        return moments(network, examples())
+    path = shelf / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]}.safetensors"
+    kept = load_moments(path)
+    if kept is not None and kept.origin == network.origin:
+        weight = weight_of(network)
+        return kept if weight is None else kept.to(weight.device)
+    found = moments(network, examples())
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_moments(found, path)
+    return found
+
+
+def save_moments(found: Moments, path: str | Path) -> None:
+    """Write moments and their origin into a file of safetensors, which is there whole or not at all."""
+    path = Path(path)
+    state = {name: tensor.cpu().contiguous() for name, tensor in found.state().items()}
+    digest = _digest(state)
+    making = path.with_name(f".{path.name}.{os.getpid()}")
+    page = {"format": str(FORMAT), "sha256": digest, **found.origin._asdict()}
+    try:
+        save_file(state, making, metadata=page)
+        making.replace(path)
+    except safetensors.SafetensorError as error:
+        raise OSError(str(error)) from error
+    finally:
+        with suppress(OSError):
+            making.unlink()
+
+
+def load_moments(path: str | Path) -> Moments | None:
+    """The moments in a file; None if it is not there, damaged, or of another format."""
+    try:
+        with safetensors.safe_open(path, "pt") as opened:
+            page = opened.metadata() or {}
+            state = {name: opened.get_tensor(name) for name in ("count", "mean", "scatter")}
+        if page["format"] != str(FORMAT) or page["sha256"] != _digest(state):
+            return None
+        return Moments.from_state(state, Origin(page["name"], page["resize"], page["weights"]))
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError):
+        return None
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
+        digest.update(state[name].numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,38 @@
+"""Scores of a language model on a text: cross-entropy, perplexity, bits per character or byte."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from danlu.data.base.dataset import Part
+from danlu.metrics.perplexity import Reading, read_through
+from danlu.verbs import can
+
+LANE = 100_000
+"""tokens of a lane in which a text is judged: a shorter text is read as a whole"""
+
+
+def reads(model: Any, part: Part) -> bool:
+    """Whether a model predicts the tokens of a part, of which there are two at least."""
+    return can(model, "log_prob") and hasattr(model, "log_probs") and "token" in part.fields and len(part) > 1
+
+
+def text_scores(model: Any, part: Part) -> dict[str, float]:
+    """Nats per token and perplexity of a text; bits per character or per byte, where tokens stand for these exactly."""
+    found = read_through(model, part, max(1, len(part) // LANE))
+    scores = {"cross_entropy": found.cross_entropy, "perplexity": found.perplexity}
+    tokenizer = model.tokenizer
+    if tokenizer is not None and tokenizer.unknown is None:
+        text = tokenizer.decode(part.fields["token"][1:].cpu().long())
+        scores |= bits(found, tokenizer.kind, text)
+    return scores
+
+
+def bits(found: Reading, kind: str, text: str) -> dict[str, float]:
+    """Bits per character of a model of characters, and bits per byte of any.
+
+    >>> bits(Reading(nats=4 * 0.6931471805599453, tokens=4), "characters", "über")
+    {'bits_per_character': 1.0, 'bits_per_byte': 0.8}
+    """
+    of_characters = {"bits_per_character": found.bits_per(len(text))} if kind == "characters" else {}
+    return {**of_characters, "bits_per_byte": found.bits_per(len(text.encode()))}

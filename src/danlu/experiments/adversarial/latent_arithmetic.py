@@ -1,0 +1,246 @@
+"""Latent codes add and subtract (notes, 2.2.4.1).
+
+DCGAN's players learn pictures that are made with two attributes: a box or a cross, with a bar below or without, as
+people wear glasses or none; or a disc that is small or large, and red or blue, where either attribute changes how the
+other looks. A classifier of the four kinds takes the place of the eye. As in the paper (Radford et al., 2016, section
+6.3.2) three codes of each kind are averaged; then box - cross + cross with bar ought to give a box with a bar. Each
+kind is asked for in many trials. Beside it: what single codes give, what pictures give that are added as they are, and
+what comes out if the kinds that are combined are drawn at random. Two seeds.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import Part
+from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.gan_on_digits import pair
+from danlu.experiments.harness.trainers import classifying, error, from_seed, spread
+from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
+from danlu.models.classify.cnn import CNN
+from danlu.rng.keys import generator as generator_of
+from danlu.tasks.adversarial import Adversarial
+from danlu.training.optimization import OptimizerSettings
+from danlu.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SIDE, LATENT, WIDTH, BATCH = 8, 16, 16, 64
+SETS = {
+    "shape and bar": ("cross", "cross, bar", "box", "box, bar"),
+    "size and color": ("small, blue", "small, red", "large, blue", "large, red"),
+}
+KINDS = 4  # 2 × the first attribute + the second
+CODES, TRIALS, AVERAGED, SURE = 4000, 300, 3, 0.9
+MOST = 0.5  # share of sums that are what they ought to be, from which codes add
+ROWS = 1  # of each kind in the figure
+
+
+def pictures(which: str, n: int, seed: int) -> Part:
+    """So many pictures of two attributes on black; place and brightness vary, and the radius of discs."""
+    source = generator_of("pictures", seed)
+    kind = torch.randint(KINDS, (n,), generator=source)
+    light = 0.7 + 0.3 * torch.rand(n, 1, 1, 1, generator=source)
+    draw = _shapes if which == "shape and bar" else _discs
+    return Part({"image": draw(kind // 2, kind % 2, source) * light, "label": kind})
+
+
+def _shapes(box: Tensor, bar: Tensor, source: torch.Generator) -> Float[Tensor, "n 1 8 8"]:
+    """White boxes and crosses of 5×5 pixels, with or without a bar of 5 below."""
+    x = torch.zeros(2, 2, SIDE, SIDE)
+    x[1, :, [0, 4], 0:5] = x[1, :, 0:5, [0, 4]] = 1
+    x[0, :, 2, 0:5] = x[0, :, 0:5, 2] = 1
+    x[:, 1, 6, 0:5] = 1
+    down, across = torch.randint(2, (len(box),), generator=source), torch.randint(4, (len(box),), generator=source)
+    placed = [one.roll((int(y), int(z)), (0, 1)) for one, y, z in zip(x[box, bar], down, across, strict=True)]
+    return torch.stack(placed)[:, None]
+
+
+def _discs(large: Tensor, red: Tensor, source: torch.Generator) -> Float[Tensor, "n 3 8 8"]:
+    """Discs that are small or large, red or blue."""
+    varied, across, down = torch.rand(3, len(large), 1, 1, generator=source)
+    axis = torch.arange(SIDE)
+    far = ((axis - 2.5 - 2 * across).square() + (axis[:, None] - 2.5 - 2 * down).square()).sqrt()
+    ink = (1.3 + 1.4 * large[:, None, None] + 0.5 * varied - far).clamp(0, 1)
+    color = torch.stack([red, torch.zeros_like(red), 1 - red], dim=1)
+    return ink[:, None] * color[:, :, None, None]
+
+
+WHATS = {
+    "sums": "sum of means of three codes",
+    "single": "of single codes",
+    "pixels": "of pictures",
+    "random": "of kinds at random",
+    "means": "mean of three",
+}
+
+
+def others(kind: int) -> tuple[int, int, int]:
+    """The kinds a, b, c with a - b + c = this kind: a has its first attribute, c its second, and b neither.
+
+    >>> [SETS["size and color"][other] for other in others(3)]
+    ['large, blue', 'small, blue', 'small, red']
+    """
+    return kind ^ 1, kind ^ 3, kind ^ 2
+
+
+def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+    """Share of sums that are of the kind that they ought to be, by set, kind and seed; pictures of the first seed."""
+    seeds = range(seed, seed + (1 if quick else 2))
+    rounds, examples = (100, 500) if quick else (1200, 3000)
+    numbers: Numbers = {"errors": {}, "runs": {which: [] for which in SETS}, "pictures": {}}
+    for place, which in enumerate(SETS):
+        part, test = pictures(which, examples, seed), pictures(which, 500, seed + 1)
+        shape = tuple(part["image"].shape[1:])
+        eye = cast(CNN, from_seed(lambda shape=shape: cast(CNN, CNN(shape, KINDS, hidden=(32,))), seed))
+        for _ in classifying(eye, part, OptimizerSettings(lr=3e-3), 150, BATCH, seed):
+            pass
+        numbers["errors"][which] = error(eye, test["image"], test["label"])
+        for own in seeds:
+            tell("generators", place * len(seeds) + own - seed, len(SETS) * len(seeds))
+            found, shown = add(_learn(part, rounds, own), eye, own)
+            numbers["runs"][which].append(found)
+            if own == seed:
+                numbers["pictures"][which] = shown
+    return numbers
+
+
+def _learn(part: Part, rounds: int, seed: int) -> DCGANGenerator:
+    shape = tuple(part["image"].shape[1:])
+    generator, critic = pair(
+        lambda: cast(DCGANGenerator, DCGANGenerator(shape, 0, (0.0, 1.0), LATENT, WIDTH)),
+        lambda: cast(DCGANCritic, DCGANCritic(shape, 0, WIDTH)),
+        seed,
+    )
+    moves = OptimizerSettings(optimizer="adam", lr=4e-4, betas=(0.5, 0.999))
+    for _ in Trainer(Adversarial(generator, critic), moves, Shuffled(part, BATCH, seed), rounds, seed):
+        pass
+    return cast(DCGANGenerator, generator.eval())
+
+
+@torch.no_grad()
+def add(generator: DCGANGenerator, eye: CNN, seed: int) -> tuple[Numbers, list]:
+    """What sums of codes give, and a few of them: pictures of the three means, and of the sum."""
+    source = generator_of("codes", seed)
+    z = generator.prior(CODES, generator=source)
+    sure, guesses = eye(generator.decode(z)).softmax(1).max(1)
+    pools = [z[(guesses == kind) & (sure > SURE)] for kind in range(KINDS)]
+    found: Numbers = {"codes": [len(pool) for pool in pools], "sums": None}
+    if min(map(len, pools)) < AVERAGED:
+        return found, []
+
+    def means(kind: int, of: int = AVERAGED) -> Float[Tensor, "trials latent"]:
+        return pools[kind][torch.randint(len(pools[kind]), (TRIALS, of), generator=source)].mean(1)
+
+    def share(kind: int, x: Tensor) -> float:
+        return float((eye(x).argmax(1) == kind).double().mean())
+
+    for what in WHATS:
+        found[what] = []
+    for kind in range(KINDS):
+        a, b, c = (means(other) for other in others(kind))
+        found["sums"].append(share(kind, generator.decode(a - b + c)))
+        x, y, w = (generator.decode(code) for code in (a, b, c))
+        found["pixels"].append(share(kind, (x - y + w).clamp(0, 1)))
+        a, b, c = (means(other, 1) for other in others(kind))
+        found["single"].append(share(kind, generator.decode(a - b + c)))
+        a, b, c = torch.stack([means(other) for other in range(KINDS)])[
+            torch.randint(KINDS, (3, TRIALS), generator=source), torch.arange(TRIALS)
+        ]
+        found["random"].append(share(kind, generator.decode(a - b + c)))
+        found["means"].append(share(kind, generator.decode(means(kind))))
+    return found, [_shown(generator, [means(other)[:ROWS] for other in others(kind)]) for kind in range(KINDS)]
+
+
+def _shown(generator: DCGANGenerator, codes: list[Tensor]) -> list:
+    a, b, c = codes
+    shown = torch.stack([generator.decode(z) for z in (a, b, c, a - b + c)], dim=1)
+    shown = shown.expand(-1, -1, 3, -1, -1)  # (rows, 4, 3, h, w)
+    return (shown * 100).round().div(100).tolist()
+
+
+def _fails(runs: list[Numbers]) -> str:
+    """What is short of codes that add, in a word or two; nothing if they do."""
+    if not all(run["sums"] for run in runs):
+        return "a kind is never made"
+    if fmean(fmean(run["sums"]) for run in runs) < MOST:
+        return "most sums are something else"
+    if any(a <= b for run in runs for a, b in zip(run["sums"], run["random"], strict=True)):
+        return "sums of kinds at random do as well"
+    return "" if min(min(run["sums"]) for run in runs) >= MOST else "not for every kind in every seed"
+
+
+def judge(numbers: Numbers) -> Verdict:
+    """In both sets each kind comes out of most sums in every seed, and oftener than if kinds are combined at random."""
+    said, failed = [], {}
+    for which, runs in numbers["runs"].items():
+        failed[which] = _fails(runs)
+        made = [run for run in runs if run["sums"]]
+        if made:
+            mean = {what: f"{fmean(fmean(run[what]) for run in made):.0%}" for what in WHATS}
+            said.append(
+                f"With {which}, {mean['sums']} of the sums of means of three codes are what they ought to be; of "
+                f"single codes {mean['single']}, of pictures added as they are {mean['pixels']}, of kinds at random "
+                f"{mean['random']}."
+            )
+    reason = " ".join(said + [f"With {which}: {why}." for which, why in failed.items() if why])
+    if not any(failed.values()):
+        return Verdict("holds", reason)
+    partly = any(why in ("", "not for every kind in every seed") for why in failed.values())
+    return Verdict("holds with limits" if partly else "does not hold", reason)
+
+
+def table(numbers: Numbers) -> Table:
+    """Share of pictures that are of the kind that was asked for, by kind."""
+    rows: Table = [("asked for", *WHATS.values())]
+    for which, kinds in SETS.items():
+        runs = [run for run in numbers["runs"][which] if run["sums"]]
+        for kind, name in enumerate(kinds):
+            rows.append((name, *(spread([r[what][kind] for r in runs], ".2f") if runs else "–" for what in WHATS)))
+    return rows
+
+
+def draw(numbers: Numbers) -> Figure:
+    """Sums of the first seed, and how many are right."""
+    from danlu.experiments.harness.plots import colors, panels
+
+    figure, axes = panels(2 * len(SETS), height=2.4, width_ratios=(1, 1.3) * len(SETS))
+    for place, (which, kinds) in enumerate(SETS.items()):
+        left, right = axes[2 * place : 2 * place + 2]
+        _sheet(left, numbers["pictures"][which])
+        left.set_title(which)
+        runs = [run for run in numbers["runs"][which] if run["sums"]]
+        for number, what in enumerate(("sums", "pixels", "random")):
+            for kind in range(KINDS):
+                values = [run[what][kind] for run in runs]
+                right.plot(values, [kind + 0.2 * (number - 1)] * len(values), "os^"[number], color=colors()[number],
+                           markersize=3.5, label=WHATS[what] if kind == place == 0 else None)  # fmt: skip
+        right.set(yticks=range(KINDS), yticklabels=[kind.replace(", ", ",\n") for kind in kinds])
+        right.set(xlim=(-0.04, 1.04), ylim=(KINDS - 0.5, -0.5), xticks=[0, 0.5, 1], xlabel="share as asked for")
+        right.grid(True, axis="x")
+    handles, labels = axes[1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=3, borderpad=0.2)
+    return figure
+
+
+def _sheet(axes: Axes, rows: list) -> None:
+    """A row for each kind: three pictures, the signs between them, and the sum."""
+    from danlu.experiments.harness.plots import tiled
+
+    shown = torch.tensor(rows) if rows else torch.zeros(KINDS, ROWS, 4, 3, SIDE, SIDE)
+    tiled(axes, torch.nn.functional.pad(shown.flatten(0, 2), (2, 2, 1, 1), value=1.0).numpy(), columns=4)
+    wide, high = SIDE + 6, SIDE + 4  # a picture with what tiled and the gap for the sign put around it
+    for place, sign in enumerate("−+="):
+        for row in range(KINDS * ROWS):
+            axes.text(wide * (place + 1) - 0.5, high * (row + 0.5) - 0.5, sign, ha="center", va="center")
+
+
+EXPERIMENT = Experiment(measure, judge, table, draw)

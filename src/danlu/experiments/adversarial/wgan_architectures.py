@@ -1,0 +1,177 @@
+"""WGAN trains whatever the architecture (notes, 2.2.5.1).
+
+Three pairs of players learn the digits: DCGAN's, the same without any norm, and deep fully connected ones without norm.
+Each plays three games, every one with the same setting for all pairs: a GAN, WGAN with clipped weights, WGAN with a
+gradient penalty (whose critic never has batch norm). What comes out is judged by the Fréchet distance of a small
+classifier's features, FID[digits-cnn, 1000 vs train]. A pair has trained if it comes nearer to the digits than pictures
+whose pixels each come from another digit: these have every pixel's distribution right, and nothing else. Two seeds.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.datasets.digits import digits
+from danlu.errors import Diverged
+from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.gan_on_digits import JUDGED, DigitsJudge, pair, pixels_alone, samples
+from danlu.experiments.harness.trainers import spread
+from danlu.losses.adversarial import Loss
+from danlu.models.adversarial.base import Critic, Generator
+from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
+from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+from danlu.tasks.adversarial import PLAIN, Adversarial, Techniques
+from danlu.training.optimization import OptimizerSettings
+from danlu.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHAPE, LATENT, WIDTH, BATCH, DEEP, SHOWN = (1, 8, 8), 16, 16, 64, (64,) * 4, 16
+
+
+class Game(NamedTuple):
+    """A game's one setting, for all pairs."""
+
+    loss: Loss
+    techniques: Techniques
+    descent: OptimizerSettings
+    rounds: int
+    norm: Literal["batch"] | None
+
+
+GAMES = {
+    "GAN": Game(
+        "non-saturating", PLAIN, OptimizerSettings(optimizer="adam", lr=4e-4, betas=(0.5, 0.999)), 800, "batch"
+    ),
+    "WGAN": Game(
+        "wasserstein",
+        Techniques(critic_turns=5, weight_clip=0.03),
+        OptimizerSettings(optimizer="rmsprop", lr=1e-3),
+        300,
+        "batch",
+    ),
+    "WGAN-GP": Game(
+        "wasserstein",
+        Techniques(critic_turns=3, penalty=10.0),
+        OptimizerSettings(optimizer="adam", lr=1e-3, betas=(0.0, 0.9)),
+        300,
+        None,
+    ),
+}
+GOOD, *BAD = PAIRS = ("DCGAN", "DCGAN without norm", "deep MLP")
+
+
+def players(which: str, game: Game, seed: int) -> tuple[Generator, Critic]:
+    """A pair for a game."""
+    if which == "deep MLP":
+        return pair(
+            lambda: cast(Generator, MLPGenerator(SHAPE, 0, (0.0, 1.0), LATENT, DEEP)),
+            lambda: cast(Critic, MLPCritic(SHAPE, 0, DEEP)),
+            seed,
+        )
+    norm = "batch" if which == GOOD else None
+    return pair(
+        lambda: cast(Generator, DCGANGenerator(SHAPE, 0, (0.0, 1.0), LATENT, WIDTH, norm=norm)),
+        lambda: cast(Critic, DCGANCritic(SHAPE, 0, WIDTH, norm=norm and game.norm)),
+        seed,
+    )
+
+
+def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+    """FID and classes found by pair, game and seed; pictures of the first seed."""
+    seeds = range(seed, seed + (1 if quick else 2))
+    judge = DigitsJudge(seed, rounds=60 if quick else 300)
+    numbers: Numbers = {
+        "pixels alone": judge(pixels_alone(judge.part, seed)).fid,
+        "test digits": judge(digits().test["image"]).fid,
+        "runs": {which: {name: [] for name in GAMES} for which in PAIRS},
+        "pictures": {which: {} for which in PAIRS},
+    }
+    runs = [(which, name, own) for which in PAIRS for name in GAMES for own in seeds]
+    for done, (which, name, own) in enumerate(runs):
+        tell("games", done, len(runs))
+        found, pictures = _play(judge, which, GAMES[name], GAMES[name].rounds // (20 if quick else 1), own)
+        numbers["runs"][which][name].append(found)
+        if own == seed:
+            numbers["pictures"][which][name] = pictures
+    return numbers
+
+
+def _play(judge: DigitsJudge, which: str, game: Game, rounds: int, seed: int) -> tuple[Numbers, Any]:
+    task = Adversarial(*players(which, game, seed), game.loss, game.techniques)
+    trainer = Trainer(task, game.descent, Shuffled(judge.part, BATCH, seed), rounds, seed)
+    try:
+        for _ in trainer:
+            pass
+    except Diverged:
+        return {"fid": None, "covered": 0}, None
+    x = samples(trainer, JUDGED, seed)
+    found = judge(x)
+    return {"fid": found.fid, "covered": found.covered}, (x[:SHOWN, 0] * 100).round().div(100).tolist()
+
+
+def _fids(runs: list[Numbers]) -> list[float]:
+    """Of each seed; infinite if it diverged."""
+    return [float("inf") if run["fid"] is None else run["fid"] for run in runs]
+
+
+def judge(numbers: Numbers) -> Verdict:
+    """Each WGAN trains every pair in every seed, and the GAN fails a bad one, else there is nothing to overcome."""
+    bar, runs = numbers["pixels alone"], numbers["runs"]
+    failed = {name: [which for which in PAIRS if max(_fids(runs[which][name])) > bar] for name in GAMES}
+    nearer = all(max(_fids(runs[which]["WGAN"])) < min(_fids(runs[which]["GAN"])) for which in BAD)
+    said = "; ".join(
+        f"{name} {', '.join(f'{fmean(_fids(runs[which][name])):.0f}' for which in PAIRS)}" for name in GAMES
+    )
+    reason = f"Mean FID of {', '.join(PAIRS)}: {said}; pixels alone give {bar:.0f}."
+    if not any(which in failed["GAN"] for which in BAD):
+        return Verdict("does not hold", f"{reason} The GAN trains the bad pairs as well.")
+    trained = [name for name in ("WGAN", "WGAN-GP") if not failed[name]]
+    if len(trained) == 2:
+        return Verdict("holds", reason)
+    if trained or nearer:
+        beside = {"WGAN": ", though it always comes nearer than the GAN" if nearer else ""}
+        worse = "; ".join(
+            f"{name} has not trained {' and '.join(failed[name])}{beside.get(name, '')}"
+            for name in ("WGAN", "WGAN-GP")
+            if failed[name]
+        )
+        return Verdict("holds with limits", f"{reason} In these rounds {worse}.")
+    return Verdict("does not hold", reason)
+
+
+def table(numbers: Numbers) -> Table:
+    """FID and classes by pair and game."""
+    rows: Table = [("players", "game", f"FID[digits-cnn, {JUDGED} vs train]", "classes found")]
+    for which in PAIRS:
+        for name, runs in numbers["runs"][which].items():
+            found = sorted(run["covered"] for run in runs)
+            rows.append((which, name, spread(_fids(runs), ".0f"), "–".join(map(str, sorted({found[0], found[-1]})))))
+    rows.append(("pixels of other digits each", "–", f"{numbers['pixels alone']:.0f}", "–"))
+    rows.append(("test digits", "–", f"{numbers['test digits']:.1f}", "10"))
+    return rows
+
+
+def draw(numbers: Numbers) -> Figure:
+    """Pictures of the first seed by pair and game, with their FID."""
+    from danlu.experiments.harness.plots import colors, panels, tiled
+
+    figure, axes = panels(len(GAMES), rows=len(PAIRS), height=0.85)
+    places = iter(axes)
+    for which in PAIRS:
+        for name in GAMES:
+            shown = next(places)
+            pictures, fid = numbers["pictures"][which][name], numbers["runs"][which][name][0]["fid"]
+            if pictures:
+                tiled(shown, pictures, columns=8)
+            passed = fid is not None and fid < numbers["pixels alone"]
+            title = f"{name}, FID {fid:.0f}" if pictures else f"{name}, diverged"
+            shown.set_title(title if passed else f"{title}: fails", color=colors()[0 if passed else 1])
+            shown.set(xticks=[], yticks=[], ylabel=which.replace(" without", "\nwithout") if name == "GAN" else "")
+    return figure
+
+
+EXPERIMENT = Experiment(measure, judge, table, draw)

@@ -1,0 +1,130 @@
+"""Networks from a seed, a trainer around them, and what is said of several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Literal, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import Part
+from danlu.data.base.split import stratified_split
+from danlu.data.images.augment import Augment, Augmented
+from danlu.rng.keys import key
+from danlu.tasks.supervised import Supervised
+from danlu.tasks.task import Descend, Place, Task, Turn
+from danlu.training.optimization import OptimizerSettings
+from danlu.training.trainer import Trainer
+
+Made = TypeVar("Made", bound=nn.Module)
+
+
+def from_seed(make: Callable[[], Made], seed: int) -> Made:
+    """A module with the weights that this seed gives.
+
+    >>> a, b = (from_seed(lambda: nn.Linear(2, 2), seed=3) for _ in range(2))
+    >>> torch.equal(a.weight, b.weight)
+    True
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key("weights", seed))
+        return make()
+
+
+def classifying(
+    network: nn.Module,
+    part: Part,
+    descent: OptimizerSettings,
+    rounds: int,
+    batch_size: int | Literal["full"],
+    seed: int,
+    augment: Augment | None = None,
+) -> Trainer:
+    """A trainer in which a network learns the labels of a part.
+
+    >>> part = Part({"x": torch.eye(4), "label": torch.arange(4)})
+    >>> sum(1 for _ in classifying(nn.Linear(4, 4), part, OptimizerSettings(), rounds=3, batch_size=2, seed=0))
+    3
+    """
+    stream = Shuffled(part, batch_size, seed)
+    batches = stream if augment is None else Augmented(stream, augment, seed)
+    inputs = "image" if "image" in part.fields else "x"
+    return Trainer(Supervised(network, inputs=inputs), descent, batches, rounds, seed)
+
+
+class Alone(Task):
+    """A game of several players in which one moves, and the others stand still; updates are left out.
+
+    Args:
+        game: whose turns these are.
+        player: who moves.
+
+    >>> from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+    >>> from danlu.tasks.adversarial import Adversarial
+    >>> game = Adversarial(MLPGenerator((1,), 0, None, hidden=()), MLPCritic((1,), 0, (8,)), inputs="x")
+    >>> [turn.player for turn in Alone(game, "generator").turns(0)], list(Alone(game, "critic").players())
+    (['generator'], ['critic'])
+    """
+
+    def __init__(self, game: Task, player: str):
+        super().__init__()
+        self.game, self.player = game, player
+
+    def players(self) -> dict[str, nn.Module]:
+        return {self.player: self.game.players()[self.player]}
+
+    def enter(self, place: Place) -> None:
+        """The numbers of the game's noise come from there too."""
+        super().enter(place)
+        self.game.enter(place)
+
+    def turns(self, round: int) -> list[Turn]:
+        turns = self.game.turns(round)
+        mine = [turn for turn in turns if isinstance(turn, Descend) and turn.player == self.player]
+        return [turn._replace(fresh=True) for turn in mine]
+
+
+def some_of(part: Part, count: int, seed: int) -> Part:
+    """So many examples of a part, all classes alike.
+
+    >>> part = Part({"x": torch.arange(10), "label": torch.arange(10) % 2})
+    >>> sorted(some_of(part, 4, seed=0)["label"].tolist())
+    [0, 0, 1, 1]
+    """
+    share = count / len(part)
+    return part.take(stratified_split(part["label"], (share, 1 - share), seed)[0])
+
+
+@torch.no_grad()
+def error(network: nn.Module, inputs: Float[Tensor, "n ..."], labels: Tensor) -> float:
+    """Share of wrong guesses.
+
+    >>> error(nn.Identity(), torch.eye(4), torch.tensor([0, 1, 2, 0]))
+    0.25
+    """
+    network.eval()
+    return float((network(inputs).argmax(dim=1) != labels).double().mean())
+
+
+def spread(values: Sequence[float], form: str = ".3f") -> str:
+    """Mean, smallest and largest of several seeds, for a table.
+
+    >>> spread([0.1, 0.2, 0.6])
+    '0.300 (0.100–0.600)'
+    """
+    return f"{fmean(values):{form}} ({min(values):{form}}–{max(values):{form}})"
+
+
+def always_less(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether a is less than b in every seed.
+
+    With five seeds that happens by chance, if neither is better, once in 32 times (a sign test).
+
+    >>> always_less([1, 2, 3], [2, 3, 4]), always_less([1, 2, 3], [2, 3, 1])
+    (True, False)
+    """
+    return all(x < y for x, y in zip(a, b, strict=True))

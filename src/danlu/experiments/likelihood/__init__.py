@@ -1,0 +1,1 @@
+"""Experiments on likelihood and variational autoencoders."""

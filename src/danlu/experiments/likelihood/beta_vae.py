@@ -1,0 +1,171 @@
+"""β trades reconstruction against divergence (notes, 2.1.3.5.2).
+
+A VAE with a normal decoder learns the digits with β from 1/4 to 16: it descends on D + β R, where D is minus the
+expectation of log p(x | z), the distortion, and R is the divergence of q(z | x) from the prior, the rate. If each β is
+given its due, the rate falls and the distortion rises with it, and no neighbor does better at somebody's own price:
+between two of them a nat of rate buys as many nats of distortion as lie between their β (Alemi et al., "Fixing a broken
+ELBO", 2018, have the curve and its slope). Both are measured on the training digits, since there is the minimum; two
+seeds.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.datasets.digits import digits
+from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.trainers import from_seed, spread
+from danlu.models.latent.vae import VAE
+from danlu.rng.keys import generator
+from danlu.tasks.elbo import Elbo, KLWeight
+from danlu.training.optimization import OptimizerSettings
+from danlu.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BETAS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+LATENT = 8
+SPREAD = 0.1  # of the normal decoder: a tenth of the range from black to white
+DRAWS = 16
+ACTIVE = 0.05  # nats of rate from which a unit says something
+SLACK = 0.1  # nats by which a neighbor may do better, since training is not at its end
+WALKED = (1.0, 4.0)  # whose units are walked along
+STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # deviations of the prior
+
+
+def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+    """Rate, distortion and active units by β and seed; pictures along the units that say most."""
+    seeds = range(seed, seed + (1 if quick else 2))
+    betas, rounds = (BETAS[::3], 150) if quick else (BETAS, 2000)
+    x = digits().train["image"]
+    runs: list[list[Numbers]] = []
+    walks: Numbers = {}
+    for own in seeds:
+        runs.append([])
+        for place, beta in enumerate(betas):
+            tell("VAEs", (own - seed) * len(betas) + place, len(seeds) * len(betas))
+            vae = _learn(beta, rounds, own)
+            runs[-1].append(_measured(vae, x, own))
+            if own == seed and (beta in WALKED or quick):
+                walks[str(beta)] = _walk(vae, x)
+    return {"betas": list(betas), "runs": runs, "walks": walks}
+
+
+def _vae(seed: int) -> VAE:
+    make = partial(VAE, (1, 8, 8), LATENT, (128,), likelihood="gaussian", spread=SPREAD)
+    return cast(VAE, from_seed(make, seed))
+
+
+def _learn(beta: float, rounds: int, seed: int) -> VAE:
+    vae = _vae(seed)
+    descent = OptimizerSettings(lr=3e-3, schedule="cosine")
+    for _ in Trainer(Elbo(vae, KLWeight(beta)), descent, Shuffled(digits().train, 128, seed), rounds, seed):
+        pass
+    vae.eval()
+    return vae
+
+
+@torch.no_grad()
+def _measured(vae: VAE, x: Tensor, seed: int) -> Numbers:
+    """Means over the examples, and over some draws of the code, the same for all."""
+    noise = torch.randn(DRAWS, len(x), LATENT, generator=generator("codes", seed))
+    through = vae(x, noise)
+    divergence = through.posterior.divergence().mean(0)
+    return {
+        "rate": float(divergence.sum()),
+        "distortion": float(vae.autoencoder.distortion(x, through).mean()),
+        "active": int((divergence > ACTIVE).sum()),
+    }
+
+
+@torch.no_grad()
+def _walk(vae: VAE, x: Tensor, units: int = 3) -> list[list[list[list[float]]]]:
+    """Pictures along each of the units with the highest rate, all others at 0."""
+    rates = vae.posterior(x).divergence()
+    assert rates is not None
+    best = rates.mean(0).argsort(descending=True)[:units]
+    z = torch.zeros(units, len(STEPS), LATENT)
+    for row, unit in enumerate(best.tolist()):
+        z[row, :, unit] = torch.tensor(STEPS)
+    pictures = vae.decode(z.flatten(0, 1))[:, 0].unflatten(0, (units, len(STEPS)))
+    return [[[[round(p, 3) for p in line] for line in one] for one in row] for row in pictures.tolist()]
+
+
+def envy(betas: list[float], run: list[Numbers]) -> float:
+    """By how many nats the best neighbor does better than one at its own price; 0 where none does."""
+    found = [0.0]
+    for (a, one), (b, other) in pairwise(zip(betas, run, strict=True)):
+        found.append(one["distortion"] + a * one["rate"] - other["distortion"] - a * other["rate"])
+        found.append(other["distortion"] + b * other["rate"] - one["distortion"] - b * one["rate"])
+    return max(found)
+
+
+def _traded(run: list[Numbers]) -> bool:
+    """Whether from each to the next the rate falls and the distortion rises, until nothing is left to give."""
+    pairs = [(a, b) for a, b in pairwise(run) if a["rate"] > SLACK]
+    return bool(pairs) and all(a["rate"] > b["rate"] and a["distortion"] < b["distortion"] for a, b in pairs)
+
+
+def judge(numbers: Numbers) -> Verdict:
+    """Rate down and distortion up with every β in every seed; and at its own price each is the best."""
+    betas, runs = numbers["betas"], numbers["runs"]
+    ends = [(run[0], run[-1]) for run in runs]
+    worst = max(envy(betas, run) for run in runs)
+    (low, high), one = ends[0], runs[0][min(range(len(betas)), key=lambda place: abs(betas[place] - 1))]
+    reason = (
+        f"From β = {betas[0]:g} to {betas[-1]:g} the rate goes from {low['rate']:.1f} to {high['rate']:.1f} nats, the "
+        f"distortion from {low['distortion']:.1f} to {high['distortion']:.1f}, and of {LATENT} units {low['active']} "
+        f"and {high['active']} say something. At its own price a neighbor does at most {worst:.2f} nats better. The "
+        f"bound itself is best near β = 1, where it is {-one['rate'] - one['distortion']:.2f}."
+    )
+    if any(low["rate"] <= high["rate"] or low["distortion"] >= high["distortion"] for low, high in ends):
+        return Verdict("does not hold", reason)
+    if not all(_traded(run) for run in runs) or worst > SLACK:
+        return Verdict("holds with limits", f"{reason} Not between all neighbors.")
+    return Verdict("holds", reason)
+
+
+def table(numbers: Numbers) -> Table:
+    """Rate, distortion, bound and active units by β."""
+    rows: Table = [("β", "rate, nats", "distortion, nats", "bound", "active units")]
+    for place, beta in enumerate(numbers["betas"]):
+        found = [run[place] for run in numbers["runs"]]
+        bound = [-one["rate"] - one["distortion"] for one in found]
+        active = sorted({one["active"] for one in found})
+        columns = (spread([one[key] for one in found], ".2f") for key in ("rate", "distortion"))
+        rows.append((f"{beta:g}", *columns, spread(bound, ".2f"), "–".join(map(str, active))))
+    return rows
+
+
+def draw(numbers: Numbers) -> Figure:
+    """The curve of rate and distortion, and pictures along the units that say most."""
+    from danlu.experiments.harness.plots import colors, panels, quiet
+
+    figure, (left, *walks) = panels(1 + len(numbers["walks"]), height=2.5)
+    for number, run in enumerate(numbers["runs"]):
+        rates, distortions = ([one[key] for one in run] for key in ("rate", "distortion"))
+        left.plot(rates, distortions, "o-"[number > 0 :], color=colors()[number], markersize=3)
+        if number == 0:
+            for beta, rate, distortion in zip(numbers["betas"], rates, distortions, strict=True):
+                place = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7, "color": quiet()}
+                left.annotate(f"{beta:g}", (rate, distortion), **place)
+    left.set(title="each at its β", xlabel="rate, nats", ylabel="distortion, nats")
+    left.grid(True)
+    left.margins(x=0.14)
+    for axes, (beta, rows) in zip(walks, numbers["walks"].items(), strict=True):
+        sheet = torch.tensor(rows)
+        lines = [torch.cat([torch.nn.functional.pad(one, (1, 1, 1, 1), value=1.0) for one in row], 1) for row in sheet]
+        axes.imshow(torch.cat(lines).numpy(), cmap="gray", vmin=0, vmax=1)
+        axes.set(title=f"β = {float(beta):g}", xticks=[], yticks=[], xlabel="a unit from −2 to 2")
+        axes.spines[:].set_visible(False)
+    return figure
+
+
+EXPERIMENT = Experiment(measure, judge, table, draw)

@@ -1,0 +1,1 @@
+"""Experiments on recurrent networks and language models."""

@@ -1,0 +1,224 @@
+"""Greedy search is misled, beam search is not (notes, 3.4.3.2).
+
+First the notes' example: after 我爱 comes one of eight words of two characters, of which 苹果, apple, has probability
+0.45, and seven that begin with 大 share 0.55. Both searches run on that table, and on one like it in which the most
+probable word begins with the third most probable character, so that two beams are too few. Then on a trained model: an
+LSTM of characters that has learnt Python's manual goes on with prompts from the held-out text. How probable what is
+found is, with 1 beam to 64, is measured over 20 characters; over 3 characters the most probable ones of all 830 000
+are known, by a search with as many beams as there are beginnings. The notes speak of probability alone, and so does
+this. Two seeds.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from statistics import fmean
+from typing import TYPE_CHECKING, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from danlu.data.base.dataset import DataSet, Part
+from danlu.data.datasets.pydoc import pydoc
+from danlu.data.text.token_streams import Lanes
+from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.trainers import from_seed, spread
+from danlu.experiments.harness.two_character_models import NOTES, TRAP, Words
+from danlu.models.recurrent.language import LanguageModel
+from danlu.sampling.decoding.beam_search import beam_search
+from danlu.sampling.decoding.generate import SamplingOptions
+from danlu.tasks.language_modeling import Language
+from danlu.training.optimization import OptimizerSettings
+from danlu.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ENGLISH = ("apple", "elephant", "adult", "aunt", "stool", "army", "rice", "sister")
+"""the words of the table, for the figure, whose fonts have no Chinese"""
+BEAMS = (1, 2, 4, 8, 16, 32, 64)
+USUAL = 8  # beams by which the claim is judged
+PROMPTS, PROMPT, LENGTH, SHORT = 40, 50, 20, 3
+MISLED = 0.1  # of the prompts: if for so many greedy search is beaten, it is misled
+RARELY = 0.05  # and if for no more than so many a search is, it is not
+SAME = 1e-4  # nats by which one probability is found in two ways
+
+
+def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+    """What is found in both tables; log-probabilities of what is found with a trained model, by seed, prompt, beams."""
+    tables = {
+        name: {str(beams): Words.of(chances).searched(beams) for beams in (1, 2, 3)}
+        for name, chances in (("notes", NOTES), ("trap", TRAP))
+    }
+    seeds, data = range(seed, seed + (1 if quick else 2)), pydoc()
+    beams = (1, 2, USUAL) if quick else BEAMS
+    asked = prompts(data.test, 2 if quick else PROMPTS)
+    runs = []
+    for place, own in enumerate(seeds):
+        tell("models", place, len(seeds))
+        runs.append(searched(learnt(data, 20 if quick else 600, own), asked, beams))
+    return {"tables": tables, "beams": list(beams), "runs": runs}
+
+
+def learnt(data: DataSet, rounds: int, seed: int) -> LanguageModel:
+    """A model that has read some of the text."""
+    how = {"width": 96, "layers": 1, "embedding": 32, "initial": "orthogonal", "forget_bias": 1.0}
+    model = cast(LanguageModel, from_seed(partial(LanguageModel, data.info.vocabulary, **how), seed))
+    descent = OptimizerSettings(lr=1e-2, schedule="one_cycle", grad_clip=1.0)
+    for _ in Trainer(Language(model, 32), descent, Lanes(data.train, 32, 48, seed), rounds, seed):
+        pass
+    return model.eval()
+
+
+def prompts(part: Part, count: int) -> Int[Tensor, "n p"]:
+    """Pieces of a text, from all over it."""
+    starts = torch.linspace(0, len(part) - PROMPT, count).long()
+    return part["token"][starts[:, None] + torch.arange(PROMPT)].long()
+
+
+@torch.no_grad()
+def searched(model: LanguageModel, prompt: Int[Tensor, "n p"], beams: tuple[int, ...]) -> Numbers:
+    """Log-probability of what each search finds, over all characters and over a few, and the most there is over these.
+
+    Returns:
+        Lists of a value for each prompt; by number of beams, but for ``best``.
+    """
+    last, state = model.read(prompt)
+    found: Numbers = {"long": {}, "short": {}}
+    for name, length in (("long", LENGTH), ("short", SHORT)):
+        for width in beams:
+            if width == 1:
+                tokens = model.complete(prompt, length, SamplingOptions(temperature=0.0))[:, prompt.shape[1] :]
+            else:
+                tokens = beam_search(model.step, last, state, width, length).tokens[:, 0]
+            found[name][str(width)] = log_prob(model, prompt, tokens).tolist()
+    every = model.vocabulary ** (SHORT - 1)  # beginnings: none is lost before the last character
+    best = [beam_search(model.step, last[[row]], state[[row]], every, SHORT).tokens[:, 0] for row in range(len(prompt))]
+    return {**found, "best": log_prob(model, prompt, torch.cat(best)).tolist()}
+
+
+def log_prob(model: LanguageModel, prompt: Int[Tensor, "n p"], tokens: Int[Tensor, "n t"]) -> Float[Tensor, "n"]:
+    """Of these tokens after the prompts, in nats."""
+    text = torch.cat([prompt, tokens], 1)
+    return model.log_probs(text[:, :-1], text[:, 1:])[0][:, -tokens.shape[1] :].sum(1)
+
+
+def beaten(run: Numbers, beams: int, by: str) -> float:
+    """Share of the prompts for which something more probable is known than what so many beams find.
+
+    Args:
+        run: of a seed.
+        beams: how many.
+        by: long, by what any number of beams finds; or short, by the best there is.
+    """
+    found = run[by][str(beams)]
+    best = run["best"] if by == "short" else [max(column) for column in zip(*run["long"].values(), strict=True)]
+    return fmean(known > own + SAME for known, own in zip(best, found, strict=True))
+
+
+def worse(run: Numbers) -> float:
+    """Share of the prompts for which some number of beams finds something less probable than fewer beams do."""
+    columns = list(zip(*run["long"].values(), strict=True))
+    return fmean(any(more < fewer - SAME for fewer, more in pairwise(c)) for c in columns)
+
+
+def judge(numbers: Numbers) -> Verdict:
+    """The notes' table, then how often greedy search and beam search are beaten."""
+    runs, tables = numbers["runs"], numbers["tables"]
+    greedy, beams = (tables["notes"][width] for width in ("1", "2"))
+    best = max(NOTES, key=NOTES.__getitem__)
+    right = greedy["word"] != best and beams["word"] == best
+    shares = {(by, width): [beaten(run, width, by) for run in runs] for by in ("short", "long") for width in (1, USUAL)}
+    gain = [fmean(run["long"][str(USUAL)]) - fmean(run["long"]["1"]) for run in runs]
+    reason = (
+        f"In the notes' table greedy search finds {greedy['word']} ({greedy['probability']:g}), two beams "
+        f"{beams['word']} ({beams['probability']:g}). On a trained model greedy search misses the best {SHORT} "
+        f"characters for {_percent(shares['short', 1])} of the prompts, {USUAL} beams for "
+        f"{_percent(shares['short', USUAL])}; over {LENGTH} characters {USUAL} beams find "
+        f"{_range(gain)} nats more, and something still better is known for {_percent(shares['long', USUAL])}."
+    )
+    misled = all(share >= MISLED for by in ("short", "long") for share in shares[by, 1])
+    helped = all(a < b for by in ("short", "long") for a, b in zip(shares[by, USUAL], shares[by, 1], strict=True))
+    if not right or not misled or not helped:
+        return Verdict("does not hold", reason)
+    limits = []
+    if tables["trap"]["2"]["word"] != best:
+        limits.append("Two beams are misled by a table in which the best word begins with the third best character")
+    if any(share > RARELY for by in ("short", "long") for share in shares[by, USUAL]):
+        limits.append("Beam search is misled less often, and not never")
+    if any(worse(run) > RARELY for run in runs):
+        limits.append(f"More beams find something less probable for {_percent([worse(run) for run in runs])}")
+    return Verdict("holds with limits" if limits else "holds", reason + "".join(f" {one}." for one in limits))
+
+
+def _percent(shares: list[float]) -> str:
+    low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def _range(values: list[float]) -> str:
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def table(numbers: Numbers) -> Table:
+    """By number of beams: probability of what is found, how often it is beaten, and the words of both tables."""
+    rows: Table = [("beams", f"log p of {LENGTH}", "more is known for", f"best {SHORT} missed for", "trap", "notes")]
+    for width in numbers["beams"]:
+        runs = numbers["runs"]
+        mean = spread([fmean(run["long"][str(width)]) for run in runs], ".2f")
+        shares = (spread([beaten(run, width, by) for run in runs], ".0%") for by in ("long", "short"))
+        words = [numbers["tables"][name].get(str(width)) for name in ("trap", "notes")]
+        found = (f"{one['word']} {one['probability']:g}" if one else "" for one in words)
+        rows.append((str(width) if width > 1 else "1, greedy", mean, *shares, *found))
+    return rows
+
+
+def draw(numbers: Numbers) -> Figure:
+    """The notes' table as a tree, gains over greedy search, and how often searches are beaten."""
+    from danlu.experiments.harness.plots import line, logarithmic, panels
+
+    figure, (tree, left, right) = panels(3, height=2.6, width_ratios=(1.1, 1, 1))
+    _tree(tree, numbers["tables"]["notes"])
+    beams, runs = numbers["beams"], numbers["runs"]
+    gains = [[fmean(run["long"][str(b)]) - fmean(run["long"]["1"]) for b in beams] for run in runs]
+    line(left, beams, gains, 0, "gain")
+    for number, (by, label) in enumerate((("short", f"best {SHORT} characters"), ("long", f"best known {LENGTH}"))):
+        line(right, beams, [[100 * beaten(run, b, by) for b in beams] for run in runs], number, label)
+    left.set(title=f"log p of {LENGTH} characters", ylabel="nats more than greedy", ylim=(0, None))
+    right.set(title="missed", ylabel="% of prompts", ylim=(0, 128), yticks=range(0, 101, 20))
+    right.legend(loc="upper right", fontsize=7)
+    for axes in (left, right):
+        logarithmic(axes.xaxis, beams)
+        axes.set_xlabel("beams (1: greedy)")
+    return figure
+
+
+def _tree(axes: Axes, found: Numbers) -> None:
+    """Two bars: how probable the first characters are, and how probable the words."""
+    from danlu.experiments.harness.plots import colors, quiet
+
+    english = dict(zip(NOTES, ENGLISH, strict=True))
+    words = sorted(NOTES, key=lambda word: (word[0] == "大", NOTES[word]), reverse=True)
+    share = sum(NOTES[word] for word in words if word[0] == "大")
+    chosen = {found["1"]["word"]: colors()[1], found["2"]["word"]: colors()[0]}
+    start = 0.0
+    for word in words:
+        look = {"color": chosen.get(word, quiet()), "alpha": 1.0 if word in chosen else 0.35}
+        axes.barh(0, NOTES[word], 0.5, left=start, edgecolor="white", linewidth=0.8, **look)
+        axes.text(start + NOTES[word] / 2, -0.32, f"{english[word]} {NOTES[word]:.2f}", rotation=90, ha="center",
+                  va="top", fontsize=6.5, color=chosen.get(word, quiet()))  # fmt: skip
+        start += NOTES[word]
+    for left, width, name, color in ((0.0, share, "dà", colors()[1]), (share, 1 - share, "píng", colors()[0])):
+        axes.barh(1, width, 0.5, left=left, color=color, edgecolor="white", linewidth=0.8)
+        axes.text(left + width / 2, 1.36, f"{name} {width:.2f}", ha="center", fontsize=7, color=color)
+    axes.text(0, -2.1, "greedy", fontsize=7, color=colors()[1])
+    axes.text(1, -2.1, "two beams", fontsize=7, ha="right", color=colors()[0])
+    axes.set(title="after wǒ ài, I love", xlim=(0, 1), ylim=(-2.2, 1.8), xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+EXPERIMENT = Experiment(measure, judge, table, draw)

@@ -1,0 +1,218 @@
+"""The gradient of noise-contrastive estimation tends to that of maximum likelihood as k grows (notes, 3.4.3.1).
+
+A language model of 50 words, four contexts, and for each a distribution of the next word. Both gradients, by all
+parameters of the model, are exact: the expectation over the data is a sum over 50 words, and so is that over the noise,
+for k words that are all the same one have the expectation of k independent ones. Measured are cosine, ratio of norms
+and distance of the two, against k, for noise by the frequency of words and uniform. The notes let scores stand for
+log-probabilities, as if Z were 1. So the scores are shifted in each context until Z is 1; and, to see what that is
+worth, until log Z is 1, and until log Z is another number in each context, drawn from N(0, 1). The last control is
+noise that never draws five of the words. Mnih and Teh, "A fast and simple algorithm for training neural probabilistic
+language models", 2012, section 3, have the limit. In float64, five seeds.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.trainers import from_seed
+from danlu.losses.next_token import noise_contrastive
+from danlu.models.recurrent.language import LanguageModel
+from danlu.rng.keys import generator
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WORDS, CONTEXTS, WIDTH = 50, 4, 16
+UNSEEN = 5  # words that the poor noise never draws
+AMOUNTS = (1, 3, 10, 30, 100, 300, 1000)
+FAR = 1000  # k by which the claim is judged
+SAME, LONG = 0.999, 0.05  # cosine at least, and ratio of norms at most so far from 1, of gradients that agree
+
+
+class Case(NamedTuple):
+    """How scores are normalized, and what the noise is."""
+
+    log_z: float
+    spread: float
+    noise: str
+
+
+CASES = {
+    "Z = 1, noise by frequency": Case(0.0, 0.0, "unigram"),
+    "Z = 1, uniform noise": Case(0.0, 0.0, "uniform"),
+    "log Z = 1": Case(1.0, 0.0, "unigram"),
+    "log Z ~ N(0, 1)": Case(0.0, 1.0, "unigram"),
+    "noise lacks words": Case(0.0, 0.0, "poor"),
+}
+CLAIMED = [name for name, case in CASES.items() if case.noise != "poor" and case.log_z == case.spread == 0]
+SCALED, UNEVEN, POOR = [name for name in CASES if name not in CLAIMED]
+
+
+class Language(NamedTuple):
+    """A model, contexts of one word each, and how probable the next words are in truth."""
+
+    model: LanguageModel
+    contexts: Tensor
+    truth: Float[Tensor, "contexts words"]
+
+    def noise(self, kind: str) -> Float[Tensor, "words"]:
+        """Probabilities of words as noise."""
+        q = torch.full((WORDS,), 1 / WORDS, dtype=torch.float64) if kind == "uniform" else self.truth.mean(0)
+        if kind == "poor":
+            q = q.index_fill(0, torch.arange(UNSEEN), 0.0)
+        return q / q.sum()
+
+    def logits(self) -> Float[Tensor, "contexts words"]:
+        """The model's scores."""
+        return self.model.logits(self.model(self.contexts[:, None])[0][:, 0])
+
+
+def language(seed: int) -> Language:
+    """A model as it begins, and a truth with common and rare words that differs between contexts."""
+    make = partial(LanguageModel, WORDS, width=WIDTH, layers=1)
+    model = cast(LanguageModel, from_seed(make, seed)).double()
+    drawn = generator("truth", seed)
+    common = 1.5 * torch.randn(WORDS, dtype=torch.float64, generator=drawn)
+    own = 1.5 * torch.randn(CONTEXTS, WORDS, dtype=torch.float64, generator=drawn)
+    with torch.no_grad():
+        model.get_parameter("bias").copy_(common)  # it knows what is common, and nothing of contexts
+    return Language(model, torch.arange(CONTEXTS), (common + own).softmax(1))
+
+
+def likelihood(known: Language) -> Tensor:
+    """Gradient of the mean cross-entropy of the next word."""
+    losses = -known.logits().log_softmax(1)
+    return _gradient(known.model, (known.truth * losses).sum(1).mean())
+
+
+def contrastive(known: Language, q: Float[Tensor, "words"], k: int, log_z: Float[Tensor, "contexts"]) -> Tensor:
+    """Gradient of the expected loss of noise-contrastive estimation with k words of noise.
+
+    Args:
+        known: the model and the truth.
+        q: probabilities of words as noise.
+        k: how many words of noise.
+        log_z: what the logarithm of the sum of exp(score) is to be in each context.
+    """
+    logits = known.logits()
+    scores = logits + (log_z - logits.logsumexp(1)).detach()[:, None]
+    right = torch.arange(WORDS).repeat(len(scores))
+    rows = scores.repeat_interleave(WORDS, 0)  # every context with every right word
+    weights = (known.truth / len(scores)).flatten()
+    total = torch.zeros((), dtype=torch.float64)
+    for word in range(WORDS):
+        if q[word] > 0:
+            noise, log_q = rows[:, word, None].expand(-1, k), q[word].log().expand(k)
+            losses = noise_contrastive(scores.flatten(), q[right].log(), noise, log_q)
+            total = total + q[word] * (weights * losses).sum()
+    return _gradient(known.model, total)
+
+
+def _gradient(model: LanguageModel, loss: Tensor) -> Tensor:
+    found = torch.autograd.grad(loss, list(model.parameters()))
+    return torch.cat([gradient.flatten() for gradient in found])
+
+
+def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+    """Cosine, ratio and distance by case, seed and k."""
+    seeds = range(seed, seed + (1 if quick else 5))
+    amounts = [k for k in AMOUNTS if k in (1, 100, FAR)] if quick else list(AMOUNTS)
+    runs: Numbers = {name: [] for name in CASES}
+    for place, own in enumerate(seeds):
+        known = language(own)
+        wanted = likelihood(known)
+        uneven = torch.randn(CONTEXTS, dtype=torch.float64, generator=generator("log Z", own))
+        for done, (name, case) in enumerate(CASES.items()):
+            tell("gradients", place * len(CASES) + done, len(seeds) * len(CASES))
+            found = [contrastive(known, known.noise(case.noise), k, case.log_z + case.spread * uneven) for k in amounts]
+            runs[name].append(
+                {
+                    "cosine": [float(torch.cosine_similarity(g, wanted, dim=0)) for g in found],
+                    "ratio": [float(g.norm() / wanted.norm()) for g in found],
+                    "distance": [float((g - wanted).norm() / wanted.norm()) for g in found],
+                }
+            )
+    return {"k": amounts, "runs": runs}
+
+
+def at(numbers: Numbers, name: str, what: str, k: int = FAR) -> list[float]:
+    """Of each seed what was measured at this k."""
+    place = numbers["k"].index(k)
+    return [run[what][place] for run in numbers["runs"][name]]
+
+
+def agrees(numbers: Numbers, name: str) -> bool:
+    """Whether both gradients agree at the claim's k, and have come nearer all the way."""
+    nearer = all(a > b for run in numbers["runs"][name] for a, b in pairwise(run["distance"]))
+    alike = min(at(numbers, name, "cosine")) > SAME
+    return alike and nearer and all(abs(ratio - 1) <= LONG for ratio in at(numbers, name, "ratio"))
+
+
+def judge(numbers: Numbers) -> Verdict:
+    """Where Z = 1 and noise draws all words, gradients agree at k = 1000; and elsewhere?"""
+    said = "; ".join(
+        f"{name} {min(at(numbers, name, 'cosine')):.4f} and {_range(at(numbers, name, 'ratio'))}" for name in CASES
+    )
+    few, many = (fmean(d for name in CLAIMED for d in at(numbers, name, "distance", k)) for k in (100, FAR))
+    reason = (
+        f"Least cosine with the gradient of the likelihood at k = {FAR}, and ratio of norms: {said}. Where they agree "
+        f"the distance falls from {few:.1%} at k = 100 to {many:.1%}."
+    )
+    if not all(agrees(numbers, name) for name in CLAIMED):
+        return Verdict("does not hold", reason)
+    why = {
+        SCALED: "Z is not 1",
+        UNEVEN: "Z differs between contexts",
+        POOR: "the noise never draws some words (they get no gradient at all)",
+    }
+    wrong = [because for name, because in why.items() if not agrees(numbers, name)]
+    if not wrong:
+        return Verdict("holds", reason)
+    return Verdict(
+        "holds with limits", f"{reason} It does not become that gradient where {', nor where '.join(wrong)}."
+    )
+
+
+def _range(values: list[float]) -> str:
+    low, high = f"{min(values):.3f}", f"{max(values):.3f}"
+    return low if low == high else f"{low}–{high}"
+
+
+def table(numbers: Numbers) -> Table:
+    """Cosine and ratio of norms by case and k, means over seeds."""
+    rows: Table = [("scores and noise", "measured", *(f"k = {k}" for k in numbers["k"]))]
+    for name, runs in numbers["runs"].items():
+        for what in ("cosine", "ratio"):
+            columns = zip(*(run[what] for run in runs), strict=True)
+            rows.append((name, {"cosine": "cosine", "ratio": "norms"}[what], *(f"{fmean(c):.4f}" for c in columns)))
+    return rows
+
+
+def draw(numbers: Numbers) -> Figure:
+    """Distance of the gradients and ratio of their norms against k."""
+    from danlu.experiments.harness.plots import key_above, line, logarithmic, panels, quiet
+
+    figure, (left, right) = panels(2, height=2.6)
+    for number, (name, runs) in enumerate(numbers["runs"].items()):
+        line(left, numbers["k"], [run["distance"] for run in runs], number, name)
+        line(right, numbers["k"], [run["ratio"] for run in runs], number, name)
+    right.axhline(1, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
+    logarithmic(left.yaxis)
+    left.set(title="distance of the two gradients", ylabel="of the likelihood's")
+    right.set(title="ratio of their lengths", ylim=(0, None))
+    for axes in (left, right):
+        logarithmic(axes.xaxis)
+        axes.set_xlabel("words of noise, k")
+    key_above(figure, left, columns=3)
+    return figure
+
+
+EXPERIMENT = Experiment(measure, judge, table, draw)

@@ -1,0 +1,199 @@
+"""The normalizer of a model trained by noise-contrastive estimation is close to 1 (notes, 3.4.3.1).
+
+A small LSTM learns the thousand commonest words of Python's manual by noise-contrastive estimation with 100 words of
+noise, in which Z counts as 1 and is never computed. Afterwards log Z is computed, for each of 15 000 contexts of the
+held-out text. Biases begin so that log Z is 0, or, to see whether training brings it there, 3 and −3. Beside it stand
+the same with ten words of noise, a sampled softmax, and cross-entropy, begun at 0 and at 3; the likelihood is the same
+whatever Z is. Mnih and Teh, "A fast and simple algorithm for training neural probabilistic language models", 2012,
+found that Z may be fixed at 1. Two seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from statistics import fmean
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from danlu.data.base.dataset import Part
+from danlu.data.datasets.pydoc import pydoc
+from danlu.data.settings import DataSettings
+from danlu.data.text.settings import Text
+from danlu.data.text.token_streams import Lanes, lanes_in_order
+from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.trainers import from_seed, spread
+from danlu.models.recurrent.language import LanguageModel
+from danlu.tasks.language_modeling import Language, RunningText
+from danlu.tasks.noise_contrastive import Noise, NoiseContrastive
+from danlu.training.optimization import OptimizerSettings
+from danlu.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WORDS, WIDTH, LANES, UNROLL, ROUNDS = 1000, 32, 32, 20, 800
+MEASURED = 10  # times on the way
+FACTOR, MOST = 2.0, 0.9  # Z lies within this factor of 1 in so many contexts, if it is close
+MEAN = 0.1  # nats: and so far the mean log Z is from 0 at most, which is what a word's score is wrong by
+BINS = [x / 10 for x in range(-40, 61)]
+
+
+class Way(NamedTuple):
+    """How a model learns, and where log Z begins."""
+
+    objective: Literal["nce", "sampled", "cross-entropy"]
+    begin: float = 0.0
+    noise: int = 100
+
+
+WAYS = {
+    "NCE": Way("nce"),
+    "NCE, begun at 3": Way("nce", 3.0),
+    "NCE, begun at −3": Way("nce", -3.0),
+    "NCE, 10 words of noise": Way("nce", noise=10),
+    "sampled softmax": Way("sampled"),
+    "cross-entropy": Way("cross-entropy"),
+    "cross-entropy, begun at 3": Way("cross-entropy", 3.0),
+}
+USUAL, HIGH, LOW, FEW, SAMPLED, LIKELIHOOD, AWAY = WAYS
+
+
+def task(way: Way, seed: int) -> RunningText:
+    """A model and how it learns."""
+    make = partial(LanguageModel, WORDS, width=WIDTH, layers=1, initial="orthogonal", forget_bias=1.0)
+    model = cast(LanguageModel, from_seed(make, seed))
+    if way.objective == "cross-entropy":
+        found: RunningText = Language(model, LANES)
+    else:
+        found = NoiseContrastive(model, LANES, Noise(way.noise), way.objective)
+    torch.nn.init.constant_(model.get_parameter("bias"), way.begin - math.log(WORDS))
+    return found
+
+
+@torch.no_grad()
+def normalizers(model: LanguageModel, part: Part) -> tuple[Tensor, float]:
+    """log Z after each word of a text that is read in order, and the mean cross-entropy of the normalized model."""
+    state, found, losses = None, [], []
+    for batch in lanes_in_order(part, 16, 100):
+        features, state = model(batch["token"], None if state is None else state[: len(batch)])
+        logits = model.logits(features)
+        found.append(logits.logsumexp(2).flatten())
+        losses.append(found[-1] - logits.gather(2, batch["target"][..., None]).flatten())
+    return torch.cat(found), float(torch.cat(losses).mean())
+
+
+def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+    """log Z on the way and in the end, by way and seed."""
+    seeds = range(seed, seed + (1 if quick else 2))
+    data = pydoc(DataSettings(text=Text(tokens="words", vocabulary=WORDS)))
+    every, times = (5, 2) if quick else (ROUNDS // MEASURED, MEASURED)
+    test = _beginning(data.test, 500) if quick else data.test
+    runs: Numbers = {name: [] for name in WAYS}
+    for done, (name, own) in enumerate((name, own) for name in WAYS for own in seeds):
+        tell("models", done, len(WAYS) * len(seeds))
+        runs[name].append(_learn(WAYS[name], data.train, test, every, every * times, own))
+    return {"rounds": [every * place for place in range(times + 1)], "contexts": len(test) - 1, "runs": runs}
+
+
+def _learn(way: Way, part: Part, test: Part, every: int, rounds: int, seed: int) -> Numbers:
+    """A model's normalizers: their mean on the way, over the beginning of the test, and all of them in the end."""
+    stream = Lanes(part, LANES, UNROLL, seed)
+    trainer = Trainer(
+        task(way, seed), OptimizerSettings(lr=1e-2, schedule="one_cycle", grad_clip=1.0), stream, rounds, seed
+    )
+    model, few = cast(LanguageModel, trainer.task.model), _beginning(test, 2000)
+    means = [float(normalizers(model, few)[0].mean())]
+    for report in trainer:
+        if report.round % every == 0:
+            means.append(float(normalizers(model, few)[0].mean()))
+    log_z, loss = normalizers(model, test)
+    return {"means": means, "cross-entropy": loss, **_described(log_z)}
+
+
+def _beginning(part: Part, tokens: int) -> Part:
+    return Part({"token": part["token"][:tokens]})
+
+
+def _described(log_z: Tensor) -> Numbers:
+    """What is said of log Z over all contexts."""
+    inside = log_z.clamp(BINS[0], BINS[-1] - 1e-4)
+    counts = torch.histogram(inside.double(), torch.tensor(BINS, dtype=torch.float64)).hist
+    return {
+        "mean": float(log_z.mean()),
+        "deviation": float(log_z.std()),
+        "close": float((log_z.abs() <= math.log(FACTOR)).double().mean()),
+        "histogram": (counts / len(log_z)).tolist(),
+    }
+
+
+def close(runs: list[Numbers]) -> bool:
+    """Whether Z is close to 1 in every seed."""
+    return all(run["close"] >= MOST and abs(run["mean"]) <= MEAN for run in runs)
+
+
+def judge(numbers: Numbers) -> Verdict:
+    """Z is close to 1 after noise-contrastive estimation, wherever it began, and elsewhere only by its beginning."""
+    runs = numbers["runs"]
+    said = "; ".join(
+        f"{name} {_range([run['mean'] for run in found])} ± {fmean(run['deviation'] for run in found):.2f}, "
+        f"{min(run['close'] for run in found):.0%}"
+        for name, found in runs.items()
+    )
+    reason = (
+        f"log Z over {numbers['contexts']} contexts of held-out text, mean and deviation, and where Z is within a "
+        f"factor {FACTOR:g} of 1: {said}."
+    )
+    if not close(runs[USUAL]):
+        return Verdict("does not hold", reason)
+    far = [name for name in (HIGH, LOW, FEW) if not close(runs[name])]
+    limits = [f"It is not close for: {'; '.join(far)}"] if far else []
+    if close(runs[AWAY]):
+        limits.append("Cross-entropy brings Z to 1 as well, so that it is not the noise that does")
+    moved = max(abs(run["mean"] - run["means"][0]) for name in (LIKELIHOOD, AWAY) for run in runs[name])
+    beside = "" if close(runs[AWAY]) else f" Cross-entropy leaves the mean within {moved:.2f} of where it begins."
+    return Verdict("holds with limits" if limits else "holds", reason + beside + "".join(f" {one}." for one in limits))
+
+
+def _range(values: list[float]) -> str:
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return (low if low == high else f"{low} to {high}").replace("-", "\N{MINUS SIGN}")
+
+
+def table(numbers: Numbers) -> Table:
+    """Where log Z begins and ends, how it is spread over contexts, and how good the normalized model is."""
+    rows: Table = [("trained by", "log Z begins", "ends, mean", "deviation", "Z within ½ to 2", "cross-entropy")]
+    for name, runs in numbers["runs"].items():
+        begin = f"{fmean(run['means'][0] for run in runs):.2f}"
+        mean, deviation, loss = (spread([run[key] for run in runs], ".2f")
+                                 for key in ("mean", "deviation", "cross-entropy"))  # fmt: skip
+        rows.append((name, begin, mean, deviation, spread([run["close"] for run in runs], ".0%"), loss))
+    return rows
+
+
+def draw(numbers: Numbers) -> Figure:
+    """Histograms of log Z in the end, and its mean on the way."""
+    from danlu.experiments.harness.plots import colors, key_above, line, panels, quiet
+
+    figure, (left, right) = panels(2, height=2.6)
+    shown = {USUAL: "-", HIGH: "--", LOW: ":", LIKELIHOOD: "-", AWAY: "--", SAMPLED: "-"}
+    groups = {"nce": 0, "cross-entropy": 1, "sampled": 2}
+    for name, style in shown.items():
+        color = colors()[groups[WAYS[name].objective]]
+        runs = numbers["runs"][name]
+        counts = [fmean(column) for column in zip(*(run["histogram"] for run in runs), strict=True)]
+        left.stairs([100 * share for share in counts], BINS, color=color, linestyle=style, linewidth=1)
+        line(right, numbers["rounds"], [run["means"] for run in runs], groups[WAYS[name].objective], name,
+             linestyle=style, marker=None)  # fmt: skip
+    for axes, span in ((left, left.axvline), (right, right.axhline)):
+        span(0, color=quiet(), linewidth=0.6)
+        axes.grid(False)
+    left.set(title="log Z in the end", xlabel="log Z", ylabel="contexts, %", xlim=(-3, 6), ylim=(0, None))
+    right.set(title="its mean on the way", xlabel="rounds", xlim=(0, numbers["rounds"][-1]))
+    key_above(figure, right, columns=3)
+    return figure
+
+
+EXPERIMENT = Experiment(measure, judge, table, draw)

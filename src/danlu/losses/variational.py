@@ -1,0 +1,143 @@
+"""Parts of the evidence lower bound, in nats: sums over the values of an example, never means.
+
+A loss that is the mean over pixels weighs the reconstruction down by their number, which is the same as a β of that
+number; with the sum over pixels and over latent units β = 1 is the bound.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def bernoulli_log_prob(x: Float[Tensor, "*n_shape"], logits: Float[Tensor, "*n_shape"], given: int = 1) -> Tensor:
+    r"""Log-probability of binary values, summed over all dimensions but the first ones.
+
+    .. math:: \sum_j x_j \log p_j + (1 - x_j) \log(1 - p_j), \qquad p = \sigma(\text{logits})
+
+    Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 11. For values between 0 and 1 it is the
+    expectation over x drawn with that probability, and no density of x.
+
+    Args:
+        x: values from 0 to 1.
+        logits: log-odds of a 1.
+        given: how many leading dimensions stay.
+
+    >>> bernoulli_log_prob(torch.ones(2, 3), torch.zeros(2, 3))
+    tensor([-2.0794, -2.0794])
+    """
+    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(given).sum(given)
+
+
+def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor | float, given: int = 1) -> Tensor:
+    r"""Log-density of independent normal values, summed over all dimensions but the first ones.
+
+    .. math:: -\tfrac12 \sum_j \left( \log 2\pi + \log \sigma_j^2 + (x_j - \mu_j)^2 / \sigma_j^2 \right)
+
+    Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 12.
+
+    Args:
+        x: the values.
+        mean: μ, in the shape of x.
+        log_variance: log σ², in the shape of x or one for all.
+        given: how many leading dimensions stay.
+
+    >>> gaussian_log_prob(torch.zeros(2, 3), torch.zeros(2, 3), 0.0)
+    tensor([-2.7568, -2.7568])
+    """
+    spread = torch.as_tensor(log_variance, dtype=x.dtype, device=x.device)
+    terms = (x - mean).square() * (-spread).exp() + spread + math.log(2 * math.pi)
+    return -0.5 * terms.flatten(given).sum(given)
+
+
+def discretized_logistic_log_prob(
+    x: Tensor, mean: Tensor, log_scale: Tensor | float, levels: int = 256, given: int = 1
+) -> Tensor:
+    r"""Log-probability of values in equal steps from 0 to 1 under a logistic distribution that is cut into as many.
+
+    .. math:: \sum_j \log\left[ \sigma\!\left(\tfrac{x_j + \delta/2 - \mu_j}{s_j}\right)
+        - \sigma\!\left(\tfrac{x_j - \delta/2 - \mu_j}{s_j}\right) \right], \qquad \delta = \tfrac{1}{\text{levels} - 1}
+
+    The steps at 0 and 1 take all that lies beyond. Kingma et al., "Improved variational inference with inverse
+    autoregressive flow", 2016, appendix; Salimans et al., "PixelCNN++", 2017, equation 2.
+
+    Args:
+        x: the values, multiples of δ.
+        mean: μ, in the shape of x.
+        log_scale: log s, in the shape of x or one for all.
+        levels: how many values there are, 256 for bytes.
+        given: how many leading dimensions stay.
+
+    >>> steps = torch.linspace(0, 1, 256)[:, None]
+    >>> discretized_logistic_log_prob(steps, torch.full_like(steps, 0.3), -2.0).exp().sum().round(decimals=4)
+    tensor(1.)
+    """
+    log_scale = torch.as_tensor(log_scale, dtype=x.dtype, device=x.device)
+    narrow, half = (-log_scale).exp(), 0.5 / (levels - 1)
+    above, below = (x - mean + half) * narrow, (x - mean - half) * narrow
+    # log(σ(a) − σ(b)) = log(1 − exp(b − a)) − softplus(−a) − softplus(b), exact however far out a and b are
+    width = 2 * half * narrow
+    middle = torch.log(-torch.expm1(-width)) - F.softplus(-above) - F.softplus(below)
+    terms = torch.where(x < half, F.logsigmoid(above), torch.where(x > 1 - half, -F.softplus(below), middle))
+    return terms.flatten(given).sum(given)
+
+
+def kl_to_standard_normal(mean: Float[Tensor, "*n d"], log_variance: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    r"""Divergence of each latent unit's posterior from the prior; an example's is the sum over its units.
+
+    .. math:: \mathrm{KL}(\mathcal N(\mu, \sigma^2) \,\|\, \mathcal N(0, 1))
+        = \tfrac12 (\mu^2 + \sigma^2 - 1 - \log \sigma^2)
+
+    Kingma and Welling, "Auto-encoding variational Bayes", 2014, appendix B.
+
+    Args:
+        mean: μ.
+        log_variance: log σ².
+
+    >>> kl_to_standard_normal(torch.tensor([[0.0, 2.0]]), torch.zeros(1, 2))
+    tensor([[0., 2.]])
+    """
+    return 0.5 * (mean.square() + log_variance.expm1() - log_variance)
+
+
+def importance_bound(log_weights: Float[Tensor, "k *n"]) -> Float[Tensor, "*n"]:
+    r"""Lower bound of log p(x) from k importance weights of each example; with k = 1 the evidence lower bound.
+
+    .. math:: \log \frac1k \sum_{i=1}^k w_i, \qquad w_i = \frac{p(x, z_i)}{q(z_i \mid x)}, \quad z_i \sim q(z \mid x)
+
+    In expectation it does not fall with k. Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016,
+    equation 8.
+
+    Args:
+        log_weights: log w, in nats.
+
+    >>> importance_bound(torch.tensor([[0.0], [0.0]]))
+    tensor([0.])
+    """
+    return log_weights.logsumexp(0) - math.log(len(log_weights))
+
+
+def free_bits(kl: Float[Tensor, "n d"], least: float) -> Float[Tensor, "n"]:
+    r"""Divergence of each example, of which every unit is lent some nats that cost nothing.
+
+    .. math:: \sum_j \max(\lambda, \; \tfrac1n \sum_i \mathrm{KL}_{ij})
+
+    A unit whose mean over the batch is below λ is not pressed any further. Kingma et al., "Improved variational
+    inference with inverse autoregressive flow", 2016, appendix C.8, each unit a group of its own.
+
+    Args:
+        kl: divergence of each example and unit.
+        least: λ in nats.
+
+    Returns:
+        One value per example, whose mean over the batch is the sum above.
+
+    >>> free_bits(torch.tensor([[0.0, 3.0], [0.2, 1.0]]), 0.5)
+    tensor([3.5000, 1.5000])
+    """
+    kept = kl.mean(0, keepdim=True) > least
+    return torch.where(kept, kl, torch.full_like(kl, least)).sum(1)

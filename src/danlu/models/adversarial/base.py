@@ -1,0 +1,244 @@
+"""What every generator and every critic is, whatever its layers are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from danlu.models.base import Model
+from danlu.nn.dense import check_width
+from danlu.nn.minibatch_discrimination import MinibatchDiscrimination
+from danlu.nn.norm.by_name import norm as norm_named
+from danlu.nn.norm.conditional_batch import ConditionalBatchNorm
+from danlu.nn.norm.virtual_batch import VirtualBatchNorm
+from danlu.nn.one_hot import one_hot, turn_by_turn
+
+PlayerNorm = Literal["batch", "layer", "virtual"]
+LEAK = 0.2
+"""slope of leaky rectifiers below 0, as in DCGAN"""
+
+
+class Generator(Model):
+    r"""A map from codes, drawn from a standard normal prior, to examples: :math:`x = G(z)` or :math:`G(z, y)`.
+
+    Pictures are made in [-1, 1], by tanh, and that is the space in which players meet; ``decode`` and ``sample`` give
+    them in the range of the data. What is no picture is made as it is.
+
+    Args:
+        shape: shape of one example.
+        classes: number of labels that it is told, or 0.
+        range: smallest and largest value of a picture; none for what is no picture.
+        latent: length of a code.
+        reference: number of codes by which virtual batch norm goes, or 0.
+
+    Attributes:
+        shape: shape of one example.
+        classes: number of labels.
+        latent: length of a code.
+        range: of the values.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    reference: Tensor | None
+    reference_labels: Tensor | None
+
+    def __init__(
+        self, shape: Sequence[int], classes: int, range: Sequence[float] | None, latent: int, reference: int = 0
+    ):
+        super().__init__()
+        check_width("latent", latent)
+        self.shape, self.classes, self.range, self.latent = tuple(shape), classes, range, latent
+        _register_reference(self, reference, (latent,), classes)
+
+    def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
+        """The examples of codes, given their labels as shares of each class; of pictures what tanh is applied to."""
+        raise NotImplementedError(f"{type(self).__name__} must say how it makes examples")
+
+    def forward(
+        self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None
+    ) -> Float[Tensor, "n *shape"]:
+        """The examples of codes, in the space in which players meet."""
+        return self.blended(z, _shares(self, z, labels))
+
+    def blended(
+        self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None
+    ) -> Float[Tensor, "n *shape"]:
+        """The examples of codes and of shares of each class, which for a walk may be mixed."""
+        z, shares = _beside_reference(self, z, shares)
+        x = self.made(z, shares)[_count(self) :]
+        return x if self.range is None else x.tanh()
+
+    def prior(self, n: int, *, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
+        """So many codes, standard normal."""
+        some = next(self.parameters())
+        return torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
+
+    def decode(self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
+        """The examples of codes, in the range of the data.
+
+        Args:
+            z: codes.
+            labels: of each, if there are any; one after the other if not given.
+        """
+        if labels is None and self.classes:
+            labels = turn_by_turn(len(z), self.classes, z.device)
+        return self.shown(self(z, labels))
+
+    def sample(
+        self, n: int, labels: Int[Tensor, "n"] | None = None, *, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n *shape"]:
+        """Examples of codes from the prior.
+
+        Args:
+            n: how many.
+            labels: of each, if there are any; one after the other if not given.
+            generator: of the random numbers.
+        """
+        return self.decode(self.prior(n, generator=generator), labels)
+
+    def shown(self, x: Tensor) -> Tensor:
+        """Examples from the space in which players meet, in the range of the data."""
+        if self.range is None:
+            return x
+        low, high = self.range
+        return (x + 1) * ((high - low) / 2) + low
+
+    def seen(self, x: Tensor) -> Tensor:
+        """The opposite of ``shown``."""
+        if self.range is None:
+            return x
+        low, high = self.range
+        return (x - low) * (2 / (high - low)) - 1
+
+
+class Critic(Model):
+    r"""A map from examples to scores: high for what is real, low for what was generated.
+
+    A labeled example's score has the projection of its features on a vector of its label, :math:`s(x, y) = w^\top
+    f(x) + b + v_y^\top f(x)` (Miyato and Koyama, "cGANs with projection discriminator", 2018, equation 4), unless the
+    features already know the label.
+
+    Args:
+        shape: shape of one example.
+        classes: number of labels that it is told, or 0.
+        reference: number of examples by which virtual batch norm goes, or 0.
+
+    Attributes:
+        minibatch: appends to the features how alike the examples of the batch are, or None.
+    """
+
+    reference: Tensor | None
+    reference_labels: Tensor | None
+    minibatch: MinibatchDiscrimination | None
+
+    def __init__(self, shape: Sequence[int], classes: int, reference: int = 0):
+        super().__init__()
+        self.shape, self.classes = tuple(shape), classes
+        _register_reference(self, reference, self.shape, classes)
+
+    def score_with(self, features: int, minibatch: int, projected: bool) -> None:
+        """Build what comes after features of this length; the last of what a critic's constructor does.
+
+        Args:
+            features: how many.
+            minibatch: kernels of minibatch discrimination, or 0.
+            projected: whether labels enter as a projection, and not before the features.
+        """
+        self.minibatch = MinibatchDiscrimination(features, minibatch) if minibatch else None
+        self.last = nn.Linear(features + minibatch, 1)
+        self.of_label = nn.Linear(features, self.classes, bias=False) if projected and self.classes else None
+
+    def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
+        """The features of examples, given their labels as shares of each class."""
+        raise NotImplementedError(f"{type(self).__name__} must say how it reads examples")
+
+    def features(self, x: Float[Tensor, "n *shape"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n d"]:
+        """What the score is made of: the layer before it."""
+        x, shares = _beside_reference(self, x, _shares(self, x, labels))
+        return self.read(x, shares)[_count(self) :]
+
+    def forward(self, x: Float[Tensor, "n *shape"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n"]:
+        """The score of each example."""
+        return self.score(self.features(x, labels), labels)
+
+    def score(self, features: Float[Tensor, "n d"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n"]:
+        """The score of features."""
+        known = self.last(features if self.minibatch is None else self.minibatch(features))[:, 0]
+        if self.of_label is None or labels is None:
+            return known
+        return known + (self.of_label(features) * one_hot(labels, self.classes, features)).sum(1)
+
+
+def normalization(norm: PlayerNorm, size: int, reference: int, images: bool = False, classes: int = 0) -> nn.Module:
+    """A new normalization of a player.
+
+    Args:
+        norm: which.
+        size: number of features or channels.
+        reference: number of reference examples of virtual batch norm.
+        images: for (n, c, h, w) instead of (n, features).
+        classes: number of labels that choose the gains and shifts of batch norm, or 0; others know none.
+
+    Raises:
+        ValueError: if the name is unknown.
+
+    >>> normalization("virtual", 8, reference=4)
+    VirtualBatchNorm(8, reference=4)
+    """
+    if norm == "virtual":
+        return VirtualBatchNorm(size, reference)
+    if norm not in ("batch", "layer"):
+        raise ValueError(f"norm={norm!r} is unknown; choose batch, layer or virtual, or None for none")
+    if norm == "batch" and classes:
+        return ConditionalBatchNorm(size, classes)
+    return norm_named(norm, size, images)
+
+
+def biased(norm: PlayerNorm | None) -> bool:
+    """Whether a bias before a normalization says anything: a mean over the batch takes it away again."""
+    return norm not in ("batch", "virtual")
+
+
+def beside(x: Float[Tensor, "n d"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n e"]:
+    """Rows, and behind each its label, if there are any."""
+    return x if shares is None else torch.cat([x, shares], dim=1)
+
+
+def _register_reference(player: Generator | Critic, count: int, shape: tuple[int, ...], classes: int) -> None:
+    """Room for the examples or codes by which virtual batch norm goes; whoever trains the player fills it."""
+    player.register_buffer("reference", torch.zeros(count, *shape) if count else None)
+    labels = turn_by_turn(count, classes, torch.device("cpu")) if count and classes else None
+    player.register_buffer("reference_labels", labels)
+
+
+def _count(player: Generator | Critic) -> int:
+    return 0 if player.reference is None else len(player.reference)
+
+
+def _beside_reference(player: Generator | Critic, x: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The reference examples, and behind them the others."""
+    if player.reference is None:
+        return x, shares
+    if shares is not None and player.reference_labels is not None:
+        known = one_hot(player.reference_labels, player.classes, player.reference)
+        shares = torch.cat([known.to(shares.dtype), shares])
+    return torch.cat([player.reference.to(x.dtype), x]), shares
+
+
+def _shares(player: Generator | Critic, x: Tensor, labels: Tensor | None) -> Tensor | None:
+    """Labels as the layers take them.
+
+    Raises:
+        ValueError: if they are missing, or there are none to be told.
+    """
+    if bool(player.classes) != (labels is not None):
+        name = type(player).__name__
+        why = f"needs the label of each example, one of {player.classes}" if player.classes else "takes no labels"
+        raise ValueError(f"{name} {why}")
+    return None if labels is None else one_hot(labels, player.classes, x)

@@ -1,0 +1,182 @@
+"""The model folder: weights and the words that say how to use them, enough without the data it was trained on."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from danlu.catalogue.models import find_model, name_of_model
+from danlu.data.base.dataset import DataInfo
+from danlu.data.base.tokenizer import Tokenizer
+from danlu.data.text.tokenizer_files import FILE
+from danlu.data.text.tokenizer_files import load as load_tokenizer
+from danlu.data.text.tokenizer_files import save as save_tokenizer
+from danlu.errors import RunError, UsageError
+from danlu.models.base import Model
+from danlu.nn.state_dict import load_tensors, tensors_of
+from danlu.storage.disk import looks_like
+
+FORMAT = 1
+
+
+def save_model(model: object, folder: str | Path, info: DataInfo, made_with: dict[str, Any] | None = None) -> None:
+    """Write ``model.safetensors`` and ``model.json`` into a folder, and a tokenizer if the model has one.
+
+    Args:
+        model: a model of the catalogue, whose networks (if it takes any) are of the catalogue too.
+        folder: where to write; it is made if it is not there.
+        info: what the model's inputs and classes are.
+        made_with: anything else worth keeping beside the weights (recipe, scores, versions).
+
+    Raises:
+        UsageError: if the model is not in the catalogue, since nothing could build it again.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from danlu.models.classify.mlp import MLP
+    >>> with TemporaryDirectory() as folder:
+    ...     save_model(MLP((4,), 2), folder, DataInfo("table", (4,), 2))
+    ...     load_model(folder).info.classes
+    2
+    """
+    description = {"format": FORMAT, **describe(model), "data": info.to_json(), "made_with": made_with or {}}
+    assert isinstance(model, Model)  # describe has refused everything else
+    folder = Path(folder)
+    weights = save({name: values.cpu().contiguous() for name, values in tensors_of(model).items()})
+    description["sha256"] = sha256(weights).hexdigest()
+    if model.tokenizer is not None:
+        description["tokenizer"] = sha256(model.tokenizer.to_json().encode()).hexdigest()
+    try:
+        page = json.dumps(description, indent=2, ensure_ascii=False)
+    except TypeError as error:
+        raise UsageError(f"the arguments of this {type(model).__name__} cannot be written down: {error}") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "model.json").write_text(page + "\n", encoding="utf-8")
+    if model.tokenizer is not None:
+        save_tokenizer(model.tokenizer, folder / FILE)
+
+
+def load_model(folder: str | Path) -> Model:
+    """Build the model that a model folder holds, in evaluation mode; ``model.info`` says what its inputs are.
+
+    Raises:
+        UsageError: if there is no model in the folder, or it was written by a newer danlu.
+        RunError: if weights or tokenizer are damaged or do not fit the description.
+    """
+    folder = Path(folder)
+    if not (folder / "model.json").is_file():
+        raise UsageError(f"{folder} holds no model: there is no model.json; give a run folder or its model/ folder")
+    page = read_page(folder / "model.json", FORMAT, {"model", "arguments", "data", "sha256"})
+    tensors = _weights(folder / "model.safetensors", page["sha256"])
+    try:
+        model = build(page)
+        model.info = DataInfo.from_json(page["data"])
+    except (TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"{folder / 'model.json'} describes no {page['model']} of this danlu: {error}") from error
+    if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
+        model.double()
+    load_tensors(model, tensors, str(folder / "model.safetensors"))
+    if (folder / FILE).is_file():
+        model.tokenizer = _tokenizer(folder / FILE, page.get("tokenizer"), model.info.vocabulary)
+    return model.eval()
+
+
+def _tokenizer(path: Path, digest: str | None, vocabulary: int) -> Tokenizer:
+    """The tokenizer of a file that is what it was when the model was written."""
+    tokenizer = load_tokenizer(path)
+    if tokenizer.vocabulary != vocabulary:
+        raise RunError(
+            f"{path} has {tokenizer.vocabulary:,} tokens, and the model {vocabulary:,}; it is damaged, or another's"
+        )
+    if digest is not None and (is_now := sha256(path.read_bytes()).hexdigest()) != digest:
+        raise RunError(f"{path} is damaged, or another model's: its SHA-256 is {is_now[:12]}…, and was {digest[:12]}…")
+    return tokenizer
+
+
+def describe(model: object) -> dict[str, Any]:
+    """A model as name and arguments; a model among its arguments likewise.
+
+    >>> from danlu.models.classify.mlp import MLP
+    >>> describe(MLP(shape=(4,), classes=2))["model"]
+    'MLP'
+    """
+    kind = model.kind if isinstance(model, Model) else type(model)
+    name = name_of_model(kind)
+    if name is None or not isinstance(model, Model):
+        raise UsageError(
+            f"a {kind.__name__} cannot be saved as a model, because it is not in the catalogue and nothing "
+            f"could build it again; keep its state_dict() yourself, or add the class to the catalogue"
+        )
+    arguments = {key: _describe_argument(value) for key, value in model.arguments.items()}
+    return {"model": name, "arguments": arguments}
+
+
+def build(description: dict[str, Any]) -> Model:
+    """The model of a description, with fresh weights."""
+    arguments = {
+        key: build(value) if isinstance(value, dict) and "model" in value else value
+        for key, value in description["arguments"].items()
+    }
+    return find_model(description["model"])(**arguments)
+
+
+def _describe_argument(value: Any) -> Any:
+    if isinstance(value, nn.Module):
+        return describe(value)
+    return [_describe_argument(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+def read_page(path: Path, newest: int, needed: set[str]) -> dict[str, Any]:
+    """A JSON file with a format, if it looks like one that this danlu wrote.
+
+    Args:
+        path: the file.
+        newest: the newest format that is understood.
+        needed: keys that it must have.
+
+    Raises:
+        UsageError: if it was written by a newer danlu.
+        RunError: if it is damaged.
+    """
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+        newer, missing = page["format"] > newest, needed - page.keys()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+    if newer:
+        raise UsageError(f"{path} has format {page['format']}, of a newer danlu; this one reads {newest}")
+    if missing:
+        raise RunError(f"{path} is damaged: it has no {', '.join(sorted(missing))}")
+    return page
+
+
+def _weights(path: Path, digest: str) -> dict[str, Tensor]:
+    """The tensors of a weights file that is what it was when it was written."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"{path} is missing; the description beside it is not enough") from None
+    if (is_now := sha256(content).hexdigest()) != digest:
+        raise RunError(f"{path} {what_is(content)}: its SHA-256 is {is_now[:12]}…, and was {str(digest)[:12]}…")
+    return load(content)
+
+
+def what_is(content: bytes) -> str:
+    """What a file that should hold weights looks like instead.
+
+    >>> what_is(b"<!DOCTYPE html><html>")
+    'is not weights but looks like a web page'
+    """
+    if not content:
+        return "is not weights but looks like nothing, for it is empty"
+    # safetensors begin with the length of their header, whose bytes can be any, and then the header
+    if content[:2] == b"PK" or (content[:1] == b"\x80" and content[8:9] != b"{"):
+        return "is not weights but looks like a pickle, which could run code; ask for safetensors"
+    kind = looks_like(content)
+    return f"is not weights but looks like {kind}" if kind else "is damaged"

@@ -1,0 +1,200 @@
+"""What the recipes of generators and critics share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from danlu.data.base.dataset import DataInfo
+from danlu.data.base.page import Page
+from danlu.errors import UsageError
+from danlu.losses.adversarial import Loss
+from danlu.models.adversarial.base import Critic, Generator
+from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+from danlu.recipes.config.constructor_settings import Settings, settings
+from danlu.recipes.config.recipe import Count, Recipe
+from danlu.tasks.adversarial import Adversarial, Matching, Techniques, refusal
+from danlu.training.optimization import NonNegative, OptimizerName, OptimizerSettings, Positive
+
+Rounds = Annotated[int, Field(ge=0)]
+Target = Annotated[float, Field(ge=0, le=1)]
+
+
+class Points(Page):
+    """Fully connected players, for points and tables in the recipes of pictures."""
+
+    latent: Count = 2
+    """length of a code"""
+    hidden: tuple[Count, ...] = (128, 128, 128, 128)
+    """width of each hidden layer"""
+
+
+class AdversarialRecipe(OptimizerSettings, Recipe):
+    """A generator and a critic that play against each other."""
+
+    overfits_to: ClassVar[float | None] = None  # the game has no loss that falls
+
+    generator: Settings[Any]
+    """the network that makes examples"""
+    critic: Settings[Any]
+    """the network that scores them"""
+    conditional: bool = False
+    """both players are told the label of each example"""
+    loss: Loss = "non-saturating"
+    """what the critic's scores cost the players"""
+    critic_turns: Count = 1
+    """turns of the critic for each of the generator"""
+    critic_lr: Positive | None = None
+    """the critic's own learning rate; the generator's if not given"""
+    real_target: Target = 1.0
+    """what the critic takes real examples for; 0.9 is one-sided label smoothing"""
+    fake_target: Target = 0.0
+    """what the critic takes generated examples for; above 0, smoothing is not one-sided"""
+    weight_clip: Positive | None = None
+    """largest absolute value of the critic's weights"""
+    penalty: NonNegative = 0.0
+    """weight of the gradient penalty between real and generated examples"""
+    one_sided: bool = False
+    """the gradient penalty leaves slopes below 1 alone"""
+    r1: NonNegative = 0.0
+    """weight of the penalty of slopes at real examples"""
+    feature_matching: Matching = "none"
+    """the generator matches the mean features of real examples, instead of its own term or as well"""
+    history: NonNegative = 0.0
+    """weight of historical averaging"""
+    instance_noise: NonNegative = 0.0
+    """deviation of noise on all that the critic sees, where pictures go from -1 to 1"""
+    noise_rounds: Rounds = 0
+    """rounds over which that noise falls to 0; 0 keeps it"""
+    eval_samples: Annotated[int, Field(ge=0)] = 2000
+    optimizer: OptimizerName = "adam"
+    lr: Positive = 2e-4
+    evaluate_every: Count | None = 200
+
+    def generator_for(self, info: DataInfo) -> Generator:
+        """The generator for data of this kind."""
+        raise NotImplementedError(f"{type(self).__name__} must build its generator")
+
+    def critic_for(self, info: DataInfo) -> Critic:
+        """The critic for data of this kind."""
+        raise NotImplementedError(f"{type(self).__name__} must build its critic")
+
+    def task(self, info: DataInfo) -> Adversarial:
+        """The game.
+
+        Raises:
+            UsageError: if it is to know labels and there are none, or a player's settings do not fit.
+        """
+        if self.conditional and info.classes < 2:
+            raise UsageError(
+                f"conditional needs labels of at least two classes, and {self.data} has {info.classes}; "
+                "leave the labels out (--no-conditional)"
+            )
+        with _naming("generator", self.generator):
+            generator = self.generator_for(info)
+        with _naming("critic", self.critic):
+            critic = self.critic_for(info)
+        return Adversarial(generator, critic, self.loss, self.techniques(), info.inputs)
+
+    def techniques(self) -> Techniques:
+        """What is added to the plain game."""
+        return Techniques(**{name: getattr(self, name) for name in Techniques._fields})
+
+    def optimizer_settings(self) -> dict[str, OptimizerSettings]:
+        """Both move as the recipe itself says, but for the critic's rate; only the generator has an average."""
+        critic = self.model_copy(update={"lr": self.critic_lr or self.lr, "ema": None})
+        return {"critic": critic, "generator": self}
+
+    def decided(self, info: DataInfo) -> dict[str, Any]:
+        """What the data decides of both players."""
+        return {"shape": info.shape, "classes": info.classes if self.conditional else 0}
+
+    @model_validator(mode="after")
+    def _only_what_has_an_effect(self) -> Self:
+        if self.noise_rounds and not self.instance_noise:
+            raise ValueError("noise_rounds needs an instance_noise that falls")
+        if self.one_sided and not self.penalty:
+            raise ValueError("one_sided is for the gradient penalty; give penalty")
+        return self
+
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> Self:
+        # whether there is batch norm, the data decides as well: of what is no picture there are other players
+        critic: Any = self.critic
+        if why := refusal(self.loss, self.techniques(), critic.spectral, critic.minibatch > 0):
+            raise ValueError(why)
+        if self.penalty or self.r1:
+            name = "penalty" if self.penalty else "r1"
+            for switch, lack in {"shard": "do not survive sharding", "compile": "compiled networks lack"}.items():
+                if getattr(self, switch):
+                    raise ValueError(f"{name} takes second derivatives, which {lack}; leave {switch} off")
+        if self.history and self.shard:
+            raise ValueError("history looks at all weights at once, and shard splits them; leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _enough_examples(self) -> Self:
+        if self.batch_size == "full":
+            return self
+        players: dict[str, Any] = {"generator": self.generator, "critic": self.critic}
+        if players["critic"].minibatch and self.batch_size < 2 * self.grad_accumulation:
+            raise ValueError(
+                f"minibatch discrimination compares examples, and batch_size={self.batch_size} in grad_accumulation="
+                f"{self.grad_accumulation} parts leaves less than 2; use larger ones"
+            )
+        for name, player in players.items():
+            if player.norm == "virtual" and player.reference > self.batch_size:
+                raise ValueError(
+                    f"{name}.reference={player.reference} examples are taken from one batch, and batch_size="
+                    f"{self.batch_size} has fewer; give a smaller {name}.reference"
+                )
+        return self
+
+
+@contextmanager
+def _naming(player: str, page: Settings[Any]) -> Iterator[None]:
+    """What a constructor says of its arguments, as whose settings they are: both players have some of the same name."""
+    try:
+        yield
+    except ValueError as error:
+        setting = str(error).partition("=")[0]
+        raise UsageError(f"{player}{'.' if setting in type(page).model_fields else ': '}{error}") from error
+
+
+class DensePair(AdversarialRecipe):
+    """Fully connected players, for whatever data."""
+
+    def generator_for(self, info: DataInfo) -> Generator:
+        return self.generator.build(**self.decided(info), range=range_of(info))
+
+    def critic_for(self, info: DataInfo) -> Critic:
+        return self.critic.build(**self.decided(info))
+
+
+class PicturePair(AdversarialRecipe):
+    """Convolutional players for pictures, and fully connected ones for what is no picture."""
+
+    points: Points = Points()
+    """both players where examples are no pictures"""
+
+    def generator_for(self, info: DataInfo) -> Generator:
+        if info.kind == "images":
+            return self.generator.build(**self.decided(info), range=info.range)
+        points = settings(MLPGenerator, latent=self.points.latent, hidden=self.points.hidden)
+        return points.build(**self.decided(info), range=None)
+
+    def critic_for(self, info: DataInfo) -> Critic:
+        page: Any = self.critic
+        if info.kind == "images":
+            return page.build(**self.decided(info))
+        kept = {"minibatch": page.minibatch, "spectral": page.spectral}
+        points = settings(MLPCritic, hidden=self.points.hidden, **kept)
+        return points.build(**self.decided(info))
+
+
+def range_of(info: DataInfo) -> tuple[float, float] | None:
+    """Smallest and largest value of pictures; None for what is no picture."""
+    return info.range if info.kind == "images" else None

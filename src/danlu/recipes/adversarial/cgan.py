@@ -1,0 +1,37 @@
+"""Conditional generative adversarial network. Mirza and Osindero, 2014.
+
+danlu train cgan                                      digits
+danlu train cgan --data fashion-mnist
+danlu sample RUN --label 7
+
+Mirza and Osindero, "Conditional generative adversarial nets", has the label beside the code and beside the example.
+``danlu train dcgan --conditional`` does the same with convolutions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+from danlu.recipes.adversarial.base import DensePair
+from danlu.recipes.config.constructor_settings import Settings, settings
+from danlu.recipes.config.recipe import Count
+from danlu.training.optimization import Share
+
+
+class CGANRecipe(DensePair):
+    """Fully connected layers on both sides, which are told the label."""
+
+    tiny: ClassVar[dict[str, Any]] = {
+        "generator": {"hidden": (16,), "latent": 4},
+        "critic": {"hidden": (16,)},
+        "batch_size": 16,
+    }
+
+    generator: Settings[MLPGenerator] = settings(MLPGenerator, latent=32, hidden=(256, 256))
+    critic: Settings[MLPCritic] = settings(MLPCritic, hidden=(256, 256))
+    conditional: bool = True
+    betas: tuple[Share, Share] | None = (0.5, 0.999)
+    ema: Share | None = 0.999
+    batch_size: Count | Literal["full"] = 128
+    rounds: Count | None = 6000

@@ -1,0 +1,45 @@
+"""GAN with spectral normalization. Miyato, Kataoka, Koyama and Yoshida, 2018.
+
+danlu train sngan                                     digits
+danlu train sngan --data fashion-mnist --conditional
+danlu train sngan --data cifar10 --rounds 50000 --generator.width 256
+danlu train sngan --generator.attention 4 --critic.attention 4
+
+Miyato et al., "Spectral normalization for generative adversarial networks", 2018: the largest singular value of each of
+the critic's weights is held at 1. Settings are those of the code that its authors published for CIFAR-10: residual
+blocks, hinge loss, Adam with β = (0, 0.9), five turns of the critic for each of the generator. With labels the critic
+projects (Miyato and Koyama, 2018), and the generator has gains and shifts of batch norm for each; with attention it is
+as in SAGAN (Zhang et al., 2019), which normalizes the generator as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from danlu.losses.adversarial import Loss
+from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
+from danlu.recipes.adversarial.base import PicturePair
+from danlu.recipes.config.constructor_settings import Settings, settings
+from danlu.recipes.config.recipe import Count
+from danlu.training.optimization import Positive, Share
+
+
+class SNGANRecipe(PicturePair):
+    """Residual blocks on both sides; the paper's are 256 wide in the generator and 128 in the critic."""
+
+    tiny: ClassVar[dict[str, Any]] = {
+        "generator": {"width": 4, "latent": 4},
+        "critic": {"width": 4},
+        "batch_size": 16,
+        "critic_turns": 2,
+    }
+
+    generator: Settings[ResNetGenerator] = settings(ResNetGenerator, latent=128, width=64)
+    critic: Settings[ResNetCritic] = settings(ResNetCritic, width=64, spectral=True)
+    loss: Loss = "hinge"
+    critic_turns: Count = 5
+    lr: Positive = 2e-4
+    betas: tuple[Share, Share] | None = (0.0, 0.9)
+    ema: Share | None = 0.999
+    batch_size: Count | Literal["full"] = 64
+    rounds: Count | None = 2000

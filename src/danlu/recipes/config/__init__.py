@@ -1,0 +1,1 @@
+"""How a recipe is written, read, changed and built."""

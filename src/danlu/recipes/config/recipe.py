@@ -1,0 +1,134 @@
+"""What every recipe has: data, length, seed, precision, the monitored score; its task and its optimizer settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+
+from danlu.data.base.dataset import DataInfo, Part
+from danlu.data.base.placement import Placement, settle
+from danlu.data.training_data import TrainingData
+from danlu.tasks.task import Task
+from danlu.training.optimization import OptimizerSettings, Positive
+from danlu.training.runtime import Precision
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Recipe(TrainingData):
+    """A page of the lab book: values, and the game that they describe.
+
+    Raises:
+        ValueError: if both rounds and epochs are given, or a combination is impossible.
+    """
+
+    tiny: ClassVar[dict[str, Any]] = {}
+    """changes that make the recipe small enough to be examined in a second"""
+    two_rounds: ClassVar[dict[str, Any]] = {"rounds": 2, "epochs": None, "evaluate_every": 1}
+    """changes with which a dry run goes through everything"""
+    overfits_to: ClassVar[float | None] = 1.0
+    """share of the first loss below which the examination wants one batch to bring it; none if no loss is to fall"""
+    kinds: ClassVar[tuple[str, ...]] = ("images", "table")
+    """kinds of examples that it is for"""
+    without_gradient: ClassVar[frozenset[str]] = frozenset()
+    """parameters that never have a gradient, because what is minimized does not depend on them"""
+
+    batch_size: Count | Literal["full"] = 64
+    """examples of a step over all processes and micro-batches, or full"""
+    rounds: Count | None = None
+    """length of the training in rounds; takes the place of epochs"""
+    epochs: Positive | None = None
+    """length of the training in passes over the training data"""
+    seed: int = 0
+    """of every random number"""
+    grad_accumulation: Count = 1
+    """micro-batches per step, which need less memory"""
+    precision: Precision = "float32"
+    """bf16 means half precision where it is safe"""
+    compile: bool = False
+    """compile the players"""
+    cuda_graphs: bool = False
+    """on a GPU, record each turn and replay it at once: for small networks"""
+    deterministic: bool = False
+    """on a GPU too, the same numbers each time"""
+    tf32: bool = False
+    """on a GPU, products with 10-bit mantissas"""
+    channels_last: bool = False
+    """weights of convolutions with channels last in memory: quicker on most devices"""
+    evaluate_every: Count | None = None
+    """rounds between evaluations on the validation part; an epoch if not given"""
+    monitor: str | None = None
+    """the validation score whose best weights are kept; the task's first if not given, none for the last weights"""
+    patience: Count | None = None
+    """evaluations without a better score after which to stop"""
+    eval_samples: Annotated[int, Field(ge=0)] = 0
+    """generated examples that are scored at each evaluation, the first score of which is watched; 0 for none"""
+    feature_extractor: Literal["auto", "inception"] = "auto"
+    """what looks at generated pictures: a classifier of the same data, where it has classes, or Inception"""
+    sample_grids: Annotated[int, Field(ge=0)] = 10
+    """how often over the training to draw what the model makes, where it makes pictures"""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """A value that a recipe changes keeps the words that explain it."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, field in cls.model_fields.items():
+            for base in cls.__mro__:
+                known = getattr(base, "model_fields", {}).get(name)
+                if field.description is None and known is not None:
+                    field.description = known.description
+
+    def task(self, info: DataInfo) -> Task:
+        """The game, for data of this kind.
+
+        Raises:
+            UsageError: if the recipe cannot use such data.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must build its task")
+
+    def optimizer_settings(self) -> dict[str, OptimizerSettings]:
+        """How each player moves."""
+        raise NotImplementedError(f"{type(self).__name__} must say how its players move")
+
+    def make_stream(self, part: Part, device: torch.device, dtype: torch.dtype) -> Placement:
+        """Where training batches come from, before they are changed ``as_seen``; and where the examples stay.
+
+        Args:
+            part: the training examples.
+            device: where batches are wanted.
+            dtype: of fractional numbers.
+        """
+        return settle(part, self.batch_size, self.seed, device, dtype)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rounds_take_the_place_of_epochs(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("rounds") is not None:
+            return {"epochs": None, **values}
+        return values
+
+    def with_dependent_defaults(self, given: dict[str, Any]) -> Self:
+        """What stands where nothing is given, which may depend on what is: rounds take the place of epochs."""
+        if given.get("rounds") is not None and "epochs" not in given:
+            return self.model_copy(update={"epochs": None})
+        if given.get("epochs") is not None and "rounds" not in given:
+            return self.model_copy(update={"rounds": None})
+        return self
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Recipe:
+        if (self.rounds is None) == (self.epochs is None):
+            raise ValueError("give the length once: either rounds or epochs")
+        if self.patience is not None and self.monitor == "none":
+            raise ValueError("patience needs a score to monitor, and monitor is none")
+        if self.batch_size != "full" and self.grad_accumulation > self.batch_size:
+            raise ValueError(
+                f"grad_accumulation={self.grad_accumulation} micro-batches need a batch_size of at least as many"
+            )
+        return self
+
+    def length(self, epoch_rounds: float) -> int:
+        """The training's length in rounds, of which so many make an epoch."""
+        return self.rounds if self.rounds is not None else max(1, round((self.epochs or 0) * epoch_rounds))

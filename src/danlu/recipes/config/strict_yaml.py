@@ -1,0 +1,334 @@
+"""YAML with the surprises removed: plain values with their lines, every fault collected, and nothing that names code.
+
+Plain means: null, true, false, numbers in any notation, text, lists and mappings. ``yes``, ``1:30`` and ``2026-01-01``
+are text, ``1e-3`` and ``.5`` are numbers, ``010`` is ten. Tags, anchors, aliases, merge keys and repeated keys are
+faults.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import BaseModel
+
+from danlu.errors import UsageError
+
+DEPTH = 20
+
+KeyPath = tuple[str | int, ...]
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong, where it is, and in which line if a file says it."""
+
+    line: int | None
+    path: KeyPath
+    text: str
+
+
+class Reading(NamedTuple):
+    """Values as a file has them, with the line of each, each scalar as it is written, and what was refused."""
+
+    values: Any
+    lines: dict[KeyPath, int]
+    written: dict[KeyPath, str]
+    problems: list[Problem]
+
+    def line(self, path: KeyPath) -> int | None:
+        """The line of a setting, or of the nearest mapping or list around it."""
+        around = (path[:length] for length in range(len(path), 0, -1))
+        return next((self.lines[p] for p in around if p in self.lines), None)
+
+
+def read(text: str, name: str) -> Reading:
+    """The values of a YAML text. What is refused is left out of the values and listed among the problems.
+
+    Args:
+        text: the YAML.
+        name: what errors call it.
+
+    Raises:
+        UsageError: if the text is no YAML, or nested too deeply, with line and column.
+
+    >>> read("lr: 1e-3\\nhidden: [8, 0x10]\\nmonitor: no", "mine.yaml").values
+    {'lr': 0.001, 'hidden': [8, 16], 'monitor': 'no'}
+    """
+    try:
+        composer = _Composer(text)
+        root = composer.get_single_node()
+    except yaml.YAMLError as error:
+        raise UsageError(_syntax(error, text, name)) from None
+    walk = _Walk(composer.refused)
+    value = walk.value(root, ()) if root else None
+    return Reading(None if value is REFUSED else value, walk.lines, walk.written, walk.problems)
+
+
+def failure(problems: list[Problem], name: str | None = None) -> UsageError:
+    """One error for all problems, one a line, in the order of the file."""
+    in_order = sorted(problems, key=lambda problem: problem.line or 0)
+    return UsageError("\n".join(_sentence(problem, name) for problem in in_order))
+
+
+def _sentence(problem: Problem, name: str | None) -> str:
+    place = f"{name}:{problem.line}" if name and problem.line else name
+    return ": ".join(part for part in (place, spelled(problem.path), problem.text) if part)
+
+
+def spelled(path: KeyPath) -> str:
+    """A key path as errors write it.
+
+    >>> spelled(("model", "hidden", 1))
+    'model.hidden[1]'
+    """
+    text = ""
+    for step in path:
+        key = step if re.fullmatch(r"[\w-]+", str(step)) else short(repr(step))
+        text += f"[{step}]" if isinstance(step, int) else f".{key}"
+    return text.removeprefix(".")
+
+
+def short(text: str) -> str:
+    """A text of at most 60 characters."""
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_PREFIXED = re.compile(r"[-+]?0(x[0-9a-f_]+|o[0-7_]+|b[01_]+)", re.IGNORECASE)
+_WHOLE = re.compile(r"[-+]?[0-9][0-9_]*")
+_DECIMAL = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(e[-+]?[0-9]+)?", re.IGNORECASE)
+_NAMED = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", "+.inf"), math.inf),
+    "-.inf": -math.inf,
+    ".nan": math.nan,
+}
+
+
+def scalar(text: str) -> str | int | float | bool | None:
+    """What a scalar without quotes means.
+
+    >>> [scalar(t) for t in ("1E-3", ".5", "1_000", "+3", "010", "~", "true", "yes", "1:30")]
+    [0.001, 0.5, 1000, 3, 10, None, True, 'yes', '1:30']
+    """
+    if text in _NAMED:
+        return _NAMED[text]
+    try:
+        if _PREFIXED.fullmatch(text):
+            return int(text, 0)
+        if _WHOLE.fullmatch(text):
+            return int(text)
+        if _DECIMAL.fullmatch(text) and math.isfinite(float(text)):
+            return float(text)
+    except ValueError:  # 1__0 or 1_, or thousands of digits
+        pass
+    return text
+
+
+def written(value: Any) -> str:
+    """A value as YAML in one line, which reads back as the same value, here and with any reader of YAML 1.1.
+
+    >>> written((32, 1e-8, 40.0, None, True, "relu", "yes", {"a b": 1}))
+    "[32, 1.0e-8, 40, null, true, relu, 'yes', {'a b': 1}]"
+
+    Raises:
+        UsageError: if YAML has no such plain value.
+    """
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return _text(value)
+        case int():
+            return str(int(value))
+        case float():
+            return _float(float(value))
+        case list() | tuple():
+            return f"[{', '.join(written(item) for item in value)}]"
+        case BaseModel():
+            return written(dict(value))
+        case dict():
+            return f"{{{', '.join(f'{_text(str(key))}: {written(item)}' for key, item in value.items())}}}"
+    raise UsageError(f"a recipe file cannot hold {short(repr(value))}: it has numbers, text, lists and mappings")
+
+
+def _text(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z_][\w./-]*", text, re.ASCII) and yaml.safe_load(text) == text:
+        return text
+    style = "'" if text.isascii() and text.isprintable() else '"'
+    quoted = yaml.dump(text, default_style=style, allow_unicode=True, width=math.inf)  # type: ignore[arg-type]
+    return quoted.rstrip("\n")
+
+
+def _float(number: float) -> str:
+    """The fewest digits that read back exactly; with a point, as YAML 1.1 takes 1e-8 for text."""
+    if not math.isfinite(number):
+        return ".nan" if math.isnan(number) else ".inf" if number > 0 else "-.inf"
+    mantissa, _, exponent = repr(number).partition("e")
+    if not exponent:
+        negative_zero = number == 0 and mantissa.startswith("-")
+        return mantissa if negative_zero else mantissa.removesuffix(".0")
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{exponent[0]}{exponent[1:].lstrip('0')}"
+
+
+class _Refused(yaml.MarkedYAMLError):
+    """What PyYAML would compose, or fail at without saying where."""
+
+
+_ESCAPE = "in double quotes \\ begins an escape"
+
+
+class _Composer(yaml.SafeLoader):
+    """Composes the tree of nodes without tags, anchors and aliases, and notes which nodes had one."""
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        self.refused: dict[yaml.Node, str] = {}
+        self.depth = 0
+
+    def get_single_node(self) -> yaml.Node | None:
+        try:
+            return super().get_single_node()
+        except (ValueError, OverflowError):  # PyYAML lets an escape beyond Unicode through to chr
+            beyond = f"{_ESCAPE}, and this one is no character; use single quotes"
+            raise _Refused(None, None, beyond, self.get_mark()) from None
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()
+        if self.depth == DEPTH:
+            raise _Refused(None, None, f"nested more than {DEPTH} levels deep; no recipe is", event.start_mark)
+        refusal = _refusal(event)
+        if isinstance(event, yaml.AliasEvent):
+            self.get_event()
+            node = yaml.ScalarNode("", "", event.start_mark, event.end_mark)
+        else:
+            event.anchor = event.tag = None
+            self.depth += 1
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+        if refusal and node:
+            self.refused[node] = refusal
+        return node
+
+
+def _refusal(event: Any) -> str | None:
+    """Why what begins with this event may not be in a recipe file, if so."""
+    if isinstance(event, yaml.AliasEvent):
+        return f"the alias *{short(event.anchor)} is not allowed; write the value out"
+    if event.tag is not None:
+        tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+        return f"the tag {short(tag)} is not allowed; a recipe file holds plain values and names no code"
+    if event.anchor is not None:
+        return f"the anchor &{short(event.anchor)} is not allowed; write the value where it is needed"
+    if isinstance(event, yaml.ScalarEvent) and re.search("[\ud800-\udfff]", event.value):
+        return "half a surrogate pair is no character; write the character itself"
+    return None
+
+
+REFUSED = object()  # in place of a value with a problem
+
+
+class _Walk:
+    """Turns nodes into values, and keeps their lines."""
+
+    def __init__(self, refused: dict[yaml.Node, str]):
+        self.refused = refused
+        self.lines: dict[KeyPath, int] = {}
+        self.written: dict[KeyPath, str] = {}
+        self.problems: list[Problem] = []
+
+    def value(self, node: yaml.Node, path: KeyPath) -> Any:
+        self.lines.setdefault(path, _line(node))
+        children = self._children(node, path)
+        if node in self.refused:
+            return self._refuse(node, path, self.refused[node])
+        return children
+
+    def _children(self, node: yaml.Node, path: KeyPath) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            items = [self.value(item, (*path, number)) for number, item in enumerate(node.value)]
+            return REFUSED if REFUSED in items else items
+        self.written[path] = node.value
+        return scalar(node.value) if getattr(node, "style", None) is None else node.value
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, value in node.value:
+            if not self._is_name(key, path):
+                continue
+            here = (*path, key.value)
+            if here in self.lines:
+                self._refuse(key, here, f"given twice, first in line {self.lines[here]}")
+                continue
+            self.lines[here] = _line(key)
+            found = self.value(value, here)
+            if found is not REFUSED:
+                values[key.value] = found
+        return values
+
+    def _is_name(self, key: yaml.Node, path: KeyPath) -> bool:
+        if key in self.refused:
+            self._refuse(key, path, self.refused[key])
+        elif not isinstance(key, yaml.ScalarNode):
+            self._refuse(key, path, "a list or a mapping cannot be the name of a setting")
+        elif key.value == "<<" and key.style is None:
+            self._refuse(key, path, "the merge key << is not allowed; write the settings out")
+        else:
+            return True
+        return False
+
+    def _refuse(self, node: yaml.Node, path: KeyPath, text: str) -> Any:
+        self.problems.append(Problem(_line(node), path, text))
+        return REFUSED
+
+
+def _line(node: yaml.Node) -> int:
+    return node.start_mark.line + 1
+
+
+# What PyYAML says, and what a reader can use: {0} is the first group, {line} the line where the fault began.
+_IN_PLAIN_WORDS = {
+    r"'\\t' that cannot": "a tab; indent with spaces",
+    r"character (.+) that cannot": "a value cannot begin with {0}; put the text in quotes",
+    r"mapping values are not": "a second ':' in one line, or a wrong indentation; put text with ':' in quotes",
+    r"expected ':'": "a line without ':'; write 'name: value', or close the quote that opens there",
+    r"expected ('<document|<block end)": "the line does not go on with what is above it; look at its indentation",
+    r"expected (',' or '[\]}]')": "{0} is missing after the bracket that opens in line {line}",
+    r"expected the node content": "a value is missing here",
+    r"(entries|keys) are not allowed": "a value cannot begin with '-' or '?' here; begin a new line",
+    r"alphabetic or numeric|indentation ind|' '|URI": "a value cannot begin with & * % | > or !; put it in quotes",
+    r"unexpected (end of stream|document)": "the quote that opens in line {line} is never closed",
+    r"escape character (.+)": _ESCAPE + ", and {0} is none; use single quotes",
+    r"expected escape sequence": _ESCAPE + ", and this one is cut off; use single quotes",
+    r"another document": "a second document begins; a recipe file holds one",
+    r"tag handle (.+)": "the tag {0} is not allowed; a recipe file holds plain values and names no code",
+}
+
+
+def _syntax(error: yaml.YAMLError, text: str, name: str) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f"{name}:{line}: the character U+{error.character:04X} cannot be in a YAML file; remove it"
+    if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
+        return f"{name}: this is not YAML ({error})"
+    mark, began = error.problem_mark, error.context_mark or error.problem_mark
+    if "simple key" in (error.context or ""):
+        mark = began  # the line without ':', where PyYAML points to the end of what it tried
+    return f"{name}:{mark.line + 1}: column {mark.column + 1}: {_plainly(error, began.line + 1)}"
+
+
+def _plainly(error: yaml.MarkedYAMLError, line: int) -> str:
+    problem = error.problem or ""
+    if isinstance(error, _Refused):
+        return problem
+    for pattern, words in _IN_PLAIN_WORDS.items():
+        if found := re.search(pattern, problem):
+            return words.format(*found.groups(), line=line)
+    return f"this is not YAML ({problem})"

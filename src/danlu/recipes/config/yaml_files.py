@@ -1,0 +1,227 @@
+"""Recipes as YAML files: written out in full with the words that explain each value, and read back strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from danlu import catalogue
+from danlu.errors import UsageError, nearest
+from danlu.recipes.config import strict_yaml
+from danlu.recipes.config.error_messages import in_words, shown
+from danlu.recipes.config.recipe import Recipe
+from danlu.recipes.config.strict_yaml import KeyPath, Problem, Reading, failure, spelled, written
+
+FORMAT = 1
+LARGEST = 2**20  # bytes; a recipe has a few thousand
+_COLUMN = 28  # where comments begin
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The whole recipe as a YAML text, each setting with its description; ``from_text`` reads it back.
+
+    Raises:
+        UsageError: if the recipe is not in the catalogue, so that no name could bring it back.
+
+    >>> from danlu.recipes.classify.mlp import MLPRecipe
+    >>> print(to_yaml(MLPRecipe(lr=1e-3)))
+    format: 1
+    recipe: mlp
+    ...
+    lr: 0.001                   # peak learning rate
+    ...
+    model:                      # the network
+      hidden: [512]             # width of each hidden layer; none makes softmax regression
+    ...
+    """
+    head = [f"format: {FORMAT}", f"recipe: {written(catalogue.name_of_recipe(type(recipe)))}", ""]
+    return "\n".join([*head, *_lines(recipe), ""])
+
+
+def from_yaml(path: str | Path) -> Recipe:
+    """The recipe that a file describes; what the file leaves out has the recipe's own values.
+
+    Raises:
+        UsageError: if the file cannot be read, or with every mistake in it, one a line.
+    """
+    return from_text(_file_text(Path(path)), str(path))
+
+
+def from_text(text: str, name: str = "recipe") -> Recipe:
+    """The recipe that a YAML text describes; what it leaves out has the recipe's own values.
+
+    Each setting is checked alone first; how settings go together is checked when each is right.
+
+    Args:
+        text: the YAML.
+        name: what errors call the text.
+
+    Raises:
+        UsageError: with every mistake, one a line.
+
+    >>> from_text("{recipe: cnn, lr: 1e-2, model: {hidden: [64]}}").model.hidden
+    (64,)
+    >>> from_text("recipe: cnn\\nlr: fast\\nmodel:\\n  chanels: [8]", "mine.yaml")
+    Traceback (most recent call last):
+    danlu.errors.UsageError: mine.yaml:2: lr: 'fast' is not a number greater than 0
+    mine.yaml:4: model.chanels: there is no such setting; did you mean 'channels'?
+    """
+    reading = strict_yaml.read(text, name)
+    if not isinstance(reading.values, dict):
+        what = "the file is empty" if reading.values is None else f"the file holds {shown(reading.values, None)}"
+        problem = Problem(None, (), f"{what}; a recipe file has lines such as 'recipe: cnn' and 'lr: 0.01'")
+        raise failure(reading.problems or [problem], name)
+    usual = _named(reading, name).model_construct()
+    given = {key: value for key, value in reading.values.items() if key not in ("format", "recipe")}
+    return _checked(usual, given, reading, name)
+
+
+def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """A recipe with some values changed, and checked again.
+
+    Args:
+        recipe: the recipe; it stays as it is.
+        changes: new values by name: ``{"lr": 0.1, "model": {"hidden": (8,)}}`` or ``{"model.hidden": (8,)}``.
+
+    Raises:
+        UsageError: with every mistake, one a line.
+
+    >>> from danlu.recipes.classify.mlp import MLPRecipe
+    >>> changed(MLPRecipe(), {"model.hidden": (8,)}).model
+    MLPSettings(hidden=(8,), activation='relu', norm=None, dropout=0.2)
+    >>> changed(MLPRecipe(), {"lr": -1})
+    Traceback (most recent call last):
+    danlu.errors.UsageError: lr: -1 is not a number greater than 0
+    """
+    return _checked(recipe, _nested(changes), Reading(changes, {}, {}, []), None)
+
+
+# Writing
+
+
+def _lines(page: BaseModel, indent: str = "") -> Iterator[str]:
+    """One line a setting, with an empty line between those that come from different pages."""
+    last = None
+    for name, field in type(page).model_fields.items():
+        value = getattr(page, name)
+        inside = isinstance(value, BaseModel) and bool(type(value).model_fields)
+        first_on = next(base for base in reversed(type(page).__mro__) if name in getattr(base, "model_fields", {}))
+        if last not in (None, first_on):
+            yield ""
+        last = first_on
+        setting = f"{indent}{name}:" if inside else f"{indent}{name}: {written(value)}"
+        description = " ".join((field.description or "").split())
+        yield f"{setting:<{_COLUMN - 1}} # {description}" if description else setting
+        if inside:
+            yield from _lines(value, indent + "  ")
+
+
+# Reading
+
+
+def _file_text(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder; give the recipe file itself") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > LARGEST:
+        raise UsageError(f"{path} is larger than {LARGEST} bytes (1 MiB), so it is no recipe")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path}:{line}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+
+
+def _named(reading: Reading, name: str) -> type[Recipe]:
+    """The class of the recipe that the text names. Without it no setting can be checked."""
+    path = ("recipe",)
+    recipe, line = reading.values.get("recipe"), reading.line(path)
+    _check_format(reading, name)
+    if isinstance(recipe, str):
+        try:
+            return catalogue.find_recipe(recipe)
+        except UsageError as error:
+            wrong = str(error)
+    elif line is None:
+        wrong = f"no recipe is named; add a line such as 'recipe: cnn' ({nearest('', catalogue.all_recipes())})"
+    else:
+        wrong = f"{shown(recipe, reading.written.get(path))} is no name; {nearest('', catalogue.all_recipes())}"
+    refused = any(problem.path == path for problem in reading.problems)
+    found = [] if refused else [Problem(line, path if line else (), wrong)]
+    raise failure([*reading.problems, *found], name)
+
+
+def _check_format(reading: Reading, name: str) -> None:
+    path = ("format",)
+    number, line = _plain(reading.values.get("format", FORMAT)), reading.line(path)
+    if type(number) is not int or number < 1:
+        what = shown(number, reading.written.get(path))
+        reading.problems.append(Problem(line, path, f"{what} is not a whole number of at least 1"))
+    elif number > FORMAT:  # what else looks wrong may be right there
+        newer = f"{number} is newer than this version of danlu, which reads up to {FORMAT}; update danlu"
+        raise failure([Problem(line, path, newer)], name)
+
+
+def _nested(changes: dict[str, Any]) -> dict[str, Any]:
+    """``{"a.b": 1}`` as ``{"a": {"b": 1}}``."""
+    tree: dict[str, Any] = {}
+    for name, value in changes.items():
+        branch: Any = _nested(value) if isinstance(value, dict) else value
+        for part in reversed(name.split(".")):
+            branch = {part: branch}
+        _graft(tree, branch, ())
+    return tree
+
+
+def _graft(tree: dict[str, Any], branch: dict[str, Any], path: KeyPath) -> None:
+    for name, value in branch.items():
+        if name not in tree:
+            tree[name] = value
+        elif isinstance(tree[name], dict) and isinstance(value, dict):
+            _graft(tree[name], value, (*path, name))
+        else:
+            raise UsageError(f"{spelled((*path, name))}: given twice")
+
+
+# Checking
+
+
+def _checked(usual: Recipe, given: dict[str, Any], reading: Reading, name: str | None) -> Recipe:
+    try:
+        recipe = type(usual).model_validate(_filled(usual.with_dependent_defaults(given), given), strict=True)
+    except ValidationError as error:
+        raise failure([*reading.problems, *in_words(error, type(usual), reading)], name) from None
+    if reading.problems:
+        raise failure(reading.problems, name)
+    return recipe
+
+
+def _filled(page: BaseModel, given: dict[str, Any]) -> dict[str, Any]:
+    """The page's values with the given ones in their place; a page inside keeps what is not given."""
+    values = dict(page)
+    for name, value in given.items():
+        inside = values.get(name)
+        both = isinstance(inside, BaseModel) and isinstance(value, dict)
+        values[name] = _filled(inside, value) if both else _plain(value)  # type: ignore[arg-type]
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """Lists as tuples, and 1e3 as 1000, so that validation need not be lenient with anything else."""
+    match value:
+        case list() | tuple():
+            return tuple(_plain(item) for item in value)
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case float() if value.is_integer() and str(value) != "-0.0":
+            return int(value)
+    return value

@@ -1,0 +1,51 @@
+"""A variational autoencoder that fills in what is missing: while it trains, values are hidden from its encoder.
+
+danlu train inpainting-vae                          digits
+danlu train inpainting-vae --data mnist
+danlu inpaint RUN PICTURE --mask half
+
+The encoder is told which values it sees; the decoder must tell all of them. So the encoder learns the distribution of
+codes given a part: the bound is that of Sohn, Lee and Yan, "Learning structured output representation using deep
+conditional generative models", 2015, with the prior for the code. The notes hide hidden units as well: --model.dropout.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from danlu.data.base.dataset import DataInfo
+from danlu.data.base.page import Share
+from danlu.models.latent.vae import VAE
+from danlu.recipes.config.constructor_settings import Settings, settings
+from danlu.recipes.latent.base import Latent, checked
+from danlu.tasks.elbo import Elbo, Masks
+from danlu.training.optimization import NonNegative, OptimizerSettings, Positive
+
+
+class InpaintingVAERecipe(Latent):
+    """Up to nine tenths of the values are hidden, one by one or as a rectangle.
+
+    β below 1 lets the code say more of what is seen, which makes what is filled in better, and samples worse. The
+    scores are of whole pictures, so none of them is watched.
+    """
+
+    tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}
+
+    model: Settings[VAE] = settings(VAE, latent=8, hidden=(256, 256), likelihood="gaussian", dropout=0.1, masks=True)
+    """the network"""
+    beta: NonNegative = 0.1
+    monitor: str | None = "none"
+    epochs: Positive | None = 200
+    hide: Share = 0.9
+    """largest share of the values that are hidden; each example's own is drawn from 0 to it"""
+    blocks: bool = True
+    """of half of the pictures hide a rectangle instead of single pixels"""
+
+    def network(self, info: DataInfo) -> VAE:
+        return checked(self.model.build(shape=info.shape), info, self.data)
+
+    def task(self, info: DataInfo) -> Elbo:
+        return self.elbo(info, Masks(self.hide, self.blocks))
+
+    def optimizer_settings(self) -> dict[str, OptimizerSettings]:
+        return {"vae": self}

@@ -1,0 +1,170 @@
+"""Semi-supervised variational autoencoder: few labels, many examples. Kingma et al., 2014.
+
+danlu train semi-vae                                       digits, 50 of them labeled
+danlu train semi-vae --data mnist --labels 100
+danlu train semi-vae --data mnist --labels 100 --no-stacked --model.likelihood bernoulli --binarize dynamic
+
+Kingma, Rezende, Mohamed and Welling, "Semi-supervised learning with deep generative models": M2 alone, or M1 + M2,
+where a first autoencoder makes codes without any label, and M2 is one of its codes. Of the training part so many
+examples as ``labels`` says keep theirs, equally many of each class, chosen by the seed; the other labels are not
+looked at. Those of the validation part are used for nothing but the curves: the last weights are taken.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Self
+
+import torch
+from jaxtyping import Int
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from danlu.data.base.batch_stream import Pictures, Shuffled
+from danlu.data.base.dataset import DataInfo
+from danlu.data.base.joined_streams import Together, together
+from danlu.data.base.page import Share
+from danlu.errors import UsageError
+from danlu.models.latent.semi_supervised import SemiSupervisedVAE
+from danlu.models.latent.stacked import StackedVAE
+from danlu.models.latent.vae import VAE
+from danlu.recipes.config.constructor_settings import Settings, settings
+from danlu.recipes.config.recipe import Count, Recipe
+from danlu.recipes.latent.base import check_classes, checked
+from danlu.rng.keys import generator
+from danlu.tasks.semi_supervised import Codes, Relaxation, SemiSupervised
+from danlu.training.optimization import NonNegative, OptimizerSettings, Positive
+
+
+class SemiVAERecipe(OptimizerSettings, Recipe):
+    """M1 + M2 in one run: half of the rounds for each."""
+
+    tiny: ClassVar[dict[str, Any]] = {
+        "model": {"hidden": (8,), "judges": (8,), "latent": 2},
+        "first": {"hidden": (16,), "latent": 3},
+        "batch_size": 16,
+        "labels": 20,
+        "labeled_batch_size": 8,
+        "first_rounds": 3,
+    }
+    two_rounds: ClassVar[dict[str, Any]] = {**Recipe.two_rounds, "first_rounds": 1}
+    overfits_to: ClassVar[float | None] = 0.8  # a bound in nats has no 0 to which it could fall
+
+    labels: Count = 50
+    """training examples that keep their labels"""
+    labeled_batch_size: Count = 16
+    """labeled examples of a step"""
+    labeled_share: Share = 0.1
+    """weight of the labeled examples' bound against the unlabeled ones'; the paper has their share of the data"""
+    classification: NonNegative = 1.0
+    """nats of the bound that a nat of the labeled examples' cross-entropy is worth; the paper has 0.1"""
+    relaxation: Relaxation = "enumerate"
+    """of an unlabeled example enumerate every label, or draw one from the Gumbel-softmax distribution"""
+    temperature: Positive = 0.5
+    """of the Gumbel-softmax distribution"""
+    stacked: bool = True
+    """M1 + M2; else M2 alone, whose likelihood is then one of the examples' values"""
+    first: Settings[VAE] = settings(VAE, latent=16, hidden=(256, 256))
+    """M1, which makes codes"""
+    first_rounds: Annotated[int, Field(ge=0)] | None = None
+    """rounds in which M1 learns before M2 does; half of all if not given"""
+    codes: Codes = "draw"
+    """what M2 learns from: the mean code of an example, or a draw, as in the paper"""
+    model: Settings[SemiSupervisedVAE] = settings(
+        SemiSupervisedVAE, latent=8, hidden=(256,), judges=(256,), likelihood="gaussian"
+    )
+    """M2"""
+    rounds: Count | None = 6000
+    lr: Positive = 1e-3
+    monitor: str | None = "none"
+
+    def task(self, info: DataInfo) -> SemiSupervised:
+        """The game.
+
+        Raises:
+            UsageError: if the data has no classes, or there are fewer labels than classes.
+        """
+        check_classes(info, self.data, "semi-vae")
+        if self.labels < info.classes:
+            raise UsageError(
+                f"labels={self.labels} are too few: one of each of the {info.classes} classes is the least"
+            )
+        return SemiSupervised(
+            self._network(info),
+            self.labeled_share,
+            self.classification,
+            self.relaxation,
+            self.temperature,
+            self._first_rounds() if self.stacked else 0,
+            self.codes,
+            info.inputs,
+        )
+
+    def _network(self, info: DataInfo) -> Any:
+        if not self.stacked:
+            return checked(self.model.build(shape=info.shape, classes=info.classes), info, self.data)
+        first = checked(self.first.build(shape=info.shape), info, self.data, "first")
+        return StackedVAE(first, self.model.build(shape=(first.latent,), classes=info.classes))
+
+    def _first_rounds(self) -> int:
+        if self.first_rounds is not None:
+            return self.first_rounds
+        if self.rounds is None:
+            raise UsageError("with a length in epochs say for how many rounds M1 learns first: --first-rounds")
+        return self.rounds // 2
+
+    @model_validator(mode="after")
+    def _rounds_for_both(self) -> Self:
+        if self.rounds is not None and (why := self._without_second(self.rounds)):
+            raise ValueError(why)
+        return self
+
+    def length(self, epoch_rounds: float) -> int:
+        """The training's length in rounds, of which so many make an epoch.
+
+        Raises:
+            UsageError: if M2 has none of them.
+        """
+        rounds = super().length(epoch_rounds)
+        if why := self._without_second(rounds):
+            raise UsageError(why)
+        return rounds
+
+    def _without_second(self, rounds: int) -> str | None:
+        """Why M2 would not learn at all, if it would not."""
+        if not self.stacked or (self.first_rounds or 0) < rounds:
+            return None
+        return f"first_rounds={self.first_rounds} leaves M2 none of {rounds} rounds; give a smaller first_rounds"
+
+    def optimizer_settings(self) -> dict[str, OptimizerSettings]:
+        """Both models move as the recipe itself says."""
+        return dict.fromkeys(("first", "second") if self.stacked else ("model",), self)
+
+    def as_seen(self, stream: Pictures, seed: int) -> Together:  # type: ignore[override]
+        """All training examples without their labels, and some of them with theirs."""
+        if self.labeled_batch_size > self.labels:
+            few = f"{self.labeled_batch_size} is more than the {self.labels} examples that have labels"
+            raise UsageError(f"labeled_batch_size={few}")
+        labeled = stream.part.take(some_of_each(stream.part["label"], self.labels, seed))
+        few = Shuffled(labeled, self.labeled_batch_size, seed)
+        return together(unlabeled=super().as_seen(stream, seed), labeled=super().as_seen(few, seed))
+
+
+def some_of_each(labels: Int[Tensor, "n"], count: int, seed: int) -> Int[Tensor, "count"]:
+    """Numbers of so many examples, as nearly as can be equally many of each class, chosen by the seed.
+
+    Raises:
+        UsageError: if there are not as many.
+
+    >>> some_of_each(torch.tensor([0, 0, 0, 1, 1]), 4, seed=0).shape
+    torch.Size([4])
+    """
+    order = torch.randperm(len(labels), generator=generator("labelled", seed)).to(labels.device)
+    mine = labels[order]
+    # the first of each class, then the second of each, and so on
+    place = torch.zeros_like(mine)
+    for label in mine.unique():
+        chosen = mine == label
+        place[chosen] = torch.arange(int(chosen.sum()), device=mine.device)
+    if count > len(labels):
+        raise UsageError(f"labels={count} is more than the {len(labels)} training examples")
+    return order[place.argsort(stable=True)[:count]].sort().values

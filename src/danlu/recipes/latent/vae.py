@@ -1,0 +1,41 @@
+"""Variational autoencoder. Kingma and Welling, "Auto-encoding variational Bayes", 2014.
+
+danlu train vae                                       digits
+danlu train vae --data mnist --binarize dynamic       test bound in nats on binary pictures
+danlu train vae --data fashion-mnist --model.channels 32 64 --model.likelihood logistic
+danlu train vae --data moons --model.likelihood gaussian
+danlu train vae --separate                            decoder and encoder in turn, as the notes write it
+danlu train vae --objective iwae --samples 50         Burda et al., "Importance weighted autoencoders", 2016
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from danlu.data.base.dataset import DataInfo
+from danlu.models.latent.vae import VAE
+from danlu.recipes.config.constructor_settings import Settings, settings
+from danlu.recipes.latent.base import Latent, checked
+from danlu.tasks.elbo import Elbo
+from danlu.training.optimization import OptimizerSettings, Positive
+
+
+class VAERecipe(Latent):
+    """Fully connected layers, and a code of eight units, more than the digits make use of."""
+
+    tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}
+
+    model: Settings[VAE] = settings(VAE, latent=8, hidden=(256, 256))
+    """the network"""
+    epochs: Positive | None = 100
+    separate: bool = False
+    """decoder and encoder move in turn instead of together"""
+
+    def network(self, info: DataInfo) -> VAE:
+        return checked(self.model.build(shape=info.shape), info, self.data)
+
+    def task(self, info: DataInfo) -> Elbo:
+        return self.elbo(info, separate=self.separate)
+
+    def optimizer_settings(self) -> dict[str, OptimizerSettings]:
+        return dict.fromkeys(("decoder", "encoder") if self.separate else ("vae",), self)

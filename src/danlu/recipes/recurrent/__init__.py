@@ -1,0 +1,1 @@
+"""Recipes of recurrent language models."""

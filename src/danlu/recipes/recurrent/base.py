@@ -1,0 +1,85 @@
+"""What the recipes of language models share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import model_validator
+
+from danlu.data.base.dataset import DataInfo, Part
+from danlu.data.base.placement import SHARE, Placement, free_memory
+from danlu.data.text.token_streams import Lanes
+from danlu.errors import UsageError
+from danlu.models.recurrent.language import LanguageModel
+from danlu.recipes.config.constructor_settings import Settings
+from danlu.recipes.config.recipe import Count, Recipe
+from danlu.tasks.language_modeling import Language, RunningText
+from danlu.training.optimization import OptimizerSettings, Positive
+from danlu.training.schedules import Schedule
+
+
+class LanguageRecipe(OptimizerSettings, Recipe):
+    """A language model that reads lanes of running text with its state carried."""
+
+    tiny: ClassVar[dict[str, Any]] = {
+        "model": {"width": 8, "layers": 2, "embedding": 6},
+        "batch_size": 8,
+        "bptt": 5,
+        "text": {"tokens": "words", "vocabulary": 60},
+    }
+    kinds: ClassVar[tuple[str, ...]] = ("text",)
+    overfits_to: ClassVar[float | None] = 0.3
+
+    data: str = "pydoc"
+    model: Settings[LanguageModel]
+    """the network"""
+    batch_size: Count | Literal["full"] = 32
+    """lanes of the text that are read side by side, over all processes and micro-batches"""
+    bptt: Count = 64
+    """tokens of a lane in a step, through which gradients go back"""
+    epochs: Positive | None = 5
+    lr: Positive = 6e-3
+    schedule: Schedule = "one_cycle"
+    grad_clip: Positive | None = 1.0
+
+    def network(self, info: DataInfo) -> LanguageModel:
+        """The model for text of this vocabulary."""
+        return self.model.build(vocabulary=info.vocabulary)
+
+    def task(self, info: DataInfo) -> RunningText:
+        return Language(self.network(info), self.rows)
+
+    @property
+    def rows(self) -> int:
+        """Lanes of a batch."""
+        assert self.batch_size != "full", "the recipe refuses that"
+        return self.batch_size
+
+    def optimizer_settings(self) -> dict[str, OptimizerSettings]:
+        """The one player moves as the recipe itself says."""
+        return {"model": self}
+
+    def make_stream(self, part: Part, device: torch.device, dtype: torch.dtype) -> Placement:
+        """Lanes of the text, which is on the device if that has room, else read where it is.
+
+        Raises:
+            UsageError: if the text is shorter than one step, or settings are for pictures.
+        """
+        if self.augment.on or self.binarize != "none":
+            name = "augment" if self.augment.on else "binarize"
+            raise UsageError(f"{name} is for pictures, and {self.data} is text; leave it out")
+        fits = part.nbytes <= SHARE * free_memory(device)
+        where = "in memory" if device.type == "cpu" else f"on {device}"
+        part = part.to(device).unmapped() if fits else part
+        try:
+            lanes = Lanes(part, self.rows, self.bptt, self.seed, device)
+        except UsageError as error:
+            raise UsageError(f"batch_size={self.batch_size}, bptt={self.bptt}: {error}") from error
+        return Placement(lanes, where if fits else "read from where it is")
+
+    @model_validator(mode="after")
+    def _lanes_are_counted(self) -> Self:
+        if self.batch_size == "full":
+            raise ValueError("batch_size is a number of lanes of running text, which has no full batch; give a number")
+        return self

@@ -1,0 +1,72 @@
+"""Language model of words, by noise-contrastive estimation. Gutmann and Hyvärinen 2010; Mnih and Teh 2012.
+
+danlu train nce-lm
+danlu train nce-lm --data ptb --epochs 10
+danlu train nce-lm --objective sampled           a sampled softmax from the same noise (Jean et al. 2015)
+danlu train nce-lm --model.learn-normalizer      a constant log Z is learned (Gutmann and Hyvärinen)
+
+Mnih and Teh, "A fast and simple algorithm for training neural probabilistic language models": noise from the unigram
+distribution, shared within the batch, log Z fixed at 0. Scores on held-out text are those of the normalized model.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from pydantic import model_validator
+
+from danlu.data.base.dataset import DataInfo
+from danlu.data.base.page import Page
+from danlu.data.text.settings import Text
+from danlu.models.recurrent.language import LanguageModel
+from danlu.recipes.config.constructor_settings import Settings, settings
+from danlu.recipes.config.recipe import Count
+from danlu.recipes.recurrent.base import LanguageRecipe
+from danlu.tasks.noise_contrastive import Distribution, Noise, NoiseContrastive, Objective
+from danlu.training.optimization import Positive
+
+
+class NoisePage(Page):
+    """What right words are told from."""
+
+    words: Count = 100
+    """words of noise that all contexts of a batch share"""
+    distribution: Distribution = "unigram"
+    """words as often as they have been seen in training, or all alike"""
+    log_z: float = 0.0
+    """what log Z is taken for in every context"""
+
+
+class NCELMRecipe(LanguageRecipe):
+    """An LSTM of words that are told from noise."""
+
+    tiny: ClassVar[dict[str, Any]] = {
+        **LanguageRecipe.tiny,
+        "noise": {"words": 7},
+    }
+    overfits_to: ClassVar[float | None] = 0.6  # noise that is the right word itself is always a loss
+
+    text: Text = Text(tokens="words")
+    model: Settings[LanguageModel] = settings(
+        LanguageModel, width=128, layers=1, initial="orthogonal", forget_bias=1.0, dropout=0.2
+    )
+    """the network"""
+    noise: NoisePage = NoisePage()
+    """what right words are told from"""
+    objective: Objective = "nce"
+    """noise-contrastive estimation, or a sampled softmax"""
+    bptt: Count = 20
+    epochs: Positive | None = 10
+
+    def task(self, info: DataInfo) -> NoiseContrastive:
+        noise = Noise(self.noise.words, self.noise.distribution, self.noise.log_z)
+        return NoiseContrastive(self.network(info), self.rows, noise, self.objective)
+
+    @model_validator(mode="after")
+    def _single_scores(self) -> Self:
+        page: Any = self.model
+        if page.cutoffs:
+            raise ValueError("model.cutoffs make an adaptive softmax, which has no single scores; leave them out")
+        if self.objective == "sampled" and (page.learn_normalizer or self.noise.log_z):
+            raise ValueError("objective sampled normalizes by its sample; leave learn_normalizer and log_z out")
+        return self

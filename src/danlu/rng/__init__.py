@@ -1,0 +1,5 @@
+"""Random numbers: seeds from names, and numbers from counters."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,14 @@
+from .decoding.beam_search import Lengths as Lengths
+from .decoding.beam_search import Penalty as Penalty
+from .decoding.beam_search import beam_search as beam_search
+from .decoding.decoder_state import repeat_rows as repeat_rows
+from .decoding.decoder_state import take_rows as take_rows
+from .decoding.generate import SamplingOptions as SamplingOptions
+from .decoding.generate import draw as draw
+from .decoding.generate import generate as generate
+from .decoding.generate import read as read
+from .decoding.logit_filters import min_p as min_p
+from .decoding.logit_filters import repetition_penalty as repetition_penalty
+from .decoding.logit_filters import top_k as top_k
+from .decoding.logit_filters import top_p as top_p
+from .latent_interpolation import between as between

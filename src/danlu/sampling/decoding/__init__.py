@@ -1,0 +1,1 @@
+"""Decoding of sequences: sampling and beam search."""

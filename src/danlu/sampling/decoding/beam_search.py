@@ -1,0 +1,255 @@
+"""Beam search: the most probable sequences that can be found by going on with a few at a time."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from danlu.sampling.decoding.decoder_state import State, repeat_rows, take_rows
+from danlu.sampling.decoding.generate import Step
+
+Lengths = Literal["wu", "power"]
+
+
+class Found(NamedTuple):
+    """The sequences that a search has found, the best first.
+
+    Attributes:
+        tokens: (n, best, t), without the first tokens that were given; after the end of a sequence its last token is
+            repeated.
+        lengths: (n, best), how many tokens each has, the end symbol included; 0 if there were not so many sequences.
+        log_prob: (n, best), of each sequence under the model; −∞ if there were not so many.
+        score: (n, best), by which they are ranked: log_prob over the length penalty, less what diversity cost.
+    """
+
+    tokens: Int[Tensor, "n best t"]
+    lengths: Int[Tensor, "n best"]
+    log_prob: Float[Tensor, "n best"]
+    score: Float[Tensor, "n best"]
+
+
+class Penalty(NamedTuple):
+    r"""What log-probabilities are divided by, so that long sequences stand a chance.
+
+    .. math:: \mathrm{lp}(Y) = \frac{(5 + |Y|)^\alpha}{(5 + 1)^\alpha} \;\text{(wu)}, \qquad |Y|^\alpha \;\text{(power)}
+
+    Wu et al., "Google's Neural Machine Translation System", 2016, equation 14; the other one is usual elsewhere.
+
+    Args:
+        alpha: α; 0 does nothing, the paper has 0.2 for its own and 0.6 is usual for Transformers.
+        form: which of the two.
+
+    >>> Penalty(1.0)(7), Penalty(1.0, "power")(7)
+    (2.0, 7.0)
+    """
+
+    alpha: float = 0.0
+    form: Lengths = "wu"
+
+    def __call__(self, length: int) -> float:
+        """The penalty of a length of at least 1."""
+        return ((5 + length) / 6 if self.form == "wu" else float(length)) ** self.alpha
+
+
+class _Beams(NamedTuple):
+    """Sequences of a group, (n, k, …): running, or finished; score is −∞ where there is none."""
+
+    tokens: Int[Tensor, "n k t"]
+    lengths: Int[Tensor, "n k"]
+    log_prob: Float[Tensor, "n k"]
+    score: Float[Tensor, "n k"]
+
+    def best(self, k: int) -> _Beams:
+        """The k best by score; of equal ones those that come first."""
+        places = self.score.sort(dim=1, descending=True, stable=True).indices[:, :k]
+        return _Beams(self.tokens.gather(1, _wide(places, self.tokens)), *(x.gather(1, places) for x in self[1:]))
+
+
+@torch.no_grad()
+def beam_search(
+    step: Step,
+    tokens: Int[Tensor, "n"],
+    state: State = None,
+    beams: int = 4,
+    length: int = 50,
+    end: int | None = None,
+    best: int = 1,
+    penalty: Penalty | None = None,
+    groups: int = 1,
+    diversity: float = 0.5,
+    prefix: Int[Tensor, "n p"] | None = None,
+    dim: int = 0,
+) -> Found:
+    r"""The most probable sequences among those that a search with a few beams finds, for each of n prompts.
+
+    In every step each running sequence is gone on with by every token; of all these the ``beams`` best that do not end
+    run on, and those that end and are among the ``beams`` best are kept. It stops when no running sequence can become
+    better than the kept ones, or at the full length, where all count as ended. With as many beams as there are
+    sequences it is exhaustive.
+
+    Groups make the sequences differ: they search one after the other, and in every step a token costs
+    :math:`\lambda` for each beam of the groups before that has just taken it (Hamming diversity). Vijayakumar et al.,
+    "Diverse Beam Search: Decoding Diverse Solutions from Neural Sequence Models", 2016, algorithm 1; as in the authors'
+    program, a sequence keeps what it has paid.
+
+    Args:
+        step: the model.
+        tokens: the last token of each prompt.
+        state: after all tokens before it; see ``danlu.sampling.decoding.generate.read``.
+        beams: how many sequences run at a time, over all groups.
+        length: most tokens of a sequence.
+        end: token with which a sequence ends.
+        best: how many sequences are wanted, at most ``beams``.
+        penalty: what log-probabilities are divided by; nothing if not given.
+        groups: number of groups, which must divide beams.
+        diversity: λ; does nothing in a single group.
+        prefix: tokens that every sequence begins with; they count.
+        dim: dimension of the rows in the tensors of the state.
+
+    Raises:
+        ValueError: if the numbers do not go together.
+
+    >>> chain = torch.tensor([[0.1, 0.6, 0.3], [0.4, 0.3, 0.3], [0.05, 0.05, 0.9]]).log()
+    >>> found = beam_search(lambda tokens, state: (chain[tokens], state), torch.tensor([0]), beams=3, length=2)
+    >>> found.tokens[0, 0], found.log_prob[0].exp()
+    (tensor([2, 2]), tensor([0.2700]))
+    """
+    _check(beams, length, best, groups, prefix)
+    penalty = penalty or Penalty()
+    n, width = len(tokens), beams // groups
+    first = torch.empty(n, 0, dtype=torch.long, device=tokens.device) if prefix is None else prefix
+    logits, state, log_prob = _forced(step, tokens, state, first)
+    logits = logits.repeat_interleave(beams, 0)
+    state = repeat_rows(state, beams, n, dim)
+    running, kept = _begin(first, log_prob, beams, groups)
+    for position in range(first.shape[1], length):
+        log_probs = _log_probs(logits).view(n, groups, width, -1)
+        taken = torch.zeros(n, log_probs.shape[-1], dtype=log_probs.dtype, device=tokens.device)
+        last, rows = position + 1 == length, []
+        for g in range(groups):
+            grown, parents = _grow(running[g], log_probs[:, g], diversity * taken if groups > 1 else taken)
+            chosen = grown.tokens[:, :width, -1]
+            taken = taken.scatter_add(1, chosen, grown.score[:, :width].isfinite().to(taken.dtype))
+            ends = torch.full_like(grown.lengths, last, dtype=torch.bool)
+            ends = ends if end is None else ends | (grown.tokens[:, :, -1] == end)
+            kept[g] = _keep(kept[g], grown, ends, width, penalty(position + 1))
+            order = grown.score.masked_fill(ends, -torch.inf).sort(dim=1, descending=True, stable=True)
+            places = order.indices[:, :width]
+            running[g] = _taken(grown, places)._replace(score=order.values[:, :width])
+            rows.append(parents.gather(1, places) + g * width)
+        if last or not _can_improve(running, kept, penalty, position + 2, length):
+            break
+        chosen_rows = torch.cat(rows, 1) + torch.arange(n, device=tokens.device)[:, None] * beams
+        state = take_rows(state, chosen_rows.flatten(), dim)
+        logits, state = step(torch.cat([beam.tokens[:, :, -1] for beam in running], 1).flatten(), state)
+    return _joined(kept, best)
+
+
+def _check(beams: int, length: int, best: int, groups: int, prefix: Tensor | None) -> None:
+    if beams < 1 or not 1 <= best <= beams:
+        raise ValueError(f"beams={beams} must be at least 1, and best={best} from 1 to that")
+    if groups < 1 or beams % groups:
+        raise ValueError(f"groups={groups} must divide beams={beams}")
+    if length <= (0 if prefix is None else prefix.shape[1]):
+        forced = 0 if prefix is None else prefix.shape[1]
+        raise ValueError(f"length={length} must be more than the {forced} tokens of the prefix")
+
+
+def _exact(logits: Tensor) -> torch.dtype:
+    """In what sums of log-probabilities are kept: float32, or float64 if the model has that."""
+    return torch.promote_types(logits.dtype, torch.float32)
+
+
+def _log_probs(logits: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
+    return logits.log_softmax(1, dtype=_exact(logits))
+
+
+def _forced(step: Step, tokens: Tensor, state: State, prefix: Tensor) -> tuple[Tensor, State, Tensor]:
+    """Logits and state after the prefix, and the log-probability of that."""
+    logits, state = step(tokens, state)
+    total = torch.zeros(len(tokens), dtype=_exact(logits), device=tokens.device)
+    for forced in prefix.unbind(1):
+        total = total + _log_probs(logits).gather(1, forced[:, None]).squeeze(1)
+        logits, state = step(forced, state)
+    return logits, state, total
+
+
+def _begin(prefix: Tensor, log_prob: Tensor, beams: int, groups: int) -> tuple[list[_Beams], list[_Beams]]:
+    """For each group one running sequence, and nothing that is kept."""
+    n, k = len(prefix), beams // groups
+    tokens = prefix[:, None].expand(n, k, -1)
+    score = log_prob[:, None].repeat(1, k)
+    score[:, 1:] = -torch.inf
+    lengths = torch.full((n, k), prefix.shape[1], device=prefix.device)
+    running = _Beams(tokens, lengths, log_prob[:, None].expand(n, k), score)
+    nothing = running._replace(score=torch.full_like(score, -torch.inf))
+    return [running] * groups, [nothing] * groups
+
+
+def _grow(beams: _Beams, log_probs: Float[Tensor, "n k v"], cost: Float[Tensor, "n v"]) -> tuple[_Beams, Tensor]:
+    """The best sequences of one token more, twice as many where there are: as many as can end may have to be replaced.
+
+    Returns:
+        The sequences, the best first, and which sequence each goes on with.
+    """
+    _, k, v = log_probs.shape
+    score = (beams.score[:, :, None] + log_probs - cost[:, None]).flatten(1)
+    score, places = score.topk(min(2 * k, k * v), dim=1)
+    parents, token = places // v, places % v
+    plain = beams.log_prob.gather(1, parents) + log_probs.flatten(1).gather(1, places)
+    tokens = torch.cat([beams.tokens.gather(1, _wide(parents, beams.tokens)), token[:, :, None]], 2)
+    return _Beams(tokens, beams.lengths.gather(1, parents) + 1, plain, score), parents
+
+
+def _keep(kept: _Beams, grown: _Beams, ends: Tensor, width: int, penalty: float) -> _Beams:
+    """The best of the sequences that are kept and of those that end now, among the best of all."""
+    among = ends & (torch.arange(ends.shape[1], device=ends.device) < width)
+    ended = grown._replace(score=(grown.score / penalty).masked_fill(~among, -torch.inf))
+    padded = _padded(kept.tokens, grown.tokens.shape[2])
+    both = [torch.cat(pair, 1) for pair in zip((padded, *kept[1:]), ended, strict=True)]
+    return _Beams(*both).best(width)
+
+
+def _can_improve(running: list[_Beams], kept: list[_Beams], penalty: Penalty, soonest: int, latest: int) -> bool:
+    """Whether a running sequence could still be better than one that is kept, if all that comes were certain."""
+    for now, known in zip(running, kept, strict=True):
+        hope = now.score.amax(1)
+        hope = torch.maximum(hope / penalty(soonest), hope / penalty(latest))
+        if bool((hope > known.score.amin(1)).any()):
+            return True
+    return False
+
+
+def _joined(kept: list[_Beams], best: int) -> Found:
+    longest = max(int(group.lengths.masked_fill(group.score.isneginf(), 0).amax()) for group in kept)
+    parts = zip(*((_padded(group.tokens, longest), *group[1:]) for group in kept), strict=True)
+    found = _Beams(*(torch.cat(part, 1) for part in parts)).best(best)
+    none = found.score.isneginf()
+    return Found(
+        found.tokens[:, :, :longest],
+        found.lengths.masked_fill(none, 0),
+        found.log_prob.masked_fill(none, -torch.inf),
+        found.score,
+    )
+
+
+def _padded(tokens: Tensor, length: int) -> Tensor:
+    """The tokens with the last one repeated up to a length."""
+    missing = length - tokens.shape[2]
+    if missing <= 0:
+        return tokens
+    if not tokens.shape[2]:
+        return tokens.new_zeros(*tokens.shape[:2], length)
+    return torch.cat([tokens, tokens[:, :, -1:].expand(-1, -1, missing)], 2)
+
+
+def _taken(beams: _Beams, places: Tensor) -> _Beams:
+    return _Beams(beams.tokens.gather(1, _wide(places, beams.tokens)), *(x.gather(1, places) for x in beams[1:]))
+
+
+def _wide(places: Int[Tensor, "n k"], tokens: Int[Tensor, "n m t"]) -> Int[Tensor, "n k t"]:
+    """Places for ``gather`` among whole sequences."""
+    return places[:, :, None].expand(-1, -1, tokens.shape[2])

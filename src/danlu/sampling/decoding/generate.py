@@ -1,0 +1,193 @@
+"""Drawing sequences token by token, from any model that says how probable the next token is.
+
+A model is a function ``step(tokens, state) -> logits, state``: ``tokens`` (n,) are the last ones, ``state`` is what the
+model carries, and ``logits`` (n, v) say how probable each next token is. Recurrent states and the caches of attention
+are states alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from danlu.rng.counter_based import bits, uniforms
+from danlu.rng.keys import key
+from danlu.sampling.decoding import logit_filters as change
+from danlu.sampling.decoding.decoder_state import State
+
+Step = Callable[[Tensor, State], tuple[Tensor, State]]
+"""last tokens (n,) and a state to logits (n, v) and the next state"""
+
+_LARGEST = 1 - 2.0**-40  # below 1, also after it is multiplied
+_LOW = 1e-6  # temperature, at which nothing is drawn but what is likeliest
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How the next token is chosen: the most probable one, or one that is drawn from some of them.
+
+    What is given is done in this order: repetition penalty, temperature, top-k, top-p, min-p.
+
+    Args:
+        temperature: what logits are divided by; 0 takes the most probable token (greedy).
+        top_k: how many tokens can be drawn.
+        top_p: probability that those together have that can be drawn (the nucleus).
+        min_p: share of the largest probability that a token needs to be drawn.
+        repetition_penalty: above 1, tokens that have come before are less probable.
+
+    Raises:
+        ValueError: if a number is not from its range.
+
+    >>> SamplingOptions(top_p=0.9).drawn
+    True
+    >>> SamplingOptions(temperature=0.0).drawn
+    False
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        wrong = {
+            f"temperature={self.temperature} must be a number of at least 0": not 0 <= self.temperature < float("inf"),
+            f"top_k={self.top_k} must be at least 1": self.top_k is not None and self.top_k < 1,
+            f"top_p={self.top_p} must be above 0 and at most 1": self.top_p is not None and not 0 < self.top_p <= 1,
+            f"min_p={self.min_p} must be from 0 to 1": self.min_p is not None and not 0 <= self.min_p <= 1,
+            f"repetition_penalty={self.repetition_penalty} must be a number above 0": not (
+                0 < self.repetition_penalty < float("inf")
+            ),
+        }
+        if any(wrong.values()):
+            raise ValueError("; ".join(line for line, is_wrong in wrong.items() if is_wrong))
+
+    @property
+    def drawn(self) -> bool:
+        """Whether chance has a part in it."""
+        return self.temperature > 0
+
+    def changed(self, logits: Float[Tensor, "n v"], seen: Bool[Tensor, "n v"] | None = None) -> Float[Tensor, "n v"]:
+        """The logits that tokens are drawn by; −∞ for those that cannot be.
+
+        Args:
+            logits: of the model.
+            seen: which tokens have come before, for the penalty.
+        """
+        if self.repetition_penalty != 1 and seen is not None:
+            logits = change.repetition_penalty(logits, seen, self.repetition_penalty)
+        if 0 < self.temperature < _LOW:  # else the largest would become infinite, too
+            logits = logits - logits.amax(1, keepdim=True)
+        if self.drawn:
+            logits = logits / max(self.temperature, torch.finfo(logits.dtype).tiny)
+        if self.top_k is not None:
+            logits = change.top_k(logits, self.top_k)
+        if self.top_p is not None and self.top_p < 1:
+            logits = change.top_p(logits, self.top_p)
+        if self.min_p is not None:
+            logits = change.min_p(logits, self.min_p)
+        return logits
+
+
+def draw(logits: Float[Tensor, "n v"], uniform: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
+    """The token that a number from [0, 1) falls on, when [0, 1) is shared out by probability, in the order of tokens.
+
+    >>> draw(torch.tensor([[0.5, 0.0, 0.5]]).log().expand(3, 3), torch.tensor([0.0, 0.49, 0.51]))
+    tensor([0, 0, 2])
+    """
+    exact = torch.float32 if logits.device.type == "mps" else torch.float64
+    ends = logits.to(exact).softmax(1).cumsum(1)
+    place = uniform.to(exact).clamp_max(_LARGEST)[:, None] * ends[:, -1:]
+    return torch.searchsorted(ends, place, right=True).squeeze(1).clamp_max(logits.shape[1] - 1)
+
+
+@torch.no_grad()
+def generate(
+    step: Step,
+    tokens: Int[Tensor, "n"],
+    state: State = None,
+    choice: SamplingOptions | None = None,
+    length: int | None = None,
+    end: int | None = None,
+    seed: int = 0,
+    seen: Int[Tensor, "n p"] | None = None,
+) -> Iterator[Int[Tensor, "n"]]:
+    """Tokens one after the other, as soon as each is known.
+
+    What is drawn in a row is a function of (seed, row, position) and of that row's probabilities, whatever other rows
+    there are.
+
+    Args:
+        step: the model.
+        tokens: the last token of each prompt.
+        state: after all tokens before it; see ``read``.
+        choice: how a token is chosen; drawn from all if not given.
+        length: how many tokens; without an end if not given.
+        end: token after which a row ends; such a row goes on with this token, and it stops when all rows have ended.
+        seed: of what is drawn.
+        seen: tokens that count as repeated from the beginning, those of the prompt for instance; the last one counts
+            anyway.
+
+    Yields:
+        The next token of each row, (n,).
+
+    >>> counting = lambda tokens, state: (torch.nn.functional.one_hot((tokens + 1) % 5, 5).float(), state)
+    >>> greedy = SamplingOptions(temperature=0.0)
+    >>> [int(token) for token in generate(counting, torch.tensor([2]), choice=greedy, length=4)]
+    [3, 4, 0, 1]
+    """
+    choice = choice or SamplingOptions()
+    own = bits(key("decode", seed), torch.arange(len(tokens), device=tokens.device))
+    ended = torch.zeros_like(tokens, dtype=torch.bool)
+    mask = None
+    position = 0
+    while length is None or position < length:
+        logits, state = step(tokens, state)
+        if choice.repetition_penalty != 1:
+            if mask is None:
+                mask = torch.zeros_like(logits, dtype=torch.bool)
+                mask = mask if seen is None else mask.scatter(1, seen, True)
+            mask.scatter_(1, tokens[:, None], True)
+        logits = choice.changed(logits, mask)
+        if choice.drawn:
+            exact = torch.float32 if logits.device.type == "mps" else torch.float64
+            tokens = draw(logits, uniforms(own, torch.full_like(own, position), exact))
+        else:
+            tokens = logits.argmax(1)
+        if end is not None:
+            tokens = tokens.masked_fill(ended, end)
+            ended = ended | (tokens == end)
+        yield tokens
+        position += 1
+        if end is not None and bool(ended.all()):
+            return
+
+
+@torch.no_grad()
+def read(step: Step, prompt: Int[Tensor, "n p"], state: State = None) -> tuple[Int[Tensor, "n"], State]:
+    """Take in a prompt token by token: its last token, and the state after those before it.
+
+    A model that can take in a prompt at once does so by itself.
+
+    Args:
+        step: the model.
+        prompt: at least one token.
+        state: to begin with.
+
+    Raises:
+        ValueError: if the prompt is empty.
+
+    >>> counting = lambda tokens, state: (torch.zeros(1, 2), state + 1)
+    >>> read(counting, torch.tensor([[4, 5, 6]]), 0)
+    (tensor([6]), 2)
+    """
+    if not prompt.shape[1]:
+        raise ValueError("a prompt has at least one token, that of a beginning for instance")
+    for tokens in prompt.unbind(1)[:-1]:
+        _, state = step(tokens, state)
+    return prompt[:, -1], state

@@ -1,0 +1,23 @@
+"""Interpolation between latent codes."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def between(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], steps: int) -> Float[Tensor, "n steps d"]:
+    r"""The walk from each code to another along the arc, which keeps to the lengths that a normal prior's codes have.
+
+    .. math:: \frac{\sin((1 - t) \Omega)}{\sin \Omega} a + \frac{\sin(t \Omega)}{\sin \Omega} b
+
+    with Ω the angle between a and b. White, "Sampling generative networks", 2016, section 2.1.
+
+    >>> between(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 3)[0, 1]
+    tensor([0.7071, 0.7071])
+    """
+    t = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype)[:, None]
+    cosine = torch.cosine_similarity(a, b, dim=1).clamp(-1 + 1e-6, 1 - 1e-6)
+    angle = cosine.arccos()[:, None, None]
+    return (((1 - t) * angle).sin() * a[:, None] + (t * angle).sin() * b[:, None]) / angle.sin()

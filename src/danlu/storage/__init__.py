@@ -1,0 +1,5 @@
+"""Files on disk: atomic writes, downloads, archives, caches, memory maps."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,99 @@
+"""Learning what comes next in running text: truncated backpropagation through time, with a state that is carried."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from danlu.data.base.batch_stream import Batch
+from danlu.data.base.dataset import Part
+from danlu.metrics.perplexity import read_through
+from danlu.models.recurrent.language import LanguageModel
+from danlu.tasks.task import Descend, Task, Terms, Turn
+
+LANE, LANES = 1000, 64
+"""held-out text is read in so many lanes at most while it trains, each of about so many tokens at least"""
+
+
+class RunningText(Task):
+    """A language model reads lanes of text, each step where the last one ended: what exact and sampled losses share.
+
+    The state after a step is kept in a buffer, a row for each lane, and enters the next step as a number: gradients go
+    back to the step's beginning and no further (Williams and Peng, "An efficient gradient-based algorithm for on-line
+    training of recurrent network trajectories", 1990). Where a lane begins anew, its state does.
+
+    A batch has ``token``, ``target`` and ``fresh``, as ``danlu.data.text.token_streams`` makes them; with ``valid``
+    (n, t), targets count only where that is true.
+
+    Args:
+        model: what learns.
+        rows: lanes of a batch.
+    """
+
+    state: Tensor
+    better: ClassVar = {"cross_entropy": "lower", "perplexity": "lower"}
+
+    def __init__(self, model: LanguageModel, rows: int):
+        super().__init__()
+        self.language = model
+        self.register_rows("state", model.zero_state(rows))
+
+    @property
+    def model(self) -> nn.Module:
+        return self.language
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"model": self.language}
+
+    def read(self, batch: Batch) -> tuple[Float[Tensor, "m width"], Int[Tensor, "m"]]:
+        """What the softmax sees before each target, and the targets; the state goes on to the next step."""
+        kept = self.state[batch.rows]
+        fresh = batch["fresh"].view(-1, *[1] * (kept.dim() - 1))
+        features, after = self.language(batch["token"], kept.masked_fill(fresh, 0.0))
+        self.state[batch.rows] = after.detach().to(kept.dtype)
+        features, targets = features.flatten(0, 1), batch["target"].flatten()
+        if "valid" in batch.fields:
+            valid = batch["valid"].flatten()
+            features, targets = features[valid], targets[valid]
+        return features, targets
+
+    def scores_of_part(self, part: Part) -> dict[str, float]:
+        """Nats per token, and perplexity, of a text that is read in order with the state carried."""
+        if len(part) < 2:
+            return {}
+        found = read_through(self.language, part, min(LANES, max(1, len(part) // LANE)))
+        return {"cross_entropy": found.cross_entropy, "perplexity": found.perplexity}
+
+
+class Language(RunningText):
+    r"""A language model descends on the cross-entropy of each next token.
+
+    .. math:: -\log P(x_{t+1} \mid x_{\le t})
+
+    One value per token. Graves, "Generating sequences with recurrent neural networks", 2013, equation 6; Zaremba,
+    Sutskever and Vinyals, "Recurrent Neural Network Regularization", 2014, section 4.1.
+
+    Args:
+        model: what learns.
+        rows: lanes of a batch.
+
+    >>> import torch
+    >>> task = Language(LanguageModel(vocabulary=5, width=4), rows=2)
+    >>> tokens = torch.zeros(2, 3, dtype=torch.long)
+    >>> fields = {"token": tokens, "target": tokens, "fresh": torch.tensor([True, True])}
+    >>> {name: term.shape for name, term in task.fit(Batch(fields, slice(0, 2), 2, torch.arange(2))).items()}
+    {'cross_entropy': torch.Size([6])}
+    """
+
+    def __init__(self, model: LanguageModel, rows: int):
+        super().__init__(model, rows)
+        self.replayable = model.adaptive is None  # how many words are in each of its clusters must be counted
+
+    def turns(self, round: int) -> list[Turn]:
+        return [Descend("model", self.fit)]
+
+    def fit(self, batch: Batch) -> Terms:
+        """Cross-entropy of each token."""
+        return {"cross_entropy": self.language.cross_entropy(*self.read(batch))}

@@ -1,0 +1,89 @@
+"""Who may move: during a player's turn only its parameters have gradients and only its running statistics run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from danlu.tasks.task import Task
+from danlu.training.player import Player
+
+
+class ActivePlayer:
+    """The players of a game and the bystanders: what belongs to no player, a frozen teacher for instance.
+
+    Bystanders never have gradients and are always in evaluation mode.
+
+    Args:
+        task: the game.
+        players: those that move, by name.
+    """
+
+    def __init__(self, task: Task, players: Mapping[str, Player]):
+        self.task, self.players = task, players
+        self._mover: Player | None = None
+        self._norms = [m for m in task.modules() if isinstance(m, _NormBase) and m.track_running_stats]
+        played = {id(m) for player in players.values() for m in player.module.modules()}
+        self._bystanders = [m for m in task.modules() if id(m) not in played and m is not task]
+        moving = {id(p) for player in players.values() for p in player.parameters}
+        for parameter in task.parameters():
+            parameter.requires_grad_(id(parameter) in moving)
+        task.eval()
+        self.on_stage()
+
+    def on_stage(self) -> None:
+        """Everybody in training mode, but for bystanders."""
+        if not (self.task.training and all(player.module.training for player in self.players.values())):
+            self.task.train()
+            for module in self._bystanders:
+                module.training = False
+
+    def give_turn(self, player: Player) -> None:
+        """From now on this player moves, and no other."""
+        if player is self._mover:
+            return
+        self._mover = player
+        mine = {id(p) for p in player.parameters}
+        for other in self.players.values():
+            for parameter in other.parameters:
+                parameter.requires_grad_(id(parameter) in mine)
+        modules = {id(m) for m in player.module.modules()}
+        # in training mode a norm that tracks nothing still normalizes by the batch, as an opponent must, but leaves its
+        # running statistics alone; in evaluation mode it would normalize by them
+        for norm in self._norms:
+            norm.track_running_stats = id(norm) in modules
+
+    def release(self) -> None:
+        """Everybody may move again, as before the first turn."""
+        self._mover = None
+        for player in self.players.values():
+            for parameter in player.parameters:
+                parameter.requires_grad_()
+        for norm in self._norms:
+            norm.track_running_stats = True
+
+    def running_statistics(self) -> list[Tensor]:
+        """The running means and variances that the mover's turn has changed."""
+        return [
+            statistic
+            for norm in self._norms
+            if norm.track_running_stats
+            for statistic in (norm.running_mean, norm.running_var)
+            if statistic is not None
+        ]
+
+
+def check_players(task: Task) -> dict[str, nn.Module]:
+    """The players of a task, if they belong to it.
+
+    Raises:
+        ValueError: if a player is not a module of the task, which then could not save or move it.
+    """
+    players = task.players()
+    inside = {id(module) for module in task.modules()}
+    for name, module in players.items():
+        if id(module) not in inside:
+            raise ValueError(f"player {name!r} is not a module of {type(task).__name__}; assign it to self in __init__")
+    return players

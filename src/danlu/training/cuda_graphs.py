@@ -1,0 +1,154 @@
+"""Turns that are recorded once and then replayed, as CUDA graphs.
+
+The kernels of a small network are done sooner than Python can ask for the next one. A CUDA graph asks for all of a
+turn at once: the first rounds are played as always, then each turn is recorded into tensors that stay where they are,
+and from then on a turn is to fill these and to replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from danlu.data.base.batch_stream import Batch
+from danlu.errors import UsageError
+from danlu.tasks.task import Task, Terms
+from danlu.training.player import Player
+from danlu.training.runtime import Runtime
+
+WARM_UP = 3
+"""rounds before a turn is recorded, in which libraries choose their kernels and optimizers make their state"""
+
+
+class Outcome(NamedTuple):
+    """What a turn of a player came to.
+
+    Attributes:
+        totals: sum of each term over the examples.
+        examples: how many there were.
+        norm: of the gradient, before clipping.
+        norms: of each parameter's gradient.
+    """
+
+    totals: Terms
+    examples: int | Tensor
+    norm: Tensor
+    norms: Tensor
+
+
+Turned = Callable[[Batch, Tensor], Outcome]
+
+
+class Recording(Protocol):
+    """A recorded turn."""
+
+    outcome: Outcome
+    """What the last replay came to."""
+
+    def replay(self) -> None:
+        """Do it again."""
+        ...
+
+
+class Graph:
+    """A recorded turn as a CUDA graph; recording it does not play it."""
+
+    def __init__(self, turn: Callable[[], Outcome]):
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self.outcome = turn()
+
+    def replay(self) -> None:
+        """Do it again."""
+        self._graph.replay()
+
+
+class Replays:
+    """Plays turns, and from the fourth time on replays them.
+
+    Args:
+        runtime: where.
+        record: makes a recording of what plays a turn.
+    """
+
+    def __init__(self, runtime: Runtime, record: Callable[[Callable[[], Outcome]], Recording] = Graph):
+        self._runtime, self._record = runtime, record
+        self.forget()
+
+    def forget(self) -> None:
+        """Record anew, for tensors were exchanged."""
+        self._seen: dict[int, int] = {}
+        self._recorded: dict[int, tuple[Batch, Tensor, Recording]] = {}
+
+    def play(self, number: int, batch: Batch, lr: float, turn: Turned) -> Outcome:
+        """Play a turn.
+
+        Args:
+            number: which turn of the round.
+            batch: what it sees.
+            lr: learning rate.
+            turn: how it is played, from batch and learning rate.
+        """
+        seen = self._seen[number] = self._seen.get(number, 0) + 1
+        if seen <= WARM_UP:
+            return turn(batch, self._rate(lr))
+        if number not in self._recorded:
+            still, rate = _copy(batch), self._rate(lr)
+            self._recorded[number] = still, rate, self._record(lambda: turn(still, rate))
+        still, rate, recording = self._recorded[number]
+        _fill(still, batch)
+        rate.fill_(lr)
+        recording.replay()
+        return tree_map(lambda value: value.clone() if isinstance(value, Tensor) else value, recording.outcome)
+
+    def _rate(self, lr: float) -> Tensor:
+        return torch.tensor(lr, dtype=torch.float32, device=self._runtime.device)
+
+
+def check_replay(task: Task, players: Mapping[str, Player], runtime: Runtime, grad_accumulation: int) -> None:
+    """Whether the turns of a game can be replayed.
+
+    Raises:
+        UsageError: with every reason why not.
+    """
+    device = runtime.device.type
+    reasons = {
+        f"it takes a GPU, and the device is {device}": device != "cuda",
+        "it takes a single process": runtime.world > 1,
+        "it takes whole batches; leave grad_accumulation at 1": grad_accumulation > 1,
+        "compile does the same; use one of the two": runtime.compile,
+        f"turns of {type(task).__name__} are not the same in every round": not task.replayable,
+    }
+    for name, player in players.items():
+        optimizer = player.settings.optimizer + (" with eps_inside" if player.settings.eps_inside else "")
+        able = "sgd, momentum, nesterov, adam and adamw can, without eps_inside"
+        reasons[f"optimizer {optimizer} of {name} cannot be recorded; {able}"] = not player.maskable
+        reasons[f"the average of {name} takes another step in every round"] = player.average is not None
+    if found := [reason for reason, holds in reasons.items() if holds]:
+        raise UsageError("turns cannot be recorded and replayed: " + "; ".join(found) + ". Leave replay off")
+
+
+def prepare(player: Player) -> None:
+    """Have the optimizers keep all they count on the device."""
+    for optimizer in player.optimizers:
+        for group in optimizer.param_groups:
+            if "capturable" in group:
+                group["capturable"] = True
+
+
+def _copy(batch: Batch) -> Batch:
+    fields = {name: value.clone() for name, value in batch.fields.items()}
+    parts = {name: _copy(part) for name, part in batch.parts.items()}
+    return Batch(fields, batch.rows, batch.size, batch.numbers.clone(), parts)
+
+
+def _fill(still: Batch, batch: Batch) -> None:
+    still.numbers.copy_(batch.numbers)
+    for name, value in still.fields.items():
+        value.copy_(batch.fields[name])
+    for name, part in still.parts.items():
+        _fill(part, batch.parts[name])

@@ -1,0 +1,118 @@
+"""How a player descends: optimizer, schedule, clip, penalties and weight average, as one page of settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from danlu.training import schedules
+from danlu.training.schedules import Schedule
+
+OptimizerName = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon"]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+_OPTIMIZERS_WITH = {
+    "momentum": ("momentum", "nesterov", "rmsprop", "muon"),
+    "alpha": ("rmsprop",),
+    "betas": ("adam", "adamw", "muon"),
+    "eps": ("rmsprop", "adam", "adamw", "muon"),
+}
+_SCHEDULES_WITH = {"milestones": ("step",), "gamma": ("step",), "floor": ("linear", "cosine")}
+
+
+class OptimizerSettings(BaseModel):
+    """How a player descends. What is None is the optimizer's usual value.
+
+    >>> OptimizerSettings(optimizer="momentum", lr=0.1, schedule="cosine").factor(50, 100)
+    0.5...
+
+    Raises:
+        ValueError: if a setting is given to an optimizer or a schedule that has no such setting.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    optimizer: OptimizerName = "adamw"
+    """how steps are made; muon moves the matrices and adamw the rest"""
+    lr: Positive = 1e-3
+    """peak learning rate"""
+    momentum: Share | None = None
+    """for momentum and nesterov (usually 0.9), rmsprop (0) and muon (0.95)"""
+    betas: tuple[Share, Share] | None = None
+    """for adam, adamw and the adamw part of muon (usually 0.9 0.999)"""
+    alpha: Share | None = None
+    """for rmsprop: decay of the mean square (usually 0.99)"""
+    eps: Positive | None = None
+    """for rmsprop, adam, adamw and muon's adamw part (usually 1e-8)"""
+    eps_inside: bool = False
+    """adam, adamw: divide by sqrt(v + eps) instead of sqrt(v) + eps"""
+    weight_decay: NonNegative = 0.0
+    """shrink weights: decoupled in adamw and muon, added to the gradient elsewhere"""
+    l1: NonNegative = 0.0
+    """weight of the penalty sum |w|"""
+    l2: NonNegative = 0.0
+    """weight of the penalty sum w²/2"""
+    decay_all: bool = False
+    """decay and penalize norms and biases too"""
+    schedule: Schedule = "constant"
+    """course of the learning rate"""
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """rounds of linear warm-up"""
+    milestones: tuple[Share, ...] | None = None
+    """for schedule step: where the rate falls, as shares of the training (usually 0.5 0.75)"""
+    gamma: Positive | None = None
+    """for schedule step: factor at each milestone (usually 0.1)"""
+    floor: Share | None = None
+    """for schedules linear and cosine: last factor of the rate (usually 0)"""
+    grad_clip: Positive | None = None
+    """largest norm of the gradient"""
+    ema: Share | None = None
+    """decay of an exponential average of the weights, say 0.999; the average is then evaluated and saved"""
+    shard: bool = False
+    """of several processes each holds a part of weights and optimizer state, for what does not fit on one"""
+
+    @model_validator(mode="after")
+    def _only_what_the_optimizer_has(self) -> OptimizerSettings:
+        for name, having in _OPTIMIZERS_WITH.items():
+            if getattr(self, name) is not None and self.optimizer not in having:
+                raise ValueError(f"optimizer {self.optimizer!r} has no {name}; those that have: {', '.join(having)}")
+        for name, having in _SCHEDULES_WITH.items():
+            if getattr(self, name) is not None and self.schedule not in having:
+                raise ValueError(f"schedule {self.schedule!r} has no {name}; those that have: {', '.join(having)}")
+        if self.optimizer == "nesterov" and self.momentum == 0:
+            raise ValueError("optimizer 'nesterov' needs a momentum greater than 0; sgd has none")
+        if self.shard and (self.optimizer == "muon" or self.l1 or self.l2):
+            whole = "optimizer muon" if self.optimizer == "muon" else "l1" if self.l1 else "l2"
+            raise ValueError(
+                f"shard splits the weights over processes, and {whole} needs them whole; use "
+                f"{'adamw' if whole == 'optimizer muon' else 'weight_decay'}, or leave shard off"
+            )
+        if self.eps_inside and self.optimizer not in ("adam", "adamw"):
+            raise ValueError(f"eps_inside is for adam and adamw, not for {self.optimizer!r}")
+        if self.schedule == "inverse_sqrt" and not self.warmup:
+            raise ValueError("schedule 'inverse_sqrt' needs a warmup, say 4000")
+        if self.schedule == "one_cycle" and self.warmup:
+            raise ValueError("schedule 'one_cycle' has its own warm-up; leave warmup at 0")
+        return self
+
+    def factor(self, round: int, rounds: int) -> float:
+        """The learning rate of a round as a factor of the peak."""
+        floor = self.floor or 0.0
+        match self.schedule:
+            case "inverse_sqrt":
+                return schedules.inverse_sqrt(round, self.warmup)
+            case "one_cycle":
+                return schedules.one_cycle(round, rounds)
+            case "linear":
+                course = schedules.linear(round, rounds, self.warmup, floor)
+            case "cosine":
+                course = schedules.cosine(round, rounds, self.warmup, floor)
+            case "step":
+                course = schedules.step(round, rounds, self.milestones or (0.5, 0.75), self.gamma or 0.1)
+            case "constant":
+                course = 1.0
+        return course * schedules.warm_up(round, self.warmup)

@@ -1,0 +1,322 @@
+"""The command line as a user meets it: exit codes, one line for errors, one object for --json."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+import danlu
+from danlu.app.cli import main, recipe_arguments
+from danlu.app.cli.command_table import COMMANDS
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.catalogue.recipes import RECIPES
+from danlu.data.datasets.digits import digits
+from danlu.errors import UsageError
+
+
+def call(capsys, *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main.main(words)
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunFolder:
+    """A finished run, trained well enough to know digits."""
+    return danlu.train("mlp", epochs=15, out=tmp_path_factory.mktemp("runs") / "mlp", quiet=True)
+
+
+@pytest.fixture
+def digit(tmp_path):
+    """A picture of a digit of the test part, light on dark, four times as large."""
+    test = digits().test
+    image = Image.fromarray((test["image"][0, 0] * 255).byte().numpy()).resize((32, 32), Image.Resampling.NEAREST)
+    image.save(tmp_path / "digit.png")
+    return tmp_path / "digit.png", str(int(test["label"][0]))
+
+
+@pytest.mark.parametrize("words", [["--help"], [], ["list"], ["list", "--json"], ["--version"]])
+def test_help_and_lists_do_not_import_torch(words):
+    code = f"""
+import sys
+from danlu.app.cli.main import main
+try:
+    main({words!r})
+except SystemExit as ended:
+    assert ended.code == 0, ended.code
+heavy = sorted({{"torch", "numpy", "sklearn", "matplotlib"}} & set(sys.modules))
+sys.exit(f"imported: {{heavy}}" if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_list_names_every_recipe(capsys):
+    code, out, _ = call(capsys, "list")
+    assert code == 0
+    assert {line.split()[0] for line in out.splitlines()} == set(RECIPES)
+    code, out, _ = call(capsys, "list", "--json")
+    assert [entry["name"] for entry in json.loads(out)["recipes"]] == list(RECIPES)
+    assert list(danlu.list()) == list(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["train", "cmn"], "did you mean 'cnn'"),
+        (["train"], "comes first"),
+        (["train", "cnn", "--data", "digit"], "did you mean 'digits'"),
+        (["train", "cnn", "--lrr", "3"], "--lr FLOAT"),
+        (["train", "cnn", "--lr", "-1"], "lr: -1 is not a number greater than 0"),
+        (["train", "cnn", "--lr", "fast"], "--lr"),
+        (["train", "cnn", "--rounds", "5", "--epochs", "3"], "either rounds or epochs"),
+        (["train", "cnn", "--rounds", "5", "--epochs", "40"], "either rounds or epochs"),
+        (["train", "cnn", "--rounds=5", "--epochs=40"], "either rounds or epochs"),
+        (["train", "cnn", "--optimizer", "adamm"], "adamw"),
+        (["train", "cnn", "--momentum", "0.5"], "'adamw' has no momentum"),
+        (["train", "cnn", "--batch-size", "5000"], "1258 training examples"),
+        (["train", "cnn", "--grad-accumulation", "100"], "grad_accumulation=100"),
+        (["train", "cnn", "--model.kernel", "30"], "does not fit an input of 8"),
+        (["train", "cnn", "--monitor", "acuracy"], "did you mean 'accuracy'"),
+        (["train", "cnn", "--class-weights", "1", "2"], "10 classes"),
+        (["train", "missing.yaml"], "no such file"),
+        (["show", "cnn", "--json"], "--json"),
+        (["resume", "nowhere"], "is not a run"),
+        (["evaluate", "nowhere"], "is not a run"),
+        (["classify", "nowhere", "x.png"], "no model"),
+        (["classify"], "required"),
+        (["check", "missing.yaml"], "no such file"),
+        (["evaluate", "nowhere", "--part", "tset"], "test"),
+        (["completion", "ksh"], "bash"),
+    ],
+)
+def test_wrong_use_is_exit_2_with_a_hint_and_no_traceback(capsys, tmp_path, monkeypatch, words, hint):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, err = call(capsys, *words)
+    assert code == 2
+    assert hint in err + out
+    assert "Traceback" not in err + out
+    assert not list(tmp_path.iterdir()), "something was left behind"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            "--split.validation 0.6 --split.test 0.6",
+            "split: validation and test together must leave something to train on",
+        ),
+        ("--split.validation -0.1", "split.validation: -0.1 is not a number of at least 0 and less than 1"),
+        ("--split.validation nan", "split.validation: .nan is not a number of at least 0 and less than 1"),
+        ("--images.size 1 2 3", "images: size is one number or two, height and width, of at least 1"),
+        ("--augment.rotate 999", "augment.rotate: 999 is not a number of at least 0 and of at most 180"),
+        ("--augment.mixup 1 --augment.cutmix 1", "augment: mixup and cutmix both mix two pictures; give one of them"),
+    ],
+)
+def test_values_that_cannot_be_are_told_in_a_line_wherever_they_are(capsys, tmp_path, words, line):
+    code, out, err = call(capsys, "train", "mlp", *words.split(), "--out", str(tmp_path / "out"))
+    assert (code, out, err) == (2, "", f"danlu: {line}\n")
+    assert not (tmp_path / "out").exists()
+    both = call(capsys, "train", "mlp", *words.split(), "--lr", "-1")[2]
+    assert both.splitlines() == [f"danlu: {line}", "lr: -1 is not a number greater than 0"]
+
+
+def test_a_length_takes_the_place_of_the_usual_one(capsys):
+    for words, length in (
+        ("--rounds 5", (5, None)),
+        ("--rounds 5 --epochs None", (5, None)),
+        ("--epochs 3", (None, 3)),
+        ("--epochs 3 --rounds None", (None, 3)),
+    ):
+        recipe, _ = recipe_arguments.parse("show", ["mlp", *words.split()])
+        assert (recipe.rounds, recipe.epochs) == length
+
+
+def test_a_warm_up_that_is_longer_than_the_training_is_said(capsys, tmp_path):
+    words = ["train", "mlp", "--rounds", "20", "--schedule", "cosine", "--lr", "0.01", "--out"]
+    note = "note: the warm-up has 100 rounds and the training 20, so the learning rate only rises, to 0.002 of 0.01"
+    assert note in call(capsys, *words, str(tmp_path / "a"), "--warmup", "100")[1]
+    assert "warm-up" not in call(capsys, *words, str(tmp_path / "b"), "--warmup", "19")[1]
+    assert "warm-up" not in call(capsys, *words, str(tmp_path / "c"), "--warmup", "100", "--dry-run")[1]
+
+
+def test_debug_shows_where(capsys):
+    with pytest.raises(UsageError):
+        main.main(["train", "cmn", "--debug"])
+
+
+def test_an_error_under_json_is_an_object_too(capsys):
+    code, out, err = call(capsys, "train", "cmn", "--json")
+    assert (code, json.loads(out)["exit_code"]) == (2, 2)
+    assert "did you mean" in json.loads(out)["error"]
+    assert err.startswith("danlu: ")
+
+
+def test_train_prints_one_object_and_makes_the_folder(capsys, tmp_path):
+    out = tmp_path / "run"
+    words = ["train", "mlp", "--epochs", "2", "--model.hidden", "16", "--seed", "5", "--out", str(out), "--json"]
+    code, said, _ = call(capsys, *words)
+    page = json.loads(said)
+    assert code == 0
+    assert (page["run"], page["status"], page["seed"]) == (str(out), "finished", 5)
+    assert page["command"] == "danlu train mlp --epochs 2 --model.hidden 16 --seed 5"
+    assert set(page["scores"]) == {"validation", "test"}
+    there = {path.name for path in out.iterdir()}
+    assert {"recipe.yaml", "run.json", "metrics.jsonl", "checkpoints", "model", "report.html", "card.md"} <= there
+    assert danlu.check(out / "recipe.yaml").model.hidden == (16,)
+
+    code, _, err = call(capsys, *words)
+    assert code == 2
+    assert f"danlu resume {out}" in err
+    code, said, _ = call(capsys, "resume", str(out))
+    assert code == 0
+    assert "is finished" in said
+
+
+def test_the_folder_is_not_overwritten(capsys, tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    code, _, err = call(capsys, "train", "mlp", "--out", str(tmp_path))
+    assert code == 2
+    assert "not an empty folder" in err
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_plain_lines_where_there_is_no_terminal(capsys, tmp_path):
+    code, said, _ = call(capsys, "train", "mlp", "--epochs", "2", "--out", str(tmp_path / "run"))
+    assert code == 0
+    assert "\x1b" not in said
+    for word in ("parameters", "device", "round 39/39", "validation accuracy", "danlu evaluate", "report.html"):
+        assert word in said
+
+
+def test_dry_run_keeps_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said, _ = call(capsys, "train", "cnn", "--dry-run")
+    assert code == 0
+    assert "dry run passed" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_printed_recipe_trains_again(capsys, tmp_path):
+    code, said, _ = call(capsys, "show", "cnn", "--model.channels", "4", "--epochs", "1")
+    (tmp_path / "mine.yaml").write_text(said)
+    assert code == 0
+    assert call(capsys, "check", str(tmp_path / "mine.yaml"))[0] == 0
+    code, said, _ = call(capsys, "train", str(tmp_path / "mine.yaml"), "--lr", "0.01", "--out", str(tmp_path / "run"))
+    assert code == 0
+    again = danlu.check(tmp_path / "run" / "recipe.yaml")
+    assert (again.model.channels, again.lr) == ((4,), 0.01)
+
+
+def test_evaluate_repeats_the_scores(capsys, run):
+    code, said, _ = call(capsys, "evaluate", str(run.path), "--json")
+    assert code == 0
+    assert json.loads(said)["scores"] == run.scores["test"]
+    code, said, _ = call(capsys, "evaluate", str(run.path), "--part", "validation")
+    assert "180 examples" in said
+
+
+def test_classify_knows_a_digit(capsys, run, digit):
+    path, label = digit
+    code, said, _ = call(capsys, "classify", str(run.path), str(path), "--json")
+    assert code == 0
+    (guess,) = json.loads(said)["guesses"]
+    assert guess["file"] == str(path)
+    assert guess["classes"][0][0] == label
+    assert call(capsys, "classify", str(run.path / "model"), str(path.parent))[0] == 0
+    assert danlu.classify(run.path, path)[0].classes[0][0] == label
+
+
+def test_classify_inverts_when_told(run, digit, tmp_path):
+    path, _ = digit
+    Image.eval(Image.open(path), lambda value: 255 - value).save(tmp_path / "inverted.png")
+    (plain,), (back,) = danlu.classify(run.path, path), danlu.classify(run.path, tmp_path / "inverted.png", invert=True)
+    assert plain.classes == back.classes
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n broken"])
+def test_a_file_that_is_no_image_is_exit_1_and_the_others_are_answered(capsys, run, tmp_path, digit, content):
+    (tmp_path / "x.png").write_bytes(content)
+    code, said, err = call(capsys, "classify", str(run.path), str(tmp_path / "x.png"), str(digit[0]))
+    assert code == 1
+    assert "x.png cannot be read as an image" in err
+    assert said.startswith(f"{digit[0]}  {digit[1]} ")
+
+
+def test_doctor_and_summary_and_completion(capsys):
+    code, said, _ = call(capsys, "doctor", "--json")
+    assert code == 0
+    assert {"device", "torch", "processors"} <= json.loads(said).keys()
+    code, said, _ = call(capsys, "summary", "mlp", "--model.hidden", "512")
+    assert "38,410 parameters" in said
+    for shell in ("bash", "zsh", "fish"):
+        code, said, err = call(capsys, "completion", shell)
+        assert code == 0, err
+        assert "model.channels" in said
+
+
+def test_completion_script_is_right_bash(capsys):
+    said = call(capsys, "completion", "bash")[1]
+    done = subprocess.run(["bash", "-n"], input=said, text=True, check=False, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_completion_knows_every_flag_of_a_verb(capsys):
+    """Those that its help shows; the recipes have theirs from the same place as the parser."""
+    script = call(capsys, "completion", "bash")[1]
+    for verb in set(COMMANDS) - {"train", "show", "summary"}:
+        shown = set(re.findall(r"(?<![\w.-])-(?:-[a-z][\w.-]*|[a-z]\b)", call(capsys, verb, "--help")[1]))
+        known = re.search(rf"^_shtab_danlu_{verb.replace('-', '_')}_option_strings=\((.*)\)", script, re.MULTILINE)
+        flags = {flag for flag in shown if not flag.startswith("--no-") and flag != "--settings"}
+        assert known is not None
+        assert flags - set(re.findall(r"[^' ]+", known[1])) == set(), verb
+
+
+def test_a_closed_pipe_is_no_error():
+    code = "from danlu.app.cli.main import main; main(['show', 'cnn'])"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert isinstance(process.stdout, io.BufferedReader)
+    process.stdout.close()
+    error = process.stderr.read().decode() if process.stderr else ""
+    assert process.wait() == 0
+    assert error == ""
+
+
+def test_a_reader_that_leaves_does_not_end_the_training(tmp_path):
+    """As with ``| head``: the output is cut off, the run is not."""
+    command = [sys.executable, "-m", "danlu", "train", "mlp", "--epochs", "30", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=120) == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
+
+
+def test_a_terminal_without_all_characters_is_no_reason_to_fail(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    command = [sys.executable, "-m", "danlu", "--help"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_check_refuses_what_train_would_refuse(capsys, tmp_path):
+    for line, hint in (("monitor: acuracy", "did you mean 'accuracy'"), ("batch_size: 5000", "1258 training examples")):
+        (tmp_path / "mine.yaml").write_text(f"recipe: cnn\n{line}\n")
+        code, _, err = call(capsys, "check", str(tmp_path / "mine.yaml"))
+        assert code == 2
+        assert hint in err
+
+
+def test_wrong_flags_under_json_are_an_object_too(capsys):
+    code, said, _ = call(capsys, "train", "cnn", "--lrr", "3", "--json")
+    assert (code, json.loads(said)["exit_code"]) == (2, 2)

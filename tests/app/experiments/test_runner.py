@@ -1,0 +1,182 @@
+"""Experiments as a user meets them: the list, one object for --json, the page, and one that fails."""
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import danlu
+from danlu.app.cli import main
+from danlu.app.experiments import runner as app
+from danlu.catalogue.experiments import EXPERIMENTS, Claim
+from danlu.errors import RunError
+from danlu.experiments.harness.experiment import Experiment, Verdict
+
+
+def call(capsys, *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main.main(words)
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+def draw(numbers):
+    from danlu.experiments.harness.plots import line, panels
+
+    figure, (axes,) = panels(1)
+    line(axes, [1, 2], [[1.0, numbers["x"]]], 0, "x < y & z")
+    return figure
+
+
+FINE = Experiment(
+    measure=lambda seed, tell, quick: {"x": float(seed)},
+    judge=lambda numbers: Verdict("holds with limits", "x < 3 & y > 2."),
+    table=lambda numbers: [("what", "value"), ("x", f"{numbers['x']:g}")],
+    draw=draw,
+)
+
+
+def fail(seed, tell, quick):
+    raise RunError("the furnace went out")
+
+
+def stop(seed, tell, quick):
+    raise KeyboardInterrupt
+
+
+BROKEN = Experiment(fail, FINE.judge, FINE.table, FINE.draw)
+STOPPED = Experiment(stop, FINE.judge, FINE.table, FINE.draw)
+
+
+@pytest.fixture
+def three(monkeypatch):
+    """A catalogue of three experiments, of which the second fails."""
+    entries = {
+        name: Claim(f"{__name__}:{name}", section, f"claim <{name}>")
+        for name, section in (("first", "0.3.1"), ("second", "1.2.1"), ("third", "1.2.2"))
+    }
+    found = {"first": FINE, "second": BROKEN, "third": FINE}
+    monkeypatch.setattr(app, "EXPERIMENTS", entries)
+    monkeypatch.setattr(app, "find_experiment", found.__getitem__)
+    return found
+
+
+def test_the_list_names_every_experiment_with_its_claim(capsys):
+    code, out, _ = call(capsys, "experiment")
+    assert code == 0
+    assert all(name in out and entry.claim in out for name, entry in EXPERIMENTS.items())
+    assert [line for line in out.splitlines() if not line.startswith(" ")] == list(
+        dict.fromkeys(entry.group for entry in EXPERIMENTS.values())
+    )
+    listed = json.loads(call(capsys, "experiment", "--json")[1])["experiments"]
+    assert [entry["name"] for entry in listed] == list(EXPERIMENTS)
+
+
+def test_one_prints_claim_numbers_and_verdict_and_draws(capsys, tmp_path):
+    code, out, _ = call(capsys, "experiment", "line-detector", "--out", str(tmp_path / "new" / "folder"))
+    assert code == 0
+    assert EXPERIMENTS["line-detector"].claim in out
+    assert "holds: Of the 512 patches" in out
+    assert (tmp_path / "new" / "folder" / "line-detector.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_json_is_one_object(capsys, tmp_path):
+    code, out, _ = call(capsys, "experiment", "line-detector", "--json", "--seed", "4", "--out", str(tmp_path))
+    assert code == 0
+    found = json.loads(out)
+    assert found.keys() == {
+        "name",
+        "section",
+        "group",
+        "claim",
+        "seed",
+        "numbers",
+        "verdict",
+        "reason",
+        "seconds",
+        "figure",
+    }
+    assert (found["name"], found["verdict"], found["seed"]) == ("line-detector", "holds", 4)
+    assert Path(found["figure"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["momentun"], "did you mean 'momentum'"),
+        (["momentum", "--all"], "a name or --all, not both"),
+        (["momentum", "--seed", "x"], "--seed"),
+    ],
+)
+def test_wrong_use(capsys, tmp_path, monkeypatch, words, hint):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, "experiment", *words)
+    assert code == 2
+    assert hint in out + err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_way_of_the_folder(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = call(capsys, "experiment", "line-detector", "--out", str(tmp_path / "file"))
+    assert code == 2
+    assert "file of that name in the way" in err
+
+
+def test_as_a_function():
+    found = danlu.experiment("line-detector", out=None, quiet=True)
+    assert found.verdict == "holds"
+    assert found.figure is None
+
+
+def test_one_that_fails_is_in_the_page_and_the_others_go_on(capsys, tmp_path, three):
+    code, out, _ = call(capsys, "experiment", "--all", "--out", str(tmp_path), "--seed", "2")
+    assert code == 1
+    assert "failed: the furnace went out" in out
+    page = (tmp_path / "experiments.html").read_text(encoding="utf-8")
+    assert "the furnace went out" in page
+    assert page.count("<svg") == 2
+    assert "danlu experiment third --seed 2" in page
+    assert "2 × holds with limits, 1 × failed" in page
+    assert [found.name for found in tmp_path.glob("*.png")].__len__() == 2
+
+
+def test_all_as_json_is_one_object(capsys, tmp_path, three):
+    code, out, _ = call(capsys, "experiment", "--all", "--json", "--out", str(tmp_path))
+    assert code == 1
+    found = json.loads(out)
+    assert [entry.get("error") for entry in found["experiments"]] == [None, "the furnace went out", None]
+    assert found["page"] == str(tmp_path / "experiments.html")
+
+
+def test_the_page_needs_nothing_beside_it(capsys, tmp_path, three):
+    call(capsys, "experiment", "--all", "--out", str(tmp_path))
+    page = (tmp_path / "experiments.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|//\w|<script|<link|@import|\bsrc=", page)
+    assert not re.search(r"url\((?!#)", page)
+    assert "default-src 'none'" in page
+    assert "claim &lt;first&gt;" in page
+    assert "x &lt; 3 &amp; y &gt; 2." in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ElementTree.fromstring(drawing)
+
+
+def test_who_interrupts_keeps_what_is_done(capsys, tmp_path, three):
+    three["second"] = STOPPED
+    code, _, err = call(capsys, "experiment", "--all", "--out", str(tmp_path))
+    assert (code, err) == (130, "danlu: interrupted\n")
+    page = (tmp_path / "experiments.html").read_text(encoding="utf-8")
+    assert "claim &lt;first&gt;" in page
+    assert "claim &lt;third&gt;" not in page
+
+
+def test_threads_are_as_before(three):
+    import torch
+
+    before = torch.get_num_threads()
+    app.experiment("first", out=None, quiet=True)
+    assert torch.get_num_threads() == before

@@ -1,0 +1,199 @@
+"""A model in the formats of others says what it says here."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from danlu.app.cli import main
+from danlu.app.export.export import export
+from danlu.app.inference.load import load
+from danlu.data.base.dataset import DataInfo
+from danlu.data.text.tokenizer_files import from_json
+from danlu.data.text.tokenizers import Characters
+from danlu.errors import UsageError
+from danlu.models.classify.cnn import CNN
+from danlu.models.classify.mlp import MLP
+from danlu.models.latent.conditional import ConditionalVAE
+from danlu.models.latent.semi_supervised import SemiSupervisedVAE
+from danlu.models.latent.stacked import StackedVAE
+from danlu.models.latent.vae import VAE
+from danlu.models.recurrent.language import LanguageModel
+from danlu.models.saving.model_folder import save_model
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+INFO = DataInfo("images", (3, 12, 12), 4, ("a", "b", "c", "日"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    save_model(CNN(INFO.shape, INFO.classes, channels=(4, 8), hidden=(16,), norm="batch", dropout=0.5), tmp_path, INFO)
+    return tmp_path
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_onnxruntime_gives_the_models_answers_for_batches_of_any_size(folder, n):
+    done = export(folder, folder / "model.onnx")
+    assert done.verb == "classify"
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    x = torch.rand(n, *INFO.shape)
+    (answer,) = session.run(["classify"], {"image": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(answer), load(folder).classify(x), rtol=0, atol=1e-6)
+
+
+def latent_models():
+    cvae = ConditionalVAE((1, 8, 8), 3, latent=2, hidden=(8,), channels=(4,))
+    m2 = SemiSupervisedVAE((1, 8, 8), 3, latent=2, hidden=(8,), judges=(8,))
+    stack = StackedVAE(
+        VAE((1, 8, 8), latent=4, hidden=(8,)),
+        SemiSupervisedVAE((4,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian"),
+    )
+    told = VAE((1, 8, 8), latent=2, hidden=(8,), masks=True, likelihood="gaussian")
+    return {"cvae": cvae, "m2": m2, "stack": stack, "told": told}
+
+
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        ("cvae", "classify"),
+        ("cvae", "reconstruct"),
+        ("m2", "encode"),
+        ("stack", "reconstruct"),
+        ("told", "reconstruct"),
+    ],
+)
+def test_autoencoders_too_guessing_labels_where_they_need_them(name, verb, tmp_path):
+    torch.manual_seed(0)
+    save_model(latent_models()[name], tmp_path, DataInfo("images", (1, 8, 8), 3))
+    export(tmp_path, tmp_path / "model.onnx", verb)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for n in (1, 3):
+        x = torch.rand(n, 1, 8, 8)
+        (answer,) = session.run([verb], {"image": x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(answer), getattr(load(tmp_path), verb)(x), rtol=0, atol=1e-5)
+
+
+def test_what_torch_cannot_export_is_said_in_a_line(folder, monkeypatch, capsys):
+    monkeypatch.setattr(CNN, "classify", lambda self, x: x if int(x.sum()) > 0 else -x)
+    with pytest.raises(SystemExit) as ended:
+        main.main(["export", str(folder), "-o", str(folder / "model.onnx")])
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert "cannot write classify of this model as ONNX" in error
+    assert error.count("\n") == 1
+    assert not (folder / "model.onnx").exists()
+
+
+def test_the_file_says_what_its_inputs_and_classes_are(folder):
+    export(folder, folder / "model.onnx")
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    words = session.get_modelmeta().custom_metadata_map
+    assert DataInfo.from_json(json.loads(words["data"])) == INFO
+    assert json.loads(words["danlu"])["model"] == "CNN"
+
+
+def test_answers_that_differ_are_not_written(folder, monkeypatch, capsys):
+    monkeypatch.setattr("danlu.app.export.export._difference", lambda *_: 0.5)
+    (folder / "model.onnx").write_bytes(b"the old one")
+    with pytest.raises(SystemExit) as ended:
+        main.main(["export", str(folder), "-o", str(folder / "model.onnx")])
+    assert ended.value.code == 1
+    assert "differ from the model's by 0.5" in capsys.readouterr().err
+    assert (folder / "model.onnx").read_bytes() == b"the old one"
+    assert not list(folder.glob(".*making"))
+
+
+def test_weights_alone_are_the_state_dict(folder):
+    export(folder, folder / "weights.safetensors")
+    state = load(folder).state_dict()
+    back = load_file(folder / "weights.safetensors")
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], state[name]) for name in state)
+    with safe_open(folder / "weights.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["danlu"])["arguments"]["classes"] == 4
+
+
+def test_a_table_model_too(tmp_path):
+    info = DataInfo("table", (5,), 3, columns=tuple("abcde"), shift=(0.0,) * 5, scale=(1.0,) * 5)
+    save_model(MLP((5,), 3, hidden=(4,)), tmp_path, info)
+    export(tmp_path, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    x = torch.randn(3, 5)
+    (answer,) = session.run(None, {"x": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(answer), load(tmp_path).classify(x), rtol=0, atol=1e-6)
+
+
+LANGUAGE = [
+    {"kind": "rnn", "nonlinearity": "relu"},
+    {"kind": "lstm", "tied": True},
+    {"kind": "lstm", "embedding": 0, "learn_normalizer": True},
+    {"kind": "lstm", "cutoffs": (5, 10), "width": 16},
+    {"kind": "peephole"},
+    {"kind": "coupled", "layers": 3},
+    {"kind": "gru"},
+    {"kind": "gru", "reset": "before"},
+    {"kind": "convolution", "dilated": True, "layers": 3, "embedding": 5},
+]
+
+
+def language_folder(folder, **settings):
+    torch.manual_seed(0)
+    model = LanguageModel(20, **{"width": 8, "layers": 2, **settings})
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    model.tokenizer = Characters([chr(ord("a") + k) for k in range(20)])
+    save_model(model, folder, DataInfo("text", (), vocabulary=20, tokens="characters"))
+    return folder
+
+
+@pytest.mark.parametrize("settings", LANGUAGE, ids=lambda settings: " ".join(map(str, settings.values())))
+def test_a_language_model_reads_texts_of_any_number_and_length_piece_by_piece(settings, tmp_path):
+    folder = language_folder(tmp_path, **settings)
+    assert export(folder, folder / "model.onnx").difference < 1e-6
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    tokenizer = from_json(session.get_modelmeta().custom_metadata_map["tokenizer"])
+    model, tokens = load(folder), tokenizer.encode("agoodbeginningis")
+    for n in (1, 3):
+        rows, state = tokens.roll(n).expand(n, -1).contiguous(), model.zero_state(n)
+        expected = model.logits(model(rows)[0]).detach()
+        for piece in (slice(0, 1), slice(1, 7), slice(7, 16)):
+            logits, state = session.run(None, {"token": rows[:, piece].numpy(), "state": np.asarray(state)})
+            torch.testing.assert_close(torch.from_numpy(logits), expected[:, piece], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "verb", "words"),
+    [({"kind": "gru", "reset": "notes"}, None, "ONNX has no GRU"), ({}, "log_prob", "leave log_prob out")],
+)
+def test_what_onnx_has_not_of_a_language_model(settings, verb, words, tmp_path):
+    folder = language_folder(tmp_path, **settings)
+    with pytest.raises(UsageError, match=words):
+        export(folder, folder / "model.onnx", verb)
+    assert not (folder / "model.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "verb", "said"),
+    [
+        ("model.pt", None, r"the name ends in \.onnx or \.safetensors"),
+        ("nowhere/model.onnx", None, "there is no folder"),
+        ("model.onnx", "sample", "CNN cannot sample; it can classify"),
+        ("model.onnx", "sing", "there is no verb 'sing'"),
+        ("model.safetensors", "classify", "leave --verb classify out"),
+    ],
+)
+def test_what_cannot_be_written(folder, name, verb, said):
+    with pytest.raises(UsageError, match=said):
+        export(folder, folder / name, verb)
+
+
+def test_what_is_not_installed_is_named(folder, monkeypatch):
+    monkeypatch.setattr("danlu.app.export.export.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"onnx and onnxscript must be there.*pip install 'danlu\[export\]'"):
+        export(folder, folder / "model.onnx")

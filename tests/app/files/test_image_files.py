@@ -1,0 +1,85 @@
+"""Image files as inputs: the right values from every kind of file."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from danlu.app.files.image_files import find_images, read_image
+from danlu.data.base.dataset import DataInfo
+from danlu.errors import RunError, UsageError
+
+GRAY = DataInfo("images", (1, 4, 4))
+COLOR = DataInfo("images", (3, 4, 4), range=(-1.0, 1.0))
+
+
+def gray(tmp_path, image, name="x.png"):
+    image.save(tmp_path / name)
+    return read_image(tmp_path / name, GRAY)
+
+
+@pytest.mark.parametrize("value", [0, 1, 128, 255])
+def test_eight_bits(tmp_path, value):
+    assert torch.equal(gray(tmp_path, Image.new("L", (4, 4), value)), torch.full((1, 4, 4), value / 255))
+
+
+@pytest.mark.parametrize("value", [0, 32768, 65535])
+def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path, value):
+    image = Image.fromarray(np.full((4, 4), value, dtype=np.uint16))
+    expected = torch.full((1, 4, 4), value / 65535)
+    torch.testing.assert_close(gray(tmp_path, image), expected, rtol=0, atol=0.5 / 255)
+    assert read_image(tmp_path / "x.png", COLOR).mean() == pytest.approx(2 * value / 65535 - 1, abs=1 / 255)
+
+
+def test_numbers_of_no_known_range_are_refused(tmp_path):
+    with pytest.raises(RunError, match=r"x.tif cannot be read as an image: its pixels are F numbers"):
+        gray(tmp_path, Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)), "x.tif")
+
+
+def test_transparent_is_white_and_palettes_and_bits_are_gray(tmp_path):
+    assert gray(tmp_path, Image.new("RGBA", (4, 4), (0, 0, 0, 0))).eq(1).all()
+    assert gray(tmp_path, Image.new("RGBA", (4, 4), (0, 0, 0, 255))).eq(0).all()
+    assert gray(tmp_path, Image.new("L", (4, 4), 77).convert("P")).eq(77 / 255).all()
+    assert gray(tmp_path, Image.new("1", (4, 4), 1)).eq(1).all()
+    assert gray(tmp_path, Image.new("CMYK", (4, 4), (0, 0, 0, 255)), "x.jpg").max() < 0.1
+
+
+def test_the_camera_was_held_upright(tmp_path):
+    """Orientation 6: the picture has to be turned by a quarter to the right."""
+    pixels = np.zeros((4, 4), dtype=np.uint8)
+    pixels[0] = 255  # a white line at the top of the file
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "x.png", exif=exif)
+    expected = torch.zeros(1, 4, 4)
+    expected[:, :, 3] = 1  # is at the right of the scene
+    assert torch.equal(read_image(tmp_path / "x.png", GRAY), expected)
+
+
+def test_ranges_colors_and_inversion(tmp_path):
+    Image.new("RGB", (4, 4), (255, 0, 51)).save(tmp_path / "x.png")
+    image = read_image(tmp_path / "x.png", COLOR)
+    torch.testing.assert_close(image[:, 0, 0], torch.tensor([1.0, -1.0, -0.6]))
+    torch.testing.assert_close(read_image(tmp_path / "x.png", COLOR, invert=True), -image)
+
+
+def test_what_takes_no_images_says_so(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "x.png")
+    with pytest.raises(UsageError, match=r"takes table of shape \(5,\)"):
+        read_image(tmp_path / "x.png", DataInfo("table", (5,)))
+
+
+def test_folders_are_searched_also_below(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("a/2.png", "a/b/1.jpg", "a/note.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert [p.name for p in find_images([tmp_path / "a"])] == ["2.png", "1.jpg"]
+    with pytest.raises(UsageError, match="holds no images"):
+        find_images([_empty(tmp_path)])
+    with pytest.raises(UsageError, match="there is no file"):
+        find_images([tmp_path / "missing.png"])
+
+
+def _empty(folder):
+    (folder / "empty").mkdir()
+    return folder / "empty"

@@ -1,0 +1,126 @@
+"""Classifying what comes on standard input, and with mirror images."""
+
+import io
+import json
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from danlu.app.cli import main
+from danlu.app.inference.classify import classify
+from danlu.app.inference.load import load
+from danlu.app.scoring.evaluate import evaluate
+from danlu.data.base.dataset import DataInfo
+from danlu.errors import UsageError
+from danlu.models.classify.mlp import MLP
+from danlu.models.saving.model_folder import save_model
+
+INFO = DataInfo("images", (1, 4, 6), 7, tuple("abcdefg"))
+TABLE = DataInfo("table", (2,), 2, ("no", "yes"), columns=("width", "height"))
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    save_model(MLP(INFO.shape, INFO.classes, hidden=(8,)), tmp_path / "model", INFO)
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def of_rows(tmp_path):
+    save_model(MLP(TABLE.shape, TABLE.classes, hidden=(4,)), tmp_path / "rows", TABLE)
+    return tmp_path / "rows"
+
+
+@pytest.fixture
+def picture(tmp_path):
+    pixels = torch.randint(0, 256, (4, 6), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    Image.fromarray(pixels.numpy()).save(tmp_path / "x.png")
+    return tmp_path / "x.png"
+
+
+def sent(monkeypatch, content: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def run(*words: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main.main([str(word) for word in words])
+    return int(ended.value.code or 0)
+
+
+def test_a_picture_on_standard_input_is_the_picture(model, picture, monkeypatch, capsys):
+    sent(monkeypatch, picture.read_bytes())
+    assert run("classify", model, "-", picture, "--json") == 0
+    piped, named = json.loads(capsys.readouterr().out)["guesses"]
+    assert piped["file"] == "standard input"
+    assert piped["classes"] == named["classes"]
+    assert len(piped["classes"]) == 5  # the best five of seven
+
+
+def test_rows_on_standard_input(of_rows, monkeypatch, tmp_path):
+    content = b"height,width\n1,2\n3,4\n"
+    (tmp_path / "t.csv").write_bytes(content)
+    sent(monkeypatch, content)
+    piped, named = classify(of_rows, "-"), classify(of_rows, tmp_path / "t.csv")
+    assert [guess.classes for guess in piped] == [guess.classes for guess in named]
+    assert [guess.file for guess in piped] == ["standard input, line 2", "standard input, line 3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "said"),
+    [
+        (b"", ["-"], "nothing came on standard input"),
+        (b"x", ["-", "-"], "give - once"),
+        (b"x", ["-"], "standard input cannot be read as an image"),
+    ],
+)
+def test_what_cannot_be_read_from_standard_input_is_said(model, monkeypatch, capsys, content, words, said):
+    sent(monkeypatch, content)
+    assert run("classify", model, *words) in (1, 2)
+    assert said in capsys.readouterr().err
+
+
+def test_a_wrong_table_on_standard_input_is_called_so(of_rows, monkeypatch, capsys):
+    sent(monkeypatch, b"width\n1\n")
+    assert run("classify", of_rows, "-") == 2
+    assert "standard input, line 1: there is no column 'height'" in capsys.readouterr().err
+
+
+def test_with_flip_the_answer_is_the_mean_of_both_sides(model, picture):
+    net = load(model)
+    from danlu.app.files.image_files import read_image
+
+    x = read_image(picture, INFO)[None]
+    mean = (net.classify(x) + net.classify(x.flip(-1))) / 2
+    (guess,) = classify(model, picture, top=7, flip=True)
+    assert dict(guess.classes) == pytest.approx(dict(zip(INFO.class_names, mean[0].tolist(), strict=True)), abs=1e-7)
+    (plain,) = classify(model, picture, top=7)
+    assert dict(plain.classes) != dict(guess.classes)
+
+
+def test_flip_of_a_picture_and_of_its_mirror_image_are_alike(model, picture, tmp_path):
+    Image.open(picture).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "y.png")
+    one, other = classify(model, picture, tmp_path / "y.png", flip=True)
+    assert dict(one.classes) == pytest.approx(dict(other.classes), abs=1e-7)
+
+
+def test_rows_have_no_mirror_image(of_rows, tmp_path):
+    (tmp_path / "t.csv").write_text("height,width\n1,2\n")
+    with pytest.raises(UsageError, match="flip is for images"):
+        classify(of_rows, tmp_path / "t.csv", flip=True)
+
+
+def test_evaluation_with_flip_is_that_of_the_mean(tmp_path):
+    import danlu
+    from danlu.data.datasets.digits import digits
+
+    run = danlu.train("mlp", epochs=2, out=tmp_path / "run", quiet=True)
+    part, net = digits().test, load(run.path)
+    probabilities = (net.classify(part["image"]) + net.classify(part["image"].flip(-1))) / 2
+    right = (probabilities.argmax(1) == part["label"]).double().mean().item()
+    scores = evaluate(run.path, flip=True)["scores"]
+    assert scores["accuracy"] == pytest.approx(right)
+    assert scores["accuracy"] != run.scores["test"]["accuracy"]

@@ -1,0 +1,188 @@
+"""``danlu data``: what is said, drawn and refused."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import danlu
+from danlu.app.cli import main
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.errors import UsageError
+
+
+def said(capsys, *words: str, code: int = 0) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["data", *words])
+    out, err = capsys.readouterr()
+    assert ended.value.code == code, err
+    return out if code == 0 else err
+
+
+def test_a_set_is_described(capsys):
+    out = said(capsys, "digits")
+    assert "digits: 1,797 images of 1×8×8; 1,258 train, 180 validation, 359 test" in out
+    assert "No problems found." in out
+    assert f"fingerprint {danlu.survey('digits')[0].fingerprint()}" in out
+
+
+def test_settings_change_what_is_read(capsys):
+    assert "180 validation, 0 test" in said(capsys, "digits", "--split.test", "0")
+    assert "the test part is empty" in said(capsys, "digits", "--split.test", "0")
+
+
+def test_json_is_one_object(capsys):
+    facts = json.loads(said(capsys, "digits", "--json"))
+    assert facts["examples"] == {"train": 1258, "validation": 180, "test": 359}
+    assert facts["info"]["shape"] == [1, 8, 8]
+
+
+def test_a_picture_is_drawn(capsys, tmp_path):
+    said(capsys, "digits", "--picture", str(tmp_path / "digits.png"))
+    with Image.open(tmp_path / "digits.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    assert len(np.unique(pixels)) > 10
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "name a data set, a folder of images, a table or a text first"),
+        (("digit",), "there is no data set named 'digit'; did you mean 'digits'?"),
+        (("digits:3",), "digits takes nothing after its name"),
+        (("digits", "--split.test", "0.95"), "validation and test together must leave something to train on"),
+        (("digits", "--picture", "a.xyz"), "a.xyz cannot be drawn"),
+        (("mnist", "--data-dir", "/nowhere"), "--data-dir /nowhere: there is no such folder"),
+        (("digits", "--images.size", "0"), "images: size is one number or two, height and width, of at least 1"),
+        (
+            ("digits", "--split.validation", "nan"),
+            "split.validation: .nan is not a number of at least 0 and less than 1",
+        ),
+        (
+            ("digits", "--table.target", "k"),
+            "--table.target does nothing with digits: it is for table:FILE, rows of your",
+        ),
+        (("digits", "--images.size", "3", "--images.fit", "pad"), "--images.size, --images.fit do nothing with digits"),
+        (
+            ("moons", "--images.size", "3"),
+            "--images.size does nothing with moons: it is for folder:PATH, images of your",
+        ),
+        (("table:x.csv", "--images.size", "3"), "--images.size does nothing with table:"),
+        (("folder:x", "--table.missing", "drop"), "--table.missing does nothing with folder:"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(words, line, capsys):
+    text = said(capsys, *words, code=2)
+    assert line in text
+    assert len(text.splitlines()) == 1 or not words
+
+
+def test_of_many_columns_and_classes_the_first_are_shown(tmp_path, capsys):
+    rows = [[str(number)] + ["1"] * 3000 for number in range(100) for _ in range(4)]
+    lines = [["k", *(f"column{number}" for number in range(3000))], *rows]
+    (tmp_path / "wide.csv").write_text("".join(",".join(line) + "\n" for line in lines))
+    words = (f"table:{tmp_path}/wide.csv", "--table.target", "k")
+    out = said(capsys, *words)
+    assert len(out) < 6000
+    assert out.count("column29 ") == 1
+    assert "column30" not in out
+    assert "and 2,970 more columns; --json has them all" in out
+    assert "and 70 more classes; --json has them all" in out
+    assert "the same in all training examples: column0, column1" in out
+    assert "column7 and 2,992 more\n" in out
+    assert len(json.loads(said(capsys, *words, "--json"))["channels"]) == 3000
+
+
+def test_names_are_shown_as_they_are(tmp_path, capsys):
+    for name in (":ok:", "[red]", ":no:"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (4, 4), number).save(tmp_path / "photos" / name / f"{number}.png")
+    (tmp_path / "photos").rename(tmp_path / ":smile:")
+    out = said(capsys, f"folder:{tmp_path}/:smile:")
+    for name in (":ok:", "[red]", ":no:", "folder::smile:"):
+        assert name in out
+
+
+def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_made(tmp_path, capsys, monkeypatch):
+    """A recipe names its data, and is UTF-8; a file's name is any bytes."""
+    monkeypatch.chdir(tmp_path)
+    bad = os.fsdecode(b"b\xff")
+    try:
+        os.mkdir(bad)
+    except OSError:
+        pytest.skip("this system has no such names")
+    (tmp_path / "t.csv").write_text("a,b\n" + "1,2\n2,3\n" * 10)
+    words = ["train", "mlp", "--epochs", "1", "--out", "out"]
+    for more in (
+        ["--data", f"folder:{bad}"],
+        ["--data", f"table:{bad}/t.csv"],
+        ["--data", "table:t.csv", "--table.test-file", f"{bad}/t.csv"],
+        ["--data-dir", bad],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main.main([*words, *more])
+        err = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert r"b\udcff" in err
+        assert "this path is not UTF-8, as the recipe of a run is, which names it; rename the file or folder" in err
+        assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("DANLU_DATA", str(tmp_path / bad))
+    with pytest.raises(SystemExit):
+        main.main(words)
+    assert "this path is not UTF-8" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_file_may_have_any_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = os.fsdecode(b"m\xff.yaml")
+    try:
+        Path(name).write_text("recipe: mlp\nrounds: 2\n")
+    except OSError:
+        pytest.skip("this system has no such names")
+    with pytest.raises(SystemExit) as ended:
+        main.main(["train", name, "--out", "out"])
+    assert ended.value.code == 0, capsys.readouterr().err
+    assert RunFolder.open("out").page["status"] == "finished"
+
+
+def test_a_run_finds_its_data_again_from_elsewhere(tmp_path, monkeypatch):
+    """The folder that was named is kept with the run."""
+    from danlu.data.datasets import mnist_cifar
+    from official_files import toy
+
+    made = toy(tmp_path / "given" / "toy")
+    monkeypatch.setattr(mnist_cifar, "MNIST", made)
+    monkeypatch.delenv("DANLU_DATA", raising=False)
+    whole = {"split.validation": 0.0, "data_dir": tmp_path / "given"}
+    run = danlu.train("mlp", data="mnist", out=tmp_path / "run", epochs=1, batch_size=8, quiet=True, **whole)
+    monkeypatch.chdir(tmp_path)
+    assert danlu.evaluate(run.path)["examples"] == 10
+    assert run.scores.keys() == {"test"}
+    with pytest.raises(UsageError, match="toy has no validation part"):
+        danlu.evaluate(run.path, "validation")
+    with pytest.raises(UsageError, match="no such folder"):
+        danlu.train("mlp", data="mnist", data_dir=tmp_path / "nowhere", out=tmp_path / "other")
+
+
+def test_without_a_validation_part_nothing_is_watched_and_the_last_weights_are_kept(tmp_path, capsys):
+    """The command from its beginning to its end, with a part for the test or without."""
+    words = ["train", "mlp", "--split.validation", "0", "--epochs", "2", "--model.hidden", "4"]
+    for out, more in (("with", []), ("without", ["--split.test", "0"])):
+        with pytest.raises(SystemExit) as ended:
+            main.main([*words, *more, "--out", str(tmp_path / out)])
+        assert ended.value.code == 0, capsys.readouterr().err
+        said = capsys.readouterr().out
+        assert "note: the validation part is empty" in said
+        assert "Weights: last." in said
+    run = RunFolder.open(tmp_path / "with")
+    assert (run.page["weights"], run.page["best"], run.scores.keys()) == ("last", None, {"test"})
+    assert not any(name.startswith("validation/") for entry in run.metrics() for name in entry)
+    assert RunFolder.open(tmp_path / "without").scores == {}
+    assert danlu.evaluate(run.path)["scores"] == pytest.approx(run.scores["test"])
+    with pytest.raises(UsageError, match="digits has no validation part, as it was split"):
+        danlu.evaluate(run.path, "validation")

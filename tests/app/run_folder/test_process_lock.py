@@ -1,0 +1,61 @@
+"""Which processes are at work in a run."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from danlu.app.run_folder.process_lock import at_work, is_alive, wait_for_all
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.errors import UsageError
+
+LOCK = "danlu.app.run_folder.process_lock"
+AT_WORK = f"import sys, time; from {LOCK} import attend; attend(__import__('pathlib').Path(sys.argv[1]))"
+
+
+@pytest.fixture
+def worker(tmp_path):
+    command = [sys.executable, "-c", f"{AT_WORK}; print('there', flush=True); time.sleep(600)", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_nobody_holds_a_run_in_which_others_are_at_work(tmp_path, worker):
+    assert at_work(tmp_path) == [worker.pid]
+    run = RunFolder(tmp_path, None, {})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"is in use by process {worker.pid}; wait for it, or stop it"):
+        run.hold()
+    assert not wait_for_all(tmp_path, 0.2)
+    worker.kill()
+    worker.wait()
+    assert wait_for_all(tmp_path, 10)
+    run.hold().release()
+    assert not is_alive(worker.pid)
+
+
+def test_where_nobody_has_been_nobody_is(tmp_path):
+    assert at_work(tmp_path) == []
+    assert wait_for_all(tmp_path, 0)
+
+
+STARTS = """
+import os, subprocess, sys
+print(subprocess.Popen([sys.executable, "-c", sys.argv[1]]).pid, flush=True)
+os.read(0, 1)
+"""
+LEFT = f"import os, time; from {LOCK} import *; attend(FOLDER); stop_without(os.getppid()); time.sleep(600)"
+
+
+def test_who_loses_its_parent_stops(tmp_path):
+    child, pipe = LEFT.replace("FOLDER", f"Path({str(tmp_path)!r})"), subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", STARTS, child], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        number = int(process.stdout.readline())
+        while at_work(tmp_path) != [number]:
+            time.sleep(0.1)
+        process.kill()
+    assert wait_for_all(tmp_path, 30)

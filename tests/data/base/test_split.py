@@ -1,0 +1,111 @@
+"""A split is disjoint and complete, shares every class out alike, and gives each part its size."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+
+from danlu.data.base.split import check_parts, stratified_split
+from danlu.errors import UsageError
+
+SHARES = [
+    *(("7/10", "1/10", "2/10"), ("1/2", "1/2"), ("1",), ("0", "1"), ("1/3",) * 3, ("1/10",) * 10),
+    *(("9/10", "0", "1/10"), ("2/3", "0", "0", "1/3"), ("98/100", "1/100", "1/100")),
+]
+SIZES = [(1, 2, 9, 10, 57), (3,) * 10, (4,) * 7, (5,) * 10, (1,) * 40, (174, 183, 178), (1000,)]
+
+
+def labels_of(sizes):
+    labels = torch.cat([torch.full((size,), label) for label, size in enumerate(sizes)])
+    return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
+
+
+def split(sizes, shares, seed=0):
+    return stratified_split(labels_of(sizes), tuple(float(Fraction(share)) for share in shares), seed)
+
+
+LABELS = labels_of(SIZES[0])
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("shares", SHARES)
+def test_parts_are_disjoint_complete_and_ascending(sizes, shares):
+    parts = split(sizes, shares, seed=4)
+    assert len(parts) == len(shares)
+    assert torch.cat(parts).sort().values.tolist() == list(range(sum(sizes)))
+    for part in parts:
+        assert part.tolist() == sorted(part.tolist())
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("shares", SHARES)
+def test_every_class_is_shared_out_within_one_example(sizes, shares):
+    """Against exact fractions; a share of nothing is nothing."""
+    labels = labels_of(sizes)
+    for part, share in zip(split(sizes, shares), shares, strict=True):
+        for label, size in enumerate(sizes):
+            found = int(labels[part].eq(label).sum())
+            assert abs(found - Fraction(share) * size) <= 1
+            assert found == 0 or Fraction(share) > 0
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("shares", SHARES)
+def test_the_sizes_of_the_parts_are_their_shares_by_largest_remainders(sizes, shares):
+    """Rounded down or up, and up where most would be cut off."""
+    exact = [Fraction(share) * sum(sizes) for share in shares]
+    found = [len(part) for part in split(sizes, shares)]
+    assert sum(found) == sum(sizes)
+    assert all(size in (share // 1, -(-share // 1)) for size, share in zip(found, exact, strict=True))
+    down = [share % 1 for size, share in zip(found, exact, strict=True) if size <= share]
+    up = [share % 1 for size, share in zip(found, exact, strict=True) if size > share]
+    assert max(down, default=0) <= min(up, default=1)
+
+
+def test_many_small_classes_do_not_each_round_a_part_to_nothing():
+    """A tenth of three is 0.3, and ten times 0.3 is 3."""
+    train, validation, test = split((3,) * 10, SHARES[0])
+    assert (len(train), len(validation), len(test)) == (21, 3, 6)
+    assert labels_of((3,) * 10)[validation].bincount().max() == 1
+
+
+def test_sizes_and_shares_at_random():
+    """Three parts and any sizes: the sums come out, and no class is further than one from its share."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        sizes = torch.randint(1, 12, (int(torch.randint(1, 12, (), generator=generator)),), generator=generator)
+        weights = torch.randint(0, 8, (3,), generator=generator) + torch.tensor([1, 0, 0])
+        exact = sizes[:, None].double() * weights / weights.sum()
+        parts = stratified_split(labels_of(sizes.tolist()), tuple((weights.double() / weights.sum()).tolist()))
+        counts = torch.stack([labels_of(sizes.tolist())[part].bincount(minlength=len(sizes)) for part in parts], dim=1)
+        assert counts.sum(1).equal(sizes)
+        assert (counts - exact).abs().max() <= 1 + 1e-9
+        assert (counts.sum(0) - exact.sum(0)).abs().max() < 1
+
+
+def test_a_seed_gives_one_split_and_another_seed_another():
+    first, again, other = (stratified_split(LABELS, (0.7, 0.1, 0.2), seed) for seed in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_classes_do_not_share_their_order():
+    """Two classes of one size get different members, or a class's place in the set would decide its part."""
+    labels = torch.tensor([0, 1]).repeat(40)
+    first, _ = stratified_split(labels, (0.5, 0.5))
+    zeros, ones = (first[labels[first] == label] // 2 for label in (0, 1))
+    assert not torch.equal(zeros, ones)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.4), (0.7, 0.7), (1.5, -0.5)])
+def test_shares_that_do_not_make_a_whole_are_refused(shares):
+    with pytest.raises(ValueError, match="must be at least 0 and sum to 1"):
+        stratified_split(LABELS, shares)
+
+
+def test_a_part_with_a_share_may_not_be_empty():
+    check_parts("it", (3, 0, 1), (0.9, 0.0, 0.1))
+    with pytest.raises(UsageError, match=r"it: of 4 examples none is left for the test part at a share of 0.1; add .*"):
+        check_parts("it", (4, 0, 0), (0.9, 0.0, 0.1))
+    with pytest.raises(UsageError, match=r"none is left for the train part .* --split.validation and --split.test$"):
+        check_parts("it", (0, 0, 1), (0.1, 0.0, 0.9))

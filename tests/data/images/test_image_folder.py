@@ -1,0 +1,363 @@
+"""A folder of image files as a data set: layouts, classes, parts, and what is left alone."""
+
+import os
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from danlu.data.base.dataset import DataSet
+from danlu.data.images import image_folder as module
+from danlu.data.images.image_folder import folder
+from danlu.data.settings import DataSettings
+from danlu.errors import UsageError
+from danlu.storage.access import Access
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    (tmp_path / "photos").mkdir()
+    return tmp_path / "photos"
+
+
+def fill(place: Path, *shades: int):
+    """A file for each shade, named by it."""
+    place.mkdir(parents=True, exist_ok=True)
+    for shade in shades:
+        Image.new("L", (4, 3), shade).save(place / f"{shade:03}.png")
+
+
+def load(photos, **settings) -> DataSet:
+    return folder(DataSettings.model_validate(settings), str(photos))
+
+
+def shades(part) -> list[int]:
+    return part.fields["image"][:, 0, 0, 0].tolist()
+
+
+def sizes(data) -> tuple[int, int, int]:
+    return len(data.train), len(data.validation), len(data.test)
+
+
+def test_sub_folders_are_classes_in_sorted_order(photos):
+    fill(photos / "dog", *range(100, 120))
+    fill(photos / "cat" / "black" / "old", *range(10))
+    fill(photos / "cat", *range(10, 30))
+    fill(photos / "Zebra", *range(200, 210))
+    data = load(photos)
+    assert (data.name, data.info.kind, data.info.shape) == ("folder:photos", "images", (1, 3, 4))
+    assert (data.info.classes, data.info.class_names) == (3, ("Zebra", "cat", "dog"))
+    assert data.info.fit == "crop"
+    for part in (data.train, data.validation, data.test):
+        for shade, label in zip(shades(part), part["label"].tolist(), strict=True):
+            assert label == (0 if shade >= 200 else 2 if shade >= 100 else 1)
+    assert data.train["label"].dtype == torch.int64
+
+
+def test_every_class_is_shared_out_alike(photos):
+    fill(photos / "cat", *range(50))
+    fill(photos / "dog", *range(100, 120))
+    data = load(photos, split={"validation": 0.2, "test": 0.3})
+    counts = [Counter(part["label"].tolist()) for part in (data.train, data.validation, data.test)]
+    assert counts == [{0: 25, 1: 10}, {0: 10, 1: 4}, {0: 15, 1: 6}]
+
+
+def test_no_file_is_in_two_parts_and_none_is_lost(photos):
+    fill(photos / "cat", *range(100))
+    fill(photos / "dog", *range(100, 200))
+    data = load(photos)
+    together = [*shades(data.train), *shades(data.validation), *shades(data.test)]
+    assert sorted(together) == list(range(200))
+    assert sizes(data) == (140, 20, 40)
+
+
+def test_the_split_depends_on_its_seed_alone(photos):
+    fill(photos, *range(100))
+    first, again, other = (set(shades(load(photos, split={"seed": seed}).test)) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_without_sub_folders_there_are_no_labels(photos):
+    fill(photos, *range(40))
+    data = load(photos)
+    assert (data.info.classes, data.info.class_names) == (0, ())
+    assert list(data.train.fields) == ["image"]
+    assert sizes(data) == (28, 4, 8)
+
+
+def test_one_class_is_one_class(photos):
+    fill(photos / "cat", *range(40))
+    data = load(photos)
+    assert (data.info.classes, data.info.class_names) == (1, ("cat",))
+    assert not data.train["label"].any()
+
+
+@pytest.mark.parametrize("validation", ["validation", "val", "valid", "Val"])
+def test_official_parts(photos, validation):
+    for part, start in (("train", 0), (validation, 100), ("test", 200)):
+        fill(photos / part / "cat", *range(start, start + 4))
+        fill(photos / part / "dog", *range(start + 10, start + 12))
+    data = load(photos)
+    for part, start in ((data.train, 0), (data.validation, 100), (data.test, 200)):
+        assert shades(part) == [start + n for n in (0, 1, 2, 3, 10, 11)]
+        assert part["label"].tolist() == [0, 0, 0, 0, 1, 1]
+
+
+def test_official_parts_without_classes(photos):
+    for part, start in (("train", 0), ("validation", 100), ("test", 200)):
+        fill(photos / part, *range(start, start + 4))
+    data = load(photos)
+    assert [shades(part)[0] for part in (data.train, data.validation, data.test)] == [0, 100, 200]
+    assert data.info.classes == 0
+
+
+def test_what_is_missing_of_the_official_parts_is_split_off_the_training_part(photos):
+    fill(photos / "train" / "cat", *range(100))
+    data = load(photos)
+    assert sizes(data) == (70, 10, 20)
+    fill(photos / "test" / "cat", *range(200, 205))
+    data = load(photos)
+    assert sizes(data) == (90, 10, 5)
+    assert shades(data.test) == list(range(200, 205))
+    fill(photos / "val" / "cat", *range(210, 213))
+    assert sizes(load(photos)) == (100, 3, 5)
+    for path in (photos / "test" / "cat").iterdir():
+        path.unlink()
+    (photos / "test" / "cat").rmdir()
+    (photos / "test").rmdir()
+    assert sizes(load(photos)) == (80, 3, 20)
+
+
+def test_a_share_that_nothing_is_split_by_is_refused(photos):
+    fill(photos / "train" / "cat", *range(100))
+    fill(photos / "test" / "cat", *range(200, 205))
+    refused(
+        photos, r"--split.test does nothing, .*photos has a folder of its own for it; leave it out", split={"test": 0.3}
+    )
+    assert sizes(load(photos, split={"validation": 0.2})) == (80, 20, 5)
+
+
+def test_a_class_can_be_missing_where_nothing_is_learned(photos):
+    fill(photos / "train" / "cat", *range(5))
+    fill(photos / "train" / "dog", *range(10, 15))
+    fill(photos / "validation" / "dog", 20)
+    fill(photos / "test" / "dog", 30)
+    data = load(photos)
+    assert data.info.class_names == ("cat", "dog")
+    assert (data.validation["label"].tolist(), data.test["label"].tolist()) == ([1], [1])
+
+
+def test_a_train_can_be_a_vehicle(photos):
+    for name, start in (("train", 0), ("plane", 50), ("car", 100)):
+        fill(photos / name, *range(start, start + 20))
+    assert load(photos).info.class_names == ("car", "plane", "train")
+
+
+def test_the_order_of_the_system_is_no_matter(photos, monkeypatch):
+    fill(photos / "cat", *range(50))
+    fill(photos / "dog", *range(100, 150))
+    usual = os.scandir
+
+    class Shuffled:
+        def __init__(self, path):
+            with usual(path) as entries:
+                self.entries = list(entries)
+            random.Random(str(path)).shuffle(self.entries)
+
+        def __enter__(self):
+            return iter(self.entries)
+
+        def __exit__(self, *exception):
+            pass
+
+    first = load(photos)
+    monkeypatch.setattr(module.os, "scandir", Shuffled)
+    monkeypatch.setenv("DANLU_CACHE", os.environ["DANLU_CACHE"] + "2")
+    assert load(photos).fingerprint() == first.fingerprint()
+
+
+def test_parts_are_mapped_and_use_one_file(photos):
+    fill(photos, *range(40))
+    data = load(photos)
+    parts = (data.train, data.validation, data.test)
+    assert all(part.mapped for part in parts)
+    starts = [part.fields["image"].data_ptr() - data.train.fields["image"].data_ptr() for part in parts]
+    assert starts == [0, 28 * 12, 32 * 12]
+    torch.testing.assert_close(data.train["image"][:, 0, 0, 0] * 255, torch.tensor(shades(data.train)).float())
+
+
+def test_what_is_no_image_is_left_alone_and_counted(photos):
+    fill(photos, *range(40))
+    for name in (".hidden.png", "Thumbs.db", ".DS_Store", "labels.csv", "notes.txt", "more.TXT", "README", "x.json"):
+        (photos / name).write_text("x")
+    data = load(photos)
+    assert sum(sizes(data)) == 40
+    (note,) = data.notes
+    start, _, kinds = note.partition(": ")
+    assert start == "8 other files were left alone"
+    assert kinds.startswith("3 hidden, 2 .txt, ")
+    assert sorted(kinds.split(", ")[2:]) == ["1 .csv", "1 .json", "1 without a suffix"]
+
+
+def test_hidden_folders_are_no_classes(photos):
+    fill(photos / "cat", *range(20))
+    fill(photos / "dog", *range(100, 120))
+    for name in (".ipynb_checkpoints", "__MACOSX", "@eaDir"):
+        fill(photos / name, 77)
+        fill(photos / "cat" / name, 78)
+    data = load(photos)
+    assert data.info.class_names == ("cat", "dog")
+    assert sum(sizes(data)) == 40
+
+
+def test_a_pipe_is_not_waited_for(photos):
+    fill(photos, *range(40))
+    os.mkfifo(photos / "pipe.png")
+    assert sum(sizes(load(photos))) == 40
+
+
+def test_names_in_any_script_and_suffixes_in_any_case(photos):
+    fill(photos / "猫", *range(20))
+    fill(photos / "犬 (dog)", *range(100, 120))
+    (photos / "猫" / "000.png").rename(photos / "猫" / "ü ñ.PNG")
+    data = load(photos)
+    assert data.info.class_names == ("犬 (dog)", "猫")
+    assert sum(sizes(data)) == 40
+
+
+def test_files_that_are_left_out_change_nothing_for_the_others(photos):
+    fill(photos / "cat", *range(100))
+    fill(photos / "dog", *range(100, 200))
+    whole = load(photos)
+    for shade in (3, 50, 130):
+        next(photos.rglob(f"{shade:03}.png")).write_bytes(b"")
+    data = load(photos, images={"unreadable": "skip"})
+    for name in ("train", "validation", "test"):
+        kept = [shade for shade in shades(whole.part(name)) if shade not in (3, 50, 130)]
+        assert shades(data.part(name)) == kept
+        assert data.part(name)["label"].tolist() == [int(shade >= 100) for shade in kept]
+    assert data.notes == (
+        "3 of 200 files could not be read and were left out: cat/003.png (it is empty), cat/050.png (it is empty), "
+        "dog/130.png (it is empty)",
+    )
+
+
+def test_settings_reach_the_files(photos):
+    for number in range(20):
+        Image.new("RGB", (8, 4), (number, 0, 0)).save(photos / f"{number}.png")
+    data = load(photos, images={"size": (6, 5), "fit": "pad", "color": "gray"})
+    assert (data.info.shape, data.info.fit) == ((1, 6, 5), "pad")
+    assert (data.train.fields["image"][:, 0, [0, 5]] == 255).all()
+    assert load(photos, images={"size": (7,)}).info.shape == (3, 7, 7)
+
+
+def test_progress_is_told(photos):
+    fill(photos / "cat", *range(20))
+    told = []
+    folder(None, str(photos), Access(tell=lambda *words: told.append(words)))
+    found = [("list", 0, None), ("list", 20, None), ("list", 20, 20)]
+    assert told == [*found, ("look at", 16, 20), ("look at", 20, 20), ("decode", 16, 20), ("decode", 20, 20)]
+
+
+def refused(photos, pattern, **settings):
+    with pytest.raises(UsageError, match=pattern):
+        load(photos, **settings)
+
+
+def test_paths_that_are_no_folder(photos):
+    fill(photos, 1)
+    with pytest.raises(UsageError, match="after folder comes the path of a folder"):
+        folder(argument="")
+    refused(photos / "001.png", r"names a file; name the folder")
+    refused(photos.parent / "photo", r"there is no folder .*; did you mean 'photos'\?")
+
+
+def test_mixed_layouts(photos):
+    fill(photos / "cat", *range(5))
+    fill(photos, 10, 11)
+    refused(photos, r"photos holds 2 image files \(010.png, 011.png\) beside the folders cat/; put every image into")
+
+
+def test_official_parts_that_do_not_fit_together(photos):
+    fill(photos / "train" / "cat", *range(5))
+    fill(photos / "test", 10)
+    refused(photos, r"train has a sub-folder for each class and .*test has no sub-folders; lay out all parts alike")
+
+
+def test_official_parts_with_other_classes(photos):
+    fill(photos / "train" / "cat", *range(5))
+    fill(photos / "train" / "dog", *range(10, 15))
+    fill(photos / "test" / "dogs", 20)
+    refused(photos, r"test/dogs is a class that train/ does not have; did you mean 'dog'\?")
+
+
+def test_official_parts_beside_something_else(photos):
+    for name, shade in (("train", 0), ("test", 100), ("more", 200)):
+        fill(photos / name / "cat", *range(shade, shade + 5))
+    refused(photos, r"holds test/, train/, which look like parts, and more/ beside them")
+
+
+def test_official_parts_beside_files(photos):
+    fill(photos / "train" / "cat", *range(5))
+    fill(photos / "test" / "cat", *range(10, 15))
+    fill(photos, 20)
+    refused(photos, r"holds test/, train/ and 1 image file \(020.png\) beside them")
+
+
+def test_two_folders_for_one_part(photos):
+    for name in ("train", "val", "valid"):
+        fill(photos / name, *range(5))
+    refused(photos, r"holds val/ and valid/, which both mean validation; keep one")
+
+
+def test_no_training_part(photos):
+    fill(photos / "test" / "cat", *range(5))
+    refused(photos, r"holds test/ and no train/; there is nothing to learn from")
+
+
+def test_classes_and_parts_that_would_be_empty(photos):
+    for name in "ab":
+        fill(photos / name, *range(2))
+    refused(photos, r"of 4 images in 2 classes none is left for the validation part; add images, change --split")
+    for name in "abcde":
+        fill(photos / name, *range(4))
+    assert sizes(load(photos)) == (14, 2, 4), "small classes do not each round the validation part to nothing"
+    data = load(photos, split={"validation": 0.25, "test": 0.25})
+    assert sizes(data) == (10, 5, 5)
+    assert sizes(load(photos, split={"validation": 0})) == (16, 0, 4), "an empty part can be asked for"
+    fill(photos / "f", 1)
+    refused(
+        photos,
+        r"the class f has 1 of 21 images, and none of them is for training",
+        split={"validation": 0.3, "test": 0.3},
+    )
+
+
+def test_a_class_of_which_nothing_can_be_read(photos):
+    fill(photos / "cat", *range(20))
+    fill(photos / "dog", *range(20))
+    for path in (photos / "dog").iterdir():
+        path.write_bytes(b"")
+    refused(photos, r"the class dog has 0 of 20 images", images={"unreadable": "skip"})
+
+
+def test_a_folder_that_may_not_be_read(photos, monkeypatch):
+    """The system's answer is imitated, for who runs the tests may be allowed to read everything."""
+    fill(photos / "cat", *range(20))
+    usual = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "cat":
+            raise PermissionError(13, "Permission denied")
+        return usual(path)
+
+    monkeypatch.setattr(module.os, "scandir", scandir)
+    refused(photos, r"photos/cat/? cannot be listed: Permission denied")

@@ -1,0 +1,874 @@
+"""Tables of the user's own: values, labels, parts and standardization by hand; and what a broken file is told."""
+
+import bz2
+import csv
+import gzip
+import lzma
+import math
+import os
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from danlu.data.base.dataset import DataInfo
+from danlu.data.settings import DataSettings
+from danlu.data.tables import csv_file
+from danlu.data.tables import table as table_room
+from danlu.data.tables.table import standardize, table
+from danlu.errors import UsageError
+from danlu.storage.access import Access
+
+ROWS = [(5.1, 3.5, "rose"), (4.9, 3.0, "tulip"), (6.2, 2.0, "rose"), (5.0, 1.5, "tulip"), (7.5, 2.25, "rose")] * 4
+
+
+def written(folder, content, name="t.csv"):
+    """A file with this text, or these bytes."""
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def flowers(folder, name="t.csv", delimiter=","):
+    """A small table with a class."""
+    lines = [("length", "width", "kind"), *ROWS]
+    return written(folder, "".join(delimiter.join(map(str, line)) + "\n" for line in lines), name)
+
+
+WHOLE = {"validation": 0, "test": 0}
+"""a split that trains on all"""
+
+
+def loaded(path, access=None, split=None, **page):
+    """The data set of a file."""
+    return table(DataSettings.model_validate({"table": page, "split": split or {}}), str(path), access)
+
+
+def all_rows(data):
+    """The rows of all parts."""
+    return torch.cat([data.part(name)["x"] for name in ("train", "validation", "test")])
+
+
+def refused(path, message, **page):
+    """That a file is refused in one line that matches."""
+    with pytest.raises(UsageError, match=message) as caught:
+        loaded(path, **page)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def numbers(rows):
+    """Rows as a sorted list, for a comparison without order."""
+    return sorted(map(tuple, rows.tolist()))
+
+
+# --- values, labels and parts -----------------------------------------------------------------------------------------
+
+
+def test_the_values_and_labels_are_those_of_the_file(tmp_path):
+    data = loaded(flowers(tmp_path), target="kind", standardize=False)
+    parts = [data.part(name) for name in ("train", "validation", "test")]
+    found = [(*x, y) for part in parts for x, y in zip(part["x"].tolist(), part["label"].tolist(), strict=True)]
+    float32 = [(float(np.float32(a)), float(np.float32(b)), int(kind == "tulip")) for a, b, kind in ROWS]
+    assert sorted(found) == sorted(float32)
+    assert [len(part) for part in parts] == [14, 2, 4]
+    for part in parts:
+        assert (part["x"].dtype, part["label"].dtype) == (torch.float32, torch.int64)
+    assert data.info == DataInfo(
+        "table",
+        (2,),
+        2,
+        ("rose", "tulip"),
+        (float(np.float32(1.5)), float(np.float32(7.5))),
+        columns=("length", "width"),
+    )
+    assert (data.name, data.notes) == ("table:t.csv", ())
+
+
+def test_every_class_is_shared_out_alike_and_by_seed(tmp_path):
+    path = written(tmp_path, "x,k\n" + "".join(f"{i},{'abb'[i % 3]}\n" for i in range(300)))
+    first, again, other = (loaded(path, split={"seed": seed}, target="k", standardize=False) for seed in (0, 0, 1))
+    for name, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
+        assert first.part(name)["label"].bincount().tolist() == pytest.approx([100 * share, 200 * share], abs=1)
+    assert first.fingerprint() == again.fingerprint() != other.fingerprint()
+    assert sorted(all_rows(other).flatten().tolist()) == list(range(300))
+
+
+def test_shares_of_the_split_are_kept_without_a_target(tmp_path):
+    path = written(tmp_path, "a\n" + "".join(f"{i}\n" for i in range(40)))
+    data = loaded(path, split={"validation": 0.25, "test": 0.5})
+    assert [len(data.part(name)) for name in ("train", "validation", "test")] == [10, 10, 20]
+    assert list(data.train.fields) == ["x"]
+    assert (data.info.classes, data.info.class_names) == (0, ())
+
+
+def test_a_part_that_nobody_wants_may_be_empty(tmp_path):
+    data = loaded(flowers(tmp_path), split=WHOLE, target="kind")
+    assert [len(data.part(name)) for name in ("train", "validation", "test")] == [20, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "order"),
+    [
+        (["10", "9", "-1"], ("-1", "9", "10")),  # by value
+        (["10", "9", "x"], ("10", "9", "x")),  # one is no integer, so as text
+        (["b", "B", "ä"], ("B", "b", "ä")),
+        (["1.0", "0.0"], ("0.0", "1.0")),
+        (["True", "False"], ("False", "True")),
+        (["NA", "none"], ("NA", "none")),  # a class may have such a name
+    ],
+)
+def test_labels_follow_the_sorted_classes(tmp_path, values, order):
+    path = written(tmp_path, "y,x\n" + "".join(f"{value},{k}\n" for _ in range(10) for k, value in enumerate(values)))
+    data = loaded(path, target="y", standardize=False)
+    assert data.info.class_names == order
+    assert [values[int(k)] for k in data.train["x"][:, 0]] == [order[label] for label in data.train["label"]]
+
+
+def test_columns_are_a_choice_in_the_order_asked_for(tmp_path):
+    path = written(tmp_path, "a,name,b,c\n" + "".join(f"{i},who,{10 * i},{100 * i}\n" for i in range(1, 11)))
+    data = loaded(path, columns=["c", "a"], standardize=False)
+    assert data.info.columns == ("c", "a")
+    assert numbers(all_rows(data)) == [(100.0 * i, i) for i in range(1, 11)]
+
+
+def test_the_page_may_name_files_for_validation_and_test(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flowers(tmp_path)
+    written(
+        tmp_path, "kind,more,width,length\ntulip,u,1,2\nrose,v,3,4\n", "check.csv"
+    )  # another order, one column more
+    written(tmp_path, "length,width,kind\n9,8,rose\n", "exam.csv")
+    page = {"target": "kind", "standardize": False}
+    both = loaded("t.csv", **page, validation_file="check.csv", test_file="exam.csv")
+    assert len(both.train) == 20
+    assert (both.validation["x"].tolist(), both.validation["label"].tolist()) == ([[2, 1], [4, 3]], [1, 0])
+    assert (both.test["x"].tolist(), both.test["label"].tolist()) == ([[9, 8]], [0])
+    assert both.info.range == (1, 9)
+    exam = loaded("t.csv", **page, test_file="exam.csv")
+    assert [len(exam.part(name)) for name in ("train", "validation", "test")] == [18, 2, 1]
+    check = loaded("t.csv", **page, validation_file="check.csv")
+    assert [len(check.part(name)) for name in ("train", "validation", "test")] == [16, 2, 4]
+
+
+# --- how a file may be written ----------------------------------------------------------------------------------------
+
+CLEAN = "a,b,k\n1.5,-2,u\n1e3,.25,v\n+7,3.,u\n0,0,v\n" + "1,1,u\n2,2,v\n" * 3
+SAME = {
+    "semicolons": CLEAN.replace(",", ";"),
+    "tabs": CLEAN.replace(",", "\t"),
+    "a byte-order mark": "\ufeff" + CLEAN,
+    "lines of Windows": CLEAN.replace("\n", "\r\n"),
+    "lines of old Macs": CLEAN.replace("\n", "\r"),
+    "no last line end": CLEAN.rstrip("\n"),
+    "empty lines": "\n" + CLEAN.replace("\n", "\n\n") + "\n",
+    "spaces": CLEAN.replace(",", ", "),
+    "spaces and quotes": '"' + CLEAN.replace(",", '", "').replace("\n", '"\n"').removesuffix('"'),
+    "everything quoted": "".join(",".join(f'"{c}"' for c in line.split(",")) + "\n" for line in CLEAN.splitlines()),
+    "one quoted": CLEAN.replace("u", '"u"', 1),
+    "quoted header": CLEAN.replace("a,b,k", '"a","b","k"', 1),
+}
+
+
+@pytest.mark.parametrize("how", SAME)
+def test_a_table_is_the_same_however_it_is_written(tmp_path, how):
+    expected = loaded(written(tmp_path, CLEAN, "clean.csv"), target="k", split=WHOLE)
+    found = loaded(written(tmp_path, SAME[how]), target="k", split=WHOLE)
+    assert found.info == expected.info
+    assert found.fingerprint() == expected.fingerprint()
+
+
+def test_names_and_classes_may_hold_anything_when_quoted(tmp_path):
+    rows = [('height, "real"\n(cm)', "k;ind"), *[(i, ("tu,lip", 'ro"se', "two\nlines")[i % 3]) for i in range(12)]]
+    with (tmp_path / "t.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    data = loaded(tmp_path / "t.csv", target="k;ind", standardize=False, split=WHOLE)
+    assert data.info.columns == ('height, "real"\n(cm)',)
+    assert data.info.class_names == ('ro"se', "tu,lip", "two\nlines")
+    assert sorted(all_rows(data).flatten().tolist()) == list(range(12))
+
+
+@pytest.mark.parametrize("text", ["width, cm;height, cm\n1;2\n3;4\n5;6\n", "a b;c\td\n1;2\n3;4\n5;6\n"])
+def test_the_delimiter_is_the_one_that_the_first_row_agrees_with(tmp_path, text):
+    assert len(loaded(written(tmp_path, text), split=WHOLE).info.columns) == 2
+
+
+def test_line_ends_of_unicode_do_not_end_a_line(tmp_path):
+    path = written(tmp_path, "x,k\n" + "1,a\u2028b\n2,c\x0cd\n3,e\x85f\n" * 4)
+    assert loaded(path, target="k", split=WHOLE).info.class_names == ("a\u2028b", "c\x0cd", "e\x85f")
+
+
+def in_small_pieces(monkeypatch, size):
+    monkeypatch.setattr(csv_file, "PIECE", size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 50])
+def test_pieces_make_no_difference(tmp_path, monkeypatch, size):
+    """Values, labels and the numbers of lines are those of the file read at once, with quoted line ends too."""
+    text = "x,k,y\n" + "".join(f'{i},"the{i % 2}\nkind",{-i}\n{i + 100},plain_{i % 2},\n' for i in range(20))
+    path, page = written(tmp_path, text), {"target": "k", "missing": "drop", "standardize": False}
+    whole = loaded(path, **page)
+    late = written(tmp_path, text + "1,a\n", "late.csv")
+    in_small_pieces(monkeypatch, size)
+    assert loaded(path, **page).fingerprint() == whole.fingerprint()
+    assert len(all_rows(whole)) == 20
+    refused(late, r"late.csv, line 62: 2 fields", **page)  # 1 for the header, 3 for each of the 20 pairs
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_numbers_are_read_to_the_last_bit(tmp_path, monkeypatch, quote):
+    """By numpy's parser and, where there are quotes, by Python's; and turned into tensors some rows at a time."""
+    monkeypatch.setattr(table_room, "_ROWS_AT_ONCE", 64)
+    generator = np.random.default_rng(0)
+    values = generator.standard_normal(300) * 10.0 ** generator.integers(-30, 30, 300)
+    path = written(
+        tmp_path,
+        f"x,{quote}k{quote}\n" + "".join(f"{v},{quote}{i % 2}{quote}\n" for i, v in enumerate(values.tolist())),
+    )
+    found = loaded(path, target="k", standardize=False, split=WHOLE).train["x"]
+    assert torch.equal(found[:, 0], torch.from_numpy(values).float())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1, 1000])
+def test_empty_lines_of_a_single_column_are_no_rows(tmp_path, monkeypatch, size):
+    in_small_pieces(monkeypatch, size)
+    path = written(tmp_path, "a\n\n\n1\n\n2\n3\n\n\n")
+    assert loaded(path, standardize=False, split=WHOLE).train["x"].tolist() == [[1], [2], [3]]
+
+
+def test_progress_is_told_in_bytes(tmp_path, monkeypatch):
+    in_small_pieces(monkeypatch, 32)
+    path, told = flowers(tmp_path), []
+    loaded(path, Access(tell=lambda *progress: told.append(progress)), target="kind")
+    size = path.stat().st_size
+    assert {(what, total) for what, _, total in told} == {("reading t.csv", size)}
+    done = [done for _, done, _ in told]
+    assert len(done) > 5
+    assert (done, done[-1]) == (sorted(done), size)
+
+
+# --- standardization --------------------------------------------------------------------------------------------------
+
+
+def three_files(folder, validation="5,5\n", test="5,5\n"):
+    """A training file whose columns have mean 3, 10 and deviation √2, 0; files for the others."""
+    written(folder, "a,b\n1,10\n2,10\n3,10\n4,10\n5,10\n", "train.csv")
+    written(folder, "a,b\n" + validation, "validation.csv")
+    written(folder, "a,b\n" + test, "test.csv")
+    page = {"validation_file": str(folder / "validation.csv"), "test_file": str(folder / "test.csv")}
+    return folder / "train.csv", page
+
+
+def test_columns_get_mean_0_and_deviation_1_by_hand(tmp_path):
+    path, page = three_files(tmp_path, test="3,11\n")
+    data = loaded(path, **page)
+    assert data.info.shift == (3.0, 10.0)
+    assert data.info.scale == pytest.approx((math.sqrt(2), 1.0), rel=1e-15)
+    expected = torch.tensor([[-2.0, 0], [-1, 0], [0, 0], [1, 0], [2, 0]]) / math.sqrt(2)
+    torch.testing.assert_close(data.train["x"], expected)
+    torch.testing.assert_close(data.validation["x"], torch.tensor([[math.sqrt(2), -5.0]]))
+    torch.testing.assert_close(data.test["x"], torch.tensor([[0.0, 1.0]]))
+    assert data.info.range == pytest.approx((-5.0, math.sqrt(2)))
+
+
+def test_only_training_rows_decide_shift_and_scale(tmp_path):
+    path, page = three_files(tmp_path)
+    expected = loaded(path, **page).info
+    path, page = three_files(tmp_path, validation="1e9,-7\n" * 50, test="-1e9,1e6\n")
+    found = loaded(path, **page)
+    assert (found.info.shift, found.info.scale) == (expected.shift, expected.scale)
+    torch.testing.assert_close(found.test["x"], torch.tensor([[(-1e9 - 3) / math.sqrt(2), 1e6 - 10]]))
+
+
+def test_rows_of_one_file_that_are_not_for_training_decide_nothing(tmp_path):
+    """The file of a split is written again with other numbers in the rows of validation and test."""
+    values = [float(i * i) for i in range(30)]
+    write = lambda: written(tmp_path, "a\n" + "".join(f"{v}\n" for v in values))  # noqa: E731
+    first = loaded(write())
+    raw = loaded(tmp_path / "t.csv", standardize=False)
+    trained = raw.train["x"].flatten().tolist()
+    assert first.info.shift == pytest.approx((np.mean(trained),))
+    assert first.info.scale == pytest.approx((np.std(trained),))
+    values = [v if v in trained else v + 1e6 for v in values]
+    second = loaded(write())
+    assert (second.info.shift, second.info.scale) == (first.info.shift, first.info.scale)
+    assert torch.equal(second.train["x"], first.train["x"])
+    assert second.test["x"].min() > first.test["x"].max()
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-200, 1e-30, 1e30])
+def test_very_small_and_very_large_numbers_are_standardized(tmp_path, factor):
+    path = written(tmp_path, "a,b\n" + "".join(f"{value * factor!r},{0.1 * factor!r}\n" for value in (-1.0, 1.0) * 5))
+    x = loaded(path, split=WHOLE).train["x"]
+    torch.testing.assert_close(x, torch.tensor([[-1.0, 0.0], [1.0, 0.0]]).repeat(5, 1))
+
+
+def test_a_constant_column_is_exactly_0(tmp_path):
+    """The mean of three times 0.1 is not 0.1."""
+    path = written(tmp_path, "a\n0.1\n0.1\n0.1\n")
+    assert loaded(path, split=WHOLE).train["x"].eq(0).all()
+
+
+def test_a_large_offset_does_not_cost_the_digits(tmp_path):
+    """Seconds since 1970, a second apart, are all one number in float32, and are not when standardized."""
+    path = written(tmp_path, "t\n" + "".join(f"{1_700_000_000 + i}\n" for i in range(3)))
+    x = loaded(path, split=WHOLE).train["x"]
+    torch.testing.assert_close(x[:, 0], torch.tensor([-1.0, 0.0, 1.0]) * math.sqrt(1.5))
+
+
+def test_new_rows_are_standardized_as_the_loader_does(tmp_path):
+    path, page = three_files(tmp_path, test="7,3\n-1,4\n")
+    data = loaded(path, **page)
+    raw = [[7.0, 3.0], [-1.0, 4.0]]
+    for rows in (raw, np.array(raw), np.array(raw, np.float32), torch.tensor(raw), torch.tensor(raw).bfloat16()):
+        assert torch.equal(standardize(data.info, rows), data.test["x"])
+    assert standardize(data.info, np.empty((0, 2))).shape == (0, 2)
+    assert torch.equal(standardize(loaded(path, standardize=False, **page).info, raw), torch.tensor(raw))
+    assert torch.equal(standardize(DataInfo.from_json(data.info.to_json()), raw), data.test["x"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[1.0, 2.0, 3.0]], r"rows of shape \(1, 3\) do not fit; this model takes \(n, 2\), with the columns a, b"),
+        ([1.0, 2.0], r"rows of shape \(2,\) do not fit"),
+        ([[1.0, 2.0], [3.0, math.nan]], r"row 1, column 'b': nan cannot be used"),
+        ([[math.inf, 2.0]], r"row 0, column 'a': inf cannot be used"),
+        ([[1e300, 2.0]], r"row 0, column 'a': 1e\+300 cannot be used"),
+    ],
+)
+def test_new_rows_that_do_not_fit_are_refused(rows, message):
+    info = DataInfo("table", (2,), columns=("a", "b"), shift=(0.0, 1.0), scale=(1.0, 2.0))
+    with pytest.raises(UsageError, match=message):
+        standardize(info, rows)
+
+
+def test_images_are_not_rows_of_a_table():
+    with pytest.raises(UsageError, match=r"this model takes images of shape \(1, 8, 8\), not rows of a table"):
+        standardize(DataInfo("images", (1, 8, 8)), [[1.0]])
+
+
+# --- missing numbers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["", " ", "NA", "n/a", "NaN", "nan", "NULL", "None", "?", '""'])
+def test_missing_numbers_are_refused_left_out_or_filled_in(tmp_path, word):
+    text = f"a,b,k\n1,2,u\n3,{word},v\n5,4,u\n7,6,v\n9,{word},u\n"
+    path, page = written(tmp_path, text), {"target": "k", "standardize": False}
+    page["validation_file"] = page["test_file"] = str(written(tmp_path, f"a,b,k\n0,{word},u\n0,8,v\n", "other.csv"))
+    refused(
+        path,
+        r"t.csv, line 3: the number in column 'b' is missing; --table.missing drop .* --table.missing mean",
+        **page,
+    )
+    dropped = loaded(path, **page, missing="drop")
+    assert dropped.train["x"].tolist() == [[1, 2], [5, 4], [7, 6]]
+    assert dropped.train["label"].tolist() == [0, 0, 1]
+    assert dropped.test["x"].tolist() == [[0, 8]]
+    assert dropped.notes[0] == "2 rows of t.csv with missing numbers or classes left out"
+    assert dropped.notes[1] == "1 row of other.csv with missing numbers or classes left out"
+    filled = loaded(path, **page, missing="mean")
+    assert filled.train["x"].tolist() == [[1, 2], [3, 4], [5, 4], [7, 6], [9, 4]]  # (2 + 4 + 6) / 3
+    assert filled.test["x"].tolist() == [[0, 4], [0, 8]]
+    assert filled.notes[0] == "2 missing numbers of t.csv filled in with the mean of the training rows"
+
+
+def test_filled_numbers_are_0_after_standardizing(tmp_path):
+    path = written(tmp_path, "a\n1\n3\n\n5\nNA\n")
+    data = loaded(path, missing="mean", split=WHOLE)
+    deviation = math.sqrt((4 + 0 + 4 + 0) / 4)  # the filled row counts
+    torch.testing.assert_close(data.train["x"][:, 0], torch.tensor([-2, 0, 2, 0]) / deviation)
+
+
+def test_means_are_those_of_the_training_rows(tmp_path):
+    text = "a,b\n" + "".join(f"{i},{'' if i % 3 == 0 else i * i}\n" for i in range(30))
+    data = loaded(written(tmp_path, text), missing="mean", standardize=False)
+    known = [a * a for a, _ in data.train["x"].tolist() if a % 3]
+    for name in ("train", "validation", "test"):
+        gaps = [b for a, b in data.part(name)["x"].tolist() if a % 3 == 0]
+        assert gaps == pytest.approx([np.mean(known)] * len(gaps), rel=1e-6)
+
+
+def test_a_row_without_a_class_can_only_be_left_out(tmp_path):
+    path = written(tmp_path, "a,k\n1,u\n2, \n3,v\n4,u\n")
+    for missing in ("refuse", "mean"):
+        refused(
+            path,
+            r"line 3: column 'k' names no class; --table.missing drop leaves such rows out$",
+            target="k",
+            missing=missing,
+        )
+    data = loaded(path, target="k", missing="drop", standardize=False, split=WHOLE)
+    assert numbers(data.train["x"]) == [(1,), (3,), (4,)]
+    assert len(data.notes) == 1
+
+
+def test_a_missing_number_in_a_column_that_is_not_used_is_nothing(tmp_path):
+    assert loaded(written(tmp_path, "a,b\n" + "1,\n2,x\n" * 10), columns=["a"]).notes == ()
+
+
+# --- broken files -----------------------------------------------------------------------------------------------------
+
+GOOD = "a,b,k\n" + "1,2,u\n3,4,v\n" * 5  # 11 lines
+BROKEN = {
+    "empty": (b"", "t.csv is empty; a table begins with a line that names its columns"),
+    "blank": (b"\n \n\n", "t.csv is empty"),
+    "a byte-order mark alone": (b"\xef\xbb\xbf", "t.csv is empty"),
+    "header alone": (b"a,b\n", "t.csv has no rows that can be used"),
+    "two rows": (b"a,b\n1,2\n3,4\n", "t.csv has 2 rows that can be used, and a table needs at least 3"),
+    "no header": (b"1,2\n3,4\n5,6\n", "t.csv, line 1 holds numbers alone; a table begins with a line that names"),
+    "no header after blank lines": (b"\n\n1,2\n3,4\n", "t.csv, line 3 holds numbers alone"),
+    "name twice": (b"a,b,a\n1,2,3\n", "t.csv, line 1: column 3 is named 'a', as column 1 is"),
+    "name twice but for spaces": (b"a,b,a \n1,2,3\n", "line 1: column 3 is named 'a', as column 1 is"),
+    "no name": (b",a\n1,2\n", "t.csv, line 1: column 1 has no name; name it, or take the column out of the file"),
+    "short row": (GOOD + "1,2\n", "t.csv, line 12: 2 fields, where the header has 3"),
+    "long row": (GOOD + "1,2,u,5\n", "t.csv, line 12: 4 fields, where the header has 3"),
+    "short row, text elsewhere": ("a,k\n1,u\n1\n", "line 3: 1 fields, where the header has 2"),
+    "word": (GOOD + "1,two,u\n", "t.csv, line 12: column 'b' holds 'two', which is not a number; leave the column out "
+             "with --table.columns a$"),
+    "decimal comma": ("a;b;k\n1;2;u\n1,5;2;v\n", "line 3: column 'a' holds '1,5', which is not a number"),
+    "underscore": (GOOD + "1_000,2,u\n", "line 12: column 'a' holds '1_000', which is not a number"),
+    "digits of another script": (GOOD + "１,2,u\n", "line 12: column 'a' holds '１', which is not a number"),
+    "hexadecimal": (GOOD + "0x10,2,u\n", "line 12: column 'a' holds '0x10', which is not a number"),
+    "long word": (GOOD + "x" * 99 + ",2,u\n", "line 12: column 'a' holds 'x{40}…', which"),
+    "infinity": (GOOD + "1,inf,u\n", "t.csv, line 12: column 'b' holds inf, and float32 ends at 3.4e"),
+    "minus infinity, quoted": (GOOD + '1,"-Infinity",u\n', "line 12: column 'b' holds -inf, and float32"),
+    "too large": (GOOD + "1,1e39,u\n", r"line 12: column 'b' holds 1e\+39, and float32"),
+    "far too large": (GOOD + "1,1e999,u\n", "line 12: column 'b' holds inf, and float32"),
+    "not UTF-8": (GOOD.encode() + b"1,2,\xe9\n", "t.csv, line 12: byte 70 of the file is 0xe9, which is not UTF-8 "
+                  "there; save the table as CSV in UTF-8"),
+    "not UTF-8 after a mark": (b"\xef\xbb\xbfa\n1\n\xff\n", "line 3: byte 7 of the file is 0xff"),
+    "NUL": (GOOD.encode() + b"1,2,\0\n", "t.csv, line 12: byte 70 of the file is NUL, which no text has; save"),
+    "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "t.csv is text in UTF-16; save the table as CSV in UTF-8"),
+    "UTF-16, low bytes first": ("a,b\n1,2\n".encode("utf-16-le"), "t.csv is text in UTF-16; save the table"),
+    "UTF-16, high bytes first": ("a,b\n1,2\n".encode("utf-16-be"), "t.csv is text in UTF-16; save the table"),
+    "gzip": (gzip.compress(GOOD.encode()), "t.csv is a gzip archive; unpack it first"),
+    "bzip2": (bz2.compress(GOOD.encode()), "t.csv is a bzip2 archive; unpack it first"),
+    "xz": (lzma.compress(GOOD.encode()), "t.csv is an xz archive; unpack it first"),
+    "spreadsheet": (b"PK\x03\x04\x14\0\6\0", "t.csv is a ZIP archive; unpack it first, or save it as CSV if it"),
+    "web page": ("\n<!DOCTYPE html>\n<html><table>", "t.csv is a web page; get the file that the page shows or"),
+    "pointer": ("version https://git-lfs.github.com/spec/v1\noid", "t.csv is a pointer to a large file .*git lfs pull"),
+    "bars": (GOOD.replace(",", "|"), r"t.csv, line 1: '\|' seems to part the fields; part them with commas"),
+    "spaces": (GOOD.replace(",", " "), "t.csv, line 1: ' ' seems to part the fields"),
+    "decimal commas": ("a;b\n1,5;2\n", "line 2: column 'a' holds '1,5', which is not a number: numbers have a"),
+    "commas at the ends": (GOOD.replace("\n", ",\n"), "t.csv, line 1 ends with ',', and no column comes after it"),
+    "commas at the ends of rows": ("a,b\n1,2,\n", "t.csv, line 2: 3 fields, where the header has 2; take the delim"),
+    "a last column without a name": ("a,b,\n1,2,3\n", "t.csv, line 1: column 3 has no name; name it"),
+    "open quote": (GOOD + '1,2,"u\n3,4,v\n', "t.csv, line 12: unexpected end of data; look for a quote"),
+    "text after a quote": (GOOD + '1,2,"u"x\n', "t.csv, line 12: .* expected after .*; look for a quote"),
+    "huge quoted field": (GOOD + '1,2,"' + "u" * 200_000 + '"\n', "t.csv, line 12: field larger than field limit"),
+    "one class": ("a,b,k\n" + "1,2,u\n" * 9, "t.csv: column 'k' names one class, 'u', in all 9 rows; there is nothing"),
+    "a class for each row": ("a,b,k\n1,2,3\n1,2,4\n1,2,5\n", "t.csv: column 'k' is different in each of the 3 rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_file_is_refused_with_its_line(tmp_path, how):
+    content, message = BROKEN[how]
+    target = "k" if b"k\n" in (content if isinstance(content, bytes) else content.encode()) else None
+    refused(written(tmp_path, content), message, target=target)
+
+
+@pytest.mark.parametrize("size", [1, 40])
+def test_places_are_right_beyond_the_first_piece(tmp_path, monkeypatch, size):
+    in_small_pieces(monkeypatch, size)
+    for how in ("short row", "word", "infinity", "not UTF-8", "NUL", "text after a quote", "not UTF-8 after a mark"):
+        test_a_broken_file_is_refused_with_its_line(tmp_path, how)
+
+
+def test_a_very_long_class_is_read_and_a_very_long_line_is_not(tmp_path, monkeypatch):
+    text = "a,k\n" + f"1,{'u' * 100_000}\n2,v\n" * 4
+    assert loaded(written(tmp_path, text), target="k", split=WHOLE).info.class_names == ("u" * 100_000, "v")
+    monkeypatch.setattr(csv_file, "PIECE", 10)
+    monkeypatch.setattr(csv_file, "LONGEST_LINE", 1000)
+    refused(tmp_path / "t.csv", "line 2 is longer than 1000 bytes, so this is hardly a table", target="k")
+
+
+def test_a_class_that_training_gets_none_of_is_named(tmp_path):
+    path = written(tmp_path, "a,k\n" + "1,u\n2,v\n" * 9 + "5,w\n")
+    with pytest.raises(UsageError, match=r"t.csv: the class 'w' has 1 of 19 rows, and training gets none; add rows"):
+        loaded(path, target="k", split={"validation": 0.1, "test": 0.6})
+
+
+def test_a_part_that_gets_no_row_is_named(tmp_path):
+    refused(
+        written(tmp_path, "a\n1\n2\n3\n"), "of 3 examples none is left for the validation part at a share of 0.1; add"
+    )
+
+
+def test_what_is_not_a_file_is_refused(tmp_path):
+    refused(tmp_path / "no.csv", "no.csv does not exist; give the path of a CSV or Parquet file")
+    refused(tmp_path, "is a folder, not a table")
+    with pytest.raises(UsageError, match=r"after table comes the path of a file, as in table:measurements.csv"):
+        table(DataSettings(), "")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        refused(tmp_path / "pipe", "is not a file")
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def closed(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    path = flowers(tmp_path)
+    monkeypatch.setattr(Path, "open", closed)
+    refused(path, "t.csv cannot be read: Permission denied")
+
+
+def test_a_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    flowers(tmp_path)
+    assert len(loaded("~/t.csv", target="kind").train) == 14
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        ({"target": "knd"}, r"t.csv, line 1: there is no column 'knd'; did you mean 'kind'\?"),
+        ({"columns": ["lenght"]}, r"t.csv, line 1: there is no column 'lenght'; did you mean 'length'\?"),
+        ({"columns": ["zzz"]}, "there is no column 'zzz'; there is: kind, length, width"),
+        ({}, "line 2: column 'kind' holds 'rose', which is not a number; leave the column out with "
+             "--table.columns length width, or make it the class with --table.target kind"),
+        ({"target": "kind", "columns": []}, "line 1: no column of numbers is left"),
+    ],
+)  # fmt: skip
+def test_columns_that_cannot_be_used_are_named(tmp_path, page, message):
+    refused(flowers(tmp_path), message, **page)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["length", "kind"], "'kind' is the target, which a model shall guess; take it out of --table.columns"),
+        (["length", "length"], "--table.columns names 'length' 2 times"),
+    ],
+)
+def test_columns_named_wrongly_are_refused(tmp_path, columns, message):
+    with pytest.raises(UsageError, match=message):
+        loaded(flowers(tmp_path), target="kind", columns=columns)
+
+
+def test_advice_can_be_typed_as_it_stands(tmp_path):
+    path = written(tmp_path, "my length,b c,d\n1,x,2\n" * 1 + "1,x,2\n" * 3)
+    refused(path, r"--table.columns 'my length' d, or make it the class with --table.target 'b c'$")
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("length,kind\n1,rose\n", r"other.csv, line 1: there is no column 'width'; there is: kind, length"),
+        ("length,width\n1,2\n", r"other.csv, line 1: there is no column 'kind'; there is"),
+        (
+            "length,width,kind\n1,2,rose\n1,2,lily\n",
+            r"other.csv, line 3: no training row has the class 'lily'; there is: rose",
+        ),
+        (
+            "length,width,kind\n1,2,rose\n1,2,tulipp\n",
+            r"line 3: no training row has the class 'tulipp'; did you mean 'tulip'",
+        ),
+        ("length,width,kind\n", r"other.csv has no rows that can be used"),
+        ("length,width,kind\n1,x,rose\n", r"other.csv, line 2: column 'width' holds 'x'"),
+        ("length,width,kind\n1,,rose\n", r"other.csv, line 2: the number in column 'width' is missing"),
+    ],
+)
+def test_other_files_must_fit_the_training_rows(tmp_path, part, text, message):
+    other = written(tmp_path, text, "other.csv")
+    with pytest.raises(UsageError, match=message):
+        loaded(flowers(tmp_path), target="kind", **{f"{part}_file": str(other)})
+
+
+def test_a_column_without_numbers_in_the_training_rows_has_no_mean(tmp_path):
+    path = written(tmp_path, "a,b\n" + "1,\n" * 12)
+    refused(path, "column 'b' has no number in the training rows; leave it out", missing="mean")
+
+
+def test_a_table_of_gaps_alone_has_no_rows(tmp_path):
+    refused(written(tmp_path, "a,b\n" + "1,\n" * 12), "no rows that can be used; 12 have gaps", missing="drop")
+
+
+def test_a_number_that_overflows_when_standardized_is_named(tmp_path):
+    path, page = three_files(tmp_path, test="1,1\n1,2\n")
+    written(tmp_path, "a,b\n1e-40,1\n2e-40,2\n3e-40,3\n", "train.csv")
+    with pytest.raises(UsageError, match=r"validation.csv, line 2: the number in column 'a' is so far from those"):
+        loaded(path, **page)
+
+
+def test_a_header_may_have_the_signs_that_part_no_fields(tmp_path):
+    assert loaded(written(tmp_path, "|a| in m\n" + "1\n2\n" * 6)).info.columns == ("|a| in m",)
+    assert loaded(written(tmp_path, "a b;c|d\n" + "1;2\n3;4\n" * 6)).info.columns == ("a b", "c|d")
+
+
+def test_of_many_columns_the_first_are_named(tmp_path):
+    many = [f"column{number}" for number in range(3000)]
+    path = written(tmp_path, ",".join(many) + "\n" + (",".join(["1"] * 3000) + "\n") * 3)
+    with pytest.raises(UsageError, match=r"there is no column 'zzz'; there is: .* and 2,950 more") as caught:
+        loaded(path, target="zzz")
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_share_that_nothing_is_split_by_is_refused(tmp_path):
+    path, page = three_files(tmp_path)
+    for part in ("validation", "test"):
+        with pytest.raises(
+            UsageError, match=rf"--split.{part} does nothing.*: --table.{part}-file has its rows; leave"
+        ):
+            loaded(path, split={part: 0.3}, **page)
+    assert len(loaded(path, **page).train) > 0
+
+
+# --- encodings --------------------------------------------------------------------------------------------------------
+
+LETTERS = "größe,k\n" + "1,é\n2,ü\n3,é\n" * 4
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ISO-8859-15", "mac_roman", "utf-8", "utf8", "UTF-8-SIG"])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_an_encoding_that_is_named_is_read(tmp_path, monkeypatch, encoding, size):
+    in_small_pieces(monkeypatch, size)
+    page = {"target": "k", "split": WHOLE}
+    expected = loaded(written(tmp_path, LETTERS, "utf-8.csv"), **page)
+    found = loaded(written(tmp_path, LETTERS.encode(encoding)), encoding=encoding, **page)
+    assert found.info == expected.info
+    assert found.info.columns == ("größe",)
+    assert found.fingerprint() == expected.fingerprint()
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "gbk", "big5", "euc-kr"])
+def test_letters_of_several_bytes_are_not_cut(tmp_path, monkeypatch, encoding):
+    """Some of their second bytes are those of letters and brackets of ASCII."""
+    in_small_pieces(monkeypatch, 3)
+    text = "x,k\n" + "1,ソ\n2,表十\n" * 6 if encoding == "shift_jis" else "x,k\n" + "1,中\n2,文字\n" * 6
+    found = loaded(written(tmp_path, text.encode(encoding)), encoding=encoding, target="k", split=WHOLE)
+    assert set(found.info.class_names) == {line.split(",")[1] for line in text.splitlines()[1:]}
+
+
+def test_what_is_not_of_the_encoding_is_refused_with_its_place(tmp_path):
+    latin = written(tmp_path, LETTERS.encode("latin-1"))
+    refused(
+        latin,
+        r"t.csv, line 1: byte 2 of the file is 0xf6, which is not UTF-8 there; save the table as CSV in UTF-8, or "
+        r"name its encoding with --table.encoding latin-1$",
+    )
+    refused(
+        written(tmp_path, "x,k\n1,\x81\n".encode("latin-1")),
+        r"t.csv, line 2: byte 6 of the file is 0x81, which is not cp1252 there; save the table as CSV in UTF-8$",
+        encoding="cp1252",
+    )
+    refused(
+        written(tmp_path, b"\xef\xbb\xbf" + LETTERS.encode()),
+        r"t.csv begins with the byte-order mark of UTF-8, so it is not latin-1$",
+        encoding="latin-1",
+    )
+    refused(written(tmp_path, b"a\n\0\n"), r"byte 2 of the file is NUL, which no text has", encoding="latin-1")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("latin-l", r"there is no encoding 'latin-l'; did you mean 'latin-1'\?"),
+        ("utf-9", r"there is no encoding 'utf-9'; did you mean 'utf-8'\?"),
+        ("", r"there is no encoding ''; utf-8, latin-1 and cp1252 are the usual ones"),
+        ("os", r"there is no encoding 'os'; utf-8"),
+        ("a\0b", r"there is no encoding 'a\\x00b'"),
+        *((name, f"'{name}' does not write commas and digits as ASCII does") for name in ("utf-16", "utf-7", "cp037")),
+        *((name, f"'{name}' does not write") for name in ("base64", "rot13", "unicode_escape", "iso2022_jp", "hz")),
+    ],
+)
+def test_what_is_no_encoding_of_a_table_is_refused(tmp_path, encoding, message):
+    with pytest.raises(UsageError, match=message):
+        loaded(flowers(tmp_path), target="kind", encoding=encoding)
+
+
+# --- what stays with a model ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_the_means_for_missing_numbers_stay_with_the_model(tmp_path, scaled):
+    """A row with a gap is what the same row with the training mean is; a model that knows none refuses it."""
+    path = written(tmp_path, "a,b,k\n1,10,u\n3,,v\n5,40,u\n,10,v\n2,16,u\n4,24,v\n")
+    page = {"target": "k", "split": WHOLE, "standardize": scaled}
+    info = DataInfo.from_json(loaded(path, missing="mean", **page).info.to_json())
+    assert info.fill == (3.0, 20.0)
+    gaps = [[math.nan, 7.0], [2.0, math.nan], [math.nan, math.nan]]
+    whole = [[3.0, 7.0], [2.0, 20.0], [3.0, 20.0]]
+    assert torch.equal(standardize(info, gaps), standardize(info, whole))
+    known = loaded(path, missing="drop", **page).info
+    assert known.fill == ()
+    with pytest.raises(UsageError, match="row 0, column 'a': nan cannot be used"):
+        standardize(known, gaps)
+
+
+def test_a_model_that_was_written_before_there_were_means_is_read():
+    values = DataInfo("table", (1,), columns=("a",)).to_json()
+    del values["fill"]
+    assert DataInfo.from_json(values).fill == ()
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_memory_grows_by_a_few_times_the_numbers_alone(tmp_path):
+    """Python's objects and numpy's arrays, as tracemalloc counts them; a list of all fields would take 15 times x."""
+    import tracemalloc
+
+    line = ",".join(["0.12345"] * 10) + "\n"
+    path = written(tmp_path, ",".join(f"c{i}" for i in range(10)) + "\n" + line * 100_000)
+    loaded(path)  # what is imported on the way is not counted
+    tracemalloc.start()
+    try:
+        loaded(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * 100_000 * 10 * 4
+
+
+# --- Parquet ----------------------------------------------------------------------------------------------------------
+
+
+def test_parquet_without_pyarrow_names_the_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    path = written(tmp_path, b"PAR1....PAR1", "t.parquet")
+    refused(path, "t.parquet: a Parquet file needs the package pyarrow; install it with pip install pyarrow, or save")
+
+
+class _Column:
+    """As much of a column of pyarrow as is used."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def cast(self, kind, safe):
+        assert (kind, safe) == ("float64", False)
+        return self
+
+    def to_numpy(self, zero_copy_only):
+        assert not zero_copy_only
+        return np.array([np.nan if value is None else value for value in self.values], dtype=np.float64)
+
+    def to_pylist(self):
+        return list(self.values)
+
+
+def _stand_in(columns, kinds, batch_rows=4):
+    """Modules that read these columns, whatever the file says."""
+    rows = len(next(iter(columns.values())))
+
+    class ParquetFile:
+        schema_arrow = SimpleNamespace(names=list(columns), field=lambda name: SimpleNamespace(type=kinds[name]))
+        metadata = SimpleNamespace(num_rows=rows)
+
+        def __init__(self, path):
+            pass
+
+        def iter_batches(self, batch_size, columns: list):
+            for start in range(0, rows, batch_rows):
+                some = {name: _Column(_all[name][start : start + batch_rows]) for name in columns}
+                yield SimpleNamespace(num_rows=min(batch_rows, rows - start), column=some.__getitem__)
+
+    _all = columns
+    arrow, parquet = ModuleType("pyarrow"), ModuleType("pyarrow.parquet")
+    names = {"is_floating": "double", "is_integer": "int64", "is_boolean": "bool", "is_decimal": "decimal128(5, 2)"}
+    types = {name: (lambda kind, known=known: kind == known) for name, known in names.items()}
+    arrow.types, parquet.ParquetFile = SimpleNamespace(**types), ParquetFile
+    return {"pyarrow": arrow, "pyarrow.parquet": parquet}
+
+
+COLUMNS = {
+    "a": [float(i) for i in range(12)],
+    "b": [None if i == 9 else 2 * i for i in range(12)],
+    "k": ["vu"[i % 2] for i in range(12)],
+}
+KINDS = {"a": "double", "b": "int64", "k": "string"}
+
+
+@pytest.fixture(params=["a stand-in", "pyarrow"])
+def parquet(request, tmp_path, monkeypatch):
+    """A function that writes columns as a Parquet file: really where pyarrow is installed, else for a stand-in."""
+
+    def write(columns, kinds=KINDS):
+        path = tmp_path / "t.parquet"
+        if request.param == "pyarrow":
+            arrow = pytest.importorskip("pyarrow")
+            types = {"double": arrow.float64(), "int64": arrow.int64(), "string": arrow.string()}
+            arrays = {name: arrow.array(values, types[kinds[name]]) for name, values in columns.items()}
+            pytest.importorskip("pyarrow.parquet").write_table(arrow.table(arrays), path, row_group_size=5)
+        else:
+            path.write_bytes(b"PAR1")
+            for name, module in _stand_in(columns, kinds).items():
+                monkeypatch.setitem(sys.modules, name, module)
+        return path
+
+    return write
+
+
+def test_parquet_is_read_as_csv_is(parquet, tmp_path):
+    lines = [("a", "b", "k"), *zip(*COLUMNS.values(), strict=True)]
+    same = "".join(",".join("" if cell is None else str(cell) for cell in line) + "\n" for line in lines)
+    page = {"target": "k", "missing": "mean"}
+    expected, found = loaded(written(tmp_path, same), **page), loaded(parquet(COLUMNS), **page)
+    assert found.info == expected.info
+    assert found.fingerprint() == expected.fingerprint()
+    assert found.info.class_names == ("u", "v")
+
+
+def test_parquet_is_refused_with_its_row(parquet):
+    path = parquet(COLUMNS)
+    refused(path, r"t.parquet, row 10: the number in column 'b' is missing", target="k")
+    refused(
+        path, r"t.parquet: column 'k' holds string, which is not a number; .*--table.columns a b, or make it the class"
+    )
+    refused(path, r"t.parquet: there is no column 'kk'; did you mean 'k'\?", target="kk")
+    refused(
+        parquet({**COLUMNS, "k": [*"uvuvuv", None, *"vuvuv"]}),
+        r"row 7: column 'k' names no class",
+        target="k",
+        columns=["a"],
+    )
+    refused(parquet({**COLUMNS, "a": [math.inf] * 12}), r"row 1: column 'a' holds inf", target="k", columns=["a"])
+
+
+def test_a_class_that_is_no_number_is_missing(parquet):
+    path = parquet(
+        {"a": [float(n) for n in range(12)], "k": [0.0, 1.0] * 5 + [math.nan, None]}, {"a": "double", "k": "double"}
+    )
+    refused(path, "t.parquet, row 11: column 'k' names no class; --table.missing drop leaves such rows out", target="k")
+    data = loaded(path, target="k", missing="drop", split=WHOLE)
+    assert (data.info.class_names, len(data.train)) == (("0.0", "1.0"), 10)
+    assert data.notes == ("2 rows of t.parquet with missing numbers or classes left out",)
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path):
+    pytest.importorskip("pyarrow")
+    refused(written(tmp_path, b"PAR1 and no more PAR1", "t.parquet"), "t.parquet cannot be read as Parquet: ")
+
+
+def test_the_kinds_of_columns_that_parquet_has(tmp_path):
+    """Numbers of every kind, with gaps; classes as text, as a dictionary of texts and as numbers."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    from decimal import Decimal
+
+    columns = {
+        "float": arrow.array([0.5, None, 2.5, 3.5], arrow.float32()),
+        "int": arrow.array([1, 2, None, 4], arrow.int8()),
+        "bool": arrow.array([True, False, None, True]),
+        "decimal": arrow.array([Decimal("1.25"), None, Decimal("3.50"), Decimal("4.75")], arrow.decimal128(5, 2)),
+        "text": arrow.array(["u", "v", "u", "v"]),
+        "dictionary": arrow.array(["v", "u", "v", "u"]).dictionary_encode(),
+        "number": arrow.array([10, 9, 9, 10]),
+    }
+    path = tmp_path / "t.parquet"
+    parquet.write_table(arrow.table(columns), path)
+    page = {"columns": ["float", "int", "bool", "decimal"], "missing": "mean", "standardize": False, "split": WHOLE}
+    data = loaded(path, target="text", **page)
+    expected = [[0.5, 1, 1, 1.25], [6.5 / 3, 2, 0, 9.5 / 3], [2.5, 7 / 3, 2 / 3, 3.5], [3.5, 4, 1, 4.75]]
+    torch.testing.assert_close(data.train["x"], torch.tensor(expected))
+    assert data.train["label"].tolist() == [0, 1, 0, 1]
+    assert loaded(path, target="dictionary", **page).train["label"].tolist() == [1, 0, 1, 0]
+    by_number = loaded(path, target="number", **page)
+    assert (by_number.info.class_names, by_number.train["label"].tolist()) == (("9", "10"), [1, 0, 0, 1])

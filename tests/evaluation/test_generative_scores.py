@@ -1,0 +1,280 @@
+"""Who judges generated examples, what the judge says, and that it says the same after a run was interrupted."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import danlu
+from danlu.app.cli import main
+from danlu.app.console.signals import Interrupt
+from danlu.app.runs import session as session_module
+from danlu.data.base.dataset import Part
+from danlu.data.datasets.digits import digits
+from danlu.data.datasets.toy_2d import RING_DEVIATION, ring_centers
+from danlu.data.settings import DataSettings
+from danlu.errors import UsageError
+from danlu.evaluation import feature_extractors
+from danlu.evaluation.feature_networks import look
+from danlu.evaluation.generative_scores import Jury, some_of
+from danlu.metrics.frechet import fid_from_features
+from danlu.models.saving.model_folder import load_model
+from danlu.storage.access import Access
+from danlu.training.runtime import Runtime
+
+TINY = {"generator": {"hidden": (16,), "latent": 4}, "critic": {"hidden": (16,)}, "batch_size": 16, "quiet": True}
+SHORT = {**TINY, "rounds": 40, "evaluate_every": 10, "eval_samples": 100, "sample_grids": 1}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    """Judges learn little, and each test has a cache of its own."""
+    monkeypatch.setattr(feature_extractors, "ROUNDS", 20)
+    monkeypatch.setattr("danlu.app.runs.finish.GENERATED", 200)
+    monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def lessons(monkeypatch):
+    """How often a judge has learned."""
+    real, given = feature_extractors._taught, []
+
+    def taught(*words):
+        given.append(1)
+        return real(*words)
+
+    monkeypatch.setattr(feature_extractors, "_taught", taught)
+    return given
+
+
+def of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+
+
+def test_a_judge_learns_once_and_is_kept_in_cache_and_run(tmp_path, lessons):
+    first = danlu.train("gan", out=tmp_path / "a", **SHORT)
+    second = danlu.train("gan", out=tmp_path / "b", seed=1, **SHORT)
+    assert len(lessons) == 1
+    (shelf,) = (tmp_path / "cache" / "judges").iterdir()
+    assert equal(of(shelf), of(first.judge))
+    assert equal(of(shelf), of(second.judge))
+
+
+def test_a_judge_that_is_damaged_or_gone_is_made_again_alike(tmp_path, lessons):
+    access, runtime = Access(), Runtime()
+    first = feature_extractors.features_for(digits(), runtime, access, tmp_path / "judge")
+    (shelf,) = (tmp_path / "cache" / "judges").iterdir()
+    for folder, taught in ((shelf, 1), (tmp_path / "judge", 1), (None, 2)):
+        damaged = [folder] if folder else [shelf, tmp_path / "judge"]
+        for place in damaged:  # one of the two is enough
+            weights = place / "model.safetensors"
+            content = bytearray(weights.read_bytes())
+            content[-1] ^= 1
+            weights.write_bytes(content)
+        again = feature_extractors.features_for(digits(), runtime, access, tmp_path / "judge")
+        assert again.origin == first.origin
+        assert len(lessons) == taught
+        if folder == shelf:
+            shutil.rmtree(shelf)
+            shutil.copytree(tmp_path / "judge", shelf)
+        else:
+            load_model(tmp_path / "judge")
+
+
+def test_scores_of_a_run_can_be_had_again_without_its_judge(tmp_path, lessons, capsys):
+    run = danlu.train("gan", out=tmp_path / "run", **SHORT)
+    first = danlu.evaluate(run.path, generated=200)["generated"]
+    assert first == run.scores["generated"]
+    shutil.rmtree(run.judge)
+    assert danlu.evaluate(run.path, generated=200)["generated"] == first  # of the cache
+    shutil.rmtree(tmp_path / "cache")
+    assert danlu.evaluate(run.path, generated=200)["generated"] == first  # learned again
+    assert len(lessons) == 2
+    with pytest.raises(SystemExit):
+        main.main(["evaluate", str(run.path), "--generated", "200"])
+    out = capsys.readouterr().out
+    assert "generated examples beside the train part" in out
+    assert "FID[digits-cnn, 200 vs train]" in out
+
+
+def test_who_has_a_judge_and_what_it_is_called():
+    data = digits()
+    blank = {name: Part({"image": data.part(name).fields["image"]}) for name in ("train", "validation", "test")}
+    without = replace(data, **blank, info=replace(data.info, classes=0, class_names=()))
+    large = replace(without, info=replace(without.info, shape=(3, 40, 20)))
+    names = [feature_extractors.feature_name(some) for some in (data, without, large, DataSettings(data="ring").load())]
+    assert names == ["digits-cnn", "pixels", "pixels at 16×16", "columns"]
+    for some in (data, without):
+        jury = Jury(some, 100, Runtime())
+        assert jury.watched == f"FID[{feature_extractors.feature_name(some)}, 100 vs train]"
+        assert next(iter(jury.glance(some.train["image"][:100]))) == jury.watched
+
+
+def test_the_distance_is_that_of_the_judges_features(tmp_path):
+    data = digits()
+    jury = Jury(data, 150, Runtime(), folder=tmp_path / "judge")
+    x = data.test["image"][:150]
+    scores = jury.verdict(x)
+    a, b = (look(jury.network, some).features for some in (data.train["image"], x))
+    assert scores["FID[digits-cnn, 150 vs train]"] == pytest.approx(fid_from_features(a, b), rel=1e-3)
+    assert scores["diversity"] == pytest.approx(1, abs=0.05)  # they are of the data
+    assert scores["memorization"] == pytest.approx(1, abs=0.15)
+    assert jury.verdict(data.train["image"][:150])["memorization"] == 0
+    alike = jury.verdict(x[:1].expand(150, -1, -1, -1))
+    assert (alike["diversity"], alike["classes_covered"], alike["recall[digits-cnn, 150 vs train]"]) == (0, 1, 0)
+
+
+def test_copies_are_found_among_all_training_examples(monkeypatch):
+    """Also where a few examples stand for the training part in other scores."""
+    monkeypatch.setattr("danlu.evaluation.generative_scores.KNOWN", 100)
+    monkeypatch.setattr("danlu.evaluation.generative_scores.IN_A_BATCH", 300)
+    data = DataSettings(data="ring").load()
+    copies = data.train["x"][-150:]
+    assert Jury(data, 150, Runtime()).glance(copies)["memorization"] == 0
+
+
+def test_coverage_is_the_share_of_modes_and_of_classes():
+    assert Jury(DataSettings(data="grid").load(), 100, Runtime()).coverage({"modes_covered": 20.0}) == {"coverage": 0.8}
+    data = digits()
+    few = data.train["label"] < 8
+    rare = replace(data, train=data.train.take(few.nonzero()[:, 0]))  # a class that the data lack cannot be left out
+    found = [Jury(some, 100, Runtime()).coverage({"classes_covered": 4.0}) for some in (data, rare)]
+    assert found == [{"coverage": 0.4}, {"coverage": 0.5}]
+    assert Jury(data, 100, Runtime()).coverage({"diversity": 0.1}) == {}
+
+
+def test_a_single_example_is_refused_before_anything_is_learned(lessons):
+    with pytest.raises(UsageError, match="eval_samples=1 is too few"):
+        danlu.train("gan", **{**SHORT, "eval_samples": 1})
+    assert not lessons
+
+
+def test_what_begins_to_go_wrong_is_said_while_training(tmp_path, monkeypatch, capsys):
+    """Once, and not where it was so from the beginning."""
+    monkeypatch.setattr(Jury, "verdict", lambda self, x: {})
+    for values, rounds in (([0.9, 0.1, 0.1, 0.9], ["20"]), ([0.1, 0.1, 0.9, 0.9], [])):
+        course = iter(values)
+        monkeypatch.setattr(Jury, "glance", lambda self, x, c=course: {self.watched: 1.0, "diversity": next(c)})
+        danlu.train("gan", data="ring", out=tmp_path / str(len(rounds)), **{**SHORT, "quiet": False})
+        said = [line for line in capsys.readouterr().out.splitlines() if "Mode collapse" in line]
+        assert [line.split()[1].rstrip(":") for line in said] == rounds
+
+
+def test_what_is_sorted_by_class_is_judged_as_what_is_not():
+    """A few are taken of many by chance, and not from the beginning or at even steps."""
+    labels = torch.arange(10).repeat_interleave(1000)
+    for rows in (labels, torch.arange(10_000) % 10):
+        share = some_of(rows, 2000).bincount(minlength=10) / 2000
+        assert (share - 0.1).abs().max() < 5 * (0.1 * 0.9 / 2000) ** 0.5
+    assert torch.equal(some_of(labels, 2000), some_of(labels, 2000))
+
+
+def test_points_are_judged_by_their_distribution_and_known_modes():
+    data = DataSettings(data="ring").load()
+    jury = Jury(data, 1000, Runtime())
+    three = ring_centers()[:3].repeat(400, 1)
+    three = three + RING_DEVIATION * torch.randn(three.shape, generator=torch.Generator().manual_seed(0))
+    scores, right = jury.verdict(three), jury.verdict(data.test["x"])
+    assert (scores["modes_covered"], right["modes_covered"]) == (3, 8)
+    assert min(scores["good_samples"], right["good_samples"]) > 0.95
+    assert scores["SWD[columns, 1200 vs train]"] > 10 * right["SWD[columns, 2000 vs train]"]
+
+
+def stop_after(monkeypatch, rounds: int) -> None:
+    """As if somebody pressed Ctrl-C in that round."""
+    real = session_module.Trainer.play
+
+    def play(self):
+        report = real(self)
+        Interrupt.asked = Interrupt.asked or report.round == rounds
+        return report
+
+    monkeypatch.setattr(session_module.Trainer, "play", play)
+
+
+def test_a_game_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+    whole = danlu.train("gan", out=tmp_path / "whole", **SHORT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Interrupt, "asked", False)
+        stop_after(patch, 25)
+        stopped = danlu.train("gan", out=tmp_path / "run", **SHORT)
+    assert stopped.page["status"] == "stopped"
+    resumed = danlu.resume(stopped.path, quiet=True)
+    assert resumed.metrics() == whole.metrics()
+    assert resumed.scores == whole.scores
+    assert equal(of(resumed.model), of(whole.model))
+    logged = [entry for entry in whole.metrics() if "generated/FID[digits-cnn, 100 vs train]" in entry]
+    assert [entry["round"] for entry in logged] == [10, 20, 30, 40]
+    best = min(logged, key=lambda entry: entry["generated/FID[digits-cnn, 100 vs train]"])
+    assert whole.page["best"]["round"] == best["round"]
+
+
+def test_a_game_that_is_killed_ends_as_if_it_had_not_been(tmp_path):
+    """Of points, whose judge has nothing to learn; killed once it has logged, wherever it is then."""
+    tiny = ["--generator.hidden", "16", "--critic.hidden", "16", "--rounds", "150", "--evaluate-every", "10"]
+    words = [sys.executable, "-m", "danlu", "train", "gan", "--data", "ring", *tiny, "--eval-samples", "100", "--out"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    process = subprocess.Popen([*words, str(out)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout is not None
+    while b"round" not in process.stdout.readline() or not (out / "metrics.jsonl").exists():
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert json.loads((out / "run.json").read_text())["status"] == "training"
+    for command in ([*words, str(whole)], [*words[:3], "resume", str(out)]):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (out / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
+    assert equal(of(out / "model"), of(whole / "model"))
+
+
+def test_two_processes_judge_alike_and_keep_one_best(tmp_path):
+    tiny = ["--generator.hidden", "16", "--critic.hidden", "16", "--rounds", "30", "--evaluate-every", "10"]
+    words = ["train", "gan", "--data", "ring", *tiny, "--eval-samples", "100", "--devices", "2", "--threads", "1"]
+    command = [sys.executable, "-m", "danlu", *words, "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    page = json.loads((tmp_path / "run" / "run.json").read_text())
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    name = "SWD[columns, 100 vs train]"
+    logged = {line["round"]: line[f"generated/{name}"] for line in lines if f"generated/{name}" in line}
+    assert page["ranks"] == 2
+    assert list(logged) == [10, 20, 30]
+    assert (page["best"]["monitor"], page["best"]["score"]) == (name, min(logged.values()))
+
+
+def test_without_held_out_parts_there_is_still_what_is_generated(tmp_path):
+    """Nothing says then whether examples are copies: that takes new ones to compare with."""
+    run = danlu.train("gan", out=tmp_path / "run", split={"validation": 0, "test": 0}, **SHORT)
+    scores = danlu.evaluate(run.path, generated=200)
+    assert (scores["examples"], scores["scores"]) == (0, {})
+    assert scores["generated"] == run.scores["generated"]
+    assert "memorization" not in scores["generated"]
+    report = (run.path / "report.html").read_text()
+    assert "Samples" in report
+    assert "generated examples" in report
+
+
+def test_who_does_not_sample_is_not_asked_for_samples(tmp_path, capsys):
+    run = danlu.train("mlp", epochs=1, model={"hidden": (4,)}, out=tmp_path / "mlp", quiet=True)
+    with pytest.raises(UsageError, match="MLP cannot sample; it can classify"):
+        danlu.evaluate(run.path, generated=500)
+    with pytest.raises(UsageError, match="take at least 100"):
+        danlu.evaluate(danlu.train("vae", epochs=1, out=tmp_path / "vae", model={"hidden": (4,)}, quiet=True).path,
+                       generated=50)  # fmt: skip
+    both = danlu.evaluate(tmp_path / "vae", generated=100)
+    assert "elbo" in both["scores"]
+    assert "FID[digits-cnn, 100 vs train]" in both["generated"]
+    assert "generated" not in danlu.evaluate(tmp_path / "vae")

@@ -1,0 +1,419 @@
+"""The experiments on the theory of adversarial games: what they rest on against something independent, and verdicts."""
+
+import math
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+from torch import nn
+
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import Part
+from danlu.data.datasets.digits import digits
+from danlu.experiments.adversarial import (
+    disjoint_supports,
+    fid_vs_is,
+    generator_gradient,
+    kl_directions,
+    one_sided_smoothing,
+    optimal_discriminator,
+    tug_of_war,
+)
+from danlu.experiments.harness import densities
+from danlu.experiments.harness.trainers import Alone
+from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+from danlu.tasks.adversarial import Adversarial, Techniques
+from danlu.training.optimization import OptimizerSettings
+from danlu.training.trainer import Trainer
+
+HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"
+
+
+# what several of them use
+
+
+def pair(seed=0, **techniques):
+    torch.manual_seed(seed)
+    players = MLPGenerator((1,), 0, None, latent=3, hidden=(8,)), MLPCritic((1,), 0, hidden=(8,))
+    return Adversarial(*players, "minimax", Techniques(**techniques), inputs="x")
+
+
+@pytest.mark.parametrize("who", ["critic", "generator"])
+def test_alone_moves_one_player_and_no_other(who):
+    game = pair()
+    before = deepcopy(game.state_dict())
+    part = Part({"x": torch.randn(64, 1)})
+    for _ in Trainer(Alone(game, who), OptimizerSettings(lr=0.01), Shuffled(part, 16), 3):
+        pass
+    moved = {name.split(".")[0] for name, value in game.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {who}
+
+
+def test_alone_plays_the_turns_of_the_game():
+    """A critic's first step is the same alone and in the game, with the same noise."""
+    game, part = pair(), Part({"x": torch.randn(64, 1)})
+    other = deepcopy(game)
+    for task in (Alone(game, "critic"), other):
+        for _ in Trainer(task, OptimizerSettings(lr=0.01), Shuffled(part, 16), 1):
+            pass
+    for name, value in game.critic.state_dict().items():
+        torch.testing.assert_close(value, other.critic.state_dict()[name], rtol=0, atol=0)
+
+
+def test_divergences_are_those_of_quadrature_by_scipy():
+    x = torch.linspace(-15, 15, 6001, dtype=torch.float64)
+    p = densities.mixture([0.3, 0.7], [-1.0, 2.0], [0.5, 1.0])
+    q = densities.mixture([1.0], [0.5], [1.5])
+    found = [float(f(p.log_prob(x), q.log_prob(x), x)) for f in (densities.divergence, densities.jensen_shannon)]
+
+    def of_p(t):
+        return 0.3 * stats.norm.pdf(t, -1, 0.5) + 0.7 * stats.norm.pdf(t, 2, 1)
+
+    def of_q(t):
+        return stats.norm.pdf(t, 0.5, 1.5)
+
+    def kl(a, b):
+        return integrate.quad(lambda t: a(t) * np.log(a(t) / b(t)), -11, 11, points=[-1, 2], limit=200)[0]
+
+    def middle(t):
+        return (of_p(t) + of_q(t)) / 2
+
+    assert found[0] == pytest.approx(kl(of_p, of_q), abs=1e-6)
+    assert found[1] == pytest.approx((kl(of_p, middle) + kl(of_q, middle)) / 2, abs=1e-6)
+
+
+def test_examples_are_of_the_mixture():
+    p = densities.mixture([0.3, 0.7], [-1.0, 2.0], [0.5, 1.0])
+    drawn = densities.drawn(p, 4000, seed=0)[:, 0].numpy()
+    assert stats.kstest(drawn, lambda t: 0.3 * stats.norm.cdf(t, -1, 0.5) + 0.7 * stats.norm.cdf(t, 2, 1)).pvalue > 1e-3
+
+
+# the optimal critic
+
+
+class Exact(nn.Module):
+    """The log-ratio of N(-1.5, 1) and N(1.5, 1), which is -3 x."""
+
+    def forward(self, x):
+        return -3 * x[:, 0]
+
+
+def test_the_exact_critic_has_the_value_of_the_formula():
+    found = optimal_discriminator.against(optimal_discriminator.PAIRS["far apart"], Exact())
+    p, q = (lambda t, m=m: stats.norm.pdf(t, m, 1) for m in (-1.5, 1.5))
+    best = lambda t: p(t) * np.log(p(t) / (p(t) + q(t))) + q(t) * np.log(q(t) / (p(t) + q(t)))  # noqa: E731
+    assert found["value"] == pytest.approx(integrate.quad(best, -10, 10)[0], abs=1e-6)
+    assert found["value"] == pytest.approx(2 * found["divergence"] - math.log(4), abs=1e-6)
+    assert found["distance"] < 1e-6
+
+
+def test_a_critic_that_knows_nothing_has_the_value_minus_log_4():
+    nothing = lambda x: torch.zeros(len(x))  # noqa: E731
+    found = optimal_discriminator.against(optimal_discriminator.PAIRS["far apart"], nothing)
+    assert found["value"] == pytest.approx(-math.log(4), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factor", "distance", "off", "word"),
+    [(2, 0.001, 0.0, LIMITS), (1, 0.001, 0.0, HOLDS), (2, 0.1, 0.0, NOT), (2, 0.001, 0.002, NOT), (3, 0.001, 0.0, NOT)],
+)
+def test_optimal_discriminator(factor, distance, off, word):
+    pairs = {
+        str(jsd): {"divergence": jsd, "value": factor * jsd - math.log(4) - off, "distance": distance}
+        for jsd in (0.0, 0.3)
+    }
+    assert optimal_discriminator.judge({"pairs": pairs}).word == word
+
+
+# the generator's gradient
+
+
+def test_the_gradient_is_that_of_a_loop_over_examples():
+    game = pair(seed=1)
+    asked = Alone(deepcopy(game), "generator")
+    part = Part({"x": torch.randn(32, 1)})
+    (report,) = Trainer(asked, OptimizerSettings(optimizer="sgd", lr=1e-9), Shuffled(part, 32), 1)
+    asked.enter(asked._noise.place)
+    z = asked.game.noise((3,))
+    total = [torch.zeros_like(p) for p in game.generator.parameters()]
+    for code in z:
+        d = game.critic(game.generator(code[None])).sigmoid()
+        gradients = torch.autograd.grad((1 - d).log().sum(), list(game.generator.parameters()))
+        total = [t + g / len(z) for t, g in zip(total, gradients, strict=True)]
+    expected = torch.cat([t.flatten() for t in total]).norm()
+    assert float(report.moves[0].norm) == pytest.approx(float(expected), rel=1e-4)
+
+
+def gradients(won=1.0, minimax=1e-3, others=1.0):
+    """Two rounds of one seed: the longest gradient and the last."""
+    runs = {
+        name: [[1.0, minimax if name == generator_gradient.MINIMAX else others]] for name in generator_gradient.COSTS
+    }
+    accuracy = {"minimax": [[0.5, won]], "wasserstein": [[0.5, 1.0]]}
+    return {"rounds": [0, 100], "accuracy": accuracy, "trust": [[0.5, 1e-5]], "gradients": runs}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        (gradients(), LIMITS),
+        (gradients(others=1e-3), HOLDS),
+        (gradients(minimax=0.5), NOT),
+        (gradients(won=0.8), NOT),
+    ],
+)
+def test_generator_gradient(numbers, word):
+    assert generator_gradient.judge(numbers).word == word
+
+
+# directions of divergences
+
+
+def test_fits_are_mixtures_of_gaussians():
+    torch.manual_seed(0)
+    fits = kl_directions.Fits(torch.randn(2, 3, 2).double(), torch.rand(2, 3, 2).double() + 0.5)
+    nn.init.normal_(fits.weights)
+    x = torch.linspace(-3, 3, 7, dtype=torch.float64)
+    with torch.no_grad():
+        found, right = fits.log_prob(x)[1, 2], float(fits.right()[1, 2])
+        weights, means = fits.weights[1, 2].softmax(0).numpy(), fits.means[1, 2].numpy()
+        deviations = fits.spreads[1, 2].exp().numpy()
+    expected = sum(w * stats.norm.pdf(x.numpy(), m, s) for w, m, s in zip(weights, means, deviations, strict=True))
+    np.testing.assert_allclose(found.exp().numpy(), expected)
+    assert right == pytest.approx(
+        sum(w * stats.norm.sf(0, m, s) for w, m, s in zip(weights, means, deviations, strict=True))
+    )
+
+
+def test_the_inclusive_fit_has_the_moments_of_the_data():
+    """Which is where the inclusive divergence of a Gaussian is least, whatever the data."""
+    log_p = kl_directions.data(4).log_prob(kl_directions.POINTS)[None]
+    fits, best = kl_directions.fitted(log_p, (4,), 1, kl_directions.INCLUSIVE, 400, 0)
+    mean = 0.6 * -2 + 0.4 * 2
+    assert fits.means[0, best[0], 0].item() == pytest.approx(mean, abs=1e-3)
+    variance = 1 + 0.6 * (-2 - mean) ** 2 + 0.4 * (2 - mean) ** 2
+    assert fits.spreads[0, best[0], 0].exp().item() == pytest.approx(variance**0.5, abs=1e-3)
+
+
+def shares(exclusive, jsd, inclusive=(1.0, 1.0, 1.0), two=(1.0, 1.0, 1.0)):
+    names = (kl_directions.INCLUSIVE, kl_directions.EXCLUSIVE, kl_directions.JSD)
+    one = dict(zip(names, (list(inclusive), list(exclusive), list(jsd)), strict=True))
+    return {
+        "separations": [4, 7, 10],
+        "covered": {"one Gaussian": one, "two Gaussians": {name: list(two) for name in names}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        (shares((1, 0, 0), (1, 1, 0)), LIMITS),
+        (shares((1, 0, 0), (1, 0, 0)), LIMITS),  # two Gaussians cover
+        (shares((1, 0, 0), (1, 0, 0), two=(1, 0, 0)), HOLDS),
+        (shares((1, 0, 0), (1, 1, 1)), NOT),
+        (shares((1, 1, 1), (1, 1, 0)), NOT),
+        (shares((1, 0, 0), (1, 0, 0), inclusive=(1, 1, 0.2)), NOT),
+    ],
+)
+def test_kl_directions(numbers, word):
+    assert kl_directions.judge(numbers).word == word
+
+
+# the tug of war
+
+
+@pytest.mark.parametrize("way", tug_of_war.WAYS)
+@pytest.mark.parametrize("rate", [0.1, 0.4])
+def test_ways_are_powers_of_their_matrices(way, rate):
+    path = tug_of_war.played(way, rate, 30, angle=0.7).numpy()
+    pull = np.array([[0.0, -1.0], [1.0, 0.0]])  # of x by -y, of y by x
+    first, second = np.array([[1, -rate], [0, 1]]), np.array([[1, 0], [rate, 1]])
+    step = {
+        "at the same time": np.eye(2) + rate * pull,
+        "in turns": second @ first,
+        "looking ahead": np.eye(2) + rate * pull @ (np.eye(2) + rate * pull),
+    }[way]
+    expected = [np.linalg.matrix_power(step, t) @ path[0] for t in range(31)]
+    np.testing.assert_allclose(path, expected, atol=1e-12)
+    factor = {"at the same time": (1 + rate**2) ** 0.5, "looking ahead": (1 - rate**2 + rate**4) ** 0.5}.get(way)
+    if factor:
+        assert np.linalg.norm(path[-1]) == pytest.approx(factor**30)
+
+
+@pytest.mark.parametrize(
+    ("ends", "word"),
+    [((1e3, 1.0, 1e-3), LIMITS), ((1e3, 1.0, 0.5), HOLDS), ((1e3, 1e-3, 1e-3), NOT), ((1e-3, 1.0, 0.5), NOT)],
+)
+def test_tug_of_war(ends, word):
+    distances = {way: {"0.1": [1.0] + [end] * 10} for way, end in zip(tug_of_war.WAYS, ends, strict=True)}
+    averages = {way: {"0.1": 0.0} for way in tug_of_war.WAYS}
+    assert tug_of_war.judge({"rounds": [0, 1000], "distances": distances, "averages": averages}).word == word
+
+
+# scores
+
+
+def test_spoiled_digits():
+    test = digits().test
+    sure = torch.eye(10)[test["label"]]
+    given = fid_vs_is.Spoiled(test["image"], test["label"], sure, 0)
+    each = fid_vs_is.one_each(given)
+    assert each.shape == given.pictures.shape
+    assert len(each.unique(dim=0)) == 10
+    noisy = fid_vs_is.noisy(0.2, given)
+    assert 0 <= noisy.min() <= noisy.max() <= 1
+    gray = fid_vs_is.Spoiled(torch.full((5, 1, 8, 8), 0.5), torch.zeros(5), sure, 0)
+    assert (fid_vs_is.noisy(0.1, gray) - 0.5).std().item() == pytest.approx(0.1, rel=0.2)
+    dot = torch.zeros(1, 1, 8, 8)
+    dot[0, 0, 4, 4] = 1
+    blurred = fid_vs_is.blurred(0.7, gray._replace(pictures=dot))[0, 0]
+    assert (blurred[4, 5] / blurred[4, 4]).item() == pytest.approx(math.exp(-1 / (2 * 0.49)), rel=1e-5)
+    assert blurred.sum().item() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("length", [1.0, 3.0])
+def test_what_is_moved_by_a_length_is_its_square_away(length):
+    assert fid_vs_is.moved(torch.randn(100, 6), length) == pytest.approx(length**2, rel=1e-4)
+
+
+def scored(weak=(10.0, 8.5), strong=(50.0, 8.5), each=(30.0, 9.9), half=(50.0, 8.5)):
+    """FID and Inception Score, where held-out digits have 1 and 9."""
+    scores = {way: {"fid": [1.0], "is": [9.0]} for way in fid_vs_is.WAYS}
+    given = {**dict.fromkeys(fid_vs_is.WEAK, weak), **dict.fromkeys(fid_vs_is.STRONG, strong)}
+    for way, (fid, inception) in {**given, fid_vs_is.ONE_EACH: each, fid_vs_is.HALF: half}.items():
+        scores[way] = {"fid": [fid], "is": [inception]}
+    return {"scores": scores, "moved": [[1.0, 4.0, 9.0]], "count": 100}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        (scored(), HOLDS),
+        (scored(strong=(50.0, 4.0)), LIMITS),
+        (scored(half=(50.0, 5.0)), LIMITS),
+        (scored(weak=(1.5, 8.5)), NOT),
+        (scored(weak=(10.0, 6.0)), NOT),
+        (scored(each=(1.1, 9.9)), NOT),
+        (scored(each=(30.0, 3.0)), NOT),
+    ],
+)
+def test_fid_vs_is(numbers, word):
+    assert fid_vs_is.judge(numbers).word == word
+
+
+# disjoint supports
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.25, 0.75, 1.0, 3.0])
+def test_the_divergence_of_two_intervals(shift):
+    """Where they overlap p and q are equal, and elsewhere one of them is alone."""
+    expected = min(shift, 1.0) * math.log(2)
+    assert disjoint_supports.divergence(shift) == pytest.approx(expected, abs=1e-3)
+
+
+def test_an_interval_is_uniform():
+    made = disjoint_supports.Interval(2.0).sample(4000, generator=torch.Generator().manual_seed(0)).detach()
+    assert stats.kstest(made[:, 0].numpy(), stats.uniform(2, 1).cdf).pvalue > 1e-3
+
+
+def test_a_linear_critic_sees_the_shift_times_its_slope():
+    class Linear(MLPCritic):
+        def read(self, x, shares):
+            return x
+
+        def score(self, features, labels=None):
+            return -0.5 * features[:, 0]
+
+    game = Adversarial(disjoint_supports.Interval(3.0), Linear((1,), 0), "wasserstein", Techniques(penalty=1.0), "x")
+    assert disjoint_supports.seen(game, torch.rand(50, 1), 3.0) == pytest.approx(1.5, rel=1e-5)
+
+
+def supports(jsd=0.6931, flat=1e-3, steep=1.0, estimate=1.0, factor=1.0):
+    found = {
+        "minimax": [{"distance": 0.69, "gradient": flat}] * 2,
+        "wasserstein": [{"distance": estimate * s, "gradient": steep} for s in (2.0, 3.0)],
+    }
+    shifts = [0.0, 2.0, 3.0]
+    exact = {"divergence": [0.0, jsd, jsd], "distance": [factor * s for s in shifts]}
+    return {"shifts": shifts, **exact, "learned": [2.0, 3.0], "critics": found}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        (supports(), HOLDS),
+        (supports(flat=0.3), LIMITS),
+        (supports(steep=0.1), LIMITS),
+        (supports(estimate=-1.0), LIMITS),
+        (supports(jsd=0.6), NOT),
+        (supports(factor=0.0), NOT),
+    ],
+)
+def test_disjoint_supports(numbers, word):
+    assert disjoint_supports.judge(numbers).word == word
+
+
+# smoothing
+
+
+@pytest.mark.parametrize("labels", [(1.0, 0.0), (0.9, 0.0), (0.9, 0.1)])
+def test_no_other_answer_costs_less_than_the_best_critic(labels):
+    """At each point the cost a p + b q of each answer is least where the formula says, found by search."""
+    best = one_sided_smoothing.best(labels)
+    place = torch.searchsorted(one_sided_smoothing.POINTS, 1.7)
+    x, (a, b) = one_sided_smoothing.POINTS[place].item(), labels
+    p, q = stats.norm.pdf(x, 0, 1), stats.norm.pdf(x, 4, 1)
+    answers = np.linspace(1e-4, 1 - 1e-4, 100_001)
+    paid = -p * (a * np.log(answers) + (1 - a) * np.log(1 - answers))
+    paid -= q * (b * np.log(answers) + (1 - b) * np.log(1 - answers))
+    assert best[place].item() == pytest.approx(answers[paid.argmin()], abs=1e-4)
+
+
+def test_a_push_is_the_mean_slope():
+    x = one_sided_smoothing.POINTS
+    q = torch.distributions.Normal(4.0, 1.0).log_prob(x).exp()
+    assert one_sided_smoothing.push(-3 * x, q) == pytest.approx(3.0, abs=1e-4)
+    assert one_sided_smoothing.push(x.square(), q) == pytest.approx(2 * 4.0, abs=1e-3)
+
+
+def smoothed(none=(1.0, 1.0), real=(0.5, 0.5), both=(2.0, 2.0), off=0.001, left=0.1, saturating=1.0):
+    pushes = {one_sided_smoothing.NONE: (3.0, 0.1), one_sided_smoothing.REAL: (3.0, saturating)}
+    pushes[one_sided_smoothing.BOTH] = (left, 0.1)
+    critics = {
+        name: {"distance": off, "push": {"best": push}, "minimax push": {"best": other}}
+        for name, (push, other) in pushes.items()
+    }
+    distances = dict(zip(one_sided_smoothing.LABELS, (none, real, both), strict=True))
+    games = {name: [{"distance": value} for value in values] for name, values in distances.items()}
+    return {"critics": critics, "games": games}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        (smoothed(), HOLDS),
+        (smoothed(saturating=0.1), LIMITS),
+        (smoothed(real=(0.5, 1.5)), LIMITS),
+        (smoothed(both=(0.4, 2.0)), LIMITS),
+        (smoothed(left=3.0), LIMITS),
+        (smoothed(real=(1.5, 1.5), both=(0.4, 2.0), left=3.0), NOT),
+        (smoothed(off=0.1), NOT),
+    ],
+)
+def test_one_sided_smoothing(numbers, word):
+    assert one_sided_smoothing.judge(numbers).word == word
+
+
+# a false world is judged as such
+
+
+def test_a_critic_that_does_not_learn_is_judged_not_to_be_the_best(monkeypatch):
+    monkeypatch.setattr(optimal_discriminator, "learnt", lambda pair, rounds, seed: lambda x: torch.zeros(len(x)))
+    assert optimal_discriminator.EXPERIMENT.run(quick=True).verdict.word == NOT
+
+
+def test_players_that_see_nothing_are_judged_never_to_settle(monkeypatch):
+    monkeypatch.setattr(tug_of_war.TugOfWar, "look", lambda self, batch: None)
+    assert tug_of_war.EXPERIMENT.run(quick=True).verdict.word == HOLDS

@@ -1,0 +1,187 @@
+"""The experiments on likelihood and autoencoders: what they rest on against something independent, and verdicts."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+
+from danlu.experiments.harness.trainers import from_seed
+from danlu.experiments.likelihood import beta_vae, elbo, mle_vs_sum
+from danlu.models.latent.vae import VAE
+
+HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"
+
+
+def test_bars_are_the_pictures_of_whole_rows_or_columns():
+    found = set()
+    for on in product([0, 1], repeat=3):
+        rows = [[value] * 3 for value in on]
+        for picture in (rows, [list(line) for line in zip(*rows, strict=True)]):
+            found.add(int("".join(str(value) for line in picture for value in line), 2))
+    assert mle_vs_sum.bars() == sorted(found)
+
+
+@pytest.mark.parametrize("side", [2, 3])
+def test_gradients_are_those_of_the_formula(side):
+    """At log-odds 0 every picture has p = 2^-d, and d log p / d odds is x - 1/2."""
+    from danlu.rng.keys import generator
+
+    d = side**2
+    x = (torch.rand(64, d, generator=generator("pictures", 5)) < 0.3).double()
+    expected = (x - 0.5).mean(0).norm()
+    assert mle_vs_sum.gradient("sum of log p", side, 5) == pytest.approx(float(expected), rel=1e-5)
+    assert mle_vs_sum.gradient("sum of p", side, 5) == pytest.approx(float(expected) * 2.0**-d, rel=1e-5)
+
+
+def test_what_is_forgotten_and_reached_by_hand():
+    even, greedy = [1 / 14] * 14, [1.0] + [0.0] * 13
+    assert (mle_vs_sum.forgotten(even, 1), mle_vs_sum.forgotten(greedy, 1)) == (0, 13)
+    assert mle_vs_sum.reached(even, 1) == pytest.approx(1.0)
+    assert mle_vs_sum.reached(greedy, 2) == pytest.approx(1.0)
+    assert mle_vs_sum.reached([2 / 15] + [1 / 15] * 13, 2) == pytest.approx((4 + 13) / 15**2 / (2 / 15))
+
+
+def likelihoods(alike, twice, log_twice, last):
+    runs = {
+        "all as frequent": {"sum of p": [alike], "sum of log p": [[1 / 14] * 14]},
+        "one comes twice": {"sum of p": [twice], "sum of log p": [log_twice]},
+    }
+    gradients = {"sum of p": [[1.0, last]], "sum of log p": [[1.0, 3.0]]}
+    return {"bars": 14, "runs": runs, "pixels": [4, 64], "gradients": gradients}
+
+
+GREEDY, RIGHT = [1.0] + [0.0] * 13, [2 / 15] + [1 / 15] * 13
+
+
+@pytest.mark.parametrize(
+    ("alike", "twice", "log_twice", "last", "word"),
+    [
+        (GREEDY, GREEDY, RIGHT, 1e-9, HOLDS),
+        ([1 / 14] * 14, GREEDY, RIGHT, 0.0, LIMITS),
+        (GREEDY, GREEDY, GREEDY, 1e-9, NOT),
+        (GREEDY, GREEDY, RIGHT, 0.1, NOT),
+        (GREEDY, RIGHT, RIGHT, 1e-9, NOT),
+    ],
+)
+def test_mle_vs_sum(alike, twice, log_twice, last, word):
+    assert mle_vs_sum.judge(likelihoods(alike, twice, log_twice, last)).word == word
+
+
+# the bound
+
+
+def linear_vae(seed=0):
+    make = lambda: VAE(  # noqa: E731
+        (1, 8, 8), elbo.LATENT, (elbo.WIDTH,), activation="identity", likelihood="gaussian"
+    ).double()
+    return from_seed(make, seed)
+
+
+def test_the_decoder_is_read_off_as_one_map():
+    vae = linear_vae()
+    z = torch.randn(5, elbo.LATENT, dtype=torch.float64)
+    model = elbo.known(vae)
+    torch.testing.assert_close(vae.decode(z).flatten(1), z @ model.weights.T + model.bias)
+    torch.manual_seed(0)
+    drawn = vae.sample(4000, values=True).flatten(1)
+    noise = vae.autoencoder.likelihood.draw(torch.zeros(4000, 1, 64, dtype=torch.float64))
+    assert noise.var().item() == pytest.approx(model.variance, rel=0.02)
+    assert (drawn.var(0) - model.marginal().variance).abs().max() < 0.15 * model.marginal().variance.max()
+
+
+def test_log_p_is_the_integral_over_codes():
+    """By importance weights from the posterior, all of which are p(x) then."""
+    model, x = elbo.known(linear_vae()), torch.rand(3, 64, dtype=torch.float64)
+    posterior = model.posterior(x)
+    z = posterior.sample((4,))
+    prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
+    given = torch.distributions.Normal(z @ model.weights.T + model.bias, model.variance**0.5).log_prob(x).sum(-1)
+    weights = prior + given - posterior.log_prob(z)
+    torch.testing.assert_close(weights, model.marginal().log_prob(x).expand(4, 3), rtol=1e-8, atol=1e-8)
+
+
+def test_three_terms_agree_with_draws_and_the_posterior_changes_no_p():
+    vae, x = linear_vae(), torch.rand(6, 1, 8, 8, dtype=torch.float64)
+    found = elbo.three_terms(vae, x)
+    with torch.no_grad():
+        draws = vae.log_prob_bound(x.repeat(5000, 1, 1, 1), generator=torch.Generator().manual_seed(0)).view(5000, 6)
+    error = draws.mean(1).std() / 5000**0.5
+    assert abs(draws.mean() - found["elbo"]) < 3 * error
+    exact = elbo.three_terms(elbo.with_the_posterior(vae), x)
+    assert exact["log_p"] == pytest.approx(found["log_p"], abs=1e-9)
+    assert exact["divergence"] == pytest.approx(0.0, abs=1e-9)
+
+
+def bounded(*ways, exact=(5.0, 0.0, 5.0)):
+    terms = lambda log_p, divergence, bound: {"log_p": log_p, "divergence": divergence, "elbo": bound}  # noqa: E731
+    return {
+        "rounds": list(range(len(ways))),
+        "runs": [{"on the way": [terms(*w) for w in ways], "at the posterior": terms(*exact)}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        (bounded((1.0, 4.0, -3.0), (5.0, 0.1, 4.9)), HOLDS),
+        (bounded((1.0, 4.0, -3.0), (5.0, 2.0, 3.0)), LIMITS),
+        (bounded((1.0, 4.0, -2.0), (5.0, 0.1, 4.9)), NOT),
+        (bounded((1.0, 4.0, -3.0), (5.0, 0.1, 4.9), exact=(5.0, 0.1, 4.9)), NOT),
+        (bounded((1.0, -4.0, 5.0), (5.0, 0.1, 4.9)), NOT),
+    ],
+)
+def test_elbo(numbers, word):
+    assert elbo.judge(numbers).word == word
+
+
+def test_a_wrong_divergence_is_judged_not_to_hold(monkeypatch):
+    monkeypatch.setattr("danlu.models.latent.autoencoder.gaussian_log_prob", lambda x, *_, **__: -x.square().sum(-1))
+    assert elbo.EXPERIMENT.run(quick=True).verdict.word == NOT
+
+
+# rate and distortion
+
+
+def rated(*runs):
+    points = [[{"rate": r, "distortion": d, "active": 1} for r, d in run] for run in runs]
+    return {"betas": [0.5, 1.0, 2.0], "runs": points, "walks": {}}
+
+
+@pytest.mark.parametrize(
+    ("runs", "word"),
+    [
+        ([[(6.0, 10.0), (4.0, 11.5), (3.0, 13.0)]], HOLDS),
+        ([[(6.0, 10.0), (0.0, 14.5), (0.0, 14.5)]], HOLDS),  # nothing left to give
+        ([[(6.0, 10.0), (4.0, 13.0), (3.0, 13.5)]], LIMITS),  # a nat for 1.5, where 0.5 to 1 would be due
+        ([[(6.0, 10.0), (6.1, 9.99), (3.0, 13.0)]], LIMITS),
+        ([[(6.0, 10.0), (6.0, 10.0), (6.0, 10.0)]], NOT),
+        ([[(6.0, 10.0), (4.0, 11.5), (3.0, 13.0)], [(3.0, 9.0), (4.0, 8.0), (5.0, 7.0)]], NOT),
+    ],
+)
+def test_beta_vae(runs, word):
+    assert beta_vae.judge(rated(*runs)).word == word
+
+
+def test_envy_by_hand():
+    run = [{"rate": 6.0, "distortion": 10.0}, {"rate": 4.0, "distortion": 13.0}]
+    # the second could have 6 nats for 10: at β = 1 that is 16 against 17
+    assert beta_vae.envy([0.5, 1.0], run) == pytest.approx(1.0)
+    assert beta_vae.envy([1.0, 2.0], run) == 0.0
+
+
+def test_rate_and_distortion_are_means_of_the_closed_form_and_of_draws():
+    vae = from_seed(lambda: VAE((1, 8, 8), beta_vae.LATENT, (16,)), 0).eval()
+    x = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = beta_vae._measured(vae, x, 0)
+    q = vae.posterior(x)
+    normal = torch.distributions.Normal(q.mean, (q.log_variance / 2).exp())
+    rate = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(1).mean()
+    assert found["rate"] == pytest.approx(rate.item(), rel=1e-5)
+    assert found["distortion"] == pytest.approx(64 * math.log(2), rel=0.1)  # before training nothing is known
+
+
+def test_a_beta_that_does_nothing_is_judged_not_to_trade(monkeypatch):
+    real = beta_vae.KLWeight
+    monkeypatch.setattr(beta_vae, "KLWeight", lambda beta: real(1.0))
+    assert beta_vae.EXPERIMENT.run(quick=True).verdict.word == NOT

@@ -1,0 +1,396 @@
+"""Experiments on sequences: what they rest on against something independent, and verdicts on numbers made by hand."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from danlu.data.base.dataset import Part
+from danlu.experiments.harness import two_character_models
+from danlu.experiments.harness.recall_task import SYMBOLS, AnyLag, sequences
+from danlu.experiments.sequences import beam_search, nce_gradient, nce_normalizer, spectral_radius, vanishing_gradient
+from danlu.models.recurrent.language import LanguageModel
+
+HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+# spectral radius
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1.0])
+def test_gradients_are_products_of_slopes_and_matrices(scale):
+    """Where states are tiny all slopes are 1, and the product is a power of the matrix."""
+    weight, x, towards = drawn(5, 5), scale * drawn(3, 7, 5, seed=1), drawn(3, 5, seed=2)
+    found = spectral_radius.gradients(weight, x, towards)
+    w, logs = weight.numpy(), []
+    for row, direction in zip(x.numpy(), towards.numpy(), strict=True):
+        states, h = [], np.zeros(5)
+        for entry in row:
+            h = np.tanh(w @ h + entry)
+            states.append(h)
+        by_input, norms = (1 - states[-1] ** 2) * direction, []
+        for state in [*states[-2::-1], None]:
+            norms.append(np.log(np.linalg.norm(by_input)))
+            if state is not None:
+                by_input = (1 - state**2) * (w.T @ by_input)
+        logs.append(norms)
+    np.testing.assert_allclose(found, np.exp(np.mean(logs, 0)), rtol=1e-9)
+    if scale < 1:
+        power = np.linalg.matrix_power(w.T, 6) @ towards.numpy().T
+        assert found[-1] == pytest.approx(np.exp(np.log(np.linalg.norm(power, axis=0)).mean()))
+
+
+def test_states_without_inputs_are_powers_of_the_matrix():
+    weight, start = drawn(4, 4), 1e-100 * drawn(2, 4, seed=1)
+    ends = np.linalg.norm(np.linalg.matrix_power(weight.numpy(), 5) @ start.numpy().T, axis=0)
+    lengths = np.linalg.norm(start.numpy(), axis=1)
+    found = spectral_radius.states(weight, start, 5)
+    assert (len(found), found[0]) == (6, 1.0)
+    assert found[-1] == pytest.approx(np.exp(np.log(ends / lengths).mean()))
+
+
+def test_matrices_made_by_hand_are_what_they_are_said_to_be():
+    eigenvalues = np.linalg.eigvals(spectral_radius.chain().numpy())
+    np.testing.assert_allclose(abs(eigenvalues), 0.9)
+    weight, state, holding = spectral_radius.held_pair()
+    assert abs(np.linalg.eigvals(weight.numpy())).max() == pytest.approx(0.9)
+    torch.testing.assert_close(torch.tanh(weight @ state + holding), state)
+    slopes = np.linalg.eigvals((1 - state.numpy() ** 2)[:, None] * weight.numpy())
+    assert abs(slopes).max() > 1.2
+
+
+def grown(linear=True, weak=(1e-3, 0.1), strong=(1e-9, 1e-3), hump=1.0, pair=1.0):
+    """Growth of gradients at radii 0.9 and 1.1; at 1 nothing changes."""
+    of = {spectral_radius.LINEAR: (1e-5, 1e4) if linear else (1e-5, 0.5)}
+    of |= dict(zip(spectral_radius.TANH, (weak, strong), strict=True))
+    runs = {name: {"0.9": [[1.0, 1.0, a]], "1.0": [[1.0] * 3], "1.1": [[1.0, 1.0, b]]} for name, (a, b) in of.items()}
+    return {
+        "radii": [0.9, 1.0, 1.1],
+        "gradients": {n: {**r, str(spectral_radius.CLAIMED[1]): r["1.1"]} for n, r in runs.items()},
+        "chain": {"radius": 0.9, "gradient": [1.0, hump, 0.1]},
+        "pair": {"radius": 0.9, "gradient": [1.0, pair]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        (grown(weak=(1e-3, 1e3), strong=(1e-3, 1e3)), HOLDS),
+        (grown(weak=(1e-3, 1e3), strong=(1e-3, 1e3), hump=30.0), LIMITS),
+        (grown(weak=(1e-3, 1e3), strong=(1e-3, 1e3), pair=30.0), LIMITS),
+        (grown(), LIMITS),
+        (grown(linear=False), NOT),
+        (grown(weak=(10.0, 1e3)), NOT),
+    ],
+)
+def test_spectral_radius(numbers, word):
+    assert spectral_radius.judge(numbers).word == word
+
+
+# vanishing gradients
+
+
+def test_the_symbol_that_is_asked_for_is_the_marked_one():
+    part = sequences(50, 6, seed=3)
+    tokens = part["token"]
+    assert torch.equal(part["target"][:, -1], tokens[:, 0] - SYMBOLS)
+    assert (tokens[:, 1:-1] < SYMBOLS).all()
+    assert (tokens[:, -1] == 2 * SYMBOLS).all()
+    assert part["valid"].sum(1).tolist() == [1] * 50
+    assert part["valid"][:, -1].all()
+
+
+def test_lags_of_a_stream_are_uniform_in_their_logarithm_and_functions_of_the_position():
+    stream = AnyLag(100, 4, seed=0)
+    lags = torch.tensor([stream.batch(p, slice(0, 4))["token"].shape[1] - 1 for p in range(400)]).double()
+    assert (lags.min(), lags.max()) == (1, 100)
+    assert (lags <= 10).double().mean().item() == pytest.approx(math.log(10.5) / math.log(100), abs=0.08)
+    whole, half = AnyLag(100, 4, seed=0).batch(7, slice(0, 4)), stream.batch(7, slice(2, 4))
+    assert torch.equal(whole["token"][2:], half["token"])
+
+
+class Rememberer:
+    """Names the first symbol, or always the same one."""
+
+    def __init__(self, knows):
+        self.knows = knows
+
+    def __call__(self, tokens):
+        answers = (tokens[:, :1] - SYMBOLS) * self.knows
+        return torch.nn.functional.one_hot(answers, SYMBOLS).double().expand(-1, tokens.shape[1], -1), None
+
+    def logits(self, features):
+        return features
+
+
+def test_recall_is_the_share_of_right_answers():
+    assert vanishing_gradient.recall(Rememberer(1), 9, 0) == 1.0
+    assert vanishing_gradient.recall(Rememberer(0), 9, 0) == pytest.approx(1 / SYMBOLS, abs=0.06)
+
+
+def test_a_network_learns_a_short_lag_and_is_not_asked_for_longer_ones_once_it_fails():
+    assert vanishing_gradient.alone("RNN", 0, (1,), 120)[0] > vanishing_gradient.RIGHT
+    assert len(vanishing_gradient.alone("RNN", 0, (1, 2, 3), 1)) == 1
+
+
+def test_gradients_of_an_rnn_are_products_of_its_slopes(monkeypatch):
+    monkeypatch.setattr(vanishing_gradient, "STEPS", 4)
+    monkeypatch.setattr(vanishing_gradient, "BEFORE", 2)
+    model = vanishing_gradient.network("RNN", 0)
+    found = vanishing_gradient.gradients(model, 5)
+    layer = {name: value.detach().double().numpy() for name, value in model.layers.named_parameters()}
+    into, w = layer["weight_ih_l0"], layer["weight_hh_l0"]
+    bias = layer["bias_ih_l0"] + layer["bias_hh_l0"]
+    tokens = sequences(64, 6, 5)["token"].numpy()
+    towards = torch.randn(64, 32, dtype=torch.float64, generator=vanishing_gradient.generator("towards", 5)).numpy()
+    logs = []
+    for row, direction in zip(tokens, towards, strict=True):
+        h, slopes = np.zeros(32), []
+        for token in row:
+            h = np.tanh(w @ h + into[:, token] + bias)
+            slopes.append(1 - h**2)
+        by_sum = slopes[-1] * direction
+        norms = [np.log(np.linalg.norm(into.T @ by_sum))]
+        for slope in slopes[-2::-1][:4]:
+            by_sum = slope * (w.T @ by_sum)
+            norms.append(np.log(np.linalg.norm(into.T @ by_sum)))
+        logs.append(norms)
+    expected = np.exp(np.mean(logs, 0))
+    np.testing.assert_allclose(found, expected / expected[0], rtol=1e-8)
+
+
+def remembered(rnn, plain, biased, opened, far=1.0):
+    """Two seeds of each network, with the largest lag that it has learnt alone."""
+    lags = [5, 7, 10, 20, 50, 100, 200]
+    numbers = {}
+    for name, ends in zip(vanishing_gradient.NETWORKS, (rnn, plain, biased, opened), strict=True):
+        numbers[name] = [
+            {"alone": [1.0 if lag <= end else 0.1 for lag in lags if lag <= 2 * end],
+             "gradient": [1.0, 0.001], "gradient then": [1.0, 1e-9], "mixed": [1.0, far]}
+            for end in ends
+        ]  # fmt: skip
+    return {"lags": lags, "far": 1000, "rounds": 300, "runs": numbers}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        (remembered((7, 7), (100, 100), (100, 100), (100, 100), far=0.1), HOLDS),
+        (remembered((7, 7), (100, 100), (100, 100), (100, 100)), LIMITS),
+        (remembered((7, 7), (5, 5), (100, 100), (100, 100), far=0.1), LIMITS),
+        (remembered((20, 20), (100, 100), (100, 100), (100, 100), far=0.1), LIMITS),
+        (remembered((7, 7), (20, 20), (20, 20), (20, 20), far=0.1), LIMITS),
+        (remembered((7, 20), (5, 50), (5, 50), (5, 50), far=0.1), NOT),
+        (remembered((100, 100), (100, 100), (7, 7), (100, 100), far=0.1), NOT),
+    ],
+)
+def test_vanishing_gradient(numbers, word):
+    assert vanishing_gradient.judge(numbers).word == word
+
+
+# noise-contrastive estimation
+
+
+@pytest.fixture(scope="module")
+def known():
+    return nce_gradient.language(0)
+
+
+def by_words(known):
+    """Gradient of every score by all parameters, (contexts, words, parameters)."""
+    parameters, logits = list(known.model.parameters()), known.logits()
+    found = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(score, parameters, retain_graph=True)])
+        for score in logits.flatten()
+    ]
+    return torch.stack(found).view(*logits.shape, -1).numpy(), logits.detach().numpy()
+
+
+@pytest.mark.parametrize(("noise", "k"), [("unigram", 1), ("uniform", 20), ("poor", 7)])
+def test_the_expected_gradient_is_that_of_the_formula(known, noise, k):
+    r"""Sum over words of kq / (kq + u) times (p - u) times the gradient of the score; of independent noise."""
+    scores, logits = by_words(known)
+    p, q, log_z = known.truth.numpy(), known.noise(noise).numpy(), np.array([0.0, 1.0, -0.5, 2.0])
+    u = np.exp(logits - np.log(np.exp(logits).sum(1, keepdims=True)) + log_z[:, None])
+    expected = np.einsum("cw,cwn->n", k * q / (k * q + u) * (p - u), scores) / len(p)
+    found = nce_gradient.contrastive(known, known.noise(noise), k, torch.tensor(log_z, dtype=torch.float64))
+    np.testing.assert_allclose(found.numpy(), -expected, rtol=1e-8, atol=1e-12)
+
+
+def test_the_gradient_of_the_likelihood_is_the_difference_of_two_means(known):
+    scores, logits = by_words(known)
+    softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = np.einsum("cw,cwn->n", known.truth.numpy() - softmax, scores) / len(softmax)
+    np.testing.assert_allclose(nce_gradient.likelihood(known).numpy(), -expected, rtol=1e-8, atol=1e-12)
+
+
+def test_only_poor_noise_lacks_words(known):
+    lacking = {kind: int((known.noise(kind) == 0).sum()) for kind in ("unigram", "uniform", "poor")}
+    assert lacking == {"unigram": 0, "uniform": 0, "poor": nce_gradient.UNSEEN}
+
+
+def compared(cosine=0.9999, ratio=1.0, distances=(0.3, 0.1, 0.01), elsewhere=0.6):
+    def run(cosine, distances):
+        return {"cosine": [0.5, 0.9, cosine], "ratio": [0.5, 0.9, ratio], "distance": list(distances)}
+
+    runs = {name: [run(cosine, distances)] for name in nce_gradient.CLAIMED}
+    rest = (nce_gradient.SCALED, nce_gradient.UNEVEN, nce_gradient.POOR)
+    return {"k": [1, 100, 1000], "runs": runs | {name: [run(elsewhere, (0.3, 0.2, 0.1))] for name in rest}}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        (compared(), LIMITS),
+        (compared(elsewhere=0.9999), HOLDS),
+        (compared(cosine=0.998), NOT),
+        (compared(ratio=1.2), NOT),
+        (compared(distances=(0.1, 0.01, 0.02)), NOT),
+    ],
+)
+def test_nce_gradient(numbers, word):
+    assert nce_gradient.judge(numbers).word == word
+
+
+def test_normalizers_are_sums_over_the_vocabulary_after_every_word():
+    torch.manual_seed(0)
+    model = LanguageModel(vocabulary=7, width=6, layers=1).double()
+    tokens = torch.randint(7, (16 * 130 + 1,))  # sixteen lanes of 130, in two batches
+    found, loss = nce_normalizer.normalizers(model, Part({"token": tokens}))
+    with torch.no_grad():
+        logits = model.logits(model(tokens[:-1].view(16, 130))[0])
+    sums = np.log(np.exp(logits.numpy()).sum(2))
+    np.testing.assert_allclose(np.sort(found.numpy()), np.sort(sums.flatten()), rtol=1e-10)
+    lanes = torch.stack([tokens[130 * lane : 130 * lane + 131] for lane in range(16)])
+    assert loss == pytest.approx(-float(model.log_prob(lanes).detach().mean()) / 130)
+
+
+@pytest.mark.parametrize("name", [nce_normalizer.HIGH, nce_normalizer.SAMPLED, nce_normalizer.AWAY])
+def test_a_model_begins_with_the_log_z_that_is_said(name):
+    way = nce_normalizer.WAYS[name]
+    model = nce_normalizer.task(way, 0).model
+    found, _ = nce_normalizer.normalizers(model, Part({"token": torch.arange(100)}))
+    assert found.mean().item() == pytest.approx(way.begin, abs=0.05)
+
+
+def test_what_is_said_of_normalizers():
+    found = nce_normalizer._described(torch.tensor([0.0, 0.5, -0.65, 0.75, 99.0]))
+    assert found["close"] == pytest.approx(3 / 5)
+    assert sum(found["histogram"]) == pytest.approx(1.0)
+    assert found["histogram"][-1] == pytest.approx(1 / 5)
+
+
+def normalized(nce=0.0, high=0.0, few=0.0, away=3.0, share=1.0):
+    ends = {nce_normalizer.USUAL: nce, nce_normalizer.HIGH: high, nce_normalizer.LOW: nce, nce_normalizer.FEW: few}
+    ends |= {nce_normalizer.SAMPLED: 2.0, nce_normalizer.LIKELIHOOD: 0.1, nce_normalizer.AWAY: away}
+    runs = {
+        name: [{"mean": end, "means": [0.0, end], "deviation": 0.1, "close": share if abs(end) < 0.5 else 0.0}]
+        for name, end in ends.items()
+    }
+    return {"contexts": 100, "runs": runs}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        (normalized(), HOLDS),
+        (normalized(few=1.0), LIMITS),
+        (normalized(high=1.5), LIMITS),
+        (normalized(away=0.0), LIMITS),
+        (normalized(nce=0.2), NOT),
+        (normalized(share=0.8), NOT),
+    ],
+)
+def test_nce_normalizer(numbers, word):
+    assert nce_normalizer.judge(numbers).word == word
+
+
+# searches
+
+
+@pytest.mark.parametrize("chances", [two_character_models.NOTES, two_character_models.TRAP])
+def test_words_of_two_characters_have_their_chances(chances):
+    words = two_character_models.Words.of(chances)
+    assert sum(chances.values()) == pytest.approx(1.0)
+    start = torch.zeros(1, dtype=torch.long)
+    for first, second in itertools.product(range(1, len(words.characters)), repeat=2):
+        log_p = words.step(start, None)[0].log_softmax(1)[0, first]
+        log_p = log_p + words.step(torch.tensor([first]), None)[0].log_softmax(1)[0, second]
+        word = words.characters[first] + words.characters[second]
+        if words.step(start, None)[0][0, first].isfinite():
+            assert log_p.exp().item() == pytest.approx(chances.get(word, 0.0))
+
+
+def test_the_notes_table_misleads_greedy_search_and_the_trap_two_beams():
+    notes, trap = (
+        two_character_models.Words.of(some) for some in (two_character_models.NOTES, two_character_models.TRAP)
+    )
+    assert [notes.searched(beams)["word"] for beams in (1, 2)] == ["大妈", "苹果"]
+    assert notes.searched(1)["probability"] == 0.12
+    assert [trap.searched(beams)["word"] == "苹果" for beams in (1, 2, 3)] == [False, False, True]
+
+
+@torch.no_grad()
+def test_searches_on_a_model_against_all_its_sequences(monkeypatch):
+    monkeypatch.setattr(beam_search, "LENGTH", 2)
+    torch.manual_seed(0)
+    model = LanguageModel(vocabulary=5, width=6, layers=1).double()
+    for parameter in model.parameters():
+        parameter.mul_(4.0)
+    asked = torch.randint(5, (3, 4))
+    found = beam_search.searched(model, asked, (1, 5))
+    for length, of in ((3, found["best"]), (2, found["long"]["5"])):  # five beams lose no beginning of two tokens
+        every = torch.tensor(list(itertools.product(range(5), repeat=length)))
+        for prompt, best in zip(asked, of, strict=True):
+            rows = torch.cat([prompt.expand(len(every), -1), every], 1)
+            after = model.log_prob(rows) - model.log_prob(rows[:, :4])
+            assert best == pytest.approx(after.max().item())
+    rows = asked
+    for _ in range(2):
+        rows = torch.cat([rows, model.logits(model(rows)[0][:, -1]).argmax(1, keepdim=True)], 1)
+    greedy = model.log_prob(rows) - model.log_prob(asked)
+    np.testing.assert_allclose(found["long"]["1"], greedy.numpy())
+
+
+def test_prompts_are_pieces_of_the_text_from_beginning_to_end():
+    found = beam_search.prompts(Part({"token": torch.arange(1000)}), 5)
+    assert (found[:, 1:] - found[:, :-1] == 1).all()
+    assert (found[0, 0], found[-1, -1]) == (0, 999)
+
+
+def test_who_is_beaten():
+    run = {"long": {"1": [-9.0, -5.0], "8": [-7.0, -5.0], "64": [-6.0, -6.0]}, "best": [-1.0, -2.0],
+           "short": {"1": [-3.0, -2.0], "8": [-1.0, -2.0]}}  # fmt: skip
+    assert [beam_search.beaten(run, beams, "long") for beams in (1, 8, 64)] == [0.5, 0.5, 0.5]
+    assert [beam_search.beaten(run, beams, "short") for beams in (1, 8)] == [0.5, 0.0]
+    assert beam_search.worse(run) == 0.5
+
+
+def found_by(greedy=-9.0, usual=-5.0, widest=-5.0, short=(-3.0, -1.0), notes=("大妈", "苹果"), trap="苹果"):
+    long = {"1": [greedy], "8": [usual], "64": [widest]}
+    run = {"long": long, "short": {"1": [short[0]], "8": [short[1]]}, "best": [-1.0]}
+    words = {width: {"word": word, "probability": 0.1} for width, word in zip(("1", "2"), notes, strict=True)}
+    return {"tables": {"notes": words, "trap": {"2": {"word": trap}}}, "runs": [run, run]}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        (found_by(), HOLDS),
+        (found_by(trap="大妈"), LIMITS),
+        (found_by(greedy=-4.5, usual=-4.0, widest=-5.0), LIMITS),
+        (found_by(usual=-9.0, widest=-3.0), NOT),
+        (found_by(greedy=-5.0), NOT),
+        (found_by(short=(-1.0, -1.0)), NOT),
+        (found_by(notes=("苹果", "苹果")), NOT),
+        (found_by(notes=("大妈", "大妈")), NOT),
+    ],
+)
+def test_beam_search(numbers, word):
+    assert beam_search.judge(numbers).word == word

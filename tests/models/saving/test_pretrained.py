@@ -1,0 +1,310 @@
+"""Files of public weights: every container is read, and everything else is a clear line that names what it is."""
+
+import argparse
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from danlu.errors import UsageError
+from danlu.models.classify.densenet import DenseNet
+from danlu.models.classify.resnet import ResNet
+from danlu.models.saving.pretrained import looks_like, read_tensors, renamed, spread_channels
+
+TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
+
+
+def same(found, expected=TENSORS):
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+# What is read
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.bin", "weights"])
+def test_safetensors_whatever_the_file_is_called(name, tmp_path):
+    save_file(TENSORS, tmp_path / name)
+    same(read_tensors(tmp_path / name))
+    same(read_tensors(str(tmp_path / name)))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_state_dicts_of_either_torch_format(name, zipped, tmp_path):
+    torch.save(TENSORS, tmp_path / name, _use_new_zipfile_serialization=zipped)
+    same(read_tensors(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        {"epoch": 3, "state_dict": TENSORS, "arch": "resnet"},
+        {"model": TENSORS, "epoch": 3},
+        {"state_dict": {f"module.{name}": tensor for name, tensor in TENSORS.items()}},
+    ],
+)
+def test_a_state_dict_inside_a_checkpoint(wrapped, tmp_path):
+    torch.save(wrapped, tmp_path / "checkpoint.pth")
+    same(read_tensors(tmp_path / "checkpoint.pth"))
+
+
+def test_a_folder_prefers_safetensors(tmp_path):
+    torch.save({"other": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
+    same(read_tensors(tmp_path), {"other": torch.zeros(1)})
+    save_file(TENSORS, tmp_path / "model.safetensors")
+    same(read_tensors(tmp_path))
+
+
+# What is not
+
+
+class Evil:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_with_code_is_refused_and_nothing_runs(zipped, tmp_path):
+    file = tmp_path / "evil.pth"
+    torch.save({"a": Evil(tmp_path / "ran")}, file, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(
+        UsageError, match=r"evil.pth is a pickle with more than tensors .* ask for safetensors"
+    ) as caught:
+        read_tensors(file)
+    assert not (tmp_path / "ran").exists()
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_pickle_that_torch_did_not_write(protocol, tmp_path):
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil(tmp_path / "ran"), protocol))
+    with pytest.raises(UsageError, match=r"evil.pth is .*a pickle .* ask for safetensors"):
+        read_tensors(tmp_path / "evil.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("value", [argparse.Namespace(lr=0.1), nn.Linear(2, 2)])
+def test_objects_beside_the_tensors_are_refused(value, tmp_path):
+    torch.save({"model": TENSORS, "args": value}, tmp_path / "checkpoint.pth")
+    with pytest.raises(UsageError, match=r"could be read only by running code from it; ask for safetensors"):
+        read_tensors(tmp_path / "checkpoint.pth")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_program_is_refused(tmp_path):
+    torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "program.pt")
+    with pytest.raises(UsageError, match=r"program.pt is a pickle with more than tensors"):
+        read_tensors(tmp_path / "program.pt")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([torch.zeros(1)], "holds no state dict but a list"),
+        (torch.zeros(1), "holds no state dict but a Tensor"),
+        ({}, "holds no state dict but an empty dict"),
+        ({"state_dict": {}}, "holds no state dict but an empty dict"),
+        ({"lr": 0.1}, "'lr' is a float, not a tensor"),
+        ({3: torch.zeros(1)}, "3 is a Tensor"),
+        ({**TENSORS, "epoch": 3}, "'epoch' is a int, not a tensor"),
+    ],
+)
+def test_no_state_dict(value, words, tmp_path):
+    torch.save(value, tmp_path / "other.pth")
+    with pytest.raises(UsageError, match=f"other.pth {words}|other.pth holds no state dict: {words}"):
+        read_tensors(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html></html>", "is not weights but looks like a web page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+            "a pointer to a large file that was not fetched",
+        ),
+        (b"", "nothing, for it is empty"),
+        (b"hello\nworld\n", "is not weights but looks like text"),
+        (b"\xff" * 100, "is damaged; give a file of safetensors, or a state dict"),
+        (b"PK\x03\x04 and then no zip file", "is damaged, or a pickle of another kind than torch.save writes"),
+        (b"\x80\x02 and then no pickle", "is damaged, or a pickle of another kind than torch.save writes"),
+        (b"\x20\0\0\0\0\0\0\0{ and no header here", "is damaged, though it begins like safetensors"),
+    ],
+)
+def test_no_weights_at_all(content, words, tmp_path):
+    (tmp_path / "net.pth").write_bytes(content)
+    with pytest.raises(UsageError, match=f"net.pth .*{words}"):
+        read_tensors(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("form", ["safetensors", "zip", "older"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
+def test_a_file_that_was_cut_off(form, share, tmp_path):
+    file = tmp_path / "net"
+    tensors = {"a": torch.randn(100, 100), "b": torch.randn(30)}
+    if form == "safetensors":
+        save_file(tensors, file)
+    else:
+        torch.save(tensors, file, _use_new_zipfile_serialization=form == "zip")
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UsageError, match=r"net is damaged"):
+        read_tensors(file)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(
+        UsageError, match=r"net.pth is not there; give a file of weights, or a folder with model.safetens"
+    ):
+        read_tensors(tmp_path / "net.pth")
+    with pytest.raises(UsageError, match=r"holds neither model.safetensors nor pytorch_model.bin; give the file"):
+        read_tensors(tmp_path)
+
+
+# What does not fit
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The tensors of a small ResNet."""
+    return ResNet((3, 16, 16), 5, blocks=(1, 1), width=4, shortcut="projection").state_dict()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop("bn1.weight"), "does not fit: it lacks 'bn1.weight'$"),
+        (
+            lambda t: t.pop("conv1.weight"),
+            "holds no ResNet: it has no 'conv1.weight', but 'bn1.weight', .* and 34 more; it looks like a ResNet",
+        ),
+        (lambda t: t.pop("fc.bias"), "does not fit: it lacks 'fc.bias'$"),
+        (lambda t: t.update(more=torch.zeros(1)), "does not fit: nothing here is called 'more'$"),
+        (
+            lambda t: t.update({"layer1.7.conv1.weight": torch.zeros(1)}),
+            "it lacks 'layer1.1.conv1.weight', .* and nothing",
+        ),
+        (
+            lambda t: t.update({"layer9.0.conv1.weight": torch.zeros(1)}),
+            "nothing here is called 'layer9.0.conv1.weight'",
+        ),
+        (
+            lambda t: t.update({"conv1.weight": torch.zeros(4)}),
+            r"'conv1.weight' has shape \(4,\), and is no convolution",
+        ),
+        (lambda t: t.update({"conv1.weight": torch.zeros(0, 3, 3, 3)}), r"shape \(0, 3, 3, 3\), and is no convolution"),
+        (
+            lambda t: t.update({"conv1.weight": torch.zeros(4, 3, 5, 5)}),
+            r"\(4, 3, 5, 5\) there and \(4, 3, 3, 3\) here",
+        ),
+        (lambda t: t.update({"bn1.bias": torch.zeros(5)}), r"'bn1.bias' has shape \(5,\) there and \(4,\) here"),
+        (lambda t: t.update({"bn1.bias": torch.zeros(4).int()}), r"'bn1.bias' holds torch.int32, not floating-point"),
+        (lambda t: t.update({"fc.weight": torch.zeros(5)}), r"'fc.weight' has shape \(5,\), and is no linear layer"),
+        (
+            lambda t: t.update({"fc.weight": torch.zeros(5, 9)}),
+            r"'fc.weight' has shape \(5, 9\) there and \(5, 8\) here",
+        ),
+    ],
+)
+def test_tensors_of_another_network(small, change, words, tmp_path):
+    tensors = dict(small)
+    change(tensors)
+    torch.save(tensors, tmp_path / "net.pth")
+    with pytest.raises(UsageError, match=f"net.pth.*{words}"):
+        ResNet.from_pretrained(tmp_path / "net.pth", (3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop("features.norm5.bias"), "does not fit: it lacks 'features.norm5.bias'$"),
+        (
+            lambda t: t.update({"features.denseblock1.denselayer1.conv2.weight": torch.zeros(())}),
+            r"has shape \(\) there",
+        ),
+        (
+            lambda t: t.pop("features.denseblock1.denselayer1.conv2.weight"),
+            "it lacks 'features.denseblock1.denselayer1",
+        ),
+        (lambda t: t.pop("features.denseblock1.denselayer1.norm2.weight"), "nothing here is called"),
+        (
+            lambda t: t.update({"features.transition1.conv.weight": torch.zeros(99, 14, 1, 1)}),
+            r"shape \(99, 14, 1, 1\)",
+        ),
+        (lambda t: t.update({"features.denseblock9.denselayer1.x": torch.zeros(1)}), "nothing here is called"),
+    ],
+)
+def test_tensors_of_another_densenet(change, words, tmp_path):
+    tensors = DenseNet((3, 16, 16), 5, blocks=(2, 2), growth=4, width=6).state_dict()
+    change(tensors)
+    torch.save(tensors, tmp_path / "net.pth")
+    with pytest.raises(UsageError, match=f"net.pth.*{words}"):
+        DenseNet.from_pretrained(tmp_path / "net.pth", (3, 16, 16))
+
+
+def test_each_family_is_known_by_its_names(small, tmp_path):
+    dense = DenseNet((3, 16, 16), 5, blocks=(1,), growth=4, width=6).state_dict()
+    torch.save(dense, tmp_path / "dense.pth")
+    torch.save(small, tmp_path / "residual.pth")
+    with pytest.raises(UsageError, match=r"dense.pth holds no ResNet: .* it looks like a DenseNet as torchvision"):
+        ResNet.from_pretrained(tmp_path / "dense.pth")
+    with pytest.raises(UsageError, match=r"residual.pth holds no DenseNet: .* it looks like a ResNet as torchvision"):
+        DenseNet.from_pretrained(tmp_path / "residual.pth")
+    assert looks_like(["vit.encoder.layer.0.attention.attention.query.weight"]) == "it looks like a ViT"
+    assert looks_like(["x"]) == "it looks like no network that is known here"
+
+
+def test_a_wide_network_is_not_taken_for_a_narrow_one(tmp_path):
+    """Wide ResNets have the same names, and other shapes."""
+    with torch.device("meta"):
+        names = ResNet((3, 64, 64), 5, 50).state_dict()
+    tensors = {name: torch.zeros(tensor.shape) for name, tensor in names.items()}
+    for name in tensors:
+        if "conv2.weight" in name:
+            tensors[name] = torch.zeros(2 * tensors[name].shape[0], *tensors[name].shape[1:])
+    torch.save(tensors, tmp_path / "wide.pth")
+    with pytest.raises(UsageError, match=r"'layer1.0.conv2.weight' has shape .* so it is of a network of other widths"):
+        ResNet.from_pretrained(tmp_path / "wide.pth", (3, 64, 64))
+
+
+def test_a_refusal_comes_before_the_model_is_changed(small):
+    from danlu.models.saving.pretrained import fill
+
+    net = ResNet((3, 16, 16), 5, blocks=(1, 1), width=4, shortcut="projection")
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with pytest.raises(UsageError, match="does not fit"):
+        fill(net, {**small, "fc.bias": torch.zeros(6)}, "net.pth", first="conv1.weight", head="fc")
+    same(net.state_dict(), before)
+
+
+# Parts
+
+
+def test_spreading_over_channels_by_hand():
+    weight = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])[:, :, None, None]
+    assert spread_channels(weight, 1).flatten().tolist() == [6, 15]
+    assert spread_channels(weight, 2).flatten().tolist() == [3, 3, 7.5, 7.5]
+    assert spread_channels(weight, 3) is weight
+
+
+def test_half_precision_weights_become_the_networks(small, tmp_path):
+    torch.save({name: t.half() if t.is_floating_point() else t for name, t in small.items()}, tmp_path / "half.pth")
+    net = ResNet.from_pretrained(tmp_path / "half.pth", (3, 16, 16))
+    for name, tensor in net.state_dict().items():
+        assert tensor.dtype == small[name].dtype
+        assert torch.equal(tensor, small[name].half().to(tensor.dtype) if tensor.is_floating_point() else small[name])
+
+
+def test_renaming_by_groups():
+    found = renamed(
+        {"b.1.w": TENSORS["a.bias"], "c": TENSORS["a.bias"]}, {r"^b\.(\d)": lambda at: f"d{int(at[1]) + 1}"}
+    )
+    assert list(found) == ["d2.w", "c"]

@@ -1,0 +1,111 @@
+"""The recipes of variational autoencoders: what they build, and what does not go together, in one line each."""
+
+import pytest
+
+from danlu.app.cli.main import main
+from danlu.catalogue.recipes import find_recipe
+from danlu.data.base.dataset import DataInfo
+from danlu.errors import UsageError
+from danlu.recipes.config.yaml_files import changed
+from danlu.tasks.elbo import KLWeight, Masks
+
+PICTURES = DataInfo("images", (1, 8, 8), 10)
+NAMES = ("vae", "beta-vae", "inpainting-vae", "conditional-vae")
+
+
+def task_of(name, **changes):
+    return changed(find_recipe(name)(), changes).task(PICTURES)
+
+
+def test_each_recipe_is_what_its_name_says():
+    vae, beta, inpainting, conditional = (task_of(name) for name in NAMES)
+    assert (vae.price, vae.masks, vae.vae.masks) == (KLWeight(), None, False)
+    assert (beta.price, beta.masks) == (KLWeight(beta=4.0), None)
+    assert (inpainting.price, inpainting.masks, inpainting.vae.masks) == (KLWeight(beta=0.1), Masks(0.9, True), True)
+    assert (conditional.price, conditional.masks, conditional.vae.classes) == (KLWeight(), None, 10)
+
+
+def test_settings_reach_the_game():
+    given = {"beta": 3.0, "beta_warmup": 7, "capacity": 20.0, "capacity_rounds": 9, "samples": 2}
+    task = task_of("vae", **given)
+    assert task.price == KLWeight(3.0, 7, 0.0, 20.0, 9)
+    assert task.samples == 2
+    assert task_of("vae", objective="iwae", samples=5).objective == "iwae"
+    assert task_of("inpainting-vae", hide=0.5, blocks=False).masks == Masks(0.5, False)
+
+
+def test_separate_turns_have_a_descent_for_each():
+    recipe = changed(find_recipe("vae")(), {"separate": True, "lr": 0.5})
+    assert recipe.optimizer_settings().keys() == recipe.task(PICTURES).players().keys() == {"decoder", "encoder"}
+    assert {descent.lr for descent in recipe.optimizer_settings().values()} == {0.5}
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "logistic"])
+@pytest.mark.parametrize(
+    "info",
+    [DataInfo("table", (2,), 2), DataInfo("images", (1, 8, 8), 10, range=(-1.0, 1.0))],
+    ids=["table", "another range"],
+)
+def test_probabilities_of_pixels_are_for_pixels(family, info):
+    recipe = changed(find_recipe("vae")(), {"model.likelihood": family})
+    with pytest.raises(UsageError, match=f"likelihood {family} is for pictures with values from 0 to 1"):
+        recipe.task(info)
+    changed(recipe, {"model.likelihood": "gaussian"}).task(info)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("vae --data moons", "likelihood bernoulli is for pictures with values from 0 to 1, and moons has none; use"),
+        ("beta-vae --data moons --model.likelihood logistic", "likelihood logistic is for pictures"),
+        ("vae --free-bits 1 --capacity 3", "free_bits and capacity both set a divergence that costs nothing; give one"),
+        ("vae --objective iwae --beta 2", "has no divergence that could be priced; use objective elbo"),
+        ("beta-vae --objective iwae", "has no divergence that could be priced"),
+        ("vae --objective iwae --free-bits 0.5", "has no divergence that could be priced"),
+        ("vae --samples 0", "samples: 0 is not a whole number of at least 1"),
+        ("vae --beta -1", "beta: -1"),
+        ("vae --beta-warmup -1", "beta_warmup: -1"),
+        ("vae --capacity -2", "capacity: -2"),
+        (
+            "vae --data moons --model.likelihood gaussian --binarize static",
+            "binarize is for pictures, and the examples",
+        ),
+        ("vae --data moons --model.likelihood gaussian --binarize dynamic", "binarize is for pictures, and the exam"),
+        ("vae --model.channels 8 8 8 8", "4 convolutions that halve 8×8 pixels leave nothing; use fewer"),
+        ("vae --data moons --model.likelihood gaussian --model.channels 8", "must be (channels, height, width)"),
+        ("vae --model.spread -1", "spread=-1.0 must be a number greater than 0, or 'shared', or 'each'"),
+        ("vae --model.latent 0", "latent"),
+        ("inpainting-vae --hide 1.5", "hide: 1.5"),
+        ("inpainting-vae --model.no-masks", "values are hidden from the model, and it is not told which; give it"),
+        ("vae --model.masks", "masks=True is for a model from which values are hidden, as recipe inpainting-vae"),
+        ("conditional-vae --data ring", "likelihood bernoulli is for pictures"),
+    ],
+)
+def test_what_does_not_go_together_is_said_in_one_line(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *words.split(), "--dry-run"])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said in error
+    assert error.startswith("danlu: ")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_conditional_model_needs_classes():
+    with pytest.raises(UsageError, match=r"conditional-vae needs labels of at least two classes, and digits has 0$"):
+        find_recipe("conditional-vae")().task(DataInfo("images", (1, 8, 8), 0))
+
+
+@pytest.mark.parametrize("recipe", ["conditional-vae", "semi-vae"])
+@pytest.mark.parametrize(
+    ("data", "info", "hint"),
+    [
+        ("table:rows.csv", DataInfo("table", (3,)), "--table.target COLUMN says where they are"),
+        ("folder:pictures", DataInfo("images", (1, 8, 8)), "a folder for each class has them"),
+    ],
+)
+def test_where_labels_come_from_is_said(recipe, data, info, hint):
+    with pytest.raises(UsageError, match=f"{recipe} needs labels of at least two classes, and {data} has 0; {hint}"):
+        find_recipe(recipe)(data=data).task(info)

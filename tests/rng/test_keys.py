@@ -1,0 +1,60 @@
+"""Keys name places: no two alike, bits without bias, and a generator that starts anew at the same place."""
+
+from itertools import product
+
+import pytest
+import torch
+
+from danlu.rng.keys import generator, key
+
+
+def test_no_two_places_of_a_grid_share_a_key():
+    """2^19 keys of 63 bits: a chance collision has probability 2^38 / 2^64, below 1e-7."""
+    places = [(a, b, c) for a, b, c in product(range(128), range(64), range(32))]
+    places += [("order", a, b) for a, b in product(range(256), range(512))]
+    places += [("noise", a, b) for a, b in product(range(256), range(512))]
+    assert len({key(*place) for place in places}) == len(places)
+
+
+def test_order_length_sign_and_words_all_count():
+    places = [(), (0,), (0, 0), (1, 0), (0, 1), (-1,), (1,), ("a",), ("b",), ("a", "b"), ("b", "a"), ("ab",)]
+    assert len({key(*place) for place in places}) == len(places)
+
+
+def test_a_key_has_63_bits():
+    assert all(0 <= key("noise", n) < 2**63 for n in range(1000))
+
+
+@pytest.mark.parametrize("places", [lambda n: (n,), lambda n: ("noise", 0, n, 2), lambda n: (n, 1, 1)])
+def test_each_bit_is_set_half_the_time_and_flips_half_the_time(places):
+    """Over n keys a bit's mean has standard error 1/(2√n); the largest of 2·63 such errors stays below 5 of them.
+
+    A normal variable leaves ±5 with probability 6e-7, so any of them does with less than 1e-4.
+    """
+    n = 20_000
+    keys = torch.tensor([key(*places(i)) for i in range(n)])
+    bits = (keys[:, None] >> torch.arange(63)) & 1
+    flips = bits[1:] ^ bits[:-1]  # between neighboring places
+    bound = 5 * 0.5 / n**0.5
+    assert ((bits.double().mean(0) - 0.5).abs() < bound).all()
+    assert ((flips.double().mean(0) - 0.5).abs() < bound).all()
+
+
+def test_a_generator_is_reproducible_and_differs_from_place_to_place():
+    draws = {place: torch.rand(8, generator=generator("noise", *place)) for place in product(range(3), range(3))}
+    for place, numbers in draws.items():
+        assert torch.equal(numbers, torch.rand(8, generator=generator("noise", *place)))
+    assert len({tuple(numbers.tolist()) for numbers in draws.values()}) == len(draws)
+
+
+def test_a_generator_leaves_the_global_one_alone():
+    before = torch.get_rng_state()
+    torch.rand(3, generator=generator("order", 1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_numbers_of_neighboring_places_are_uncorrelated():
+    """The correlation of two independent rows of n numbers has standard error 1/√n."""
+    n = 40_000
+    a, b = (torch.randn(n, generator=generator("noise", 0, round, 0)) for round in (6, 7))
+    assert abs(torch.corrcoef(torch.stack([a, b]))[0, 1].item()) < 5 / n**0.5
