@@ -1,0 +1,1 @@
+"""Training runs, from the call to the finished report."""
