@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -27,6 +25,7 @@ from danlu.models.classify.inception import MIRRORS, WEIGHTS, InceptionFID
 from danlu.models.saving.model_folder import load_model, save_model
 from danlu.rng.keys import key
 from danlu.storage.access import Access
+from danlu.storage.atomic import publish, temporary_folder
 from danlu.storage.download import fetch, wrong
 from danlu.tasks.supervised import Supervised
 from danlu.training.optimization import OptimizerSettings
@@ -209,11 +208,10 @@ def _kept(folder: Path) -> nn.Module | None:
 
 def _keep(network: nn.Module, folder: Path, data: DataSet) -> None:
     """Write a classifier, whole or not at all."""
-    making = folder.with_name(f"{folder.name}.making-{os.getpid()}")
-    shutil.rmtree(making, ignore_errors=True)
-    save_model(network, making, data.info, {"role": "judges generated examples"})
-    shutil.rmtree(folder, ignore_errors=True)
-    making.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(folder.parent, folder.name) as temporary:
+        save_model(network, temporary, data.info, {"role": "judges generated examples"})
+        publish(temporary, folder)
 
 
 def _short(name: str) -> str:

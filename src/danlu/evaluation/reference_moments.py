@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 from danlu.evaluation.feature_networks import FeatureNetwork, moments, weight_of
 from danlu.metrics.moments import Moments, Origin
 from danlu.storage.access import Access
+from danlu.storage.atomic import replacing
 
 FORMAT = 1
 
@@ -68,16 +68,12 @@ def save_moments(found: Moments, path: str | Path) -> None:
     path = Path(path)
     state = {name: tensor.cpu().contiguous() for name, tensor in found.state().items()}
     digest = _digest(state)
-    making = path.with_name(f".{path.name}.{os.getpid()}")
     page = {"format": str(FORMAT), "sha256": digest, **found.origin._asdict()}
     try:
-        save_file(state, making, metadata=page)
-        making.replace(path)
+        with replacing(path) as temporary:
+            save_file(state, temporary, metadata=page)
     except safetensors.SafetensorError as error:
         raise OSError(str(error)) from error
-    finally:
-        with suppress(OSError):
-            making.unlink()
 
 
 def load_moments(path: str | Path) -> Moments | None:

@@ -1,4 +1,9 @@
 from .access import Access as Access
+from .atomic import publish as publish
+from .atomic import replacing as replacing
+from .atomic import temporary_folder as temporary_folder
+from .atomic import write_bytes as write_bytes
+from .atomic import write_text as write_text
 from .download import File as File
 from .download import fetch as fetch
 from .memory_map import mapped as mapped

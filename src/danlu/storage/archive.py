@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from danlu.errors import RunError, UsageError
+from danlu.storage.atomic import replacing
 
 MEMBERS = 1000
 """how many an archive may have"""
@@ -36,10 +37,8 @@ def unpack(archive: Path, wanted: Mapping[str, int], folder: Path) -> None:
                 source = content.extractfile(member)
                 assert source is not None  # it is a file
                 path = folder / PurePosixPath(member.name).name
-                making = path.with_name(f".{path.name}")
-                with making.open("wb") as out:
+                with replacing(path) as temporary, temporary.open("wb") as out:
                     shutil.copyfileobj(source, out)
-                making.replace(path)
                 found.add(member.name)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise RunError(f"{archive} cannot be unpacked: {error}") from error

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
-import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,38 +12,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from danlu.storage.access import no_progress
-from danlu.storage.disk import sync
+from danlu.storage.atomic import FOLDERS, temporary_folder
 
 UNUSED = 30 * 24 * 3600.0
 """seconds after which an entry that nobody has used is removed"""
 _PAUSE = 0.1  # seconds after which a process that waits looks again
 
 Tell = Callable[[str, int, int | None], None]
-
-
-@contextmanager
-def making(shelf: Path, key: str) -> Iterator[Path]:
-    """A folder for an entry until it is whole."""
-    folder = shelf / f".making-{key}-{os.getpid()}-{secrets.token_hex(4)}"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def publish(folder: Path, entry: Path) -> None:
-    """Give an entry its name; one that has it, and is damaged, goes."""
-    try:
-        folder.rename(entry)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise
-        with tempfile.TemporaryDirectory(prefix=".old-", dir=entry.parent) as aside:
-            with suppress(FileNotFoundError):  # somebody else has removed it
-                entry.rename(Path(aside) / entry.name)
-            folder.rename(entry)
-    sync(entry.parent)
 
 
 @contextmanager
@@ -100,7 +72,7 @@ def _remove(shelf: Path, entry: Path, held: str) -> None:
         return
     try:
         if _is_free(entry / held):
-            with making(shelf, entry.name) as aside:  # an entry goes as it comes: nobody sees half of it
+            with temporary_folder(shelf, entry.name) as aside:  # an entry goes as it comes: nobody sees half of it
                 entry.rename(aside / entry.name)
     finally:
         _unlock(shelf, entry.name, handle)
@@ -161,7 +133,7 @@ def _locked(shelf: Path, key: str, tell: Tell, wait: bool = True) -> int | None:
 
 def _sweep(shelf: Path, key: str) -> None:
     """Remove what processes have left that were ended while they made an entry."""
-    for left in shelf.glob(".making-*"):
+    for left in shelf.glob(FOLDERS):
         other = left.name.split("-")[1]
         handle = None if other == key else _locked(shelf, other, no_progress, wait=False)
         if other == key or handle is not None:

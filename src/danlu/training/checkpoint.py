@@ -25,6 +25,7 @@ from torch import Tensor
 from danlu.errors import RunError
 from danlu.models.saving.model_folder import read_page, what_is
 from danlu.nn.state_dict import is_split, own_part
+from danlu.storage.atomic import FOLDERS, publish
 from danlu.storage.disk import sync
 from danlu.training.runtime import Runtime
 
@@ -123,7 +124,7 @@ def _begin(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) 
     if runtime.rank == 0:
         if final.is_dir():
             _set_aside(final)
-        for left in making.parent.glob(".making-*"):  # by a process that was killed
+        for left in making.parent.glob(FOLDERS):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         making.mkdir(parents=True)
 
@@ -145,8 +146,7 @@ def _seal(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -
         (making / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         sync(making / _MANIFEST)
         sync(making)
-        making.rename(final)
-        sync(final.parent)
+        publish(making, final)
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -9,19 +9,19 @@ from PIL import Image
 
 import danlu
 from danlu.app.cli import main
-from danlu.evaluation import feature_extractors
-from danlu.app.report.sections import model_views
-from danlu.app.inference.latent_arithmetic import terms_of
-from danlu.sampling.latent_interpolation import between
 from danlu.app.files.image_grid import GAP, HEAD, PAPER
+from danlu.app.inference.latent_arithmetic import terms_of
+from danlu.app.report.sections import model_views
 from danlu.data.base.dataset import DataInfo
 from danlu.data.datasets.digits import digits
 from danlu.errors import UsageError
+from danlu.evaluation import feature_extractors
 from danlu.metrics.frechet import Origin, fid_from_features
 from danlu.models.adversarial.mlp import MLPGenerator
 from danlu.models.classify.mlp import MLP
-from danlu.models.saving.model_folder import save_model
 from danlu.models.latent.vae import VAE
+from danlu.models.saving.model_folder import save_model
+from danlu.sampling.latent_interpolation import between
 
 NAMES = ("ant", "bee", "cat")
 PICTURES = DataInfo("images", (1, 8, 8), 3, NAMES)
@@ -339,7 +339,14 @@ def test_only_pictures_have_features_to_choose(tmp_path):
 
 
 def test_epochs_are_passes_over_the_data_however_often_the_critic_moves(tmp_path):
-    changes = {"data": "ring", "critic_turns": 3, "epochs": 6.0, "batch_size": 500, "eval_samples": 0, "sample_grids": 0}
+    changes = {
+        "data": "ring",
+        "critic_turns": 3,
+        "epochs": 6.0,
+        "batch_size": 500,
+        "eval_samples": 0,
+        "sample_grids": 0,
+    }
     danlu.train("gan", out=tmp_path / "run", quiet=True, **changes)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     last = json.loads(lines[-1])

@@ -25,6 +25,7 @@ from danlu.app.report.figures import style
 from danlu.catalogue.experiments import EXPERIMENTS, find_experiment
 from danlu.errors import UsageError
 from danlu.experiments.harness.experiment import Experiment, Numbers, Outcome, Table, Tell
+from danlu.storage.atomic import write_text
 
 OUT = Path("runs/experiments")
 PAGE = "experiments.html"
@@ -222,9 +223,7 @@ def write_page(path: Path, done: list[Judged]) -> None:
     )
     template = environment.get_template("experiments.html.jinja")
     page = {"groups": groups, "lead": _lead(done), "duration": duration, "svg": _markup}
-    new = path.with_suffix(".new")
-    new.write_text(template.render(page), encoding="utf-8")
-    new.replace(path)
+    write_text(path, template.render(page))
 
 
 def _markup(judged: Judged) -> Markup:

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from danlu.app.export import onnx_language
-from danlu.app.files.outputs import write_bytes
 from danlu.app.inference.load import load
 from danlu.errors import RunError, UsageError, nearest
 from danlu.models.base import Model
 from danlu.models.recurrent.language import LanguageModel
 from danlu.models.saving.model_folder import describe
 from danlu.nn.state_dict import tensors_of
+from danlu.storage.atomic import write_bytes
 from danlu.verbs import VERBS, need, verbs_of
 
 TELLING = ("classify", "encode", "log_prob", "energy", "recall", "reconstruct")

@@ -13,6 +13,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from danlu.storage.atomic import write_bytes
+
 GAP = 2
 PAPER = 255
 HEAD = 12
@@ -85,6 +87,4 @@ def png(pixels: UInt8[Tensor, "height width c"]) -> bytes:
 
 def write_png(pixels: UInt8[Tensor, "height width c"], path: Path) -> None:
     """Write a picture as PNG, whole or not at all."""
-    making = path.with_name(path.name + ".making")
-    making.write_bytes(png(pixels))
-    making.replace(path)
+    write_bytes(path, png(pixels))

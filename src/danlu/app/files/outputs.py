@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from danlu.app.files.image_grid import as_bytes, png, sheet
 from danlu.app.files.table_files import in_units
 from danlu.data.base.dataset import DataInfo
 from danlu.errors import UsageError
-from danlu.storage.disk import sync
+from danlu.storage.atomic import temporary_folder, write_bytes
 
 Form = Literal["sheet", "folder", "table", "array"]
 FORMS: dict[str, Form] = {".png": "sheet", ".csv": "table", ".npy": "array"}
@@ -167,31 +166,15 @@ def check_sheet(place: Place, count: int) -> None:
         )
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Under another name, then renamed: what was there stays until the new file is whole."""
-    making = path.with_name(f".{path.name}.making")
-    try:
-        making.write_bytes(content)
-        sync(making)
-        making.replace(path)
-    finally:
-        making.unlink(missing_ok=True)
-
-
 def _write_folder(path: Path, contents: Sequence[bytes]) -> None:
-    """The files are numbered; a folder that is new is there with all of them or not at all."""
-    making = path.with_name(f".{path.name}.making")
-    shutil.rmtree(making, ignore_errors=True)
-    try:
-        making.mkdir()
-        digits = max(4, len(str(len(contents) - 1)))
+    """The files are numbered; a new folder is there with all of them or not at all."""
+    digits = max(4, len(str(len(contents) - 1)))
+    with temporary_folder(path.parent, path.name) as temporary:
         for number, content in enumerate(contents):
-            (making / f"{number:0{digits}}.png").write_bytes(content)
+            (temporary / f"{number:0{digits}}.png").write_bytes(content)
         path.mkdir(exist_ok=True)
-        for file in sorted(making.iterdir()):
+        for file in sorted(temporary.iterdir()):
             file.replace(path / file.name)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
 
 
 def _csv(info: DataInfo, x: Tensor, known: np.ndarray | None) -> str:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from danlu.app.console.error_lines import explain, is_broken_connection
-from danlu.app.run_folder.run_folder import write_text
+from danlu.storage.atomic import write_text
 
 PATIENCE = 5.0
 """seconds that an error of another process may need to be written, and seen from another machine"""

@@ -16,6 +16,7 @@ from danlu.models.saving.model_folder import read_page
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.yaml_files import from_yaml, to_yaml
 from danlu.storage.access import Access
+from danlu.storage.atomic import write_text
 from danlu.storage.disk import sync
 
 FORMAT = 1
@@ -204,18 +205,6 @@ class RunFolder:
 
     def __exit__(self, *exception: object) -> None:
         self.release()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there whole, or as it was before, whatever happens."""
-    making = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        making.write_text(text, encoding="utf-8")
-        sync(making)
-        making.replace(path)
-        sync(path.parent)
-    finally:
-        making.unlink(missing_ok=True)
 
 
 def _given_folder(path: Path) -> Path:

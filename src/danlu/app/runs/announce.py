@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
-import torch
-
-from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.console.progress import Screen
-from danlu.app.runs.session import Session
 from danlu.app.console.formatting import human
+from danlu.app.console.progress import Screen
 from danlu.app.inspect.model_summary import layer_lines, summarize
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.runs.session import Session
 from danlu.data.survey.survey import survey
 from danlu.errors import UsageError
 from danlu.models.saving.model_folder import describe
-
-
-
 
 
 def small_enough_for_one_thread(session: Session) -> bool:
@@ -108,7 +100,3 @@ def _about_warmup(session: Session) -> Iterator[str]:
                 f"the warm-up{whose} has {descent.warmup:,} rounds and the training {rounds:,}, so the learning rate "
                 f"only rises, to {descent.lr * descent.factor(rounds - 1, rounds):.3g} of {descent.lr:g}"
             )
-
-
-
-

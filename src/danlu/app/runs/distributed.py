@@ -11,16 +11,16 @@ from typing import NoReturn
 import torch
 import torch.distributed as dist
 
+from danlu.app.console.progress import Screen
 from danlu.app.run_folder import rank_errors
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.runs.announce import introduce
 from danlu.app.runs.loop import carry_on
 from danlu.app.runs.manifest import check_same, first_page
-from danlu.app.runs.announce import introduce
-from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.console.progress import Screen
 from danlu.app.runs.session import Session
-from danlu.storage.access import Access
 from danlu.errors import UsageError
 from danlu.recipes.config.recipe import Recipe
+from danlu.storage.access import Access
 from danlu.training.runtime import DeviceName
 
 

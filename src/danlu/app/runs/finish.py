@@ -5,23 +5,22 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from danlu.evaluation.generative_scores import GENERATED
-from danlu.verbs import draws_by_class
-from danlu.evaluation.model_scores import calibrated, measure, robustness
-from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.console.progress import Screen
 from danlu.app.console.formatting import duration, quoted, score_value
-from danlu.app.runs.session import Session
+from danlu.app.console.progress import Screen
 from danlu.app.report.usage import ways_to_use
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.runs.session import Session
 from danlu.catalogue.recipes import all_recipes
 from danlu.data.base.dataset import PartName
 from danlu.data.survey.survey import PARTS
 from danlu.errors import UsageError
+from danlu.evaluation.generative_scores import GENERATED
+from danlu.evaluation.model_scores import calibrated, measure, robustness
 from danlu.metrics.temperature import fit_temperature
 from danlu.models.saving.model_folder import load_model, save_model
 from danlu.recipes.config.yaml_files import to_yaml
 from danlu.training import checkpoint
-from danlu.verbs import verbs_of
+from danlu.verbs import draws_by_class, verbs_of
 
 
 def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
@@ -35,7 +34,9 @@ def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = Fal
         "seconds": seconds,
         "stopped_early": last < trainer.rounds,
         "weights": weights,
-        "best": {"monitor": best.monitor, "score": best.score, "round": best.round} if best and weights == "best" else None,
+        "best": {"monitor": best.monitor, "score": best.score, "round": best.round}
+        if best and weights == "best"
+        else None,
     }
     with ExitStack() as stack:
         for player in trainer.players.values():
@@ -90,11 +91,11 @@ def judge(
     session: Session, run: RunFolder, facts: dict[str, Any], parts: list[PartName], dry_run: bool = False
 ) -> dict[str, dict[str, float]]:
     """Measure the model as it was saved, on the validation part and, now and only now, on the test part."""
+    from danlu.app.report.html_report import write_report
     from danlu.app.report.model_card import write_card
     from danlu.app.report.sections.classifier import Judged, classification_sections  # draws: takes a second to import
     from danlu.app.report.sections.generated import generated_sections
     from danlu.app.report.sections.latent import latent_sections
-    from danlu.app.report.html_report import write_report
     from danlu.app.report.sections.text import text_sections
 
     model, info = saved_and_loaded(session, run), session.data.info

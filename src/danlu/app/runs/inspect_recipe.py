@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from danlu.recipes.config.resolve import as_recipe, build
-from danlu.app.runs.session import Session
 from danlu.app.inspect.model_summary import Summary, summarize
-from danlu.recipes.config.yaml_files import from_yaml, to_yaml
+from danlu.app.runs.session import Session
 from danlu.recipes.config.recipe import Recipe
+from danlu.recipes.config.resolve import as_recipe, build
+from danlu.recipes.config.yaml_files import from_yaml, to_yaml
 
 
 def show(recipe: str | Path | Recipe, **changes: Any) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from danlu.app.console.formatting import quoted
 from danlu.app.run_folder import rank_errors
 from danlu.app.run_folder.process_lock import wait_for_all
 from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.console.formatting import quoted
 from danlu.errors import RunError, UsageError
 
 RESTARTS = 3

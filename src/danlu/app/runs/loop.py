@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from danlu.app.run_folder import rank_errors
 from danlu.app.console.error_lines import explain
-from danlu.app.runs.finish import finish
-from danlu.app.console.signals import Interrupt
-from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.console.progress import Screen
 from danlu.app.console.formatting import quoted
+from danlu.app.console.progress import Screen
+from danlu.app.console.signals import Interrupt
+from danlu.app.run_folder import rank_errors
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.runs.finish import finish
 from danlu.app.runs.session import Session
 from danlu.errors import RunError
 from danlu.training import checkpoint

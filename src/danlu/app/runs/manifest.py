@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from typing import Any
-from danlu.app.runs.session import Session
-from datetime import UTC
-from datetime import datetime
 import platform
+from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from danlu.app.runs.session import Session
 from danlu.errors import UsageError
 
 _DECISIVE = ("versions.danlu", "versions.torch", "device", "threads", "ranks", "data.fingerprint", "rounds")

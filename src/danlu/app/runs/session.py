@@ -9,22 +9,22 @@ from typing import Any
 
 import torch
 
-from danlu.recipes.config.resolve import build
+from danlu.app.console.progress import Screen
 from danlu.app.console.signals import Interrupt
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.runs.training_samples import draw, is_time
+from danlu.data.base.dataset import DataSet
+from danlu.errors import UsageError, nearest
 from danlu.evaluation.feature_extractors import feature_name
 from danlu.evaluation.generative_scores import Jury
-from danlu.app.runs.training_samples import draw, is_time
-from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.console.progress import Screen
-from danlu.data.base.dataset import DataSet
-from danlu.storage.access import Access
-from danlu.errors import UsageError, nearest
 from danlu.recipes.config.recipe import Recipe
+from danlu.recipes.config.resolve import build
+from danlu.storage.access import Access
 from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint
-from danlu.training.validation import Best, as_judged, evaluate
 from danlu.training.runtime import DeviceName, Runtime
 from danlu.training.trainer import Trainer
+from danlu.training.validation import Best, as_judged, evaluate
 from danlu.verbs import need
 
 SECONDS_BETWEEN_SAVES = 30.0
@@ -93,7 +93,9 @@ class Session:
         stream = recipe.as_seen(stream, recipe.seed)
         epoch = stream.epoch_rounds / task.draws()
         rounds = recipe.length(epoch)
-        trainer = Trainer(task, recipe.optimizer_settings(), stream, rounds, recipe.seed, recipe.grad_accumulation, runtime)
+        trainer = Trainer(
+            task, recipe.optimizer_settings(), stream, rounds, recipe.seed, recipe.grad_accumulation, runtime
+        )
         every = recipe.evaluate_every or max(1, round(epoch))
         jury = None
         if recipe.eval_samples:

@@ -11,23 +11,22 @@ from typing import Any
 
 import torch
 
-from danlu.app.run_folder import rank_errors
-from danlu.data.settings import absolute
-from danlu.app.console.progress import access_to
-from danlu.recipes.config.resolve import as_recipe
+from danlu.app.console.progress import Screen, access_to
 from danlu.app.console.settings_flags import command_of
+from danlu.app.run_folder import rank_errors
+from danlu.app.run_folder.run_folder import RunFolder
+from danlu.app.runs.announce import introduce, small_enough_for_one_thread
+from danlu.app.runs.distributed import train_together
+from danlu.app.runs.launcher import check_devices, launch, launched
 from danlu.app.runs.loop import carry_on, go
 from danlu.app.runs.manifest import check_same, first_page
-from danlu.app.runs.announce import introduce, small_enough_for_one_thread
-from danlu.app.runs.launcher import check_devices, launch, launched
-from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.console.progress import Screen
 from danlu.app.runs.session import Session
-from danlu.app.runs.distributed import train_together
 from danlu.catalogue.recipes import name_of_recipe
+from danlu.data.settings import absolute
 from danlu.errors import UsageError
-from danlu.recipes.config.yaml_files import changed
 from danlu.recipes.config.recipe import Recipe
+from danlu.recipes.config.resolve import as_recipe
+from danlu.recipes.config.yaml_files import changed
 from danlu.training.runtime import DeviceName, as_torch_was
 
 _training = threading.Lock()

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from danlu.app.report.sections.model_views import ACROSS
-from danlu.app.report.sections.model_views import RECONSTRUCTED
-from danlu.app.report.sections.model_views import SAMPLES
-from danlu.app.report.sections.model_views import above
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from danlu.data.base.dataset import spread_over
 from danlu.app.files.image_grid import sheet, write_png
-from danlu.app.report.sections.model_views import STEPS, are_pictures, by_class, codes, most_active, reconstructions, samples, traversals
+from danlu.app.report.sections.model_views import (
+    ACROSS,
+    RECONSTRUCTED,
+    SAMPLES,
+    STEPS,
+    above,
+    are_pictures,
+    by_class,
+    codes,
+    most_active,
+    reconstructions,
+    samples,
+    traversals,
+)
 from danlu.app.report.sections.text import write_sample
-from danlu.data.base.dataset import DataInfo, Part
-
+from danlu.data.base.dataset import DataInfo, Part, spread_over
 
 
 def is_time(round: int, rounds: int, every: int, count: int) -> bool:
@@ -69,5 +74,3 @@ def _sheets(model: Any, held_out: Part, info: DataInfo) -> Iterator[tuple[str, T
     found = codes(model, held_out, info.inputs)
     if found is not None:
         yield "traversals", traversals(model, most_active(found[0]), found[0].shape[1]), STEPS
-
-

@@ -17,14 +17,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from danlu.app.console.error_lines import explain
+from danlu.app.console.progress import Screen
 from danlu.app.run_folder import rank_errors
 from danlu.app.run_folder.process_lock import attend, stop_without
-from danlu.app.console.error_lines import explain
-from danlu.app.runs.loop import carry_on
 from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.console.progress import Screen
-from danlu.app.runs.session import Session
 from danlu.app.runs.distributed import leave
+from danlu.app.runs.loop import carry_on
+from danlu.app.runs.session import Session
 
 GRACE = 5.0
 """seconds that a process has to end in its own way after another one has failed"""

@@ -36,7 +36,8 @@ from danlu.data.images.settings import Images
 from danlu.data.images.worker_pool import usual_crew, work_through
 from danlu.errors import RunError, UsageError
 from danlu.storage.access import Access
-from danlu.storage.cache_entries import alone, making, mark_used, publish, remove_unused
+from danlu.storage.atomic import publish, temporary_folder
+from danlu.storage.cache_entries import alone, mark_used, remove_unused
 from danlu.storage.disk import sync
 from danlu.storage.memory_map import mapped
 
@@ -181,7 +182,7 @@ class _Work:
         if shutil.disk_usage(shelf).free < needed:
             raise _no_room(shelf, needed, os.strerror(errno.ENOSPC))
         try:
-            with making(shelf, key) as folder:
+            with temporary_folder(shelf, key) as folder:
                 with _Rows(folder / _BYTES, shape) as rows:
                     count = self._fill(rows, shape)
                     rows.cut(count)

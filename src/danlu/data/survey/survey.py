@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from danlu.data.base.dataset import PARTS, DataSet, Part
 from danlu.data.survey.text import look_at_text, text_problems
 from danlu.errors import few
 from danlu.storage.access import Access
+from danlu.storage.atomic import write_text
 
 FORMAT = 2
 _ROWS = 4096
@@ -69,9 +69,7 @@ def survey(data: DataSet, access: Access | None = None) -> Survey:
     found = look(data)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        making = path.with_name(f".{path.name}.{os.getpid()}")
-        making.write_text(json.dumps(asdict(found)), encoding="utf-8")
-        making.replace(path)
+        write_text(path, json.dumps(asdict(found)))
     return found
 
 

@@ -29,7 +29,8 @@ from danlu.data.text.tokenizer_files import FILE, from_json, learn
 from danlu.data.text.tokenizers import UnknownCharacter
 from danlu.errors import RunError, UsageError
 from danlu.storage.access import Access
-from danlu.storage.cache_entries import alone, making, mark_used, publish, remove_unused
+from danlu.storage.atomic import publish, temporary_folder
+from danlu.storage.cache_entries import alone, mark_used, remove_unused
 from danlu.storage.disk import sync
 from danlu.storage.memory_map import mapped
 
@@ -167,7 +168,7 @@ def _on_disk(shelf: Path, key: str, parts: Sequence[Sequence[Span]], manner: Rea
     tokenizer = _learnt(parts, manner, access)
     dtype = dtype_for(tokenizer.vocabulary)
     try:
-        with making(shelf, key) as folder:
+        with temporary_folder(shelf, key) as folder:
             counts = []
             with (folder / _TOKENS).open("wb") as file:
                 for spans in parts:
