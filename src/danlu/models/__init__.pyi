@@ -50,9 +50,7 @@ from .saving.model_folder import FORMAT as FORMAT
 from .saving.model_folder import build as build
 from .saving.model_folder import describe as describe
 from .saving.model_folder import load_model as load_model
-from .saving.model_folder import read_page as read_page
 from .saving.model_folder import save_model as save_model
-from .saving.model_folder import what_is as what_is
 from .saving.pretrained import check_convolutions as check_convolutions
 from .saving.pretrained import classes_in as classes_in
 from .saving.pretrained import distinct as distinct

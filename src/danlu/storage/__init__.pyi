@@ -6,4 +6,5 @@ from .atomic import write_bytes as write_bytes
 from .atomic import write_text as write_text
 from .download import File as File
 from .download import fetch as fetch
+from .json_page import read_page as read_page
 from .memory_map import mapped as mapped

@@ -62,3 +62,18 @@ def looks_like(start: bytes) -> str | None:
 def _in_pairs(start: bytes) -> bool:
     """Whether four bytes are two letters of ASCII, each with a NUL after it."""
     return len(start) == 4 and start[1] == start[3] == 0 and bytes((start[0], start[2])).decode("latin-1").isprintable()
+
+
+def diagnose_weights(content: bytes) -> str:
+    """What is wrong with a file that should hold weights, from its content.
+
+    >>> diagnose_weights(b"<!DOCTYPE html><html>")
+    'is not weights but looks like a web page'
+    """
+    if not content:
+        return "is not weights but looks like nothing, for it is empty"
+    # safetensors begin with the length of their header, whose bytes can be any, and then the header
+    if content[:2] == b"PK" or (content[:1] == b"\x80" and content[8:9] != b"{"):
+        return "is not weights but looks like a pickle, which could run code; ask for safetensors"
+    kind = looks_like(content)
+    return f"is not weights but looks like {kind}" if kind else "is damaged"

@@ -1,5 +1,7 @@
 from .active_player import ActivePlayer as ActivePlayer
 from .checkpoint import Checkpoint as Checkpoint
+from .compilation import StaysEager as StaysEager
+from .compilation import compile_modules as compile_modules
 from .cuda_graphs import Graph as Graph
 from .ema import Average as Average
 from .optimization import NonNegative as NonNegative

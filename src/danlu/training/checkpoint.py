@@ -23,10 +23,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from danlu.errors import RunError
-from danlu.models.saving.model_folder import read_page, what_is
 from danlu.nn.state_dict import is_split, own_part
 from danlu.storage.atomic import FOLDERS, publish
-from danlu.storage.disk import sync
+from danlu.storage.disk import diagnose_weights, sync
+from danlu.storage.json_page import read_page
 from danlu.training.runtime import Runtime
 
 FORMAT = 1
@@ -65,7 +65,7 @@ class Stored(Mapping[str, Tensor]):
                 file: Any = safe_open(path, framework="pt")
             except SafetensorError:
                 with path.open("rb") as content:
-                    raise RunError(f"{path} {what_is(content.read(200))}") from None
+                    raise RunError(f"{path} {diagnose_weights(content.read(200))}") from None
             for name in file.keys():  # noqa: SIM118 (it is no mapping)
                 self._where.setdefault(name, []).append(file)
 

@@ -24,11 +24,11 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import Batch, Stream
 from danlu.errors import UsageError, nearest
-from danlu.nn.recurrent.layer import Recurrent
 from danlu.nn.state_dict import Below, is_split, load_tensors, tensors_of
 from danlu.rng.keys import key
 from danlu.tasks.task import Descend, Place, Task, Terms, Update
 from danlu.training.active_player import ActivePlayer, check_players
+from danlu.training.compilation import compile_modules
 from danlu.training.cuda_graphs import Outcome, Replays, check_replay, prepare
 from danlu.training.optimization import OptimizerSettings
 from danlu.training.player import Player
@@ -92,9 +92,7 @@ class Trainer:
         self._update_key = key("update", seed)
         self._doubts: list[FiniteCheck] = []
         if self.runtime.compile:
-            Recurrent.stay_eager()
-            for player in self.players.values():
-                player.module.compile()
+            compile_modules(modules.values())
         self._replays: Replays | None = None
         if self.runtime.cuda_graphs:
             self.replay(Replays(self.runtime))

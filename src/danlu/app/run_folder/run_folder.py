@@ -12,12 +12,12 @@ from danlu.app.console.formatting import quoted
 from danlu.app.run_folder.process_lock import at_work, is_alive
 from danlu.app.run_folder.tensorboard import Events
 from danlu.errors import RunError, UsageError
-from danlu.models.saving.model_folder import read_page
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.yaml_files import from_yaml, to_yaml
 from danlu.storage.access import Access
 from danlu.storage.atomic import write_text
 from danlu.storage.disk import sync
+from danlu.storage.json_page import read_page
 
 FORMAT = 1
 _NEEDED = {"recipe", "status", "command", "versions", "device", "threads", "ranks", "data", "round", "rounds"}

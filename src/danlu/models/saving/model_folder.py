@@ -20,7 +20,8 @@ from danlu.data.text.tokenizer_files import save as save_tokenizer
 from danlu.errors import RunError, UsageError
 from danlu.models.base import Model
 from danlu.nn.state_dict import load_tensors, tensors_of
-from danlu.storage.disk import looks_like
+from danlu.storage.disk import diagnose_weights
+from danlu.storage.json_page import read_page
 
 FORMAT = 1
 
@@ -132,30 +133,6 @@ def _describe_argument(value: Any) -> Any:
     return [_describe_argument(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
-def read_page(path: Path, newest: int, needed: set[str]) -> dict[str, Any]:
-    """A JSON file with a format, if it looks like one that this danlu wrote.
-
-    Args:
-        path: the file.
-        newest: the newest format that is understood.
-        needed: keys that it must have.
-
-    Raises:
-        UsageError: if it was written by a newer danlu.
-        RunError: if it is damaged.
-    """
-    try:
-        page = json.loads(path.read_text(encoding="utf-8"))
-        newer, missing = page["format"] > newest, needed - page.keys()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is damaged: {error}") from error
-    if newer:
-        raise UsageError(f"{path} has format {page['format']}, of a newer danlu; this one reads {newest}")
-    if missing:
-        raise RunError(f"{path} is damaged: it has no {', '.join(sorted(missing))}")
-    return page
-
-
 def _weights(path: Path, digest: str) -> dict[str, Tensor]:
     """The tensors of a weights file that is what it was when it was written."""
     try:
@@ -163,20 +140,7 @@ def _weights(path: Path, digest: str) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UsageError(f"{path} is missing; the description beside it is not enough") from None
     if (is_now := sha256(content).hexdigest()) != digest:
-        raise RunError(f"{path} {what_is(content)}: its SHA-256 is {is_now[:12]}…, and was {str(digest)[:12]}…")
+        raise RunError(
+            f"{path} {diagnose_weights(content)}: its SHA-256 is {is_now[:12]}…, and was {str(digest)[:12]}…"
+        )
     return load(content)
-
-
-def what_is(content: bytes) -> str:
-    """What a file that should hold weights looks like instead.
-
-    >>> what_is(b"<!DOCTYPE html><html>")
-    'is not weights but looks like a web page'
-    """
-    if not content:
-        return "is not weights but looks like nothing, for it is empty"
-    # safetensors begin with the length of their header, whose bytes can be any, and then the header
-    if content[:2] == b"PK" or (content[:1] == b"\x80" and content[8:9] != b"{"):
-        return "is not weights but looks like a pickle, which could run code; ask for safetensors"
-    kind = looks_like(content)
-    return f"is not weights but looks like {kind}" if kind else "is damaged"

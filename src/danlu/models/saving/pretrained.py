@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from danlu.errors import UsageError
-from danlu.models.saving.model_folder import what_is
+from danlu.storage.disk import diagnose_weights
 
 Renames = Mapping[str, str | Callable[[re.Match[str]], str]]
 
@@ -60,7 +60,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         return _read_safetensors(file)
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return _named(_read_pickle(file), file)
-    raise UsageError(f"{file} {what_is(start)}; give a file of safetensors, or a state dict that torch.save wrote")
+    raise UsageError(
+        f"{file} {diagnose_weights(start)}; give a file of safetensors, or a state dict that torch.save wrote"
+    )
 
 
 def own_arguments(path: str | Path, model: str) -> dict[str, Any] | None:

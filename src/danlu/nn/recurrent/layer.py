@@ -56,7 +56,7 @@ class Recurrent(nn.Module):
     >>> outputs, state = layers(torch.zeros(3, 7, 5), state.detach(), lengths=[7, 2, 4])
     """
 
-    eager: ClassVar[bool] = False
+    _is_eager: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -115,10 +115,10 @@ class Recurrent(nn.Module):
 
     @classmethod
     def stay_eager(cls) -> None:
-        """Have torch.compile leave out all such layers: it would bptt them, anew for each number of steps."""
-        if not cls.eager:
+        """Exclude these layers from torch.compile, which would unroll them anew for each number of steps."""
+        if not cls._is_eager:
             run: Any = torch.compiler.disable(cls._run)
-            cls._run, cls.eager = run, True
+            cls._run, cls._is_eager = run, True
 
     def zero_state(self, n: int) -> Float[Tensor, "n states layers width"]:
         """The state of n rows before anything was read."""
