@@ -31,7 +31,7 @@ COMMON: dict[str, Any] = {
     "precision": "bf16",
     "channels_last": True,
     "evaluate_every": 5000,
-    "features": "inception",
+    "feature_extractor": "inception",
     "augment.flip": "horizontal",
 }
 ROWS = (

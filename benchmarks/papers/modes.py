@@ -32,8 +32,8 @@ class Promise(NamedTuple):
     least: dict[str, int]
 
 
-QUIET: dict[str, Any] = {"judged": 0, "pictures": 0, "monitor": "none", "evaluate_every": 2000}
-FALLING: dict[str, Any] = {**QUIET, "lr": 1e-3, "schedule": "linear", "average": 0.99}
+QUIET: dict[str, Any] = {"eval_samples": 0, "sample_grids": 0, "monitor": "none", "evaluate_every": 2000}
+FALLING: dict[str, Any] = {**QUIET, "lr": 1e-3, "schedule": "linear", "ema": 0.99}
 DEEP: dict[str, Any] = {"generator.latent": 2, "generator.hidden": (128,) * 4, "critic.hidden": (128,) * 4}
 NOISE: dict[str, Any] = {"critic.minibatch": 16, "instance_noise": 0.5, "noise_rounds": 4800}
 PROMISES = (

@@ -66,11 +66,11 @@ def settings(row: Published) -> dict[str, Any]:
         "epochs": row.epochs,
         "optimizer": "sgd",
         "lr": float(row.bptt),
-        "clip": row.clip / row.bptt,
+        "grad_clip": row.clip / row.bptt,
         "schedule": "step",
         "gamma": 1 / row.divisor,
         "milestones": tuple(epoch / row.epochs for epoch in range(row.constant, row.epochs)),
-        "pictures": 0,
+        "sample_grids": 0,
     }
 
 
@@ -102,7 +102,7 @@ def _noise(gpu: bool) -> Score:
         "batch_size": 20,
         "bptt": 20,
         "epochs": NCE_EPOCHS,
-        "pictures": 0,
+        "sample_grids": 0,
     }
     theirs, _, slow = _trained("lstm-lm", {**same, "text.tokens": "words"}, gpu)
     ours, _, quick = _trained("nce-lm", {**same, "noise.words": 100}, gpu)
@@ -121,7 +121,7 @@ def _noise(gpu: bool) -> Score:
 
 def _trained(recipe: str, given: dict[str, Any], gpu: bool) -> tuple[float, float, float]:
     """Perplexities of test and validation part, and seconds."""
-    how: dict[str, Any] = {"precision": "bf16", "replay": True} if gpu else {"threads": 1}
+    how: dict[str, Any] = {"precision": "bf16", "cuda_graphs": True} if gpu else {"threads": 1}
     with tempfile.TemporaryDirectory() as scratch:
         begun = time.monotonic()
         done = danlu.train(recipe, out=Path(scratch) / "run", quiet=True, **how, **given)

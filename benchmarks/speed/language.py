@@ -93,7 +93,7 @@ def _plain(stream: Lanes, device: torch.device) -> tuple[float, dict[str, Tensor
 def _ours(stream: Lanes, runtime: Runtime) -> tuple[float, dict[str, Tensor]]:
     """The same through the trainer."""
     task = Language(_model(), LANES)
-    trainer = Trainer(task, OptimizerSettings(optimizer="sgd", lr=LR, clip=CLIP), stream, ROUNDS, runtime=runtime)
+    trainer = Trainer(task, OptimizerSettings(optimizer="sgd", lr=LR, grad_clip=CLIP), stream, ROUNDS, runtime=runtime)
 
     def loop() -> None:
         for _ in trainer:

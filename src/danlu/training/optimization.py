@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from danlu.data.base.page import Page
 from danlu.training import schedules
 from danlu.training.schedules import Schedule
 
@@ -24,7 +25,7 @@ _OPTIMIZERS_WITH = {
 _SCHEDULES_WITH = {"milestones": ("step",), "gamma": ("step",), "floor": ("linear", "cosine")}
 
 
-class OptimizerSettings(BaseModel):
+class OptimizerSettings(Page):
     """How a player descends. What is None is the optimizer's usual value.
 
     >>> OptimizerSettings(optimizer="momentum", lr=0.1, schedule="cosine").factor(50, 100)
@@ -33,8 +34,6 @@ class OptimizerSettings(BaseModel):
     Raises:
         ValueError: if a setting is given to an optimizer or a schedule that has no such setting.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     optimizer: OptimizerName = "adamw"
     """how steps are made; muon moves the matrices and adamw the rest"""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +16,21 @@ class Page(BaseModel):
     """Settings that explain themselves and do not change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values, which are not validated; pydantic itself accepts names that do not exist.
+
+        Raises:
+            TypeError: if there is no setting of a name.
+
+        >>> Page().model_copy(update={"size": 3})
+        Traceback (most recent call last):
+        TypeError: Page has no setting 'size'
+        """
+        for name in update or {}:
+            if name not in type(self).model_fields:
+                raise TypeError(f"{type(self).__name__} has no setting {name!r}")
+        return super().model_copy(update=update, deep=deep)
 
 
 def no_argument(name: str, argument: str) -> None:

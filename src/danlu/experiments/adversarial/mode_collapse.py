@@ -90,7 +90,7 @@ def _trainer(game: Game, rounds: int, seed: int) -> Trainer:
         seed,
     )
     moves = OptimizerSettings(optimizer="adam", lr=game.lr, betas=game.betas, schedule="cosine")
-    optimizer_settings = {"critic": moves, "generator": moves.model_copy(update={"average": 0.99})}
+    optimizer_settings = {"critic": moves, "generator": moves.model_copy(update={"ema": 0.99})}
     points, _ = sample_ring(POINTS, generator_of("points", seed))
     task = Adversarial(*players, game.loss, game.techniques, "x")
     return Trainer(task, optimizer_settings, Shuffled(Part({"x": points}), BATCH, seed), rounds, seed)

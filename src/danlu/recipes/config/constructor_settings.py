@@ -9,15 +9,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from docstring_parser import parse
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import ConfigDict, Field, create_model
 from torch import nn
 
+from danlu.data.base.page import Page
 from danlu.models.base import Model
 
 M = TypeVar("M", bound=Model)
 
 
-class Settings(BaseModel, Generic[M]):
+class Settings(Page, Generic[M]):
     """The arguments of a network that a recipe may choose: those of its constructor that have a default.
 
     Arguments without a default are decided by the data and come in ``build``. ``Settings[MLP]`` is a page whose fields
@@ -30,7 +31,7 @@ class Settings(BaseModel, Generic[M]):
     'width of each hidden layer; none makes softmax regression'
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=(), use_attribute_docstrings=False)
 
     network: ClassVar[type[Model]]
 
