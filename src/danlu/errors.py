@@ -1,4 +1,4 @@
-"""The two kinds of bad news that a user is told in one line, and the names in it: the nearest valid one, or a few."""
+"""The errors that a user meets: UsageError and RunError, and hints for misspelled names."""
 
 from __future__ import annotations
 
@@ -8,12 +8,32 @@ from difflib import get_close_matches
 _MOST = 50  # names that a hint lists
 
 
-class UsageError(ValueError):
-    """What was asked for cannot be done: a wrong name, a wrong value, an impossible combination (exit code 2)."""
+class DanluError(Exception):
+    """Base of the errors whose message is meant for the user.
+
+    The message names settings by their dotted name, as a recipe file and Python do. The command line appends the flags
+    of ``settings`` to it.
+
+    Args:
+        message: what was wrong, where, what is allowed, what to do.
+        settings: the settings to look at, each as ``"name"`` or, to suggest a value, ``"name=value"``.
+
+    >>> error = UsageError("no test part is split off; leave split.test out", settings=("split.test",))
+    >>> str(error), error.settings
+    ('no test part is split off; leave split.test out', ('split.test',))
+    """
+
+    def __init__(self, message: str = "", *, settings: tuple[str, ...] = ()):
+        super().__init__(message)
+        self.settings = settings
 
 
-class RunError(RuntimeError):
-    """What was asked for was right, and went wrong on the way (exit code 1)."""
+class UsageError(DanluError, ValueError):
+    """The request is invalid: an unknown name, an invalid value, an impossible combination (exit code 2)."""
+
+
+class RunError(DanluError, RuntimeError):
+    """The request is valid, but an error occurred while carrying it out (exit code 1)."""
 
 
 class Diverged(RunError):

@@ -132,7 +132,7 @@ def test_the_next_mirror_is_asked(serve, tmp_path):
 )
 def test_when_nobody_delivers_each_is_named_and_nothing_is_left(how, said, serve, tmp_path):
     servers = serve(how), serve("missing")
-    with pytest.raises(RunError, match=r"(?s)could not be fetched.*--data-dir") as caught:
+    with pytest.raises(RunError, match=r"(?s)could not be fetched.*data_dir") as caught:
         get(tmp_path, *servers)
     assert said in str(caught.value)
     assert all(server.url in str(caught.value) for server in servers)

@@ -24,7 +24,7 @@ def test_auto_picks_what_is_there_and_says_why():
 def test_a_device_that_is_not_there_is_refused_with_what_to_do(device):
     if getattr(torch, device).is_available() if device == "cuda" else torch.backends.mps.is_available():
         pytest.skip(f"{device} is there")
-    with pytest.raises(UsageError, match=f"--device {device}: .*use --device cpu"):
+    with pytest.raises(UsageError, match=f"device {device}: .*use device cpu"):
         Runtime.start(device)
 
 

@@ -38,7 +38,7 @@ class Access:
         """
         if self.data_dir is not None:
             if not self.data_dir.is_dir():
-                raise UsageError(f"--data-dir {self.data_dir}: there is no such folder")
+                raise UsageError(f"data_dir: no such folder: {self.data_dir}", settings=("data_dir",))
             return self.data_dir
         named = os.environ.get("DANLU_DATA")
         if not named:

@@ -76,7 +76,8 @@ def fetch(
             part.unlink()
     raise RunError(
         f"{file.name} could not be fetched:\n" + "\n".join(said) + "\n"
-        "Try again later, or fetch it yourself and name its folder with --data-dir."
+        "Try again later, or download the file yourself and set data_dir to its folder",
+        settings=("data_dir",),
     )
 
 

@@ -264,7 +264,7 @@ def _troubles(scores: Mapping[str, float], loss: Loss) -> Iterator[str]:
     if collapsed:
         yield (
             f"Mode collapse: generated examples {' and '.join(collapsed)}. Try minibatch discrimination "
-            f"(--critic.minibatch 16), another seed, or loss wasserstein with a penalty."
+            f"(critic.minibatch=16), another seed, or loss wasserstein with a penalty."
         )
     if loss == "minimax" and scores.get("score_on_fake", 0.0) < SURE:
         yield (

@@ -78,9 +78,12 @@ class Runtime:
         """
         picked, reason = pick_device(device)
         if compile and picked.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
-            raise UsageError("--compile on a CPU needs a C++ compiler, and neither g++ nor clang++ is on the path")
+            raise UsageError(
+                "compile=True on a CPU needs a C++ compiler, and neither g++ nor clang++ is on the path",
+                settings=("compile=False",),
+            )
         if precision == "float64" and picked.type == "mps":
-            raise UsageError("precision float64 does not exist on mps; use --device cpu")
+            raise UsageError("precision float64 is not available on mps; use device cpu", settings=("device=cpu",))
         if deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         if picked.type == "cpu":
@@ -256,7 +259,7 @@ def pick_device(asked: DeviceName) -> tuple[torch.device, str]:
         UsageError: if the device that was asked for is not there.
     """
     if asked not in get_args(DeviceName):
-        raise UsageError(f"there is no device {asked!r}; there is {', '.join(get_args(DeviceName))}")
+        raise UsageError(f"unknown device {asked!r}; valid devices: {', '.join(get_args(DeviceName))}")
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if asked == "auto":
         if cuda:
@@ -266,7 +269,9 @@ def pick_device(asked: DeviceName) -> tuple[torch.device, str]:
         return torch.device("cpu"), "no GPU is there" if torch.version.cuda else "this torch is built for the CPU"
     if asked == "cuda" and not cuda:
         built = "this torch is built for the CPU" if torch.version.cuda is None else "torch finds no NVIDIA GPU"
-        raise UsageError(f"--device cuda: {built}; use --device cpu, or install a CUDA build of torch")
+        raise UsageError(
+            f"device cuda: {built}; use device cpu, or install a CUDA build of torch", settings=("device=cpu",)
+        )
     if asked == "mps" and not mps:
-        raise UsageError("--device mps: Apple's GPU is not there; use --device cpu")
+        raise UsageError("device mps: torch finds no Apple GPU; use device cpu", settings=("device=cpu",))
     return torch.device("cuda", 0) if asked == "cuda" else torch.device(asked), "asked for"

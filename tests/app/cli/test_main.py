@@ -149,6 +149,14 @@ def test_a_warm_up_that_is_longer_than_the_training_is_said(capsys, tmp_path):
     assert "warm-up" not in call(capsys, *words, str(tmp_path / "c"), "--warmup", "100", "--dry-run")[1]
 
 
+def test_an_error_names_the_setting_and_the_command_line_its_flag(capsys, tmp_path):
+    with pytest.raises(UsageError) as refused:
+        danlu.survey("mnist", data_dir=tmp_path / "missing")
+    assert str(refused.value) == f"data_dir: no such folder: {tmp_path / 'missing'}"
+    _, _, err = call(capsys, "data", "mnist", "--data-dir", str(tmp_path / "missing"))
+    assert err == f"danlu: {refused.value} (--data-dir)\n"
+
+
 def test_debug_shows_where(capsys):
     with pytest.raises(UsageError):
         main.main(["train", "cmn", "--debug"])

@@ -55,7 +55,7 @@ def test_a_picture_is_drawn(capsys, tmp_path):
         (("digits:3",), "digits takes nothing after its name"),
         (("digits", "--split.test", "0.95"), "validation and test together must leave something to train on"),
         (("digits", "--picture", "a.xyz"), "a.xyz cannot be drawn"),
-        (("mnist", "--data-dir", "/nowhere"), "--data-dir /nowhere: there is no such folder"),
+        (("mnist", "--data-dir", "/nowhere"), "data_dir: no such folder: /nowhere (--data-dir)"),
         (("digits", "--images.size", "0"), "images: size is one number or two, height and width, of at least 1"),
         (
             ("digits", "--split.validation", "nan"),

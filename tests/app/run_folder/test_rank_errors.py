@@ -84,6 +84,6 @@ def test_what_torch_and_gloo_raise_for_a_peer_that_is_gone_is_known(name):
 
     for error in (getattr(dist, name)("NCCL error: remote process exited"), BROKEN):
         assert is_broken_connection(error)
-        assert explain(error)[1].startswith("another process of this run is gone")
+        assert explain(error)[1].startswith("another process of this run has ended unexpectedly")
     for own in (RunError("gone"), ConnectionResetError("by a web server"), MemoryError(), RuntimeError("a bug")):
         assert not is_broken_connection(own)

@@ -1,46 +1,54 @@
-"""Errors as one line and an exit code. Nothing here takes time to import: the command line needs it at once."""
+"""Errors as a message and an exit code. Importing this module takes no time: the command line always needs it."""
 
 from __future__ import annotations
 
-from danlu.errors import RunError, UsageError
+from danlu.app.console.flag_names import flag_of
+from danlu.errors import DanluError, RunError, UsageError
 
 
 def explain(error: BaseException, where: str = "--debug shows where") -> tuple[int, str]:
-    """An exit code and a line for an error.
+    """The exit code and the message of an error.
 
     Args:
-        error: what was raised.
-        where: how to find the place of an error that nobody expected.
+        error: the exception.
+        where: for an unexpected error, how to get its traceback.
 
+    >>> explain(UsageError("split.test must be less than 1", settings=("split.test",)))
+    (2, 'split.test must be less than 1 (--split.test)')
     >>> explain(MemoryError("12 GB"))[1][:20]
     'out of memory: 12 GB'
     """
     if isinstance(error, UsageError):
-        return 2, str(error)
+        return 2, _with_flags(error)
     if isinstance(error, RunError):
-        return 1, str(error)
+        return 1, _with_flags(error)
     if is_broken_connection(error):
         return 1, (
-            f"another process of this run is gone; if nobody ended it, the system may have, for its memory "
+            f"another process of this run has ended unexpectedly; the system may have killed it for lack of memory "
             f"({_first_line(error)})"
         )
     if _is_out_of_memory(error):
         return 1, (
-            f"out of memory: {_first_line(error)}. What is saved is kept. Try half the --batch-size, or "
-            f"--grad-accumulation 2, which gives the same result in about half the memory, or --precision bf16"
+            f"out of memory: {_first_line(error)}. Saved files are kept. Use a smaller --batch-size, or "
+            f"--grad-accumulation 2 for the same result in about half the memory, or --precision bf16"
         )
     if isinstance(error, OSError):
         return 1, f"{error.filename or 'the system'}: {error.strerror or error}"
-    if not isinstance(error, Exception):  # somebody's wish, and nobody's mistake
+    if not isinstance(error, Exception):  # KeyboardInterrupt or SystemExit: intended
         return 1, str(error) or type(error).__name__
     return 1, f"{type(error).__name__}: {error} (this should not happen; {where})"
 
 
-def is_broken_connection(error: BaseException) -> bool:
-    """Whether an error says no more than that another process is gone.
+def _with_flags(error: DanluError) -> str:
+    """The message, followed by the flags of the settings that it names."""
+    return f"{error} ({', '.join(map(flag_of, error.settings))})" if error.settings else str(error)
 
-    torch has classes for it, known here by name because torch takes long to import; what gloo raises has none, but
-    names its source file.
+
+def is_broken_connection(error: BaseException) -> bool:
+    """Whether an error only reports that another process is gone.
+
+    torch's own exception classes are recognized by name, because importing torch is slow. Errors of gloo have no class
+    of their own, but their message names a source file of gloo.
 
     >>> is_broken_connection(RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [::1]:29500"))
     True
@@ -53,7 +61,7 @@ def is_broken_connection(error: BaseException) -> bool:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Also what torch raises on a CPU, which has no class of its own."""
+    """Out of memory in Python or in torch; on a CPU torch raises a plain RuntimeError."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or (isinstance(error, RuntimeError) and "can't allocate" in str(error))
 

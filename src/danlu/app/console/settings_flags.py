@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from docstring_parser import parse
 from pydantic import BaseModel
 
+from danlu.app.console.flag_names import flag_name
 from danlu.data.training_data import TrainingData
 from danlu.recipes.config.recipe import Recipe
 
@@ -50,7 +51,7 @@ def flags(page: BaseModel, prefix: str = "", section: str = "") -> Iterator[Flag
             first = next(base for base in reversed(type(page).__mro__) if name in getattr(base, "model_fields", {}))
             where = section or _SECTIONS.get(first.__name__, "loss")
             words = " ".join((field.description or "").split())
-            yield Flag(_flag(prefix + name), where, value, words, _choices(field.annotation))
+            yield Flag(flag_name(prefix + name), where, value, words, _choices(field.annotation))
 
 
 def option_flags(options: type[Any]) -> Iterator[Flag]:
@@ -58,7 +59,7 @@ def option_flags(options: type[Any]) -> Iterator[Flag]:
     types, words = typing.get_type_hints(options), {p.arg_name: p.description for p in parse(options.__doc__).params}
     for field in dataclasses.fields(options):
         name = field.name
-        yield Flag(_flag(name), "this run", field.default, words.get(name) or "", _choices(types[name]))
+        yield Flag(flag_name(name), "this run", field.default, words.get(name) or "", _choices(types[name]))
 
 
 def help_text(page: BaseModel, options: type[Any], width: int | None = None, elsewhere: str | None = None) -> str:
@@ -99,10 +100,6 @@ def _in_short(recipe: BaseModel, elsewhere: str) -> Iterator[Flag]:
     for name, field in pages.items():
         words = " ".join((field.description or "").split())
         yield Flag(f"--{name}.…", _SECTIONS["DataSettings"], None, f"{words}; {elsewhere} lists them", ())
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _head(flag: Flag) -> str:

@@ -43,6 +43,6 @@ def files_of(files: Sequence[str | Path]) -> Iterator[tuple[list[str | Path], Ca
             file.write(content)
         yield [name if dash else path for dash, path in zip(asked, files, strict=True)], said
     except (UsageError, RunError) as error:
-        raise type(error)(said(str(error))) from error
+        raise type(error)(said(str(error)), settings=error.settings) from error
     finally:
         os.unlink(name)

@@ -107,7 +107,7 @@ def _outside(hole: Hole, inputs: list[Input], said: Said) -> list[Tensor]:
     try:
         return [hole.known(some.places[0], number)[None] for number, some in enumerate(usable)]
     except (UsageError, RunError) as error:
-        raise type(error)(said(str(error))) from error
+        raise type(error)(said(str(error)), settings=error.settings) from error
 
 
 def _rows_with_gaps(

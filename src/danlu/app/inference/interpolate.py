@@ -79,7 +79,7 @@ def interpolate(
             if (count := sum(len(some.places) for some in found)) != 1:
                 raise UsageError(f"{said(str(path))} holds {count} examples; the walk goes from one to one")
             if (x := found[0].x) is None:
-                raise RunError(found[0].error)
+                raise RunError(found[0].error or "")
             ends.append(x)
     some = next(model.parameters())
     start, end = (x.to(some.device, some.dtype) for x in ends)
