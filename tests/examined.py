@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from danlu.catalogue.recipes import find_recipe
 from danlu.nn.recurrent.layer import Recurrent
 from danlu.nn.state_dict import whole
+from danlu.recipes.config.build import build
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.yaml_files import changed
 from danlu.training import checkpoint
@@ -25,13 +25,7 @@ def tiny(name: str, **changes: object) -> Recipe:
 
 
 def trainer_of(recipe: Recipe, runtime: Runtime | None = None) -> Trainer:
-    data = recipe.load()
-    runtime = runtime or Runtime()
-    torch.manual_seed(recipe.seed)
-    task = recipe.task(data.info)
-    stream = recipe.as_seen(recipe.make_stream(data.train, runtime.device, runtime.dtype).stream, recipe.seed)
-    rounds = recipe.length(stream.epoch_rounds)
-    return Trainer(task, recipe.optimizer_settings(), stream, rounds, recipe.seed, recipe.grad_accumulation, runtime)
+    return build(recipe, runtime).trainer
 
 
 def without_dropout(trainer: Trainer) -> Trainer:

@@ -1,6 +1,7 @@
 """The exam that every recipe of the catalogue sits, at a tiny size: listing a recipe is all it takes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from danlu import verbs
 from danlu.catalogue.recipes import RECIPES, find_recipe
 from danlu.models.saving.model_folder import load_model, save_model
+from danlu.recipes.config.build import build
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.yaml_files import from_text, to_yaml
 from danlu.training.runtime import Runtime
@@ -92,12 +94,9 @@ def test_one_batch_overfits(name):
     size = {"batch_size": 2} if text else {"batch_size": "full"}
     recipe = tiny(name, rounds=400, **size, **overfitting(find_recipe(name)()))
     data = recipe.load()
-    torch.manual_seed(0)
-    task = recipe.task(data.info)
     count = 2 * recipe.bptt + 1 if text else getattr(recipe, "labels", 8)
-    few = recipe.make_stream(data.train.take(torch.arange(count)), torch.device("cpu"), torch.float32).stream
-    stream = recipe.as_seen(few, recipe.seed)
-    trainer = without_dropout(Trainer(task, recipe.optimizer_settings(), stream, 400))
+    few = replace(data, train=data.train.take(torch.arange(count)))
+    trainer = without_dropout(build(recipe, data=few).trainer)
     first, last = [sum(v for k, v in r.items() if not k.endswith(("/lr", "norm"))) for r in ends(trainer)]
     assert last < type(recipe).overfits_to * first
 

@@ -10,11 +10,14 @@ from .classify.densenet import DenseNetRecipe as DenseNetRecipe
 from .classify.mlp import MLPRecipe as MLPRecipe
 from .classify.resnet import ResNetRecipe as ResNetRecipe
 from .classify.resnet_fast import ResNetFastRecipe as ResNetFastRecipe
+from .config.build import Built as Built
+from .config.build import build as build
+from .config.build import build_task as build_task
+from .config.build import start_runtime as start_runtime
 from .config.constructor_settings import Settings as Settings
 from .config.constructor_settings import settings as settings
 from .config.recipe import Recipe as Recipe
 from .config.resolve import as_recipe as as_recipe
-from .config.resolve import build as build
 from .config.yaml_files import changed as changed
 from .config.yaml_files import from_text as from_text
 from .config.yaml_files import from_yaml as from_yaml

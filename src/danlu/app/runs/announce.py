@@ -53,7 +53,7 @@ def _about_data_and_model(session: Session, page: dict[str, Any]) -> list[tuple[
     if info.kind == "text":
         shape = f"tokens: {info.tokens}, {info.vocabulary:,} different"
     return [
-        ("data", f"{counts}; {shape}{classes}; {session.residence}"),
+        ("data", f"{counts}; {shape}{classes}; {session.placement}"),
         *(("", note) for note in session.data.notes),
         ("model", f"{summary.model}, {summary.parameters:,} parameters; about {human(memory)} while training"),
         *(("", line) for line in layer_lines(summary)),

@@ -7,8 +7,9 @@ from typing import Any
 
 from danlu.app.inspect.model_summary import Summary, summarize
 from danlu.app.runs.session import Session
+from danlu.recipes.config.build import build_task
 from danlu.recipes.config.recipe import Recipe
-from danlu.recipes.config.resolve import as_recipe, build
+from danlu.recipes.config.resolve import as_recipe
 from danlu.recipes.config.yaml_files import from_yaml, to_yaml
 
 
@@ -41,4 +42,4 @@ def summary(recipe: str | Path | Recipe, **changes: Any) -> Summary:
     """
     recipe = as_recipe(recipe, changes)
     info = recipe.load().info
-    return summarize(build(recipe, info).model, info.shape)
+    return summarize(build_task(recipe, info).model, info.shape)

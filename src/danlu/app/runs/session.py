@@ -17,12 +17,12 @@ from danlu.data.base.dataset import DataSet
 from danlu.errors import UsageError, nearest
 from danlu.evaluation.feature_extractors import feature_name
 from danlu.evaluation.generative_scores import Jury
+from danlu.recipes.config.build import build, start_runtime
 from danlu.recipes.config.recipe import Recipe
-from danlu.recipes.config.resolve import build
 from danlu.storage.access import Access
 from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint
-from danlu.training.runtime import DeviceName, Runtime
+from danlu.training.runtime import DeviceName
 from danlu.training.trainer import Trainer
 from danlu.training.validation import Best, as_judged, evaluate
 from danlu.verbs import need
@@ -42,7 +42,7 @@ class Session:
         trainer: plays the game.
         best: the best score, if one is watched.
         every: rounds between evaluations.
-        residence: where the training examples stay, in words.
+        placement: where the training examples are held.
         access: what was used to get the data.
         jury: scores what the model generates, if that is asked for.
         stopped: whether somebody asked to stop before the end.
@@ -54,7 +54,7 @@ class Session:
     trainer: Trainer
     best: Best | None
     every: int
-    residence: str = "in memory"
+    placement: str = "in memory"
     access: Access = field(default_factory=Access)
     jury: Jury | None = None
     stopped: bool = False
@@ -78,31 +78,15 @@ class Session:
         Raises:
             UsageError: if recipe, data and device do not go together.
         """
-        r = recipe
-        runtime = Runtime.start(
-            device, r.precision, r.compile, r.cuda_graphs, r.deterministic, r.tf32, alone, r.channels_last
-        )
-        data: DataSet = recipe.load(access)
-        task = build(recipe, data.info)
-        if data.tokenizer is not None:
-            model: Any = task.model
-            model.tokenizer = data.tokenizer
-        stream, residence = recipe.make_stream(data.train, runtime.device, runtime.dtype)
-        if recipe.augment.mixes and not task.mixes:
-            raise UsageError(f"mixup and cutmix mix labels, which {type(task).__name__} does not read; leave both at 0")
-        stream = recipe.as_seen(stream, recipe.seed)
-        epoch = stream.epoch_rounds / task.draws()
-        rounds = recipe.length(epoch)
-        trainer = Trainer(
-            task, recipe.optimizer_settings(), stream, rounds, recipe.seed, recipe.grad_accumulation, runtime
-        )
-        every = recipe.evaluate_every or max(1, round(epoch))
+        runtime = start_runtime(recipe, device, alone)
+        built = build(recipe, runtime, access)
+        every = recipe.evaluate_every or max(1, round(built.epoch))
         jury = None
         if recipe.eval_samples:
-            need(task.model, "sample")
-            jury = Jury(data, recipe.eval_samples, runtime, access, feature_extractor=recipe.feature_extractor)
-        watched = _watched(recipe, trainer, bool(len(data.validation)), jury)
-        return cls(recipe, data, trainer, watched, every, residence, access or Access(), jury)
+            need(built.task.model, "sample")
+            jury = Jury(built.data, recipe.eval_samples, runtime, access, feature_extractor=recipe.feature_extractor)
+        watched = _watched(recipe, built.task.better, bool(len(built.data.validation)), jury)
+        return cls(recipe, built.data, built.trainer, watched, every, built.placement, access or Access(), jury)
 
     def prepare(self, run: RunFolder, screen: Screen) -> None:
         """Have ready what judges generated examples, which may first have to learn it."""
@@ -215,8 +199,7 @@ class Session:
             self.best.load_state(saved.page["best"])
 
 
-def _watched(recipe: Recipe, trainer: Trainer, validated: bool, jury: Jury | None) -> Best | None:
-    better = dict(trainer.task.better)
+def _watched(recipe: Recipe, better: Mapping[str, str], validated: bool, jury: Jury | None) -> Best | None:
     generated = {} if jury is None else {jury.watched: "lower"}
     known = {**generated, **better}
     name = _spelled(recipe.monitor, generated) or next(iter(known), "none")
