@@ -1,19 +1,26 @@
-"""What a model can do, one small protocol for each verb.
+"""What a model can do: its verbs, one protocol each, and the capabilities that it declares.
 
-The command line, the studio and the metrics ask a model for a verb and never for its class. Tensors go in and out;
-files and strings belong to the application. A model has a verb exactly if it has the method:
+The command line, the evaluation and the reports ask a model for a verb or for a capability and never for its class.
+Tensors go in and out; files and strings belong to the application. A model has a verb exactly if it has the method:
 
 >>> class Coin:
 ...     def log_prob(self, x): return -0.6931
 >>> isinstance(Coin(), LogProb), verbs_of(Coin())
 (True, ['log_prob'])
+
+A capability is what a protocol does not show, such as an additional argument of a verb. A model declares it in its
+attribute ``capabilities``, see ``CAPABILITIES``:
+
+>>> class Die:
+...     capabilities = frozenset({"generator"})
+...     def sample(self, n, *, generator=None): ...
+>>> has(Die(), "generator"), has(Die(), "value_sampling"), has(Coin(), "generator")
+(True, False, False)
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 from danlu.errors import UsageError
 
@@ -185,15 +192,6 @@ def can(model: object, verb: str) -> bool:
     return isinstance(model, VERBS[verb]) and callable(getattr(type(model), verb, None))
 
 
-def takes(verb: Callable[..., Any], name: str) -> bool:
-    """Whether a verb of a model has an argument of this name, beyond what its protocol asks for.
-
-    >>> takes(lambda n, generator: n, "generator")
-    True
-    """
-    return name in inspect.signature(verb).parameters
-
-
 def need(model: object, verb: str) -> Any:
     """The model, if it has the verb.
 
@@ -210,21 +208,56 @@ def need(model: object, verb: str) -> Any:
     return model
 
 
-def has_codes(model: Any) -> bool:
-    """Whether what a model draws has codes that can be picked."""
+def picks_latents(model: object) -> bool:
+    """Whether a sample of the model has a latent code that can be drawn alone and decoded."""
     return can(model, "prior") and can(model, "decode")
 
 
-def draws_by_class(model: Any) -> bool:
-    """Whether a model can be told of which class to draw: it samples with labels, and was not built without classes.
+def method(model: object, verb: str) -> Any:
+    """The method of a verb.
+
+    Raises:
+        UsageError: if the model does not have the verb.
+    """
+    return getattr(need(model, verb), verb)
+
+
+Capability = Literal[
+    "class_conditional", "generator", "value_sampling", "masks", "token_log_probs", "unit_divergence", "onnx_graph"
+]
+
+CAPABILITIES: dict[Capability, str] = {
+    "class_conditional": "``sample`` and ``decode`` (if there is one) take ``labels``, the class of each example (n,)",
+    "generator": "the verbs that draw (``sample``, ``prior``, ``log_prob_bound``) take ``generator``",
+    "value_sampling": "``sample`` takes ``values``: whether each value is drawn; without it the mean is given",
+    "masks": "trained to fill in hidden values: ``inpaint`` needs a single pass",
+    "token_log_probs": "``log_probs(tokens, targets, state)`` gives the log-probability of each token and the state",
+    "unit_divergence": "``posterior(x).divergence()`` gives the KL divergence of each latent unit (n, d), or None",
+    "onnx_graph": "``onnx_graph()`` gives the ONNX graph of a verb that torch cannot trace",
+}
+"""every capability, and what a model that declares it promises"""
+
+
+@runtime_checkable
+class Declares(Protocol):
+    """The model declares capabilities."""
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Keys of ``CAPABILITIES``; they may depend on the model's arguments."""
+        ...
+
+
+def has(model: object, capability: Capability) -> bool:
+    """Whether a model declares a capability.
+
+    Raises:
+        KeyError: if there is no capability of this name.
 
     >>> from danlu.models.adversarial.mlp import MLPGenerator
-    >>> [draws_by_class(MLPGenerator((2,), classes, None)) for classes in (0, 3)]
+    >>> [has(MLPGenerator((2,), classes, None), "class_conditional") for classes in (0, 3)]
     [False, True]
     """
-    return can(model, "sample") and takes(model.sample, "labels") and getattr(model, "classes", None) != 0
-
-
-def made_to_fill_in(model: Any) -> bool:
-    """Whether a model learned with values hidden from it, and is told which ones there are."""
-    return can(model, "inpaint") and bool(getattr(model, "masks", False))
+    if capability not in CAPABILITIES:
+        raise KeyError(f"there is no capability {capability!r}; there is {', '.join(get_args(Capability))}")
+    return isinstance(model, Declares) and capability in model.capabilities

@@ -6,10 +6,21 @@ import pytest
 import torch
 from torch import nn
 
+from danlu.catalogue.models import MODELS
 from danlu.errors import UsageError
+from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
+from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
 from danlu.models.classify.cnn import CNN
+from danlu.models.classify.densenet import DenseNet
 from danlu.models.classify.mlp import MLP
-from danlu.verbs import VERBS, need, verbs_of
+from danlu.models.classify.resnet import ResNet
+from danlu.models.latent.conditional import ConditionalVAE
+from danlu.models.latent.semi_supervised import SemiSupervisedVAE
+from danlu.models.latent.stacked import StackedVAE
+from danlu.models.latent.vae import VAE
+from danlu.models.recurrent.language import LanguageModel
+from danlu.verbs import CAPABILITIES, VERBS, can, has, need, verbs_of
 
 
 def having(*names):
@@ -50,3 +61,84 @@ def test_the_classifiers_classify(model):
     assert verbs_of(model) == ["classify"]
     rows = need(model, "classify").classify(torch.rand(4, 1, 8, 8)).sum(1)
     torch.testing.assert_close(rows, torch.ones(4))
+
+
+def every_model():
+    """A small model of every class of the catalogue, and of those whose capabilities depend on an argument two."""
+    shape, image = (4,), (1, 8, 8)
+    labeled = {"hidden": (8,), "latent": 2}
+    second = SemiSupervisedVAE((3,), 2, judges=(4,), likelihood="gaussian", **labeled)
+    return [
+        MLP(shape, 2),
+        CNN(image, 2),
+        ResNet(image, 2, blocks=(1,), width=4),
+        DenseNet(image, 2, blocks=(2,), growth=2),
+        VAE(shape, latent=2, hidden=(8,)),
+        VAE(image, latent=2, hidden=(8,), masks=True),
+        ConditionalVAE(shape, 2, **labeled),
+        SemiSupervisedVAE(shape, 2, judges=(4,), **labeled),
+        StackedVAE(VAE(shape, latent=3, hidden=(8,)), second),
+        DCGANGenerator(image, 0, (0.0, 1.0), width=4),
+        DCGANCritic(image, 0, width=4),
+        ResNetGenerator(image, 2, (0.0, 1.0), width=4),
+        ResNetCritic(image, 2, width=4),
+        MLPGenerator((2,), 0, None),
+        MLPGenerator((2,), 3, None),
+        MLPCritic((2,), 3),
+        LanguageModel(5, width=4),
+    ]
+
+
+def test_every_model_of_the_catalogue_is_among_them():
+    assert {type(model).__name__ for model in every_model()} == {*MODELS}
+
+
+def takes(model, verb, name):
+    return can(model, verb) and name in inspect.signature(getattr(model, verb)).parameters
+
+
+@pytest.mark.parametrize("model", every_model(), ids=lambda model: type(model).__name__)
+def test_a_model_declares_exactly_what_its_methods_can_do(model):
+    """The declarations against the signatures of the methods, and against calls of them."""
+    assert model.capabilities <= CAPABILITIES.keys()
+    conditional = takes(model, "sample", "labels") and model.classes > 0
+    assert has(model, "class_conditional") == conditional
+    draws = [verb for verb in ("sample", "prior", "log_prob_bound") if can(model, verb)]
+    assert all(takes(model, verb, "generator") for verb in draws) or not draws
+    assert has(model, "generator") == bool(draws)
+    assert has(model, "value_sampling") == takes(model, "sample", "values")
+    assert has(model, "masks") == (can(model, "inpaint") and model.arguments.get("masks", False))
+    assert has(model, "token_log_probs") == hasattr(model, "log_probs")
+    assert has(model, "unit_divergence") == hasattr(model, "posterior")
+    assert has(model, "onnx_graph") == hasattr(model, "onnx_graph")
+
+
+@pytest.mark.parametrize("model", every_model(), ids=lambda model: type(model).__name__)
+def test_what_a_model_declares_can_be_called(model):
+    model.eval()
+    source = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():  # some depend on the class only after training
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=source))
+    if has(model, "generator"):
+        assert len(model.sample(3, generator=source)) == 3
+    if has(model, "class_conditional"):
+        labels = torch.tensor([0, 1, 1])
+        first = model.sample(3, labels, generator=torch.Generator().manual_seed(0))
+        other = model.sample(3, 1 - labels, generator=torch.Generator().manual_seed(0))
+        assert not torch.equal(first, other)
+        if can(model, "prior") and can(model, "decode"):
+            assert model.decode(model.prior(3, generator=source), labels).shape == first.shape
+    if has(model, "value_sampling"):
+        assert len(model.sample(3, generator=source, values=True)) == 3
+    if has(model, "unit_divergence"):
+        x = torch.rand(3, *model.arguments["shape"])
+        assert model.posterior(x).divergence().shape == (3, model.latent)
+    if has(model, "token_log_probs"):
+        tokens = torch.zeros(2, 3, dtype=torch.long)
+        assert model.log_probs(tokens, tokens, None)[0].shape == (2, 3)
+
+
+def test_a_capability_that_does_not_exist_is_refused():
+    with pytest.raises(KeyError, match="there is no capability 'generators'"):
+        has(MLP((4,), 2), "generators")

@@ -34,7 +34,7 @@ from danlu.metrics.sample_diversity import diversity, memorization, nearest, sli
 from danlu.rng.keys import generator
 from danlu.storage.access import Access
 from danlu.training.runtime import Runtime
-from danlu.verbs import can, takes
+from danlu.verbs import can, has
 
 GENERATED = 10_000
 """generated examples that are scored in the end"""
@@ -219,7 +219,7 @@ def some_of(x: Tensor, most: int) -> Tensor:
 def drawn(model: Any, count: int) -> Tensor:
     """So many examples of a model, the same each time, on the CPU."""
     source = generator("judged", device=next(model.parameters()).device)
-    given = {"generator": source} if takes(model.sample, "generator") else {}
+    given = {"generator": source} if has(model, "generator") else {}
     parts = (min(AT_ONCE, count - start) for start in range(0, count, AT_ONCE))
     return torch.cat([model.sample(n, **given).float().cpu() for n in parts])
 

@@ -15,7 +15,7 @@ from danlu.metrics.classification import calibration, correct
 from danlu.metrics.robustness import Robustness, under_noise, under_shift
 from danlu.metrics.temperature import cooled
 from danlu.rng.keys import generator
-from danlu.verbs import can, takes
+from danlu.verbs import can, has
 
 Verb = Callable[[Tensor], Tensor]
 
@@ -60,7 +60,7 @@ def measure(
 def bound(model: Any, part: Part, inputs: str, draws: int) -> float:
     """Mean lower bound of the log-likelihood in nats, from so many draws of each example, the same ones each time."""
     source = generator("bound", draws, device=next(model.parameters()).device)
-    fixed = {"generator": source} if takes(model.log_prob_bound, "generator") else {}
+    fixed = {"generator": source} if has(model, "generator") else {}
     bounds = _in_batches(model, lambda x: model.log_prob_bound(x, draws, **fixed), part, inputs)
     return float(bounds.double().mean())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from danlu.data.base.dataset import Part
 from danlu.metrics.perplexity import Reading, read_through
-from danlu.verbs import can
+from danlu.verbs import can, has
 
 LANE = 100_000
 """tokens of a lane in which a text is judged: a shorter text is read as a whole"""
@@ -14,7 +14,7 @@ LANE = 100_000
 
 def reads(model: Any, part: Part) -> bool:
     """Whether a model predicts the tokens of a part, of which there are two at least."""
-    return can(model, "log_prob") and hasattr(model, "log_probs") and "token" in part.fields and len(part) > 1
+    return can(model, "log_prob") and has(model, "token_log_probs") and "token" in part.fields and len(part) > 1
 
 
 def text_scores(model: Any, part: Part) -> dict[str, float]:

@@ -32,6 +32,11 @@ class Model(nn.Module):
     info: Any = None
     tokenizer: Any = None
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the model can do beyond its verbs: keys of ``danlu.verbs.CAPABILITIES``."""
+        return frozenset()
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Model:
         self = super().__new__(cls)
         try:

@@ -85,7 +85,7 @@ def test_what_torch_cannot_export_is_said_in_a_line(folder, monkeypatch, capsys)
         main.main(["export", str(folder), "-o", str(folder / "model.onnx")])
     assert ended.value.code == 1
     error = capsys.readouterr().err
-    assert "cannot write classify of this model as ONNX" in error
+    assert "cannot export classify of this model to ONNX" in error
     assert error.count("\n") == 1
     assert not (folder / "model.onnx").exists()
 
@@ -99,7 +99,7 @@ def test_the_file_says_what_its_inputs_and_classes_are(folder):
 
 
 def test_answers_that_differ_are_not_written(folder, monkeypatch, capsys):
-    monkeypatch.setattr("danlu.app.export.export._difference", lambda *_: 0.5)
+    monkeypatch.setattr("danlu.app.export.check_onnx.difference", lambda *_: 0.5)
     (folder / "model.onnx").write_bytes(b"the old one")
     with pytest.raises(SystemExit) as ended:
         main.main(["export", str(folder), "-o", str(folder / "model.onnx")])
@@ -181,7 +181,7 @@ def test_what_onnx_has_not_of_a_language_model(settings, verb, words, tmp_path):
 @pytest.mark.parametrize(
     ("name", "verb", "said"),
     [
-        ("model.pt", None, r"the name ends in \.onnx or \.safetensors"),
+        ("model.pt", None, r"the suffix gives the format and must be \.onnx or \.safetensors"),
         ("nowhere/model.onnx", None, "there is no folder"),
         ("model.onnx", "sample", "CNN cannot sample; it can classify"),
         ("model.onnx", "sing", "there is no verb 'sing'"),
@@ -194,6 +194,6 @@ def test_what_cannot_be_written(folder, name, verb, said):
 
 
 def test_what_is_not_installed_is_named(folder, monkeypatch):
-    monkeypatch.setattr("danlu.app.export.export.find_spec", lambda name: None)
+    monkeypatch.setattr("danlu.app.export.check_onnx.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"onnx and onnxscript must be there.*pip install 'danlu\[export\]'"):
         export(folder, folder / "model.onnx")

@@ -79,6 +79,8 @@ def x(pictures):
 class Labeled(Model):
     """Says of each picture it draws which class it was asked for, in shades of gray."""
 
+    capabilities = frozenset({"generator", "class_conditional"})
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))

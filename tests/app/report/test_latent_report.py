@@ -210,6 +210,8 @@ def test_the_grid_has_the_first_unit_across_and_the_second_upwards():
 
 def test_a_code_that_needs_a_label_is_left_out():
     class Conditional(VAE):
+        capabilities = VAE((4,)).capabilities | {"class_conditional"}
+
         def decode(self, z, labels):  # type: ignore[override]
             raise AssertionError("nobody has labels here")
 

@@ -15,7 +15,6 @@ from danlu.app.files.inputs import Input
 from danlu.app.files.outputs import LARGEST_SHEET, Place, check_sheet
 from danlu.errors import RunError, UsageError
 from danlu.rng.keys import key
-from danlu.verbs import takes as takes
 
 AT_ONCE = 500
 """examples that a model makes in one go"""

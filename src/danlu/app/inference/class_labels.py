@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from danlu.errors import UsageError, nearest
-from danlu.verbs import draws_by_class, verbs_of
+from danlu.verbs import has, verbs_of
 
 
 def labels_of(model: Any, label: str | int | None, n: int) -> Int[Tensor, "n"] | None:
@@ -25,7 +25,7 @@ def labels_of(model: Any, label: str | int | None, n: int) -> Int[Tensor, "n"] |
     """
     if label is None:
         return None
-    if not draws_by_class(model):
+    if not has(model, "class_conditional"):
         can_do = ", ".join(verbs_of(model))
         raise UsageError(f"{type(model).__name__} takes no labels; leave label out (it can {can_do})")
     info = model.info

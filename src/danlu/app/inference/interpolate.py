@@ -18,7 +18,7 @@ from danlu.app.inference.load import opened
 from danlu.errors import RunError, UsageError
 from danlu.sampling.latent_interpolation import between
 from danlu.training.runtime import DeviceName, pick_device
-from danlu.verbs import can, has_codes, need
+from danlu.verbs import can, need, picks_latents
 
 
 def interpolate(
@@ -102,11 +102,11 @@ def _numbers(
     name = type(model).__name__
     if len(numbers) == 1:
         raise UsageError(f"{a} and {b}: one is the number of a sample and the other a file; name two of one kind")
-    if numbers and has_codes(model):
+    if numbers and picks_latents(model):
         return numbers[0], numbers[1]
     if numbers and can(model, "interpolate"):
         raise UsageError(f"{name} has no codes to draw, so {a} and {b} are no samples of it; name two files")
-    if not can(model, "interpolate") and has_codes(model):
+    if not can(model, "interpolate") and picks_latents(model):
         raise UsageError(
             f"{name} cannot encode files; name two samples by their numbers on the sheet that `danlu sample RUN "
             f"--numbers` writes: danlu interpolate RUN 3 17"

@@ -13,7 +13,7 @@ from danlu.app.inference.apply import AT_ONCE, at_least, drawing
 from danlu.app.inference.class_labels import labels_of
 from danlu.errors import UsageError
 from danlu.rng.keys import generator
-from danlu.verbs import draws_by_class, has_codes, takes, verbs_of
+from danlu.verbs import has, picks_latents, verbs_of
 
 SHEET = 64
 """examples that are drawn if nothing is said"""
@@ -25,7 +25,7 @@ def need_codes(model: Any) -> Any:
     Raises:
         UsageError: if it has not; the message names what the model can do.
     """
-    if not has_codes(model):
+    if not picks_latents(model):
         can_do = ", ".join(verbs_of(model)) or "nothing"
         raise UsageError(f"{type(model).__name__} draws nothing from codes; it can {can_do}")
     return model
@@ -51,7 +51,7 @@ def picked(model: Any, numbers: Iterable[int], n: int, seed: int) -> dict[int, F
     if wrong := sorted({number for number in numbers if not 0 <= number < n}):
         raise UsageError(f"there is no number {wrong[0]} among {n}, from 0 to {n - 1}; say with n how many you drew")
     device = next(model.parameters()).device
-    given = {"generator": generator("sample", seed, device=device)} if takes(model.prior, "generator") else {}
+    given = {"generator": generator("sample", seed, device=device)} if has(model, "generator") else {}
     with drawing(device, "sample", seed):
         z = torch.cat([model.prior(min(AT_ONCE, n - start), **given) for start in range(0, n, AT_ONCE)])
     return {number: z[number] for number in numbers}
@@ -63,7 +63,8 @@ def one_class(model: Any, label: str | int | None) -> str | int | None:
     Raises:
         UsageError: if a model that draws by class is told none, or all.
     """
-    if draws_by_class(model) and (label is None or (str(label) == "all" and "all" not in model.info.label_names)):
+    every = label is None or (str(label) == "all" and "all" not in model.info.label_names)
+    if has(model, "class_conditional") and every:
         raise UsageError(
             f"{type(model).__name__} draws by class: give one as label, for `danlu sample RUN --label NAME` has a "
             f"picture of each code in that class"

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from danlu.app.files.outputs import Drawn, check_sheet, find_place, write
-from danlu.app.inference.apply import AT_ONCE, Made, at_least, drawing, takes
+from danlu.app.inference.apply import AT_ONCE, Made, at_least, drawing
 from danlu.app.inference.class_labels import labels_of
 from danlu.app.inference.latents import SHEET
 from danlu.app.inference.load import ready
 from danlu.errors import UsageError
 from danlu.rng.keys import generator
 from danlu.training.runtime import DeviceName
+from danlu.verbs import has
 
 
 def sample(
@@ -61,7 +62,7 @@ def sample(
         given = "numbers" if columns is None else "columns"
         raise UsageError(f"{given} is for a sheet of pictures (.png); leave it out")
     check_sheet(place, n)
-    if values and not takes(model.sample, "values"):
+    if values and not has(model, "value_sampling"):
         raise UsageError(f"{type(model).__name__} has no distribution of single values; leave values out")
     x = _drawn(model, n, labels, values or info.kind == "table", seed)
     across = columns or (info.classes if label == "all" else None)
@@ -72,8 +73,11 @@ def sample(
 def _drawn(model: Any, n: int, labels: Tensor | None, values: bool, seed: int) -> Tensor:
     """So many examples, some at a time, on the CPU."""
     device = next(model.parameters()).device
-    offered: dict[str, Any] = {"generator": generator("sample", seed, device=device), "values": values}
-    given = {name: value for name, value in offered.items() if takes(model.sample, name)}
+    given: dict[str, Any] = {}
+    if has(model, "generator"):
+        given["generator"] = generator("sample", seed, device=device)
+    if has(model, "value_sampling"):
+        given["values"] = values
     batches = []
     with drawing(device, "sample", seed):
         for start in range(0, n, AT_ONCE):

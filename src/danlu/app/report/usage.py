@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from danlu.data.base.dataset import DataInfo
-from danlu.verbs import can, made_to_fill_in
+from danlu.verbs import can, has
 
 _COMMANDS = {
     "classify": "danlu classify RUN FILES…",
@@ -27,7 +27,7 @@ def ways_to_use(model: Any, info: DataInfo) -> list[tuple[str, str]]:
     """
     use = [_COMMANDS[verb] for verb in ("classify", "sample", "complete") if can(model, verb)]
     ways: list[tuple[str, str]] = list(zip(("use it", ""), use, strict=False))
-    if made_to_fill_in(model) and info.kind == "images":
+    if has(model, "masks") and info.kind == "images":
         ways.append(("fill in", _fill_in(info)))
     return ways
 

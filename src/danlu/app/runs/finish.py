@@ -20,7 +20,7 @@ from danlu.metrics.temperature import fit_temperature
 from danlu.models.saving.model_folder import load_model, save_model
 from danlu.recipes.config.yaml_files import to_yaml
 from danlu.training import checkpoint
-from danlu.verbs import draws_by_class, verbs_of
+from danlu.verbs import has, verbs_of
 
 
 def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
@@ -132,7 +132,7 @@ def judge(
     entry = all_recipes()[run.page["recipe"]]
     name = type(model).__name__
     write_card(run.path / "card.md", page, scores, info, name, entry.title, entry.source, verbs_of(model),
-               draws_by_class(model))  # fmt: skip
+               has(model, "class_conditional"))  # fmt: skip
     return scores
 
 

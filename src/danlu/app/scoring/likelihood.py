@@ -15,7 +15,7 @@ from torch import Tensor
 from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import inputs_of
 from danlu.app.files.standard_input import files_of
-from danlu.app.inference.apply import at_least, drawing, named, takes
+from danlu.app.inference.apply import at_least, drawing, named
 from danlu.app.inference.load import opened
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.app.scoring.text_perplexity import TextScores, score_text
@@ -25,7 +25,7 @@ from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.rng.keys import generator
 from danlu.training.runtime import DeviceName, pick_device
-from danlu.verbs import can, verbs_of
+from danlu.verbs import can, has, method, verbs_of
 
 USUAL_SAMPLES = 100
 BLACK_AND_WHITE = {
@@ -145,12 +145,13 @@ def _scored(file: str, nats: float, values: int) -> Score:
 
 def _likelihood(model: Model, verb: str, x: Tensor, draws: int | None, seed: int) -> Float[Tensor, "n"]:
     some = next(model.parameters())
-    x, method = x.to(some.device, some.dtype), getattr(model, verb)
-    given: dict[str, Any] = {} if draws is None else {"samples": draws}
-    if takes(method, "generator"):
-        given["generator"] = generator("score", seed, device=some.device)
+    x, given = x.to(some.device, some.dtype), dict[str, Any]()
+    if draws is not None:
+        given["samples"] = draws
+        if has(model, "generator"):
+            given["generator"] = generator("score", seed, device=some.device)
     with drawing(some.device, "score", seed):
-        return method(x, **given)
+        return method(model, verb)(x, **given)
 
 
 def _binarize(run: str | Path, info: DataInfo, asked: Binarize | None) -> Binarize:

@@ -56,6 +56,11 @@ class Generator(Model):
         self.shape, self.classes, self.range, self.latent = tuple(shape), classes, range, latent
         _register_reference(self, reference, (latent,), classes)
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
+        return frozenset({"generator", "class_conditional"} if self.classes else {"generator"})
+
     def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
         """The examples of codes, given their labels as shares of each class; of pictures what tanh is applied to."""
         raise NotImplementedError(f"{type(self).__name__} must say how it makes examples")

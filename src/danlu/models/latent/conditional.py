@@ -81,6 +81,11 @@ class ConditionalVAE(LabeledAutoencoder):
         drawn = torch.randn(DRAWS, 1, latent, generator=generator_for("labels"))
         self.register_buffer("noise", drawn, persistent=False)
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
+        return super().capabilities | frozenset({"unit_divergence"})
+
     def forward(self, x: Tensor, noise: Float[Tensor, "k n d"], labels: Int[Tensor, "n"]) -> Pass:
         """Encode each example with its label, draw k codes, decode them with it."""
         return self.autoencoder(x, noise, one_hot(labels, self.classes, x))

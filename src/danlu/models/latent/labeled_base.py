@@ -26,6 +26,11 @@ class LabeledAutoencoder(Model):
     autoencoder: Autoencoder
 
     @property
+    def capabilities(self) -> frozenset[str]:
+        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
+        return frozenset({"class_conditional", "generator", "value_sampling"})
+
+    @property
     def latent(self) -> int:
         """Number of latent units."""
         return self.autoencoder.latent

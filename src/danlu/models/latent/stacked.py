@@ -43,6 +43,11 @@ class StackedVAE(Model):
         self.first, self.second = first, second
 
     @property
+    def capabilities(self) -> frozenset[str]:
+        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
+        return frozenset({"class_conditional", "generator", "value_sampling"})
+
+    @property
     def classes(self) -> int:
         """Number of labels."""
         return self.second.classes

@@ -69,6 +69,12 @@ class VAE(Model):
         )
 
     @property
+    def capabilities(self) -> frozenset[str]:
+        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
+        always = frozenset({"generator", "value_sampling", "unit_divergence"})
+        return always | {"masks"} if self.masks else always
+
+    @property
     def latent(self) -> int:
         """Number of latent units."""
         return self.autoencoder.latent

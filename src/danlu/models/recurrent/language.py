@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from danlu.losses.next_token import chunked_cross_entropy
 from danlu.models.base import Model
+from danlu.models.onnx import OnnxGraph
+from danlu.models.recurrent.onnx_graph import language_graph
 from danlu.nn.conv.causal import CausalConvolutions
 from danlu.nn.dense import check_dropout, check_width
 from danlu.nn.recurrent.cell_types import Nonlinearity, Reset
@@ -112,6 +114,15 @@ class LanguageModel(Model):
         self.bias = None if cutoffs else nn.Parameter(torch.zeros(vocabulary))
         self.weight = None if cutoffs or tied else nn.Parameter(torch.empty(vocabulary, width))
         self._begin(width, scale)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
+        return frozenset({"token_log_probs", "onnx_graph"})
+
+    def onnx_graph(self) -> OnnxGraph:
+        """Logits and the next state from tokens and a state, with which another program completes texts."""
+        return language_graph(self)
 
     def forward(
         self, tokens: Int[Tensor, "n t"], state: Float[Tensor, "n ..."] | None = None

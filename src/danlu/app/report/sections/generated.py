@@ -16,7 +16,7 @@ from danlu.evaluation.generative_scores import NEIGHBORS, known_to
 from danlu.metrics.sample_diversity import nearest
 from danlu.rng.keys import generator
 from danlu.sampling.latent_interpolation import between
-from danlu.verbs import draws_by_class, has_codes
+from danlu.verbs import has, picks_latents
 
 SHOWN, WALKS = 20, 5
 
@@ -31,7 +31,7 @@ def generated_sections(model: Any, x: Float[Tensor, "n *shape"], data: DataSet) 
     """
     if not model_views.are_pictures(data.info):
         return []
-    return [_nearest(x[:SHOWN], data), *([_walks(model, data)] if has_codes(model) else [])]
+    return [_nearest(x[:SHOWN], data), *([_walks(model, data)] if picks_latents(model) else [])]
 
 
 def _nearest(x: Tensor, data: DataSet) -> Section:
@@ -56,7 +56,7 @@ def _walks(model: Any, data: DataSet) -> Section:
     ends = model.prior(2 * WALKS, generator=generator("walks", device=device)).unflatten(0, (WALKS, 2))
     walk = between(ends[:, 0], ends[:, 1], ACROSS).flatten(0, 1)
     labels = torch.arange(WALKS, device=device).repeat_interleave(ACROSS) % max(1, data.info.classes)
-    told = (labels,) if draws_by_class(model) else ()
+    told = (labels,) if has(model, "class_conditional") else ()
     caption = f"Walks from one code to another, on the arc between them; a row each{', of one class' if told else ''}."
     pictures = model.decode(walk, *told).float().cpu()
     return Section("Walks", caption, figures.gallery(pictures, ACROSS, data.info.range))

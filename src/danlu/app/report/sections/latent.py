@@ -18,7 +18,7 @@ from danlu.app.report.sections.model_views import ACROSS, RECONSTRUCTED, SAMPLES
 from danlu.data.base.dataset import DataInfo, Part, spread_over
 from danlu.metrics.active_units import ACTIVE, active
 from danlu.rng.keys import generator
-from danlu.verbs import can, made_to_fill_in
+from danlu.verbs import can, has
 
 GRID = 13
 MOST_POINTS = 1000
@@ -77,7 +77,7 @@ def _filled_in(model: Any, part: Part, name: str, info: DataInfo) -> Iterator[Se
     """Pictures with a hole: once the lower half, once single pixels."""
     from danlu.app.report.figures import latent as figures
 
-    if not made_to_fill_in(model):
+    if not has(model, "masks"):
         return
     x = spread_over(part, 2 * ACROSS)[info.inputs].cpu()
     known = torch.ones(len(x), 1, *x.shape[2:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from danlu.data.base.batch_stream import in_order
 from danlu.data.base.dataset import DataInfo, Part, spread_over
 from danlu.metrics.active_units import activity
 from danlu.rng.keys import generator
-from danlu.verbs import can, draws_by_class, takes
+from danlu.verbs import can, has
 
 ENCODED, AT_ONCE = 1000, 500
 """examples whose codes tell which units are active, and how many are encoded in one go"""
@@ -33,9 +32,9 @@ def samples(model: Any, n: int, values: bool = False, turns: int | None = None) 
 
     Where so many classes take turns, there are no more draws than fill whole turns.
     """
-    if not can(model, "sample") or not takes(model.sample, "generator"):
+    if not can(model, "sample") or not has(model, "generator"):
         return None
-    own = {"values": True} if values and takes(model.sample, "values") else {}
+    own = {"values": True} if values and has(model, "value_sampling") else {}
     device = next(model.parameters()).device
     n = n // turns * turns if turns else n
     return model.sample(n, generator=generator("shown", device=device), **own).float().cpu()
@@ -43,7 +42,7 @@ def samples(model: Any, n: int, values: bool = False, turns: int | None = None) 
 
 def by_class(model: Any, info: DataInfo) -> int | None:
     """How many classes a model draws one after the other, if it is told them and a line has room for all of them."""
-    return info.classes if draws_by_class(model) and 1 < info.classes <= MOST_CLASSES else None
+    return info.classes if has(model, "class_conditional") and 1 < info.classes <= MOST_CLASSES else None
 
 
 @torch.no_grad()
@@ -55,7 +54,8 @@ def reconstructions(model: Any, x: Tensor) -> Float[Tensor, "n *shape"] | None:
 @torch.no_grad()
 def codes(model: Any, part: Part, inputs: str) -> tuple[Float[Tensor, "n d"], Part] | None:
     """The codes of examples that are evenly spread over a part, and these; of a model whose codes are rows."""
-    if not (can(model, "encode") and can(model, "decode") and _needs_nothing_else(model.decode)) or not len(part):
+    decodes = can(model, "decode") and not has(model, "class_conditional")  # else a code alone is not enough
+    if not (can(model, "encode") and decodes) or not len(part):
         return None
     some = spread_over(part, ENCODED)
     found = torch.cat([model.encode(_to(model, batch[inputs])) for batch in in_order(some, AT_ONCE)])
@@ -93,10 +93,9 @@ def grid(model: Any, side: int) -> Float[Tensor, "side*side *shape"]:
 @torch.no_grad()
 def divergences(model: Any, x: Tensor) -> Float[Tensor, "n d"] | None:
     """Divergence of each unit's posterior from the prior, of a model whose posterior knows it unit by unit."""
-    posterior: Any = getattr(model, "posterior", None)
-    if posterior is None:
+    if not has(model, "unit_divergence"):
         return None
-    found = [posterior(_to(model, some)).divergence() for some in x.split(AT_ONCE)]
+    found = [model.posterior(_to(model, some)).divergence() for some in x.split(AT_ONCE)]
     return None if any(part is None for part in found) else torch.cat(found).float().cpu()
 
 
@@ -109,12 +108,6 @@ def decoded(model: Any, z: Float[Tensor, "n d"]) -> Float[Tensor, "n *shape"]:
 def _to(model: Any, x: Tensor) -> Tensor:
     some = next(model.parameters())
     return x.to(some.device, some.dtype)
-
-
-def _needs_nothing_else(verb: Any) -> bool:
-    """Whether a verb can do with one argument; to decode a code some models need a label as well."""
-    needed = [p for p in inspect.signature(verb).parameters.values() if p.default is p.empty]
-    return len(needed) == 1
 
 
 SAMPLES, RECONSTRUCTED, ACROSS = 64, 20, 10

@@ -38,7 +38,7 @@ def write_sample(model: Any, part: Part, folder: Path, round: int) -> None:
 @torch.no_grad()
 def text_sections(model: Any, part: Part, name: str) -> list[Section]:
     """What a model writes after the beginning of a part, as sections of the report."""
-    if not (can(model, "complete") and getattr(model, "tokenizer", None) is not None and len(part)):
+    if not (can(model, "complete") and model.tokenizer is not None and len(part)):
         return []
     sections = []
     for temperature in TEMPERATURES:
