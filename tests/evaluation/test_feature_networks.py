@@ -6,11 +6,11 @@ from torch import nn
 
 from danlu.evaluation.feature_networks import (
     ClassifierFeatures,
+    ClassifyingNetwork,
     Columns,
     FeatureNetwork,
     InceptionFeatures,
-    Judge,
-    look,
+    extract,
     moments,
     score_name,
 )
@@ -64,7 +64,7 @@ def test_looking_is_batched_without_gradients_in_evaluation_mode():
     net.convolutions.eval()  # a part that rests goes on resting
     network, x = ClassifierFeatures(net, "digits-cnn"), torch.rand(23, *SHAPE)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    seen = look(network, x, batch_size=7)
+    seen = extract(network, x, batch_size=7)
     assert net.training
     assert not net.convolutions.training
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
@@ -72,13 +72,13 @@ def test_looking_is_batched_without_gradients_in_evaluation_mode():
     net.eval()
     torch.testing.assert_close(seen.features, network.features(x))
     torch.testing.assert_close(seen.probabilities, net.classify(x))
-    by_batches = look(network, iter(x.split(5)))
+    by_batches = extract(network, iter(x.split(5)))
     torch.testing.assert_close(by_batches.features, seen.features)
 
 
 def test_moments_are_those_of_the_features():
     network, x = ClassifierFeatures(CLASSIFIERS["cnn"](), "digits-cnn"), torch.rand(40, *SHAPE)
-    found, features = moments(network, x, batch_size=9), look(network, x).features
+    found, features = moments(network, x, batch_size=9), extract(network, x).features
     torch.testing.assert_close(found.covariance(), torch.cov(features.double().T), rtol=1e-5, atol=1e-9)
     assert found.origin == network.origin
     assert found.count == 40
@@ -89,7 +89,7 @@ def test_inception_leaves_out_the_bias_of_its_last_layer():
     net, x = InceptionFID(), torch.rand(2, 1, 8, 8)
     torch.nn.init.normal_(net.fc.bias)
     network = InceptionFeatures(net)
-    seen = look(network, x, batch_size=1)
+    seen = extract(network, x, batch_size=1)
     torch.testing.assert_close(seen.features, net.features(x))
     torch.testing.assert_close(seen.probabilities, (net(x) - net.fc.bias).softmax(1))
     torch.testing.assert_close(network.probabilities(x), seen.probabilities)
@@ -98,13 +98,13 @@ def test_inception_leaves_out_the_bias_of_its_last_layer():
 
 def test_columns_are_features_without_classes():
     x = torch.rand(5, 2)
-    seen = look(Columns(), x, batch_size=2)
+    seen = extract(Columns(), x, batch_size=2)
     assert torch.equal(seen.features, x)
     assert seen.probabilities is None
     assert isinstance(Columns(), FeatureNetwork)
-    assert not isinstance(Columns(), Judge)
+    assert not isinstance(Columns(), ClassifyingNetwork)
     with pytest.raises(ValueError, match="no examples"):
-        look(Columns(), x[:0])
+        extract(Columns(), x[:0])
     with pytest.raises(ValueError, match="no examples"):
         moments(Columns(), [])
 

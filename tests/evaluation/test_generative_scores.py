@@ -22,8 +22,8 @@ from danlu.data.datasets.toy_2d import RING_DEVIATION, ring_centers
 from danlu.data.settings import DataSettings
 from danlu.errors import UsageError
 from danlu.evaluation import feature_extractors
-from danlu.evaluation.feature_networks import look
-from danlu.evaluation.generative_scores import Jury, some_of
+from danlu.evaluation.feature_networks import extract
+from danlu.evaluation.generative_scores import GenerativeScorer, random_subset
 from danlu.metrics.frechet import fid_from_features
 from danlu.models.saving.model_folder import load_model
 from danlu.storage.access import Access
@@ -44,13 +44,13 @@ def quick(monkeypatch, tmp_path):
 @pytest.fixture
 def lessons(monkeypatch):
     """How often a judge has learned."""
-    real, given = feature_extractors._taught, []
+    real, given = feature_extractors._train, []
 
     def taught(*words):
         given.append(1)
         return real(*words)
 
-    monkeypatch.setattr(feature_extractors, "_taught", taught)
+    monkeypatch.setattr(feature_extractors, "_train", taught)
     return given
 
 
@@ -116,22 +116,22 @@ def test_who_has_a_judge_and_what_it_is_called():
     names = [feature_extractors.feature_name(some) for some in (data, without, large, DataSettings(data="ring").load())]
     assert names == ["digits-cnn", "pixels", "pixels at 16×16", "columns"]
     for some in (data, without):
-        jury = Jury(some, 100, Runtime())
-        assert jury.watched == f"FID[{feature_extractors.feature_name(some)}, 100 vs train]"
-        assert next(iter(jury.glance(some.train["image"][:100]))) == jury.watched
+        scorer = GenerativeScorer(some, 100, Runtime())
+        assert scorer.monitored == f"FID[{feature_extractors.feature_name(some)}, 100 vs train]"
+        assert next(iter(scorer.quick_scores(some.train["image"][:100]))) == scorer.monitored
 
 
 def test_the_distance_is_that_of_the_judges_features(tmp_path):
     data = digits()
-    jury = Jury(data, 150, Runtime(), folder=tmp_path / "judge")
+    scorer = GenerativeScorer(data, 150, Runtime(), folder=tmp_path / "judge")
     x = data.test["image"][:150]
-    scores = jury.verdict(x)
-    a, b = (look(jury.network, some).features for some in (data.train["image"], x))
+    scores = scorer.all_scores(x)
+    a, b = (extract(scorer.network, some).features for some in (data.train["image"], x))
     assert scores["FID[digits-cnn, 150 vs train]"] == pytest.approx(fid_from_features(a, b), rel=1e-3)
     assert scores["diversity"] == pytest.approx(1, abs=0.05)  # they are of the data
     assert scores["memorization"] == pytest.approx(1, abs=0.15)
-    assert jury.verdict(data.train["image"][:150])["memorization"] == 0
-    alike = jury.verdict(x[:1].expand(150, -1, -1, -1))
+    assert scorer.all_scores(data.train["image"][:150])["memorization"] == 0
+    alike = scorer.all_scores(x[:1].expand(150, -1, -1, -1))
     assert (alike["diversity"], alike["classes_covered"], alike["recall[digits-cnn, 150 vs train]"]) == (0, 1, 0)
 
 
@@ -141,17 +141,19 @@ def test_copies_are_found_among_all_training_examples(monkeypatch):
     monkeypatch.setattr("danlu.evaluation.generative_scores.IN_A_BATCH", 300)
     data = DataSettings(data="ring").load()
     copies = data.train["x"][-150:]
-    assert Jury(data, 150, Runtime()).glance(copies)["memorization"] == 0
+    assert GenerativeScorer(data, 150, Runtime()).quick_scores(copies)["memorization"] == 0
 
 
 def test_coverage_is_the_share_of_modes_and_of_classes():
-    assert Jury(DataSettings(data="grid").load(), 100, Runtime()).coverage({"modes_covered": 20.0}) == {"coverage": 0.8}
+    assert GenerativeScorer(DataSettings(data="grid").load(), 100, Runtime()).coverage({"modes_covered": 20.0}) == {
+        "coverage": 0.8
+    }
     data = digits()
     few = data.train["label"] < 8
     rare = replace(data, train=data.train.take(few.nonzero()[:, 0]))  # a class that the data lack cannot be left out
-    found = [Jury(some, 100, Runtime()).coverage({"classes_covered": 4.0}) for some in (data, rare)]
+    found = [GenerativeScorer(some, 100, Runtime()).coverage({"classes_covered": 4.0}) for some in (data, rare)]
     assert found == [{"coverage": 0.4}, {"coverage": 0.5}]
-    assert Jury(data, 100, Runtime()).coverage({"diversity": 0.1}) == {}
+    assert GenerativeScorer(data, 100, Runtime()).coverage({"diversity": 0.1}) == {}
 
 
 def test_a_single_example_is_refused_before_anything_is_learned(lessons):
@@ -162,10 +164,12 @@ def test_a_single_example_is_refused_before_anything_is_learned(lessons):
 
 def test_what_begins_to_go_wrong_is_said_while_training(tmp_path, monkeypatch, capsys):
     """Once, and not where it was so from the beginning."""
-    monkeypatch.setattr(Jury, "verdict", lambda self, x: {})
+    monkeypatch.setattr(GenerativeScorer, "all_scores", lambda self, x: {})
     for values, rounds in (([0.9, 0.1, 0.1, 0.9], ["20"]), ([0.1, 0.1, 0.9, 0.9], [])):
         course = iter(values)
-        monkeypatch.setattr(Jury, "glance", lambda self, x, c=course: {self.watched: 1.0, "diversity": next(c)})
+        monkeypatch.setattr(
+            GenerativeScorer, "quick_scores", lambda self, x, c=course: {self.monitored: 1.0, "diversity": next(c)}
+        )
         danlu.train("gan", data="ring", out=tmp_path / str(len(rounds)), **{**SHORT, "quiet": False})
         said = [line for line in capsys.readouterr().out.splitlines() if "Mode collapse" in line]
         assert [line.split()[1].rstrip(":") for line in said] == rounds
@@ -175,17 +179,17 @@ def test_what_is_sorted_by_class_is_judged_as_what_is_not():
     """A few are taken of many by chance, and not from the beginning or at even steps."""
     labels = torch.arange(10).repeat_interleave(1000)
     for rows in (labels, torch.arange(10_000) % 10):
-        share = some_of(rows, 2000).bincount(minlength=10) / 2000
+        share = random_subset(rows, 2000).bincount(minlength=10) / 2000
         assert (share - 0.1).abs().max() < 5 * (0.1 * 0.9 / 2000) ** 0.5
-    assert torch.equal(some_of(labels, 2000), some_of(labels, 2000))
+    assert torch.equal(random_subset(labels, 2000), random_subset(labels, 2000))
 
 
 def test_points_are_judged_by_their_distribution_and_known_modes():
     data = DataSettings(data="ring").load()
-    jury = Jury(data, 1000, Runtime())
+    scorer = GenerativeScorer(data, 1000, Runtime())
     three = ring_centers()[:3].repeat(400, 1)
     three = three + RING_DEVIATION * torch.randn(three.shape, generator=torch.Generator().manual_seed(0))
-    scores, right = jury.verdict(three), jury.verdict(data.test["x"])
+    scores, right = scorer.all_scores(three), scorer.all_scores(data.test["x"])
     assert (scores["modes_covered"], right["modes_covered"]) == (3, 8)
     assert min(scores["good_samples"], right["good_samples"]) > 0.95
     assert scores["SWD[columns, 1200 vs train]"] > 10 * right["SWD[columns, 2000 vs train]"]

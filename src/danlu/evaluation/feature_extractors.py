@@ -33,7 +33,7 @@ from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 
 ROUNDS, BATCH = 1500, 64
-LESSON = OptimizerSettings(lr=3e-3, schedule="one_cycle", weight_decay=0.01)
+SETTINGS = OptimizerSettings(lr=3e-3, schedule="one_cycle", weight_decay=0.01)
 """how a classifier learns that is to judge: the recipe cnn, of one length for every data set"""
 
 
@@ -41,7 +41,7 @@ Features = Literal["auto", "inception", "pixels"]
 """auto is a classifier of the same data, where it has classes, and else the values"""
 LARGEST_SIDE = 16
 """pixels of a side of the pictures whose values are features: a covariance of more would take too long"""
-OF_INCEPTION = 50
+INCEPTION_BATCH = 50
 """pictures that pass Inception at once"""
 
 
@@ -71,7 +71,7 @@ class Pixels(nn.Module):
         return functional.adaptive_avg_pool2d(x, self.size).flatten(1)
 
 
-def has_classifier(data: DataSet) -> bool:
+def can_train_classifier(data: DataSet) -> bool:
     """Whether a classifier can learn to judge pictures of a data set."""
     info = data.info
     return info.kind == "images" and info.classes > 1 and "label" in data.train.fields and min(info.shape[1:]) >= 4
@@ -88,7 +88,7 @@ def feature_name(data: DataSet, feature_extractor: Features = "auto") -> str:
         return Columns().name
     if feature_extractor == "inception":
         return "inception at 299×299"
-    return f"{_short(data.name)}-cnn" if _learns(data, feature_extractor) else Pixels(data.info.shape).name
+    return f"{_short(data.name)}-cnn" if _needs_classifier(data, feature_extractor) else Pixels(data.info.shape).name
 
 
 def check_features(feature_extractor: Features, info: DataInfo) -> None:
@@ -105,9 +105,9 @@ def check_features(feature_extractor: Features, info: DataInfo) -> None:
         raise UsageError(f"Inception looks at gray or colored pictures, not at {info.shape[0]} channels; use pixels")
 
 
-def _learns(data: DataSet, feature_extractor: Features) -> bool:
+def _needs_classifier(data: DataSet, feature_extractor: Features) -> bool:
     """Whether a classifier is what looks."""
-    return feature_extractor == "auto" and has_classifier(data)
+    return feature_extractor == "auto" and can_train_classifier(data)
 
 
 def features_for(
@@ -130,25 +130,27 @@ def features_for(
     """
     if feature_extractor == "inception":
         return inception(access).to(runtime.device)
-    if not _learns(data, feature_extractor):
+    if not _needs_classifier(data, feature_extractor):
         return Columns() if data.info.kind != "images" else Pixels(data.info.shape)
-    if folder is not None and (network := _kept(folder)) is not None:
-        return _judge(network, data, runtime)
+    if folder is not None and (network := _load(folder)) is not None:
+        return _as_features(network, data, runtime)
     shelf = access.cache / "judges" / _key(data)
-    network = _kept(shelf)
+    network = _load(shelf)
     if network is None:
-        network = _taught(data, runtime, access)
+        network = _train(data, runtime, access)
         with suppress(OSError):  # a home that cannot be written keeps nothing
-            _keep(network, shelf, data)
+            _save(network, shelf, data)
     if folder is not None:
-        _keep(network, folder, data)
-    return _judge(network, data, runtime)
+        _save(network, folder, data)
+    return _as_features(network, data, runtime)
 
 
-def is_taught(data: DataSet, access: Access, folder: Path | None = None, feature_extractor: Features = "auto") -> bool:
+def is_trained(data: DataSet, access: Access, folder: Path | None = None, feature_extractor: Features = "auto") -> bool:
     """Whether nothing has to be learned before generated examples can be looked at."""
     places = (folder, access.cache / "judges" / _key(data))
-    return not _learns(data, feature_extractor) or any(place and (place / "model.json").is_file() for place in places)
+    return not _needs_classifier(data, feature_extractor) or any(
+        place and (place / "model.json").is_file() for place in places
+    )
 
 
 def inception(access: Access) -> InceptionFeatures:
@@ -173,30 +175,30 @@ def inception(access: Access) -> InceptionFeatures:
     return InceptionFeatures(InceptionFID.from_pretrained(path))
 
 
-def _judge(network: nn.Module, data: DataSet, runtime: Runtime) -> ClassifierFeatures:
+def _as_features(network: nn.Module, data: DataSet, runtime: Runtime) -> ClassifierFeatures:
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     return ClassifierFeatures(network.to(runtime.device).eval(), feature_name(data))
 
 
-def _taught(data: DataSet, runtime: Runtime, access: Access) -> nn.Module:
+def _train(data: DataSet, runtime: Runtime, access: Access) -> nn.Module:
     """A classifier that has learned the training part; torch's own randomness is left where it was."""
     own = Runtime(device=runtime.device, reason=runtime.reason)
     with torch.random.fork_rng([own.device] if own.device.type == "cuda" else []):
         torch.manual_seed(key("judge"))
         network = find_model("CNN")(shape=data.info.shape, classes=data.info.classes, dropout=0.3)
         stream, _ = settle(data.train, min(BATCH, len(data.train)), 0, own.device, own.dtype)
-        for report in Trainer(Supervised(network), LESSON, stream, ROUNDS, runtime=own):
+        for report in Trainer(Supervised(network), SETTINGS, stream, ROUNDS, runtime=own):
             access.tell(f"{feature_name(data)} learns to judge, once", report.round, ROUNDS)
     return network.eval()
 
 
 def _key(data: DataSet) -> str:
-    page = {"data": data.fingerprint(), "rounds": ROUNDS, "batch": BATCH, "lesson": LESSON.model_dump(mode="json")}
+    page = {"data": data.fingerprint(), "rounds": ROUNDS, "batch": BATCH, "lesson": SETTINGS.model_dump(mode="json")}
     return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _kept(folder: Path) -> nn.Module | None:
+def _load(folder: Path) -> nn.Module | None:
     """The classifier in a folder; None if there is none or it is damaged."""
     if not (folder / "model.json").is_file():
         return None
@@ -206,7 +208,7 @@ def _kept(folder: Path) -> nn.Module | None:
         return None
 
 
-def _keep(network: nn.Module, folder: Path, data: DataSet) -> None:
+def _save(network: nn.Module, folder: Path, data: DataSet) -> None:
     """Write a classifier, whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(folder.parent, folder.name) as temporary:

@@ -40,7 +40,7 @@ class FeatureNetwork(Protocol):
 
 
 @runtime_checkable
-class Judge(FeatureNetwork, Protocol):
+class ClassifyingNetwork(FeatureNetwork, Protocol):
     """A feature network that tells classes apart, which the Inception Score needs."""
 
     def probabilities(self, x: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class Columns(nn.Module):
         return x.flatten(1)
 
 
-class Seen(NamedTuple):
+class Extracted(NamedTuple):
     """What a feature network sees of examples.
 
     Attributes:
@@ -166,7 +166,7 @@ class Seen(NamedTuple):
 
 
 @torch.no_grad()
-def look(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_size: int = BATCH) -> Seen:
+def extract(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_size: int = BATCH) -> Extracted:
     """Pass examples through a feature network once, some at a time.
 
     Args:
@@ -177,19 +177,19 @@ def look(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_siz
     Raises:
         ValueError: if there are none.
 
-    >>> look(Columns(), torch.eye(2)).features
+    >>> extract(Columns(), torch.eye(2)).features
     tensor([[1., 0.],
             [0., 1.]])
     """
     features, probabilities = [], []
-    with judged(network):
+    with evaluation_mode(network):
         for batch in _batches(network, examples, batch_size):
             features.append(network.features(batch))
-            if isinstance(network, Judge):
+            if isinstance(network, ClassifyingNetwork):
                 probabilities.append(network.probabilities_of(features[-1]))
     if not features:
         raise ValueError("there are no examples to look at")
-    return Seen(torch.cat(features), torch.cat(probabilities) if probabilities else None)
+    return Extracted(torch.cat(features), torch.cat(probabilities) if probabilities else None)
 
 
 @torch.no_grad()
@@ -208,7 +208,7 @@ def moments(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
     found: Moments | None = None
-    with judged(network):
+    with evaluation_mode(network):
         for batch in _batches(network, examples, batch_size):
             features = network.features(batch)
             if found is None:
@@ -246,7 +246,7 @@ def weight_of(network: object) -> Tensor | None:
 
 
 @contextmanager
-def judged(network: object) -> Iterator[None]:
+def evaluation_mode(network: object) -> Iterator[None]:
     """While it lasts, all of a network is in evaluation mode."""
     training = [module for module in network.modules() if module.training] if isinstance(network, nn.Module) else []
     for module in training:

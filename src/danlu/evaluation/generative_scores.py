@@ -15,14 +15,14 @@ from danlu.data.base.dataset import DataSet, spread_over
 from danlu.data.datasets.toy_2d import GRID_DEVIATION, RING_DEVIATION, grid_centers, ring_centers
 from danlu.errors import UsageError
 from danlu.evaluation.feature_extractors import (
-    OF_INCEPTION,
+    INCEPTION_BATCH,
     Features,
     check_features,
     feature_name,
     features_for,
-    is_taught,
+    is_trained,
 )
-from danlu.evaluation.feature_networks import FeatureNetwork, look, score_name
+from danlu.evaluation.feature_networks import FeatureNetwork, extract, score_name
 from danlu.evaluation.reference_moments import reference_moments
 from danlu.metrics.frechet import Moments, frechet_distance
 from danlu.metrics.inception_score import inception_score
@@ -49,7 +49,7 @@ MIXTURES = {"ring": (ring_centers, RING_DEVIATION), "grid": (grid_centers, GRID_
 """data sets whose modes are known"""
 
 
-class Jury:
+class GenerativeScorer:
     """Scores what a model generates.
 
     Args:
@@ -80,20 +80,20 @@ class Jury:
                 f"eval_samples={count} is too few, for scores compare examples; take 2000, or 0 for no scores"
             )
         self.feature_extractor: Features = feature_extractor
-        self.at_once = OF_INCEPTION if feature_extractor == "inception" else AT_ONCE
+        self.at_once = INCEPTION_BATCH if feature_extractor == "inception" else AT_ONCE
         self.data, self.count, self.runtime = data, count, runtime
         self.access, self.folder = access or Access(), folder
 
     @property
-    def watched(self) -> str:
-        """The first score of ``glance``, of which less is better and by which weights are chosen."""
+    def monitored(self) -> str:
+        """The first score of ``quick_scores``, of which less is better and by which weights are chosen."""
         kind = "FID" if self.data.info.kind == "images" else "SWD"
         return score_name(kind, feature_name(self.data, self.feature_extractor), self.count, "train")
 
     @property
     def ready(self) -> bool:
         """Whether nothing has to be learned before the first score."""
-        return is_taught(self.data, self.access, self.folder, self.feature_extractor)
+        return is_trained(self.data, self.access, self.folder, self.feature_extractor)
 
     @cached_property
     def network(self) -> FeatureNetwork:
@@ -104,42 +104,46 @@ class Jury:
     def _moments(self) -> Moments:
         return reference_moments(self.network, self.data.fingerprint(), "train", self._batches, self.access)
 
-    def glance(self, x: Tensor) -> dict[str, float]:
+    def quick_scores(self, x: Tensor) -> dict[str, float]:
         """What can be said at every evaluation, the watched score first.
 
         Args:
             x: generated examples in the data's range, on the CPU.
         """
         if self.data.info.kind != "images":
-            return {self._named("SWD", x): sliced_wasserstein(x, self._known), **self._of_mixture(x), **self._spread(x)}
-        seen = look(self.network, x, self.at_once)
-        scores = {self._named("FID", x): self._fid(seen.features)}
+            return {
+                self._name("SWD", x): sliced_wasserstein(x, self._known),
+                **self._mixture_scores(x),
+                **self._variety(x),
+            }
+        seen = extract(self.network, x, self.at_once)
+        scores = {self._name("FID", x): self._frechet(seen.features)}
         if seen.probabilities is not None:
-            scores[self._named("IS", x, against=False)] = inception_score(seen.probabilities).mean
+            scores[self._name("IS", x, against=False)] = inception_score(seen.probabilities).mean
         if seen.probabilities is not None and self.feature_extractor == "auto":
             scores["classes_covered"] = float(classes_covered(seen.probabilities.argmax(1), self.data.info.classes))
-        return {**scores, **self._spread(x)}
+        return {**scores, **self._variety(x)}
 
-    def verdict(self, x: Tensor) -> dict[str, float]:
+    def all_scores(self, x: Tensor) -> dict[str, float]:
         """All scores, of generated examples in the data's range on the CPU."""
-        scores = self.glance(x)
+        scores = self.quick_scores(x)
         if self.data.info.kind == "images":
-            both = (some_of(examples, DETAILED) for examples in (self._known, x))
-            real, fake = (look(self.network, some, self.at_once).features.float() for some in both)
-            scores[self._named("KID", fake)] = kernel_distance(real, fake).mean
+            both = (random_subset(examples, DETAILED) for examples in (self._known, x))
+            real, fake = (extract(self.network, some, self.at_once).features.float() for some in both)
+            scores[self._name("KID", fake)] = kernel_distance(real, fake).mean
             few = min(len(real), len(fake), MANIFOLDS)
             if few > K_TH:
-                real, fake = some_of(real, few), some_of(fake, few)
+                real, fake = random_subset(real, few), random_subset(fake, few)
                 found = precision_recall(real, fake)
-                scores[self._named("precision", fake)] = found.precision
-                scores[self._named("recall", fake)] = found.recall
+                scores[self._name("precision", fake)] = found.precision
+                scores[self._name("recall", fake)] = found.recall
         return scores
 
     def coverage(self, scores: Mapping[str, float]) -> dict[str, float]:
         """What is covered of the modes or classes that the data has, as a share; nothing where nothing is counted.
 
         Args:
-            scores: of ``glance``.
+            scores: of ``quick_scores``.
         """
         if "modes_covered" in scores:
             return {"coverage": scores["modes_covered"] / len(MIXTURES[self.data.name][0]())}
@@ -149,33 +153,33 @@ class Jury:
 
     def draw(self, model: Any, count: int | None = None) -> Tensor:
         """What a model generates, the same each time, on the CPU; pictures within the data's range."""
-        x = drawn(model, count or self.count)
+        x = draw_samples(model, count or self.count)
         return x.clamp(*self.data.info.range) if self.data.info.kind == "images" else x
 
-    def _named(self, score: str, x: Tensor, against: bool = True) -> str:
+    def _name(self, score: str, x: Tensor, against: bool = True) -> str:
         name = self.network.origin if self.data.info.kind == "images" else feature_name(self.data)
         return score_name(score, name, len(x), "train" if against else None)
 
-    def _fid(self, features: Tensor) -> float:
+    def _frechet(self, features: Tensor) -> float:
         return frechet_distance(Moments.of(features, self.network.origin), self._moments)
 
     def _batches(self) -> Iterator[Tensor]:
         return (batch[self.data.info.inputs] for batch in in_order(self.data.train, self.at_once))
 
-    def _of_mixture(self, x: Tensor) -> dict[str, float]:
+    def _mixture_scores(self, x: Tensor) -> dict[str, float]:
         if self.data.name not in MIXTURES:
             return {}
         centers, deviation = MIXTURES[self.data.name]
         found = modes(x, centers(), deviation)
         return {"modes_covered": float(found.covered), "good_samples": found.good}
 
-    def _spread(self, x: Tensor) -> dict[str, float]:
+    def _variety(self, x: Tensor) -> dict[str, float]:
         """How varied the examples are, and how near to training examples, beside new examples of the data."""
-        few = some_of(x, COMPARED)
+        few = random_subset(x, COMPARED)
         scores = {"diversity": diversity(few) / self._diversity}
         if len(self.data.validation):
-            among = nearest(few, known_to(self.data))
-            scores["memorization"] = memorization(among.distance, self._usual)
+            among = nearest(few, training_batches(self.data))
+            scores["memorization"] = memorization(among.distance, self._new_distances)
         return scores
 
     @cached_property
@@ -183,10 +187,10 @@ class Jury:
         return spread_over(self.data.train, KNOWN)[self.data.info.inputs].cpu().float()
 
     @cached_property
-    def _usual(self) -> Tensor:
+    def _new_distances(self) -> Tensor:
         """How far new examples of the data are from the nearest training example."""
         new = spread_over(self.data.validation, COMPARED)[self.data.info.inputs].cpu().float()
-        return nearest(new, known_to(self.data)).distance
+        return nearest(new, training_batches(self.data)).distance
 
     @cached_property
     def _classes(self) -> int:
@@ -198,16 +202,16 @@ class Jury:
         return diversity(spread_over(self.data.train, COMPARED)[self.data.info.inputs].cpu().float())
 
 
-def known_to(data: DataSet) -> Iterator[Tensor]:
+def training_batches(data: DataSet) -> Iterator[Tensor]:
     """The training examples among which the nearest is sought, in batches on the CPU."""
     batches = in_order(spread_over(data.train, NEIGHBORS), IN_A_BATCH)
     return (batch[data.info.inputs].cpu().float() for batch in batches)
 
 
-def some_of(x: Tensor, most: int) -> Tensor:
+def random_subset(x: Tensor, most: int) -> Tensor:
     """At most so many of a tensor's rows, by chance but always the same ones: rows may be sorted, or take turns.
 
-    >>> len(some_of(torch.zeros(5, 2), 3)), len(some_of(torch.zeros(2, 2), 3))
+    >>> len(random_subset(torch.zeros(5, 2), 3)), len(random_subset(torch.zeros(2, 2), 3))
     (3, 2)
     """
     if len(x) <= most:
@@ -216,7 +220,7 @@ def some_of(x: Tensor, most: int) -> Tensor:
 
 
 @torch.no_grad()
-def drawn(model: Any, count: int) -> Tensor:
+def draw_samples(model: Any, count: int) -> Tensor:
     """So many examples of a model, the same each time, on the CPU."""
     source = generator("judged", device=next(model.parameters()).device)
     given = {"generator": source} if has(model, "generator") else {}
@@ -224,6 +228,6 @@ def drawn(model: Any, count: int) -> Tensor:
     return torch.cat([model.sample(n, **given).float().cpu() for n in parts])
 
 
-def generates_only(model: Any) -> bool:
+def only_generates(model: Any) -> bool:
     """Whether a model has nothing but its samples to be judged by."""
     return can(model, "sample") and not any(can(model, verb) for verb in ("log_prob", "log_prob_bound", "energy"))

@@ -118,9 +118,9 @@ def judge(
                 judged = judged._replace(images=examples["image"], shifted=shifted, noisy=noisy, strained=count)
             sections = classification_sections(judged, info)
     scores = {part: found for part, found in scores.items() if found}
-    if session.jury is not None:
-        x = session.jury.draw(model, session.jury.count if dry_run else GENERATED)
-        scores["generated"] = session.jury.verdict(x)
+    if session.scorer is not None:
+        x = session.scorer.draw(model, session.scorer.count if dry_run else GENERATED)
+        scores["generated"] = session.scorer.all_scores(x)
         shown = generated_sections(model, x, session.data)
     if parts or shown:  # samples are there to be seen without any held-out part, too
         part = parts[-1] if parts else "train"

@@ -16,7 +16,7 @@ from danlu.app.runs.training_samples import draw, is_time
 from danlu.data.base.dataset import DataSet
 from danlu.errors import UsageError, nearest
 from danlu.evaluation.feature_extractors import feature_name
-from danlu.evaluation.generative_scores import Jury
+from danlu.evaluation.generative_scores import GenerativeScorer
 from danlu.recipes.config.build import build, start_runtime
 from danlu.recipes.config.recipe import Recipe
 from danlu.storage.access import Access
@@ -44,7 +44,7 @@ class Session:
         every: rounds between evaluations.
         placement: where the training examples are held.
         access: what was used to get the data.
-        jury: scores what the model generates, if that is asked for.
+        scorer: scores what the model generates, if that is asked for.
         stopped: whether somebody asked to stop before the end.
         seconds: how long it has trained, over all its lives.
     """
@@ -56,7 +56,7 @@ class Session:
     every: int
     placement: str = "in memory"
     access: Access = field(default_factory=Access)
-    jury: Jury | None = None
+    scorer: GenerativeScorer | None = None
     stopped: bool = False
     seconds: float = 0.0
     _sound: bool = False
@@ -81,22 +81,24 @@ class Session:
         runtime = start_runtime(recipe, device, alone)
         built = build(recipe, runtime, access)
         every = recipe.evaluate_every or max(1, round(built.epoch))
-        jury = None
+        scorer = None
         if recipe.eval_samples:
             need(built.task.model, "sample")
-            jury = Jury(built.data, recipe.eval_samples, runtime, access, feature_extractor=recipe.feature_extractor)
-        watched = _watched(recipe, built.task.better, bool(len(built.data.validation)), jury)
-        return cls(recipe, built.data, built.trainer, watched, every, built.placement, access or Access(), jury)
+            scorer = GenerativeScorer(
+                built.data, recipe.eval_samples, runtime, access, feature_extractor=recipe.feature_extractor
+            )
+        watched = _watched(recipe, built.task.better, bool(len(built.data.validation)), scorer)
+        return cls(recipe, built.data, built.trainer, watched, every, built.placement, access or Access(), scorer)
 
     def prepare(self, run: RunFolder, screen: Screen) -> None:
         """Have ready what judges generated examples, which may first have to learn it."""
-        if self.jury is not None and not self.trainer.runtime.rank:
-            self.jury.folder = run.judge
-            self.jury.access = replace(self.jury.access, tell=screen.progress)
-            if not self.jury.ready:
-                name = feature_name(self.data, self.jury.feature_extractor)
+        if self.scorer is not None and not self.trainer.runtime.rank:
+            self.scorer.folder = run.judge
+            self.scorer.access = replace(self.scorer.access, tell=screen.progress)
+            if not self.scorer.ready:
+                name = feature_name(self.data, self.scorer.feature_extractor)
                 screen.say(f"  {name} learns to judge generated examples; it is kept for other runs")
-            _ = self.jury.network
+            _ = self.scorer.network
 
     def play(self, run: RunFolder, screen: Screen, interrupt: Interrupt) -> None:
         """Read the trainer to its end, to the end of patience, or until somebody asks to stop."""
@@ -140,7 +142,7 @@ class Session:
         """What is wrong by the scores in a line of the log, in a sentence or two."""
         judged = (name.partition("/")[::2] for name in entry)
         scores = {name: entry[f"{who}/{name}"] for who, name in judged if who in ("validation", "generated")}
-        return self.trainer.task.diagnose(scores | (self.jury.coverage(scores) if self.jury is not None else {}))
+        return self.trainer.task.diagnose(scores | (self.scorer.coverage(scores) if self.scorer is not None else {}))
 
     def _draw(self, run: RunFolder) -> None:
         """Pictures, before the checkpoint that would say they are there."""
@@ -152,7 +154,7 @@ class Session:
     def _is_better(self, entry: dict[str, Any]) -> bool:
         if self.best is None:
             return False
-        owner = "generated" if self.jury is not None and self.best.monitor == self.jury.watched else "validation"
+        owner = "generated" if self.scorer is not None and self.best.monitor == self.scorer.monitored else "validation"
         return self.best.see(entry["round"], entry[f"{owner}/{self.best.monitor}"])
 
     def _exhausted(self) -> bool:
@@ -166,13 +168,13 @@ class Session:
 
     def _judged(self) -> dict[str, float]:
         """Scores of what the model generates; other processes than the first have only the one that is watched."""
-        if self.jury is None:
+        if self.scorer is None:
             return {}
-        scores = {self.jury.watched: 0.0}
+        scores = {self.scorer.monitored: 0.0}
         with torch.no_grad(), as_judged(self.trainer):
             if not self.trainer.runtime.rank:
-                scores = self.jury.glance(self.jury.draw(self.trainer.task.model))
-        scores[self.jury.watched] = self.trainer.runtime.broadcast(scores[self.jury.watched])
+                scores = self.scorer.quick_scores(self.scorer.draw(self.trainer.task.model))
+        scores[self.scorer.monitored] = self.trainer.runtime.broadcast(scores[self.scorer.monitored])
         return scores
 
     def save(self, run: RunFolder) -> None:
@@ -199,8 +201,10 @@ class Session:
             self.best.load_state(saved.page["best"])
 
 
-def _watched(recipe: Recipe, better: Mapping[str, str], validated: bool, jury: Jury | None) -> Best | None:
-    generated = {} if jury is None else {jury.watched: "lower"}
+def _watched(
+    recipe: Recipe, better: Mapping[str, str], validated: bool, scorer: GenerativeScorer | None
+) -> Best | None:
+    generated = {} if scorer is None else {scorer.monitored: "lower"}
     known = {**generated, **better}
     name = _spelled(recipe.monitor, generated) or next(iter(known), "none")
     if name == "none":

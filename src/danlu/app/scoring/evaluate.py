@@ -10,7 +10,7 @@ from danlu.app.inference.load import load
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.data.base.dataset import PARTS, DataSet
 from danlu.errors import UsageError
-from danlu.evaluation.generative_scores import GENERATED, Jury, generates_only
+from danlu.evaluation.generative_scores import GENERATED, GenerativeScorer, only_generates
 from danlu.evaluation.model_scores import calibrated, measure
 from danlu.models.base import Model
 from danlu.training.runtime import DeviceName, Runtime, pick_device
@@ -53,12 +53,12 @@ def evaluate(
     if fingerprint != folder.page["data"]["fingerprint"]:
         raise UsageError(f"the data set {data.name} is not the one that {run} was trained on; its parts may overlap")
     examples = data.part(part)
-    count = (GENERATED if generates_only(model) else 0) if generated is None else generated
+    count = (GENERATED if only_generates(model) else 0) if generated is None else generated
     if count:
         need(model, "sample")
         if count < LEAST_GENERATED:
             raise UsageError(f"generated={count} are too few to be scored; take at least {LEAST_GENERATED}, or 0")
-    if not len(examples) and not (count and generates_only(model)):  # which no part could measure
+    if not len(examples) and not (count and only_generates(model)):  # which no part could measure
         raise UsageError(f"{data.name} has no {part} part, as it was split")
     _check_flip(flip, data.info)
     model.to(pick_device(device or folder.page["device"])[0])
@@ -74,5 +74,5 @@ def _generated(folder: RunFolder, data: DataSet, model: Model, count: int) -> di
     """Scores of what a model generates, by the judge that the run has kept."""
     runtime = Runtime(device=next(model.parameters()).device)
     kept = folder.judge if (folder.judge / "model.json").is_file() else None
-    jury = Jury(data, count, runtime, folder.access(), kept, folder.recipe.feature_extractor)
-    return jury.verdict(jury.draw(model))
+    scorer = GenerativeScorer(data, count, runtime, folder.access(), kept, folder.recipe.feature_extractor)
+    return scorer.all_scores(scorer.draw(model))

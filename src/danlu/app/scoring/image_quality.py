@@ -18,7 +18,7 @@ from danlu.data.images.decode import Unreadable, header
 from danlu.data.settings import DataSettings
 from danlu.errors import RunError, UsageError, nearest
 from danlu.evaluation.feature_extractors import Features, feature_name
-from danlu.evaluation.generative_scores import GENERATED, Jury
+from danlu.evaluation.generative_scores import GENERATED, GenerativeScorer
 from danlu.storage.access import Access
 from danlu.training.runtime import DeviceName, Runtime, pick_device
 
@@ -93,10 +93,12 @@ def score_images(
         notes.insert(0, f"{len(chosen):,} of {len(files):,} images were scored, evenly spread over them")
     if len(x) < FEW:
         notes.append(f"{len(x)} images are few: the Fréchet distance is too large and all scores are noisy")
-    jury = Jury(data, len(x), Runtime(device=pick_device(device)[0]), access, feature_extractor=feature_extractor)
-    if not jury.ready:
+    scorer = GenerativeScorer(
+        data, len(x), Runtime(device=pick_device(device)[0]), access, feature_extractor=feature_extractor
+    )
+    if not scorer.ready:
         notes.append(f"{feature_name(data)} has learned to judge now, and is kept in the cache")
-    scores = jury.verdict(x)
+    scores = scorer.all_scores(x)
     return ImageScores(scores, data.name, len(data.train), len(x), tuple(errors), tuple(notes))
 
 

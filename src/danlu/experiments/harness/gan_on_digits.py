@@ -11,7 +11,7 @@ from torch import Tensor
 
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.digits import digits
-from danlu.evaluation.feature_networks import ClassifierFeatures, look, moments
+from danlu.evaluation.feature_networks import ClassifierFeatures, extract, moments
 from danlu.experiments.harness.trainers import classifying, from_seed
 from danlu.metrics.frechet import Moments, frechet_distance
 from danlu.metrics.modes import classes_covered
@@ -60,7 +60,7 @@ class DigitsJudge:
 
     def look(self, pictures: Tensor) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n classes"]]:
         """Its features of pictures, and how probable it thinks each class."""
-        seen = look(self.network, pictures)
+        seen = extract(self.network, pictures)
         assert seen.probabilities is not None
         return seen.features, seen.probabilities
 

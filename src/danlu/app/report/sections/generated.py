@@ -12,7 +12,7 @@ from danlu.app.report.section import Section
 from danlu.app.report.sections import model_views
 from danlu.app.report.sections.model_views import ACROSS, above
 from danlu.data.base.dataset import DataSet, spread_over
-from danlu.evaluation.generative_scores import NEIGHBORS, known_to
+from danlu.evaluation.generative_scores import NEIGHBORS, training_batches
 from danlu.metrics.sample_diversity import nearest
 from danlu.rng.keys import generator
 from danlu.sampling.latent_interpolation import between
@@ -37,7 +37,7 @@ def generated_sections(model: Any, x: Float[Tensor, "n *shape"], data: DataSet) 
 def _nearest(x: Tensor, data: DataSet) -> Section:
     from danlu.app.report.figures import latent as figures
 
-    found = nearest(x, known_to(data))
+    found = nearest(x, training_batches(data))
     known = spread_over(data.train, NEIGHBORS)
     rows = ("generated", "nearest") * -(-len(x) // ACROSS)
     caption = (
