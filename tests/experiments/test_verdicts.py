@@ -129,7 +129,7 @@ def test_line_detector(line, other, gray, right, word):
     numbers = {
         "patches": {"line": [line], "others": [0.0, other]},
         "largest on gray patches": gray,
-        "sample_grids": 10,
+        "pictures": 10,
         "with a line": 5,
         "right after pooling the whole map": right,
     }
@@ -230,5 +230,5 @@ def test_depth(plain, normed, residual, dense, word):
 
 def test_plain_networks_that_never_train_do_not_show_that_depth_stops_them():
     networks = {name: {"loss": [[2.3, 2.3]], "gradient": [[1.0, 1.0]]} for name in depth.PLAIN}
-    networks |= {name: {"loss": [[0.1, 0.1]], "gradient": [[1.0, 1.0]]} for name in depth.WITH_WAYS}
+    networks |= {name: {"loss": [[0.1, 0.1]], "gradient": [[1.0, 1.0]]} for name in depth.WITH_SKIPS}
     assert depth.judge({"depths": [4, 64], "networks": networks}).word == NOT

@@ -86,7 +86,7 @@ def test_divergences_are_those_of_quadrature_by_scipy():
 
 def test_examples_are_of_the_mixture():
     p = densities.mixture([0.3, 0.7], [-1.0, 2.0], [0.5, 1.0])
-    drawn = densities.drawn(p, 4000, seed=0)[:, 0].numpy()
+    drawn = densities.draw_examples(p, 4000, seed=0)[:, 0].numpy()
     assert stats.kstest(drawn, lambda t: 0.3 * stats.norm.cdf(t, -1, 0.5) + 0.7 * stats.norm.cdf(t, 2, 1)).pvalue > 1e-3
 
 

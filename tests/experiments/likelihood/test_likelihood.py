@@ -81,7 +81,7 @@ def linear_vae(seed=0):
 def test_the_decoder_is_read_off_as_one_map():
     vae = linear_vae()
     z = torch.randn(5, elbo.LATENT, dtype=torch.float64)
-    model = elbo.known(vae)
+    model = elbo.closed_form(vae)
     torch.testing.assert_close(vae.decode(z).flatten(1), z @ model.weights.T + model.bias)
     torch.manual_seed(0)
     drawn = vae.sample(4000, values=True).flatten(1)
@@ -92,7 +92,7 @@ def test_the_decoder_is_read_off_as_one_map():
 
 def test_log_p_is_the_integral_over_codes():
     """By importance weights from the posterior, all of which are p(x) then."""
-    model, x = elbo.known(linear_vae()), torch.rand(3, 64, dtype=torch.float64)
+    model, x = elbo.closed_form(linear_vae()), torch.rand(3, 64, dtype=torch.float64)
     posterior = model.posterior(x)
     z = posterior.sample((4,))
     prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)

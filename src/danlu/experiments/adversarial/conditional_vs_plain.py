@@ -17,7 +17,7 @@ import torch
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.gan_on_digits import JUDGED, DigitsJudge, pair, samples
+from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsJudge, pair, samples
 from danlu.experiments.harness.trainers import always_less, spread
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.tasks.adversarial import Adversarial
@@ -64,10 +64,10 @@ def _play(judge: DigitsJudge, classes: int, every: int, times: int, seed: int) -
     found: Numbers = {"fid": [], "covered": [], "as told": []}
     for report in trainer:
         if report.round % every == 0:
-            quality = judge(samples(trainer, JUDGED, seed))
+            quality = judge(samples(trainer, SCORED_IMAGES, seed))
             found["fid"].append(quality.fid)
             found["covered"].append(quality.covered)
-            asked = torch.arange(JUDGED) % CLASSES
+            asked = torch.arange(SCORED_IMAGES) % CLASSES
             found["as told"].append(float((quality.guesses == asked).double().mean()) if classes else None)
     return found, (samples(trainer, SHOWN, seed)[:, 0] * 100).round().div(100).tolist()
 
@@ -96,7 +96,7 @@ def judge(numbers: Numbers) -> Verdict:
 
 def table(numbers: Numbers) -> Table:
     """FID, classes and obedience on the way."""
-    rows: Table = [("GAN", "rounds", f"FID[digits-cnn, {JUDGED} vs train]", "classes found", "as told")]
+    rows: Table = [("GAN", "rounds", f"FID[digits-cnn, {SCORED_IMAGES} vs train]", "classes found", "as told")]
     for kind, runs in numbers["runs"].items():
         for place, rounds in enumerate(numbers["rounds"]):
             fid, covered, obeyed = ([run[what][place] for run in runs] for what in ("fid", "covered", "as told"))
@@ -108,13 +108,13 @@ def table(numbers: Numbers) -> Table:
 
 def draw(numbers: Numbers) -> Figure:
     """FID on the way, and pictures of the first seed."""
-    from danlu.experiments.harness.plots import line, logarithmic, panels, tiled
+    from danlu.experiments.harness.plots import image_grid, line, logarithmic, panels
 
     figure, (left, *sheets) = panels(3, height=2.3)
     for number, kind in enumerate(KINDS):
         runs = [run["fid"] for run in numbers["runs"][kind]]
         line(left, numbers["rounds"], runs, number, {"plain": "without labels", "conditional": "with labels"}[kind])
-        tiled(sheets[number], numbers["pictures"][kind], columns=CLASSES)
+        image_grid(sheets[number], numbers["pictures"][kind], columns=CLASSES)
     logarithmic(left.yaxis, (3, 10, 30, 100, 300, 1000))
     left.set(title="distance from the digits", xlabel="rounds", ylabel="FID", xlim=(0, None))
     left.legend()

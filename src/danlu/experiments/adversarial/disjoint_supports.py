@@ -162,7 +162,7 @@ def table(numbers: Numbers) -> Table:
 
 def draw(numbers: Numbers) -> Figure:
     """The two intervals; both distances against the shift; the gradients."""
-    from danlu.experiments.harness.plots import colors, key_above, panels, quiet
+    from danlu.experiments.harness.plots import colors, legend_above, panels, quiet
 
     figure, (first, middle, right) = panels(3, height=2.4, width_ratios=(1, 1.3, 1.3))
     blue, red = colors()[:2]
@@ -184,7 +184,7 @@ def draw(numbers: Numbers) -> Figure:
     for axes in (middle, right):
         axes.axvspan(1, max(numbers["shifts"]), color=quiet(), alpha=0.08, linewidth=0)
         axes.grid(True, axis="y")
-    key_above(figure, middle, columns=4)
+    legend_above(figure, middle, columns=4)
     return figure
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from danlu.data.datasets.digits import digits
 from danlu.evaluation.feature_networks import score_name
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.gan_on_digits import NAME, DigitsJudge
+from danlu.experiments.harness.gan_on_digits import FEATURES_NAME, DigitsJudge
 from danlu.experiments.harness.trainers import spread
 from danlu.metrics.frechet import fid_from_features
 from danlu.metrics.inception_score import inception_score
@@ -158,7 +158,7 @@ def judge(numbers: Numbers) -> Verdict:
 def table(numbers: Numbers) -> Table:
     """Both scores by what was done to the digits."""
     count = numbers["count"]
-    names = score_name("FID", NAME, count, "train"), score_name("IS", NAME, count)
+    names = score_name("FID", FEATURES_NAME, count, "train"), score_name("IS", FEATURES_NAME, count)
     rows: Table = [("pictures", *names, "FID, times", "IS, lost of what is above 1")]
     for way, found in numbers["scores"].items():
         scores = spread(found["fid"], ".1f"), spread(found["is"], ".2f")

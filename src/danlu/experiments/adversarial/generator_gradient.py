@@ -170,7 +170,7 @@ def table(numbers: Numbers) -> Table:
 
 def draw(numbers: Numbers) -> Figure:
     """Accuracy of the critics, and the gradients as shares of their longest, against rounds."""
-    from danlu.experiments.harness.plots import key_above, line, logarithmic, panels
+    from danlu.experiments.harness.plots import legend_above, line, logarithmic, panels
 
     figure, (first, right) = panels(2, height=2.5, width_ratios=(1, 1.6))
     rounds = [max(1, rounds) for rounds in numbers["rounds"]]
@@ -185,7 +185,7 @@ def draw(numbers: Numbers) -> Figure:
         logarithmic(axes.xaxis, rounds)
         axes.set_xticklabels([str(rounds) for rounds in numbers["rounds"]])
         axes.set_xlabel("rounds of the critic alone")
-    key_above(figure, right, columns=2)
+    legend_above(figure, right, columns=2)
     return figure
 
 

@@ -205,7 +205,7 @@ def table(numbers: Numbers) -> Table:
 
 def draw(numbers: Numbers) -> Figure:
     """The fits of one Gaussian at some separations; the share of the smaller mode against separation."""
-    from danlu.experiments.harness.plots import MARKERS, colors, key_above, panels, quiet
+    from danlu.experiments.harness.plots import MARKERS, colors, legend_above, panels, quiet
 
     figure, axes = panels(len(numbers["shown"]) + 2, height=2.4, width_ratios=[1] * len(numbers["shown"]) + [1.3] * 2)
     *pictures, left, right = axes
@@ -223,7 +223,7 @@ def draw(numbers: Numbers) -> Figure:
         panel.set(title=room, xlabel="deviations apart", ylim=(-0.05, 1.3), yticks=(0, 0.5, 1))
         panel.grid(True, axis="y")
     left.set_ylabel("share of smaller mode")
-    key_above(figure, left)
+    legend_above(figure, left)
     return figure
 
 

@@ -233,11 +233,11 @@ def draw(numbers: Numbers) -> Figure:
 
 def _sheet(axes: Axes, rows: list) -> None:
     """A row for each kind: three pictures, the signs between them, and the sum."""
-    from danlu.experiments.harness.plots import tiled
+    from danlu.experiments.harness.plots import image_grid
 
     shown = torch.tensor(rows) if rows else torch.zeros(KINDS, ROWS, 4, 3, SIDE, SIDE)
-    tiled(axes, torch.nn.functional.pad(shown.flatten(0, 2), (2, 2, 1, 1), value=1.0).numpy(), columns=4)
-    wide, high = SIDE + 6, SIDE + 4  # a picture with what tiled and the gap for the sign put around it
+    image_grid(axes, torch.nn.functional.pad(shown.flatten(0, 2), (2, 2, 1, 1), value=1.0).numpy(), columns=4)
+    wide, high = SIDE + 6, SIDE + 4  # a picture with what image_grid and the gap for the sign put around it
     for place, sign in enumerate("−+="):
         for row in range(KINDS * ROWS):
             axes.text(wide * (place + 1) - 0.5, high * (row + 0.5) - 0.5, sign, ha="center", va="center")

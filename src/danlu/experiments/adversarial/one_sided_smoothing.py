@@ -165,7 +165,7 @@ def table(numbers: Numbers) -> Table:
 
 def draw(numbers: Numbers) -> Figure:
     """The critics on the line, the pushes, the distances on the ring."""
-    from danlu.experiments.harness.plots import colors, key_above, panels, quiet
+    from danlu.experiments.harness.plots import colors, legend_above, panels, quiet
 
     figure, (left, middle, right) = panels(3, height=2.5, width_ratios=(1.5, 1, 1))
     for number, (name, found) in enumerate(numbers["critics"].items()):
@@ -187,7 +187,7 @@ def draw(numbers: Numbers) -> Figure:
         axes.set(xticks=range(len(LABELS)), xlabel="labels")
         axes.set_xticklabels([name.replace(" and ", "\n") for name in LABELS])
         axes.grid(True, axis="y")
-    key_above(figure, left)
+    legend_above(figure, left)
     return figure
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, distributions
 
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
-from danlu.experiments.harness.densities import drawn, jensen_shannon, mixture
+from danlu.experiments.harness.densities import draw_examples, jensen_shannon, mixture
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
 from danlu.experiments.harness.trainers import Alone, from_seed
 from danlu.losses.adversarial import fake_cost, real_cost
@@ -79,7 +79,7 @@ def learnt(pair: Pair, rounds: int, seed: int, techniques: Techniques = PLAIN) -
     make = partial(MLPCritic, (1,), classes=0, hidden=(64, 64), activation="gelu")
     critic = cast(MLPCritic, from_seed(make, seed))
     game = Adversarial(generator, critic, "minimax", techniques, inputs="x")
-    examples = Part({"x": drawn(pair.densities()[0], EXAMPLES, seed)})
+    examples = Part({"x": draw_examples(pair.densities()[0], EXAMPLES, seed)})
     descent = OptimizerSettings(optimizer="adam", lr=5e-3, schedule="cosine")
     for _ in Trainer(Alone(game, "critic"), descent, Shuffled(examples, BATCH, seed), rounds, seed):
         pass

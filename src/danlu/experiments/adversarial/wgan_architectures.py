@@ -16,7 +16,7 @@ from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.gan_on_digits import JUDGED, DigitsJudge, pair, pixels_alone, samples
+from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsJudge, pair, pixels_alone, samples
 from danlu.experiments.harness.trainers import spread
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.base import Critic, Generator
@@ -108,7 +108,7 @@ def _play(judge: DigitsJudge, which: str, game: Game, rounds: int, seed: int) ->
             pass
     except Diverged:
         return {"fid": None, "covered": 0}, None
-    x = samples(trainer, JUDGED, seed)
+    x = samples(trainer, SCORED_IMAGES, seed)
     found = judge(x)
     return {"fid": found.fid, "covered": found.covered}, (x[:SHOWN, 0] * 100).round().div(100).tolist()
 
@@ -145,7 +145,7 @@ def judge(numbers: Numbers) -> Verdict:
 
 def table(numbers: Numbers) -> Table:
     """FID and classes by pair and game."""
-    rows: Table = [("players", "game", f"FID[digits-cnn, {JUDGED} vs train]", "classes found")]
+    rows: Table = [("players", "game", f"FID[digits-cnn, {SCORED_IMAGES} vs train]", "classes found")]
     for which in PAIRS:
         for name, runs in numbers["runs"][which].items():
             found = sorted(run["covered"] for run in runs)
@@ -157,7 +157,7 @@ def table(numbers: Numbers) -> Table:
 
 def draw(numbers: Numbers) -> Figure:
     """Pictures of the first seed by pair and game, with their FID."""
-    from danlu.experiments.harness.plots import colors, panels, tiled
+    from danlu.experiments.harness.plots import colors, image_grid, panels
 
     figure, axes = panels(len(GAMES), rows=len(PAIRS), height=0.85)
     places = iter(axes)
@@ -166,7 +166,7 @@ def draw(numbers: Numbers) -> Figure:
             shown = next(places)
             pictures, fid = numbers["pictures"][which][name], numbers["runs"][which][name][0]["fid"]
             if pictures:
-                tiled(shown, pictures, columns=8)
+                image_grid(shown, pictures, columns=8)
             passed = fid is not None and fid < numbers["pixels alone"]
             title = f"{name}, FID {fid:.0f}" if pictures else f"{name}, diverged"
             shown.set_title(title if passed else f"{title}: fails", color=colors()[0 if passed else 1])

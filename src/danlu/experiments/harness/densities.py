@@ -1,4 +1,4 @@
-"""Densities on a line, known at points that lie close enough for integrals, and the divergences between them."""
+"""One-dimensional densities on a grid, and the divergences between them by numerical integration."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _Points = Float[Tensor, "points"]
 
 
 def mixture(weights: list[float], means: list[float], deviations: list[float]) -> distributions.MixtureSameFamily:
-    """Gaussians on a line with weights, in float64.
+    """A one-dimensional mixture of Gaussians, in float64.
 
     >>> mixture([0.5, 0.5], [-2.0, 2.0], [1.0, 1.0]).mean
     tensor(0., dtype=torch.float64)
     """
-    shares, centers, spreads = (torch.tensor(some, dtype=torch.float64) for some in (weights, means, deviations))
-    parts = distributions.Normal(centers, spreads)
+    shares, centers, scales = (torch.tensor(values, dtype=torch.float64) for values in (weights, means, deviations))
+    parts = distributions.Normal(centers, scales)
     return distributions.MixtureSameFamily(distributions.Categorical(shares), parts)
 
 
-def drawn(p: distributions.Distribution, n: int, seed: int) -> Float[Tensor, "n 1"]:
-    """So many examples of a distribution of numbers, in float32.
+def draw_examples(p: distributions.Distribution, n: int, seed: int) -> Float[Tensor, "n 1"]:
+    """Draw seeded examples from a one-dimensional distribution, in float32.
 
-    >>> drawn(mixture([1.0], [3.0], [0.001]), 2, seed=0).round()
+    >>> draw_examples(mixture([1.0], [3.0], [0.001]), 2, seed=0).round()
     tensor([[3.],
             [3.]])
     """
@@ -44,7 +44,7 @@ def divergence(log_p: _Logs, log_q: _Logs, x: _Points) -> Float[Tensor, "*more"]
 
     Args:
         log_p: log-density of p at the points.
-        log_q: of q.
+        log_q: log-density of q at the points.
         x: the points, in ascending order.
 
     >>> x = torch.linspace(-12, 12, 2001, dtype=torch.float64)
@@ -64,7 +64,7 @@ def jensen_shannon(log_p: _Logs, log_q: _Logs, x: _Points) -> Float[Tensor, "*mo
 
     Args:
         log_p: log-density of p at the points.
-        log_q: of q.
+        log_q: log-density of q at the points.
         x: the points, in ascending order.
 
     >>> x = torch.linspace(0, 2, 4001, dtype=torch.float64)

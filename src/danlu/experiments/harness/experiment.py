@@ -1,4 +1,4 @@
-"""What an experiment is: it measures, and from the numbers alone come a verdict, a table and a figure."""
+"""The structure of an experiment: a measurement, and functions of its numbers for verdict, table and figure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from danlu.storage.access import no_progress
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure  # half a second to import, and only who draws needs it
+    from matplotlib.figure import Figure  # the import takes half a second and is needed only for figures
 
 Numbers = dict[str, Any]
-"""What was measured, in plain values that JSON knows; what cannot be measured is None."""
+"""The measurements, as values that JSON can represent; None stands for a value that cannot be measured."""
 Table = list[tuple[str, ...]]
-"""Rows of one length; the first holds the names of the columns, the first column the names of the rows."""
+"""Rows of equal length. The first row holds the column names, the first column the row names."""
 Tell = Callable[[str, int, int], None]
-"""Is told of progress: what, how much is done, of how much."""
+"""A progress callback: a description, the number of steps done, and the total number of steps."""
 
 
 class Verdict(NamedTuple):
-    """What the numbers say of a claim.
+    """The result of comparing the numbers with the claim.
 
     Attributes:
-        word: whether it holds.
-        reason: the numbers that decide, in a sentence or two.
+        word: whether the claim holds.
+        reason: the decisive numbers, in one or more sentences.
     """
 
     word: Literal["holds", "holds with limits", "does not hold"]
@@ -33,13 +33,13 @@ class Verdict(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """An experiment that was run.
+    """The results of an experiment.
 
     Attributes:
-        numbers: what was measured.
-        verdict: what it says of the claim.
-        table: the numbers for people.
-        draw: makes the figure, in the style of matplotlib that is in force then.
+        numbers: the measurements.
+        verdict: whether the claim holds, and why.
+        table: the numbers, formatted for display.
+        draw: creates the figure in the current matplotlib style.
     """
 
     numbers: Numbers
@@ -50,15 +50,16 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Experiment:
-    """A claim as code; its name and its words are in the catalogue.
+    """A claim as code. Its name and its wording are in ``danlu.catalogue.experiments``.
 
-    All but ``measure`` are functions of the numbers, so that a verdict can be checked on numbers made by hand.
+    All fields except ``measure`` are functions of the numbers alone. A verdict can therefore be tested on made-up
+    numbers.
 
     Attributes:
-        measure: runs what the claim is about, from a seed; ``quick`` asks for a small version, to see that it works.
+        measure: runs the measurement with a seed, a progress callback and the flag ``quick`` for a small version.
         judge: compares the numbers with thresholds that follow from the claim.
-        table: the numbers for people.
-        draw: the figure.
+        table: formats the numbers for display.
+        draw: creates the figure.
 
     >>> coin = Experiment(
     ...     measure=lambda seed, tell, quick: {"heads": 7},
@@ -76,12 +77,12 @@ class Experiment:
     draw: Callable[[Numbers], Figure]
 
     def run(self, seed: int = 0, tell: Tell = no_progress, quick: bool = False) -> Outcome:
-        """Measure and judge.
+        """Run the measurement and evaluate the claim.
 
         Args:
-            seed: of every random number; the same seed gives the same numbers.
-            tell: is told of progress.
-            quick: a small version of it, whose verdict says little.
+            seed: the random seed; the same seed gives the same numbers.
+            tell: the progress callback.
+            quick: run a small version. It tests the code; its verdict is not meaningful.
         """
         numbers = self.measure(seed, tell, quick)
         return Outcome(numbers, self.judge(numbers), self.table(numbers), partial(self.draw, numbers))

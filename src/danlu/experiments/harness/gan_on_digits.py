@@ -1,4 +1,4 @@
-"""Games of generator and critic on the digits, and how far generated digits are from the data."""
+"""Generators and critics for the digits, and the quality of generated digits."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from danlu.training.schedules import Schedule
 from danlu.training.trainer import Trainer
 from danlu.training.validation import as_judged
 
-JUDGED = 1000  # generated pictures that are scored
-NAME = "digits-cnn"  # what scores call the judge
+SCORED_IMAGES = 1000  # generated images that are scored
+FEATURES_NAME = "digits-cnn"  # the name of the feature extractor in scores
 
 
 class Quality(NamedTuple):
-    """What a judge finds in generated pictures.
+    """The quality of a set of generated images.
 
     Attributes:
-        fid: Fréchet distance of its features from those of the training pictures.
-        covered: classes that it finds in them.
-        guesses: the class that it takes each for.
+        fid: Fréchet distance between their features and those of the training images.
+        covered: the number of classes that are predicted at least once.
+        guesses: the predicted class of each image.
     """
 
     fid: float
@@ -42,12 +42,12 @@ class Quality(NamedTuple):
 
 
 class DigitsJudge:
-    """A small convolutional classifier of the digits, whose features stand where Inception's do for photographs.
+    """A small convolutional classifier of the digits that serves as the feature extractor in place of Inception.
 
     Args:
-        seed: of its weights and its training.
-        rounds: of its training.
-        schedule: of its learning rate.
+        seed: random seed of the weights and of the training.
+        rounds: length of the training.
+        schedule: learning-rate schedule of the training.
     """
 
     def __init__(self, seed: int, rounds: int = 300, schedule: Schedule = "constant"):
@@ -55,41 +55,41 @@ class DigitsJudge:
         classifier = from_seed(lambda: cast(CNN, CNN(info.shape, info.classes, hidden=(32,))), seed)
         for _ in classifying(classifier, self.part, OptimizerSettings(lr=3e-3, schedule=schedule), rounds, 128, seed):
             pass
-        self.network = ClassifierFeatures(classifier.eval(), NAME)
+        self.network = ClassifierFeatures(classifier.eval(), FEATURES_NAME)
         self.real = moments(self.network, self.part["image"])
 
     def look(self, pictures: Tensor) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n classes"]]:
-        """Its features of pictures, and how probable it thinks each class."""
+        """The features and the class probabilities of images."""
         seen = extract(self.network, pictures)
         assert seen.probabilities is not None
         return seen.features, seen.probabilities
 
     def fid(self, features: Float[Tensor, "n d"]) -> float:
-        """How far pictures with these features are from the training pictures."""
+        """The Fréchet distance between images with these features and the training images."""
         return frechet_distance(self.real, Moments.of(features, self.network.origin))
 
     def __call__(self, pictures: Tensor) -> Quality:
-        """How far these are from the training pictures, and what is in them."""
+        """The quality of generated images."""
         features, probabilities = self.look(pictures)
         guesses = probabilities.argmax(1)
         return Quality(self.fid(features), classes_covered(guesses, probabilities.shape[1]), guesses)
 
 
 def pair(make: Callable[[], Generator], against: Callable[[], Critic], seed: int) -> tuple[Generator, Critic]:
-    """Generator and critic with the weights that this seed gives."""
+    """Build a generator and a critic with seeded initial weights."""
     return from_seed(make, 2 * seed), from_seed(against, 2 * seed + 1)
 
 
 @torch.no_grad()
 def samples(trainer: Trainer, n: int, seed: int) -> Tensor:
-    """What the generator of a game makes as it is judged, from codes that the seed gives."""
+    """Draw images from the generator of a task in evaluation mode, with seeded latents."""
     generator = cast(Generator, trainer.task.model)
     with as_judged(trainer):
         return generator.sample(n, generator=generator_of("judged", seed))
 
 
 def pixels_alone(part: Part, seed: int) -> Tensor:
-    """Pictures each pixel of which comes from another example: every pixel is right, and no picture is."""
+    """Images whose pixels come from different examples: the marginal distributions match, the joint one does not."""
     x = part["image"].flatten(1)
     orders = torch.rand(x.shape, generator=generator_of("pixels", seed)).argsort(0)
     return x.gather(0, orders).view_as(part["image"])

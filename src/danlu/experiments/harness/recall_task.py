@@ -1,4 +1,4 @@
-"""The task of recalling: a symbol is shown, others follow, and in the end the first is asked for."""
+"""The recall task: a sequence of symbols ends with a query token, and the target is the first symbol."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from danlu.rng.keys import generator, key
 
 SYMBOLS = 8
 TOKENS = 2 * SYMBOLS + 1
-"""symbols, the same with a mark, and the sign that asks"""
+"""symbols, marked symbols, and the query token"""
 
 
 def sequences(n: int, lag: int, seed: int) -> Part:
-    """Sequences of a lag for a model of tokens: symbols, of which the first is marked, and the sign in the end.
+    """Token sequences with a fixed lag: symbols, of which the first is marked, and the query token at the end.
 
     Args:
-        n: how many.
-        lag: steps from the first symbol to the sign.
-        seed: of the symbols.
+        n: number of sequences.
+        lag: steps from the first symbol to the query token.
+        seed: random seed of the symbols.
 
     >>> part = sequences(2, 3, seed=0)
     >>> part["token"].shape, bool((part["token"][:, 0] - 8 == part["target"][:, -1]).all())
@@ -33,11 +33,11 @@ def sequences(n: int, lag: int, seed: int) -> Part:
     tokens = symbols.clone()
     tokens[:, 0] += SYMBOLS
     tokens[:, -1] = TOKENS - 1
-    return Part({"token": tokens, **_asked(symbols)})
+    return Part({"token": tokens, **_targets(symbols)})
 
 
-def _asked(symbols: Int[Tensor, "n t"]) -> dict[str, Tensor]:
-    """The answer is the first symbol, and only the last step counts."""
+def _targets(symbols: Int[Tensor, "n t"]) -> dict[str, Tensor]:
+    """Targets: the first symbol. Only the last step is scored."""
     last = torch.zeros_like(symbols, dtype=torch.bool)
     last[:, -1] = True
     answers = symbols[:, :1].expand_as(symbols)
@@ -45,12 +45,12 @@ def _asked(symbols: Int[Tensor, "n t"]) -> dict[str, Tensor]:
 
 
 class AnyLag:
-    """Batches of sequences of all lags: each batch has one, drawn so that its logarithm is uniform.
+    """Batches of sequences with random lags: one lag per batch, log-uniformly distributed.
 
     Args:
         most: the largest lag.
-        size: sequences of a batch.
-        seed: of lags and symbols.
+        size: sequences per batch.
+        seed: random seed of lags and symbols.
 
     >>> AnyLag(8, 16, seed=0).batch(0, slice(0, 4))["token"].shape[0]
     4
@@ -62,8 +62,8 @@ class AnyLag:
         self.most, self.size, self.seed = most, size, seed
 
     def batch(self, position: int, rows: slice) -> Batch:
-        """These rows of the batch at this position."""
-        place = torch.rand((), generator=generator("lag", self.seed, position))
-        part = sequences(self.size, round(math.exp(float(place) * math.log(self.most))), key(self.seed, position))
+        """The given rows of the batch at a position."""
+        uniform = torch.rand((), generator=generator("lag", self.seed, position))
+        part = sequences(self.size, round(math.exp(float(uniform) * math.log(self.most))), key(self.seed, position))
         fields = {name: field[rows] for name, field in part.fields.items()}
         return Batch(fields, rows, self.size, torch.arange(self.size)[rows])

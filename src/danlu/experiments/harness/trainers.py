@@ -1,4 +1,4 @@
-"""Networks from a seed, a trainer around them, and what is said of several seeds."""
+"""Networks with seeded weights, trainers, and summaries over several seeds."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from danlu.tasks.task import Descend, Place, Task, Turn
 from danlu.training.optimization import OptimizerSettings
 from danlu.training.trainer import Trainer
 
-Made = TypeVar("Made", bound=nn.Module)
+M = TypeVar("M", bound=nn.Module)
 
 
-def from_seed(make: Callable[[], Made], seed: int) -> Made:
-    """A module with the weights that this seed gives.
+def from_seed(make: Callable[[], M], seed: int) -> M:
+    """Build a module with initial weights that depend only on the seed.
 
     >>> a, b = (from_seed(lambda: nn.Linear(2, 2), seed=3) for _ in range(2))
     >>> torch.equal(a.weight, b.weight)
@@ -44,7 +44,16 @@ def classifying(
     seed: int,
     augment: Augment | None = None,
 ) -> Trainer:
-    """A trainer in which a network learns the labels of a part.
+    """A trainer for the classification of the labels of a part.
+
+    Args:
+        network: maps inputs to logits.
+        part: the examples, with the field ``image`` or ``x``, and ``label``.
+        descent: the optimizer settings.
+        rounds: length of the training.
+        batch_size: examples per batch, or ``full`` for the whole part.
+        seed: random seed of the batches.
+        augment: augmentation of the training images, if any.
 
     >>> part = Part({"x": torch.eye(4), "label": torch.arange(4)})
     >>> sum(1 for _ in classifying(nn.Linear(4, 4), part, OptimizerSettings(), rounds=3, batch_size=2, seed=0))
@@ -57,11 +66,11 @@ def classifying(
 
 
 class Alone(Task):
-    """A game of several players in which one moves, and the others stand still; updates are left out.
+    """A task with several players in which only one is trained. Updates without an optimizer are skipped.
 
     Args:
-        game: whose turns these are.
-        player: who moves.
+        task: the task with all players.
+        player: the name of the player that is trained.
 
     >>> from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
     >>> from danlu.tasks.adversarial import Adversarial
@@ -70,26 +79,26 @@ class Alone(Task):
     (['generator'], ['critic'])
     """
 
-    def __init__(self, game: Task, player: str):
+    def __init__(self, task: Task, player: str):
         super().__init__()
-        self.game, self.player = game, player
+        self.task, self.player = task, player
 
     def players(self) -> dict[str, nn.Module]:
-        return {self.player: self.game.players()[self.player]}
+        return {self.player: self.task.players()[self.player]}
 
     def enter(self, place: Place) -> None:
-        """The numbers of the game's noise come from there too."""
+        """Also set the source of the noise of the inner task."""
         super().enter(place)
-        self.game.enter(place)
+        self.task.enter(place)
 
     def turns(self, round: int) -> list[Turn]:
-        turns = self.game.turns(round)
-        mine = [turn for turn in turns if isinstance(turn, Descend) and turn.player == self.player]
-        return [turn._replace(fresh=True) for turn in mine]
+        turns = self.task.turns(round)
+        player_turns = [turn for turn in turns if isinstance(turn, Descend) and turn.player == self.player]
+        return [turn._replace(fresh=True) for turn in player_turns]
 
 
 def some_of(part: Part, count: int, seed: int) -> Part:
-    """So many examples of a part, all classes alike.
+    """A stratified random subset of a part.
 
     >>> part = Part({"x": torch.arange(10), "label": torch.arange(10) % 2})
     >>> sorted(some_of(part, 4, seed=0)["label"].tolist())
@@ -101,7 +110,7 @@ def some_of(part: Part, count: int, seed: int) -> Part:
 
 @torch.no_grad()
 def error(network: nn.Module, inputs: Float[Tensor, "n ..."], labels: Tensor) -> float:
-    """Share of wrong guesses.
+    """The misclassification rate, in evaluation mode.
 
     >>> error(nn.Identity(), torch.eye(4), torch.tensor([0, 1, 2, 0]))
     0.25
@@ -111,7 +120,7 @@ def error(network: nn.Module, inputs: Float[Tensor, "n ..."], labels: Tensor) ->
 
 
 def spread(values: Sequence[float], form: str = ".3f") -> str:
-    """Mean, smallest and largest of several seeds, for a table.
+    """Format the mean, minimum and maximum over seeds for a table.
 
     >>> spread([0.1, 0.2, 0.6])
     '0.300 (0.100–0.600)'
@@ -122,7 +131,7 @@ def spread(values: Sequence[float], form: str = ".3f") -> str:
 def always_less(a: Sequence[float], b: Sequence[float]) -> bool:
     """Whether a is less than b in every seed.
 
-    With five seeds that happens by chance, if neither is better, once in 32 times (a sign test).
+    If neither is better, this happens by chance once in 32 times with five seeds (sign test).
 
     >>> always_less([1, 2, 3], [2, 3, 4]), always_less([1, 2, 3], [2, 3, 1])
     (True, False)

@@ -1,4 +1,4 @@
-"""Models of words of two characters, by which searches can be followed by hand."""
+"""Models of two-character words, small enough to check a search by hand."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from danlu.sampling.decoding.beam_search import beam_search
 from danlu.sampling.decoding.generate import SamplingOptions, generate
 
 NOTES = {"苹果": 0.45, "大象": 0.10, "大人": 0.08, "大妈": 0.12, "大便": 0.05, "大军": 0.05, "大米": 0.08, "大姐": 0.07}
-"""what comes after 我爱, in the lecture notes, section 3.4.3.2"""
+"""probabilities of the words after 我爱 in the lecture notes, section 3.4.3.2"""
 TRAP = {"苹果": 0.30, **{"大" + c: 0.09 for c in "象人妈米"}, **{"小" + c: 0.085 for c in "象人妈米"}}
-"""the most probable word begins with the third most probable character"""
+"""the most probable word begins with the third most probable first character"""
 
 
 class Words(NamedTuple):
-    """A model of words of two characters: a beginning, then the first one, then the second.
+    """A model of two-character words: a start token, then the first character, then the second.
 
     Attributes:
-        characters: all of them; the first one stands for the beginning.
-        chances: of each word.
+        characters: the vocabulary; the first entry is the start token.
+        chances: the probability of each word.
     """
 
     characters: list[str]
@@ -33,7 +33,7 @@ class Words(NamedTuple):
         return cls(["我爱", *sorted(set("".join(chances)))], chances)
 
     def step(self, tokens: Int[Tensor, "n"], state: Tensor) -> tuple[Float[Tensor, "n v"], Tensor]:
-        """Logits of the next character, and the character after which it comes."""
+        """Logits of the next character, and the unchanged state."""
         after = [self.characters[token] for token in tokens.tolist()]
         return torch.stack([self._next(character) for character in after]).log(), state
 
@@ -46,7 +46,7 @@ class Words(NamedTuple):
         return weights / weights.sum() if weights.any() else torch.ones_like(weights) / len(weights)
 
     def searched(self, beams: int) -> dict[str, float | str]:
-        """The word that a search finds, and its probability; greedy search for one beam."""
+        """The result of a search and its probability. One beam means greedy search."""
         start, state = torch.zeros(1, dtype=torch.long), torch.zeros(1)
         if beams == 1:
             tokens = torch.stack(list(generate(self.step, start, state, SamplingOptions(temperature=0.0), 2)), 1)[0]

@@ -1,11 +1,10 @@
 """β trades reconstruction against divergence (notes, 2.1.3.5.2).
 
-A VAE with a normal decoder learns the digits with β from 1/4 to 16: it descends on D + β R, where D is minus the
-expectation of log p(x | z), the distortion, and R is the divergence of q(z | x) from the prior, the rate. If each β is
-given its due, the rate falls and the distortion rises with it, and no neighbor does better at somebody's own price:
-between two of them a nat of rate buys as many nats of distortion as lie between their β (Alemi et al., "Fixing a broken
-ELBO", 2018, have the curve and its slope). Both are measured on the training digits, since there is the minimum; two
-seeds.
+A VAE with a normal decoder is trained on the digits with β from 1/4 to 16. It minimizes D + β R, where the distortion
+D is minus the expectation of log p(x | z), and the rate R is the divergence of q(z | x) from the prior. At the
+minimum, the rate falls and the distortion rises with β, and no model trained with a neighboring β has a lower D + β R
+at this β. The slope of the curve between two neighbors is then between their values of β (Alemi et al., "Fixing a
+broken ELBO", 2018). Both terms are measured on the training digits, on which the objective is minimized. Two seeds.
 """
 
 from __future__ import annotations
@@ -32,29 +31,29 @@ if TYPE_CHECKING:
 
 BETAS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 LATENT = 8
-SPREAD = 0.1  # of the normal decoder: a tenth of the range from black to white
+SPREAD = 0.1  # standard deviation of the normal decoder: a tenth of the pixel range
 DRAWS = 16
-ACTIVE = 0.05  # nats of rate from which a unit says something
-SLACK = 0.1  # nats by which a neighbor may do better, since training is not at its end
-WALKED = (1.0, 4.0)  # whose units are walked along
-STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # deviations of the prior
+ACTIVE = 0.05  # nats: a latent unit with at least this rate is active
+SLACK = 0.1  # nats: tolerated advantage of a neighbor, because training has not converged exactly
+TRAVERSED = (1.0, 4.0)  # values of β for the latent traversals
+STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # in standard deviations of the prior
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Rate, distortion and active units by β and seed; pictures along the units that say most."""
+    """Rate, distortion and active units by β and seed; traversals of the units with the highest rate."""
     seeds = range(seed, seed + (1 if quick else 2))
     betas, rounds = (BETAS[::3], 150) if quick else (BETAS, 2000)
     x = digits().train["image"]
     runs: list[list[Numbers]] = []
     walks: Numbers = {}
-    for own in seeds:
+    for run_seed in seeds:
         runs.append([])
         for place, beta in enumerate(betas):
-            tell("VAEs", (own - seed) * len(betas) + place, len(seeds) * len(betas))
-            vae = _learn(beta, rounds, own)
-            runs[-1].append(_measured(vae, x, own))
-            if own == seed and (beta in WALKED or quick):
-                walks[str(beta)] = _walk(vae, x)
+            tell("VAEs", (run_seed - seed) * len(betas) + place, len(seeds) * len(betas))
+            vae = _learn(beta, rounds, run_seed)
+            runs[-1].append(_measured(vae, x, run_seed))
+            if run_seed == seed and (beta in TRAVERSED or quick):
+                walks[str(beta)] = _traversal(vae, x)
     return {"betas": list(betas), "runs": runs, "walks": walks}
 
 
@@ -74,7 +73,7 @@ def _learn(beta: float, rounds: int, seed: int) -> VAE:
 
 @torch.no_grad()
 def _measured(vae: VAE, x: Tensor, seed: int) -> Numbers:
-    """Means over the examples, and over some draws of the code, the same for all."""
+    """Means over the examples and over fixed draws of the latent noise."""
     noise = torch.randn(DRAWS, len(x), LATENT, generator=generator("codes", seed))
     through = vae(x, noise)
     divergence = through.posterior.divergence().mean(0)
@@ -86,8 +85,8 @@ def _measured(vae: VAE, x: Tensor, seed: int) -> Numbers:
 
 
 @torch.no_grad()
-def _walk(vae: VAE, x: Tensor, units: int = 3) -> list[list[list[list[float]]]]:
-    """Pictures along each of the units with the highest rate, all others at 0."""
+def _traversal(vae: VAE, x: Tensor, units: int = 3) -> list[list[list[list[float]]]]:
+    """Decoded images along each of the units with the highest rate; all other units are 0."""
     rates = vae.posterior(x).divergence()
     assert rates is not None
     best = rates.mean(0).argsort(descending=True)[:units]
@@ -99,7 +98,7 @@ def _walk(vae: VAE, x: Tensor, units: int = 3) -> list[list[list[list[float]]]]:
 
 
 def envy(betas: list[float], run: list[Numbers]) -> float:
-    """By how many nats the best neighbor does better than one at its own price; 0 where none does."""
+    """The largest advantage, in nats, of a neighboring model over a model at its own β; 0 if there is none."""
     found = [0.0]
     for (a, one), (b, other) in pairwise(zip(betas, run, strict=True)):
         found.append(one["distortion"] + a * one["rate"] - other["distortion"] - a * other["rate"])
@@ -108,27 +107,32 @@ def envy(betas: list[float], run: list[Numbers]) -> float:
 
 
 def _traded(run: list[Numbers]) -> bool:
-    """Whether from each to the next the rate falls and the distortion rises, until nothing is left to give."""
+    """Whether the rate falls and the distortion rises from each β to the next, until the rate is almost 0."""
     pairs = [(a, b) for a, b in pairwise(run) if a["rate"] > SLACK]
     return bool(pairs) and all(a["rate"] > b["rate"] and a["distortion"] < b["distortion"] for a, b in pairs)
 
 
 def judge(numbers: Numbers) -> Verdict:
-    """Rate down and distortion up with every β in every seed; and at its own price each is the best."""
+    """Holds if, in every seed, rate falls and distortion rises with β and each model is best at its own β."""
     betas, runs = numbers["betas"], numbers["runs"]
     ends = [(run[0], run[-1]) for run in runs]
     worst = max(envy(betas, run) for run in runs)
     (low, high), one = ends[0], runs[0][min(range(len(betas)), key=lambda place: abs(betas[place] - 1))]
     reason = (
-        f"From β = {betas[0]:g} to {betas[-1]:g} the rate goes from {low['rate']:.1f} to {high['rate']:.1f} nats, the "
-        f"distortion from {low['distortion']:.1f} to {high['distortion']:.1f}, and of {LATENT} units {low['active']} "
-        f"and {high['active']} say something. At its own price a neighbor does at most {worst:.2f} nats better. The "
-        f"bound itself is best near β = 1, where it is {-one['rate'] - one['distortion']:.2f}."
+        f"From β = {betas[0]:g} to {betas[-1]:g} the rate changes from {low['rate']:.1f} to {high['rate']:.1f} nats, "
+        "the "
+        f"distortion from {low['distortion']:.1f} to {high['distortion']:.1f} nats, and the number of active units "
+        "from "
+        f"{low['active']} to {high['active']} of {LATENT}. At its own β, a model is at most {worst:.2f} nats worse "
+        "than a "
+        f"neighbor. The bound is best near β = 1, where it is {-one['rate'] - one['distortion']:.2f} nats."
     )
     if any(low["rate"] <= high["rate"] or low["distortion"] >= high["distortion"] for low, high in ends):
         return Verdict("does not hold", reason)
     if not all(_traded(run) for run in runs) or worst > SLACK:
-        return Verdict("holds with limits", f"{reason} Not between all neighbors.")
+        return Verdict(
+            "holds with limits", f"{reason} The trade-off does not hold between all neighboring values of β."
+        )
     return Verdict("holds", reason)
 
 
@@ -145,7 +149,7 @@ def table(numbers: Numbers) -> Table:
 
 
 def draw(numbers: Numbers) -> Figure:
-    """The curve of rate and distortion, and pictures along the units that say most."""
+    """The rate-distortion curve, and traversals of the units with the highest rate."""
     from danlu.experiments.harness.plots import colors, panels, quiet
 
     figure, (left, *walks) = panels(1 + len(numbers["walks"]), height=2.5)
@@ -156,14 +160,14 @@ def draw(numbers: Numbers) -> Figure:
             for beta, rate, distortion in zip(numbers["betas"], rates, distortions, strict=True):
                 place = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7, "color": quiet()}
                 left.annotate(f"{beta:g}", (rate, distortion), **place)
-    left.set(title="each at its β", xlabel="rate, nats", ylabel="distortion, nats")
+    left.set(title="rate and distortion by β", xlabel="rate, nats", ylabel="distortion, nats")
     left.grid(True)
     left.margins(x=0.14)
     for axes, (beta, rows) in zip(walks, numbers["walks"].items(), strict=True):
         sheet = torch.tensor(rows)
         lines = [torch.cat([torch.nn.functional.pad(one, (1, 1, 1, 1), value=1.0) for one in row], 1) for row in sheet]
         axes.imshow(torch.cat(lines).numpy(), cmap="gray", vmin=0, vmax=1)
-        axes.set(title=f"β = {float(beta):g}", xticks=[], yticks=[], xlabel="a unit from −2 to 2")
+        axes.set(title=f"β = {float(beta):g}", xticks=[], yticks=[], xlabel="one latent unit, −2 to 2")
         axes.spines[:].set_visible(False)
     return figure
 

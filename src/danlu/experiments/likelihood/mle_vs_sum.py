@@ -1,12 +1,13 @@
 """Σ p has trivial optima and a vanishing scale, Σ log p has neither (notes, 2.1).
 
-A model of all 512 black and white pictures of 3×3 pixels gives each its own probability, so that nothing but the
-objective decides what it learns. Shown to it are the 14 pictures made of bars: of whole rows, or of whole columns. Once
-all are as frequent, once one of them comes twice. It is trained by Adam, which does not mind the scale of a gradient,
-until Σ p or Σ log p moves no more. A picture is forgotten if its probability is less than a tenth of its frequency.
+The model has one free probability for each of the 512 binary images of 3×3 pixels, so only the objective decides what
+it learns. The data are the 14 images that consist of full rows or of full columns. In one case all images are equally
+frequent, in the other one image occurs twice. Adam, which is insensitive to the scale of the gradient, maximizes Σ p
+or Σ log p until the objective no longer changes. An image is forgotten if its probability is less than a tenth of its
+frequency.
 
-The scale is measured on pictures of 4 to 784 pixels that are independent of each other: the norm of the gradient of
-both objectives before training, in float32, on random pictures. Three seeds.
+The scale is measured with independent pixels on random images of 4 to 784 pixels: the norm of the gradient of both
+objectives before training, in float32. Three seeds.
 """
 
 from __future__ import annotations
@@ -34,30 +35,30 @@ OBJECTIVES: tuple[Literal["sum of p", "sum of log p"], ...] = ("sum of p", "sum 
 CASES = {"all as frequent": 1, "one comes twice": 2}
 PICTURES = 512
 SIDES = (2, 4, 8, 16, 28)
-FORGOTTEN = 0.1  # of its frequency: a picture with a lower probability
-NEAR = 0.99  # of the best value that an objective can have: then it is at its optimum
-RIGHT = 0.05  # relative distance of a probability from its frequency
-SMALL = 1e-6  # times the first gradient: with such a one plain descent would stand still
+FORGOTTEN = 0.1  # an image is forgotten if its probability is below this share of its frequency
+NEAR = 0.99  # an objective is at its optimum if it reaches this share of its best value
+RIGHT = 0.05  # allowed relative difference between a probability and its frequency
+SMALL = 1e-6  # a gradient that shrinks to this share has vanished
 
 
-class Catalogue(nn.Module):
-    """A probability for each picture there can be."""
+class CategoricalModel(nn.Module):
+    """A categorical model with one probability for each possible image."""
 
     def __init__(self) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.randn(PICTURES))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Of pictures, given by number."""
+        """Log-probabilities of images, given by their numbers."""
         return self.logits.log_softmax(0)[x]
 
 
-class Raise(Task):
-    """The catalogue descends on minus p, or minus log p, of each picture that it is shown."""
+class MaximizeSum(Task):
+    """Maximize the sum of p or of log p over the examples."""
 
-    def __init__(self, catalogue: Catalogue, logarithm: bool):
+    def __init__(self, model: CategoricalModel, logarithm: bool):
         super().__init__()
-        self.catalogue, self.logarithm = catalogue, logarithm
+        self.catalogue, self.logarithm = model, logarithm
 
     def players(self) -> dict[str, nn.Module]:
         return {"catalogue": self.catalogue}
@@ -72,7 +73,7 @@ class Raise(Task):
 
 
 def bars() -> list[int]:
-    """Numbers of the pictures that are whole rows or whole columns, the first pixel being the highest bit.
+    """Numbers of the images that consist of full rows or full columns; the first pixel is the highest bit.
 
     >>> len(bars()), format(bars()[1], "09b")
     (14, '000000111')
@@ -83,32 +84,32 @@ def bars() -> list[int]:
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Probabilities that each objective ends with, and the gradients' norms against the number of pixels."""
+    """Final probabilities for each objective, and gradient norms by number of pixels."""
     seeds, rounds = range(seed, seed + (1 if quick else 3)), 1500 if quick else 4000
-    runs = [(case, objective, own) for case in CASES for objective in OBJECTIVES for own in seeds]
-    found: Numbers = {case: {objective: [] for objective in OBJECTIVES} for case in CASES}
-    for done, (case, objective, own) in enumerate(runs):
+    runs = [(case, objective, run_seed) for case in CASES for objective in OBJECTIVES for run_seed in seeds]
+    results: Numbers = {case: {objective: [] for objective in OBJECTIVES} for case in CASES}
+    for done, (case, objective, run_seed) in enumerate(runs):
         tell("catalogues", done, len(runs))
-        found[case][objective].append(learnt(objective, CASES[case], rounds, own))
+        results[case][objective].append(train(objective, CASES[case], rounds, run_seed))
     sides = SIDES[:3] if quick else SIDES
-    gradients = {o: [[gradient(o, side, own) for side in sides] for own in seeds] for o in OBJECTIVES}
-    return {"bars": len(bars()), "runs": found, "pixels": [side**2 for side in sides], "gradients": gradients}
+    gradients = {o: [[gradient(o, side, run_seed) for side in sides] for run_seed in seeds] for o in OBJECTIVES}
+    return {"bars": len(bars()), "runs": results, "pixels": [side**2 for side in sides], "gradients": gradients}
 
 
-def learnt(objective: str, twice: int, rounds: int, seed: int) -> list[float]:
-    """Probability of each picture that was shown, the one that came more often first."""
+def train(objective: str, copies: int, rounds: int, seed: int) -> list[float]:
+    """Train a model and return the probability of each training image; the one that may occur twice comes first."""
     shown = bars()
-    often = Part({"x": torch.tensor([shown[0]] * (twice - 1) + shown)})
-    catalogue = from_seed(Catalogue, seed)
-    task, descent = Raise(catalogue, objective == "sum of log p"), OptimizerSettings(optimizer="adam", lr=0.05)
-    for _ in Trainer(task, descent, Shuffled(often, "full", seed), rounds, seed):
+    training_part = Part({"x": torch.tensor([shown[0]] * (copies - 1) + shown)})
+    model = from_seed(CategoricalModel, seed)
+    task, descent = MaximizeSum(model, objective == "sum of log p"), OptimizerSettings(optimizer="adam", lr=0.05)
+    for _ in Trainer(task, descent, Shuffled(training_part, "full", seed), rounds, seed):
         pass
     with torch.no_grad():
-        return catalogue.log_prob(torch.tensor(shown)).double().exp().tolist()
+        return model.log_prob(torch.tensor(shown)).double().exp().tolist()
 
 
 def gradient(objective: str, side: int, seed: int) -> float:
-    """Norm of the objective's gradient by the log-odds of each pixel, mean over 64 pictures of noise."""
+    """Norm of the objective's gradient with respect to the pixel log-odds, for the mean over 64 random images."""
     odds = torch.zeros(side**2, requires_grad=True)
     source = generator("pictures", seed)
     pictures: Float[Tensor, "n d"] = (torch.rand(64, side**2, generator=source) < 0.3).float()
@@ -117,31 +118,31 @@ def gradient(objective: str, side: int, seed: int) -> float:
     return float(torch.autograd.grad(value, odds)[0].norm())
 
 
-def forgotten(probabilities: list[float], twice: int) -> int:
-    """How many pictures have less than a tenth of their frequency."""
-    return sum(p < FORGOTTEN * f for p, f in zip(probabilities, _frequencies(twice), strict=True))
+def forgotten(probabilities: list[float], copies: int) -> int:
+    """The number of images whose probability is less than a tenth of their frequency."""
+    return sum(p < FORGOTTEN * f for p, f in zip(probabilities, _frequencies(copies), strict=True))
 
 
-def _frequencies(twice: int) -> list[float]:
-    total = len(bars()) + twice - 1
-    return [twice / total] + [1 / total] * (len(bars()) - 1)
+def _frequencies(copies: int) -> list[float]:
+    total = len(bars()) + copies - 1
+    return [copies / total] + [1 / total] * (len(bars()) - 1)
 
 
-def reached(probabilities: list[float], twice: int) -> float:
-    """Σ p as a share of the best that any probabilities can make of it, which is the largest frequency."""
-    frequencies = _frequencies(twice)
+def reached(probabilities: list[float], copies: int) -> float:
+    """Σ p as a share of its largest possible value, which is the largest frequency."""
+    frequencies = _frequencies(copies)
     return sum(p * f for p, f in zip(probabilities, frequencies, strict=True)) / max(frequencies)
 
 
 def judge(numbers: Numbers) -> Verdict:
-    """At its optimum Σ p forgets pictures and Σ log p none; the gradient of the one vanishes with size."""
+    """Holds if at the optimum only Σ p forgets images, and only its gradient vanishes with the number of pixels."""
     lost = {
         (case, objective): [forgotten(run, CASES[case]) for run in numbers["runs"][case][objective]]
         for case in CASES
         for objective in OBJECTIVES
     }
     at_optimum = all(reached(run, CASES[case]) > NEAR for case in CASES for run in numbers["runs"][case]["sum of p"])
-    off = max(
+    largest_error = max(
         abs(p / f - 1)
         for case in CASES
         for run in numbers["runs"][case]["sum of log p"]
@@ -150,20 +151,24 @@ def judge(numbers: Numbers) -> Verdict:
     first, last = ([run[place] for run in numbers["gradients"]["sum of p"]] for place in (0, -1))
     shrinks = max(b / a for a, b in zip(first, last, strict=True))
     grows = min(run[-1] / run[0] for run in numbers["gradients"]["sum of log p"])
-    alike, twice = (lost[case, "sum of p"] for case in CASES)
+    forgotten_equal, forgotten_twice = (lost[case, "sum of p"] for case in CASES)
     reason = (
-        f"At its optimum Σ p has forgotten {_range(alike)} of {numbers['bars']} pictures when all are as frequent, and "
-        f"{_range(twice)} when one comes twice; Σ log p none, and its probabilities are the frequencies within "
-        f"{off:.1%}. From {numbers['pixels'][0]} to {numbers['pixels'][-1]} pixels the gradient of Σ p shrinks to "
-        f"{f'{shrinks:.0e} of itself' if shrinks else '0 in float32'}, that of Σ log p grows {grows:.1f} times."
+        f"At its optimum Σ p has forgotten {_range(forgotten_equal)} of {numbers['bars']} images if all are equally "
+        "frequent, and "
+        f"{_range(forgotten_twice)} if one occurs twice. Σ log p forgets none; its probabilities equal the "
+        "frequencies to "
+        "within "
+        f"{largest_error:.1%}. From {numbers['pixels'][0]} to {numbers['pixels'][-1]} pixels the gradient of Σ p "
+        "shrinks to "
+        f"{f'{shrinks:.0e} of its size' if shrinks else '0 in float32'}; that of Σ log p grows {grows:.1f} times."
     )
-    remembered = not any(sum(lost[case, "sum of log p"]) for case in CASES) and off < RIGHT
-    if not at_optimum or not remembered or min(twice) == 0 or shrinks > SMALL or grows < 1:
+    remembered = not any(sum(lost[case, "sum of log p"]) for case in CASES) and largest_error < RIGHT
+    if not at_optimum or not remembered or min(forgotten_twice) == 0 or shrinks > SMALL or grows < 1:
         return Verdict("does not hold", reason)
-    if min(alike) == 0:
+    if min(forgotten_equal) == 0:
         return Verdict(
             "holds with limits",
-            f"{reason} Where all are as frequent, every way to share out the probability among them is an optimum.",
+            f"{reason} If all images are equally frequent, every distribution over them is an optimum of Σ p.",
         )
     return Verdict("holds", reason)
 
@@ -173,11 +178,11 @@ def _range(values: list[int]) -> str:
 
 
 def table(numbers: Numbers) -> Table:
-    """What each objective ends with, and its gradient by size."""
-    rows: Table = [("what", *OBJECTIVES)]
-    for case, twice in CASES.items():
+    """Final probabilities by objective, and gradients by number of pixels."""
+    rows: Table = [("quantity", *OBJECTIVES)]
+    for case, copies in CASES.items():
         runs = [numbers["runs"][case][objective] for objective in OBJECTIVES]
-        rows.append((f"forgotten, {case}", *(_range([forgotten(run, twice) for run in some]) for some in runs)))
+        rows.append((f"forgotten, {case}", *(_range([forgotten(run, copies) for run in some]) for some in runs)))
         rows.append((f"smallest probability, {case}", *(f"{min(min(run) for run in some):.1e}" for some in runs)))
     for place, pixels in enumerate(numbers["pixels"]):
         columns = ([run[place] for run in numbers["gradients"][objective]] for objective in OBJECTIVES)
@@ -186,20 +191,24 @@ def table(numbers: Numbers) -> Table:
 
 
 def draw(numbers: Numbers) -> Figure:
-    """Probabilities of the first seed, largest first, and gradients against size."""
+    """Sorted probabilities of the first seed, and gradients against the number of pixels."""
     from danlu.experiments.harness.plots import colors, line, logarithmic, panels, quiet
 
     figure, (left, middle, right) = panels(3, height=2.3)
-    for axes, (case, twice) in zip((left, middle), CASES.items(), strict=True):
+    for axes, (case, copies) in zip((left, middle), CASES.items(), strict=True):
         for number, objective in enumerate(OBJECTIVES):
             values = sorted(numbers["runs"][case][objective][0], reverse=True)
             places = [place + 0.4 * number for place in range(len(values))]
             axes.bar(places, values, 0.4, color=colors()[number], label=objective)
-        wanted = sorted(_frequencies(twice), reverse=True)
+        expected = sorted(_frequencies(copies), reverse=True)
         axes.step(
-            [*(p - 0.3 for p in range(len(wanted) + 1))], [*wanted, wanted[-1]], where="post", color=quiet(), lw=0.8
+            [*(p - 0.3 for p in range(len(expected) + 1))],
+            [*expected, expected[-1]],
+            where="post",
+            color=quiet(),
+            lw=0.8,
         )
-        axes.set(title=case, xlabel="pictures, most probable first", ylim=(0, 1), xticks=[])
+        axes.set(title=case, xlabel="images by probability", ylim=(0, 1), xticks=[])
     left.set(ylabel="probability after training")
     left.legend()
     middle.annotate("line: frequency", (0.97, 0.9), xycoords="axes fraction", ha="right", fontsize=7, color=quiet())
@@ -211,9 +220,9 @@ def draw(numbers: Numbers) -> Figure:
     logarithmic(right.xaxis, numbers["pixels"])
     if any(run[-1] == 0 for run in numbers["gradients"]["sum of p"]):
         right.annotate(
-            "then 0 in float32", (0.97, 0.5), xycoords="axes fraction", ha="right", fontsize=7, color=quiet()
+            "beyond: 0 in float32", (0.97, 0.5), xycoords="axes fraction", ha="right", fontsize=7, color=quiet()
         )
-    right.set(title="gradient at the start", xlabel="pixels", ylabel="norm")
+    right.set(title="gradient before training", xlabel="pixels", ylabel="norm")
     return figure
 
 

@@ -1,12 +1,12 @@
 """Plain networks stop training when deep; residual and dense ones do not (notes, 1.4).
 
-Convolutional networks of 4 to 64 layers learn the digits for 80 rounds, at a large and a small learning rate, of which
-the better one counts, so that no network fails for its rate alone. Plain and residual ones have one width; in the dense
-ones, as published, each layer adds channels, so that at 64 layers they have eleven times the weights. Plain
-ones come in two forms: as the notes write them, with neither normalization nor a way around, and with batch norm, as in
-the comparison of He et al., "Deep residual learning for image recognition", 2016. Residual and dense ones have batch
-norm too, as published. Measured are the gradient of the first layer before training, and the training loss after it,
-averaged over the last tenth. Two seeds.
+Convolutional networks of 4 to 64 layers are trained on the digits for 80 rounds at a large and a small learning rate.
+The better result counts, so that no network fails only because of its learning rate. Plain and residual networks have
+constant width; in the dense networks, as published, each layer adds channels, so at 64 layers they have eleven times
+the weights. There are two plain networks: the one of the notes, without normalization and without skip connections,
+and one with batch norm, as in the comparison of He et al., "Deep residual learning for image recognition", 2016.
+Residual and dense networks have batch norm, as published. The experiment measures the gradient of the first layer
+before training and the training loss, averaged over the last tenth of the rounds. Two seeds.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 DEPTHS = (4, 8, 16, 32, 64)
 RATES = (0.05, 0.005)
 SHAPE, WIDTH, GROWTH = (1, 8, 8), 8, 4
-GUESSING = math.log(10)  # loss of who knows nothing of ten classes
-STOPPED = 0.5 * GUESSING  # a deep network that still has this loss has hardly trained
-TRAINED = 0.25 * GUESSING  # and one below this has
-VANISHED = 1e-3  # of the shallowest network's gradient
+GUESSING = math.log(10)  # loss of uniform guessing among ten classes
+STOPPED = 0.5 * GUESSING  # a network whose final loss is above this has hardly trained
+TRAINED = 0.25 * GUESSING  # a network whose final loss is below this has trained
+VANISHED = 1e-3  # relative to the gradient of the shallowest network
 
 NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "plain": lambda depth: ResNet(SHAPE, 10, "notes", blocks=_blocks(depth), width=WIDTH, shortcut="none"),
@@ -49,7 +49,7 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "residual": lambda depth: ResNet(SHAPE, 10, blocks=_blocks(depth), width=WIDTH, pool=False),
     "dense": lambda depth: DenseNet(SHAPE, 10, 40, blocks=(depth - 2,), growth=GROWTH, width=WIDTH, pool=False),
 }
-PLAIN, WITH_WAYS = ("plain", "plain, batch norm"), ("residual", "dense")
+PLAIN, WITH_SKIPS = ("plain", "plain, batch norm"), ("residual", "dense")
 
 
 def _blocks(depth: int) -> tuple[int]:
@@ -58,20 +58,20 @@ def _blocks(depth: int) -> tuple[int]:
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Gradient of the first layer and loss at the end, by kind, depth and seed."""
+    """Gradient of the first layer and final loss, by kind of network, depth and seed."""
     seeds = range(seed, seed + (1 if quick else 2))
     depths, rounds = ((4, 32), 15) if quick else (DEPTHS, 80)
     data = digits()
-    runs = [(name, own, depth) for name in NETWORKS for own in seeds for depth in depths]
+    runs = [(name, run_seed, depth) for name in NETWORKS for run_seed in seeds for depth in depths]
     numbers: Numbers = {name: {"gradient": [], "loss": []} for name in NETWORKS}
-    for done, (name, own, depth) in enumerate(runs):
+    for done, (name, run_seed, depth) in enumerate(runs):
         tell("networks", done, len(runs))
-        network = from_seed(lambda name=name, depth=depth: NETWORKS[name](depth), own)
+        network = from_seed(lambda name=name, depth=depth: NETWORKS[name](depth), run_seed)
         if depth == depths[0]:
             for values in numbers[name].values():
                 values.append([])
         numbers[name]["gradient"][-1].append(first_gradient(network, data.train))
-        tries = [_learn(deepcopy(network), data.train, rate, rounds, own) for rate in RATES]
+        tries = [_learn(deepcopy(network), data.train, rate, rounds, run_seed) for rate in RATES]
         numbers[name]["loss"][-1].append(min(tries))
     return {"depths": list(depths), "networks": numbers}
 
@@ -84,7 +84,7 @@ def first_gradient(network: nn.Module, part: Part, examples: int = 256) -> float
 
 
 def _learn(network: nn.Module, part: Part, rate: float, rounds: int, seed: int) -> float:
-    """The mean training loss of the last tenth of the rounds; that of guessing if it diverged."""
+    """The mean training loss of the last tenth of the rounds; the loss of guessing if training diverged."""
     losses: list[float] = []
     try:
         for report in classifying(network, part, OptimizerSettings(optimizer="momentum", lr=rate), rounds, 32, seed):
@@ -95,33 +95,34 @@ def _learn(network: nn.Module, part: Part, rate: float, rounds: int, seed: int) 
 
 
 def judge(numbers: Numbers) -> Verdict:
-    """Deep plain networks keep half the loss of guessing, shallow ones do not; the others get below a quarter."""
+    """Holds if only deep plain networks keep half the loss of guessing and all others get below a quarter."""
     deep = numbers["depths"][-1]
-    loss = {name: fmean(run[-1] for run in found["loss"]) for name, found in numbers["networks"].items()}
+    loss = {name: fmean(run[-1] for run in results["loss"]) for name, results in numbers["networks"].items()}
     shrink = {
-        name: fmean(run[-1] for run in found["gradient"]) / fmean(run[0] for run in found["gradient"])
-        for name, found in numbers["networks"].items()
+        name: fmean(run[-1] for run in results["gradient"]) / fmean(run[0] for run in results["gradient"])
+        for name, results in numbers["networks"].items()
     }
-    said = "; ".join(f"{name} {loss[name]:.2f} (gradient × {shrink[name]:.1g})" for name in loss)
+    losses_text = "; ".join(f"{name} {loss[name]:.2f} (gradient × {shrink[name]:.1g})" for name in loss)
     reason = (
-        f"Training loss at {deep} layers, where guessing is {GUESSING:.2f}, and what becomes of the first layer's "
-        f"gradient from {numbers['depths'][0]} layers on: {said}."
+        f"Training loss at {deep} layers (guessing: {GUESSING:.2f}) and the gradient of the first layer relative to "
+        f"{numbers['depths'][0]} layers: {losses_text}."
     )
     stopped = [name for name in PLAIN if loss[name] >= STOPPED and _best(numbers, name) < STOPPED]
-    if not stopped or any(loss[name] > STOPPED for name in WITH_WAYS):
+    if not stopped or any(loss[name] > STOPPED for name in WITH_SKIPS):
         return Verdict("does not hold", reason)
     limits = []
     if len(stopped) < len(PLAIN):
-        limits.append(f" Of the plain networks only {stopped[0]} trains when shallow and stops when deep.")
-    if any(loss[name] > TRAINED for name in WITH_WAYS):
-        limits.append(" Not both networks with ways around come below a quarter of guessing.")
-    beside = ""
+        limits.append(f" Of the two plain networks, only '{stopped[0]}' trains when shallow and fails when deep.")
+    if any(loss[name] > TRAINED for name in WITH_SKIPS):
+        limits.append(" Not both networks with skip connections get below a quarter of the loss of guessing.")
+    note = ""
     if shrink["plain, batch norm"] > 1 / VANISHED and shrink["plain"] < VANISHED:
-        beside = (
-            " Both ways that the notes name are there: without norm the gradient vanishes, and with batch norm, which "
-            "all networks of the residual paper have, it explodes. Ways around keep it."
+        note = (
+            " Both causes that the notes name occur: without normalization the gradient vanishes, and with batch "
+            "norm, which "
+            "all networks of the residual paper have, it explodes. Skip connections keep its scale."
         )
-    return Verdict("holds with limits" if limits else "holds", reason + "".join(limits) + beside)
+    return Verdict("holds with limits" if limits else "holds", reason + "".join(limits) + note)
 
 
 def _best(numbers: Numbers, name: str) -> float:
@@ -132,22 +133,22 @@ def _best(numbers: Numbers, name: str) -> float:
 def table(numbers: Numbers) -> Table:
     """Loss and gradient by network and depth."""
     rows: Table = [("network", "measured", *(f"{depth} layers" for depth in numbers["depths"]))]
-    for name, found in numbers["networks"].items():
+    for name, results in numbers["networks"].items():
         for what, form in (("loss", ".2f"), ("gradient", ".1e")):
-            columns = zip(*found[what], strict=True)
+            columns = zip(*results[what], strict=True)
             rows.append((name, f"{what}", *(spread(values, form) for values in columns)))
     return rows
 
 
 def draw(numbers: Numbers) -> Figure:
     """Gradient of the first layer and loss after training against depth."""
-    from danlu.experiments.harness.plots import key_above, line, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import legend_above, line, logarithmic, panels, quiet
 
     figure, (left, right) = panels(2, height=2.6)
-    for number, (name, found) in enumerate(numbers["networks"].items()):
-        line(left, numbers["depths"], found["gradient"], number, name)
-        line(right, numbers["depths"], found["loss"], number, name)
-        if not all(run[-1] for run in found["gradient"]):
+    for number, (name, results) in enumerate(numbers["networks"].items()):
+        line(left, numbers["depths"], results["gradient"], number, name)
+        line(right, numbers["depths"], results["loss"], number, name)
+        if not all(run[-1] for run in results["gradient"]):
             left.annotate("0 in float32", (0.98, 0.04), xycoords="axes fraction", ha="right", fontsize=7, color=quiet())
     right.axhline(GUESSING, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
     right.annotate(
@@ -164,7 +165,7 @@ def draw(numbers: Numbers) -> Figure:
         axes.set_xlabel("layers")
     left.set(title="gradient of the first layer, at the start", ylabel="norm")
     right.set(title="training loss after training", ylabel="cross-entropy, nats", ylim=(0, 2.6))
-    key_above(figure, left)
+    legend_above(figure, left)
     return figure
 
 

@@ -1,9 +1,9 @@
 """A 3×3 kernel finds vertical lines, and max pooling keeps the answer (notes, 1.2.2).
 
-The kernel of the notes has 1 in its middle column and −1 beside it. On all 2⁹ patches of ink and paper its response is
-looked up one by one, then on patches of random grays; then the convolution runs over pictures of which some have a line
-in them, and the largest response of the whole map is asked whether there is one. A search through every 3×3 patch says
-what is right.
+The kernel of the notes has 1 in its middle column and −1 in the two others. The experiment computes its response to
+all 2⁹ binary patches and to patches of random gray values. It then applies the convolution to images, some of which
+contain a line, and predicts a line if the largest response in the whole map is 3. A search over all 3×3 patches gives
+the true answer.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 KERNEL = ((-1.0, 1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, 1.0, -1.0))
 LINE = ((0.0, 1.0, 0.0), (0.0, 1.0, 0.0), (0.0, 1.0, 0.0))
-FOUND = 3.0
+LINE_RESPONSE = 3.0
 SIDE = 12
-INK = 0.3  # share of dark pixels in the random pictures
+INK = 0.3  # share of ink pixels in the random images
 
 
 def detector(side: int, pool: int = 1, kernel: tuple[tuple[float, ...], ...] = KERNEL) -> nn.Module:
-    """danlu's convolution, and pooling if asked for, with the notes' kernel for weights and a bias of 0.
+    """danlu's convolution with the kernel of the notes as weights and a bias of 0, and optional max pooling.
 
     >>> with torch.no_grad():
     ...     detector(3)(torch.tensor(LINE)[None, None]).item()
@@ -47,19 +47,19 @@ def detector(side: int, pool: int = 1, kernel: tuple[tuple[float, ...], ...] = K
 
 
 def all_patches() -> Float[Tensor, "512 1 3 3"]:
-    """Every patch of 3×3 pixels that are ink (1) or paper (0)."""
+    """All 512 patches of 3×3 pixels, each ink (1) or paper (0)."""
     return torch.tensor(list(product((0.0, 1.0), repeat=9))).view(-1, 1, 3, 3)
 
 
 def has_line(pictures: Float[Tensor, "n 1 h w"]) -> Bool[Tensor, "n"]:
-    """Whether a patch somewhere in a picture is the line, found by comparing every one with it."""
+    """Whether any 3×3 patch of an image equals the line."""
     patches = pictures.unfold(2, 3, 1).unfold(3, 3, 1)
     return (patches == torch.tensor(LINE)).flatten(4).all(4).flatten(1).any(1)
 
 
 @torch.no_grad()
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Responses to all patches and to gray ones; answers on pictures; one picture with its maps."""
+    """Responses to all binary patches and to gray patches; answers on images; one image with its maps."""
     count = 200 if quick else 4000
     patches = all_patches()
     responses = detector(3)(patches).flatten()
@@ -69,8 +69,8 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     pictures = (torch.rand(count, 1, SIDE, SIDE, generator=source) < INK).float()
     half = count // 2
     pictures[:half] = _with_a_line(pictures[:half], source)
-    right = (detector(SIDE, pool=SIDE - 2)(pictures).flatten() == FOUND) == has_line(pictures)
-    shown = _shown()
+    right = (detector(SIDE, pool=SIDE - 2)(pictures).flatten() == LINE_RESPONSE) == has_line(pictures)
+    example = _example()
     return {
         "patches": {"line": responses[is_line].tolist(), "others": responses[~is_line].tolist()},
         "largest on gray patches": float(gray.max()),
@@ -78,95 +78,100 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
         "with a line": int(has_line(pictures).sum()),
         "right after pooling the whole map": int(right.sum()),
         "shown": {
-            "picture": shown[0, 0].tolist(),
-            "map": detector(SIDE)(shown)[0, 0].tolist(),
-            "pooled": detector(SIDE, pool=2)(shown)[0, 0].tolist(),
+            "picture": example[0, 0].tolist(),
+            "map": detector(SIDE)(example)[0, 0].tolist(),
+            "pooled": detector(SIDE, pool=2)(example)[0, 0].tolist(),
         },
     }
 
 
 def _with_a_line(pictures: Float[Tensor, "n 1 h w"], source: torch.Generator) -> Float[Tensor, "n 1 h w"]:
-    """The pictures, each with a line on paper somewhere in it."""
+    """Draw one line, with paper on both sides, at a random position in each image."""
     for picture in pictures:
         row, column = torch.randint(SIDE - 2, (2,), generator=source).tolist()
         picture[0, row : row + 3, column : column + 3] = torch.tensor(LINE)
     return pictures
 
 
-def _shown() -> Float[Tensor, "1 1 12 12"]:
-    """A picture with a long line, and with what is no vertical line: a bar, a dash, a diagonal, a faint line."""
+def _example() -> Float[Tensor, "1 1 12 12"]:
+    """An image with a long vertical line and four other shapes: a bar, a dash, a diagonal and a faint line."""
     picture = torch.zeros(1, 1, SIDE, SIDE)
     picture[0, 0, 1:6, 2] = 1  # long
     picture[0, 0, 1:5, 5:7] = 1  # two pixels wide
-    picture[0, 0, 8, 1:5] = 1  # lies
+    picture[0, 0, 8, 1:5] = 1  # horizontal
     for step in range(4):
-        picture[0, 0, 7 + step, 7 + step] = 1  # slants
+        picture[0, 0, 7 + step, 7 + step] = 1  # diagonal
     picture[0, 0, 1:4, 9] = 0.6  # faint
     return picture
 
 
 def judge(numbers: Numbers) -> Verdict:
-    """3 exactly on the line; less on each of the 511 other patches; right on every picture."""
-    line, others = numbers["patches"]["line"], numbers["patches"]["others"]
-    exact = line == [FOUND]
-    below = max(others) < FOUND and numbers["largest on gray patches"] < FOUND
+    """Holds if the response is 3 on the line and less on the other 511 patches, and every answer is right."""
+    line, other_responses = numbers["patches"]["line"], numbers["patches"]["others"]
+    exact = line == [LINE_RESPONSE]
+    below = max(other_responses) < LINE_RESPONSE and numbers["largest on gray patches"] < LINE_RESPONSE
     answers, pictures = numbers["right after pooling the whole map"], numbers["pictures"]
     if not (exact and below):
         return Verdict(
             "does not hold",
-            f"The response to the line is {line}, the largest to anything else "
-            f"{max([*others, numbers['largest on gray patches']]):g}: 3 does not mean a line.",
+            f"The response to the line is {line}, the largest response to any other patch is "
+            f"{max([*other_responses, numbers['largest on gray patches']]):g}: a response of 3 does not identify the "
+            "line.",
         )
     if answers < pictures:
-        return Verdict("holds with limits", f"Pooling gives the wrong answer on {pictures - answers} of {pictures}.")
+        return Verdict(
+            "holds with limits", f"After pooling the answer is wrong on {pictures - answers} of {pictures} images."
+        )
     return Verdict(
         "holds",
-        f"Of the 512 patches one gives 3, the line; the next best gives {max(others):g}. After max pooling over the "
-        f"whole map the answer is right on all {pictures:,} pictures, {numbers['with a line']:,} of them with a line. "
-        f"(3 wants full ink on clean paper: a faint line answers less.)",
+        f"Of the 512 patches only the line gives 3; the next largest response is {max(other_responses):g}. After max "
+        "pooling over "
+        f"the whole map the answer is right on all {pictures:,} images, {numbers['with a line']:,} of which have a "
+        "line. "
+        f"(A response of 3 requires full ink on clean paper; a faint line gives less.)",
     )
 
 
 def table(numbers: Numbers) -> Table:
-    """The responses, and the answers."""
-    others = numbers["patches"]["others"]
+    """The responses and the number of right answers."""
+    other_responses = numbers["patches"]["others"]
     return [
-        ("what", "value"),
+        ("quantity", "value"),
         ("response to the line", f"{max(numbers['patches']['line']):g}"),
-        ("largest response to the other 511 patches", f"{max(others):g}"),
+        ("largest response to the other 511 patches", f"{max(other_responses):g}"),
         ("largest response to 10,000 gray patches", f"{numbers['largest on gray patches']:.2f}"),
-        ("pictures of which some have a line", f"{numbers['pictures']:,}"),
+        ("images, with and without a line", f"{numbers['pictures']:,}"),
         ("right answers after max pooling", f"{numbers['right after pooling the whole map']:,}"),
     ]
 
 
 def draw(numbers: Numbers) -> Figure:
-    """A picture, its response map and what pooling leaves; how often each response comes among all patches."""
+    """An image, its response map and its pooled map; the number of patches with each response."""
     from danlu.experiments.harness.plots import colors, panels, quiet
 
-    figure, (picture, map_, pooled, bars) = panels(4, height=2.0)
+    figure, (picture, response_map, pooled, bars) = panels(4, height=2.0)
     for axes, name, title in (
-        (picture, "picture", "picture"),
-        (map_, "map", "response, from 0"),
+        (picture, "picture", "image"),
+        (response_map, "map", "response, clipped at 0"),
         (pooled, "pooled", "max pooling 2×2"),
     ):
         values = numbers["shown"][name]
-        axes.imshow(values, cmap="Greys", vmin=0, vmax=1 if name == "picture" else FOUND, interpolation="none")
+        axes.imshow(values, cmap="Greys", vmin=0, vmax=1 if name == "picture" else LINE_RESPONSE, interpolation="none")
         axes.set(title=title, xticks=[], yticks=[])
         axes.spines[:].set(visible=True, color=quiet())
         for row, line in enumerate(values if name != "picture" else []):
             for column, value in enumerate(line):
-                if value == FOUND:
+                if value == LINE_RESPONSE:
                     axes.text(column, row, "3", color="white", ha="center", va="center", fontsize=6, weight="bold")
-    others = numbers["patches"]["others"]
-    places = sorted({*others, FOUND})
-    counts = [others.count(place) for place in places]
-    bars.bar(places, counts, color=[quiet() if place < FOUND else colors()[1] for place in places])
-    bars.bar([FOUND], [len(numbers["patches"]["line"])], color=colors()[0])
+    other_responses = numbers["patches"]["others"]
+    levels = sorted({*other_responses, LINE_RESPONSE})
+    counts = [other_responses.count(response) for response in levels]
+    bars.bar(levels, counts, color=[quiet() if response < LINE_RESPONSE else colors()[1] for response in levels])
+    bars.bar([LINE_RESPONSE], [len(numbers["patches"]["line"])], color=colors()[0])
     bars.annotate(
         "the line:\n1 patch",
-        (FOUND, 1),
-        (FOUND + 0.6, 98),
+        (LINE_RESPONSE, 1),
+        (LINE_RESPONSE + 0.6, 98),
         ha="right",
         color=colors()[0],
         fontsize=7,

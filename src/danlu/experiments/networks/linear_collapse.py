@@ -1,9 +1,9 @@
 """Without activations any depth is one linear map (notes, 1.2.1).
 
-Networks of 0 to 8 hidden layers learn to tell two moons apart, with ReLU and with the identity for activation. Of those
-with the identity the weight matrices are multiplied together, and the one map that comes out is compared with the
-network; and the rank of what the last hidden layer says of the test points is counted, which a linear map cannot raise
-above the 2 dimensions that came in. Five seeds.
+Networks of 0 to 8 hidden layers are trained to classify two moons, with ReLU and with the identity as activation. The
+experiment multiplies the weight matrices of each network into one affine map and compares this map with the network. It
+also computes the rank of the last hidden layer over the test points; a linear map cannot raise the rank above the 2
+input dimensions. Five seeds.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ DEPTHS = (0, 1, 2, 4, 8)
 WIDTH = 16
 DESCENT = OptimizerSettings(
     optimizer="adam", lr=1e-2, schedule="cosine"
-)  # long enough for the flat network to converge
+)  # the network without hidden layers converges with it
 KINDS: tuple[Literal["identity", "relu"], ...] = ("identity", "relu")
-AGREES = 1e-4  # relative difference that rounding in float32 explains
-ALIKE = 0.02  # difference in test error by which a deep linear network may miss a flat one
-HALF = 0.5  # of the linear error that a network with activations must at least save
+AGREES = 1e-4  # largest relative difference that float32 rounding explains
+ALIKE = 0.02  # allowed difference in test error between deep linear networks and the one without hidden layers
+HALF = 0.5  # ReLU must reduce the error of the linear network to this share or less
 
 
 def composed(network: MLP) -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"]]:
-    r"""The one affine map that the layers of a network make if its activations do nothing.
+    r"""The affine map that the linear layers of a network compose to if its activations are the identity.
 
     .. math:: W = W_L \cdots W_1, \qquad b = W_L (\cdots (W_2 b_1 + b_2) \cdots) + b_L
 
@@ -57,7 +57,7 @@ def composed(network: MLP) -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Test error, distance from the composed map and rank, by kind, depth and seed; guesses on a grid."""
+    """Test error, distance from the composed map and rank, by activation, depth and seed; predictions on a grid."""
     seeds = range(seed, seed + (2 if quick else 5))
     depths, rounds = (DEPTHS[:3], 300) if quick else (DEPTHS, 1000)
     numbers: Numbers = {
@@ -66,27 +66,27 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
         "rank": {k: [] for k in KINDS},
         "distance": {k: [] for k in KINDS},
     }
-    fields: Numbers = {}
+    grids: Numbers = {}
     runs = len(KINDS) * len(seeds) * len(depths)
     for number, kind in enumerate(KINDS):
-        for own in seeds:
-            data = DataSettings(data="moons:2000", split=Split(seed=own)).load()
+        for run_seed in seeds:
+            data = DataSettings(data="moons:2000", split=Split(seed=run_seed)).load()
             rows: list[tuple[float, int, float]] = []
-            for place, depth in enumerate(depths):
-                tell("networks", (number * len(seeds) + own - seed) * len(depths) + place, runs)
-                network = _learn(kind, depth, data.train, rounds, own)
+            for index, depth in enumerate(depths):
+                tell("networks", (number * len(seeds) + run_seed - seed) * len(depths) + index, runs)
+                network = _learn(kind, depth, data.train, rounds, run_seed)
                 rows.append((error(network, data.test["x"], data.test["label"]), *_as_a_map(network, data.test["x"])))
-                if own == seed and depth == depths[-1]:
-                    fields[kind] = _field(network)
+                if run_seed == seed and depth == depths[-1]:
+                    grids[kind] = _prediction_grid(network)
             for name, values in zip(("error", "rank", "distance"), zip(*rows, strict=True), strict=True):
                 numbers[name][kind].append(list(values))
     points = DataSettings(data="moons:2000", split=Split(seed=seed)).load().test
-    shown = {"x": points["x"].tolist(), "label": points["label"].tolist()}
-    return {**numbers, "fields": fields, "points": shown}
+    test_points = {"x": points["x"].tolist(), "label": points["label"].tolist()}
+    return {**numbers, "fields": grids, "points": test_points}
 
 
 def _learn(kind: Literal["identity", "relu"], depth: int, part: Part, rounds: int, seed: int) -> MLP:
-    """One network, trained."""
+    """Train one network."""
     make = partial(MLP, (2,), 2, hidden=(WIDTH,) * depth, activation=kind)
     network = from_seed(make, seed)
     for _ in classifying(network, part, DESCENT, rounds, 128, seed):
@@ -96,7 +96,7 @@ def _learn(kind: Literal["identity", "relu"], depth: int, part: Part, rounds: in
 
 @torch.no_grad()
 def _as_a_map(network: MLP, x: Float[Tensor, "n 2"]) -> tuple[int, float]:
-    """Rank of the last hidden layer about its mean, and the relative distance of the logits from the composed map."""
+    """Rank of the centered last hidden layer, and relative distance of the logits from the composed map."""
     hidden = network.body(x)
     weight, bias = composed(network)
     logits = network(x)
@@ -105,40 +105,47 @@ def _as_a_map(network: MLP, x: Float[Tensor, "n 2"]) -> tuple[int, float]:
 
 
 @torch.no_grad()
-def _field(network: MLP) -> list[list[float]]:
-    """Probability of the second moon on a grid over the plane."""
+def _prediction_grid(network: MLP) -> list[list[float]]:
+    """Predicted probability of the second moon on a grid."""
     y, x = torch.meshgrid(torch.linspace(-1.1, 1.6, 55), torch.linspace(-1.6, 2.6, 85), indexing="ij")
     probability = network.classify(torch.stack([x, y], dim=-1).view(-1, 2))[:, 1]
     return [[round(p, 3) for p in row] for row in probability.view(x.shape).tolist()]
 
 
 def judge(numbers: Numbers) -> Verdict:
-    """Linear networks: equal to one map, of rank 2, no better than a flat one. With ReLU: half the error or less."""
+    """Holds if linear networks equal one map of rank 2 and do not gain from depth, and ReLU halves the error."""
     distance = max(max(run) for run in numbers["distance"]["identity"])
     rank = max(max(run) for run in numbers["rank"]["identity"])
     flat, deep = (
-        [fmean(run[place] for run in numbers["error"]["identity"]) for place in range(len(numbers["depths"]))][slice_]
+        [fmean(run[index] for run in numbers["error"]["identity"]) for index in range(len(numbers["depths"]))][slice_]
         for slice_ in (slice(0, 1), slice(1, None))
     )
-    bent = min(fmean(run[place] for run in numbers["error"]["relu"]) for place in range(1, len(numbers["depths"])))
+    relu_error = min(
+        fmean(run[index] for run in numbers["error"]["relu"]) for index in range(1, len(numbers["depths"]))
+    )
     reason = (
-        f"Multiplied together, the layers differ from the network by {distance:.0e} of its output; the rank stays "
-        f"{rank}; test error is {flat[0]:.1%} without hidden layers and {min(deep):.1%} to {max(deep):.1%} with; "
-        f"ReLU brings it to {bent:.1%}."
+        f"The product of the layers differs from the network by {distance:.0e} of its output; the rank stays {rank}. "
+        f"Without activations the test error is {flat[0]:.1%} with no hidden layers and {min(deep):.1%} to "
+        f"{max(deep):.1%} "
+        f"with hidden layers; ReLU reduces it to {relu_error:.1%}."
     )
     if distance > AGREES or rank > 2:
         return Verdict("does not hold", reason)
-    if max(abs(value - flat[0]) for value in deep) > ALIKE or bent > HALF * flat[0]:
-        return Verdict("holds with limits", f"{reason} In what is learnt, depth or activation did otherwise than said.")
+    if max(abs(value - flat[0]) for value in deep) > ALIKE or relu_error > HALF * flat[0]:
+        return Verdict(
+            "holds with limits", f"{reason} The effect of depth or activation on the test error is not as claimed."
+        )
     return Verdict("holds", reason)
 
 
 def table(numbers: Numbers) -> Table:
     """Error, rank and distance by number of hidden layers."""
-    rows: Table = [("hidden layers", "error, linear", "error, ReLU", "rank, linear", "rank, ReLU", "from one map")]
-    for place, depth in enumerate(numbers["depths"]):
+    rows: Table = [
+        ("hidden layers", "error, linear", "error, ReLU", "rank, linear", "rank, ReLU", "distance from one map")
+    ]
+    for index, depth in enumerate(numbers["depths"]):
         column = {
-            (what, kind): [run[place] for run in numbers[what][kind]]
+            (what, kind): [run[index] for run in numbers[what][kind]]
             for what in ("error", "rank", "distance")
             for kind in KINDS
         }
@@ -158,7 +165,7 @@ def _from_to(values: list[int]) -> str:
 
 
 def draw(numbers: Numbers) -> Figure:
-    """What the deepest networks have learnt, and test error against depth."""
+    """Predictions of the deepest networks, and test error against depth."""
     from matplotlib.colors import LinearSegmentedColormap
 
     from danlu.experiments.harness.plots import colors, line, panels
@@ -179,8 +186,10 @@ def draw(numbers: Numbers) -> Figure:
             interpolation="bilinear",
         )
         for label, mark in enumerate("ox"):
-            own = [p for p, lab in zip(numbers["points"]["x"], numbers["points"]["label"], strict=True) if lab == label]
-            axes.scatter(*zip(*own, strict=True), s=5, marker=mark, color=colors()[label], linewidths=0.5)
+            run_seed = [
+                p for p, lab in zip(numbers["points"]["x"], numbers["points"]["label"], strict=True) if lab == label
+            ]
+            axes.scatter(*zip(*run_seed, strict=True), s=5, marker=mark, color=colors()[label], linewidths=0.5)
         axes.set(title=f"{title}, {numbers['depths'][-1]} layers", xlabel="x", ylabel="y")
     for number, (kind, name) in enumerate(zip(KINDS, ("no activations", "ReLU"), strict=True)):
         runs = [[100 * value for value in run] for run in numbers["error"][kind]]

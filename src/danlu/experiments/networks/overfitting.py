@@ -1,9 +1,10 @@
 """L2, augmentation, dropout and early stopping close the gap (notes, 1.3).
 
-A convolutional network learns 200 digits until it knows them by heart. Then the same again with each remedy by itself,
-with all of them, and with an augmentation that is wrong for digits: mirrored and upside down, which the notes name too.
-The gap is test minus training cross-entropy, measured without the remedy at work. How strong a remedy is, is chosen by
-the mean loss on the validation parts of three splits that are not measured. Five seeds, each with its own 200 digits.
+A convolutional network is trained on 200 digits until it fits them almost perfectly. The same training is repeated with
+each remedy alone, with all remedies together, and with an augmentation that is not valid for digits: horizontal and
+vertical flips, which the notes also name. The gap is the test cross-entropy minus the training cross-entropy, both
+computed in evaluation mode. The strength of each remedy is chosen by the mean validation loss over three separate
+splits. Five seeds, each with its own 200 digits.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXAMPLES = 200
-EVERY = 20  # rounds between looks at the validation part
+EVERY = 20  # rounds between evaluations on the validation part
 PATIENCE = 5
-CLOSED = 0.1  # of the gap without remedies: what is left of a gap that is closed
+CLOSED = 0.1  # a gap is closed if at most this share of the gap without remedies remains
 
 
 class Remedy(NamedTuple):
-    """What is done against overfitting."""
+    """Settings that reduce overfitting."""
 
     l2: float = 0.0
     augment: Augment | None = None
@@ -42,15 +43,17 @@ class Remedy(NamedTuple):
     patience: int | None = None
 
 
-def moved(much: float) -> Augment:
-    """Digits that stay what they are: turned, shifted, zoomed a little, with noise on them."""
-    return Augment(rotate=10 * much, translate=0.1 * much, scale=(1 - 0.1 * much, 1 + 0.1 * much), noise=0.05 * much)
+def class_preserving(amount: float) -> Augment:
+    """An augmentation that keeps the class: small rotations, shifts, zooms and noise."""
+    return Augment(
+        rotate=10 * amount, translate=0.1 * amount, scale=(1 - 0.1 * amount, 1 + 0.1 * amount), noise=0.05 * amount
+    )
 
 
 STRENGTHS: dict[str, list[Remedy]] = {
     "nothing": [Remedy()],
     "L2": [Remedy(l2=l2) for l2 in (1e-4, 1e-3, 1e-2)],
-    "augmentation": [Remedy(augment=moved(much)) for much in (0.5, 1.0, 2.0)],
+    "augmentation": [Remedy(augment=class_preserving(amount)) for amount in (0.5, 1.0, 2.0)],
     "dropout": [Remedy(dropout=share) for share in (0.2, 0.5, 0.7)],
     "early stopping": [Remedy(patience=PATIENCE)],
     "mirrored": [Remedy(augment=Augment(flip="both"))],
@@ -59,26 +62,26 @@ CLAIMED = ("L2", "augmentation", "dropout", "early stopping")
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Cross-entropy, accuracy and round at the end, of each remedy and seed; a curve without any."""
+    """Cross-entropy, accuracy and final round by remedy and seed; loss curves without remedies."""
     seeds = range(seed, seed + (2 if quick else 5))
     rounds = 80 if quick else 500
-    aside = [seed + 1000 + other for other in range(1 if quick else 3)]  # the splits by which strengths are chosen
-    chosen = {name: _strongest(some, aside, rounds) for name, some in STRENGTHS.items()}
+    selection_seeds = [seed + 1000 + other for other in range(1 if quick else 3)]  # splits for choosing the strengths
+    chosen = {name: _strongest(candidates, selection_seeds, rounds) for name, candidates in STRENGTHS.items()}
     together = Remedy(chosen["L2"].l2, chosen["augmentation"].augment, chosen["dropout"].dropout, PATIENCE)
     remedies = {**chosen, "all four": together}
     numbers: Numbers = {name: [] for name in remedies}
-    for place, (name, remedy) in enumerate(remedies.items()):
-        for own in seeds:
-            tell("networks", place * len(seeds) + own - seed, len(remedies) * len(seeds))
-            numbers[name].append(_learn(remedy, own, rounds))
+    for index, (name, remedy) in enumerate(remedies.items()):
+        for run_seed in seeds:
+            tell("networks", index * len(seeds) + run_seed - seed, len(remedies) * len(seeds))
+            numbers[name].append(_learn(remedy, run_seed, rounds))
     strengths = {name: f"{getattr(chosen[name], what):g}" for name, what in (("L2", "l2"), ("dropout", "dropout"))}
-    turned = chosen["augmentation"].augment
-    strengths["augmentation"] = f"±{turned.rotate:g}°" if turned else "none"
+    rotation = chosen["augmentation"].augment
+    strengths["augmentation"] = f"±{rotation.rotate:g}°" if rotation else "none"
     return {"remedies": numbers, "strengths": strengths, "curve": _curve(seed, rounds), "examples": EXAMPLES}
 
 
 def _strongest(remedies: list[Remedy], seeds: list[int], rounds: int) -> Remedy:
-    """The remedy with the lowest mean validation loss over splits."""
+    """The remedy with the lowest mean validation loss over the splits."""
     if len(remedies) == 1:
         return remedies[0]
     return min(remedies, key=lambda r: fmean(_learn(r, seed, rounds)["validation"]["cross_entropy"] for seed in seeds))
@@ -93,30 +96,33 @@ def _trainer(remedy: Remedy, seed: int, rounds: int) -> tuple[Trainer, DataSet, 
 
 
 def _learn(remedy: Remedy, seed: int, rounds: int) -> Numbers:
-    """One network: its scores at the end, or where it was best on the validation part if it stops early."""
+    """Train one network and return its final scores; with early stopping, those of the best validation round."""
     trainer, data, part = _trainer(remedy, seed, rounds)
     best = Best("cross_entropy", higher=False, patience=remedy.patience)
-    kept = tensors_of(trainer.task)
+    best_tensors = tensors_of(trainer.task)
     for report in trainer:
         if remedy.patience and report.round % EVERY == 0:
             if best.see(report.round, evaluate(trainer, data.validation)["cross_entropy"]):
-                kept = {name: value.clone() for name, value in tensors_of(trainer.task).items()}
+                best_tensors = {name: value.clone() for name, value in tensors_of(trainer.task).items()}
             if best.exhausted:
                 break
-    load_tensors(trainer.task, kept, "the best round")
+    load_tensors(trainer.task, best_tensors, "the best round")
     parts = {"train": part, "validation": data.validation, "test": data.test}
-    return {**{name: evaluate(trainer, some) for name, some in parts.items()}, "round": best.round or rounds}
+    return {
+        **{name: evaluate(trainer, candidates) for name, candidates in parts.items()},
+        "round": best.round or rounds,
+    }
 
 
 def _curve(seed: int, rounds: int) -> Numbers:
-    """Cross-entropies on the way, without any remedy."""
+    """Cross-entropies during training without remedies."""
     trainer, data, part = _trainer(Remedy(), seed, rounds)
     curve: Numbers = {"round": [], "train": [], "test": []}
     for report in trainer:
         if report.round % EVERY == 0:
             curve["round"].append(report.round)
-            for name, some in (("train", part), ("test", data.test)):
-                curve[name].append(evaluate(trainer, some)["cross_entropy"])
+            for name, candidates in (("train", part), ("test", data.test)):
+                curve[name].append(evaluate(trainer, candidates)["cross_entropy"])
     return curve
 
 
@@ -126,36 +132,40 @@ def gaps(runs: list[Numbers]) -> list[float]:
 
 
 def on_test(runs: list[Numbers], score: str = "cross_entropy") -> list[float]:
-    """A score of each seed on the test part."""
+    """A test score of each seed."""
     return [run["test"][score] for run in runs]
 
 
 def judge(numbers: Numbers) -> Verdict:
-    """Each remedy narrows the gap in every seed to a tenth, and none makes the test loss worse."""
+    """Holds if each remedy narrows the gap in every seed, to a tenth, and none increases the test loss."""
     runs = numbers["remedies"]
-    bare = runs["nothing"]
-    narrows = [name for name in CLAIMED if always_less(gaps(runs[name]), gaps(bare))]
-    helps = [name for name in CLAIMED if always_less(on_test(runs[name]), on_test(bare))]
-    harms = [name for name in CLAIMED if always_less(on_test(bare), on_test(runs[name]))]
-    left = {name: fmean(gaps(runs[name])) / fmean(gaps(bare)) for name in CLAIMED}
-    gap = f"Without any the gap is {fmean(gaps(bare)):.2f} nats; of it remain " + ", ".join(
+    baseline = runs["nothing"]
+    narrows = [name for name in CLAIMED if always_less(gaps(runs[name]), gaps(baseline))]
+    helps = [name for name in CLAIMED if always_less(on_test(runs[name]), on_test(baseline))]
+    harms = [name for name in CLAIMED if always_less(on_test(baseline), on_test(runs[name]))]
+    left = {name: fmean(gaps(runs[name])) / fmean(gaps(baseline)) for name in CLAIMED}
+    gap = f"Without remedies the gap is {fmean(gaps(baseline)):.2f} nats. The remaining share is " + ", ".join(
         f"{share:.0%} with {name}" for name, share in left.items()
     )
-    test = f"; on the test part the loss is lower in every seed with {_and(helps)}."
+    test = f". The test loss is lower in every seed with {_and(helps)}."
     flipped, right = (fmean(on_test(runs[name], "accuracy")) for name in ("mirrored", "nothing"))
-    beside = f" Mirroring, which changes what a digit is, brings test accuracy from {right:.1%} to {flipped:.1%}."
-    reason = gap + test + (beside if flipped < right else "")
+    flip_note = (
+        f" Flips, which change the class of some digits, reduce the test accuracy from {right:.1%} to {flipped:.1%}."
+    )
+    reason = gap + test + (flip_note if flipped < right else "")
     if len(narrows) < len(CLAIMED) / 2:
-        return Verdict("does not hold", f"{reason} The gap narrows in every seed only with {_and(narrows)}.")
+        return Verdict("does not hold", f"{reason} The gap is narrower in every seed only with {_and(narrows)}.")
     if len(narrows) == len(CLAIMED) and not harms and max(left.values()) <= CLOSED:
         return Verdict("holds", reason)
-    limits = [" None closes it to a tenth." if min(left.values()) > CLOSED else " Not all close it to a tenth."]
+    limits = [
+        " No remedy reduces the gap to a tenth."
+        if min(left.values()) > CLOSED
+        else " Not all remedies reduce the gap to a tenth."
+    ]
     if len(narrows) < len(CLAIMED):
-        limits.append(f" In every seed it narrows only with {_and(narrows)}.")
+        limits.append(f" The gap is narrower in every seed only with {_and(narrows)}.")
     if harms:
-        limits.append(
-            f" {_and(harms).capitalize()} narrows it by making the training loss worse, and the test loss too."
-        )
+        limits.append(f" With {_and(harms)} the training loss and the test loss are both higher.")
     return Verdict("holds with limits", reason + "".join(limits))
 
 
@@ -165,7 +175,7 @@ def _and(names: list[str]) -> str:
 
 def table(numbers: Numbers) -> Table:
     """Losses, gap and accuracy by remedy."""
-    rows: Table = [("against overfitting", "training loss", "test loss", "gap", "test accuracy", "rounds")]
+    rows: Table = [("remedy", "training loss", "test loss", "gap", "test accuracy", "rounds")]
     for name, runs in numbers["remedies"].items():
         train = [run["train"]["cross_entropy"] for run in runs]
         rounds = fmean(run["round"] for run in runs)
@@ -184,7 +194,7 @@ def table(numbers: Numbers) -> Table:
 
 
 def draw(numbers: Numbers) -> Figure:
-    """Losses of one seed while training, without any remedy; the losses at the end for each."""
+    """Loss curves of one seed without remedies; final losses with each remedy."""
     from danlu.experiments.harness.plots import colors, logarithmic, panels, quiet
 
     figure, (left, right) = panels(2, height=2.7, width_ratios=(1, 1.5))
@@ -193,7 +203,7 @@ def draw(numbers: Numbers) -> Figure:
     left.plot(curve["round"], curve["test"], color=colors()[1], linestyle="dashed", label="test")
     logarithmic(left.yaxis)
     left.grid(True, axis="y")
-    left.set(title="against it: nothing", xlabel="round", ylabel="cross-entropy, nats")
+    left.set(title="without remedies", xlabel="round", ylabel="cross-entropy, nats")
     left.legend(loc="center right")
     names = list(numbers["remedies"])[::-1]
     for row, name in enumerate(names):
@@ -205,7 +215,7 @@ def draw(numbers: Numbers) -> Figure:
     right.set_yticks(range(len(names)), names)
     logarithmic(right.xaxis)
     right.grid(True, axis="x")
-    right.set(title="at the end, a dot for each seed", xlabel="cross-entropy, nats")
+    right.set(title="after training, one dot per seed", xlabel="cross-entropy, nats")
     return figure
 
 

@@ -1,11 +1,11 @@
-"""Mini-batch noise lessens overfitting (notes, 0.3.2).
+"""Mini-batch noise reduces overfitting (notes, 0.3.2).
 
-A network of one hidden layer learns 400 digits by plain SGD at one learning rate, with batches of 4, 16, 64 and all
-400; the larger the batch, the less noise. Each is stopped when its loss over the whole training set is 0.02, so that
-all know the training set equally well, and whatever differs on the test set is overfitting. Measured are test loss and
-sharpness: the largest eigenvalue of the Hessian of the mean training loss over the weights, found by power iteration
-(Keskar et al., "On large-batch training for deep learning", 2017, hold that noise finds flat minima, which generalize
-better). Five seeds.
+A network with one hidden layer is trained on 400 digits by plain SGD at one learning rate, with batches of 4, 16, 64
+and 400 examples; larger batches have less gradient noise. Training stops when the loss over the whole training set
+reaches 0.02. All networks then fit the training set equally well, so differences in test loss are differences in
+overfitting. The experiment measures the test loss and the sharpness: the largest eigenvalue of the Hessian of the mean
+training loss with respect to the weights, computed by power iteration (Keskar et al., "On large-batch training for
+deep learning", 2017, state that noise leads to flat minima, which generalize better). Five seeds.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ if TYPE_CHECKING:
 EXAMPLES = 400
 SIZES = (4, 16, 64, 400)
 LR = 0.1
-LEARNT = 0.02  # training loss, in nats, at which each is stopped
-MATERIAL = 0.05  # of the test loss that noise must save to be worth a word
+STOP_LOSS = 0.02  # training loss, in nats, at which training stops
+MATERIAL = 0.05  # relative reduction of the test loss that counts as material
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     """Test loss, accuracy, sharpness and rounds, by batch size and seed."""
     seeds = range(seed, seed + (2 if quick else 5))
-    goal, sizes = (0.2, (4, 400)) if quick else (LEARNT, SIZES)
+    goal, sizes = (0.2, (4, 400)) if quick else (STOP_LOSS, SIZES)
     runs: Numbers = {str(size): [] for size in sizes}
     for place, size in enumerate(sizes):
-        for own in seeds:
-            tell("networks", place * len(seeds) + own - seed, len(sizes) * len(seeds))
-            data = digits(DataSettings(split=Split(seed=own)))
-            part = some_of(data.train, EXAMPLES, own)
-            runs[str(size)].append(_learn(part, data.test, size, goal, own))
+        for run_seed in seeds:
+            tell("networks", place * len(seeds) + run_seed - seed, len(sizes) * len(seeds))
+            data = digits(DataSettings(split=Split(seed=run_seed)))
+            part = some_of(data.train, EXAMPLES, run_seed)
+            runs[str(size)].append(_learn(part, data.test, size, goal, run_seed))
     return {"batch sizes": list(sizes), "runs": runs, "stopped at": goal}
 
 
 def _learn(part: Part, test: Part, size: int, goal: float, seed: int) -> Numbers:
-    """One network, until it knows the part."""
+    """Train one network until its training loss reaches the goal."""
     network = from_seed(lambda: MLP((1, 8, 8), 10, hidden=(64,)), seed)
     trainer = classifying(network, part, OptimizerSettings(optimizer="sgd", lr=LR), 40_000, size, seed)
     loss = float("inf")
@@ -73,19 +73,19 @@ def _learn(part: Part, test: Part, size: int, goal: float, seed: int) -> Numbers
 
 
 def sharpness(network: nn.Module, x: Tensor, labels: Tensor, steps: int = 200, tolerance: float = 1e-4) -> float:
-    r"""The largest eigenvalue, in size, of the Hessian of the mean cross-entropy over the weights.
+    r"""The eigenvalue of largest magnitude of the Hessian of the mean cross-entropy with respect to the weights.
 
     .. math:: v \leftarrow H v / \lVert H v \rVert, \qquad \lambda = v^\top H v
 
-    Power iteration with products Hv by differentiating twice (Pearlmutter, "Fast exact multiplication by the Hessian",
-    1994).
+    Power iteration; the products Hv come from differentiating twice (Pearlmutter, "Fast exact multiplication by the
+    Hessian", 1994).
 
     Args:
         network: maps x to logits.
         x: all training examples.
         labels: their classes.
-        steps: at most.
-        tolerance: relative change of λ at which it is good enough.
+        steps: maximum number of iterations.
+        tolerance: relative change of λ at which the iteration stops.
     """
     weights = [p for p in network.parameters() if p.requires_grad]
     loss = cross_entropy(network(x), labels).mean()
@@ -105,7 +105,7 @@ def sharpness(network: nn.Module, x: Tensor, labels: Tensor, steps: int = 200, t
 
 
 def judge(numbers: Numbers) -> Verdict:
-    """The smallest batch beats the whole set on the test in every seed, by a twentieth; and its minimum is flatter."""
+    """Holds if the smallest batch has the lower test loss in every seed, by a twentieth, and a flatter minimum."""
     sizes = numbers["batch sizes"]
     noisy, calm = (numbers["runs"][str(size)] for size in (min(sizes), max(sizes)))
     better, flatter = (always_less(_all(noisy, what), _all(calm, what)) for what in ("test loss", "sharpness"))
@@ -113,19 +113,22 @@ def judge(numbers: Numbers) -> Verdict:
     p, q = (fmean(_all(runs, "sharpness")) for runs in (noisy, calm))
     reason = (
         f"At equal training loss ({numbers['stopped at']:g} nats) the test loss is {a:.3f} with batches of "
-        f"{min(sizes)} and {b:.3f} with all {max(sizes)}, the sharpness {p:.2f} and {q:.2f}."
+        f"{min(sizes)} and {b:.3f} with batches of {max(sizes)}; the sharpness is {p:.2f} and {q:.2f}."
     )
-    unlearnt = sum(run["training loss"] > numbers["stopped at"] for runs in numbers["runs"].values() for run in runs)
-    if unlearnt:
-        return Verdict("does not hold", f"{reason} {unlearnt} networks never came so far, so nothing is shown.")
+    unfinished = sum(run["training loss"] > numbers["stopped at"] for runs in numbers["runs"].values() for run in runs)
+    if unfinished:
+        return Verdict(
+            "does not hold",
+            f"{reason} {unfinished} networks never reached this training loss, so the comparison is not valid.",
+        )
     if a >= b or not (better or 1 - a / b >= MATERIAL):
-        flat = ", though it does find flatter minima, in every seed" if flatter else ""
-        return Verdict("does not hold", f"{reason} Noise does not lessen overfitting here{flat}.")
+        flat = ", although the minima are flatter in every seed" if flatter else ""
+        return Verdict("does not hold", f"{reason} Noise does not reduce overfitting here{flat}.")
     if better and flatter and 1 - a / b >= MATERIAL:
-        return Verdict("holds", f"{reason} Both in every seed.")
+        return Verdict("holds", f"{reason} Both are lower in every seed.")
     limits = [
-        "" if better else " Not in every seed.",
-        "" if 1 - a / b >= MATERIAL else " That is less than a twentieth.",
+        "" if better else " The test loss is not lower in every seed.",
+        "" if 1 - a / b >= MATERIAL else " The difference is less than a twentieth.",
         "" if flatter else " The minima are not flatter in every seed, so flatness does not explain it.",
     ]
     return Verdict("holds with limits", reason + "".join(limits))
@@ -136,7 +139,7 @@ def _all(runs: list[Numbers], what: str) -> list[float]:
 
 
 def table(numbers: Numbers) -> Table:
-    """What was measured, by batch size."""
+    """The measurements by batch size."""
     rows: Table = [("batch size", "rounds", "training loss", "test loss", "test accuracy", "sharpness")]
     for size, runs in numbers["runs"].items():
         cells = (
@@ -164,7 +167,7 @@ def draw(numbers: Numbers) -> Figure:
         for values in by_seed:
             axes[place].plot(numbers["batch sizes"], values, color=quiet(), linewidth=0.4, zorder=0)
         logarithmic(axes[place].xaxis, numbers["batch sizes"])
-        axes[place].set(title=what, xlabel="batch size (less noise →)", ylabel=label)
+        axes[place].set(title=what, xlabel="batch size (larger: less noise)", ylabel=label)
     return figure
 
 

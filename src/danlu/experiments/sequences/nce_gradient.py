@@ -198,7 +198,7 @@ def table(numbers: Numbers) -> Table:
 
 def draw(numbers: Numbers) -> Figure:
     """Distance of the gradients and ratio of their norms against k."""
-    from danlu.experiments.harness.plots import key_above, line, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import legend_above, line, logarithmic, panels, quiet
 
     figure, (left, right) = panels(2, height=2.6)
     for number, (name, runs) in enumerate(numbers["runs"].items()):
@@ -211,7 +211,7 @@ def draw(numbers: Numbers) -> Figure:
     for axes in (left, right):
         logarithmic(axes.xaxis)
         axes.set_xlabel("words of noise, k")
-    key_above(figure, left, columns=3)
+    legend_above(figure, left, columns=3)
     return figure
 
 

@@ -175,7 +175,7 @@ def table(numbers: Numbers) -> Table:
 
 def draw(numbers: Numbers) -> Figure:
     """Histograms of log Z in the end, and its mean on the way."""
-    from danlu.experiments.harness.plots import colors, key_above, line, panels, quiet
+    from danlu.experiments.harness.plots import colors, legend_above, line, panels, quiet
 
     figure, (left, right) = panels(2, height=2.6)
     shown = {USUAL: "-", HIGH: "--", LOW: ":", LIKELIHOOD: "-", AWAY: "--", SAMPLED: "-"}
@@ -192,7 +192,7 @@ def draw(numbers: Numbers) -> Figure:
         axes.grid(False)
     left.set(title="log Z in the end", xlabel="log Z", ylabel="contexts, %", xlim=(-3, 6), ylim=(0, None))
     right.set(title="its mean on the way", xlabel="rounds", xlim=(0, numbers["rounds"][-1]))
-    key_above(figure, right, columns=3)
+    legend_above(figure, right, columns=3)
     return figure
 
 

@@ -208,7 +208,7 @@ def _power(values: list[float]) -> str:
 
 def draw(numbers: Numbers) -> Figure:
     """Gradients as networks begin, the lags that they learn alone, and gradients of those that recall everything."""
-    from danlu.experiments.harness.plots import MARKERS, colors, key_above, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import MARKERS, colors, legend_above, logarithmic, panels, quiet
 
     figure, (left, middle, right) = panels(3, height=2.7, width_ratios=(1, 0.8, 1))
     for number, (name, found) in enumerate(numbers["runs"].items()):
@@ -236,7 +236,7 @@ def draw(numbers: Numbers) -> Figure:
     known = "all" if least == 1 else f"{least:.0%} or more"
     words = f"recalled over\n{numbers['far']:,} steps:\n{known}"
     right.annotate(words, (98, 1e-22), ha="right", fontsize=7, color=quiet())
-    key_above(figure, left, columns=4)
+    legend_above(figure, left, columns=4)
     return figure
 
 
