@@ -136,7 +136,7 @@ def test_the_gradient_is_that_of_a_loop_over_examples():
     part = Part({"x": torch.randn(32, 1)})
     (report,) = Trainer(asked, OptimizerSettings(optimizer="sgd", lr=1e-9), Shuffled(part, 32), 1)
     asked.enter(asked._noise.place)
-    z = asked.game.noise((3,))
+    z = asked.task.noise((3,))
     total = [torch.zeros_like(p) for p in game.generator.parameters()]
     for code in z:
         d = game.critic(game.generator(code[None])).sigmoid()
