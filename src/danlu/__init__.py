@@ -10,7 +10,7 @@ import builtins
 from importlib import import_module
 from typing import Any
 
-from danlu.app.cli.command_table import COMMANDS
+from danlu.app.command_table import COMMANDS
 
 _CALLS = {call.partition(":")[2]: call for command in COMMANDS.values() if (call := command.call) is not None}
 _CALLS["list"] = _CALLS.pop("all_recipes")

@@ -104,7 +104,7 @@ def test_scores_of_a_run_can_be_had_again_without_its_judge(tmp_path, lessons, c
     with pytest.raises(SystemExit):
         main.main(["evaluate", str(run.path), "--generated", "200"])
     out = capsys.readouterr().out
-    assert "generated examples beside the train part" in out
+    assert "generated examples compared with the train part" in out
     assert "FID[digits-cnn, 200 vs train]" in out
 
 

@@ -17,7 +17,7 @@ from danlu.app.report.figures.latent import gallery, latent_map, points, units
 from danlu.app.report.sections import model_views
 from danlu.app.report.sections.latent import latent_sections
 from danlu.app.report.sections.model_views import above
-from danlu.app.report.usage import ways_to_use
+from danlu.app.report.usage import after_training
 from danlu.app.runs import training_samples
 from danlu.app.runs.finish import say_goodbye
 from danlu.app.runs.training_samples import is_time
@@ -319,7 +319,7 @@ def test_samples_lie_over_the_data():
     ],
 )
 def test_what_to_do_next(model, info, expected):
-    assert ways_to_use(model, info) == expected
+    assert after_training(model, info) == expected
 
 
 def test_goodbye_names_commands_that_a_shell_understands(tmp_path, capsys):

@@ -247,7 +247,7 @@ def test_images_are_scored_by_their_pixels(folder, capsys):
 
 def test_images_are_scored_by_a_classifier_of_the_data(folder, capsys):
     out, _ = said(capsys, "score-images", folder, "digits")
-    assert "100 images beside 1,258 of digits, train part" in out
+    assert "100 images compared with 1,258 of digits, train part" in out
     for name in (
         "FID[digits-cnn, 100 vs train]",
         "IS[digits-cnn, 100]",

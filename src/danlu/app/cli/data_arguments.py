@@ -1,15 +1,15 @@
-"""The words after ``danlu data``: the data set comes first, then how it is read."""
+"""The words after a command on a data set: its name or path, then settings of the data and options as flags."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from danlu.app.cli.command_help import option_flags, sections
+from danlu.app.cli.signature import Function, description_of
 from danlu.app.cli.tyro_parsing import given
-from danlu.app.console.settings_flags import help_text
+from danlu.app.console.settings_flags import flags
 from danlu.app.inspect.dataset_survey import name_of
 from danlu.catalogue.datasets import DATA
 from danlu.data.training_data import TrainingData
@@ -18,40 +18,32 @@ from danlu.recipes.config.error_messages import in_words
 from danlu.recipes.config.strict_yaml import failure
 
 
-@dataclass(frozen=True)
-class DataOptions:
-    """How the data set is looked at.
+def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData, dict[str, Any]]:
+    """A data set with the given settings, and the options of the command.
 
     Args:
-        data_dir: where files of data sets lie already; else the environment's DANLU_DATA
-        picture: a file to draw some examples into
-        json: print one JSON object and nothing else
-    """
-
-    data_dir: Path | None = None
-    picture: Path | None = None
-    json: bool = False
-
-
-def parse(words: list[str]) -> tuple[TrainingData, Any]:
-    """What is to be looked at, and how.
+        name: of the command.
+        function: of the command.
+        words: the data set first.
 
     Raises:
-        UsageError: if no data set is named, or the settings do not go together.
-        SystemExit: for help (0), and for flags and values that cannot be read (2).
+        UsageError: if no data set is named, or the settings are invalid.
+        SystemExit: after help (0), and for flags and values that cannot be parsed (2).
     """
-    usage = "usage: danlu data NAME|PATH|folder:PATH|table:FILE|text:PATH [--settings …]"
+    usage = f"usage: danlu {name} NAME|PATH|folder:PATH|table:FILE|text:PATH [--settings …]"
     if {"-h", "--help"} & set(words):
         width = max(map(len, DATA))
         known = "\n".join(f"  {name:<{width}}  {entry.title} ({entry.source})" for name, entry in DATA.items())
-        print(f"{usage}\n\n{known}\n{help_text(TrainingData(), DataOptions)}")
+        text = sections([*option_flags(function), *flags(TrainingData())])
+        print(f"{usage}\n\n{description_of(function)}\n\ndata sets:\n{known}\n{text}")
         raise SystemExit(0)
     if not words or words[0].startswith("-"):
         raise UsageError(
-            f"name a data set, a folder of images, a table or a text first.\n{usage}\n\nsets: {', '.join(DATA)}"
+            f"danlu {name} needs the name of a data set, or the path of images, a table or a text, first.\n{usage}\n\n"
+            f"data sets: {', '.join(DATA)}"
         )
     base = TrainingData(data=name_of(words[0]))
-    settings, options = given(base, DataOptions, f"danlu data {words[0]}", words[1:])
+    settings, options = given(base, function, f"danlu {name} {words[0]}", words[1:])
     try:
         return TrainingData.model_validate({"data": base.data, **settings}), options
     except ValidationError as error:

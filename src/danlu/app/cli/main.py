@@ -1,7 +1,7 @@
-"""The command line: find the verb, run it, turn errors into one line and an exit code.
+"""The command line: run a command, and turn errors into a message and an exit code.
 
-Exit codes: 0 well, 1 failed, 2 wrong use, 3 stopped and can be resumed. Only the verb's own module is imported, so
-that help and lists answer at once.
+Exit codes: 0 success, 1 error, 2 usage error, 3 stopped, can be resumed. Neither this module nor the modules of the
+commands import torch, so help and lists are fast.
 """
 
 from __future__ import annotations
@@ -10,27 +10,30 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from typing import NoReturn
 
-from danlu.app.cli.command_table import COMMANDS
+from danlu.app.cli.run_command import bind, function_of
+from danlu.app.cli.signature import summary_of
+from danlu.app.command_table import COMMANDS
 from danlu.app.console.error_lines import explain
 from danlu.errors import UsageError, nearest
 
 HELP = """\
-danlu (丹炉): the classic deep-learning models in one library.
+danlu (丹炉): classic deep-learning models in one library.
 
-usage: danlu VERB …
+usage: danlu COMMAND [arguments] [options]
 
-{verbs}
+commands:
+{commands}
 
-  danlu train cnn               train on the embedded digits, with report and model in runs/
+examples:
+  danlu train cnn               train a model on the embedded digits; model and report are saved in runs/
   danlu train cnn --help        every setting of a recipe
-  danlu VERB --help             what a verb takes
+  danlu COMMAND --help          arguments and options of a command
 
---debug shows where an error comes from. --version says which danlu this is.
-Exit codes: 0 well, 1 failed, 2 wrong use, 3 stopped and can be resumed."""
+--debug prints the traceback of an error. --version prints the version.
+Exit codes: 0 success, 1 error, 2 usage error, 3 stopped, can be resumed."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -38,15 +41,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, io.StringIO())
         if hasattr(getattr(sys, name), "reconfigure"):
-            getattr(sys, name).reconfigure(errors="replace")  # a terminal without × or 丹炉 is no reason to fail
+            getattr(sys, name).reconfigure(errors="replace")  # for terminals without × or 丹炉
     words = [word for word in words if word != "--debug"]
     try:
         code = run(words)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, head for instance, has seen enough
+    except BrokenPipeError:  # the reader has closed the pipe, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
@@ -59,23 +62,22 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         print("danlu: interrupted", file=sys.stderr)
         code = 130
-    except SystemExit as ended:  # wrong flags and values, which are explained on standard error already
+    except SystemExit as ended:  # invalid flags and values; the message is on standard error already
         code = ended.code if isinstance(ended.code, int) else 1
         if code and "--json" in words:
-            print(json.dumps({"error": "wrong use; standard error says what", "exit_code": code}))
+            print(json.dumps({"error": "invalid arguments; see standard error", "exit_code": code}))
     if "TORCHELASTIC_RUN_ID" in os.environ and "danlu.app.runs.distributed" in sys.modules:  # one of several processes
         from danlu.app.runs.distributed import leave
 
-        leave(0 if code == 3 else code)  # who was asked to stop is not to be started again
+        leave(0 if code == 3 else code)  # torchrun would restart a process that was stopped on purpose
     sys.exit(code)
 
 
 def run(words: list[str]) -> int:
-    """Run one verb; the exit code."""
+    """Run one command, and return its exit code."""
     if not words or words[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
-        verbs = "\n".join(f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items())
-        print(HELP.format(verbs=verbs))
+        print(HELP.format(commands="\n".join(f"  {name:<{width}}  {_summary(name)}" for name in COMMANDS)))
         return 0
     if words[0] in ("--version", "-V"):
         from importlib.metadata import version
@@ -84,6 +86,10 @@ def run(words: list[str]) -> int:
         return 0
     if words[0] not in COMMANDS:
         raise UsageError(f"there is no command {words[0]!r}; {nearest(words[0], COMMANDS)}")
-    module, attribute = COMMANDS[words[0]].run.split(":")
-    command: Callable[[list[str]], int] = getattr(import_module(module), attribute)
-    return command(words[1:])
+    return bind(words[0], words[1:])()
+
+
+def _summary(name: str) -> str:
+    """A command in one line, as its docstring begins."""
+    line = summary_of(function_of(name))
+    return line[0].lower() + line[1:]

@@ -1,57 +1,23 @@
-"""Shell completion: verbs, recipes and their flags, written out into a script."""
+"""Shell completion scripts for every command, derived from the table of commands and the signatures."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from contextlib import suppress
 
 import shtab
 
-from danlu.app.cli.command_table import COMMANDS
-from danlu.app.cli.data_arguments import DataOptions
-from danlu.app.cli.recipe_arguments import TrainOptions
-from danlu.app.console.settings_flags import flags, option_flags
+from danlu.app.cli.argument_types import DataArgument, RecipeArgument
+from danlu.app.cli.run_command import function_of
+from danlu.app.cli.signature import Argument, Function, arguments_of, page_argument, summary_of
+from danlu.app.command_table import COMMANDS
+from danlu.app.console.flag import Flag
+from danlu.app.console.settings_flags import flags
 from danlu.catalogue.datasets import DATA
-from danlu.catalogue.experiments import EXPERIMENTS
 from danlu.catalogue.recipes import all_recipes, find_recipe
 from danlu.data.training_data import TrainingData
 from danlu.errors import UsageError
-
-_FILES = ("--invert", "--encoding")
-_MADE = ("--out", "-o", "--seed", "--overwrite", "--device", "--json")
-_DRAWN = ("-n", "--tokens", "--end", "--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty")
-_SEARCHED = ("--beam", "--best", "--groups", "--diversity", "--length-penalty", "--length-form")
-_FLAGS = {
-    "list": ("--json",),
-    "check": ("--json",),
-    "resume": ("--device", "--devices", "--anyway", "--json"),
-    "evaluate": ("--part", "--device", "--flip", "--generated", "--json"),
-    "classify": ("--top", "--flip", *_FILES, "--json"),
-    "sample": ("-n", "--n", "--label", "--columns", "--numbers", "--values", *_MADE),
-    "reconstruct": (*_FILES, *_MADE),
-    "interpolate": ("--steps", "-n", "--n", "--label", *_FILES, *_MADE),
-    "arithmetic": ("--around", "-n", "--n", "--label", *_MADE),
-    "inpaint": ("--mask", *_FILES, *_MADE),
-    "complete": (*_DRAWN, *_SEARCHED, "--seed", "--device", "--json"),
-    "score": ("--samples", "--binarize", *_FILES, "--seed", "--device", "--json"),
-    "score-images": ("--feature-extractor", "--count", "--invert", "--data-dir", "--device", "--json"),
-    "export": ("--out", "-o", "--verb", "--json"),
-    "experiment": ("--all", "--json", "--out", "--seed"),
-    "doctor": ("--json",),
-}
-_CHOICES = {
-    "--part": ["train", "validation", "test"],
-    "--feature-extractor": ["auto", "inception", "pixels"],
-    "--device": ["auto", "cpu", "cuda", "mps"],
-    "--length-form": ["wu", "power"],
-    "--binarize": ["none", "threshold", "static", "dynamic"],
-}
-_SWITCHES = ("--json", "--flip", "--invert", "--overwrite", "--numbers", "--values", "--anyway", "--all")
-_TAKE_A_PATH = ("check", "resume", "evaluate", "classify", "sample", "reconstruct", "interpolate", "arithmetic",
-                "inpaint", "complete", "score", "score-images", "export")  # fmt: skip
-_TAKE_FILES = ("classify", "reconstruct", "interpolate", "inpaint", "score", "score-images")
-_ARE_FILES = ("--out", "-o", "--mask", "--data-dir")
-_TAKE_A_RECIPE = ("train", "show", "summary")
 
 
 def script(shell: str) -> str:
@@ -67,38 +33,50 @@ def script(shell: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """A parser that parses nothing, but has all the words."""
+    """A parser with every command and flag, for shtab alone; it parses nothing."""
     root = argparse.ArgumentParser("danlu")
     verbs = root.add_subparsers()
-    for verb, command in COMMANDS.items():
-        parser = verbs.add_parser(verb, help=command.help)
-        if verb in _TAKE_A_RECIPE:
+    for verb in COMMANDS:
+        function = function_of(verb)
+        parser = verbs.add_parser(verb, help=summary_of(function))
+        page = page_argument(function)
+        if page is RecipeArgument:
             names = parser.add_subparsers()
             for name, entry in all_recipes().items():
-                with suppress(UsageError):  # an installed recipe that cannot be loaded is completed by name alone
-                    _add_recipe(names.add_parser(name, help=entry.title), name, options=verb == "train")
-        if verb in _TAKE_A_PATH:
-            parser.add_argument("path").complete = shtab.FILE  # type: ignore[attr-defined]
-        if verb in _TAKE_FILES:
-            parser.add_argument("files", nargs="*").complete = shtab.FILE  # type: ignore[attr-defined]
-        if verb == "data":
+                with suppress(UsageError):  # an installed recipe that cannot be imported is completed by name alone
+                    below = names.add_parser(name, help=entry.title)
+                    _add_flags(below, flags(find_recipe(name)()))
+                    _add_arguments(below, function)
+            continue
+        if page is DataArgument:
             parser.add_argument("source", choices=list(DATA))
-            for known in (*flags(TrainingData()), *option_flags(DataOptions)):
-                parser.add_argument(known.name, choices=known.choices or None)
-        if verb == "experiment":
-            parser.add_argument("name", choices=list(EXPERIMENTS))
-        if verb == "completion":
-            parser.add_argument("shell", choices=["bash", "zsh", "fish"])
-        for flag in _FLAGS.get(verb, ()):
-            if flag in _SWITCHES:
-                parser.add_argument(flag, action="store_true")
-                continue
-            action = parser.add_argument(flag, choices=_CHOICES.get(flag))
-            if flag in _ARE_FILES:
-                action.complete = shtab.FILE  # type: ignore[attr-defined]
+            _add_flags(parser, flags(TrainingData()))
+        _add_arguments(parser, function)
     return root
 
 
-def _add_recipe(parser: argparse.ArgumentParser, name: str, options: bool) -> None:
-    for flag in (*flags(find_recipe(name)()), *(option_flags(TrainOptions) if options else ())):
+def _add_flags(parser: argparse.ArgumentParser, settings: Iterable[Flag]) -> None:
+    for flag in settings:
         parser.add_argument(flag.name, choices=flag.choices or None)
+
+
+def _add_arguments(parser: argparse.ArgumentParser, function: Function) -> None:
+    for argument in arguments_of(function):
+        if argument.annotation not in (RecipeArgument, DataArgument):
+            _add_argument(parser, argument)
+
+
+def _add_argument(parser: argparse.ArgumentParser, argument: Argument) -> None:
+    if argument.switch:
+        parser.add_argument(*argument.flags, action="store_true")
+        return
+    choices = list(argument.choices)
+    if argument.completes and argument.completes.names:
+        choices = list(argument.completes.names())
+    action = parser.add_argument(
+        *(argument.flags or (argument.name,)),
+        choices=choices or None,
+        nargs="*" if argument.many else None,
+    )
+    if argument.completes and argument.completes.names is None:
+        action.complete = shtab.FILE  # type: ignore[attr-defined]

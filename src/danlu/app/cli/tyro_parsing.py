@@ -1,47 +1,44 @@
-"""Words as the settings that they give and the options of a verb; tyro reads them, and checks no setting.
+"""Flags of settings and options, parsed by tyro. Settings are not validated here.
 
-It would tell what a page inside another refuses in the validator's words, and cannot tell what was given from what is
-usual.
+Validation is left to the recipe, because tyro would report the error of a nested page in pydantic's words, and does
+not tell given settings from defaults.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field, make_dataclass
-from typing import Annotated, Any, TypeVar
+from dataclasses import asdict, field, make_dataclass
+from typing import Annotated, Any
 
 import tyro
 from pydantic import BaseModel
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-Options = TypeVar("Options")
+from danlu.app.cli.signature import Function, arguments_of
 
 _unchecked = ConstructorRegistry()
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """A verb that has the settings and nothing more."""
-
-
-def given(page: BaseModel, options: type[Options], prog: str, words: list[str]) -> tuple[dict[str, Any], Options]:
-    """The settings that words give, by name, those of a page inside as a mapping; and the options.
+def given(page: BaseModel, function: Function, prog: str, words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The given settings by name, nested ones as mappings; and the options of a command, all of them.
 
     Args:
-        page: has the settings.
-        options: a dataclass with the verb's own flags.
-        prog: what the command is called.
+        page: the settings with their defaults.
+        function: of the command; its parameters that are flags are the options.
+        prog: the command, for error messages.
         words: flags and their values.
 
     Raises:
-        SystemExit: for flags and values that cannot be read (2).
+        SystemExit: for flags and values that cannot be parsed (2).
 
+    >>> from danlu.app.cli.commands.recipes import summary
     >>> from danlu.data.training_data import TrainingData
-    >>> given(TrainingData(), NoOptions, "danlu", ["--split.test", "2", "--table.no-standardize"])
-    ({'split': {'test': 2.0}, 'table': {'standardize': False}}, NoOptions())
+    >>> given(TrainingData(), summary, "danlu", ["--split.test", "2", "--table.no-standardize"])
+    ({'split': {'test': 2.0}, 'table': {'standardize': False}}, {})
     """
     flat = tyro.conf.arg(name="")
+    options = _as_dataclass(function)
     flags = [
         ("page", Annotated[type(page), flat], field(default=page)),
         ("options", Annotated[options, flat], field(default=options())),
@@ -50,12 +47,22 @@ def given(page: BaseModel, options: type[Options], prog: str, words: list[str]) 
         warnings.filterwarnings("ignore", message="Could not resolve type parameter")
         parsed: Any = tyro.cli(make_dataclass("Command", flags), prog=prog, args=words)
     named = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
-    return dict(_named(parsed.page, "--", named)), parsed.options
+    return dict(_named(parsed.page, "--", named)), asdict(parsed.options)
+
+
+def _as_dataclass(function: Function) -> type[Any]:
+    """The options of a command as the fields of a dataclass, documented by the command's docstring."""
+    options = [argument for argument in arguments_of(function) if argument.flags]
+    fields = [
+        (option.name, tyro.conf.FlagCreatePairsOff[option.annotation], field(default=option.default))
+        for option in options
+    ]
+    return make_dataclass("Options", fields, frozen=True, namespace={"__doc__": function.__doc__})
 
 
 @_unchecked.struct_rule
-def _as_it_is(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """How tyro makes a page: with whatever it is given."""
+def _without_validation(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """How tyro makes a page of settings: with any values."""
     if not (isinstance(info.type, type) and issubclass(info.type, BaseModel)):
         return None
     fields = [
@@ -66,7 +73,7 @@ def _as_it_is(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 
 def _named(page: BaseModel, prefix: str, flags: set[str]) -> Iterator[tuple[str, Any]]:
-    """The settings whose flags were named."""
+    """The settings whose flags are among the words."""
     for name in type(page).model_fields:
         value, flag = getattr(page, name), name.replace("_", "-")
         if not isinstance(value, BaseModel):

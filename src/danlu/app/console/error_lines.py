@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from danlu.app.console.flag_names import flag_of
+from danlu.app.console.flag import flag_of
 from danlu.errors import DanluError, RunError, UsageError
 
 

@@ -1,60 +1,59 @@
-"""What a finished model is good for, as commands: whatever verbs it has."""
+"""Suggested commands for a trained model, from the table of commands and the model's verbs."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from typing import Any
 
+from danlu.app.command_table import COMMANDS, Usage
 from danlu.data.base.dataset import DataInfo
-from danlu.verbs import can, has
-
-_COMMANDS = {
-    "classify": "danlu classify RUN FILES…",
-    "sample": "danlu sample RUN",
-    "reconstruct": "danlu reconstruct RUN FILES…",
-    "interpolate": "danlu interpolate RUN FILE FILE",
-    "complete": "danlu complete RUN TEXT",
-}
+from danlu.verbs import has, verbs_of
 
 
-def ways_to_use(model: Any, info: DataInfo) -> list[tuple[str, str]]:
-    """What to do with a model first: a word for it, and the command with RUN in place of the folder.
+def after_training(model: Any, info: DataInfo) -> list[tuple[str, str]]:
+    """The commands to try first with a new model: what each is for, and the command, with RUN for the run folder.
 
     >>> class Coin:
     ...     def sample(self, n): return torch.zeros(n)
-    >>> ways_to_use(Coin(), DataInfo("table", (1,)))
+    >>> after_training(Coin(), DataInfo("table", (1,)))
     [('use it', 'danlu sample RUN')]
     """
-    use = [_COMMANDS[verb] for verb in ("classify", "sample", "complete") if can(model, verb)]
-    ways: list[tuple[str, str]] = list(zip(("use it", ""), use, strict=False))
-    if has(model, "masks") and info.kind == "images":
-        ways.append(("fill in", _fill_in(info)))
-    return ways
+    known = list(_usages(verbs_of(model)))
+    always = [_command(name, usage, info) for name, usage in known if usage.after_training == "always"]
+    first = list(zip(("use it", ""), always, strict=False))
+    masked = has(model, "masks") and info.kind == "images"
+    fill_in = [_command(name, usage, info) for name, usage in known if usage.after_training == "masked images"]
+    return [*first, *(("fill in", command) for command in fill_in if masked)]
 
 
-def commands(verbs: list[str], info: DataInfo, by_class: bool = False) -> list[str]:
-    """Every command that a model of these verbs understands, with RUN in place of the folder.
+def commands(verbs: Iterable[str], info: DataInfo, by_class: bool = False) -> list[str]:
+    """Every command that applies to a model, with RUN for the run folder.
 
     Args:
-        verbs: of the model.
-        info: of its data.
-        by_class: whether it draws of a class that it is told.
+        verbs: the verbs of the model.
+        info: the facts of its data.
+        by_class: whether it is class-conditional.
 
     >>> commands(["classify", "inpaint"], DataInfo("table", (1,)))
     ['danlu classify RUN FILES…', 'danlu inpaint RUN FILES…']
     >>> commands(["prior", "decode"], DataInfo("images", (1, 8, 8)))
     ['danlu interpolate RUN 3 17', 'danlu arithmetic RUN 3 - 17 + 20']
     """
-    known = [_COMMANDS.get(verb) or _fill_in(info) for verb in verbs if verb in _COMMANDS or verb == "inpaint"]
+    return [_command(name, usage, info, by_class) for name, usage in _usages(verbs)]
+
+
+def _usages(verbs: Iterable[str]) -> Iterable[tuple[str, Usage]]:
+    """Each command with its first example that the verbs allow."""
+    verbs = {*verbs}
+    for name, command in COMMANDS.items():
+        for usage in command.usage:
+            if verbs.issuperset(usage.verbs):
+                yield name, usage
+                break
+
+
+def _command(name: str, usage: Usage, info: DataInfo, by_class: bool = False) -> str:
     label = f" --label {shlex.quote(info.label_names[-1])}" if by_class else ""
-    if by_class:
-        known = [command.replace("sample RUN", f"sample RUN{label}") for command in known]
-    if {"prior", "decode"} <= {*verbs}:
-        if "interpolate" not in verbs:
-            known.append(f"danlu interpolate RUN 3 17{label}")
-        known.append(f"danlu arithmetic RUN 3 - 17 + 20{label}")
-    return known
-
-
-def _fill_in(info: DataInfo) -> str:
-    return f"danlu inpaint RUN FILES…{' --mask half' if info.kind == 'images' else ''}"
+    mask = " --mask half" if info.kind == "images" else ""
+    return f"danlu {name} {usage.words.format(label=label, mask=mask)}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from danlu.app.console.formatting import duration, quoted, score_value
 from danlu.app.console.progress import Screen
-from danlu.app.report.usage import ways_to_use
+from danlu.app.report.usage import after_training
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.app.runs.session import Session
 from danlu.catalogue.recipes import all_recipes
@@ -52,7 +52,7 @@ def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = Fal
         scores = judge(session, run, facts, [part for part in parts if len(session.data.part(part))], dry_run)
     run.save_page(status="finished", scores=scores, **facts)
     if not dry_run:
-        say_goodbye(run, screen, ways_to_use(trainer.task.model, session.data.info))
+        say_goodbye(run, screen, after_training(trainer.task.model, session.data.info))
 
 
 def _diagnosis(session: Session, run: RunFolder, facts: dict[str, Any]) -> str | None:

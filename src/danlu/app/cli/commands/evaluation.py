@@ -1,125 +1,108 @@
-"""The commands evaluate, classify and export. Heavy imports wait until they are needed."""
+"""The commands evaluate, classify and export."""
 
 from __future__ import annotations
 
-import builtins
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from danlu.app.cli.command_output import as_json as _json
-from danlu.app.cli.command_output import parsed as _parsed
-from danlu.app.cli.command_output import say as _say
-from danlu.app.cli.command_output import stream as _stream
-from danlu.app.cli.commands.generation import score as score
+from danlu.app.cli.argument_types import FILES, DeviceName, Encoding, Invert, Json
+from danlu.app.cli.command_output import as_json, say, stream
 
 
-def evaluate(words: builtins.list[str]) -> int:
-    """``danlu.evaluate(run)``"""
+def evaluate(
+    run: Path,
+    /,
+    *,
+    part: Literal["train", "validation", "test"] = "test",
+    device: DeviceName | None = None,
+    flip: bool = False,
+    generated: int | None = None,
+    json: Json = False,
+) -> int:
+    """Compute the scores of a finished run on held-out data.
 
-    def command(
-        run: Path,
-        /,
-        part: Literal["train", "validation", "test"] = "test",
-        device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
-        flip: bool = False,
-        generated: int | None = None,
-        json: bool = False,
-    ) -> int:
-        """Measure the model of a finished run, and what it generates.
+    Args:
+        run: the run folder
+        part: part of the data
+        device: device to compute on; default: the device of the training
+        flip: classifiers of images average the probabilities of each image and its mirror image
+        generated: number of examples to generate and compare with the training part; default: 10000 for models without
+            other scores, else 0
+    """
+    from danlu.app.console.formatting import score_value
+    from danlu.app.scoring.evaluate import evaluate
 
-        Args:
-            run: the run folder
-            part: which part of the data
-            device: where to compute; where it was trained if not given
-            flip: a classifier sees each picture and its mirror image, and the mean of both answers counts
-            generated: examples to generate and score against the training part; 10000 if not given for a model that
-                nothing else can judge, else none
-            json: print one JSON object and nothing else
-        """
-        from danlu.app.console.formatting import score_value
-        from danlu.app.scoring.evaluate import evaluate
-
-        result = evaluate(run, part, device, flip, generated)
-        if json:
-            return _json({"run": str(run), **result})
-        made = result.get("generated", {})
-        width = max([18, *map(len, [*result["scores"], *made])])
-        if result["scores"]:
-            print(f"{result['data']}, {part} part, {result['examples']:,} examples")
-        for name, value in result["scores"].items():
-            print(f"  {name.replace('_', ' '):<{width}} {score_value(name, value)}")
-        if made:
-            print(f"{result['data']}, generated examples beside the train part")
-        for name, value in made.items():
-            print(f"  {name.replace('_', ' '):<{width}} {score_value(name, value)}")
-        return 0
-
-    return _parsed("evaluate", command, words)
+    result = evaluate(run, part, device, flip, generated)
+    if json:
+        return as_json({"run": str(run), **result})
+    made = result.get("generated", {})
+    width = max([18, *map(len, [*result["scores"], *made])])
+    if result["scores"]:
+        print(f"{result['data']}, {part} part, {result['examples']:,} examples")
+    for name, value in result["scores"].items():
+        print(f"  {name.replace('_', ' '):<{width}} {score_value(name, value)}")
+    if made:
+        print(f"{result['data']}, generated examples compared with the train part")
+    for name, value in made.items():
+        print(f"  {name.replace('_', ' '):<{width}} {score_value(name, value)}")
+    return 0
 
 
-def classify(words: builtins.list[str]) -> int:
-    """``danlu.classify(run, *files)``"""
+def classify(
+    run: Path,
+    files: tuple[Path, ...],
+    /,
+    *,
+    top: int = 5,
+    invert: Invert = False,
+    flip: bool = False,
+    encoding: Encoding = "utf-8",
+    json: Json = False,
+) -> int:
+    """Classify image files or rows of tables.
 
-    def command(
-        run: Path,
-        files: tuple[Path, ...],
-        /,
-        top: int = 5,
-        invert: bool = False,
-        flip: bool = False,
-        encoding: str = "utf-8",
-        json: bool = False,
-    ) -> int:
-        """Classify image files, or rows of tables.
+    Args:
+        run: run folder or model folder
+        files: images or folders of images; for models of tables CSV or Parquet files; - for standard input
+        top: number of most probable classes to print
+        flip: average the probabilities of each image and its mirror image
+    """
+    from danlu.app.inference.classify import classify
 
-        Args:
-            run: a run folder, or a model folder
-            files: images, or folders of them; CSV or Parquet files for a model of rows; - is standard input
-            top: how many classes to name
-            invert: turn dark on light into light on dark first
-            flip: show the model each picture and its mirror image, and take the mean of both answers
-            encoding: how the text of CSV files is written
-            json: print one JSON object and nothing else
-        """
-        from danlu.app.inference.classify import classify
-
-        guesses = classify(run, *files, top=top, invert=invert, flip=flip, encoding=encoding, quiet=json)
-        failed = int(any(guess.error for guess in guesses))
-        if json:
-            _json({"guesses": [{"file": g.file, "classes": g.classes, "error": g.error} for g in guesses]})
-            return failed
-        for guess in guesses:
-            words = guess.error or "  ".join(f"{name} {probability:.3f}" for name, probability in guess.classes)
-            print(f"danlu: {words}" if guess.error else f"{guess.file}  {words}", file=_stream(guess.error))
+    guesses = classify(run, *files, top=top, invert=invert, flip=flip, encoding=encoding, quiet=json)
+    failed = int(any(guess.error for guess in guesses))
+    if json:
+        as_json({"guesses": [{"file": g.file, "classes": g.classes, "error": g.error} for g in guesses]})
         return failed
+    for guess in guesses:
+        words = guess.error or "  ".join(f"{name} {probability:.3f}" for name, probability in guess.classes)
+        print(f"danlu: {words}" if guess.error else f"{guess.file}  {words}", file=stream(guess.error))
+    return failed
 
-    return _parsed("classify", command, words)
 
+def export(
+    run: Path,
+    /,
+    *,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"]), FILES],
+    verb: str | None = None,
+    json: Json = False,
+) -> int:
+    """Export a model as ONNX or as plain weights.
 
-def export(words: builtins.list[str]) -> int:
-    """``danlu.export(run, out)``"""
+    Args:
+        run: run folder or model folder
+        out: file to write, required; its name ends in .onnx or .safetensors
+        verb: the method of the model to export as ONNX; default: the first that can be exported
+    """
+    from danlu.app.export.export import export
 
-    def command(
-        run: Path, /, out: Annotated[Path, tyro.conf.arg(aliases=["-o"])], verb: str | None = None, json: bool = False
-    ) -> int:
-        """Write a finished model into one file.
-
-        Args:
-            run: a run folder, or a model folder
-            out: the file; its name ends in .onnx or .safetensors
-            verb: what the ONNX file does; the first that can be written so if not given
-            json: print one JSON object and nothing else
-        """
-        from danlu.app.export.export import export
-
-        done = export(run, out, verb)
-        if json:
-            return _json({**done._asdict(), "path": str(done.path)})
-        does = f", which does {done.verb}" if done.verb else ""
-        compared = done.difference is not None
-        alike = f"; onnxruntime's answers differ by at most {done.difference:.1g}" if compared else ""
-        return _say(f"{done.path}: {done.format}{does}{alike}")
-
-    return _parsed("export", command, words)
+    done = export(run, out, verb)
+    if json:
+        return as_json({**done._asdict(), "path": str(done.path)})
+    method = f" of {done.verb}" if done.verb else ""
+    compared = done.difference is not None
+    checked = f"; largest difference in onnxruntime: {done.difference:.1g}" if compared else ""
+    return say(f"{done.path}: {done.format}{method}{checked}")

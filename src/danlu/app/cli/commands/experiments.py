@@ -1,59 +1,52 @@
-"""The command experiment. Heavy imports wait until they are needed."""
+"""The command experiment."""
 
 from __future__ import annotations
 
-import builtins
 from pathlib import Path
 
-from danlu.app.cli.command_output import as_json as _json
-from danlu.app.cli.command_output import parsed as _parsed
+from danlu.app.cli.argument_types import ExperimentName, Json, Seed
+from danlu.app.cli.command_output import as_json
 from danlu.errors import UsageError
 
 
-def experiment(words: builtins.list[str]) -> int:
-    """``danlu.experiment(name)``"""
+def experiment(
+    name: ExperimentName = None,
+    /,
+    *,
+    all: bool = False,
+    out: Path = Path("runs/experiments"),
+    seed: Seed = 0,
+    json: Json = False,
+) -> int:
+    """Run an experiment on a claim of the lecture notes; without a name, list the experiments.
 
-    def command(
-        name: str | None = None,
-        /,
-        all: bool = False,
-        out: Path = Path("runs/experiments"),
-        seed: int = 0,
-        json: bool = False,
-    ) -> int:
-        """Run a claim of the notes small and judge it; without a name, list the claims.
+    Args:
+        name: of the experiment
+        all: run every experiment, and write one page with all results
+        out: folder for figures and page
+    """
+    if all and name is not None:
+        raise UsageError(
+            f"give either a name or --all, not both: `danlu experiment {name}` or `danlu experiment --all`"
+        )
+    if name is None and not all:
+        return _list_experiments(json)
+    from danlu.app.experiments import runner
 
-        Args:
-            name: of the experiment
-            all: run every one, and write one page of them all
-            out: folder for figures and page
-            seed: of every random number; the same seed gives the same numbers
-            json: print one JSON object and nothing else
-        """
-        if all and name is not None:
-            raise UsageError(
-                f"give either a name or --all, not both: danlu experiment {name}, or danlu experiment --all"
-            )
-        if name is None and not all:
-            return _list_experiments(json)
-        from danlu.app.experiments import runner
-
-        if name is None:
-            return runner.run_all(out, seed, quiet=json)
-        found = runner.experiment(name, seed=seed, out=out, quiet=json)
-        return _json(found.to_json()) if json else 0
-
-    return _parsed("experiment", command, words)
+    if name is None:
+        return runner.run_all(out, seed, quiet=json)
+    result = runner.experiment(name, seed=seed, out=out, quiet=json)
+    return as_json(result.to_json()) if json else 0
 
 
 def _list_experiments(json: bool) -> int:
-    """The names with their claims, grouped as the notes are."""
+    """Print the names and claims, grouped by chapter of the notes."""
     from danlu.catalogue.experiments import EXPERIMENTS
 
     if json:
         claims = {name: (entry.section, entry.group, entry.claim) for name, entry in EXPERIMENTS.items()}
         keys = ("section", "group", "claim")
-        return _json({"experiments": [{"name": n, **dict(zip(keys, c, strict=True))} for n, c in claims.items()]})
+        return as_json({"experiments": [{"name": n, **dict(zip(keys, c, strict=True))} for n, c in claims.items()]})
     width, group = max(map(len, EXPERIMENTS)), None
     for name, entry in EXPERIMENTS.items():
         if entry.group != group:

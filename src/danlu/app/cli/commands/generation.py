@@ -1,328 +1,237 @@
-"""The verbs of the command line that ask a model to make something, or how likely something is."""
+"""The commands that generate examples: sample, reconstruct, interpolate, arithmetic and inpaint."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from danlu.app.cli.command_output import as_json, parsed, say
+from danlu.app.cli.argument_types import (
+    FILES,
+    Device,
+    Encoding,
+    Invert,
+    Json,
+    Out,
+    Overwrite,
+    Rewrites,
+    SampleCount,
+    Seed,
+)
+from danlu.app.cli.command_output import as_json, say
 from danlu.errors import UsageError
 
 if TYPE_CHECKING:
     from danlu.app.inference.apply import Made
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Out = Annotated[str | None, tyro.conf.arg(aliases=["-o"])]
-Number = Annotated[int | None, tyro.conf.arg(aliases=["-n"])]
-
-
-def sample(words: list[str]) -> int:
-    """``danlu.sample(run)``"""
-
-    def command(
-        run: Path,
-        /,
-        n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64,
-        out: Out = None,
-        label: str | None = None,
-        columns: int | None = None,
-        numbers: bool = False,
-        values: bool = False,
-        seed: int = 0,
-        overwrite: bool = False,
-        device: Device = "auto",
-        json: bool = False,
-    ) -> int:
-        """Draw examples: pictures as a sheet or one by one, rows as a table in the units of its columns.
-
-        Args:
-            run: a run folder, or a model folder
-            n: how many
-            out: FILE.png (a sheet), FILE.csv (rows), FILE.npy (numbers), FOLDER/ (a picture each) or - for standard
-                output; samples.png or samples.csv in the run if not given, for a model folder in the current folder
-            label: name or number of a class, or all for each in turn; for models that take labels
-            columns: pictures in a row of the sheet
-            numbers: write its number above each picture, by which interpolate and arithmetic know it
-            values: draw each value of a picture from its distribution, too, where else its mean is shown
-            seed: of the random numbers; the same seed gives the same examples
-            overwrite: replace what is there
-            device: where to compute
-            json: print one JSON object and nothing else
-        """
-        from danlu.app.inference.sample import sample
-
-        _check_out(out, json)
-        made = sample(run, n, out=out, label=label, columns=columns, numbers=numbers,
-                      values=values, seed=seed, overwrite=overwrite, device=device)  # fmt: skip
-        if json:
-            return as_json({"path": _path(made), "n": n, "shape": [*made.x.shape[1:]], "label": label, "seed": seed})
-        of = " of all classes in turn" if label == "all" else f" of {label}" if label else ""
-        return 0 if made.path is None else say(f"{made.path}: {n:,} samples{of}")
-
-    return parsed("sample", command, words)
-
-
-def reconstruct(words: list[str]) -> int:
-    """``danlu.reconstruct(run, *files)``"""
-
-    def command(
-        run: Path,
-        files: tuple[Path, ...],
-        /,
-        out: Out = None,
-        invert: bool = False,
-        encoding: str = "utf-8",
-        seed: int = 0,
-        overwrite: bool = False,
-        device: Device = "auto",
-        json: bool = False,
-    ) -> int:
-        """Pass pictures or rows through the code of a model and back: a sheet with each beside its reconstruction.
-
-        Args:
-            run: a run folder, or a model folder
-            files: images, or folders of them; CSV or Parquet files for a model of rows; - is standard input
-            out: as for sample; reconstructions.png or reconstructions.csv if not given
-            invert: turn dark on light into light on dark first
-            encoding: how the text of CSV files is written
-            seed: of the random numbers, for a model that needs some
-            overwrite: replace what is there
-            device: where to compute
-            json: print one JSON object and nothing else
-        """
-        from danlu.app.inference.reconstruct import reconstruct
-
-        _check_out(out, json)
-        made = reconstruct(run, *files, out=out, invert=invert, encoding=encoding,
-                           seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
-        return _told(made, json, "reconstructions")
-
-    return parsed("reconstruct", command, words)
-
-
-def interpolate(words: list[str]) -> int:
-    """``danlu.interpolate(run, a, b)``"""
-
-    def command(
-        run: Path,
-        a: Path,
-        b: Path,
-        /,
-        steps: int = 10,
-        n: Number = None,
-        label: str | None = None,
-        out: Out = None,
-        invert: bool = False,
-        encoding: str = "utf-8",
-        seed: int = 0,
-        overwrite: bool = False,
-        device: Device = "auto",
-        json: bool = False,
-    ) -> int:
-        """Walk from one picture to another, or from one row to another: the steps in a row.
-
-        Args:
-            run: a run folder, or a model folder
-            a: an image, or a CSV or Parquet file with one row, - is standard input; or the number of a picture on the
-                sheet that sample writes with the same seed, where numbers shows them
-            b: another
-            steps: how many, both ends included
-            n: of numbers: how many pictures the sheet has, 64 if not given
-            label: of numbers: name or number of the class, for models that are told classes
-            out: as for sample; interpolation.png or interpolation.csv if not given
-            invert: turn dark on light into light on dark first
-            encoding: how the text of CSV files is written
-            seed: of the sheet, and of the random numbers of a model that needs some
-            overwrite: replace what is there
-            device: where to compute
-            json: print one JSON object and nothing else
-        """
-        from danlu.app.inference.interpolate import interpolate
-
-        _check_out(out, json)
-        made = interpolate(run, a, b, steps=steps, n=n, label=label, out=out, invert=invert,
-                           encoding=encoding, seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
-        if json:
-            return as_json({"path": _path(made), "steps": steps, "shape": [*made.x.shape[1:]]})
-        start, end = ("standard input" if str(path) == "-" else path for path in (a, b))
-        return 0 if made.path is None else say(f"{made.path}: {steps} steps from {start} to {end}")
-
-    return parsed("interpolate", command, words)
-
-
-def arithmetic(words: list[str]) -> int:
-    """``danlu.arithmetic(run, "a - b + c")``"""
-
-    def command(
-        run: Path,
-        terms: tuple[str, ...],
-        /,
-        around: float = 0.0,
-        n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64,
-        label: str | None = None,
-        out: Out = None,
-        seed: int = 0,
-        overwrite: bool = False,
-        device: Device = "auto",
-        json: bool = False,
-    ) -> int:
-        """Add and subtract the codes of pictures: danlu arithmetic RUN 3,5,8 - 1,4,9 + 2,6,7
-
-        The numbers are those of the sheet that sample writes with the same seed, where numbers shows them.
-
-        Args:
-            run: a run folder, or a model folder
-            terms: numbers of pictures, several with commas for their average, and + or - between
-            around: scale of noise on the result's code, whose eight neighbors are shown around it, 0.25 for instance
-            n: how many pictures the sheet has
-            label: name or number of the class of all, for models that are told classes
-            out: as for sample; arithmetic.png or arithmetic.csv if not given
-            seed: of the sheet
-            overwrite: replace what is there
-            device: where to compute
-            json: print one JSON object and nothing else
-        """
-        from danlu.app.inference.latent_arithmetic import arithmetic
-
-        _check_out(out, json)
-        expression = " ".join(terms)
-        made = arithmetic(run, expression, around=around, n=n, label=label, out=out,
-                          seed=seed, overwrite=overwrite, device=device)  # fmt: skip
-        if json:
-            page = {"path": _path(made), "expression": expression, "n": n, "shape": [*made.x.shape[1:]]}
-            return as_json({**page, "around": around, "label": label, "seed": seed})
-        return 0 if made.path is None else say(f"{made.path}: {expression}")
-
-    return parsed("arithmetic", command, _signs_apart(words))
-
 
 def _signs_apart(words: list[str]) -> list[str]:
-    """The words, with a sign in front of a number as a word of its own, where it cannot be the value of a flag.
+    """The words, with the sign of a number as a separate word, except after a flag, whose value it could be.
 
     >>> _signs_apart(["run", "3,5", "-1,4", "--seed", "-1"])
     ['run', '3,5', '-', '1,4', '--seed', '-1']
     """
     apart: list[str] = []
-    for place, word in enumerate(words):
-        of_a_flag = place > 0 and words[place - 1].strip("-")[:1].isalpha() and words[place - 1].startswith("-")
+    for position, word in enumerate(words):
+        before = words[position - 1] if position else ""
+        of_a_flag = before.strip("-")[:1].isalpha() and before.startswith("-")
         signed = word[:1] in ("-", "+") and word[1:2].isdecimal() and not of_a_flag
         apart += [word[0], word[1:]] if signed else [word]
     return apart
 
 
-def inpaint(words: list[str]) -> int:
-    """``danlu.inpaint(run, *files, mask=…)``"""
+def sample(
+    run: Path,
+    /,
+    *,
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64,
+    out: Out = None,
+    label: str | None = None,
+    columns: int | None = None,
+    numbers: bool = False,
+    values: bool = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> int:
+    """Draw samples from a generative model: images as a grid or as single files, rows as a table.
 
-    def command(
-        run: Path,
-        files: tuple[Path, ...],
-        /,
-        mask: str | None = None,
-        out: Out = None,
-        invert: bool = False,
-        encoding: str = "utf-8",
-        seed: int = 0,
-        overwrite: bool = False,
-        device: Device = "auto",
-        json: bool = False,
-    ) -> int:
-        """Fill in what is missing of pictures, or the empty fields of tables.
+    Args:
+        run: run folder or model folder
+        n: number of samples
+        out: FILE.png (a grid of images), FOLDER/ (one image per file), FILE.csv (rows), FILE.npy (an array) or -
+            (standard output); default: samples.png or samples.csv in the run folder
+        label: class by name or number, or all for each class in turn; for class-conditional models
+        columns: images per row of the grid
+        numbers: write above each image its number, for interpolate and arithmetic
+        values: sample each pixel from its distribution instead of showing its mean
+    """
+    from danlu.app.inference.sample import sample
 
-        A sheet shows each picture with its hole in blue, and beside it the picture filled in.
+    _check_out(out, json)
+    made = sample(run, n, out=out, label=label, columns=columns, numbers=numbers,
+                  values=values, seed=seed, overwrite=overwrite, device=device)  # fmt: skip
+    if json:
+        return as_json({"path": _path(made), "n": n, "shape": [*made.x.shape[1:]], "label": label, "seed": seed})
+    of = " of all classes in turn" if label == "all" else f" of {label}" if label else ""
+    return 0 if made.path is None else say(f"{made.path}: {n:,} samples{of}")
 
-        Args:
-            run: a run folder, or a model folder
-            files: images, or folders of them; CSV or Parquet files for a model of rows; - is standard input
-            mask: what is missing of pictures: half (the lower one), left, right, top, bottom, block, random or
-                random:SHARE; or a picture in which WHITE is what is filled in and black what is kept, as large as the
-                pictures or as the model has them
-            out: as for sample; inpainted.png or inpainted.csv if not given
-            invert: turn dark on light into light on dark first (not the mask)
-            encoding: how the text of CSV files is written
-            seed: of the random numbers
-            overwrite: replace what is there
-            device: where to compute
-            json: print one JSON object and nothing else
-        """
-        from danlu.app.inference.inpaint import inpaint
 
-        _check_out(out, json)
-        made = inpaint(run, *files, mask=mask, out=out, invert=invert, encoding=encoding,
+def reconstruct(
+    run: Path,
+    files: tuple[Path, ...],
+    /,
+    *,
+    out: Out = None,
+    invert: Invert = False,
+    encoding: Encoding = "utf-8",
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> int:
+    """Encode and decode files.
+
+    Args:
+        run: run folder or model folder
+        files: images or folders of images; for models of tables CSV or Parquet files; - for standard input
+        out: as for sample; a grid shows each image next to its reconstruction; default: reconstructions.png or .csv
+    """
+    from danlu.app.inference.reconstruct import reconstruct
+
+    _check_out(out, json)
+    made = reconstruct(run, *files, out=out, invert=invert, encoding=encoding,
                        seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
-        return _told(made, json, "filled in")
-
-    return parsed("inpaint", command, words)
+    return _report(made, json, "reconstructions")
 
 
-def score(words: list[str]) -> int:
-    """``danlu.score(run, *files)``"""
+def interpolate(
+    run: Path,
+    a: Path,
+    b: Path,
+    /,
+    *,
+    steps: int = 10,
+    n: SampleCount = None,
+    label: str | None = None,
+    out: Out = None,
+    invert: Invert = False,
+    encoding: Encoding = "utf-8",
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> int:
+    """Interpolate between two files or two samples.
 
-    def command(
-        run: Path,
-        files: tuple[Path, ...],
-        /,
-        samples: int | None = None,
-        binarize: Literal["none", "threshold", "static", "dynamic"] | None = None,
-        invert: bool = False,
-        encoding: str = "utf-8",
-        seed: int = 0,
-        device: Device = "auto",
-        json: bool = False,
-    ) -> int:
-        """How likely pictures, rows or texts are: log-likelihood, or a lower bound of it; of a text its perplexity.
+    Args:
+        run: run folder or model folder
+        a: an image, a CSV or Parquet file with one row, or - for standard input; or the number of a sample that
+            `danlu sample --numbers` shows for the same seed, n and label
+        b: the other end
+        steps: number of steps, both ends included
+        n: for numbers: how many samples were drawn; default: 64
+        label: for numbers: class by name or number, for class-conditional models
+        out: as for sample; default: interpolation.png or .csv
+    """
+    from danlu.app.inference.interpolate import interpolate
 
-        Args:
-            run: a run folder, or a model folder
-            files: images, or folders of them; CSV or Parquet files for a model of rows; text files for a model of text;
-                - is standard input
-            samples: draws from which each bound is made, 100 if not given; more make it tighter
-            binarize: how pictures are made black and white; as when the run was evaluated if not given
-            invert: turn dark on light into light on dark first
-            encoding: how text and CSV files are written
-            seed: of the random numbers
-            device: where to compute
-            json: print one JSON object and nothing else
-        """
-        from danlu.app.cli.commands.text import tell_scores
-        from danlu.app.scoring.likelihood import score
-        from danlu.app.scoring.text_perplexity import TextScores
+    _check_out(out, json)
+    made = interpolate(run, a, b, steps=steps, n=n, label=label, out=out, invert=invert,
+                       encoding=encoding, seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
+    if json:
+        return as_json({"path": _path(made), "steps": steps, "shape": [*made.x.shape[1:]]})
+    start, end = ("standard input" if str(path) == "-" else path for path in (a, b))
+    return 0 if made.path is None else say(f"{made.path}: {steps} steps from {start} to {end}")
 
-        scores = score(run, *files, samples=samples, binarize=binarize, invert=invert, encoding=encoding,
-                       seed=seed, device=device, quiet=json)  # fmt: skip
-        if isinstance(scores, TextScores):
-            return tell_scores(scores, json)
-        failed, mean = int(any(one.error for one in scores.files)), scores.mean()
-        if json:
-            page = {"scores": [one._asdict() for one in scores.files], "mean": mean and mean._asdict()}
-            as_json({**page, "bound": scores.bound, "samples": scores.samples, "notes": scores.notes})
-            return failed
-        least, most = ("at least ", "at most ") if scores.bound else ("", "")
-        for one in [*scores.files, *([mean] if mean and len(scores.files) > 1 else [])]:
-            if one.error:
-                print(f"danlu: {one.error}", file=sys.stderr)
-            else:
-                print(f"{one.file}  {least}{one.nats:.2f} nats  {most}{one.bits_per_dimension:.4f} bits per dimension")
-        if mean:
-            print("\n".join(f"  {note}" for note in scores.notes))
-        return failed
 
-    return parsed("score", command, words)
+def arithmetic(
+    run: Path,
+    terms: Annotated[tuple[str, ...], Rewrites(_signs_apart)],
+    /,
+    *,
+    around: float = 0.0,
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64,
+    label: str | None = None,
+    out: Out = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> int:
+    """Add and subtract the latent codes of samples.
+
+    For example: danlu arithmetic RUN 3,5,8 - 1,4,9 + 2,6,7
+
+    Args:
+        run: run folder or model folder
+        terms: numbers of samples, joined by + and -; comma-separated numbers are averaged. The numbers are those that
+            `danlu sample --numbers` shows for the same seed, n and label
+        around: also show eight neighbors of the result, with uniform noise of this scale on its latent code
+        n: how many samples were drawn
+        label: class by name or number, for class-conditional models
+        out: as for sample; default: arithmetic.png or .csv
+    """
+    from danlu.app.inference.latent_arithmetic import arithmetic
+
+    _check_out(out, json)
+    expression = " ".join(terms)
+    made = arithmetic(run, expression, around=around, n=n, label=label, out=out,
+                      seed=seed, overwrite=overwrite, device=device)  # fmt: skip
+    if json:
+        page = {"path": _path(made), "expression": expression, "n": n, "shape": [*made.x.shape[1:]]}
+        return as_json({**page, "around": around, "label": label, "seed": seed})
+    return 0 if made.path is None else say(f"{made.path}: {expression}")
+
+
+def inpaint(
+    run: Path,
+    files: tuple[Path, ...],
+    /,
+    *,
+    mask: Annotated[str | None, FILES] = None,
+    out: Out = None,
+    invert: Invert = False,
+    encoding: Encoding = "utf-8",
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> int:
+    """Fill in missing parts of images or empty fields of tables.
+
+    A grid shows each image with the masked region in blue, next to the completed image.
+
+    Args:
+        run: run folder or model folder
+        files: images or folders of images; for models of tables CSV or Parquet files; - for standard input
+        mask: masked region of images: half (the lower half), left, right, top, bottom, block, random or random:SHARE;
+            or an image file, white where pixels are filled in, black where they are kept, of the size of the images or
+            of the model's input
+        out: as for sample; default: inpainted.png or .csv
+    """
+    from danlu.app.inference.inpaint import inpaint
+
+    _check_out(out, json)
+    made = inpaint(run, *files, mask=mask, out=out, invert=invert, encoding=encoding,
+                   seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
+    return _report(made, json, "filled in")
 
 
 def _check_out(out: str | None, json: bool) -> None:
     if json and out == "-":
-        raise UsageError("--json and -o - both write to standard output; give one of them")
+        raise UsageError("--json and -o - both write to standard output; use one of them")
 
 
 def _path(made: Made) -> str | None:
     return None if made.path is None else str(made.path)
 
 
-def _told(made: Made, json: bool, word: str) -> int:
-    """A line for each file, or one object; the exit code."""
+def _report(made: Made, json: bool, word: str) -> int:
+    """Print a line for each file, or one JSON object; return the exit code."""
     failed = int(any(one.error for one in made.files))
     if json:
         as_json({"path": _path(made), "files": [_without_none(one._asdict()) for one in made.files]})

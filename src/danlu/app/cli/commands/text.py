@@ -1,4 +1,4 @@
-"""The verbs of the command line that are about text."""
+"""The command complete, and the output of scores of texts."""
 
 from __future__ import annotations
 
@@ -9,82 +9,76 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from danlu.app.cli.command_output import as_json, parsed, say
+from danlu.app.cli.argument_types import Device, Json, Seed
+from danlu.app.cli.command_output import as_json, say
 
 if TYPE_CHECKING:
     from danlu.app.inference.beam_search import Continuation
     from danlu.app.scoring.text_perplexity import TextScores
 
 
-def complete(words: list[str]) -> int:
-    """``danlu.complete(run, prompt)``"""
+def complete(
+    run: Path,
+    text: str,
+    /,
+    *,
+    tokens: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 200,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    beam: int | None = None,
+    best: int | None = None,
+    groups: int | None = None,
+    diversity: float | None = None,
+    length_penalty: float | None = None,
+    length_form: Literal["wu", "power"] | None = None,
+    end: str | None = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+) -> int:
+    """Continue a prompt with a language model.
 
-    def command(
-        run: Path,
-        text: str,
-        /,
-        tokens: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 200,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        repetition_penalty: float = 1.0,
-        beam: int | None = None,
-        best: int | None = None,
-        groups: int | None = None,
-        diversity: float | None = None,
-        length_penalty: float | None = None,
-        length_form: Literal["wu", "power"] | None = None,
-        end: str | None = None,
-        seed: int = 0,
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-        json: bool = False,
-    ) -> int:
-        """Go on with a text, token by token as each is known.
+    Args:
+        run: run folder or model folder
+        text: the prompt
+        tokens: number of tokens to generate: characters, words or subwords, as the model was trained
+        temperature: below 1 probable tokens become more probable; 0 is greedy decoding
+        top_k: sample only from the k most probable tokens
+        top_p: sample only from the most probable tokens with this total probability
+        min_p: sample only from tokens with at least this fraction of the largest probability
+        repetition_penalty: above 1, tokens that occurred before become less probable
+        beam: beam search with this number of beams instead of sampling
+        best: beam search: number of continuations to print, each with its log-probability
+        groups: beam search: number of diverse groups of beams
+        diversity: beam search: penalty of a token that an earlier group has chosen; default: 0.5
+        length_penalty: beam search: exponent α of the length penalty of Wu et al. 2016
+        length_form: beam search: form of the length penalty, wu or a power of the length
+        end: stop after this text; \\n is a line break
+    """
+    from danlu.app.inference.beam_search import search_of
+    from danlu.app.inference.complete import begun, chosen
 
-        Args:
-            run: a run folder, or a model folder
-            text: what to go on with
-            tokens: how many to write: characters, words or pieces, as the model was trained
-            temperature: below 1 likely tokens are likelier; 0 takes the likeliest each time
-            top_k: draw from so many of the likeliest tokens alone
-            top_p: draw from the likeliest tokens that have this probability together
-            min_p: draw from the tokens that are at least this share as likely as the likeliest
-            repetition_penalty: above 1, tokens that have come before are less likely
-            beam: in place of drawing, take the likeliest text that a search with so many beams finds
-            best: of a search, how many texts to print, each with its log-probability
-            groups: of a search, in how many groups its beams differ from each other
-            diversity: what a token costs that a group before has just taken; 0.5 if not given
-            length_penalty: α of Wu et al. 2016, by which longer texts stand a chance
-            length_form: wu, or power for a power of the length
-            end: stop after this text; \\n is the end of a line
-            seed: of the random numbers; the same seed gives the same text
-            device: where to compute
-            json: print one JSON object and nothing else
-        """
-        from danlu.app.inference.beam_search import search_of
-        from danlu.app.inference.complete import begun, chosen
+    def note(line: str) -> None:
+        print(f"  note: {line}", file=sys.stderr)
 
-        def note(line: str) -> None:
-            print(f"  note: {line}", file=sys.stderr)
-
-        choice = chosen(temperature, top_k, top_p, min_p, repetition_penalty, beam)
-        search = search_of(beam, best, groups, diversity, length_penalty, length_form, end is not None)
-        stop = end if end is None else end.replace("\\n", "\n")
-        asked = begun(run, text, tokens, stop, search, device, note)
-        if search is None:
-            return _tell_written(asked.written(choice, seed), text, {"tokens": tokens, "seed": seed}, json)
-        found = asked.searched(search)
-        if json:
-            every = {"tokens": tokens, "seed": seed, "found": [one._asdict() for one in found]}
-            return as_json({"prompt": text, "text": found[0].text, **every})
-        return _tell_found(found, text, search.by_probability) if best else say(text + found[0].text)
-
-    return parsed("complete", command, words)
+    choice = chosen(temperature, top_k, top_p, min_p, repetition_penalty, beam)
+    search = search_of(beam, best, groups, diversity, length_penalty, length_form, end is not None)
+    stop = end if end is None else end.replace("\\n", "\n")
+    asked = begun(run, text, tokens, stop, search, device, note)
+    if search is None:
+        return _print_sampled(asked.written(choice, seed), text, {"tokens": tokens, "seed": seed}, json)
+    found = asked.searched(search)
+    if json:
+        every = {"tokens": tokens, "seed": seed, "found": [one._asdict() for one in found]}
+        return as_json({"prompt": text, "text": found[0].text, **every})
+    return _print_found(found, text, search.by_probability) if best else say(text + found[0].text)
 
 
-def _tell_written(pieces: Iterator[str], prompt: str, asked: dict[str, int], json: bool) -> int:
-    """The prompt and what comes after it, as it comes, or one object; the exit code."""
+def _print_sampled(pieces: Iterator[str], prompt: str, asked: dict[str, int], json: bool) -> int:
+    """Print the prompt and each piece as soon as it is sampled, or one JSON object; return the exit code."""
     if json:
         return as_json({"prompt": prompt, "text": "".join(pieces), **asked})
     print(prompt, end="", flush=True)
@@ -94,8 +88,8 @@ def _tell_written(pieces: Iterator[str], prompt: str, asked: dict[str, int], jso
     return 0
 
 
-def _tell_found(found: list[Continuation], prompt: str, by_probability: bool) -> int:
-    """Each text that was found with its number, and what it is ranked by; the exit code."""
+def _print_found(found: list[Continuation], prompt: str, by_probability: bool) -> int:
+    """Print each continuation with its rank, log-probability and score; return the exit code."""
     for number, one in enumerate(found, start=1):
         ranked = "" if by_probability else f", score {one.score:.4f}"
         tokens = f"{one.tokens} token{'s' * (one.tokens > 1)}"
@@ -103,8 +97,8 @@ def _tell_found(found: list[Continuation], prompt: str, by_probability: bool) ->
     return 0
 
 
-def tell_scores(scores: TextScores, json: bool) -> int:
-    """A line for each text, or one object; the exit code."""
+def print_scores(scores: TextScores, json: bool) -> int:
+    """Print a line for each text, or one JSON object; return the exit code."""
     failed = int(any(one.error for one in scores.files))
     if json:
         as_json({"scores": [one._asdict() for one in scores.files], "notes": scores.notes})

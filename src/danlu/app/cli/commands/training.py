@@ -1,73 +1,88 @@
-"""The commands train and resume. Heavy imports wait until they are needed."""
+"""The commands train and resume."""
 
 from __future__ import annotations
 
-import builtins
 import shlex
 from pathlib import Path
-from typing import Literal
 
-from danlu.app.cli.command_output import as_json as _json
-from danlu.app.cli.command_output import parsed as _parsed
+from danlu.app.cli.argument_types import DataDir, Device, DeviceName, Json, RecipeArgument
+from danlu.app.cli.command_output import as_json
 
 
-def train(words: builtins.list[str]) -> int:
-    """``danlu.train(recipe, out=…, device=…)``"""
-    from danlu.app.cli.recipe_arguments import parse
+def train(
+    recipe: RecipeArgument,
+    /,
+    *,
+    out: Path | None = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    devices: int = 1,
+    threads: int | None = None,
+    dry_run: bool = False,
+    json: Json = False,
+) -> int:
+    """Train a recipe, given by name or as a file.
+
+    Args:
+        recipe: a recipe and its settings
+        out: run folder, new or empty; default: a new folder in runs/
+        device: device to train on; auto uses a GPU if there is one
+        devices: number of processes, each with its own GPU or a share of the CPU cores
+        threads: CPU threads per process; default: one for small networks, else all
+        dry_run: check data, two rounds, saving, loading and report; keep nothing
+    """
     from danlu.app.console.signals import EXIT_CODE
     from danlu.app.runs.train import train
 
-    recipe, options = parse("train", words)
-    again = "danlu train " + shlex.join(_without(words, "--out", "--json"))
+    again = "danlu train " + shlex.join(_without(recipe.words, "--out", "--json"))
     run = train(
-        recipe,
-        out=options.out,
-        data_dir=options.data_dir,
-        device=options.device,
-        devices=options.devices,
-        threads=options.threads,
-        dry_run=options.dry_run,
-        quiet=options.json,
+        recipe.recipe,
+        out=out,
+        data_dir=data_dir,
+        device=device,
+        devices=devices,
+        threads=threads,
+        dry_run=dry_run,
+        quiet=json,
         command=again,
     )
-    if options.json and run.writes:
-        _json({"run": str(run.path), **run.page})
+    if json and run.writes:
+        as_json({"run": str(run.path), **run.page})
     return EXIT_CODE if run.page["status"] == "stopped" else 0
 
 
-def resume(words: builtins.list[str]) -> int:
-    """``danlu.resume(run)``"""
+def resume(
+    run: Path,
+    /,
+    *,
+    device: DeviceName | None = None,
+    devices: int | None = None,
+    anyway: bool = False,
+    json: Json = False,
+) -> int:
+    """Resume a run that was stopped or killed.
 
-    def command(
-        run: Path,
-        /,
-        device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
-        devices: int | None = None,
-        anyway: bool = False,
-        json: bool = False,
-    ) -> int:
-        """Go on with a run that was stopped or killed, in its folder.
+    Args:
+        run: the run folder
+        device: device to train on; default: as before
+        devices: number of processes; default: as before
+        anyway: resume even if versions, data, threads or devices have changed
+    """
+    from danlu.app.console.signals import EXIT_CODE
+    from danlu.app.runs.train import resume
 
-        Args:
-            run: the run folder
-            device: where to train; where it was if not given
-            devices: in how many processes; as many as before if not given
-            anyway: go on although versions, data, threads or devices have changed
-            json: print one JSON object and nothing else
-        """
-        from danlu.app.console.signals import EXIT_CODE
-        from danlu.app.runs.train import resume
-
-        done = resume(run, device=device, devices=devices, anyway=anyway, quiet=json)
-        if json:
-            _json({"run": str(done.path), **done.page})
-        return EXIT_CODE if done.page["status"] == "stopped" else 0
-
-    return _parsed("resume", command, words)
+    done = resume(run, device=device, devices=devices, anyway=anyway, quiet=json)
+    if json:
+        as_json({"run": str(done.path), **done.page})
+    return EXIT_CODE if done.page["status"] == "stopped" else 0
 
 
-def _without(words: builtins.list[str], *flags: str) -> builtins.list[str]:
-    """The words without flags that are about this one run, and their values."""
+def _without(words: list[str], *flags: str) -> list[str]:
+    """The words without flags that concern one run only, and their values.
+
+    >>> _without(["cnn", "--out", "runs/a", "--lr", "0.1", "--json"], "--out", "--json")
+    ['cnn', '--lr', '0.1']
+    """
     kept, skipping = [], False
     for word in words:
         flag, given, _ = word.partition("=")

@@ -1,8 +1,29 @@
-"""Settings as flags of the command line. Importing this module takes no time: error messages need it."""
+"""A setting or option as a flag of the command line. Importing this module takes no time: error messages need it."""
 
 from __future__ import annotations
 
 import shlex
+from typing import Any, NamedTuple
+
+
+class Flag(NamedTuple):
+    """A flag of the command line.
+
+    Attributes:
+        name: for example ``--lr``.
+        section: heading of the help under which it is listed.
+        default: the value if it is not given; None or False for none.
+        meaning: one line for the help.
+        choices: the allowed words, if they are listed.
+        metavar: stands for the value in the help, which then states the default in words.
+    """
+
+    name: str
+    section: str
+    default: Any
+    meaning: str
+    choices: tuple[str, ...]
+    metavar: str = ""
 
 
 def flag_name(setting: str) -> str:

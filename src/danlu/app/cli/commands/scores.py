@@ -1,0 +1,98 @@
+"""The commands score and score-images."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from danlu.app.cli.argument_types import FILES, DataDir, Device, Encoding, Invert, Json, Seed
+from danlu.app.cli.command_output import as_json
+from danlu.errors import UsageError
+
+
+def score(
+    run: Path,
+    files: tuple[Path, ...],
+    /,
+    *,
+    samples: int | None = None,
+    binarize: Literal["none", "threshold", "static", "dynamic"] | None = None,
+    invert: Invert = False,
+    encoding: Encoding = "utf-8",
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+) -> int:
+    """Compute the log-likelihood of files, or a lower bound of it; for texts the perplexity.
+
+    Args:
+        run: run folder or model folder
+        files: images or folders of images; CSV or Parquet files for models of tables; text files for models of text; -
+            for standard input
+        samples: importance samples per lower bound; more give a tighter bound; default: 100
+        binarize: how images are made black and white; default: as in the evaluation of the run
+    """
+    from danlu.app.cli.commands.text import print_scores
+    from danlu.app.scoring.likelihood import score
+    from danlu.app.scoring.text_perplexity import TextScores
+
+    scores = score(run, *files, samples=samples, binarize=binarize, invert=invert, encoding=encoding,
+                   seed=seed, device=device, quiet=json)  # fmt: skip
+    if isinstance(scores, TextScores):
+        return print_scores(scores, json)
+    failed, mean = int(any(one.error for one in scores.files)), scores.mean()
+    if json:
+        page = {"scores": [one._asdict() for one in scores.files], "mean": mean and mean._asdict()}
+        as_json({**page, "bound": scores.bound, "samples": scores.samples, "notes": scores.notes})
+        return failed
+    least, most = ("at least ", "at most ") if scores.bound else ("", "")
+    for one in [*scores.files, *([mean] if mean and len(scores.files) > 1 else [])]:
+        if one.error:
+            print(f"danlu: {one.error}", file=sys.stderr)
+        else:
+            print(f"{one.file}  {least}{one.nats:.2f} nats  {most}{one.bits_per_dimension:.4f} bits per dimension")
+    if mean:
+        print("\n".join(f"  {note}" for note in scores.notes))
+    return failed
+
+
+def score_images(
+    images: Annotated[tuple[str, ...], FILES],
+    /,
+    *,
+    feature_extractor: Literal["auto", "inception", "pixels"] = "auto",
+    count: int | None = None,
+    invert: Invert = False,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> int:
+    """Compute FID, KID, Inception Score, precision and recall of images.
+
+    For example: danlu score-images IMAGES… REFERENCE
+
+    Args:
+        images: image files or folders; the last one is the reference: the name of a data set, or a folder of images
+        feature_extractor: network whose features are compared; auto is a classifier of the data set, or pixels if
+            it has no classes
+        count: number of images to score; default: all, at most 10000
+    """
+    from danlu.app.console.formatting import score_value
+    from danlu.app.scoring.image_quality import score_images
+
+    if len(images) < 2:
+        raise UsageError("give images and a reference data set: danlu score-images images/ digits")
+    found = score_images(images[:-1], images[-1], feature_extractor=feature_extractor, count=count, invert=invert,
+                         data_dir=data_dir, device=device, quiet=json)  # fmt: skip
+    for error in found.errors:
+        print(f"danlu: {error}", file=sys.stderr)
+    if json:
+        as_json(found._asdict())
+        return int(bool(found.errors))
+    print(f"{found.images:,} images compared with {found.examples:,} of {found.reference}, train part")
+    width = max(map(len, found.scores))
+    for name, value in found.scores.items():
+        print(f"  {name.replace('_', ' '):<{width}}  {score_value(name, value)}")
+    print("\n".join(f"  {note}" for note in found.notes), end="\n" if found.notes else "")
+    return int(bool(found.errors))

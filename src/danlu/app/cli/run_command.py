@@ -1,0 +1,88 @@
+"""From the words of the command line to the call of a command's function."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial, wraps
+from importlib import import_module
+from typing import Any
+
+import tyro
+
+from danlu.app.cli.argument_types import DataArgument, RecipeArgument
+from danlu.app.cli.command_help import command_help, recipe_usage
+from danlu.app.cli.signature import Function, arguments_of, page_argument
+from danlu.app.command_table import COMMANDS
+from danlu.errors import UsageError
+
+HELP = ("-h", "--help")
+
+
+def function_of(name: str) -> Function:
+    """The function of a command."""
+    module, _, attribute = COMMANDS[name].run.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def bind(name: str, words: list[str]) -> partial[int]:
+    """Parse the words after a command's name; calling the result runs the command and returns its exit code.
+
+    Args:
+        name: of the command.
+        words: arguments, flags and their values.
+
+    Raises:
+        UsageError: if a recipe or a data set is missing or unknown, or its settings are invalid.
+        SystemExit: after help (0), and for flags and values that cannot be parsed (2).
+
+    >>> bind("list", ["--json"]).keywords
+    {'json': True}
+    """
+    function = function_of(name)
+    page = page_argument(function)
+    if page is RecipeArgument:
+        return _bind_recipe(name, function, words)
+    if page is DataArgument:
+        from danlu.app.cli.data_arguments import parse
+
+        source, options = parse(name, function, words)
+        return partial(function, DataArgument(source), **options)
+    if {*HELP} & {*words}:
+        print(command_help(name, function))
+        raise SystemExit(0)
+    for argument in arguments_of(function):
+        if argument.rewrites is not None:
+            words = argument.rewrites.rewrite(words)
+    return tyro.cli(_bound(function), prog=f"danlu {name}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def _bind_recipe(name: str, function: Function, words: list[str]) -> partial[int]:
+    if not words or words[0].startswith("-"):
+        if not {*HELP} & {*words}:
+            raise UsageError(f"danlu {name} needs the name of a recipe, or a recipe file, first.\n{recipe_usage(name)}")
+        print(f"{recipe_usage(name)}\n\n`danlu {name} NAME --help` lists the settings of a recipe.")
+        raise SystemExit(0)
+    if name == "train" and not {*HELP, "--json"} & {*words}:
+        _announce_loading(f"danlu train {words[0]}")
+    from danlu.app.cli.recipe_arguments import parse
+
+    recipe, options = parse(name, function, words)
+    return partial(function, RecipeArgument(recipe, words), **options)
+
+
+def _announce_loading(command: str) -> None:
+    """Print a line before torch is imported, which takes seconds; the first process alone prints it."""
+    if "torch" not in sys.modules and os.environ.get("RANK", "0") == "0":
+        print(f"{command}: loading PyTorch …", file=sys.stderr, flush=True)
+
+
+def _bound(function: Function) -> Callable[..., partial[int]]:
+    """A function with the same signature that calls nothing, and returns the call."""
+
+    @wraps(function)
+    def bound(*args: Any, **options: Any) -> partial[int]:
+        return partial(function, *args, **options)
+
+    return bound
