@@ -50,7 +50,7 @@ def test_a_picture_is_drawn(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ((), "name a data set, a folder of images, a table or a text first"),
+        ((), "danlu data needs the name of a data set, or the path of images, a table or a text, first"),
         (("digit",), "there is no data set named 'digit'; did you mean 'digits'?"),
         (("digits:3",), "digits takes nothing after its name"),
         (("digits", "--split.test", "0.95"), "validation and test together must leave something to train on"),

@@ -22,7 +22,8 @@ def command_help(name: str, function: Function) -> str:
 
 def recipe_usage(name: str) -> str:
     """Usage of a command on a recipe, and the names of the recipes."""
-    return f"usage: danlu {name} NAME|FILE.yaml [--settings …]\n\nrecipes: {', '.join(all_recipes())}"
+    names = textwrap.fill(f"recipes: {', '.join(all_recipes())}", _width(), break_on_hyphens=False)
+    return f"usage: danlu {name} NAME|FILE.yaml [--settings …]\n\n{names}"
 
 
 def option_flags(function: Function) -> list[Flag]:
@@ -59,7 +60,7 @@ def sections(flags: Iterable[Flag], width: int | None = None) -> str:
         flags: in the order in which they are listed.
         width: characters per line; the width of the terminal if not given.
     """
-    width = width or max(80, min(120, shutil.get_terminal_size().columns))
+    width = width or _width()
     flags = list(flags)
     column = min(36, max((len(_head(flag)) for flag in flags), default=0) + 2)
     lines: list[str] = []
@@ -69,6 +70,10 @@ def sections(flags: Iterable[Flag], width: int | None = None) -> str:
             if flag.section == section:
                 lines += _entry(flag, column, width)
     return "\n".join(lines)
+
+
+def _width() -> int:
+    return max(80, min(120, shutil.get_terminal_size().columns))
 
 
 def _entry(flag: Flag, column: int, width: int) -> list[str]:
