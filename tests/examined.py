@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from danlu.catalogue.recipes import find_recipe
 from danlu.nn.recurrent.layer import Recurrent
-from danlu.nn.state_dict import whole
+from danlu.nn.state_dict import full_tensor
 from danlu.recipes.config.build import build
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.yaml_files import changed
@@ -49,4 +49,4 @@ def go_on(stopped: Trainer, fresh: Trainer, folder: Path) -> Trainer:
 def play(trainer: Trainer) -> dict[str, Tensor]:
     for _ in trainer:
         pass
-    return {name: whole(value).clone() for name, value in trainer.state().items()}
+    return {name: full_tensor(value).clone() for name, value in trainer.state().items()}

@@ -15,7 +15,7 @@ from danlu.app.runs import session
 from danlu.data.base.batch_stream import Batch, Shuffled
 from danlu.errors import RunError, UsageError
 from danlu.models.base import Model
-from danlu.nn.state_dict import is_split, tensors_of, whole
+from danlu.nn.state_dict import full_tensor, is_sharded, named_tensors
 from danlu.recipes.config.resolve import as_recipe
 from danlu.tasks.supervised import Supervised
 from danlu.tasks.task import Terms
@@ -102,7 +102,7 @@ def split(
 def play_split_game(runtime: Runtime, name: str, grad_accumulation: int = 1) -> tuple[dict[str, Tensor], int]:
     """The state of a toy game whose players are split over the processes, and how many tensors were split."""
     trainer = game_of(name, runtime, dropout=False, grad_accumulation=grad_accumulation, shard=True)
-    return play(trainer), sum(is_split(value) for value in trainer.state().values())
+    return play(trainer), sum(is_sharded(value) for value in trainer.state().values())
 
 
 def play_game(runtime: Runtime, name: str) -> dict[str, Tensor]:
@@ -176,11 +176,11 @@ def looked_at(runtime: Runtime) -> dict[str, object]:
         scores.append(evaluate(trainer, data))
         task.classifier(data["x"])
         state = trainer.state()
-        states.append({name: whole(value).clone() for name, value in state.items()})
+        states.append({name: full_tensor(value).clone() for name, value in state.items()})
     task.classifier(data["x"])
     trainer.load_state(states[0], 1, 1)
-    states.append({name: whole(value).clone() for name, value in trainer.state().items()})
-    return {"states": states, "scores": scores, "split": [name for name, value in state.items() if is_split(value)]}
+    states.append({name: full_tensor(value).clone() for name, value in trainer.state().items()})
+    return {"states": states, "scores": scores, "split": [name for name, value in state.items() if is_sharded(value)]}
 
 
 class Stack(Model):
@@ -212,20 +212,20 @@ def split_stack(runtime: Runtime) -> dict[str, object]:
     mine = runtime.share(8)[0]
     model.logits(x[mine]).square().sum().backward()
     shards.rest()
-    gradients = {name: whole(p.grad) for name, p in model.named_parameters()}
+    gradients = {name: full_tensor(p.grad) for name, p in model.named_parameters()}
     alone.logits(x).square().sum().backward()
-    with shards.whole(keep=True), torch.no_grad():
-        before = {name: value.clone() for name, value in tensors_of(model).items()}
+    with shards.full_tensor(keep=True), torch.no_grad():
+        before = {name: value.clone() for name, value in named_tensors(model).items()}
         answers = [model.logits(x), model(x), model.logits(x)]  # nobody gathers meanwhile, so one process could ask
         model.shift.add_(1)
         model.layers[1].weight.mul_(2)
-    after = {name: whole(value) for name, value in tensors_of(model).items()}
+    after = {name: full_tensor(value) for name, value in named_tensors(model).items()}
     model.logits(x)
     return {
-        "dropped": all(is_split(parameter) for layer in model.layers for parameter in layer.parameters()),
+        "dropped": all(is_sharded(parameter) for layer in model.layers for parameter in layer.parameters()),
         "layers": len(shards._layers),
         "gradients": (gradients, {name: p.grad for name, p in alone.named_parameters()}),
-        "before": (before, tensors_of(alone)),
+        "before": (before, named_tensors(alone)),
         "answers": (answers, alone.logits(x).detach()),
         "after": after,
         "kind": describe_kind(model),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.nn.encoder_decoder import Decoder, Encoder, halvings
+from danlu.nn.encoder_decoder import Decoder, Encoder, halved_sizes
 
 
 def convolutions(module):
@@ -17,14 +17,14 @@ def linears(module):
 
 @pytest.mark.parametrize("side", range(2, 34))
 def test_pictures_of_every_size_come_back_in_their_size(side):
-    most = side.bit_length() - 1  # halvings until one pixel is left
+    most = side.bit_length() - 1  # halved_sizes until one pixel is left
     for depth in {1, most}:
         channels = (3, 4, 5, 6, 7)[:depth]
         shape = (2, side, side + 1)
         features = Encoder(shape, hidden=(6,), channels=channels)(torch.zeros(2, *shape))
         assert features.shape == (2, 6)
         assert Decoder(3, shape, hidden=(6,), channels=channels, outputs=2)(torch.zeros(2, 3)).shape == (2, 2, *shape)
-    with pytest.raises(ValueError, match="leave nothing; use fewer"):
+    with pytest.raises(ValueError, match="with stride 2 are too many"):
         Encoder((2, side, side), channels=(1,) * (most + 1))
 
 
@@ -47,7 +47,7 @@ def test_each_convolution_halves_and_its_mirror_doubles():
     for layer in encoder.convolutions:
         x = layer(x)
         sizes.append(tuple(x.shape[2:]))
-    assert sizes == halvings((1, 13, 10), 2) == [(13, 10), (6, 5), (3, 2)]
+    assert sizes == halved_sizes((1, 13, 10), 2) == [(13, 10), (6, 5), (3, 2)]
     for layer, size in zip(decoder.convolutions, sizes[-2::-1], strict=True):
         x = layer(x)
         assert tuple(x.shape[2:]) == size

@@ -12,8 +12,8 @@ needs = pytest.mark.skipif(not linear.HAS_ONEDNN, reason="this build of torch ha
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
-    monkeypatch.setattr(linear, "WORTH", 1)
-    monkeypatch.setattr(linear, "QUICKER", linear.HAS_ONEDNN)
+    monkeypatch.setattr(linear, "MIN_PRODUCTS", 1)
+    monkeypatch.setattr(linear, "PREFER_ONEDNN", linear.HAS_ONEDNN)
 
 
 def close(ours, theirs, inputs):
@@ -94,7 +94,7 @@ def test_everything_else_is_torchs_own(kind, monkeypatch):
 @needs
 @pytest.mark.parametrize("quicker", [True, False])
 def test_products_for_formulas_are_torchs(monkeypatch, quicker):
-    monkeypatch.setattr(linear, "QUICKER", quicker)
+    monkeypatch.setattr(linear, "PREFER_ONEDNN", quicker)
     torch.manual_seed(0)
     a, b, row, total = torch.randn(7, 5), torch.randn(3, 5).t(), torch.randn(3), torch.randn(7, 3)
     close(linear.product(a, b), a @ b, 5)
@@ -105,10 +105,10 @@ def test_products_for_formulas_are_torchs(monkeypatch, quicker):
 
 
 def test_small_maps_are_left_to_torch(monkeypatch):
-    monkeypatch.setattr(linear, "WORTH", 61)
-    assert not linear._quicker(torch.zeros(5, 4), torch.zeros(3, 4))
-    monkeypatch.setattr(linear, "WORTH", 60)
-    assert linear._quicker(torch.zeros(5, 4), torch.zeros(3, 4)) == linear.HAS_ONEDNN
+    monkeypatch.setattr(linear, "MIN_PRODUCTS", 61)
+    assert not linear._use_onednn_for_training(torch.zeros(5, 4), torch.zeros(3, 4))
+    monkeypatch.setattr(linear, "MIN_PRODUCTS", 60)
+    assert linear._use_onednn_for_training(torch.zeros(5, 4), torch.zeros(3, 4)) == linear.HAS_ONEDNN
 
 
 def test_the_state_is_torchs():

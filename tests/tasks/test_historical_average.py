@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from danlu.nn.norm.spectral import spectral
+from danlu.nn.norm.spectral import spectral_norm
 from danlu.tasks.historical_average import HistoricalAverage
 
 
@@ -52,7 +52,7 @@ def test_a_later_change_of_the_player_does_not_reach_the_mean():
 
 
 def test_of_a_normalized_weight_it_is_the_one_before_that_moves():
-    player = spectral(net())
+    player = spectral_norm(net())
     past = HistoricalAverage(player)
     with torch.no_grad():
         player[0].parametrizations.weight.original.mul_(3.0)  # the normalized weight is the same

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from danlu.nn.linear import add_product_, product
 
-AT_ONCE = 1 << 22
+LOGITS_IN_MEMORY = 1 << 22
 """logits that are in memory at a time: 16 MiB in float32; with fewer, the weights are read too often"""
 
 
@@ -47,7 +47,7 @@ def chunked_cross_entropy(
     if torch.is_autocast_enabled(device):  # inside a function of one's own torch leaves types alone
         kind = torch.get_autocast_dtype(device)
         features, weight = features.to(kind), weight.to(kind)
-    rows = rows or max(1, AT_ONCE // len(weight))
+    rows = rows or max(1, LOGITS_IN_MEMORY // len(weight))
     learning = torch.is_grad_enabled()  # a function of one's own runs without gradients and would not know
     return _Chunked.apply(features, weight, bias, targets, rows, learning)  # type: ignore[return-value]
 
@@ -59,7 +59,7 @@ class _Chunked(torch.autograd.Function):
     ) -> Tensor:
         ctx.rows = rows
         wanted = learning and any(ctx.needs_input_grad[:3])
-        losses, gradients = _through(features, weight, bias, targets, rows, wanted)
+        losses, gradients = _losses_and_gradients(features, weight, bias, targets, rows, wanted)
         ctx.save_for_backward(features, weight, bias, targets, *gradients)
         return losses
 
@@ -68,23 +68,25 @@ class _Chunked(torch.autograd.Function):
         features, weight, bias, targets, *found = ctx.saved_tensors
         (upstream,) = gradients
         if torch.is_grad_enabled():  # somebody means to derive once more
-            return *_plainly(features, weight, bias, targets, upstream), None, None, None
-        if _is_one_number(upstream):
+            return *_differentiable_gradients(features, weight, bias, targets, upstream), None, None, None
+        if _is_constant(upstream):
             scale = upstream[0]
         else:
-            _, found = _through(features, weight, bias, targets, ctx.rows, True, upstream)
+            _, found = _losses_and_gradients(features, weight, bias, targets, ctx.rows, True, upstream)
             scale = upstream.new_ones(())
         given = (features, weight, bias)
         return *((f * scale).to(x.dtype) for f, x in zip(found, given, strict=True)), None, None, None
 
 
-def _is_one_number(values: Tensor) -> bool:
+def _is_constant(values: Tensor) -> bool:
     """Whether all are known to be alike; a GPU is not asked, for the answer would hold it up."""
     expanded = set(values.stride()) == {0}
     return len(values) > 0 and (expanded or (values.device.type == "cpu" and bool((values == values[:1]).all())))
 
 
-def _plainly(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, upstream: Tensor) -> list[Tensor | None]:
+def _differentiable_gradients(
+    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, upstream: Tensor
+) -> list[Tensor | None]:
     """Gradients that have derivatives of their own, by way of all logits."""
     given = [x for x in (features, weight, bias) if x.requires_grad]
     logits = F.linear(features, weight, bias.to(weight.dtype)).to(upstream.dtype)
@@ -93,7 +95,7 @@ def _plainly(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, up
     return [next(found) if x.requires_grad else None for x in (features, weight, bias)]
 
 
-def _through(
+def _losses_and_gradients(
     features: Tensor,
     weight: Tensor,
     bias: Tensor,
@@ -112,7 +114,7 @@ def _through(
         some = slice(start, start + rows)
         x, y = features[some], targets[some, None]
         logits = product(x, weight.t(), bias.to(x.dtype)).to(exact)
-        losses[some] = _softmax_(logits, y)
+        losses[some] = _softmax_inplace(logits, y)
         if not wanted:
             continue
         logits.scatter_add_(1, y, logits.new_full((len(x), 1), -1.0))
@@ -125,7 +127,7 @@ def _through(
     return losses, [by_features, by_weight, by_bias] if wanted else []
 
 
-def _softmax_(logits: Tensor, targets: Tensor) -> Tensor:
+def _softmax_inplace(logits: Tensor, targets: Tensor) -> Tensor:
     """Logits become probabilities, in place; the cross-entropies come back.
 
     The largest logit and its probability tell the normalizer: exact where the target's own probability is rounded to 0.

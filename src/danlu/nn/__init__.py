@@ -1,4 +1,4 @@
-"""Bricks that several models use."""
+"""Layers and other modules that several models use."""
 
 import lazy_loader
 

@@ -20,7 +20,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def activation(name: Activation) -> nn.Module:
-    """A new activation module.
+    """Create an activation module by name.
 
     >>> activation("relu")
     ReLU()

@@ -1,4 +1,4 @@
-"""The fully connected layer with what usually follows it, and the checks of its arguments."""
+"""A fully connected layer with normalization, activation and dropout, and checks of arguments."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def dense(
     dropout: float = 0.0,
     linear: type[nn.Linear] = nn.Linear,
 ) -> nn.Module:
-    """Linear map, normalization, activation, dropout; those that are not wanted are left out.
+    """Create a linear layer followed by optional normalization, an activation and optional dropout.
 
-    Activation and normalization are names, or modules of this layer's own.
+    Activation and normalization are given by name or as modules. A module is used as it is and must not be shared.
 
     >>> dense(4, 8, "relu", norm="batch", dropout=0.5)
     Sequential(
@@ -43,17 +43,19 @@ def dense(
 
 
 def check_widths(name: str, widths: Sequence[int]) -> None:
-    """Widths are whole numbers of at least 1.
+    """Check that all widths are whole numbers of at least 1.
 
     Raises:
-        ValueError: if one is not.
+        ValueError: if a width is not.
     """
     if any(not isinstance(width, int) or width < 1 for width in widths):
-        raise ValueError(f"{name}={tuple(widths)} must be whole numbers of at least 1; leave a layer out to remove it")
+        raise ValueError(
+            f"{name}={tuple(widths)} must be whole numbers of at least 1; to remove a layer, omit its width"
+        )
 
 
 def check_width(name: str, width: int) -> None:
-    """One width is a whole number of at least 1.
+    """Check that a width is a whole number of at least 1.
 
     Raises:
         ValueError: if it is not.
@@ -63,10 +65,12 @@ def check_width(name: str, width: int) -> None:
 
 
 def check_dropout(dropout: float) -> None:
-    """A share of units that leaves some.
+    """Check a dropout rate.
 
     Raises:
         ValueError: if dropout is outside [0, 1).
     """
     if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout} must be at least 0 and less than 1: it is the share of units to zero")
+        raise ValueError(
+            f"dropout={dropout} must be at least 0 and less than 1: it is the fraction of units set to zero"
+        )

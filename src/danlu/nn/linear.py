@@ -1,8 +1,8 @@
-"""The linear map, on a CPU by way of oneDNN where that is quicker.
+"""The linear layer, computed with oneDNN on CPUs where that is faster.
 
-torch multiplies matrices of float32 with MKL. On one core of an AMD EPYC with AVX-512 that reached 100 billion
-operations a second, and oneDNN, which torch has for convolutions, 210; on one without, where both can do 78, MKL was as
-quick or quicker. The sums are in float32 either way, in another order.
+torch multiplies float32 matrices with MKL. On one core of an AMD EPYC with AVX-512, MKL reached 100 GFLOPS and oneDNN,
+which torch uses for convolutions, 210 GFLOPS. On a core without AVX-512 (peak 78 GFLOPS) MKL was at least as fast. Both
+accumulate in float32, in different orders.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WORTH = 2**20
-"""products of two numbers in a layer, from which on the call is worth it"""
+MIN_PRODUCTS = 2**20
+"""Smallest number of multiplications for which oneDNN is used."""
 
 
 class Linear(nn.Linear):
-    """As in torch: same arguments, weights, names and gradients of every order.
+    """Drop-in replacement of ``torch.nn.Linear``: same arguments, parameters, and gradients of every order.
 
     >>> Linear(3, 2)(torch.zeros(5, 3)).shape
     torch.Size([5, 2])
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not _quicker(input, self.weight):
+        if not _use_onednn_for_training(input, self.weight):
             return F.linear(input, self.weight, self.bias)
         product = _Product.apply(input, self.weight)
         return product if self.bias is None else product + self.bias
 
 
 class _Product(torch.autograd.Function):
-    """a bᵀ; its derivatives are such products again, so that they can be derived, too."""
+    """a bᵀ. Its derivatives are products of the same kind, so it has derivatives of every order."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
@@ -54,57 +54,57 @@ class _Product(torch.autograd.Function):
 def product(
     a: Float[Tensor, "n k"], b: Float[Tensor, "k m"], plus: Float[Tensor, "m"] | None = None
 ) -> Float[Tensor, "n m"]:
-    """a b, and a row that is added, by the quicker of both: for formulas that know their own derivatives.
+    """Compute a b, plus an optional row, with the faster of MKL and oneDNN.
 
-    No gradient goes through it.
+    It is for functions that define their own derivatives: autograd does not differentiate through it.
 
     >>> product(torch.ones(2, 3), torch.ones(3, 1), torch.ones(1)).tolist()
     [[4.0], [4.0]]
     """
-    if _worth(a, b.t()):
+    if _use_onednn(a, b.t()):
         return torch.ops.mkldnn._linear_pointwise(_dense(a), _dense(b.t()), plus, "none", [], "")
     return a @ b if plus is None else torch.addmm(plus, a, b)
 
 
 def add_product_(total: Float[Tensor, "n m"], a: Float[Tensor, "n k"], b: Float[Tensor, "k m"]) -> None:
-    """total += a b, by the quicker of both, with the sum in the total's type.
+    """Add a b to ``total`` in place, with the faster of MKL and oneDNN; the sum has the type of ``total``.
 
     >>> total = torch.ones(2, 1)
     >>> add_product_(total, torch.ones(2, 3), torch.ones(3, 1))
     >>> total.tolist()
     [[4.0], [4.0]]
     """
-    if total.dtype == a.dtype and not _worth(a, b.t()):
+    if total.dtype == a.dtype and not _use_onednn(a, b.t()):
         total.addmm_(a, b)
     else:
         total += product(a, b)
 
 
 def _dense(matrix: Tensor) -> Tensor:
-    """The matrix with its rows or its columns one after the other; oneDNN was 500 times slower on half its columns."""
+    """The matrix with contiguous rows or columns; oneDNN was 500 times slower on a slice of columns."""
     return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
 
 
-def _worth(x: Tensor, weight: Tensor) -> bool:
-    """Matrices of float32 on a CPU, large enough; what is compiled stays torch's."""
+def _use_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether both are large float32 matrices on a CPU; compiled code always uses torch's own operation."""
     return (
-        QUICKER
+        PREFER_ONEDNN
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and x.dim() == 2
-        and len(x) * weight.numel() >= WORTH
+        and len(x) * weight.numel() >= MIN_PRODUCTS
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
 
 
-def _quicker(x: Tensor, weight: Tensor) -> bool:
-    """The same while training alone: what is exported stays torch's, too."""
-    return torch.is_grad_enabled() and type(x) is Tensor and _worth(x, weight)
+def _use_onednn_for_training(x: Tensor, weight: Tensor) -> bool:
+    """Like ``_use_onednn``, but only while gradients are recorded: exported code uses torch's own operation."""
+    return torch.is_grad_enabled() and type(x) is Tensor and _use_onednn(x, weight)
 
 
 def _has_onednn() -> bool:
-    """Whether this build of torch has the operation, which is not among its public ones, and it does what it should."""
+    """Whether this build of torch has the private oneDNN operation and it gives the expected result."""
     if not torch.backends.mkldnn.is_available():
         return False
     a, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [5.0, 6.0]])
@@ -115,5 +115,5 @@ def _has_onednn() -> bool:
 
 
 HAS_ONEDNN = _has_onednn()
-QUICKER = HAS_ONEDNN and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-"""Whether it is worth it here."""
+PREFER_ONEDNN = HAS_ONEDNN and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+"""Whether oneDNN is faster than MKL on this CPU."""

@@ -1,6 +1,6 @@
-"""The tensors of a module by name, each once: a tensor that two names share is kept under the first.
+"""The parameters and persistent buffers of a module by name; a shared tensor is listed once, under its first name.
 
-A tensor may be split over processes (a ``DTensor``); each then holds a part of its first dimension.
+A tensor may be sharded over processes (a ``DTensor``); each process then holds a part of its first dimension.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from danlu.errors import UsageError
 
 
-def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     """The state dict, with a shared tensor under its first name only.
 
-    It gives what the module holds now; ``state_dict()`` would split again what has been gathered.
+    It returns the tensors that the module holds now; ``state_dict()`` would shard gathered tensors again.
 
     >>> tied = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
     >>> tied[1].weight = tied[0].weight
-    >>> list(tensors_of(tied))
+    >>> list(named_tensors(tied))
     ['0.weight']
     """
     names: dict[Tensor, str] = {}
@@ -38,29 +38,29 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
     """Copy tensors into a module.
 
     Args:
-        module: where to.
-        tensors: as ``tensors_of`` gives them, whole.
-        source: what errors call their origin.
+        module: the module to change.
+        tensors: full tensors, named as by ``named_tensors``.
+        source: where the tensors come from, for error messages.
 
     Raises:
-        UsageError: if names or shapes are not the module's.
+        UsageError: if names or shapes differ from those of the module.
     """
-    expected = tensors_of(module)
+    expected = named_tensors(module)
     if wrong := sorted(tensors.keys() ^ expected.keys()):
-        where = "only there" if wrong[0] in tensors else "only here"
-        raise UsageError(f"{source} is of another model: {len(wrong)} tensors differ, first {wrong[0]!r} ({where})")
+        where = "only in the file" if wrong[0] in tensors else "only in the model"
+        raise UsageError(f"{source} is of another model: {len(wrong)} names differ, first {wrong[0]!r} ({where})")
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
-            there, here = tuple(tensor.shape), tuple(expected[name].shape)
-            raise UsageError(f"{source} is of another model: {name!r} has shape {there} there and {here} here")
+            shape, own = tuple(tensor.shape), tuple(expected[name].shape)
+            raise UsageError(f"{source} is of another model: {name!r} has shape {shape}, expected {own}")
     for name, tensor in tensors.items():
-        expected[name].copy_(place(tensor, expected[name]))
+        expected[name].copy_(distribute_like(tensor, expected[name]))
 
 
-class Below(Mapping[str, Tensor]):
-    """The tensors whose names begin so, under the rest of their names; none is read before it is asked for.
+class PrefixView(Mapping[str, Tensor]):
+    """A view of the tensors whose names start with a prefix, with the prefix removed; tensors are read lazily.
 
-    >>> dict(Below({"a/b": torch.ones(1), "c/b": torch.zeros(1)}, "a/"))
+    >>> dict(PrefixView({"a/b": torch.ones(1), "c/b": torch.zeros(1)}, "a/"))
     {'b': tensor([1.])}
     """
 
@@ -78,28 +78,28 @@ class Below(Mapping[str, Tensor]):
         return len(self._names)
 
 
-def is_split(tensor: Tensor) -> bool:
-    """Whether a tensor is split over processes."""
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether a tensor is sharded over processes."""
     return hasattr(tensor, "to_local")
 
 
-def own_part(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor; the same memory.
+def local_shard(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process holds; it shares memory with the tensor.
 
-    >>> own_part(torch.ones(2))
+    >>> local_shard(torch.ones(2))
     tensor([1., 1.])
     """
-    return tensor.to_local() if is_split(tensor) else tensor  # type: ignore[operator]
+    return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[operator]
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor, gathered if it is split; every process must then ask."""
-    return tensor.full_tensor() if is_split(tensor) else tensor  # type: ignore[operator]
+def full_tensor(tensor: Tensor) -> Tensor:
+    """The full tensor, gathered if it is sharded; then every process must call this."""
+    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[operator]
 
 
-def place(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, which every process has, split in the way and on the device of another one."""
-    if not is_split(like):
+def distribute_like(value: Tensor, like: Tensor) -> Tensor:
+    """Shard a full tensor, which every process has, over the same processes and devices as another tensor."""
+    if not is_sharded(like):
         return value
     from torch.distributed.tensor import DTensor, distribute_tensor  # takes time to import
 

@@ -16,7 +16,7 @@ from danlu.errors import UsageError
 from danlu.losses.adversarial import TARGETED, Loss, fake_cost, generator_cost, real_cost, slope_penalty, slopes
 from danlu.losses.per_example import per_example
 from danlu.models.adversarial.base import Critic, Generator
-from danlu.nn.norm.spectral import advance, spectral_weights
+from danlu.nn.norm.spectral import power_iteration_step, spectral_norm_weights
 from danlu.tasks.historical_average import HistoricalAverage
 from danlu.tasks.task import Descend, Task, Terms, Turn, Update
 
@@ -108,7 +108,7 @@ class Adversarial(Task):
     ):
         super().__init__()
         _check(generator, critic, techniques)
-        self.sharpened = any(True for _ in spectral_weights(critic))
+        self.sharpened = any(True for _ in spectral_norm_weights(critic))
         compares = critic.minibatch is not None
         if why := refusal(loss, techniques, self.sharpened, compares, _normalizes_by_batch(critic)):
             raise ValueError(why)
@@ -185,7 +185,7 @@ class Adversarial(Task):
             for parameter in self.critic.parameters():
                 parameter.clamp_(-most, most)
         if self.sharpened:
-            advance(self.critic)
+            power_iteration_step(self.critic)
         if self.past:
             self._past("critic").remember(self.critic)
 

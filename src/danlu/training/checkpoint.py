@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from danlu.errors import RunError
-from danlu.nn.state_dict import is_split, own_part
+from danlu.nn.state_dict import is_sharded, local_shard
 from danlu.storage.atomic import FOLDERS, publish
 from danlu.storage.disk import diagnose_weights, sync
 from danlu.storage.json_page import read_page
@@ -111,7 +111,7 @@ def write(folder: Path, checkpoint: Checkpoint, runtime: Runtime | None = None) 
         failing = runtime.first_rank_where(problem is not None)
         if failing is not None:
             shutil.rmtree(making, ignore_errors=True)
-            size = sum(own_part(tensor).nbytes for tensor in checkpoint.tensors.values())
+            size = sum(local_shard(tensor).nbytes for tensor in checkpoint.tensors.values())
             reason = getattr(problem, "strerror", None) or problem or f"process {failing} could not write its part"
             raise RunError(
                 f"cannot write the checkpoint {final}, which needs {size:,} bytes: {reason}. "
@@ -130,7 +130,7 @@ def _begin(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) 
 
 
 def _write_own(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
-    parts = {name: tensor for name, tensor in checkpoint.tensors.items() if is_split(tensor)}
+    parts = {name: tensor for name, tensor in checkpoint.tensors.items() if is_sharded(tensor)}
     if parts:
         _save(parts, making / f"part-{runtime.rank + 1:05d}-of-{runtime.world:05d}.safetensors")
     if runtime.rank == 0:
@@ -150,7 +150,7 @@ def _seal(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    save_file({name: own_part(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    save_file({name: local_shard(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     sync(path)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer, RMSprop
 
-from danlu.nn.state_dict import is_split
+from danlu.nn.state_dict import is_sharded
 from danlu.training.optimization import OptimizerSettings
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -159,7 +159,7 @@ def _fused(groups: Groups) -> bool:
 def _sgd(groups: Groups, settings: OptimizerSettings) -> Optimizer:
     momentum = 0.0 if settings.optimizer == "sgd" else 0.9 if settings.momentum is None else settings.momentum
     nesterov = settings.optimizer == "nesterov"
-    split = any(is_split(p) for group in groups for p in group["params"])  # for which torch has no fused SGD
+    split = any(is_sharded(p) for group in groups for p in group["params"])  # for which torch has no fused SGD
     optimizer = SGD(groups, lr=settings.lr, momentum=momentum, nesterov=nesterov, fused=_fused(groups) and not split)
     if momentum:  # torch would make it uninitialized in a first step that a flag leaves out
         for parameter in (p for group in groups for p in group["params"]):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from danlu.errors import UsageError
 from danlu.losses.per_example import l1_norm, per_example, squared_l2_norm
-from danlu.nn.state_dict import is_split, own_part, place
+from danlu.nn.state_dict import distribute_like, is_sharded, local_shard
 from danlu.training.ema import Average
 from danlu.training.optimization import OptimizerSettings
 from danlu.training.optimizers import optimizers, weights
@@ -53,7 +53,7 @@ class Player:
         self.optimizers = optimizers(module, self.parameters, settings)
         # torch wraps step() in a profiler's range and hooks, which nobody else can reach here and which cost 13 µs
         self._steps = [getattr(type(o).step, "__wrapped__", type(o).step) for o in self.optimizers]
-        self.split = any(is_split(p) for p in self.parameters)
+        self.split = any(is_sharded(p) for p in self.parameters)
         self.maskable = all(_takes_a_flag(optimizer) for optimizer in self.optimizers) and not self.split
         self.average = None if settings.ema is None else Average(module, settings.ema)
         everything = settings.decay_all
@@ -81,7 +81,7 @@ class Player:
     def gradients(self) -> list[Tensor]:
         """The gradients that there are, in the order of the parameters; of split ones what this process holds."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        return [own_part(gradient) for gradient in gradients] if self.split else gradients
+        return [local_shard(gradient) for gradient in gradients] if self.split else gradients
 
     @contextmanager
     def all_gradients(self) -> Iterator[list[Tensor]]:
@@ -167,7 +167,7 @@ class Player:
                 raise UsageError(f"the checkpoint has no average for player {self.name!r}, and the recipe wants one")
             self.average.steps = int(state["average.steps"])
             for name, value in {**self.average.parameters, **self.average.buffers}.items():
-                value.copy_(place(state[f"average/{name}"], value))
+                value.copy_(distribute_like(state[f"average/{name}"], value))
 
     def _load_optimizer(self, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
         memory: dict[str, dict[str, Tensor]] = {}
@@ -191,7 +191,9 @@ class Player:
         parameter = self._parameter_of[name]
         if value.shape != parameter.shape:
             return value.clone()
-        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(place(value, parameter))
+        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(
+            distribute_like(value, parameter)
+        )
 
 
 def _takes_a_flag(optimizer: torch.optim.Optimizer) -> bool:

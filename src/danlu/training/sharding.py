@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from danlu.errors import UsageError
-from danlu.nn.state_dict import place
+from danlu.nn.state_dict import distribute_like
 from danlu.training.runtime import Runtime
 
 BLOCK = 1_000_000
@@ -73,7 +73,7 @@ class Shards:
                 gathered = [parameter for unit in everybody for parameter in unit.parameters()]
                 with torch.no_grad():
                     for part, now in zip(parts, gathered, strict=True):
-                        part.copy_(place(now.detach(), part))
+                        part.copy_(distribute_like(now.detach(), part))
         finally:
             for layer in self._layers:
                 layer.set_reshard_after_forward(True, recurse=False)

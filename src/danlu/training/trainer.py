@@ -24,7 +24,7 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import Batch, Stream
 from danlu.errors import UsageError, nearest
-from danlu.nn.state_dict import Below, is_split, load_tensors, tensors_of
+from danlu.nn.state_dict import PrefixView, is_sharded, load_tensors, named_tensors
 from danlu.rng.keys import key
 from danlu.tasks.task import Descend, Place, Task, Terms, Update
 from danlu.training.active_player import ActivePlayer, check_players
@@ -79,7 +79,7 @@ class Trainer:
         self.task, self.stream, self.rounds, self.seed = task, stream, rounds, seed
         self.runtime = runtime or Runtime()
         self.runtime.place(task)
-        self.runtime.check_agreement(tensors_of(task))
+        self.runtime.check_agreement(named_tensors(task))
         moving = _descents(task, optimizer_settings)
         modules = task.players()
         self.shards = Shards(modules, {name for name, settings in moving.items() if settings.shard}, self.runtime)
@@ -265,10 +265,10 @@ class Trainer:
         for name, dim in self.task.row_dimensions.items():
             mine = slice(self._shares[0].start, self._shares[-1].stop)
             self.runtime.collect(self.task.get_buffer(name), mine, dim)
-        state = {f"task/{name}": value for name, value in tensors_of(self.task).items()}
+        state = {f"task/{name}": value for name, value in named_tensors(self.task).items()}
         for name, player in self.players.items():
             state.update({f"player/{name}/{place}": value for place, value in player.state().items()})
-        self.runtime.check_agreement({name: value for name, value in state.items() if not is_split(value)})
+        self.runtime.check_agreement({name: value for name, value in state.items() if not is_sharded(value)})
         return state
 
     def load_state(self, state: Mapping[str, Tensor], round: int, drawn: int) -> None:
@@ -278,9 +278,9 @@ class Trainer:
             UsageError: if the state is of another game.
         """
         self.shards.rest()
-        load_tensors(self.task, Below(state, "task/"), "the checkpoint")
+        load_tensors(self.task, PrefixView(state, "task/"), "the checkpoint")
         for name, player in self.players.items():
-            player.load_state(Below(state, f"player/{name}/"))
+            player.load_state(PrefixView(state, f"player/{name}/"))
         self.round, self.drawn = round, drawn
         if self._replays is not None:
             self._replays.forget()

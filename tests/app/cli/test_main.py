@@ -90,7 +90,7 @@ def test_list_names_every_recipe(capsys):
         (["train", "cnn", "--momentum", "0.5"], "'adamw' has no momentum"),
         (["train", "cnn", "--batch-size", "5000"], "1258 training examples"),
         (["train", "cnn", "--grad-accumulation", "100"], "grad_accumulation=100"),
-        (["train", "cnn", "--model.kernel", "30"], "does not fit an input of 8"),
+        (["train", "cnn", "--model.kernel", "30"], "is larger than the input of 8"),
         (["train", "cnn", "--monitor", "acuracy"], "did you mean 'accuracy'"),
         (["train", "cnn", "--class-weights", "1", "2"], "10 classes"),
         (["train", "missing.yaml"], "no such file"),

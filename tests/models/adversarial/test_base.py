@@ -13,7 +13,7 @@ from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
 from danlu.models.saving.model_folder import load_model, save_model
-from danlu.nn.conv.self_attention import PictureAttention
+from danlu.nn.conv.self_attention import SelfAttention2d
 
 SHAPE = (2, 8, 8)
 FAMILIES = {
@@ -42,7 +42,7 @@ def pair(family, classes=0, norm=None, dtype=torch.float64, **of_critic):
         if player.reference is not None:
             player.reference.normal_()
         for part in player.modules():
-            if isinstance(part, PictureAttention):
+            if isinstance(part, SelfAttention2d):
                 nn.init.constant_(part.gain, 0.5)
         player.to(dtype)
     return generator, critic
@@ -253,9 +253,9 @@ def test_labels_are_asked_for_and_refused(family):
     for player, x in zip(pair(family, classes=3), (numbers(5, 3), numbers(5, *SHAPE)), strict=True):
         with pytest.raises(ValueError, match=f"{type(player).__name__} needs the label of each example, one of 3"):
             player(x)
-        with pytest.raises(ValueError, match=r"labels of shape \(4,\) do not fit 5 examples"):
+        with pytest.raises(ValueError, match=r"labels of shape \(4,\) do not match 5 examples"):
             player(x, LABELS[:4])
-        with pytest.raises(ValueError, match="labels from 1 to 3 are not all among 3 classes"):
+        with pytest.raises(ValueError, match="labels from 1 to 3 must be from 0 to 2"):
             player(x, LABELS + 1)
     for player, x in zip(pair(family), (numbers(5, 3), numbers(5, *SHAPE)), strict=True):
         with pytest.raises(ValueError, match=f"{type(player).__name__} takes no labels"):

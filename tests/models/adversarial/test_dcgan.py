@@ -193,10 +193,10 @@ def test_dropout_is_at_work_while_training_alone():
     ("arguments", "message"),
     [
         ({"shape": (4,)}, r"shape=\(4,\) must be \(channels, height, width\)"),
-        ({"shape": (1, 8, 2)}, "leave nothing; use fewer"),
+        ({"shape": (1, 8, 2)}, "with stride 2 are too many"),
         ({"width": 0}, "width=0"),
         ({"levels": 0}, "levels=0"),
-        ({"levels": 9}, "9 convolutions that halve 32×32 pixels leave nothing"),
+        ({"levels": 9}, "9 convolutions with stride 2 are too many for 32×32 pixels"),
         ({"attention": 10}, r"attention=10 is the shorter side of no map; choose one of 16, 8, 4, or None"),
         (
             {"levels": 5, "attention": 1},
@@ -220,7 +220,7 @@ def test_attention_stands_behind_the_map_of_its_side(side):
         (DCGANGenerator((1, 32, 32), 0, None, width=8, attention=side), torch.zeros(2, 100)),
         (DCGANCritic((1, 32, 32), 0, width=8, attention=side), torch.zeros(2, 1, 32, 32)),
     ):
-        (found,) = [part for part in net.modules() if type(part).__name__ == "PictureAttention"]
+        (found,) = [part for part in net.modules() if type(part).__name__ == "SelfAttention2d"]
         seen = []
         found.register_forward_hook(lambda module, given, out, seen=seen: seen.append(out.shape[2]))
         net(x)

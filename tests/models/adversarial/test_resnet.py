@@ -161,7 +161,7 @@ def test_attention_stands_behind_the_map_of_its_side(side):
         (ResNetGenerator((1, 32, 32), 0, None, width=8, attention=side), torch.zeros(2, 128)),
         (ResNetCritic((1, 32, 32), 0, width=8, attention=side), torch.zeros(2, 1, 32, 32)),
     ):
-        (found,) = [part for part in net.modules() if type(part).__name__ == "PictureAttention"]
+        (found,) = [part for part in net.modules() if type(part).__name__ == "SelfAttention2d"]
         seen = []
         found.register_forward_hook(lambda module, given, out, seen=seen: seen.append(out.shape[2]))
         net(x)

@@ -244,8 +244,8 @@ def test_probabilities_and_codes():
 @pytest.mark.parametrize("stages", [1, 2, 3, 4])
 @pytest.mark.parametrize("stem", ["3x3", "7x7"])
 def test_the_features_are_as_large_as_they_come_out(stem, stages):
-    halvings = stages - 1 + 2 * (stem == "7x7")
-    least = 2 ** (halvings - 1) + 1 if halvings else 1  # each step meets at least two positions
+    halved_sizes = stages - 1 + 2 * (stem == "7x7")
+    least = 2 ** (halved_sizes - 1) + 1 if halved_sizes else 1  # each step meets at least two positions
     form = {"blocks": (1,) * stages, "width": 2, "stem": stem, "pool": False}
     for n in range(1, least):
         with pytest.raises(ValueError, match=f"{n}×21 is too small .* at least {least}×{least}"):

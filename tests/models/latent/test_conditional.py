@@ -161,7 +161,7 @@ def test_a_saved_model_says_the_same(tmp_path):
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [(torch.tensor([0]), r"labels of shape \(1,\) do not fit 5"), (torch.tensor([0, 1, 2, 3, 4]), "from 0 to 4")],
+    [(torch.tensor([0]), r"labels of shape \(1,\) do not match 5"), (torch.tensor([0, 1, 2, 3, 4]), "from 0 to 4")],
 )
 @pytest.mark.parametrize("verb", ["encode", "reconstruct", "log_prob_bound"])
 def test_labels_that_do_not_fit_are_refused(verb, labels, words):

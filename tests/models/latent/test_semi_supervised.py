@@ -10,7 +10,7 @@ from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE
 from danlu.models.saving.model_folder import load_model, save_model
-from danlu.nn.one_hot import one_hot, turn_by_turn
+from danlu.nn.one_hot import cycle_classes, one_hot
 from danlu.tasks.semi_supervised import unlabeled_cost
 
 K, N, D = 4, 5, 3
@@ -99,14 +99,14 @@ def test_verbs():
     torch.testing.assert_close(model.reconstruct(x), model.decode(model.encode(x, guessed), guessed))
     a, b = (model.sample(6, generator=torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(a, b)
-    turns = model.sample(6, turn_by_turn(6, K, x.device), generator=torch.Generator().manual_seed(5))
+    turns = model.sample(6, cycle_classes(6, K, x.device), generator=torch.Generator().manual_seed(5))
     assert torch.equal(a, turns)
     assert set(model.sample(2, values=True).flatten().tolist()) <= {0.0, 1.0}
 
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [(torch.tensor([0]), r"labels of shape \(1,\) do not fit 5"), (torch.tensor([0, 1, 2, 3, 4]), "from 0 to 4")],
+    [(torch.tensor([0]), r"labels of shape \(1,\) do not match 5"), (torch.tensor([0, 1, 2, 3, 4]), "from 0 to 4")],
 )
 def test_labels_that_do_not_fit_are_refused(labels, words):
     model, (x, _) = made(), drawn()

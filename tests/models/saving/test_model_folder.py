@@ -169,7 +169,7 @@ def test_damaged_weights_are_a_clear_line(folder, harm):
 def test_weights_of_another_model_are_a_clear_line(folder, weights):
     save_file(weights, folder / "model.safetensors")
     edit(folder, sha256=sha256((folder / "model.safetensors").read_bytes()).hexdigest())
-    with pytest.raises(UsageError, match=r"model.safetensors is of another model: \d+ tensors differ"):
+    with pytest.raises(UsageError, match=r"model.safetensors is of another model: \d+ names differ"):
         load_model(folder)
 
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from danlu.nn.conv.self_attention import PictureAttention
+from danlu.nn.conv.self_attention import SelfAttention2d
 
 
 def block_and_map(height=4, width=6, channels=16):
     torch.manual_seed(0)
-    block = PictureAttention(channels).double()
+    block = SelfAttention2d(channels).double()
     torch.nn.init.constant_(block.gain, 0.7)
     return block, torch.randn(2, channels, height, width, dtype=torch.float64)
 
@@ -46,7 +46,7 @@ def test_it_equals_torchs_attention():
 
 
 def test_it_does_nothing_at_first_and_can_learn():
-    block = PictureAttention(8)
+    block = SelfAttention2d(8)
     x = torch.randn(2, 8, 4, 4)
     y = block(x)
     assert torch.equal(y, x)
@@ -61,5 +61,5 @@ def test_it_has_derivatives_of_both_orders():
 
 
 def test_too_few_channels_are_refused():
-    with pytest.raises(ValueError, match="there are 4; give at least 8"):
-        PictureAttention(4)
+    with pytest.raises(ValueError, match="channels=4 must be at least 8"):
+        SelfAttention2d(4)

@@ -120,5 +120,5 @@ def test_the_loop_takes_it_for_a_batch_norm():
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="classes=0 must be at least 1"):
         ConditionalBatchNorm(4, 0)
-    with pytest.raises(ValueError, match=r"input of shape \(5, 3\) has no 4 features"):
+    with pytest.raises(ValueError, match=r"input of shape \(5, 3\); expected 4 features"):
         ConditionalBatchNorm(4, 3)(torch.zeros(5, 3), WHOLE.float())

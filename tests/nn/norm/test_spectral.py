@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.nn.norm.spectral import Spectral, advance, spectral, spectral_weights
+from danlu.nn.norm.spectral import SpectralNorm, power_iteration_step, spectral_norm, spectral_norm_weights
 
 
 def network():
@@ -20,9 +20,9 @@ def largest(weight):
 
 def test_the_largest_singular_value_becomes_one():
     plain = network()
-    net = spectral(copy.deepcopy(plain))
+    net = spectral_norm(copy.deepcopy(plain))
     for _ in range(300):
-        advance(net)
+        power_iteration_step(net)
     for k in (0, 3, 4):
         assert largest(net[k].weight) == pytest.approx(1, abs=1e-10)
         torch.testing.assert_close(net[k].weight * largest(plain[k].weight), plain[k].weight)
@@ -31,26 +31,26 @@ def test_the_largest_singular_value_becomes_one():
 def test_a_step_of_the_power_iteration():
     torch.manual_seed(1)
     weight = torch.randn(4, 3, 2, dtype=torch.float64)
-    norm = Spectral(weight)
+    norm = SpectralNorm(weight)
     u, matrix = norm.u.clone(), weight.flatten(1)
     v = matrix.T @ u
     v = v / v.norm()
     u = matrix @ v
     u = u / u.norm()
-    norm.advance(weight)
+    norm.power_iteration_step(weight)
     torch.testing.assert_close(norm.v, v)
     torch.testing.assert_close(norm.u, u)
     torch.testing.assert_close(norm(weight), weight / (u @ matrix @ v))
 
 
 def test_forward_moves_nothing_while_it_learns():
-    net = spectral(network()).train()
+    net = spectral_norm(network()).train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     first = net(torch.ones(2, 2, 4, 4, dtype=torch.float64))
     assert torch.equal(first, net(torch.ones(2, 2, 4, 4, dtype=torch.float64)))
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
-    advance(net)
-    for norm, _ in spectral_weights(net):
+    power_iteration_step(net)
+    for norm, _ in spectral_norm_weights(net):
         norm.u.neg_()  # what moves after forward does not disturb backward
         norm.v.neg_()
     first.sum().backward()
@@ -58,9 +58,9 @@ def test_forward_moves_nothing_while_it_learns():
 
 def test_the_gradient_is_torchs():
     torch.manual_seed(2)
-    ours, x = spectral(nn.Linear(6, 4).double()), torch.randn(3, 6, dtype=torch.float64)
+    ours, x = spectral_norm(nn.Linear(6, 4).double()), torch.randn(3, 6, dtype=torch.float64)
     theirs = nn.Linear(6, 4).double()
-    (norm, weight), *_ = spectral_weights(ours)
+    (norm, weight), *_ = spectral_norm_weights(ours)
     with torch.no_grad():
         theirs.weight.copy_(weight)
         theirs.bias.copy_(ours.bias)
@@ -75,16 +75,16 @@ def test_the_gradient_is_torchs():
 
 def test_it_has_derivatives_of_both_orders():
     weight = torch.randn(3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3)).requires_grad_()
-    norm = Spectral(weight)
+    norm = SpectralNorm(weight)
     assert torch.autograd.gradcheck(norm, weight)
     assert torch.autograd.gradgradcheck(norm, weight)
 
 
 def test_a_fresh_network_takes_over_the_state_exactly_and_a_copy_is_its_own():
     torch.manual_seed(4)
-    net, x = spectral(network()), torch.randn(2, 2, 4, 4, dtype=torch.float64)
+    net, x = spectral_norm(network()), torch.randn(2, 2, 4, 4, dtype=torch.float64)
     torch.manual_seed(5)
-    fresh = spectral(
+    fresh = spectral_norm(
         nn.Sequential(nn.Conv2d(2, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(20, 4), nn.Linear(4, 1)).double()
     )
     assert fresh.state_dict().keys() == net.state_dict().keys()
@@ -92,7 +92,7 @@ def test_a_fresh_network_takes_over_the_state_exactly_and_a_copy_is_its_own():
     twin = copy.deepcopy(net)
     for other in (fresh, twin):
         assert torch.equal(other(x), net(x))
-    advance(fresh)
-    advance(net)
+    power_iteration_step(fresh)
+    power_iteration_step(net)
     assert torch.equal(fresh(x), net(x)), "the vectors came along"
     assert not torch.equal(twin(x), net(x)), "the copy has its own"

@@ -55,7 +55,7 @@ def test_channels_may_come_last():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="batch of 3 cannot begin with the 4 reference"):
+    with pytest.raises(ValueError, match="batch of 3 must start with the 4 reference"):
         VirtualBatchNorm(2, 4)(torch.zeros(3, 2))
     with pytest.raises(ValueError, match="reference=0"):
         VirtualBatchNorm(2, 0)

@@ -1,4 +1,4 @@
-"""How recurrent layers begin."""
+"""Initialization of recurrent layers."""
 
 import pytest
 import torch

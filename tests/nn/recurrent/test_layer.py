@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
 from danlu.nn.recurrent.cell_types import KINDS
-from danlu.nn.recurrent.fused import How, by_layers, compact
+from danlu.nn.recurrent.fused import KernelArguments, flatten_parameters, fused_layer_by_layer
 from danlu.nn.recurrent.layer import Recurrent
 
 TORCHS = {
@@ -166,15 +166,15 @@ def test_copies_and_types(how):
 @pytest.mark.parametrize("at_once", [True, False])
 def test_laid_together_the_parameters_stay_what_they_are(at_once):
     net, reference = pair("lstm")
-    before = {name: value.clone() for name, value in net.state_dict().items()}
+    align_rows = {name: value.clone() for name, value in net.state_dict().items()}
     parameters = dict(net.named_parameters())
     if at_once:
-        compact(net, net._names(), "lstm", 5, 6, True, 2, True)
+        flatten_parameters(net, net._names(), "lstm", 5, 6, True, 2, True)
     else:
         for inputs, names in (5, net._names()[:8]), (12, net._names()[8:]):
-            compact(net, names, "lstm", inputs, 6, True, 1, True)
+            flatten_parameters(net, names, "lstm", inputs, 6, True, 1, True)
     assert all(parameters[name] is value for name, value in net.named_parameters())
-    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert all(torch.equal(align_rows[name], value) for name, value in net.state_dict().items())
     x = torch.randn(2, 3, 5)
     assert torch.equal(net(x)[0], reference(x)[0])
 
@@ -188,7 +188,9 @@ def test_layers_one_by_one_are_all_at_once(name, bidirectional):
     weights = [net.get_parameter(name) for name in net._names()]
     given = pack_padded_sequence(x, torch.tensor([7, 3, 3, 1]), True)
     for data in x, given:
-        ours, end = by_layers(net.cells.kernel, data, state, weights, How(True, 3, 0.4, False, bidirectional))
+        ours, end = fused_layer_by_layer(
+            net.cells.kernel, data, state, weights, KernelArguments(True, 3, 0.4, False, bidirectional)
+        )
         theirs, after = reference.eval()(data, hidden(state))
         close(ours, theirs.data if isinstance(theirs, PackedSequence) else theirs)
         close(end, stacked(after))
@@ -205,7 +207,13 @@ def test_layers_one_by_one_have_dropout_between_them_alone():
         net.weight_ih_l1[12:18] = torch.eye(6) * 1e-3
     weights = [net.get_parameter(name) for name in net._names()]
     outputs = [
-        by_layers("lstm", torch.zeros(500, 1, 5), net.zero_state(500), weights, How(True, 2, 0.25, training, False))[0]
+        fused_layer_by_layer(
+            "lstm",
+            torch.zeros(500, 1, 5),
+            net.zero_state(500),
+            weights,
+            KernelArguments(True, 2, 0.25, training, False),
+        )[0]
         for training in (True, False)
     ]
     kept = outputs[0].detach() != 0
@@ -239,10 +247,10 @@ def test_what_does_not_fit_is_refused(how):
         net(torch.zeros(2, 5, 4))
     with pytest.raises(ValueError, match="at least one step"):
         net(torch.zeros(2, 0, 3))
-    with pytest.raises(ValueError, match="2 rows need"):
+    with pytest.raises(ValueError, match=r"expected \(2, "):
         net(x, net.zero_state(3))
     for lengths in ([5], [0, 5], [5, 6]):
         with pytest.raises(ValueError, match="from 1 to 5"):
             net(x, lengths=lengths)
-    with pytest.raises(ValueError, match="knows its lengths"):
+    with pytest.raises(ValueError, match="has its own lengths"):
         net(pack_sequence([x[0]]), lengths=[5])

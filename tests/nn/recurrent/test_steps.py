@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_packed_sequence
 
-from danlu.nn.recurrent.steps import Steps, before, ends, pack
+from danlu.nn.recurrent.steps import Steps, align_rows, final_states, pack
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -20,11 +20,11 @@ def test_previous_and_ends(backwards):
             other = t + 1 if backwards else t - 1
             expected = rows[row, other] if 0 <= other < length else start[row]
             assert torch.equal(found[row, t], expected)
-    last = ends(steps.split(packed.data))
+    last = final_states(steps.split(packed.data))
     assert last[:, 0].tolist() == [float(rows[r, 0 if backwards else n - 1]) for r, n in enumerate(lengths)]
 
 
 def test_rows_that_join_in_bring_what_they_start_with():
     last, start = torch.tensor([1.0, 2.0]), torch.tensor([5.0, 6.0, 7.0])
-    assert before(last, start, 1).tolist() == [1]
-    assert before(last, start, 3).tolist() == [1, 2, 7]
+    assert align_rows(last, start, 1).tolist() == [1]
+    assert align_rows(last, start, 3).tolist() == [1, 2, 7]

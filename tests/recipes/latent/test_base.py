@@ -71,7 +71,7 @@ def test_probabilities_of_pixels_are_for_pixels(family, info):
             "binarize is for pictures, and the examples",
         ),
         ("vae --data moons --model.likelihood gaussian --binarize dynamic", "binarize is for pictures, and the exam"),
-        ("vae --model.channels 8 8 8 8", "4 convolutions that halve 8×8 pixels leave nothing; use fewer"),
+        ("vae --model.channels 8 8 8 8", "4 convolutions with stride 2 are too many for 8×8 pixels"),
         ("vae --data moons --model.likelihood gaussian --model.channels 8", "must be (channels, height, width)"),
         ("vae --model.spread -1", "spread=-1.0 must be a number greater than 0, or 'shared', or 'each'"),
         ("vae --model.latent 0", "latent"),

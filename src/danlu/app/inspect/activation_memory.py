@@ -10,7 +10,7 @@ from torch import Tensor
 
 from danlu.models.recurrent.language import LanguageModel
 from danlu.nn.recurrent.layer import Recurrent
-from danlu.nn.recurrent.sweep import Cell
+from danlu.nn.recurrent.scan import Cell
 
 TOKENS = 8, 24
 """with which it is counted"""

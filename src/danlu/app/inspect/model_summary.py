@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.app.inspect.activation_memory import bytes_of_a_token
-from danlu.losses.next_token import AT_ONCE
+from danlu.losses.next_token import LOGITS_IN_MEMORY
 from danlu.models.recurrent.language import LanguageModel
 from danlu.training.optimization import OptimizerName
 from danlu.verbs import can
@@ -66,7 +66,7 @@ class Summary:
             average: whether weights are averaged.
         """
         copies = 2 + _STATES[optimizer] + average
-        numbers = self.parameters * copies + min(self.logits * batch_size, AT_ONCE)
+        numbers = self.parameters * copies + min(self.logits * batch_size, LOGITS_IN_MEMORY)
         return self.number * numbers + self.activations * batch_size
 
 

@@ -20,7 +20,7 @@ from danlu.data.settings import DataSettings
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
 from danlu.experiments.harness.trainers import always_less, classifying, from_seed, some_of, spread
 from danlu.models.classify.cnn import CNN
-from danlu.nn.state_dict import load_tensors, tensors_of
+from danlu.nn.state_dict import load_tensors, named_tensors
 from danlu.training.optimization import OptimizerSettings
 from danlu.training.trainer import Trainer
 from danlu.training.validation import Best, evaluate
@@ -99,11 +99,11 @@ def _learn(remedy: Remedy, seed: int, rounds: int) -> Numbers:
     """Train one network and return its final scores; with early stopping, those of the best validation round."""
     trainer, data, part = _trainer(remedy, seed, rounds)
     best = Best("cross_entropy", higher=False, patience=remedy.patience)
-    best_tensors = tensors_of(trainer.task)
+    best_tensors = named_tensors(trainer.task)
     for report in trainer:
         if remedy.patience and report.round % EVERY == 0:
             if best.see(report.round, evaluate(trainer, data.validation)["cross_entropy"]):
-                best_tensors = {name: value.clone() for name, value in tensors_of(trainer.task).items()}
+                best_tensors = {name: value.clone() for name, value in named_tensors(trainer.task).items()}
             if best.exhausted:
                 break
     load_tensors(trainer.task, best_tensors, "the best round")

@@ -15,7 +15,7 @@ from danlu.nn.minibatch_discrimination import MinibatchDiscrimination
 from danlu.nn.norm.by_name import norm as norm_named
 from danlu.nn.norm.conditional_batch import ConditionalBatchNorm
 from danlu.nn.norm.virtual_batch import VirtualBatchNorm
-from danlu.nn.one_hot import one_hot, turn_by_turn
+from danlu.nn.one_hot import cycle_classes, one_hot
 
 PlayerNorm = Literal["batch", "layer", "virtual"]
 LEAK = 0.2
@@ -92,7 +92,7 @@ class Generator(Model):
             labels: of each, if there are any; one after the other if not given.
         """
         if labels is None and self.classes:
-            labels = turn_by_turn(len(z), self.classes, z.device)
+            labels = cycle_classes(len(z), self.classes, z.device)
         return self.shown(self(z, labels))
 
     def sample(
@@ -218,7 +218,7 @@ def beside(x: Float[Tensor, "n d"], shares: Float[Tensor, "n classes"] | None) -
 def _register_reference(player: Generator | Critic, count: int, shape: tuple[int, ...], classes: int) -> None:
     """Room for the examples or codes by which virtual batch norm goes; whoever trains the player fills it."""
     player.register_buffer("reference", torch.zeros(count, *shape) if count else None)
-    labels = turn_by_turn(count, classes, torch.device("cpu")) if count and classes else None
+    labels = cycle_classes(count, classes, torch.device("cpu")) if count and classes else None
     player.register_buffer("reference_labels", labels)
 
 

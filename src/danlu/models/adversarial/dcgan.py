@@ -13,7 +13,7 @@ from danlu.models.adversarial.image_sizes import attended, check_attention, map_
 from danlu.nn.dense import check_dropout, check_width
 from danlu.nn.encoder_decoder import KERNEL, PADDING, STRIDE
 from danlu.nn.linear import Linear
-from danlu.nn.norm.spectral import spectral as with_spectral_norm
+from danlu.nn.norm.spectral import spectral_norm
 from danlu.nn.norm.virtual_batch import VirtualBatchNorm
 
 DEVIATION = 0.02
@@ -137,7 +137,7 @@ class DCGANCritic(Critic):
         self.score_with(channels[-1] * height * across, minibatch, projected=True)
         _start(self)
         if spectral:
-            with_spectral_norm(self)
+            spectral_norm(self)
 
     def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
         """The last map as one row; the labels come later."""

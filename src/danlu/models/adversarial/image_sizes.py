@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from danlu.nn.conv.self_attention import PictureAttention
+from danlu.nn.conv.self_attention import SelfAttention2d
 from danlu.nn.dense import check_width
-from danlu.nn.encoder_decoder import halvings
+from danlu.nn.encoder_decoder import halved_sizes
 
 SMALLEST = 5
 """a map whose shorter side is at most this is not halved any more; so it has 3 to 5, and powers of two come to 4"""
@@ -37,7 +37,7 @@ def map_sizes(shape: Sequence[int], levels: int | None = None) -> list[tuple[int
             levels, side = levels + 1, side // 2
         levels = max(levels, 2)
     check_width("levels", levels)
-    return halvings(shape, levels)
+    return halved_sizes(shape, levels)
 
 
 def check_attention(side: int | None, sizes: Sequence[tuple[int, int]]) -> None:
@@ -55,4 +55,4 @@ def check_attention(side: int | None, sizes: Sequence[tuple[int, int]]) -> None:
 
 def attended(size: tuple[int, int], channels: int, side: int | None) -> list[nn.Module]:
     """Attention behind a map of this size, if it is asked for there."""
-    return [PictureAttention(channels)] if min(size) == side else []
+    return [SelfAttention2d(channels)] if min(size) == side else []

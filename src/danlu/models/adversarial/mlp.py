@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from danlu.models.adversarial.base import LEAK, Critic, Generator, PlayerNorm, beside, normalization
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_dropout, check_widths, dense
-from danlu.nn.norm.spectral import spectral as with_spectral_norm
+from danlu.nn.norm.spectral import spectral_norm
 
 
 class MLPGenerator(Generator):
@@ -103,7 +103,7 @@ class MLPCritic(Critic):
         self.body = nn.Sequential(*layers)
         self.score_with(widths[-1], minibatch, projected=False)
         if spectral:
-            with_spectral_norm(self)
+            spectral_norm(self)
 
     def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
         """The features of examples."""

@@ -16,7 +16,7 @@ from danlu.nn.conv.residual import conv
 from danlu.nn.dense import check_width
 from danlu.nn.linear import Linear
 from danlu.nn.norm.conditional_batch import ConditionalBatchNorm
-from danlu.nn.norm.spectral import spectral as with_spectral_norm
+from danlu.nn.norm.spectral import spectral_norm
 
 Pooling = Literal["sum", "mean"]
 
@@ -140,7 +140,7 @@ class ResNetCritic(Critic):
         self.score_with(width, minibatch, projected=True)
         _start(self)
         if spectral:
-            with_spectral_norm(self)
+            spectral_norm(self)
 
     def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
         """The sum or the mean of the last map; the labels come later."""

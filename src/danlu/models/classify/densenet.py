@@ -27,7 +27,7 @@ from danlu.models.saving.pretrained import (
 )
 from danlu.nn.activations import Activation
 from danlu.nn.conv.he_init import he_normal
-from danlu.nn.conv.residual import conv, in_place
+from danlu.nn.conv.residual import conv, inplace_activation
 from danlu.nn.dense import check_dropout, check_width, check_widths
 
 Size = Literal[40, 100, 190, 250, 121, 161, 169, 201, "notes"]
@@ -148,7 +148,7 @@ class DenseNet(Model):
                 depth = outputs
         if form.layer != "notes":
             self.features.add_module("norm5", nn.BatchNorm2d(depth))
-            self.features.add_module("relu5", in_place(activation))
+            self.features.add_module("relu5", inplace_activation(activation))
         self.features_shape = (depth, height, width_)
         self.pool = nn.AdaptiveAvgPool2d(1) if form.pool else nn.Identity()
         self.classifier = nn.Linear(depth if form.pool else math.prod(self.features_shape), classes)
@@ -261,7 +261,7 @@ class DenseLayer(nn.Module):
         self.conv1 = conv(inputs, inner, 1) if inner else conv(inputs, growth, 3)
         self.norm2 = nn.BatchNorm2d(inner) if inner else None
         self.conv2 = conv(inner, growth, 3) if inner else None
-        self.activation = in_place(activation)
+        self.activation = inplace_activation(activation)
         self.dropout = nn.Dropout(dropout)
         self.checkpoint = checkpoint
 
@@ -300,7 +300,7 @@ class NotesLayer(nn.Module):
     def __init__(self, inputs: int, growth: int, activation: Activation, dropout: float):
         super().__init__()
         self.conv1 = conv(inputs, growth, 3, bias=True)
-        self.activation = in_place(activation)
+        self.activation = inplace_activation(activation)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -331,7 +331,7 @@ def _stem(form: Form, channels: int, activation: Activation) -> nn.Sequential:
     if form.stem == "7x7" and not notes:
         stem.add_module("norm0", nn.BatchNorm2d(form.width))
     if form.stem == "7x7" or notes:
-        stem.add_module("relu0", in_place(activation))
+        stem.add_module("relu0", inplace_activation(activation))
     if form.stem == "7x7":
         stem.add_module("pool0", nn.MaxPool2d(3, stride=2, padding=1))
     return stem
@@ -342,10 +342,10 @@ def _transition(form: Form, inputs: int, outputs: int, activation: Activation, d
     transition = nn.Sequential()
     if form.layer == "notes":
         transition.add_module("conv", conv(inputs, outputs, 1, bias=True))
-        transition.add_module("relu", in_place(activation))
+        transition.add_module("relu", inplace_activation(activation))
     else:
         transition.add_module("norm", nn.BatchNorm2d(inputs))
-        transition.add_module("relu", in_place(activation))
+        transition.add_module("relu", inplace_activation(activation))
         transition.add_module("conv", conv(inputs, outputs, 1))
     transition.add_module("dropout", nn.Dropout(dropout))
     transition.add_module("pool", nn.AvgPool2d(2))

@@ -33,7 +33,7 @@ from danlu.nn.conv.residual import (
     ShortcutName,
     conv,
     convolutions,
-    in_place,
+    inplace_activation,
     shortcut,
 )
 from danlu.nn.dense import check_width, check_widths
@@ -151,7 +151,7 @@ class ResNet(Model):
         else:
             self.conv1 = conv(shape[0], form.width, 3, bias=not normal)
         self.bn1 = nn.BatchNorm2d(form.width) if normal else nn.Identity()
-        self.activation = in_place(activation)
+        self.activation = inplace_activation(activation)
         self.maxpool = _pooling(form.stem)
         self.stages = [f"layer{number + 1}" for number in range(len(form.blocks))]
         for number, name in enumerate(self.stages):

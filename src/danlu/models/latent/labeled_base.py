@@ -11,7 +11,7 @@ from torch import Tensor
 from danlu.models.base import Model
 from danlu.models.latent.autoencoder import Autoencoder
 from danlu.models.latent.inpainting import checked_mask, fill_in
-from danlu.nn.one_hot import one_hot, turn_by_turn
+from danlu.nn.one_hot import cycle_classes, one_hot
 
 
 class LabeledAutoencoder(Model):
@@ -74,7 +74,7 @@ class LabeledAutoencoder(Model):
             values: draw each value from p(x | y, z), too; else its mean is given, as is usual for pictures.
         """
         z = self.prior(n, generator=generator)
-        labels = turn_by_turn(n, self.classes, z.device) if labels is None else labels
+        labels = cycle_classes(n, self.classes, z.device) if labels is None else labels
         if not values:
             return self.decode(z, labels)
         output = self.autoencoder.generation(z, one_hot(labels, self.classes, z))

@@ -130,7 +130,7 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         n, k = len(x), self.classes
         inference, generation = self.autoencoder.inference, self.autoencoder.generation
         labels = torch.eye(k, dtype=x.dtype, device=x.device)
-        seen = inference.encoder.seen(x)[:, None]
+        seen = inference.encoder.first_layer(x)[:, None]
         each = seen if inference.encoder.label is None else seen + inference.encoder.label(labels)
         posterior: Diagonal = inference.posterior(inference.encoder.rest(each.flatten(0, 1)))
         ways = len(posterior.mean) // n  # 1 if the code is guessed without the label

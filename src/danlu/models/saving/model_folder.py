@@ -19,7 +19,7 @@ from danlu.data.text.tokenizer_files import load as load_tokenizer
 from danlu.data.text.tokenizer_files import save as save_tokenizer
 from danlu.errors import RunError, UsageError
 from danlu.models.base import Model
-from danlu.nn.state_dict import load_tensors, tensors_of
+from danlu.nn.state_dict import load_tensors, named_tensors
 from danlu.storage.disk import diagnose_weights
 from danlu.storage.json_page import read_page
 
@@ -48,7 +48,7 @@ def save_model(model: object, folder: str | Path, info: DataInfo, made_with: dic
     description = {"format": FORMAT, **describe(model), "data": info.to_json(), "made_with": made_with or {}}
     assert isinstance(model, Model)  # describe has refused everything else
     folder = Path(folder)
-    weights = save({name: values.cpu().contiguous() for name, values in tensors_of(model).items()})
+    weights = save({name: values.cpu().contiguous() for name, values in named_tensors(model).items()})
     description["sha256"] = sha256(weights).hexdigest()
     if model.tokenizer is not None:
         description["tokenizer"] = sha256(model.tokenizer.to_json().encode()).hexdigest()

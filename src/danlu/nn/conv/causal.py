@@ -1,4 +1,4 @@
-"""Gated convolutions that look back only: a sequence model that sees a fixed number of steps."""
+"""Gated causal convolutions: a sequence model with a fixed receptive field."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from danlu.nn.dense import check_dropout, check_width
 
 
 class GatedBlock(nn.Module):
-    r"""A causal convolution, half of whose outputs open or close the other half, with a shortcut where it fits.
+    r"""A causal convolution with gated linear units, and a shortcut if input and output have as many channels.
 
     .. math:: y_t = (W * x + b)_t \circ \sigma(V * x + c)_t \; [{} + x_t]
 
-    Dauphin et al., "Language modeling with gated convolutional networks", 2017, equation 1, their input moved so that
-    no step sees a later one; dilations as in van den Oord et al., "WaveNet", 2016, section 2.1.
+    Dauphin et al., "Language modeling with gated convolutional networks", 2017, equation 1, with the input
+    shifted so that no output depends on a later step; dilations as in
+    van den Oord et al., "WaveNet", 2016, section 2.1.
 
     Args:
-        inputs: channels that come in.
-        width: channels that go out; there is a shortcut if they are as many.
-        kernel: steps that one output sees, at ``dilation`` from each other.
-        dilation: distance of the steps.
-        dropout: share of entries of the gated part zeroed while training.
+        inputs: input channels.
+        width: output channels; there is a shortcut if ``width == inputs``.
+        kernel: number of steps that one output depends on, spaced by ``dilation``.
+        dilation: spacing of the kernel.
+        dropout: fraction of entries of the gated part set to zero during training.
 
     >>> GatedBlock(3, 4, kernel=2, dilation=5).memory
     5
@@ -38,27 +39,27 @@ class GatedBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "n inputs seen"]) -> Float[Tensor, "n width t"]:
-        """Outputs for all steps but the first ``memory``, which are what was there before."""
+        """Outputs for all steps after the first ``memory`` ones, which only provide context."""
         gated = self.dropout(F.glu(self.convolution(x), dim=1))
         return gated + x[:, :, self.memory :] if self.shortcut else gated
 
 
 class CausalConvolutions(nn.Module):
-    """Gated causal convolutions, one above the other, with the interface of ``Recurrent``.
+    """A stack of gated causal convolutions with the interface of ``Recurrent``.
 
-    An output depends on the last ``receptive_field`` inputs and on nothing else, however long the sequence is. The
-    state is the end of what each block has read, so that a text in pieces gives what it gives as a whole.
+    An output depends only on the last ``receptive_field`` inputs. The state holds the last inputs of each block, so a
+    sequence read in pieces gives the same outputs as the sequence read at once.
 
     Args:
-        inputs: entries of the input at each step.
+        inputs: input features at each step.
         width: channels of each block.
-        layers: how many blocks.
-        kernel: steps that an output of a block sees, at least 2.
-        dilated: whether the distance of those steps doubles with each block: 1, 2, 4, …
-        dropout: share of entries zeroed in each block while training.
+        layers: number of blocks.
+        kernel: kernel size of each block, at least 2.
+        dilated: whether the dilation doubles with each block: 1, 2, 4, …
+        dropout: fraction of entries set to zero in each block during training.
 
     Raises:
-        ValueError: if a number is too small.
+        ValueError: if an argument is too small.
 
     >>> layers = CausalConvolutions(inputs=5, width=8, layers=4, kernel=3)
     >>> layers.receptive_field, CausalConvolutions(5, 8, layers=4, kernel=3, dilated=True).receptive_field
@@ -75,7 +76,7 @@ class CausalConvolutions(nn.Module):
         for name, number in (("inputs", inputs), ("width", width), ("layers", layers)):
             check_width(name, number)
         if kernel < 2:
-            raise ValueError(f"kernel={kernel} looks at no step before; use at least 2")
+            raise ValueError(f"kernel={kernel} must be at least 2 to depend on earlier steps")
         check_dropout(dropout)
         self.inputs, self.outputs = inputs, width
         dilations = [2**layer if dilated else 1 for layer in range(layers)]
@@ -90,25 +91,23 @@ class CausalConvolutions(nn.Module):
     def forward(
         self, x: Float[Tensor, "n t inputs"], state: Float[Tensor, "n memory"] | None = None
     ) -> tuple[Float[Tensor, "n t width"], Float[Tensor, "n memory"]]:
-        """Outputs at every step, and the state after the last one.
+        """Outputs at every step, and the state after the last step.
 
         Args:
-            x: sequences as rows.
-            state: what the blocks have read before; zeros without it.
+            x: sequences, batch first.
+            state: the state after earlier steps; zeros by default.
 
         Raises:
-            ValueError: if a shape does not fit.
+            ValueError: if a shape is wrong.
         """
         if x.shape[2] != self.inputs or x.shape[1] == 0:
             raise ValueError(
-                f"an input of shape {tuple(x.shape)} was given; give rows, at least one step, {self.inputs}"
+                f"input of shape {tuple(x.shape)}; expected (rows, steps, {self.inputs}) with at least one step"
             )
         if state is None:
             state = self.zero_state(len(x))
         if state.shape != (len(x), sum(self.sizes)):
-            raise ValueError(
-                f"a state of shape {tuple(state.shape)} was given, and {len(x)} rows need {sum(self.sizes)}"
-            )
+            raise ValueError(f"state of shape {tuple(state.shape)}; expected ({len(x)}, {sum(self.sizes)})")
         here, after = x.transpose(1, 2), []
         for block, past in zip(self.blocks, state.split(self.sizes, 1), strict=True):
             seen = torch.cat([past.view(len(x), here.shape[1], -1).to(here.dtype), here], 2)
@@ -117,5 +116,5 @@ class CausalConvolutions(nn.Module):
         return here.transpose(1, 2), torch.cat(after, 1)
 
     def zero_state(self, n: int) -> Float[Tensor, "n memory"]:
-        """The state of n rows before anything was read."""
+        """The initial state of n rows."""
         return next(self.parameters()).new_zeros(n, sum(self.sizes))

@@ -6,16 +6,16 @@ from torch import nn
 
 
 def he_normal(module: nn.Module) -> None:
-    r"""Draw the convolutions' weights so that a rectified signal keeps its variance on the way back.
+    r"""Initialize the weights of convolutions so that gradients keep their variance through rectified layers.
 
     .. math:: W \sim \mathcal N(0, 2 / (k^2 c_\text{out})), \qquad b = 0
 
     He, Zhang, Ren and Sun, "Delving deep into rectifiers", 2015, equation 14. Linear layers keep torch's weights,
-    uniform within ±1/√inputs, and get a bias of 0; norms begin as the identity, as they do in torch. This is what the
-    code published with ResNet and with DenseNet does.
+    uniform within ±1/√inputs, and get a bias of 0; normalization layers start as the identity, as in torch. The code
+    published with ResNet and DenseNet does the same.
 
     Args:
-        module: the network; it is changed.
+        module: the network; it is changed in place.
 
     >>> layer = nn.Conv2d(64, 256, 3)
     >>> he_normal(layer)

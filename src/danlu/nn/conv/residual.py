@@ -1,4 +1,4 @@
-"""Residual blocks: an input, and what a few convolutions add to it."""
+"""Residual blocks and shortcuts."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class ResidualBlock(nn.Module):
         for number, convolution in enumerate(convolutions, 1):
             self.add_module(f"conv{number}", convolution)
             self.add_module(f"bn{number}", nn.BatchNorm2d(convolution.out_channels))
-        self.activation = in_place(activation)
+        self.activation = inplace_activation(activation)
         self.downsample = shortcut
 
     def last_norm(self) -> nn.BatchNorm2d:
-        """The normalization N_k; where its weights are 0, the block passes on its input."""
+        """The normalization N_k; if its weights are 0, the block is the identity before the last activation."""
         return self.get_submodule(f"bn{self.depth}")  # type: ignore[return-value]
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d i j"]:
@@ -54,18 +54,18 @@ class ResidualBlock(nn.Module):
             if number < self.depth:
                 out = self.activation(out)
         if self.downsample is not None:
-            out += self.downsample(x)  # in place: what a norm puts out is not needed on the way back
+            out += self.downsample(x)  # in place: backward does not need the output of a normalization
         return self.activation(out)
 
 
 class PreactivationBlock(nn.Module):
-    r"""Normalization and activation come before each convolution, so that nothing stands in the way of the sum.
+    r"""Residual block with normalization and activation before each convolution; the sum is not activated.
 
     .. math:: y = S(x) + F(x), \qquad F = W_k \, \sigma N_k \cdots W_1 \, \sigma N_1
 
     He, Zhang, Ren and Sun, "Identity mappings in deep residual networks", 2016, figure 1b. A shortcut with weights
-    sees :math:`\sigma(N_1(x))` instead of x; the first block of a network has no N₁ and σ, because they follow the
-    first convolution there and so stand before both ways (the paper's appendix, and the code published with it).
+    takes :math:`\sigma(N_1(x))` instead of x. The first block of a network has no N₁ and σ: there they follow the first
+    convolution and act on both branches (the paper's appendix, and the code published with it).
 
     Args:
         convolutions: the maps W in order.
@@ -91,7 +91,7 @@ class PreactivationBlock(nn.Module):
             if number > 1 or not first:
                 self.add_module(f"bn{number}", nn.BatchNorm2d(convolution.in_channels))
             self.add_module(f"conv{number}", convolution)
-        self.activation = in_place(activation)
+        self.activation = inplace_activation(activation)
         self.downsample = shortcut
         self.projects = shortcut is not None and any(True for _ in shortcut.parameters())
 
@@ -109,7 +109,7 @@ class PreactivationBlock(nn.Module):
 
 
 class NotesBlock(nn.Module):
-    r"""The block of the notes, section 1.5: no normalization, and the sum is not activated.
+    r"""The residual block of the lecture notes, section 1.5: no normalization, and the sum is not activated.
 
     .. math:: y = S(x) + \sigma(W_2 \, \sigma(W_1 x + b_1) + b_2)
 
@@ -125,7 +125,7 @@ class NotesBlock(nn.Module):
     def __init__(self, convolutions: Sequence[nn.Conv2d], shortcut: nn.Module | None, activation: Activation):
         super().__init__()
         self.conv1, self.conv2 = convolutions
-        self.activation = in_place(activation)
+        self.activation = inplace_activation(activation)
         self.downsample = shortcut
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d i j"]:
@@ -134,13 +134,13 @@ class NotesBlock(nn.Module):
 
 
 class PaddedShortcut(nn.Module):
-    """The identity where sizes change: every s-th position, and channels of zeros appended; it has no weights.
+    """Shortcut without weights for a change of size: every s-th position, with channels of zeros appended.
 
     He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016, section 4.1, option A.
 
     Args:
-        stride: the step s.
-        channels: how many channels are appended.
+        stride: the stride s.
+        channels: number of channels appended.
 
     >>> PaddedShortcut(stride=2, channels=1)(torch.ones(1, 1, 3, 3)).flatten().tolist()
     [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
@@ -160,11 +160,11 @@ def convolutions(
     """The convolutions of a block: two of 3×3, or 1×1, 3×3 and 1×1 with four times the channels.
 
     Args:
-        block: which kind of block.
-        inputs: channels that come in.
-        width: channels inside; a bottleneck puts out 4 × width.
-        stride: the block's step.
-        stride_first: let the first convolution of a bottleneck make the step, and not the 3×3.
+        block: type of block.
+        inputs: input channels.
+        width: channels inside the block; a bottleneck has 4 × width output channels.
+        stride: stride of the block.
+        stride_first: put the stride of a bottleneck in its first convolution instead of the 3×3 one.
 
     >>> [(c.kernel_size[0], c.out_channels, c.stride[0]) for c in convolutions("bottleneck", 64, 64, stride=2)]
     [(1, 64, 1), (3, 64, 2), (1, 256, 1)]
@@ -178,15 +178,15 @@ def convolutions(
 
 
 def shortcut(name: ShortcutName, inputs: int, outputs: int, stride: int = 1, norm: bool = True) -> nn.Module | None:
-    """The other way around a block: the identity where that is possible.
+    """The shortcut around a block: the identity if the sizes allow it.
 
     Args:
         name: where sizes change, "padding" (option A of the paper) or "projection" by a 1×1 convolution (option B);
-            "none" for no way around at all.
-        inputs: channels that come in.
-        outputs: channels of the block.
-        stride: the block's step.
-        norm: normalize the projection.
+            "none" for no shortcut.
+        inputs: input channels.
+        outputs: output channels of the block.
+        stride: stride of the block.
+        norm: whether to normalize the projection.
 
     >>> shortcut("projection", 8, 8), shortcut("none", 8, 8)
     (Identity(), None)
@@ -202,7 +202,7 @@ def shortcut(name: ShortcutName, inputs: int, outputs: int, stride: int = 1, nor
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
-    """A convolution that keeps height and width, but for its stride.
+    """A convolution with padding that keeps height and width, except for the stride.
 
     >>> conv(1, 2, 3)(torch.zeros(1, 1, 5, 5)).shape
     torch.Size([1, 2, 5, 5])
@@ -210,10 +210,10 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = F
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias)
 
 
-def in_place(name: Activation) -> nn.Module:
-    """An activation for what nobody else reads: ReLU overwrites its input, which its gradient does not need.
+def inplace_activation(name: Activation) -> nn.Module:
+    """An activation that may overwrite its input, for inputs that nothing else reads: ReLU works in place.
 
-    >>> in_place("relu"), in_place("tanh")
+    >>> inplace_activation("relu"), inplace_activation("tanh")
     (ReLU(inplace=True), Tanh())
     """
     return nn.ReLU(inplace=True) if name == "relu" else activation_named(name)

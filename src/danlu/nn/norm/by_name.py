@@ -10,7 +10,7 @@ Norm = Literal["batch", "layer"]
 
 
 def norm(name: Norm, size: int, images: bool = False) -> nn.Module:
-    """A new normalization module.
+    """Create a normalization module by name.
 
     Args:
         name: "batch" normalizes each feature over the batch (and positions), "layer" each example over its features
@@ -28,4 +28,4 @@ def norm(name: Norm, size: int, images: bool = False) -> nn.Module:
         return nn.BatchNorm2d(size) if images else nn.BatchNorm1d(size)
     if name == "layer":
         return nn.GroupNorm(1, size) if images else nn.LayerNorm(size)
-    raise ValueError(f"norm={name!r} is unknown; choose batch or layer, or None for none")
+    raise ValueError(f"norm={name!r} is unknown; choose batch or layer, or None for no normalization")

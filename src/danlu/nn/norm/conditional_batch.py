@@ -1,4 +1,4 @@
-"""Batch normalization with gains and shifts for each class."""
+"""Conditional batch normalization: a gain and a shift for each class."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class ConditionalBatchNorm(_BatchNorm):
-    r"""Normalize each feature over the batch, then scale and shift it as the label of the example says.
+    r"""Batch normalization whose gains and shifts depend on the label of each example.
 
     .. math:: y_n = \gamma_n \, \frac{x_n - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta_n, \qquad
         \gamma_n = \sum_k s_{nk} \gamma_k, \quad \beta_n = \sum_k s_{nk} \beta_k
 
-    where s are shares of the classes, of which usually one is 1; μ and σ² are those of the whole batch, whatever the
-    labels are, or the running ones, as in torch. Dumoulin, Shlens and Kudlur, "A learned representation for artistic
-    style", 2017, section 2.2, with classes for their styles. At first all gains are 1 and all shifts are 0, and it is
-    plain batch norm.
+    where s are class weights, usually one-hot; μ and σ² are those of the whole batch over all labels, or the running
+    statistics, as in torch. Dumoulin, Shlens and Kudlur, "A learned representation for artistic style", 2017, section
+    2.2, with classes in place of styles. Initially all gains are 1 and all shifts 0, which is plain batch
+    normalization.
 
     Args:
         size: number of features or channels.
         classes: number of classes.
 
     Raises:
-        ValueError: if there is no class, or the input has other features.
+        ValueError: if classes is less than 1, or the input has a different number of features.
 
     >>> norm = ConditionalBatchNorm(3, classes=2)
     >>> x = torch.randn(4, 3, 8, 8)
@@ -41,15 +41,15 @@ class ConditionalBatchNorm(_BatchNorm):
     def forward(  # type: ignore[override]
         self, input: Float[Tensor, "n size *positions"], shares: Float[Tensor, "n classes"]
     ) -> Float[Tensor, "n size *positions"]:
-        """The batch, normalized, and scaled and shifted by the label of each example."""
+        """The normalized batch, scaled and shifted by the label of each example."""
         normal = super().forward(input)
         each = (..., *(None,) * (input.dim() - 2))  # at every position
         return torch.addcmul((shares @ self.shift)[each], normal, (shares @ self.gain)[each])
 
     def extra_repr(self) -> str:
-        """Sizes, for people."""
+        """Sizes, for ``repr``."""
         return f"{self.num_features}, classes={len(self.gain)}"
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2 or input.shape[1] != self.num_features:
-            raise ValueError(f"an input of shape {tuple(input.shape)} has no {self.num_features} features")
+            raise ValueError(f"input of shape {tuple(input.shape)}; expected {self.num_features} features")

@@ -1,4 +1,4 @@
-"""Weights whose largest singular value is held at 1."""
+"""Spectral normalization: weights with largest singular value 1."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-FIRST = 15
-"""steps of the power iteration before the first use"""
+INITIAL_STEPS = 15
+"""Steps of the power iteration at initialization."""
 
 
-class Spectral(nn.Module):
+class SpectralNorm(nn.Module):
     r"""Divide a weight by an estimate of its largest singular value, :math:`\bar W = W / (u^\top W v)`.
 
     Miyato et al., "Spectral normalization for generative adversarial networks", 2018, equations 8 to 12. The vectors
-    u and v move by ``advance`` alone and never in ``forward``, so that everybody who runs the network in a turn sees
-    the same weights, however the batch is divided.
+    u and v change only in ``power_iteration_step`` and never in ``forward``, so every forward pass of a turn uses the
+    same weights, no matter how the batch is split.
 
     Args:
-        weight: as it is at first; all but its first dimension make one.
+        weight: the initial weight; all dimensions after the first are flattened into one.
 
-    >>> layer = spectral(nn.Linear(5, 3))
+    >>> layer = spectral_norm(nn.Linear(5, 3))
     >>> round(float(torch.linalg.matrix_norm(layer.weight.detach(), 2)), 2)
     1.0
     """
@@ -37,17 +37,17 @@ class Spectral(nn.Module):
         matrix = weight.detach().flatten(1)
         self.register_buffer("u", F.normalize(torch.randn_like(matrix[:, 0]), dim=0))
         self.register_buffer("v", F.normalize(torch.randn_like(matrix[0]), dim=0))
-        for _ in range(FIRST):
-            self.advance(weight)
+        for _ in range(INITIAL_STEPS):
+            self.power_iteration_step(weight)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The weight, normalized; the vectors count as constants."""
-        u, v = self.u.clone(), self.v.clone()  # which may move before backward
+        """The normalized weight; gradients treat u and v as constants."""
+        u, v = self.u.clone(), self.v.clone()  # they may change before backward
         return weight / torch.dot(u, torch.mv(weight.flatten(1), v))
 
     @torch.no_grad()
-    def advance(self, weight: Tensor) -> None:
-        """A step of the power iteration."""
+    def power_iteration_step(self, weight: Tensor) -> None:
+        """One step of the power iteration."""
         matrix = weight.detach().flatten(1)
         torch.mv(matrix.T, self.u, out=self.v)
         F.normalize(self.v, dim=0, out=self.v)
@@ -55,26 +55,26 @@ class Spectral(nn.Module):
         F.normalize(self.u, dim=0, out=self.u)
 
 
-def spectral(module: nn.Module) -> nn.Module:
-    """Normalize the weights of all linear and convolutional layers in a module; it is changed, and given back.
+def spectral_norm(module: nn.Module) -> nn.Module:
+    """Apply spectral normalization to all linear and convolutional layers of a module, in place.
 
-    >>> len(list(spectral_weights(spectral(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))))))
+    >>> len(list(spectral_norm_weights(spectral_norm(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))))))
     2
     """
     for layer in list(module.modules()):
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
-            parametrize.register_parametrization(layer, "weight", Spectral(layer.weight))
+            parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))
     return module
 
 
-def spectral_weights(module: nn.Module) -> Iterator[tuple[Spectral, Tensor]]:
-    """Each normalization in a module, and the weight before it."""
+def spectral_norm_weights(module: nn.Module) -> Iterator[tuple[SpectralNorm, Tensor]]:
+    """Each spectral normalization of a module with its unnormalized weight."""
     for chain in module.modules():
-        if isinstance(chain, parametrize.ParametrizationList) and isinstance(first := chain[0], Spectral):
+        if isinstance(chain, parametrize.ParametrizationList) and isinstance(first := chain[0], SpectralNorm):
             yield first, chain.original
 
 
-def advance(module: nn.Module) -> None:
-    """A step of the power iteration for every normalized weight of a module."""
-    for normalization, weight in spectral_weights(module):
-        normalization.advance(weight)
+def power_iteration_step(module: nn.Module) -> None:
+    """One step of the power iteration for every normalized weight of a module."""
+    for normalization, weight in spectral_norm_weights(module):
+        normalization.power_iteration_step(weight)

@@ -1,4 +1,4 @@
-"""Batch normalization by a batch that is always the same one."""
+"""Virtual batch normalization: the statistics come from a fixed reference batch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 
 class VirtualBatchNorm(nn.Module):
-    r"""Normalize each example by a reference batch and itself, so that it does not depend on the others of its batch.
+    r"""Normalize each example with the statistics of a fixed reference batch and itself, not of its own batch.
 
     .. math:: y = \gamma \, \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta
 
-    where μ and σ² are those of the R reference examples and x together, over the positions of each channel; the
-    reference examples are normalized by themselves alone. Salimans et al., "Improved techniques for training GANs",
-    2016, section 3.5. The reference examples stand before the others in every batch: they pass through the network
-    with it, so that their statistics belong to the weights as they are.
+    where μ and σ² are the mean and variance of the R reference examples and x together, over the positions of each
+    channel; the reference examples are normalized with their own statistics. Salimans et al., "Improved techniques for
+    training GANs", 2016, section 3.5. The reference examples are the first rows of every batch: they pass through the
+    network with it, so that their statistics are those of the current weights.
 
     Args:
         size: number of features or channels.
@@ -23,7 +23,7 @@ class VirtualBatchNorm(nn.Module):
         eps: ε.
 
     Raises:
-        ValueError: if there are fewer examples than R.
+        ValueError: if a batch has fewer than R examples.
 
     >>> norm = VirtualBatchNorm(3, reference=4)
     >>> x = torch.randn(6, 3)
@@ -39,16 +39,16 @@ class VirtualBatchNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(size)), nn.Parameter(torch.zeros(size))
 
     def forward(self, x: Float[Tensor, "n size *positions"]) -> Float[Tensor, "n size *positions"]:
-        """The batch, which begins with the reference examples, normalized."""
+        """The normalized batch; its first rows are the reference examples."""
         if len(x) < self.reference:
-            raise ValueError(f"a batch of {len(x)} cannot begin with the {self.reference} reference examples")
+            raise ValueError(f"a batch of {len(x)} must start with the {self.reference} reference examples")
         flat = x.flatten(2) if x.dim() > 2 else x[:, :, None]
         fixed, own = flat[: self.reference], flat[self.reference :]
         mean, variance = fixed.mean((0, 2)), fixed.var((0, 2), correction=0)
         share = 1 / (self.reference + 1)
         own_mean, own_variance = own.mean(2), own.var(2, correction=0)
         means = torch.lerp(mean.expand_as(own_mean), own_mean, share)
-        # the variance of two groups together: that within them, and that of their means
+        # variance of two groups together: within the groups plus between their means
         between = share * (1 - share) * (own_mean - mean).square()
         variances = torch.lerp(variance.expand_as(own_variance), own_variance, share) + between
         means = torch.cat([mean.expand(self.reference, -1), means])
@@ -57,5 +57,5 @@ class VirtualBatchNorm(nn.Module):
         return torch.addcmul(shift[:, :, None], flat, scale[:, :, None]).reshape(x.shape)
 
     def extra_repr(self) -> str:
-        """Sizes, for people."""
+        """Sizes, for ``repr``."""
         return f"{len(self.weight)}, reference={self.reference}"

@@ -1,1 +1,1 @@
-"""Recurrent networks: torch's own kinds on its kernels, and variants with derivatives of their own."""
+"""Recurrent networks: torch's cells on its own kernels, and variants with hand-written derivatives."""

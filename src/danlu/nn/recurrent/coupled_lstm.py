@@ -1,4 +1,4 @@
-r"""The LSTM that forgets as much as it takes in, the notes' simplified LSTM.
+r"""The LSTM with coupled input and forget gates, the simplified LSTM of the lecture notes.
 
 .. math::
 
@@ -8,8 +8,8 @@ r"""The LSTM that forgets as much as it takes in, the notes' simplified LSTM.
     c_t &= (1 - i_t) \circ c_{t-1} + i_t \circ g_t \\
     h_t &= o_t \circ \tanh(c_t)
 
-Greff et al., "LSTM: a search space odyssey", 2017, the variant CIFG, here without the peepholes that all of theirs
-have. The gates lie in the order i, g, o.
+Greff et al., "LSTM: a search space odyssey", 2017, variant CIFG, here without their peephole
+connections. The order of the gates is i, g, o.
 """
 
 from __future__ import annotations
@@ -17,32 +17,40 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from danlu.nn.recurrent.steps import Steps, before, ends
-from danlu.nn.recurrent.sweep import Cell, Weights, by_input, hoisted, matrices, sigmoid_slope, tanh_slope
+from danlu.nn.recurrent.scan import (
+    Cell,
+    Weights,
+    input_gradient,
+    input_projection,
+    sigmoid_backward,
+    tanh_backward,
+    weight_gradients,
+)
+from danlu.nn.recurrent.steps import Steps, align_rows, final_states
 
 
 def forward(steps: Steps, x: Tensor, start: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Weights]:
-    """All steps; weights are input matrix, recurrent matrix and bias."""
+    """Outputs of all steps; the weights are input matrix, recurrent matrix and bias."""
     matrix, recurrent, bias = weights
-    gates = hoisted(x, matrix, bias)
+    gates = input_projection(x, matrix, bias)
     cells, squashed, outputs = gates.new_empty(3, len(x), recurrent.shape[1])
-    turned = recurrent.t()
+    recurrent_t = recurrent.t()
     h0, c0 = h, c = start.unbind(1)
     blocks = gates.view(len(x), 3, -1).unbind(1)
     for a, i, g, o, now, tanh, out in zip(*map(steps.split, (gates, *blocks, cells, squashed, outputs)), strict=True):
-        h, c = before(h, h0, len(a)), before(c, c0, len(a))
-        a.addmm_(h, turned)
+        h, c = align_rows(h, h0, len(a)), align_rows(c, c0, len(a))
+        a.addmm_(h, recurrent_t)
         torch.lerp(c, g.tanh_(), i.sigmoid_(), out=now)
         torch.mul(o.sigmoid_(), torch.tanh(now, out=tanh), out=out)
         h, c = out, now
-    end = torch.stack([ends(steps.split(outputs)), ends(steps.split(cells))], 1)
+    end = torch.stack([final_states(steps.split(outputs)), final_states(steps.split(cells))], 1)
     return outputs, end, (gates, cells, squashed, outputs)
 
 
 def backward(
     steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, by_output: Tensor, by_end: Tensor
 ) -> tuple[Tensor | None, Tensor, Weights]:
-    """All gradients; what does not wait for the step behind is computed for all steps at once, before the loop."""
+    """All gradients; terms that do not depend on later steps are computed for all steps at once, before the loop."""
     matrix, recurrent, _ = weights
     gates, cells, squashed, outputs = saved
     h_before, c_before = steps.previous(outputs, start[:, 0]), steps.previous(cells, start[:, 1])
@@ -50,10 +58,10 @@ def backward(
     d = torch.empty_like(gates)
     blocks = d.view(len(x), 3, -1)
     d_i, d_g, d_o = blocks.unbind(1)
-    sigmoid_slope(g - c_before, i, d_i)
-    tanh_slope(i, g, d_g)
-    sigmoid_slope(squashed, o, d_o)
-    to_cell = tanh_slope(o, squashed, torch.empty_like(cells))
+    sigmoid_backward(g - c_before, i, d_i)
+    tanh_backward(i, g, d_g)
+    sigmoid_backward(squashed, o, d_o)
+    to_cell = tanh_backward(o, squashed, torch.empty_like(cells))
     keep = 1 - i
 
     on_h, on_c = by_end.transpose(0, 1).clone(memory_format=torch.contiguous_format)
@@ -66,7 +74,7 @@ def backward(
         last.mul_(dh)
         dc.mul_(kept)
         torch.mm(whole, recurrent, out=dh)
-    return by_input(d, x, matrix), torch.stack([on_h, on_c], 1), matrices(d, x, h_before)
+    return input_gradient(d, x, matrix), torch.stack([on_h, on_c], 1), weight_gradients(d, x, h_before)
 
 
-COUPLED = Cell(forward, backward)
+COUPLED_LSTM = Cell(forward, backward)

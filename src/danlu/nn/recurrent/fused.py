@@ -1,4 +1,4 @@
-"""torch's own recurrent kernels, on the parameters of any module."""
+"""torch's recurrent kernels, applied to the parameters of any module."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MODULES: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
 }
 
 
-class How(NamedTuple):
-    """What torch's kernels want to know beside data and weights, in their order.
+class KernelArguments(NamedTuple):
+    """Arguments of torch's kernels besides data and weights, in their order.
 
     Attributes:
-        bias: whether there are biases among the weights.
-        layers: how many, each counted once.
-        dropout: share of units between layers that are zeroed while training.
-        training: whether it is.
+        bias: whether the weights include biases.
+        layers: number of layers; a bidirectional layer counts once.
+        dropout: fraction of units between layers set to zero during training.
+        training: whether the module is in training mode.
         bidirectional: whether each layer reads in both directions.
     """
 
@@ -41,25 +41,27 @@ def fused(
     x: Tensor | PackedSequence,
     state: Float[Tensor, "n states layers width"],
     weights: list[Tensor],
-    how: How,
+    how: KernelArguments,
 ) -> tuple[Tensor, Float[Tensor, "n states layers width"]]:
-    """All layers in one call. Under autocast a CPU computes in the weights' own type, for few have an LSTM in bf16.
+    """Run all layers in one call.
+
+    Under autocast a CPU computes in the dtype of the weights, because few CPUs have an LSTM kernel in bf16.
 
     Args:
         kernel: rnn_tanh, rnn_relu, lstm or gru.
-        x: rows of sequences, batch first, or packed.
-        state: before the first step.
-        weights: of each layer and direction in torch's order.
-        how: what else torch wants to know.
+        x: sequences, batch first, or packed.
+        state: the state before the first step.
+        weights: the weights of each layer and direction in torch's order.
+        how: the other arguments of the kernel.
     """
     if state.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         own = weights[0].dtype
         with torch.autocast("cpu", enabled=False):
             x, state = x.to(own), state.to(own)
             return fused(kernel, x, state, weights, how)
-    if state.device.type == "cuda" and apart(how.layers, how.dropout):
-        return by_layers(kernel, x, state, weights, how)
-    parts = [part.transpose(0, 1).contiguous() for part in state.unbind(1)]  # torch has the layers first
+    if state.device.type == "cuda" and layer_by_layer(how.layers, how.dropout):
+        return fused_layer_by_layer(kernel, x, state, weights, how)
+    parts = [part.transpose(0, 1).contiguous() for part in state.unbind(1)]  # in torch the layers come first
     hidden = tuple(parts) if kernel == "lstm" else parts[0]
     operation = getattr(torch._VF, kernel)  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(x, PackedSequence):
@@ -69,54 +71,54 @@ def fused(
     return outputs, torch.stack([part.transpose(0, 1) for part in after], 1)
 
 
-def apart(layers: int, dropout: float) -> bool:
-    """Whether a GPU takes one layer at a time: cuDNN's own dropout begins anew whenever a generator is seeded.
+def layer_by_layer(layers: int, dropout: float) -> bool:
+    """Whether a GPU runs one layer per call, because cuDNN resets its own dropout whenever a generator is seeded.
 
-    The loop seeds it in every turn, which would have cuDNN wait and set up its generators each time, and give a
-    recorded turn one mask for ever.
+    The trainer seeds a generator in every turn. With cuDNN's dropout, each turn would wait until its random state is
+    set up again, and a captured CUDA graph would repeat one dropout mask.
     """
     return layers > 1 and dropout > 0
 
 
-def by_layers(
+def fused_layer_by_layer(
     kernel: str,
     x: Tensor | PackedSequence,
     state: Float[Tensor, "n states layers width"],
     weights: list[Tensor],
-    how: How,
+    how: KernelArguments,
 ) -> tuple[Tensor, Float[Tensor, "n states layers width"]]:
-    """As ``fused``, with one call for each layer and torch's dropout between them."""
-    many, after = len(weights) // how.layers, []
+    """Like ``fused``, with one call per layer and torch's dropout between the layers."""
+    per_call, after = len(weights) // how.layers, []
     outputs: Tensor = x.data if isinstance(x, PackedSequence) else x
-    for layer, begin in enumerate(state.chunk(how.layers, 2)):
-        given = PackedSequence(outputs, x.batch_sizes) if isinstance(x, PackedSequence) else outputs
-        own = weights[layer * many : (layer + 1) * many]
-        outputs, end = fused(kernel, given, begin, own, how._replace(layers=1, dropout=0.0))
+    for layer, start in enumerate(state.chunk(how.layers, 2)):
+        inputs = PackedSequence(outputs, x.batch_sizes) if isinstance(x, PackedSequence) else outputs
+        own = weights[layer * per_call : (layer + 1) * per_call]
+        outputs, end = fused(kernel, inputs, start, own, how._replace(layers=1, dropout=0.0))
         after.append(end)
         if layer + 1 < how.layers:
             outputs = F.dropout(outputs, how.dropout, how.training)
     return outputs, torch.cat(after, 2)
 
 
-def compact(
+def flatten_parameters(
     module: nn.Module, names: list[str], kernel: str, inputs: int, width: int, bias: bool, layers: int, both: bool
 ) -> None:
-    """Lay parameters one after the other in memory as cuDNN wants them; else it copies them at every call.
+    """Store parameters contiguously, as cuDNN requires; otherwise it copies them at every call.
 
     Args:
-        module: whose parameters; their values and names stay.
-        names: of them, in torch's order.
+        module: the module of the parameters; their values and names do not change.
+        names: names of the parameters in torch's order.
         kernel: rnn_tanh, rnn_relu, lstm or gru.
-        inputs: entries of the input.
+        inputs: input features.
         width: units of a layer.
         bias: whether there are biases.
-        layers: how many.
-        both: whether they read in both directions.
+        layers: number of layers.
+        both: whether the layers are bidirectional.
     """
     first = module.get_parameter(names[0])
     how = {"bias": bias, "num_layers": layers, "bidirectional": both, "device": "meta", "dtype": first.dtype}
-    model = MODULES[kernel](inputs, width, **how).to_empty(device=first.device)  # torch's own lays its parameters so
+    model = MODULES[kernel](inputs, width, **how).to_empty(device=first.device)  # torch's modules have this layout
     for name, parameter in zip(names, model.parameters(), strict=True):
-        place = parameter.data
-        place.copy_(module.get_parameter(name).data)
-        module.get_parameter(name).data = place
+        memory = parameter.data
+        memory.copy_(module.get_parameter(name).data)
+        module.get_parameter(name).data = memory

@@ -7,8 +7,8 @@ r"""The GRU of the lecture notes: the reset gate acts on the input.
     n_t &= \tanh(W_n (r_t \circ x_t) + U_n h_{t-1} + b_n) \\
     h_t &= (1 - z_t) \circ h_{t-1} + z_t \circ n_t
 
-Section 3.3.3.3 of the notes, which leave the biases out. There r is as long as the input, and z is torch's 1 - z. The
-gates lie in torch's order r, z, n.
+Section 3.3.3.3 of the notes, which omit the biases. Here r has the length of the input, and z is 1 - z of torch. The
+order of the gates is that of torch: r, z, n.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from danlu.nn.recurrent.steps import Steps, before, ends
-from danlu.nn.recurrent.sweep import Cell, Weights, sigmoid_slope, tanh_slope
+from danlu.nn.recurrent.scan import Cell, Weights, sigmoid_backward, tanh_backward
+from danlu.nn.recurrent.steps import Steps, align_rows, final_states
 
 
 def forward(steps: Steps, x: Tensor, start: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Weights]:
-    """All steps; weights are input matrix, recurrent matrix and bias."""
+    """Outputs of all steps; the weights are input matrix, recurrent matrix and bias."""
     matrix, recurrent, bias = weights
     inputs, width = x.shape[1], recurrent.shape[1]
     squashed = inputs + width
@@ -29,22 +29,22 @@ def forward(steps: Steps, x: Tensor, start: Tensor, weights: Weights) -> tuple[T
     torch.addmm(bias[:squashed], x, matrix[:squashed].t(), out=gates[:, :squashed])
     gates[:, squashed:] = bias[squashed:]
     outputs, resets = gates.new_empty(len(x), width), torch.empty_like(x)
-    turned, of_new = recurrent.t(), matrix[squashed:].t()
+    recurrent_t, of_new = recurrent.t(), matrix[squashed:].t()
     h0 = h = start[:, 0]
     parts = (x, gates, gates[:, :squashed], *gates.split((inputs, width, width), 1), resets, outputs)
     for entry, a, both, r, z, new, reset, out in zip(*map(steps.split, parts), strict=True):
-        h = before(h, h0, len(a))
-        a.addmm_(h, turned)
+        h = align_rows(h, h0, len(a))
+        a.addmm_(h, recurrent_t)
         both.sigmoid_()
         new.addmm_(torch.mul(r, entry, out=reset), of_new).tanh_()
         h = torch.lerp(h, new, z, out=out)
-    return outputs, ends(steps.split(outputs))[:, None], (gates, resets, outputs)
+    return outputs, final_states(steps.split(outputs))[:, None], (gates, resets, outputs)
 
 
 def backward(
     steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, by_output: Tensor, by_end: Tensor
 ) -> tuple[Tensor | None, Tensor, Weights]:
-    """All gradients; the input has one by the gates and one by the candidate, which passes the reset gate."""
+    """All gradients; the input gets one through the gates and one through the candidate and the reset gate."""
     matrix, recurrent, _ = weights
     gates, resets, outputs = saved
     inputs, width = x.shape[1], recurrent.shape[1]
@@ -53,9 +53,9 @@ def backward(
     r, z, new = gates.split((inputs, width, width), 1)
     d = torch.empty_like(gates)
     d_r, d_z, d_new = d.split((inputs, width, width), 1)
-    sigmoid_slope(x, r, d_r)
-    sigmoid_slope(new - h_before, z, d_z)
-    tanh_slope(z, new, d_new)
+    sigmoid_backward(x, r, d_r)
+    sigmoid_backward(new - h_before, z, d_z)
+    tanh_backward(z, new, d_new)
     keep, through = 1 - z, torch.empty_like(x)
 
     on_h = by_end[:, 0].clone(memory_format=torch.contiguous_format)
@@ -73,4 +73,4 @@ def backward(
     return for_x, on_h[:, None], (for_matrix, d.t() @ h_before, d.sum(0))
 
 
-NOTES = Cell(forward, backward)
+GRU_LECTURE_NOTES = Cell(forward, backward)

@@ -1,4 +1,4 @@
-r"""The GRU as it was published: the reset gate acts on the state before the matrix does.
+r"""The GRU as published: the reset gate is applied to the state before the matrix.
 
 .. math::
 
@@ -9,7 +9,7 @@ r"""The GRU as it was published: the reset gate acts on the state before the mat
 
 Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine translation", 2014,
 equations 5 to 8 of the published version. torch's GRU, with :math:`r_t \circ (U_n h_{t-1} + b)`, is that of the first
-version. Gates, names and the meaning of z are as there.
+version. Order and names of the gates and the meaning of z are those of torch.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from danlu.nn.recurrent.steps import Steps, before, ends
-from danlu.nn.recurrent.sweep import Cell, Weights, by_input, hoisted, sigmoid_slope, tanh_slope
+from danlu.nn.recurrent.scan import Cell, Weights, input_gradient, input_projection, sigmoid_backward, tanh_backward
+from danlu.nn.recurrent.steps import Steps, align_rows, final_states
 
 
 def forward(steps: Steps, x: Tensor, start: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Weights]:
-    """All steps; weights are input matrix, recurrent matrix and bias."""
+    """Outputs of all steps; the weights are input matrix, recurrent matrix and bias."""
     matrix, recurrent, bias = weights
     width = recurrent.shape[1]
-    gates = hoisted(x, matrix, bias)
+    gates = input_projection(x, matrix, bias)
     outputs, resets = gates.new_empty(2, len(x), width)
     of_gates, of_new = recurrent[: 2 * width].t(), recurrent[2 * width :].t()
     h0 = h = start[:, 0]
     parts = (gates[:, : 2 * width], *gates.split(width, 1), resets, outputs)
     for a, r, z, new, reset, out in zip(*map(steps.split, parts), strict=True):
-        h = before(h, h0, len(a))
+        h = align_rows(h, h0, len(a))
         a.addmm_(h, of_gates).sigmoid_()
         new.addmm_(torch.mul(r, h, out=reset), of_new).tanh_()
         h = torch.lerp(new, h, z, out=out)
-    return outputs, ends(steps.split(outputs))[:, None], (gates, resets, outputs)
+    return outputs, final_states(steps.split(outputs))[:, None], (gates, resets, outputs)
 
 
 def backward(
     steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, by_output: Tensor, by_end: Tensor
 ) -> tuple[Tensor | None, Tensor, Weights]:
-    """All gradients; the state has one by the candidate, which passes the reset gate, and one by the gates."""
+    """All gradients; the state gets one through the candidate and the reset gate, and one through the gates."""
     matrix, recurrent, _ = weights
     gates, resets, outputs = saved
     width = recurrent.shape[1]
@@ -50,9 +50,9 @@ def backward(
     r, z, new = gates.split(width, 1)
     d = torch.empty_like(gates)
     d_r, d_z, d_new = d.split(width, 1)
-    sigmoid_slope(h_before, r, d_r)
-    sigmoid_slope(h_before - new, z, d_z)
-    tanh_slope(1 - z, new, d_new)
+    sigmoid_backward(h_before, r, d_r)
+    sigmoid_backward(h_before - new, z, d_z)
+    tanh_backward(1 - z, new, d_new)
 
     on_h = by_end[:, 0].clone(memory_format=torch.contiguous_format)
     scratch = torch.empty_like(on_h)
@@ -66,7 +66,7 @@ def backward(
         by_reset.mul_(through)
         dh.mul_(kept).addcmul_(through, reset).addmm_(by_gates, of_gates)
     for_recurrent = torch.cat([d[:, : 2 * width].t() @ h_before, d_new.t() @ resets])
-    return by_input(d, x, matrix), on_h[:, None], (d.t() @ x, for_recurrent, d.sum(0))
+    return input_gradient(d, x, matrix), on_h[:, None], (d.t() @ x, for_recurrent, d.sum(0))
 
 
-BEFORE = Cell(forward, backward)
+GRU_RESET_BEFORE = Cell(forward, backward)

@@ -1,4 +1,4 @@
-"""How recurrent layers begin."""
+"""Initialization of recurrent layers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Initial = Literal["uniform", "orthogonal", "radius"]
 
 @torch.no_grad()
 def scale_radius(weight: Float[Tensor, "width width"], radius: float = 1.0) -> None:
-    r"""Scale a square matrix so that the largest modulus of its eigenvalues is the radius.
+    r"""Scale a square matrix to a given spectral radius, in place.
 
     .. math:: W \leftarrow W \, r / \max_k |\lambda_k(W)|
 
-    Over t steps a linear network multiplies by :math:`W^t`, which dies out with a smaller radius and explodes with a
-    larger one. Section 3.2.3 of the lecture notes.
+    Over t steps a linear network multiplies by :math:`W^t`, which vanishes if the radius is below 1 and explodes if it
+    is above 1. Section 3.2.3 of the lecture notes.
 
     Args:
         weight: the recurrent matrix; it is changed.
-        radius: r.
+        radius: the spectral radius r.
 
     Raises:
         ValueError: if all eigenvalues are 0.
@@ -40,21 +40,21 @@ def scale_radius(weight: Float[Tensor, "width width"], radius: float = 1.0) -> N
 
 @torch.no_grad()
 def orthogonal_blocks(weight: Float[Tensor, "rows width"], rows: list[int]) -> None:
-    """Make each gate's block of a recurrent matrix orthogonal; a signal that passes one keeps its length.
+    """Make the block of each gate in a recurrent matrix orthogonal, which preserves the norm of a signal.
 
     Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
-    networks", 2014. Where a block is not square its rows or its columns are orthonormal.
+    networks", 2014. In a block that is not square the rows or the columns are orthonormal.
 
     Args:
-        weight: the blocks, one above the other; it is changed.
-        rows: of each block.
+        weight: the blocks, stacked along the rows; it is changed.
+        rows: number of rows of each block.
     """
     for block in weight.split(rows):
         nn.init.orthogonal_(block)
 
 
 @torch.no_grad()
-def begin(
+def init_parameters(
     parameters: dict[str, nn.Parameter],
     width: int,
     gates: int,
@@ -62,23 +62,21 @@ def begin(
     forget: tuple[int, int] | None,
     forget_bias: float | None,
 ) -> None:
-    """Draw all parameters of recurrent layers, named as torch names them.
+    """Initialize all parameters of recurrent layers, which have torch's names.
 
     Args:
-        parameters: by name; they are changed.
+        parameters: the parameters by name; they are changed.
         width: units of a layer.
-        gates: blocks of rows in a matrix.
-        initial: of the recurrent matrices.
-        forget: the gate that a bias makes remember, counted from 0, and with which sign.
-        forget_bias: that bias, if it is wanted.
+        gates: number of gates.
+        initial: initialization of the recurrent matrices.
+        forget: index of the gate that ``forget_bias`` sets, and the sign of the bias.
+        forget_bias: the bias of the forget gate, or None for torch's initialization.
 
     Raises:
-        ValueError: if there is no such gate, or a spectral radius is wanted of several blocks.
+        ValueError: if there is no forget gate, or a spectral radius is requested for more than one gate.
     """
     if forget_bias is not None and forget is None:
-        raise ValueError(
-            f"forget_bias={forget_bias} is for an LSTM's forget gate, and this kind has none; leave it out"
-        )
+        raise ValueError(f"forget_bias={forget_bias} is for the forget gate of an LSTM; this kind has none, so omit it")
     for name, parameter in parameters.items():
         nn.init.uniform_(parameter, -(width**-0.5), width**-0.5)
         if name.startswith("weight_hh") and initial != "uniform":
@@ -91,11 +89,11 @@ def begin(
 
 def _recurrent(weight: Tensor, width: int, gates: int, initial: Initial) -> None:
     if initial == "orthogonal":
-        others = [width] * (gates - 1)  # a gate in front may be of another length
+        others = [width] * (gates - 1)  # the first gate may have a different number of rows
         orthogonal_blocks(weight, [len(weight) - sum(others), *others])
     elif initial == "radius" and gates == 1:
         scale_radius(weight)
     elif initial == "radius":
-        raise ValueError("initial='radius' is for the one recurrent matrix of kind='rnn'; gates take 'orthogonal'")
+        raise ValueError("initial='radius' is for kind='rnn'; for cells with gates use 'orthogonal'")
     else:
         raise ValueError(f"initial={initial!r} is unknown; choose uniform, orthogonal or radius")

@@ -1,4 +1,4 @@
-"""A stack of recurrent layers of any kind."""
+"""A stack of recurrent layers of any type."""
 
 from __future__ import annotations
 
@@ -12,42 +12,43 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from danlu.nn.dense import check_dropout, check_width
-from danlu.nn.recurrent.cell_types import Kind, Nonlinearity, Reset, cells
-from danlu.nn.recurrent.fused import How, apart, compact, fused
-from danlu.nn.recurrent.init import Initial, begin
+from danlu.nn.recurrent.cell_types import Kind, Nonlinearity, Reset, cell_type
+from danlu.nn.recurrent.fused import KernelArguments, flatten_parameters, fused, layer_by_layer
+from danlu.nn.recurrent.init import Initial, init_parameters
+from danlu.nn.recurrent.scan import Cell, Weights, scan
 from danlu.nn.recurrent.steps import Steps, pack, unpacked
-from danlu.nn.recurrent.sweep import Cell, Weights, sweep
 
 State = Tensor
-"""(n, states, layers · directions, width): the first state is the output h, the second an LSTM's memory c"""
+"""(n, states, layers · directions, width): the first state is the output h, the second the memory cell c of an LSTM"""
 
 
 class Recurrent(nn.Module):
-    r"""Layers that read a sequence step by step and carry a state, :math:`h_t = f(h_{t-1}, x_t)`.
+    r"""A stack of recurrent layers, :math:`h_t = f(h_{t-1}, x_t)`.
 
-    rnn, lstm and gru with reset="after" are torch's, on its kernels. peephole and coupled LSTM, and the GRU with
-    reset="before" (Cho et al. 2014) or "notes" (the lecture notes), have their formulas in the files of those names.
-    Parameters have torch's names and order of gates, so that state dicts of the first three go both ways; a peephole
-    LSTM adds ``peephole_l0`` and so on with the rows of input, forget and output gate. The state is one tensor, its
-    rows first, that can be detached, indexed and kept in a buffer.
+    The kinds rnn, lstm, and gru with reset="after" are torch's and use its kernels. The formulas of the peephole LSTM,
+    the coupled LSTM and the GRU with reset="before" (Cho et al. 2014) or "notes" (the lecture notes) are in
+    ``peephole_lstm.py``, ``coupled_lstm.py``, ``gru_reset_before.py`` and ``gru_lecture_notes.py``. Parameters have
+    torch's names and order of gates, so state dicts of torch's kinds can be loaded in both directions. A peephole LSTM
+    adds ``peephole_l0`` and so on, with one row for the input, forget and output gate each. The state is one tensor,
+    batch first, that can be detached, indexed and kept in a buffer.
 
     Args:
-        inputs: entries of the input at each step.
+        inputs: input features at each step.
         width: units of each layer.
         kind: rnn, lstm, peephole, coupled or gru.
-        layers: how many, one above the other.
-        bidirectional: whether each layer also reads from the end and puts out both, one beside the other.
-        dropout: share of units zeroed between layers while training, after each layer but the last.
-        bias: whether gates have biases; torch has two that add up, and so it is here.
-        reset: of a GRU: after (torch), before (Cho et al.) or notes.
-        nonlinearity: of an RNN: tanh or relu.
-        initial: of the recurrent matrices: uniform within ±1/√width like all else (torch), orthogonal for each gate,
-            or, for an RNN, uniform and scaled to spectral radius 1.
-        forget_bias: with which bias an LSTM's forget gate begins (Jozefowicz et al. 2015 take 1), in place of torch's
-            random ones; the input gate of a coupled LSTM gets the opposite.
+        layers: number of layers.
+        bidirectional: whether each layer also reads backwards; its output is then the concatenation of both directions.
+        dropout: fraction of units set to zero during training after each layer except the last.
+        bias: whether the gates have biases; as in torch there are two, which are added.
+        reset: reset gate of a GRU: after (torch), before (Cho et al.) or notes.
+        nonlinearity: activation of an RNN: tanh or relu.
+        initial: initialization of the recurrent matrices: uniform within ±1/√width like all other parameters (torch),
+            orthogonal for each gate, or, for an RNN, radius: uniform, scaled to spectral radius 1.
+        forget_bias: initial bias of the forget gate of an LSTM (1 in Jozefowicz et al. 2015); by default torch's random
+            initialization. The input gate of a coupled LSTM gets the negative value.
 
     Raises:
-        ValueError: if a number is too small, a name is unknown, or an argument is for another kind.
+        ValueError: if a number is too small, a name is unknown, or an argument belongs to another kind.
 
     >>> layers = Recurrent(inputs=5, width=8, kind="peephole", layers=2)
     >>> outputs, state = layers(torch.zeros(3, 7, 5))
@@ -76,14 +77,16 @@ class Recurrent(nn.Module):
         for name, number in (("inputs", inputs), ("width", width), ("layers", layers)):
             check_width(name, number)
         check_dropout(dropout)
-        self.cells = cells(kind, reset, nonlinearity)
+        self.cells = cell_type(kind, reset, nonlinearity)
         self.inputs, self.width, self.kind, self.layers = inputs, width, kind, layers
         self.bidirectional, self.dropout, self.bias = bidirectional, dropout, bias
         self.directions = 2 if bidirectional else 1
         self.outputs = width * self.directions
         for layer in range(layers):
             self._add(layer, inputs if layer == 0 else self.outputs)
-        begin(dict(self.named_parameters()), width, self.cells.gates, initial, self.cells.forgets, forget_bias)
+        init_parameters(
+            dict(self.named_parameters()), width, self.cells.gates, initial, self.cells.forgets, forget_bias
+        )
         self._compact()
 
     def forward(
@@ -92,15 +95,15 @@ class Recurrent(nn.Module):
         state: Float[Tensor, "n states layers width"] | None = None,
         lengths: Int[Tensor, "n"] | list[int] | None = None,
     ) -> tuple[Any, Float[Tensor, "n states layers width"]]:
-        """Outputs of the last layer at every step, and the state after each row's last step.
+        """Outputs of the last layer at every step, and the state after the last step of each row.
 
         Args:
-            x: sequences as rows, or packed; what comes out is of the same sort.
-            state: before the first step; zeros without it.
-            lengths: steps of each row that count, at least 1; outputs behind them are zeros.
+            x: sequences, batch first, or packed; the outputs have the same form.
+            state: the state before the first step; zeros by default.
+            lengths: number of valid steps of each row, at least 1; outputs after them are zeros.
 
         Raises:
-            ValueError: if a shape or a length does not fit.
+            ValueError: if a shape or a length is wrong.
         """
         if lengths is not None:
             padded = unpacked(x)
@@ -121,55 +124,55 @@ class Recurrent(nn.Module):
             cls._run, cls._is_eager = run, True
 
     def zero_state(self, n: int) -> Float[Tensor, "n states layers width"]:
-        """The state of n rows before anything was read."""
+        """The initial state of n rows."""
         return next(self.parameters()).new_zeros(n, self.cells.states, self.layers * self.directions, self.width)
 
     def _start(self, data: Tensor, rows: int, state: Tensor | None) -> Tensor:
-        """The state before the first step, after a look at both shapes."""
+        """The state before the first step, with both shapes checked."""
         if data.shape[-1] != self.inputs:
-            raise ValueError(f"an input of {data.shape[-1]} entries a step was given, and inputs={self.inputs}")
+            raise ValueError(f"input with {data.shape[-1]} features per step; expected inputs={self.inputs}")
         if 0 in data.shape[:-1]:
-            raise ValueError(f"the input of shape {tuple(data.shape)} has nothing to read; give at least one step")
+            raise ValueError(f"input of shape {tuple(data.shape)} is empty; give at least one step")
         zeros = self.zero_state(rows)
         if state is None:
             return zeros.to(data.dtype)
         if state.shape != zeros.shape:
             raise ValueError(
-                f"a state of shape {tuple(state.shape)} was given, and {rows} rows need {tuple(zeros.shape)}: rows, "
-                f"states, layers · directions, width"
+                f"state of shape {tuple(state.shape)}; expected {tuple(zeros.shape)}: rows, states, "
+                f"layers · directions, width"
             )
         return state
 
     def _run(self, x: Tensor | PackedSequence, state: Tensor) -> tuple[Tensor, Tensor]:
-        """All layers; of a packed sequence the data alone."""
+        """Run all layers; for a packed sequence, return its data only."""
         if not isinstance(self.cells.kernel, Cell):
             weights = [getattr(self, name) for name in self._names()]
-            how = How(self.bias, self.layers, self.dropout, self.training, self.bidirectional)
+            how = KernelArguments(self.bias, self.layers, self.dropout, self.training, self.bidirectional)
             return fused(self.cells.kernel, x, state, weights, how)
         if isinstance(x, PackedSequence):
-            return self._swept(self.cells.kernel, x.data, x.batch_sizes.tolist(), state)
+            return self._run_own_kernel(self.cells.kernel, x.data, x.batch_sizes.tolist(), state)
         n, t = x.shape[:2]
-        outputs, state = self._swept(self.cells.kernel, x.transpose(0, 1).reshape(t * n, -1), [n] * t, state)
+        outputs, state = self._run_own_kernel(self.cells.kernel, x.transpose(0, 1).reshape(t * n, -1), [n] * t, state)
         return outputs.view(t, n, -1).transpose(0, 1), state
 
-    def _swept(self, cell: Cell, data: Tensor, sizes: list[int], state: Tensor) -> tuple[Tensor, Tensor]:
-        """Layer by layer, on steps that lie one after the other."""
+    def _run_own_kernel(self, cell: Cell, data: Tensor, sizes: list[int], state: Tensor) -> tuple[Tensor, Tensor]:
+        """Run all layers with a cell of danlu, on data ordered by time step."""
         after: list[Tensor] = []
         for layer in range(self.layers):
-            found = []
+            both = []
             for direction in range(self.directions):
                 start, steps = state[:, :, len(after)], Steps(sizes, backwards=direction == 1)
-                outputs, end = sweep(cell, steps, data, start, self._weights(layer, direction))
-                found.append(outputs)
+                outputs, end = scan(cell, steps, data, start, self._weights(layer, direction))
+                both.append(outputs)
                 after.append(end)
-            data = torch.cat(found, 1) if self.bidirectional else found[0]
+            data = torch.cat(both, 1) if self.bidirectional else both[0]
             if layer + 1 < self.layers and self.dropout:
                 data = F.dropout(data, self.dropout, self.training)
         return data, torch.stack(after, 2)
 
     def _weights(self, layer: int, direction: int) -> Weights:
-        """Both matrices, one bias for torch's two, and what a cell has beside them."""
-        end = _ending(layer, direction)
+        """Both matrices, the sum of torch's two biases, and further parameters of the cell."""
+        end = _suffix(layer, direction)
         matrix, recurrent = getattr(self, f"weight_ih_{end}"), getattr(self, f"weight_hh_{end}")
         if self.bias:
             bias = getattr(self, f"bias_ih_{end}") + getattr(self, f"bias_hh_{end}")
@@ -179,10 +182,10 @@ class Recurrent(nn.Module):
         return matrix, recurrent, bias, *more
 
     def _add(self, layer: int, inputs: int) -> None:
-        """The parameters of a layer; their values come later."""
+        """Register the parameters of a layer without initializing them."""
         rows = sum(self.cells.rows(inputs, self.width))
         for direction in range(self.directions):
-            end = _ending(layer, direction)
+            end = _suffix(layer, direction)
             shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, self.width)}
             if self.bias:
                 shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
@@ -192,7 +195,7 @@ class Recurrent(nn.Module):
                 self.register_parameter(f"{name}_{end}", nn.Parameter(torch.empty(shape)))
 
     def _names(self) -> list[str]:
-        """Of torch's parameters, in its order, which is the one in which they were added."""
+        """Names of the parameters that torch's kernels take, in torch's order, which is that of registration."""
         return [name for name in self._parameters if not name.startswith("peephole")]
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Recurrent:
@@ -204,11 +207,13 @@ class Recurrent(nn.Module):
         names, kernel = self._names(), self.cells.kernel
         if not isinstance(kernel, str) or next(self.parameters()).device.type != "cuda":
             return
-        calls = self.layers if apart(self.layers, self.dropout) else 1
-        many = len(names) // calls
+        calls = self.layers if layer_by_layer(self.layers, self.dropout) else 1
+        per_call = len(names) // calls
         for call in range(calls):
-            inputs, some = self.outputs if call else self.inputs, names[call * many : (call + 1) * many]
-            compact(self, some, kernel, inputs, self.width, self.bias, self.layers // calls, self.bidirectional)
+            inputs, some = self.outputs if call else self.inputs, names[call * per_call : (call + 1) * per_call]
+            flatten_parameters(
+                self, some, kernel, inputs, self.width, self.bias, self.layers // calls, self.bidirectional
+            )
 
     def extra_repr(self) -> str:
         return (
@@ -216,6 +221,6 @@ class Recurrent(nn.Module):
         )
 
 
-def _ending(layer: int, direction: int) -> str:
-    """Of the names of a layer's parameters, as torch has it."""
+def _suffix(layer: int, direction: int) -> str:
+    """Suffix of the parameter names of a layer, as in torch."""
     return f"l{layer}" + ("_reverse" if direction else "")

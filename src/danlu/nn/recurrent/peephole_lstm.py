@@ -1,4 +1,4 @@
-r"""The LSTM whose gates see the cell.
+r"""The LSTM with peephole connections.
 
 .. math::
 
@@ -10,8 +10,8 @@ r"""The LSTM whose gates see the cell.
     h_t &= o_t \circ \tanh(c_t)
 
 Gers and Schmidhuber, "Recurrent nets that time and count", 2000; Graves, "Generating sequences with recurrent neural
-networks", 2013, equations 7 to 11. The weights p are diagonal, 3·width numbers more than in the plain LSTM, and the
-output gate sees the cell as it is now.
+networks", 2013, equations 7 to 11. The weights p are diagonal: 3·width parameters more than in the plain LSTM.
+The output gate uses the current cell state.
 """
 
 from __future__ import annotations
@@ -19,37 +19,45 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from danlu.nn.recurrent.steps import Steps, before, ends
-from danlu.nn.recurrent.sweep import Cell, Weights, by_input, hoisted, matrices, sigmoid_slope, tanh_slope
+from danlu.nn.recurrent.scan import (
+    Cell,
+    Weights,
+    input_gradient,
+    input_projection,
+    sigmoid_backward,
+    tanh_backward,
+    weight_gradients,
+)
+from danlu.nn.recurrent.steps import Steps, align_rows, final_states
 
 
 def forward(steps: Steps, x: Tensor, start: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Weights]:
-    """All steps; weights are input matrix, recurrent matrix, bias, and the rows p_i, p_f, p_o."""
+    """Outputs of all steps; the weights are input matrix, recurrent matrix, bias, and the rows p_i, p_f, p_o."""
     matrix, recurrent, bias, peepholes = weights
-    gates = hoisted(x, matrix, bias)
+    gates = input_projection(x, matrix, bias)
     cells, squashed, outputs = gates.new_empty(3, len(x), recurrent.shape[1])
     blocks = gates.view(len(x), 4, -1)
-    turned, (of_memory, of_output) = recurrent.t(), peepholes.split((2, 1))
+    recurrent_t, (of_memory, of_output) = recurrent.t(), peepholes.split((2, 1))
     h0, c0 = h, c = start.unbind(1)
     for a, memory, i, f, g, o, now, tanh, out in zip(
         *map(steps.split, (gates, blocks[:, :2], *blocks.unbind(1), cells, squashed, outputs)), strict=True
     ):
-        h, c = before(h, h0, len(a)), before(c, c0, len(a))
-        a.addmm_(h, turned)
+        h, c = align_rows(h, h0, len(a)), align_rows(c, c0, len(a))
+        a.addmm_(h, recurrent_t)
         memory.addcmul_(c[:, None], of_memory).sigmoid_()
         g.tanh_()
         torch.mul(f, c, out=now).addcmul_(i, g)
         o.addcmul_(now, of_output).sigmoid_()
         torch.mul(o, torch.tanh(now, out=tanh), out=out)
         h, c = out, now
-    end = torch.stack([ends(steps.split(outputs)), ends(steps.split(cells))], 1)
+    end = torch.stack([final_states(steps.split(outputs)), final_states(steps.split(cells))], 1)
     return outputs, end, (gates, cells, squashed, outputs)
 
 
 def backward(
     steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, by_output: Tensor, by_end: Tensor
 ) -> tuple[Tensor | None, Tensor, Weights]:
-    """All gradients; what does not wait for the step behind is computed for all steps at once, before the loop."""
+    """All gradients; terms that do not depend on later steps are computed for all steps at once, before the loop."""
     matrix, recurrent, _, peepholes = weights
     gates, cells, squashed, outputs = saved
     h_before, c_before = steps.previous(outputs, start[:, 0]), steps.previous(cells, start[:, 1])
@@ -58,11 +66,11 @@ def backward(
     d = torch.empty_like(gates)
     blocks = d.view(len(x), 4, -1)
     d_i, d_f, d_g, d_o = blocks.unbind(1)
-    sigmoid_slope(g, i, d_i)
-    sigmoid_slope(c_before, f, d_f)
-    tanh_slope(i, g, d_g)
-    sigmoid_slope(squashed, o, d_o)
-    to_cell = tanh_slope(o, squashed, torch.empty_like(cells)).addcmul_(d_o, p_o)
+    sigmoid_backward(g, i, d_i)
+    sigmoid_backward(c_before, f, d_f)
+    tanh_backward(i, g, d_g)
+    sigmoid_backward(squashed, o, d_o)
+    to_cell = tanh_backward(o, squashed, torch.empty_like(cells)).addcmul_(d_o, p_o)
     keep = torch.addcmul(f, d_i, p_i).addcmul_(d_f, p_f)
 
     on_h, on_c = by_end.transpose(0, 1).clone(memory_format=torch.contiguous_format)
@@ -76,7 +84,11 @@ def backward(
         dc.mul_(kept)
         torch.mm(whole, recurrent, out=dh)
     for_peepholes = torch.stack([(d_i * c_before).sum(0), (d_f * c_before).sum(0), (d_o * cells).sum(0)])
-    return by_input(d, x, matrix), torch.stack([on_h, on_c], 1), (*matrices(d, x, h_before), for_peepholes)
+    return (
+        input_gradient(d, x, matrix),
+        torch.stack([on_h, on_c], 1),
+        (*weight_gradients(d, x, h_before), for_peepholes),
+    )
 
 
-PEEPHOLE = Cell(forward, backward)
+PEEPHOLE_LSTM = Cell(forward, backward)

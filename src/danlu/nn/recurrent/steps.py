@@ -1,4 +1,4 @@
-"""How sequences of several lengths lie one after the other in memory, and in which order a layer walks over them."""
+"""Memory layout of sequences of different lengths, and the order in which a layer reads them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 
 class Steps(NamedTuple):
-    """The layout of torch's ``PackedSequence``: entries by time step, in each step the rows that are long enough.
+    """The layout of torch's ``PackedSequence``: entries ordered by time step, each step with the rows that reach it.
 
-    Rows are sorted, longest first, so that each step holds the first few of them. A layer that reads backwards begins
-    with the last step, and a row joins in at its own last entry.
+    Rows are sorted by length, longest first, so each step holds the first ``sizes[t]`` rows. A layer that reads
+    backwards starts with the last step; a row then starts at its own last entry.
 
     Attributes:
-        sizes: rows of each time step, never growing.
-        backwards: whether the last step comes first.
+        sizes: number of rows of each time step, non-increasing.
+        backwards: whether the steps are read from the last to the first.
 
     >>> Steps([2, 2, 1]).split(torch.arange(5))
     [tensor([0, 1]), tensor([2, 3]), tensor([4])]
@@ -34,19 +34,19 @@ class Steps(NamedTuple):
         return parts[::-1] if self.backwards else parts
 
     def previous(self, packed: Float[Tensor, "m width"], start: Float[Tensor, "n width"]) -> Float[Tensor, "m width"]:
-        """For each entry what its row held one step before."""
+        """For each entry, the value of the same row one step earlier, in reading order."""
         n = len(start)
         if self.sizes[-1] == n:  # all rows are equally long
             return torch.cat([packed[n:], start] if self.backwards else [start, packed[:-n]])
-        found, last = [], start
+        shifted, last = [], start
         for value in self.split(packed):
-            found.append(before(last, start, len(value)))
+            shifted.append(align_rows(last, start, len(value)))
             last = value
-        return torch.cat(found[::-1] if self.backwards else found)
+        return torch.cat(shifted[::-1] if self.backwards else shifted)
 
 
-def before(last: Tensor, start: Tensor, rows: int) -> Tensor:
-    """What the first rows hold after a step; those that join in now hold what they start with."""
+def align_rows(last: Tensor, start: Tensor, rows: int) -> Tensor:
+    """The state of the first ``rows`` rows after a step; rows that start at this step get their initial state."""
     if len(last) == rows:
         return last
     if len(last) > rows:
@@ -54,34 +54,34 @@ def before(last: Tensor, start: Tensor, rows: int) -> Tensor:
     return torch.cat([last, start[len(last) : rows]])
 
 
-def ends(values: list[Tensor]) -> Tensor:
-    """What each row holds in the end: a row that is over is not in the steps that follow."""
+def final_states(values: list[Tensor]) -> Tensor:
+    """The state of each row after its own last step; finished rows are absent from later steps."""
     if len(values[0]) == len(values[-1]):
         return values[-1]
-    over = [value[len(after) :] for value, after in pairwise(values) if len(value) > len(after)]
-    return torch.cat([values[-1], *over[::-1]])
+    finished = [value[len(after) :] for value, after in pairwise(values) if len(value) > len(after)]
+    return torch.cat([values[-1], *finished[::-1]])
 
 
 def unpacked(x: Float[Tensor, "n t inputs"] | PackedSequence) -> Float[Tensor, "n t inputs"]:
-    """The rows themselves.
+    """Check that an input is not packed.
 
     Raises:
-        ValueError: if they are packed.
+        ValueError: if it is.
     """
     if isinstance(x, PackedSequence):
-        raise ValueError("a packed sequence knows its lengths; leave lengths out, or give the rows padded")
+        raise ValueError("a packed sequence has its own lengths; omit lengths, or pass padded rows")
     return x
 
 
 def pack(x: Float[Tensor, "n t inputs"], lengths: Int[Tensor, "n"] | list[int]) -> PackedSequence:
-    """Rows of sequences without what is behind their lengths.
+    """Pack padded sequences.
 
     Args:
-        x: the rows, padded to the longest or further.
-        lengths: steps of each that count.
+        x: padded sequences, batch first.
+        lengths: number of valid steps of each row.
 
     Raises:
-        ValueError: if the lengths are not one for each row, from 1 to t.
+        ValueError: if there is not one length from 1 to t for each row.
 
     >>> pack(torch.zeros(2, 3, 1), [1, 3]).batch_sizes
     tensor([2, 1, 1])
@@ -89,7 +89,7 @@ def pack(x: Float[Tensor, "n t inputs"], lengths: Int[Tensor, "n"] | list[int]) 
     counts = torch.as_tensor(lengths, dtype=torch.int64, device="cpu")
     if counts.shape != (len(x),) or not bool(((counts >= 1) & (counts <= x.shape[1])).all()):
         raise ValueError(
-            f"lengths {counts.tolist()} were given for {len(x)} rows of {x.shape[1]} steps; give one for each row, "
-            f"from 1 to {x.shape[1]}, and leave empty rows out"
+            f"lengths {counts.tolist()} do not match {len(x)} rows of {x.shape[1]} steps; give one for each row, "
+            f"from 1 to {x.shape[1]}, and omit empty rows"
         )
     return pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
