@@ -1,3 +1,6 @@
+from .evaluators import EVALUATORS as EVALUATORS
+from .evaluators import Evaluator as Evaluator
+from .evaluators import evaluate_subject as evaluate_subject
 from .feature_extractors import Features as Features
 from .feature_extractors import feature_name as feature_name
 from .feature_networks import ClassifierFeatures as ClassifierFeatures
@@ -13,10 +16,13 @@ from .generative_scores import GenerativeScorer as GenerativeScorer
 from .generative_scores import only_generates as only_generates
 from .model_scores import bound as bound
 from .model_scores import calibrated as calibrated
+from .model_scores import class_probabilities as class_probabilities
 from .model_scores import flipped as flipped
-from .model_scores import measure as measure
 from .model_scores import robustness as robustness
+from .model_scores import squared_error as squared_error
 from .reference_moments import load_moments as load_moments
 from .reference_moments import reference_moments as reference_moments
 from .reference_moments import save_moments as save_moments
+from .subject import Evaluation as Evaluation
+from .subject import Subject as Subject
 from .text_scores import bits as bits

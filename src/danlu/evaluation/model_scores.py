@@ -1,4 +1,4 @@
-"""How good a model is, as its verbs allow."""
+"""Scores of a model on a part of the data: classification, bounds of the likelihood, reconstruction, robustness."""
 
 from __future__ import annotations
 
@@ -10,55 +10,41 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import in_order
 from danlu.data.base.dataset import DataInfo, Part, spread_over
-from danlu.evaluation.text_scores import reads, text_scores
 from danlu.metrics.classification import calibration, correct
 from danlu.metrics.robustness import Robustness, under_noise, under_shift
 from danlu.metrics.temperature import cooled
 from danlu.rng.keys import generator
-from danlu.verbs import can, has
+from danlu.verbs import has
 
 Verb = Callable[[Tensor], Tensor]
 
 BATCH = 500
 BOUND_DRAWS, BOUNDED = 100, 1000
-"""draws for the tighter bound of the log-likelihood, and of how many examples it is taken"""
+"""draws per example for the tighter bound of the log-likelihood, and the number of examples it is computed on"""
 SHIFTS, DEVIATIONS, STRAINED = (0, 1, 2, 3, 4), (0.0, 0.05, 0.1, 0.2, 0.4), 1000
-"""what the robustness of a classifier is measured with: pixels, shares of the range, pictures"""
+"""robustness of a classifier: shifts in pixels, deviations of the noise as shares of the range, number of images"""
 
 
-def measure(
-    model: Any, part: Part, inputs: str = "image", flip: bool = False
-) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Scores of a model on a part of the data, and the evidence that the report draws.
+def class_probabilities(model: Any, part: Part, inputs: str, flip: bool = False) -> Tensor:
+    """The probability of each class for each example, (n, classes), on the CPU.
 
     Args:
-        model: any, on any device; each verb adds its scores.
+        model: a classifier.
         part: the examples.
         inputs: name of the field that the model sees.
-        flip: whether a classifier sees each picture and its mirror image, and gives the mean of both answers.
-
-    Returns:
-        The scores by name, and tensors by name: the probabilities of a classifier.
+        flip: whether to give the mean of the outputs for each image and for its mirror image.
     """
-    scores: dict[str, float] = {}
-    evidence: dict[str, Tensor] = {}
-    if can(model, "classify") and "label" in part.fields:
-        verb = flipped(model.classify) if flip else model.classify
-        evidence["probabilities"] = _in_batches(model, verb, part, inputs)
-        scores.update(classification_scores(evidence["probabilities"], part["label"]))
-    if reads(model, part):
-        scores.update(text_scores(model, part))
-    if can(model, "log_prob_bound"):
-        scores["elbo"] = bound(model, part, inputs, 1)
-        scores[f"log_prob_bound_{BOUND_DRAWS}"] = bound(model, spread_over(part, BOUNDED), inputs, BOUND_DRAWS)
-    if can(model, "reconstruct"):
-        x = part[inputs].cpu()
-        scores["squared_error"] = float((_in_batches(model, model.reconstruct, part, inputs) - x).square().mean())
-    return scores, evidence
+    return _in_batches(model, flipped(model.classify) if flip else model.classify, part, inputs)
+
+
+def squared_error(model: Any, part: Part, inputs: str) -> float:
+    """Mean squared error of reconstructions, over examples and values."""
+    x = part[inputs].cpu()
+    return float((_in_batches(model, model.reconstruct, part, inputs) - x).square().mean())
 
 
 def bound(model: Any, part: Part, inputs: str, draws: int) -> float:
-    """Mean lower bound of the log-likelihood in nats, from so many draws of each example, the same ones each time."""
+    """Mean lower bound of the log-likelihood in nats, from ``draws`` draws per example; the same ones in every call."""
     source = generator("bound", draws, device=next(model.parameters()).device)
     fixed = {"generator": source} if has(model, "generator") else {}
     bounds = _in_batches(model, lambda x: model.log_prob_bound(x, draws, **fixed), part, inputs)
@@ -66,7 +52,7 @@ def bound(model: Any, part: Part, inputs: str, draws: int) -> float:
 
 
 def flipped(classify: Verb) -> Verb:
-    """The mean of what is said of a picture and of its mirror image.
+    """The mean of a verb's outputs for an image and for its mirror image.
 
     >>> half = flipped(lambda x: x[:, 0, 0])
     >>> half(torch.tensor([[[[0.0, 1.0]]]]))
@@ -77,9 +63,9 @@ def flipped(classify: Verb) -> Verb:
 
 @torch.no_grad()
 def robustness(model: Any, part: Part, info: DataInfo) -> tuple[Robustness, Robustness, int]:
-    """Accuracy of a classifier of pictures under shifts and under noise, and on how many pictures it was measured.
+    """Accuracy of an image classifier under shifts and under noise, and the number of images it was measured on.
 
-    At most so many that it takes seconds, evenly spread over the part.
+    At most 1000 images, evenly spread over the part.
     """
     some = spread_over(part, STRAINED)
     count = len(some)
@@ -106,7 +92,7 @@ def classification_scores(probabilities: Tensor, labels: Tensor) -> dict[str, fl
 
 
 def calibrated(probabilities: Tensor, labels: Tensor, temperature: float) -> dict[str, float]:
-    """The calibration error that is left at a temperature that other examples were used to find."""
+    """The calibration error at a temperature that was fitted on other examples."""
     return {"calibrated_error": calibration(cooled(probabilities, temperature), labels).error}
 
 

@@ -20,16 +20,18 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
 from danlu.app.report.figures import classifier, style, training_curves
+from danlu.app.report.figures.all_figures import draw
 from danlu.app.report.html_report import write_report
-from danlu.app.report.model_card import write_card
-from danlu.app.report.section import Section
-from danlu.app.report.sections.classifier import Judged, classification_sections, per_class, surest_mistakes
+from danlu.app.report.model_card import About, write_card
+from danlu.app.report.section import Section, figure
+from danlu.app.report.sections.classifier import Judged, classification_sections, most_confident_mistakes, per_class
 from danlu.data.base.dataset import DataInfo
 from danlu.metrics.classification import calibration, confusion_matrix
 from danlu.metrics.robustness import Robustness
 
 NAMES = ("<b>x</b>", "$\\frac$", "a|b", '"q" & url(#p)')
 INFO = DataInfo("images", shape=(1, 4, 4), classes=4, class_names=NAMES, range=(0.0, 1.0))
+CNN = About("CNN", "convolutional network", "LeCun et al. 1998", ["classify"])
 RUN: dict[str, Any] = {
     "format": 1,
     "recipe": "cnn",
@@ -163,8 +165,8 @@ def test_ids_of_a_page_with_several_figures_are_unique_and_found(page: Page):
 
 
 def test_the_same_figure_twice_shares_no_id(tmp_path: Path):
-    one = Section("one", "caption", training_curves.curves(METRICS, 30))
-    two = Section("two", "caption", training_curves.curves(METRICS, 30))
+    one = Section("one", "caption", figure("curves", metrics=METRICS, best_round=30))
+    two = Section("two", "caption", figure("curves", metrics=METRICS, best_round=30))
     page = Page(report(tmp_path, [one, two]))
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids)) > 0
@@ -226,7 +228,7 @@ def test_report_and_card_do_without_any_key(tmp_path: Path, missing: str):
     *outer, key = missing.split(".")
     del (run[outer[0]] if outer else run)[key]
     text = Page(report(tmp_path, [], run=run, metrics=[])).text
-    write_card(tmp_path / "card.md", run, SCORES, INFO, "CNN", "convolutional network", "LeCun", ["classify"])
+    write_card(tmp_path / "card.md", run, SCORES, INFO, CNN)
     for words in (text, (tmp_path / "card.md").read_text()):
         assert "0.0123" in words
         assert "None" not in words
@@ -235,7 +237,7 @@ def test_report_and_card_do_without_any_key(tmp_path: Path, missing: str):
 
 def test_report_and_card_of_almost_nothing(tmp_path: Path):
     assert "a model" in Page(report(tmp_path, [], run={}, metrics=[], scores={}, recipe_yaml="")).text
-    write_card(tmp_path / "card.md", {}, {}, DataInfo("table", (3,)), "MLP", "perceptron", "Rosenblatt", [])
+    write_card(tmp_path / "card.md", {}, {}, DataInfo("table", (3,)), About("MLP", "perceptron", "Rosenblatt", []))
     assert "(n, 3)" in (tmp_path / "card.md").read_text()
 
 
@@ -275,12 +277,12 @@ def test_per_class_equals_scikit_learn():
 
 
 @pytest.mark.parametrize("most", [3, 1000])
-def test_surest_mistakes_equal_a_loop(most: int):
+def test_most_confident_mistakes_equal_a_loop(most: int):
     probabilities, labels = some_guesses(n=100)
     rows, answers = probabilities.tolist(), labels.tolist()
     mistakes = [n for n, row in enumerate(rows) if row.index(max(row)) != answers[n]]
     mistakes.sort(key=lambda n: max(rows[n]), reverse=True)
-    chosen, wrong = surest_mistakes(probabilities, labels, most)
+    chosen, wrong = most_confident_mistakes(probabilities, labels, most)
     assert wrong
     assert chosen.tolist() == mistakes[:most]
 
@@ -289,8 +291,8 @@ def test_calibration_is_drawn_before_and_after_the_temperature():
     probabilities, labels = some_guesses(n=300)
     judged = Judged("test", probabilities, labels, temperature=2.0)
     section = classification_sections(judged, INFO)[2]
-    assert "the temperature 2, at which" in section.caption
-    upper = section.figure.axes[0]  # type: ignore[union-attr]
+    assert "at temperature 2, fitted on" in section.caption
+    upper = draw(section.figure).axes[0]  # type: ignore[union-attr]
     after = calibration((probabilities.double().log() / 2).softmax(1), labels)
     assert f"{after.error:.4f} with temperature" in upper.get_title(loc="left")
     np.testing.assert_allclose(upper.lines[2].get_ydata(), after.accuracy.numpy())
@@ -301,8 +303,8 @@ def test_robustness_is_a_section_where_it_was_measured():
     shifted, noisy = Robustness((0.0, 1.0), (0.9, 0.5)), Robustness((0.0, 0.2), (0.9, 0.7))
     judged = Judged("test", probabilities, labels, shifted=shifted, noisy=noisy, strained=60)
     section = classification_sections(judged, INFO)[-1]
-    assert (section.title, "60 pictures" in section.caption) == ("Robustness", True)
-    drawn = [line.get_ydata().tolist() for axes in section.figure.axes for line in axes.lines]  # type: ignore[union-attr]
+    assert (section.title, "60 images" in section.caption) == ("Robustness", True)
+    drawn = [line.get_ydata().tolist() for axes in draw(section.figure).axes for line in axes.lines]  # type: ignore[union-attr]
     assert drawn == [[0.9, 0.5], [0.9, 0.7]]
 
 
@@ -310,11 +312,11 @@ def test_without_mistakes_the_least_sure_are_shown():
     probabilities, _ = some_guesses(n=50)
     labels = probabilities.argmax(dim=1)
     expected = sorted(range(50), key=lambda n: max(probabilities[n].tolist()))[:24]
-    chosen, wrong = surest_mistakes(probabilities, labels)
+    chosen, wrong = most_confident_mistakes(probabilities, labels)
     assert not wrong
     assert chosen.tolist() == expected
     section = classification_sections(Judged("test", probabilities, labels, torch.rand(50, 1, 4, 4)), INFO)[-1]
-    assert "No example of the test part is wrong" in section.caption
+    assert "All examples of the test part are classified correctly" in section.caption
 
 
 def test_sections_show_the_surest_mistake_first():
@@ -322,8 +324,8 @@ def test_sections_show_the_surest_mistake_first():
     labels, images = torch.tensor([1, 1, 1]), torch.rand(3, 3, 4, 6)
     info = DataInfo("images", (3, 4, 6), 2, ("cat", "dog"))
     section = classification_sections(Judged("test", probabilities, labels, images), info)[-1]
-    assert "2 of the 3 examples of the test part are wrong; all of them" in section.caption
-    axes = section.figure.axes  # type: ignore[union-attr]
+    assert "2 of the 3 examples of the test part are misclassified; all of them" in section.caption
+    axes = draw(section.figure).axes  # type: ignore[union-attr]
     assert axes[0].get_title(loc="left") == "dog → cat 0.90"
     assert axes[1].get_title(loc="left") == "dog → cat 0.70"
     np.testing.assert_allclose(axes[0].images[0].get_array(), images[1].permute(1, 2, 0).numpy())
@@ -497,7 +499,7 @@ def test_figures_leave_no_style_behind():
 
 
 def card(folder: Path, run: dict[str, Any] = RUN, info: DataInfo = INFO, verbs: tuple[str, ...] = ("classify",)) -> str:
-    write_card(folder / "card.md", run, SCORES, info, "CNN", "convolutional network", "LeCun et al. 1998", list(verbs))
+    write_card(folder / "card.md", run, SCORES, info, CNN._replace(verbs=list(verbs)))
     return (folder / "card.md").read_text(encoding="utf-8")
 
 

@@ -13,16 +13,19 @@ import danlu
 from danlu.app.console.progress import Screen
 from danlu.app.console.signals import Interrupt
 from danlu.app.files.image_grid import sheet
+from danlu.app.report.figures.all_figures import draw
 from danlu.app.report.figures.latent import gallery, latent_map, points, units
 from danlu.app.report.sections import model_views
-from danlu.app.report.sections.latent import latent_sections
+from danlu.app.report.sections.latent import model_sections
 from danlu.app.report.sections.model_views import above
 from danlu.app.report.usage import after_training
 from danlu.app.runs import training_samples
 from danlu.app.runs.finish import say_goodbye
 from danlu.app.runs.training_samples import is_time
-from danlu.data.base.dataset import DataInfo, Part
-from danlu.evaluation.model_scores import bound, measure
+from danlu.data.base.dataset import DataInfo, DataSet, Part
+from danlu.evaluation.evaluators import evaluate_subject
+from danlu.evaluation.model_scores import bound
+from danlu.evaluation.subject import Subject
 from danlu.losses.variational import bernoulli_log_prob, gaussian_log_prob
 from danlu.models.latent.vae import VAE
 
@@ -69,7 +72,8 @@ def test_scores_are_the_same_again(run):
 def test_scores_by_hand():
     """The bounds against their formula over many draws, within four standard errors; the error against numpy."""
     vae, part = vae_of(), part_of(400)
-    scores, _ = measure(vae, part)
+    data = DataSet("drawn", INFO, part, part, part)
+    scores = evaluate_subject(Subject(vae, data, "test")).scores
     x = part["image"]
     q = vae.posterior(x)
     z = q.mean + (q.log_variance / 2).exp() * torch.randn(
@@ -238,7 +242,7 @@ def without(changes):
 
 
 def titles(model, part, info):
-    return [section.title for section in latent_sections(model, part, "test", info)]
+    return [section.title for section in model_sections(model, part, "test", info)]
 
 
 def test_sections_are_what_the_verbs_allow():
@@ -252,8 +256,8 @@ def test_sections_are_what_the_verbs_allow():
 
 def test_points_are_in_the_units_of_their_columns():
     part = part_of(shape=(2,))
-    sections = latent_sections(vae_of((2,), likelihood="gaussian"), part, "test", TABLE)
-    axes = sections[0].figure.axes[0]
+    sections = model_sections(vae_of((2,), likelihood="gaussian"), part, "test", TABLE)
+    axes = draw(sections[0].figure).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("width", "height")
     drawn = np.asarray(axes.collections[0].get_offsets())
     np.testing.assert_allclose(drawn, part["x"].numpy() * [0.5, 3.0] + [2.0, 5.0], rtol=1e-6)
@@ -262,8 +266,8 @@ def test_points_are_in_the_units_of_their_columns():
 def test_the_map_shows_the_two_most_active_units():
     vae, part = vae_of(), part_of()
     vae.autoencoder.inference.posterior.linear.weight.data[[0, 2]] *= 30
-    section = next(s for s in latent_sections(vae, part, "test", INFO) if s.title == "Latent map")
-    axes = section.figure.axes[0]
+    section = next(s for s in model_sections(vae, part, "test", INFO) if s.title == "Latent map")
+    axes = draw(section.figure).axes[0]
     with torch.no_grad():
         codes = vae.encode(part["image"])
     order = codes.var(0).argsort(descending=True)[:2].tolist()

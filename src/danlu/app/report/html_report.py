@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from danlu.app.console.formatting import duration, number, score_value
-from danlu.app.report.section import Scores, Section
-
-if TYPE_CHECKING:
-    pass  # half a second to import, and only a run's end draws
+from danlu.app.report.figures.all_figures import draw
+from danlu.app.report.section import Scores, Section, figure
 
 
 def write_report(
@@ -35,14 +33,14 @@ def write_report(
         scores: value of each score by part of the data.
         sections: what else there is to see.
     """
-    from danlu.app.report.figures import style, training_curves
+    from danlu.app.report.figures import style  # imports matplotlib
 
     best_round = (run.get("best") or {}).get("round")
     if metrics:
         caption = "What was logged while training." + (f" Round {best_round:,} was the best." if best_round else "")
-        sections = [Section("Curves", caption, training_curves.curves(metrics, best_round)), *sections]
+        sections = [Section("Curves", caption, figure("curves", metrics=metrics, best_round=best_round)), *sections]
     drawn = [
-        Markup(style.to_svg(section.figure, f"figure-{place}", section.title)) if section.figure else None
+        Markup(style.to_svg(draw(section.figure), f"figure-{place}", section.title)) if section.figure else None
         for place, section in enumerate(sections, start=1)
     ]
     page = {

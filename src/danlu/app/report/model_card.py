@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from danlu.app.report.html_report import headline, results, weights_in_words
 from danlu.app.report.section import Scores
 from danlu.app.report.usage import commands
+from danlu.catalogue.recipes import all_recipes
 from danlu.data.base.dataset import DataInfo
-from danlu.verbs import VERBS
+from danlu.verbs import VERBS, has, verbs_of
 
 MOST_CLASSES = 50
+
+
+class About(NamedTuple):
+    """What a card says of a model, besides its run.
+
+    Attributes:
+        name: the model's name in the catalogue.
+        title: what the model is, in a few words.
+        source: who published it.
+        verbs: what it can do.
+        class_conditional: whether it generates examples of a given class.
+    """
+
+    name: str
+    title: str
+    source: str
+    verbs: list[str]
+    class_conditional: bool = False
+
+
+def about_model(model: object, recipe: str) -> About:
+    """What a card says of a model that was trained by a recipe."""
+    entry = all_recipes()[recipe]
+    return About(type(model).__name__, entry.title, entry.source, verbs_of(model), has(model, "class_conditional"))
 
 
 def write_card(
@@ -22,11 +47,7 @@ def write_card(
     run: dict[str, Any],
     scores: Scores,
     info: DataInfo,
-    model_name: str,
-    title: str,
-    source: str,
-    verbs: list[str],
-    by_class: bool = False,
+    about: About,
 ) -> None:
     """Write ``card.md``.
 
@@ -35,11 +56,7 @@ def write_card(
         run: the content of run.json; what it lacks is left out.
         scores: value of each score by part of the data.
         info: what an input is.
-        model_name: the model's name in the catalogue.
-        title: what the model is, in a few words.
-        source: who published it.
-        verbs: what it can do.
-        by_class: whether it draws of a class that it is told.
+        about: what the model is and what it can do.
     """
     templates = Environment(
         loader=PackageLoader("danlu.app.report"),
@@ -60,14 +77,14 @@ def write_card(
         "temperature": run.get("temperature"),
         "info": info,
         "shape": ", ".join(["n", *map(str, info.shape)]),
-        "classes": info.label_names if "classify" in verbs else (),
+        "classes": info.label_names if "classify" in about.verbs else (),
         "most_classes": MOST_CLASSES,
-        "model_name": model_name,
-        "title": title,
-        "source": source,
-        "commands": commands(verbs, info, by_class),
+        "model_name": about.name,
+        "title": about.title,
+        "source": about.source,
+        "commands": commands(about.verbs, info, about.class_conditional),
         "diagnosis": run.get("diagnosis"),
-        "verbs": {verb: VERBS[verb].__doc__ for verb in verbs},
+        "verbs": {verb: VERBS[verb].__doc__ for verb in about.verbs},
     }
     path.write_text(templates.get_template("card.md.jinja").render(page), encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +11,9 @@ from danlu.app.inference.load import load
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.data.base.dataset import PARTS, DataSet
 from danlu.errors import UsageError
+from danlu.evaluation.evaluators import evaluate_subject
 from danlu.evaluation.generative_scores import GENERATED, GenerativeScorer, only_generates
-from danlu.evaluation.model_scores import calibrated, measure
+from danlu.evaluation.subject import Subject
 from danlu.models.base import Model
 from danlu.training.runtime import DeviceName, Runtime, pick_device
 from danlu.verbs import need
@@ -62,17 +64,17 @@ def evaluate(
         raise UsageError(f"{data.name} has no {part} part, as it was split")
     _check_flip(flip, data.info)
     model.to(pick_device(device or folder.page["device"])[0])
-    scores, evidence = measure(model, examples, data.info.inputs, flip) if len(examples) else ({}, {})
-    temperature = folder.page.get("temperature")
-    if part != "validation" and temperature is not None and not flip:  # which the validation part has chosen
-        scores.update(calibrated(evidence["probabilities"], examples["label"], temperature))
+    subject = Subject(model, data, part, flip, folder.page.get("temperature"))
+    scores = evaluate_subject(subject).scores
     page = {"part": part, "examples": len(examples), "data": data.name, "fingerprint": fingerprint, "scores": scores}
-    return {**page, "generated": _generated(folder, data, model, count)} if count else page
+    if count:
+        sampled = replace(subject, part="generated", scorer=_scorer(folder, data, model, count))
+        page["generated"] = evaluate_subject(sampled).scores
+    return page
 
 
-def _generated(folder: RunFolder, data: DataSet, model: Model, count: int) -> dict[str, float]:
-    """Scores of what a model generates, by the judge that the run has kept."""
+def _scorer(folder: RunFolder, data: DataSet, model: Model, count: int) -> GenerativeScorer:
+    """The scorer of generated examples, with the classifier that the run has kept."""
     runtime = Runtime(device=next(model.parameters()).device)
     kept = folder.judge if (folder.judge / "model.json").is_file() else None
-    scorer = GenerativeScorer(data, count, runtime, folder.access(), kept, folder.recipe.feature_extractor)
-    return scorer.all_scores(scorer.draw(model))
+    return GenerativeScorer(data, count, runtime, folder.access(), kept, folder.recipe.feature_extractor)

@@ -17,6 +17,8 @@ from danlu.app.files.image_grid import GAP, sheet
 from danlu.app.report.figures.style import BLUE, INK, QUIET, VERMILION, WIDTH, short, styled, tick
 
 MOST_COLORS = 20
+HEAD = 8
+"""letters of the longest name of a column"""
 
 
 @styled
@@ -28,15 +30,15 @@ def gallery(
     heads: Sequence[str] = (),
     height: float = 0.5,
 ) -> Figure:
-    """Pictures side by side, row by row.
+    """Images side by side, row by row.
 
     Args:
         images: gray or colored.
         columns: how many in a row.
         value_range: which values are black and white.
         rows: names of the rows.
-        heads: names of the columns.
-        height: of a picture in inches, if there is room for it.
+        heads: names of the columns; long ones are cut off.
+        height: of an image in inches, if there is room for it.
 
     >>> figure = gallery(torch.zeros(4, 1, 8, 8), 2, rows=("a", "b"))
     >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -50,9 +52,9 @@ def gallery(
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     _show_sheet(axes, images, columns, value_range)
-    pixels = axes.get_images()[0].get_size()
+    pixels, names = axes.get_images()[0].get_size(), [short(head, HEAD) for head in heads]
     axes.set_yticks([_middle(pixels[0], lines, place) for place in range(len(rows))], rows)
-    axes.set_xticks([_middle(pixels[1], columns, place) for place in range(len(heads))], heads)
+    axes.set_xticks([_middle(pixels[1], columns, place) for place in range(len(heads))], names)
     return figure
 
 

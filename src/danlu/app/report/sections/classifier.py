@@ -1,15 +1,16 @@
-"""The parts of a report that are about a classifier."""
+"""Sections of a report on a classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from danlu.app.report.section import Section, Table
+from danlu.app.report.section import Section, Table, figure
 from danlu.data.base.dataset import DataInfo
+from danlu.evaluation.subject import Subject
 from danlu.metrics.classification import calibration, confusion_matrix
 from danlu.metrics.robustness import Robustness
 from danlu.metrics.temperature import cooled
@@ -18,17 +19,17 @@ MOST_WRONG = 24
 
 
 class Judged(NamedTuple):
-    """What a classifier said of a part of the data, from which its sections are made.
+    """The outputs of a classifier on a part of the data.
 
     Attributes:
         part: name of the part.
         probabilities: of each class, (n, classes).
-        labels: the right classes.
-        images: the examples, if they are pictures.
-        temperature: at which the validation part is likeliest, if there is such a part.
-        shifted: accuracy on shifted pictures.
-        noisy: accuracy on noisy pictures.
-        strained: how many pictures were shifted and made noisy.
+        labels: the true classes, (n,).
+        images: the examples, if they are images, (n, c, h, w).
+        temperature: as fitted on the validation part, if there is one.
+        shifted: accuracy on shifted images.
+        noisy: accuracy on noisy images.
+        strained: number of images that were shifted and made noisy.
     """
 
     part: str
@@ -41,11 +42,23 @@ class Judged(NamedTuple):
     strained: int = 0
 
 
+def classifier_sections(subject: Subject, evidence: Mapping[str, Any]) -> list[Section]:
+    """The sections on a classifier; none if no probabilities were computed."""
+    if "probabilities" not in evidence:
+        return []
+    info = subject.info
+    images = subject.examples[info.inputs] if info.kind == "images" else None
+    strained = evidence.get("robustness", (None, None, 0))
+    probabilities, labels, temperature = evidence["probabilities"], evidence["labels"], evidence.get("temperature")
+    judged = Judged(subject.part, probabilities, labels, images, temperature, *strained)
+    return classification_sections(judged, info)
+
+
 def classification_sections(judged: Judged, info: DataInfo) -> list[Section]:
-    """What a classifier gets right and wrong on a part of the data.
+    """Confusion matrix, scores of each class, calibration, robustness, and the most confident mistakes.
 
     Args:
-        judged: what it said.
+        judged: the outputs of the classifier.
         info: names of the classes, range of the values.
 
     >>> info = DataInfo("table", shape=(4,), classes=2, class_names=("cat", "dog"))
@@ -53,58 +66,56 @@ def classification_sections(judged: Judged, info: DataInfo) -> list[Section]:
     >>> [section.title for section in sections]
     ['Confusion', 'Classes', 'Calibration']
     """
-    from danlu.app.report.figures import classifier as figures
-
     part, names = judged.part, info.label_names
     probabilities, labels, images = judged.probabilities.detach().cpu(), judged.labels.cpu(), judged.images
     matrix = confusion_matrix(probabilities.argmax(dim=1), labels, len(names))
     sections = [
         Section(
             "Confusion",
-            f"How often each class was taken for each other, over the {len(labels):,} examples of the {part} part. "
-            f"Color is the share of the row: blue where the guess is right, vermilion where it is wrong.",
-            figures.confusion(matrix, names),
+            f"Predicted class against true class, over the {len(labels):,} examples of the {part} part. The color is "
+            f"the share of the row: blue for correct predictions, vermilion for wrong ones.",
+            figure("confusion", matrix=matrix, class_names=names),
         ),
-        Section("Classes", f"Each class by itself, on the {part} part.", table=per_class(matrix, names)),
+        Section("Classes", f"Scores of each class on the {part} part.", table=per_class(matrix, names)),
         _calibration(probabilities, labels, judged.temperature, part),
     ]
     if judged.shifted is not None and judged.noisy is not None:
         caption = (
-            f"Accuracy on {judged.strained:,} pictures of the {part} part that were shifted to each of the four sides, "
-            f"and under normal noise on every value; the model was not told."
+            f"Accuracy on {judged.strained:,} images of the {part} part: shifted in each of the four directions, and "
+            f"with normal noise added to every value."
         )
-        sections.append(Section("Robustness", caption, figures.robustness(judged.shifted, judged.noisy)))
+        sections.append(
+            Section("Robustness", caption, figure("robustness", shifted=judged.shifted, noisy=judged.noisy))
+        )
     if images is not None and images.shape[1] in (1, 3):
         sections.append(_most_wrong(probabilities, labels, images, info, part))
     return sections
 
 
 def _calibration(probabilities: Tensor, labels: Tensor, temperature: float | None, part: str) -> Section:
-    from danlu.app.report.figures import classifier as figures
-
     caption = (
-        f"Whether the probabilities of the guesses can be believed, on the {part} part: on the dashed line, "
-        f"guesses are as often right as they are sure. Light bars are 95\u00a0% intervals."
+        f"Accuracy against the probability of the prediction, on the {part} part. A calibrated model lies on the "
+        f"dashed line. Light bars are 95\u00a0% confidence intervals."
     )
     before, after = calibration(probabilities, labels), None
     if temperature is not None:
         after = calibration(cooled(probabilities, temperature), labels)
         caption += (
-            f" Rings are the probabilities at the temperature {temperature:.3g}, at which the validation part is "
-            f"likeliest; above 1 the model is too sure."
+            f" Rings show the probabilities at temperature {temperature:.3g}, fitted on the validation part; above 1 "
+            f"the model is overconfident."
         )
-    return Section("Calibration", caption, figures.reliability(before, after))
+    return Section("Calibration", caption, figure("reliability", calibration=before, after=after))
 
 
 def per_class(matrix: Int[Tensor, "k k"], names: Sequence[str]) -> Table:
-    r"""Examples, precision, recall and F1 of each class, below the names of the columns.
+    r"""Examples, precision, recall and F1 of each class, after a row of column names.
 
     .. math:: P = \frac{m_{kk}}{\sum_i m_{ik}}, \qquad R = \frac{m_{kk}}{\sum_j m_{kj}}, \qquad F_1 = \frac{2PR}{P + R}
 
-    A ratio without a denominator is a dash: the precision of a class that was never guessed is not 0 but unknown.
+    A ratio with denominator 0 is a dash: the precision of a class that was never predicted is unknown, not 0.
 
     Args:
-        matrix: counts; rows are true classes, columns guesses.
+        matrix: counts; rows are true classes, columns predicted ones.
         names: of the classes.
 
     >>> per_class(torch.tensor([[3, 1], [0, 0]]), ("cat", "dog"))[1:]
@@ -122,20 +133,20 @@ def _ratio(above: int, below: int) -> str:
     return f"{above / below:.3f}" if below else "–"
 
 
-def surest_mistakes(
+def most_confident_mistakes(
     probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"], most: int = MOST_WRONG
 ) -> tuple[Int[Tensor, "k"], bool]:
-    """The wrong guesses with the highest probability; if none is wrong, the right ones with the lowest.
+    """The misclassified examples with the highest probability; if there are none, the correct ones with the lowest.
 
     Args:
         probabilities: of each class.
-        labels: the right classes.
-        most: how many at most.
+        labels: the true classes.
+        most: largest number of examples.
 
     Returns:
-        The numbers of the examples in this order, and whether they are wrong.
+        The indices of the examples in this order, and whether they are misclassified.
 
-    >>> surest_mistakes(torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]]), torch.tensor([0, 0, 0]))
+    >>> most_confident_mistakes(torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]]), torch.tensor([0, 0, 0]))
     (tensor([2, 1]), True)
     """
     sureness, guesses = probabilities.max(dim=1)
@@ -146,20 +157,24 @@ def surest_mistakes(
 
 
 def _most_wrong(probabilities: Tensor, labels: Tensor, images: Tensor, info: DataInfo, part: str) -> Section:
-    from danlu.app.report.figures import classifier as figures
-
-    chosen, wrong = surest_mistakes(probabilities, labels)
+    chosen, wrong = most_confident_mistakes(probabilities, labels)
     sureness, guesses = probabilities[chosen].max(dim=1)
-    picture = figures.most_wrong(
-        images[chosen.to(images.device)], labels[chosen], guesses, sureness, info.label_names, info.range
+    picture = figure(
+        "most_wrong",
+        images=images[chosen.to(images.device)],
+        labels=labels[chosen],
+        guesses=guesses,
+        probabilities_of_guess=sureness,
+        class_names=info.label_names,
+        value_range=info.range,
     )
     if not wrong:
-        caption = f"No example of the {part} part is wrong. These are the right ones that the model was least sure of."
-        return Section("Least sure", caption, picture)
+        caption = f"All examples of the {part} part are classified correctly. These have the lowest probability."
+        return Section("Least confident", caption, picture)
     mistakes = int((probabilities.argmax(dim=1) != labels).sum())
-    shown = "all of them" if mistakes == len(chosen) else f"the {len(chosen)} surest of them"
+    shown = "all of them" if mistakes == len(chosen) else f"the {len(chosen)} most confident"
     caption = (
-        f"{mistakes:,} of the {len(labels):,} examples of the {part} part are wrong; {shown}, surest first: "
-        f"true class → guess, and the probability that the model gave the guess."
+        f"{mistakes:,} of the {len(labels):,} examples of the {part} part are misclassified; {shown}, the most "
+        f"confident first: true class → predicted class, and its probability."
     )
-    return Section("Most wrong", caption, picture)
+    return Section("Most confident mistakes", caption, picture)

@@ -1,0 +1,28 @@
+"""The list of figures: the function that draws each, imported when it is needed because matplotlib loads slowly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from danlu.app.report.section import FigureData
+from danlu.catalogue.lookup import resolve
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES: dict[str, str] = {
+    "curves": "danlu.app.report.figures.training_curves:curves",
+    "confusion": "danlu.app.report.figures.classifier:confusion",
+    "reliability": "danlu.app.report.figures.classifier:reliability",
+    "robustness": "danlu.app.report.figures.classifier:robustness",
+    "most_wrong": "danlu.app.report.figures.classifier:most_wrong",
+    "gallery": "danlu.app.report.figures.latent:gallery",
+    "latent_map": "danlu.app.report.figures.latent:latent_map",
+    "units": "danlu.app.report.figures.latent:units",
+    "points": "danlu.app.report.figures.latent:points",
+}
+
+
+def draw(data: FigureData) -> Figure:
+    """Draw a figure from its data."""
+    return resolve(FIGURES[data.name])(**data.values)

@@ -1,0 +1,137 @@
+"""The list of evaluators: each says whether it applies to a subject, and computes scores and evidence.
+
+``danlu.train`` at the end of a run and ``danlu.evaluate`` both go through this list. A new evaluator is two functions
+and one line in ``EVALUATORS``. It applies by the verbs and capabilities of the model, never by its class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from danlu.data.base.dataset import spread_over
+from danlu.evaluation.model_scores import (
+    BOUND_DRAWS,
+    BOUNDED,
+    bound,
+    calibrated,
+    class_probabilities,
+    classification_scores,
+    robustness,
+    squared_error,
+)
+from danlu.evaluation.subject import Evaluation, Subject
+from danlu.evaluation.text_scores import reads, text_scores
+from danlu.metrics.temperature import fit_temperature
+from danlu.verbs import can
+
+
+class Evaluator(NamedTuple):
+    """One kind of scores.
+
+    Attributes:
+        name: of the kind.
+        applies: whether it can evaluate the subject, given the evidence of the evaluators before it.
+        compute: adds its scores and its evidence.
+    """
+
+    name: str
+    applies: Callable[[Subject, Evaluation], bool]
+    compute: Callable[[Subject, Evaluation], None]
+
+
+def evaluate_subject(subject: Subject) -> Evaluation:
+    """Scores and evidence of all evaluators that apply, in the order of ``EVALUATORS``."""
+    evaluation = Evaluation()
+    for evaluator in EVALUATORS:
+        if evaluator.applies(subject, evaluation):
+            evaluator.compute(subject, evaluation)
+    return evaluation
+
+
+def _classifies(subject: Subject, evaluation: Evaluation) -> bool:
+    return can(subject.model, "classify") and "label" in subject.examples.fields and len(subject.examples) > 0
+
+
+def _classification(subject: Subject, evaluation: Evaluation) -> None:
+    """Evidence: ``probabilities`` (n, classes) and ``labels`` (n,), both on the CPU."""
+    probabilities = class_probabilities(subject.model, subject.examples, subject.info.inputs, subject.flip)
+    labels = subject.examples["label"].cpu()
+    evaluation.evidence.update(probabilities=probabilities, labels=labels)
+    evaluation.scores.update(classification_scores(probabilities, labels))
+
+
+def _reads(subject: Subject, evaluation: Evaluation) -> bool:
+    return reads(subject.model, subject.examples)
+
+
+def _perplexity(subject: Subject, evaluation: Evaluation) -> None:
+    evaluation.scores.update(text_scores(subject.model, subject.examples))
+
+
+def _has_bound(subject: Subject, evaluation: Evaluation) -> bool:
+    return can(subject.model, "log_prob_bound") and len(subject.examples) > 0
+
+
+def _bounds(subject: Subject, evaluation: Evaluation) -> None:
+    model, examples, inputs = subject.model, subject.examples, subject.info.inputs
+    evaluation.scores["elbo"] = bound(model, examples, inputs, 1)
+    tighter = bound(model, spread_over(examples, BOUNDED), inputs, BOUND_DRAWS)
+    evaluation.scores[f"log_prob_bound_{BOUND_DRAWS}"] = tighter
+
+
+def _reconstructs(subject: Subject, evaluation: Evaluation) -> bool:
+    return can(subject.model, "reconstruct") and len(subject.examples) > 0
+
+
+def _reconstruction(subject: Subject, evaluation: Evaluation) -> None:
+    error = squared_error(subject.model, subject.examples, subject.info.inputs)
+    evaluation.scores["squared_error"] = error
+
+
+def _calibrates(subject: Subject, evaluation: Evaluation) -> bool:
+    known = subject.part == "validation" or subject.temperature is not None
+    return "probabilities" in evaluation.evidence and known and not subject.flip
+
+
+def _calibration(subject: Subject, evaluation: Evaluation) -> None:
+    """Evidence: ``temperature``, fitted on the validation part and applied to the others, which get a score."""
+    probabilities, labels = evaluation.evidence["probabilities"], evaluation.evidence["labels"]
+    temperature = subject.temperature
+    if subject.part == "validation":
+        temperature = fit_temperature(probabilities, labels)
+    elif temperature is not None:
+        evaluation.scores.update(calibrated(probabilities, labels, temperature))
+    evaluation.evidence["temperature"] = temperature
+
+
+def _strains(subject: Subject, evaluation: Evaluation) -> bool:
+    return subject.detailed and subject.info.kind == "images" and "probabilities" in evaluation.evidence
+
+
+def _robustness(subject: Subject, evaluation: Evaluation) -> None:
+    """Evidence: ``robustness``, accuracy under shifts and under noise, and on how many images."""
+    evaluation.evidence["robustness"] = robustness(subject.model, subject.examples, subject.info)
+
+
+def _generates(subject: Subject, evaluation: Evaluation) -> bool:
+    return subject.part == "generated" and subject.scorer is not None and can(subject.model, "sample")
+
+
+def _generation(subject: Subject, evaluation: Evaluation) -> None:
+    """Evidence: ``generated``, the examples (n, ...) on the CPU, images clamped to the range of the data."""
+    assert subject.scorer is not None
+    x = subject.scorer.draw(subject.model, subject.count)
+    evaluation.evidence["generated"] = x
+    evaluation.scores.update(subject.scorer.all_scores(x))
+
+
+EVALUATORS: tuple[Evaluator, ...] = (
+    Evaluator("classification", _classifies, _classification),
+    Evaluator("perplexity of a text", _reads, _perplexity),
+    Evaluator("bounds of the log-likelihood", _has_bound, _bounds),
+    Evaluator("reconstruction error", _reconstructs, _reconstruction),
+    Evaluator("calibration", _calibrates, _calibration),
+    Evaluator("robustness", _strains, _robustness),
+    Evaluator("generated examples", _generates, _generation),
+)
