@@ -1,4 +1,4 @@
-"""Losses: pure functions that give one value per example."""
+"""Losses: pure functions that return one value per example."""
 
 import lazy_loader
 

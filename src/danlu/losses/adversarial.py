@@ -1,7 +1,7 @@
-"""What scores cost a critic and a generator, one value per example.
+"""Losses of critic and generator as functions of the critic's scores, one value per example.
 
-A score is a critic's answer: a logit, of which D = σ(score) is the probability that the example is real, or for the
-Wasserstein distance any number. Each player minimizes its own cost.
+A score is the output of the critic: a logit, where D = σ(score) is the probability that the example is real, or, for
+the Wasserstein distance, any real number. Each player minimizes its own loss.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein"]
 TARGETED: tuple[Loss, ...] = ("minimax", "non-saturating", "least-squares")
-"""losses that draw scores towards a target, which can be smoothed"""
+"""Losses with a target for the scores, which label smoothing can change."""
 
 _Scores = Float[Tensor, "n"]
 
 
 def real_cost(scores: _Scores, loss: Loss, target: float = 1.0) -> _Scores:
-    r"""What the scores of real examples cost the critic.
+    r"""Loss of the critic on real examples.
 
     ================================  =====================================================
     minimax, non-saturating           :math:`-t \log D - (1 - t) \log (1 - D)`
@@ -36,9 +36,9 @@ def real_cost(scores: _Scores, loss: Loss, target: float = 1.0) -> _Scores:
     is the one-sided label smoothing of Salimans et al., "Improved techniques for training GANs", 2016, section 3.4.
 
     Args:
-        scores: of real examples.
-        loss: which.
-        target: t, what a real example is to be taken for; 1 is real.
+        scores: scores of real examples.
+        loss: name of the loss.
+        target: target t for real examples; 1 without label smoothing.
 
     >>> real_cost(torch.zeros(2), "non-saturating")
     tensor([0.6931, 0.6931])
@@ -54,7 +54,7 @@ def real_cost(scores: _Scores, loss: Loss, target: float = 1.0) -> _Scores:
 
 
 def fake_cost(scores: _Scores, loss: Loss, target: float = 0.0) -> _Scores:
-    r"""What the scores of generated examples cost the critic.
+    r"""Loss of the critic on generated examples.
 
     ================================  =====================================================
     minimax, non-saturating           :math:`-t \log D - (1 - t) \log (1 - D)`
@@ -64,9 +64,9 @@ def fake_cost(scores: _Scores, loss: Loss, target: float = 0.0) -> _Scores:
     ================================  =====================================================
 
     Args:
-        scores: of generated examples.
-        loss: which; for the sources see ``real_cost``.
-        target: t, what a generated example is to be taken for; 0 is generated.
+        scores: scores of generated examples.
+        loss: name of the loss; for the sources see ``real_cost``.
+        target: target t for generated examples; 0 without label smoothing.
 
     >>> fake_cost(torch.tensor([-2.0, 0.0]), "hinge")
     tensor([0., 1.])
@@ -82,7 +82,7 @@ def fake_cost(scores: _Scores, loss: Loss, target: float = 0.0) -> _Scores:
 
 
 def generator_cost(scores: _Scores, loss: Loss) -> _Scores:
-    r"""What the scores of its examples cost the generator.
+    r"""Loss of the generator on its examples.
 
     ================================  =====================================================
     minimax                           :math:`\log (1 - D)`
@@ -91,12 +91,12 @@ def generator_cost(scores: _Scores, loss: Loss) -> _Scores:
     hinge, wasserstein                :math:`-s`
     ================================  =====================================================
 
-    The first is the game's own value, whose gradient vanishes where the critic is sure; the second has the same fixed
-    point and does not (Goodfellow et al., 2014, section 3).
+    The gradient of the minimax loss vanishes where the critic is confident. The non-saturating loss has the same fixed
+    point without this problem (Goodfellow et al., 2014, section 3).
 
     Args:
-        scores: of generated examples.
-        loss: which; for the sources see ``real_cost``.
+        scores: scores of generated examples.
+        loss: name of the loss; for the sources see ``real_cost``.
 
     >>> generator_cost(torch.tensor([-5.0]), "minimax"), generator_cost(torch.tensor([-5.0]), "non-saturating")
     (tensor([-0.0067]), tensor([5.0067]))
@@ -112,30 +112,32 @@ def generator_cost(scores: _Scores, loss: Loss) -> _Scores:
 
 
 def slopes(scores: _Scores, x: Float[Tensor, "n *shape"]) -> _Scores:
-    r"""Length of the gradient of each example's score, :math:`\lVert \nabla_x s(x) \rVert_2`, itself differentiable.
+    r"""Norm of the gradient of each score with respect to its example, :math:`\lVert \nabla_x s(x) \rVert_2`.
+
+    The result is differentiable.
 
     Args:
-        scores: of the examples; none may depend on another example.
-        x: the examples, which require a gradient.
+        scores: scores of the examples; a score must not depend on other examples.
+        x: the examples, with ``requires_grad``.
 
     >>> x = torch.tensor([[3.0, 4.0]], requires_grad=True)
     >>> slopes(0.5 * x.square().sum(1), x)
     tensor([5.], grad_fn=<...>)
     """
     (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
-    # at a gradient of exactly 0, where the root has no derivative, the smallest number keeps NaN away
+    # the square root has no derivative at 0: clamping avoids NaN where the gradient is exactly 0
     return gradient.flatten(1).square().sum(1).clamp_min(torch.finfo(x.dtype).tiny).sqrt()
 
 
 def slope_penalty(slope: _Scores, one_sided: bool = False) -> _Scores:
-    r"""How far slopes are from 1, :math:`(\lVert \nabla_x s \rVert_2 - 1)^2`.
+    r"""Gradient penalty, :math:`(\lVert \nabla_x s \rVert_2 - 1)^2`.
 
-    Gulrajani et al., "Improved training of Wasserstein GANs", 2017, equation 3; one-sided, only slopes above 1 cost
-    (their section 4, and Petzka et al., "On the regularization of Wasserstein GANs", 2018).
+    Gulrajani et al., "Improved training of Wasserstein GANs", 2017, equation 3. The one-sided penalty applies only to
+    gradient norms above 1 (their section 4, and Petzka et al., "On the regularization of Wasserstein GANs", 2018).
 
     Args:
-        slope: of each example.
-        one_sided: whether slopes below 1 cost nothing.
+        slope: gradient norm of each example.
+        one_sided: whether norms below 1 have no penalty.
 
     >>> slope_penalty(torch.tensor([3.0, 0.5])), slope_penalty(torch.tensor([3.0, 0.5]), one_sided=True)
     (tensor([4.0000, 0.2500]), tensor([4., 0.]))
@@ -145,5 +147,5 @@ def slope_penalty(slope: _Scores, one_sided: bool = False) -> _Scores:
 
 
 def _cross_entropy(scores: _Scores, target: float) -> _Scores:
-    """Of a logit and a target from 0 to 1; in two parts, so that a large score keeps its digits."""
+    """Binary cross-entropy of a logit and a target from 0 to 1, in two parts for precision at large scores."""
     return target * F.softplus(-scores) + (1 - target) * F.softplus(scores)

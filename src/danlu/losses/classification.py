@@ -13,18 +13,18 @@ def cross_entropy(
     smoothing: float = 0.0,
     class_weights: Float[Tensor, "classes"] | None = None,
 ) -> Float[Tensor, "n"]:
-    r"""Minus the log-probability of the right class, in nats, for each example.
+    r"""Cross-entropy: the negative log-probability of the correct class of each example, in nats.
 
     .. math:: \ell_i = -w_{y_i} \log p_{y_i}, \qquad p = \operatorname{softmax}(\text{logits}_i)
 
     With label smoothing :math:`\varepsilon` the target is :math:`(1-\varepsilon)` at the label plus
     :math:`\varepsilon / K` everywhere (Szegedy et al., "Rethinking the Inception architecture", 2016, section 7).
-    Weighted losses are divided by the number of examples, not by the sum of their weights.
+    The trainer divides weighted losses by the number of examples, not by the sum of the weights.
 
     Args:
-        logits: scores before the softmax.
-        labels: class numbers.
-        smoothing: share of the target that is spread over all classes, 0 to 1.
+        logits: unnormalized log-probabilities.
+        labels: class indices.
+        smoothing: label smoothing ε, from 0 to 1.
         class_weights: weight of each class.
 
     >>> cross_entropy(torch.zeros(2, 10), torch.tensor([3, 7]))

@@ -1,4 +1,4 @@
-"""Losses for the next of many words: cross-entropy of a few rows at a time, and two that look at a few words alone."""
+"""Losses for next-token prediction: chunked cross-entropy, and two losses that sample from the vocabulary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from danlu.nn.linear import add_product_, product
 
 LOGITS_IN_MEMORY = 1 << 22
-"""logits that are in memory at a time: 16 MiB in float32; with fewer, the weights are read too often"""
+"""Number of logits in memory at a time: 16 MiB in float32. Smaller chunks read the weights too often."""
 
 
 def chunked_cross_entropy(
@@ -23,32 +23,32 @@ def chunked_cross_entropy(
     targets: Int[Tensor, "n"],
     rows: int | None = None,
 ) -> Float[Tensor, "n"]:
-    r"""Cross-entropy of the softmax over all words, whose n × v logits are never all in memory.
+    r"""Cross-entropy of a softmax over the vocabulary, without holding all n × v logits in memory.
 
     .. math:: \ell_i = \log \sum_w e^{z_{iw}} - z_{i y_i}, \qquad z_i = W f_i + b
 
-    A few rows of logits are made at a time, and become gradients at once, in place: where the upstream gradient is
-    one number for all rows, as that of a mean is, ``backward`` only scales them; else it goes through the rows again.
-    So there are at most ``rows`` × v logits, beside gradients as large as their parameters. Second derivatives take
-    the plain way, with all logits.
+    Logits are computed for a few rows at a time and turned into gradients immediately, in place. If the upstream
+    gradient is the same for all rows, as for a mean, ``backward`` only scales these gradients; otherwise it computes
+    the chunks again. At most ``rows`` × v logits exist at a time, plus gradients of the size of the parameters. Second
+    derivatives use all logits.
 
     Args:
-        features: what the last layer sees.
-        weight: W, a row for each word.
-        bias: b.
-        targets: y, the number of the right word of each row.
-        rows: rows at a time; so many that their logits are four millions if not given.
+        features: inputs f of the last layer.
+        weight: weight matrix W, one row per word.
+        bias: bias b.
+        targets: index y of the correct word of each row.
+        rows: rows per chunk; by default about four million logits.
 
     >>> weight, bias = torch.zeros(10, 3), torch.zeros(10)
     >>> chunked_cross_entropy(torch.ones(2, 3), weight, bias, torch.tensor([3, 7]), rows=1)
     tensor([2.3026, 2.3026])
     """
     device = features.device.type
-    if torch.is_autocast_enabled(device):  # inside a function of one's own torch leaves types alone
+    if torch.is_autocast_enabled(device):  # autocast does not apply inside a custom autograd function
         kind = torch.get_autocast_dtype(device)
         features, weight = features.to(kind), weight.to(kind)
     rows = rows or max(1, LOGITS_IN_MEMORY // len(weight))
-    learning = torch.is_grad_enabled()  # a function of one's own runs without gradients and would not know
+    learning = torch.is_grad_enabled()  # grad mode is off inside the autograd function
     return _Chunked.apply(features, weight, bias, targets, rows, learning)  # type: ignore[return-value]
 
 
@@ -67,7 +67,7 @@ class _Chunked(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         features, weight, bias, targets, *found = ctx.saved_tensors
         (upstream,) = gradients
-        if torch.is_grad_enabled():  # somebody means to derive once more
+        if torch.is_grad_enabled():  # a second derivative may be requested
             return *_differentiable_gradients(features, weight, bias, targets, upstream), None, None, None
         if _is_constant(upstream):
             scale = upstream[0]
@@ -79,7 +79,7 @@ class _Chunked(torch.autograd.Function):
 
 
 def _is_constant(values: Tensor) -> bool:
-    """Whether all are known to be alike; a GPU is not asked, for the answer would hold it up."""
+    """Whether all values are known to be equal; values on a GPU are not compared, which would synchronize."""
     expanded = set(values.stride()) == {0}
     return len(values) > 0 and (expanded or (values.device.type == "cpu" and bool((values == values[:1]).all())))
 
@@ -87,7 +87,7 @@ def _is_constant(values: Tensor) -> bool:
 def _differentiable_gradients(
     features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, upstream: Tensor
 ) -> list[Tensor | None]:
-    """Gradients that have derivatives of their own, by way of all logits."""
+    """Differentiable gradients, computed with all logits."""
     given = [x for x in (features, weight, bias) if x.requires_grad]
     logits = F.linear(features, weight, bias.to(weight.dtype)).to(upstream.dtype)
     losses = F.cross_entropy(logits, targets, reduction="none")
@@ -104,7 +104,7 @@ def _losses_and_gradients(
     wanted: bool,
     upstream: Tensor | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Losses and, if wanted, gradients of their sum, each loss weighted by what comes from upstream."""
+    """Losses and, if ``wanted``, gradients of their sum, weighted by the upstream gradient."""
     exact = torch.promote_types(features.dtype, torch.float32)
     losses = torch.empty(len(features), dtype=exact, device=features.device)
     by_features = torch.empty_like(features, dtype=exact) if wanted else features
@@ -128,13 +128,14 @@ def _losses_and_gradients(
 
 
 def _softmax_inplace(logits: Tensor, targets: Tensor) -> Tensor:
-    """Logits become probabilities, in place; the cross-entropies come back.
+    """Replace logits by probabilities in place and return the cross-entropies.
 
-    The largest logit and its probability tell the normalizer: exact where the target's own probability is rounded to 0.
+    The normalizer is computed from the largest logit and its probability, which is exact even if the probability of the
+    target rounds to 0.
     """
     largest, right = logits.amax(1), logits.gather(1, targets).squeeze(1)
     torch.softmax(logits, 1, out=logits)
-    return (largest - right) - logits.amax(1).log()  # in another order a small loss is lost beside large logits
+    return (largest - right) - logits.amax(1).log()  # the order of operations preserves small losses at large logits
 
 
 def noise_contrastive(
@@ -143,21 +144,21 @@ def noise_contrastive(
     noise_scores: Float[Tensor, "n k"],
     noise_log_q: Float[Tensor, "k"],
 ) -> Float[Tensor, "n"]:
-    r"""Tell the right word from k words of noise: no sum over the vocabulary.
+    r"""Noise-contrastive estimation: classify the correct word against k noise words.
 
     .. math:: \ell = -\log \sigma(\Delta(w)) - \sum_{j=1}^k \log \sigma(-\Delta(w_j)), \qquad
         \Delta(w) = s(w, h) - \log Z - \log k q(w)
 
-    Gutmann and Hyvärinen, "Noise-contrastive estimation", 2010, equation 3, with k words of noise for each of the
-    data; Mnih and Teh, "A fast and simple algorithm for training neural probabilistic language models", 2012, equation
-    8, who let all contexts of a batch share the noise and fix log Z = 0. What is subtracted for log Z is part of the
-    scores here. Where scores are normalized, and q > 0, the gradient tends to that of maximum likelihood as k grows.
+    Gutmann and Hyvärinen, "Noise-contrastive estimation", 2010, equation 3, with k noise words per data word;
+    Mnih and Teh, "A fast and simple algorithm for training neural probabilistic language models", 2012, equation 8,
+    where all contexts of a batch share the noise and log Z = 0. Here log Z is already subtracted from the scores. If
+    scores are normalized and q > 0, the gradient approaches that of maximum likelihood as k grows.
 
     Args:
-        scores: s of the right words, less log Z.
-        log_q: log-probability of the right words under the noise.
-        noise_scores: s of the noise in each context, less log Z.
-        noise_log_q: log-probability of the noise, which all contexts share.
+        scores: s - log Z of the correct words.
+        log_q: log-probability of the correct words under the noise distribution.
+        noise_scores: s - log Z of the noise words in each context.
+        noise_log_q: log-probability of the noise words, which all contexts share.
 
     >>> noise_contrastive(torch.zeros(1), torch.zeros(1), torch.zeros(1, 1), torch.zeros(1))  # 2 log 2
     tensor([1.3863])
@@ -174,19 +175,19 @@ def sampled_softmax(
     noise_log_q: Float[Tensor, "k"],
     hits: Bool[Tensor, "n k"],
 ) -> Float[Tensor, "n"]:
-    r"""Cross-entropy with the sum over the vocabulary estimated from k words of noise.
+    r"""Cross-entropy with the sum over the vocabulary estimated from k noise words.
 
     .. math:: \ell = -s(w) + \log \Big( e^{s(w)} + \frac1k \sum_{j: w_j \ne w} \frac{e^{s(w_j)}}{q(w_j)} \Big)
 
-    The sum is an importance sample: its expectation is that of all words (its logarithm's is less). Bengio and Senécal,
-    "Quick training of probabilistic neural nets by importance sampling", 2003; with the right word always among them:
-    Jean et al., "On using very large target vocabulary for neural machine translation", 2015, section 3.
+    The sum is an unbiased importance-sampling estimate; its logarithm is biased downwards. Bengio and Senécal, "Quick
+    training of probabilistic neural nets by importance sampling", 2003; with the correct word always included: Jean et
+    al., "On using very large target vocabulary for neural machine translation", 2015, section 3.
 
     Args:
-        scores: s of the right words.
-        noise_scores: s of the noise in each context.
-        noise_log_q: log-probability of the noise, which all contexts share.
-        hits: where the noise is the right word itself, and does not count.
+        scores: s of the correct words.
+        noise_scores: s of the noise words in each context.
+        noise_log_q: log-probability of the noise words, which all contexts share.
+        hits: where a noise word equals the correct word and is left out.
 
     >>> zeros = torch.zeros(1, 2)
     >>> sampled_softmax(zeros[:, 0], zeros, torch.full((2,), 0.25).log(), torch.tensor([[False, True]]))  # log(1 + 4/2)

@@ -1,4 +1,4 @@
-"""How a value that belongs to a whole batch, or to the weights, becomes a term with one value per example."""
+"""Terms with one value per example from a value of the whole batch or of the weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def per_example(value: Float[Tensor, "..."], n: int) -> Float[Tensor, "n"]:
-    """The mean of a value, written once for each of n examples, so that the mean over the examples is that mean.
+    """The mean of a value, repeated for each of n examples: the mean over the examples is then this mean.
 
     >>> per_example(torch.tensor([1.0, 3.0]), 3)
     tensor([2., 2., 2.])
@@ -28,7 +28,7 @@ def l1_norm(weights: Iterable[Tensor]) -> Float[Tensor, ""]:
 
 
 def squared_l2_norm(weights: Iterable[Tensor]) -> Float[Tensor, ""]:
-    r"""Half the sum of squares, :math:`\tfrac12 \sum_j w_j^2`, whose gradient is w itself.
+    r"""Half the sum of squares, :math:`\tfrac12 \sum_j w_j^2`; its gradient is w.
 
     >>> squared_l2_norm([torch.tensor([1.0, -2.0])])
     tensor(2.5000)

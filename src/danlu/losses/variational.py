@@ -1,7 +1,7 @@
-"""Parts of the evidence lower bound, in nats: sums over the values of an example, never means.
+"""Terms of the evidence lower bound, in nats, summed over the values of an example.
 
-A loss that is the mean over pixels weighs the reconstruction down by their number, which is the same as a β of that
-number; with the sum over pixels and over latent units β = 1 is the bound.
+Averaging over pixels instead divides the reconstruction term by their number, which is equivalent to a β of that
+number. With sums over pixels and latent units, β = 1 gives the bound.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch.nn import functional as F
 
 
 def bernoulli_log_prob(x: Float[Tensor, "*n_shape"], logits: Float[Tensor, "*n_shape"], given: int = 1) -> Tensor:
-    r"""Log-probability of binary values, summed over all dimensions but the first ones.
+    r"""Log-probability of binary values, summed over all dimensions after the first ``given``.
 
     .. math:: \sum_j x_j \log p_j + (1 - x_j) \log(1 - p_j), \qquad p = \sigma(\text{logits})
 
     Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 11. For values between 0 and 1 it is the
-    expectation over x drawn with that probability, and no density of x.
+    expectation over binary values drawn with probability x, and not a density of x.
 
     Args:
         x: values from 0 to 1.
         logits: log-odds of a 1.
-        given: how many leading dimensions stay.
+        given: number of leading dimensions that are not summed.
 
     >>> bernoulli_log_prob(torch.ones(2, 3), torch.zeros(2, 3))
     tensor([-2.0794, -2.0794])
@@ -34,7 +34,7 @@ def bernoulli_log_prob(x: Float[Tensor, "*n_shape"], logits: Float[Tensor, "*n_s
 
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor | float, given: int = 1) -> Tensor:
-    r"""Log-density of independent normal values, summed over all dimensions but the first ones.
+    r"""Log-density of independent normal values, summed over all dimensions after the first ``given``.
 
     .. math:: -\tfrac12 \sum_j \left( \log 2\pi + \log \sigma_j^2 + (x_j - \mu_j)^2 / \sigma_j^2 \right)
 
@@ -43,8 +43,8 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor | float, giv
     Args:
         x: the values.
         mean: μ, in the shape of x.
-        log_variance: log σ², in the shape of x or one for all.
-        given: how many leading dimensions stay.
+        log_variance: log σ², in the shape of x, or a number.
+        given: number of leading dimensions that are not summed.
 
     >>> gaussian_log_prob(torch.zeros(2, 3), torch.zeros(2, 3), 0.0)
     tensor([-2.7568, -2.7568])
@@ -57,20 +57,20 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor | float, giv
 def discretized_logistic_log_prob(
     x: Tensor, mean: Tensor, log_scale: Tensor | float, levels: int = 256, given: int = 1
 ) -> Tensor:
-    r"""Log-probability of values in equal steps from 0 to 1 under a logistic distribution that is cut into as many.
+    r"""Log-probability of values on an equidistant grid from 0 to 1 under a discretized logistic distribution.
 
     .. math:: \sum_j \log\left[ \sigma\!\left(\tfrac{x_j + \delta/2 - \mu_j}{s_j}\right)
         - \sigma\!\left(\tfrac{x_j - \delta/2 - \mu_j}{s_j}\right) \right], \qquad \delta = \tfrac{1}{\text{levels} - 1}
 
-    The steps at 0 and 1 take all that lies beyond. Kingma et al., "Improved variational inference with inverse
+    The grid points 0 and 1 include the tails. Kingma et al., "Improved variational inference with inverse
     autoregressive flow", 2016, appendix; Salimans et al., "PixelCNN++", 2017, equation 2.
 
     Args:
         x: the values, multiples of δ.
         mean: μ, in the shape of x.
-        log_scale: log s, in the shape of x or one for all.
-        levels: how many values there are, 256 for bytes.
-        given: how many leading dimensions stay.
+        log_scale: log s, in the shape of x, or a number.
+        levels: number of grid points, 256 for bytes.
+        given: number of leading dimensions that are not summed.
 
     >>> steps = torch.linspace(0, 1, 256)[:, None]
     >>> discretized_logistic_log_prob(steps, torch.full_like(steps, 0.3), -2.0).exp().sum().round(decimals=4)
@@ -79,7 +79,7 @@ def discretized_logistic_log_prob(
     log_scale = torch.as_tensor(log_scale, dtype=x.dtype, device=x.device)
     narrow, half = (-log_scale).exp(), 0.5 / (levels - 1)
     above, below = (x - mean + half) * narrow, (x - mean - half) * narrow
-    # log(σ(a) − σ(b)) = log(1 − exp(b − a)) − softplus(−a) − softplus(b), exact however far out a and b are
+    # log(σ(a) − σ(b)) = log(1 − exp(b − a)) − softplus(−a) − softplus(b), accurate also in the tails
     width = 2 * half * narrow
     middle = torch.log(-torch.expm1(-width)) - F.softplus(-above) - F.softplus(below)
     terms = torch.where(x < half, F.logsigmoid(above), torch.where(x > 1 - half, -F.softplus(below), middle))
@@ -87,12 +87,13 @@ def discretized_logistic_log_prob(
 
 
 def kl_to_standard_normal(mean: Float[Tensor, "*n d"], log_variance: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-    r"""Divergence of each latent unit's posterior from the prior; an example's is the sum over its units.
+    r"""KL divergence of the posterior of each latent unit from the standard normal prior.
 
     .. math:: \mathrm{KL}(\mathcal N(\mu, \sigma^2) \,\|\, \mathcal N(0, 1))
         = \tfrac12 (\mu^2 + \sigma^2 - 1 - \log \sigma^2)
 
-    Kingma and Welling, "Auto-encoding variational Bayes", 2014, appendix B.
+    The divergence of an example is the sum over its units. Kingma and Welling, "Auto-encoding variational Bayes", 2014,
+    appendix B.
 
     Args:
         mean: μ.
@@ -105,11 +106,11 @@ def kl_to_standard_normal(mean: Float[Tensor, "*n d"], log_variance: Float[Tenso
 
 
 def importance_bound(log_weights: Float[Tensor, "k *n"]) -> Float[Tensor, "*n"]:
-    r"""Lower bound of log p(x) from k importance weights of each example; with k = 1 the evidence lower bound.
+    r"""Lower bound of log p(x) from k importance weights per example; k = 1 gives the evidence lower bound.
 
     .. math:: \log \frac1k \sum_{i=1}^k w_i, \qquad w_i = \frac{p(x, z_i)}{q(z_i \mid x)}, \quad z_i \sim q(z \mid x)
 
-    In expectation it does not fall with k. Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016,
+    Its expectation does not decrease with k. Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016,
     equation 8.
 
     Args:
@@ -122,19 +123,19 @@ def importance_bound(log_weights: Float[Tensor, "k *n"]) -> Float[Tensor, "*n"]:
 
 
 def free_bits(kl: Float[Tensor, "n d"], least: float) -> Float[Tensor, "n"]:
-    r"""Divergence of each example, of which every unit is lent some nats that cost nothing.
+    r"""KL divergence of each example, with at least λ nats counted for each unit.
 
     .. math:: \sum_j \max(\lambda, \; \tfrac1n \sum_i \mathrm{KL}_{ij})
 
-    A unit whose mean over the batch is below λ is not pressed any further. Kingma et al., "Improved variational
-    inference with inverse autoregressive flow", 2016, appendix C.8, each unit a group of its own.
+    A unit whose mean over the batch is below λ has no gradient. Kingma et al., "Improved variational
+    inference with inverse autoregressive flow", 2016, appendix C.8, with one unit per group.
 
     Args:
         kl: divergence of each example and unit.
         least: λ in nats.
 
     Returns:
-        One value per example, whose mean over the batch is the sum above.
+        One value per example; the mean over the batch is the sum above.
 
     >>> free_bits(torch.tensor([[0.0, 3.0], [0.2, 1.0]]), 0.5)
     tensor([3.5000, 1.5000])

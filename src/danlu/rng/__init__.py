@@ -1,4 +1,4 @@
-"""Random numbers: seeds from names, and numbers from counters."""
+"""Stateless random numbers: seeds from names, and counter-based random numbers."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
-"""Random numbers by hashing: a pure function of a seed and of counters, the same however the counters are arranged.
+"""Counter-based random numbers: a pure function of a seed and counters.
 
-A generator gives its numbers in a row, so the numbers of an example would depend on where in a batch it stands. Here
-each counter has its number, whatever stands beside it; all counters of a tensor are hashed at once, on any device.
+The numbers of a sequential generator depend on the position of an example in the batch. Here each counter has its own
+number, independent of the other counters. All counters of a tensor are hashed at once, on any device.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ def betas(
 ) -> Float[Tensor, "n"]:
     r"""A number from Beta(α, α) for each counter: x / (x + y), where x and y are from Gamma(α).
 
-    A number of Gamma(α) is one of Gamma(α + 1) times :math:`u^{1/\alpha}`, which is taken in logarithms, for a small α
-    makes it too small for a float. Gamma(α + 1) is drawn by rejection: Marsaglia and Tsang, "A simple method for
-    generating gamma variables", 2000. Each has 16 attempts, of which at least 95 % succeed: all fail with a
+    A Gamma(α) variable is a Gamma(α + 1) variable times :math:`u^{1/\alpha}`. This is computed in logarithms, because
+    it underflows for small α. Gamma(α + 1) is drawn by rejection: Marsaglia and Tsang, "A simple method for generating
+    gamma variables", 2000. Each variable has 16 attempts that succeed with probability 95 % or more: all fail with a
     probability below 1e-20.
 
     Args:
@@ -117,12 +117,12 @@ def betas(
     log_v = v.clamp(min=torch.finfo(dtype).tiny).log()
     accepted = (v > 0) & (log_accept < x.square() / 2 + d * (1 - v + log_v))
     first = accepted.to(torch.uint8).argmax(dim=1, keepdim=True)
-    log_gamma = log_v.gather(1, first).squeeze(1) + log_boost  # up to ln d, which the quotient does not see
+    log_gamma = log_v.gather(1, first).squeeze(1) + log_boost  # up to ln d, which cancels in the quotient
     return (log_gamma[:, 0] - log_gamma[:, 1]).sigmoid()
 
 
 def _shifted(z: Tensor, by: int) -> Tensor:
-    """Shift right and fill with zeros, where torch would fill with the sign."""
+    """Logical right shift; torch's shift is arithmetic."""
     return (z >> by).bitwise_and_((1 << 64 - by) - 1)
 
 

@@ -1,8 +1,8 @@
-"""Randomness without state: every random number is a function of the numbers that name its place in a run.
+"""Stateless randomness: every random number is a function of the numbers that identify its place in a run.
 
-A run has one seed. What is drawn in round 7, turn 2 depends on (seed, 7, 2) and on nothing that was drawn before, so
-that any round can be replayed alone and a checkpoint needs no generator's state. A word in front says what for: order,
-noise, dropout, so that two uses at one place have nothing to do with each other.
+A run has one seed. The random numbers of round 7, turn 2 depend on (seed, 7, 2) and not on earlier draws. Any round can
+be replayed alone, and a checkpoint needs no generator state. The first part of a key names the use (order, noise,
+dropout), which makes the numbers of different uses at one place independent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MASK = (1 << 64) - 1
 
 
 def key(*places: int | str) -> int:
-    """A 63-bit number that names a place: different places get keys that have nothing to do with each other.
+    """A 63-bit seed for a place in a run; different places have independent seeds.
 
     Each number is added to the state, which then passes the finalizer of the generator SplitMix64 (Steele, Lea and
     Flood, "Fast splittable pseudorandom number generators", 2014).
@@ -34,7 +34,7 @@ def key(*places: int | str) -> int:
 
 
 def generator(*places: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A new generator for that place.
+    """A new generator, seeded with the key of a place in a run.
 
     >>> a, b = (torch.randn(3, generator=generator("noise", 0, 7, 2)) for _ in range(2))
     >>> torch.equal(a, b)

@@ -1,4 +1,4 @@
-"""Loops that draw, and the stateless randomness that they and everything else draw from."""
+"""Sampling algorithms: decoding of sequences and interpolation of latent codes."""
 
 import lazy_loader
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def between(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], steps: int) -> Float[Tensor, "n steps d"]:
-    r"""The walk from each code to another along the arc, which keeps to the lengths that a normal prior's codes have.
+    r"""Spherical interpolation between latent codes, which preserves the typical norm of normal codes.
 
     .. math:: \frac{\sin((1 - t) \Omega)}{\sin \Omega} a + \frac{\sin(t \Omega)}{\sin \Omega} b
 

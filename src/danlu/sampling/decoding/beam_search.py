@@ -1,4 +1,4 @@
-"""Beam search: the most probable sequences that can be found by going on with a few at a time."""
+"""Beam search for the most probable sequences."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ Lengths = Literal["wu", "power"]
 
 
 class Found(NamedTuple):
-    """The sequences that a search has found, the best first.
+    """The sequences found by a search, best first.
 
     Attributes:
-        tokens: (n, best, t), without the first tokens that were given; after the end of a sequence its last token is
-            repeated.
-        lengths: (n, best), how many tokens each has, the end symbol included; 0 if there were not so many sequences.
-        log_prob: (n, best), of each sequence under the model; −∞ if there were not so many.
-        score: (n, best), by which they are ranked: log_prob over the length penalty, less what diversity cost.
+        tokens: (n, best, t), without the prompt; after the end of a sequence its last token is repeated.
+        lengths: (n, best), number of tokens including the end token; 0 for missing sequences.
+        log_prob: (n, best), log-probability of each sequence; −∞ for missing sequences.
+        score: (n, best), the ranking score: (log_prob - diversity penalty) / length penalty.
     """
 
     tokens: Int[Tensor, "n best t"]
@@ -32,15 +31,15 @@ class Found(NamedTuple):
 
 
 class Penalty(NamedTuple):
-    r"""What log-probabilities are divided by, so that long sequences stand a chance.
+    r"""Length penalty: log-probabilities are divided by it, so that long sequences are not at a disadvantage.
 
     .. math:: \mathrm{lp}(Y) = \frac{(5 + |Y|)^\alpha}{(5 + 1)^\alpha} \;\text{(wu)}, \qquad |Y|^\alpha \;\text{(power)}
 
-    Wu et al., "Google's Neural Machine Translation System", 2016, equation 14; the other one is usual elsewhere.
+    Wu et al., "Google's Neural Machine Translation System", 2016, equation 14; "power" is common elsewhere.
 
     Args:
-        alpha: α; 0 does nothing, the paper has 0.2 for its own and 0.6 is usual for Transformers.
-        form: which of the two.
+        alpha: α; 0 for no penalty. The paper uses 0.2; 0.6 is common for Transformers.
+        form: "wu" or "power".
 
     >>> Penalty(1.0)(7), Penalty(1.0, "power")(7)
     (2.0, 7.0)
@@ -50,12 +49,12 @@ class Penalty(NamedTuple):
     form: Lengths = "wu"
 
     def __call__(self, length: int) -> float:
-        """The penalty of a length of at least 1."""
+        """The penalty of a sequence of ``length`` tokens, at least 1."""
         return ((5 + length) / 6 if self.form == "wu" else float(length)) ** self.alpha
 
 
 class _Beams(NamedTuple):
-    """Sequences of a group, (n, k, …): running, or finished; score is −∞ where there is none."""
+    """Running or finished sequences of a group, (n, k, …); missing sequences have score −∞."""
 
     tokens: Int[Tensor, "n k t"]
     lengths: Int[Tensor, "n k"]
@@ -63,7 +62,7 @@ class _Beams(NamedTuple):
     score: Float[Tensor, "n k"]
 
     def best(self, k: int) -> _Beams:
-        """The k best by score; of equal ones those that come first."""
+        """The k sequences with the highest score; ties keep their order."""
         places = self.score.sort(dim=1, descending=True, stable=True).indices[:, :k]
         return _Beams(self.tokens.gather(1, _wide(places, self.tokens)), *(x.gather(1, places) for x in self[1:]))
 
@@ -83,34 +82,34 @@ def beam_search(
     prefix: Int[Tensor, "n p"] | None = None,
     dim: int = 0,
 ) -> Found:
-    r"""The most probable sequences among those that a search with a few beams finds, for each of n prompts.
+    r"""Beam search for each of n prompts.
 
-    In every step each running sequence is gone on with by every token; of all these the ``beams`` best that do not end
-    run on, and those that end and are among the ``beams`` best are kept. It stops when no running sequence can become
-    better than the kept ones, or at the full length, where all count as ended. With as many beams as there are
-    sequences it is exhaustive.
+    Each step extends every running sequence by every token. The ``beams`` best extensions that do not end keep running;
+    extensions that end and are among the ``beams`` best are kept as results. The search stops when no running sequence
+    can exceed the kept ones, or at the maximum length, where all sequences count as ended. With as many beams as there
+    are sequences the search is exhaustive.
 
-    Groups make the sequences differ: they search one after the other, and in every step a token costs
-    :math:`\lambda` for each beam of the groups before that has just taken it (Hamming diversity). Vijayakumar et al.,
+    Groups make the sequences diverse: they are extended one after the other, and in every step a token has a penalty of
+    :math:`\lambda` for each beam of the earlier groups that chose it (Hamming diversity). Vijayakumar et al.,
     "Diverse Beam Search: Decoding Diverse Solutions from Neural Sequence Models", 2016, algorithm 1; as in the authors'
-    program, a sequence keeps what it has paid.
+    program, penalties accumulate along a sequence.
 
     Args:
         step: the model.
         tokens: the last token of each prompt.
-        state: after all tokens before it; see ``danlu.sampling.decoding.generate.read``.
-        beams: how many sequences run at a time, over all groups.
-        length: most tokens of a sequence.
-        end: token with which a sequence ends.
-        best: how many sequences are wanted, at most ``beams``.
-        penalty: what log-probabilities are divided by; nothing if not given.
-        groups: number of groups, which must divide beams.
-        diversity: λ; does nothing in a single group.
-        prefix: tokens that every sequence begins with; they count.
-        dim: dimension of the rows in the tensors of the state.
+        state: the state after all earlier tokens; see ``danlu.sampling.decoding.generate.read``.
+        beams: number of running sequences, over all groups.
+        length: maximum number of tokens of a sequence.
+        end: end token.
+        best: number of sequences to return, at most ``beams``.
+        penalty: length penalty; none by default.
+        groups: number of groups, which must divide ``beams``.
+        diversity: λ; has no effect with a single group.
+        prefix: tokens with which every sequence must begin; they count towards the length.
+        dim: batch dimension of the tensors of the state.
 
     Raises:
-        ValueError: if the numbers do not go together.
+        ValueError: if an argument is out of range.
 
     >>> chain = torch.tensor([[0.1, 0.6, 0.3], [0.4, 0.3, 0.3], [0.05, 0.05, 0.9]]).log()
     >>> found = beam_search(lambda tokens, state: (chain[tokens], state), torch.tensor([0]), beams=3, length=2)
@@ -159,7 +158,7 @@ def _check(beams: int, length: int, best: int, groups: int, prefix: Tensor | Non
 
 
 def _exact(logits: Tensor) -> torch.dtype:
-    """In what sums of log-probabilities are kept: float32, or float64 if the model has that."""
+    """The dtype for sums of log-probabilities: float32, or float64 if the logits have it."""
     return torch.promote_types(logits.dtype, torch.float32)
 
 
@@ -168,7 +167,7 @@ def _log_probs(logits: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
 
 
 def _forced(step: Step, tokens: Tensor, state: State, prefix: Tensor) -> tuple[Tensor, State, Tensor]:
-    """Logits and state after the prefix, and the log-probability of that."""
+    """Logits and state after the prefix, and the log-probability of the prefix."""
     logits, state = step(tokens, state)
     total = torch.zeros(len(tokens), dtype=_exact(logits), device=tokens.device)
     for forced in prefix.unbind(1):
@@ -178,7 +177,7 @@ def _forced(step: Step, tokens: Tensor, state: State, prefix: Tensor) -> tuple[T
 
 
 def _begin(prefix: Tensor, log_prob: Tensor, beams: int, groups: int) -> tuple[list[_Beams], list[_Beams]]:
-    """For each group one running sequence, and nothing that is kept."""
+    """One running sequence and no kept sequences for each group."""
     n, k = len(prefix), beams // groups
     tokens = prefix[:, None].expand(n, k, -1)
     score = log_prob[:, None].repeat(1, k)
@@ -190,10 +189,10 @@ def _begin(prefix: Tensor, log_prob: Tensor, beams: int, groups: int) -> tuple[l
 
 
 def _grow(beams: _Beams, log_probs: Float[Tensor, "n k v"], cost: Float[Tensor, "n v"]) -> tuple[_Beams, Tensor]:
-    """The best sequences of one token more, twice as many where there are: as many as can end may have to be replaced.
+    """The best extensions by one token, up to 2k, because k of them may end.
 
     Returns:
-        The sequences, the best first, and which sequence each goes on with.
+        The sequences, best first, and the index of the sequence that each extends.
     """
     _, k, v = log_probs.shape
     score = (beams.score[:, :, None] + log_probs - cost[:, None]).flatten(1)
@@ -205,7 +204,7 @@ def _grow(beams: _Beams, log_probs: Float[Tensor, "n k v"], cost: Float[Tensor, 
 
 
 def _keep(kept: _Beams, grown: _Beams, ends: Tensor, width: int, penalty: float) -> _Beams:
-    """The best of the sequences that are kept and of those that end now, among the best of all."""
+    """The best of the kept sequences and of the ``width`` best extensions that end now."""
     among = ends & (torch.arange(ends.shape[1], device=ends.device) < width)
     ended = grown._replace(score=(grown.score / penalty).masked_fill(~among, -torch.inf))
     padded = _padded(kept.tokens, grown.tokens.shape[2])
@@ -214,7 +213,7 @@ def _keep(kept: _Beams, grown: _Beams, ends: Tensor, width: int, penalty: float)
 
 
 def _can_improve(running: list[_Beams], kept: list[_Beams], penalty: Penalty, soonest: int, latest: int) -> bool:
-    """Whether a running sequence could still be better than one that is kept, if all that comes were certain."""
+    """Whether a running sequence could still exceed a kept one if all further tokens had probability 1."""
     for now, known in zip(running, kept, strict=True):
         hope = now.score.amax(1)
         hope = torch.maximum(hope / penalty(soonest), hope / penalty(latest))
@@ -237,7 +236,7 @@ def _joined(kept: list[_Beams], best: int) -> Found:
 
 
 def _padded(tokens: Tensor, length: int) -> Tensor:
-    """The tokens with the last one repeated up to a length."""
+    """The tokens, padded to a length by repeating the last one."""
     missing = length - tokens.shape[2]
     if missing <= 0:
         return tokens
@@ -251,5 +250,5 @@ def _taken(beams: _Beams, places: Tensor) -> _Beams:
 
 
 def _wide(places: Int[Tensor, "n k"], tokens: Int[Tensor, "n m t"]) -> Int[Tensor, "n k t"]:
-    """Places for ``gather`` among whole sequences."""
+    """Indices for ``gather`` over whole sequences."""
     return places[:, :, None].expand(-1, -1, tokens.shape[2])

@@ -1,4 +1,4 @@
-"""What a model carries from token to token, as decoders see it: tensors somewhere in tuples, lists and dictionaries."""
+"""The state that a model carries from token to token: tensors, nested in tuples, lists and dictionaries."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from jaxtyping import Int
 from torch import Tensor
 
 State = Any
-"""a tensor, None, or a tuple, list or dictionary of states; every tensor has a dimension for rows"""
+"""A tensor, None, or a tuple, list or dictionary of states; every tensor has a batch dimension."""
 S = TypeVar("S")
 
 
 def take_rows(state: S, rows: Int[Tensor, "m"], dim: int = 0) -> S:
-    """These rows of every tensor of a state, in this order; a row may come several times.
+    """Select rows of every tensor of a state; a row may be selected several times.
 
     Args:
-        state: a tensor, None, or a tuple, list or dictionary of such.
-        rows: numbers of the rows.
-        dim: dimension of the rows, in every tensor alike; 1 for the states of ``torch.nn.LSTM``.
+        state: a tensor, None, or a nested tuple, list or dictionary of tensors.
+        rows: indices of the rows.
+        dim: batch dimension of every tensor; 1 for the states of ``torch.nn.LSTM``.
 
     Raises:
-        TypeError: if something else is in it.
+        TypeError: if the state contains anything else.
 
     >>> state = {"h": torch.tensor([[1.0], [2.0]]), "cache": (torch.tensor([[3], [4]]), None)}
     >>> take_rows(state, torch.tensor([1, 1, 0]))["cache"][0].flatten()

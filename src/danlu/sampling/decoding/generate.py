@@ -28,19 +28,19 @@ _LOW = 1e-6  # temperature, at which nothing is drawn but what is likeliest
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How the next token is chosen: the most probable one, or one that is drawn from some of them.
+    """How the next token is chosen: greedily, or by sampling.
 
-    What is given is done in this order: repetition penalty, temperature, top-k, top-p, min-p.
+    The order is: repetition penalty, temperature, top-k, top-p, min-p.
 
     Args:
-        temperature: what logits are divided by; 0 takes the most probable token (greedy).
-        top_k: how many tokens can be drawn.
-        top_p: probability that those together have that can be drawn (the nucleus).
-        min_p: share of the largest probability that a token needs to be drawn.
-        repetition_penalty: above 1, tokens that have come before are less probable.
+        temperature: divisor of the logits; 0 chooses the most probable token (greedy).
+        top_k: sample from the k most probable tokens.
+        top_p: sample from the fewest most probable tokens whose total probability is at least p (nucleus sampling).
+        min_p: sample from the tokens with at least this fraction of the largest probability.
+        repetition_penalty: above 1, tokens that have occurred before become less probable.
 
     Raises:
-        ValueError: if a number is not from its range.
+        ValueError: if an argument is out of range.
 
     >>> SamplingOptions(top_p=0.9).drawn
     True
@@ -69,15 +69,15 @@ class SamplingOptions:
 
     @property
     def drawn(self) -> bool:
-        """Whether chance has a part in it."""
+        """Whether tokens are sampled, not chosen greedily."""
         return self.temperature > 0
 
     def changed(self, logits: Float[Tensor, "n v"], seen: Bool[Tensor, "n v"] | None = None) -> Float[Tensor, "n v"]:
-        """The logits that tokens are drawn by; −∞ for those that cannot be.
+        """The logits used for sampling; −∞ for excluded tokens.
 
         Args:
-            logits: of the model.
-            seen: which tokens have come before, for the penalty.
+            logits: logits of the model.
+            seen: which tokens have occurred before, for the repetition penalty.
         """
         if self.repetition_penalty != 1 and seen is not None:
             logits = change.repetition_penalty(logits, seen, self.repetition_penalty)
@@ -95,7 +95,7 @@ class SamplingOptions:
 
 
 def draw(logits: Float[Tensor, "n v"], uniform: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
-    """The token that a number from [0, 1) falls on, when [0, 1) is shared out by probability, in the order of tokens.
+    """Sample tokens by inverting the cumulative distribution at uniform numbers from [0, 1).
 
     >>> draw(torch.tensor([[0.5, 0.0, 0.5]]).log().expand(3, 3), torch.tensor([0.0, 0.49, 0.51]))
     tensor([0, 0, 2])
@@ -117,21 +117,21 @@ def generate(
     seed: int = 0,
     seen: Int[Tensor, "n p"] | None = None,
 ) -> Iterator[Int[Tensor, "n"]]:
-    """Tokens one after the other, as soon as each is known.
+    """Generate tokens one at a time, yielding each as soon as it is known.
 
-    What is drawn in a row is a function of (seed, row, position) and of that row's probabilities, whatever other rows
-    there are.
+    The sampled tokens of a row depend only on (seed, row, position) and on the probabilities of that row, not on other
+    rows.
 
     Args:
         step: the model.
         tokens: the last token of each prompt.
-        state: after all tokens before it; see ``read``.
-        choice: how a token is chosen; drawn from all if not given.
-        length: how many tokens; without an end if not given.
-        end: token after which a row ends; such a row goes on with this token, and it stops when all rows have ended.
-        seed: of what is drawn.
-        seen: tokens that count as repeated from the beginning, those of the prompt for instance; the last one counts
-            anyway.
+        state: the state after all earlier tokens; see ``read``.
+        choice: how a token is chosen; by default sampling from the full distribution.
+        length: number of tokens; unlimited by default.
+        end: end token. A row that has ended repeats it; generation stops when all rows have ended.
+        seed: random seed.
+        seen: tokens to which the repetition penalty applies from the start, for instance those of the prompt; the last
+            token is always included.
 
     Yields:
         The next token of each row, (n,).
@@ -170,14 +170,15 @@ def generate(
 
 @torch.no_grad()
 def read(step: Step, prompt: Int[Tensor, "n p"], state: State = None) -> tuple[Int[Tensor, "n"], State]:
-    """Take in a prompt token by token: its last token, and the state after those before it.
-
-    A model that can take in a prompt at once does so by itself.
+    """Process a prompt token by token.
 
     Args:
         step: the model.
-        prompt: at least one token.
-        state: to begin with.
+        prompt: prompts of at least one token.
+        state: the initial state.
+
+    Returns:
+        The last token of each prompt, and the state after the earlier tokens.
 
     Raises:
         ValueError: if the prompt is empty.
@@ -187,7 +188,7 @@ def read(step: Step, prompt: Int[Tensor, "n p"], state: State = None) -> tuple[I
     (tensor([6]), 2)
     """
     if not prompt.shape[1]:
-        raise ValueError("a prompt has at least one token, that of a beginning for instance")
+        raise ValueError("the prompt is empty; give at least one token, for instance a start token")
     for tokens in prompt.unbind(1)[:-1]:
         _, state = step(tokens, state)
     return prompt[:, -1], state

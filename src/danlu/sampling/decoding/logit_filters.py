@@ -1,4 +1,4 @@
-"""What is done to logits before a token is drawn: each makes some tokens less probable, or impossible."""
+"""Filters of logits before sampling: each makes some tokens less probable or excludes them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch import Tensor
 
 
 def repetition_penalty(logits: Float[Tensor, "n v"], seen: Bool[Tensor, "n v"], penalty: float) -> Float[Tensor, "n v"]:
-    r"""Make what has come before less probable.
+    r"""Make tokens that have occurred before less probable.
 
     .. math:: x_i / \theta \text{ if } x_i > 0, \quad x_i \, \theta \text{ else, for every } i \text{ seen}
 
     Keskar et al., "CTRL: A Conditional Transformer Language Model for Controllable Generation", 2019, section 4.1. The
-    paper divides every logit, which makes those below 0 more probable; to multiply these is what everybody does since.
-    It depends on where the logits have their 0.
+    paper divides every logit, which makes tokens with negative logits more probable; later implementations multiply
+    these, as here. The result depends on the offset of the logits.
 
     Args:
-        logits: (n, v).
-        seen: which tokens have come before.
-        penalty: θ; 1 changes nothing, the paper has 1.2.
+        logits: unnormalized log-probabilities.
+        seen: which tokens have occurred before.
+        penalty: θ; 1 for no penalty, 1.2 in the paper.
 
     >>> repetition_penalty(torch.tensor([[2.0, -2.0, 2.0]]), torch.tensor([[True, True, False]]), 2.0)
     tensor([[ 1., -4.,  2.]])
@@ -28,7 +28,7 @@ def repetition_penalty(logits: Float[Tensor, "n v"], seen: Bool[Tensor, "n v"], 
 
 
 def top_k(logits: Float[Tensor, "n v"], k: int) -> Float[Tensor, "n v"]:
-    """Keep the k most probable tokens, and those that are as probable as the last of them.
+    """Keep the k most probable tokens, and tokens tied with the last of them.
 
     Fan, Lewis and Dauphin, "Hierarchical Neural Story Generation", 2018.
 
@@ -40,7 +40,7 @@ def top_k(logits: Float[Tensor, "n v"], k: int) -> Float[Tensor, "n v"]:
 
 
 def top_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
-    r"""Keep the nucleus: the fewest most probable tokens that have together at least the probability p.
+    r"""Keep the nucleus: the fewest most probable tokens whose total probability is at least p.
 
     .. math:: \sum_{i \in V^{(p)}} P(i) \ge p
 
@@ -53,12 +53,12 @@ def top_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
     shares = ordered.softmax(1)
     before = shares.cumsum(1) - shares
     out = (before >= p).scatter(1, places, before >= p)
-    out.scatter_(1, places[:, :1], False)  # the most probable one stays, also where p is 0
+    out.scatter_(1, places[:, :1], False)  # keep the most probable token even if p is 0
     return logits.masked_fill(out, -torch.inf)
 
 
 def min_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
-    r"""Keep the tokens that are at least p times as probable as the most probable one.
+    r"""Keep the tokens with at least p times the probability of the most probable token.
 
     .. math:: P(i) \ge p \max_j P(j)
 
