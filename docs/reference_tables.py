@@ -1,0 +1,79 @@
+"""Fills in tables that are derived from danlu: its commands with their options, and the recipes of its catalogue."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib import import_module
+from itertools import groupby
+from typing import Any
+
+from danlu.app.cli.argument_types import DataArgument, RecipeArgument
+from danlu.app.cli.command_help import option_flags, placeholder
+from danlu.app.cli.run_command import function_of
+from danlu.app.cli.signature import arguments_of, summary_of
+from danlu.app.command_table import COMMANDS
+from danlu.catalogue import RECIPES
+
+PLACEHOLDER = re.compile(r"<!-- (table of commands|table of recipes|number of recipes|options of ([\w-]+)) -->")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace each placeholder by its table."""
+    return PLACEHOLDER.sub(lambda found: _filled(found[1], found[2]), markdown)
+
+
+def _filled(what: str, command: str | None) -> str:
+    if command is not None:
+        return options(command)
+    tables = {
+        "table of commands": commands,
+        "table of recipes": recipes,
+        "number of recipes": lambda: str(len(RECIPES)),
+    }
+    return tables[what]()
+
+
+def commands() -> str:
+    """Each command, what it does and its library function."""
+    rows = [(f"[`{name}`](#{name})", summary_of(function_of(name)), _call(name)) for name in COMMANDS]
+    return _table(("command", "what it does", "in Python"), rows)
+
+
+def options(name: str) -> str:
+    """The arguments and options of a command."""
+    function = function_of(name)
+    plain = [a for a in arguments_of(function) if not a.flags and a.annotation not in (RecipeArgument, DataArgument)]
+    rows = [(f"`{placeholder(argument)}`", argument.meaning) for argument in plain]
+    for flag in option_flags(function):
+        choices = f" ({', '.join(f'`{word}`' for word in flag.choices)})" if flag.choices else ""
+        default = f"; default: `{flag.default}`" if flag.metavar and flag.default is not None else ""
+        rows.append((f"`{f'{flag.name} {flag.metavar}'.strip()}`", flag.meaning + choices + default))
+    return _table(("argument or option" if plain else "option", "meaning"), rows)
+
+
+def recipes() -> str:
+    """The recipes by family."""
+    rows = [
+        (family, f"`{name}`", entry.title, entry.source)
+        for family, entries in groupby(RECIPES.items(), key=lambda item: item[1].family)
+        for name, entry in entries
+    ]
+    return _table(("family", "recipe", "model", "source"), rows)
+
+
+def _call(name: str) -> str:
+    """The library function of a command with its required arguments."""
+    if (call := COMMANDS[name].call) is None:
+        return "for shells only"
+    module, _, attribute = call.partition(":")
+    parameters = inspect.signature(getattr(import_module(module), attribute)).parameters.values()
+    star = {inspect.Parameter.VAR_POSITIONAL: "*"}
+    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    words = ", ".join(star.get(parameter.kind, "") + parameter.name for parameter in needed)
+    return f"`danlu.{'list' if name == 'list' else attribute}({words})`"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
