@@ -1,19 +1,15 @@
 """Who judges generated examples, what the judge says, and that it says the same after a run was interrupted."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
+import signal
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import danlu
-from danlu.app.cli import main
+from commands import call, start, trained_by_ranks, wait_for_lines
 from danlu.app.console.signals import Interrupt
 from danlu.app.runs import session as session_module
 from danlu.data.base.dataset import Part
@@ -28,6 +24,7 @@ from danlu.metrics.frechet import fid_from_features
 from danlu.models.saving.model_folder import load_model
 from danlu.storage.access import Access
 from danlu.training.runtime import Runtime
+from outcomes import run_page, same_tensors, weights
 
 TINY = {"generator": {"hidden": (16,), "latent": 4}, "critic": {"hidden": (16,)}, "batch_size": 16, "quiet": True}
 SHORT = {**TINY, "rounds": 40, "evaluate_every": 10, "eval_samples": 100, "sample_grids": 1}
@@ -54,21 +51,13 @@ def lessons(monkeypatch):
     return given
 
 
-def of(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(tensor, b[name]) for name, tensor in a.items())
-
-
 def test_a_judge_learns_once_and_is_kept_in_cache_and_run(tmp_path, lessons):
     first = danlu.train("gan", out=tmp_path / "a", **SHORT)
     second = danlu.train("gan", out=tmp_path / "b", seed=1, **SHORT)
     assert len(lessons) == 1
     (shelf,) = (tmp_path / "cache" / "judges").iterdir()
-    assert equal(of(shelf), of(first.judge))
-    assert equal(of(shelf), of(second.judge))
+    assert same_tensors(weights(shelf), weights(first.judge))
+    assert same_tensors(weights(shelf), weights(second.judge))
 
 
 def test_a_judge_that_is_damaged_or_gone_is_made_again_alike(tmp_path, lessons):
@@ -101,9 +90,7 @@ def test_scores_of_a_run_can_be_had_again_without_its_judge(tmp_path, lessons, c
     shutil.rmtree(tmp_path / "cache")
     assert danlu.evaluate(run.path, generated=200)["generated"] == first  # learned again
     assert len(lessons) == 2
-    with pytest.raises(SystemExit):
-        main.main(["evaluate", str(run.path), "--generated", "200"])
-    out = capsys.readouterr().out
+    out = call("evaluate", run.path, "--generated", "200").out
     assert "generated examples compared with the train part" in out
     assert "FID[digits-cnn, 200 vs train]" in out
 
@@ -217,7 +204,7 @@ def test_a_game_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, monkeypatc
     resumed = danlu.resume(stopped.path, quiet=True)
     assert resumed.metrics() == whole.metrics()
     assert resumed.scores == whole.scores
-    assert equal(of(resumed.model), of(whole.model))
+    assert same_tensors(weights(resumed.model), weights(whole.model))
     logged = [entry for entry in whole.metrics() if "generated/FID[digits-cnn, 100 vs train]" in entry]
     assert [entry["round"] for entry in logged] == [10, 20, 30, 40]
     best = min(logged, key=lambda entry: entry["generated/FID[digits-cnn, 100 vs train]"])
@@ -227,30 +214,23 @@ def test_a_game_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, monkeypatc
 def test_a_game_that_is_killed_ends_as_if_it_had_not_been(tmp_path):
     """Of points, whose judge has nothing to learn; killed once it has logged, wherever it is then."""
     tiny = ["--generator.hidden", "16", "--critic.hidden", "16", "--rounds", "150", "--evaluate-every", "10"]
-    words = [sys.executable, "-m", "danlu", "train", "gan", "--data", "ring", *tiny, "--eval-samples", "100", "--out"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = ["train", "gan", "--data", "ring", *tiny, "--eval-samples", "100", "--out"]
     out, whole = tmp_path / "run", tmp_path / "whole"
-    process = subprocess.Popen([*words, str(out)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert process.stdout is not None
-    while b"round" not in process.stdout.readline() or not (out / "metrics.jsonl").exists():
-        assert process.poll() is None
-    process.kill()
-    process.communicate()
-    assert json.loads((out / "run.json").read_text())["status"] == "training"
-    for command in ([*words, str(whole)], [*words[:3], "resume", str(out)]):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    process = start(*words, out)
+    wait_for_lines(out, 1, process)
+    process.signal(signal.SIGKILL)
+    process.ended(-signal.SIGKILL)
+    assert run_page(out)["status"] == "training"
+    for command in ([*words, whole], ["resume", out]):
+        start(*command).ended()
     assert (out / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
-    assert equal(of(out / "model"), of(whole / "model"))
+    assert same_tensors(weights(out), weights(whole))
 
 
 def test_two_processes_judge_alike_and_keep_one_best(tmp_path):
     tiny = ["--generator.hidden", "16", "--critic.hidden", "16", "--rounds", "30", "--evaluate-every", "10"]
-    words = ["train", "gan", "--data", "ring", *tiny, "--eval-samples", "100", "--devices", "2", "--threads", "1"]
-    command = [sys.executable, "-m", "danlu", *words, "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    page = json.loads((tmp_path / "run" / "run.json").read_text())
+    trained_by_ranks("train", "gan", "--data", "ring", *tiny, "--eval-samples", "100", "--out", tmp_path / "run")
+    page = run_page(tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     name = "SWD[columns, 100 vs train]"
     logged = {line["round"]: line[f"generated/{name}"] for line in lines if f"generated/{name}" in line}

@@ -1,0 +1,141 @@
+"""The command line in this process, and in processes of its own that can be killed.
+
+Most tests need no process: `call` runs a command here. Where a process is the point, `start` forks one from a server
+that has imported everything already. It has a number, signals and an exit code like any other, and starts in a tenth
+of a second in place of five. What importing itself does is tested with real starts in ``faults/test_process.py``.
+"""
+
+import contextlib
+import io
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from danlu.app.cli.main import main
+
+_PRELOADED = [
+    *("commands", "danlu.app.cli.commands.training", "danlu.app.runs.train", "danlu.app.runs.finish"),
+    *("danlu.app.report.figures.training_curves", "torch._dynamo", "torch.distributed.tensor"),
+]
+
+
+class Ended(NamedTuple):
+    """Exit code, standard output and standard error of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(*words: object) -> Ended:
+    """Run a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([str(word) for word in words])
+        except SystemExit as ended:
+            code = ended.code or 0
+    assert isinstance(code, int)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+class Command:
+    """A command in a process of its own; see `start`."""
+
+    def __init__(self, words: list[str], folder: Path, environment: dict[str, str], first: str):
+        number, path = tempfile.mkstemp(suffix=".txt")
+        os.close(number)
+        self._output = Path(path)
+        self._process = _server().Process(target=_run, args=(words, folder, environment, first, path), daemon=False)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+
+    @property
+    def said(self) -> str:
+        """What it has written to standard output and standard error so far."""
+        return self._output.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, or minus the number of the signal that ended it; None while it runs."""
+        return self._process.exitcode
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it has ended, or so long; whether it has ended."""
+        self._process.join(seconds)
+        return self.code is not None
+
+    def ended(self, code: int = 0) -> str:
+        """Wait until it has ended with this code; what it has written."""
+        self.wait()
+        assert self.code == code, f"exit code {self.code}, expected {code}:\n{self.said}"
+        return self.said
+
+
+def start(*words: object, folder: Path | None = None, first: str = "", **variables: str) -> Command:
+    """Start a command in a process of its own.
+
+    Args:
+        words: the command's words.
+        folder: where it runs; None is the current folder.
+        first: Python code that runs in the process before the command.
+        variables: additional environment variables.
+    """
+    return Command([str(word) for word in words], folder or Path.cwd(), {**os.environ, **variables}, first)
+
+
+def start_ranks(*words: object, folder: Path | None = None, first: str = "", world: int = 2) -> list[Command]:
+    """Start a command in several processes with the environment that torchrun gives them, but without torchrun."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world), "TORCHELASTIC_RUN_ID": "none"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
+    return [start(*words, folder=folder, first=first, **common, **meeting, **rank) for rank in ranks]
+
+
+def trained_by_ranks(*words: object) -> str:
+    """What two processes have written that train to the end."""
+    return "".join([process.ended() for process in start_ranks(*words)])
+
+
+def wait_for_lines(out: Path, lines: int, process: Command | None = None) -> None:
+    """Wait until a run has logged so many lines."""
+    path = out / "metrics.jsonl"
+    while not path.exists() or path.read_text().count("\n") < lines:
+        assert process is None or process.code is None, f"it ended before it logged {lines} lines:\n{process.said}"
+        time.sleep(0.002)
+
+
+def _server() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
+def _run(words: list[str], folder: Path, environment: dict[str, str], first: str, output: str) -> None:
+    """In the process: run the command with its output in a file."""
+    with open(output, "ab", buffering=0) as file:
+        sys.stdout.flush()
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    exec(first, {})
+    main(words)
