@@ -1,11 +1,17 @@
-"""Compilation of the players with torch.compile."""
+"""Compilation of the players with torch.compile, and training without loading the compiler."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
+from torch.optim import Optimizer
+
+_DISABLED = "__dynamo_disable"
+"""where torch keeps the version of a function that is excluded from compilation"""
 
 
 @runtime_checkable
@@ -37,3 +43,22 @@ def compile_modules(modules: Iterable[nn.Module]) -> None:
             if isinstance(part, StaysEager):
                 part.stay_eager()
         module.compile()
+
+
+@contextmanager
+def compiler_not_loaded() -> Iterator[None]:
+    """Let methods of optimizers run without importing torch's compiler, which takes longer than importing torch.
+
+    torch excludes these methods from compilation, and imports the compiler at the first call to do so. Where the
+    compiler is not loaded there is nothing to exclude them from. Where it is, nothing changes.
+    """
+    methods: list[Any] = [Optimizer.add_param_group, Optimizer.load_state_dict, Optimizer.state_dict]
+    originals = [method.__wrapped__ for method in methods if hasattr(method, "__wrapped__")]
+    fresh = [f for f in originals if "torch._dynamo" not in sys.modules and not hasattr(f, _DISABLED)]
+    for function in fresh:
+        setattr(function, _DISABLED, function)
+    try:
+        yield
+    finally:
+        for function in fresh:
+            delattr(function, _DISABLED)

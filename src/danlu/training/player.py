@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from danlu.errors import UsageError
 from danlu.losses.per_example import l1_norm, per_example, squared_l2_norm
 from danlu.nn.state_dict import distribute_like, is_sharded, local_shard
+from danlu.training.compilation import compiler_not_loaded
 from danlu.training.ema import Average
 from danlu.training.optimization import OptimizerSettings
 from danlu.training.optimizers import optimizers, weights
@@ -50,9 +52,11 @@ class Player:
         self.parameters = list(names)
         self._name_of = names
         self._parameter_of = {key: p for p, key in names.items()}
-        self.optimizers = optimizers(module, self.parameters, settings)
-        # torch wraps step() in a profiler's range and hooks, which nobody else can reach here and which cost 13 µs
-        self._steps = [getattr(type(o).step, "__wrapped__", type(o).step) for o in self.optimizers]
+        with compiler_not_loaded():
+            self.optimizers = optimizers(module, self.parameters, settings)
+        # torch wraps step() in hooks and a profiler's range, which cost 13 µs, and in a switch of gradients that
+        # imports its compiler; nobody registers hooks here, and step() below switches gradients off
+        self._steps = [inspect.unwrap(type(optimizer).step) for optimizer in self.optimizers]
         self.split = any(is_sharded(p) for p in self.parameters)
         self.maskable = all(_takes_a_flag(optimizer) for optimizer in self.optimizers) and not self.split
         self.average = None if settings.ema is None else Average(module, settings.ema)
@@ -111,6 +115,7 @@ class Player:
             torch._foreach_mul_(gradients, (self.settings.grad_clip / (norm + 1e-6)).clamp(max=1.0))
         return norm, norms
 
+    @torch.no_grad()
     def step(self, lr: float | Tensor, unless: Float[Tensor, ""] | None = None) -> None:
         """Move by the gradients there are, and pull the average along.
 
@@ -160,8 +165,9 @@ class Player:
         known = {type(optimizer).__name__ for optimizer in self.optimizers} | {"average", "average.steps"}
         if foreign := {name.partition("/")[0] for name in state} - known:
             raise UsageError(f"the checkpoint has {', '.join(foreign)} for player {self.name!r}, which has {known}")
-        for optimizer in self.optimizers:
-            self._load_optimizer(optimizer, state)
+        with compiler_not_loaded():
+            for optimizer in self.optimizers:
+                self._load_optimizer(optimizer, state)
         if self.average is not None:
             if "average.steps" not in state:
                 raise UsageError(f"the checkpoint has no average for player {self.name!r}, and the recipe wants one")

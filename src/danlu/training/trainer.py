@@ -200,7 +200,8 @@ class Trainer:
                 raise ValueError(f"the terms of player {player.name!r} do not depend on any of its parameters")
             # over micro-batches and processes the number of examples is known only after backward; the batch size is
             # mostly that number and keeps gradients in the range of a mean, and _sum_up corrects where it is not
-            loss.backward(self._one_over_size)
+            # (a product, because backward(gradient) imports sympy, for half a second)
+            (loss * self._one_over_size).backward()
             totals = {name: totals[name] + s.detach() if totals else s.detach() for name, s in sums.items()}
             n += examples
         gradients = player.gradients()

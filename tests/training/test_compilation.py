@@ -1,0 +1,53 @@
+"""What is compiled, and that training without compilation does not load the compiler."""
+
+import subprocess
+import sys
+
+import torch
+from torch import nn
+
+from danlu.training.compilation import compile_modules, compiler_not_loaded
+
+SCRIPT = """
+import sys, torch
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import Part
+from danlu.tasks.supervised import Supervised
+from danlu.training.optimization import OptimizerSettings
+from danlu.training.trainer import Trainer
+
+part = Part({"x": torch.randn(8, 4), "label": torch.arange(8) % 2})
+for name in ("sgd", "momentum", "rmsprop", "adamw", "muon"):
+    nets = [torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)) for _ in "ab"]
+    settings = OptimizerSettings(optimizer=name)
+    first, second = (Trainer(Supervised(net, inputs="x"), settings, Shuffled(part, 4), rounds=2) for net in nets)
+    list(first)
+    second.load_state(first.state(), 2, 2)
+print(sorted({"torch._dynamo", "sympy"} & sys.modules.keys()))
+"""
+
+
+def test_training_and_resuming_load_no_compiler():
+    said = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True).stdout
+    assert said == "[]\n"
+
+
+def test_optimizers_are_left_as_torch_made_them():
+    methods = [vars(torch.optim.Optimizer)[name].__wrapped__ for name in ("add_param_group", "state_dict")]
+    with compiler_not_loaded():
+        torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1).state_dict()
+    assert all(getattr(method, "__dynamo_disable", None) is not method for method in methods)
+
+
+def test_a_part_that_stays_eager_is_excluded_once_for_each_place_and_the_whole_is_compiled():
+    class Loop(nn.Module):
+        excluded = 0
+
+        def stay_eager(self):
+            self.excluded += 1
+
+    whole = nn.Sequential(nn.Linear(2, 2), Loop())
+    compile_modules([whole])
+    assert whole[1].excluded == 1
+    assert whole._compiled_call_impl is not None
+    assert whole[0]._compiled_call_impl is None
