@@ -1,4 +1,4 @@
-"""Numbers, durations, sizes and paths as a person reads them."""
+"""Numbers, durations, sizes and paths as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def quoted(path: Path) -> str:
-    """A path as a word of a shell.
+    """A path, quoted for a shell if necessary.
 
     >>> quoted(Path("my run"))
     "'my run'"
@@ -35,7 +35,7 @@ def in_short(entry: dict[str, float]) -> str:
 
 
 def number(value: float) -> str:
-    """Four digits after the point, or scientific when that would hide the value.
+    """A number with four decimals, or in scientific notation if it is very small or large.
 
     >>> number(0.98321), number(0.0000213)
     ('0.9832', '2.13e-05')
@@ -44,7 +44,7 @@ def number(value: float) -> str:
 
 
 def score_value(name: str, value: float) -> str:
-    """A score's value: a count of what is covered is a whole number.
+    """The value of a score; counts are shown as integers.
 
     >>> score_value("modes_covered", 8.0), score_value("accuracy", 1.0)
     ('8', '1.0000')
@@ -53,7 +53,7 @@ def score_value(name: str, value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for people.
+    """A duration in hours, minutes and seconds.
 
     >>> duration(7), duration(754), duration(8000)
     ('7s', '12m34s', '2h13m')
@@ -67,7 +67,7 @@ def duration(seconds: float) -> str:
 
 
 def human(size: float) -> str:
-    """Bytes for people.
+    """A number of bytes with a unit.
 
     >>> human(3_250_000)
     '3.2 MB'

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar in a terminal, one plain line per evaluation elsewhere, or nothing."""
+"""Progress of a run: a progress bar in a terminal, one line per evaluation elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from danlu.storage.disk import whole_path
 
 
 class Bar(Progress):
-    """A bar with its times, and the numbers on a line of their own below it."""
+    """A progress bar with a line of metrics below it."""
 
     below = ""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The bar, then the line."""
+        """The bar and the line below it."""
         yield from super().get_renderables()
         yield Text(self.below, overflow="ellipsis", no_wrap=True)
 
 
 class _Outlet:
-    """A file to which a terminal that is gone is the same as a reader that has left."""
+    """A text file that treats a closed terminal (EIO) as a closed pipe."""
 
     def __init__(self, file: TextIO):
         self._file = file
@@ -60,7 +60,7 @@ def _gone_is_left() -> Iterator[None]:
 
 
 class Patient(Console):
-    """A console whose reader may leave, as ``head`` does, or whose terminal be closed, while the training goes on."""
+    """A console that keeps the training running when its pipe or terminal is closed, as ``| head`` does."""
 
     def __init__(self, file: TextIO, **options: Any):
         super().__init__(file=_Outlet(file), **options)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ class Patient(Console):
 
 
 class Screen:
-    """Prints; nothing else in the application does while a run goes on.
+    """Prints everything that a run prints.
 
     Args:
         quiet: print nothing.
@@ -90,18 +90,18 @@ class Screen:
         self._started = 0.0
 
     def say(self, text: str = "") -> None:
-        """A line of text, as it is."""
+        """Print a line of plain text, without markup."""
         self.console.print(text, markup=False)
 
     def rows(self, rows: Iterable[tuple[str, str]], indent: int = 2) -> None:
-        """Pairs of a word and what it stands for, aligned."""
+        """Print pairs of a label and its text, aligned."""
         rows = list(rows)
         width = max((len(word) for word, _ in rows), default=0)
         for word, meaning in rows:
             self.say(f"{' ' * indent}{word:<{width}}  {meaning}")
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """Something takes a while before the training; shown in a terminal alone."""
+        """Show the progress of a step before the training, such as a download; in a terminal only."""
         if not self._live:
             return
         if self._waiting is None:
@@ -117,7 +117,7 @@ class Screen:
             self._waiting = None
 
     def begin(self, name: str, done: int, rounds: int, batch_size: int) -> None:
-        """The training begins, or goes on, after so many rounds."""
+        """Start the display of a training, or of a resumed one after ``done`` rounds."""
         self._rounds, self._first, self._batch, self._started = rounds, done, batch_size, time.monotonic()
         if self._live:
             columns = (TextColumn(f"  {name}"), BarColumn(bar_width=24), TaskProgressColumn())
@@ -127,9 +127,9 @@ class Screen:
             self._bar.add_task(name, total=rounds, completed=done, rate="")
 
     def show(self, round: int, entry: dict[str, float], evaluated: bool) -> None:
-        """How the round went; ``entry`` is the line of the log."""
+        """Show a finished round; ``entry`` is its line of the log."""
         if self._bar is not None:
-            if evaluated or not self._bar.below:  # the line below has validation scores in it or none ever had
+            if evaluated or not self._bar.below:  # keep the validation scores until the next evaluation
                 self._bar.below = f"  {in_short(entry)}"
             self._bar.update(self._bar.task_ids[0], completed=round, rate=self._rate(round))
         elif evaluated:
@@ -137,7 +137,7 @@ class Screen:
             self.say(f"  round {place} {self._left(round)}  {self._rate(round)}  {in_short(entry)}")
 
     def end(self) -> None:
-        """The training is over, or stopped."""
+        """End the display; the training is finished or stopped."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -154,6 +154,6 @@ class Screen:
 
 
 def access_to(data_dir: str | Path | None, screen: Screen | None = None) -> Access:
-    """What a loader may use: a folder with files, and the screen to tell of progress."""
+    """The data folder and the progress display that a data loader uses."""
     folder = whole_path(data_dir) if data_dir else None
     return Access(folder, tell=screen.progress if screen else no_progress)

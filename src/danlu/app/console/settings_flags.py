@@ -22,7 +22,7 @@ _SECTIONS = {
 
 
 def flags(page: BaseModel, prefix: str = "", section: str = "") -> Iterator[Flag]:
-    """Each setting of a recipe; those of a network under the network's name.
+    """The settings of a recipe as flags; a setting of a network has the network's name as prefix.
 
     >>> from danlu.recipes.classify.mlp import MLPRecipe
     >>> [flag.name for flag in flags(MLPRecipe()) if flag.section == "model"]
@@ -40,7 +40,7 @@ def flags(page: BaseModel, prefix: str = "", section: str = "") -> Iterator[Flag
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:
-    """The words that a type allows, where it lists them."""
+    """The words of a Literal type, if there is one."""
     inside = [annotation, *typing.get_args(annotation)]
     return tuple(
         str(word) for one in inside if typing.get_origin(one) is typing.Literal for word in typing.get_args(one)
@@ -48,7 +48,7 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 
 
 def command_of(name: str, recipe: Recipe) -> str:
-    """The command that trains this recipe: its name, and what differs from the recipe's own values.
+    """The command that trains a recipe: its name and the settings that differ from the defaults.
 
     >>> from danlu.recipes.classify.mlp import MLPRecipe
     >>> command_of("mlp", MLPRecipe(lr=0.1, monitor="none"))

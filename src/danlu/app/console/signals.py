@@ -1,4 +1,4 @@
-"""Stopping politely: the first signal finishes the round and saves, the second ends the process at once."""
+"""Signals: the first one finishes the round and saves, a second one ends the process at once."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from types import FrameType
 from typing import Any
 
 EXIT_CODE = 3
-"""Of a run that was stopped and can be resumed."""
+"""exit code of a run that was stopped and can be resumed"""
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Interrupt:
-    """While it is entered, SIGINT, SIGTERM and SIGHUP set ``asked``; a second one exits without clean-up.
+    """Context manager in which SIGINT, SIGTERM and SIGHUP set ``asked``; a second signal exits without clean-up.
 
-    That is safe at any moment, because files are renamed into place only when they are whole.
+    This is safe at any time, because complete files are renamed into place.
 
     Args:
-        quiet: do not tell the user what the first signal does.
+        quiet: print no message at the first signal.
     """
 
     asked = False
@@ -32,7 +32,7 @@ class Interrupt:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
+        if threading.current_thread() is threading.main_thread():  # Python allows signal handlers only there
             self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
@@ -44,9 +44,9 @@ class Interrupt:
         if self.asked:
             with suppress(OSError):
                 if sys.stdout and sys.stdout.isatty():
-                    os.write(1, b"\x1b[?25h\n")  # the bar has hidden the cursor
+                    os.write(1, b"\x1b[?25h\n")  # show the cursor, which the progress bar hides
             os._exit(128 + number)
         self.asked = True
         if not self.quiet:
-            with suppress(OSError):  # the terminal may be gone, and that may be why the signal came
-                os.write(2, b"\nFinishing the round and saving; again to leave at once.\n")
+            with suppress(OSError):  # the terminal may be closed, which sends SIGHUP
+                os.write(2, b"\nFinishing the round and saving. Press Ctrl-C again to exit at once.\n")
