@@ -27,7 +27,7 @@ def test_it_gives_numbers_a_verdict_a_table_and_a_figure(outcome):
     assert len({len(row) for row in found.table}) == 1
     assert len(found.table) > 1
     assert all(0 <= done <= total for _, done, total in told)
-    figure = found.draw()
+    figure = found.plot()
     assert isinstance(figure, Figure)
     assert all(axes.get_xlabel() or not len(axes.get_xticks()) for axes in figure.axes[-1:])
 
@@ -36,10 +36,10 @@ def test_its_figure_can_be_drawn_from_numbers_that_were_written_down(outcome):
     name, found, _ = outcome
     again = json.loads(json.dumps(found.numbers))
     experiment = find_experiment(name)
-    assert experiment.judge(again) == found.verdict
+    assert experiment.verdict(again) == found.verdict
     assert experiment.table(again) == found.table
     with matplotlib.rc_context({"text.parse_math": False}):
-        experiment.draw(again).canvas.draw()
+        experiment.plot(again).canvas.draw()
 
 
 @pytest.mark.parametrize("name", ["momentum", "line-detector", "linear-collapse", "batchnorm"])

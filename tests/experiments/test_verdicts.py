@@ -28,7 +28,7 @@ def valley(plain: dict, damped: dict) -> dict:
     ],
 )
 def test_momentum(damped, word):
-    assert momentum.judge(valley({1.0: (100, 5.0)}, damped)).word == word
+    assert momentum.verdict(valley({1.0: (100, 5.0)}, damped)).word == word
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_sgd_noise(noisy, sharp, word):
         return [{"training loss": 0.02, "test loss": t, "sharpness": s} for t, s in zip(losses, sharps, strict=True)]
 
     runs = {"4": of(noisy, sharp), "400": of([1.0, 1.0], [2.0, 2.0])}
-    assert sgd_noise.judge({"batch sizes": [4, 400], "runs": runs, "stopped at": 0.02}).word == word
+    assert sgd_noise.verdict({"batch sizes": [4, 400], "runs": runs, "stopped at": 0.02}).word == word
 
 
 def test_sgd_noise_shows_nothing_where_a_network_has_not_learnt():
     runs = {
         size: [{"training loss": loss, "test loss": 0.5, "sharpness": 1.0}] for size, loss in (("4", 0.02), ("400", 2))
     }
-    found = sgd_noise.judge({"batch sizes": [4, 400], "runs": runs, "stopped at": 0.02})
+    found = sgd_noise.verdict({"batch sizes": [4, 400], "runs": runs, "stopped at": 0.02})
     assert (found.word, "1 networks never" in found.reason) == (NOT, True)
 
 
@@ -80,19 +80,19 @@ def optimized(good: dict, bad: dict) -> dict:
     ],
 )
 def test_optimizers(bad, word):
-    assert optimizers.judge(optimized(dict.fromkeys(optimizers.OPTIMIZERS, 0.1), bad)).word == word
+    assert optimizers.verdict(optimized(dict.fromkeys(optimizers.OPTIMIZERS, 0.1), bad)).word == word
 
 
 def test_optimizers_that_lag_as_far_behind_well_scaled_do_not_show_that_scales_are_the_cause():
     losses = {"sgd": 0.3, "momentum": 0.3, "rmsprop": 0.3, "adam": 0.1}
-    found = optimizers.judge(optimized(losses, losses))
+    found = optimizers.verdict(optimized(losses, losses))
     assert (found.word, "not the scales alone" in found.reason) == (LIMITS, True)
 
 
 def test_optimizers_says_where_adam_is_slower():
     bad = {"sgd": 1.0, "momentum": 1.0, "rmsprop": 1.0, "adam": 0.1}
     good = {"sgd": 0.01, "momentum": 0.01, "rmsprop": 0.1, "adam": 0.1}
-    assert "slower" in optimizers.judge(optimized(good, bad)).reason
+    assert "slower" in optimizers.verdict(optimized(good, bad)).reason
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_linear_collapse(rank, distance, deep, bent, word):
         "rank": {"identity": [[2, rank]]},
         "distance": {"identity": [[0.0, distance]]},
     }
-    assert linear_collapse.judge(numbers).word == word
+    assert linear_collapse.verdict(numbers).word == word
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_line_detector(line, other, gray, right, word):
         "with a line": 5,
         "right after pooling the whole map": right,
     }
-    assert line_detector.judge(numbers).word == word
+    assert line_detector.verdict(numbers).word == word
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_line_detector(line, other, gray, right, word):
 )
 def test_shift_invariance(usual, pooled, word):
     accuracy = {"fully connected": [[0.95, 0.1]] * 2, "usual": [usual] * 2, "pooled": [pooled] * 2}
-    found = shift_invariance.judge({"shifts": [0, 1], "accuracy": accuracy})
+    found = shift_invariance.verdict({"shifts": [0, 1], "accuracy": accuracy})
     assert found.word == word
     assert ("in every seed: usual" in found.reason) == (word == LIMITS and usual[1] < 0.1)
     assert ("falls with usual" in found.reason) == (word == LIMITS)
@@ -183,7 +183,7 @@ def test_batchnorm(kept, gradients, bare, word, begun_well):
         "trained parameters of a norm": 128,
         "width": 64,
     }
-    assert batchnorm.judge(numbers).word == word
+    assert batchnorm.verdict(numbers).word == word
 
 
 def remedies(**gaps: tuple[float, float]) -> dict:
@@ -209,7 +209,7 @@ def remedies(**gaps: tuple[float, float]) -> dict:
 )
 def test_overfitting(rest, l2, word):
     numbers = remedies(L2=l2, augmentation=rest, dropout=rest, early_stopping=rest)
-    assert overfitting.judge(numbers).word == word
+    assert overfitting.verdict(numbers).word == word
 
 
 @pytest.mark.parametrize(
@@ -225,10 +225,10 @@ def test_overfitting(rest, l2, word):
 def test_depth(plain, normed, residual, dense, word):
     deep = {"plain": plain, "plain, batch norm": normed, "residual": residual, "dense": dense}
     networks = {name: {"loss": [[0.1, loss]], "gradient": [[1.0, 1.0]]} for name, loss in deep.items()}
-    assert depth.judge({"depths": [4, 64], "networks": networks}).word == word
+    assert depth.verdict({"depths": [4, 64], "networks": networks}).word == word
 
 
 def test_plain_networks_that_never_train_do_not_show_that_depth_stops_them():
     networks = {name: {"loss": [[2.3, 2.3]], "gradient": [[1.0, 1.0]]} for name in depth.PLAIN}
     networks |= {name: {"loss": [[0.1, 0.1]], "gradient": [[1.0, 1.0]]} for name in depth.WITH_SKIPS}
-    assert depth.judge({"depths": [4, 64], "networks": networks}).word == NOT
+    assert depth.verdict({"depths": [4, 64], "networks": networks}).word == NOT

@@ -1,4 +1,4 @@
 from .harness.experiment import Experiment as Experiment
 from .harness.experiment import Outcome as Outcome
 from .harness.experiment import Verdict as Verdict
-from .harness.gan_on_digits import DigitsJudge as DigitsJudge
+from .harness.gan_on_digits import DigitsEvaluator as DigitsEvaluator

@@ -32,9 +32,9 @@ def draw(numbers):
 
 FINE = Experiment(
     measure=lambda seed, tell, quick: {"x": float(seed)},
-    judge=lambda numbers: Verdict("holds with limits", "x < 3 & y > 2."),
+    verdict=lambda numbers: Verdict("holds with limits", "x < 3 & y > 2."),
     table=lambda numbers: [("what", "value"), ("x", f"{numbers['x']:g}")],
-    draw=draw,
+    plot=draw,
 )
 
 
@@ -46,8 +46,8 @@ def stop(seed, tell, quick):
     raise KeyboardInterrupt
 
 
-BROKEN = Experiment(fail, FINE.judge, FINE.table, FINE.draw)
-STOPPED = Experiment(stop, FINE.judge, FINE.table, FINE.draw)
+BROKEN = Experiment(fail, FINE.verdict, FINE.table, FINE.plot)
+STOPPED = Experiment(stop, FINE.verdict, FINE.table, FINE.plot)
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ class Exact(nn.Module):
 
 
 def test_the_exact_critic_has_the_value_of_the_formula():
-    found = optimal_discriminator.against(optimal_discriminator.PAIRS["far apart"], Exact())
+    found = optimal_discriminator.compare(optimal_discriminator.PAIRS["far apart"], Exact())
     p, q = (lambda t, m=m: stats.norm.pdf(t, m, 1) for m in (-1.5, 1.5))
     best = lambda t: p(t) * np.log(p(t) / (p(t) + q(t))) + q(t) * np.log(q(t) / (p(t) + q(t)))  # noqa: E731
     assert found["value"] == pytest.approx(integrate.quad(best, -10, 10)[0], abs=1e-6)
@@ -111,7 +111,7 @@ def test_the_exact_critic_has_the_value_of_the_formula():
 
 def test_a_critic_that_knows_nothing_has_the_value_minus_log_4():
     nothing = lambda x: torch.zeros(len(x))  # noqa: E731
-    found = optimal_discriminator.against(optimal_discriminator.PAIRS["far apart"], nothing)
+    found = optimal_discriminator.compare(optimal_discriminator.PAIRS["far apart"], nothing)
     assert found["value"] == pytest.approx(-math.log(4), abs=1e-6)
 
 
@@ -124,7 +124,7 @@ def test_optimal_discriminator(factor, distance, off, word):
         str(jsd): {"divergence": jsd, "value": factor * jsd - math.log(4) - off, "distance": distance}
         for jsd in (0.0, 0.3)
     }
-    assert optimal_discriminator.judge({"pairs": pairs}).word == word
+    assert optimal_discriminator.verdict({"pairs": pairs}).word == word
 
 
 # the generator's gradient
@@ -165,7 +165,7 @@ def gradients(won=1.0, minimax=1e-3, others=1.0):
     ],
 )
 def test_generator_gradient(numbers, word):
-    assert generator_gradient.judge(numbers).word == word
+    assert generator_gradient.verdict(numbers).word == word
 
 
 # directions of divergences
@@ -218,7 +218,7 @@ def shares(exclusive, jsd, inclusive=(1.0, 1.0, 1.0), two=(1.0, 1.0, 1.0)):
     ],
 )
 def test_kl_directions(numbers, word):
-    assert kl_directions.judge(numbers).word == word
+    assert kl_directions.verdict(numbers).word == word
 
 
 # the tug of war
@@ -227,7 +227,7 @@ def test_kl_directions(numbers, word):
 @pytest.mark.parametrize("way", tug_of_war.WAYS)
 @pytest.mark.parametrize("rate", [0.1, 0.4])
 def test_ways_are_powers_of_their_matrices(way, rate):
-    path = tug_of_war.played(way, rate, 30, angle=0.7).numpy()
+    path = tug_of_war.trajectory(way, rate, 30, angle=0.7).numpy()
     pull = np.array([[0.0, -1.0], [1.0, 0.0]])  # of x by -y, of y by x
     first, second = np.array([[1, -rate], [0, 1]]), np.array([[1, 0], [rate, 1]])
     step = {
@@ -249,7 +249,7 @@ def test_ways_are_powers_of_their_matrices(way, rate):
 def test_tug_of_war(ends, word):
     distances = {way: {"0.1": [1.0] + [end] * 10} for way, end in zip(tug_of_war.WAYS, ends, strict=True)}
     averages = {way: {"0.1": 0.0} for way in tug_of_war.WAYS}
-    assert tug_of_war.judge({"rounds": [0, 1000], "distances": distances, "averages": averages}).word == word
+    assert tug_of_war.verdict({"rounds": [0, 1000], "distances": distances, "averages": averages}).word == word
 
 
 # scores
@@ -258,13 +258,13 @@ def test_tug_of_war(ends, word):
 def test_spoiled_digits():
     test = digits().test
     sure = torch.eye(10)[test["label"]]
-    given = fid_vs_is.Spoiled(test["image"], test["label"], sure, 0)
+    given = fid_vs_is.HeldOut(test["image"], test["label"], sure, 0)
     each = fid_vs_is.one_each(given)
     assert each.shape == given.pictures.shape
     assert len(each.unique(dim=0)) == 10
     noisy = fid_vs_is.noisy(0.2, given)
     assert 0 <= noisy.min() <= noisy.max() <= 1
-    gray = fid_vs_is.Spoiled(torch.full((5, 1, 8, 8), 0.5), torch.zeros(5), sure, 0)
+    gray = fid_vs_is.HeldOut(torch.full((5, 1, 8, 8), 0.5), torch.zeros(5), sure, 0)
     assert (fid_vs_is.noisy(0.1, gray) - 0.5).std().item() == pytest.approx(0.1, rel=0.2)
     dot = torch.zeros(1, 1, 8, 8)
     dot[0, 0, 4, 4] = 1
@@ -275,7 +275,7 @@ def test_spoiled_digits():
 
 @pytest.mark.parametrize("length", [1.0, 3.0])
 def test_what_is_moved_by_a_length_is_its_square_away(length):
-    assert fid_vs_is.moved(torch.randn(100, 6), length) == pytest.approx(length**2, rel=1e-4)
+    assert fid_vs_is.shifted_distance(torch.randn(100, 6), length) == pytest.approx(length**2, rel=1e-4)
 
 
 def scored(weak=(10.0, 8.5), strong=(50.0, 8.5), each=(30.0, 9.9), half=(50.0, 8.5)):
@@ -300,7 +300,7 @@ def scored(weak=(10.0, 8.5), strong=(50.0, 8.5), each=(30.0, 9.9), half=(50.0, 8
     ],
 )
 def test_fid_vs_is(numbers, word):
-    assert fid_vs_is.judge(numbers).word == word
+    assert fid_vs_is.verdict(numbers).word == word
 
 
 # disjoint supports
@@ -327,7 +327,7 @@ def test_a_linear_critic_sees_the_shift_times_its_slope():
             return -0.5 * features[:, 0]
 
     game = Adversarial(disjoint_supports.Interval(3.0), Linear((1,), 0), "wasserstein", Techniques(penalty=1.0), "x")
-    assert disjoint_supports.seen(game, torch.rand(50, 1), 3.0) == pytest.approx(1.5, rel=1e-5)
+    assert disjoint_supports.estimated_distance(game, torch.rand(50, 1), 3.0) == pytest.approx(1.5, rel=1e-5)
 
 
 def supports(jsd=0.6931, flat=1e-3, steep=1.0, estimate=1.0, factor=1.0):
@@ -352,7 +352,7 @@ def supports(jsd=0.6931, flat=1e-3, steep=1.0, estimate=1.0, factor=1.0):
     ],
 )
 def test_disjoint_supports(numbers, word):
-    assert disjoint_supports.judge(numbers).word == word
+    assert disjoint_supports.verdict(numbers).word == word
 
 
 # smoothing
@@ -403,17 +403,17 @@ def smoothed(none=(1.0, 1.0), real=(0.5, 0.5), both=(2.0, 2.0), off=0.001, left=
     ],
 )
 def test_one_sided_smoothing(numbers, word):
-    assert one_sided_smoothing.judge(numbers).word == word
+    assert one_sided_smoothing.verdict(numbers).word == word
 
 
 # a false world is judged as such
 
 
 def test_a_critic_that_does_not_learn_is_judged_not_to_be_the_best(monkeypatch):
-    monkeypatch.setattr(optimal_discriminator, "learnt", lambda pair, rounds, seed: lambda x: torch.zeros(len(x)))
+    monkeypatch.setattr(optimal_discriminator, "train_critic", lambda pair, rounds, seed: lambda x: torch.zeros(len(x)))
     assert optimal_discriminator.EXPERIMENT.run(quick=True).verdict.word == NOT
 
 
 def test_players_that_see_nothing_are_judged_never_to_settle(monkeypatch):
-    monkeypatch.setattr(tug_of_war.TugOfWar, "look", lambda self, batch: None)
+    monkeypatch.setattr(tug_of_war.TugOfWar, "set_positions", lambda self, batch: None)
     assert tug_of_war.EXPERIMENT.run(quick=True).verdict.word == HOLDS

@@ -17,7 +17,7 @@ from danlu.experiments.adversarial import (
     weight_clipping,
     wgan_architectures,
 )
-from danlu.experiments.harness.gan_on_digits import DigitsJudge, pair, pixels_alone, samples
+from danlu.experiments.harness.gan_on_digits import DigitsEvaluator, pair, pixels_alone, samples
 from danlu.metrics.sample_diversity import nearest
 from danlu.models.adversarial.dcgan import DCGANGenerator
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
@@ -30,7 +30,7 @@ HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"
 
 @pytest.fixture(scope="module")
 def judge():
-    return DigitsJudge(0, rounds=150)
+    return DigitsEvaluator(0, rounds=150)
 
 
 def test_pixels_alone_have_the_values_of_each_pixel_and_no_picture_of_the_data():
@@ -85,7 +85,7 @@ def gone(plain, minibatch, wgan, other=(0, 0, 0), near=MappingProxyType({})):
     ],
 )
 def test_mode_collapse(numbers, word):
-    assert mode_collapse.judge(numbers).word == word
+    assert mode_collapse.verdict(numbers).word == word
 
 
 def test_a_game_of_modes_is_looked_at_by_its_average_and_games_differ_only_as_said():
@@ -129,7 +129,7 @@ def batches(ratios, shares, virtual=(1.0, 1.0), free=0.0):
     ],
 )
 def test_batchnorm_hue(numbers, word):
-    assert batchnorm_hue.judge(numbers).word == word
+    assert batchnorm_hue.verdict(numbers).word == word
 
 
 def test_independent_values_have_ratio_1_and_values_that_share_something_more():
@@ -155,7 +155,7 @@ def test_companions_matter_with_batch_norm_and_not_without():
         for buffer in (made.reference,):
             if buffer is not None:
                 buffer.normal_()
-        seen = batchnorm_hue.in_company(made, 3, 5, 0)
+        seen = batchnorm_hue.in_batches(made, 3, 5, 0)
         assert seen.shape == (3, 5, 3, 8, 8)
         assert bool(seen.std(1).max() > 1e-3) == matters
 
@@ -182,7 +182,7 @@ def clipped(shares, penalty, slope=1.0):
     ],
 )
 def test_weight_clipping(numbers, word):
-    assert weight_clipping.judge(numbers).word == word
+    assert weight_clipping.verdict(numbers).word == word
 
 
 def test_weights_at_the_bound_are_counted_one_by_one():
@@ -190,7 +190,7 @@ def test_weights_at_the_bound_are_counted_one_by_one():
     critic = MLPCritic((2,), 0, weight_clipping.HIDDEN)
     matrices = weight_clipping.hidden(critic)
     assert [tuple(w.shape) for w in matrices] == [(128, 128), (128, 128)]
-    assert max(float(w.abs().max()) for w in matrices) <= weight_clipping.begins_within()
+    assert max(float(w.abs().max()) for w in matrices) <= weight_clipping.largest_initial_weight()
     with torch.no_grad():
         for weight in matrices:
             weight.clamp_(-0.05, 0.05)
@@ -235,7 +235,7 @@ def trained(gan, wgan, penalized):
     ],
 )
 def test_wgan_architectures(numbers, word):
-    assert wgan_architectures.judge(numbers).word == word
+    assert wgan_architectures.verdict(numbers).word == word
     assert len({len(row) for row in wgan_architectures.table(numbers)}) == 1
 
 
@@ -277,14 +277,14 @@ GOOD, UNEVEN, BAD = [0.9, 0.8, 0.9, 0.7], [0.9, 0.8, 0.9, 0.3], [0.3, 0.4, 0.5, 
     ],
 )
 def test_latent_arithmetic(numbers, word):
-    assert latent_arithmetic.judge(numbers).word == word
+    assert latent_arithmetic.verdict(numbers).word == word
 
 
 def test_a_sum_of_attributes_is_the_kind_that_is_asked_for():
     for kind in range(4):
-        a, b, c = ((k // 2, k % 2) for k in latent_arithmetic.others(kind))
+        a, b, c = ((k // 2, k % 2) for k in latent_arithmetic.operands(kind))
         assert (a[0] - b[0] + c[0], a[1] - b[1] + c[1]) == (kind // 2, kind % 2)
-        assert len({kind, *latent_arithmetic.others(kind)}) == 4
+        assert len({kind, *latent_arithmetic.operands(kind)}) == 4
 
 
 def test_discs_have_the_size_and_color_that_their_kind_says():
@@ -352,7 +352,7 @@ def labeled(plain, told, classes=((10, 10), (10, 10)), obeyed=0.9):
     ],
 )
 def test_conditional_vs_plain(numbers, word):
-    assert conditional_vs_plain.judge(numbers).word == word
+    assert conditional_vs_plain.verdict(numbers).word == word
     assert len({len(row) for row in conditional_vs_plain.table(numbers)}) == 1
 
 
@@ -360,7 +360,7 @@ def test_the_conditional_game_has_ten_inputs_and_ten_vectors_more_and_nothing_el
     seen = []
     real = conditional_vs_plain.Adversarial
     monkeypatch.setattr(conditional_vs_plain, "Adversarial", lambda *players: seen.append(players) or real(*players))
-    found = [conditional_vs_plain._play(judge, classes, 1, 1, 0)[0] for classes in (0, 10)]
+    found = [conditional_vs_plain._train(judge, classes, 1, 1, 0)[0] for classes in (0, 10)]
     counts = [[sum(p.numel() for p in player.parameters()) for player in players] for players in seen]
     # two levels from 8×8 leave maps of 2×2: the last has twice the width, and a label's vector is as long as all of it
     values = 2 * conditional_vs_plain.WIDTH * 2 * 2

@@ -65,7 +65,7 @@ GREEDY, RIGHT = [1.0] + [0.0] * 13, [2 / 15] + [1 / 15] * 13
     ],
 )
 def test_mle_vs_sum(alike, twice, log_twice, last, word):
-    assert mle_vs_sum.judge(likelihoods(alike, twice, log_twice, last)).word == word
+    assert mle_vs_sum.verdict(likelihoods(alike, twice, log_twice, last)).word == word
 
 
 # the bound
@@ -132,7 +132,7 @@ def bounded(*ways, exact=(5.0, 0.0, 5.0)):
     ],
 )
 def test_elbo(numbers, word):
-    assert elbo.judge(numbers).word == word
+    assert elbo.verdict(numbers).word == word
 
 
 def test_a_wrong_divergence_is_judged_not_to_hold(monkeypatch):
@@ -160,7 +160,7 @@ def rated(*runs):
     ],
 )
 def test_beta_vae(runs, word):
-    assert beta_vae.judge(rated(*runs)).word == word
+    assert beta_vae.verdict(rated(*runs)).word == word
 
 
 def test_envy_by_hand():

@@ -90,7 +90,7 @@ def grown(linear=True, weak=(1e-3, 0.1), strong=(1e-9, 1e-3), hump=1.0, pair=1.0
     ],
 )
 def test_spectral_radius(numbers, word):
-    assert spectral_radius.judge(numbers).word == word
+    assert spectral_radius.verdict(numbers).word == word
 
 
 # vanishing gradients
@@ -135,8 +135,8 @@ def test_recall_is_the_share_of_right_answers():
 
 
 def test_a_network_learns_a_short_lag_and_is_not_asked_for_longer_ones_once_it_fails():
-    assert vanishing_gradient.alone("RNN", 0, (1,), 120)[0] > vanishing_gradient.RIGHT
-    assert len(vanishing_gradient.alone("RNN", 0, (1, 2, 3), 1)) == 1
+    assert vanishing_gradient.recall_by_lag("RNN", 0, (1,), 120)[0] > vanishing_gradient.RIGHT
+    assert len(vanishing_gradient.recall_by_lag("RNN", 0, (1, 2, 3), 1)) == 1
 
 
 def test_gradients_of_an_rnn_are_products_of_its_slopes(monkeypatch):
@@ -191,7 +191,7 @@ def remembered(rnn, plain, biased, opened, far=1.0):
     ],
 )
 def test_vanishing_gradient(numbers, word):
-    assert vanishing_gradient.judge(numbers).word == word
+    assert vanishing_gradient.verdict(numbers).word == word
 
 
 # noise-contrastive estimation
@@ -255,7 +255,7 @@ def compared(cosine=0.9999, ratio=1.0, distances=(0.3, 0.1, 0.01), elsewhere=0.6
     ],
 )
 def test_nce_gradient(numbers, word):
-    assert nce_gradient.judge(numbers).word == word
+    assert nce_gradient.verdict(numbers).word == word
 
 
 def test_normalizers_are_sums_over_the_vocabulary_after_every_word():
@@ -308,7 +308,7 @@ def normalized(nce=0.0, high=0.0, few=0.0, away=3.0, share=1.0):
     ],
 )
 def test_nce_normalizer(numbers, word):
-    assert nce_normalizer.judge(numbers).word == word
+    assert nce_normalizer.verdict(numbers).word == word
 
 
 # searches
@@ -344,7 +344,7 @@ def test_searches_on_a_model_against_all_its_sequences(monkeypatch):
     for parameter in model.parameters():
         parameter.mul_(4.0)
     asked = torch.randint(5, (3, 4))
-    found = beam_search.searched(model, asked, (1, 5))
+    found = beam_search.search_results(model, asked, (1, 5))
     for length, of in ((3, found["best"]), (2, found["long"]["5"])):  # five beams lose no beginning of two tokens
         every = torch.tensor(list(itertools.product(range(5), repeat=length)))
         for prompt, best in zip(asked, of, strict=True):
@@ -393,4 +393,4 @@ def found_by(greedy=-9.0, usual=-5.0, widest=-5.0, short=(-3.0, -1.0), notes=("å
     ],
 )
 def test_beam_search(numbers, word):
-    assert beam_search.judge(numbers).word == word
+    assert beam_search.verdict(numbers).word == word

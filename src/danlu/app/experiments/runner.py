@@ -160,7 +160,7 @@ def _run(name: str, seed: int, tell: Tell, folder: Path | None, quick: bool) -> 
         torch.set_num_threads(threads)
     seconds = time.monotonic() - began
     with matplotlib.rc_context(_STYLE):
-        figure = outcome.draw()
+        figure = outcome.plot()
     path = None
     if folder is not None:
         path = folder / f"{name}.png"

@@ -1,10 +1,11 @@
 """Labels make a GAN stronger (notes, 2.2.6.1).
 
-DCGAN's players learn the digits as a plain GAN and as a conditional one, in which both are told the label: ten more
-inputs of the generator, ten vectors of the critic, and nothing else differs. Judged are the Fréchet distance of a small
-classifier's features, FID[digits-cnn, 1000 vs train], and the classes that this classifier finds. Labels are drawn in
-turn, so a conditional GAN makes as many of each as the data has, within a tenth; whether it does what it is told is
-measured too. Three seeds.
+The DCGAN generator and critic are trained on the digits as a plain GAN and as a conditional GAN, in which both receive
+the
+label: the generator has ten more inputs, the critic ten label vectors; nothing else differs. The experiment measures
+the Fréchet distance in the features of a small classifier, FID[digits-cnn, 1000 vs train], and the number of classes
+that this classifier predicts. For sampling, labels are cycled, so class frequencies match those of the data within a
+tenth. The share of images with the requested label is also measured. Three seeds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsJudge, pair, samples
+from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsEvaluator, pair, samples
 from danlu.experiments.harness.trainers import always_less, spread
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.tasks.adversarial import Adversarial
@@ -28,86 +29,89 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHAPE, CLASSES, LATENT, WIDTH, BATCH = (1, 8, 8), 10, 16, 16, 64
-KINDS = {"plain": 0, "conditional": CLASSES}  # and how many labels its players know
+KINDS = {"plain": 0, "conditional": CLASSES}  # kind of GAN: number of classes of its networks
 SHOWN = 30
-TOLD = 0.5  # share of pictures that are what was asked for, from which a conditional GAN listens
+FOLLOWS = 0.5  # share of images with the requested label from which the GAN counts as conditional
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """FID, classes found and obedience on the way, by kind and seed; pictures of the first seed."""
+    """FID, classes and label accuracy during training, by kind and seed; images of the first seed."""
     seeds = range(seed, seed + (1 if quick else 3))
     every, times = (20, 2) if quick else (100, 6)
-    judge = DigitsJudge(seed, rounds=60 if quick else 300)
+    evaluator = DigitsEvaluator(seed, rounds=60 if quick else 300)
     numbers: Numbers = {
-        "rounds": [every * (place + 1) for place in range(times)],
-        "test digits": judge(digits().test["image"]).fid,
+        "rounds": [every * (index + 1) for index in range(times)],
+        "test digits": evaluator(digits().test["image"]).fid,
         "runs": {kind: [] for kind in KINDS},
         "pictures": {},
     }
-    for done, (kind, own) in enumerate((kind, own) for kind in KINDS for own in seeds):
+    for done, (kind, run_seed) in enumerate((kind, run_seed) for kind in KINDS for run_seed in seeds):
         tell("games", done, len(KINDS) * len(seeds))
-        found, pictures = _play(judge, KINDS[kind], every, times, own)
-        numbers["runs"][kind].append(found)
-        if own == seed:
+        results, pictures = _train(evaluator, KINDS[kind], every, times, run_seed)
+        numbers["runs"][kind].append(results)
+        if run_seed == seed:
             numbers["pictures"][kind] = pictures
     return numbers
 
 
-def _play(judge: DigitsJudge, classes: int, every: int, times: int, seed: int) -> tuple[Numbers, Any]:
+def _train(evaluator: DigitsEvaluator, classes: int, every: int, times: int, seed: int) -> tuple[Numbers, Any]:
     players = pair(
         lambda: cast(DCGANGenerator, DCGANGenerator(SHAPE, classes, (0.0, 1.0), LATENT, WIDTH)),
         lambda: cast(DCGANCritic, DCGANCritic(SHAPE, classes, WIDTH)),
         seed,
     )
     moves = OptimizerSettings(optimizer="adam", lr=4e-4, betas=(0.5, 0.999))
-    trainer = Trainer(Adversarial(*players), moves, Shuffled(judge.part, BATCH, seed), every * times, seed)
-    found: Numbers = {"fid": [], "covered": [], "as told": []}
+    trainer = Trainer(Adversarial(*players), moves, Shuffled(evaluator.part, BATCH, seed), every * times, seed)
+    results: Numbers = {"fid": [], "covered": [], "as told": []}
     for report in trainer:
         if report.round % every == 0:
-            quality = judge(samples(trainer, SCORED_IMAGES, seed))
-            found["fid"].append(quality.fid)
-            found["covered"].append(quality.covered)
-            asked = torch.arange(SCORED_IMAGES) % CLASSES
-            found["as told"].append(float((quality.guesses == asked).double().mean()) if classes else None)
-    return found, (samples(trainer, SHOWN, seed)[:, 0] * 100).round().div(100).tolist()
+            quality = evaluator(samples(trainer, SCORED_IMAGES, seed))
+            results["fid"].append(quality.fid)
+            results["covered"].append(quality.covered)
+            requested = torch.arange(SCORED_IMAGES) % CLASSES
+            results["as told"].append(float((quality.guesses == requested).double().mean()) if classes else None)
+    return results, (samples(trainer, SHOWN, seed)[:, 0] * 100).round().div(100).tolist()
 
 
 def _end(runs: list[Numbers], what: str) -> list[Any]:
     return [run[what][-1] for run in runs]
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """With labels FID is lower in every seed and no class more is missing; and labels are obeyed."""
-    plain, told = (numbers["runs"][kind] for kind in KINDS)
-    fids, classes = ([_end(runs, what) for runs in (plain, told)] for what in ("fid", "covered"))
-    obeyed = _end(told, "as told")
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if labels lower FID in every seed, lose no class, and are followed."""
+    plain, follows = (numbers["runs"][kind] for kind in KINDS)
+    fids, classes = ([_end(runs, what) for runs in (plain, follows)] for what in ("fid", "covered"))
+    label_accuracy = _end(follows, "as told")
     better = sum(b < a for a, b in zip(*fids, strict=True))
     reason = (
-        f"FID is {fmean(fids[1]):.1f} with labels and {fmean(fids[0]):.1f} without, lower in {better} of {len(plain)} "
-        f"seeds; {fmean(classes[1]):.1f} and {fmean(classes[0]):.1f} of {CLASSES} classes "
-        f"are found. {fmean(obeyed):.0%} of the pictures are the digit that was asked for."
+        f"FID is {fmean(fids[1]):.1f} with labels and {fmean(fids[0]):.1f} without; it is lower with labels in "
+        f"{better} "
+        f"of {len(plain)} seeds. {fmean(classes[1]):.1f} and {fmean(classes[0]):.1f} of {CLASSES} classes are found. "
+        f"{fmean(label_accuracy):.0%} of the conditional images have the requested label."
     )
-    if fmean(obeyed) < TOLD or fmean(fids[1]) >= fmean(fids[0]):
+    if fmean(label_accuracy) < FOLLOWS or fmean(fids[1]) >= fmean(fids[0]):
         return Verdict("does not hold", reason)
     if not always_less(fids[1], fids[0]) or any(b < a for a, b in zip(*classes, strict=True)):
-        return Verdict("holds with limits", f"{reason} Not in every seed.")
+        return Verdict("holds with limits", f"{reason} The advantage is not present in every seed.")
     return Verdict("holds", reason)
 
 
 def table(numbers: Numbers) -> Table:
-    """FID, classes and obedience on the way."""
-    rows: Table = [("GAN", "rounds", f"FID[digits-cnn, {SCORED_IMAGES} vs train]", "classes found", "as told")]
+    """FID, classes and label accuracy during training."""
+    rows: Table = [("GAN", "rounds", f"FID[digits-cnn, {SCORED_IMAGES} vs train]", "classes found", "label accuracy")]
     for kind, runs in numbers["runs"].items():
-        for place, rounds in enumerate(numbers["rounds"]):
-            fid, covered, obeyed = ([run[what][place] for run in runs] for what in ("fid", "covered", "as told"))
-            asked = "–" if obeyed[0] is None else spread(obeyed, ".0%")
-            rows.append((kind, str(rounds), spread(fid, ".1f"), spread(covered, ".1f"), asked))
+        for index, rounds in enumerate(numbers["rounds"]):
+            fid, covered, label_accuracy = (
+                [run[what][index] for run in runs] for what in ("fid", "covered", "as told")
+            )
+            requested = "–" if label_accuracy[0] is None else spread(label_accuracy, ".0%")
+            rows.append((kind, str(rounds), spread(fid, ".1f"), spread(covered, ".1f"), requested))
     rows.append(("test digits", "–", f"{numbers['test digits']:.1f}", "–", "–"))
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """FID on the way, and pictures of the first seed."""
+def plot(numbers: Numbers) -> Figure:
+    """FID during training, and images of the first seed."""
     from danlu.experiments.harness.plots import image_grid, line, logarithmic, panels
 
     figure, (left, *sheets) = panels(3, height=2.3)
@@ -116,11 +120,11 @@ def draw(numbers: Numbers) -> Figure:
         line(left, numbers["rounds"], runs, number, {"plain": "without labels", "conditional": "with labels"}[kind])
         image_grid(sheets[number], numbers["pictures"][kind], columns=CLASSES)
     logarithmic(left.yaxis, (3, 10, 30, 100, 300, 1000))
-    left.set(title="distance from the digits", xlabel="rounds", ylabel="FID", xlim=(0, None))
+    left.set(title="distance to the digits", xlabel="rounds", ylabel="FID", xlim=(0, None))
     left.legend()
-    sheets[0].set(title="without labels", xlabel="as they come")
-    sheets[1].set(title="with labels", xlabel="asked for 0 to 9, three times")
+    sheets[0].set(title="without labels", xlabel="random samples")
+    sheets[1].set(title="with labels", xlabel="labels 0 to 9, three times")
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -1,13 +1,13 @@
 """JSD is constant on disjoint supports, the Wasserstein distance is not (notes, 2.2.5.1).
 
-The data are uniform on [0, 1], and a generator with a single weight makes numbers uniform on [s, s + 1]. Both distances
-are measured exactly against the shift s, the one as an integral and the other between 2000 evenly spread numbers of
-each; and as a game sees them: by a critic that has learned to tell the two apart, and by one that has learned the
-Wasserstein distance with a gradient penalty. From each the generator's weight gets a gradient, and that is what the
-claim is about (Arjovsky, Chintala and Bottou, "Wasserstein GAN", 2017, example 1).
+The data are uniform on [0, 1]. A generator with a single weight s produces numbers that are uniform on [s, s + 1]. Both
+distances are computed as functions of the shift s: the JSD as an integral, the Wasserstein distance between 2000 evenly
+spaced numbers of each distribution. Both are also estimated by trained critics: a discriminator, and a Wasserstein
+critic with a gradient penalty. The claim concerns the gradient that each critic gives to the generator's weight
+(Arjovsky, Chintala and Bottou, "Wasserstein GAN", 2017, example 1).
 
-The penalty is one-sided: on a line a slope of −1 and one of 1 are two valleys of (‖∇‖ − 1)², and a critic that begins
-in the wrong one stays there. It is large, 100, since the best slope at shift s is 1 + s/(2λ).
+The penalty is one-sided: in one dimension (‖∇‖ − 1)² has two minima, at slopes −1 and 1, and a critic that starts near
+the wrong one stays there. Its weight is large, 100, because the optimal slope at shift s is 1 + s/(2λ).
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ if TYPE_CHECKING:
 
 SHIFTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 LEARNED = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # shifts at which critics are trained
-GAP = 0.5  # from this gap between the intervals on, gradients are judged; a critic of finite slope needs some room
+GAP = 0.5  # gradients are evaluated from this gap upward, because the slope of a critic is finite
 POINTS = 2000
 BATCH = 256
 TECHNIQUES: dict[Loss, Techniques] = {"minimax": PLAIN, "wasserstein": Techniques(penalty=100.0, one_sided=True)}
-CONSTANT = 1e-3  # nats by which an integral on a grid may be off log 2
-PROPORTIONAL = 1e-3  # by which the Wasserstein distance may be off the shift
-RIGHT = 0.1  # by which part of itself a critic's Wasserstein distance may be off
-FLAT, STEEP = 0.01, 0.5  # a gradient by the shift below the one is as good as none; the exact one is 1
+CONSTANT = 1e-3  # nats: largest deviation from log 2 that the integration grid explains
+PROPORTIONAL = 1e-3  # largest allowed deviation of the Wasserstein distance from the shift
+RIGHT = 0.1  # largest allowed relative error of a critic's Wasserstein distance
+FLAT, STEEP = 0.01, 0.5  # a smaller gradient has vanished, a larger one has not; the exact value is 1
 
 
 class Interval(Generator):
-    """Numbers uniform on [s, s + 1]: the distribution function of a normal code, moved by s.
+    """A generator of numbers uniform on [s, s + 1]: the normal distribution function of the latent, plus s.
 
     Args:
-        shift: s, its only weight.
+        shift: the initial value of s, the only weight.
 
     >>> Interval(2.0)(torch.tensor([[0.0]]))
     tensor([[2.5000]], grad_fn=<...>)
@@ -64,24 +64,24 @@ class Interval(Generator):
         self.shift = nn.Parameter(torch.tensor(shift))
 
     def made(self, z: Float[Tensor, "n latent"], shares: Tensor | None) -> Float[Tensor, "n 1"]:
-        """The numbers of codes."""
+        """The numbers that the latents map to."""
         return self.shift + torch.special.ndtr(z)
 
 
-def evenly() -> Float[Tensor, "n"]:
-    """Numbers evenly spread over [0, 1]."""
+def even_grid() -> Float[Tensor, "n"]:
+    """Evenly spaced numbers in [0, 1]."""
     return (torch.arange(POINTS, dtype=torch.float64) + 0.5) / POINTS
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Both distances at each shift, and what critics make of some."""
+    """Both distances at each shift, and the estimates of trained critics at some shifts."""
     learned = (0.0, 3.0) if quick else LEARNED
     runs: list[tuple[Loss, float]] = [(loss, shift) for loss in TECHNIQUES for shift in learned]
     critics: Numbers = {loss: [] for loss in TECHNIQUES}
     for done, (loss, shift) in enumerate(runs):
         tell("critics", done, len(runs))
-        critics[loss].append(judged(loss, shift, 100 if quick else 600, seed))
-    distances = [float(wasserstein_1d(evenly(), evenly() + shift)) for shift in SHIFTS]
+        critics[loss].append(evaluated(loss, shift, 100 if quick else 600, seed))
+    distances = [float(wasserstein_1d(even_grid(), even_grid() + shift)) for shift in SHIFTS]
     return {
         "shifts": list(SHIFTS),
         "divergence": [divergence(shift) for shift in SHIFTS],
@@ -92,75 +92,81 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
 
 
 def divergence(shift: float) -> float:
-    """The Jensen–Shannon divergence of the two intervals; between any two points of the grid nothing jumps."""
+    """The Jensen–Shannon divergence of the two uniform distributions, by numerical integration."""
     x = (torch.arange(-1000, 6000, dtype=torch.float64) + 0.5) / 1000
     log_p, log_q = (torch.where((x > a) & (x < a + 1), 0.0, -math.inf).double() for a in (0.0, shift))
     return float(jensen_shannon(log_p, log_q, x))
 
 
-def judged(loss: Loss, shift: float, rounds: int, seed: int) -> Numbers:
-    """The distance that a trained critic sees, and the gradient that the shift gets from it."""
+def evaluated(loss: Loss, shift: float, rounds: int, seed: int) -> Numbers:
+    """The distance that a trained critic estimates, and its gradient with respect to the shift."""
     critic = from_seed(partial(MLPCritic, (1,), classes=0, hidden=(64, 64)), seed)
-    game = Adversarial(cast(Interval, Interval(shift)), cast(MLPCritic, critic), loss, TECHNIQUES[loss], inputs="x")
-    part = Part({"x": evenly().float()[:, None]})
+    task = Adversarial(cast(Interval, Interval(shift)), cast(MLPCritic, critic), loss, TECHNIQUES[loss], inputs="x")
+    part = Part({"x": even_grid().float()[:, None]})
     descent = OptimizerSettings(optimizer="adam", lr=2e-3, betas=(0.5, 0.999), schedule="cosine")
-    for _ in Trainer(Alone(game, "critic"), descent, Shuffled(part, BATCH, seed), rounds, seed):
+    for _ in Trainer(Alone(task, "critic"), descent, Shuffled(part, BATCH, seed), rounds, seed):
         pass
-    asked = Alone(deepcopy(game).requires_grad_(), "generator")
-    (report,) = Trainer(asked, OptimizerSettings(optimizer="sgd", lr=1e-9), Shuffled(part, POINTS, seed), 1, seed)
-    return {"distance": seen(game, part["x"], shift), "gradient": float(report.moves[0].norm)}
+    frozen = Alone(deepcopy(task).requires_grad_(), "generator")
+    (report,) = Trainer(frozen, OptimizerSettings(optimizer="sgd", lr=1e-9), Shuffled(part, POINTS, seed), 1, seed)
+    return {"distance": estimated_distance(task, part["x"], shift), "gradient": float(report.moves[0].norm)}
 
 
 @torch.no_grad()
-def seen(game: Adversarial, x: Float[Tensor, "n 1"], shift: float) -> float:
-    """JSD from the value, as (value + log 4) / 2; or the difference of the mean scores."""
-    paid = real_cost(game.critic(x), game.loss).mean() + fake_cost(game.critic(x + shift), game.loss).mean()
+def estimated_distance(task: Adversarial, x: Float[Tensor, "n 1"], shift: float) -> float:
+    """The estimated distance: for the JSD (value + log 4) / 2, for Wasserstein the difference of mean scores."""
+    paid = real_cost(task.critic(x), task.loss).mean() + fake_cost(task.critic(x + shift), task.loss).mean()
     value = -float(paid)
-    return (value + math.log(4)) / 2 if game.loss == "minimax" else value
+    return (value + math.log(4)) / 2 if task.loss == "minimax" else value
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """Apart: JSD is log 2, the Wasserstein distance is the shift; and gradients by critics, none and about one."""
-    apart = [place for place, shift in enumerate(numbers["shifts"]) if shift >= 1]
-    off = max(abs(numbers["divergence"][place] - math.log(2)) for place in apart)
-    bent = max(abs(w - s) for s, w in zip(numbers["shifts"], numbers["distance"], strict=True))
-    far = [place for place, shift in enumerate(numbers["learned"]) if shift >= 1 + GAP]
-    gradients = {loss: [found[place]["gradient"] for place in far] for loss, found in numbers["critics"].items()}
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if for disjoint supports JSD is log 2 without gradient, and the Wasserstein distance follows the shift."""
+    apart = [position for position, shift in enumerate(numbers["shifts"]) if shift >= 1]
+    jsd_error = max(abs(numbers["divergence"][position] - math.log(2)) for position in apart)
+    wasserstein_error = max(abs(w - s) for s, w in zip(numbers["shifts"], numbers["distance"], strict=True))
+    beyond_gap = [position for position, shift in enumerate(numbers["learned"]) if shift >= 1 + GAP]
+    gradients = {
+        loss: [results[position]["gradient"] for position in beyond_gap] for loss, results in numbers["critics"].items()
+    }
     flat, steep = max(gradients["minimax"]), min(gradients["wasserstein"])
-    estimates = [numbers["critics"]["wasserstein"][place]["distance"] for place in far]
-    shifts = [numbers["learned"][place] for place in far]
+    estimates = [numbers["critics"]["wasserstein"][position]["distance"] for position in beyond_gap]
+    shifts = [numbers["learned"][position] for position in beyond_gap]
     wrong = max(abs(w / s - 1) for s, w in zip(shifts, estimates, strict=True))
     reason = (
-        f"Apart, JSD is log 2 within {off:.0g} at every gap, and the Wasserstein distance is the shift within "
-        f"{bent:.0g}. From gaps of {GAP:g} on, a trained critic gives the shift a gradient of at most {flat:.1g}, one "
-        f"with penalty at least {steep:.2f}, and its distance is right within {wrong:.0%}."
+        f"For disjoint supports, JSD is log 2 within {jsd_error:.0g} at every gap, and the Wasserstein distance "
+        "equals the "
+        f"shift within {wasserstein_error:.0g}. For gaps of at least {GAP:g}, the discriminator gives the shift a "
+        "gradient of at most "
+        f"{flat:.1g}, the Wasserstein critic one of at least {steep:.2f}; its distance is accurate within {wrong:.0%}."
     )
-    if off > CONSTANT or bent > PROPORTIONAL:
+    if jsd_error > CONSTANT or wasserstein_error > PROPORTIONAL:
         return Verdict("does not hold", reason)
     if flat > FLAT or steep < STEEP or wrong > RIGHT:
-        return Verdict("holds with limits", f"{reason} So it is of the distances, and not of these critics.")
+        return Verdict(
+            "holds with limits", f"{reason} The claim holds for the exact distances, but not for these trained critics."
+        )
     return Verdict("holds", reason)
 
 
 def table(numbers: Numbers) -> Table:
-    """Both distances, exact and as critics see them, and the gradients, by shift."""
+    """Both distances, exact and by trained critics, and the gradients, by shift."""
     rows: Table = [
         ("shift", "JSD", "JSD, critic", "gradient", "Wasserstein", "Wasserstein, critic", "gradient, Wasserstein")
     ]
-    for place, shift in enumerate(numbers["shifts"]):
+    for position, shift in enumerate(numbers["shifts"]):
         cells = []
         for exact, loss in (("divergence", "minimax"), ("distance", "wasserstein")):
-            cells.append(f"{numbers[exact][place]:.3f}")
+            cells.append(f"{numbers[exact][position]:.3f}")
             if shift in numbers["learned"]:
-                found = numbers["critics"][loss][numbers["learned"].index(shift)]
-                cells += [f"{found['distance']:.3f}", f"{found['gradient']:.1e}"]
+                results = numbers["critics"][loss][numbers["learned"].index(shift)]
+                cells += [f"{results['distance']:.3f}", f"{results['gradient']:.1e}"]
             else:
                 cells += ["", ""]
         rows.append((f"{shift:g}", *cells))
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """The two intervals; both distances against the shift; the gradients."""
     from danlu.experiments.harness.plots import colors, legend_above, panels, quiet
 
@@ -176,9 +182,9 @@ def draw(numbers: Numbers) -> Figure:
     looks = (("divergence", "minimax", blue, "Jensen–Shannon"), ("distance", "wasserstein", red, "Wasserstein"))
     for exact, loss, color, label in looks:
         middle.plot(numbers["shifts"], numbers[exact], color=color, label=f"{label}, exact")
-        found = numbers["critics"][loss]
-        middle.plot(learned, [one["distance"] for one in found], "o", color=color, markersize=4, label="by a critic")
-        right.plot(learned, [one["gradient"] for one in found], "o-", color=color, markersize=4)
+        results = numbers["critics"][loss]
+        middle.plot(learned, [one["distance"] for one in results], "o", color=color, markersize=4, label="by a critic")
+        right.plot(learned, [one["gradient"] for one in results], "o-", color=color, markersize=4)
     middle.set(title="distance", xlabel="shift (above 1: disjoint)")
     right.set(title="gradient for the generator", xlabel="shift (above 1: disjoint)", ylim=(-0.05, None))
     for axes in (middle, right):
@@ -188,4 +194,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

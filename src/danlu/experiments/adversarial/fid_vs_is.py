@@ -1,9 +1,9 @@
-"""FID reacts to noise and blur, the Inception Score hardly; and it accepts one picture per class (notes, 2.2.3.1).
+"""FID detects noise and blur, the Inception Score hardly; it also accepts one image per class (notes, 2.2.3.1).
 
-A small convolutional network learns the digits and stands where Inception does for photographs. Both scores are taken
-of held-out digits: as they are, with noise, blurred, and poor in kinds: of each class the one picture that the network
-is surest of, over and over; half of the classes; a single class. How much the Inception Score loses is said in parts of
-what it has above 1, its smallest value; FID in multiples of what it is for the held-out digits. Three seeds.
+A small convolutional classifier of the digits takes the place of the Inception network. Both scores are computed for
+held-out digits: unchanged, with noise, blurred, and with reduced variety: one image per class (the one with the highest
+class probability, repeated), half of the classes, and a single class. The loss of the Inception Score is given relative
+to its value above 1, its minimum; FID is given as a multiple of its value for the held-out digits. Three seeds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from danlu.data.datasets.digits import digits
 from danlu.evaluation.feature_networks import score_name
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.gan_on_digits import FEATURES_NAME, DigitsJudge
+from danlu.experiments.harness.gan_on_digits import FEATURES_NAME, DigitsEvaluator
 from danlu.experiments.harness.trainers import spread
 from danlu.metrics.frechet import fid_from_features
 from danlu.metrics.inception_score import inception_score
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Pictures = Float[Tensor, "n 1 8 8"]
-REACTS = 2.0  # times the FID of held-out digits: from there on it has reacted
-HARDLY = 0.2  # of what the Inception Score has above 1: if it loses less than a fifth, it hardly reacts
-LENGTHS = (1.0, 2.0, 3.0)  # by which features are moved, to see whether FID is a distance or its square
+REACTS = 2.0  # FID has reacted from this multiple of its value for held-out digits
+HARDLY = 0.2  # the Inception Score hardly reacts if it loses less than this share of its value above 1
+LENGTHS = (1.0, 2.0, 3.0)  # feature shifts, to test whether FID is a distance or a squared distance
 
 
-class Spoiled(NamedTuple):
-    """The held-out digits, and what a network says of them."""
+class HeldOut(NamedTuple):
+    """The held-out digits and the predictions of the classifier."""
 
     pictures: Pictures
     labels: Tensor
@@ -44,31 +44,31 @@ class Spoiled(NamedTuple):
     seed: int
 
 
-def noisy(deviation: float, digits: Spoiled) -> Pictures:
-    """With normal noise on each pixel, cut off at black and white."""
+def noisy(deviation: float, digits: HeldOut) -> Pictures:
+    """Add normal noise to each pixel and clip to the pixel range."""
     noise = torch.randn(digits.pictures.shape, generator=generator("noise", digits.seed))
     return (digits.pictures + deviation * noise).clamp(0, 1)
 
 
-def blurred(width: float, digits: Spoiled) -> Pictures:
-    """Each pixel a mean of those around it, with the weights of a Gaussian of this deviation in pixels."""
+def blurred(width: float, digits: HeldOut) -> Pictures:
+    """Blur with a Gaussian kernel whose standard deviation is given in pixels."""
     weights = (-torch.arange(-4, 5).square() / (2 * width**2)).exp()
     kernel = torch.outer(weights, weights)[None, None]
     return F.conv2d(F.pad(digits.pictures, (4,) * 4), kernel / kernel.sum())
 
 
-def one_each(digits: Spoiled) -> Pictures:
-    """Of each class the picture that the network is surest of, as often as there are pictures."""
+def one_each(digits: HeldOut) -> Pictures:
+    """For each class, the image with the highest class probability, repeated to the original number of images."""
     surest = digits.probabilities.argmax(dim=0)
     return digits.pictures[surest].repeat(-(-len(digits.pictures) // len(surest)), 1, 1, 1)[: len(digits.pictures)]
 
 
-def only(classes: int, digits: Spoiled) -> Pictures:
-    """The pictures of the first classes alone."""
+def first_classes(classes: int, digits: HeldOut) -> Pictures:
+    """Only the images of the first classes."""
     return digits.pictures[digits.labels < classes]
 
 
-WAYS: dict[str, Callable[[Spoiled], Pictures]] = {
+WAYS: dict[str, Callable[[HeldOut], Pictures]] = {
     "held out": lambda digits: digits.pictures,
     "noise 0.1": partial(noisy, 0.1),
     "noise 0.2": partial(noisy, 0.2),
@@ -77,124 +77,142 @@ WAYS: dict[str, Callable[[Spoiled], Pictures]] = {
     "blur 0.7": partial(blurred, 0.7),
     "blur 1": partial(blurred, 1.0),
     "one per class": one_each,
-    "five classes": partial(only, 5),
-    "one class": partial(only, 1),
+    "five classes": partial(first_classes, 5),
+    "one class": partial(first_classes, 1),
 }
 REAL, ONE_EACH, HALF = "held out", "one per class", "five classes"
-WEAK, STRONG = ("noise 0.2", "blur 0.5"), ("noise 0.5", "blur 0.7", "blur 1")  # seen by everybody; hard to read
+WEAK, STRONG = ("noise 0.2", "blur 0.5"), ("noise 0.5", "blur 0.7", "blur 1")  # clearly visible; hard to recognize
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Both scores of all that is done to the digits, for each seed; pictures of the first."""
+    """Both scores of each modification, for each seed; example images of the first seed."""
     seeds = range(seed, seed + (1 if quick else 3))
-    scores: Numbers = {way: {"fid": [], "is": []} for way in WAYS}
+    scores: Numbers = {modification: {"fid": [], "is": []} for modification in WAYS}
     squares: list[list[float]] = []
     pictures: Numbers = {}
-    for own in seeds:
-        tell("networks", own - seed, len(seeds))
-        judge = DigitsJudge(own, 80 if quick else 300, "cosine")
+    for run_seed in seeds:
+        tell("networks", run_seed - seed, len(seeds))
+        evaluator = DigitsEvaluator(run_seed, 80 if quick else 300, "cosine")
         test = digits().test
-        features, probabilities = judge.look(test["image"])
-        given = Spoiled(test["image"], test["label"], probabilities, own)
-        for way, spoil in WAYS.items():
+        features, probabilities = evaluator.look(test["image"])
+        given = HeldOut(test["image"], test["label"], probabilities, run_seed)
+        for modification, spoil in WAYS.items():
             spoiled = spoil(given)
-            fid, inception = both(judge, spoiled)
-            scores[way]["fid"].append(fid)
-            scores[way]["is"].append(inception)
-            if own == seed:
-                pictures[way] = [[[round(p, 2) for p in line] for line in one[0]] for one in spoiled[:4].tolist()]
-        squares.append([moved(features, length) for length in LENGTHS])
+            fid, inception = both(evaluator, spoiled)
+            scores[modification]["fid"].append(fid)
+            scores[modification]["is"].append(inception)
+            if run_seed == seed:
+                pictures[modification] = [
+                    [[round(p, 2) for p in line] for line in one[0]] for one in spoiled[:4].tolist()
+                ]
+        squares.append([shifted_distance(features, length) for length in LENGTHS])
     return {"count": len(digits().test), "scores": scores, "moved": squares, "pictures": pictures}
 
 
-def both(judge: DigitsJudge, pictures: Pictures) -> tuple[float, float]:
-    """FID and Inception Score of pictures."""
-    features, probabilities = judge.look(pictures)
-    return judge.fid(features), inception_score(probabilities).mean
+def both(evaluator: DigitsEvaluator, pictures: Pictures) -> tuple[float, float]:
+    """FID and Inception Score of images."""
+    features, probabilities = evaluator.look(pictures)
+    return evaluator.fid(features), inception_score(probabilities).mean
 
 
-def moved(features: Float[Tensor, "n d"], length: float) -> float:
-    """The Fréchet distance of features from the same features, all of them moved by a length."""
+def shifted_distance(features: Float[Tensor, "n d"], length: float) -> float:
+    """The Fréchet distance between features and the same features shifted by a vector of the given length."""
     away = torch.full_like(features[0], length / features.shape[1] ** 0.5)
     return fid_from_features(features, features + away)
 
 
-def times(numbers: Numbers, way: str) -> list[float]:
-    """FID in multiples of that of the held-out digits, by seed."""
+def times(numbers: Numbers, modification: str) -> list[float]:
+    """FID as a multiple of its value for the held-out digits, by seed."""
     scores = numbers["scores"]
-    return [fid / real for fid, real in zip(scores[way]["fid"], scores[REAL]["fid"], strict=True)]
+    return [fid / real for fid, real in zip(scores[modification]["fid"], scores[REAL]["fid"], strict=True)]
 
 
-def loss(numbers: Numbers, way: str) -> list[float]:
-    """What the Inception Score loses, of what it has above 1 for the held-out digits, by seed."""
+def loss(numbers: Numbers, modification: str) -> list[float]:
+    """The loss of the Inception Score relative to its value above 1 for the held-out digits, by seed."""
     scores = numbers["scores"]
-    return [1 - (found - 1) / (real - 1) for found, real in zip(scores[way]["is"], scores[REAL]["is"], strict=True)]
+    return [
+        1 - (results - 1) / (real - 1)
+        for results, real in zip(scores[modification]["is"], scores[REAL]["is"], strict=True)
+    ]
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """FID reacts to weak noise and blur and IS hardly; one picture per class fools IS and not FID; the limits."""
-    reacts = min(min(times(numbers, way)) for way in WEAK)
-    lost = max(max(loss(numbers, way)) for way in WEAK)
-    strong = max(max(loss(numbers, way)) for way in STRONG)
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if only FID reacts to weak noise and blur, and only IS accepts one image per class."""
+    reacts = min(min(times(numbers, modification)) for modification in WEAK)
+    lost = max(max(loss(numbers, modification)) for modification in WEAK)
+    strong = max(max(loss(numbers, modification)) for modification in STRONG)
     half = min(loss(numbers, HALF))
     each, fooled = min(times(numbers, ONE_EACH)), max(loss(numbers, ONE_EACH))
     squares = ", ".join(f"{value:.0f}" for value in numbers["moved"][0])
     reason = (
-        f"Weak noise or blur multiplies FID by {reacts:.1f} or more, and takes at most {lost:.0%} of the Inception "
-        f"Score; one picture per class multiplies FID by {each:.0f} or more, and the score "
-        f"{f'loses {fooled:.0%}' if fooled > 0 else 'does not fall'}."
+        f"Weak noise or blur multiplies FID by at least {reacts:.1f} and reduces the Inception Score by at most "
+        f"{lost:.0%}. "
+        f"One image per class multiplies FID by at least {each:.0f}; the Inception Score "
+        f"{f'falls by {fooled:.0%}' if fooled > 0 else 'does not fall'}."
     )
     if reacts < REACTS or lost > HARDLY or each < REACTS or fooled > HARDLY:
         return Verdict("does not hold", reason)
     limits = []
     if strong > HARDLY:
-        limits.append(f" Strong noise or blur does lower it, by up to {strong:.0%}.")
+        limits.append(f" Strong noise or blur does reduce the Inception Score, by up to {strong:.0%}.")
     if half > HARDLY:
-        limits.append(f" It does see a want of classes, though not within one: with half of them it loses {half:.0%}.")
-    squared = f" FID is the square of a distance: features moved by 1, 2, 3 have {squares}."
+        limits.append(
+            " The Inception Score detects missing classes, but not missing variety within a class: with half of the "
+            f"classes it falls by {half:.0%}."
+        )
+    squared = f" FID is a squared distance: features shifted by 1, 2 and 3 have an FID of {squares}."
     return Verdict("holds with limits" if limits else "holds", reason + "".join(limits) + squared)
 
 
 def table(numbers: Numbers) -> Table:
-    """Both scores by what was done to the digits."""
+    """Both scores by modification."""
     count = numbers["count"]
     names = score_name("FID", FEATURES_NAME, count, "train"), score_name("IS", FEATURES_NAME, count)
-    rows: Table = [("pictures", *names, "FID, times", "IS, lost of what is above 1")]
-    for way, found in numbers["scores"].items():
-        scores = spread(found["fid"], ".1f"), spread(found["is"], ".2f")
-        rows.append((way, *scores, spread(times(numbers, way), ".1f"), spread(loss(numbers, way), ".2f")))
+    rows: Table = [("images", *names, "FID, multiple", "IS, relative loss above 1")]
+    for modification, results in numbers["scores"].items():
+        scores = spread(results["fid"], ".1f"), spread(results["is"], ".2f")
+        rows.append(
+            (
+                modification,
+                *scores,
+                spread(times(numbers, modification), ".1f"),
+                spread(loss(numbers, modification), ".2f"),
+            )
+        )
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """What was done to the digits, and both scores below each."""
+def plot(numbers: Numbers) -> Figure:
+    """Example images of each modification, with both scores."""
     from danlu.experiments.harness.plots import colors, logarithmic, panels, quiet
 
     figure, (top, middle, bottom) = panels(1, rows=3, height=1.3, height_ratios=(1.1, 1.3, 1.3), sharex=True)
     places = range(len(WAYS))
-    for place, pictures in enumerate(numbers["pictures"].values()):
+    for index, pictures in enumerate(numbers["pictures"].values()):
         tiles = [F.pad(1 - torch.tensor(one), (1, 1, 1, 1), value=1.0) for one in pictures]
-        sheet = torch.cat([torch.cat(tiles[:2], dim=1), torch.cat(tiles[2:], dim=1)])
-        top.imshow(sheet.numpy(), cmap="gray", vmin=0, vmax=1, extent=(place - 0.45, place + 0.45, 0, 1), aspect="auto")
+        examples = torch.cat([torch.cat(tiles[:2], dim=1), torch.cat(tiles[2:], dim=1)])
+        top.imshow(
+            examples.numpy(), cmap="gray", vmin=0, vmax=1, extent=(index - 0.45, index + 0.45, 0, 1), aspect="auto"
+        )
     top.set(xlim=(-0.6, len(WAYS) - 0.4), ylim=(0, 1), yticks=[])
     top.spines[:].set_visible(False)
     top.tick_params(axis="x", length=0)
     for axes, key, color, name in ((middle, "fid", colors()[0], "FID"), (bottom, "is", colors()[1], "IS")):
-        for place, found in zip(places, numbers["scores"].values(), strict=True):
-            values = found[key]
-            axes.bar(place, sum(values) / len(values), 0.6, color=color, alpha=0.8)
-            axes.plot([place] * len(values), values, "_", color=quiet(), markersize=5)
+        for index, results in zip(places, numbers["scores"].values(), strict=True):
+            values = results[key]
+            axes.bar(index, sum(values) / len(values), 0.6, color=color, alpha=0.8)
+            axes.plot([index] * len(values), values, "_", color=quiet(), markersize=5)
         real = numbers["scores"][REAL][key]
         axes.axhline(sum(real) / len(real), color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
         axes.grid(True, axis="y")
         axes.set_ylabel(name)
     logarithmic(middle.yaxis, (1, 10, 100, 1000))
     middle.set_ylim(0.7, 2000)
-    middle.set_title("Fréchet distance: low is good")
-    bottom.set(title="Inception Score: high is good", ylim=(1, 10.5), yticks=(1, 5, 10), xticks=list(places))
-    bottom.set_xticklabels([way.replace(" ", "\n", 1) for way in WAYS])
-    bottom.set_xlabel("digits shown to both")
+    middle.set_title("Fréchet distance: lower is better")
+    bottom.set(title="Inception Score: higher is better", ylim=(1, 10.5), yticks=(1, 5, 10), xticks=list(places))
+    bottom.set_xticklabels([modification.replace(" ", "\n", 1) for modification in WAYS])
+    bottom.set_xlabel("modification of the digits")
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

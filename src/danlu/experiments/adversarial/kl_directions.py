@@ -1,13 +1,14 @@
 """Inclusive KL covers modes, exclusive KL picks one, JSD is like the exclusive (notes, 2.2.3.2).
 
-The data are two Gaussians on a line, 60 % and 40 % of them, from 2 to 10 deviations apart. Fitted to them, by descent
-on each divergence as an integral, is one Gaussian; and then a mixture of two, which can be the data. Of four starts the
-best end counts, so that what is seen is the optimum of the divergence and not the way to it. Measured is how much of
-the smaller mode's probability the fit has on that mode's side.
+The data are a one-dimensional mixture of two Gaussians with weights 60% and 40%, 2 to 10 standard deviations apart. One
+Gaussian, and then a mixture of two, which can represent the data exactly, are fitted by gradient descent on each
+divergence, computed by numerical integration. The best of four initializations counts, so the result is the optimum of
+the divergence. The experiment measures the probability of the fit on the side of the smaller mode, relative to that
+mode.
 
-The notes go on that a GAN collapses because of this. The mixture of two is there for that: a divergence that lost modes
-by its nature would lose them here too. (Goodfellow, "NIPS 2016 tutorial: Generative adversarial networks", section
-3.2.5, has the argument that it does not.)
+The notes explain mode collapse in GANs with this effect. The mixture of two tests this: a divergence that inherently
+loses modes would lose them here too. (Goodfellow, "NIPS 2016 tutorial: Generative adversarial networks", section 3.2.5,
+argues that the divergence is not the cause.)
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from danlu.training.trainer import Trainer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SEPARATIONS: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8, 10)  # of the modes, in deviations
+SEPARATIONS: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8, 10)  # distance of the modes, in standard deviations
 WEIGHTS = [0.6, 0.4]
 DIVERGENCES = {
     "inclusive KL(p‖q)": lambda p, q, x: divergence(p, q, x),
@@ -41,19 +42,19 @@ DIVERGENCES = {
     "JSD": jensen_shannon,
 }
 INCLUSIVE, EXCLUSIVE, JSD = DIVERGENCES
-STYLES = ("-", "-", (0, (4, 2)))  # of their lines, which may lie on each other
-ROOMS = {"one Gaussian": 1, "two Gaussians": 2}
+STYLES = ("-", "-", (0, (4, 2)))  # line styles; the lines may overlap
+CAPACITIES = {"one Gaussian": 1, "two Gaussians": 2}
 POINTS = torch.linspace(-25, 25, 1001, dtype=torch.float64)
 SHOWN = (4, 6, 10)
-COVERED, LOST = 0.5, 0.1  # of the smaller mode's probability: from where a fit covers it, below where it has lost it
+COVERED, LOST = 0.5, 0.1  # shares of the smaller mode's probability: covered from the first, lost below the second
 
 
 class Fits(nn.Module):
-    """A mixture of Gaussians for each separation and each start.
+    """A mixture of Gaussians for each separation and each initialization.
 
     Args:
-        means: where their Gaussians begin.
-        deviations: how wide they begin.
+        means: the initial means.
+        deviations: the initial standard deviations.
     """
 
     def __init__(self, means: Float[Tensor, "s starts k"], deviations: Float[Tensor, "s starts k"]):
@@ -63,7 +64,7 @@ class Fits(nn.Module):
         self.spreads = nn.Parameter(deviations.log())
 
     def parts(self, x: Float[Tensor, "points"]) -> Float[Tensor, "s starts k points"]:
-        """Log of weight times density of each Gaussian."""
+        """Log of the weighted density of each component."""
         away = (x - self.means[..., None]) / self.spreads.exp()[..., None]
         scale = self.weights.log_softmax(-1) - self.spreads - math.log(2 * math.pi) / 2
         return scale[..., None] - away.square() / 2
@@ -73,18 +74,18 @@ class Fits(nn.Module):
         return self.parts(x).logsumexp(-2)
 
     def right(self) -> Float[Tensor, "s starts"]:
-        """Probability above 0."""
+        """The probability of values above 0."""
         each = torch.special.ndtr(self.means / self.spreads.exp())
         return (self.weights.softmax(-1) * each).sum(-1)
 
 
 class Approach(Task):
-    """Fits descend on a divergence from the data; none of them feels another.
+    """Minimize a divergence from the data for all fits independently.
 
     Args:
-        fits: what moves.
+        fits: the mixtures that are trained.
         log_p: log-density of the data at the points, for each separation.
-        name: of the divergence.
+        name: the name of the divergence.
     """
 
     def __init__(self, fits: Fits, log_p: Float[Tensor, "s points"], name: str):
@@ -108,20 +109,20 @@ class Approach(Task):
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """How much of the smaller mode each best fit has, and some of the fits as curves."""
+    """The share of the smaller mode for each best fit, and the densities of some fits."""
     separations, rounds = (SEPARATIONS[::3], 60) if quick else (SEPARATIONS, 700)
     log_p = torch.stack([data(s).log_prob(POINTS) for s in separations])
-    runs = [(room, name) for room in ROOMS for name in DIVERGENCES]
-    covered: Numbers = {room: {} for room in ROOMS}
+    runs = [(capacity, name) for capacity in CAPACITIES for name in DIVERGENCES]
+    covered: Numbers = {capacity: {} for capacity in CAPACITIES}
     curves: Numbers = {}
-    for done, (room, name) in enumerate(runs):
+    for done, (capacity, name) in enumerate(runs):
         tell("fits", done, len(runs))
-        fits, best = fitted(log_p, separations, ROOMS[room], name, rounds, seed)
+        fits, best = fitted(log_p, separations, CAPACITIES[capacity], name, rounds, seed)
         pick = torch.arange(len(separations)), best
         with torch.no_grad():
             theirs = torch.tensor([float(data(s).cdf(torch.zeros(()).double())) for s in separations])
-            covered[room][name] = (fits.right()[pick] / (1 - theirs)).tolist()
-            if room == "one Gaussian":
+            covered[capacity][name] = (fits.right()[pick] / (1 - theirs)).tolist()
+            if capacity == "one Gaussian":
                 curves[name] = fits.log_prob(POINTS)[pick].exp()
     shown = [s for s in SHOWN if s in separations] or [separations[0], separations[-1]]
     seen = POINTS.abs() <= 9
@@ -137,74 +138,77 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
 
 
 def data(separation: float) -> distributions.MixtureSameFamily:
-    """The two modes."""
+    """The two-mode data distribution."""
     return mixture(WEIGHTS, [-separation / 2, separation / 2], [1.0, 1.0])
 
 
 def fitted(
-    log_p: Float[Tensor, "s points"], separations: tuple[int, ...], room: int, name: str, rounds: int, seed: int
+    log_p: Float[Tensor, "s points"], separations: tuple[int, ...], capacity: int, name: str, rounds: int, seed: int
 ) -> tuple[Fits, Tensor]:
-    """Fits of this many Gaussians by a divergence, and which start ended best at each separation.
+    """Fit mixtures by a divergence. Returns the fits and the index of the best initialization per separation.
 
-    They start on the larger mode, on the smaller, in the middle, and wide in the middle; several Gaussians a little
-    apart, or nothing would ever part them.
+    The initializations are at the larger mode, at the smaller mode, in the middle, and in the middle with a large
+    deviation. Several components start slightly apart; identical components would stay identical.
     """
     half = torch.tensor(separations, dtype=torch.float64) / 2
     means = torch.stack([-half, half, torch.zeros_like(half), torch.zeros_like(half)], dim=1)
     deviations = torch.stack([*[torch.ones_like(half)] * 3, half + 1], dim=1)
-    nudge = torch.randn(*means.shape, room, generator=generator("starts", seed), dtype=torch.float64)
+    nudge = torch.randn(*means.shape, capacity, generator=generator("starts", seed), dtype=torch.float64)
     fits = Fits(means[..., None] + 0.3 * nudge, deviations[..., None].expand_as(nudge))
     task = Approach(fits, log_p, name)
     descent = OptimizerSettings(optimizer="adam", lr=0.1, schedule="cosine")
-    nothing = Shuffled(Part({"x": torch.zeros(1)}), 1)  # an integral needs no examples
-    for _ in Trainer(task, descent, nothing, rounds, seed, runtime=Runtime(precision="float64")):
+    no_data = Shuffled(Part({"x": torch.zeros(1)}), 1)  # an integral needs no examples
+    for _ in Trainer(task, descent, no_data, rounds, seed, runtime=Runtime(precision="float64")):
         pass
     with torch.no_grad():
         return fits, task.distances().argmin(dim=1)
 
 
 def lost_from(separations: list[int], shares: list[float]) -> int | None:
-    """From which separation on the smaller mode is lost, or None if it never is."""
+    """The separation from which the smaller mode is lost, or None if it never is."""
     lost = [share < LOST for share in shares]
     return next((s for place, s in enumerate(separations) if all(lost[place:])), None)
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """One Gaussian: inclusive covers always, exclusive and JSD lose a mode from somewhere on; what of two?"""
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if one Gaussian always covers by inclusive KL and loses a mode by exclusive KL and JSD alike."""
     separations, one = numbers["separations"], numbers["covered"]["one Gaussian"]
     two = numbers["covered"]["two Gaussians"]
     exclusive, jsd = (lost_from(separations, one[name]) for name in (EXCLUSIVE, JSD))
     least = min(one[INCLUSIVE])
-    where = [f"from {s} deviations on" if s else "at no separation" for s in (exclusive, jsd)]
+    where = [f"from a separation of {s} standard deviations" if s else "at no separation" for s in (exclusive, jsd)]
     reason = (
-        f"One Gaussian fitted to two modes loses the smaller one by exclusive KL {where[0]}, by JSD {where[1]}; by "
-        f"inclusive KL the fit always has at least {least:.2f} times that mode's probability there."
+        f"One Gaussian fitted to two modes loses the smaller mode with exclusive KL {where[0]}, with JSD {where[1]}. "
+        "With "
+        f"inclusive KL its probability there is always at least {least:.2f} times that of the mode."
     )
     if exclusive is None or jsd is None or least < COVERED:
         return Verdict("does not hold", reason)
     limits = []
     if jsd > exclusive:
-        limits.append(" In between JSD covers, as the inclusive does.")
+        limits.append(" Between these separations JSD covers both modes, like inclusive KL.")
     if min(two[JSD]) >= COVERED:
-        also = " and by exclusive KL too" if min(two[EXCLUSIVE]) >= COVERED else ""
+        also = " (and with exclusive KL)" if min(two[EXCLUSIVE]) >= COVERED else ""
         limits.append(
-            f" Two Gaussians by JSD{also} cover both modes at every separation: a mode is lost where the model has no "
-            "room for it, and not by the divergence, whose minimum is the data. So this is not why a GAN that has the "
-            "room drops modes."
+            f" Two Gaussians fitted with JSD{also} cover both modes at every separation: a mode is lost because the "
+            "model "
+            "lacks capacity, not because of the divergence, whose minimum is the data distribution. The divergence "
+            "does "
+            "not explain why a GAN with sufficient capacity drops modes."
         )
     return Verdict("holds with limits" if limits else "holds", reason + "".join(limits))
 
 
 def table(numbers: Numbers) -> Table:
     """Share of the smaller mode by separation."""
-    rows: Table = [("fit", "divergence", *(f"{s} deviations" for s in numbers["separations"]))]
-    for room, found in numbers["covered"].items():
-        rows += [(room, name, *(f"{share:.2f}" for share in shares)) for name, shares in found.items()]
+    rows: Table = [("fit", "divergence", *(f"separation {s}" for s in numbers["separations"]))]
+    for capacity, results in numbers["covered"].items():
+        rows += [(capacity, name, *(f"{share:.2f}" for share in shares)) for name, shares in results.items()]
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """The fits of one Gaussian at some separations; the share of the smaller mode against separation."""
+def plot(numbers: Numbers) -> Figure:
+    """Fits of one Gaussian at some separations; the share of the smaller mode by separation."""
     from danlu.experiments.harness.plots import MARKERS, colors, legend_above, panels, quiet
 
     figure, axes = panels(len(numbers["shown"]) + 2, height=2.4, width_ratios=[1] * len(numbers["shown"]) + [1.3] * 2)
@@ -213,18 +217,18 @@ def draw(numbers: Numbers) -> Figure:
         picture.fill_between(numbers["x"], numbers["p"][place], color=quiet(), alpha=0.25, linewidth=0)
         for number, name in enumerate(DIVERGENCES):
             picture.plot(numbers["x"], numbers["fits"][name][place], color=colors()[number], linestyle=STYLES[number])
-        picture.set(title=f"{separation} apart", yticks=[], xticks=(-5, 0, 5), xlabel="x")
+        picture.set(title=f"separation {separation}", yticks=[], xticks=(-5, 0, 5), xlabel="x")
         picture.spines["left"].set_visible(False)
-    pictures[0].set_ylabel("data gray, fits of one Gaussian")
-    for panel, (room, found) in zip((left, right), numbers["covered"].items(), strict=True):
-        for number, (name, shares) in enumerate(found.items()):
+    pictures[0].set_ylabel("density (gray: data)")
+    for panel, (capacity, results) in zip((left, right), numbers["covered"].items(), strict=True):
+        for number, (name, shares) in enumerate(results.items()):
             look = {"color": colors()[number], "linestyle": STYLES[number], "marker": MARKERS[number]}
             panel.plot(numbers["separations"], shares, label=name, markersize=5 - 1.2 * number, **look)
-        panel.set(title=room, xlabel="deviations apart", ylim=(-0.05, 1.3), yticks=(0, 0.5, 1))
+        panel.set(title=capacity, xlabel="separation, standard deviations", ylim=(-0.05, 1.3), yticks=(0, 0.5, 1))
         panel.grid(True, axis="y")
-    left.set_ylabel("share of smaller mode")
+    left.set_ylabel("share of the smaller mode")
     legend_above(figure, left)
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

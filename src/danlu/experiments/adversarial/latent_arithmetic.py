@@ -1,11 +1,11 @@
-"""Latent codes add and subtract (notes, 2.2.4.1).
+"""Latents can be added and subtracted (notes, 2.2.4.1).
 
-DCGAN's players learn pictures that are made with two attributes: a box or a cross, with a bar below or without, as
-people wear glasses or none; or a disc that is small or large, and red or blue, where either attribute changes how the
-other looks. A classifier of the four kinds takes the place of the eye. As in the paper (Radford et al., 2016, section
-6.3.2) three codes of each kind are averaged; then box - cross + cross with bar ought to give a box with a bar. Each
-kind is asked for in many trials. Beside it: what single codes give, what pictures give that are added as they are, and
-what comes out if the kinds that are combined are drawn at random. Two seeds.
+A DCGAN is trained on synthetic images with two binary attributes: a box or a cross, with or without a bar below (like
+faces with or without glasses); or a disc, small or large, red or blue, where each attribute changes how the other
+looks. A classifier of the four kinds evaluates the images. As in the paper (Radford et al., 2016, section 6.3.2),
+three latents of each kind are averaged; box - cross + cross with bar should then give a box with a bar. Each kind is
+tested in many trials. For comparison, the experiment measures the same with single latents, with sums of images in
+pixel space, and with randomly chosen kinds. Two seeds.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ SETS = {
     "shape and bar": ("cross", "cross, bar", "box", "box, bar"),
     "size and color": ("small, blue", "small, red", "large, blue", "large, red"),
 }
-KINDS = 4  # 2 × the first attribute + the second
+KINDS = 4  # index of a kind: 2 × the first attribute + the second
 CODES, TRIALS, AVERAGED, SURE = 4000, 300, 3, 0.9
-MOST = 0.5  # share of sums that are what they ought to be, from which codes add
-ROWS = 1  # of each kind in the figure
+MOST = 0.5  # share of correct sums from which latents count as additive
+ROWS = 1  # rows per kind in the figure
 
 
 def pictures(which: str, n: int, seed: int) -> Part:
-    """So many pictures of two attributes on black; place and brightness vary, and the radius of discs."""
+    """Random images with two attributes on black; position, brightness and disc radius vary."""
     source = generator_of("pictures", seed)
     kind = torch.randint(KINDS, (n,), generator=source)
     light = 0.7 + 0.3 * torch.rand(n, 1, 1, 1, generator=source)
-    draw = _shapes if which == "shape and bar" else _discs
-    return Part({"image": draw(kind // 2, kind % 2, source) * light, "label": kind})
+    render = _shapes if which == "shape and bar" else _discs
+    return Part({"image": render(kind // 2, kind % 2, source) * light, "label": kind})
 
 
 def _shapes(box: Tensor, bar: Tensor, source: torch.Generator) -> Float[Tensor, "n 1 8 8"]:
-    """White boxes and crosses of 5×5 pixels, with or without a bar of 5 below."""
+    """White boxes and crosses of 5×5 pixels, with or without a bar of 5 pixels below."""
     x = torch.zeros(2, 2, SIDE, SIDE)
     x[1, :, [0, 4], 0:5] = x[1, :, 0:5, [0, 4]] = 1
     x[0, :, 2, 0:5] = x[0, :, 0:5, 2] = 1
@@ -65,7 +65,7 @@ def _shapes(box: Tensor, bar: Tensor, source: torch.Generator) -> Float[Tensor, 
 
 
 def _discs(large: Tensor, red: Tensor, source: torch.Generator) -> Float[Tensor, "n 3 8 8"]:
-    """Discs that are small or large, red or blue."""
+    """Small or large discs, red or blue."""
     varied, across, down = torch.rand(3, len(large), 1, 1, generator=source)
     axis = torch.arange(SIDE)
     far = ((axis - 2.5 - 2 * across).square() + (axis[:, None] - 2.5 - 2 * down).square()).sqrt()
@@ -75,15 +75,15 @@ def _discs(large: Tensor, red: Tensor, source: torch.Generator) -> Float[Tensor,
 
 
 WHATS = {
-    "sums": "sum of means of three codes",
-    "single": "of single codes",
+    "sums": "sums of means of three latents",
+    "single": "sums of single latents",
     "pixels": "of pictures",
-    "random": "of kinds at random",
-    "means": "mean of three",
+    "random": "sums of random kinds",
+    "means": "means of three latents",
 }
 
 
-def others(kind: int) -> tuple[int, int, int]:
+def operands(kind: int) -> tuple[int, int, int]:
     """The kinds a, b, c with a - b + c = this kind: a has its first attribute, c its second, and b neither.
 
     >>> [SETS["size and color"][other] for other in others(3)]
@@ -93,22 +93,22 @@ def others(kind: int) -> tuple[int, int, int]:
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Share of sums that are of the kind that they ought to be, by set, kind and seed; pictures of the first seed."""
+    """Share of sums that have the expected kind, by set, kind and seed; images of the first seed."""
     seeds = range(seed, seed + (1 if quick else 2))
     rounds, examples = (100, 500) if quick else (1200, 3000)
     numbers: Numbers = {"errors": {}, "runs": {which: [] for which in SETS}, "pictures": {}}
     for place, which in enumerate(SETS):
         part, test = pictures(which, examples, seed), pictures(which, 500, seed + 1)
         shape = tuple(part["image"].shape[1:])
-        eye = cast(CNN, from_seed(lambda shape=shape: cast(CNN, CNN(shape, KINDS, hidden=(32,))), seed))
-        for _ in classifying(eye, part, OptimizerSettings(lr=3e-3), 150, BATCH, seed):
+        classifier = cast(CNN, from_seed(lambda shape=shape: cast(CNN, CNN(shape, KINDS, hidden=(32,))), seed))
+        for _ in classifying(classifier, part, OptimizerSettings(lr=3e-3), 150, BATCH, seed):
             pass
-        numbers["errors"][which] = error(eye, test["image"], test["label"])
-        for own in seeds:
-            tell("generators", place * len(seeds) + own - seed, len(SETS) * len(seeds))
-            found, shown = add(_learn(part, rounds, own), eye, own)
-            numbers["runs"][which].append(found)
-            if own == seed:
+        numbers["errors"][which] = error(classifier, test["image"], test["label"])
+        for run_seed in seeds:
+            tell("generators", place * len(seeds) + run_seed - seed, len(SETS) * len(seeds))
+            results, shown = add(_learn(part, rounds, run_seed), classifier, run_seed)
+            numbers["runs"][which].append(results)
+            if run_seed == seed:
                 numbers["pictures"][which] = shown
     return numbers
 
@@ -127,71 +127,72 @@ def _learn(part: Part, rounds: int, seed: int) -> DCGANGenerator:
 
 
 @torch.no_grad()
-def add(generator: DCGANGenerator, eye: CNN, seed: int) -> tuple[Numbers, list]:
-    """What sums of codes give, and a few of them: pictures of the three means, and of the sum."""
+def add(generator: DCGANGenerator, classifier: CNN, seed: int) -> tuple[Numbers, list]:
+    """Accuracy of latent sums, and examples: images of the three means and of the sum."""
     source = generator_of("codes", seed)
     z = generator.prior(CODES, generator=source)
-    sure, guesses = eye(generator.decode(z)).softmax(1).max(1)
+    sure, guesses = classifier(generator.decode(z)).softmax(1).max(1)
     pools = [z[(guesses == kind) & (sure > SURE)] for kind in range(KINDS)]
-    found: Numbers = {"codes": [len(pool) for pool in pools], "sums": None}
+    results: Numbers = {"codes": [len(pool) for pool in pools], "sums": None}
     if min(map(len, pools)) < AVERAGED:
-        return found, []
+        return results, []
 
     def means(kind: int, of: int = AVERAGED) -> Float[Tensor, "trials latent"]:
         return pools[kind][torch.randint(len(pools[kind]), (TRIALS, of), generator=source)].mean(1)
 
     def share(kind: int, x: Tensor) -> float:
-        return float((eye(x).argmax(1) == kind).double().mean())
+        return float((classifier(x).argmax(1) == kind).double().mean())
 
     for what in WHATS:
-        found[what] = []
+        results[what] = []
     for kind in range(KINDS):
-        a, b, c = (means(other) for other in others(kind))
-        found["sums"].append(share(kind, generator.decode(a - b + c)))
+        a, b, c = (means(other) for other in operands(kind))
+        results["sums"].append(share(kind, generator.decode(a - b + c)))
         x, y, w = (generator.decode(code) for code in (a, b, c))
-        found["pixels"].append(share(kind, (x - y + w).clamp(0, 1)))
-        a, b, c = (means(other, 1) for other in others(kind))
-        found["single"].append(share(kind, generator.decode(a - b + c)))
+        results["pixels"].append(share(kind, (x - y + w).clamp(0, 1)))
+        a, b, c = (means(other, 1) for other in operands(kind))
+        results["single"].append(share(kind, generator.decode(a - b + c)))
         a, b, c = torch.stack([means(other) for other in range(KINDS)])[
             torch.randint(KINDS, (3, TRIALS), generator=source), torch.arange(TRIALS)
         ]
-        found["random"].append(share(kind, generator.decode(a - b + c)))
-        found["means"].append(share(kind, generator.decode(means(kind))))
-    return found, [_shown(generator, [means(other)[:ROWS] for other in others(kind)]) for kind in range(KINDS)]
+        results["random"].append(share(kind, generator.decode(a - b + c)))
+        results["means"].append(share(kind, generator.decode(means(kind))))
+    return results, [_examples(generator, [means(other)[:ROWS] for other in operands(kind)]) for kind in range(KINDS)]
 
 
-def _shown(generator: DCGANGenerator, codes: list[Tensor]) -> list:
+def _examples(generator: DCGANGenerator, codes: list[Tensor]) -> list:
     a, b, c = codes
     shown = torch.stack([generator.decode(z) for z in (a, b, c, a - b + c)], dim=1)
     shown = shown.expand(-1, -1, 3, -1, -1)  # (rows, 4, 3, h, w)
     return (shown * 100).round().div(100).tolist()
 
 
-def _fails(runs: list[Numbers]) -> str:
-    """What is short of codes that add, in a word or two; nothing if they do."""
+def _failure(runs: list[Numbers]) -> str:
+    """Why the latents are not additive; empty if they are."""
     if not all(run["sums"] for run in runs):
-        return "a kind is never made"
+        return "one kind is never generated"
     if fmean(fmean(run["sums"]) for run in runs) < MOST:
-        return "most sums are something else"
+        return "most sums have another kind"
     if any(a <= b for run in runs for a, b in zip(run["sums"], run["random"], strict=True)):
-        return "sums of kinds at random do as well"
+        return "sums of random kinds do as well"
     return "" if min(min(run["sums"]) for run in runs) >= MOST else "not for every kind in every seed"
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """In both sets each kind comes out of most sums in every seed, and oftener than if kinds are combined at random."""
-    said, failed = [], {}
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if most sums have the expected kind in every seed, and more than for random kinds."""
+    sentences, failed = [], {}
     for which, runs in numbers["runs"].items():
-        failed[which] = _fails(runs)
+        failed[which] = _failure(runs)
         made = [run for run in runs if run["sums"]]
         if made:
             mean = {what: f"{fmean(fmean(run[what]) for run in made):.0%}" for what in WHATS}
-            said.append(
-                f"With {which}, {mean['sums']} of the sums of means of three codes are what they ought to be; of "
-                f"single codes {mean['single']}, of pictures added as they are {mean['pixels']}, of kinds at random "
+            sentences.append(
+                f"With {which}, {mean['sums']} of the sums of means of three latents have the expected kind; of sums "
+                "of "
+                f"single latents {mean['single']}, of sums of images {mean['pixels']}, of sums of random kinds "
                 f"{mean['random']}."
             )
-    reason = " ".join(said + [f"With {which}: {why}." for which, why in failed.items() if why])
+    reason = " ".join(sentences + [f"With {which}: {why}." for which, why in failed.items() if why])
     if not any(failed.values()):
         return Verdict("holds", reason)
     partly = any(why in ("", "not for every kind in every seed") for why in failed.values())
@@ -199,7 +200,7 @@ def judge(numbers: Numbers) -> Verdict:
 
 
 def table(numbers: Numbers) -> Table:
-    """Share of pictures that are of the kind that was asked for, by kind."""
+    """Share of images with the expected kind, by kind."""
     rows: Table = [("asked for", *WHATS.values())]
     for which, kinds in SETS.items():
         runs = [run for run in numbers["runs"][which] if run["sums"]]
@@ -208,14 +209,14 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """Sums of the first seed, and how many are right."""
+def plot(numbers: Numbers) -> Figure:
+    """Sums of the first seed, and the share with the expected kind."""
     from danlu.experiments.harness.plots import colors, panels
 
     figure, axes = panels(2 * len(SETS), height=2.4, width_ratios=(1, 1.3) * len(SETS))
     for place, (which, kinds) in enumerate(SETS.items()):
         left, right = axes[2 * place : 2 * place + 2]
-        _sheet(left, numbers["pictures"][which])
+        _equation_rows(left, numbers["pictures"][which])
         left.set_title(which)
         runs = [run for run in numbers["runs"][which] if run["sums"]]
         for number, what in enumerate(("sums", "pixels", "random")):
@@ -224,23 +225,25 @@ def draw(numbers: Numbers) -> Figure:
                 right.plot(values, [kind + 0.2 * (number - 1)] * len(values), "os^"[number], color=colors()[number],
                            markersize=3.5, label=WHATS[what] if kind == place == 0 else None)  # fmt: skip
         right.set(yticks=range(KINDS), yticklabels=[kind.replace(", ", ",\n") for kind in kinds])
-        right.set(xlim=(-0.04, 1.04), ylim=(KINDS - 0.5, -0.5), xticks=[0, 0.5, 1], xlabel="share as asked for")
+        right.set(
+            xlim=(-0.04, 1.04), ylim=(KINDS - 0.5, -0.5), xticks=[0, 0.5, 1], xlabel="share with the expected kind"
+        )
         right.grid(True, axis="x")
     handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3, borderpad=0.2)
     return figure
 
 
-def _sheet(axes: Axes, rows: list) -> None:
-    """A row for each kind: three pictures, the signs between them, and the sum."""
+def _equation_rows(axes: Axes, rows: list) -> None:
+    """One row per kind: three images with the signs between them, and the sum."""
     from danlu.experiments.harness.plots import image_grid
 
     shown = torch.tensor(rows) if rows else torch.zeros(KINDS, ROWS, 4, 3, SIDE, SIDE)
     image_grid(axes, torch.nn.functional.pad(shown.flatten(0, 2), (2, 2, 1, 1), value=1.0).numpy(), columns=4)
-    wide, high = SIDE + 6, SIDE + 4  # a picture with what image_grid and the gap for the sign put around it
+    wide, high = SIDE + 6, SIDE + 4  # an image with its border and the gap for the sign
     for place, sign in enumerate("−+="):
         for row in range(KINDS * ROWS):
             axes.text(wide * (place + 1) - 0.5, high * (row + 0.5) - 0.5, sign, ha="center", va="center")
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

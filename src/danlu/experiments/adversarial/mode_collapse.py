@@ -1,11 +1,12 @@
 """GANs drop modes; minibatch discrimination and WGAN help (notes, 2.2.3.2).
 
-Fully connected players of one size learn the ring of eight Gaussians: a plain GAN, the same with minibatch
-discrimination, and WGAN with a gradient penalty. A mode is covered if at least 20 of 2500 samples lie within three
-deviations of its center. A mode that is covered within 20 deviations only, a quarter of the way to the next, is not
-dropped but not met yet; that is counted beside it. Each game has one setting for all seeds and as many rounds; the
-first two differ in nothing but the critic's last layer. A plain GAN with more momentum stands beside them, to see what
-is the game's fault and what the optimizer's. The generator is judged by its average. Five seeds.
+Fully connected generators and critics of one size are trained on the ring of eight Gaussians: a plain GAN, the same
+with minibatch discrimination, and WGAN with a gradient penalty. A mode is covered if at least 20 of 2500 samples lie
+within three standard deviations of its center. A mode that is covered only within 20 standard deviations (a quarter of
+the distance to the next mode) is near, but not dropped; near modes are counted separately. Each GAN has one setting
+for all seeds and the same number of rounds; the first two differ only in the critic's last layer. A plain GAN with
+more momentum separates the effect of the objective from that of the optimizer. The generator is evaluated with
+averaged weights. Five seeds.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
 HIDDEN, LATENT, BATCH, POINTS, SAMPLES, SHOWN = (128, 128), 8, 64, 20_000, 2500, 500
 
 
-NEAR = 20.0  # deviations: within them a mode is not dropped, even if it is not met
+NEAR = 20.0  # standard deviations within which a mode counts as near
 
 
 class Game(NamedTuple):
-    """A game's one setting."""
+    """The setting of one GAN."""
 
     loss: Loss
     techniques: Techniques
@@ -54,32 +55,34 @@ GAMES = {
     "WGAN-GP": Game("wasserstein", PENALTY, 3e-3, (0.5, 0.9)),
     "plain GAN, more momentum": Game("non-saturating", PLAIN, 1e-3, (0.9, 0.999)),
 }
-PLAIN_GAN, *REMEDIES, BESIDE = GAMES
+PLAIN_GAN, *REMEDIES, MORE_MOMENTUM = GAMES
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Covered modes and good samples on the way, by game and seed; samples of the first seed."""
+    """Covered modes and good samples during training, by GAN and seed; samples of the first seed."""
     seeds = range(seed, seed + (1 if quick else 5))
     every, times = (30, 2) if quick else (250, 5)
     numbers: Numbers = {
-        "rounds": [every * (place + 1) for place in range(times)],
+        "rounds": [every * (index + 1) for index in range(times)],
         "runs": {name: [] for name in GAMES},
         "samples": {},
     }
-    for done, (name, own) in enumerate((name, own) for name in GAMES for own in seeds):
-        trainer = _trainer(GAMES[name], numbers["rounds"][-1], own)
-        found: Numbers = {"covered": [], "near": [], "good": []}
+    for done, (name, run_seed) in enumerate((name, run_seed) for name in GAMES for run_seed in seeds):
+        trainer = _trainer(GAMES[name], numbers["rounds"][-1], run_seed)
+        results: Numbers = {"covered": [], "near": [], "good": []}
         for report in trainer:
             if report.round % every == 0:
                 tell("games", done * times + report.round // every - 1, len(GAMES) * len(seeds) * times)
-                x = samples(trainer, SAMPLES, own)
-                seen = modes(x, ring_centers(), RING_DEVIATION)
-                found["near"].append(modes(x, ring_centers(), RING_DEVIATION, within=NEAR).covered)
-                found["covered"].append(seen.covered)
-                found["good"].append(seen.good)
-        numbers["runs"][name].append(found)
-        if own == seed:
-            numbers["samples"][name] = [[round(v, 3) for v in point] for point in samples(trainer, SHOWN, own).tolist()]
+                x = samples(trainer, SAMPLES, run_seed)
+                covered_now = modes(x, ring_centers(), RING_DEVIATION)
+                results["near"].append(modes(x, ring_centers(), RING_DEVIATION, within=NEAR).covered)
+                results["covered"].append(covered_now.covered)
+                results["good"].append(covered_now.good)
+        numbers["runs"][name].append(results)
+        if run_seed == seed:
+            numbers["samples"][name] = [
+                [round(v, 3) for v in point] for point in samples(trainer, SHOWN, run_seed).tolist()
+            ]
     return numbers
 
 
@@ -97,7 +100,7 @@ def _trainer(game: Game, rounds: int, seed: int) -> Trainer:
 
 
 def lost(covered: list[int]) -> int:
-    """How many modes a run lost again, from each time that it was looked at to the next.
+    """The total number of modes that a run lost between consecutive evaluations.
 
     >>> lost([0, 5, 3, 6, 5])
     3
@@ -109,42 +112,43 @@ def _end(runs: list[Numbers], what: str = "covered") -> list[int]:
     return [run[what][-1] for run in runs]
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """In the median the plain GAN ends with modes missing, some of them dropped, and with fewer than each remedy."""
-    ends = {name: _end(runs) for name, runs in numbers["runs"].items()}
-    near = {name: median(_end(numbers["runs"][name], "near")) for name in (PLAIN_GAN, BESIDE)}
-    plain = median(ends[PLAIN_GAN])
-    said = ", ".join(f"{name} {median(end):g} ({min(end)} to {max(end)})" for name, end in ends.items())
-    reason = f"Of {RING_MODES} modes are covered in the end, in the median: {said}."
-    helped = [name for name in REMEDIES if median(ends[name]) > plain]
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if, in the median, the plain GAN drops modes and covers fewer than each remedy."""
+    final_modes = {name: _end(runs) for name, runs in numbers["runs"].items()}
+    near = {name: median(_end(numbers["runs"][name], "near")) for name in (PLAIN_GAN, MORE_MOMENTUM)}
+    plain = median(final_modes[PLAIN_GAN])
+    medians_text = ", ".join(f"{name} {median(end):g} ({min(end)} to {max(end)})" for name, end in final_modes.items())
+    reason = f"Median number of the {RING_MODES} modes that are covered after training: {medians_text}."
+    helped = [name for name in REMEDIES if median(final_modes[name]) > plain]
     if plain == RING_MODES or not helped or min(near.values()) == RING_MODES:
         return Verdict("does not hold", reason)
     limits = []
     if near[PLAIN_GAN] == RING_MODES:
         limits.append(
-            f" The plain GAN has not dropped what it misses: within {NEAR * RING_DEVIATION:g} of the centers its "
-            f"samples cover all. With β₁ = {GAMES[BESIDE].betas[0]:g} instead of {GAMES[PLAIN_GAN].betas[0]:g} it has: "
-            f"there even so near they cover {near[BESIDE]:g}."
+            f" The plain GAN has not dropped the modes that it does not cover: within {NEAR * RING_DEVIATION:g} of the "
+            f"centers it has samples for all modes. With β₁ = {GAMES[MORE_MOMENTUM].betas[0]:g} instead of "
+            f"{GAMES[PLAIN_GAN].betas[0]:g} it has dropped modes: within this distance it covers "
+            f"{near[MORE_MOMENTUM]:g}."
         )
     if useless := [name for name in REMEDIES if name not in helped]:
-        limits.append(f" In these rounds {' and '.join(useless)} does not help.")
-    if short := [name for name in helped if min(ends[name]) < RING_MODES]:
-        limits.append(f" With {' and '.join(short)} too some runs miss modes.")
+        limits.append(f" In this number of rounds {' and '.join(useless)} does not help.")
+    if short := [name for name in helped if min(final_modes[name]) < RING_MODES]:
+        limits.append(f" With {' and '.join(short)} some runs also miss modes.")
     return Verdict("holds with limits" if limits else "holds", reason + "".join(limits))
 
 
 def table(numbers: Numbers) -> Table:
-    """Modes in the end, on the way and lost again, and good samples, by game."""
-    rows: Table = [("game", "modes in the end", "in the median", "nearly met", "lost again on the way", "good samples")]
+    """Final, near and lost modes, and good samples, by GAN."""
+    rows: Table = [("GAN", "final modes", "median", "near", "lost during training", "good samples")]
     for name, runs in numbers["runs"].items():
-        near, gone = spread(_end(runs, "near"), ".1f"), f"{fmean(lost(run['covered']) for run in runs):.1f}"
-        cells = (spread(_end(runs), ".1f"), f"{median(_end(runs)):g}", near, gone)
+        near, lost_modes = spread(_end(runs, "near"), ".1f"), f"{fmean(lost(run['covered']) for run in runs):.1f}"
+        cells = (spread(_end(runs), ".1f"), f"{median(_end(runs)):g}", near, lost_modes)
         rows.append((name, *cells, spread([run["good"][-1] for run in runs], ".0%")))
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """Samples of the first seed in the end, and covered modes on the way."""
+def plot(numbers: Numbers) -> Figure:
+    """Final samples of the first seed, and covered modes during training."""
     from danlu.experiments.harness.plots import colors, line, panels, quiet
 
     figure, axes = panels(len(GAMES), rows=2, height=1.9)
@@ -157,9 +161,9 @@ def draw(numbers: Numbers) -> Figure:
         top.set_title(name.replace(", ", ",\n").replace("minibatch ", "minibatch\n"), fontsize=7.5)
         line(bottom, numbers["rounds"], [run["covered"] for run in numbers["runs"][name]], number, name, marker=None)
         bottom.set(ylim=(-0.2, RING_MODES + 0.2), yticks=[0, 4, RING_MODES], xlabel="rounds", xlim=(0, None))
-    axes[len(GAMES)].set_ylabel("modes covered")
+    axes[len(GAMES)].set_ylabel("covered modes")
     axes[0].set_ylabel("samples")
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

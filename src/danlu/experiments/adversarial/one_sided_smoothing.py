@@ -1,13 +1,13 @@
 """Smoothing the real label helps, smoothing the fake one harms (notes, 2.2.4.2).
 
-If real examples are to be taken for a and generated ones for b, the best critic is D = (a p + b q) / (p + q) (Salimans
-et al., "Improved techniques for training GANs", 2016, section 3.4). On a line this is known exactly: the data are N(0,
-1), the generator makes N(4, 1), so nearly all that it makes has strayed. Measured are the critic that learns with each
-pair of labels, against the formula, and the push on the generator's mean, E_q |d/dx log D| for the cost −log D, and E_q
-|d/dx log(1 − D)| for the game's own value, by integrals.
+With target a for real examples and target b for generated ones, the optimal critic is D = (a p + b q) / (p + q)
+(Salimans et al., "Improved techniques for training GANs", 2016, section 3.4). In one dimension this is exact: the data
+are N(0, 1) and the generator produces N(4, 1), so almost all generated examples are far from the data. The experiment
+compares the trained critic for each pair of targets with the formula. It also computes the gradient on the generator's
+mean by numerical integration: E_q |d/dx log D| for the loss −log D, and E_q |d/dx log(1 − D)| for the minimax loss.
 
-Then generators learn eight Gaussians on a ring with each pair of labels and the cost −log D; their quality is the
-sliced Wasserstein distance from new points of the data. Five seeds.
+Generators are then trained on eight Gaussians on a ring with each pair of targets and the loss −log D. Their quality is
+the sliced Wasserstein distance to new points of the data. Five seeds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.toy_2d import RING_DEVIATION, ring, ring_centers
-from danlu.experiments.adversarial.optimal_discriminator import POINTS, Pair, learnt
+from danlu.experiments.adversarial.optimal_discriminator import POINTS, Pair, train_critic
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
 from danlu.experiments.harness.trainers import always_less, from_seed, spread
 from danlu.metrics.modes import modes
@@ -39,36 +39,36 @@ if TYPE_CHECKING:
 LABELS = {"1 and 0": (1.0, 0.0), "0.9 and 0": (0.9, 0.0), "0.9 and 0.1": (0.9, 0.1)}
 NONE, REAL, BOTH = LABELS
 STRAYED = Pair([1.0], [0.0], [1.0], 4.0, 1.0)
-JUDGED = 2500
-NEAR = 0.02  # mean distance of a trained D from the formula
-GONE = 0.1  # of the push without smoothing: if less is left, stray examples are let off
-SAME = 2.0  # times the push without smoothing: if it is less, smoothing has done nothing for it
+SAMPLES = 2500
+NEAR = 0.02  # largest mean distance of a trained D from the formula
+VANISHED = 0.1  # a gradient below this share of the one without smoothing has vanished
+UNCHANGED = 2.0  # a gradient below this multiple of the one without smoothing is unchanged
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Of each pair of labels the best critic and the trained one; and the quality of generators, by seed."""
+    """Optimal and trained critic for each pair of targets, and the quality of generators by seed."""
     seeds = range(seed, seed + (1 if quick else 5))
     critics: Numbers = {}
     for name, labels in LABELS.items():
-        critics[name] = on_a_line(labels, 100 if quick else 600, seed)
-    runs = [(name, own) for name in LABELS for own in seeds]
+        critics[name] = in_one_dimension(labels, 100 if quick else 600, seed)
+    runs = [(name, run_seed) for name in LABELS for run_seed in seeds]
     games: Numbers = {name: [] for name in LABELS}
-    for done, (name, own) in enumerate(runs):
+    for done, (name, run_seed) in enumerate(runs):
         tell("games", done, len(runs))
-        games[name].append(played(LABELS[name], 50 if quick else 1200, own))
+        games[name].append(train_on_ring(LABELS[name], 50 if quick else 1200, run_seed))
     return {"critics": critics, "games": games}
 
 
 def best(labels: tuple[float, float]) -> Float[Tensor, "points"]:
-    """The best critic's D at the points, where p + q is not 0."""
+    """D of the optimal critic at the points where p + q is not 0."""
     log_p, log_q = (density.log_prob(POINTS) for density in STRAYED.densities())
     share = (log_p - log_q).sigmoid()
     return labels[0] * share + labels[1] * (1 - share)
 
 
-def on_a_line(labels: tuple[float, float], rounds: int, seed: int) -> Numbers:
-    """The best critic and the trained one: their distance, their pushes on the generator, and both as curves."""
-    critic = learnt(STRAYED, rounds, seed, Techniques(real_target=labels[0], fake_target=labels[1]))
+def in_one_dimension(labels: tuple[float, float], rounds: int, seed: int) -> Numbers:
+    """Optimal and trained critic: their distance, their gradients on the generator, and both as curves."""
+    critic = train_critic(STRAYED, rounds, seed, Techniques(real_target=labels[0], fake_target=labels[1]))
     with torch.no_grad():
         trained = critic(POINTS[:, None].float()).double().sigmoid()
     exact = best(labels)
@@ -84,13 +84,13 @@ def on_a_line(labels: tuple[float, float], rounds: int, seed: int) -> Numbers:
 
 
 def push(curve: Float[Tensor, "points"], q: Float[Tensor, "points"]) -> float:
-    """E_q of the size of a curve's slope."""
+    """The mean absolute slope of a curve under q."""
     slope = torch.gradient(curve, spacing=(POINTS,))[0].abs()
     return float(torch.trapezoid(torch.where(q > 1e-12, q * slope, 0.0), POINTS))
 
 
-def played(labels: tuple[float, float], rounds: int, seed: int) -> Numbers:
-    """What a generator is worth that has learned the ring with these labels."""
+def train_on_ring(labels: tuple[float, float], rounds: int, seed: int) -> Numbers:
+    """Train a generator on the ring with a pair of targets and measure its quality."""
     data = ring(None, "", None)
     make = partial(MLPGenerator, (2,), classes=0, range=None, latent=8, hidden=(64, 64))
     against = partial(MLPCritic, (2,), classes=0, hidden=(64, 64))
@@ -101,42 +101,46 @@ def played(labels: tuple[float, float], rounds: int, seed: int) -> Numbers:
     for _ in Trainer(game, descent, Shuffled(data.train, 128, seed), rounds, seed):
         pass
     with torch.no_grad():
-        samples = players[0].sample(JUDGED, generator=generator_of("judged", seed))
-    found = modes(samples, ring_centers(), deviation=RING_DEVIATION)
+        samples = players[0].sample(SAMPLES, generator=generator_of("judged", seed))
+    results = modes(samples, ring_centers(), deviation=RING_DEVIATION)
     distance = sliced_wasserstein(samples, data.test["x"])
-    return {"distance": distance, "good": found.good, "covered": found.covered}
+    return {"distance": distance, "good": results.good, "covered": results.covered}
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """The formula; the push on what has strayed; and whether generators are better with one, worse with both."""
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if critics match the formula and generators are better with the real target smoothed, worse with both."""
     critics, games = numbers["critics"], numbers["games"]
-    off = max(found["distance"] for found in critics.values())
+    critic_error = max(results["distance"] for results in critics.values())
     pushes, saturating = ([critics[name][key]["best"] for name in LABELS] for key in ("push", "minimax push"))
     none, real, both = ([run["distance"] for run in games[name]] for name in LABELS)
     helps, harms = always_less(real, none), always_less(real, both)
-    lets_off = pushes[2] < GONE * pushes[0]
+    vanishes = pushes[2] < VANISHED * pushes[0]
     reason = (
-        f"Trained critics are (a p + b q) / (p + q) within {off:.3f}. On a generator that has strayed the best critic "
-        f"pushes with {pushes[0]:.2f}, with the real label smoothed {pushes[1]:.2f}, with both {pushes[2]:.2f}. On the "
-        f"ring generators end at {fmean(none):.2f}, {fmean(real):.2f} and {fmean(both):.2f} from the data"
-        f"{', with the real label smoothed nearer in every seed' if helps else ''}."
+        f"Trained critics equal (a p + b q) / (p + q) within {critic_error:.3f}. For generated examples far from the "
+        "data, the "
+        f"gradient of the optimal critic is {pushes[0]:.2f} without smoothing, {pushes[1]:.2f} with the real target "
+        f"smoothed and {pushes[2]:.2f} with both. On the ring the final distances to the data are {fmean(none):.2f}, "
+        f"{fmean(real):.2f} and {fmean(both):.2f}"
+        f"{'; smoothing the real target gives the smaller distance in every seed' if helps else ''}."
     )
-    if off > NEAR or not (helps or harms or lets_off):
+    if critic_error > NEAR or not (helps or harms or vanishes):
         return Verdict("does not hold", reason)
     limits = []
     if not helps:
-        limits.append(f" The real label smoothed is better in {_better(real, none)} seeds of {len(none)}.")
+        limits.append(f" Smoothing the real target is better in {_better(real, none)} of {len(none)} seeds.")
     if not harms:
-        known = "The push shows how the fake label smoothed can harm, but" if lets_off else "And"
+        opening = "The gradient shows how smoothing the fake target can harm, but" if vanishes else "Also,"
         limits.append(
-            f" {known} on the ring both smoothed are worse than one in {_better(real, both)} of {len(none)} seeds only."
+            f" {opening} on the ring smoothing both is worse than smoothing one in only {_better(real, both)} of "
+            f"{len(none)} seeds."
         )
-    if not lets_off:
-        limits.append(" Smoothing the fake label leaves the push as it is.")
-    if saturating[1] < SAME * saturating[0]:
+    if not vanishes:
+        limits.append(" Smoothing the fake target does not change the gradient.")
+    if saturating[1] < UNCHANGED * saturating[0]:
         limits.append(
-            f" Against the vanishing gradient of log(1 − D), for which the notes want it, it does nothing: the best "
-            f"critic pushes with {saturating[0]:.3f} without and {saturating[1]:.3f} with it."
+            " The notes recommend smoothing against the vanishing gradient of log(1 − D), but it has no effect "
+            "there: the "
+            f"gradient of the optimal critic is {saturating[0]:.3f} without and {saturating[1]:.3f} with smoothing."
         )
     return Verdict("holds with limits" if limits else "holds", reason + "".join(limits))
 
@@ -149,40 +153,48 @@ RING = ("distance, ring", "good samples", "modes")
 
 
 def table(numbers: Numbers) -> Table:
-    """What is known of each pair of labels on the line, and measured on the ring."""
+    """One-dimensional results and ring results for each pair of targets."""
     rows: Table = [
-        ("labels, real and fake", "D − formula", "push, −log D", "trained", "push, log(1 − D)", "trained", *RING)
+        (
+            "targets, real and fake",
+            "D − formula",
+            "gradient, −log D",
+            "trained",
+            "gradient, log(1 − D)",
+            "trained",
+            *RING,
+        )
     ]
     for name in LABELS:
-        found, games = numbers["critics"][name], numbers["games"][name]
-        pushes = (f"{found[key][who]:.3f}" for key in ("push", "minimax push") for who in ("best", "trained"))
+        results, games = numbers["critics"][name], numbers["games"][name]
+        pushes = (f"{results[key][who]:.3f}" for key in ("push", "minimax push") for who in ("best", "trained"))
         covered = sorted({run["covered"] for run in games})
         modes_ = f"{covered[0]}" if len(covered) == 1 else f"{covered[0]}–{covered[-1]}"
         scores = (spread([run[key] for run in games], form) for key, form in (("distance", ".2f"), ("good", ".2f")))
-        rows.append((name, f"{found['distance']:.3f}", *pushes, *scores, modes_))
+        rows.append((name, f"{results['distance']:.3f}", *pushes, *scores, modes_))
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """The critics on the line, the pushes, the distances on the ring."""
+def plot(numbers: Numbers) -> Figure:
+    """Critics in one dimension, gradients on the generator, distances on the ring."""
     from danlu.experiments.harness.plots import colors, legend_above, panels, quiet
 
     figure, (left, middle, right) = panels(3, height=2.5, width_ratios=(1.5, 1, 1))
-    for number, (name, found) in enumerate(numbers["critics"].items()):
-        curves, color = found["curves"], colors()[number]
+    for number, (name, results) in enumerate(numbers["critics"].items()):
+        curves, color = results["curves"], colors()[number]
         left.plot(curves["x"], curves["best"], color=color, label=name)
         left.plot(curves["x"][::8], curves["trained"][::8], "o", color=color, markersize=2.5)
-        middle.bar(number, found["push"]["best"], 0.6, color=color)
+        middle.bar(number, results["push"]["best"], 0.6, color=color)
         distances = [run["distance"] for run in numbers["games"][name]]
         right.bar(number, fmean(distances), 0.6, color=color, alpha=0.8)
         right.plot([number] * len(distances), distances, "o", color=quiet(), markersize=2.5)
-    for place, density, label in ((0, "p", "data"), (4, "q", "generated")):
+    for index, density, label in ((0, "p", "data"), (4, "q", "generated")):
         curves = numbers["critics"][NONE]["curves"]
         left.fill_between(curves["x"], curves[density], color=quiet(), alpha=0.2, linewidth=0)
-        left.annotate(label, (place, 0.43), ha="center", fontsize=7, color=quiet())
-    left.set(title="best critic (dots: trained)", xlabel="x", ylabel="D(x)", ylim=(-0.03, 1.05), yticks=(0, 0.5, 1))
-    middle.set(title="push on the generator", ylabel="mean slope of −log D")
-    right.set(title="ring: distance", ylabel="from the data")
+        left.annotate(label, (index, 0.43), ha="center", fontsize=7, color=quiet())
+    left.set(title="optimal critic (dots: trained)", xlabel="x", ylabel="D(x)", ylim=(-0.03, 1.05), yticks=(0, 0.5, 1))
+    middle.set(title="gradient on the generator", ylabel="mean slope of −log D")
+    right.set(title="ring", ylabel="distance to the data")
     for axes in (middle, right):
         axes.set(xticks=range(len(LABELS)), xlabel="labels")
         axes.set_xticklabels([name.replace(" and ", "\n") for name in LABELS])
@@ -191,4 +203,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -1,10 +1,10 @@
 """The best critic is p / (p + q), and with it the game's value is JSD − log 4 (notes, 2.2.2).
 
-On a line everything is known by integrals. A generator without hidden layers makes a Gaussian q, the data are a mixture
-p, and a critic of two hidden layers learns to tell them apart while the generator stands still. The value of the game
-with this critic, E_p log D + E_q log(1 − D), is an integral over its scores, and so is the Jensen–Shannon divergence;
-no sample comes in. Goodfellow et al., "Generative adversarial nets", 2014, section 4.1, have both results; theirs is
-2·JSD − log 4, the notes have lost the 2.
+In one dimension all quantities can be integrated numerically. A generator without hidden layers produces a Gaussian q,
+the data are a mixture p, and a critic with two hidden layers is trained to distinguish them while the generator is
+fixed. The minimax value of this critic, E_p log D + E_q log(1 − D), is an integral over its scores, and so is the
+Jensen–Shannon divergence; no sampling is involved. Goodfellow et al., "Generative adversarial nets", 2014, section
+4.1, derive both results; their value is 2·JSD − log 4. The notes omit the factor 2.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Pair(NamedTuple):
-    """Data and what a generator makes: weights, means and deviations of p, mean and deviation of q."""
+    """Data and generator: weights, means and standard deviations of p, mean and standard deviation of q."""
 
     weights: list[float]
     means: list[float]
@@ -56,39 +56,39 @@ PAIRS = {
 SHOWN = "two modes, one in between"
 EXAMPLES, BATCH = 100_000, 1024
 POINTS = torch.linspace(-14, 14, 5601, dtype=torch.float64)
-EXACT = 1e-3  # nats by which a value may differ from a formula, for a critic is never trained to the end
-NEAR = 0.02  # mean distance of D from p / (p + q); 1e-3 nats above the best allow a root mean square of 0.016
+EXACT = 1e-3  # nats: allowed difference between value and formula, because training is finite
+NEAR = 0.02  # mean distance of D from p / (p + q); 1e-3 nats above the optimum allow an RMS of 0.016
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Of each pair the divergence, the value with the trained critic, and the critic's distance from the best one."""
+    """For each pair: divergence, value with the trained critic, and distance from the optimal critic."""
     critics: dict[str, MLPCritic] = {}
     for done, (name, pair) in enumerate(PAIRS.items()):
         tell("critics", done, len(PAIRS))
-        critics[name] = learnt(pair, 100 if quick else 1500, seed)
-    pairs = {name: against(PAIRS[name], critic) for name, critic in critics.items()}
+        critics[name] = train_critic(pair, 100 if quick else 1500, seed)
+    pairs = {name: compare(PAIRS[name], critic) for name, critic in critics.items()}
     return {"pairs": pairs, "shown": _curves(PAIRS[SHOWN], critics[SHOWN])}
 
 
-def learnt(pair: Pair, rounds: int, seed: int, techniques: Techniques = PLAIN) -> MLPCritic:
-    """A critic that has seen examples of both."""
+def train_critic(pair: Pair, rounds: int, seed: int, techniques: Techniques = PLAIN) -> MLPCritic:
+    """Train a critic on examples of both distributions."""
     generator = cast(MLPGenerator, MLPGenerator((1,), classes=0, range=None, latent=1, hidden=()))
     with torch.no_grad():
         generator.last.weight.fill_(pair.deviation)
         generator.last.bias.fill_(pair.mean)
     make = partial(MLPCritic, (1,), classes=0, hidden=(64, 64), activation="gelu")
     critic = cast(MLPCritic, from_seed(make, seed))
-    game = Adversarial(generator, critic, "minimax", techniques, inputs="x")
+    task = Adversarial(generator, critic, "minimax", techniques, inputs="x")
     examples = Part({"x": draw_examples(pair.densities()[0], EXAMPLES, seed)})
     descent = OptimizerSettings(optimizer="adam", lr=5e-3, schedule="cosine")
-    for _ in Trainer(Alone(game, "critic"), descent, Shuffled(examples, BATCH, seed), rounds, seed):
+    for _ in Trainer(Alone(task, "critic"), descent, Shuffled(examples, BATCH, seed), rounds, seed):
         pass
     return critic.eval()
 
 
 @torch.no_grad()
-def against(pair: Pair, critic: MLPCritic) -> Numbers:
-    """The value with this critic, the divergence, and the mean distance of D from p / (p + q), by integrals."""
+def compare(pair: Pair, critic: MLPCritic) -> Numbers:
+    """Value, divergence and mean distance of D from p / (p + q), by numerical integration."""
     log_p, log_q = (density.log_prob(POINTS) for density in pair.densities())
     scores = critic(POINTS[:, None].float()).double()
     distance = (scores.sigmoid() - (log_p - log_q).sigmoid()).abs() * (log_p.exp() + log_q.exp()) / 2
@@ -100,59 +100,60 @@ def against(pair: Pair, critic: MLPCritic) -> Numbers:
 
 
 def value(scores: Float[Tensor, "points"], p: Float[Tensor, "points"], q: Float[Tensor, "points"]) -> Tensor:
-    """The value of the game, E_p log D + E_q log(1 − D): minus what the critic pays."""
+    """The minimax value E_p log D + E_q log(1 − D), which is minus the critic's loss."""
     paid = p * real_cost(scores, "minimax") + q * fake_cost(scores, "minimax")
     return -torch.trapezoid(paid, POINTS)
 
 
 @torch.no_grad()
 def _curves(pair: Pair, critic: MLPCritic) -> Numbers:
-    """Densities, trained critic and best critic where there is something."""
+    """Densities, trained critic and optimal critic where the densities are not negligible."""
     x = torch.linspace(-4, 4, 161, dtype=torch.float64)
     p, q = (density.log_prob(x).exp() for density in pair.densities())
     curves = {"x": x, "p": p, "q": q, "best": p / (p + q), "trained": critic(x[:, None].float()).double().sigmoid()}
     return {name: curve.tolist() for name, curve in curves.items()}
 
 
-def gaps(pairs: Numbers, factor: float) -> list[float]:
-    """By how much values differ from factor · JSD − log 4."""
-    return [abs(found["value"] - (factor * found["divergence"] - math.log(4))) for found in pairs.values()]
+def errors(pairs: Numbers, factor: float) -> list[float]:
+    """Absolute differences of the values from factor · JSD − log 4."""
+    return [abs(results["value"] - (factor * results["divergence"] - math.log(4))) for results in pairs.values()]
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """Whether D is p / (p + q), and the value JSD − log 4 as the notes have it, or twice that JSD."""
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if D is p / (p + q) and the value is JSD − log 4; limits if the value is 2·JSD − log 4."""
     pairs = numbers["pairs"]
-    notes, right = max(gaps(pairs, 1)), max(gaps(pairs, 2))
-    distance = max(found["distance"] for found in pairs.values())
-    largest = max(pairs.values(), key=lambda found: found["divergence"])
+    notes, right = max(errors(pairs, 1)), max(errors(pairs, 2))
+    distance = max(results["distance"] for results in pairs.values())
+    largest = max(pairs.values(), key=lambda results: results["divergence"])
     reason = (
-        f"The trained critic is p / (p + q) within {distance:.3f} in the mean. From JSD − log 4 the value differs by "
-        f"up to {notes:.3f} nats, from 2·JSD − log 4 by at most {right:.0e}."
+        f"The trained critic equals p / (p + q) with a mean error of {distance:.3f}. The value differs from JSD − "
+        "log 4 "
+        f"by up to {notes:.3f} nats, from 2·JSD − log 4 by at most {right:.0e} nats."
     )
     if distance <= NEAR and notes <= EXACT:
         return Verdict("holds", reason)
     if distance <= NEAR and right <= EXACT:
         return Verdict(
             "holds with limits",
-            f"{reason} The notes lack a factor 2: at JSD = {largest['divergence']:.3f} the value is "
-            f"{largest['value']:.3f}, and not {largest['divergence'] - math.log(4):.3f}. That it is least, −log 4, "
-            f"where p = q, is so with either.",
+            f"{reason} The notes omit a factor 2: at JSD = {largest['divergence']:.3f} the value is "
+            f"{largest['value']:.3f}, not {largest['divergence'] - math.log(4):.3f}. With either formula the minimum "
+            f"is −log 4, at p = q.",
         )
     return Verdict("does not hold", reason)
 
 
 def table(numbers: Numbers) -> Table:
-    """Of each pair the divergence, both formulas, the value, and how far the critic is from the best."""
+    """For each pair: divergence, both formulas, value, and distance from the optimal critic."""
     rows: Table = [("densities", "JSD", "JSD − log 4 (notes)", "2·JSD − log 4", "trained critic", "|D − p/(p+q)|")]
-    for name, found in numbers["pairs"].items():
-        formulas = (factor * found["divergence"] - math.log(4) for factor in (1, 2))
-        row = (found["divergence"], *formulas, found["value"], found["distance"])
+    for name, results in numbers["pairs"].items():
+        formulas = (factor * results["divergence"] - math.log(4) for factor in (1, 2))
+        row = (results["divergence"], *formulas, results["value"], results["distance"])
         rows.append((name, *(f"{number:.4f}" for number in row)))
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """A pair of densities and its critic; values against divergences, with both formulas."""
+def plot(numbers: Numbers) -> Figure:
+    """One pair of densities and its critic; values against divergences, with both formulas."""
     from danlu.experiments.harness.plots import colors, panels, quiet
 
     figure, (left, middle, right) = panels(3, height=2.5)
@@ -163,18 +164,18 @@ def draw(numbers: Numbers) -> Figure:
     left.set(title="two densities", xlabel="x", ylabel="density", ylim=(0, 0.52))
     middle.plot(shown["x"], shown["best"], color=quiet(), linewidth=3, alpha=0.35, label="p / (p + q)")
     middle.plot(shown["x"], shown["trained"], color=color[2], label="trained")
-    middle.set(title="their critic", xlabel="x", ylabel="D(x): probability of data", ylim=(0, 1.3), yticks=(0, 0.5, 1))
-    ends = [0.0, 0.56]
+    middle.set(title="critic", xlabel="x", ylabel="D(x): probability of data", ylim=(0, 1.3), yticks=(0, 0.5, 1))
+    bounds = [0.0, 0.56]
     for factor, style, label in ((2, "-", "2·JSD − log 4"), (1, "--", "JSD − log 4, notes")):
-        line = [factor * end - math.log(4) for end in ends]
-        right.plot(ends, line, style, color=quiet(), linewidth=0.9, label=label)
-    found = numbers["pairs"].values()
-    divergences, values = ([one[key] for one in found] for key in ("divergence", "value"))
+        line = [factor * end - math.log(4) for end in bounds]
+        right.plot(bounds, line, style, color=quiet(), linewidth=0.9, label=label)
+    results = numbers["pairs"].values()
+    divergences, values = ([one[key] for one in results] for key in ("divergence", "value"))
     right.plot(divergences, values, "o", color=color[2], markersize=4, label="trained critics")
-    right.set(title="value of the game", xlabel="JSD of p and q, nats", ylabel="nats", ylim=(-1.45, 0.15))
+    right.set(title="minimax value", xlabel="JSD of p and q, nats", ylabel="nats", ylim=(-1.45, 0.15))
     for axes in (left, middle, right):
         axes.legend(loc="upper left", borderpad=0.1)
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -1,11 +1,12 @@
-"""Two players who pull at −xy never settle (notes, 2.2.3.3).
+"""Gradient descent of two players on xy and −xy never converges (notes, 2.2.3.3).
 
-x wants J = −xy large, y wants it small, and (0, 0) is where neither can do better. They start one length away from
-there and move by gradient descent, in three ways: at the same time; in turns, as GANs do; and looking ahead, where each
-goes down the slope that it would find after a step of both (Korpelevich, "The extragradient method for finding saddle
-points and other problems", 1976; for GANs Gidel et al., "A variational inequality perspective on generative adversarial
-networks", 2019). By what factor the distance from there changes in a round is known for the first and the last: √(1 +
-η²) and √(1 − η² + η⁴).
+Player x maximizes J = −xy, player y minimizes it; the equilibrium is (0, 0). Both start at distance 1 and are updated
+by gradient descent in three ways: simultaneously ("at the same time"); alternately, as in GANs ("in turns"); and with
+extragradient, where each uses the gradient after a step of both ("looking ahead"; Korpelevich, "The extragradient
+method for finding saddle points and other problems", 1976; for GANs Gidel et al., "A variational inequality
+perspective on generative adversarial networks", 2019). The factor by which the distance changes per round is known for
+the first and the
+last: √(1 + η²) and √(1 − η² + η⁴).
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ Way = Literal["at the same time", "in turns", "looking ahead"]
 WAYS: tuple[Way, ...] = ("at the same time", "in turns", "looking ahead")
 RATES = (0.1, 0.2, 0.4)
 SHOWN = 0.1
-ROUNDS = 1000  # looking ahead at the smallest rate is then at (1 − 0.1² + 0.1⁴)^500 = 0.007
-SETTLED = 0.05  # of the first distance: who has come nearer than this, and stays there, settles
+ROUNDS = 1000  # extragradient at the smallest rate then reaches (1 − 0.1² + 0.1⁴)^500 = 0.007
+CONVERGED = 0.05  # a method has converged if its distance stays below this share of the initial one
 
 
 class Pulled(nn.Module):
-    """A player: one number."""
+    """A player with a single parameter."""
 
     def __init__(self, start: float):
         super().__init__()
@@ -48,10 +49,10 @@ class TugOfWar(Task):
     """x minimizes xy and y minimizes −xy.
 
     Args:
-        x: where x starts.
-        y: where y starts.
-        way: against which place of the other each moves.
-        rate: learning rate, for looking ahead.
+        x: initial value of x.
+        y: initial value of y.
+        way: the update scheme.
+        rate: learning rate of the extragradient step.
     """
 
     def __init__(self, x: float, y: float, way: Way, rate: float):
@@ -67,31 +68,31 @@ class TugOfWar(Task):
         moves: list[Turn] = [Descend("x", self.pull_x), Descend("y", self.pull_y)]
         if self.way == "in turns":
             return moves
-        return [Update(self.look, fresh=True), *moves]
+        return [Update(self.set_positions, fresh=True), *moves]
 
-    def look(self, batch: Batch) -> None:
-        """Where each will meet the other: here, or after a step of both."""
+    def set_positions(self, batch: Batch) -> None:
+        """Store the positions for the gradients: the current ones, or those after a step of both."""
         x, y = self.x.at, self.y.at
         ahead = self.rate if self.way == "looking ahead" else 0.0
         self.get_buffer("other_x").copy_(x - ahead * y)
         self.get_buffer("other_y").copy_(y + ahead * x)
 
     def pull_x(self, batch: Batch) -> Terms:
-        """xy, to be made small by x."""
-        return {"xy": per_example(self.x.at * self._met("y"), len(batch))}
+        """The loss xy of player x."""
+        return {"xy": per_example(self.x.at * self._position("y"), len(batch))}
 
     def pull_y(self, batch: Batch) -> Terms:
-        """−xy, to be made small by y."""
-        return {"minus_xy": per_example(-self._met("x") * self.y.at, len(batch))}
+        """The loss −xy of player y."""
+        return {"minus_xy": per_example(-self._position("x") * self.y.at, len(batch))}
 
-    def _met(self, who: str) -> Tensor:
+    def _position(self, player: str) -> Tensor:
         if self.way == "in turns":
-            return self.players()[who].at.detach()  # type: ignore[union-attr]
-        return self.get_buffer(f"other_{who}")
+            return self.players()[player].at.detach()  # type: ignore[union-attr]
+        return self.get_buffer(f"other_{player}")
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Where both are after each round, by way and rate, from a random direction."""
+    """Positions after each round, by update scheme and learning rate, from a random direction."""
     angle = float(2 * torch.pi * torch.rand(1, generator=generator("start", seed), dtype=torch.float64))
     rounds = 300 if quick else ROUNDS
     runs: list[tuple[Way, float]] = [(way, rate) for way in WAYS for rate in RATES]
@@ -100,7 +101,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     paths: Numbers = {}
     for done, (way, rate) in enumerate(runs):
         tell("games", done, len(runs))
-        path = played(way, rate, rounds, angle)
+        path = trajectory(way, rate, rounds, angle)
         distances[way][str(rate)] = path.norm(dim=1)[:: rounds // 100].tolist()
         averages[way][str(rate)] = float(path.mean(0).norm())
         if rate == SHOWN:
@@ -113,7 +114,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     }
 
 
-def played(way: Way, rate: float, rounds: int, angle: float) -> Tensor:
+def trajectory(way: Way, rate: float, rounds: int, angle: float) -> Tensor:
     """x and y after 0, 1, 2, … rounds, (rounds + 1, 2)."""
     x, y = (float(part) for part in (torch.tensor(angle).cos(), torch.tensor(angle).sin()))
     task = TugOfWar(x, y, way, rate)
@@ -125,51 +126,52 @@ def played(way: Way, rate: float, rounds: int, angle: float) -> Tensor:
     return torch.stack(seen)
 
 
-def kept(distances: list[float]) -> tuple[float, float]:
-    """Smallest and largest distance in the last tenth of the rounds, in first distances."""
-    late = distances[-max(1, len(distances) // 10) :]
-    return min(late) / distances[0], max(late) / distances[0]
+def final_range(distances: list[float]) -> tuple[float, float]:
+    """Smallest and largest distance in the last tenth of the rounds, relative to the initial distance."""
+    last_tenth = distances[-max(1, len(distances) // 10) :]
+    return min(last_tenth) / distances[0], max(last_tenth) / distances[0]
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """A way settles if it has come near at every rate; the claim is that none does."""
-    ends = {way: [kept(found) for found in numbers["distances"][way].values()] for way in WAYS}
-    settled = [way for way in WAYS if all(high < SETTLED for _, high in ends[way])]
-    said = "; ".join(
-        f"{way} {min(low for low, _ in found):.2g} to {max(high for _, high in found):.2g}"
-        for way, found in ends.items()
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if no update scheme converges at every learning rate."""
+    finals = {way: [final_range(results) for results in numbers["distances"][way].values()] for way in WAYS}
+    converged = [way for way in WAYS if all(high < CONVERGED for _, high in finals[way])]
+    distances_text = "; ".join(
+        f"{way} {min(low for low, _ in results):.2g} to {max(high for _, high in results):.2g}"
+        for way, results in finals.items()
     )
     mean = max(numbers["averages"]["in turns"].values())
     reason = (
-        f"Distance from the equilibrium in the last tenth of {numbers['rounds'][-1]} rounds, 1 in the beginning, over "
-        f"all rates: {said}."
+        f"Distance from the equilibrium in the last tenth of {numbers['rounds'][-1]} rounds (initially 1), over all "
+        f"learning rates: {distances_text}."
     )
-    if not settled:
+    if not converged:
         return Verdict("holds", reason)
-    if set(settled) == {"looking ahead"}:
+    if set(converged) == {"looking ahead"}:
         return Verdict(
             "holds with limits",
-            f"{reason} Plain descent never settles: at the same time it flies off, in turns it circles for "
-            f"ever, though around the equilibrium (the mean of its places is {mean:.2g} away). But that is the method "
-            "and not the game: who looks a step ahead settles.",
+            f"{reason} Plain gradient descent never converges: simultaneous updates diverge, alternating updates "
+            "cycle around "
+            f"the equilibrium (the mean position is {mean:.2g} away). The cause is the method, not the objective: "
+            "extragradient converges.",
         )
-    return Verdict("does not hold", f"{reason} Plain descent settles.")
+    return Verdict("does not hold", f"{reason} Plain gradient descent converges.")
 
 
 def table(numbers: Numbers) -> Table:
-    """Distance from the equilibrium by way, rate and rounds."""
+    """Distance from the equilibrium by update scheme, learning rate and rounds."""
     rounds = numbers["rounds"]
     places = [0, len(rounds) // 20, len(rounds) // 4, len(rounds) // 2, len(rounds) - 1]
-    rows: Table = [("players move", "rate", *(f"round {rounds[p]}" for p in places), "mean of all places")]
-    for way, found in numbers["distances"].items():
-        for rate, distances in found.items():
+    rows: Table = [("updates", "learning rate", *(f"round {rounds[p]}" for p in places), "mean position")]
+    for way, results in numbers["distances"].items():
+        for rate, distances in results.items():
             columns = (f"{distances[p]:.3g}" for p in places)
             rows.append((way, rate, *columns, f"{numbers['averages'][way][rate]:.2g}"))
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """The three ways over 150 rounds, and their distances."""
+def plot(numbers: Numbers) -> Figure:
+    """Trajectories of the three update schemes over 150 rounds, and their distances."""
     from danlu.experiments.harness.plots import colors, logarithmic, panels, quiet
 
     figure, (*maps, right) = panels(4, height=1.85, width_ratios=(1, 1, 1, 1.5))
@@ -180,12 +182,12 @@ def draw(numbers: Numbers) -> Figure:
         panel.plot(0, 0, "+", color="black", markersize=7)
         panel.set(title=way, xlabel="x", xticks=(-2, 0, 2), yticks=(-2, 0, 2), xlim=(-2.3, 2.3), ylim=(-2.3, 2.3))
     maps[0].set_ylabel("y")
-    for number, (way, found) in enumerate(numbers["distances"].items()):
-        right.plot(numbers["rounds"], found[str(SHOWN)], color=colors()[number], label=way)
+    for number, (way, results) in enumerate(numbers["distances"].items()):
+        right.plot(numbers["rounds"], results[str(SHOWN)], color=colors()[number], label=way)
     right.axhline(1, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
     logarithmic(right.yaxis)
-    right.set(title="distance from +", xlabel=f"rounds, rate {SHOWN}")
+    right.set(title="distance from +", xlabel=f"rounds, learning rate {SHOWN}")
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

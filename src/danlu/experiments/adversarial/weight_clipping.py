@@ -1,11 +1,11 @@
 """Clipping drives weights to ±c; the penalty does not (notes, 2.2.5.2).
 
-WGANs of fully connected players learn the ring of eight Gaussians, with weights clipped at c = 0.01, 0.1 or 0.3, or
-with a gradient penalty; all else is equal, Adam too. Looked at are the matrices between the critic's hidden layers,
-whose weights begin within ±0.09: c = 0.01 cuts most of them at once, while to 0.1 and 0.3 they must be driven. How many
-are within a twentieth of the bound, after the first round and in the end (with the penalty, of the largest weight of
-their matrix)? And how steep is the critic between real and generated points, where the optimal one has slope 1 on the
-lines along which it pays to transport? Three seeds.
+Fully connected WGANs are trained on the ring of eight Gaussians with weights clipped at c = 0.01, 0.1 or 0.3, or with a
+gradient penalty; everything else is equal, including Adam. The experiment examines the weight matrices between the
+hidden layers of the critic. Their initial weights are within ±0.09, so c = 0.01 clips most of them immediately, while
+weights reach 0.1 and 0.3 only through training. It measures the share of weights within a twentieth of the bound after
+the first round and after training (with the penalty, of the largest weight of the matrix), and the slope of the critic
+between real and generated points. The optimal critic has slope 1 along the transport lines. Three seeds.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ if TYPE_CHECKING:
 HIDDEN, LATENT, BATCH, POINTS = (128, 128, 128), 8, 64, 2000
 CLIPS = (0.01, 0.1, 0.3)
 PENALTY = "penalty"
-EDGE = 0.95  # of the bound: from there on a weight is at it, also if a few steps (of 0.001) last took it inward
-GATHERED = 0.25  # share of weights at the bound from which they gather there: five times what evenly spread ones have
-MOST = 0.5  # and from which most of them do
-FREE = 0.05  # and up to which they do not: as many as evenly spread ones
-NEAR_ONE = (0.5, 2.0)  # between which a median slope is about 1
-BINS, SHOWN = 40, "0.1"  # of the histogram of weights over the bound, and the c that it is of
+EDGE = 0.95  # a weight of at least this share of the bound is at the bound (Adam steps of 0.001 may move it inward)
+GATHERED = 0.25  # share of weights at the bound from which they gather there: five times the uniform share
+MOST = 0.5  # share from which most weights are at the bound
+UNIFORM = 0.05  # share up to which they do not gather: that of uniform weights
+NEAR_ONE = (0.5, 2.0)  # range in which a median slope counts as about 1
+BINS, SHOWN = 40, "0.1"  # bins of the histogram, and the c that it shows
 
 
-def begins_within() -> float:
-    """The largest weight that torch begins the hidden matrices with."""
+def largest_initial_weight() -> float:
+    """The largest initial weight of the hidden matrices with PyTorch's default initialization."""
     return HIDDEN[0] ** -0.5
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Share of weights at the bound at first and in the end, slopes, and a histogram, by bound and seed."""
+    """Share of weights at the bound after one round and at the end, slopes and histogram, by bound and seed."""
     seeds = range(seed, seed + (1 if quick else 3))
     rounds = 15 if quick else 600
     numbers: Numbers = {"runs": {name: [] for name in (*map(str, CLIPS), PENALTY)}}
-    for done, (name, own) in enumerate((name, own) for name in numbers["runs"] for own in seeds):
+    for done, (name, run_seed) in enumerate((name, run_seed) for name in numbers["runs"] for run_seed in seeds):
         tell("games", done, len(numbers["runs"]) * len(seeds))
-        numbers["runs"][name].append(_play(None if name == PENALTY else float(name), rounds, own))
+        numbers["runs"][name].append(_train(None if name == PENALTY else float(name), rounds, run_seed))
     return numbers
 
 
-def _play(clip: float | None, rounds: int, seed: int) -> Numbers:
+def _train(clip: float | None, rounds: int, seed: int) -> Numbers:
     generator, critic = pair(
         lambda: cast(Generator, MLPGenerator((2,), 0, None, LATENT, HIDDEN[1:])),
         lambda: cast(Critic, MLPCritic((2,), 0, HIDDEN)),
@@ -82,12 +82,12 @@ def _play(clip: float | None, rounds: int, seed: int) -> Numbers:
 
 
 def hidden(critic: nn.Module) -> list[Float[Tensor, "m n"]]:
-    """The matrices between hidden layers."""
+    """The weight matrices between hidden layers."""
     return [p.detach() for p in critic.parameters() if p.shape == HIDDEN[:2]]
 
 
 def _over_the_bound(critic: nn.Module, clip: float | None) -> Tensor:
-    """Each weight over c, or over the largest of its matrix if none is clipped."""
+    """Each weight divided by c, or without clipping by the largest weight of its matrix."""
     return torch.cat([(weight / (clip or weight.abs().max())).flatten() for weight in hidden(critic)])
 
 
@@ -97,50 +97,53 @@ def at_the_bound(critic: nn.Module, clip: float | None) -> float:
 
 
 def histogram(critic: nn.Module, clip: float | None) -> list[float]:
-    """Share of weights in each of the bins from -1 to 1 times the bound."""
+    """Share of weights in each bin from -1 to 1 times the bound."""
     counts = torch.histc(_over_the_bound(critic, clip).clamp(-1, 1), BINS, -1, 1)
     return (counts / counts.sum()).tolist()
 
 
 def steepness(generator: Generator, critic: Critic, real: Float[Tensor, "n 2"], seed: int) -> list[float]:
-    """Slope of the critic at a tenth, half and nine tenths of points between real and generated ones."""
+    """Quantiles 0.1, 0.5 and 0.9 of the critic's slope at points between real and generated ones."""
     source = generator_of("between", seed)
     with torch.no_grad():
         fake = generator.sample(len(real), generator=source)
         x = fake.lerp(real, torch.rand(len(real), 1, generator=source))
     x.requires_grad_()
-    found = slopes(critic(x), x).detach()
-    return found.quantile(torch.tensor([0.1, 0.5, 0.9])).tolist()
+    results = slopes(critic(x), x).detach()
+    return results.quantile(torch.tensor([0.1, 0.5, 0.9])).tolist()
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """Weights gather at each bound to which they had to be driven, most of them and in every seed.
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if most weights gather at each bound above the initial weights, in every seed.
 
-    With the penalty hardly any do, and slopes are about 1.
+    With the penalty few weights may gather, and slopes must be about 1.
     """
     runs = numbers["runs"]
-    ends = {name: [run["end"] for run in found] for name, found in runs.items()}
-    far = [name for name in map(str, CLIPS) if float(name) > begins_within()]
-    middle = {name: fmean(run["slopes"][1] for run in found) for name, found in runs.items()}
-    said = ", ".join(f"{fmean(ends[str(c)]):.0%} at c = {c}" for c in CLIPS)
+    final_shares = {name: [run["end"] for run in results] for name, results in runs.items()}
+    far = [name for name in map(str, CLIPS) if float(name) > largest_initial_weight()]
+    middle = {name: fmean(run["slopes"][1] for run in results) for name, results in runs.items()}
+    shares_text = ", ".join(f"{fmean(final_shares[str(c)]):.0%} at c = {c}" for c in CLIPS)
     reason = (
-        f"Of the hidden weights end at the bound: {said}; within a twentieth of the largest with the penalty: "
-        f"{fmean(ends[PENALTY]):.1%}. The median slope is {', '.join(f'{middle[str(c)]:.2g}' for c in CLIPS)} with "
-        f"these c, and {middle[PENALTY]:.2f} with the penalty."
+        f"Share of hidden weights at the bound after training: {shares_text}; with the penalty, within a twentieth "
+        "of the "
+        f"largest weight: {fmean(final_shares[PENALTY]):.1%}. The median slope is "
+        f"{', '.join(f'{middle[str(c)]:.2g}' for c in CLIPS)} for these c, and {middle[PENALTY]:.2f} with the penalty."
     )
-    if any(min(ends[name]) < GATHERED for name in far) or max(ends[PENALTY]) > FREE:
+    if any(min(final_shares[name]) < GATHERED for name in far) or max(final_shares[PENALTY]) > UNIFORM:
         return Verdict("does not hold", reason)
     limits = []
-    if rest := [name for name in far if min(ends[name]) < MOST]:
-        limits.append(f" They gather at ±c, but not most of them, at c = {' and '.join(rest)}.")
+    if rest := [name for name in far if min(final_shares[name]) < MOST]:
+        limits.append(f" Weights gather at ±c, but not most of them, for c = {' and '.join(rest)}.")
     if not all(NEAR_ONE[0] <= run["slopes"][1] <= NEAR_ONE[1] for run in runs[PENALTY]):
-        limits.append(" The penalty does not bring the slope to 1.")
+        limits.append(" With the penalty the slope is not about 1.")
     return Verdict("holds with limits" if limits else "holds", reason + "".join(limits))
 
 
 def table(numbers: Numbers) -> Table:
     """Weights at the bound and slopes, by bound."""
-    rows: Table = [("critic", "at the bound after 1 round", "in the end", "slope, median", "tenth", "nine tenths")]
+    rows: Table = [
+        ("critic", "at the bound after 1 round", "after training", "slope, median", "quantile 0.1", "quantile 0.9")
+    ]
     for name, runs in numbers["runs"].items():
         low, middle, high = ([run["slopes"][place] for run in runs] for place in range(3))
         shares = (spread([run[when] for run in runs], ".1%") for when in ("first", "end"))
@@ -149,8 +152,8 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """Weights over the bound, clipped and with the penalty, and slopes."""
+def plot(numbers: Numbers) -> Figure:
+    """Histograms of weights relative to the bound, and slopes."""
     from danlu.experiments.harness.plots import colors, logarithmic, panels, quiet
 
     figure, (*left, right) = panels(3, height=2.3)
@@ -171,8 +174,8 @@ def draw(numbers: Numbers) -> Figure:
     right.axhline(1, color=quiet(), linewidth=0.8, linestyle="dotted")
     logarithmic(right.yaxis)
     right.set(title="slope of the critic", xticks=range(len(names)), xlim=(-0.5, len(names) - 0.5))
-    right.set(xticklabels=[*names[:-1], "penalty"], xlabel="clipped at c, or penalty")
+    right.set(xticklabels=[*names[:-1], "penalty"], xlabel="clipping bound c, or penalty")
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -1,10 +1,11 @@
-"""WGAN trains whatever the architecture (notes, 2.2.5.1).
+"""WGAN trains with any architecture (notes, 2.2.5.1).
 
-Three pairs of players learn the digits: DCGAN's, the same without any norm, and deep fully connected ones without norm.
-Each plays three games, every one with the same setting for all pairs: a GAN, WGAN with clipped weights, WGAN with a
-gradient penalty (whose critic never has batch norm). What comes out is judged by the Fréchet distance of a small
-classifier's features, FID[digits-cnn, 1000 vs train]. A pair has trained if it comes nearer to the digits than pictures
-whose pixels each come from another digit: these have every pixel's distribution right, and nothing else. Two seeds.
+Three pairs of generator and critic are trained on the digits: those of DCGAN, the same without normalization, and deep
+fully connected ones without normalization. Each pair is trained as a GAN, as a WGAN with clipped weights, and as a WGAN
+with gradient penalty (whose critic never has batch norm); each objective has one setting for all pairs. The result is
+evaluated by the Fréchet distance in the features of a small classifier, FID[digits-cnn, 1000 vs train]. A pair has
+trained if its FID is lower than that of images whose pixels come from different digits: these have the right marginal
+distribution of each pixel, but nothing else. Two seeds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsJudge, pair, pixels_alone, samples
+from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsEvaluator, pair, pixels_alone, samples
 from danlu.experiments.harness.trainers import spread
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.base import Critic, Generator
@@ -33,7 +34,7 @@ SHAPE, LATENT, WIDTH, BATCH, DEEP, SHOWN = (1, 8, 8), 16, 16, 64, (64,) * 4, 16
 
 
 class Game(NamedTuple):
-    """A game's one setting, for all pairs."""
+    """The setting of one objective, for all pairs."""
 
     loss: Loss
     techniques: Techniques
@@ -65,7 +66,7 @@ GOOD, *BAD = PAIRS = ("DCGAN", "DCGAN without norm", "deep MLP")
 
 
 def players(which: str, game: Game, seed: int) -> tuple[Generator, Critic]:
-    """A pair for a game."""
+    """The generator and critic of a pair, for one objective."""
     if which == "deep MLP":
         return pair(
             lambda: cast(Generator, MLPGenerator(SHAPE, 0, (0.0, 1.0), LATENT, DEEP)),
@@ -81,97 +82,99 @@ def players(which: str, game: Game, seed: int) -> tuple[Generator, Critic]:
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """FID and classes found by pair, game and seed; pictures of the first seed."""
+    """FID and predicted classes by pair, objective and seed; images of the first seed."""
     seeds = range(seed, seed + (1 if quick else 2))
-    judge = DigitsJudge(seed, rounds=60 if quick else 300)
+    evaluator = DigitsEvaluator(seed, rounds=60 if quick else 300)
     numbers: Numbers = {
-        "pixels alone": judge(pixels_alone(judge.part, seed)).fid,
-        "test digits": judge(digits().test["image"]).fid,
+        "pixels alone": evaluator(pixels_alone(evaluator.part, seed)).fid,
+        "test digits": evaluator(digits().test["image"]).fid,
         "runs": {which: {name: [] for name in GAMES} for which in PAIRS},
         "pictures": {which: {} for which in PAIRS},
     }
-    runs = [(which, name, own) for which in PAIRS for name in GAMES for own in seeds]
-    for done, (which, name, own) in enumerate(runs):
+    runs = [(which, name, run_seed) for which in PAIRS for name in GAMES for run_seed in seeds]
+    for done, (which, name, run_seed) in enumerate(runs):
         tell("games", done, len(runs))
-        found, pictures = _play(judge, which, GAMES[name], GAMES[name].rounds // (20 if quick else 1), own)
-        numbers["runs"][which][name].append(found)
-        if own == seed:
+        results, pictures = _train(evaluator, which, GAMES[name], GAMES[name].rounds // (20 if quick else 1), run_seed)
+        numbers["runs"][which][name].append(results)
+        if run_seed == seed:
             numbers["pictures"][which][name] = pictures
     return numbers
 
 
-def _play(judge: DigitsJudge, which: str, game: Game, rounds: int, seed: int) -> tuple[Numbers, Any]:
+def _train(evaluator: DigitsEvaluator, which: str, game: Game, rounds: int, seed: int) -> tuple[Numbers, Any]:
     task = Adversarial(*players(which, game, seed), game.loss, game.techniques)
-    trainer = Trainer(task, game.descent, Shuffled(judge.part, BATCH, seed), rounds, seed)
+    trainer = Trainer(task, game.descent, Shuffled(evaluator.part, BATCH, seed), rounds, seed)
     try:
         for _ in trainer:
             pass
     except Diverged:
         return {"fid": None, "covered": 0}, None
     x = samples(trainer, SCORED_IMAGES, seed)
-    found = judge(x)
-    return {"fid": found.fid, "covered": found.covered}, (x[:SHOWN, 0] * 100).round().div(100).tolist()
+    results = evaluator(x)
+    return {"fid": results.fid, "covered": results.covered}, (x[:SHOWN, 0] * 100).round().div(100).tolist()
 
 
 def _fids(runs: list[Numbers]) -> list[float]:
-    """Of each seed; infinite if it diverged."""
+    """The FID of each seed; infinite if training diverged."""
     return [float("inf") if run["fid"] is None else run["fid"] for run in runs]
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """Each WGAN trains every pair in every seed, and the GAN fails a bad one, else there is nothing to overcome."""
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if each WGAN trains every pair in every seed, and the GAN fails with a bad pair."""
     bar, runs = numbers["pixels alone"], numbers["runs"]
     failed = {name: [which for which in PAIRS if max(_fids(runs[which][name])) > bar] for name in GAMES}
     nearer = all(max(_fids(runs[which]["WGAN"])) < min(_fids(runs[which]["GAN"])) for which in BAD)
-    said = "; ".join(
+    fid_text = "; ".join(
         f"{name} {', '.join(f'{fmean(_fids(runs[which][name])):.0f}' for which in PAIRS)}" for name in GAMES
     )
-    reason = f"Mean FID of {', '.join(PAIRS)}: {said}; pixels alone give {bar:.0f}."
+    reason = f"Mean FID of {', '.join(PAIRS)}: {fid_text}; independent pixels have {bar:.0f}."
     if not any(which in failed["GAN"] for which in BAD):
-        return Verdict("does not hold", f"{reason} The GAN trains the bad pairs as well.")
+        return Verdict("does not hold", f"{reason} The GAN also trains the bad pairs.")
     trained = [name for name in ("WGAN", "WGAN-GP") if not failed[name]]
     if len(trained) == 2:
         return Verdict("holds", reason)
     if trained or nearer:
-        beside = {"WGAN": ", though it always comes nearer than the GAN" if nearer else ""}
+        remarks = {"WGAN": ", but always has a lower FID than the GAN" if nearer else ""}
         worse = "; ".join(
-            f"{name} has not trained {' and '.join(failed[name])}{beside.get(name, '')}"
+            f"{name} has not trained {' and '.join(failed[name])}{remarks.get(name, '')}"
             for name in ("WGAN", "WGAN-GP")
             if failed[name]
         )
-        return Verdict("holds with limits", f"{reason} In these rounds {worse}.")
+        return Verdict("holds with limits", f"{reason} In this number of rounds {worse}.")
     return Verdict("does not hold", reason)
 
 
 def table(numbers: Numbers) -> Table:
-    """FID and classes by pair and game."""
-    rows: Table = [("players", "game", f"FID[digits-cnn, {SCORED_IMAGES} vs train]", "classes found")]
+    """FID and classes by pair and objective."""
+    rows: Table = [("pair", "objective", f"FID[digits-cnn, {SCORED_IMAGES} vs train]", "classes found")]
     for which in PAIRS:
         for name, runs in numbers["runs"][which].items():
-            found = sorted(run["covered"] for run in runs)
-            rows.append((which, name, spread(_fids(runs), ".0f"), "–".join(map(str, sorted({found[0], found[-1]})))))
-    rows.append(("pixels of other digits each", "–", f"{numbers['pixels alone']:.0f}", "–"))
+            results = sorted(run["covered"] for run in runs)
+            rows.append(
+                (which, name, spread(_fids(runs), ".0f"), "–".join(map(str, sorted({results[0], results[-1]}))))
+            )
+    rows.append(("independent pixels", "–", f"{numbers['pixels alone']:.0f}", "–"))
     rows.append(("test digits", "–", f"{numbers['test digits']:.1f}", "10"))
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """Pictures of the first seed by pair and game, with their FID."""
+def plot(numbers: Numbers) -> Figure:
+    """Images of the first seed by pair and objective, with their FID."""
     from danlu.experiments.harness.plots import colors, image_grid, panels
 
     figure, axes = panels(len(GAMES), rows=len(PAIRS), height=0.85)
     places = iter(axes)
     for which in PAIRS:
         for name in GAMES:
-            shown = next(places)
+            panel = next(places)
             pictures, fid = numbers["pictures"][which][name], numbers["runs"][which][name][0]["fid"]
             if pictures:
-                image_grid(shown, pictures, columns=8)
+                image_grid(panel, pictures, columns=8)
             passed = fid is not None and fid < numbers["pixels alone"]
             title = f"{name}, FID {fid:.0f}" if pictures else f"{name}, diverged"
-            shown.set_title(title if passed else f"{title}: fails", color=colors()[0 if passed else 1])
-            shown.set(xticks=[], yticks=[], ylabel=which.replace(" without", "\nwithout") if name == "GAN" else "")
+            panel.set_title(title if passed else f"{title}: fails", color=colors()[0 if passed else 1])
+            panel.set(xticks=[], yticks=[], ylabel=which.replace(" without", "\nwithout") if name == "GAN" else "")
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -39,13 +39,13 @@ class Outcome(NamedTuple):
         numbers: the measurements.
         verdict: whether the claim holds, and why.
         table: the numbers, formatted for display.
-        draw: creates the figure in the current matplotlib style.
+        plot: creates the figure in the current matplotlib style.
     """
 
     numbers: Numbers
     verdict: Verdict
     table: Table
-    draw: Callable[[], Figure]
+    plot: Callable[[], Figure]
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,24 @@ class Experiment:
 
     Attributes:
         measure: runs the measurement with a seed, a progress callback and the flag ``quick`` for a small version.
-        judge: compares the numbers with thresholds that follow from the claim.
+        verdict: compares the numbers with thresholds that follow from the claim.
         table: formats the numbers for display.
-        draw: creates the figure.
+        plot: creates the figure.
 
     >>> coin = Experiment(
     ...     measure=lambda seed, tell, quick: {"heads": 7},
-    ...     judge=lambda numbers: Verdict("holds" if numbers["heads"] == 5 else "does not hold", "7 of 10"),
+    ...     verdict=lambda numbers: Verdict("holds" if numbers["heads"] == 5 else "does not hold", "7 of 10"),
     ...     table=lambda numbers: [("side", "times"), ("heads", "7")],
-    ...     draw=lambda numbers: None,
+    ...     plot=lambda numbers: None,
     ... )
     >>> coin.run().verdict.word
     'does not hold'
     """
 
     measure: Callable[[int, Tell, bool], Numbers]
-    judge: Callable[[Numbers], Verdict]
+    verdict: Callable[[Numbers], Verdict]
     table: Callable[[Numbers], Table]
-    draw: Callable[[Numbers], Figure]
+    plot: Callable[[Numbers], Figure]
 
     def run(self, seed: int = 0, tell: Tell = no_progress, quick: bool = False) -> Outcome:
         """Run the measurement and evaluate the claim.
@@ -85,4 +85,4 @@ class Experiment:
             quick: run a small version. It tests the code; its verdict is not meaningful.
         """
         numbers = self.measure(seed, tell, quick)
-        return Outcome(numbers, self.judge(numbers), self.table(numbers), partial(self.draw, numbers))
+        return Outcome(numbers, self.verdict(numbers), self.table(numbers), partial(self.plot, numbers))

@@ -41,7 +41,7 @@ class Quality(NamedTuple):
     guesses: Tensor
 
 
-class DigitsJudge:
+class DigitsEvaluator:
     """A small convolutional classifier of the digits that serves as the feature extractor in place of Inception.
 
     Args:

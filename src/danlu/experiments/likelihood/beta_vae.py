@@ -112,7 +112,7 @@ def _traded(run: list[Numbers]) -> bool:
     return bool(pairs) and all(a["rate"] > b["rate"] and a["distortion"] < b["distortion"] for a, b in pairs)
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if, in every seed, rate falls and distortion rises with β and each model is best at its own β."""
     betas, runs = numbers["betas"], numbers["runs"]
     ends = [(run[0], run[-1]) for run in runs]
@@ -148,7 +148,7 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """The rate-distortion curve, and traversals of the units with the highest rate."""
     from danlu.experiments.harness.plots import colors, panels, quiet
 
@@ -172,4 +172,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -142,7 +142,7 @@ def _gap(terms: dict[str, float]) -> float:
     return abs(terms["elbo"] - (terms["log_p"] - terms["divergence"]))
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if both sides are equal, the bound is below log p(x), and equals it if q is the posterior."""
     all_terms = [terms for run in numbers["runs"] for terms in (*run["on the way"], run["at the posterior"])]
     gap = max(map(_gap, all_terms))
@@ -178,7 +178,7 @@ def _row(name: str, terms: list[dict[str, float]]) -> tuple[str, ...]:
     return (name, *columns, f"{max(map(_gap, terms)):.0e}")
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """log p(x) and the bound during training, and the divergence between them."""
     from danlu.experiments.harness.plots import colors, line, logarithmic, panels
 
@@ -207,4 +207,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

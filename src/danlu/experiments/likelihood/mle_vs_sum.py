@@ -134,7 +134,7 @@ def reached(probabilities: list[float], copies: int) -> float:
     return sum(p * f for p, f in zip(probabilities, frequencies, strict=True)) / max(frequencies)
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if at the optimum only Σ p forgets images, and only its gradient vanishes with the number of pixels."""
     lost = {
         (case, objective): [forgotten(run, CASES[case]) for run in numbers["runs"][case][objective]]
@@ -190,7 +190,7 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """Sorted probabilities of the first seed, and gradients against the number of pixels."""
     from danlu.experiments.harness.plots import colors, line, logarithmic, panels, quiet
 
@@ -226,4 +226,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

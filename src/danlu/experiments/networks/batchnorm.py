@@ -110,7 +110,7 @@ def _worst(numbers: Numbers, kind: str, what: str, when: str, init: str | None =
     return max(ratio(run[when][what]) if run[when] else float("inf") for run in runs)
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if batch norm keeps activations within a factor of 3 and gradients within 10, and only batch norm does."""
     normalized = [_worst(numbers, "with", "activations", when) for when in WHEN]
     gradients = [_worst(numbers, "with", "gradients", when) for when in WHEN]
@@ -172,7 +172,7 @@ def _mean_ratio(runs: list[Numbers], what: str, when: str) -> str:
     return "–" if not values else f"{mean:.1f}" if mean < 1000 else f"{mean:.0e}"
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """Scale by layer of activations and gradients, before and after training."""
     from danlu.experiments.harness.plots import legend_above, line, logarithmic, panels
 
@@ -202,4 +202,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

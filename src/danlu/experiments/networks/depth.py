@@ -94,7 +94,7 @@ def _learn(network: nn.Module, part: Part, rate: float, rounds: int, seed: int) 
     return fmean(losses[-max(1, rounds // 10) :])
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if only deep plain networks keep half the loss of guessing and all others get below a quarter."""
     deep = numbers["depths"][-1]
     loss = {name: fmean(run[-1] for run in results["loss"]) for name, results in numbers["networks"].items()}
@@ -140,7 +140,7 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """Gradient of the first layer and loss after training against depth."""
     from danlu.experiments.harness.plots import legend_above, line, logarithmic, panels, quiet
 
@@ -169,4 +169,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -105,7 +105,7 @@ def _example() -> Float[Tensor, "1 1 12 12"]:
     return picture
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if the response is 3 on the line and less on the other 511 patches, and every answer is right."""
     line, other_responses = numbers["patches"]["line"], numbers["patches"]["others"]
     exact = line == [LINE_RESPONSE]
@@ -145,7 +145,7 @@ def table(numbers: Numbers) -> Table:
     ]
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """An image, its response map and its pooled map; the number of patches with each response."""
     from danlu.experiments.harness.plots import colors, panels, quiet
 
@@ -181,4 +181,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

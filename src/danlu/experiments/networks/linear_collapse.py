@@ -112,7 +112,7 @@ def _prediction_grid(network: MLP) -> list[list[float]]:
     return [[round(p, 3) for p in row] for row in probability.view(x.shape).tolist()]
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if linear networks equal one map of rank 2 and do not gain from depth, and ReLU halves the error."""
     distance = max(max(run) for run in numbers["distance"]["identity"])
     rank = max(max(run) for run in numbers["rank"]["identity"])
@@ -164,7 +164,7 @@ def _from_to(values: list[int]) -> str:
     return str(values[0]) if min(values) == max(values) else f"{min(values)}–{max(values)}"
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """Predictions of the deepest networks, and test error against depth."""
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -201,4 +201,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -136,7 +136,7 @@ def on_test(runs: list[Numbers], score: str = "cross_entropy") -> list[float]:
     return [run["test"][score] for run in runs]
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if each remedy narrows the gap in every seed, to a tenth, and none increases the test loss."""
     runs = numbers["remedies"]
     baseline = runs["nothing"]
@@ -193,7 +193,7 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """Loss curves of one seed without remedies; final losses with each remedy."""
     from danlu.experiments.harness.plots import colors, logarithmic, panels, quiet
 
@@ -219,4 +219,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -78,7 +78,7 @@ def _accuracy(network: nn.Module, part: Part, shift: int) -> float:
     return fmean(1 - error(network, shifted(part["image"], *way), part["label"]) for way in sorted(ways))
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if both convolutions are better in every seed at every shift and keep nine tenths at the largest."""
     names = list(numbers["accuracy"])
     flat, *folded = numbers["accuracy"].values()
@@ -120,7 +120,7 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """A digit with its border, unshifted and shifted; accuracy against the shift."""
     from danlu.experiments.harness.plots import legend_above, line, panels, quiet
 
@@ -138,4 +138,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -135,7 +135,7 @@ def fastest(runs: list[Numbers]) -> Numbers:
     return min((run for run in runs if run["steps"]), key=lambda run: fmean(run["steps"]))
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if momentum is faster on ill-conditioned quadratics and its trajectory is never longer at equal rates."""
     ill = {condition: runs for condition, runs in numbers["conditions"].items() if int(condition) >= ILL}
     speeds = [fmean(fastest(runs["without"])["steps"]) / fmean(fastest(runs["with"])["steps"]) for runs in ill.values()]
@@ -209,7 +209,7 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """Two trajectories; steps and trajectory length against the learning rate."""
     from danlu.experiments.harness.plots import colors, legend_above, line, logarithmic, panels
 
@@ -240,4 +240,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

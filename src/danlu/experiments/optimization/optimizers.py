@@ -86,7 +86,7 @@ def last(numbers: Numbers, problem: str, name: Optimizer) -> list[float]:
     return [curve[-1] if curve else math.inf for curve in numbers["problems"][problem][name]["curves"]]
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if, badly scaled, SGD and momentum exceed twice Adam's loss in every seed, by more than well scaled."""
     good, bad = ({name: last(numbers, problem, name) for name in OPTIMIZERS} for problem in PROBLEMS)
     means = {name: fmean(values) for name, values in bad.items()}
@@ -141,7 +141,7 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """Loss by round at the best learning rates; final loss against the learning rate."""
     from danlu.experiments.harness.plots import MARKERS, colors, legend_above, line, logarithmic, panels
 
@@ -169,4 +169,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

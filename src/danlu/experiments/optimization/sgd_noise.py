@@ -104,7 +104,7 @@ def sharpness(network: nn.Module, x: Tensor, labels: Tensor, steps: int = 200, t
     return eigenvalue
 
 
-def judge(numbers: Numbers) -> Verdict:
+def verdict(numbers: Numbers) -> Verdict:
     """Holds if the smallest batch has the lower test loss in every seed, by a twentieth, and a flatter minimum."""
     sizes = numbers["batch sizes"]
     noisy, calm = (numbers["runs"][str(size)] for size in (min(sizes), max(sizes)))
@@ -155,7 +155,7 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """Test loss and sharpness against the batch size."""
     from danlu.experiments.harness.plots import line, logarithmic, panels, quiet
 
@@ -171,4 +171,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

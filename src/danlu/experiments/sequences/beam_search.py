@@ -1,12 +1,12 @@
 """Greedy search is misled, beam search is not (notes, 3.4.3.2).
 
-First the notes' example: after 我爱 comes one of eight words of two characters, of which 苹果, apple, has probability
-0.45, and seven that begin with 大 share 0.55. Both searches run on that table, and on one like it in which the most
-probable word begins with the third most probable character, so that two beams are too few. Then on a trained model: an
-LSTM of characters that has learnt Python's manual goes on with prompts from the held-out text. How probable what is
-found is, with 1 beam to 64, is measured over 20 characters; over 3 characters the most probable ones of all 830 000
-are known, by a search with as many beams as there are beginnings. The notes speak of probability alone, and so does
-this. Two seeds.
+The example of the notes: after 我爱 comes one of eight two-character words. 苹果 (apple) has probability
+0.45; seven words that begin with 大 share 0.55. Greedy search and beam search run on this table, and on a similar table
+in which the most probable word begins with the third most probable character, so two beams are not enough. Then a
+character-level LSTM trained on Python's manual continues prompts from the held-out text. The experiment measures the
+log-probability of the continuation with 1 to 64 beams over 20 characters. Over 3 characters, the most probable of all
+830 000 continuations is found by a search with one beam for each prefix. Like the notes, the experiment considers only
+probability. Two seeds.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ENGLISH = ("apple", "elephant", "adult", "aunt", "stool", "army", "rice", "sister")
-"""the words of the table, for the figure, whose fonts have no Chinese"""
+"""English names of the words, because the fonts of the figure have no Chinese characters"""
 BEAMS = (1, 2, 4, 8, 16, 32, 64)
-USUAL = 8  # beams by which the claim is judged
+USUAL = 8  # number of beams for the verdict
 PROMPTS, PROMPT, LENGTH, SHORT = 40, 50, 20, 3
-MISLED = 0.1  # of the prompts: if for so many greedy search is beaten, it is misled
-RARELY = 0.05  # and if for no more than so many a search is, it is not
-SAME = 1e-4  # nats by which one probability is found in two ways
+MISLED = 0.1  # greedy search is misled if it is beaten for at least this share of the prompts
+RARELY = 0.05  # a search is not misled if it is beaten for at most this share
+SAME = 1e-4  # nats: tolerance for equal log-probabilities
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """What is found in both tables; log-probabilities of what is found with a trained model, by seed, prompt, beams."""
+    """Results for both tables; log-probabilities with a trained model, by seed, prompt and number of beams."""
     tables = {
         name: {str(beams): Words.of(chances).searched(beams) for beams in (1, 2, 3)}
         for name, chances in (("notes", NOTES), ("trap", TRAP))
@@ -57,14 +57,14 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     beams = (1, 2, USUAL) if quick else BEAMS
     asked = prompts(data.test, 2 if quick else PROMPTS)
     runs = []
-    for place, own in enumerate(seeds):
-        tell("models", place, len(seeds))
-        runs.append(searched(learnt(data, 20 if quick else 600, own), asked, beams))
+    for index, run_seed in enumerate(seeds):
+        tell("models", index, len(seeds))
+        runs.append(search_results(train_model(data, 20 if quick else 600, run_seed), asked, beams))
     return {"tables": tables, "beams": list(beams), "runs": runs}
 
 
-def learnt(data: DataSet, rounds: int, seed: int) -> LanguageModel:
-    """A model that has read some of the text."""
+def train_model(data: DataSet, rounds: int, seed: int) -> LanguageModel:
+    """Train a character-level model on the text."""
     how = {"width": 96, "layers": 1, "embedding": 32, "initial": "orthogonal", "forget_bias": 1.0}
     model = cast(LanguageModel, from_seed(partial(LanguageModel, data.info.vocabulary, **how), seed))
     descent = OptimizerSettings(lr=1e-2, schedule="one_cycle", grad_clip=1.0)
@@ -74,17 +74,17 @@ def learnt(data: DataSet, rounds: int, seed: int) -> LanguageModel:
 
 
 def prompts(part: Part, count: int) -> Int[Tensor, "n p"]:
-    """Pieces of a text, from all over it."""
+    """Evenly spaced pieces of a text."""
     starts = torch.linspace(0, len(part) - PROMPT, count).long()
     return part["token"][starts[:, None] + torch.arange(PROMPT)].long()
 
 
 @torch.no_grad()
-def searched(model: LanguageModel, prompt: Int[Tensor, "n p"], beams: tuple[int, ...]) -> Numbers:
-    """Log-probability of what each search finds, over all characters and over a few, and the most there is over these.
+def search_results(model: LanguageModel, prompt: Int[Tensor, "n p"], beams: tuple[int, ...]) -> Numbers:
+    """Log-probabilities of each search result, over all characters and over a few, and the best over a few.
 
     Returns:
-        Lists of a value for each prompt; by number of beams, but for ``best``.
+        Lists with one value for each prompt; by number of beams, except for ``best``.
     """
     last, state = model.read(prompt)
     found: Numbers = {"long": {}, "short": {}}
@@ -95,38 +95,38 @@ def searched(model: LanguageModel, prompt: Int[Tensor, "n p"], beams: tuple[int,
             else:
                 tokens = beam_search(model.step, last, state, width, length).tokens[:, 0]
             found[name][str(width)] = log_prob(model, prompt, tokens).tolist()
-    every = model.vocabulary ** (SHORT - 1)  # beginnings: none is lost before the last character
+    every = model.vocabulary ** (SHORT - 1)  # number of prefixes: no prefix is discarded before the last character
     best = [beam_search(model.step, last[[row]], state[[row]], every, SHORT).tokens[:, 0] for row in range(len(prompt))]
     return {**found, "best": log_prob(model, prompt, torch.cat(best)).tolist()}
 
 
 def log_prob(model: LanguageModel, prompt: Int[Tensor, "n p"], tokens: Int[Tensor, "n t"]) -> Float[Tensor, "n"]:
-    """Of these tokens after the prompts, in nats."""
+    """Log-probability of the tokens after the prompts, in nats."""
     text = torch.cat([prompt, tokens], 1)
     return model.log_probs(text[:, :-1], text[:, 1:])[0][:, -tokens.shape[1] :].sum(1)
 
 
 def beaten(run: Numbers, beams: int, by: str) -> float:
-    """Share of the prompts for which something more probable is known than what so many beams find.
+    """Share of the prompts for which a more probable continuation is known than the search result.
 
     Args:
-        run: of a seed.
-        beams: how many.
-        by: long, by what any number of beams finds; or short, by the best there is.
+        run: the results of one seed.
+        beams: number of beams.
+        by: ``long`` compares with the best result of any number of beams, ``short`` with the true optimum.
     """
     found = run[by][str(beams)]
     best = run["best"] if by == "short" else [max(column) for column in zip(*run["long"].values(), strict=True)]
-    return fmean(known > own + SAME for known, own in zip(best, found, strict=True))
+    return fmean(known > run_seed + SAME for known, run_seed in zip(best, found, strict=True))
 
 
 def worse(run: Numbers) -> float:
-    """Share of the prompts for which some number of beams finds something less probable than fewer beams do."""
+    """Share of the prompts for which more beams give a less probable result than fewer beams."""
     columns = list(zip(*run["long"].values(), strict=True))
     return fmean(any(more < fewer - SAME for fewer, more in pairwise(c)) for c in columns)
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """The notes' table, then how often greedy search and beam search are beaten."""
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if in the table and on the trained model greedy search is misled and beam search is not."""
     runs, tables = numbers["runs"], numbers["tables"]
     greedy, beams = (tables["notes"][width] for width in ("1", "2"))
     best = max(NOTES, key=NOTES.__getitem__)
@@ -134,11 +134,11 @@ def judge(numbers: Numbers) -> Verdict:
     shares = {(by, width): [beaten(run, width, by) for run in runs] for by in ("short", "long") for width in (1, USUAL)}
     gain = [fmean(run["long"][str(USUAL)]) - fmean(run["long"]["1"]) for run in runs]
     reason = (
-        f"In the notes' table greedy search finds {greedy['word']} ({greedy['probability']:g}), two beams "
+        f"In the table of the notes greedy search finds {greedy['word']} ({greedy['probability']:g}), two beams find "
         f"{beams['word']} ({beams['probability']:g}). On a trained model greedy search misses the best {SHORT} "
         f"characters for {_percent(shares['short', 1])} of the prompts, {USUAL} beams for "
-        f"{_percent(shares['short', USUAL])}; over {LENGTH} characters {USUAL} beams find "
-        f"{_range(gain)} nats more, and something still better is known for {_percent(shares['long', USUAL])}."
+        f"{_percent(shares['short', USUAL])}. Over {LENGTH} characters {USUAL} beams gain {_range(gain)} nats; a "
+        f"better result is known for {_percent(shares['long', USUAL])} of the prompts."
     )
     misled = all(share >= MISLED for by in ("short", "long") for share in shares[by, 1])
     helped = all(a < b for by in ("short", "long") for a, b in zip(shares[by, USUAL], shares[by, 1], strict=True))
@@ -146,11 +146,13 @@ def judge(numbers: Numbers) -> Verdict:
         return Verdict("does not hold", reason)
     limits = []
     if tables["trap"]["2"]["word"] != best:
-        limits.append("Two beams are misled by a table in which the best word begins with the third best character")
+        limits.append("Two beams are misled by the table in which the best word begins with the third best character")
     if any(share > RARELY for by in ("short", "long") for share in shares[by, USUAL]):
-        limits.append("Beam search is misled less often, and not never")
+        limits.append("Beam search is misled less often, but not never")
     if any(worse(run) > RARELY for run in runs):
-        limits.append(f"More beams find something less probable for {_percent([worse(run) for run in runs])}")
+        limits.append(
+            f"More beams find a less probable continuation for {_percent([worse(run) for run in runs])} of the prompts"
+        )
     return Verdict("holds with limits" if limits else "holds", reason + "".join(f" {one}." for one in limits))
 
 
@@ -165,8 +167,10 @@ def _range(values: list[float]) -> str:
 
 
 def table(numbers: Numbers) -> Table:
-    """By number of beams: probability of what is found, how often it is beaten, and the words of both tables."""
-    rows: Table = [("beams", f"log p of {LENGTH}", "more is known for", f"best {SHORT} missed for", "trap", "notes")]
+    """Log-probability, share of prompts with a better result, and words of both tables, by number of beams."""
+    rows: Table = [
+        ("beams", f"log p of {LENGTH}", "better result known", f"best {SHORT} missed", "table 2", "table of the notes")
+    ]
     for width in numbers["beams"]:
         runs = numbers["runs"]
         mean = spread([fmean(run["long"][str(width)]) for run in runs], ".2f")
@@ -177,8 +181,8 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """The notes' table as a tree, gains over greedy search, and how often searches are beaten."""
+def plot(numbers: Numbers) -> Figure:
+    """The table of the notes as a tree, gains over greedy search, and shares of beaten searches."""
     from danlu.experiments.harness.plots import line, logarithmic, panels
 
     figure, (tree, left, right) = panels(3, height=2.6, width_ratios=(1.1, 1, 1))
@@ -188,7 +192,7 @@ def draw(numbers: Numbers) -> Figure:
     line(left, beams, gains, 0, "gain")
     for number, (by, label) in enumerate((("short", f"best {SHORT} characters"), ("long", f"best known {LENGTH}"))):
         line(right, beams, [[100 * beaten(run, b, by) for b in beams] for run in runs], number, label)
-    left.set(title=f"log p of {LENGTH} characters", ylabel="nats more than greedy", ylim=(0, None))
+    left.set(title=f"log p of {LENGTH} characters", ylabel="gain over greedy search, nats", ylim=(0, None))
     right.set(title="missed", ylabel="% of prompts", ylim=(0, 128), yticks=range(0, 101, 20))
     right.legend(loc="upper right", fontsize=7)
     for axes in (left, right):
@@ -198,7 +202,7 @@ def draw(numbers: Numbers) -> Figure:
 
 
 def _tree(axes: Axes, found: Numbers) -> None:
-    """Two bars: how probable the first characters are, and how probable the words."""
+    """Two bars: probabilities of the first characters, and of the words."""
     from danlu.experiments.harness.plots import colors, quiet
 
     english = dict(zip(NOTES, ENGLISH, strict=True))
@@ -221,4 +225,4 @@ def _tree(axes: Axes, found: Numbers) -> None:
     axes.spines[:].set_visible(False)
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

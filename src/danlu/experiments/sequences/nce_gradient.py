@@ -1,13 +1,13 @@
 """The gradient of noise-contrastive estimation tends to that of maximum likelihood as k grows (notes, 3.4.3.1).
 
-A language model of 50 words, four contexts, and for each a distribution of the next word. Both gradients, by all
-parameters of the model, are exact: the expectation over the data is a sum over 50 words, and so is that over the noise,
-for k words that are all the same one have the expectation of k independent ones. Measured are cosine, ratio of norms
-and distance of the two, against k, for noise by the frequency of words and uniform. The notes let scores stand for
-log-probabilities, as if Z were 1. So the scores are shifted in each context until Z is 1; and, to see what that is
-worth, until log Z is 1, and until log Z is another number in each context, drawn from N(0, 1). The last control is
-noise that never draws five of the words. Mnih and Teh, "A fast and simple algorithm for training neural probabilistic
-language models", 2012, section 3, have the limit. In float64, five seeds.
+A language model has 50 words, four contexts, and a true next-word distribution for each context. Both gradients, with
+respect to all parameters, are exact: the expectation over the data is a sum over 50 words, and so is the expectation
+over the noise, because k identical noise words have the expected gradient of k independent ones. The experiment
+measures the cosine, the ratio of norms and the distance of the two gradients as functions of k, for unigram and
+uniform noise. The notes treat scores as log-probabilities, that is, they assume Z = 1. The scores are therefore
+shifted in each context so that Z = 1; as controls, so that log Z = 1, and so that log Z is drawn from N(0, 1) in each
+context. The last control is noise that never draws five of the words. Mnih and Teh, "A fast and simple algorithm for
+training neural probabilistic language models", 2012, section 3, derive the limit. In float64, five seeds.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 WORDS, CONTEXTS, WIDTH = 50, 4, 16
 UNSEEN = 5  # words that the poor noise never draws
 AMOUNTS = (1, 3, 10, 30, 100, 300, 1000)
-FAR = 1000  # k by which the claim is judged
-SAME, LONG = 0.999, 0.05  # cosine at least, and ratio of norms at most so far from 1, of gradients that agree
+LARGE_K = 1000  # value of k for the verdict
+SAME, LONG = 0.999, 0.05  # gradients agree with at least this cosine and a ratio of norms at most this far from 1
 
 
 class Case(NamedTuple):
-    """How scores are normalized, and what the noise is."""
+    """The normalization of the scores, and the noise distribution."""
 
     log_z: float
     spread: float
@@ -57,34 +57,34 @@ SCALED, UNEVEN, POOR = [name for name in CASES if name not in CLAIMED]
 
 
 class Language(NamedTuple):
-    """A model, contexts of one word each, and how probable the next words are in truth."""
+    """A model, contexts of one word each, and the true next-word probabilities."""
 
     model: LanguageModel
     contexts: Tensor
     truth: Float[Tensor, "contexts words"]
 
     def noise(self, kind: str) -> Float[Tensor, "words"]:
-        """Probabilities of words as noise."""
+        """The noise distribution over words."""
         q = torch.full((WORDS,), 1 / WORDS, dtype=torch.float64) if kind == "uniform" else self.truth.mean(0)
         if kind == "poor":
             q = q.index_fill(0, torch.arange(UNSEEN), 0.0)
         return q / q.sum()
 
     def logits(self) -> Float[Tensor, "contexts words"]:
-        """The model's scores."""
+        """The scores of the model."""
         return self.model.logits(self.model(self.contexts[:, None])[0][:, 0])
 
 
 def language(seed: int) -> Language:
-    """A model as it begins, and a truth with common and rare words that differs between contexts."""
+    """A model at initialization, and true distributions with frequent and rare words that differ between contexts."""
     make = partial(LanguageModel, WORDS, width=WIDTH, layers=1)
     model = cast(LanguageModel, from_seed(make, seed)).double()
     drawn = generator("truth", seed)
     common = 1.5 * torch.randn(WORDS, dtype=torch.float64, generator=drawn)
-    own = 1.5 * torch.randn(CONTEXTS, WORDS, dtype=torch.float64, generator=drawn)
+    run_seed = 1.5 * torch.randn(CONTEXTS, WORDS, dtype=torch.float64, generator=drawn)
     with torch.no_grad():
-        model.get_parameter("bias").copy_(common)  # it knows what is common, and nothing of contexts
-    return Language(model, torch.arange(CONTEXTS), (common + own).softmax(1))
+        model.get_parameter("bias").copy_(common)  # the model knows the word frequencies, but ignores the context
+    return Language(model, torch.arange(CONTEXTS), (common + run_seed).softmax(1))
 
 
 def likelihood(known: Language) -> Tensor:
@@ -97,15 +97,15 @@ def contrastive(known: Language, q: Float[Tensor, "words"], k: int, log_z: Float
     """Gradient of the expected loss of noise-contrastive estimation with k words of noise.
 
     Args:
-        known: the model and the truth.
-        q: probabilities of words as noise.
-        k: how many words of noise.
-        log_z: what the logarithm of the sum of exp(score) is to be in each context.
+        known: the model and the true distributions.
+        q: the noise distribution.
+        k: number of noise words.
+        log_z: target value of log Z in each context.
     """
     logits = known.logits()
     scores = logits + (log_z - logits.logsumexp(1)).detach()[:, None]
     right = torch.arange(WORDS).repeat(len(scores))
-    rows = scores.repeat_interleave(WORDS, 0)  # every context with every right word
+    rows = scores.repeat_interleave(WORDS, 0)  # every context with every target word
     weights = (known.truth / len(scores)).flatten()
     total = torch.zeros((), dtype=torch.float64)
     for word in range(WORDS):
@@ -117,68 +117,69 @@ def contrastive(known: Language, q: Float[Tensor, "words"], k: int, log_z: Float
 
 
 def _gradient(model: LanguageModel, loss: Tensor) -> Tensor:
-    found = torch.autograd.grad(loss, list(model.parameters()))
-    return torch.cat([gradient.flatten() for gradient in found])
+    results = torch.autograd.grad(loss, list(model.parameters()))
+    return torch.cat([gradient.flatten() for gradient in results])
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     """Cosine, ratio and distance by case, seed and k."""
     seeds = range(seed, seed + (1 if quick else 5))
-    amounts = [k for k in AMOUNTS if k in (1, 100, FAR)] if quick else list(AMOUNTS)
+    amounts = [k for k in AMOUNTS if k in (1, 100, LARGE_K)] if quick else list(AMOUNTS)
     runs: Numbers = {name: [] for name in CASES}
-    for place, own in enumerate(seeds):
-        known = language(own)
+    for place, run_seed in enumerate(seeds):
+        known = language(run_seed)
         wanted = likelihood(known)
-        uneven = torch.randn(CONTEXTS, dtype=torch.float64, generator=generator("log Z", own))
+        uneven = torch.randn(CONTEXTS, dtype=torch.float64, generator=generator("log Z", run_seed))
         for done, (name, case) in enumerate(CASES.items()):
             tell("gradients", place * len(CASES) + done, len(seeds) * len(CASES))
-            found = [contrastive(known, known.noise(case.noise), k, case.log_z + case.spread * uneven) for k in amounts]
+            results = [
+                contrastive(known, known.noise(case.noise), k, case.log_z + case.spread * uneven) for k in amounts
+            ]
             runs[name].append(
                 {
-                    "cosine": [float(torch.cosine_similarity(g, wanted, dim=0)) for g in found],
-                    "ratio": [float(g.norm() / wanted.norm()) for g in found],
-                    "distance": [float((g - wanted).norm() / wanted.norm()) for g in found],
+                    "cosine": [float(torch.cosine_similarity(g, wanted, dim=0)) for g in results],
+                    "ratio": [float(g.norm() / wanted.norm()) for g in results],
+                    "distance": [float((g - wanted).norm() / wanted.norm()) for g in results],
                 }
             )
     return {"k": amounts, "runs": runs}
 
 
-def at(numbers: Numbers, name: str, what: str, k: int = FAR) -> list[float]:
-    """Of each seed what was measured at this k."""
+def at(numbers: Numbers, name: str, what: str, k: int = LARGE_K) -> list[float]:
+    """A measurement of each seed at one value of k."""
     place = numbers["k"].index(k)
     return [run[what][place] for run in numbers["runs"][name]]
 
 
 def agrees(numbers: Numbers, name: str) -> bool:
-    """Whether both gradients agree at the claim's k, and have come nearer all the way."""
+    """Whether both gradients agree at the largest k and their distance decreases with k."""
     nearer = all(a > b for run in numbers["runs"][name] for a, b in pairwise(run["distance"]))
     alike = min(at(numbers, name, "cosine")) > SAME
     return alike and nearer and all(abs(ratio - 1) <= LONG for ratio in at(numbers, name, "ratio"))
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """Where Z = 1 and noise draws all words, gradients agree at k = 1000; and elsewhere?"""
-    said = "; ".join(
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if the gradients agree at k = 1000 in all cases; limits if only for Z = 1 and noise over all words."""
+    cases_text = "; ".join(
         f"{name} {min(at(numbers, name, 'cosine')):.4f} and {_range(at(numbers, name, 'ratio'))}" for name in CASES
     )
-    few, many = (fmean(d for name in CLAIMED for d in at(numbers, name, "distance", k)) for k in (100, FAR))
+    few, many = (fmean(d for name in CLAIMED for d in at(numbers, name, "distance", k)) for k in (100, LARGE_K))
     reason = (
-        f"Least cosine with the gradient of the likelihood at k = {FAR}, and ratio of norms: {said}. Where they agree "
-        f"the distance falls from {few:.1%} at k = 100 to {many:.1%}."
+        f"Smallest cosine with the likelihood gradient at k = {LARGE_K}, and ratio of norms: {cases_text}. Where the "
+        "gradients "
+        f"agree, their distance falls from {few:.1%} at k = 100 to {many:.1%}."
     )
     if not all(agrees(numbers, name) for name in CLAIMED):
         return Verdict("does not hold", reason)
     why = {
         SCALED: "Z is not 1",
         UNEVEN: "Z differs between contexts",
-        POOR: "the noise never draws some words (they get no gradient at all)",
+        POOR: "the noise never draws some words (they get no gradient)",
     }
     wrong = [because for name, because in why.items() if not agrees(numbers, name)]
     if not wrong:
         return Verdict("holds", reason)
-    return Verdict(
-        "holds with limits", f"{reason} It does not become that gradient where {', nor where '.join(wrong)}."
-    )
+    return Verdict("holds with limits", f"{reason} The gradient does not converge to it if {', or if '.join(wrong)}.")
 
 
 def _range(values: list[float]) -> str:
@@ -188,7 +189,7 @@ def _range(values: list[float]) -> str:
 
 def table(numbers: Numbers) -> Table:
     """Cosine and ratio of norms by case and k, means over seeds."""
-    rows: Table = [("scores and noise", "measured", *(f"k = {k}" for k in numbers["k"]))]
+    rows: Table = [("scores and noise", "quantity", *(f"k = {k}" for k in numbers["k"]))]
     for name, runs in numbers["runs"].items():
         for what in ("cosine", "ratio"):
             columns = zip(*(run[what] for run in runs), strict=True)
@@ -196,7 +197,7 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
+def plot(numbers: Numbers) -> Figure:
     """Distance of the gradients and ratio of their norms against k."""
     from danlu.experiments.harness.plots import legend_above, line, logarithmic, panels, quiet
 
@@ -206,13 +207,13 @@ def draw(numbers: Numbers) -> Figure:
         line(right, numbers["k"], [run["ratio"] for run in runs], number, name)
     right.axhline(1, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
     logarithmic(left.yaxis)
-    left.set(title="distance of the two gradients", ylabel="of the likelihood's")
-    right.set(title="ratio of their lengths", ylim=(0, None))
+    left.set(title="distance of the two gradients", ylabel="relative to the likelihood gradient")
+    right.set(title="ratio of their norms", ylim=(0, None))
     for axes in (left, right):
         logarithmic(axes.xaxis)
-        axes.set_xlabel("words of noise, k")
+        axes.set_xlabel("noise words, k")
     legend_above(figure, left, columns=3)
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -1,11 +1,11 @@
 """The normalizer of a model trained by noise-contrastive estimation is close to 1 (notes, 3.4.3.1).
 
-A small LSTM learns the thousand commonest words of Python's manual by noise-contrastive estimation with 100 words of
-noise, in which Z counts as 1 and is never computed. Afterwards log Z is computed, for each of 15 000 contexts of the
-held-out text. Biases begin so that log Z is 0, or, to see whether training brings it there, 3 and −3. Beside it stand
-the same with ten words of noise, a sampled softmax, and cross-entropy, begun at 0 and at 3; the likelihood is the same
-whatever Z is. Mnih and Teh, "A fast and simple algorithm for training neural probabilistic language models", 2012,
-found that Z may be fixed at 1. Two seeds.
+A small LSTM is trained on the thousand most frequent words of Python's manual by noise-contrastive estimation with 100
+noise words; Z is assumed to be 1 and never computed. After training log Z is computed for each of 15 000 contexts of
+the held-out text. The biases are initialized so that log Z is 0, 3 or −3, to test whether training changes it to 0.
+For comparison, models are trained with ten noise words, with sampled softmax, and with cross-entropy from log Z = 0
+and 3, which does not depend on Z. Mnih and Teh, "A fast and simple algorithm for training neural probabilistic
+language models", 2012, report that Z can be fixed at 1. Two seeds.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WORDS, WIDTH, LANES, UNROLL, ROUNDS = 1000, 32, 32, 20, 800
-MEASURED = 10  # times on the way
-FACTOR, MOST = 2.0, 0.9  # Z lies within this factor of 1 in so many contexts, if it is close
-MEAN = 0.1  # nats: and so far the mean log Z is from 0 at most, which is what a word's score is wrong by
+MEASURED = 10  # evaluations during training
+FACTOR, MOST = 2.0, 0.9  # Z is close to 1 if it is within this factor of 1 in this share of contexts
+MEAN = 0.1  # nats: and if the mean log Z, the error of a word's score, is at most this far from 0
 BINS = [x / 10 for x in range(-40, 61)]
 
 
-class Way(NamedTuple):
-    """How a model learns, and where log Z begins."""
+class Objective(NamedTuple):
+    """The training objective and the initial log Z."""
 
     objective: Literal["nce", "sampled", "cross-entropy"]
     begin: float = 0.0
@@ -50,19 +50,19 @@ class Way(NamedTuple):
 
 
 WAYS = {
-    "NCE": Way("nce"),
-    "NCE, begun at 3": Way("nce", 3.0),
-    "NCE, begun at −3": Way("nce", -3.0),
-    "NCE, 10 words of noise": Way("nce", noise=10),
-    "sampled softmax": Way("sampled"),
-    "cross-entropy": Way("cross-entropy"),
-    "cross-entropy, begun at 3": Way("cross-entropy", 3.0),
+    "NCE": Objective("nce"),
+    "NCE, begun at 3": Objective("nce", 3.0),
+    "NCE, begun at −3": Objective("nce", -3.0),
+    "NCE, 10 words of noise": Objective("nce", noise=10),
+    "sampled softmax": Objective("sampled"),
+    "cross-entropy": Objective("cross-entropy"),
+    "cross-entropy, begun at 3": Objective("cross-entropy", 3.0),
 }
 USUAL, HIGH, LOW, FEW, SAMPLED, LIKELIHOOD, AWAY = WAYS
 
 
-def task(way: Way, seed: int) -> RunningText:
-    """A model and how it learns."""
+def task(way: Objective, seed: int) -> RunningText:
+    """The training task of a new model."""
     make = partial(LanguageModel, WORDS, width=WIDTH, layers=1, initial="orthogonal", forget_bias=1.0)
     model = cast(LanguageModel, from_seed(make, seed))
     if way.objective == "cross-entropy":
@@ -75,7 +75,7 @@ def task(way: Way, seed: int) -> RunningText:
 
 @torch.no_grad()
 def normalizers(model: LanguageModel, part: Part) -> tuple[Tensor, float]:
-    """log Z after each word of a text that is read in order, and the mean cross-entropy of the normalized model."""
+    """log Z after each word of a text, and the mean cross-entropy of the normalized model."""
     state, found, losses = None, [], []
     for batch in lanes_in_order(part, 16, 100):
         features, state = model(batch["token"], None if state is None else state[: len(batch)])
@@ -86,20 +86,20 @@ def normalizers(model: LanguageModel, part: Part) -> tuple[Tensor, float]:
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """log Z on the way and in the end, by way and seed."""
+    """log Z during and after training, by objective and seed."""
     seeds = range(seed, seed + (1 if quick else 2))
     data = pydoc(DataSettings(text=Text(tokens="words", vocabulary=WORDS)))
     every, times = (5, 2) if quick else (ROUNDS // MEASURED, MEASURED)
     test = _beginning(data.test, 500) if quick else data.test
     runs: Numbers = {name: [] for name in WAYS}
-    for done, (name, own) in enumerate((name, own) for name in WAYS for own in seeds):
+    for done, (name, run_seed) in enumerate((name, run_seed) for name in WAYS for run_seed in seeds):
         tell("models", done, len(WAYS) * len(seeds))
-        runs[name].append(_learn(WAYS[name], data.train, test, every, every * times, own))
-    return {"rounds": [every * place for place in range(times + 1)], "contexts": len(test) - 1, "runs": runs}
+        runs[name].append(_learn(WAYS[name], data.train, test, every, every * times, run_seed))
+    return {"rounds": [every * index for index in range(times + 1)], "contexts": len(test) - 1, "runs": runs}
 
 
-def _learn(way: Way, part: Part, test: Part, every: int, rounds: int, seed: int) -> Numbers:
-    """A model's normalizers: their mean on the way, over the beginning of the test, and all of them in the end."""
+def _learn(way: Objective, part: Part, test: Part, every: int, rounds: int, seed: int) -> Numbers:
+    """Train a model. Measure the mean log Z during training on part of the test text, and all values at the end."""
     stream = Lanes(part, LANES, UNROLL, seed)
     trainer = Trainer(
         task(way, seed), OptimizerSettings(lr=1e-2, schedule="one_cycle", grad_clip=1.0), stream, rounds, seed
@@ -118,7 +118,7 @@ def _beginning(part: Part, tokens: int) -> Part:
 
 
 def _described(log_z: Tensor) -> Numbers:
-    """What is said of log Z over all contexts."""
+    """Summary statistics of log Z over all contexts."""
     inside = log_z.clamp(BINS[0], BINS[-1] - 1e-4)
     counts = torch.histogram(inside.double(), torch.tensor(BINS, dtype=torch.float64)).hist
     return {
@@ -134,27 +134,28 @@ def close(runs: list[Numbers]) -> bool:
     return all(run["close"] >= MOST and abs(run["mean"]) <= MEAN for run in runs)
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """Z is close to 1 after noise-contrastive estimation, wherever it began, and elsewhere only by its beginning."""
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if Z is close to 1 after noise-contrastive estimation from every initial value, and only then."""
     runs = numbers["runs"]
-    said = "; ".join(
+    summary = "; ".join(
         f"{name} {_range([run['mean'] for run in found])} ± {fmean(run['deviation'] for run in found):.2f}, "
         f"{min(run['close'] for run in found):.0%}"
         for name, found in runs.items()
     )
     reason = (
-        f"log Z over {numbers['contexts']} contexts of held-out text, mean and deviation, and where Z is within a "
-        f"factor {FACTOR:g} of 1: {said}."
+        f"log Z over {numbers['contexts']} contexts of held-out text: mean ± standard deviation, and share with Z "
+        "within a "
+        f"factor {FACTOR:g} of 1: {summary}."
     )
     if not close(runs[USUAL]):
         return Verdict("does not hold", reason)
     far = [name for name in (HIGH, LOW, FEW) if not close(runs[name])]
-    limits = [f"It is not close for: {'; '.join(far)}"] if far else []
+    limits = [f"Z is not close to 1 for: {'; '.join(far)}"] if far else []
     if close(runs[AWAY]):
-        limits.append("Cross-entropy brings Z to 1 as well, so that it is not the noise that does")
-    moved = max(abs(run["mean"] - run["means"][0]) for name in (LIKELIHOOD, AWAY) for run in runs[name])
-    beside = "" if close(runs[AWAY]) else f" Cross-entropy leaves the mean within {moved:.2f} of where it begins."
-    return Verdict("holds with limits" if limits else "holds", reason + beside + "".join(f" {one}." for one in limits))
+        limits.append("Cross-entropy also brings Z to 1, so the noise is not the cause")
+    drift = max(abs(run["mean"] - run["means"][0]) for name in (LIKELIHOOD, AWAY) for run in runs[name])
+    remark = "" if close(runs[AWAY]) else f" With cross-entropy the mean stays within {drift:.2f} of its initial value."
+    return Verdict("holds with limits" if limits else "holds", reason + remark + "".join(f" {one}." for one in limits))
 
 
 def _range(values: list[float]) -> str:
@@ -163,8 +164,10 @@ def _range(values: list[float]) -> str:
 
 
 def table(numbers: Numbers) -> Table:
-    """Where log Z begins and ends, how it is spread over contexts, and how good the normalized model is."""
-    rows: Table = [("trained by", "log Z begins", "ends, mean", "deviation", "Z within ½ to 2", "cross-entropy")]
+    """Initial and final log Z, its spread over contexts, and the cross-entropy of the normalized model."""
+    rows: Table = [
+        ("objective", "initial log Z", "final mean", "standard deviation", "Z within ½ to 2", "cross-entropy")
+    ]
     for name, runs in numbers["runs"].items():
         begin = f"{fmean(run['means'][0] for run in runs):.2f}"
         mean, deviation, loss = (spread([run[key] for run in runs], ".2f")
@@ -173,8 +176,8 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """Histograms of log Z in the end, and its mean on the way."""
+def plot(numbers: Numbers) -> Figure:
+    """Histograms of the final log Z, and its mean during training."""
     from danlu.experiments.harness.plots import colors, legend_above, line, panels, quiet
 
     figure, (left, right) = panels(2, height=2.6)
@@ -190,10 +193,10 @@ def draw(numbers: Numbers) -> Figure:
     for axes, span in ((left, left.axvline), (right, right.axhline)):
         span(0, color=quiet(), linewidth=0.6)
         axes.grid(False)
-    left.set(title="log Z in the end", xlabel="log Z", ylabel="contexts, %", xlim=(-3, 6), ylim=(0, None))
-    right.set(title="its mean on the way", xlabel="rounds", xlim=(0, numbers["rounds"][-1]))
+    left.set(title="log Z after training", xlabel="log Z", ylabel="contexts, %", xlim=(-3, 6), ylim=(0, None))
+    right.set(title="mean log Z during training", xlabel="rounds", xlim=(0, numbers["rounds"][-1]))
     legend_above(figure, right, columns=3)
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -1,13 +1,13 @@
 """Above a spectral radius of 1 gradients explode, below 1 they vanish (notes, 3.2.3).
 
-A recurrent layer of 64 units with a random matrix W, scaled to radii from 0.8 to 3. Measured are the state, from a
-start of length 1 and without inputs, and the gradient of the last state by the input of so many steps before, the
-geometric mean over 16 directions and input sequences. Linear is the same layer with states so small that tanh is the
-identity in float64; with tanh there are weak and strong inputs. The notes write the gradient as Wᵗ times a product of
-slopes; these do not commute, and what decides is the product of diag(f') W (Pascanu et al., "On the difficulty of
-training recurrent neural networks", 2013, equation 5). Two matrices made by hand test whether the radius tells anything
-beyond the long run of a linear network: a chain whose eigenvalues all have modulus 0.9, and a pair of radius 0.9 in
-which one of two units that cancel each other is held where its tanh is flat. Three seeds.
+A recurrent layer of 64 units has a random matrix W, scaled to spectral radii from 0.8 to 3. The experiment measures the
+norm of the state, from an initial state of length 1 without inputs, and the gradient of the last state with respect to
+earlier inputs, as the geometric mean over 16 directions and input sequences. The linear case is the same layer with
+states so small that tanh is the identity in float64; the tanh cases have weak and strong inputs. The notes write the
+gradient as Wᵗ times a product of slopes; these factors do not commute, and the product of diag(f') W is decisive
+(Pascanu et al., "On the difficulty of training recurrent neural networks", 2013, equation 5). Two constructed matrices
+test whether the radius determines more than the long-term behavior of a linear network: a chain whose eigenvalues all
+have modulus 0.9, and a pair of units with radius 0.9 that cancel each other, one of which is saturated. Three seeds.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RADII = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0)
-CLAIMED = (0.8, 1.2)  # the radii by which the claim is judged
+CLAIMED = (0.8, 1.2)  # radii for the verdict
 WIDTH, STEPS, ROWS = 64, 100, 16
-BEFORE = 100  # steps until a layer that begins with zeros is where it stays
-INPUTS = {"linear": 1e-100, "tanh, weak inputs": 0.1, "tanh, strong inputs": 1.0}  # deviation of each input
+BEFORE = 100  # steps until a layer that starts at zero is stationary
+INPUTS = {"linear": 1e-100, "tanh, weak inputs": 0.1, "tanh, strong inputs": 1.0}  # standard deviation of each input
 LINEAR, *TANH = INPUTS
-MANY = 10.0  # times as much after all steps is explosion, so many times less is vanishing
-SMALL = 0.9  # radius of the matrices made by hand
-HELD = 40  # steps of the pair, after which rounding would be seen
+MANY = 10.0  # growth by this factor is explosion, decrease by this factor is vanishing
+SMALL = 0.9  # spectral radius of the constructed matrices
+HELD = 40  # steps for the pair; rounding errors become visible beyond
 
 
 def layer(weight: Float[Tensor, "width width"]) -> Recurrent:
-    """A recurrent layer with this matrix, in which each unit has its own input."""
+    """A recurrent layer with the given matrix; each unit has its own input."""
     found = Recurrent(len(weight), len(weight), kind="rnn", bias=False).double()
     with torch.no_grad():
         found.get_parameter("weight_hh_l0").copy_(weight)
@@ -54,7 +54,7 @@ def gradients(
     towards: Float[Tensor, "n width"],
     start: Float[Tensor, "n width"] | None = None,
 ) -> list[float]:
-    """Norm of the gradient of the last state, in a direction for each row, by the inputs 0, 1, 2, … steps before."""
+    """Norms of the gradient of the last state, projected on one direction per row, by input lag 0, 1, 2, …"""
     x = x.clone().requires_grad_()
     outputs, _ = layer(weight)(x, None if start is None else start[:, None, None])
     (by_input,) = torch.autograd.grad((outputs[:, -1] * towards).sum(), x)
@@ -63,24 +63,24 @@ def gradients(
 
 @torch.no_grad()
 def states(weight: Float[Tensor, "width width"], start: Float[Tensor, "n width"], steps: int) -> list[float]:
-    """Length of the state after 0, 1, 2, … steps without inputs, in the first lengths."""
+    """Norm of the state after 0, 1, 2, … steps without inputs, relative to the initial norm."""
     outputs, _ = layer(weight)(start.new_zeros(len(start), steps, len(weight)), start[:, None, None])
     lengths = torch.cat([start[:, None], outputs], 1).norm(dim=2)
     return (lengths / lengths[:, :1]).log().mean(0).exp().tolist()
 
 
 def chain(radius: float = SMALL, units: int = 8, gain: float = 2.0) -> Float[Tensor, "units units"]:
-    """Each unit feeds the next with a gain, and the last one the first by so little that all eigenvalues are small."""
+    """Each unit feeds the next with a gain, and the last feeds the first so weakly that all eigenvalues are small."""
     weight = torch.diag(torch.full((units - 1,), gain, dtype=torch.float64), -1)
     weight[0, -1] = radius**units / gain ** (units - 1)
     return weight
 
 
 def held_pair(radius: float = SMALL, gain: float = 2.0, at: float = 0.9) -> tuple[Tensor, Tensor, Tensor]:
-    """Two units that cancel each other, and inputs that hold the second where its tanh is flat.
+    """Two units that cancel each other, and inputs that saturate the second unit.
 
     Returns:
-        The matrix, the state that is held, and the input that holds it.
+        The matrix, the fixed state, and the input that keeps it fixed.
     """
     other = math.hypot(gain, radius)
     weight = torch.tensor([[gain, -other], [other, -gain]], dtype=torch.float64)
@@ -89,16 +89,16 @@ def held_pair(radius: float = SMALL, gain: float = 2.0, at: float = 0.9) -> tupl
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """State and gradient by radius and seed, and gradients of the matrices made by hand."""
+    """State and gradient norms by radius and seed, and gradients of the constructed matrices."""
     seeds = range(seed, seed + (1 if quick else 3))
     radii = [r for r in RADII if r in (0.8, 1.0, 1.2, 3.0)] if quick else list(RADII)
     grown: Numbers = {name: {str(r): [] for r in radii} for name in INPUTS}
     lengths: Numbers = {name: {str(r): [] for r in radii} for name in ("linear", "tanh")}
     norms: list[float] = []
-    for place, own in enumerate(seeds):
-        drawn = generator("recurrent matrices", own)
+    for place, run_seed in enumerate(seeds):
+        matrix_generator = generator("recurrent matrices", run_seed)
         raw, x, towards, start = (
-            torch.randn(shape, dtype=torch.float64, generator=drawn)
+            torch.randn(shape, dtype=torch.float64, generator=matrix_generator)
             for shape in ((WIDTH, WIDTH), (ROWS, BEFORE + STEPS, WIDTH), (ROWS, WIDTH), (ROWS, WIDTH))
         )
         start = start / start.norm(dim=1, keepdim=True)
@@ -115,15 +115,20 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
 
 
 def _by_hand(seed: int) -> Numbers:
-    """Gradients of the chain, which is linear, and of the pair; their radii and largest singular values."""
-    drawn = generator("directions", seed)
+    """Gradients of the linear chain and of the pair, with their radii and largest singular values."""
+    matrix_generator = generator("directions", seed)
     links, (pair, state, holding) = chain(), held_pair()
     found: Numbers = {}
     for name, weight, x, start in (
-        ("chain", links, INPUTS[LINEAR] * torch.randn(ROWS, STEPS + 1, len(links), generator=drawn).double(), None),
+        (
+            "chain",
+            links,
+            INPUTS[LINEAR] * torch.randn(ROWS, STEPS + 1, len(links), generator=matrix_generator).double(),
+            None,
+        ),
         ("pair", pair, holding.expand(ROWS, HELD + 1, 2), state.expand(ROWS, 2)),
     ):
-        towards = torch.randn(ROWS, len(weight), dtype=torch.float64, generator=drawn)
+        towards = torch.randn(ROWS, len(weight), dtype=torch.float64, generator=matrix_generator)
         found[name] = {
             "radius": float(torch.linalg.eigvals(weight).abs().max()),
             "norm": float(torch.linalg.matrix_norm(weight, 2)),
@@ -133,18 +138,18 @@ def _by_hand(seed: int) -> Numbers:
 
 
 def factors(numbers: Numbers, name: str, radius: float) -> list[float]:
-    """By what each seed's gradient has grown after all steps."""
+    """Growth factor of each seed's gradient over all steps."""
     return [run[-1] / run[0] for run in numbers["gradients"][name][str(radius)]]
 
 
 def rate(run: list[float]) -> float:
-    """Growth in a step over the second half of the steps."""
+    """Growth per step over the second half of the steps."""
     half = len(run) // 2
     return (run[-1] / run[half]) ** (1 / (len(run) - 1 - half))
 
 
 def right(numbers: Numbers, name: str) -> tuple[bool, bool]:
-    """Whether below 1 all gradients vanish, and above 1 all explode, as far as the claim's radii go."""
+    """Whether all gradients vanish at the radius below 1, and explode at the radius above 1."""
     low, high = CLAIMED
     below = [r for r in numbers["radii"] if low <= r < 1]
     above = [r for r in numbers["radii"] if 1 < r <= high]
@@ -159,15 +164,16 @@ def explodes_from(numbers: Numbers, name: str) -> float | None:
     return next((r for r in numbers["radii"] if min(factors(numbers, name, r)) >= MANY), None)
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """Linear and tanh are judged apart; then whether the radius alone decides."""
+def verdict(numbers: Numbers) -> Verdict:
+    """Evaluate linear and tanh layers separately, and whether the radius alone decides."""
     linear, tanh = right(numbers, LINEAR), [right(numbers, name) for name in TANH]
     top = CLAIMED[1]
-    said = "; ".join(f"{name} × {_range(factors(numbers, name, top))}" for name in INPUTS)
-    off = max(abs(rate(run) - r) for r in numbers["radii"] for run in numbers["gradients"][LINEAR][str(r)])
+    growth_text = "; ".join(f"{name} × {_range(factors(numbers, name, top))}" for name in INPUTS)
+    rate_error = max(abs(rate(run) - r) for r in numbers["radii"] for run in numbers["gradients"][LINEAR][str(r)])
     reason = (
-        f"In a step a linear layer's gradient grows by the radius, within {off:.3f}. In {STEPS} steps, at radius "
-        f"{top:g}: {said}."
+        f"The gradient of a linear layer grows per step by the radius, within {rate_error:.3f}. Growth over {STEPS} "
+        "steps at "
+        f"radius {top:g}: {growth_text}."
     )
     if not all(linear) or not all(vanishes for vanishes, _ in tanh):
         return Verdict("does not hold", reason)
@@ -176,25 +182,31 @@ def judge(numbers: Numbers) -> Verdict:
         begins = [explodes_from(numbers, name) for name in TANH]
         radii = " and ".join("none" if r is None else f"{r:g}" for r in begins)
         limits.append(
-            f"With tanh a radius above 1 is not enough: explosion begins at {radii} (weak and strong inputs); at 1 "
-            f"{_range([f for name in TANH for f in factors(numbers, name, 1.0)])} of the gradient is left"
+            f"With tanh a radius above 1 is not sufficient: explosion begins at {radii} (weak and strong inputs); at "
+            "radius 1 "
+            f"the gradient shrinks to {_range([f for name in TANH for f in factors(numbers, name, 1.0)])} of its size"
         )
-    limits += _beside_the_radius(numbers)
+    limits += _limits_of_the_radius(numbers)
     return Verdict("holds with limits" if limits else "holds", reason + "".join(f" {limit}." for limit in limits))
 
 
-def _beside_the_radius(numbers: Numbers) -> list[str]:
-    """What the radius does not tell."""
+def _limits_of_the_radius(numbers: Numbers) -> list[str]:
+    """Limits of the radius as a criterion."""
     chained, pair = numbers["chain"], numbers["pair"]
     hump = max(chained["gradient"]) / chained["gradient"][0]
     growth = pair["gradient"][-1] / pair["gradient"][0]
     found = []
     if hump >= MANY:
-        found.append(f"It tells of the long run: a chain of radius {chained['radius']:.2g} first grows {hump:.0f}-fold")
+        found.append(
+            f"The radius determines only long-term growth: a chain of radius {chained['radius']:.2g} first grows "
+            f"{hump:.0f}-fold"
+        )
     if growth >= MANY:
         found.append(
-            f"Nor is it needed: two tanh units of radius {pair['radius']:.2g}, one held where it is flat, have "
-            f"gradients that grow {growth:.0e}-fold in {HELD} steps; a largest singular value below 1 would rule it out"
+            f"A radius above 1 is not necessary either: two tanh units of radius {pair['radius']:.2g}, one of them "
+            "saturated, "
+            f"have gradients that grow {growth:.0e}-fold in {HELD} steps; a largest singular value below 1 would "
+            "exclude this"
         )
     return found
 
@@ -205,7 +217,7 @@ def _range(values: list[float]) -> str:
 
 
 def table(numbers: Numbers) -> Table:
-    """By what gradients and states have grown after all steps."""
+    """Growth of gradients and states over all steps."""
     rows: Table = [("radius", *(f"gradient, {name}" for name in INPUTS), "state, linear", "state, tanh")]
     for radius in numbers["radii"]:
         grown = (_range(factors(numbers, name, radius)) for name in INPUTS)
@@ -214,8 +226,8 @@ def table(numbers: Numbers) -> Table:
     return rows
 
 
-def draw(numbers: Numbers) -> Figure:
-    """Gradients against steps, linear and tanh, and the growth in a step against the radius."""
+def plot(numbers: Numbers) -> Figure:
+    """Gradients by lag, linear and tanh, and growth per step by radius."""
     from matplotlib.colors import LinearSegmentedColormap, to_hex
 
     from danlu.experiments.harness.plots import MARKERS, colors, logarithmic, panels, quiet
@@ -238,16 +250,16 @@ def draw(numbers: Numbers) -> Figure:
     hand = numbers["chain"]["gradient"]
     left.plot([value / hand[0] for value in hand], color=quiet(), linestyle=(0, (3, 2)), linewidth=0.9)
     left.annotate(f"dashed: a chain\nof radius {SMALL}", (2, 4e5), fontsize=7, color=quiet())
-    left.set_ylabel("gradient, of its first")
+    left.set_ylabel("gradient, relative to lag 0")
     right.axhline(1, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
     radii = numbers["radii"]
     for number, name in enumerate(INPUTS):
         rates = [fmean(rate(run) for run in numbers["gradients"][name][str(r)]) for r in radii]
         right.plot(radii, rates, MARKERS[number] + "-", color=colors()[number], markersize=3, label=name)
-    right.set(title="growth in a step", xlabel="spectral radius", xlim=(0.7, 2.1), ylim=(0, 2.1))
+    right.set(title="growth per step", xlabel="spectral radius", xlim=(0.7, 2.1), ylim=(0, 2.1))
     right.set_yticks([0, 0.5, 1, 1.5, 2])
     right.legend(loc="lower right", borderpad=0.1, fontsize=7)
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -1,14 +1,15 @@
 """An RNN forgets after about 7 steps, an LSTM after about 100 (notes, 3.2.3 and 3.3.2).
 
-One of eight symbols is shown, then so many others follow, and at a sign the network says which the first was. An RNN
-whose matrix begins with spectral radius 1, as the notes recommend, and LSTMs, all of 32 units, do this; an LSTM's
-forget gates begin as torch has them (open by half), with bias 1 (Jozefowicz et al., "An empirical exploration of
-recurrent network architectures", 2015), or wide open with bias 5. Measured are, as they begin, the gradient of the last
-state by earlier inputs; and the largest lag that a network learns when it sees no other, within 300 rounds. Each goes
-from lag to lag, a new network each time, until it fails. But what was never learnt was not forgotten. So the same
-networks also learn with lags from 1 to 112 mixed, where the short ones show the way; then recall and gradient are
-measured once more. Bengio, Simard and Frasconi, "Learning long-term dependencies with gradient descent is difficult",
-1994, prove that what holds a state firmly makes gradients vanish. Three seeds.
+A sequence starts with one of eight symbols, more symbols follow, and at a query token the network must name the first
+symbol. The networks have 32 units: an RNN whose recurrent matrix is initialized with spectral radius 1, as the notes
+recommend, and LSTMs whose forget gates are initialized as in PyTorch (half open), with bias 1 (Jozefowicz et al., "An
+empirical exploration of recurrent network architectures", 2015), or with bias 5 (almost fully open). The experiment
+measures, at initialization, the gradient of the last state with respect to earlier inputs; and the largest lag that a
+network learns from sequences of this lag alone within 300 rounds. A new network is trained for each lag, until one
+fails. A failure to learn is not a failure to remember. Therefore the same networks are also trained with mixed lags
+from 1 to 112, after which recall and gradient are measured again. Bengio, Simard and Frasconi, "Learning long-term
+dependencies with gradient descent is difficult", 1994, prove that storing a state robustly makes gradients vanish.
+Three seeds.
 """
 
 from __future__ import annotations
@@ -44,25 +45,25 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 RNN, *LSTMS = NETWORKS
 LAGS = (5, 7, 10, 14, 20, 28, 40, 56, 80, 112, 160)
-MIXED = 112  # the largest of the lags that are learnt together
-FAR = 1000  # steps over which those who have learnt them are asked
-ROUNDS, LEARNT = 300, 0.05  # rounds at most, and the mean loss, in nats, at which it is enough
-NEW = 10**9  # added to the seed of sequences that no network has learnt from
-RIGHT = 0.9  # share of the answers with which a lag is remembered; guessing has an eighth
-OF_RNN, OF_LSTM = 7, 100  # the notes' steps
+MIXED = 112  # largest lag in training with mixed lags
+FAR = 1000  # lag at which networks trained with mixed lags are tested
+ROUNDS, LEARNED = 300, 0.05  # maximum rounds, and mean loss in nats at which training stops
+NEW = 10**9  # added to the seed for test sequences
+RIGHT = 0.9  # accuracy from which a lag counts as learned; chance is 1/8
+OF_RNN, OF_LSTM = 7, 100  # steps claimed by the notes
 FACTOR = 2.0  # about 7 steps are 3.5 to 14, about 100 are 50 to 200
-GONE = 0.01  # of the gradient by the last input
-STEPS, BEFORE = 100, 50  # back, for gradients, and steps before them, in which a state comes to rest
+VANISHED = 0.01  # relative to the gradient with respect to the last input
+STEPS, BEFORE = 100, 50  # largest lag of the gradients, and steps before, until the state is stationary
 
 
 def network(name: str, seed: int) -> LanguageModel:
-    """As it begins."""
+    """A network at initialization."""
     make = partial(LanguageModel, TOKENS, width=WIDTH, layers=1, embedding=0, **NETWORKS[name])
     return cast(LanguageModel, from_seed(make, seed))
 
 
 def gradients(model: LanguageModel, seed: int) -> list[float]:
-    """Norm of the gradient of the last state by the inputs 0, 1, … steps before, in a direction for each sequence."""
+    """Norms of the gradient of the last state, projected on one direction per sequence, by input lag 0, 1, …"""
     tokens = sequences(64, STEPS + BEFORE, seed)["token"]
     x = F.one_hot(tokens, model.vocabulary).double().requires_grad_()
     towards = torch.randn(len(x), WIDTH, dtype=torch.float64, generator=generator("towards", seed))
@@ -74,28 +75,28 @@ def gradients(model: LanguageModel, seed: int) -> list[float]:
 
 @torch.no_grad()
 def recall(model: LanguageModel, lag: int, seed: int) -> float:
-    """Share of new sequences whose first symbol is named."""
+    """Accuracy of recall on test sequences."""
     part = sequences(300, lag, NEW + seed)
     features, _ = model(part["token"])
     return float((model.logits(features[:, -1]).argmax(1) == part["target"][:, -1]).double().mean())
 
 
-def taught(model: LanguageModel, stream: Shuffled | AnyLag, rounds: int, seed: int) -> LanguageModel:
-    """The network after it has learnt what the stream asks, or the rounds are over."""
+def train(model: LanguageModel, stream: Shuffled | AnyLag, rounds: int, seed: int) -> LanguageModel:
+    """Train a network until its loss is low or the rounds are over."""
     late: list[float] = []
     for report in Trainer(Language(model, BATCH), OptimizerSettings(lr=1e-2, grad_clip=1.0), stream, rounds, seed):
         late = [*late[-19:], report.values()["model/cross_entropy"]]
-        if len(late) == 20 and fmean(late) < LEARNT:
+        if len(late) == 20 and fmean(late) < LEARNED:
             break
     return model
 
 
-def alone(name: str, seed: int, lags: tuple[int, ...], rounds: int) -> list[float]:
-    """Recall at each lag of a network that has seen no other lag, as far as the first one that is not learnt."""
+def recall_by_lag(name: str, seed: int, lags: tuple[int, ...], rounds: int) -> list[float]:
+    """Recall of a network trained on one lag alone, for each lag up to the first that is not learned."""
     found: list[float] = []
     for lag in lags:
         stream = Shuffled(sequences(BATCH * rounds, lag, seed), BATCH, seed)
-        found.append(recall(taught(network(name, seed), stream, rounds, seed), lag, seed))
+        found.append(recall(train(network(name, seed), stream, rounds, seed), lag, seed))
         if found[-1] < RIGHT:
             break
     return found
@@ -104,74 +105,78 @@ def alone(name: str, seed: int, lags: tuple[int, ...], rounds: int) -> list[floa
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     """Gradients and recall by network and seed."""
     seeds = range(seed, seed + (1 if quick else 3))
-    lags, rounds, far = ((2, 5), 10, 20) if quick else (LAGS, ROUNDS, FAR)
+    lags, rounds, long_lag = ((2, 5), 10, 20) if quick else (LAGS, ROUNDS, FAR)
     runs: Numbers = {name: [] for name in NETWORKS}
-    for done, (name, own) in enumerate((name, own) for name in NETWORKS for own in seeds):
+    for done, (name, run_seed) in enumerate((name, run_seed) for name in NETWORKS for run_seed in seeds):
         tell("networks", done, len(NETWORKS) * len(seeds))
-        begun = network(name, own)
-        mixed = taught(deepcopy(begun), AnyLag(lags[-1] if quick else MIXED, BATCH, own), 2 * rounds, own)
+        begun = network(name, run_seed)
+        mixed = train(deepcopy(begun), AnyLag(lags[-1] if quick else MIXED, BATCH, run_seed), 2 * rounds, run_seed)
         runs[name].append(
             {
-                "gradient": gradients(begun, own),
-                "alone": alone(name, own, lags, rounds),
-                "mixed": [recall(mixed, lag, own) for lag in (*lags, far)],
-                "gradient then": gradients(mixed, own),
+                "gradient": gradients(begun, run_seed),
+                "alone": recall_by_lag(name, run_seed, lags, rounds),
+                "mixed": [recall(mixed, lag, run_seed) for lag in (*lags, long_lag)],
+                "gradient then": gradients(mixed, run_seed),
             }
         )
-    return {"lags": list(lags), "far": far, "rounds": rounds, "runs": runs}
+    return {"lags": list(lags), "far": long_lag, "rounds": rounds, "runs": runs}
 
 
-def span(lags: list[int], run: Numbers) -> int:
-    """The largest lag that is learnt alone; 0 if none is."""
+def largest_lag(lags: list[int], run: Numbers) -> int:
+    """The largest lag that is learned alone; 0 if none is."""
     return max((lag for lag, share in zip(lags, run["alone"], strict=False) if share >= RIGHT), default=0)
 
 
-def fades(run: list[float]) -> int | None:
-    """Steps back after which the gradient has gone; None if it never has."""
-    return next((steps for steps, left in enumerate(run) if left < GONE), None)
+def vanishing_lag(run: list[float]) -> int | None:
+    """The lag from which the gradient has vanished; None if it never does."""
+    return next((steps for steps, left in enumerate(run) if left < VANISHED), None)
 
 
 def near(steps: float, claimed: float) -> bool:
-    """Whether a number of steps is about the claimed one."""
+    """Whether a number of steps is about the claimed number."""
     return claimed / FACTOR <= steps <= claimed * FACTOR
 
 
-def judge(numbers: Numbers) -> Verdict:
-    """Spans about those of the notes; else whether some LSTM's is longer than the RNN's, and what a span is."""
+def verdict(numbers: Numbers) -> Verdict:
+    """Holds if the learned lags are about those of the notes; limits if some LSTM learns longer lags than the RNN."""
     runs, lags = numbers["runs"], numbers["lags"]
-    spans = {name: [span(lags, run) for run in found] for name, found in runs.items()}
+    spans = {name: [largest_lag(lags, run) for run in found] for name, found in runs.items()}
     mean = {name: fmean(found) for name, found in spans.items()}
     longer = [name for name in LSTMS if all(a > b for a, b in zip(spans[name], spans[RNN], strict=True))]
-    said = "; ".join(f"{name}: {_range(found)}" for name, found in spans.items())
-    gone = "; ".join(f"{name}: {_steps([fades(run['gradient']) for run in found])}" for name, found in runs.items())
+    lags_text = "; ".join(f"{name}: {_range(found)}" for name, found in spans.items())
+    gone = "; ".join(
+        f"{name}: {_steps([vanishing_lag(run['gradient']) for run in found])}" for name, found in runs.items()
+    )
     reason = (
-        f"Steps over which a symbol is recalled by a network that has learnt this lag alone in {numbers['rounds']} "
-        f"rounds: {said}. Steps after which {GONE:.0%} of the gradient is left, as they begin: {gone}."
+        f"Largest lag that a network learns alone within {numbers['rounds']} rounds: {lags_text}. Lag at which the "
+        "gradient at "
+        f"initialization falls to {VANISHED:.0%}: {gone}."
     )
     if not longer:
         return Verdict("does not hold", reason)
     limits = []
     if not near(mean[RNN], OF_RNN):
-        limits.append(f"The RNN's steps are not about {OF_RNN}")
+        limits.append(f"The lag of the RNN is not about {OF_RNN}")
     if not any(near(mean[name], OF_LSTM) for name in LSTMS):
-        limits.append(f"No LSTM gets to about {OF_LSTM} steps")
+        limits.append(f"No LSTM reaches a lag of about {OF_LSTM}")
     if len(longer) < len(LSTMS):
-        limits.append(f"Further than the RNN in every seed gets only: {'; '.join(longer)}")
-    limits += _learnt_and_remembered(numbers)
+        limits.append(f"Longer lags than the RNN in every seed only with: {'; '.join(longer)}")
+    limits += _recall_without_gradient(numbers)
     return Verdict("holds with limits" if limits else "holds", reason + "".join(f" {limit}." for limit in limits))
 
 
-def _learnt_and_remembered(numbers: Numbers) -> list[str]:
-    """Whether a network without gradient remembers all the same."""
-    found, far = numbers["runs"][RNN], numbers["far"]
+def _recall_without_gradient(numbers: Numbers) -> list[str]:
+    """Whether a network with vanished gradient still recalls."""
+    found, long_lag = numbers["runs"][RNN], numbers["far"]
     least = min(run["mixed"][-1] for run in found)
     if least < RIGHT:
         return []
     place = min(50, len(found[0]["gradient then"]) - 1)
     left = max(run["gradient then"][place] for run in found)
     return [
-        f"And it is learning that fails, not memory: with short lags mixed in, the RNN recalls over {far} steps "
-        f"{least:.0%}, while of its gradient {place} steps back at most {left:.0e} is left"
+        f"The limit is learning, not memory: trained with mixed lags, the RNN recalls {least:.0%} over {long_lag} "
+        "steps, while "
+        f"its gradient at lag {place} is at most {left:.0e}"
     ]
 
 
@@ -187,15 +192,15 @@ def _steps(values: list[int | None]) -> str:
 
 
 def table(numbers: Numbers) -> Table:
-    """Spans, gradients at the beginning, and recall and gradients after lags were mixed."""
-    lags, far = numbers["lags"], numbers["far"]
+    """Learned lags, gradients at initialization, and recall and gradients after training with mixed lags."""
+    lags, long_lag = numbers["lags"], numbers["far"]
     rows: Table = [
-        ("network", "learnt alone, steps", f"gradient at {GONE:.0%} after", "10 back", "50 back",
-         f"mixed: recall over {lags[-1]}", f"over {far}", "gradient 50 back")
+        ("network", "largest lag alone", f"gradient at {VANISHED:.0%}, lag", "gradient, lag 10", "lag 50",
+         f"mixed lags: recall, lag {lags[-1]}", f"lag {long_lag}", "gradient, lag 50")
     ]  # fmt: skip
     for name, found in numbers["runs"].items():
-        spans = ", ".join(str(span(lags, run)) for run in found)
-        gone = _steps([fades(run["gradient"]) for run in found])
+        spans = ", ".join(str(largest_lag(lags, run)) for run in found)
+        gone = _steps([vanishing_lag(run["gradient"]) for run in found])
         early = (_power([run["gradient"][back] for run in found]) for back in (10, 50))
         mixed = (spread([run["mixed"][place] for run in found], ".0%") for place in (-2, -1))
         rows.append((name, spans, gone, *early, *mixed, _power([run["gradient then"][50] for run in found])))
@@ -206,33 +211,33 @@ def _power(values: list[float]) -> str:
     return f"{math.exp(fmean(map(math.log, values))):.0e}"
 
 
-def draw(numbers: Numbers) -> Figure:
-    """Gradients as networks begin, the lags that they learn alone, and gradients of those that recall everything."""
+def plot(numbers: Numbers) -> Figure:
+    """Gradients at initialization, lags learned alone, and gradients after training with mixed lags."""
     from danlu.experiments.harness.plots import MARKERS, colors, legend_above, logarithmic, panels, quiet
 
     figure, (left, middle, right) = panels(3, height=2.7, width_ratios=(1, 0.8, 1))
     for number, (name, found) in enumerate(numbers["runs"].items()):
-        look = {"color": colors()[number], "label": name}
+        text_style = {"color": colors()[number], "label": name}
         for axes, when in ((left, "gradient"), (right, "gradient then")):
             axes.plot(
                 [math.exp(fmean(map(math.log, column))) for column in zip(*(run[when] for run in found), strict=True)],
-                **look,
+                **text_style,
             )
-        spans = [max(1, span(numbers["lags"], run)) for run in found]
+        spans = [max(1, largest_lag(numbers["lags"], run)) for run in found]
         places = [number + 0.2 * (place - (len(spans) - 1) / 2) for place in range(len(spans))]
-        middle.plot(places, spans, MARKERS[number], markersize=5, **look)
-    for steps, who, above in ((OF_RNN, "RNN", -9), (OF_LSTM, "LSTM", 3)):
+        middle.plot(places, spans, MARKERS[number], markersize=5, **text_style)
+    for steps, cell, above in ((OF_RNN, "RNN", -9), (OF_LSTM, "LSTM", 3)):
         middle.axhline(steps, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
-        look = {"textcoords": "offset points", "ha": "right", "fontsize": 7, "color": quiet()}
-        middle.annotate(f"notes: {who}", (3.5, steps), (0, above), **look)
+        text_style = {"textcoords": "offset points", "ha": "right", "fontsize": 7, "color": quiet()}
+        middle.annotate(f"notes: {cell}", (3.5, steps), (0, above), **text_style)
     for axes in (left, right):
         logarithmic(axes.yaxis)
         axes.set(xlabel="steps back", xlim=(0, STEPS))
     logarithmic(middle.yaxis, (5, 10, 20, 50, 100))
-    left.set(title="gradient, as they begin", ylabel="of that by the last input", ylim=(1e-20, 1e2))
+    left.set(title="gradient at initialization", ylabel="relative to lag 0", ylim=(1e-20, 1e2))
     middle.set(title="learnt alone", ylabel="steps", xticks=[], xlim=(-0.6, 3.6), ylim=(4, 200))
     least = min(run["mixed"][-1] for found in numbers["runs"].values() for run in found)
-    right.set(title="gradient, lags mixed", ylim=(1e-40, 1e2))
+    right.set(title="gradient after mixed lags", ylim=(1e-40, 1e2))
     known = "all" if least == 1 else f"{least:.0%} or more"
     words = f"recalled over\n{numbers['far']:,} steps:\n{known}"
     right.annotate(words, (98, 1e-22), ha="right", fontsize=7, color=quiet())
@@ -240,4 +245,4 @@ def draw(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, judge, table, draw)
+EXPERIMENT = Experiment(measure, verdict, table, plot)
