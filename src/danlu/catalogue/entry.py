@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """Where a thing lives (``module:attribute``), its family, what it is, and its source."""
+    """One entry: its location (``module:attribute``), its family, a title, and the source."""
 
     target: str
     family: str

@@ -8,7 +8,7 @@ from danlu.catalogue.lookup import look_up, resolve
 
 
 class Claim(NamedTuple):
-    """Where an experiment lives (``module:attribute``), the section of the notes, and what they claim there."""
+    """One experiment: its location (``module:attribute``), the section of the lecture notes, and the claim."""
 
     target: str
     section: str
@@ -16,7 +16,7 @@ class Claim(NamedTuple):
 
     @property
     def group(self) -> str:
-        """The part of the notes.
+        """The title of the chapter.
 
         >>> EXPERIMENTS["momentum"].group
         'Gradient descent'
@@ -27,8 +27,8 @@ class Claim(NamedTuple):
 CHAPTERS: dict[str, str] = {
     "0.3": "Gradient descent",
     "1.2": "Layers",
-    "1.3": "Against overfitting",
-    "1.4": "Deep structures",
+    "1.3": "Reducing overfitting",
+    "1.4": "Deep architectures",
     "2.1.3": "Variational autoencoders",
     "2.1": "Likelihood",
     "2.2": "Adversarial networks",
@@ -37,7 +37,7 @@ CHAPTERS: dict[str, str] = {
 }
 EXPERIMENTS: dict[str, Claim] = {
     "sgd-noise": Claim(
-        "danlu.experiments.optimization.sgd_noise:EXPERIMENT", "0.3.2", "mini-batch noise lessens overfitting"
+        "danlu.experiments.optimization.sgd_noise:EXPERIMENT", "0.3.2", "mini-batch noise reduces overfitting"
     ),
     "momentum": Claim(
         "danlu.experiments.optimization.momentum:EXPERIMENT", "0.3.3", "momentum damps oscillation and converges faster"
@@ -48,42 +48,42 @@ EXPERIMENTS: dict[str, Claim] = {
     "linear-collapse": Claim(
         "danlu.experiments.networks.linear_collapse:EXPERIMENT",
         "1.2.1",
-        "without activations any depth is one linear map",
+        "without activations a network of any depth is one linear map",
     ),
     "line-detector": Claim(
         "danlu.experiments.networks.line_detector:EXPERIMENT",
         "1.2.2",
-        "a 3×3 kernel finds vertical lines, and max pooling keeps the answer",
+        "a 3×3 kernel detects vertical lines, and max pooling keeps the answer",
     ),
     "shift-invariance": Claim(
         "danlu.experiments.networks.shift_invariance:EXPERIMENT",
         "1.2.2",
-        "convolution uses translation, fully connected layers do not",
+        "convolution generalizes over shifts, fully connected layers do not",
     ),
     "batchnorm": Claim(
         "danlu.experiments.networks.batchnorm:EXPERIMENT",
         "1.2.3",
-        "batch norm keeps the scale of activations through depth and training",
+        "batch norm keeps the scale of activations across layers and during training",
     ),
     "overfitting": Claim(
         "danlu.experiments.networks.overfitting:EXPERIMENT",
         "1.3",
-        "L2, augmentation, dropout and early stopping close the gap",
+        "L2, augmentation, dropout and early stopping close the generalization gap",
     ),
     "depth": Claim(
         "danlu.experiments.networks.depth:EXPERIMENT",
         "1.4",
-        "plain networks stop training when deep; residual and dense ones do not",
+        "deep plain networks do not train; residual and dense ones do",
     ),
     "mle-vs-sum": Claim(
         "danlu.experiments.likelihood.mle_vs_sum:EXPERIMENT",
         "2.1",
-        "the sum of p has trivial optima and a vanishing scale, the sum of log p has neither",
+        "the sum of p has trivial optima and a vanishing gradient, the sum of log p has neither",
     ),
     "elbo": Claim(
         "danlu.experiments.likelihood.elbo:EXPERIMENT",
         "2.1.3.2",
-        "the bound is log p(x) less the divergence of q from the posterior, and tight there",
+        "the ELBO is log p(x) minus the divergence of q from the posterior",
     ),
     "beta-vae": Claim(
         "danlu.experiments.likelihood.beta_vae:EXPERIMENT", "2.1.3.5.2", "β trades reconstruction against divergence"
@@ -91,17 +91,17 @@ EXPERIMENTS: dict[str, Claim] = {
     "optimal-discriminator": Claim(
         "danlu.experiments.adversarial.optimal_discriminator:EXPERIMENT",
         "2.2.2",
-        "the best critic is p / (p + q), and with it the game's value is JSD − log 4",
+        "the optimal critic is p / (p + q), and its minimax value is JSD − log 4",
     ),
     "fid-vs-is": Claim(
         "danlu.experiments.adversarial.fid_vs_is:EXPERIMENT",
         "2.2.3.1",
-        "FID reacts to noise and blur, the Inception Score hardly, and that accepts one picture per class",
+        "FID detects noise and blur, the Inception Score hardly; it also accepts one image per class",
     ),
     "kl-directions": Claim(
         "danlu.experiments.adversarial.kl_directions:EXPERIMENT",
         "2.2.3.2",
-        "inclusive KL covers modes, exclusive KL picks one, and JSD is like the exclusive",
+        "inclusive KL covers modes, exclusive KL selects one, and JSD behaves like exclusive KL",
     ),
     "mode-collapse": Claim(
         "danlu.experiments.adversarial.mode_collapse:EXPERIMENT",
@@ -109,25 +109,27 @@ EXPERIMENTS: dict[str, Claim] = {
         "GANs drop modes; minibatch discrimination and WGAN help",
     ),
     "tug-of-war": Claim(
-        "danlu.experiments.adversarial.tug_of_war:EXPERIMENT", "2.2.3.3", "two players who pull at −xy never settle"
+        "danlu.experiments.adversarial.tug_of_war:EXPERIMENT",
+        "2.2.3.3",
+        "gradient descent of two players on xy and −xy never converges",
     ),
     "generator-gradient": Claim(
         "danlu.experiments.adversarial.generator_gradient:EXPERIMENT",
         "2.2.3.3",
-        "when the critic wins, the generator's gradient vanishes",
+        "with a near-optimal critic, the generator's gradient vanishes",
     ),
     "latent-arithmetic": Claim(
-        "danlu.experiments.adversarial.latent_arithmetic:EXPERIMENT", "2.2.4.1", "latent codes add and subtract"
+        "danlu.experiments.adversarial.latent_arithmetic:EXPERIMENT", "2.2.4.1", "latents can be added and subtracted"
     ),
     "one-sided-smoothing": Claim(
         "danlu.experiments.adversarial.one_sided_smoothing:EXPERIMENT",
         "2.2.4.2",
-        "smoothing the real label helps, smoothing the fake one harms",
+        "smoothing the real target helps, smoothing the fake target harms",
     ),
     "batchnorm-hue": Claim(
         "danlu.experiments.adversarial.batchnorm_hue:EXPERIMENT",
         "2.2.4.2",
-        "batch norm ties the samples of a batch together, virtual batch norm does not",
+        "batch norm makes the samples of a batch dependent, virtual batch norm does not",
     ),
     "disjoint-supports": Claim(
         "danlu.experiments.adversarial.disjoint_supports:EXPERIMENT",
@@ -137,15 +139,15 @@ EXPERIMENTS: dict[str, Claim] = {
     "wgan-architectures": Claim(
         "danlu.experiments.adversarial.wgan_architectures:EXPERIMENT",
         "2.2.5.1",
-        "WGAN trains whatever the architecture",
+        "WGAN trains with any architecture",
     ),
     "weight-clipping": Claim(
         "danlu.experiments.adversarial.weight_clipping:EXPERIMENT",
         "2.2.5.2",
-        "clipping drives weights to ±c; the penalty does not",
+        "clipping drives weights to ±c; the gradient penalty does not",
     ),
     "conditional-vs-plain": Claim(
-        "danlu.experiments.adversarial.conditional_vs_plain:EXPERIMENT", "2.2.6.1", "labels make a GAN stronger"
+        "danlu.experiments.adversarial.conditional_vs_plain:EXPERIMENT", "2.2.6.1", "labels improve a GAN"
     ),
     "vanishing-gradient": Claim(
         "danlu.experiments.sequences.vanishing_gradient:EXPERIMENT",
@@ -155,12 +157,12 @@ EXPERIMENTS: dict[str, Claim] = {
     "spectral-radius": Claim(
         "danlu.experiments.sequences.spectral_radius:EXPERIMENT",
         "3.2.3",
-        "with a spectral radius above 1 gradients explode, below 1 they vanish",
+        "gradients explode with a spectral radius above 1 and vanish below 1",
     ),
     "nce-gradient": Claim(
         "danlu.experiments.sequences.nce_gradient:EXPERIMENT",
         "3.4.3.1",
-        "the gradient of noise-contrastive estimation tends to that of maximum likelihood as k grows",
+        "the gradient of noise-contrastive estimation converges to that of maximum likelihood as k grows",
     ),
     "nce-normalizer": Claim(
         "danlu.experiments.sequences.nce_normalizer:EXPERIMENT",
@@ -174,7 +176,7 @@ EXPERIMENTS: dict[str, Claim] = {
 
 
 def find_experiment(name: str) -> Any:
-    """The experiment of that name.
+    """The experiment with the given name.
 
     Raises:
         UsageError: if there is no experiment of that name.

@@ -1,7 +1,7 @@
-"""The one list of what danlu has, as text: nothing is imported until it is asked for by name.
+"""Look up entries of the catalogue by name and import them on demand.
 
-A name in a recipe file, a model folder or on the command line is looked up here and nowhere else, so no file can
-name code to run. Other packages add recipes through the entry-point group ``danlu.recipes``.
+Names in recipe files, in model folders and on the command line are looked up only here, so a file cannot import
+arbitrary code. Other packages add recipes through the entry-point group ``danlu.recipes``.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from danlu.errors import UsageError, nearest
 
-Found = TypeVar("Found")
+T = TypeVar("Found")
 
 
-def look_up(kind: str, name: str, known: dict[str, Found]) -> Found:
+def look_up(kind: str, name: str, known: dict[str, T]) -> T:
     if name not in known:
         raise UsageError(f"there is no {kind} named {name!r}; {nearest(name, known)}")
     return known[name]

@@ -26,15 +26,15 @@ MODELS: dict[str, str] = {
 
 
 def find_model(name: str) -> type[Any]:
-    """The model class of that name.
+    """The model class with the given name.
 
     Raises:
-        UsageError: if there is no model of that name.
+        UsageError: if there is no model with this name.
     """
     return resolve(look_up("model", name, MODELS))
 
 
 def name_of_model(cls: type[Any]) -> str | None:
-    """The catalogue's name of a model class, or None for a class that the catalogue does not have."""
+    """The catalogue's name of a model class, or None for a class that is not in the catalogue."""
     target = f"{cls.__module__}:{cls.__qualname__}"
     return next((name for name, known in MODELS.items() if known == target), None)

@@ -19,7 +19,7 @@ RECIPES: dict[str, Entry] = {
     "resnet-fast": Entry(
         "danlu.recipes.classify.resnet_fast:ResNetFastRecipe",
         "classify",
-        "small residual network, quickly",
+        "small residual network, fast training",
         "He et al. 2016",
     ),
     "densenet": Entry(
@@ -29,25 +29,25 @@ RECIPES: dict[str, Entry] = {
     "beta-vae": Entry(
         "danlu.recipes.latent.beta_vae:BetaVAERecipe",
         "latent",
-        "autoencoder that pays more for its code",
+        "variational autoencoder with a weighted KL term",
         "Higgins et al. 2017",
     ),
     "inpainting-vae": Entry(
         "danlu.recipes.latent.inpainting_vae:InpaintingVAERecipe",
         "latent",
-        "autoencoder that fills in what is missing",
+        "variational autoencoder for inpainting",
         "Sohn et al. 2015",
     ),
     "conditional-vae": Entry(
         "danlu.recipes.latent.conditional_vae:ConditionalVAERecipe",
         "latent",
-        "autoencoder of labeled examples, which draws on demand",
+        "class-conditional variational autoencoder",
         "Sohn et al. 2015",
     ),
     "semi-vae": Entry(
         "danlu.recipes.latent.semi_vae:SemiVAERecipe",
         "latent",
-        "classifier from few labels and many examples",
+        "semi-supervised variational autoencoder",
         "Kingma et al. 2014",
     ),
     "gan": Entry(
@@ -59,7 +59,7 @@ RECIPES: dict[str, Entry] = {
     "cgan": Entry(
         "danlu.recipes.adversarial.cgan:CGANRecipe",
         "adversarial",
-        "adversarial network that draws on demand",
+        "class-conditional GAN",
         "Mirza and Osindero 2014",
     ),
     "dcgan": Entry(
@@ -68,7 +68,7 @@ RECIPES: dict[str, Entry] = {
     "wgan": Entry(
         "danlu.recipes.adversarial.wgan:WGANRecipe",
         "adversarial",
-        "Wasserstein GAN with clipped weights",
+        "Wasserstein GAN with weight clipping",
         "Arjovsky et al. 2017",
     ),
     "wgan-gp": Entry(
@@ -92,13 +92,13 @@ RECIPES: dict[str, Entry] = {
     "peephole-lm": Entry(
         "danlu.recipes.recurrent.peephole_lm:PeepholeLMRecipe",
         "recurrent",
-        "LSTM language model whose gates see the memory",
+        "language model over LSTMs with peephole connections",
         "Gers and Schmidhuber 2000",
     ),
     "coupled-lm": Entry(
         "danlu.recipes.recurrent.coupled_lm:CoupledLMRecipe",
         "recurrent",
-        "LSTM language model that forgets as much as it takes in",
+        "language model over LSTMs with coupled gates",
         "Greff et al. 2017",
     ),
     "gru-lm": Entry(
@@ -107,7 +107,7 @@ RECIPES: dict[str, Entry] = {
     "nce-lm": Entry(
         "danlu.recipes.recurrent.nce_lm:NCELMRecipe",
         "recurrent",
-        "language model of words told from noise",
+        "language model by noise-contrastive estimation",
         "Mnih and Teh 2012",
     ),
 }
@@ -117,7 +117,7 @@ def all_recipes() -> dict[str, Entry]:
     """Every recipe by name: the built-in ones, then those of installed packages.
 
     Raises:
-        RunError: if a package brings a recipe whose name is taken.
+        RunError: if a package provides a recipe whose name is already used.
     """
     return dict(_recipes())
 
@@ -129,19 +129,22 @@ def _recipes() -> dict[str, Entry]:
         package = point.dist.name if point.dist else point.module
         if point.name in found:
             taken = found[point.name].source
-            raise RunError(f"the package {package} brings a recipe named {point.name!r}, which is taken by {taken}")
+            raise RunError(
+                f"the package {package} provides a recipe named {point.name!r}, but this name is already used by "
+                f"{taken}"
+            )
         found[point.name] = Entry(point.value, "installed", f"from the package {package}", package)
     return found
 
 
 def find_recipe(name: str) -> type[Any]:
-    """The recipe class of that name.
+    """The recipe class with the given name.
 
     >>> find_recipe("cnn").__name__
     'CNNRecipe'
 
     Raises:
-        UsageError: if there is no recipe of that name.
+        UsageError: if there is no recipe with this name.
     """
     return resolve(look_up("recipe", name, all_recipes()).target)
 
@@ -150,7 +153,7 @@ def name_of_recipe(cls: type[Any]) -> str:
     """The catalogue's name of a recipe class.
 
     Raises:
-        UsageError: if the catalogue does not have it.
+        UsageError: if it is not in the catalogue.
     """
     target = f"{cls.__module__}:{cls.__qualname__}"
     for name, entry in all_recipes().items():
@@ -160,7 +163,7 @@ def name_of_recipe(cls: type[Any]) -> str:
 
 
 def _loads_as(entry: Entry, cls: type[Any]) -> bool:
-    """Whether an installed entry, which may name a class by another module than its own, is this class."""
+    """Whether an installed entry resolves to this class. It may name a module that re-exports the class."""
     try:
         return resolve(entry.target) is cls
     except UsageError:

@@ -105,7 +105,7 @@ def verdict(numbers: Numbers) -> Verdict:
         "scaled."
     )
     if not always_less(lag_good, lag_bad):
-        limits.append(" SGD is as far behind well scaled, so the cause is not the scales alone.")
+        limits.append(" SGD is not farther behind badly scaled in every seed, so the cause is not the scales alone.")
     if not always_less([STRUGGLES * loss for loss in bad["adam"]], bad["momentum"]):
         limits.append(
             " SGD with momentum does not exceed twice Adam's loss in every seed, so momentum is part of the advantage."
