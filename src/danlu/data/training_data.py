@@ -24,6 +24,10 @@ class TrainingData(DataSettings):
     binarize: Binarize = "none"
     """gray as black and white: by a threshold, or by chance once (static) or in every epoch anew (dynamic)"""
 
+    def usage(self) -> dict[str, str]:
+        """The settings that use of the trained model needs; they are saved with it."""
+        return {} if self.binarize == "none" else {"binarize": self.binarize}
+
     def load(self, access: Access | None = None) -> DataSet:
         """The data set; black and white but for a training part that is drawn anew in every epoch."""
         data = super().load(access)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -18,6 +20,7 @@ class Model(nn.Module):
         arguments: the constructor's arguments by name.
         kind: the class that was constructed; sharding puts another in its place.
         info: what the inputs and classes are, for a model that was loaded from a folder.
+        usage: settings of the recipe that use of the model needs, for a model that was loaded from a folder.
         tokenizer: what makes text its tokens, for a model of text that is trained or was loaded.
 
     >>> class Scale(Model):
@@ -31,6 +34,7 @@ class Model(nn.Module):
     kind: type[Model]
     info: Any = None
     tokenizer: Any = None
+    usage: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -454,7 +454,7 @@ def test_what_cannot_be_written_leaves_nothing(run, tmp_path, monkeypatch):
     def full(file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("danlu.app.files.outputs.sync", full)
+    monkeypatch.setattr("danlu.storage.atomic.sync", full)
     with pytest.raises(OSError, match="No space"):
         danlu.sample(run, 1, out=tmp_path / "x.png")
     monkeypatch.setattr("danlu.app.files.outputs.as_bytes", lambda *_: full(None))

@@ -77,7 +77,7 @@ def saved_and_loaded(session: Session, run: RunFolder) -> Any:
     """The model as it was written to the model folder; a model that cannot be saved, as it is in memory."""
     model = session.trainer.task.model
     try:
-        save_model(model, run.model, session.data.info, {"recipe": run.page["recipe"]})
+        save_model(model, run.model, session.data.info, {"recipe": run.page["recipe"]}, session.recipe.usage())
     except UsageError:  # the user was told before the first round
         return model.eval()
     return load_model(run.model).to(session.trainer.runtime.device)

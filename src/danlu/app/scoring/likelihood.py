@@ -17,9 +17,7 @@ from danlu.app.files.inputs import inputs_of
 from danlu.app.files.standard_input import files_of
 from danlu.app.inference.apply import at_least, drawing, named
 from danlu.app.inference.load import opened
-from danlu.app.run_folder.run_folder import RunFolder
 from danlu.app.scoring.text_perplexity import TextScores, score_text
-from danlu.data.base.dataset import DataInfo
 from danlu.data.images.binarize import Binarize, binary
 from danlu.errors import UsageError
 from danlu.models.base import Model
@@ -119,7 +117,7 @@ def score(
             raise UsageError("invert and binarize are for pictures, and this model reads text; leave them out")
         return score_text(run, model.to(pick_device(device)[0]), named(files), encoding)
     draws = (samples or USUAL_SAMPLES) if verb == "log_prob_bound" else None
-    how = _binarize(run, model.info, binarize)
+    how = _binarize(model, binarize)
     model.to(pick_device(device)[0])
     found: list[Score] = []
     gray = False
@@ -154,13 +152,13 @@ def _likelihood(model: Model, verb: str, x: Tensor, draws: int | None, seed: int
         return method(model, verb)(x, **given)
 
 
-def _binarize(run: str | Path, info: DataInfo, asked: Binarize | None) -> Binarize:
-    """How pictures are made black and white: as asked, or as when the run was evaluated."""
+def _binarize(model: Model, asked: Binarize | None) -> Binarize:
+    """How images are binarized: as asked, or as they were when the model was evaluated."""
+    info = model.info
     if asked is not None and (info.kind != "images" or info.range != (0.0, 1.0)):
         raise UsageError(f"binarize is for pictures from 0 to 1, and this model takes {info.kind}; leave it out")
-    folder = next((path for path in (Path(run), Path(run).absolute().parent) if (path / "run.json").is_file()), None)
-    how: Binarize = asked or (getattr(RunFolder.open(folder).recipe, "binarize", "none") if folder else "none")
-    return "static" if how == "dynamic" else how  # which differ while training alone
+    how: Binarize = asked or model.usage.get("binarize", "none")
+    return "static" if how == "dynamic" else how  # they differ in training only
 
 
 def _black_and_white(x: Tensor, how: Binarize, seed: int) -> Tensor:

@@ -26,7 +26,13 @@ from danlu.storage.json_page import read_page
 FORMAT = 1
 
 
-def save_model(model: object, folder: str | Path, info: DataInfo, made_with: dict[str, Any] | None = None) -> None:
+def save_model(
+    model: object,
+    folder: str | Path,
+    info: DataInfo,
+    made_with: dict[str, Any] | None = None,
+    usage: dict[str, Any] | None = None,
+) -> None:
     """Write ``model.safetensors`` and ``model.json`` into a folder, and a tokenizer if the model has one.
 
     Args:
@@ -34,6 +40,7 @@ def save_model(model: object, folder: str | Path, info: DataInfo, made_with: dic
         folder: where to write; it is made if it is not there.
         info: what the model's inputs and classes are.
         made_with: anything else worth keeping beside the weights (recipe, scores, versions).
+        usage: settings of the recipe that use of the model needs; a loaded model has them as ``model.usage``.
 
     Raises:
         UsageError: if the model is not in the catalogue, since nothing could build it again.
@@ -45,7 +52,8 @@ def save_model(model: object, folder: str | Path, info: DataInfo, made_with: dic
     ...     load_model(folder).info.classes
     2
     """
-    description = {"format": FORMAT, **describe(model), "data": info.to_json(), "made_with": made_with or {}}
+    described = {"data": info.to_json(), "made_with": made_with or {}, "usage": usage or {}}
+    description = {"format": FORMAT, **describe(model), **described}
     assert isinstance(model, Model)  # describe has refused everything else
     folder = Path(folder)
     weights = save({name: values.cpu().contiguous() for name, values in named_tensors(model).items()})
@@ -78,6 +86,7 @@ def load_model(folder: str | Path) -> Model:
     try:
         model = build(page)
         model.info = DataInfo.from_json(page["data"])
+        model.usage = dict(page.get("usage", {}))
     except (TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{folder / 'model.json'} describes no {page['model']} of this danlu: {error}") from error
     if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
