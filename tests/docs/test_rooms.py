@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src/danlu"
 PAGES = "\n".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs/rooms").glob("*.md")))
-ROOMS = ("experiments", "losses", "tasks", "rng")
+ROOMS = ("evaluation", "experiments", "losses", "tasks", "rng")
 """rooms whose pages are complete"""
 
 
