@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from danlu.errors import UsageError, nearest
 
-T = TypeVar("Found")
+T = TypeVar("T")
 
 
 def look_up(kind: str, name: str, known: dict[str, T]) -> T:
