@@ -101,12 +101,12 @@ def test_the_critic_pays_for_both_kinds_and_the_generator_for_its_own(loss, clas
     """One example at a time: labels reach both players, pictures come from [0, 1] to [-1, 1]."""
     task, batch = game(loss, classes, r1=0.1 if loss == "wasserstein" else 0.0), batch_of()
     labels = batch["label"] if classes else None
-    terms = entered(task).judge(batch, 0)
+    terms = entered(task).critic_terms(batch, 0)
     z = entered(task).noise((LATENT,))
     fake = one_by_one(task.generator, z, labels)
     torch.testing.assert_close(terms["real"], written(loss, one_by_one(task.critic, seen(batch), labels), 0))
     torch.testing.assert_close(terms["fake"], written(loss, one_by_one(task.critic, fake, labels), 1))
-    terms = entered(task).fool(batch, 0)
+    terms = entered(task).generator_terms(batch, 0)
     assert terms.keys() == {"fool"}
     torch.testing.assert_close(terms["fool"], written(loss, one_by_one(task.critic, fake, labels), 2))
 
@@ -115,7 +115,7 @@ def test_labels_are_those_of_the_batch():
     """Other labels give other codes' examples and other scores, in both turns."""
     task, batch = game(classes=3), batch_of()
     batch.fields["label"] = (batch["label"] + 1) % 3
-    for turn in ("judge", "fool"):
+    for turn in ("critic_terms", "generator_terms"):
         other = getattr(entered(task), turn)(batch, 0)
         same = getattr(entered(task), turn)(batch_of(), 0)
         assert all((other[name] != same[name]).all() for name in other)
@@ -124,12 +124,12 @@ def test_labels_are_those_of_the_batch():
 @pytest.mark.parametrize("loss", TARGETED)
 def test_targets_are_moved_for_the_critic_alone(loss):
     task, batch = game(loss, real_target=0.9, fake_target=0.2), batch_of()
-    terms = entered(task).judge(batch, 0)
+    terms = entered(task).critic_terms(batch, 0)
     fake = task.generator(entered(task).noise((LATENT,)))
     targets = {"real": 0.9, "fake": 0.2}
     torch.testing.assert_close(terms["real"], written(loss, task.critic(seen(batch)), 0, **targets))
     torch.testing.assert_close(terms["fake"], written(loss, task.critic(fake), 1, **targets))
-    torch.testing.assert_close(entered(task).fool(batch, 0)["fool"], written(loss, task.critic(fake), 2))
+    torch.testing.assert_close(entered(task).generator_terms(batch, 0)["fool"], written(loss, task.critic(fake), 2))
 
 
 @pytest.mark.parametrize("one_sided", [False, True])
@@ -142,7 +142,7 @@ def test_the_penalty_is_of_slopes_between_pairs(classes, one_sided):
     between = torch.stack([u * real[i] + (1 - u) * fake[i] for i, u in enumerate(share.flatten())]).detach()
     with torch.no_grad():  # too steep for some, too flat for others
         task.critic.last.weight.div_(slopes_by_hand(task.critic, between, labels).mean())
-    found = entered(task).judge(batch, 0)["penalty"]
+    found = entered(task).critic_terms(batch, 0)["penalty"]
     over = slopes_by_hand(task.critic, between, labels) - 1
     assert over.min() < 0 < over.max()
     expected = torch.stack([7 * o**2 if o > 0 or not one_sided else 0 * o for o in over])
@@ -154,13 +154,13 @@ def test_r1_is_half_the_square_of_slopes_at_real_examples(classes):
     task, batch = game(classes=classes, r1=0.6), batch_of()
     labels = batch["label"] if classes else None
     expected = 0.3 * slopes_by_hand(task.critic, seen(batch), labels) ** 2
-    torch.testing.assert_close(entered(task).judge(batch, 0)["r1"], expected, rtol=1e-6, atol=1e-10)
+    torch.testing.assert_close(entered(task).critic_terms(batch, 0)["r1"], expected, rtol=1e-6, atol=1e-10)
 
 
 @pytest.mark.parametrize("how", ["replace", "add"])
 def test_feature_matching_is_the_distance_of_mean_features(how):
     task, batch = game(feature_matching=how), batch_of()
-    terms = entered(task).fool(batch, 0)
+    terms = entered(task).generator_terms(batch, 0)
     fake = task.generator(entered(task).noise((LATENT,)))
     mean = lambda x: sum(task.critic.features(x[i : i + 1])[0] for i in range(N)) / N  # noqa: E731
     expected = sum((a - b) ** 2 for a, b in zip(mean(seen(batch)), mean(fake), strict=True))
@@ -168,20 +168,20 @@ def test_feature_matching_is_the_distance_of_mean_features(how):
     assert terms.keys() == ({"features"} if how == "replace" else {"fool", "features"})
     if how == "add":
         torch.testing.assert_close(terms["fool"], written("non-saturating", task.critic(fake), 2))
-    assert entered(task).judge(batch, 0).keys() == {"real", "fake"}
+    assert entered(task).critic_terms(batch, 0).keys() == {"real", "fake"}
 
 
 @pytest.mark.parametrize(("round", "left"), [(0, 0.5), (1, 0.375), (3, 0.125), (4, 0.0), (9, 0.0)])
 def test_noise_on_what_the_critic_sees_falls(round, left):
     task, batch = game(instance_noise=0.5, noise_rounds=4, feature_matching="add"), batch_of()
-    terms = entered(task, round).judge(batch, round)
+    terms = entered(task, round).critic_terms(batch, round)
     entered(task, round)
     real = seen(batch) + (left * task.noise(SHAPE) if left else 0)
     fake = task.generator(task.noise((LATENT,)))
     fake = fake + (left * task.noise(SHAPE) if left else 0)
     torch.testing.assert_close(terms["real"], written("non-saturating", task.critic(real), 0))
     torch.testing.assert_close(terms["fake"], written("non-saturating", task.critic(fake), 1))
-    terms = entered(task, round).fool(batch, round)
+    terms = entered(task, round).generator_terms(batch, round)
     entered(task, round)
     fake = task.generator(task.noise((LATENT,)))
     fake = fake + (left * task.noise(SHAPE) if left else 0)
@@ -223,7 +223,9 @@ def test_historical_averaging_pulls_towards_the_mean_of_all_weights_so_far():
         trainer.cast.release()
         for name, weights in noted.items():
             mean = sum(weights) / len(weights)
-            term = getattr(entered(task), {"critic": "judge", "generator": "fool"}[name])(batch_of(), 0)["history"]
+            term = getattr(entered(task), {"critic": "critic_terms", "generator": "generator_terms"}[name])(
+                batch_of(), 0
+            )["history"]
             torch.testing.assert_close(term, (0.3 * ((weights[-1] - mean) ** 2).sum()).expand(N))
             pull = torch.autograd.grad(term.mean(), list(task.players()[name].parameters()))
             torch.testing.assert_close(torch.cat([p.flatten() for p in pull]), 0.6 * (weights[-1] - mean))
@@ -233,8 +235,8 @@ def test_all_terms_are_on_at_once():
     task = game(
         real_target=0.9, penalty=1.0, r1=1.0, feature_matching="add", history=1.0, instance_noise=0.1, critic_turns=2
     )
-    assert list(entered(task).judge(batch_of(), 0)) == ["real", "fake", "penalty", "r1", "history"]
-    assert list(entered(task).fool(batch_of(), 0)) == ["fool", "features", "history"]
+    assert list(entered(task).critic_terms(batch_of(), 0)) == ["real", "fake", "penalty", "r1", "history"]
+    assert list(entered(task).generator_terms(batch_of(), 0)) == ["fool", "features", "history"]
 
 
 @pytest.mark.parametrize("norm", [None, "layer", "virtual"])
@@ -244,7 +246,7 @@ def test_the_gradient_of_a_penalty_equals_differences(term, norm):
     task, batch = game("wasserstein", critic={"norm": norm, "reference": 2}, **{term: 1.0}), batch_of()
     if norm == "virtual":
         entered(task).choose_reference(batch)
-    value = lambda: entered(task).judge(batch, 0)[term].mean()  # noqa: E731
+    value = lambda: entered(task).critic_terms(batch, 0)[term].mean()  # noqa: E731
     weights = list(task.critic.parameters())
     gradients = torch.autograd.grad(value(), weights, materialize_grads=True)
     for weight, gradient in zip(weights, gradients, strict=True):
@@ -263,7 +265,7 @@ def test_the_gradient_of_a_penalty_equals_differences(term, norm):
 def test_real_and_generated_examples_are_separate_batches(norm):
     """With batch norm a score depends on its batch, and that is of one kind."""
     task, batch = game(critic={"norm": norm}), batch_of()
-    terms = entered(task).judge(batch, 0)
+    terms = entered(task).critic_terms(batch, 0)
     fake = task.generator(entered(task).noise((LATENT,)))
     torch.testing.assert_close(terms["real"], written("non-saturating", task.critic(seen(batch)), 0))
     torch.testing.assert_close(terms["fake"], written("non-saturating", task.critic(fake), 1))
@@ -271,17 +273,17 @@ def test_real_and_generated_examples_are_separate_batches(norm):
 
 def test_minibatch_discrimination_compares_examples_of_one_kind():
     task, batch = game(critic={"minibatch": 4}), batch_of()
-    terms = entered(task).judge(batch, 0)
+    terms = entered(task).critic_terms(batch, 0)
     fake = task.generator(entered(task).noise((LATENT,)))
     torch.testing.assert_close(terms["real"], written("non-saturating", task.critic(seen(batch)), 0))
     torch.testing.assert_close(terms["fake"], written("non-saturating", task.critic(fake), 1))
-    fool = entered(task).fool(batch, 0)["fool"]
+    fool = entered(task).generator_terms(batch, 0)["fool"]
     torch.testing.assert_close(fool, written("non-saturating", task.critic(fake), 2))
 
 
 def test_the_critics_turn_leaves_the_generator_alone():
     task = game("wasserstein", penalty=1.0, history=1.0)
-    loss = sum(term.mean() for term in entered(task).judge(batch_of(), 0).values())
+    loss = sum(term.mean() for term in entered(task).critic_terms(batch_of(), 0).values())
     loss.backward()
     assert all(p.grad is None for p in task.generator.parameters())
 
@@ -309,10 +311,14 @@ def names(task, round):
         ({"critic_turns": 3}, ["critic"] * 3 + ["generator"], ["critic"] * 3 + ["generator"]),
         (
             {"critic_turns": 2, "weight_clip": 0.1},
-            ["critic", "hold", "critic", "hold", "generator"],
-            ["critic", "hold", "critic", "hold", "generator"],
+            ["critic", "constrain_critic", "critic", "constrain_critic", "generator"],
+            ["critic", "constrain_critic", "critic", "constrain_critic", "generator"],
         ),
-        ({"critic": {"spectral": True}}, ["critic", "hold", "generator"], ["critic", "hold", "generator"]),
+        (
+            {"critic": {"spectral": True}},
+            ["critic", "constrain_critic", "generator"],
+            ["critic", "constrain_critic", "generator"],
+        ),
         (
             {"critic": {"norm": "virtual", "reference": 2}},
             ["choose_reference", "critic", "generator"],

@@ -87,7 +87,7 @@ def test_the_best_discriminator_finds_the_jensen_shannon_divergence(p, q):
 
     def pay():
         newton.zero_grad()
-        loss = torch.stack([term.mean() for term in task.judge(batch, 0).values()]).sum()
+        loss = torch.stack([term.mean() for term in task.critic_terms(batch, 0).values()]).sum()
         loss.backward()
         return loss
 

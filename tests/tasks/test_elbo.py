@@ -1,4 +1,4 @@
-"""The bound as a game: prices by hand, terms and scores against formulas, masks, turns, and what it refuses."""
+"""The bound as a game: KL weights by hand, terms and scores against formulas, masks, turns, and what it refuses."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def entered(task, n, round=0, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("price", "round", "expected"),
+    ("kl_weight", "round", "expected"),
     [
         (KLWeight(), 0, [3.0, 1.2]),
         (KLWeight(beta=4.0), 9, [12.0, 4.8]),
@@ -53,8 +53,8 @@ def entered(task, n, round=0, seed=0):
         (KLWeight(capacity=0.0), 0, [3.0, 1.2]),
     ],
 )
-def test_the_price_by_hand(price, round, expected):
-    torch.testing.assert_close(price.of(KL, round), torch.tensor(expected, dtype=torch.float64))
+def test_the_kl_weight_by_hand(kl_weight, round, expected):
+    torch.testing.assert_close(kl_weight.weighted(KL, round), torch.tensor(expected, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("samples", [1, 4])
@@ -98,7 +98,7 @@ def test_one_importance_weight_is_the_bound_without_the_closed_form():
     assert difference.mean().abs() < 3 * difference.std() / len(x) ** 0.5
 
 
-def test_scores_are_the_plain_bound_whatever_the_price():
+def test_scores_are_the_plain_bound_for_every_kl_weight():
     vae, batch = vae_of().eval(), batch_of()
     scores = entered(Elbo(vae, KLWeight(beta=7.0, warmup=3)), 7).scores(batch)
     terms = entered(Elbo(vae), 7).fit(batch, 0)
@@ -281,9 +281,9 @@ def test_what_is_hidden_does_not_reach_the_encoder_and_is_in_the_loss():
     ("settings", "message"),
     [
         ({"samples": 0}, "samples=0 must be at least 1"),
-        ({"objective": "iwae", "price": KLWeight(beta=2.0)}, "use objective elbo"),
-        ({"objective": "iwae", "price": KLWeight(warmup=5)}, "use objective elbo"),
-        ({"price": KLWeight(free_bits=1.0, capacity=3.0)}, "free_bits and capacity .* give one of them"),
+        ({"objective": "iwae", "kl_weight": KLWeight(beta=2.0)}, "use objective elbo"),
+        ({"objective": "iwae", "kl_weight": KLWeight(warmup=5)}, "use objective elbo"),
+        ({"kl_weight": KLWeight(free_bits=1.0, capacity=3.0)}, "free_bits and capacity .* give one of them"),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings, message):

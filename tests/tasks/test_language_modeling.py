@@ -152,7 +152,7 @@ def test_how_common_words_are_is_counted_of_targets_that_count():
 @pytest.mark.parametrize("kind", ["lstm", "peephole"])
 def test_what_is_compiled_does_not_grow_with_the_steps(kind, monkeypatch):
     """torch unrolls recurrent layers: 16 steps took it minutes, and each other number of steps as long again."""
-    for name in ("_run", "eager"):
+    for name in ("_run", "_is_eager"):
         monkeypatch.setattr(Recurrent, name, getattr(Recurrent, name))  # and back in the end
     task, sizes = Language(model_of(kind), 2), []
     Trainer(task, OptimizerSettings(), Lanes(part_of(), 2, 5), 1, runtime=Runtime(precision="float64", compile=True))

@@ -1,7 +1,7 @@
 from .adversarial.base import Critic as Critic
 from .adversarial.base import Generator as Generator
-from .adversarial.base import beside as beside
-from .adversarial.base import biased as biased
+from .adversarial.base import concat_labels as concat_labels
+from .adversarial.base import needs_bias as needs_bias
 from .adversarial.base import normalization as normalization
 from .adversarial.dcgan import DCGANCritic as DCGANCritic
 from .adversarial.dcgan import DCGANGenerator as DCGANGenerator

@@ -7,14 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def between(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], steps: int) -> Float[Tensor, "n steps d"]:
+def slerp(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], steps: int) -> Float[Tensor, "n steps d"]:
     r"""Spherical interpolation between latent codes, which preserves the typical norm of normal codes.
 
     .. math:: \frac{\sin((1 - t) \Omega)}{\sin \Omega} a + \frac{\sin(t \Omega)}{\sin \Omega} b
 
     with Ω the angle between a and b. White, "Sampling generative networks", 2016, section 2.1.
 
-    >>> between(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 3)[0, 1]
+    >>> slerp(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 3)[0, 1]
     tensor([0.7071, 0.7071])
     """
     t = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype)[:, None]

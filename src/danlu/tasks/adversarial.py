@@ -1,4 +1,4 @@
-"""A generator and a critic that play against each other: every GAN here is this game with terms of its own."""
+"""Adversarial training of a generator and a critic; all GANs of danlu are this task with different terms."""
 
 from __future__ import annotations
 
@@ -21,27 +21,26 @@ from danlu.tasks.historical_average import HistoricalAverage
 from danlu.tasks.task import Descend, Task, Terms, Turn, Update
 
 COLLAPSED, COVERED, COPIED, SURE = 0.5, 0.8, 0.5, -5.0
-"""diversity, coverage and memorization below which something is wrong, and a score that leaves no gradient"""
+"""Thresholds of ``diagnose``: diversity, coverage and memorization, and a score at which the gradient vanishes."""
 
 Matching = Literal["none", "replace", "add"]
 
 
 class Techniques(NamedTuple):
-    """What is added to the plain game; each combines with the others as far as ``refusal`` lets it.
+    """Techniques added to plain adversarial training; ``refusal`` lists the combinations that are not allowed.
 
     Attributes:
-        critic_turns: turns of the critic for each of the generator.
-        real_target: what the critic is to take real examples for; 0.9 is one-sided label smoothing.
-        fake_target: what the critic is to take generated examples for.
+        critic_turns: turns of the critic per turn of the generator.
+        real_target: target for real examples; 0.9 is one-sided label smoothing.
+        fake_target: target for generated examples.
         weight_clip: largest absolute value of the critic's weights (Arjovsky et al., 2017).
         penalty: weight λ of the gradient penalty between real and generated examples (Gulrajani et al., 2017).
-        one_sided: whether the penalty leaves slopes below 1 alone.
-        r1: weight γ of the penalty of slopes at real examples (Mescheder et al., 2018).
-        feature_matching: whether the generator matches the mean features of real examples instead of its own term, or
-            as well.
-        history: weight of historical averaging, of both players.
-        instance_noise: deviation of noise on all that the critic sees, in the space in which players meet.
-        noise_rounds: rounds over which that noise falls to 0; 0 keeps it.
+        one_sided: whether gradient norms below 1 have no penalty.
+        r1: weight γ of the gradient penalty at real examples (Mescheder et al., 2018).
+        feature_matching: "replace" or "add": feature matching instead of, or in addition to, the generator's loss.
+        history: weight of historical averaging for both players.
+        instance_noise: standard deviation of noise added to all inputs of the critic, scaled to [-1, 1] for images.
+        noise_rounds: rounds over which that noise falls linearly to 0; 0 for constant noise.
     """
 
     critic_turns: int = 1
@@ -57,7 +56,7 @@ class Techniques(NamedTuple):
     noise_rounds: int = 0
 
     def noise_at(self, round: int) -> float:
-        """Deviation of the instance noise in a round.
+        """Standard deviation of the instance noise in a round.
 
         >>> Techniques(instance_noise=0.5, noise_rounds=100).noise_at(75)
         0.125
@@ -67,27 +66,27 @@ class Techniques(NamedTuple):
 
 
 PLAIN = Techniques()
-"""one turn each, and nothing added"""
+"""One turn for each player, and no added techniques."""
 
 
 class Adversarial(Task):
-    r"""A critic learns to tell real examples from generated ones, and a generator to make it fail.
+    r"""Train a critic to distinguish real from generated examples, and a generator to produce examples it accepts.
 
-    Real and generated examples are separate batches to the critic wherever a batch makes a difference to it. The
-    critic's terms are ``real`` and ``fake``, and whatever penalties are on; the generator's is ``fool``, or
-    ``features``. Salimans et al., "Improved techniques for training GANs", 2016, section 3, has feature matching,
-    historical averaging and one-sided smoothing; minibatch discrimination, virtual batch norm and spectral norm belong
-    to the networks, and an average of the generator's weights to its descent.
+    The critic gets real and generated examples as separate batches if its output depends on the batch. The critic's
+    terms are ``real``, ``fake`` and the active penalties; the generator's are ``fool`` and ``features``. Feature
+    matching, historical averaging and one-sided label smoothing: Salimans et al., "Improved techniques for training
+    GANs", 2016, section 3. Minibatch discrimination, virtual batch normalization and spectral normalization are
+    settings of the networks; weight averaging of the generator is a setting of its optimizer.
 
     Args:
-        generator: makes examples.
-        critic: scores them.
-        loss: what scores cost.
-        techniques: what is added.
-        inputs: name of the field that the critic sees.
+        generator: the generator.
+        critic: the critic.
+        loss: name of the loss.
+        techniques: added techniques.
+        inputs: name of the batch field with the examples.
 
     Raises:
-        ValueError: if a number is out of range, the players do not fit each other, or ``refusal`` says why not.
+        ValueError: if a number is out of range, generator and critic do not match, or ``refusal`` gives a reason.
 
     >>> from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
     >>> players = MLPGenerator((2,), classes=0, range=None), MLPCritic((2,), classes=0)
@@ -108,9 +107,9 @@ class Adversarial(Task):
     ):
         super().__init__()
         _check(generator, critic, techniques)
-        self.sharpened = any(True for _ in spectral_norm_weights(critic))
+        self.has_spectral_norm = any(True for _ in spectral_norm_weights(critic))
         compares = critic.minibatch is not None
-        if why := refusal(loss, techniques, self.sharpened, compares, _normalizes_by_batch(critic)):
+        if why := refusal(loss, techniques, self.has_spectral_norm, compares, _normalizes_by_batch(critic)):
             raise ValueError(why)
         self.generator, self.critic = generator, critic
         self.loss: Loss = loss
@@ -133,19 +132,22 @@ class Adversarial(Task):
         return {"critic": self.critic, "generator": self.generator}
 
     def turns(self, round: int) -> list[Turn]:
-        judged: list[Turn] = [Descend("critic", partial(self.judge, round=round))]
-        if self.techniques.weight_clip is not None or self.sharpened or self.past:
-            judged.append(Update(self.hold))
-        # the generator makes as many examples as the critic saw last, with the same labels
-        turns = [*judged * self.techniques.critic_turns, Descend("generator", partial(self.fool, round=round), False)]
+        critic_turn: list[Turn] = [Descend("critic", partial(self.critic_terms, round=round))]
+        if self.techniques.weight_clip is not None or self.has_spectral_norm or self.past:
+            critic_turn.append(Update(self.constrain_critic))
+        # the generator reuses the critic's last batch: same size and labels
+        turns = [
+            *critic_turn * self.techniques.critic_turns,
+            Descend("generator", partial(self.generator_terms, round=round), False),
+        ]
         if self.past:
             turns.append(Update(lambda batch: self._past("generator").remember(self.generator)))
         if round == 0 and (self.generator.reference is not None or self.critic.reference is not None):
             turns.insert(0, Update(self.choose_reference, fresh=True))
         return turns
 
-    def judge(self, batch: Batch, round: int) -> Terms:
-        """What real and generated examples cost the critic, and its penalties."""
+    def critic_terms(self, batch: Batch, round: int) -> Terms:
+        """The critic's loss on real and generated examples, and its penalties."""
         how = self.techniques
         labels = self._labels(batch)
         real = self._blurred(self.generator.seen(batch[self.inputs]), round)
@@ -163,8 +165,8 @@ class Adversarial(Task):
             terms["r1"] = how.r1 / 2 * self._slopes(real, labels).square()
         return self._with_history(terms, "critic", len(real))
 
-    def fool(self, batch: Batch, round: int) -> Terms:
-        """What its examples cost the generator."""
+    def generator_terms(self, batch: Batch, round: int) -> Terms:
+        """The generator's loss on its examples."""
         matching = self.techniques.feature_matching
         labels = self._labels(batch)
         fake = self._blurred(self._made(labels), round)
@@ -179,18 +181,18 @@ class Adversarial(Task):
             terms["features"] = per_example((features.mean(0) - wanted).square().sum(), len(fake))
         return self._with_history(terms, "generator", len(fake))
 
-    def hold(self, batch: Batch) -> None:
-        """What changes the critic's weights, or follows them, after each of its turns."""
+    def constrain_critic(self, batch: Batch) -> None:
+        """After each turn of the critic: clip its weights, run the power iteration, update its historical average."""
         if (most := self.techniques.weight_clip) is not None:
             for parameter in self.critic.parameters():
                 parameter.clamp_(-most, most)
-        if self.sharpened:
+        if self.has_spectral_norm:
             power_iteration_step(self.critic)
         if self.past:
             self._past("critic").remember(self.critic)
 
     def choose_reference(self, batch: Batch) -> None:
-        """Fill the reference batches of virtual batch norm, once and for all.
+        """Fill the reference batches of virtual batch normalization, once.
 
         Raises:
             UsageError: if the batch is too small.
@@ -208,7 +210,7 @@ class Adversarial(Task):
     def scores(self, batch: Batch) -> Terms:
         """The critic's scores of held-out real examples and of generated ones.
 
-        With minibatch discrimination they say nothing beside more or fewer examples than in training.
+        Empty with minibatch discrimination, where scores depend on the batch size.
         """
         if self.critic.minibatch is not None:
             return {}
@@ -217,7 +219,7 @@ class Adversarial(Task):
         return {"score_on_real": self.critic(real, labels), "score_on_fake": self.critic(fake, labels)}
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
-        """Collapse, a critic that has won, and copies of training examples."""
+        """Detect mode collapse, a saturated critic, and copies of training examples."""
         return "\n".join(_troubles(scores, self.loss)) or None
 
     def _made(self, labels: Tensor | None) -> Tensor:
@@ -231,7 +233,7 @@ class Adversarial(Task):
         return x + deviation * self.noise(tuple(x.shape[1:])) if deviation else x
 
     def _scores(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Scores of both; where no example looks at another, one pass is as good as two and quicker."""
+        """Scores of both, in one faster pass if the scores of examples are independent."""
         if self.critic.minibatch is not None or _normalizes_by_batch(self.critic):
             return self.critic(real, labels), self.critic(fake, labels)
         both = None if labels is None else torch.cat([labels, labels])
@@ -281,14 +283,14 @@ def _troubles(scores: Mapping[str, float], loss: Loss) -> Iterator[str]:
 def refusal(
     loss: Loss, how: Techniques, spectral: bool = False, minibatch: bool = False, batch_norm: bool = False
 ) -> str | None:
-    """Why a loss, techniques and a critic do not go together, or None if they do.
+    """Why a loss, techniques and a critic cannot be combined, or None if they can.
 
     Args:
-        loss: what scores cost.
-        how: what is added.
-        spectral: whether the critic's weights have spectral norm.
+        loss: name of the loss.
+        how: the techniques.
+        spectral: whether the critic has spectral normalization.
         minibatch: whether it has minibatch discrimination.
-        batch_norm: whether it has batch norm.
+        batch_norm: whether it has batch normalization.
 
     >>> refusal("hinge", Techniques(real_target=0.9))
     'smoothing moves a target, and loss hinge has none; use ...'

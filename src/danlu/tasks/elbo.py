@@ -1,4 +1,4 @@
-"""Raising the evidence lower bound: a decoder and an encoder that descend together, or in turn."""
+"""Maximization of the evidence lower bound, with decoder and encoder trained together or in alternating turns."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from danlu.tasks.task import Descend, Task, Terms, Turn
 Objective = Literal["elbo", "iwae"]
 
 AT_ONCE = 500
-"""examples that are encoded in one go"""
+"""Number of examples encoded at a time."""
 NOTHING_SAID = 0.1
-"""nats of divergence below which a code says nothing of its example"""
+"""KL divergence in nats below which a latent code carries almost no information."""
 
 
 class KLWeight(NamedTuple):
-    r"""What nats of divergence cost.
+    r"""Weight of the KL divergence in the loss.
 
     .. math:: \beta_t \, \mathrm{KL} \qquad \text{or} \qquad \beta_t \, |\mathrm{KL} - C_t|
 
@@ -36,11 +36,11 @@ class KLWeight(NamedTuple):
     capacity of Burgess et al., "Understanding disentangling in β-VAE", 2018, equation 8, where β is called γ.
 
     Attributes:
-        beta: β, at last.
-        warmup: rounds over which β rises from 0.
-        free_bits: nats of each unit that cost nothing.
-        capacity: C at last, in nats; none to press the divergence towards 0.
-        capacity_rounds: rounds over which C rises from 0.
+        beta: final value of β.
+        warmup: rounds over which β rises linearly from 0.
+        free_bits: minimum λ of the divergence of each unit, in nats; see ``danlu.losses.free_bits``.
+        capacity: final value of C in nats, or None for the first form.
+        capacity_rounds: rounds over which C rises linearly from 0.
 
     >>> KLWeight(beta=4.0, warmup=100).beta_at(25), KLWeight(capacity=20.0, capacity_rounds=10).capacity_at(5)
     (1.0, 10.0)
@@ -60,8 +60,8 @@ class KLWeight(NamedTuple):
         """C in a round."""
         return (self.capacity or 0.0) * (min(1.0, round / self.capacity_rounds) if self.capacity_rounds else 1.0)
 
-    def of(self, kl: Float[Tensor, "n d"], round: int) -> Float[Tensor, "n"]:
-        """Price of each example's divergences."""
+    def weighted(self, kl: Float[Tensor, "n d"], round: int) -> Float[Tensor, "n"]:
+        """The weighted divergence of each example."""
         if self.free_bits:
             return self.beta_at(round) * free_bits(kl, self.free_bits)
         total = kl.sum(1)
@@ -71,22 +71,22 @@ class KLWeight(NamedTuple):
 
 
 PLAIN = KLWeight()
-"""the bound itself: every nat costs a nat"""
+"""The evidence lower bound itself, with weight 1."""
 
 
 class Masks(NamedTuple):
-    """Which values are hidden from the encoder while it learns to fill them in.
+    """Random masks of the values that are hidden from the encoder during training.
 
     Attributes:
-        share: largest share of the values that are hidden; each example's own is drawn from 0 to it.
-        blocks: hide a rectangle, of that share of the picture's area, in half of the examples.
+        share: maximum fraction of hidden values; the fraction of each example is uniform between 0 and this.
+        blocks: whether half of the examples hide a rectangle with that fraction of the image area.
     """
 
     share: float = 0.0
     blocks: bool = True
 
     def draw(self, task: Task, x: Tensor) -> Float[Tensor, "n *seen"]:
-        """1 where a value is seen: for pictures all channels of a pixel together."""
+        """Draw masks: 1 where a value is visible. All channels of a pixel have the same mask."""
         size = x.shape[2:] if x.dim() > 2 else x.shape[1:]
         most, kind = task.noise((1,), uniform=True) * self.share, task.noise((1,), uniform=True)
         single = task.noise(tuple(size), uniform=True).flatten(1) >= most
@@ -116,11 +116,11 @@ def _shaped(mask: Tensor, x: Tensor, size: torch.Size) -> Tensor:
 class Elbo(Task):
     """A variational autoencoder descends on minus its bound, in nats per example: sums over values and latent units.
 
-    The terms are the reconstruction, which is minus log p(x | z), and the divergence from the prior at its price.
+    The terms are the reconstruction, which is minus log p(x | z), and the divergence from the prior with its weight.
 
     Args:
         vae: the model.
-        price: of the divergence.
+        kl_weight: weight of the divergence.
         samples: draws of the code for each example.
         objective: elbo, or iwae for the importance weighted bound of the draws, which has no terms to be weighed.
         masks: which values are hidden from the encoder while it trains.
@@ -130,7 +130,7 @@ class Elbo(Task):
     Of a conditional model the bound is that of log p(x | y), with the field ``label`` of the batch.
 
     Raises:
-        ValueError: if objective and price do not go together, a number is out of range, or a conditional model is to
+        ValueError: if objective and kl_weight do not match, a number is out of range, or a conditional model is to
             have masks, or values are hidden from a model that is not told which, or none from one that is.
 
     >>> task = Elbo(VAE((4,), latent=2, hidden=(8,), likelihood="gaussian"), inputs="x")
@@ -149,7 +149,7 @@ class Elbo(Task):
     def __init__(
         self,
         vae: VAE | ConditionalVAE,
-        price: KLWeight = PLAIN,
+        kl_weight: KLWeight = PLAIN,
         samples: int = 1,
         objective: Objective = "elbo",
         masks: Masks | None = None,
@@ -159,9 +159,9 @@ class Elbo(Task):
         super().__init__()
         if samples < 1:
             raise ValueError(f"samples={samples} must be at least 1")
-        if objective == "iwae" and price != PLAIN:
-            raise ValueError("the importance weighted bound has no divergence that could be priced; use objective elbo")
-        if price.free_bits and price.capacity is not None:
+        if objective == "iwae" and kl_weight != PLAIN:
+            raise ValueError("the importance weighted bound has no separate divergence to weight; use objective elbo")
+        if kl_weight.free_bits and kl_weight.capacity is not None:
             raise ValueError("free_bits and capacity both set a divergence that costs nothing; give one of them")
         if masks is not None and isinstance(vae, ConditionalVAE):
             raise ValueError("a conditional model is not told which values there are; leave masks out")
@@ -169,7 +169,7 @@ class Elbo(Task):
             raise ValueError("values are hidden from the model, and it is not told which; give it masks=True")
         if masks is None and isinstance(vae, VAE) and vae.masks:
             raise ValueError("masks=True is for a model from which values are hidden, as recipe inpainting-vae does it")
-        self.vae, self.price, self.samples, self.objective = vae, price, samples, objective
+        self.vae, self.kl_weight, self.samples, self.objective = vae, kl_weight, samples, objective
         self.masks, self.separate, self.inputs = masks, separate, inputs
 
     @property
@@ -178,7 +178,7 @@ class Elbo(Task):
 
     @property
     def coupled(self) -> str | None:
-        return super().coupled or ("free bits" if self.price.free_bits else None)
+        return super().coupled or ("free bits" if self.kl_weight.free_bits else None)
 
     def players(self) -> dict[str, nn.Module]:
         if not self.separate:
@@ -192,16 +192,16 @@ class Elbo(Task):
         return [Descend("decoder", fit), Descend("encoder", fit, fresh=False)]
 
     def fit(self, batch: Batch, round: int) -> Terms:
-        """Minus the bound of each example, in its parts, at the price of this round."""
+        """Minus the bound of each example, in its parts, with the weights of this round."""
         x, told = batch[self.inputs], self._told(batch)
         through = self.vae(x, self._codes(x, self.samples), told)
         if self.objective == "iwae":
             return {"minus_bound": -importance_bound(self.vae.autoencoder.log_weights(x, through))}
         reconstruction = self.vae.autoencoder.distortion(x, through).mean(0)
-        return {"reconstruction": reconstruction, "divergence": self.price.of(_rate(through), round)}
+        return {"reconstruction": reconstruction, "divergence": self.kl_weight.weighted(_rate(through), round)}
 
     def scores(self, batch: Batch) -> Terms:
-        """The bound with β = 1 from one draw, its two parts, and the mean squared error of a reconstruction."""
+        """The bound with β = 1 from one sample, its two terms, and the mean squared error of a reconstruction."""
         x = batch[self.inputs]
         label = self._label(batch)
         through = self.vae(x, self._codes(x, 1), label)
@@ -211,12 +211,12 @@ class Elbo(Task):
         return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate, "squared_error": error}
 
     def scores_of_part(self, part: Part) -> dict[str, float]:
-        """How many latent units are active."""
+        """Number of active latent units."""
         codes = [self.vae.encode(batch[self.inputs], self._label(batch)) for batch in in_order(part, AT_ONCE)]
         return {"active_units": float(active(torch.cat(codes).double()).sum())} if codes else {}
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
-        """Posterior collapse: the code says nothing, and the decoder does without it."""
+        """Detect posterior collapse: the code carries no information and the decoder ignores it."""
         rate, units = scores.get("rate"), scores.get("active_units")
         if rate is None or not (rate < NOTHING_SAID or units == 0):
             return None
@@ -227,11 +227,11 @@ class Elbo(Task):
         )
 
     def _label(self, batch: Batch) -> Tensor | None:
-        """What a conditional model is told of each example."""
+        """The label of each example for a conditional model, else None."""
         return batch["label"] if isinstance(self.vae, ConditionalVAE) else None
 
     def _told(self, batch: Batch) -> Tensor | None:
-        """What the model is told beside the example: its label, or which values there are, or nothing."""
+        """The second input of the model: a mask, a label, or None."""
         return self.masks.draw(self, batch[self.inputs]) if self.masks else self._label(batch)
 
     def _codes(self, x: Tensor, samples: int) -> Float[Tensor, "k n d"]:
@@ -239,7 +239,7 @@ class Elbo(Task):
 
 
 def _rate(through: Pass) -> Float[Tensor, "n d"]:
-    """Divergence of each unit; where it has no closed form, the mean over the draws, as of one unit."""
+    """Divergence of each unit; without a closed form, a Monte Carlo estimate as that of a single unit."""
     exact = through.posterior.divergence()
     if exact is not None:
         return exact

@@ -1,4 +1,4 @@
-"""The mean of all weights that a player has had."""
+"""Historical averaging of a player's weights."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 class HistoricalAverage(nn.Module):
     r"""The historical average of a player's weights, :math:`\bar\theta_t = \tfrac1t \sum_{i \le t} \theta_i`.
 
-    Salimans et al., "Improved techniques for training GANs", 2016, section 3.3, which pulls a player towards it by
-    :math:`\lVert \theta - \bar\theta_t \rVert^2`.
+    Salimans et al., "Improved techniques for training GANs", 2016, section 3.3, which adds the term
+    :math:`\lVert \theta - \bar\theta_t \rVert^2` to the loss.
 
     Args:
-        player: whose weights; as they are at first they count once.
+        player: the player; its initial weights are the first entry of the average.
 
     >>> net = nn.Linear(1, 1, bias=False)
     >>> past = HistoricalAverage(net)
@@ -36,12 +36,12 @@ class HistoricalAverage(nn.Module):
 
     @torch.no_grad()
     def remember(self, player: nn.Module) -> None:
-        """Count the weights as they are now."""
+        """Add the current weights to the average."""
         self.count += 1
         self.mean += (_flat(player) - self.mean) / self.count
 
     def distance(self, player: nn.Module) -> Float[Tensor, ""]:
-        """The square of the distance of the weights from their mean."""
+        """Squared distance of the current weights from the average."""
         return (_flat(player) - self.mean).square().sum()
 
 

@@ -1,4 +1,4 @@
-"""Learning what comes next in running text: truncated backpropagation through time, with a state that is carried."""
+"""Language modeling of running text: truncated backpropagation through time with a carried state."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from danlu.models.recurrent.language import LanguageModel
 from danlu.tasks.task import Descend, Task, Terms, Turn
 
 LANE, LANES = 1000, 64
-"""held-out text is read in so many lanes at most while it trains, each of about so many tokens at least"""
+"""Held-out text is read in at most LANES lanes, each of about LANE tokens or more."""
 
 
 class RunningText(Task):
-    """A language model reads lanes of text, each step where the last one ended: what exact and sampled losses share.
+    """Base class of language modeling on running text, with exact or sampled losses.
 
-    The state after a step is kept in a buffer, a row for each lane, and enters the next step as a number: gradients go
-    back to the step's beginning and no further (Williams and Peng, "An efficient gradient-based algorithm for on-line
-    training of recurrent network trajectories", 1990). Where a lane begins anew, its state does.
+    Each step continues every lane of text where the last step ended. The state after a step is kept in a buffer, one
+    row per lane, and enters the next step without gradients, which are truncated at the start of the step (Williams and
+    Peng, "An efficient gradient-based algorithm for on-line training of recurrent network trajectories", 1990). The
+    state is reset where a lane starts again.
 
     A batch has ``token``, ``target`` and ``fresh``, as ``danlu.data.text.token_streams`` makes them; with ``valid``
     (n, t), targets count only where that is true.
@@ -48,7 +49,7 @@ class RunningText(Task):
         return {"model": self.language}
 
     def read(self, batch: Batch) -> tuple[Float[Tensor, "m width"], Int[Tensor, "m"]]:
-        """What the softmax sees before each target, and the targets; the state goes on to the next step."""
+        """Inputs of the softmax for each target, and the targets; the state is stored for the next step."""
         kept = self.state[batch.rows]
         fresh = batch["fresh"].view(-1, *[1] * (kept.dim() - 1))
         features, after = self.language(batch["token"], kept.masked_fill(fresh, 0.0))
@@ -60,7 +61,7 @@ class RunningText(Task):
         return features, targets
 
     def scores_of_part(self, part: Part) -> dict[str, float]:
-        """Nats per token, and perplexity, of a text that is read in order with the state carried."""
+        """Cross-entropy per token in nats, and perplexity, of a text read in order with carried state."""
         if len(part) < 2:
             return {}
         found = read_through(self.language, part, min(LANES, max(1, len(part) // LANE)))
@@ -68,7 +69,7 @@ class RunningText(Task):
 
 
 class Language(RunningText):
-    r"""A language model descends on the cross-entropy of each next token.
+    r"""Train a language model with the cross-entropy of each next token.
 
     .. math:: -\log P(x_{t+1} \mid x_{\le t})
 

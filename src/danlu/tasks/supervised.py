@@ -1,4 +1,4 @@
-"""Learning labels: one player, one turn, cross-entropy."""
+"""Supervised classification: one player, one turn, cross-entropy."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from danlu.tasks.task import Descend, Task, Terms, Turn
 
 
 class Supervised(Task):
-    """A classifier descends on the cross-entropy of its logits.
+    """Train a classifier with cross-entropy.
 
     Args:
         classifier: maps ``batch["image"]`` to logits, (n, classes).
         smoothing: label smoothing, 0 to 1.
-        class_weights: weight of each class in the loss, or none.
-        inputs: name of the field that the classifier sees.
+        class_weights: weight of each class in the loss, or None for equal weights.
+        inputs: name of the batch field with the examples.
 
     Raises:
         ValueError: if smoothing is outside [0, 1) or a weight is negative.
@@ -67,7 +67,7 @@ class Supervised(Task):
         return [Descend("classifier", self.fit)]
 
     def fit(self, batch: Batch) -> Terms:
-        """Cross-entropy with smoothing and class weights; of two labels, where pictures were mixed, by their shares."""
+        """Cross-entropy with smoothing and class weights; mixed images have two labels, weighted by their shares."""
         logits = self.classifier(batch[self.inputs])
         own = cross_entropy(logits, batch["label"], self.smoothing, self.class_weights)
         if "other_label" in batch.fields:

@@ -1,7 +1,7 @@
-"""A task is a game: a list of turns in which players descend, or tensors change without an optimizer.
+"""A task defines what is trained: its players, and the turns of a round.
 
-This is all that the trainer knows of a model family. Ordinary training is a game with one player and one turn; a GAN
-is a game with two players; a Hopfield network is a game in which nobody descends.
+In a turn a player makes an optimizer step, or tensors change without an optimizer. The trainer knows nothing else about
+a model family. Ordinary training has one player and one turn, a GAN two players, a Hopfield network no optimizer step.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Terms = dict[str, Tensor]
 
 
 class Descend(NamedTuple):
-    """A player moves: one step of its optimizer on the mean of the sum of the terms.
+    """One optimizer step of a player on the mean over examples of the sum of the terms.
 
     Attributes:
-        player: who moves, a name in ``Task.players``.
-        terms: what it minimizes, from a batch.
-        fresh: whether the turn draws a new batch; else it sees the batch of the turn before it.
+        player: a name in ``Task.players``.
+        terms: function from a batch to the terms to minimize.
+        fresh: whether the turn draws a new batch; otherwise it reuses the batch of the previous turn.
     """
 
     player: str
@@ -36,13 +36,13 @@ class Descend(NamedTuple):
 
 
 class Update(NamedTuple):
-    """Tensors change without an optimizer: clip a critic, pull a teacher along, store patterns.
+    """A change of tensors without an optimizer, for instance weight clipping, a moving average or stored patterns.
 
-    It sees the whole batch in every process, so that all of them make the same change.
+    It gets the full batch in every process, so all processes make the same change.
 
     Attributes:
-        apply: changes tensors of the task in place, under ``torch.no_grad``.
-        fresh: whether the turn draws a new batch; else it sees the batch of the turn before it.
+        apply: function that changes tensors of the task in place, called under ``torch.no_grad``.
+        fresh: whether the turn draws a new batch; otherwise it reuses the batch of the previous turn.
     """
 
     apply: Callable[[Batch], None]
@@ -53,7 +53,7 @@ Turn = Descend | Update
 
 
 class Place(NamedTuple):
-    """Where in a run a turn is; with the number of the call it names every random number that a task draws."""
+    """The position of a turn in a run; with the number of the call it determines all random numbers of a task."""
 
     seed: int
     round: int
@@ -65,13 +65,13 @@ class Place(NamedTuple):
 
 
 class Noise:
-    """Draws the random numbers of one place after the other."""
+    """Random numbers of a turn."""
 
     place: Place | None = None
     calls = 0
 
     def enter(self, place: Place) -> None:
-        """Numbers for this place from now on, from the first call again."""
+        """Set the position and reset the number of calls."""
         self.place, self.calls = place, 0
 
     def draw(self, shape: tuple[int, ...], uniform: bool, batch: Batch | None) -> Tensor:
@@ -88,10 +88,10 @@ class Noise:
 
 
 class Task(nn.Module):
-    """The game that trains a model: it owns every tensor of it, players, teachers, chains and pools.
+    """Base class of tasks. A task owns all tensors of a training: players, teachers, chains and pools.
 
-    State that is not a parameter is a registered buffer, so that it is saved, moved and resumed with everything else.
-    What belongs to the rows of the batch is registered by ``register_rows``.
+    State that is not a parameter is a registered buffer, so it is saved, moved and resumed with everything else. State
+    with one entry per row of the batch is registered with ``register_rows``.
 
     Attributes:
         better: for each score whether "higher" or "lower" is better; the first one is watched by default.
@@ -125,19 +125,19 @@ class Task(nn.Module):
 
     @property
     def model(self) -> nn.Module:
-        """The module with the verbs: what is saved and used in the end."""
+        """The module with the verbs, which is saved and used after training."""
         raise NotImplementedError(f"{type(self).__name__} must say which module is its model")
 
     @property
     def coupled(self) -> str | None:
-        """Why the loss of one example depends on the others of its batch, or None if it does not.
+        """Why the loss of an example depends on the other examples of its batch, or None if it does not.
 
-        A coupled game changes a little when a batch is split over micro-batches or processes.
+        Results of a coupled task change slightly when a batch is split over micro-batches or processes.
         """
         return "batch norm" if any(isinstance(module, _BatchNorm) for module in self.modules()) else None
 
     def players(self) -> dict[str, nn.Module]:
-        """The modules that move, by name."""
+        """The trained modules by name."""
         raise NotImplementedError(f"{type(self).__name__} must name its players")
 
     def turns(self, round: int) -> list[Turn]:
@@ -145,11 +145,11 @@ class Task(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must list its turns")
 
     def draws(self, round: int = 1) -> int:
-        """How many batches a round draws; the first round, 0, may draw more than others."""
+        """Number of batches that a round draws; round 0 may draw more than the others."""
         return sum(turn.fresh for turn in self.turns(round))
 
     def scores(self, batch: Batch) -> Terms:
-        """What to measure on held-out data, one value per example; the score is the mean over examples."""
+        """Scores on held-out data, one value per example; the reported score is the mean over examples."""
         return {}
 
     def scores_of_part(self, part: Part) -> dict[str, float]:
@@ -165,19 +165,19 @@ class Task(nn.Module):
         return None
 
     def enter(self, place: Place) -> None:
-        """Called by the trainer before a turn: where in the run the numbers of ``noise`` come from."""
+        """Set the position in the run for ``noise``; the trainer calls this before each turn."""
         self._noise.enter(place)
 
     def register_rows(self, name: str, state: Tensor, dim: int = 0) -> None:
-        """Register a buffer in which each row of the batch has a slice of its own: chains, pools, recurrent state.
+        """Register a buffer with one slice per row of the batch: chains, pools, recurrent state.
 
-        A turn reads and writes only ``batch.rows`` of that dimension. Several processes then keep their own rows, and
-        bring them together when the state is saved.
+        A turn reads and writes only ``batch.rows`` of that dimension. With several processes, each keeps its own rows;
+        they are gathered when the state is saved.
 
         Args:
-            name: of the buffer.
-            state: its beginning; its length along ``dim`` is the batch size.
-            dim: which dimension has the rows.
+            name: name of the buffer.
+            state: initial value; its length along ``dim`` is the batch size.
+            dim: dimension of the rows.
         """
         self.register_buffer(name, state)
         self.row_dimensions[name] = dim
@@ -185,8 +185,8 @@ class Task(nn.Module):
     def noise(self, shape: tuple[int, ...], uniform: bool = False, batch: Batch | None = None) -> Tensor:
         """Random numbers for the rows of the batch, (n, *shape): normal, or uniform on [0, 1).
 
-        They are drawn for the whole batch from (seed, round, turn) and the number of this call in the turn, and
-        sliced by row, so that processes and micro-batches see the numbers that one process would see.
+        They are drawn for the full batch from (seed, round, turn) and the number of this call in the turn, and sliced
+        by row. Processes and micro-batches therefore get the same numbers as a single process.
 
         Args:
             shape: shape for one example.

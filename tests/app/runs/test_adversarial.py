@@ -21,7 +21,7 @@ from danlu.models.adversarial.mlp import MLPGenerator
 from danlu.models.classify.mlp import MLP
 from danlu.models.latent.vae import VAE
 from danlu.models.saving.model_folder import save_model
-from danlu.sampling.latent_interpolation import between
+from danlu.sampling.latent_interpolation import slerp
 
 NAMES = ("ant", "bee", "cat")
 PICTURES = DataInfo("images", (1, 8, 8), 3, NAMES)
@@ -161,7 +161,7 @@ def test_a_walk_between_samples_keeps_to_the_arc(models, tmp_path, capsys, monke
     torch.testing.assert_close(walk[[0, -1]], sheet[[3, 17]], rtol=0, atol=1e-5)
     # of two codes of one length every point of the arc has that length, and the steps are equal angles
     a, b = torch.nn.functional.normalize(torch.randn(2, 3, 6, dtype=torch.float64), dim=2)
-    arc = between(a, b, 7)
+    arc = slerp(a, b, 7)
     torch.testing.assert_close(arc.norm(dim=2), torch.ones(3, 7, dtype=torch.float64))
     angles = torch.linalg.vecdot(arc[:, 1:], arc[:, :-1]).arccos()
     torch.testing.assert_close(angles, angles[:, :1].expand(-1, 6))

@@ -81,7 +81,7 @@ def test_the_papers_settings(name, players, loss, how, optimizer, lr, betas, bat
     assert recipe.batch_size == batch_size
     batch_normed = any(isinstance(module, torch.nn.BatchNorm2d) for module in task.critic.modules())
     assert batch_normed == (name in ("dcgan", "wgan"))
-    assert task.sharpened == (name == "sngan")
+    assert task.has_spectral_norm == (name == "sngan")
 
 
 def test_settings_reach_the_game():
@@ -118,7 +118,7 @@ def test_what_is_no_picture_has_fully_connected_players(name, conditional):
     assert [layer.linear.out_features for layer in task.critic.body] == [7, 5]
     assert task.generator.latent == find_recipe(name)().points.latent
     assert task.generator.classes == (8 if conditional else 0)
-    assert task.sharpened == (name == "sngan")
+    assert task.has_spectral_norm == (name == "sngan")
     assert task.generator.range is None
 
 

@@ -19,16 +19,20 @@ def task_of(name, **changes):
 
 def test_each_recipe_is_what_its_name_says():
     vae, beta, inpainting, conditional = (task_of(name) for name in NAMES)
-    assert (vae.price, vae.masks, vae.vae.masks) == (KLWeight(), None, False)
-    assert (beta.price, beta.masks) == (KLWeight(beta=4.0), None)
-    assert (inpainting.price, inpainting.masks, inpainting.vae.masks) == (KLWeight(beta=0.1), Masks(0.9, True), True)
-    assert (conditional.price, conditional.masks, conditional.vae.classes) == (KLWeight(), None, 10)
+    assert (vae.kl_weight, vae.masks, vae.vae.masks) == (KLWeight(), None, False)
+    assert (beta.kl_weight, beta.masks) == (KLWeight(beta=4.0), None)
+    assert (inpainting.kl_weight, inpainting.masks, inpainting.vae.masks) == (
+        KLWeight(beta=0.1),
+        Masks(0.9, True),
+        True,
+    )
+    assert (conditional.kl_weight, conditional.masks, conditional.vae.classes) == (KLWeight(), None, 10)
 
 
 def test_settings_reach_the_game():
     given = {"beta": 3.0, "beta_warmup": 7, "capacity": 20.0, "capacity_rounds": 9, "samples": 2}
     task = task_of("vae", **given)
-    assert task.price == KLWeight(3.0, 7, 0.0, 20.0, 9)
+    assert task.kl_weight == KLWeight(3.0, 7, 0.0, 20.0, 9)
     assert task.samples == 2
     assert task_of("vae", objective="iwae", samples=5).objective == "iwae"
     assert task_of("inpainting-vae", hide=0.5, blocks=False).masks == Masks(0.5, False)
@@ -59,9 +63,9 @@ def test_probabilities_of_pixels_are_for_pixels(family, info):
         ("vae --data moons", "likelihood bernoulli is for pictures with values from 0 to 1, and moons has none; use"),
         ("beta-vae --data moons --model.likelihood logistic", "likelihood logistic is for pictures"),
         ("vae --free-bits 1 --capacity 3", "free_bits and capacity both set a divergence that costs nothing; give one"),
-        ("vae --objective iwae --beta 2", "has no divergence that could be priced; use objective elbo"),
-        ("beta-vae --objective iwae", "has no divergence that could be priced"),
-        ("vae --objective iwae --free-bits 0.5", "has no divergence that could be priced"),
+        ("vae --objective iwae --beta 2", "has no separate divergence to weight; use objective elbo"),
+        ("beta-vae --objective iwae", "has no separate divergence"),
+        ("vae --objective iwae --free-bits 0.5", "has no separate divergence"),
         ("vae --samples 0", "samples: 0 is not a whole number of at least 1"),
         ("vae --beta -1", "beta: -1"),
         ("vae --beta-warmup -1", "beta_warmup: -1"),

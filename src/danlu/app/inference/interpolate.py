@@ -16,7 +16,7 @@ from danlu.app.inference.apply import Made, at_least, drawing
 from danlu.app.inference.latents import SHEET, decoded, one_class, picked
 from danlu.app.inference.load import opened
 from danlu.errors import RunError, UsageError
-from danlu.sampling.latent_interpolation import between
+from danlu.sampling.latent_interpolation import slerp
 from danlu.training.runtime import DeviceName, pick_device
 from danlu.verbs import can, need, picks_latents
 
@@ -123,5 +123,5 @@ def _between_samples(
     """The walk on the arc between the codes of two samples."""
     codes = picked(model, numbers, n, seed)
     start, end = (codes[number] for number in numbers)
-    walk = between(start.flatten()[None], end.flatten()[None], steps)[0]
+    walk = slerp(start.flatten()[None], end.flatten()[None], steps)[0]
     return decoded(model, walk.unflatten(1, start.shape), label)

@@ -205,12 +205,12 @@ def normalization(norm: PlayerNorm, size: int, reference: int, images: bool = Fa
     return norm_named(norm, size, images)
 
 
-def biased(norm: PlayerNorm | None) -> bool:
+def needs_bias(norm: PlayerNorm | None) -> bool:
     """Whether a bias before a normalization says anything: a mean over the batch takes it away again."""
     return norm not in ("batch", "virtual")
 
 
-def beside(x: Float[Tensor, "n d"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n e"]:
+def concat_labels(x: Float[Tensor, "n d"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n e"]:
     """Rows, and behind each its label, if there are any."""
     return x if shares is None else torch.cat([x, shares], dim=1)
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.models.adversarial.base import LEAK, Critic, Generator, PlayerNorm, beside, biased, normalization
+from danlu.models.adversarial.base import LEAK, Critic, Generator, PlayerNorm, concat_labels, needs_bias, normalization
 from danlu.models.adversarial.image_sizes import attended, check_attention, map_sizes
 from danlu.nn.dense import check_dropout, check_width
 from danlu.nn.encoder_decoder import KERNEL, PADDING, STRIDE
@@ -63,7 +63,7 @@ class DCGANGenerator(Generator):
         check_attention(attention, [*sizes[1:], (height, across)])
         size, channels = (height, across), _channels(width, len(sizes))[-1]
         self.first = nn.Sequential(
-            Linear(latent + classes, channels * height * across, bias=biased(norm)),
+            Linear(latent + classes, channels * height * across, bias=needs_bias(norm)),
             nn.Unflatten(1, (channels, height, across)),
             *_after(channels, norm, reference, nn.ReLU(inplace=True)),
             *attended(size, channels, attention),
@@ -71,7 +71,7 @@ class DCGANGenerator(Generator):
         self.body = nn.Sequential()
         for target in reversed(sizes[1:]):
             after = _after(channels // 2, norm, reference, nn.ReLU(inplace=True))
-            up = _doubling(channels, channels // 2, size, target, biased(norm))
+            up = _doubling(channels, channels // 2, size, target, needs_bias(norm))
             size, channels = target, channels // 2
             self.body.append(nn.Sequential(up, *after, *attended(size, channels, attention)))
         self.last = _doubling(channels, shape[0], size, sizes[0], bias=True)
@@ -79,7 +79,7 @@ class DCGANGenerator(Generator):
 
     def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
         """The pictures of codes, before tanh."""
-        return self.last(self.body(self.first(beside(z, shares))))
+        return self.last(self.body(self.first(concat_labels(z, shares))))
 
 
 class DCGANCritic(Critic):
@@ -129,7 +129,7 @@ class DCGANCritic(Critic):
         self.body = nn.Sequential()
         for size, (inputs, outputs) in zip(sizes, pairwise(channels), strict=True):
             here = norm if len(self.body) else None
-            down = nn.Conv2d(inputs, outputs, KERNEL, STRIDE, PADDING, bias=biased(here))
+            down = nn.Conv2d(inputs, outputs, KERNEL, STRIDE, PADDING, bias=needs_bias(here))
             after = _after(outputs, here, reference, nn.LeakyReLU(LEAK, inplace=True))
             dropped = [nn.Dropout(dropout)] if dropout else []
             self.body.append(nn.Sequential(down, *after, *dropped, *attended(size, outputs, attention)))

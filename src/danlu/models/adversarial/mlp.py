@@ -9,7 +9,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.models.adversarial.base import LEAK, Critic, Generator, PlayerNorm, beside, normalization
+from danlu.models.adversarial.base import LEAK, Critic, Generator, PlayerNorm, concat_labels, normalization
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_dropout, check_widths, dense
 from danlu.nn.norm.spectral import spectral_norm
@@ -57,7 +57,7 @@ class MLPGenerator(Generator):
 
     def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
         """The examples of codes."""
-        return self.last(self.body(beside(z, shares))).unflatten(1, self.shape)
+        return self.last(self.body(concat_labels(z, shares))).unflatten(1, self.shape)
 
 
 class MLPCritic(Critic):
@@ -107,7 +107,7 @@ class MLPCritic(Critic):
 
     def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
         """The features of examples."""
-        return self.body(beside(x.flatten(1), shares))
+        return self.body(concat_labels(x.flatten(1), shares))
 
 
 def _layer(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from danlu.models.adversarial.base import Critic, Generator, PlayerNorm, beside, biased, normalization
+from danlu.models.adversarial.base import Critic, Generator, PlayerNorm, concat_labels, needs_bias, normalization
 from danlu.models.adversarial.image_sizes import attended, check_attention, map_sizes
 from danlu.nn.conv.residual import conv
 from danlu.nn.dense import check_width
@@ -79,7 +79,7 @@ class ResNetGenerator(Generator):
 
     def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
         """The pictures of codes, before tanh."""
-        x = self.first(z if self.choosing else beside(z, shares))
+        x = self.first(z if self.choosing else concat_labels(z, shares))
         return _through(self.last, _through(self.body, x, shares), shares)
 
 
@@ -183,7 +183,7 @@ class _Block(nn.Module):
         self.target = target
         before = [] if first else _before(norm, inputs, reference, shared=True, classes=classes)
         self.before1 = nn.Sequential(*before)
-        self.conv1 = conv(inputs, outputs, 3, bias=biased(norm))
+        self.conv1 = conv(inputs, outputs, 3, bias=needs_bias(norm))
         self.before2 = nn.Sequential(*_before(norm, outputs, reference, classes=classes))
         self.conv2 = conv(outputs, outputs, 3, bias=True)
         same = size == target and inputs == outputs

@@ -46,13 +46,13 @@ class Latent(OptimizerSettings, Recipe):
         """The model for data of this kind."""
         raise NotImplementedError(f"{type(self).__name__} must build its network")
 
-    def price(self) -> KLWeight:
+    def kl_weight(self) -> KLWeight:
         """Of the divergence."""
         return KLWeight(self.beta, self.beta_warmup, self.free_bits, self.capacity, self.capacity_rounds)
 
     def elbo(self, info: DataInfo, masks: Masks | None = None, separate: bool = False) -> Elbo:
         """The game with this recipe's network."""
-        return Elbo(self.network(info), self.price(), self.samples, self.objective, masks, separate, info.inputs)
+        return Elbo(self.network(info), self.kl_weight(), self.samples, self.objective, masks, separate, info.inputs)
 
 
 def check_classes(info: DataInfo, data: str, recipe: str) -> None:

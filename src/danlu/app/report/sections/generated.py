@@ -16,7 +16,7 @@ from danlu.evaluation.generative_scores import NEIGHBORS, training_batches
 from danlu.evaluation.subject import Subject
 from danlu.metrics.sample_diversity import nearest
 from danlu.rng.keys import generator
-from danlu.sampling.latent_interpolation import between
+from danlu.sampling.latent_interpolation import slerp
 from danlu.verbs import has, picks_latents
 
 SHOWN, WALKS = 20, 5
@@ -53,7 +53,7 @@ def _nearest(x: Tensor, data: DataSet) -> Section:
 def _walks(model: Any, data: DataSet) -> Section:
     device = next(model.parameters()).device
     ends = model.prior(2 * WALKS, generator=generator("walks", device=device)).unflatten(0, (WALKS, 2))
-    walk = between(ends[:, 0], ends[:, 1], ACROSS).flatten(0, 1)
+    walk = slerp(ends[:, 0], ends[:, 1], ACROSS).flatten(0, 1)
     labels = torch.arange(WALKS, device=device).repeat_interleave(ACROSS) % max(1, data.info.classes)
     told = (labels,) if has(model, "class_conditional") else ()
     caption = (
