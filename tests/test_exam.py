@@ -90,7 +90,7 @@ def test_one_batch_overfits(name):
     """On eight examples, or as many as must have labels, the terms fall far below where they began."""
     if find_recipe(name).overfits_to is None:
         pytest.skip("a game whose players work against each other has no loss that falls")
-    text = "text" in find_recipe(name).kinds
+    text = "text" in find_recipe(name)().kinds
     size = {"batch_size": 2} if text else {"batch_size": "full"}
     recipe = tiny(name, rounds=400, **size, **overfitting(find_recipe(name)()))
     data = recipe.load()

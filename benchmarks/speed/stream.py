@@ -22,8 +22,9 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from benchmarks.harness import Row, alternate, cpu_seconds, quartiles
 from danlu.data.base.batch_stream import Shuffled, Stream
-from danlu.data.base.dataset import DataInfo, Part
+from danlu.data.base.dataset import Part
 from danlu.data.images.augment import Augment, Augmented
+from danlu.data.images.info import ImageInfo
 from danlu.data.images.warp import warp
 from danlu.recipes.classify.cnn import CNNRecipe
 from danlu.training.trainer import Trainer
@@ -105,7 +106,7 @@ def _part_of_a_step(part: Part) -> Row:
 
 def _trainer(stream: Stream) -> Trainer:
     recipe = CNNRecipe(batch_size=BATCH)
-    info = DataInfo("images", shape=(1, SIDE, SIDE), classes=10)
+    info = ImageInfo(shape=(1, SIDE, SIDE), classes=10)
     return Trainer(recipe.task(info), recipe.optimizer_settings(), stream, rounds=10_000)
 
 

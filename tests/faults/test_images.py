@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from danlu.app.cli import main
+from danlu.data.base.split import Split
 from danlu.data.images import decode, worker_pool
-from danlu.data.images.image_folder import folder
+from danlu.data.images.image_folder import read_folder
 from danlu.data.images.settings import Images
-from danlu.data.settings import DataSettings
 
 MLP = ("train", "mlp", "--epochs", "1", "--batch_size", "4", "--model.hidden", "8", "--data")
 
@@ -124,8 +124,7 @@ def test_a_mixed_bag_has_the_documented_values(tmp_path):
     frames[0].save(bag / "f.gif", save_all=True, append_images=frames[1:])
     Image.new("1", (2, 2), 1).save(bag / "g.png")
     Image.new("LA", (2, 2), (0, 0)).save(bag / "h.png")
-    source = DataSettings.model_validate({"split": {"validation": 0.15, "test": 0.15}})
-    data = folder(source, str(bag))
+    data = read_folder(str(bag), split=Split(validation=0.15, test=0.15))
     assert (data.info.shape, len(data.train), len(data.validation), len(data.test)) == ((3, 2, 2), 6, 1, 1)
     parts = torch.cat([data.train.fields["image"], data.validation.fields["image"], data.test.fields["image"]])
     found = sorted(example.tolist() for example in parts)
@@ -169,7 +168,7 @@ def test_one_class_is_nothing_to_tell_apart(photos, capsys):
     code, _, err = danlu(capsys, *MLP, f"folder:{photos}")
     assert code == 2
     assert "needs labels of at least two classes, and folder:" in err
-    assert folder(None, str(photos)).info.classes == 1
+    assert read_folder(None, str(photos)).info.classes == 1
 
 
 def test_fewer_images_than_a_batch(photos, capsys):
@@ -195,15 +194,15 @@ def test_links_that_lead_out_of_the_folder_are_refused(photos, capsys, tmp_path,
 def test_links_within_the_folder_show_no_file_twice(photos):
     (photos / "cat" / "x.png").symlink_to("00.png")
     (photos / "dog" / "all").symlink_to("..")  # which would go on for ever
-    data = folder(None, str(photos))
+    data = read_folder(None, str(photos))
     assert len(data.train) + len(data.validation) + len(data.test) == 40
     assert data.notes == ("2 other files were left alone: 2 links",)
 
 
 def test_the_folder_itself_can_be_a_link(photos, tmp_path):
     (tmp_path / "here").symlink_to(photos)
-    data = folder(None, str(tmp_path / "here"))
-    assert data.fingerprint() == folder(None, str(photos)).fingerprint()
+    data = read_folder(None, str(tmp_path / "here"))
+    assert data.fingerprint() == read_folder(None, str(photos)).fingerprint()
 
 
 DECODE = decode.decode
@@ -235,9 +234,9 @@ def test_files_that_end_or_stop_the_process_that_decodes_them_are_named(photos, 
         f"  {photos}/cat/11.png: it could not be read in 3 seconds",
         f"  {photos}/dog/07.png: {killed}",
     ]
-    left = folder(DataSettings(images=Images(unreadable="skip")), str(photos))
+    left = read_folder(str(photos), Images(unreadable="skip"))
     assert sum(map(len, (left.train, left.validation, left.test))) == 38
     assert left.notes[-1].startswith("2 of 40 files could not be read and were left out")
     monkeypatch.setattr(decode, "decode", DECODE)
-    whole = folder(DataSettings(images=Images(unreadable="skip")), str(photos))
+    whole = read_folder(str(photos), Images(unreadable="skip"))
     assert (sum(map(len, (whole.train, whole.validation, whole.test))), whole.notes) == (40, ())

@@ -93,7 +93,7 @@ def test_a_text_that_cannot_be_used_is_told_in_a_line(capsys, content, said):
         (("--text.encoding", "utf-16"), "'utf-16' does not write commas and digits as ASCII does"),
         (("--text.tokens", "bpe", "--text.vocabulary", "100"), "cannot hold the 256 bytes"),
         (("--picture", "p.png"), "running text, of which there is no picture"),
-        (("--table.target", "k"), "--table.target does nothing with text:"),
+        (("--table.target", "k"), "table.target does nothing with text:"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_in_a_line(capsys, words, said):

@@ -7,8 +7,9 @@ import torch
 
 import danlu
 from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import DataInfo, Part
+from danlu.data.base.dataset import Part
 from danlu.data.base.joined_streams import together
+from danlu.data.images.info import ImageInfo
 from danlu.errors import UsageError
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
@@ -94,7 +95,7 @@ def test_some_of_each_class_and_others_for_another_seed():
 
 def test_the_first_model_rests_when_the_second_learns():
     recipe = tiny("semi-vae", first_rounds=3)
-    task = recipe.task(DataInfo("images", (1, 8, 8), 10))
+    task = recipe.task(ImageInfo((1, 8, 8), 10))
     assert [task.turns(round)[0].player for round in range(5)] == ["first"] * 3 + ["second"] * 2
 
 
@@ -123,7 +124,7 @@ def test_what_cannot_be_is_refused_in_a_line(changes, words, tmp_path):
 def test_a_dry_run_goes_through_both_models():
     recipe = changed(SemiVAERecipe(), {"rounds": 10, "first_rounds": 9})
     short = changed(recipe, recipe.two_rounds)
-    assert [short.task(DataInfo("images", (1, 8, 8), 10)).turns(round)[0].player for round in range(2)] == [
+    assert [short.task(ImageInfo((1, 8, 8), 10)).turns(round)[0].player for round in range(2)] == [
         "first",
         "second",
     ]

@@ -1,10 +1,13 @@
 from .datasets import DATA as DATA
 from .datasets import find_data as find_data
+from .datasets import find_data_entry as find_data_entry
+from .entry import DataEntry as DataEntry
 from .entry import Entry as Entry
 from .experiments import CHAPTERS as CHAPTERS
 from .experiments import EXPERIMENTS as EXPERIMENTS
 from .experiments import Claim as Claim
 from .experiments import find_experiment as find_experiment
+from .models import MODELS as MODELS
 from .models import find_model as find_model
 from .models import name_of_model as name_of_model
 from .recipes import RECIPES as RECIPES

@@ -12,3 +12,14 @@ class Entry(NamedTuple):
     family: str
     title: str
     source: str
+
+
+class DataEntry(NamedTuple):
+    """The same of a data set, its kind (a key of ``data.kinds.KINDS``), and whether its kind's settings apply to it."""
+
+    target: str
+    family: str
+    kind: str
+    title: str
+    source: str
+    has_settings: bool = False

@@ -1,107 +1,161 @@
-"""Where examples come from and how they become parts: a page of settings, with a data set's name on top."""
+"""Settings that every data set has: its name and how it is split into parts."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self
+
+from pydantic import BaseModel
 
 from danlu import catalogue
+from danlu.catalogue.datasets import DATA, find_data_entry
+from danlu.data.base.batch_stream import PartStream, Stream
 from danlu.data.base.dataset import DataSet
 from danlu.data.base.page import Page
 from danlu.data.base.split import Split
-from danlu.data.images.settings import Images
-from danlu.data.tables.settings import Table
-from danlu.data.text.settings import Text
+from danlu.data.kinds import KINDS
 from danlu.errors import UsageError
 from danlu.storage.access import Access
 from danlu.storage.disk import whole_path
 
-PATHS = ("folder", "table", "text")
-"""data sets whose argument is a path"""
-
 
 class DataSettings(Page):
-    """A data set and how it is read.
+    """A data set and how it is split.
+
+    Each kind of data has a subclass with its own settings: ``ImageData``, ``TableData``, ``TextData``. A class that
+    derives from one or several of them is for these kinds of data. ``DataSettings`` itself is for every kind, which it
+    reads with the default settings.
 
     >>> DataSettings(data="digits").load().info.shape
     (1, 8, 8)
     """
 
     data: str = "digits"
-    """name of the data set; of your own folder:PATH for images, table:FILE for rows, text:PATH for running text"""
+    """name of the data set; for your own files folder:PATH (images), table:FILE (rows) or text:PATH (running text)"""
     split: Split = Split()
     """shares and seed of the parts, where they are not official"""
-    images: Images = Images()
-    """how image files become examples of one shape"""
-    table: Table = Table()
-    """how columns become numbers"""
-    text: Text = Text()
-    """how running text becomes tokens"""
+
+    @classmethod
+    def settings_by_kind(cls) -> dict[str, tuple[str, ...]]:
+        """Names of the settings that belong to each kind of data, for the kinds that this class is for.
+
+        >>> from danlu.data.tables.table_data import TableData
+        >>> TableData.settings_by_kind()
+        {'table': ('table',)}
+        """
+        pages = {vars(base)["kind"]: base for base in cls.__mro__ if "kind" in vars(base)}
+        return {
+            kind: tuple(name for name in pages[kind].__annotations__ if name in cls.model_fields)
+            for kind in KINDS
+            if kind in pages
+        }
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of data that the settings are for."""
+        return tuple(self.settings_by_kind()) or tuple(KINDS)
+
+    @property
+    def mixes_labels(self) -> bool:
+        """Whether a training batch mixes the labels of its examples."""
+        return False
+
+    def unused_settings(self) -> frozenset[str]:
+        """Names of the settings that have no effect, because the data set is of another kind than they are.
+
+        >>> from danlu.data.training_data import TrainingData
+        >>> sorted(TrainingData(data="moons").unused_settings())
+        ['augment', 'binarize', 'images', 'text']
+        """
+        name = self.data.partition(":")[0]
+        if name not in DATA:
+            return frozenset()
+        by_kind = self.settings_by_kind()
+        used = by_kind.get(DATA[name].kind, ())
+        return frozenset(setting for names in by_kind.values() for setting in names if setting not in used)
 
     def load(self, access: Access | None = None) -> DataSet:
-        """The data set.
+        """Read the data set.
 
         Args:
-            access: what may be used to get it.
+            access: folders of data sets and of the cache, and the function that reports progress.
 
         Raises:
-            UsageError: if there is no such data set, settings do nothing with it, or its files are not as they should
-                be.
+            UsageError: if there is no such data set, it is of a kind that the settings are not for, a setting has no
+                effect on it, or its files are not valid.
         """
         name, _, argument = self.data.partition(":")
-        if name not in catalogue.DATA and (path := Path(self.data).expanduser()).exists():
-            raise UsageError(f"{self.data} is a path; write {holding(path)}:{self.data}")
-        load = catalogue.find_data(name)
-        refuse_idle_pages(self)
-        return load(self, argument, access or Access())
+        if name not in DATA and (path := Path(self.data).expanduser()).exists():
+            raise UsageError(f"{self.data} is a path; write {data_set_of(path)}:{self.data}")
+        entry = find_data_entry(name)
+        if entry.kind not in self.kinds:
+            raise UsageError(f"this recipe is for {' or '.join(self.kinds)}, and {self.data} is {entry.kind}")
+        refuse_unused_settings(self)
+        page = KINDS[entry.kind].page
+        own = {page: getattr(self, page)} if entry.has_settings and page in type(self).model_fields else {}
+        return catalogue.find_data(name)(argument=argument, split=self.split, access=access or Access(), **own)
+
+    def usage(self) -> dict[str, str]:
+        """The settings that are needed to use the trained model; they are saved with it."""
+        return {}
+
+    def transform(self, stream: PartStream, seed: int) -> Stream:
+        """The stream of training batches with the transformations that are applied while training.
+
+        Args:
+            stream: batches of the training part.
+            seed: random seed of the transformations.
+        """
+        return stream
+
+    def with_absolute_paths(self) -> Self:
+        """The same settings with absolute paths, so that a run can be resumed from another folder.
+
+        Raises:
+            UsageError: if a path cannot be written into a recipe.
+        """
+        name, _, path = self.data.partition(":")
+        if not path or name not in {kind.dataset for kind in KINDS.values()}:
+            return self
+        return self.model_copy(update={"data": f"{name}:{whole_path(path)}"})
 
 
-def holding(path: Path) -> str:
-    """The data set that a path seems to be for."""
+def data_set_of(path: Path) -> str:
+    """The data set that reads a path, judged by its name: folder, text or table."""
     return "folder" if path.is_dir() else "text" if path.suffix.lower() == ".txt" else "table"
 
 
-S = TypeVar("S", bound=DataSettings)
-_PAGES = {
-    "images": (("folder",), "folder:PATH, images of your own"),
-    "table": (("table",), "table:FILE, rows of your own"),
-    "text": (("text", "pydoc", "ptb", "tiny-shakespeare"), "running text"),
-}
-"""pages of settings, the data sets that read each, and these in words"""
-
-
-def absolute(source: S) -> S:
-    """The same settings with whole paths, so that a run can go on from another folder.
+def refuse_unused_settings(settings: DataSettings) -> None:
+    """Settings that have no effect on the data set must have their default values.
 
     Raises:
-        UsageError: if a path cannot be written into a recipe.
-    """
-    kind, _, path = source.data.partition(":")
-    changes: dict[str, Any] = {}
-    if kind in PATHS and path:
-        changes["data"] = f"{kind}:{whole_path(path)}"
-    files = {name: getattr(source.table, name) for name in ("validation_file", "test_file")}
-    whole = {name: str(whole_path(given)) for name, given in files.items() if given is not None}
-    return source.model_copy(update={**changes, "table": source.table.model_copy(update=whole)})
+        UsageError: if one has not.
 
-
-def refuse_idle_pages(source: DataSettings) -> None:
-    """Settings of a page that is for another kind of data set must be the usual ones.
-
-    Raises:
-        UsageError: if one is not.
-
-    >>> from danlu.data.settings import Images, DataSettings
-    >>> refuse_idle_pages(DataSettings(data="digits", images=Images(size=(3,))))
+    >>> from danlu.data.images.image_data import ImageData
+    >>> refuse_unused_settings(ImageData(data="digits", images={"size": (3,)}))
     Traceback (most recent call last):
-    danlu.errors.UsageError: --images.size does nothing with digits: it is for folder:PATH, images of your own; leave it
+    danlu.errors.UsageError: images.size does nothing with digits: it is for folder:PATH, images of your own; leave it
     out
     """
-    for name, (kinds, words) in _PAGES.items():
-        page, usual = getattr(source, name), type(source).model_fields[name].default
-        idle = [f"--{name}.{setting.replace('_', '-')}" for setting, value in usual if getattr(page, setting) != value]
-        if idle and source.data.partition(":")[0] not in kinds:
-            does, it_is, it = ("does", "it is", "it") if len(idle) == 1 else ("do", "they are", "them")
-            raise UsageError(
-                f"{', '.join(idle)} {does} nothing with {source.data}: {it_is} for {words}; leave {it} out"
-            )
+    entry = find_data_entry(settings.data.partition(":")[0])
+    for kind, names in settings.settings_by_kind().items():
+        for name in names:
+            page = name == KINDS[kind].page
+            if kind == entry.kind and (not page or entry.has_settings):
+                continue
+            if changed := _changed(settings, name):
+                does, it_is, it = ("does", "it is", "it") if len(changed) == 1 else ("do", "they are", "them")
+                what = KINDS[kind].files if page else kind
+                raise UsageError(
+                    f"{', '.join(changed)} {does} nothing with {settings.data}: {it_is} for {what}; leave {it} out",
+                    settings=tuple(changed),
+                )
+
+
+def _changed(settings: Page, name: str) -> list[str]:
+    """Dotted names of the settings below a name that do not have their default values."""
+    value: Any = getattr(settings, name)
+    default: Any = type(settings).model_fields[name].default
+    if not isinstance(value, BaseModel):
+        return [name] if value != default else []
+    return [f"{name}.{setting}" for setting, usual in default if getattr(value, setting) != usual]

@@ -16,10 +16,10 @@ from danlu.app.cli.shell_completion import script
 from danlu.app.cli.signature import arguments_of, page_argument, summary_of
 from danlu.app.command_table import COMMANDS, Usage
 from danlu.app.report.usage import commands
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
 from danlu.verbs import VERBS
 
-IMAGES = DataInfo("images", (1, 8, 8), classes=2, class_names=("cat", "big dog"))
+IMAGES = ImageInfo((1, 8, 8), classes=2, class_names=("cat", "big dog"))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

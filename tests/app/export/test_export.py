@@ -12,6 +12,9 @@ from danlu.app.cli import main
 from danlu.app.export.export import export
 from danlu.app.inference.load import load
 from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
+from danlu.data.text.info import TextInfo
 from danlu.data.text.tokenizer_files import from_json
 from danlu.data.text.tokenizers import Characters
 from danlu.errors import UsageError
@@ -27,7 +30,7 @@ from danlu.models.saving.model_folder import save_model
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-INFO = DataInfo("images", (3, 12, 12), 4, ("a", "b", "c", "日"))
+INFO = ImageInfo((3, 12, 12), 4, ("a", "b", "c", "日"))
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def latent_models():
 )
 def test_autoencoders_too_guessing_labels_where_they_need_them(name, verb, tmp_path):
     torch.manual_seed(0)
-    save_model(latent_models()[name], tmp_path, DataInfo("images", (1, 8, 8), 3))
+    save_model(latent_models()[name], tmp_path, ImageInfo((1, 8, 8), 3))
     export(tmp_path, tmp_path / "model.onnx", verb)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     for n in (1, 3):
@@ -120,7 +123,7 @@ def test_weights_alone_are_the_state_dict(folder):
 
 
 def test_a_table_model_too(tmp_path):
-    info = DataInfo("table", (5,), 3, columns=tuple("abcde"), shift=(0.0,) * 5, scale=(1.0,) * 5)
+    info = TableInfo((5,), 3, columns=tuple("abcde"), shift=(0.0,) * 5, scale=(1.0,) * 5)
     save_model(MLP((5,), 3, hidden=(4,)), tmp_path, info)
     export(tmp_path, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
@@ -148,7 +151,7 @@ def language_folder(folder, **settings):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     model.tokenizer = Characters([chr(ord("a") + k) for k in range(20)])
-    save_model(model, folder, DataInfo("text", (), vocabulary=20, tokens="characters"))
+    save_model(model, folder, TextInfo((), vocabulary=20, tokens="characters"))
     return folder
 
 

@@ -6,11 +6,12 @@ import torch
 from PIL import Image
 
 from danlu.app.files.image_files import find_images, read_image
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
 from danlu.errors import RunError, UsageError
 
-GRAY = DataInfo("images", (1, 4, 4))
-COLOR = DataInfo("images", (3, 4, 4), range=(-1.0, 1.0))
+GRAY = ImageInfo((1, 4, 4))
+COLOR = ImageInfo((3, 4, 4), range=(-1.0, 1.0))
 
 
 def gray(tmp_path, image, name="x.png"):
@@ -66,7 +67,7 @@ def test_ranges_colors_and_inversion(tmp_path):
 def test_what_takes_no_images_says_so(tmp_path):
     Image.new("L", (4, 4)).save(tmp_path / "x.png")
     with pytest.raises(UsageError, match=r"takes table of shape \(5,\)"):
-        read_image(tmp_path / "x.png", DataInfo("table", (5,)))
+        read_image(tmp_path / "x.png", TableInfo((5,)))
 
 
 def test_folders_are_searched_also_below(tmp_path):

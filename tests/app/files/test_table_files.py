@@ -9,7 +9,8 @@ import torch
 import danlu
 from danlu.app.cli import main
 from danlu.app.files.table_files import read_rows
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
 from danlu.data.tables.table import standardize
 from danlu.errors import UsageError
 
@@ -152,7 +153,7 @@ def test_many_rows_are_read_in_order(model, tmp_path, monkeypatch):
 
 
 def test_a_number_too_large_when_standardized_is_said_of_its_row(tmp_path):
-    info = DataInfo("table", (1,), columns=("a",), shift=(0.0,), scale=(1e-30,))
+    info = TableInfo((1,), columns=("a",), shift=(0.0,), scale=(1e-30,))
     (first, x, none), (second, nothing, error) = read_rows(written(tmp_path, "a\n1e-30\n1e30\n"), info)
     assert torch.equal(x, torch.ones(1, 1))
     assert (none, nothing) == (None, None)
@@ -163,9 +164,9 @@ def test_a_number_too_large_when_standardized_is_said_of_its_row(tmp_path):
 def test_models_of_other_inputs_say_so(tmp_path):
     path = written(tmp_path, "a\n1\n")
     with pytest.raises(UsageError, match=r"takes images of shape \(1, 8, 8\), not rows of a table"):
-        read_rows(path, DataInfo("images", (1, 8, 8)))
+        read_rows(path, ImageInfo((1, 8, 8)))
     with pytest.raises(UsageError, match="does not say what its columns are called"):
-        read_rows(path, DataInfo("table", (1,)))
+        read_rows(path, TableInfo((1,)))
 
 
 def test_points_are_rows_too(tmp_path):

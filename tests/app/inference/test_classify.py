@@ -12,13 +12,14 @@ from danlu.app.cli import main
 from danlu.app.inference.classify import classify
 from danlu.app.inference.load import load
 from danlu.app.scoring.evaluate import evaluate
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
 from danlu.models.classify.mlp import MLP
 from danlu.models.saving.model_folder import save_model
 
-INFO = DataInfo("images", (1, 4, 6), 7, tuple("abcdefg"))
-TABLE = DataInfo("table", (2,), 2, ("no", "yes"), columns=("width", "height"))
+INFO = ImageInfo((1, 4, 6), 7, tuple("abcdefg"))
+TABLE = TableInfo((2,), 2, ("no", "yes"), columns=("width", "height"))
 
 
 @pytest.fixture

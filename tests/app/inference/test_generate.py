@@ -13,8 +13,8 @@ from PIL import Image
 
 import danlu
 from danlu.app.cli import main
-from danlu.data.base.dataset import DataInfo
 from danlu.data.datasets.digits import digits
+from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError, UsageError
 from danlu.models.base import Model
 from danlu.models.classify.mlp import MLP
@@ -84,7 +84,7 @@ class Labeled(Model):
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.info = DataInfo("images", (1, 4, 4), 3, ("ant", "bee", "cat"))
+        self.info = ImageInfo((1, 4, 4), 3, ("ant", "bee", "cat"))
 
     def sample(self, n, labels=None, *, generator=None):
         labels = torch.zeros(n) if labels is None else labels
@@ -97,7 +97,7 @@ class Fair(Model):
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.info = DataInfo("images", (1, 8, 8))
+        self.info = ImageInfo((1, 8, 8))
 
     def log_prob(self, x):
         return torch.full((len(x),), -x[0].numel() * math.log(2))
@@ -222,7 +222,7 @@ def test_labels_by_name_and_by_number(monkeypatch, tmp_path, label, expected):
 
 def test_a_class_whose_name_is_a_number_is_meant_by_it(monkeypatch, tmp_path):
     model = Labeled()
-    model.info = DataInfo("images", (1, 4, 4), 3, ("2", "1", "0"))
+    model.info = ImageInfo((1, 4, 4), 3, ("2", "1", "0"))
     pretend(monkeypatch, model)
     assert danlu.sample("any", 1, label=2, out=tmp_path / "s.npy").x.max() == 0
 
@@ -324,7 +324,7 @@ def test_what_is_white_in_a_mask_is_filled_in(run, pictures, tmp_path):
 
 
 def test_what_is_put_around_a_picture_is_not_filled_in(tmp_path):
-    info = DataInfo("images", (1, 8, 8), fit="pad")
+    info = ImageInfo((1, 8, 8), fit="pad")
     save_model(VAE((1, 8, 8), 2, (8,)), tmp_path / "model", info)
     Image.fromarray(np.zeros((4, 8), np.uint8)).save(tmp_path / "x.png")
     mask = np.zeros((4, 8), np.uint8)

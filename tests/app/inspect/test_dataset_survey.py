@@ -63,15 +63,15 @@ def test_a_picture_is_drawn(capsys, tmp_path):
         ),
         (
             ("digits", "--table.target", "k"),
-            "--table.target does nothing with digits: it is for table:FILE, rows of your",
+            "table.target does nothing with digits: it is for table:FILE, rows of your",
         ),
-        (("digits", "--images.size", "3", "--images.fit", "pad"), "--images.size, --images.fit do nothing with digits"),
+        (("digits", "--images.size", "3", "--images.fit", "pad"), "images.size, images.fit do nothing with digits"),
         (
             ("moons", "--images.size", "3"),
-            "--images.size does nothing with moons: it is for folder:PATH, images of your",
+            "images.size does nothing with moons: it is for folder:PATH, images of your",
         ),
-        (("table:x.csv", "--images.size", "3"), "--images.size does nothing with table:"),
-        (("folder:x", "--table.missing", "drop"), "--table.missing does nothing with folder:"),
+        (("table:x.csv", "--images.size", "3"), "images.size does nothing with table:"),
+        (("folder:x", "--table.missing", "drop"), "table.missing does nothing with folder:"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(words, line, capsys):

@@ -26,11 +26,13 @@ from danlu.app.report.model_card import About, write_card
 from danlu.app.report.section import Section, figure
 from danlu.app.report.sections.classifier import Judged, classification_sections, most_confident_mistakes, per_class
 from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
 from danlu.metrics.classification import calibration, confusion_matrix
 from danlu.metrics.robustness import Robustness
 
 NAMES = ("<b>x</b>", "$\\frac$", "a|b", '"q" & url(#p)')
-INFO = DataInfo("images", shape=(1, 4, 4), classes=4, class_names=NAMES, range=(0.0, 1.0))
+INFO = ImageInfo(shape=(1, 4, 4), classes=4, class_names=NAMES, range=(0.0, 1.0))
 CNN = About("CNN", "convolutional network", "LeCun et al. 1998", ["classify"])
 RUN: dict[str, Any] = {
     "format": 1,
@@ -237,7 +239,7 @@ def test_report_and_card_do_without_any_key(tmp_path: Path, missing: str):
 
 def test_report_and_card_of_almost_nothing(tmp_path: Path):
     assert "a model" in Page(report(tmp_path, [], run={}, metrics=[], scores={}, recipe_yaml="")).text
-    write_card(tmp_path / "card.md", {}, {}, DataInfo("table", (3,)), About("MLP", "perceptron", "Rosenblatt", []))
+    write_card(tmp_path / "card.md", {}, {}, TableInfo((3,)), About("MLP", "perceptron", "Rosenblatt", []))
     assert "(n, 3)" in (tmp_path / "card.md").read_text()
 
 
@@ -322,7 +324,7 @@ def test_without_mistakes_the_least_sure_are_shown():
 def test_sections_show_the_surest_mistake_first():
     probabilities = torch.tensor([[0.7, 0.3], [0.9, 0.1], [0.2, 0.8]])
     labels, images = torch.tensor([1, 1, 1]), torch.rand(3, 3, 4, 6)
-    info = DataInfo("images", (3, 4, 6), 2, ("cat", "dog"))
+    info = ImageInfo((3, 4, 6), 2, ("cat", "dog"))
     section = classification_sections(Judged("test", probabilities, labels, images), info)[-1]
     assert "2 of the 3 examples of the test part are misclassified; all of them" in section.caption
     axes = draw(section.figure).axes  # type: ignore[union-attr]
@@ -543,14 +545,14 @@ def test_card_reads_as_markdown(tmp_path: Path):
 
 
 def test_card_cuts_a_long_list_of_classes(tmp_path: Path):
-    info = DataInfo("images", (3, 8, 8), 1000, tuple(f"kind-{k}" for k in range(1000)))
+    info = ImageInfo((3, 8, 8), 1000, tuple(f"kind-{k}" for k in range(1000)))
     text = card(tmp_path, info=info)
     assert "kind-49, and 950 more" in text
     assert "kind-50" not in text
 
 
 def test_card_of_a_model_that_does_not_classify(tmp_path: Path):
-    text = card(tmp_path, info=DataInfo("images", (1, 8, 8)), verbs=("sample", "log_prob"))
+    text = card(tmp_path, info=ImageInfo((1, 8, 8)), verbs=("sample", "log_prob"))
     assert "danlu classify" not in text
     assert "The model draws examples." in text
     assert "classes" not in text

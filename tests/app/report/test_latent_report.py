@@ -22,7 +22,7 @@ from danlu.app.report.usage import after_training
 from danlu.app.runs import training_samples
 from danlu.app.runs.finish import say_goodbye
 from danlu.app.runs.training_samples import is_time
-from danlu.data.base.dataset import DataInfo, DataSet, Part
+from danlu.data.base.dataset import DataSet, Part
 from danlu.evaluation.evaluators import evaluate_subject
 from danlu.evaluation.model_scores import bound
 from danlu.evaluation.subject import Subject
@@ -30,8 +30,8 @@ from danlu.losses.variational import bernoulli_log_prob, gaussian_log_prob
 from danlu.models.latent.vae import VAE
 
 SMALL = {"model": {"hidden": (16,), "latent": 3}, "epochs": 3, "quiet": True, "sample_grids": 2}
-INFO = DataInfo("images", (1, 8, 8), 2, ("cat", "dog"))
-TABLE = DataInfo("table", (2,), columns=("width", "height"), shift=(2.0, 5.0), scale=(0.5, 3.0))
+INFO = ImageInfo((1, 8, 8), 2, ("cat", "dog"))
+TABLE = TableInfo((2,), columns=("width", "height"), shift=(2.0, 5.0), scale=(0.5, 3.0))
 
 
 def vae_of(shape=(1, 8, 8), **changes):
@@ -174,7 +174,7 @@ def test_pictures_leave_torchs_generator_alone(tmp_path):
     ("model", "part", "info"),
     [
         (vae_of((2,), likelihood="gaussian"), part_of(shape=(2,)), TABLE),
-        (vae_of((2, 8, 8)), part_of(shape=(2, 8, 8)), DataInfo("images", (2, 8, 8))),
+        (vae_of((2, 8, 8)), part_of(shape=(2, 8, 8)), ImageInfo((2, 8, 8))),
         (object(), part_of(), INFO),
     ],
 )

@@ -12,8 +12,9 @@ from danlu.app.cli import main
 from danlu.app.files.image_grid import GAP, HEAD, PAPER
 from danlu.app.inference.latent_arithmetic import terms_of
 from danlu.app.report.sections import model_views
-from danlu.data.base.dataset import DataInfo
 from danlu.data.datasets.digits import digits
+from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
 from danlu.evaluation import feature_extractors
 from danlu.metrics.frechet import Origin, fid_from_features
@@ -24,7 +25,7 @@ from danlu.models.saving.model_folder import save_model
 from danlu.sampling.latent_interpolation import slerp
 
 NAMES = ("ant", "bee", "cat")
-PICTURES = DataInfo("images", (1, 8, 8), 3, NAMES)
+PICTURES = ImageInfo((1, 8, 8), 3, NAMES)
 SIDE = 32  # of a picture on a sheet, four times as large as it is
 
 
@@ -43,8 +44,8 @@ def models(tmp_path_factory):
         made = {
             "PLAIN": (MLPGenerator((1, 8, 8), 0, (0.0, 1.0), latent=3, hidden=(16,)), PICTURES),
             "LABELED": (MLPGenerator((1, 8, 8), 3, (0.0, 1.0), latent=3, hidden=(16,)), PICTURES),
-            "POINTS": (MLPGenerator((2,), 0, None, latent=3, hidden=(16,)), DataInfo("table", (2,))),
-            "LINEAR": (MLPGenerator((2,), 0, None, latent=3, hidden=()), DataInfo("table", (2,))),
+            "POINTS": (MLPGenerator((2,), 0, None, latent=3, hidden=(16,)), TableInfo((2,))),
+            "LINEAR": (MLPGenerator((2,), 0, None, latent=3, hidden=()), TableInfo((2,))),
             "VAE": (VAE((1, 8, 8), 3, (16,)), PICTURES),
             "MLP": (MLP((1, 8, 8), 3, hidden=(4,)), PICTURES),
         }

@@ -5,7 +5,9 @@ import json
 import pytest
 import torch
 
-from danlu.data.base.dataset import DataInfo, DataSet, Part
+from danlu.data.base.dataset import DataSet, Part
+from danlu.data.images.info import ImageInfo
+from danlu.data.kinds import info_from_json
 
 
 def data_set(**changes):
@@ -14,7 +16,7 @@ def data_set(**changes):
         name: Part({"image": torch.arange(n * 6, dtype=torch.float32).view(n, 1, 2, 3), "label": torch.arange(n)})
         for name, n in (("train", 4), ("validation", 2), ("test", 3))
     }
-    return DataSet("small", DataInfo("images", (1, 2, 3), 4), **{**parts, **changes})
+    return DataSet("small", ImageInfo((1, 2, 3), 4), **{**parts, **changes})
 
 
 def changed(part, field, byte):
@@ -73,5 +75,5 @@ def test_moving_to_a_dtype_changes_fractions_only():
 
 
 def test_info_survives_json():
-    info = DataInfo("images", (1, 2, 3), 2, ("cat", "dog"), (-1.0, 1.0))
-    assert DataInfo.from_json(json.loads(json.dumps(info.to_json()))) == info
+    info = ImageInfo((1, 2, 3), 2, ("cat", "dog"), (-1.0, 1.0))
+    assert info_from_json(json.loads(json.dumps(info.to_json()))) == info

@@ -10,7 +10,7 @@ from danlu.app.console.signals import Interrupt
 from danlu.app.runs import finish
 from danlu.data.datasets.digits import digits
 from danlu.data.images.augment import Augment
-from danlu.data.survey.survey import look
+from danlu.data.survey.survey import compute_survey
 from danlu.data.training_data import TrainingData
 from danlu.models.classify.mlp import MLP
 from danlu.training.runtime import Runtime
@@ -181,4 +181,4 @@ def test_a_data_set_and_its_survey_do_not_know_of_augmentation(tmp_path, monkeyp
     page = Augment(flip="both", crop=2, erase=0.2, noise=0.1)
     found, seen = danlu.survey(TrainingData(augment=page))
     assert found.fingerprint() == digits().fingerprint()
-    assert seen == look(digits())
+    assert seen == compute_survey(digits())

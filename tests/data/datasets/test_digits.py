@@ -9,7 +9,6 @@ from sklearn.datasets import load_digits
 from danlu.data.base.split import Split
 from danlu.data.datasets import digits as digits_module
 from danlu.data.datasets.digits import digits
-from danlu.data.settings import DataSettings
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def test_every_class_is_in_every_part_with_its_share(data):
 def test_the_split_depends_on_its_seed_alone(data):
     torch.manual_seed(123)
     assert digits().fingerprint() == data.fingerprint()
-    assert digits(DataSettings(split=Split(seed=1))).fingerprint() != data.fingerprint()
+    assert digits(split=Split(seed=1)).fingerprint() != data.fingerprint()
 
 
 def test_where_the_file_lies_elsewhere_sklearn_is_asked(monkeypatch):

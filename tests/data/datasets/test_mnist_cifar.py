@@ -134,7 +134,7 @@ def test_the_environment_names_the_folder_and_a_flag_goes_before_it(tmp_path, mo
     monkeypatch.setenv("DANLU_DATA", str(tmp_path / "a"))
     assert files_of(made, Access())[0].is_relative_to(tmp_path / "a")
     assert files_of(made, Access(tmp_path / "b"))[0].is_relative_to(tmp_path / "b")
-    with pytest.raises(UsageError, match="there is no such folder"):
+    with pytest.raises(UsageError, match="no such folder"):
         files_of(made, Access(tmp_path / "c"))
 
 
@@ -231,11 +231,11 @@ def test_an_archive_that_lies_there_is_unpacked_into_the_cache(tmp_path, monkeyp
     small = Official("cifar10", (), tuple(files), (), (whole, "cifar-10-batches-bin"))
     shutil.rmtree(batches)
     monkeypatch.setattr(mnist_cifar, "CIFAR10", small)
-    data = mnist_cifar.cifar10(DataSettings(split=Split(validation=0.0)), "", Access(tmp_path))
+    data = mnist_cifar.cifar10(split=Split(validation=0.0), access=Access(tmp_path))
     assert (len(data.train), len(data.test)) == (5, 1)
     assert (tmp_path / "cifar-10-binary.tar.gz").is_file()
     (tmp_path / "cifar-10-binary.tar.gz").unlink()
-    again = mnist_cifar.cifar10(DataSettings(split=Split(validation=0.0)), "", Access(tmp_path))
+    again = mnist_cifar.cifar10(split=Split(validation=0.0), access=Access(tmp_path))
     assert again.fingerprint() == data.fingerprint()  # now from the cache
 
 

@@ -12,7 +12,6 @@ from sklearn.datasets import make_circles, make_moons
 
 from danlu.data.base.split import Split
 from danlu.data.datasets import toy_2d
-from danlu.data.settings import DataSettings
 from danlu.errors import UsageError
 
 NAMES = {"moons": 2, "circles": 2, "ring": 8, "grid": 25, "spirals": 2, "checkerboard": 8, "pinwheel": 5}
@@ -43,7 +42,7 @@ def has_mean_and_deviation(values, mean, deviation):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_set_has_points_labels_and_says_what_it_is(name):
-    data = getattr(toy_2d, name)(None, "2000")
+    data = getattr(toy_2d, name)("2000")
     parts = (data.train, data.validation, data.test)
     assert [len(part) for part in parts] == pytest.approx([1400, 200, 400], abs=NAMES[name])
     assert sum(map(len, parts)) == 2000
@@ -59,10 +58,10 @@ def test_a_set_has_points_labels_and_says_what_it_is(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_points_are_a_function_of_the_splits_seed(name):
     torch.manual_seed(3)
-    first = getattr(toy_2d, name)(DataSettings(split=Split(seed=4)), "500")
+    first = getattr(toy_2d, name)("500", Split(seed=4))
     torch.manual_seed(5)
-    again = getattr(toy_2d, name)(DataSettings(split=Split(seed=4)), "500")
-    other = getattr(toy_2d, name)(DataSettings(split=Split(seed=5)), "500")
+    again = getattr(toy_2d, name)("500", Split(seed=4))
+    other = getattr(toy_2d, name)("500", Split(seed=5))
     assert first.fingerprint() == again.fingerprint()
     everything = [
         {tuple(row) for part in ("train", "test") for row in d.part(part)["x"].tolist()} for d in (first, other)
@@ -71,13 +70,13 @@ def test_points_are_a_function_of_the_splits_seed(name):
 
 
 def test_sets_do_not_share_their_random_numbers():
-    labels = [load(None, "500").train["label"].tolist() for load in (toy_2d.moons, toy_2d.circles, toy_2d.spirals)]
+    labels = [load("500").train["label"].tolist() for load in (toy_2d.moons, toy_2d.circles, toy_2d.spirals)]
     assert labels[0] != labels[1] != labels[2] != labels[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parts_share_no_point_and_hold_every_class_alike(name):
-    data = getattr(toy_2d, name)(None, "3000")
+    data = getattr(toy_2d, name)("3000")
     rows = [tuple(row) for part in ("train", "validation", "test") for row in data.part(part)["x"].tolist()]
     assert len(set(rows)) == 3000
     counts = [data.part(part)["label"].bincount(minlength=NAMES[name]) for part in ("train", "validation", "test")]
@@ -88,16 +87,16 @@ def test_parts_share_no_point_and_hold_every_class_alike(name):
 @pytest.mark.parametrize("argument", ["0", "-5", "x", "1e3", "5.0", "2_000", " 9", "٣", "10000001", "9" * 5000])
 def test_what_is_no_number_of_points_is_refused(argument):
     with pytest.raises(UsageError, match=r"after moons comes the number of its points, from 1 to 10000000"):
-        toy_2d.moons(None, argument)
+        toy_2d.moons(argument)
 
 
 def test_too_few_points_for_three_parts_are_refused():
     with pytest.raises(UsageError, match=r"grid:1: of 1 examples none is left for the validation part at"):
-        toy_2d.grid(None, "1")
+        toy_2d.grid("1")
 
 
 def test_a_part_that_nobody_wants_may_be_empty():
-    data = toy_2d.moons(DataSettings(split=Split(validation=0, test=0)), "20")
+    data = toy_2d.moons("20", Split(validation=0, test=0))
     assert [len(data.part(name)) for name in ("train", "validation", "test")] == [20, 0, 0]
 
 

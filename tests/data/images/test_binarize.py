@@ -109,7 +109,7 @@ def test_training_pictures_change_by_epoch_only_where_they_are_dynamic():
     for how, differs in (("dynamic", True), ("static", False), ("threshold", False)):
         examples = TrainingData(binarize=how)
         part = examples.load().train.take(torch.arange(9))
-        stream = examples.as_seen(Shuffled(part, "full"), seed=0)
+        stream = examples.transform(Shuffled(part, "full"), seed=0)
         epochs = []
         for position in range(2):
             batch = stream.batch(position, slice(0, 9))
@@ -126,9 +126,9 @@ def test_the_fingerprint_of_what_is_drawn_differs():
 def test_tables_are_refused():
     with pytest.raises(UsageError, match="binarize is for pictures, and the examples have x, label; leave it out"):
         Binarized(Shuffled(Part({"x": torch.zeros(4, 2), "label": torch.zeros(4)}), 2))
-    with pytest.raises(UsageError, match="binarize is for pictures"):
+    with pytest.raises(UsageError, match="binarize does nothing with moons: it is for images; leave it out"):
         TrainingData(data="moons", binarize="static").load()
-    with pytest.raises(UsageError, match="binarize is for pictures"):
+    with pytest.raises(UsageError, match="binarize does nothing with moons: it is for images; leave it out"):
         TrainingData(data="moons", binarize="dynamic").load()
 
 

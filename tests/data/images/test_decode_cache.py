@@ -328,7 +328,8 @@ import sys
 from pathlib import Path
 from danlu.data.images.decode_cache import decoded
 from danlu.data.images.image_folder import list_images
-from danlu.data.settings import Access, Images, no_progress
+from danlu.data.images.settings import Images
+from danlu.storage.access import Access, no_progress
 photos = Path(sys.argv[1])
 def load():
     return decoded(photos, list_images(photos, no_progress).files, Images(), Access())

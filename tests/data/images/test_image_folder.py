@@ -11,8 +11,8 @@ from PIL import Image
 
 from danlu.data.base.dataset import DataSet
 from danlu.data.images import image_folder as module
-from danlu.data.images.image_folder import folder
-from danlu.data.settings import DataSettings
+from danlu.data.images.image_data import ImageData
+from danlu.data.images.image_folder import read_folder
 from danlu.errors import UsageError
 from danlu.storage.access import Access
 
@@ -36,7 +36,7 @@ def fill(place: Path, *shades: int):
 
 
 def load(photos, **settings) -> DataSet:
-    return folder(DataSettings.model_validate(settings), str(photos))
+    return ImageData.model_validate({"data": f"folder:{photos}", **settings}).load()
 
 
 def shades(part) -> list[int]:
@@ -262,7 +262,7 @@ def test_settings_reach_the_files(photos):
 def test_progress_is_told(photos):
     fill(photos / "cat", *range(20))
     told = []
-    folder(None, str(photos), Access(tell=lambda *words: told.append(words)))
+    read_folder(str(photos), access=Access(tell=lambda *words: told.append(words)))
     found = [("list", 0, None), ("list", 20, None), ("list", 20, 20)]
     assert told == [*found, ("look at", 16, 20), ("look at", 20, 20), ("decode", 16, 20), ("decode", 20, 20)]
 
@@ -275,7 +275,7 @@ def refused(photos, pattern, **settings):
 def test_paths_that_are_no_folder(photos):
     fill(photos, 1)
     with pytest.raises(UsageError, match="after folder comes the path of a folder"):
-        folder(argument="")
+        read_folder(argument="")
     refused(photos / "001.png", r"names a file; name the folder")
     refused(photos.parent / "photo", r"there is no folder .*; did you mean 'photos'\?")
 

@@ -6,9 +6,11 @@ import json
 import pytest
 import torch
 
-from danlu.data.base.dataset import DataInfo, DataSet, Part
+from danlu.data.base.dataset import DataSet, Part
 from danlu.data.datasets.digits import digits
-from danlu.data.survey.survey import look, survey
+from danlu.data.images.info import ImageInfo
+from danlu.data.survey.survey import compute_survey, survey_data_set
+from danlu.data.tables.info import TableInfo
 from danlu.storage.access import Access
 
 CLASSES = ("cat", "dog")
@@ -18,17 +20,18 @@ def made(train: torch.Tensor, validation=None, test=None, labels=None, **info: o
     """A table, or images if x has four dimensions."""
     kind = "images" if train.ndim == 4 else "table"
     name = "image" if kind == "images" else "x"
+    info_class = ImageInfo if kind == "images" else TableInfo
     parts = []
     for number, x in enumerate((train, validation, test)):
         x = torch.empty(0, *train.shape[1:]) if x is None else x
         label = labels[number] if labels else torch.arange(len(x)) % 2
         parts.append(Part({name: x.to(train.dtype), "label": label}))
-    return DataSet("made", DataInfo(kind, tuple(train.shape[1:]), 2, CLASSES, **info), *parts)  # type: ignore[arg-type]
+    return DataSet("made", info_class(tuple(train.shape[1:]), 2, CLASSES, **info), *parts)  # type: ignore[arg-type]
 
 
 def test_counts_ranges_mean_and_deviation_are_those_of_the_training_part():
     x = torch.randn(100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = look(made(x, x[:7] + 9, x[:5] - 9, columns=("a", "b", "c")))
+    found = compute_survey(made(x, x[:7] + 9, x[:5] - 9, columns=("a", "b", "c")))
     assert found.examples == {"train": 100, "validation": 7, "test": 5}
     assert found.classes == {"train": [50, 50], "validation": [4, 3], "test": [3, 2]}
     for number, channel in enumerate(found.channels):
@@ -41,7 +44,7 @@ def test_counts_ranges_mean_and_deviation_are_those_of_the_training_part():
 
 def test_the_deviation_of_a_channel_is_over_examples_and_pixels():
     image = torch.randint(0, 256, (9000, 3, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    found = look(made(image))
+    found = compute_survey(made(image))
     for number, channel in enumerate(found.channels):
         values = image[:, number].double() / 255
         assert channel["mean"] == pytest.approx(values.mean().item(), abs=1e-6)
@@ -56,11 +59,11 @@ def test_examples_that_are_in_two_parts_are_found(shape, dtype):
     x = torch.randint(0, 256, (5000, *shape), generator=source).to(dtype).unique(dim=0)
     x = x[torch.randperm(len(x), generator=source)]
     train, validation, test = x[:3000], x[3000:3100], x[3100:3200]
-    clean = look(made(train, validation, test))
+    clean = compute_survey(made(train, validation, test))
     assert clean.repeated == {}
     assert not clean.problems
     validation, test = torch.cat([validation, train[:4]]), torch.cat([test, train[7:8], validation[:2], test[:1]])
-    found = look(made(torch.cat([train, train[:50]]), validation, test))
+    found = compute_survey(made(torch.cat([train, train[:50]]), validation, test))
     assert found.repeated == {
         "train": 50, "test": 1, "train and validation": 4, "train and test": 1, "validation and test": 2,
     }  # fmt: skip
@@ -72,53 +75,55 @@ def test_columns_and_pixels_that_hardly_vary_are_named():
     x = torch.randn(50, 4)
     x[:, 1] = 3.0
     x[:, 2] = 5.0 + 1e-9 * x[:, 2]
-    found = look(made(x, columns=("a", "still", "nearly", "d")))
+    found = compute_survey(made(x, columns=("a", "still", "nearly", "d")))
     assert found.constant == ["still", "nearly"]
     assert "hardly varying in the training part: still, nearly" in found.problems
     image = torch.rand(50, 1, 2, 3)
     image[:, :, 0, :2] = 0
-    assert look(made(image)).constant == ["2 of 6 pixels"]
+    assert compute_survey(made(image)).constant == ["2 of 6 pixels"]
 
 
 def test_classes_that_are_missing_or_uneven_are_named():
     x = torch.randn(200, 2)
     none = [torch.zeros(200, dtype=torch.long), torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long)]
-    assert "no training example of class dog" in look(made(x, labels=none)).problems
+    assert "no training example of class dog" in compute_survey(made(x, labels=none)).problems
     few = [torch.arange(200).eq(7).long(), none[1], none[2]]
-    assert "the classes are uneven: 199 training examples of cat, 1 of dog" in look(made(x, labels=few)).problems
+    assert (
+        "the classes are uneven: 199 training examples of cat, 1 of dog" in compute_survey(made(x, labels=few)).problems
+    )
 
 
 def test_numbers_that_are_not_finite_and_empty_parts_are_named():
     x = torch.randn(20, 2)
     x[3, 1] = torch.nan
-    problems = look(made(x, torch.randn(2, 2), columns=("a", "b"))).problems
+    problems = compute_survey(made(x, torch.randn(2, 2), columns=("a", "b"))).problems
     assert problems == ["the test part is empty", "b has values that are not finite"]
 
 
 def test_of_many_columns_and_classes_the_first_are_named():
     x, names = torch.ones(50, 3000), tuple(f"column{number}" for number in range(3000))
-    (problem,) = (line for line in look(made(x, columns=names)).problems if line.startswith("hardly varying"))
+    (problem,) = (line for line in compute_survey(made(x, columns=names)).problems if line.startswith("hardly varying"))
     assert problem.endswith(": " + ", ".join(names[:8]) + " and 2,992 more")
     x[3] = torch.inf
-    (problem,) = (line for line in look(made(x, columns=names)).problems if line.endswith("not finite"))
+    (problem,) = (line for line in compute_survey(made(x, columns=names)).problems if line.endswith("not finite"))
     assert problem == ", ".join(names[:8]) + " and 2,992 more have values that are not finite"
 
 
 def test_it_is_kept_by_the_fingerprint(tmp_path, monkeypatch):
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path))
     data = digits()
-    first = survey(data, Access())
+    first = survey_data_set(data, Access())
     (path,) = (tmp_path / "surveys").iterdir()
     assert json.loads(path.read_text()) == dataclasses.asdict(first)
-    monkeypatch.setattr("danlu.data.survey.survey.look", lambda data: pytest.fail("it is known"))
-    assert survey(data, Access()) == first
+    monkeypatch.setattr("danlu.data.survey.survey.compute_survey", lambda data: pytest.fail("it is known"))
+    assert survey_data_set(data, Access()) == first
     monkeypatch.undo()
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path))
     path.write_text("{}")
-    assert survey(data, Access()) == first
+    assert survey_data_set(data, Access()) == first
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "file"))
-    assert survey(digits(), Access()).examples["test"] == 359
+    assert survey_data_set(digits(), Access()).examples["test"] == 359

@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from danlu.data.base.dataset import DataInfo
-from danlu.data.settings import DataSettings
+from danlu.data.base.split import Split
+from danlu.data.images.info import ImageInfo
+from danlu.data.kinds import info_from_json
 from danlu.data.tables import csv_file
 from danlu.data.tables import table as table_room
-from danlu.data.tables.table import standardize, table
+from danlu.data.tables.info import TableInfo
+from danlu.data.tables.settings import Table
+from danlu.data.tables.table import read_table, standardize
 from danlu.errors import UsageError
 from danlu.storage.access import Access
 
@@ -44,7 +47,7 @@ WHOLE = {"validation": 0, "test": 0}
 
 def loaded(path, access=None, split=None, **page):
     """The data set of a file."""
-    return table(DataSettings.model_validate({"table": page, "split": split or {}}), str(path), access)
+    return read_table(str(path), Table.model_validate(page), Split.model_validate(split or {}), access)
 
 
 def all_rows(data):
@@ -77,8 +80,7 @@ def test_the_values_and_labels_are_those_of_the_file(tmp_path):
     assert [len(part) for part in parts] == [14, 2, 4]
     for part in parts:
         assert (part["x"].dtype, part["label"].dtype) == (torch.float32, torch.int64)
-    assert data.info == DataInfo(
-        "table",
+    assert data.info == TableInfo(
         (2,),
         2,
         ("rose", "tulip"),
@@ -328,7 +330,7 @@ def test_new_rows_are_standardized_as_the_loader_does(tmp_path):
         assert torch.equal(standardize(data.info, rows), data.test["x"])
     assert standardize(data.info, np.empty((0, 2))).shape == (0, 2)
     assert torch.equal(standardize(loaded(path, standardize=False, **page).info, raw), torch.tensor(raw))
-    assert torch.equal(standardize(DataInfo.from_json(data.info.to_json()), raw), data.test["x"])
+    assert torch.equal(standardize(info_from_json(data.info.to_json()), raw), data.test["x"])
 
 
 @pytest.mark.parametrize(
@@ -342,14 +344,14 @@ def test_new_rows_are_standardized_as_the_loader_does(tmp_path):
     ],
 )
 def test_new_rows_that_do_not_fit_are_refused(rows, message):
-    info = DataInfo("table", (2,), columns=("a", "b"), shift=(0.0, 1.0), scale=(1.0, 2.0))
+    info = TableInfo((2,), columns=("a", "b"), shift=(0.0, 1.0), scale=(1.0, 2.0))
     with pytest.raises(UsageError, match=message):
         standardize(info, rows)
 
 
 def test_images_are_not_rows_of_a_table():
     with pytest.raises(UsageError, match=r"this model takes images of shape \(1, 8, 8\), not rows of a table"):
-        standardize(DataInfo("images", (1, 8, 8)), [[1.0]])
+        standardize(ImageInfo((1, 8, 8)), [[1.0]])
 
 
 # --- missing numbers --------------------------------------------------------------------------------------------------
@@ -504,7 +506,7 @@ def test_what_is_not_a_file_is_refused(tmp_path):
     refused(tmp_path / "no.csv", "no.csv does not exist; give the path of a CSV or Parquet file")
     refused(tmp_path, "is a folder, not a table")
     with pytest.raises(UsageError, match=r"after table comes the path of a file, as in table:measurements.csv"):
-        table(DataSettings(), "")
+        read_table()
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
         refused(tmp_path / "pipe", "is not a file")
@@ -692,7 +694,7 @@ def test_the_means_for_missing_numbers_stay_with_the_model(tmp_path, scaled):
     """A row with a gap is what the same row with the training mean is; a model that knows none refuses it."""
     path = written(tmp_path, "a,b,k\n1,10,u\n3,,v\n5,40,u\n,10,v\n2,16,u\n4,24,v\n")
     page = {"target": "k", "split": WHOLE, "standardize": scaled}
-    info = DataInfo.from_json(loaded(path, missing="mean", **page).info.to_json())
+    info = info_from_json(loaded(path, missing="mean", **page).info.to_json())
     assert info.fill == (3.0, 20.0)
     gaps = [[math.nan, 7.0], [2.0, math.nan], [math.nan, math.nan]]
     whole = [[3.0, 7.0], [2.0, 20.0], [3.0, 20.0]]
@@ -704,9 +706,9 @@ def test_the_means_for_missing_numbers_stay_with_the_model(tmp_path, scaled):
 
 
 def test_a_model_that_was_written_before_there_were_means_is_read():
-    values = DataInfo("table", (1,), columns=("a",)).to_json()
+    values = TableInfo((1,), columns=("a",)).to_json()
     del values["fill"]
-    assert DataInfo.from_json(values).fill == ()
+    assert info_from_json(values).fill == ()
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

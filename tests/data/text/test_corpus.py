@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from danlu.data.base.dataset import PARTS, DataInfo
-from danlu.data.settings import DataSettings
-from danlu.data.survey.survey import look
+from danlu.data.base.dataset import PARTS
+from danlu.data.kinds import info_from_json
+from danlu.data.survey.survey import compute_survey
 from danlu.data.survey.text import token_counts
 from danlu.data.text import token_cache
+from danlu.data.text.info import TextInfo
 from danlu.data.text.text_files import document, parted, read, whole
+from danlu.data.training_data import TrainingData
 from danlu.errors import RunError, UsageError
 from danlu.storage.access import Access
 
@@ -30,7 +32,7 @@ def _cache(tmp_path, monkeypatch):
 
 
 def load(name, access=None, split=None, **page):
-    return DataSettings.model_validate({"data": name, "text": page, "split": split or {}}).load(access)
+    return TrainingData.model_validate({"data": name, "text": page, "split": split or {}}).load(access)
 
 
 def written(tmp_path, content, name="t.txt"):
@@ -56,8 +58,8 @@ def test_parts_are_the_text_in_order_each_cut_at_the_end_of_a_line(kind, tmp_pat
     ends = [len(texts[0]), len(texts[0]) + len(texts[1])]
     for end, share in zip(ends, (0.7, 0.8), strict=True):
         assert 0 <= end - share * len(LINES) <= len("line 99 of a poem\n")
-    assert data.info == DataInfo("text", (), vocabulary=data.tokenizer.vocabulary, tokens=kind)
-    assert DataInfo.from_json(data.info.to_json()) == data.info
+    assert data.info == TextInfo((), vocabulary=data.tokenizer.vocabulary, tokens=kind)
+    assert info_from_json(data.info.to_json()) == data.info
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
@@ -85,7 +87,7 @@ def test_the_tokenizer_sees_the_training_part_alone(tmp_path):
     data = load(written(tmp_path, "a b\n" * 80 + "c\n" * 40), tokens="words")
     assert set(data.tokenizer.words) == {"a", "b", "<unk>", "<eos>"}
     assert int((data.test["token"] == data.tokenizer.unknown).sum()) == 40
-    assert any("<unk>" in problem for problem in look(data).problems)
+    assert any("<unk>" in problem for problem in compute_survey(data).problems)
 
 
 def test_a_character_that_training_lacks_is_named_with_file_and_line(tmp_path):
@@ -266,13 +268,13 @@ def test_pydoc_comes_with_python():
     [
         ("pydoc", {"text": {"encoding": "latin-1"}}, "--text.encoding does nothing with pydoc"),
         ("pydoc", {"split": {"seed": 1}}, "--split.seed does nothing with running text"),
-        ("pydoc", {"images": {"size": (3,)}}, "--images.size does nothing with pydoc"),
+        ("pydoc", {"images": {"size": (3,)}}, "images.size does nothing with pydoc"),
         ("ptb", {"split": {"test": 0.3}}, "--split.test does nothing, .*: its parts are official"),
         ("tiny-shakespeare", {"split": {"validation": 0.3}}, "--split.validation does nothing"),
         (
             "digits",
             {"text": {"tokens": "bpe", "min_count": 2}},
-            "--text.tokens, --text.min-count do nothing with digits",
+            "text.tokens, text.min_count do nothing with digits",
         ),
         ("pydoc:x", {}, "pydoc takes nothing after its name"),
         ("text", {}, "after text comes the path"),
@@ -280,7 +282,7 @@ def test_pydoc_comes_with_python():
 )
 def test_settings_that_do_nothing_are_refused(name, settings, said):
     with pytest.raises(UsageError, match=said):
-        DataSettings.model_validate({"data": name, **settings}).load()
+        TrainingData.model_validate({"data": name, **settings}).load()
 
 
 # --- the cache --------------------------------------------------------------------------------------------------------
@@ -351,7 +353,7 @@ def test_a_large_text_is_never_in_memory_as_a_whole(tmp_path, monkeypatch):
 
 def test_a_survey_counts_a_text(tmp_path):
     data = load(written(tmp_path, LINES), tokens="words", vocabulary=6)
-    seen = look(data)
+    seen = compute_survey(data)
     texts = {part: text_of(data, part) for part in PARTS}
     assert seen.text["characters"] == {part: len(text) for part, text in texts.items()}
     assert seen.examples == {part: len(data.part(part)) for part in PARTS}

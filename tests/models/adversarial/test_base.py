@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
 from danlu.losses.adversarial import slope_penalty, slopes
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
@@ -97,7 +97,7 @@ def test_a_fresh_player_takes_over_the_state_exactly_and_a_copy_is_its_own(famil
 def test_a_generator_comes_back_from_its_folder(family, tmp_path):
     generator, _ = pair(family, 3, "virtual" if family == "mlp" else "batch", torch.float32)
     generator.eval()
-    save_model(generator, tmp_path, DataInfo("images", SHAPE, 3, ("a", "b", "c")))
+    save_model(generator, tmp_path, ImageInfo(SHAPE, 3, ("a", "b", "c")))
     back = load_model(tmp_path)
     z = numbers(5, 3, dtype=torch.float32)
     assert type(back) is type(generator)

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
 from danlu.models.classify.densenet import SIZES, DenseNet
 from danlu.models.saving.model_folder import load_model, save_model
 
@@ -342,7 +342,7 @@ def test_for_other_classes_and_channels(tmp_path):
 @pytest.mark.parametrize("form", [{"size": "notes"}, SMALL])
 def test_a_model_folder_holds_it(form, tmp_path):
     net = stir(DenseNet((1, 8, 8), 3, **form)).eval()
-    save_model(net, tmp_path, DataInfo("images", (1, 8, 8), 3))
+    save_model(net, tmp_path, ImageInfo((1, 8, 8), 3))
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(load_model(tmp_path)(x), net(x))
 

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from danlu.app.export.export import export
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
 from danlu.errors import UsageError
 from danlu.models.classify.densenet import DenseNet
 from danlu.models.classify.resnet import SIZES, ResNet
@@ -313,7 +313,7 @@ def test_a_state_dict_makes_the_round_trip(form, tmp_path):
 @pytest.mark.parametrize("form", [{"size": "notes"}, {**SMALL, "preactivation": True}])
 def test_a_model_folder_holds_it(form, tmp_path):
     net = stir(ResNet((1, 8, 8), 3, **form)).eval()
-    save_model(net, tmp_path, DataInfo("images", (1, 8, 8), 3))
+    save_model(net, tmp_path, ImageInfo((1, 8, 8), 3))
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(load_model(tmp_path)(x), net(x))
 
@@ -385,7 +385,7 @@ def test_every_size_is_a_form_with_its_number_of_layers():
 def test_what_danlu_has_written_comes_back_whole(arguments, tmp_path):
     """Also what has no weights by which it could be told."""
     net = stir(ResNet((3, 16, 16), 4, **arguments)).eval()
-    net.info = DataInfo("images", (3, 16, 16), 4)
+    net.info = ImageInfo((3, 16, 16), 4)
     x = torch.randn(2, 3, 16, 16)
     save_model(net, tmp_path / "model", net.info)
     export(tmp_path / "model", tmp_path / "w.safetensors")
@@ -397,6 +397,6 @@ def test_what_danlu_has_written_comes_back_whole(arguments, tmp_path):
 
 def test_another_model_of_danlu_is_refused_by_its_name(tmp_path):
     net = DenseNet((3, 16, 16), 4, blocks=(2, 2), growth=4, width=8)
-    save_model(net, tmp_path, DataInfo("images", (3, 16, 16), 4))
+    save_model(net, tmp_path, ImageInfo((3, 16, 16), 4))
     with pytest.raises(UsageError, match=r"holds no ResNet: .* a DenseNet"):
         ResNet.from_pretrained(tmp_path)

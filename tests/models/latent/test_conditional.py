@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from danlu.data.base.batch_stream import in_order
-from danlu.data.base.dataset import DataInfo, Part
+from danlu.data.base.dataset import Part
+from danlu.data.images.info import ImageInfo
 from danlu.models.latent.conditional import DRAWS, ConditionalVAE
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.saving.model_folder import load_model, save_model
@@ -154,7 +155,7 @@ def test_inpainting_keeps_what_is_there_and_does_not_look_at_the_rest(kind, labe
 def test_a_saved_model_says_the_same(tmp_path):
     torch.manual_seed(0)
     model = ConditionalVAE((1, 4, 4), K, latent=D, hidden=(7,)).eval()
-    save_model(model, tmp_path, DataInfo("images", (1, 4, 4), K))
+    save_model(model, tmp_path, ImageInfo((1, 4, 4), K))
     x = pictures().float()
     assert torch.equal(load_model(tmp_path).classify(x), model.classify(x))
 

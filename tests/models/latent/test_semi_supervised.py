@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE
@@ -124,7 +124,7 @@ def stacked():
 def test_the_stack_labels_codes_and_is_saved_whole(tmp_path):
     model, x = stacked(), torch.rand(N, 1, 4, 4)
     torch.testing.assert_close(model.classify(x), model.second.classify(model.first.encode(x)))
-    save_model(model, tmp_path, DataInfo("images", (1, 4, 4), K))
+    save_model(model, tmp_path, ImageInfo((1, 4, 4), K))
     back = load_model(tmp_path)
     assert torch.equal(back.classify(x), model.classify(x))
     assert model.reconstruct(x).shape == x.shape

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, distributions, nn
 
 from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import DataInfo, Part
+from danlu.data.base.dataset import Part
+from danlu.data.images.info import ImageInfo
 from danlu.losses.variational import gaussian_log_prob
 from danlu.models.latent.vae import VAE
 from danlu.models.saving.model_folder import load_model, save_model
@@ -157,7 +158,7 @@ def test_how_many_rows_at_a_time_changes_nothing():
 @every_kind
 def test_a_saved_model_is_the_same_model(kind, tmp_path):
     vae, x = vae_of(kind), pictures(3)
-    save_model(vae, tmp_path, DataInfo("images", SHAPE, 10))
+    save_model(vae, tmp_path, ImageInfo(SHAPE, 10))
     back = load_model(tmp_path)
     assert isinstance(back, VAE)
     assert back.arguments.keys() == vae.arguments.keys()

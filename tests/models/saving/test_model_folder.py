@@ -9,14 +9,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from danlu import catalogue
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError, UsageError
 from danlu.models.base import Model
 from danlu.models.classify.cnn import CNN
 from danlu.models.classify.mlp import MLP
 from danlu.models.saving.model_folder import FORMAT, load_model, save_model
 
-INFO = DataInfo("images", (1, 8, 8), 3, ("a", "b", "c"), (0.0, 1.0))
+INFO = ImageInfo((1, 8, 8), 3, ("a", "b", "c"), (0.0, 1.0))
 
 
 class Tied(Model):

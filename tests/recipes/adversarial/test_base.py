@@ -8,7 +8,8 @@ import torch
 
 from danlu.app.cli.main import main
 from danlu.catalogue.recipes import RECIPES, find_recipe
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
 from danlu.data.training_data import TrainingData
 from danlu.errors import UsageError
 from danlu.losses.adversarial import Loss
@@ -23,8 +24,8 @@ from danlu.training.runtime import Runtime
 from examined import play, tiny, trainer_of, without_dropout
 from rank_jobs import play_without_dropout
 
-PICTURES = DataInfo("images", (1, 8, 8), 10)
-POINTS = DataInfo("table", (2,), 8)
+PICTURES = ImageInfo((1, 8, 8), 10)
+POINTS = TableInfo((2,), 8)
 NAMES = ("gan", "cgan", "dcgan", "wgan", "wgan-gp", "sngan")
 CONVOLUTIONAL = ("dcgan", "wgan", "wgan-gp", "sngan")
 VIRTUAL = {"critic.norm": "virtual", "critic.reference": 8, "generator.norm": "virtual", "generator.reference": 8}
@@ -136,7 +137,7 @@ def test_points_are_learned_as_well(name, data):
 @pytest.mark.parametrize("side", [4, 8, 13, 32, 130])
 def test_pictures_of_all_sizes(side):
     for name in CONVOLUTIONAL:
-        task = recipe_of(name, **{"generator.width": 2, "critic.width": 2}).task(DataInfo("images", (3, side, side), 0))
+        task = recipe_of(name, **{"generator.width": 2, "critic.width": 2}).task(ImageInfo((3, side, side), 0))
         made = task.generator(task.generator.prior(2))
         assert made.shape == (2, 3, side, side)
         assert task.critic(made).shape == (2,)
@@ -144,7 +145,7 @@ def test_pictures_of_all_sizes(side):
 
 def test_pictures_that_are_too_small_are_refused():
     with pytest.raises(ValueError, match="too many for 3×3 pixels"):
-        recipe_of("dcgan").task(DataInfo("images", (1, 3, 3), 0))
+        recipe_of("dcgan").task(ImageInfo((1, 3, 3), 0))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,7 +153,7 @@ def test_pictures_that_are_too_small_are_refused():
 def test_labels_are_asked_for_only_where_there_are_some(name, info):
     recipe_of(name, conditional=True).task(info)
     for classes in (0, 1):
-        bare = DataInfo(info.kind, info.shape, classes)
+        bare = type(info)(info.shape, classes)
         recipe_of(name, conditional=False).task(bare)
         with pytest.raises(UsageError, match=f"labels of at least two classes, and digits has {classes}; leave"):
             recipe_of(name, conditional=True).task(bare)

@@ -5,11 +5,11 @@ import re
 import pytest
 
 from danlu.catalogue.recipes import find_recipe
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
 from danlu.errors import UsageError
 from danlu.recipes.config.yaml_files import changed, from_text, to_yaml
 
-CIFAR = DataInfo("images", (3, 32, 32), 10)
+CIFAR = ImageInfo((3, 32, 32), 10)
 # Sizes in millions of parameters, as printed: He et al. 2016, table 6; Huang et al. 2017, table 2
 PRINTED = {
     "resnet": {20: "0.27", 32: "0.46", 44: "0.66", 56: "0.85", 110: "1.7"},
@@ -88,7 +88,7 @@ def test_what_is_given_stays_though_it_is_what_the_recipe_has_without_a_size(nam
 def test_the_size_of_the_network_alone_builds_that_network(name, size, millions):
     """Parameters for ImageNet: in the tables of torchvision's documentation, to 0.1 million."""
     recipe = changed(find_recipe(name)(), {"model.size": size})
-    network = recipe.network(DataInfo("images", (3, 224, 224), 1000))
+    network = recipe.network(ImageInfo((3, 224, 224), 1000))
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
     assert (recipe.epochs, recipe.weight_decay) == (find_recipe(name)().epochs, find_recipe(name)().weight_decay)
     assert from_text(to_yaml(recipe)) == recipe

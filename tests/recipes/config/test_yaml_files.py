@@ -109,7 +109,7 @@ def test_tuples_are_flow_lists_and_nothing_is_null():
 
 def test_settings_of_different_pages_are_parted_by_an_empty_line():
     heads = [block.split(":")[0] for block in to_yaml(CNNRecipe()).split("\n\n")]
-    assert heads == ["format", "data", "augment", "batch_size", "optimizer", "smoothing", "model"]
+    assert heads == ["format", "data", "images", "batch_size", "optimizer", "smoothing", "model"]
 
 
 def test_a_recipe_without_a_name_cannot_be_written():

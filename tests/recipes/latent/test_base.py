@@ -4,12 +4,13 @@ import pytest
 
 from danlu.app.cli.main import main
 from danlu.catalogue.recipes import find_recipe
-from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
 from danlu.recipes.config.yaml_files import changed
 from danlu.tasks.elbo import KLWeight, Masks
 
-PICTURES = DataInfo("images", (1, 8, 8), 10)
+PICTURES = ImageInfo((1, 8, 8), 10)
 NAMES = ("vae", "beta-vae", "inpainting-vae", "conditional-vae")
 
 
@@ -47,7 +48,7 @@ def test_separate_turns_have_a_descent_for_each():
 @pytest.mark.parametrize("family", ["bernoulli", "logistic"])
 @pytest.mark.parametrize(
     "info",
-    [DataInfo("table", (2,), 2), DataInfo("images", (1, 8, 8), 10, range=(-1.0, 1.0))],
+    [TableInfo((2,), 2), ImageInfo((1, 8, 8), 10, range=(-1.0, 1.0))],
     ids=["table", "another range"],
 )
 def test_probabilities_of_pixels_are_for_pixels(family, info):
@@ -72,9 +73,12 @@ def test_probabilities_of_pixels_are_for_pixels(family, info):
         ("vae --capacity -2", "capacity: -2"),
         (
             "vae --data moons --model.likelihood gaussian --binarize static",
-            "binarize is for pictures, and the examples",
+            "binarize does nothing with moons: it is for images; leave it out (--binarize)",
         ),
-        ("vae --data moons --model.likelihood gaussian --binarize dynamic", "binarize is for pictures, and the exam"),
+        (
+            "vae --data moons --model.likelihood gaussian --binarize dynamic",
+            "binarize does nothing with moons: it is for images; leave it out (--binarize)",
+        ),
         ("vae --model.channels 8 8 8 8", "4 convolutions with stride 2 are too many for 8×8 pixels"),
         ("vae --data moons --model.likelihood gaussian --model.channels 8", "must be (channels, height, width)"),
         ("vae --model.spread -1", "spread=-1.0 must be a number greater than 0, or 'shared', or 'each'"),
@@ -99,15 +103,15 @@ def test_what_does_not_go_together_is_said_in_one_line(words, said, capsys, tmp_
 
 def test_a_conditional_model_needs_classes():
     with pytest.raises(UsageError, match=r"conditional-vae needs labels of at least two classes, and digits has 0$"):
-        find_recipe("conditional-vae")().task(DataInfo("images", (1, 8, 8), 0))
+        find_recipe("conditional-vae")().task(ImageInfo((1, 8, 8), 0))
 
 
 @pytest.mark.parametrize("recipe", ["conditional-vae", "semi-vae"])
 @pytest.mark.parametrize(
     ("data", "info", "hint"),
     [
-        ("table:rows.csv", DataInfo("table", (3,)), "--table.target COLUMN says where they are"),
-        ("folder:pictures", DataInfo("images", (1, 8, 8)), "a folder for each class has them"),
+        ("table:rows.csv", TableInfo((3,)), "--table.target COLUMN says where they are"),
+        ("folder:pictures", ImageInfo((1, 8, 8)), "a folder for each class has them"),
     ],
 )
 def test_where_labels_come_from_is_said(recipe, data, info, hint):

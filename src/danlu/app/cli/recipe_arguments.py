@@ -34,7 +34,7 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[Recipe, dict
     base = as_recipe(words[0])
     if {"-h", "--help"} & set(words):
         page = (sys.modules[type(base).__module__].__doc__ or "").strip()
-        text = sections([*option_flags(function), *_settings(base)])
+        text = sections([*option_flags(function), *_settings(_with_data(base, words))])
         print(
             f"usage: danlu {name} {words[0]} [--settings …]\n\n{summary_of(function)}.\n\n{page}\n\n"
             f"Each setting is shown with its default.\n{text}"
@@ -44,13 +44,28 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[Recipe, dict
     return changed(base, settings), options
 
 
-def _settings(recipe: BaseModel) -> Iterator[Flag]:
-    """The settings of a recipe as flags, with one line for each group of settings of the data."""
-    fields = TrainingData.model_fields.items()
-    pages = {name: field for name, field in fields if isinstance(getattr(recipe, name), BaseModel)}
+def _with_data(recipe: Recipe, words: list[str]) -> Recipe:
+    """The recipe with the data set that the words name, if any: the help shows the settings for data of that kind."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        flag, assigned, value = word.partition("=")
+        if flag == "--data" and (assigned or following):
+            recipe = recipe.model_copy(update={"data": value if assigned else following})
+    return recipe
+
+
+def _settings(recipe: Recipe) -> Iterator[Flag]:
+    """The settings that apply to a recipe's data, with one line for each group of settings of the data."""
+    fields = type(recipe).model_fields
+    pages = {
+        name: fields[name]
+        for name in TrainingData.model_fields
+        if name in fields and isinstance(getattr(recipe, name), BaseModel)
+    }
+    unused = recipe.unused_settings()
     for flag in flags(recipe):
-        if flag.section not in pages:
+        if flag.section not in pages and flag.name.removeprefix("--").replace("-", "_") not in unused:
             yield flag
     for name, field in pages.items():
-        meaning = " ".join((field.description or "").split())
-        yield Flag(f"--{name}.…", "data", None, f"{meaning}; listed by danlu data --help", ())
+        if name not in unused:
+            meaning = " ".join((field.description or "").split())
+            yield Flag(f"--{name}.…", "data", None, f"{meaning}; listed by danlu data --help", ())

@@ -15,7 +15,9 @@ from danlu.recipes.config.recipe import Recipe
 
 _SECTIONS = {
     "DataSettings": "data",
-    "TrainingData": "data",
+    "ImageData": "data",
+    "TableData": "data",
+    "TextData": "data",
     "Recipe": "run",
     "OptimizerSettings": "optimization",
 }

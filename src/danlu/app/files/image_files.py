@@ -1,15 +1,22 @@
-"""Image files as inputs of a model."""
+"""Image files as inputs of a model, and generated images as files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from danlu.app.console.progress import Screen
+from danlu.app.files.file_writer import Drawn, FileWriter, Form, npy
+from danlu.app.files.image_grid import as_bytes, png, sheet
+from danlu.app.files.inputs import Input
 from danlu.data.base.dataset import DataInfo
 from danlu.data.images.decode import LARGEST, SUFFIXES, Unreadable, decode
+from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError, UsageError
 
 
@@ -46,7 +53,7 @@ def read_image(path: Path, info: DataInfo, invert: bool = False, largest: int = 
         UsageError: if the model takes no images.
         RunError: if the file is no image, a damaged one or too large a one.
     """
-    if info.kind != "images" or len(info.shape) != 3 or info.shape[0] not in (1, 3):
+    if not isinstance(info, ImageInfo) or not info.viewable:
         raise UsageError(f"this model takes {info.kind} of shape {info.shape}, not image files")
     channels, height, width = info.shape
     try:
@@ -55,3 +62,40 @@ def read_image(path: Path, info: DataInfo, invert: bool = False, largest: int = 
         raise RunError(f"{path} cannot be read as an image: {error}") from error
     low, high = info.range
     return low + (255 - pixels if invert else pixels) / 255 * (high - low)
+
+
+def read_images(
+    files: Iterable[str | Path],
+    info: DataInfo,
+    invert: bool,
+    encoding: str,
+    screen: Screen,
+    said: Callable[[str], str],
+) -> Iterator[Input]:
+    """Each image of files and folders as an input; arguments as in ``inputs.inputs_of``."""
+    for path in find_images(list(files)):
+        try:
+            yield Input([str(path)], read_image(path, info, invert)[None])
+        except RunError as error:  # the other files are still read
+            yield Input([str(path)], None, str(error))
+
+
+def _content(form: Form, x: Tensor, info: DataInfo, drawn: Drawn | None, known: np.ndarray | None) -> bytes:
+    if form == "array":
+        return npy(x.cpu().numpy())
+    drawn = drawn or Drawn(x)
+    return png(sheet(drawn.images, drawn.columns, info.range, drawn.heads))
+
+
+def _files(x: Tensor, info: DataInfo) -> list[bytes]:
+    return [png(as_bytes(image, info.range).permute(1, 2, 0)) for image in x]
+
+
+WRITER = FileWriter(
+    examples="images",
+    forms={".png": "sheet", ".npy": "array", "/": "folder"},
+    endings=".png (a sheet), in .npy (numbers) or in / (a folder)",
+    writable=lambda info: info.viewable,
+    content=_content,
+    files=_files,
+)

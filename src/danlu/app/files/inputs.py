@@ -9,10 +9,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from danlu.app.console.progress import Screen
-from danlu.app.files.image_files import find_images, read_image
-from danlu.app.files.table_files import read_rows
+from danlu.catalogue.lookup import resolve
 from danlu.data.base.dataset import DataInfo
-from danlu.errors import RunError, UsageError
+from danlu.data.kinds import KINDS
+from danlu.errors import UsageError
 
 
 class Input(NamedTuple):
@@ -44,28 +44,10 @@ def inputs_of(
     Raises:
         UsageError: if a file is not there, or a table is not as it should be.
     """
-    if info.kind != "table":
-        return _images(files, info, invert)
-    if invert:
-        raise UsageError("invert is for images, and this model takes rows of a table; leave it out")
-    return _rows(files, info, encoding, screen, said)
-
-
-def _images(files: Iterable[str | Path], info: DataInfo, invert: bool) -> Iterator[Input]:
-    for path in find_images(list(files)):
-        try:
-            yield Input([str(path)], read_image(path, info, invert)[None])
-        except RunError as error:  # the other files are still answered
-            yield Input([str(path)], None, str(error))
-
-
-def _rows(
-    files: Iterable[str | Path], info: DataInfo, encoding: str, screen: Screen, said: Callable[[str], str]
-) -> Iterator[Input]:
-    for path in map(Path, files):
-        rows = read_rows(path, info, encoding)
-        say_unused(screen, said(str(path)), rows.unused)
-        yield from (Input(*some) for some in rows)
+    reader = KINDS[info.kind].read_files
+    if not reader:
+        raise UsageError(f"this model takes {info.description}, which are not read from files; use Python")
+    return resolve(reader)(files, info, invert, encoding, screen, said)
 
 
 def say_unused(screen: Screen, file: str, columns: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from danlu.data.base.dataset import DataInfo
 from danlu.data.images.decode import Unreadable, decode, header
+from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError, UsageError, nearest
 from danlu.rng.keys import generator
 
@@ -32,7 +33,8 @@ class Hole:
         UsageError: if there is no such name or file, or a share is not greater than 0 and at most 1.
         RunError: if the file is no picture.
 
-    >>> hole = Hole("right", DataInfo("images", (1, 2, 4)))
+    >>> from danlu.data.images.info import ImageInfo
+    >>> hole = Hole("right", ImageInfo((1, 2, 4)))
     >>> hole.known()[0]
     tensor([[ True,  True, False, False],
             [ True,  True, False, False]])
@@ -95,9 +97,11 @@ class Hole:
                 f"{_pixels((height, width))}); make the mask as large as the picture, or as the model has it"
             )
         with TemporaryDirectory() as folder:
+            info = self._info
+            assert isinstance(info, ImageInfo), "a mask is for images"
             inverted = Path(folder) / "known.png"
             Image.fromarray((self._file * 255).byte().numpy()).save(inverted)
-            return torch.from_numpy(decode(inverted, (1, height, width), self._info.fit)) >= 128
+            return torch.from_numpy(decode(inverted, (1, height, width), info.fit)) >= 128
 
 
 def _file(mask: str) -> Bool[Tensor, "h w"]:

@@ -6,24 +6,23 @@ there whole or not at all.
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from danlu.app.files.image_grid import as_bytes, png, sheet
-from danlu.app.files.table_files import in_units
+from danlu.app.files.file_writer import Drawn as Drawn
+from danlu.app.files.file_writer import FileWriter, Form
+from danlu.catalogue.lookup import resolve
 from danlu.data.base.dataset import DataInfo
+from danlu.data.kinds import KINDS
 from danlu.errors import UsageError
 from danlu.storage.atomic import temporary_folder, write_bytes
 
-Form = Literal["sheet", "folder", "table", "array"]
-FORMS: dict[str, Form] = {".png": "sheet", ".csv": "table", ".npy": "array"}
 LARGEST_SHEET = 10_000
 """pictures of a sheet; more make a file that nobody can look at"""
 
@@ -55,39 +54,42 @@ def find_place(out: str | Path | None, run: str | Path, word: str, info: DataInf
     Raises:
         UsageError: if the form is unknown or is none for such examples, or something is there.
 
-    >>> find_place("rows.csv", "model", "samples", DataInfo("table", (2,))).form
+    >>> from danlu.data.tables.info import TableInfo
+    >>> find_place("rows.csv", "model", "samples", TableInfo((2,))).form
     'table'
     """
-    _check_kind(info)
-    usual: Form = "sheet" if info.kind == "images" else "table"
+    writer = _writer(info)
+    usual = writer.forms[writer.default]
     if out is None:
         inside = (Path(run) / "run.json").is_file()
-        path = (Path(run) if inside else Path()) / (word + (".png" if usual == "sheet" else ".csv"))
+        path = (Path(run) if inside else Path()) / (word + writer.default)
         return _free(Place(path, usual, overwrite or inside))
     if str(out) == "-":
         if usual == "sheet" and sys.stdout.isatty():
-            raise UsageError("a picture is not for a terminal; give a file with -o, or send it on: … -o - > FILE")
+            raise UsageError("a terminal cannot show an image; give a file with -o, or redirect: … -o - > FILE")
         return Place(None, usual)
     path = Path(out)
-    if str(out).endswith("/") or path.is_dir():
-        form: Form = "folder"
-    elif path.suffix.lower() in FORMS:
-        form = FORMS[path.suffix.lower()]
-    else:
-        raise UsageError(f"{out}: the name ends in .{_said(usual)}, which says the form")
-    if (form in ("sheet", "folder")) != (usual == "sheet") and form != "array":
-        what = "rows of a table" if usual == "table" else "pictures"
-        raise UsageError(f"{out}: this model makes {what}; give a name that ends in .{_said(usual)}")
-    return _free(Place(path, form, overwrite))
+    ending = "/" if str(out).endswith("/") or path.is_dir() else path.suffix.lower()
+    if not any(ending in _writer_of(kind).forms for kind in KINDS if KINDS[kind].write_files):
+        raise UsageError(f"{out}: the name must end in {writer.endings}; the ending selects the form")
+    if ending not in writer.forms:
+        raise UsageError(f"{out}: this model makes {writer.examples}; give a name that ends in {writer.endings}")
+    return _free(Place(path, writer.forms[ending], overwrite))
 
 
-def _said(usual: Form) -> str:
-    return "png (a sheet), in .npy (numbers) or in / (a folder)" if usual == "sheet" else "csv or in .npy"
+def _writer_of(kind: str) -> FileWriter:
+    return resolve(KINDS[kind].write_files)
 
 
-def _check_kind(info: DataInfo) -> None:
-    if info.kind == "text" or (info.kind == "images" and (len(info.shape) != 3 or info.shape[0] not in (1, 3))):
+def _writer(info: DataInfo) -> FileWriter:
+    """The writer of the examples of a model.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if not KINDS[info.kind].write_files or not (writer := _writer_of(info.kind)).writable(info):
         raise UsageError(f"this model makes {info.kind} of shape {info.shape}, for which there is no file; use Python")
+    return writer
 
 
 def _free(place: Place) -> Place:
@@ -105,20 +107,6 @@ def _free(place: Place) -> Place:
     return place
 
 
-class Drawn(NamedTuple):
-    """Pictures of a sheet, and how many are in a row.
-
-    Attributes:
-        images: (n, c, height, width) in the range of the data.
-        columns: how many are in a row; as many as make it nearly square if None.
-        heads: what is written above each, if anything is.
-    """
-
-    images: Tensor
-    columns: int | None = None
-    heads: Sequence[str] = ()
-
-
 def write(
     place: Place, x: Tensor, info: DataInfo, drawn: Drawn | None = None, known: np.ndarray | None = None
 ) -> Path | None:
@@ -134,18 +122,14 @@ def write(
     Raises:
         UsageError: if a sheet would be too large.
     """
+    writer = _writer_of(info.kind)
     if place.form == "folder":
         assert place.path is not None
-        _write_folder(place.path, [png(as_bytes(one, info.range).permute(1, 2, 0)) for one in x])
+        assert writer.files is not None
+        _write_folder(place.path, writer.files(x, info))
         return place.path
-    if place.form == "sheet":
-        drawn = drawn or Drawn(x)
-        check_sheet(place, len(drawn.images))
-        content = png(sheet(drawn.images, drawn.columns, info.range, drawn.heads))
-    elif place.form == "table":
-        content = _csv(info, x, known).encode()
-    else:
-        content = _npy(in_units(info, x).astype(np.float32) if info.kind == "table" else x.cpu().numpy())
+    check_sheet(place, len(x if drawn is None else drawn.images))
+    content = writer.content(place.form, x, info, drawn, known)
     if place.path is None:
         getattr(sys.stdout, "buffer", io.BytesIO()).write(content)
         return None
@@ -175,21 +159,3 @@ def _write_folder(path: Path, contents: Sequence[bytes]) -> None:
         path.mkdir(exist_ok=True)
         for file in sorted(temporary.iterdir()):
             file.replace(path / file.name)
-
-
-def _csv(info: DataInfo, x: Tensor, known: np.ndarray | None) -> str:
-    """The rows with the names of their columns; seven digits, which is what float32 has."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(info.columns or [f"x{k}" for k in range(1, x.shape[1] + 1)])
-    rows = in_units(info, x)
-    given = np.full(rows.shape, np.nan) if known is None else known
-    for made, there in zip(rows, given, strict=True):
-        writer.writerow([f"{a:.7g}" if np.isnan(b) else f"{b:.15g}" for a, b in zip(made, there, strict=True)])
-    return text.getvalue()
-
-
-def _npy(values: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    np.save(content, values)
-    return content.getvalue()

@@ -1,16 +1,22 @@
-"""Tables as inputs of a model: the rows of a file as the training rows were read."""
+"""Tables as inputs of a model, read as the training rows were; and generated rows as files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from danlu.app.console.progress import Screen
+from danlu.app.files.file_writer import Drawn, FileWriter, Form, npy
+from danlu.app.files.inputs import Input, say_unused
 from danlu.data.base.dataset import DataInfo
 from danlu.data.tables.csv_file import Block, ReadOptions
+from danlu.data.tables.info import TableInfo
 from danlu.data.tables.table import open_table, standardize
 from danlu.errors import UsageError
 from danlu.storage.access import no_progress
@@ -29,7 +35,7 @@ class Rows:
         unused: columns of the file that the model does not use.
     """
 
-    def __init__(self, path: Path, info: DataInfo, encoding: str):
+    def __init__(self, path: Path, info: TableInfo, encoding: str):
         manner = ReadOptions(encoding, "--encoding latin-1", fixed=True)
         self._file, self._info = open_table(path.expanduser(), no_progress, manner), info
         self.unused = tuple(name for name in self._file.header if name not in info.columns)
@@ -95,14 +101,15 @@ def read_rows(path: Path, info: DataInfo, encoding: str = "utf-8") -> Rows:
     Raises:
         UsageError: if the model takes no rows of a table, or the file lacks a column or is no table.
 
+    >>> from danlu.data.tables.info import TableInfo
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp(), "t.csv")
     >>> _ = file.write_text("width,name,length\n5,a,3\n6,b,\n")
-    >>> rows = read_rows(file, DataInfo("table", (2,), columns=("length", "width")))
+    >>> rows = read_rows(file, TableInfo((2,), columns=("length", "width")))
     >>> rows.unused, [(x, error is None) for _, x, error in rows]
     (('name',), [(tensor([[3., 5.]]), True), (None, False)])
     """
-    if info.kind != "table":
+    if not isinstance(info, TableInfo):
         raise UsageError(f"this model takes {info.kind} of shape {info.shape}, not rows of a table")
     if not info.columns:
         raise UsageError("this model does not say what its columns are called; give it tensors: danlu.load(…)")
@@ -112,13 +119,67 @@ def read_rows(path: Path, info: DataInfo, encoding: str = "utf-8") -> Rows:
 def in_units(info: DataInfo, x: Float[Tensor, "n d"]) -> Float64[np.ndarray, "n d"]:
     """Rows as the file has them, from rows as a model has them: what ``standardize`` did is undone.
 
+    >>> from danlu.data.tables.info import TableInfo
     >>> import torch
-    >>> in_units(DataInfo("table", (2,), shift=(2.0, 5.0), scale=(0.5, 1.0)), torch.tensor([[2.0, 0.0]])).tolist()
+    >>> in_units(TableInfo((2,), shift=(2.0, 5.0), scale=(0.5, 1.0)), torch.tensor([[2.0, 0.0]])).tolist()
     [[3.0, 5.0]]
     """
     values = x.detach().cpu().double().numpy()
+    assert isinstance(info, TableInfo), "only a table has units"
     return values * np.array(info.scale) + np.array(info.shift) if info.shift else values
 
 
 def _few(names: list[str] | tuple[str, ...]) -> str:
     return ", ".join(map(repr, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
+
+
+def read_tables(
+    files: Iterable[str | Path],
+    info: DataInfo,
+    invert: bool,
+    encoding: str,
+    screen: Screen,
+    said: Callable[[str], str],
+) -> Iterator[Input]:
+    """The rows of files as inputs; arguments as in ``inputs.inputs_of``.
+
+    Raises:
+        UsageError: if a table is not valid, or ``invert`` is given.
+    """
+    if invert:
+        raise UsageError("invert is for images, and this model takes rows of a table; leave it out")
+    return _rows(files, info, encoding, screen, said)
+
+
+def _rows(
+    files: Iterable[str | Path], info: DataInfo, encoding: str, screen: Screen, said: Callable[[str], str]
+) -> Iterator[Input]:
+    for path in map(Path, files):
+        rows = read_rows(path, info, encoding)
+        say_unused(screen, said(str(path)), rows.unused)
+        yield from (Input(*some) for some in rows)
+
+
+def _csv(info: DataInfo, x: Tensor, known: np.ndarray | None) -> str:
+    """Rows below the names of their columns, with seven digits, the precision of float32."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(info.channel_names or [f"x{number}" for number in range(1, x.shape[1] + 1)])
+    rows = in_units(info, x)
+    known = np.full(rows.shape, np.nan) if known is None else known
+    for computed, given in zip(rows, known, strict=True):
+        writer.writerow([f"{a:.7g}" if np.isnan(b) else f"{b:.15g}" for a, b in zip(computed, given, strict=True)])
+    return text.getvalue()
+
+
+def _content(form: Form, x: Tensor, info: DataInfo, drawn: Drawn | None, known: np.ndarray | None) -> bytes:
+    return npy(in_units(info, x).astype(np.float32)) if form == "array" else _csv(info, x, known).encode()
+
+
+WRITER = FileWriter(
+    examples="rows of a table",
+    forms={".csv": "table", ".npy": "array"},
+    endings=".csv or in .npy",
+    writable=lambda info: True,
+    content=_content,
+)

@@ -21,6 +21,7 @@ from danlu.app.files.table_files import read_rows
 from danlu.app.inference.apply import Made, drawing, kept, named, pairs_across, passed
 from danlu.app.inference.load import ready
 from danlu.data.base.dataset import DataInfo
+from danlu.data.tables.info import TableInfo
 from danlu.data.tables.table import standardize
 from danlu.errors import RunError, UsageError
 from danlu.training.runtime import DeviceName
@@ -114,6 +115,7 @@ def _rows_with_gaps(
     paths: list[str | Path], info: DataInfo, encoding: str, screen: Screen, said: Said
 ) -> tuple[list[Input], list[np.ndarray]]:
     """The rows of tables with anything for the numbers that are missing, and the numbers as the files have them."""
+    assert isinstance(info, TableInfo), "only rows have missing numbers"
     anything = replace(info, fill=info.shift or (0.0,) * info.shape[0])
     inputs, given = [], []
     for path in map(Path, paths):

@@ -15,9 +15,10 @@ from danlu.app.console.progress import Screen, access_to
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import PARTS, DataSet, Part
 from danlu.data.images.augment import Augment, Augmented
-from danlu.data.settings import DataSettings, absolute, holding
-from danlu.data.survey.survey import Survey
-from danlu.data.survey.survey import survey as look_at
+from danlu.data.settings import DataSettings, data_set_of
+from danlu.data.survey.result import Survey
+from danlu.data.survey.survey import survey_data_set
+from danlu.data.training_data import TrainingData
 from danlu.errors import UsageError, few
 
 _BAR = 30
@@ -48,10 +49,10 @@ def survey(
     1258
     """
     if not isinstance(source, DataSettings):
-        source = DataSettings(data=name_of(source), **settings)
+        source = TrainingData(data=name_of(source), **settings)
     access = access_to(data_dir, screen)
-    found = absolute(source).load(access)
-    return found, look_at(found, access)
+    found = source.with_absolute_paths().load(access)
+    return found, survey_data_set(found, access)
 
 
 def name_of(given: str | Path) -> str:
@@ -61,16 +62,14 @@ def name_of(given: str | Path) -> str:
     ('digits', 'folder:/')
     """
     path = Path(given).expanduser()
-    return f"{holding(path)}:{path}" if path.exists() else str(given)
+    return f"{data_set_of(path)}:{path}" if path.exists() else str(given)
 
 
 def show(found: DataSet, seen: Survey, screen: Screen) -> None:
     """Say what a data set looks like."""
     info = found.info
-    shape = "×".join(map(str, info.shape))
-    kinds = {"images": f"images of {shape}", "table": f"rows of {shape}", "text": f"tokens ({info.tokens})"}
     counts = ", ".join(f"{seen.examples[part]:,} {part}" for part in PARTS)
-    screen.say(f"{found.name}: {sum(seen.examples.values()):,} {kinds[info.kind]}; {counts}")
+    screen.say(f"{found.name}: {sum(seen.examples.values()):,} {info.description}; {counts}")
     for note in found.notes:
         screen.say(f"  {note}")
     for channel in seen.channels[:_MOST]:
@@ -144,9 +143,9 @@ def draw(found: DataSet, path: str | Path, augment: Augment | None = None, rows:
     elif info.kind == "text":
         raise UsageError(f"{found.name} is running text, of which there is no picture; leave --picture out")
     elif info.shape == (2,):
-        figure = points(part["x"][:5000], labels[:5000], info.columns or ("0", "1"), names)
+        figure = points(part["x"][:5000], labels[:5000], info.channel_names or ("0", "1"), names)
     else:
-        figure = histograms(part["x"], info.columns or tuple(map(str, range(info.shape[0]))))
+        figure = histograms(part["x"], info.channel_names or tuple(map(str, range(info.shape[0]))))
     to_png(figure, path)
 
 

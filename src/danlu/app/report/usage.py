@@ -14,9 +14,10 @@ from danlu.verbs import has, verbs_of
 def after_training(model: Any, info: DataInfo) -> list[tuple[str, str]]:
     """The commands to try first with a new model: what each is for, and the command, with RUN for the run folder.
 
+    >>> from danlu.data.tables.info import TableInfo
     >>> class Coin:
     ...     def sample(self, n): return torch.zeros(n)
-    >>> after_training(Coin(), DataInfo("table", (1,)))
+    >>> after_training(Coin(), TableInfo((1,)))
     [('use it', 'danlu sample RUN')]
     """
     known = list(_usages(verbs_of(model)))
@@ -35,9 +36,11 @@ def commands(verbs: Iterable[str], info: DataInfo, by_class: bool = False) -> li
         info: the facts of its data.
         by_class: whether it is class-conditional.
 
-    >>> commands(["classify", "inpaint"], DataInfo("table", (1,)))
+    >>> from danlu.data.tables.info import TableInfo
+    >>> from danlu.data.images.info import ImageInfo
+    >>> commands(["classify", "inpaint"], TableInfo((1,)))
     ['danlu classify RUN FILES…', 'danlu inpaint RUN FILES…']
-    >>> commands(["prior", "decode"], DataInfo("images", (1, 8, 8)))
+    >>> commands(["prior", "decode"], ImageInfo((1, 8, 8)))
     ['danlu interpolate RUN 3 17', 'danlu arithmetic RUN 3 - 17 + 20']
     """
     return [_command(name, usage, info, by_class) for name, usage in _usages(verbs)]

@@ -10,7 +10,8 @@ from danlu.app.console.progress import Screen
 from danlu.app.inspect.model_summary import layer_lines, summarize
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.app.runs.session import Session
-from danlu.data.survey.survey import survey
+from danlu.data.survey.survey import survey_data_set
+from danlu.data.text.info import TextInfo
 from danlu.errors import UsageError
 from danlu.models.saving.model_folder import describe
 
@@ -50,7 +51,7 @@ def _about_data_and_model(session: Session, page: dict[str, Any]) -> list[tuple[
     sizes, shape = page["data"], "×".join(map(str, info.shape))
     classes = f", {info.classes} classes" if info.classes else ""
     counts = f"{sizes['train']:,} train, {sizes['validation']:,} validation, {sizes['test']:,} test"
-    if info.kind == "text":
+    if isinstance(info, TextInfo):
         shape = f"tokens: {info.tokens}, {info.vocabulary:,} different"
     return [
         ("data", f"{counts}; {shape}{classes}; {session.placement}"),
@@ -77,7 +78,7 @@ def _device(session: Session, page: dict[str, Any]) -> str:
 
 
 def _warnings(session: Session, ranks: int) -> list[str]:
-    lines = survey(session.data, session.access).problems
+    lines = survey_data_set(session.data, session.access).problems
     coupled = session.trainer.task.coupled
     if coupled and (ranks > 1 or session.recipe.grad_accumulation > 1):
         lines.append(f"{coupled} sees only a part of the batch, so the result is not that of whole batches")

@@ -22,7 +22,6 @@ from danlu.app.runs.loop import carry_on, go
 from danlu.app.runs.manifest import check_same, first_page
 from danlu.app.runs.session import Session
 from danlu.catalogue.recipes import name_of_recipe
-from danlu.data.settings import absolute
 from danlu.errors import UsageError
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.resolve import as_recipe
@@ -72,7 +71,7 @@ def train(
     >>> run.page["status"]
     'finished'
     """
-    recipe = absolute(as_recipe(recipe, changes))
+    recipe = as_recipe(recipe, changes).with_absolute_paths()
     name = name_of_recipe(type(recipe))
     command = (command or command_of(name, recipe)).encode(errors="backslashreplace").decode()  # paths are any bytes
     if launched():

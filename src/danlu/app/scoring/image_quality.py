@@ -15,6 +15,7 @@ from danlu.app.files.image_files import find_images, read_image
 from danlu.catalogue.datasets import DATA
 from danlu.data.base.dataset import DataInfo, DataSet, Part, spread_over
 from danlu.data.images.decode import Unreadable, header
+from danlu.data.images.info import ImageInfo
 from danlu.data.settings import DataSettings
 from danlu.errors import RunError, UsageError, nearest
 from danlu.evaluation.feature_extractors import Features, feature_name
@@ -138,6 +139,7 @@ _FITTED = {"crop": "cut to the middle", "pad": "bordered with white", "stretch":
 
 def _changes(path: Path, info: DataInfo) -> list[str]:
     """What is done to an image so that it is one of the data's, if anything is."""
+    assert isinstance(info, ImageInfo), "the data set holds images"
     channels, height, width = info.shape
     try:
         size = header(path)

@@ -19,6 +19,7 @@ from danlu.app.inference.apply import at_least, drawing, named
 from danlu.app.inference.load import opened
 from danlu.app.scoring.text_perplexity import TextScores, score_text
 from danlu.data.images.binarize import Binarize, binary
+from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.rng.keys import generator
@@ -184,7 +185,7 @@ def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[s
         notes.append(
             "of gray pixels it is the mean over black and white ones, not the likelihood of gray; see --binarize"
         )
-    if model.info.kind == "table":
+    if isinstance(model.info, TableInfo):
         shifted = " shifted and scaled as the training rows were" if model.info.shift else " as they are"
         notes.append(f"densities of rows{shifted}, which can be above 1 and their logarithms above 0")
     elif likelihood == "gaussian":

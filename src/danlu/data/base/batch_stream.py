@@ -58,7 +58,7 @@ class Stream(Protocol):
         ...
 
 
-class Pictures(Stream, Protocol):
+class PartStream(Stream, Protocol):
     """A stream of the examples of one part."""
 
     part: Part

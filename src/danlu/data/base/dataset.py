@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -19,59 +19,53 @@ PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What the data decides about a model and about how a file becomes an input.
+    """Properties of a data set that a model depends on. Each kind of data has a subclass (``data.kinds``).
 
     Attributes:
-        kind: what an example is.
-        shape: shape of one example without the batch, for images (channels, height, width).
+        kind: name of the kind of data: a key of ``data.kinds.KINDS``.
+        inputs: name of the field that is the input of a model.
+        shape: shape of one example without the batch dimension.
         classes: number of classes, 0 without labels.
         class_names: name of each class in the order of the labels.
-        range: smallest and largest value that an input can take.
-        fit: for images, how files of another shape become examples.
-        columns: for tables, name of each column.
-        shift: for tables, what is taken from each column.
-        scale: for tables, what each column is then divided by.
-        fill: for tables, what stands for a missing number of each column; nothing where none may be missing.
-        vocabulary: for text, number of different tokens.
-        tokens: for text, what a token is: characters, words or bpe.
+        range: smallest and largest value of an input.
     """
 
-    kind: Literal["images", "table", "text"]
+    kind: ClassVar[str]
+    inputs: ClassVar[str]
+
     shape: tuple[int, ...]
     classes: int = 0
     class_names: tuple[str, ...] = ()
     range: tuple[float, float] = (0.0, 1.0)
-    fit: Literal["crop", "pad", "stretch"] = "stretch"
-    columns: tuple[str, ...] = ()
-    shift: tuple[float, ...] = ()
-    scale: tuple[float, ...] = ()
-    fill: tuple[float, ...] = ()
-    vocabulary: int = 0
-    tokens: str = ""
-
-    @property
-    def inputs(self) -> str:
-        """Name of the field that a model sees."""
-        return {"images": "image", "table": "x", "text": "token"}[self.kind]
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The names of the classes; their numbers, where they have no names.
+        """Names of the classes, or their numbers if they have no names.
 
-        >>> DataInfo("table", (2,), classes=3).label_names
+        >>> from danlu.data.tables.info import TableInfo
+        >>> TableInfo((2,), classes=3).label_names
         ('0', '1', '2')
         """
         return self.class_names or tuple(str(number) for number in range(self.classes))
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, for a file."""
-        return asdict(self)
+    @property
+    def viewable(self) -> bool:
+        """Whether an example can be shown as an image."""
+        return False
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> DataInfo:
-        """The opposite of ``to_json``."""
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**{**values, **lists})
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the columns of a table or the channels of an image, where they have names."""
+        return ()
+
+    @property
+    def description(self) -> str:
+        """What the examples are, for a message."""
+        return f"{self.kind} of shape {self.shape}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as JSON types; ``data.kinds.info_from_json`` reads them."""
+        return {"kind": self.kind, **asdict(self)}
 
 
 @dataclass(frozen=True)

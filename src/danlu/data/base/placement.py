@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from danlu.data.base.batch_stream import Pictures, Shuffled
+from danlu.data.base.batch_stream import PartStream, Shuffled
 from danlu.data.base.dataset import Part
 from danlu.data.base.prefetch import Ahead
 
@@ -18,7 +18,7 @@ SHARE = 0.5
 class Placement(NamedTuple):
     """A stream of training batches, and where its examples stay, in words."""
 
-    stream: Pictures
+    stream: PartStream
     reason: str
 
 

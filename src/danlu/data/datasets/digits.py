@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from danlu.data.base.dataset import DataInfo, DataSet, Part
+from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import check_parts, shares_of, stratified_split
-from danlu.data.settings import DataSettings
+from danlu.data.base.split import Split, check_parts, shares_of, stratified_split
+from danlu.data.images.info import ImageInfo
 from danlu.storage.access import Access
 
 
-def digits(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+def digits(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
     """1797 gray images of handwritten digits, 8×8, ink 1 on paper 0: 70 % train, 10 % validation, 20 % test.
 
     Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI repository, 1998 (its test part, as in
     scikit-learn). The set has no official split; this one is stratified and depends on its seed alone.
 
     Args:
-        source: how to split it.
-        argument: nothing.
+        argument: must be empty.
+        split: shares and seed of the parts.
         access: not needed.
 
     >>> data = digits()
@@ -33,13 +33,12 @@ def digits(source: DataSettings | None = None, argument: str = "", access: Acces
     (1258, 180, 359, (1, 8, 8))
     """
     no_argument("digits", argument)
-    split = (source or DataSettings()).split
     images, labels = _read()
     everything = Part({"image": torch.from_numpy(images / 16).float().unsqueeze(1), "label": torch.from_numpy(labels)})
     shares = shares_of(split)
     train, validation, test = stratified_split(everything["label"], shares, split.seed)
     check_parts("digits", map(len, (train, validation, test)), shares)
-    info = DataInfo("images", shape=(1, 8, 8), classes=10, class_names=tuple("0123456789"))
+    info = ImageInfo(shape=(1, 8, 8), classes=10, class_names=tuple("0123456789"))
     return DataSet("digits", info, everything.take(train), everything.take(validation), everything.take(test))
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.data.base.dataset import DataInfo, DataSet, Part
+from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import check_parts, refuse_idle_share, stratified_split
-from danlu.data.settings import DataSettings
+from danlu.data.base.split import Split, check_parts, refuse_idle_share, stratified_split
+from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError
 from danlu.storage.access import Access
 from danlu.storage.archive import unpack
@@ -100,46 +100,46 @@ _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Sh
 _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def mnist(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+def mnist(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
     """70 000 gray images of handwritten digits, 28×28, ink 1 on paper 0; the 10 000 official test images are the test.
 
     LeCun et al., "Gradient-based learning applied to document recognition", 1998.
 
     Args:
-        source: ``split.validation`` is the share of the 60 000 training images that are for validation.
-        argument: nothing.
+        argument: must be empty.
+        split: ``split.validation`` is the share of the 60 000 training images that are for validation.
         access: where the files may lie.
 
     Raises:
         RunError: if they cannot be had, or are damaged.
     """
-    return _idx(MNIST, tuple("0123456789"), source, argument, access)
+    return _idx(MNIST, tuple("0123456789"), argument, split, access)
 
 
-def fashion_mnist(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+def fashion_mnist(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
     """70 000 gray images of clothes, 28×28; the 10 000 official test images are the test.
 
     Xiao, Rasul and Vollgraf, "Fashion-MNIST", 2017, https://arxiv.org/abs/1708.07747.
 
     Args:
-        source: ``split.validation`` is the share of the 60 000 training images that are for validation.
-        argument: nothing.
+        argument: must be empty.
+        split: ``split.validation`` is the share of the 60 000 training images that are for validation.
         access: where the files may lie.
 
     Raises:
         RunError: if they cannot be had, or are damaged.
     """
-    return _idx(FASHION_MNIST, _CLOTHES, source, argument, access)
+    return _idx(FASHION_MNIST, _CLOTHES, argument, split, access)
 
 
-def cifar10(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+def cifar10(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
     """60 000 color images of animals and vehicles, 32×32; the 10 000 official test images are the test.
 
     Krizhevsky, "Learning multiple layers of features from tiny images", 2009; the binary version of the files.
 
     Args:
-        source: ``split.validation`` is the share of the 50 000 training images that are for validation.
-        argument: nothing.
+        argument: must be empty.
+        split: ``split.validation`` is the share of the 50 000 training images that are for validation.
         access: where the files may lie.
 
     Raises:
@@ -149,27 +149,23 @@ def cifar10(source: DataSettings | None = None, argument: str = "", access: Acce
     *train, test = (read_cifar(path) for path in files_of(CIFAR10, access or Access()))
     images, labels = (torch.cat(parts) for parts in zip(*train, strict=True))
     everything = Part({"image": images, "label": labels})
-    return _parted("cifar10", everything, Part(dict(zip(("image", "label"), test, strict=True))), _THINGS, source)
+    return _parted("cifar10", everything, Part(dict(zip(("image", "label"), test, strict=True))), _THINGS, split)
 
 
-def _idx(
-    official: Official, names: tuple[str, ...], source: DataSettings | None, argument: str, access: Access | None
-) -> DataSet:
+def _idx(official: Official, names: tuple[str, ...], argument: str, split: Split, access: Access | None) -> DataSet:
     no_argument(official.name, argument)
     images, labels, test_images, test_labels = (read_idx(path) for path in files_of(official, access or Access()))
     train = Part({"image": images.unsqueeze(1), "label": labels.long()})
     test = Part({"image": test_images.unsqueeze(1), "label": test_labels.long()})
-    return _parted(official.name, train, test, names, source)
+    return _parted(official.name, train, test, names, split)
 
 
-def _parted(name: str, train: Part, test: Part, names: tuple[str, ...], source: DataSettings | None) -> DataSet:
-    source = source or DataSettings()
-    refuse_idle_share(source.split, "test", f"{name} has an official one")
-    split = source.split
+def _parted(name: str, train: Part, test: Part, names: tuple[str, ...], split: Split) -> DataSet:
+    refuse_idle_share(split, "test", f"{name} has an official one")
     shares = 1 - split.validation, split.validation
     kept, validation = stratified_split(train["label"], shares, split.seed)
     check_parts(name, map(len, (kept, validation)), shares)
-    info = DataInfo("images", tuple(train.fields["image"].shape[1:]), classes=len(names), class_names=names)
+    info = ImageInfo(tuple(train.fields["image"].shape[1:]), classes=len(names), class_names=names)
     return DataSet(name, info, train.take(kept), train.take(validation), test)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from danlu.data.base.dataset import DataSet
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import refuse_idle_share
+from danlu.data.base.split import Split, refuse_idle_share
 from danlu.data.datasets.mnist_cifar import Official, files_of, folders_of
-from danlu.data.settings import DataSettings
 from danlu.data.text.corpus import data_of, refuse_idle_encoding, refuse_idle_seed
+from danlu.data.text.settings import Text
 from danlu.data.text.text_files import Span, document, whole
 from danlu.errors import RunError
 from danlu.storage.access import Access
@@ -38,7 +38,7 @@ TINY_SHAKESPEARE = Official(
 TRAIN_SHARE = 0.9
 
 
-def ptb(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+def ptb(argument: str = "", text: Text = Text(), split: Split = Split(), access: Access | None = None) -> DataSet:
     """The Penn Treebank as language models have it: 10 000 words; official parts of 929 589, 73 760 and 82 430.
 
     Marcus, Santorini and Marcinkiewicz, "Building a large annotated corpus of English", 1993, with the preparation of
@@ -47,47 +47,49 @@ def ptb(source: DataSettings | None = None, argument: str = "", access: Access |
     research alone.
 
     Args:
-        source: how to tokenize it; words if ``source.text.tokens`` leaves that open.
-        argument: nothing.
+        argument: must be empty.
+        text: how to tokenize it; auto is words.
+        split: must be the default, because the parts are fixed.
         access: where the files may lie.
 
     Raises:
         RunError: if they cannot be had, or are not what they should be.
     """
-    source = _checked_source("ptb", source, argument, "its parts are official")
+    _check("ptb", argument, text, split, "its parts are official")
     parts = [[whole(document(name, content))] for name, content in contents_of(PTB, access or Access())]
-    return data_of("ptb", parts, source.text, "words", access or Access())
+    return data_of("ptb", parts, text, "words", access or Access())
 
 
-def tiny_shakespeare(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+def tiny_shakespeare(
+    argument: str = "", text: Text = Text(), split: Split = Split(), access: Access | None = None
+) -> DataSet:
     """1 115 394 characters of Shakespeare's plays, 65 different.
 
     Karpathy, "The unreasonable effectiveness of recurrent neural networks", 2015. There are no official parts; these
     are the usual ones, of nanoGPT: the first 1 003 854 characters train, the other 111 540 validate, and none tests.
 
     Args:
-        source: how to tokenize it; characters if ``source.text.tokens`` leaves that open.
-        argument: nothing.
+        argument: must be empty.
+        text: how to tokenize it; auto is characters.
+        split: must be the default, because the parts are fixed.
         access: where the file may lie.
 
     Raises:
         RunError: if it cannot be had, or is not what it should be.
     """
-    source = _checked_source("tiny-shakespeare", source, argument, "the first nine tenths train, the last validates")
+    _check("tiny-shakespeare", argument, text, split, "the first nine tenths train, the last validates")
     ((_, content),) = contents_of(TINY_SHAKESPEARE, access or Access())
     play, cut = document("tiny-shakespeare", content), int(TRAIN_SHARE * len(content))
     parts = [[Span(play, 0, cut)], [Span(play, cut, play.size)], []]
-    return data_of("tiny-shakespeare", parts, source.text, "characters", access or Access())
+    return data_of("tiny-shakespeare", parts, text, "characters", access or Access())
 
 
-def _checked_source(name: str, source: DataSettings | None, argument: str, why: str) -> DataSettings:
+def _check(name: str, argument: str, text: Text, split: Split, why: str) -> None:
     no_argument(name, argument)
-    source = source or DataSettings()
-    refuse_idle_encoding(name, source.text)
-    refuse_idle_seed(source)
-    refuse_idle_share(source.split, "validation", why)
-    refuse_idle_share(source.split, "test", why)
-    return source
+    refuse_idle_encoding(name, text)
+    refuse_idle_seed(split)
+    refuse_idle_share(split, "validation", why)
+    refuse_idle_share(split, "test", why)
 
 
 def contents_of(official: Official, access: Access) -> list[tuple[str, bytes]]:

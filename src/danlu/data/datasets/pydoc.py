@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from danlu.data.base.dataset import DataSet
 from danlu.data.base.page import no_argument
-from danlu.data.settings import DataSettings
+from danlu.data.base.split import Split
 from danlu.data.text.corpus import parted_text, refuse_idle_encoding
+from danlu.data.text.settings import Text
 from danlu.data.text.text_files import document
 from danlu.storage.access import Access
 
 _PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
 
 
-def pydoc(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+def pydoc(argument: str = "", text: Text = Text(), split: Split = Split(), access: Access | None = None) -> DataSet:
     """The English of Python's own manual, about half a million characters, as ``help("topics")`` shows it: embedded.
 
     The signs of ASCII alone are kept, quotation marks and dashes as their plain forms. It is another text in another
     version of Python; the fingerprint of the data says which it is.
 
     Args:
-        source: how to tokenize and split it.
-        argument: nothing.
+        argument: must be empty.
+        text: how to tokenize it.
+        split: shares of the parts.
         access: has the cache.
 
     >>> data = pydoc()
@@ -28,10 +30,9 @@ def pydoc(source: DataSettings | None = None, argument: str = "", access: Access
     'The "assert" stateme'
     """
     no_argument("pydoc", argument)
-    source = source or DataSettings()
-    refuse_idle_encoding("pydoc", source.text)
+    refuse_idle_encoding("pydoc", text)
     from pydoc_data.topics import topics
 
     manual = "\n".join(topics[name].strip("\n") + "\n" for name in sorted(topics)).translate(_PLAIN)
     plain = "".join(sign for sign in manual if sign == "\n" or (sign.isascii() and sign.isprintable()))
-    return parted_text("pydoc", [document("pydoc", plain.encode())], source, access or Access())
+    return parted_text("pydoc", [document("pydoc", plain.encode())], text, split, access or Access())

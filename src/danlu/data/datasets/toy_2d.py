@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from danlu.data.base.dataset import DataInfo, DataSet, Part
-from danlu.data.base.split import check_parts, shares_of, stratified_split
-from danlu.data.settings import DataSettings
+from danlu.data.base.dataset import DataSet, Part
+from danlu.data.base.split import Split, check_parts, shares_of, stratified_split
+from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
 from danlu.rng.keys import generator as generator_of
 from danlu.storage.access import Access
@@ -257,9 +257,9 @@ def _points(name: str, argument: str) -> int:
 
 def _loader(
     name: str, sample: Callable[[int, torch.Generator], Points], class_names: tuple[str, ...]
-) -> Callable[[DataSettings | None, str, Access | None], DataSet]:
-    def load(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
-        n, split = _points(name, argument), (source or DataSettings()).split
+) -> Callable[..., DataSet]:
+    def load(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
+        n = _points(name, argument)
         x, label = sample(n, generator_of(name, split.seed))
         shares = shares_of(split)
         cuts = stratified_split(label, shares, split.seed)
@@ -267,7 +267,7 @@ def _loader(
         train, validation, test = (Part({"x": x[cut], "label": label[cut]}) for cut in cuts)
         low, high = x.aminmax()
         taken = (low.item(), high.item())
-        info = DataInfo("table", (2,), len(class_names), class_names, range=taken, columns=("x", "y"))
+        info = TableInfo((2,), len(class_names), class_names, range=taken, columns=("x", "y"))
         return DataSet(name, info, train, validation, test)
 
     load.__name__ = load.__qualname__ = name
@@ -276,8 +276,8 @@ def _loader(
     Points are drawn by ``{sample.__name__}``, and each class is shared out alike. ``x`` is (n, 2), ``label`` (n,).
 
     Args:
-        source: how to split them; the split's seed is that of the points too.
-        argument: number of points over all parts; {POINTS} if not given.
+        argument: number of points in all parts together; {POINTS} if not given.
+        split: shares of the parts, and the seed of the split and of the points.
         access: not needed.
 
     Raises:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from danlu.data.base.batch_stream import Batch, Pictures
+from danlu.data.base.batch_stream import Batch, PartStream
 from danlu.data.base.dataset import Part
 from danlu.data.base.page import Page, Share
 from danlu.data.images.warp import PadMode, move, warp
@@ -193,7 +193,7 @@ class Augmented:
     ['image', 'label', 'other_label', 'share']
     """
 
-    def __init__(self, stream: Pictures, page: Augment, seed: int = 0):
+    def __init__(self, stream: PartStream, page: Augment, seed: int = 0):
         self.stream, self.page, self.seed = stream, page, seed
         self.part, self.size, self.epoch_rounds = stream.part, stream.size, stream.epoch_rounds
         _check(self.part.fields, page)

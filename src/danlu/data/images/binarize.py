@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from danlu.data.base.batch_stream import Batch, Pictures
+from danlu.data.base.batch_stream import Batch, PartStream
 from danlu.data.base.dataset import Part
 from danlu.errors import UsageError
 from danlu.rng.counter_based import bits, uniforms
@@ -64,7 +64,7 @@ class Binarized:
         UsageError: if the examples are no pictures.
     """
 
-    def __init__(self, stream: Pictures, seed: int = 0):
+    def __init__(self, stream: PartStream, seed: int = 0):
         self.stream, self.seed = stream, seed
         self.part, self.size, self.epoch_rounds = stream.part, stream.size, stream.epoch_rounds
         _check(self.part.fields)

@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from danlu.data.base.dataset import DataInfo, DataSet, Part
+from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.split import Split, refuse_idle_share, stratified_split
 from danlu.data.images.decode import SUFFIXES
 from danlu.data.images.decode_cache import Listed, decoded, shown
-from danlu.data.settings import DataSettings
+from danlu.data.images.info import ImageInfo
+from danlu.data.images.settings import Images
 from danlu.errors import UsageError, nearest
 from danlu.storage.access import Access
 
@@ -29,7 +30,9 @@ _OF_THE_SYSTEM = {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "__pycache__
 _NAMED = 5  # things that a note names
 
 
-def folder(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+def read_folder(
+    argument: str = "", images: Images = Images(), split: Split = Split(), access: Access | None = None
+) -> DataSet:
     """The image files below a folder: ``image`` is (n, channels, height, width) in bytes, ``label`` (n,) if there are
     classes.
 
@@ -37,14 +40,15 @@ def folder(source: DataSettings | None = None, argument: str = "", access: Acces
     the sub-folders in sorted order, and files may lie deeper in them. Without sub-folders there are no labels. And with
     ``train/``, ``validation/`` (or ``val/``, ``valid/``) and ``test/``, each of which is laid out in one of these ways,
     the parts are official; what is missing of the last two is split off ``train/``. Parts are split by the shares and
-    the seed of ``source.split``, every class alike. What becomes of each kind of file is said in ``data.pictures``.
+    seed of ``split``, every class alike. What becomes of each kind of file is said in ``data.pictures``.
 
     Files are decoded once and mapped from the cache after that. Hidden files, links, and files whose names are not
     those of images are left alone and counted in the notes; links that lead out of the folder are refused.
 
     Args:
-        source: how to read and split it: ``source.images`` and ``source.split``.
         argument: path of the folder, relative to the current one.
+        images: how to read the files.
+        split: shares and seed of the parts that are not official.
         access: has the cache, and is told of progress.
 
     Raises:
@@ -58,34 +62,33 @@ def folder(source: DataSettings | None = None, argument: str = "", access: Acces
     ...     (photos / name).mkdir()
     ...     for number in range(10):
     ...         Image.new("L", (6, 4), number).save(photos / name / f"{number}.png")
-    >>> data = folder(argument=str(photos))
+    >>> data = read_folder(str(photos))
     >>> data.info.shape, data.info.class_names, len(data.train), len(data.validation), len(data.test)
     ((1, 4, 6), ('cat', 'dog'), 14, 2, 4)
     """
-    source, access = source or DataSettings(), access or Access()
+    access = access or Access()
     root = _root(argument)
     listing = list_images(root, access.tell)
     groups = _groups(root, listing)
     for part in ("validation", "test"):
         if part in groups:
-            refuse_idle_share(source.split, part, f"{root} has a folder of its own for it")
-    parts = _parted(root, groups, source.split)
+            refuse_idle_share(split, part, f"{root} has a folder of its own for it")
+    parts = _parted(root, groups, split)
     files = [file for part in parts.values() for file in part.files]
-    done = decoded(root, files, source.images, access)
+    done = decoded(root, files, images, access)
     parts = _without(parts, done.left_out)
-    _check(root, parts, source.split, groups.keys())
+    _check(root, parts, split, groups.keys())
     classes = next(iter(parts.values())).classes
     ends = torch.tensor([0, *(len(part.files) for part in parts.values())]).cumsum(0).tolist()
     train, validation, test = (
         Part({"image": done.images[start:stop], **part.labeled()}, mapped=done.mapped)
         for part, start, stop in zip(parts.values(), ends, ends[1:], strict=False)
     )
-    info = DataInfo(
-        "images",
+    info = ImageInfo(
         shape=tuple(done.images.shape[1:]),
         classes=len(classes),
         class_names=tuple(map(shown, classes)),
-        fit=source.images.fit,
+        fit=images.fit,
     )
     notes = (*_about_others(listing), *done.notes, *_about_left_out(done.left_out, files))
     return DataSet(f"folder:{shown(root.resolve().name)}", info, train, validation, test, notes)

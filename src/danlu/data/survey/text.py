@@ -11,6 +11,7 @@ from torch import Tensor
 
 from danlu.data.base.dataset import PARTS, DataSet, Part
 from danlu.data.base.tokenizer import Tokenizer
+from danlu.data.survey.result import Survey
 
 COMMONEST = 12
 """tokens that are named"""
@@ -32,7 +33,14 @@ def token_counts(part: Part, vocabulary: int) -> Int[Tensor, "vocabulary"]:
     return counts
 
 
-def look_at_text(data: DataSet) -> dict[str, Any]:
+def survey_text(data: DataSet) -> Survey:
+    """Statistics of running text; an example is a token."""
+    seen = text_statistics(data)
+    examples = {name: len(data.part(name)) for name in PARTS}
+    return Survey(examples, {}, data.info.inputs, [], {}, [], list(text_problems(data, seen)), seen)
+
+
+def text_statistics(data: DataSet) -> dict[str, Any]:
     """A text in numbers.
 
     Returns:

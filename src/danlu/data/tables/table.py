@@ -15,8 +15,8 @@ from torch import Tensor
 
 from danlu.data.base.dataset import DataInfo, DataSet, Part
 from danlu.data.base.split import Split, check_parts, refuse_idle_share, shares_of, stratified_split
-from danlu.data.settings import DataSettings
 from danlu.data.tables.csv_file import Block, CSVTable, ReadOptions, TableFile, Tell
+from danlu.data.tables.info import TableInfo
 from danlu.data.tables.parquet_file import ParquetTable
 from danlu.data.tables.settings import Table
 from danlu.errors import UsageError, nearest
@@ -28,19 +28,22 @@ _ROWS_AT_ONCE = 1 << 13
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
-def table(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+def read_table(
+    argument: str = "", table: Table = Table(), split: Split = Split(), access: Access | None = None
+) -> DataSet:
     r"""The rows of a CSV or Parquet file: ``x`` is (n, columns), ``label`` (n,) if there is a target.
 
     The first line of a CSV file names its columns; commas, semicolons or tabs part its fields; its text is UTF-8 unless
-    ``source.table.encoding`` says otherwise. A field that is empty or says NA, N/A, NaN, null, none or ? is a missing
+    ``table.encoding`` says otherwise. A field that is empty or says NA, N/A, NaN, null, none or ? is a missing
     number; a class is missing where its field is empty. The values of the target become labels in sorted order, by
-    value if all are integers. Where ``source.table`` names no file for validation or test, rows are parted by their
+    value if all are integers. Where ``table`` names no file for validation or test, rows are parted by their
     shares, every class alike. Shift and scale are those of the training rows, as are the means that missing numbers
-    become with ``source.table.missing="mean"``; ``standardize`` treats further rows alike.
+    become with ``table.missing="mean"``; ``standardize`` treats further rows alike.
 
     Args:
-        source: how to read and split it: ``source.table`` and ``source.split``.
         argument: path of the file, relative to the current folder.
+        table: how to read it.
+        split: shares and seed of the parts that have no file of their own.
         access: is told of progress.
 
     Raises:
@@ -49,32 +52,32 @@ def table(source: DataSettings | None = None, argument: str = "", access: Access
     >>> import tempfile, pathlib
     >>> file = pathlib.Path(tempfile.mkdtemp(), "flowers.csv")
     >>> _ = file.write_text("length,width,kind\n" + "1,5,rose\n3,5,tulip\n" * 10)
-    >>> data = table(DataSettings.model_validate({"table": {"target": "kind"}}), str(file))
+    >>> data = read_table(str(file), Table(target="kind"))
     >>> data.info.class_names, data.info.columns, data.info.shift
     (('rose', 'tulip'), ('length', 'width'), (2.0, 5.0))
     >>> data.train["x"][0], data.train["label"][0]
     (tensor([1., 0.]), tensor(1))
     """
-    source, access = source or DataSettings(), access or Access()
+    access = access or Access()
     if not argument:
         raise UsageError("after table comes the path of a file, as in table:measurements.csv")
-    if source.table.validation_file is not None:
-        refuse_idle_share(source.split, "validation", "--table.validation-file has its rows")
-    if source.table.test_file is not None:
-        refuse_idle_share(source.split, "test", "--table.test-file has its rows")
-    rows = _read(argument, source.table, None, access)
+    if table.validation_file is not None:
+        refuse_idle_share(split, "validation", "--table.validation-file has its rows")
+    if table.test_file is not None:
+        refuse_idle_share(split, "test", "--table.test-file has its rows")
+    rows = _read(argument, table, None, access)
     if len(rows) < FEWEST_ROWS:
         raise UsageError(f"{argument} has {len(rows)} rows that can be used, and a table needs at least {FEWEST_ROWS}")
-    kinds = _kinds(rows, source.table.target)
-    parts = _split(rows, kinds, source.split, source.table)
-    for k, name in ((1, source.table.validation_file), (2, source.table.test_file)):
+    kinds = _kinds(rows, table.target)
+    parts = _split(rows, kinds, split, table)
+    for k, name in ((1, table.validation_file), (2, table.test_file)):
         if name is not None:
-            parts[k] = _all(_read(name, source.table, rows.columns, access), kinds)
-    info = _fit(parts, kinds, source.table)
+            parts[k] = _all(_read(name, table, rows.columns, access), kinds)
+    info = _fit(parts, kinds, table)
     train, validation, test = (_part(some, info) for some in parts)
     ends = [part["x"].aminmax() for part in (train, validation, test) if len(part)]
     info = replace(info, range=(min(low.item() for low, _ in ends), max(high.item() for _, high in ends)))
-    return DataSet(f"table:{Path(argument).name}", info, train, validation, test, _notes(parts, source.table))
+    return DataSet(f"table:{Path(argument).name}", info, train, validation, test, _notes(parts, table))
 
 
 def standardize(info: DataInfo, rows: Tensor | ArrayLike) -> Float[Tensor, "n d"]:
@@ -91,11 +94,11 @@ def standardize(info: DataInfo, rows: Tensor | ArrayLike) -> Float[Tensor, "n d"
         UsageError: if the model takes no rows of a table, these have other columns, a number is infinite, or one is
             missing (NaN) and the model was not trained with ``missing="mean"``.
 
-    >>> info = DataInfo("table", (2,), columns=("length", "width"), shift=(2.0, 5.0), scale=(0.5, 1.0))
+    >>> info = TableInfo((2,), columns=("length", "width"), shift=(2.0, 5.0), scale=(0.5, 1.0))
     >>> standardize(info, [[3.0, 5.0]])
     tensor([[2., 0.]])
     """
-    if info.kind != "table":
+    if not isinstance(info, TableInfo):
         raise UsageError(f"this model takes {info.kind} of shape {info.shape}, not rows of a table")
     values = rows.detach().cpu().double().numpy() if isinstance(rows, Tensor) else np.asarray(rows, dtype=np.float64)
     if values.ndim != 2 or values.shape[1:] != info.shape:
@@ -254,7 +257,7 @@ def _split(rows: _Rows, kinds: tuple[str, ...], split: Split, page: Table) -> li
     return parts
 
 
-def _fit(parts: list[_Some], kinds: tuple[str, ...], page: Table) -> DataInfo:
+def _fit(parts: list[_Some], kinds: tuple[str, ...], page: Table) -> TableInfo:
     """What the training rows decide; gaps in any part are filled with their means."""
     train, columns = parts[0], parts[0].rows.columns
     fill: tuple[float, ...] = ()
@@ -267,7 +270,7 @@ def _fit(parts: list[_Some], kinds: tuple[str, ...], page: Table) -> DataInfo:
         [_shift_and_scale(column[train.index]) for column in train.rows.block.numbers.T] if page.standardize else []
     )
     shift, scale = (tuple(values) for values in zip(*fitted, strict=True)) if fitted else ((), ())
-    return DataInfo("table", (len(columns),), len(kinds), kinds, columns=columns, shift=shift, scale=scale, fill=fill)
+    return TableInfo((len(columns),), len(kinds), kinds, columns=columns, shift=shift, scale=scale, fill=fill)
 
 
 def _mean(train: _Some, column: int) -> float:
@@ -289,14 +292,14 @@ def _shift_and_scale(values: Float64[np.ndarray, "n"]) -> tuple[float, float]:
     return float(shift), float(reach * np.sqrt(np.square(away / reach).mean())) or 1.0
 
 
-def _scaled(info: DataInfo, values: Float64[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+def _scaled(info: TableInfo, values: Float64[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     with np.errstate(over="ignore", invalid="ignore"):
         if info.shift:
             values = (values - np.array(info.shift)) / np.array(info.scale)
         return values.astype(np.float32)
 
 
-def _part(some: _Some, info: DataInfo) -> Part:
+def _part(some: _Some, info: TableInfo) -> Part:
     """The tensors of a part."""
     tensor = torch.empty(len(some.index), *info.shape)
     x = tensor.numpy()

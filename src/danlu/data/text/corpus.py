@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from danlu.data.base.dataset import PARTS, DataInfo, DataSet, Part
-from danlu.data.base.split import refuse_idle_share, shares_of
+from danlu.data.base.dataset import PARTS, DataSet, Part
+from danlu.data.base.split import Split, refuse_idle_share, shares_of
 from danlu.data.base.tokenizer import Kind
-from danlu.data.settings import DataSettings
+from danlu.data.text.info import TextInfo
 from danlu.data.text.official_splits import Official, notes_of, official, spans_of
 from danlu.data.text.settings import Text
 from danlu.data.text.text_files import Document, Span, listed, parted
@@ -18,18 +18,19 @@ from danlu.errors import UsageError
 from danlu.storage.access import Access
 
 
-def text(source: DataSettings | None = None, argument: str = "", access: Access | None = None) -> DataSet:
+def read_text(argument: str = "", text: Text = Text(), split: Split = Split(), access: Access | None = None) -> DataSet:
     r"""A text file, or the files of a folder whose names end with .txt, in the order of their paths.
 
-    The text is UTF-8, with a byte-order mark or without, unless ``source.text.encoding`` says otherwise. It is parted
+    The text is UTF-8, with a byte-order mark or without, unless ``text.encoding`` says otherwise. It is parted
     into train, validation and test one after the other, each ending with a line, before anything is tokenized. A folder
     with train.txt and valid.txt or test.txt, or with files named as in ``data.text_parts``, has official parts; what is
     missing of the last two is split off train.txt. Each part has one field, ``token``, with its tokens in order; of a
     large text they lie in a file of the cache.
 
     Args:
-        source: how to read and split it: ``source.text`` and the shares of ``source.split``.
         argument: path of the file or folder, relative to the current folder.
+        text: how to read and tokenize it.
+        split: shares of the parts.
         access: has the cache, and is told of progress.
 
     Raises:
@@ -38,47 +39,46 @@ def text(source: DataSettings | None = None, argument: str = "", access: Access 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp(), "song.txt")
     >>> _ = file.write_text("la la la\n" * 10)
-    >>> data = text(DataSettings(), str(file))
+    >>> data = read_text(str(file))
     >>> data.info.vocabulary, [len(data.part(name)) for name in PARTS]
     (4, [63, 9, 18])
     """
-    source = source or DataSettings()
     if not argument:
         raise UsageError("after text comes the path of a file or a folder, as in text:poems.txt")
     path, access = Path(argument).expanduser(), access or Access()
     found = official(path) if path.is_dir() else None
     if found is not None:
-        return _official_text(path, found, source, access)
+        return _official_text(path, found, text, split, access)
     documents = listed(path)
     if not sum(document.size for document in documents):
         raise UsageError(f"{argument} is empty; a text needs at least one line for each part")
-    return parted_text(f"text:{path.resolve().name}", documents, source, access)
+    return parted_text(f"text:{path.resolve().name}", documents, text, split, access)
 
 
-def _official_text(folder: Path, found: Official, source: DataSettings, access: Access) -> DataSet:
+def _official_text(folder: Path, found: Official, page: Text, split: Split, access: Access) -> DataSet:
     """The text of a folder whose files are its parts."""
-    refuse_idle_seed(source)
+    refuse_idle_seed(split)
     for part in ("validation", "test"):
         if part in found.files:
-            refuse_idle_share(source.split, part, f"{found.files[part].name} is its file")
-    name, shares = f"text:{folder.resolve().name}", shares_of(source.split)
+            refuse_idle_share(split, part, f"{found.files[part].name} is its file")
+    name, shares = f"text:{folder.resolve().name}", shares_of(split)
     spans = spans_of(folder, found, shares)
     _refuse_empty(name, spans, shares)
-    data = data_of(name, spans, source.text, "characters", access)
+    data = data_of(name, spans, page, "characters", access)
     return replace(data, notes=(*notes_of(found, spans), *data.notes))
 
 
-def parted_text(name: str, documents: Sequence[Document], source: DataSettings, access: Access) -> DataSet:
+def parted_text(name: str, documents: Sequence[Document], page: Text, split: Split, access: Access) -> DataSet:
     """Documents without official parts: parts by the shares, one after the other.
 
     Raises:
         UsageError: if a part with a share gets nothing.
     """
-    refuse_idle_seed(source)
-    shares = shares_of(source.split)
+    refuse_idle_seed(split)
+    shares = shares_of(split)
     parts = parted(documents, shares)
     _refuse_empty(name, parts, shares)
-    return data_of(name, parts, source.text, "characters", access)
+    return data_of(name, parts, page, "characters", access)
 
 
 def _refuse_empty(name: str, parts: Sequence[Sequence[Span]], shares: Sequence[float]) -> None:
@@ -103,7 +103,7 @@ def data_of(name: str, parts: Sequence[Sequence[Span]], page: Text, usual: Kind,
     """
     kind: Kind = usual if page.tokens == "auto" else page.tokens
     found = tokens_of(parts, ReadOptions(kind, page.vocabulary, page.min_count, page.encoding), access)
-    info = DataInfo("text", (), vocabulary=found.tokenizer.vocabulary, tokens=kind)
+    info = TextInfo((), vocabulary=found.tokenizer.vocabulary, tokens=kind)
     train, validation, test = (Part({"token": tokens}, mapped=found.mapped) for tokens in found.parts)
     return DataSet(name, info, train, validation, test, found.notes, found.tokenizer)
 
@@ -120,11 +120,11 @@ def refuse_idle_encoding(name: str, page: Text) -> None:
         )
 
 
-def refuse_idle_seed(source: DataSettings) -> None:
+def refuse_idle_seed(split: Split) -> None:
     """Running text is parted in its own order.
 
     Raises:
         UsageError: if a seed is given.
     """
-    if source.split.seed:
+    if split.seed:
         raise UsageError("--split.seed does nothing with running text, whose parts follow each other; leave it out")

@@ -91,7 +91,7 @@ def push(curve: Float[Tensor, "points"], q: Float[Tensor, "points"]) -> float:
 
 def train_on_ring(labels: tuple[float, float], rounds: int, seed: int) -> Numbers:
     """Train a generator on the ring with a pair of targets and measure its quality."""
-    data = ring(None, "", None)
+    data = ring()
     make = partial(MLPGenerator, (2,), classes=0, range=None, latent=8, hidden=(64, 64))
     against = partial(MLPCritic, (2,), classes=0, hidden=(64, 64))
     players = cast(MLPGenerator, from_seed(make, seed)), cast(MLPCritic, from_seed(against, seed + 1000))

@@ -16,7 +16,6 @@ from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.split import Split
 from danlu.data.datasets.digits import digits
 from danlu.data.images.augment import Augment
-from danlu.data.settings import DataSettings
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
 from danlu.experiments.harness.trainers import always_less, classifying, from_seed, some_of, spread
 from danlu.models.classify.cnn import CNN
@@ -88,7 +87,7 @@ def _strongest(remedies: list[Remedy], seeds: list[int], rounds: int) -> Remedy:
 
 
 def _trainer(remedy: Remedy, seed: int, rounds: int) -> tuple[Trainer, DataSet, Part]:
-    data = digits(DataSettings(split=Split(seed=seed)))
+    data = digits(split=Split(seed=seed))
     part = some_of(data.train, EXAMPLES, seed)
     network = from_seed(lambda: CNN(data.info.shape, 10, (16, 32), hidden=(64,), dropout=remedy.dropout), seed)
     descent = OptimizerSettings(optimizer="adam", lr=5e-3, l2=remedy.l2)

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from danlu.data.base.dataset import Part
 from danlu.data.base.split import Split
 from danlu.data.datasets.digits import digits
-from danlu.data.settings import DataSettings
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
 from danlu.experiments.harness.trainers import always_less, classifying, error, from_seed, spread
 from danlu.models.classify.cnn import CNN
@@ -48,7 +47,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
         numbers["sizes"][name] = sum(p.numel() for p in make().parameters())
         for run_seed in seeds:
             tell("networks", panel * len(seeds) + run_seed - seed, len(NETWORKS) * len(seeds))
-            data = digits(DataSettings(split=Split(seed=run_seed)))
+            data = digits(split=Split(seed=run_seed))
             network = from_seed(make, run_seed)
             descent = OptimizerSettings(optimizer="adam", lr=2e-3, schedule="cosine")
             for _ in classifying(network, framed(data.train), descent, 40 if quick else 400, 64, run_seed):

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from danlu.data.base.dataset import Part
 from danlu.data.base.split import Split
 from danlu.data.datasets.digits import digits
-from danlu.data.settings import DataSettings
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
 from danlu.experiments.harness.trainers import always_less, classifying, from_seed, some_of, spread
 from danlu.losses.classification import cross_entropy
@@ -46,7 +45,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     for place, size in enumerate(sizes):
         for run_seed in seeds:
             tell("networks", place * len(seeds) + run_seed - seed, len(sizes) * len(seeds))
-            data = digits(DataSettings(split=Split(seed=run_seed)))
+            data = digits(split=Split(seed=run_seed))
             part = some_of(data.train, EXAMPLES, run_seed)
             runs[str(size)].append(_learn(part, data.test, size, goal, run_seed))
     return {"batch sizes": list(sizes), "runs": runs, "stopped at": goal}

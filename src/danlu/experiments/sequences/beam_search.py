@@ -66,7 +66,8 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
 def train_model(data: DataSet, rounds: int, seed: int) -> LanguageModel:
     """Train a character-level model on the text."""
     how = {"width": 96, "layers": 1, "embedding": 32, "initial": "orthogonal", "forget_bias": 1.0}
-    model = cast(LanguageModel, from_seed(partial(LanguageModel, data.info.vocabulary, **how), seed))
+    assert data.tokenizer is not None
+    model = cast(LanguageModel, from_seed(partial(LanguageModel, data.tokenizer.vocabulary, **how), seed))
     descent = OptimizerSettings(lr=1e-2, schedule="one_cycle", grad_clip=1.0)
     for _ in Trainer(Language(model, 32), descent, Lanes(data.train, 32, 48, seed), rounds, seed):
         pass

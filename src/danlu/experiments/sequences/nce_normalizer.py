@@ -20,7 +20,6 @@ from torch import Tensor
 
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.pydoc import pydoc
-from danlu.data.settings import DataSettings
 from danlu.data.text.settings import Text
 from danlu.data.text.token_streams import Lanes, lanes_in_order
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
@@ -88,7 +87,7 @@ def normalizers(model: LanguageModel, part: Part) -> tuple[Tensor, float]:
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     """log Z during and after training, by objective and seed."""
     seeds = range(seed, seed + (1 if quick else 2))
-    data = pydoc(DataSettings(text=Text(tokens="words", vocabulary=WORDS)))
+    data = pydoc(text=Text(tokens="words", vocabulary=WORDS))
     every, times = (5, 2) if quick else (ROUNDS // MEASURED, MEASURED)
     test = _beginning(data.test, 500) if quick else data.test
     runs: Numbers = {name: [] for name in WAYS}

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from danlu.catalogue.models import find_model, name_of_model
 from danlu.data.base.dataset import DataInfo
 from danlu.data.base.tokenizer import Tokenizer
+from danlu.data.kinds import info_from_json
+from danlu.data.text.info import TextInfo
 from danlu.data.text.tokenizer_files import FILE
 from danlu.data.text.tokenizer_files import load as load_tokenizer
 from danlu.data.text.tokenizer_files import save as save_tokenizer
@@ -48,7 +50,7 @@ def save_model(
     >>> from tempfile import TemporaryDirectory
     >>> from danlu.models.classify.mlp import MLP
     >>> with TemporaryDirectory() as folder:
-    ...     save_model(MLP((4,), 2), folder, DataInfo("table", (4,), 2))
+    ...     save_model(MLP((4,), 2), folder, TableInfo((4,), 2))
     ...     load_model(folder).info.classes
     2
     """
@@ -85,7 +87,7 @@ def load_model(folder: str | Path) -> Model:
     tensors = _weights(folder / "model.safetensors", page["sha256"])
     try:
         model = build(page)
-        model.info = DataInfo.from_json(page["data"])
+        model.info = info_from_json(page["data"])
         model.usage = dict(page.get("usage", {}))
     except (TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{folder / 'model.json'} describes no {page['model']} of this danlu: {error}") from error
@@ -93,13 +95,14 @@ def load_model(folder: str | Path) -> Model:
         model.double()
     load_tensors(model, tensors, str(folder / "model.safetensors"))
     if (folder / FILE).is_file():
-        model.tokenizer = _tokenizer(folder / FILE, page.get("tokenizer"), model.info.vocabulary)
+        model.tokenizer = _tokenizer(folder / FILE, page.get("tokenizer"), model.info)
     return model.eval()
 
 
-def _tokenizer(path: Path, digest: str | None, vocabulary: int) -> Tokenizer:
+def _tokenizer(path: Path, digest: str | None, info: DataInfo) -> Tokenizer:
     """The tokenizer of a file that is what it was when the model was written."""
     tokenizer = load_tokenizer(path)
+    vocabulary = info.vocabulary if isinstance(info, TextInfo) else 0
     if tokenizer.vocabulary != vocabulary:
         raise RunError(
             f"{path} has {tokenizer.vocabulary:,} tokens, and the model {vocabulary:,}; it is damaged, or another's"

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 
 from danlu.data.base.dataset import DataInfo
 from danlu.data.base.page import Page
+from danlu.data.images.image_data import ImageData
+from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.base import Critic, Generator
@@ -32,7 +34,7 @@ class Points(Page):
     """width of each hidden layer"""
 
 
-class AdversarialRecipe(OptimizerSettings, Recipe):
+class AdversarialRecipe(OptimizerSettings, Recipe, TableData, ImageData):
     """A generator and a critic that play against each other."""
 
     overfits_to: ClassVar[float | None] = None  # the game has no loss that falls

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from danlu.data.base.dataset import DataInfo
+from danlu.data.images.image_data import ImageData
+from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.recipes.config.recipe import Recipe
@@ -12,7 +14,7 @@ from danlu.tasks.supervised import Supervised
 from danlu.training.optimization import NonNegative, OptimizerSettings, Share
 
 
-class Classification(OptimizerSettings, Recipe):
+class Classification(OptimizerSettings, Recipe, TableData, ImageData):
     """One classifier that descends as the recipe itself says, on cross-entropy."""
 
     overfits_to: ClassVar[float | None] = 0.05

@@ -87,9 +87,9 @@ def build(
         model: Any = task.model
         model.tokenizer = data.tokenizer
     stream, placement = recipe.make_stream(data.train, runtime.device, runtime.dtype)
-    if recipe.augment.mixes and not task.mixes:
+    if recipe.mixes_labels and not task.mixes:
         raise UsageError(f"mixup and cutmix mix labels, which {type(task).__name__} does not read; leave both at 0")
-    stream = recipe.as_seen(stream, recipe.seed)
+    stream = recipe.transform(stream, recipe.seed)
     epoch = stream.epoch_rounds / task.draws()
     trainer = Trainer(
         task,

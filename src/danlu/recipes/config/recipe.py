@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from danlu.data.base.dataset import DataInfo, Part
 from danlu.data.base.placement import Placement, settle
-from danlu.data.training_data import TrainingData
+from danlu.data.settings import DataSettings
 from danlu.tasks.task import Task
 from danlu.training.optimization import OptimizerSettings, Positive
 from danlu.training.runtime import Precision
@@ -17,7 +17,7 @@ from danlu.training.runtime import Precision
 Count = Annotated[int, Field(ge=1)]
 
 
-class Recipe(TrainingData):
+class Recipe(DataSettings):
     """A page of the lab book: values, and the game that they describe.
 
     Raises:
@@ -30,8 +30,6 @@ class Recipe(TrainingData):
     """changes with which a dry run goes through everything"""
     overfits_to: ClassVar[float | None] = 1.0
     """share of the first loss below which the examination wants one batch to bring it; none if no loss is to fall"""
-    kinds: ClassVar[tuple[str, ...]] = ("images", "table")
-    """kinds of examples that it is for"""
     without_gradient: ClassVar[frozenset[str]] = frozenset()
     """parameters that never have a gradient, because what is minimized does not depend on them"""
 
@@ -93,7 +91,7 @@ class Recipe(TrainingData):
         raise NotImplementedError(f"{type(self).__name__} must say how its players move")
 
     def make_stream(self, part: Part, device: torch.device, dtype: torch.dtype) -> Placement:
-        """Where training batches come from, before they are changed ``as_seen``; and where the examples stay.
+        """Where training batches come from, before ``transform``; and where the examples stay.
 
         Args:
             part: the training examples.

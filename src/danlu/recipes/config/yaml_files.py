@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from danlu import catalogue
+from danlu.data.settings import DataSettings
 from danlu.errors import UsageError, nearest
 from danlu.recipes.config import strict_yaml
 from danlu.recipes.config.error_messages import in_words, shown
@@ -105,7 +106,10 @@ def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 def _lines(page: BaseModel, indent: str = "") -> Iterator[str]:
     """One line a setting, with an empty line between those that come from different pages."""
     last = None
+    unused = page.unused_settings() if isinstance(page, DataSettings) else ()
     for name, field in type(page).model_fields.items():
+        if name in unused:
+            continue
         value = getattr(page, name)
         inside = isinstance(value, BaseModel) and bool(type(value).model_fields)
         first_on = next(base for base in reversed(type(page).__mro__) if name in getattr(base, "model_fields", {}))

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from danlu.data.base.dataset import DataInfo
 from danlu.data.images.binarize import Binarize
+from danlu.data.images.image_data import ImageData
+from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.models.latent.conditional import ConditionalVAE
@@ -20,7 +22,7 @@ M = TypeVar("M", bound=Model)
 Rounds = Annotated[int, Field(ge=0)]
 
 
-class Latent(OptimizerSettings, Recipe):
+class Latent(OptimizerSettings, Recipe, TableData, ImageData):
     """Encoder and decoder that descend on minus the evidence lower bound, in nats per example."""
 
     overfits_to: ClassVar[float | None] = 0.7  # a bound in nats has no 0 to which it could fall

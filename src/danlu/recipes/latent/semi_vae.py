@@ -19,10 +19,12 @@ from jaxtyping import Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from danlu.data.base.batch_stream import Pictures, Shuffled
+from danlu.data.base.batch_stream import PartStream, Shuffled
 from danlu.data.base.dataset import DataInfo
 from danlu.data.base.joined_streams import Together, together
 from danlu.data.base.page import Share
+from danlu.data.images.image_data import ImageData
+from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
@@ -35,7 +37,7 @@ from danlu.tasks.semi_supervised import Codes, Relaxation, SemiSupervised
 from danlu.training.optimization import NonNegative, OptimizerSettings, Positive
 
 
-class SemiVAERecipe(OptimizerSettings, Recipe):
+class SemiVAERecipe(OptimizerSettings, Recipe, TableData, ImageData):
     """M1 + M2 in one run: half of the rounds for each."""
 
     tiny: ClassVar[dict[str, Any]] = {
@@ -139,14 +141,14 @@ class SemiVAERecipe(OptimizerSettings, Recipe):
         """Both models move as the recipe itself says."""
         return dict.fromkeys(("first", "second") if self.stacked else ("model",), self)
 
-    def as_seen(self, stream: Pictures, seed: int) -> Together:  # type: ignore[override]
+    def transform(self, stream: PartStream, seed: int) -> Together:  # type: ignore[override]
         """All training examples without their labels, and some of them with theirs."""
         if self.labeled_batch_size > self.labels:
             few = f"{self.labeled_batch_size} is more than the {self.labels} examples that have labels"
             raise UsageError(f"labeled_batch_size={few}")
         labeled = stream.part.take(some_of_each(stream.part["label"], self.labels, seed))
         few = Shuffled(labeled, self.labeled_batch_size, seed)
-        return together(unlabeled=super().as_seen(stream, seed), labeled=super().as_seen(few, seed))
+        return together(unlabeled=super().transform(stream, seed), labeled=super().transform(few, seed))
 
 
 def some_of_each(labels: Int[Tensor, "n"], count: int, seed: int) -> Int[Tensor, "count"]:

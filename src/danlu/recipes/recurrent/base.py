@@ -9,6 +9,8 @@ from pydantic import model_validator
 
 from danlu.data.base.dataset import DataInfo, Part
 from danlu.data.base.placement import SHARE, Placement, free_memory
+from danlu.data.text.info import TextInfo
+from danlu.data.text.text_data import TextData
 from danlu.data.text.token_streams import Lanes
 from danlu.errors import UsageError
 from danlu.models.recurrent.language import LanguageModel
@@ -19,7 +21,7 @@ from danlu.training.optimization import OptimizerSettings, Positive
 from danlu.training.schedules import Schedule
 
 
-class LanguageRecipe(OptimizerSettings, Recipe):
+class LanguageRecipe(OptimizerSettings, Recipe, TextData):
     """A language model that reads lanes of running text with its state carried."""
 
     tiny: ClassVar[dict[str, Any]] = {
@@ -28,7 +30,6 @@ class LanguageRecipe(OptimizerSettings, Recipe):
         "bptt": 5,
         "text": {"tokens": "words", "vocabulary": 60},
     }
-    kinds: ClassVar[tuple[str, ...]] = ("text",)
     overfits_to: ClassVar[float | None] = 0.3
 
     data: str = "pydoc"
@@ -45,6 +46,7 @@ class LanguageRecipe(OptimizerSettings, Recipe):
 
     def network(self, info: DataInfo) -> LanguageModel:
         """The model for text of this vocabulary."""
+        assert isinstance(info, TextInfo), "the recipe is for text alone"
         return self.model.build(vocabulary=info.vocabulary)
 
     def task(self, info: DataInfo) -> RunningText:
@@ -64,11 +66,8 @@ class LanguageRecipe(OptimizerSettings, Recipe):
         """Lanes of the text, which is on the device if that has room, else read where it is.
 
         Raises:
-            UsageError: if the text is shorter than one step, or settings are for pictures.
+            UsageError: if the text is shorter than one step.
         """
-        if self.augment.on or self.binarize != "none":
-            name = "augment" if self.augment.on else "binarize"
-            raise UsageError(f"{name} is for pictures, and {self.data} is text; leave it out")
         fits = part.nbytes <= SHARE * free_memory(device)
         where = "in memory" if device.type == "cpu" else f"on {device}"
         part = part.to(device).unmapped() if fits else part

@@ -61,7 +61,8 @@ def classification_sections(judged: Judged, info: DataInfo) -> list[Section]:
         judged: the outputs of the classifier.
         info: names of the classes, range of the values.
 
-    >>> info = DataInfo("table", shape=(4,), classes=2, class_names=("cat", "dog"))
+    >>> from danlu.data.tables.info import TableInfo
+    >>> info = TableInfo(shape=(4,), classes=2, class_names=("cat", "dog"))
     >>> sections = classification_sections(Judged("test", torch.tensor([[0.9, 0.1]]), torch.tensor([0])), info)
     >>> [section.title for section in sections]
     ['Confusion', 'Classes', 'Calibration']

@@ -40,7 +40,8 @@ def model_sections(model: Any, part: Part, name: str, info: DataInfo) -> list[Se
         name: of the part.
         info: of an example.
 
-    >>> model_sections(object(), Part({"x": torch.zeros(3, 2)}), "test", DataInfo("table", (2,)))
+    >>> from danlu.data.tables.info import TableInfo
+    >>> model_sections(object(), Part({"x": torch.zeros(3, 2)}), "test", TableInfo((2,)))
     []
     """
     if model_views.are_pictures(info):
@@ -174,7 +175,7 @@ def _points(model: Any, part: Part, name: str, info: DataInfo) -> Iterator[Secti
     drawn = model_views.samples(model, len(some), values=True)
     if drawn is None:
         return
-    first, second = (info.columns or tuple(f"column {number}" for number in range(info.shape[0])))[:2]
+    first, second = (info.channel_names or tuple(f"column {number}" for number in range(info.shape[0])))[:2]
     caption = f"{len(some):,} samples over {len(some):,} examples of the {name} part"
     caption += f", in the first two of {info.shape[0]} columns." if info.shape[0] > 2 else "."
     data, made = (torch.as_tensor(in_units(info, x))[:, :2].float() for x in (some, drawn))

@@ -1,0 +1,58 @@
+"""Settings of a training on images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from danlu.data.base.batch_stream import PartStream, Stream
+from danlu.data.base.dataset import DataSet
+from danlu.data.images.augment import Augment, Augmented
+from danlu.data.images.binarize import Binarize, Binarized, binary_part
+from danlu.data.images.settings import Images
+from danlu.data.settings import DataSettings
+from danlu.storage.access import Access
+
+
+class ImageData(DataSettings):
+    """A data set of images, how its files are read, and how training images are transformed.
+
+    >>> ImageData(augment=Augment(flip="horizontal")).augment.on
+    True
+    """
+
+    kind: ClassVar[str] = "images"
+
+    images: Images = Images()
+    """how image files are converted to examples of one shape"""
+    augment: Augment = Augment()
+    """random transformations of training images, applied anew in every epoch"""
+    binarize: Binarize = "none"
+    """convert gray to black and white: by a threshold, or at random once (static) or in every epoch (dynamic)"""
+
+    def load(self, access: Access | None = None) -> DataSet:
+        """Read the data set; with ``binarize`` its parts are black and white.
+
+        With ``binarize="dynamic"`` the training part stays gray; ``transform`` binarizes its batches.
+        """
+        data = super().load(access)
+        if self.binarize == "none":
+            return data
+        names = ("validation", "test") if self.binarize == "dynamic" else ("train", "validation", "test")
+        seed = self.split.seed
+        return replace(data, **{name: binary_part(data.part(name), self.binarize, seed) for name in names})
+
+    def usage(self) -> dict[str, str]:
+        """The settings that are needed to use the trained model: ``binarize``, if images are binarized."""
+        return {} if self.binarize == "none" else {"binarize": self.binarize}
+
+    @property
+    def mixes_labels(self) -> bool:
+        """Whether ``augment.mixup`` or ``augment.cutmix`` mixes the labels of the examples of a batch."""
+        return self.augment.mixes
+
+    def transform(self, stream: PartStream, seed: int) -> Stream:
+        """The stream with augmented and, if ``binarize`` is dynamic, binarized images."""
+        if self.augment.on:
+            stream = Augmented(stream, self.augment, seed)
+        return Binarized(stream, seed) if self.binarize == "dynamic" else stream

@@ -1,0 +1,93 @@
+"""The table of the kinds of data. A new kind is a package beside images, tables and text, and one entry here.
+
+An entry names what belongs to a kind as text, ``module:attribute``. Nothing is imported before it is used, so the table
+may name code of rooms above ``data``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from danlu.catalogue.lookup import look_up, resolve
+from danlu.data.base.dataset import DataInfo
+
+
+class Kind(NamedTuple):
+    """What belongs to a kind of data. Each value but ``page``, ``dataset`` and ``files`` is a ``module:attribute``.
+
+    Attributes:
+        info: the subclass of ``DataInfo``.
+        settings: the settings of a training on such data, a subclass of ``DataSettings``.
+        page: name of the page in these settings that says how the user's files are read.
+        dataset: data set that reads the user's files; it comes before their path, as in ``folder:PATH``.
+        files: the user's files, for messages.
+        survey: the function that computes the statistics of a data set.
+        read_files: the function that reads files as inputs of a trained model; empty if there is none.
+        write_files: the ``FileWriter`` of examples that a model generated; empty if there is none.
+    """
+
+    info: str
+    settings: str
+    page: str
+    dataset: str
+    files: str
+    survey: str
+    read_files: str = ""
+    write_files: str = ""
+
+
+KINDS: dict[str, Kind] = {
+    "images": Kind(
+        info="danlu.data.images.info:ImageInfo",
+        settings="danlu.data.images.image_data:ImageData",
+        page="images",
+        dataset="folder",
+        files="folder:PATH, images of your own",
+        survey="danlu.data.survey.images:survey_images",
+        read_files="danlu.app.files.image_files:read_images",
+        write_files="danlu.app.files.image_files:WRITER",
+    ),
+    "table": Kind(
+        info="danlu.data.tables.info:TableInfo",
+        settings="danlu.data.tables.table_data:TableData",
+        page="table",
+        dataset="table",
+        files="table:FILE, rows of your own",
+        survey="danlu.data.survey.tables:survey_table",
+        read_files="danlu.app.files.table_files:read_tables",
+        write_files="danlu.app.files.table_files:WRITER",
+    ),
+    "text": Kind(
+        info="danlu.data.text.info:TextInfo",
+        settings="danlu.data.text.text_data:TextData",
+        page="text",
+        dataset="text",
+        files="running text",
+        survey="danlu.data.survey.text:survey_text",
+    ),
+}
+
+
+def find_kind(name: str) -> Kind:
+    """The entry of a kind of data.
+
+    Raises:
+        UsageError: if there is no kind of that name.
+    """
+    return look_up("kind of data", name, KINDS)
+
+
+def info_from_json(values: dict[str, Any]) -> DataInfo:
+    """The ``DataInfo`` that ``to_json`` wrote.
+
+    Raises:
+        UsageError: if its kind is unknown.
+        TypeError: if it has values that its kind does not have.
+
+    >>> from danlu.data.images.info import ImageInfo
+    >>> info_from_json(ImageInfo((1, 8, 8), fit="pad").to_json())
+    ImageInfo(shape=(1, 8, 8), classes=0, class_names=(), range=(0.0, 1.0), fit='pad')
+    """
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    del fields["kind"]
+    return resolve(find_kind(values["kind"]).info)(**fields)

@@ -1,0 +1,137 @@
+"""Statistics of examples that are arrays of numbers: images and rows of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.data.base.dataset import PARTS, DataSet, Part
+from danlu.data.survey.result import Survey
+from danlu.errors import few
+
+_ROWS = 4096
+"""examples that are read at once"""
+_UNEVEN = 50
+"""largest ratio of the sizes of two classes that is not reported as a problem"""
+_STILL = 1e-6
+"""share of the range of the values below which a standard deviation counts as zero"""
+
+
+def survey_arrays(data: DataSet, constant: Callable[[DataSet, Tensor], list[str]], problem: str = "") -> Survey:
+    """Statistics of a data set of arrays.
+
+    Args:
+        data: the data set.
+        constant: names what hardly varies, from the data set and a mask over (channels, positions) or (columns,).
+        problem: what the survey says of constant columns, with {} for their names; empty if it is no problem.
+    """
+    inputs = data.info.inputs
+    parts = {name: part for name in PARTS if len(part := data.part(name))}
+    classes = {
+        name: part["label"].bincount(minlength=data.info.classes).tolist()
+        for name, part in parts.items()
+        if data.info.classes and "label" in part.fields
+    }
+    channels, still = _channels(data)
+    names = constant(data, still)
+    found = Survey(
+        {name: len(data.part(name)) for name in PARTS},
+        classes,
+        inputs,
+        channels,
+        _repeated({name: part.fields[inputs] for name, part in parts.items()}),
+        names,
+    )
+    found.problems.extend(_problems(data, found, problem.format(few(names)) if names else ""))
+    return found
+
+
+def _channels(data: DataSet) -> tuple[list[dict[str, Any]], Tensor]:
+    """Statistics of each channel or column of the training part; and at which positions the values hardly vary."""
+    low, high, mean, spread = _statistics(data.train, data.info.inputs)
+    names = data.info.channel_names or tuple(str(number) for number in range(len(mean)))
+    rows = []
+    for number, name in enumerate(names):
+        level = mean[number].mean()
+        deviation = (spread[number].square() + (mean[number] - level).square()).mean().sqrt()
+        values = {"low": low[number].min(), "high": high[number].max(), "mean": level, "deviation": deviation}
+        rows.append({"name": name, **{key: float(value) for key, value in values.items()}})
+    return rows, (spread <= _STILL * float((high - low).max())).flatten(1 if spread.ndim > 1 else 0)
+
+
+def _statistics(part: Part, name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Smallest and largest value, mean and deviation over the examples, at each place of an example."""
+    first = next(_blocks(part, name))[0]
+    low, high = torch.full_like(first, torch.inf), torch.full_like(first, -torch.inf)
+    total, squares = torch.zeros_like(first), torch.zeros_like(first)
+    for values in _blocks(part, name):
+        low, high = torch.minimum(low, values.amin(0)), torch.maximum(high, values.amax(0))
+        total += values.sum(0)
+        squares += values.square().sum(0)
+    mean = total / len(part)
+    return low, high, mean, (squares / len(part) - mean.square()).clamp_min(0).sqrt()
+
+
+def _blocks(part: Part, name: str) -> Iterator[Tensor]:
+    for start in range(0, len(part), _ROWS):
+        yield part.rows(slice(start, start + _ROWS))[name].double()
+
+
+def _repeated(inputs: dict[str, Tensor]) -> dict[str, int]:
+    """How many examples of a part have an equal one in another part, or before them in their own."""
+    hashes = {name: _hashes(values) for name, values in inputs.items()}
+    found = {}
+    names = list(hashes)
+    for name in names:
+        repeats = len(hashes[name]) - len(np.unique(hashes[name]))
+        if repeats:
+            found[name] = repeats
+    for number, first in enumerate(names):
+        for second in names[number + 1 :]:
+            shared = int(np.isin(hashes[second], hashes[first]).sum())
+            if shared:
+                found[f"{first} and {second}"] = shared
+    return found
+
+
+def _hashes(values: Tensor) -> np.ndarray:
+    """A number of 64 bits for each row: equal for equal rows, and by accident for about n²/2⁶⁵ pairs of others."""
+    width = values[0].numel() * values.element_size()
+    words = -(-width // 8)
+    weights = np.random.default_rng(0).integers(0, 2**63, words, dtype=np.uint64) * 2 + 1
+    hashes = np.empty(len(values), np.uint64)
+    for start in range(0, len(values), _ROWS):
+        block = values[start : start + _ROWS].reshape(-1, values[0].numel()).contiguous().view(torch.uint8).numpy()
+        padded = np.zeros((len(block), words * 8), np.uint8)
+        padded[:, :width] = block
+        mixed = padded.view(np.uint64)
+        mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
+        hashes[start : start + _ROWS] = ((mixed ^ (mixed >> np.uint64(29))) * weights).sum(1, dtype=np.uint64)
+    return hashes
+
+
+def _problems(data: DataSet, found: Survey, constant: str) -> Iterator[str]:
+    names = data.info.label_names
+    for part in PARTS[1:]:
+        if not found.examples[part]:
+            yield f"the {part} part is empty"
+    counts = found.classes.get("train", [])
+    if missing := [name for name, count in zip(names, counts, strict=False) if not count]:
+        yield f"no training example of class {few(missing)}"
+    elif counts and max(counts) > _UNEVEN * min(counts):
+        rare, many = names[counts.index(min(counts))], names[counts.index(max(counts))]
+        yield f"the classes are uneven: {max(counts):,} training examples of {many}, {min(counts):,} of {rare}"
+    values = ("low", "high", "mean")
+    if wild := [c["name"] for c in found.channels if not np.isfinite([c[value] for value in values]).all()]:
+        yield f"{few(wild)} {'has' if len(wild) == 1 else 'have'} values that are not finite"
+    if constant:
+        yield constant
+    for places, count in found.repeated.items():
+        if " and " in places:
+            yield f"{count:,} examples are in {places}, so scores of the latter are too good"
+        elif count > found.examples[places] // 100:
+            yield f"{count:,} of {found.examples[places]:,} examples of the {places} part repeat an earlier one"

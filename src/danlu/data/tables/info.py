@@ -1,0 +1,42 @@
+"""Properties of a table that a model depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from danlu.data.base.dataset import DataInfo
+
+
+@dataclass(frozen=True)
+class TableInfo(DataInfo):
+    """Rows of numbers.
+
+    Attributes:
+        columns: name of each column.
+        shift: the number that is subtracted from each column.
+        scale: the number by which each column is divided after that.
+        fill: the number that replaces a missing one in each column; empty if no number may be missing.
+    """
+
+    kind: ClassVar[str] = "table"
+    inputs: ClassVar[str] = "x"
+
+    columns: tuple[str, ...] = ()
+    shift: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    fill: tuple[float, ...] = ()
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return self.columns
+
+    @property
+    def description(self) -> str:
+        """What the examples are, for a message.
+
+        >>> TableInfo((2,)).description
+        'rows of 2'
+        """
+        return f"rows of {'×'.join(map(str, self.shape))}"

@@ -1,0 +1,34 @@
+"""Properties of running text that a model depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from danlu.data.base.dataset import DataInfo
+
+
+@dataclass(frozen=True)
+class TextInfo(DataInfo):
+    """Running text as a sequence of tokens.
+
+    Attributes:
+        vocabulary: number of different tokens.
+        tokens: what a token is: characters, words or bpe.
+    """
+
+    kind: ClassVar[str] = "text"
+    inputs: ClassVar[str] = "token"
+
+    shape: tuple[int, ...] = ()
+    vocabulary: int = 0
+    tokens: str = ""
+
+    @property
+    def description(self) -> str:
+        """What the examples are, for a message.
+
+        >>> TextInfo(vocabulary=10_000, tokens="words").description
+        'tokens (words)'
+        """
+        return f"tokens ({self.tokens})"
