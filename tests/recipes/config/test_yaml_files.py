@@ -43,16 +43,22 @@ def objections(base: Recipe, changes: dict) -> list[str]:
     return str(raised.value).splitlines()
 
 
+def fields_of(page: BaseModel):
+    """The settings of a page that a file has: those that apply to the recipe's kind of data."""
+    unused = page.unused_settings() if isinstance(page, Recipe) else ()
+    return {name: field for name, field in type(page).model_fields.items() if name not in unused}
+
+
 def plain(value):
     """Settings as nested mappings and lists, as another reader of YAML gives them."""
     if isinstance(value, BaseModel):
-        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+        return {name: plain(getattr(value, name)) for name in fields_of(value)}
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def settings(page: BaseModel, above: tuple[str, ...] = ()):
     """Key path, description and value of every setting, in order; a page comes before what is on it."""
-    for name, field in type(page).model_fields.items():
+    for name, field in fields_of(page).items():
         value = getattr(page, name)
         yield (*above, name), field.description, value
         if isinstance(value, BaseModel):
