@@ -38,7 +38,7 @@ LENGTHS = (1.0, 2.0, 3.0)  # feature shifts, to test whether FID is a distance o
 class HeldOut(NamedTuple):
     """The held-out digits and the predictions of the classifier."""
 
-    pictures: PartStream
+    pictures: Pictures
     labels: Tensor
     probabilities: Tensor
     seed: int
