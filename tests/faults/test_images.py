@@ -168,7 +168,7 @@ def test_one_class_is_nothing_to_tell_apart(photos, capsys):
     code, _, err = danlu(capsys, *MLP, f"folder:{photos}")
     assert code == 2
     assert "needs labels of at least two classes, and folder:" in err
-    assert read_folder(None, str(photos)).info.classes == 1
+    assert read_folder(str(photos)).info.classes == 1
 
 
 def test_fewer_images_than_a_batch(photos, capsys):
@@ -194,21 +194,21 @@ def test_links_that_lead_out_of_the_folder_are_refused(photos, capsys, tmp_path,
 def test_links_within_the_folder_show_no_file_twice(photos):
     (photos / "cat" / "x.png").symlink_to("00.png")
     (photos / "dog" / "all").symlink_to("..")  # which would go on for ever
-    data = read_folder(None, str(photos))
+    data = read_folder(str(photos))
     assert len(data.train) + len(data.validation) + len(data.test) == 40
     assert data.notes == ("2 other files were left alone: 2 links",)
 
 
 def test_the_folder_itself_can_be_a_link(photos, tmp_path):
     (tmp_path / "here").symlink_to(photos)
-    data = read_folder(None, str(tmp_path / "here"))
-    assert data.fingerprint() == read_folder(None, str(photos)).fingerprint()
+    data = read_folder(str(tmp_path / "here"))
+    assert data.fingerprint() == read_folder(str(photos)).fingerprint()
 
 
 DECODE = decode.decode
 DECODER = """
 import os, signal, time
-from danlu.data import pictures
+from danlu.data.images import decode as pictures
 
 def decode(path, **options):
     if path.endswith("dog/07.png"):

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from danlu.app.cli import main
 from danlu.app.export.export import export
 from danlu.app.inference.load import load
-from danlu.data.base.dataset import DataInfo
 from danlu.data.images.info import ImageInfo
+from danlu.data.kinds import info_from_json
 from danlu.data.tables.info import TableInfo
 from danlu.data.text.info import TextInfo
 from danlu.data.text.tokenizer_files import from_json
@@ -97,7 +97,7 @@ def test_the_file_says_what_its_inputs_and_classes_are(folder):
     export(folder, folder / "model.onnx")
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     words = session.get_modelmeta().custom_metadata_map
-    assert DataInfo.from_json(json.loads(words["data"])) == INFO
+    assert info_from_json(json.loads(words["data"])) == INFO
     assert json.loads(words["danlu"])["model"] == "CNN"
 
 

@@ -23,6 +23,8 @@ from danlu.app.runs import training_samples
 from danlu.app.runs.finish import say_goodbye
 from danlu.app.runs.training_samples import is_time
 from danlu.data.base.dataset import DataSet, Part
+from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
 from danlu.evaluation.evaluators import evaluate_subject
 from danlu.evaluation.model_scores import bound
 from danlu.evaluation.subject import Subject

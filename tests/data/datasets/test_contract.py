@@ -7,11 +7,11 @@ import torch
 
 import danlu
 from danlu.app.console.signals import Interrupt
-from danlu.app.runs import finish
 from danlu.data.datasets.digits import digits
 from danlu.data.images.augment import Augment
 from danlu.data.survey.survey import compute_survey
 from danlu.data.training_data import TrainingData
+from danlu.evaluation import evaluators
 from danlu.models.classify.mlp import MLP
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
@@ -149,7 +149,7 @@ def test_what_a_model_is_judged_by_is_never_changed(tmp_path, monkeypatch):
     But for the report's figure of robustness, which is of pictures that were shifted and made noisy.
     """
     seen = []
-    forward, strained = MLP.forward, finish.robustness
+    forward, strained = MLP.forward, evaluators.robustness
 
     def unwatched(*asked):
         before = list(seen)
@@ -163,7 +163,7 @@ def test_what_a_model_is_judged_by_is_never_changed(tmp_path, monkeypatch):
         return forward(self, x)
 
     monkeypatch.setattr(MLP, "forward", watched)
-    monkeypatch.setattr(finish, "robustness", unwatched)
+    monkeypatch.setattr(evaluators, "robustness", unwatched)
     run = danlu.train("mlp", out=tmp_path / "run", epochs=2, evaluate_every=10, quiet=True, **SMALL, **ALL)
     data = digits()
     validation, test = data.validation["image"], data.test["image"]

@@ -370,7 +370,7 @@ def test_who_comes_second_waits_and_finds_the_work_done(photos, monkeypatch, tmp
     gate = tmp_path / "gate"
     process = start(
         "import time\n"
-        "from danlu.data import pictures\n"
+        "from danlu.data.images import decode as pictures\n"
         "usual = pictures.decode\n"
         "def slow(*args, **options):\n"
         "    print('at it', flush=True)\n"
@@ -416,7 +416,7 @@ def test_what_a_killed_process_leaves_is_removed_and_what_a_living_one_makes_is_
     shutil.copytree(photos, others)
     code = (
         "import time\n"
-        "from danlu.data import pictures\n"
+        "from danlu.data.images import decode as pictures\n"
         "def stop(*args, **options):\n"
         "    print('at it', flush=True)\n"
         "    time.sleep(1000)\n"
@@ -510,7 +510,7 @@ def test_the_worker_that_a_file_ends_is_not_the_end(tmp_path, photos, monkeypatc
     """A decoder that ends its process at one file, in other processes: that file is named, the others are kept."""
     (tmp_path / "decoder_that_dies.py").write_text(
         "import os, signal\n"
-        "from danlu.data import pictures\n"
+        "from danlu.data.images import decode as pictures\n"
         "def decode(path, **options):\n"
         "    if path.endswith('03.png'): os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return pictures.decode(path, **options)\n"
