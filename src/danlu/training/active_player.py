@@ -1,4 +1,4 @@
-"""Who may move: during a player's turn only its parameters have gradients and only its running statistics run."""
+"""The active player: only its parameters require gradients, and only its running statistics are updated."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from danlu.training.player import Player
 
 
 class ActivePlayer:
-    """The players of a game and the bystanders: what belongs to no player, a frozen teacher for instance.
+    """Selects the active player of a task.
 
-    Bystanders never have gradients and are always in evaluation mode.
+    Modules that belong to no player, for example a frozen teacher, never have gradients and are always in evaluation
+    mode.
 
     Args:
-        task: the game.
-        players: those that move, by name.
+        task: the task.
+        players: its players, by name.
     """
 
     def __init__(self, task: Task, players: Mapping[str, Player]):
@@ -34,14 +35,14 @@ class ActivePlayer:
         self.on_stage()
 
     def on_stage(self) -> None:
-        """Everybody in training mode, but for bystanders."""
+        """Set all modules to training mode, except those that belong to no player."""
         if not (self.task.training and all(player.module.training for player in self.players.values())):
             self.task.train()
             for module in self._bystanders:
                 module.training = False
 
     def give_turn(self, player: Player) -> None:
-        """From now on this player moves, and no other."""
+        """Make this player the only active one."""
         if player is self._mover:
             return
         self._mover = player
@@ -50,13 +51,13 @@ class ActivePlayer:
             for parameter in other.parameters:
                 parameter.requires_grad_(id(parameter) in mine)
         modules = {id(m) for m in player.module.modules()}
-        # in training mode a norm that tracks nothing still normalizes by the batch, as an opponent must, but leaves its
-        # running statistics alone; in evaluation mode it would normalize by them
+        # without tracking, a norm in training mode normalizes by the batch, as an opponent must, and does not change
+        # its running statistics; in evaluation mode it would normalize by them
         for norm in self._norms:
             norm.track_running_stats = id(norm) in modules
 
     def release(self) -> None:
-        """Everybody may move again, as before the first turn."""
+        """Make all players active again, as before the first turn."""
         self._mover = None
         for player in self.players.values():
             for parameter in player.parameters:
@@ -65,7 +66,7 @@ class ActivePlayer:
             norm.track_running_stats = True
 
     def running_statistics(self) -> list[Tensor]:
-        """The running means and variances that the mover's turn has changed."""
+        """The running means and variances that the turn of the active player changed."""
         return [
             statistic
             for norm in self._norms
@@ -76,10 +77,10 @@ class ActivePlayer:
 
 
 def check_players(task: Task) -> dict[str, nn.Module]:
-    """The players of a task, if they belong to it.
+    """The players of a task, after a check that they are its modules.
 
     Raises:
-        ValueError: if a player is not a module of the task, which then could not save or move it.
+        ValueError: if a player is not a module of the task; the task could not save it or move it to a device.
     """
     players = task.players()
     inside = {id(module) for module in task.modules()}

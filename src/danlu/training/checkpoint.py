@@ -1,10 +1,10 @@
-"""Checkpoints that exist whole or not at all.
+"""Write and read checkpoints. A checkpoint is complete or does not exist.
 
 A checkpoint is a folder ``round-000000120`` with tensors, a page of numbers and, written last, a manifest with the
-SHA-256 of all files. Of tensors that are split over processes each process writes its part into a file of its own;
-they are put together again for any number of processes. The folder is made under another name, synced to disk and
-renamed, so that a crash at any moment leaves either the whole of it or nothing of that name; one whose manifest does
-not fit its files is set aside and the one before it is used.
+SHA-256 of all files. For sharded tensors each process writes its part into a separate file; any number of processes
+can read the parts. The folder is written under a temporary name, synced to disk and renamed, so after a crash it is
+complete or does not exist under its final name. A checkpoint whose files do not match its manifest is renamed, and the
+previous one is used.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _TENSORS, _PAGE, _MANIFEST = "tensors.safetensors", "page.json", "manifest.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state of a run.
+    """The state of a run.
 
     Attributes:
-        round: rounds that were done.
-        tensors: by name.
-        page: numbers and texts that go with them.
+        round: number of completed rounds.
+        tensors: the tensors, by name.
+        page: numbers and texts that belong to them.
     """
 
     round: int
@@ -49,13 +49,13 @@ class Checkpoint:
 
 
 class Stored(Mapping[str, Tensor]):
-    """The tensors of a checkpoint, each read when it is asked for; of parts that processes wrote, all rows in order.
+    """The tensors of a checkpoint, each read on access. Sharded tensors are concatenated.
 
     Args:
-        files: those of the checkpoint, in the order of the processes.
+        files: the files of the checkpoint, in the order of the processes.
 
     Raises:
-        RunError: if one holds something else.
+        RunError: if a file is not a safetensors file.
     """
 
     def __init__(self, files: list[Path]):
@@ -81,15 +81,18 @@ class Stored(Mapping[str, Tensor]):
 
 
 def write(folder: Path, checkpoint: Checkpoint, runtime: Runtime | None = None) -> Path:
-    """Write a checkpoint into the folder of checkpoints, unless one of that round is there.
+    """Write a checkpoint, unless the folder has an undamaged one of the same round.
 
     Args:
-        folder: of the checkpoints, the same for every process.
-        checkpoint: as this process has it.
-        runtime: the processes, all of which must write.
+        folder: the folder of checkpoints, the same for every process.
+        checkpoint: the state, as this process has it.
+        runtime: the processes; all of them must call this function.
+
+    Returns:
+        The folder of the checkpoint.
 
     Raises:
-        RunError: in every process, if one cannot write; what was there before is as it was.
+        RunError: in every process, if one cannot write; earlier checkpoints are unchanged.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -155,7 +158,7 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def newest(folder: Path, say: Callable[[str], None] = lambda line: None) -> Checkpoint | None:
-    """The newest checkpoint that is whole, or None. Damaged ones are set aside, and that is said."""
+    """The newest complete checkpoint, or None. Damaged ones are renamed, and ``say`` receives a message."""
     for path in reversed(_all(folder)):
         damage = _damage(path)
         if damage is None:
@@ -166,7 +169,7 @@ def newest(folder: Path, say: Callable[[str], None] = lambda line: None) -> Chec
 
 
 def of_round(folder: Path, round: int) -> Checkpoint | None:
-    """The checkpoint of a round if it is there and whole."""
+    """The checkpoint of a round, or None if it is missing or damaged."""
     path = folder / f"round-{round:09d}"
     return read(path) if path.is_dir() and _damage(path) is None else None
 
@@ -176,20 +179,20 @@ def read(path: Path) -> Checkpoint:
 
     Raises:
         UsageError: if it was written by a newer danlu.
-        RunError: if its files are not what they should be.
+        RunError: if its files are damaged.
     """
     page = read_page(path / _PAGE, FORMAT, {"round"})
     return Checkpoint(page["round"], Stored(_tensor_files(path)), page)
 
 
 def _tensor_files(path: Path) -> list[Path]:
-    """The files with tensors that the manifest names, in the order of the processes."""
+    """The tensor files in the manifest, in the order of the processes."""
     named = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
     return [path / _TENSORS, *(path / name for name in sorted(named) if name.startswith("part-"))]
 
 
 def prune(folder: Path, keep: int, best: int | None) -> None:
-    """Remove all but the newest ones and that of the best round."""
+    """Remove all checkpoints except the ``keep`` newest ones and that of the best round."""
     for path in _all(folder)[:-keep]:
         if best is None or path.name != f"round-{best:09d}":
             shutil.rmtree(path, ignore_errors=True)
@@ -200,7 +203,7 @@ def _all(folder: Path) -> list[Path]:
 
 
 def _damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
+    """A description of the damage of a checkpoint, or None."""
     try:
         digests = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
         for name in {_TENSORS, _PAGE} | digests.keys():

@@ -11,18 +11,18 @@ from torch import nn
 from torch.optim import Optimizer
 
 _DISABLED = "__dynamo_disable"
-"""where torch keeps the version of a function that is excluded from compilation"""
+"""attribute in which torch stores the version of a function that is excluded from compilation"""
 
 
 @runtime_checkable
 class StaysEager(Protocol):
-    """A module with work that torch.compile must leave to Python, for example a loop over the steps of a sequence.
+    """A module with code that torch.compile must not compile, for example a loop over the steps of a sequence.
 
     A module declares it by having the method; the trainer calls the method before it compiles.
     """
 
     def stay_eager(self) -> None:
-        """Exclude this work from compilation (``torch.compiler.disable``); a second call changes nothing."""
+        """Exclude this code from compilation (``torch.compiler.disable``); a second call changes nothing."""
         ...
 
 
@@ -47,10 +47,10 @@ def compile_modules(modules: Iterable[nn.Module]) -> None:
 
 @contextmanager
 def compiler_not_loaded() -> Iterator[None]:
-    """Let methods of optimizers run without importing torch's compiler, which takes longer than importing torch.
+    """Run methods of optimizers without importing torch's compiler, which takes longer than importing torch.
 
-    torch excludes these methods from compilation, and imports the compiler at the first call to do so. Where the
-    compiler is not loaded there is nothing to exclude them from. Where it is, nothing changes.
+    torch excludes these methods from compilation, and imports the compiler at the first call for this purpose. This is
+    unnecessary while the compiler is not loaded. If it is loaded, nothing changes.
     """
     methods: list[Any] = [Optimizer.add_param_group, Optimizer.load_state_dict, Optimizer.state_dict]
     originals = [method.__wrapped__ for method in methods if hasattr(method, "__wrapped__")]

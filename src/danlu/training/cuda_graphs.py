@@ -1,8 +1,8 @@
-"""Turns that are recorded once and then replayed, as CUDA graphs.
+"""Turns recorded once as CUDA graphs and then replayed.
 
-The kernels of a small network are done sooner than Python can ask for the next one. A CUDA graph asks for all of a
-turn at once: the first rounds are played as always, then each turn is recorded into tensors that stay where they are,
-and from then on a turn is to fill these and to replay.
+The kernels of a small network finish faster than Python launches them. A CUDA graph launches all kernels of a turn at
+once. The first rounds run normally. Then each turn is recorded with tensors at fixed addresses; from then on a turn
+consists of filling these tensors and replaying the graph.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from danlu.training.player import Player
 from danlu.training.runtime import Runtime
 
 WARM_UP = 3
-"""rounds before a turn is recorded, in which libraries choose their kernels and optimizers make their state"""
+"""rounds before a turn is recorded, in which libraries select their kernels and optimizers create their state"""
 
 
 class Outcome(NamedTuple):
-    """What a turn of a player came to.
+    """The result of a turn of a player.
 
     Attributes:
         totals: sum of each term over the examples.
-        examples: how many there were.
-        norm: of the gradient, before clipping.
-        norms: of each parameter's gradient.
+        examples: number of examples.
+        norm: norm of the whole gradient, before clipping.
+        norms: norm of the gradient of each parameter.
     """
 
     totals: Terms
@@ -47,15 +47,15 @@ class Recording(Protocol):
     """A recorded turn."""
 
     outcome: Outcome
-    """What the last replay came to."""
+    """The result of the last replay."""
 
     def replay(self) -> None:
-        """Do it again."""
+        """Execute the recorded turn."""
         ...
 
 
 class Graph:
-    """A recorded turn as a CUDA graph; recording it does not play it."""
+    """A turn recorded as a CUDA graph; recording does not execute it."""
 
     def __init__(self, turn: Callable[[], Outcome]):
         self._graph = torch.cuda.CUDAGraph()
@@ -63,16 +63,16 @@ class Graph:
             self.outcome = turn()
 
     def replay(self) -> None:
-        """Do it again."""
+        """Execute the recorded turn."""
         self._graph.replay()
 
 
 class Replays:
-    """Plays turns, and from the fourth time on replays them.
+    """Executes turns, and replays them from the fourth time on.
 
     Args:
-        runtime: where.
-        record: makes a recording of what plays a turn.
+        runtime: the device.
+        record: function that records a turn.
     """
 
     def __init__(self, runtime: Runtime, record: Callable[[Callable[[], Outcome]], Recording] = Graph):
@@ -80,18 +80,18 @@ class Replays:
         self.forget()
 
     def forget(self) -> None:
-        """Record anew, for tensors were exchanged."""
+        """Discard the recordings, because tensors were replaced."""
         self._seen: dict[int, int] = {}
         self._recorded: dict[int, tuple[Batch, Tensor, Recording]] = {}
 
     def play(self, number: int, batch: Batch, lr: float, turn: Turned) -> Outcome:
-        """Play a turn.
+        """Execute or replay a turn.
 
         Args:
-            number: which turn of the round.
-            batch: what it sees.
+            number: index of the turn in the round.
+            batch: its batch.
             lr: learning rate.
-            turn: how it is played, from batch and learning rate.
+            turn: function that executes the turn, given batch and learning rate.
         """
         seen = self._seen[number] = self._seen.get(number, 0) + 1
         if seen <= WARM_UP:
@@ -110,10 +110,10 @@ class Replays:
 
 
 def check_replay(task: Task, players: Mapping[str, Player], runtime: Runtime, grad_accumulation: int) -> None:
-    """Whether the turns of a game can be replayed.
+    """Check that the turns of a task can be replayed.
 
     Raises:
-        UsageError: with every reason why not.
+        UsageError: with all reasons, if they cannot.
     """
     device = runtime.device.type
     reasons = {
@@ -133,7 +133,7 @@ def check_replay(task: Task, players: Mapping[str, Player], runtime: Runtime, gr
 
 
 def prepare(player: Player) -> None:
-    """Have the optimizers keep all they count on the device."""
+    """Make the optimizers keep their step counts on the device."""
     for optimizer in player.optimizers:
         for group in optimizer.param_groups:
             if "capturable" in group:

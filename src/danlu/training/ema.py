@@ -1,4 +1,4 @@
-"""The exponential average of a player's weights."""
+"""Exponential moving average of a player's weights."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 
 class Average:
-    r"""An exponential average of parameters, in float32 or better; buffers are copied.
+    r"""An exponential moving average of parameters, in float32 or float64; buffers are copied.
 
     .. math:: a \leftarrow d_t a + (1 - d_t) \theta, \qquad d_t = \min(d, (1 + t) / (10 + t))
 
-    The decay rises with the step t so that the average of a short run is not its beginning (as in TensorFlow's
-    ExponentialMovingAverage with ``num_updates``).
+    The decay rises with the step t, so that the average of a short run does not stay close to the initial weights.
+    TensorFlow's ExponentialMovingAverage with ``num_updates`` has the same rule.
 
     Args:
-        module: whose weights are averaged.
+        module: the module whose weights are averaged.
         decay: d, below 1.
 
     >>> net = nn.Linear(1, 1)
@@ -41,7 +41,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Pull the average towards the weights as they are now."""
+        """Update the average with the current weights."""
         self.steps += 1
         share = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
         now = [p.detach().to(a.dtype) for p, a in zip(self.module.parameters(), self.parameters.values(), strict=True)]
@@ -51,7 +51,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """While it lasts, the module holds the average."""
+        """A context in which the module has the averaged weights."""
         live = [*self.module.parameters(), *self.module.buffers()]
         kept = [tensor.detach().clone() for tensor in live]
         self._write(live, [*self.parameters.values(), *self.buffers.values()])

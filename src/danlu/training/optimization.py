@@ -1,4 +1,4 @@
-"""How a player descends: optimizer, schedule, clip, penalties and weight average, as one page of settings."""
+"""Optimizer settings of a player: optimizer, schedule, gradient clipping, penalties and weight average."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class OptimizerSettings(Page):
         return self
 
     def factor(self, round: int, rounds: int) -> float:
-        """The learning rate of a round as a factor of the peak."""
+        """The learning rate of a round divided by the peak learning rate."""
         floor = self.floor or 0.0
         match self.schedule:
             case "inverse_sqrt":

@@ -1,4 +1,4 @@
-"""Optimizers by name: torch's own, and Adam with epsilon inside the root as the notes write it."""
+"""Optimizers by name: those of torch, and Adam with epsilon inside the square root, as in the lecture notes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def optimizers(module: nn.Module, parameters: list[Tensor], settings: OptimizerSettings) -> list[Optimizer]:
-    """The optimizers that together move these parameters of a module: one, or two for muon.
+    """The optimizers for the parameters of a module: one, or two for muon.
 
     Args:
-        module: whose parameters they are.
-        parameters: those that move.
-        settings: the settings.
+        module: the module.
+        parameters: its parameters that are trained.
+        settings: the optimizer settings.
     """
     shrinking = {id(p) for p in (parameters if settings.decay_all else weights(module))}
     if settings.optimizer != "muon":
@@ -38,13 +38,13 @@ def optimizers(module: nn.Module, parameters: list[Tensor], settings: OptimizerS
 
 
 def weights(module: nn.Module) -> list[Tensor]:
-    """The parameters that decay and penalties apply to: all but biases and those of norms, also of homemade ones.
+    """The parameters for weight decay and penalties: all except biases, vectors and normalization layers.
 
     >>> [tuple(p.shape) for p in weights(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))]
     [(3, 2)]
     """
     return list(
-        dict.fromkeys(  # each once, however many modules share it
+        dict.fromkeys(  # each once, also if several modules share it
             parameter
             for owner in module.modules()
             if not isinstance(owner, NORMS)
@@ -55,12 +55,13 @@ def weights(module: nn.Module) -> list[Tensor]:
 
 
 LAST = ("head", "fc", "classifier")
-"""what the last layer is called: here, and in the published weights of ResNet and DenseNet"""
+"""names of the last layer, in danlu and in the published weights of ResNet and DenseNet"""
 
 
 def hidden_matrices(module: nn.Module) -> list[Tensor]:
-    """The parameters that Muon moves: matrices between hidden layers, so neither embeddings nor a last layer, nor what
-    shares its weights with one, nor a norm's gains of each class.
+    """The parameters for Muon: matrices between hidden layers.
+
+    Embeddings, the last layer, weights shared with these, and normalization layers are excluded.
 
     >>> [tuple(p.shape) for p in hidden_matrices(nn.Sequential(nn.Embedding(9, 2), nn.Linear(2, 3)))]
     [(3, 2)]
@@ -75,19 +76,19 @@ def hidden_matrices(module: nn.Module) -> list[Tensor]:
 
 
 class AdamEpsInside(Optimizer):
-    r"""Adam that divides by the root of v̂ + ε.
+    r"""Adam with ε inside the square root.
 
     .. math:: \theta \leftarrow \theta - \eta \, \hat m / \sqrt{\hat v + \varepsilon}
 
     The published form (Kingma and Ba, "Adam", 2015, algorithm 1) divides by :math:`\sqrt{\hat v} + \varepsilon`.
 
     Args:
-        params: parameters or groups of them.
+        params: parameters or parameter groups.
         lr: learning rate η.
-        betas: decays of the first and second moment.
+        betas: decay rates of the first and second moment.
         eps: ε.
-        weight_decay: added to the gradient, or decoupled.
-        decoupled: whether the decay is AdamW's.
+        weight_decay: coefficient of the weight decay.
+        decoupled: whether the decay is decoupled as in AdamW; otherwise it is added to the gradient.
 
     >>> w = torch.nn.Parameter(torch.tensor(1.0))
     >>> w.grad = torch.tensor(0.5)
@@ -110,7 +111,7 @@ class AdamEpsInside(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step; a closure that computes the loss again may be given, as in torch."""
+        """Take one step; an optional closure computes the loss again, as in torch."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -143,7 +144,7 @@ Groups = list[dict[str, Any]]
 
 
 def _groups(parameters: list[Tensor], shrinking: set[int], decay: float) -> Groups:
-    if not decay:  # a second group would cost every step as much as the first
+    if not decay:  # a second group would double the cost of a step
         return [{"params": parameters, "weight_decay": 0.0}]
     shrink = [p for p in parameters if id(p) in shrinking]
     keep = [p for p in parameters if id(p) not in shrinking]
@@ -159,9 +160,9 @@ def _fused(groups: Groups) -> bool:
 def _sgd(groups: Groups, settings: OptimizerSettings) -> Optimizer:
     momentum = 0.0 if settings.optimizer == "sgd" else 0.9 if settings.momentum is None else settings.momentum
     nesterov = settings.optimizer == "nesterov"
-    split = any(is_sharded(p) for group in groups for p in group["params"])  # for which torch has no fused SGD
+    split = any(is_sharded(p) for group in groups for p in group["params"])  # torch has no fused SGD for these
     optimizer = SGD(groups, lr=settings.lr, momentum=momentum, nesterov=nesterov, fused=_fused(groups) and not split)
-    if momentum:  # torch would make it uninitialized in a first step that a flag leaves out
+    if momentum:  # torch would leave it uninitialized if a flag skips the first step
         for parameter in (p for group in groups for p in group["params"]):
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
@@ -187,7 +188,7 @@ def _adam(kind: type[Adam], groups: Groups, settings: OptimizerSettings) -> Opti
 
 def _muon(groups: Groups, settings: OptimizerSettings) -> Optimizer:
     momentum = 0.95 if settings.momentum is None else settings.momentum
-    # scaled to the root mean square of AdamW's steps, so that one lr and one decay serve both parts
+    # scaled to the root mean square of AdamW's steps, so both parts can use the same lr and weight decay
     return Muon(groups, lr=settings.lr, momentum=momentum, adjust_lr_fn="match_rms_adamw")
 
 

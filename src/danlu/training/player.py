@@ -22,22 +22,22 @@ from danlu.training.runtime import Runtime
 
 
 class Player:
-    """A module that descends.
+    """A module that is trained by its own optimizer.
 
     Args:
-        name: its name in the game.
-        module: what moves; parameters that do not require a gradient now never will.
-        settings: how it moves.
-        rounds: length of the training, for the schedule.
+        name: its name in the task.
+        module: the module to train; parameters that do not require a gradient now are never trained.
+        settings: the settings of its optimizer.
+        rounds: total number of rounds, for the schedule.
 
     Raises:
-        ValueError: if nothing in the module requires a gradient.
+        ValueError: if no parameter of the module requires a gradient.
 
     Attributes:
-        parameters: those that move.
+        parameters: the trained parameters.
         penalized: whether there are L1 or L2 penalties.
-        maskable: whether a flag on the device can leave a step out.
-        split: whether its weights are split over the processes; their gradients then come summed.
+        maskable: whether a flag on the device can skip a step.
+        split: whether the weights are sharded over the processes; their gradients are then already summed.
 
     >>> player = Player("net", nn.Linear(2, 1), OptimizerSettings(lr=0.1, schedule="cosine"), rounds=10)
     >>> player.lr(0), round(player.lr(5), 6)
@@ -54,8 +54,8 @@ class Player:
         self._parameter_of = {key: p for p, key in names.items()}
         with compiler_not_loaded():
             self.optimizers = optimizers(module, self.parameters, settings)
-        # torch wraps step() in hooks and a profiler's range, which cost 13 µs, and in a switch of gradients that
-        # imports its compiler; nobody registers hooks here, and step() below switches gradients off
+        # torch wraps step() in hooks and a profiler range, which cost 13 µs, and in a gradient switch that imports
+        # the compiler; there are no hooks here, and step() below switches gradients off
         self._steps = [inspect.unwrap(type(optimizer).step) for optimizer in self.optimizers]
         self.split = any(is_sharded(p) for p in self.parameters)
         self.maskable = all(_takes_a_flag(optimizer) for optimizer in self.optimizers) and not self.split
@@ -69,7 +69,7 @@ class Player:
         return self.settings.lr * self.settings.factor(round, self.rounds)
 
     def penalties(self, n: int) -> dict[str, Float[Tensor, "n"]]:
-        """The L1 and L2 penalties that are on, spread over n examples."""
+        """The L1 and L2 penalties in the settings, as one value for each of n examples."""
         terms = {}
         if self.settings.l1:
             terms["l1"] = per_example(self.settings.l1 * l1_norm(self._penalized), n)
@@ -78,20 +78,21 @@ class Player:
         return terms
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Set all gradients to None."""
         for parameter in self.parameters:
             parameter.grad = None
 
     def gradients(self) -> list[Tensor]:
-        """The gradients that there are, in the order of the parameters; of split ones what this process holds."""
+        """The existing gradients, in the order of the parameters; for sharded parameters, the part of this process."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         return [local_shard(gradient) for gradient in gradients] if self.split else gradients
 
     @contextmanager
     def all_gradients(self) -> Iterator[list[Tensor]]:
-        """Gradients of all parameters and a flag for each, to be summed over processes.
+        """The gradients of all parameters and a flag for each, to sum over the processes.
 
-        A parameter that no process used has no gradient afterwards; one that only others used has theirs.
+        Afterwards, a parameter that no process used has no gradient. A parameter that only other processes used has
+        their gradient.
         """
         unused = [p for p in self.parameters if p.grad is None]
         flags = self.parameters[0].new_tensor([float(p.grad is not None) for p in self.parameters])
@@ -104,7 +105,7 @@ class Player:
                 parameter.grad = parameter.grad if used[parameter] else None
 
     def clip(self, gradients: list[Tensor], runtime: Runtime) -> tuple[Float[Tensor, ""], Float[Tensor, "k"]]:
-        """The norm of the whole gradient, and of each parameter's, before clipping; then no longer than the clip."""
+        """Clip the gradients in place; return the norms of the whole gradient and of each part before clipping."""
         norms = torch.stack(torch._foreach_norm(gradients))
         if self.split:
             squares = norms.square()
@@ -117,11 +118,11 @@ class Player:
 
     @torch.no_grad()
     def step(self, lr: float | Tensor, unless: Float[Tensor, ""] | None = None) -> None:
-        """Move by the gradients there are, and pull the average along.
+        """Take a step with the existing gradients, and update the weight average.
 
         Args:
             lr: the learning rate.
-            unless: a flag on the device; where it is 1 nothing moves (only if ``maskable``).
+            unless: a flag on the device; if it is 1, the step is skipped (only if ``maskable``).
         """
         for optimizer, step in zip(self.optimizers, self._steps, strict=True):
             for group in optimizer.param_groups:
@@ -134,16 +135,16 @@ class Player:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """While it lasts, the module holds its average, if it has one."""
+        """A context in which the module has its averaged weights, if there are any."""
         with self.average.in_place() if self.average else nullcontext():
             yield
 
     def moving(self) -> list[str]:
-        """Names of the parameters that have a gradient, in the order of ``gradients``."""
+        """The names of the parameters with a gradient, in the order of ``gradients``."""
         return [name for parameter, name in self._name_of.items() if parameter.grad is not None]
 
     def state(self) -> dict[str, Tensor]:
-        """All that the player remembers besides its module, as tensors by name."""
+        """The state of the optimizers and of the average, as tensors by name."""
         state = {}
         for optimizer in self.optimizers:
             for parameter, memory in optimizer.state.items():
@@ -157,10 +158,10 @@ class Player:
         return state
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """The opposite of ``state``.
+        """Restore what ``state`` returned.
 
         Raises:
-            UsageError: if the state is of other optimizers.
+            UsageError: if the state belongs to other optimizers.
         """
         known = {type(optimizer).__name__ for optimizer in self.optimizers} | {"average", "average.steps"}
         if foreign := {name.partition("/")[0] for name in state} - known:
@@ -190,9 +191,9 @@ class Player:
         optimizer.load_state_dict(numbered)
 
     def _placed(self, name: str, value: Tensor) -> Tensor:
-        """A value that an optimizer remembers of a parameter, split as the parameter is, and as it lies in memory.
+        """Optimizer state of a parameter, with the sharding and the memory layout of the parameter.
 
-        The fused optimizers go through both as if the order in memory were the same, and do not look whether it is.
+        The fused optimizers assume that both have the same memory layout, and do not check it.
         """
         parameter = self._parameter_of[name]
         if value.shape != parameter.shape:
@@ -203,5 +204,5 @@ class Player:
 
 
 def _takes_a_flag(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether the optimizer can leave a step out by a flag on the device."""
+    """Whether a flag on the device can make the optimizer skip a step."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False) and optimizer.defaults.get("fused"))

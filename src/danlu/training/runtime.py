@@ -1,4 +1,4 @@
-"""Where a run happens: device, precision, compilation and the other processes. The loop asks it, and not torch."""
+"""Device, precision, compilation and communication between processes. Only this module asks torch for them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Runtime:
     """Device, precision, compilation and processes of a run.
 
     Attributes:
-        device: where tensors live.
-        reason: why that device, in words.
+        device: the device of all tensors.
+        reason: why this device was chosen, for messages.
         precision: float32, bf16 (autocast over float32 weights) or float64.
         compile: whether the players are compiled.
         cuda_graphs: whether turns are recorded and replayed as CUDA graphs.
-        channels_last: whether the weights of convolutions lie with channels last, which makes pictures do so too.
-        rank: number of this process.
-        world: how many processes there are.
+        channels_last: whether convolution weights have the memory format channels_last; images then have it too.
+        rank: rank of this process.
+        world: number of processes.
 
     >>> Runtime(precision="float64").dtype
     torch.float64
@@ -61,20 +61,20 @@ class Runtime:
         alone: bool = False,
         channels_last: bool = False,
     ) -> Runtime:
-        """Pick a device, join the other processes if a launcher started some, set what torch keeps globally.
+        """Choose a device, join the other processes if a launcher started several, set the global options of torch.
 
         Args:
-            device: where to compute.
-            precision: with what numbers.
+            device: the device, or "auto".
+            precision: number type of the computation.
             compile: whether to compile the players.
-            cuda_graphs: whether to record turns and replay them.
-            deterministic: on a GPU too, the same numbers each time.
-            tf32: on a GPU, products with 10-bit mantissas.
-            alone: whether to leave other processes alone.
-            channels_last: whether convolutions have channels last.
+            cuda_graphs: whether to record and replay turns as CUDA graphs.
+            deterministic: whether to use deterministic algorithms on a GPU.
+            tf32: whether matrix products on a GPU use 10-bit mantissas.
+            alone: whether to ignore other processes that a launcher started.
+            channels_last: whether convolutions use the memory format channels_last.
 
         Raises:
-            UsageError: if the device is not there, or cannot do what was asked.
+            UsageError: if the device is not available or does not support an option.
         """
         picked, reason = pick_device(device)
         if compile and picked.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
@@ -101,7 +101,7 @@ class Runtime:
             torch.cuda.set_device(device)
         if not dist.is_initialized():
             store, rank, world = next(dist.rendezvous("env://"))
-            # the launcher keeps its store when it starts everybody anew, addresses of the dead included
+            # the launcher keeps its store after a restart, with the addresses of processes that have ended
             store = dist.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
             dist.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world
@@ -110,16 +110,16 @@ class Runtime:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of weights and of fractional inputs."""
+        """The dtype of weights and of floating-point inputs."""
         return torch.float64 if self.precision == "float64" else torch.float32
 
     @property
     def asynchronous(self) -> bool:
-        """Whether the device works behind Python's back, so that asking it for a number would hold both up."""
+        """Whether the device works asynchronously, so that reading a value from it forces a synchronization."""
         return self.device.type == "cuda"
 
     def place(self, task: nn.Module) -> None:
-        """Move a task to the device and the dtype."""
+        """Move a task to the device and convert it to the dtype."""
         task.to(self.device)
         if self.precision == "float64":
             task.double()
@@ -127,11 +127,11 @@ class Runtime:
             task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Half precision where it is safe, if the precision is bf16."""
+        """The autocast context if the precision is bf16, else an empty context."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
     def seed_default(self, key: int) -> None:
-        """Seed what modules draw from without asking, dropout for instance (torch.manual_seed is 100 times slower)."""
+        """Seed torch's default generator, used for example by dropout (torch.manual_seed is 100 times slower)."""
         torch.default_generator.manual_seed(key)
         if self.device.type == "cpu":
             return
@@ -141,19 +141,19 @@ class Runtime:
             torch.mps.manual_seed(key)
 
     def mesh(self) -> Any:
-        """The processes, as torch wants them where tensors are split over them."""
+        """The device mesh of all processes, for sharded tensors."""
         from torch.distributed.device_mesh import init_device_mesh
 
         return init_device_mesh(self.device.type, (self.world,))
 
     def share(self, size: int, parts: int = 1) -> list[slice]:
-        """The rows of a batch that this process has, in as many micro-batches as asked for.
+        """The rows of a batch for this process, as one slice for each micro-batch.
 
         >>> Runtime().share(10, parts=3)
         [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
 
         Raises:
-            UsageError: if there are more parts than rows.
+            UsageError: if there are fewer rows than parts.
         """
         pieces = self.world * parts
         if pieces > size:
@@ -165,7 +165,7 @@ class Runtime:
         return [slice(cuts[number], cuts[number + 1]) for number in mine]
 
     def sum(self, tensors: list[Tensor]) -> None:
-        """Replace each tensor by its sum over all processes, in one message."""
+        """Replace each tensor by its sum over all processes, in one operation."""
         if self.world == 1:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -180,7 +180,7 @@ class Runtime:
             torch._foreach_div_(tensors, self.world)
 
     def collect(self, tensor: Tensor, mine: slice, dim: int) -> None:
-        """Fill in the rows that the other processes have; each has the rows ``mine`` along a dimension."""
+        """Fill in the rows of the other processes; this process has the rows ``mine`` along the dimension."""
         if self.world > 1:
             own = tensor.narrow(dim, mine.start, mine.stop - mine.start).clone()
             tensor.zero_()
@@ -188,7 +188,7 @@ class Runtime:
             dist.all_reduce(tensor)
 
     def broadcast(self, number: Number) -> Number:
-        """The number that process 0 has, on every process, to the last bit."""
+        """The number of process 0, bitwise the same on every process."""
         if self.world == 1:
             return number
         dtype = torch.float64 if isinstance(number, float) else torch.int64
@@ -197,7 +197,7 @@ class Runtime:
         return type(number)(told.item())
 
     def first_rank_where(self, here: bool) -> int | None:
-        """The first process in which it is so, told to every process, or None.
+        """The lowest rank on which ``here`` is true, the same on every process; None if there is none.
 
         >>> Runtime().first_rank_where(True), Runtime().first_rank_where(False)
         (0, None)
@@ -210,14 +210,14 @@ class Runtime:
         return found if found < self.world else None
 
     def broadcast_bool(self, answer: bool) -> bool:
-        """The answer of process 0, on every process."""
+        """The value of process 0, on every process."""
         return bool(self.broadcast(int(answer)))
 
     def check_agreement(self, tensors: Mapping[str, Tensor]) -> None:
-        """Make sure that every process holds the same tensors.
+        """Check that all processes have the same tensors.
 
         Raises:
-            RunError: naming the first tensor that differs.
+            RunError: if they differ; names the first tensor that does.
         """
         if self.world == 1 or not tensors:
             return
@@ -230,13 +230,13 @@ class Runtime:
 
 
 def _set_deterministic(wanted: bool) -> None:
-    if wanted != torch.are_deterministic_algorithms_enabled():  # the call below imports a compiler, for seconds
+    if wanted != torch.are_deterministic_algorithms_enabled():  # the call below loads the compiler, for seconds
         torch.use_deterministic_algorithms(wanted)
 
 
 @contextmanager
 def as_torch_was() -> Iterator[None]:
-    """Afterwards torch's generator, threads and switches are what they were before."""
+    """A context that restores torch's generator, number of threads and global options at its end."""
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
@@ -250,13 +250,13 @@ def as_torch_was() -> Iterator[None]:
 
 
 def pick_device(asked: DeviceName) -> tuple[torch.device, str]:
-    """A device and the reason for it in words.
+    """Choose a device, and give the reason for messages.
 
     >>> pick_device("cpu")
     (device(type='cpu'), 'asked for')
 
     Raises:
-        UsageError: if the device that was asked for is not there.
+        UsageError: if the requested device is not available.
     """
     if asked not in get_args(DeviceName):
         raise UsageError(f"unknown device {asked!r}; valid devices: {', '.join(get_args(DeviceName))}")

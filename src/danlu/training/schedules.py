@@ -10,7 +10,7 @@ Schedule = Literal["constant", "linear", "cosine", "step", "inverse_sqrt", "one_
 
 
 def warm_up(round: int, warmup: int) -> float:
-    """Linear warm-up: 1/warmup in round 0, 1 from round warmup - 1 on.
+    """Linear warm-up: 1/warmup in round 0, 1 from round warmup - 1.
 
     >>> [warm_up(t, 4) for t in (0, 1, 3, 9)]
     [0.25, 0.5, 1.0, 1.0]
@@ -19,7 +19,7 @@ def warm_up(round: int, warmup: int) -> float:
 
 
 def linear(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float:
-    """A straight line from 1 at round start to the floor at the end.
+    """Linear decay from 1 at round ``start`` to ``floor`` at the end.
 
     >>> linear(5, 10), linear(10, 10, floor=0.1)
     (0.5, 0.1)
@@ -28,7 +28,7 @@ def linear(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float
 
 
 def cosine(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float:
-    r"""Half a cosine from 1 at round start to the floor at the end.
+    r"""Cosine decay from 1 at round ``start`` to ``floor`` at the end.
 
     .. math:: f + \tfrac12 (1 - f) (1 + \cos(\pi t / T))
 
@@ -41,7 +41,7 @@ def cosine(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float
 
 
 def step(round: int, rounds: int, milestones: Sequence[float] = (0.5, 0.75), gamma: float = 0.1) -> float:
-    """Multiplied by gamma at each milestone, given as a share of the training.
+    """Step decay: multiplied by gamma at each milestone, a fraction of the training.
 
     >>> [step(t, 100) for t in (49, 50, 75)]
     [1.0, 0.1, 0.010000000000000002]
@@ -63,14 +63,14 @@ def inverse_sqrt(round: int, warmup: int) -> float:
 
 
 def one_cycle(round: int, rounds: int, rise: float = 0.3, start: float = 1 / 25, floor: float = 4e-6) -> float:
-    """Up to the peak and down below the start, each along half a cosine; the momentum stays as it is.
+    """One cycle: up to the peak, then down to the floor, each along half a cosine. The momentum is constant.
 
-    Smith and Topin, "Super-convergence", 2018, in the cosine form that torch's OneCycleLR has.
+    Smith and Topin, "Super-convergence", 2018, in the cosine form of torch's OneCycleLR.
 
     Args:
         round: the round, counted from 0.
-        rounds: how many there are.
-        rise: share of the training that goes up.
+        rounds: total number of rounds.
+        rise: fraction of the training in which the rate rises.
         start: factor of the first round.
         floor: factor of the last round.
 

@@ -1,8 +1,8 @@
-"""Players that are split over the processes: each holds a part of the weights, gradients and optimizer state.
+"""Players sharded over the processes: each process holds a part of the weights, gradients and optimizer state.
 
-torch's ``fully_shard`` gathers a module's weights when it runs and drops them afterwards. What it cannot know is which
-modules of a game run as one, since players may share parts of themselves, have methods besides ``forward``, and be read
-by turns in which nobody descends. That is what this file says to it.
+torch's ``fully_shard`` gathers the weights of a module when it runs, and frees them afterwards. It does not know which
+modules of a task run as a unit: players may share modules, have methods besides ``forward``, and be used in turns
+without an optimizer step. This module determines the units.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from danlu.nn.state_dict import distribute_like
 from danlu.training.runtime import Runtime
 
 BLOCK = 1_000_000
-"""parameters that a layer of a stack must have to be gathered by itself"""
+"""minimal number of parameters of a layer that is gathered separately"""
 
 
 class Shards:
-    """The players of a game that are split over the processes.
+    """The sharded players of a task.
 
     Args:
-        players: all of them.
-        split: names of those that are split.
-        runtime: the processes; with one, nothing is split.
-        block: parameters from which on the layers of a stack are gathered one at a time, which saves memory.
+        players: all players, by name.
+        split: names of the players to shard.
+        runtime: the processes; nothing is sharded in a single process.
+        block: layers of a stack with at least this many parameters are gathered one at a time, to save memory.
 
     Raises:
-        UsageError: if they cannot be split.
+        UsageError: if a player cannot be sharded.
 
     >>> Shards({"net": nn.Linear(2, 1)}, {"net"}, Runtime()).units
     []
@@ -50,16 +50,16 @@ class Shards:
             self.units.append(_shard(unit, runtime, again=False))
 
     def rest(self) -> None:
-        """Drop what has been gathered: every module holds its part."""
+        """Free the gathered weights, so that every module holds only its part."""
         for unit in [*self.units, *self._layers]:
             unit.reshard()
 
     @contextmanager
     def whole(self, keep: bool = False) -> Iterator[None]:
-        """While it lasts every module holds all its weights, whoever asks, and no process waits for another.
+        """A context in which every module holds all its weights, so that no process waits for another.
 
         Args:
-            keep: whether to keep what is written to them meanwhile.
+            keep: whether to keep changes of the weights that are made in the context.
         """
         self.rest()
         everybody = [*self.units, *self._layers]
@@ -81,7 +81,7 @@ class Shards:
 
 
 def units(players: Mapping[str, nn.Module], split: set[str]) -> list[nn.Module]:
-    """The modules that are gathered as one: players, or their parts where players share some or do not run themselves.
+    """The modules to gather as units: players, or parts of players that share modules or have no ``forward``.
 
     >>> encoder = nn.Linear(2, 2)
     >>> a, b = nn.Sequential(encoder, nn.Linear(2, 1)), nn.Sequential(encoder, nn.Linear(2, 3))
@@ -89,7 +89,8 @@ def units(players: Mapping[str, nn.Module], split: set[str]) -> list[nn.Module]:
     True
 
     Raises:
-        UsageError: if a weight belongs to no module that runs, or to two, or to a player that is not split as well.
+        UsageError: if a weight belongs to no module with ``forward``, to two units, or also to a player that is not
+            sharded.
     """
     owners: dict[Tensor, frozenset[str]] = {}
     for name, player in players.items():
@@ -127,7 +128,7 @@ def _units_in(module: nn.Module, owners: Mapping[Tensor, frozenset[str]], player
 
 
 def layers(unit: nn.Module, block: int) -> list[nn.Module]:
-    """The large layers of a unit's stacks, which run one after the other and need not be whole at the same time.
+    """The large layers in the stacks of a unit. They run one after the other, so they can be gathered one at a time.
 
     >>> stack = nn.Sequential(nn.Linear(9, 9), nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 9)))
     >>> [sum(p.numel() for p in layer.parameters()) for layer in layers(stack, block=90)]
@@ -147,13 +148,13 @@ def layers(unit: nn.Module, block: int) -> list[nn.Module]:
 
 
 def _shard(module: nn.Module, runtime: Runtime, again: bool) -> nn.Module:
-    """Split a module; its methods and its ``forward`` gather it, and drop it afterwards if told to gather it again."""
+    """Shard a module. Its methods and ``forward`` gather the weights, and free them afterwards if ``again``."""
     from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method  # takes time to import
 
     public = _public_methods(module)
     fully_shard(module, mesh=runtime.mesh(), reshard_after_forward=again)
     assert isinstance(module, FSDPModule)
-    # gradients are summed and divided once, by the trainer; gloo knows no other way than to sum
+    # gradients are summed here and divided once, by the trainer; gloo supports only sums
     module.set_gradient_divide_factor(1.0)
     module.set_force_sum_reduction_for_comms(True)
     for name in public:
@@ -164,7 +165,7 @@ def _shard(module: nn.Module, runtime: Runtime, again: bool) -> nn.Module:
 
 
 def _public_methods(module: nn.Module) -> list[str]:
-    """What may be called besides ``forward``, log_prob for instance; torch's own methods need no weights."""
+    """Public methods besides ``forward``, for example log_prob; torch's own methods need no weights."""
     ours = [cls for cls in type(module).__mro__ if not cls.__module__.startswith("torch.") and cls is not object]
     names = dict.fromkeys(name for cls in ours for name, value in vars(cls).items() if callable(value))
     return [name for name in names if not name.startswith("_") and name != "forward" and _is_method(module, name)]
@@ -185,14 +186,14 @@ def _watched(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _watch(answer: Any) -> None:
-    """Second derivatives of what a split module says come out wrong, in part silently: refuse them."""
+    """Refuse second derivatives of the outputs of a sharded module: torch can compute them incorrectly."""
     for tensor in tree_leaves(answer):
         if isinstance(tensor, Tensor) and tensor.requires_grad:
             tensor.register_hook(_refuse_second_derivatives)
 
 
 def _refuse_second_derivatives(gradient: Tensor) -> None:
-    if torch.is_grad_enabled():  # in a backward pass that is only so under create_graph
+    if torch.is_grad_enabled():  # in a backward pass, true only with create_graph
         raise UsageError(
             "this game takes second derivatives of a player (a gradient penalty, for instance), and these do not "
             "survive sharding; leave shard off"

@@ -1,4 +1,4 @@
-"""What the trainer says of a round, and the check that its numbers are finite."""
+"""Reports on rounds, and the check that their values are finite."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from danlu.training.player import Player
 
 
 class PlayerStep(NamedTuple):
-    """What happened in a turn.
+    """The report on a turn in which a player took a step.
 
     Attributes:
-        player: who moved.
+        player: name of the player.
         totals: sum of each term over the examples.
-        examples: how many there were.
-        norm: of the gradient, before clipping.
+        examples: number of examples.
+        norm: norm of the gradient, before clipping.
         lr: learning rate.
     """
 
@@ -31,19 +31,19 @@ class PlayerStep(NamedTuple):
     lr: float
 
     def values(self) -> dict[str, float]:
-        """Mean of each term over the examples, norm and learning rate, by name. This waits for the device."""
+        """Mean of each term over the examples, gradient norm and learning rate, by name. Synchronizes the device."""
         means = {name: float(total) / float(self.examples) for name, total in self.totals.items()}
         values = {**means, "gradient_norm": float(self.norm), "lr": self.lr}
         return {f"{self.player}/{name}": value for name, value in values.items()}
 
 
 class Report(NamedTuple):
-    """What happened in a round.
+    """The report on a round.
 
     Attributes:
-        round: rounds that are done, this one included.
-        drawn: batches that are drawn so far.
-        moves: one for each turn in which a player descended; tensors are read only if somebody reads them.
+        round: number of completed rounds, including this one.
+        drawn: number of batches drawn so far.
+        moves: one for each optimizer step; the tensors stay on the device until they are read.
     """
 
     round: int
@@ -51,7 +51,7 @@ class Report(NamedTuple):
     moves: list[PlayerStep]
 
     def values(self) -> dict[str, float]:
-        """Each term, norm and learning rate by name, averaged over the turns in which a player made it."""
+        """Each term, gradient norm and learning rate by name, averaged over the turns of a player."""
         seen: dict[str, list[float]] = {}
         for move in self.moves:
             for name, value in move.values().items():
@@ -60,14 +60,14 @@ class Report(NamedTuple):
 
 
 class FiniteCheck(NamedTuple):
-    """A step whose numbers may not be finite: asked at once on a CPU, with the next report on a GPU.
+    """A check that the values of a step are finite: made before the step on a CPU, with the next report on a GPU.
 
     Attributes:
-        player: who moves.
-        round: when.
+        player: the player.
+        round: the round.
         totals: sum of each term.
-        norm: of the whole gradient.
-        norms: of each parameter's gradient.
+        norm: norm of the whole gradient.
+        norms: norm of the gradient of each parameter.
     """
 
     player: Player
@@ -77,14 +77,14 @@ class FiniteCheck(NamedTuple):
     norms: Float[Tensor, "k"]
 
     def finite(self) -> Bool[Tensor, ""]:
-        """Whether all is well, on the device."""
+        """Whether all values are finite, as a tensor on the device."""
         return torch.stack([self.norm, *self.totals.values()]).isfinite().all()
 
     def settle(self) -> None:
-        """Look at the numbers.
+        """Read the values.
 
         Raises:
-            Diverged: if one is not finite.
+            Diverged: if a value is not finite.
         """
         if math.isfinite(self.norm.item()) and all(math.isfinite(term.item()) for term in self.totals.values()):
             return

@@ -1,15 +1,15 @@
-"""The one loop: in a round every turn of the game is played once, and the trainer yields a report.
+"""The training loop: a round executes every turn of the task once, and the trainer yields a report.
 
-When a player descends,
+A turn with an optimizer step has four steps:
 
-1. the rows of a batch that belong to this process are drawn, in micro-batches;
-2. the task computes its terms, one value per example; their sum, divided by the size of the whole batch, runs
-   backward, so that gradients add up over micro-batches and processes;
-3. one norm of the gradient serves the check for NaN, the clip and the report;
-4. the player's optimizer steps.
+1. The rows of the batch for this process are drawn, in micro-batches.
+2. The task computes its terms, one value per example. The sum of the terms, divided by the size of the whole batch, is
+   differentiated, so gradients add up over micro-batches and processes.
+3. The norm of the gradient is computed once, for the check for NaN, for clipping and for the report.
+4. The player's optimizer takes a step.
 
-The trainer is an iterator and its readers are loops over it: to log, evaluate or save is to look at a report, to stop
-is to stop asking.
+The trainer is an iterator. Logging, evaluation and saving are loops over its reports; training stops when the iteration
+stops.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ from danlu.training.step_report import FiniteCheck, PlayerStep, Report
 
 
 class Trainer:
-    """Plays a game round by round.
+    """Trains a task, round by round.
 
     Args:
-        task: the game; it is moved to the runtime's device.
-        optimizer_settings: how each player moves, or one way for all.
-        stream: where batches come from.
-        rounds: how many rounds to play.
-        seed: of every random number.
-        grad_accumulation: micro-batches per turn.
-        runtime: where to play.
+        task: the task; it is moved to the runtime's device.
+        optimizer_settings: the settings for each player by name, or one for all players.
+        stream: the stream of batches.
+        rounds: total number of rounds.
+        seed: random seed.
+        grad_accumulation: number of micro-batches per turn.
+        runtime: device, precision and processes.
 
     Raises:
-        UsageError: if a player has no settings, or a settings no player.
-        RunError: if the processes were given different weights.
+        UsageError: if the names of players and settings differ.
+        RunError: if the processes have different weights.
 
     Attributes:
-        round: rounds that are done.
-        drawn: batches that are drawn.
+        round: number of completed rounds.
+        drawn: number of batches drawn.
 
     >>> from danlu.data.base.dataset import Part
     >>> from danlu.data.base.batch_stream import Shuffled
@@ -98,10 +98,10 @@ class Trainer:
             self.replay(Replays(self.runtime))
 
     def check_processes(self, world: int) -> None:
-        """Whether this game can be played in so many processes, asked before they are started.
+        """Check that the task can be trained in ``world`` processes, before they are started.
 
         Raises:
-            UsageError: if not.
+            UsageError: if it cannot.
         """
         runtime = replace(self.runtime, world=world)
         runtime.share(self.stream.size, len(self._shares))
@@ -112,10 +112,10 @@ class Trainer:
             units({name: player.module for name, player in self.players.items()}, split)
 
     def replay(self, replays: Replays) -> None:
-        """From now on record turns and replay them.
+        """Record and replay all following turns.
 
         Raises:
-            UsageError: if they cannot be.
+            UsageError: if the turns cannot be replayed.
         """
         check_replay(self.task, self.players, self.runtime, len(self._shares))
         for player in self.players.values():
@@ -131,10 +131,10 @@ class Trainer:
             self.cast.release()
 
     def play(self) -> Report:
-        """One round.
+        """Execute one round.
 
         Raises:
-            Diverged: before a step that would spread NaN or infinity.
+            Diverged: if a term or gradient is NaN or infinite; the step is not taken.
         """
         self.cast.on_stage()
         last, self._doubts = self._doubts, []
@@ -147,16 +147,16 @@ class Trainer:
                 moves.append(self._descend(turn, number))
             else:
                 self._update(turn, number)
-        for doubt in last:  # a round later the device has long answered, and nobody waits
+        for doubt in last:  # one round later the values are known, and reading them does not wait
             doubt.settle()
         self.round += 1
         return Report(self.round, self.drawn, moves)
 
     def settle(self) -> None:
-        """Make sure that the rounds so far were sound; on a GPU the last one is not known to be until it is asked.
+        """Check the values of the last round. On a GPU they are otherwise checked one round later.
 
         Raises:
-            Diverged: if one was not.
+            Diverged: if a value is not finite.
         """
         for doubt in self._doubts:
             doubt.settle()
@@ -169,14 +169,14 @@ class Trainer:
         self.cast.give_turn(player)
         lr = player.lr(self.round)
         places = zip(self._dropout_keys, self._shares, strict=True)
-        # lazy, because to enter a micro-batch seeds its dropout: each is entered when the one before it is through
+        # lazy, because entering a micro-batch seeds its dropout: each is entered after the previous one is computed
         batches = (self._enter(number, dropout_key, rows) for dropout_key, rows in places)
         if self._replays is None:
             outcome = self._move(turn, player, batches, lr)
         else:
             outcome = self._replays.play(number, next(batches), lr, partial(self._move_once, turn, player))
         if self._skips_bad_steps(player):
-            # not the one that _move had: a replay does not run Python, and its tensors will be overwritten
+            # not the check of _move: a replay does not run Python, and its tensors are overwritten
             self._doubts.append(FiniteCheck(player, self.round, outcome.totals, outcome.norm, outcome.norms))
         return PlayerStep(player.name, outcome.totals, outcome.examples, outcome.norm, lr)
 
@@ -184,7 +184,7 @@ class Trainer:
         return self._move(turn, player, [batch], lr)
 
     def _move(self, turn: Descend, player: Player, batches: Iterable[Batch], lr: float | Tensor) -> Outcome:
-        """One step of a player on micro-batches."""
+        """Take one optimizer step of a player, with gradients from all micro-batches."""
         player.clear()
         totals: Terms = {}
         n = 0
@@ -198,9 +198,9 @@ class Trainer:
             loss = reduce(torch.add, sums.values())
             if not loss.requires_grad:
                 raise ValueError(f"the terms of player {player.name!r} do not depend on any of its parameters")
-            # over micro-batches and processes the number of examples is known only after backward; the batch size is
-            # mostly that number and keeps gradients in the range of a mean, and _sum_up corrects where it is not
-            # (a product, because backward(gradient) imports sympy, for half a second)
+            # the number of examples in all micro-batches and processes is known only after backward; the batch size
+            # usually equals it and keeps gradients in the range of a mean; _sum_up corrects them if it does not
+            # (a product, because backward(gradient) imports sympy, which takes half a second)
             (loss * self._one_over_size).backward()
             totals = {name: totals[name] + s.detach() if totals else s.detach() for name, s in sums.items()}
             n += examples
@@ -216,13 +216,13 @@ class Trainer:
         return Outcome(totals, everywhere, norm, norms)
 
     def _skips_bad_steps(self, player: Player) -> bool:
-        """Whether a flag on the device leaves out a bad step, and the host looks a round later."""
+        """Whether a flag on the device skips a bad step, and the host checks one round later."""
         return self.runtime.asynchronous and player.maskable
 
     def _sum_up(self, player: Player, gradients: list[Tensor], totals: Terms, n: int) -> int | Tensor:
-        """Sum over all processes, divide gradients by the number of examples that there really were, and give it.
+        """Sum over all processes, divide gradients by the true number of examples, and return this number.
 
-        The list of gradients is filled anew: a parameter that only other processes used has one now.
+        The list of gradients is refilled: a parameter that only other processes used now has a gradient.
         """
         examples: int | Tensor = n
         if self.runtime.world > 1:
@@ -237,7 +237,7 @@ class Trainer:
             self.runtime.mean(self.cast.running_statistics())
         elif n == 0:
             raise ValueError(f"the terms of player {player.name!r} have no values in round {self.round}")
-        if isinstance(examples, Tensor) or examples != self.stream.size:  # what was divided by before backward
+        if isinstance(examples, Tensor) or examples != self.stream.size:  # the divisor before backward
             torch._foreach_mul_(gradients, self.stream.size / examples)
         return examples
 
@@ -248,19 +248,19 @@ class Trainer:
             turn.apply(batch)
 
     def _enter(self, number: int, dropout_key: int, rows: slice) -> Batch:
-        """The batch of a turn; task and modules draw their random numbers for this place from now on."""
+        """The batch of a turn; sets the random numbers of task and modules for this turn and micro-batch."""
         runtime = self.runtime
         self.task.enter(Place(self.seed, self.round, number, rows, self.stream.size, runtime.device, runtime.dtype))
         runtime.seed_default(key(dropout_key, self.round, number))
         return self.stream.batch(self.drawn - 1, rows)
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors of the game, its players' optimizers and averages, by name; every process must ask for them.
+        """All tensors of the task, the optimizers and the averages, by name. Every process must call this method.
 
-        Those of split players are DTensors, of which this process holds a part.
+        Tensors of sharded players are DTensors; this process holds a part of them.
 
         Raises:
-            RunError: if the processes do not hold the same.
+            RunError: if the processes have different tensors.
         """
         self.shards.rest()
         for name, dim in self.task.row_dimensions.items():
@@ -273,10 +273,15 @@ class Trainer:
         return state
 
     def load_state(self, state: Mapping[str, Tensor], round: int, drawn: int) -> None:
-        """Go on from a state, as if the rounds up to it had just been played.
+        """Continue from a state.
+
+        Args:
+            state: what ``state`` returned.
+            round: number of completed rounds.
+            drawn: number of batches drawn.
 
         Raises:
-            UsageError: if the state is of another game.
+            UsageError: if the state belongs to another task.
         """
         self.shards.rest()
         load_tensors(self.task, PrefixView(state, "task/"), "the checkpoint")
@@ -290,7 +295,7 @@ class Trainer:
 def _descents(
     task: Task, optimizer_settings: OptimizerSettings | Mapping[str, OptimizerSettings]
 ) -> dict[str, OptimizerSettings]:
-    """How each player moves."""
+    """The optimizer settings of each player."""
     modules = check_players(task)
     if isinstance(optimizer_settings, OptimizerSettings):
         return dict.fromkeys(modules, optimizer_settings)
@@ -302,7 +307,7 @@ def _descents(
 
 
 def _length(terms: Terms, player: str) -> int:
-    """The one length n of all terms."""
+    """The length n, which is the same for all terms."""
     if not terms:
         raise ValueError(f"player {player!r} was given no terms to descend on")
     for name, term in terms.items():

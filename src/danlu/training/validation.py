@@ -1,4 +1,4 @@
-"""Scores on held-out data, and the memory of the best one."""
+"""Scores on held-out data, and the best score so far."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from danlu.training.trainer import Trainer
 
 @torch.no_grad()
 def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, float]:
-    """The task's scores: means over all examples, and those of the part as a whole.
+    """The scores of the task: means over all examples, and scores of the part as a whole.
 
     Args:
-        trainer: whose task to evaluate; it goes on training as before.
-        part: the examples, each seen once, in order.
-        batch_size: how many at a time.
+        trainer: the trainer of the task; the evaluation does not affect the training.
+        part: the examples; each is used once, in order.
+        batch_size: number of examples per batch.
 
     >>> from danlu.data.base.batch_stream import Shuffled
     >>> from danlu.tasks.supervised import Supervised
@@ -41,7 +41,7 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
         runtime = trainer.runtime
         part = part.to(runtime.device, runtime.dtype)
         for number, batch in enumerate(in_order(part, batch_size)):
-            # round -1, which no training has: scores that draw see the same numbers each time
+            # round -1 does not occur in training: scores that use random numbers get the same ones each time
             trainer.task.enter(Place(trainer.seed, -1, number, batch.rows, batch.size, runtime.device, runtime.dtype))
             with runtime.autocast():
                 scores = trainer.task.scores(batch)
@@ -54,30 +54,30 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
 
 @contextmanager
 def as_judged(trainer: Trainer) -> Iterator[None]:
-    """While it lasts the task is as it is judged: in evaluation mode, with the averaged weights where there are any.
+    """A context for evaluation: the task is in evaluation mode, with averaged weights if there are any.
 
-    All processes enter it together, and then none waits for another; the training goes on afterwards as before.
+    All processes enter it together; within it, no process waits for another. Training then continues as before.
     """
     with ExitStack() as stack:
         trainer.shards.rest()
         for player in trainer.players.values():
             stack.enter_context(player.averaged())
         stack.enter_context(trainer.shards.whole())
-        trainer.cast.release()  # a resting player's norm would otherwise normalize by its input
+        trainer.cast.release()  # otherwise norms of inactive players would normalize by their input
         trainer.task.eval()
         yield
 
 
 @dataclass
 class Best:
-    """The best score so far, and how long there has been none better.
+    """The best score so far, and the number of evaluations since the last improvement.
 
-    Of equal scores the later one is the best, for it has trained longer; but only a better one renews the patience.
+    Among equal scores the latest is the best, because it was trained longest. Only a better score resets the patience.
 
     Args:
         monitor: name of the score.
         higher: whether higher is better.
-        patience: evaluations without a better score after which to stop, or never.
+        patience: number of evaluations without improvement after which to stop; None for never.
 
     >>> best = Best("accuracy", higher=True, patience=2)
     >>> [best.see(n, score) for n, score in enumerate([0.5, 0.7, 0.6, 0.7])]
@@ -94,7 +94,7 @@ class Best:
     waited: int = 0
 
     def see(self, round: int, score: float) -> bool:
-        """Take note of a score; whether it is the best so far. NaN never is."""
+        """Record a score, and return whether it is the best so far. NaN never is."""
         if math.isnan(score):
             self.waited += 1
             return False
@@ -106,13 +106,13 @@ class Best:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the patience is over."""
+        """Whether the patience is used up."""
         return self.patience is not None and self.waited >= self.patience
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """The state for a checkpoint."""
         return {"score": self.score, "round": self.round, "waited": self.waited}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The opposite of ``state``."""
+        """Restore what ``state`` returned."""
         self.score, self.round, self.waited = state["score"], state["round"], state["waited"]
