@@ -1,4 +1,4 @@
-"""Metrics: how good a model is, in the field's own measures."""
+"""Metrics: functions from tensors to numbers that measure the quality of a model."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Which units of a latent code say something of the examples."""
+"""Active units of a latent code."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 ACTIVE = 0.01
-"""variance of a unit's mean over the examples, above which it is active"""
+"""A unit is active if the variance of its posterior mean over the examples is above this."""
 
 
 def activity(codes: Float[Tensor, "n d"]) -> Float[Tensor, "d"]:
-    r"""How much the mean of each latent unit varies over the examples.
+    r"""The variance over the examples of the posterior mean of each latent unit.
 
     .. math:: A_j = \operatorname{Var}_x\left(\mathbb E_{q(z \mid x)}[z_j]\right)
 
-    Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016, section 5.2: the unit is active if this
+    Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016, section 5.2: a unit is active if this
     is above 0.01.
 
     Args:
-        codes: the mean of the posterior of each example.
+        codes: posterior means of the examples, (n, d).
+
+    Returns:
+        one variance per unit, (d,).
 
     >>> activity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
     tensor([1., 0.])
@@ -28,6 +31,9 @@ def activity(codes: Float[Tensor, "n d"]) -> Float[Tensor, "d"]:
 
 def active(codes: Float[Tensor, "n d"]) -> Bool[Tensor, "d"]:
     """Whether each latent unit is active.
+
+    Args:
+        codes: posterior means of the examples, (n, d).
 
     >>> active(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
     tensor([ True, False])

@@ -1,4 +1,4 @@
-"""How good class probabilities are."""
+"""Accuracy, confusion matrix and calibration of class probabilities."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def correct(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"], k: int = 1) -> Bool[Tensor, "n"]:
-    """Whether the right class is among the k most probable ones; the mean is the top-k accuracy.
+    """Whether the correct class is among the k most probable ones. The mean is the top-k accuracy.
 
     Args:
-        probabilities: of each class, or any scores in their order.
-        labels: the right classes.
-        k: how many guesses there are.
+        probabilities: probability of each class, or any scores with the same order, (n, classes).
+        labels: correct classes, (n,).
+        k: number of predictions per example.
 
     >>> correct(torch.tensor([[0.2, 0.8], [0.6, 0.4]]), torch.tensor([1, 1]))
     tensor([ True, False])
@@ -27,7 +27,15 @@ def correct(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"],
 
 
 def confusion_matrix(guesses: Int[Tensor, "n"], labels: Int[Tensor, "n"], classes: int) -> Int[Tensor, "k k"]:
-    """How often each class (row) was taken for each class (column).
+    """Count the examples of each class (row) that were predicted as each class (column).
+
+    Args:
+        guesses: predicted classes, (n,).
+        labels: correct classes, (n,).
+        classes: number k of classes.
+
+    Returns:
+        counts, (k, k).
 
     >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]), classes=2)
     tensor([[1, 1],
@@ -37,11 +45,11 @@ def confusion_matrix(guesses: Int[Tensor, "n"], labels: Int[Tensor, "n"], classe
 
 
 class Calibration(NamedTuple):
-    """How confidence and accuracy agree, bin by bin of confidence.
+    """Mean confidence and accuracy in bins of confidence.
 
     Attributes:
-        confidence: mean probability of the guess in each bin, NaN in an empty one.
-        accuracy: share of right guesses in each bin, NaN in an empty one.
+        confidence: mean probability of the predicted class in each bin; NaN in an empty bin.
+        accuracy: fraction of correct predictions in each bin; NaN in an empty bin.
         counts: number of examples in each bin.
         error: the expected calibration error.
     """
@@ -53,7 +61,7 @@ class Calibration(NamedTuple):
 
 
 def calibration(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"], bins: int = 15) -> Calibration:
-    r"""Compare how sure the guesses are with how often they are right.
+    r"""Compare the confidence of predictions with their accuracy.
 
     .. math:: \mathrm{ECE} = \sum_b \frac{|B_b|}{n} \, \bigl| \mathrm{acc}(B_b) - \mathrm{conf}(B_b) \bigr|
 
@@ -61,8 +69,8 @@ def calibration(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "
     equation 3.
 
     Args:
-        probabilities: of each class.
-        labels: the right classes.
+        probabilities: probability of each class, (n, classes).
+        labels: correct classes, (n,).
         bins: number M of bins.
 
     >>> round(calibration(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.tensor([0, 0]), bins=10).error, 6)

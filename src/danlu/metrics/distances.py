@@ -1,4 +1,4 @@
-"""Distances between all of one set and all of another, some rows at a time."""
+"""Distances between all rows of two sets, computed in blocks."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 _ENTRIES = 1 << 23
-"""distances that are in memory at once"""
+"""Maximum number of distances that are in memory at once."""
 
 
 def distances(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Iterator[tuple[slice, Float[Tensor, "some m"]]]:
-    """Euclidean distances from some rows of a to all of b, and which rows.
+    """Yield Euclidean distances from blocks of rows of a to all rows of b.
 
-    They come from products, |a|² - 2ab + |b|², after the mean of b is taken from both: quick, and right to a few digits
-    fewer than the numbers have where two rows nearly coincide.
+    They are computed from products, |a|² - 2ab + |b|², after subtracting the mean of b from both. This is fast, but
+    loses a few digits where two rows nearly coincide.
 
     Args:
-        a: one set.
-        b: the other.
+        a: one set, (n, d).
+        b: the other set, (m, d).
+
+    Yields:
+        the rows of a block, and their distances to b, (rows, m).
 
     Raises:
-        ValueError: if they differ in width, or one is empty.
+        ValueError: if the widths differ or a set is empty.
 
     >>> [(rows, found) for rows, found in distances(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))]
     [(slice(0, 1, None), tensor([[5.]]))]

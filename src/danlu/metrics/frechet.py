@@ -1,4 +1,4 @@
-"""The Fréchet distance of two sets of features, each taken for a Gaussian: FID, where the features are Inception's."""
+"""The Fréchet distance of two sets of features, each modeled as a Gaussian. With Inception features it is the FID."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from danlu.metrics.moments import Moments, Origin, check_count, check_same, chec
 
 __all__ = ["Moments", "Origin", "fid_from_features", "frechet_distance"]
 
-_BLOCK = 256  # columns of a symmetric product that are multiplied at once
+_BLOCK = 256  # columns of a symmetric product per multiplication
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    r"""How far apart two Gaussians lie: the square of their 2-Wasserstein distance.
+    r"""The squared 2-Wasserstein distance of two Gaussians.
 
     .. math:: \lVert \mu_1 - \mu_2 \rVert^2 +
         \operatorname{tr}\bigl(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2}\bigr)
 
     Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", 2017, equation
     6. With a factor :math:`\Sigma_1 = L L^\top` the product has the eigenvalues of the symmetric
-    :math:`L^\top \Sigma_2 L`, so that one symmetric eigenproblem gives the trace and no matrix root is needed. n
-    examples span n - 1 dimensions: what the eigenvalues beyond that number are is rounding, and is left out.
+    :math:`L^\top \Sigma_2 L`, so one symmetric eigenproblem gives the trace and no matrix root is needed. n examples
+    span n - 1 dimensions; the eigenvalues beyond this number are rounding errors and are left out.
 
     Args:
         a: moments of one set of features.
-        b: of the other.
+        b: moments of the other set.
 
     Raises:
-        ValueError: if they are of other features, or of fewer than two examples.
+        ValueError: if the origins or widths differ, or a set has fewer than two examples.
 
     >>> a, b = Moments.of(torch.tensor([[-1.0], [1.0]])), Moments.of(torch.tensor([[1.0], [5.0]]))
     >>> round(frechet_distance(a, b), 6)  # means 0 and 3, deviations √2 and 2√2: 9 + 2
@@ -37,7 +37,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     """
     check_same(a, b)
     if a.count < b.count:
-        a, b = b, a  # of more examples a factor is likelier to be found without eigenvectors
+        a, b = b, a  # with more examples the Cholesky factorization succeeds more often
     b = b.to(a.mean.device)
     one, other = a.covariance(), b.covariance()
     factor, triangular = _factor(one, a.count - 1)
@@ -47,22 +47,22 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def fid_from_features(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> float:
-    r"""The Fréchet distance of two sets of features, by the fastest exact way.
+    r"""The Fréchet distance of two sets of features, by the faster of two exact methods.
 
     With A and B the centered features, divided by √(n - 1) and √(m - 1), the covariances are :math:`A^\top A` and
     :math:`B^\top B`, and
 
     .. math:: \operatorname{tr} (\Sigma_1 \Sigma_2)^{1/2} = \lVert A B^\top \rVert_*
 
-    is the sum of the singular values of an n × m matrix: where examples are fewer than features this is much less work
-    than ``frechet_distance``, and it has no small eigenvalues that drown in rounding.
+    is the sum of the singular values of an n × m matrix. With fewer examples than features this is much less work than
+    ``frechet_distance``, and it avoids small eigenvalues with large rounding errors.
 
     Args:
-        real: features of examples of the data.
-        fake: features of generated ones.
+        real: features of examples of the data, (n, d).
+        fake: features of generated examples, (m, d).
 
     Raises:
-        ValueError: if they differ in width, have fewer than two rows, or are not finite.
+        ValueError: if the widths differ, a set has fewer than two rows, or features are not finite.
 
     >>> round(fid_from_features(torch.tensor([[-1.0], [1.0]]), torch.tensor([[1.0], [5.0]])), 6)
     11.0
@@ -81,12 +81,12 @@ def fid_from_features(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) ->
 
 
 def _distance(apart: Float[Tensor, "d"], traces: Tensor, cross: Tensor) -> float:
-    """The three terms together; below 0 is rounding."""
+    """The sum of the three terms; a negative sum is a rounding error and becomes 0."""
     return float((apart.square().sum() + traces - 2 * cross).clamp_min(0))
 
 
 def _factor(covariance: Float[Tensor, "d d"], rank: int) -> tuple[Float[Tensor, "d r"], bool]:
-    """F with covariance = F Fᵀ: Cholesky's, which is triangular, or one of eigenvectors where there is none."""
+    """F with covariance = F Fᵀ, and whether it is triangular: the Cholesky factor, or one from eigenvectors."""
     if rank >= len(covariance):
         factor, failed = torch.linalg.cholesky_ex(covariance)
         if not failed:
@@ -97,7 +97,7 @@ def _factor(covariance: Float[Tensor, "d d"], rank: int) -> tuple[Float[Tensor, 
 
 
 def _sandwich(factor: Float[Tensor, "d r"], middle: Float[Tensor, "d d"], triangular: bool) -> Float[Tensor, "r r"]:
-    """FᵀMF on and below the diagonal, which is what ``eigvalsh`` reads; zeros of a triangular F are left out."""
+    """FᵀMF on and below the diagonal, the part that ``eigvalsh`` reads. Zeros of a triangular F are skipped."""
     d, r = factor.shape
     right, product = middle.new_empty(d, r), middle.new_zeros(r, r)
     blocks = [(slice(start, start + _BLOCK), slice(start if triangular else 0, d)) for start in range(0, r, _BLOCK)]
@@ -109,6 +109,6 @@ def _sandwich(factor: Float[Tensor, "d r"], middle: Float[Tensor, "d d"], triang
 
 
 def _examples_are_few(n: int, m: int, d: int) -> bool:
-    """Whether the singular values of an n × m matrix are less work than two covariances and what follows from them."""
+    """Whether the singular values of an n × m matrix cost less than two covariances and their eigenproblem."""
     few, many = min(n, m), max(n, m)
     return 2 * n * m * d + 4 * few**2 * many + 3 * few**3 < (n + m) * d**2 + 6 * d**3  # multiplications, roughly

@@ -1,4 +1,4 @@
-"""The Inception Score: whether a classifier is sure of each sample, and unsure of them together."""
+"""The Inception Score."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 class InceptionScore(NamedTuple):
-    """The score over consecutive splits of the samples.
+    """Inception Score over consecutive splits of the samples.
 
     Attributes:
-        mean: over the splits; 1 at worst, the number of classes at best.
-        deviation: of the splits' values.
+        mean: mean over the splits; between 1 and the number of classes, higher is better.
+        deviation: standard deviation over the splits.
     """
 
     mean: float
@@ -22,20 +22,20 @@ class InceptionScore(NamedTuple):
 
 
 def inception_score(probabilities: Float[Tensor, "n classes"], splits: int = 1) -> InceptionScore:
-    r"""How far the classes of single samples are from those of all samples.
+    r"""The exponential of the mean KL divergence between the class distribution of a sample and that of all samples.
 
     .. math:: \exp \mathbb E_x \operatorname{KL}\bigl(p(y \mid x) \,\Vert\, p(y)\bigr), \qquad
         p(y) = \mathbb E_x \, p(y \mid x)
 
-    Salimans et al., "Improved techniques for training GANs", 2016, section 4; published scores are over 10 splits of
-    50 000 samples. It looks at samples alone: one image for each class is as good as all of them.
+    Salimans et al., "Improved techniques for training GANs", 2016, section 4; published scores use 10 splits of
+    50 000 samples. The score depends on samples only, not on data: one image per class reaches the maximum.
 
     Args:
-        probabilities: of each class for each sample.
-        splits: how many parts of the samples are scored by themselves.
+        probabilities: class probabilities of each sample, (n, classes).
+        splits: number of parts that are scored separately.
 
     Raises:
-        ValueError: if rows are no probabilities, or there are fewer samples than splits.
+        ValueError: if rows are not probabilities, or there are fewer samples than splits.
 
     >>> round(inception_score(torch.eye(10)).mean, 6), round(inception_score(torch.full((5, 10), 0.1)).mean, 6)
     (10.0, 1.0)
@@ -50,6 +50,6 @@ def inception_score(probabilities: Float[Tensor, "n classes"], splits: int = 1) 
 
 
 def _score(p: Float[Tensor, "n classes"]) -> Float[Tensor, ""]:
-    """E KL as the mean of Σ p log p, less Σ q log q of the mean."""
+    """exp of the mean KL divergence: the mean of Σ p log p minus Σ q log q, with q the mean of p."""
     q = p.mean(0)
     return (torch.xlogy(p, p).sum(1).mean() - torch.xlogy(q, q).sum()).exp()

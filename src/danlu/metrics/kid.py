@@ -1,4 +1,4 @@
-"""The kernel distance of two sets of features: KID, where they are Inception's."""
+"""The kernel distance of two sets of features. With Inception features it is the KID."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 from danlu.rng.keys import generator
 
 SUBSETS, SIZE = 100, 1000
-"""subsets over which the mean is taken, and examples of each set in one of them"""
+"""Default number of subsets, and number of examples of each set in a subset."""
 
 
 class KernelDistance(NamedTuple):
-    """The squared distance over random subsets.
+    """Squared kernel distance over random subsets.
 
     Attributes:
-        mean: over the subsets; about 0, and now and then below it, for equal distributions.
-        deviation: of the subsets' values.
+        mean: mean over the subsets; for equal distributions about 0, possibly negative.
+        deviation: standard deviation over the subsets.
     """
 
     mean: float
@@ -33,21 +33,21 @@ def kernel_distance(
     size: int = SIZE,
     seed: int = 0,
 ) -> KernelDistance:
-    """The unbiased squared maximum mean discrepancy, over random subsets of both sets.
+    """The unbiased squared maximum mean discrepancy over random subsets of both sets.
 
-    Other than the Fréchet distance it does not depend on the number of examples, and takes no distribution for a
-    Gaussian. Bińkowski, Sutherland, Arbel and Gretton, "Demystifying MMD GANs", 2018, section 4.
+    Unlike the Fréchet distance, its expected value does not depend on the number of examples, and it does not assume
+    Gaussian features. Bińkowski, Sutherland, Arbel and Gretton, "Demystifying MMD GANs", 2018, section 4.
 
     Args:
-        real: features of examples of the data.
-        fake: features of generated ones.
-        subsets: how many.
-        size: examples of each set in a subset, drawn without replacement; at most as many as the smaller set has.
-        seed: of the subsets.
+        real: features of examples of the data, (n, d).
+        fake: features of generated examples, (m, d).
+        subsets: number of subsets.
+        size: number of examples of each set in a subset, drawn without replacement; limited to the smaller set.
+        seed: random seed of the subsets.
 
     Raises:
-        ValueError: if widths differ, there are fewer than two examples, features are not finite, or there are no
-            subsets.
+        ValueError: if the widths differ, a set has fewer than two examples, features are not finite, or ``subsets`` is
+            below 1.
 
     >>> x = torch.tensor([[0.0], [1.0]])
     >>> kernel_distance(x, x + 1, subsets=1)
@@ -77,8 +77,8 @@ def squared_discrepancy(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Flo
     Gretton et al., "A kernel two-sample test", 2012, lemma 6, with the kernel of Bińkowski et al., 2018.
 
     Args:
-        x: one set.
-        y: the other, as large or not.
+        x: one set, (n, d).
+        y: the other set, (m, d).
 
     >>> squared_discrepancy(torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [2.0]]))  # 1 + 27 - (1 + 1 + 8 + 27) / 2
     tensor(9.5000, dtype=torch.float64)

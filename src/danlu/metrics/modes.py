@@ -1,4 +1,4 @@
-"""Which modes of the data a generator reaches."""
+"""Modes of the data that samples cover."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 WITHIN = 3.0
-"""deviations from the nearest center up to which a sample is good"""
+"""A sample is good within this number of standard deviations of the nearest center."""
 LEAST, OF = 20, 2500
-"""a mode is covered from 20 of 2500 samples on, and from as large a share of another number"""
+"""A mode is covered if it has at least 20 of 2500 samples, or the same fraction of another number."""
 
 
 class Modes(NamedTuple):
-    """What became of samples.
+    """Modes that samples cover, and the fraction of good samples.
 
     Attributes:
-        good: share of samples that lie near a center.
-        covered: number of modes with enough of them.
-        counts: good samples nearest to each center.
+        good: fraction of samples near a center.
+        covered: number of modes with enough good samples.
+        counts: number of good samples nearest to each center, (k,).
     """
 
     good: float
@@ -35,22 +35,22 @@ def modes(
     within: float = WITHIN,
     least: int | None = None,
 ) -> Modes:
-    """How many of the Gaussians of a mixture samples cover, and which share of the samples is good.
+    """Count the Gaussians of a mixture that samples cover, and the fraction of good samples.
 
-    A sample is good if it lies within three deviations of the nearest center; it counts for that center. Srivastava et
+    A good sample lies within three standard deviations of the nearest center and counts for that center. Srivastava et
     al., "VEEGAN: Reducing mode collapse in GANs using implicit variational learning", 2017, section 4.1, with 2500
-    samples. There a mode is captured with one good sample (``least=1``); here it takes 20 of 2500, so that stray
-    samples on the way from one mode to another do not count.
+    samples. In the paper one good sample captures a mode (``least=1``). Here a mode needs 20 of 2500, so stray
+    samples between two modes do not count.
 
     Args:
-        samples: what the generator made.
-        centers: of the Gaussians.
-        deviation: of each Gaussian along every axis.
-        within: deviations up to which a sample is good.
-        least: good samples that a covered mode has; none means 20 for every 2500 samples.
+        samples: generated samples, (n, d).
+        centers: centers of the Gaussians, (k, d).
+        deviation: standard deviation of each Gaussian along every axis.
+        within: number of standard deviations within which a sample is good.
+        least: minimum number of good samples of a covered mode; None means 20 per 2500 samples.
 
     Raises:
-        ValueError: if there are no samples or centers, widths differ, or a number is out of range.
+        ValueError: if there are no samples or centers, the widths differ, or a number is out of range.
 
     >>> x = torch.tensor([[0.0], [0.2], [5.0], [9.9]])
     >>> modes(x, centers=torch.tensor([[0.0], [10.0]]), deviation=0.1, least=1)
@@ -71,12 +71,15 @@ def modes(
 
 
 def classes_covered(guesses: Int[Tensor, "n"], classes: int, least: int | None = None) -> int:
-    """How many classes a classifier finds among samples.
+    """Count the classes that a classifier predicts for enough samples.
 
     Args:
-        guesses: the class of each sample.
-        classes: how many there are.
-        least: samples that a covered class has; none means 20 for every 2500 samples.
+        guesses: predicted class of each sample, (n,).
+        classes: number of classes.
+        least: minimum number of samples of a covered class; None means 20 per 2500 samples.
+
+    Raises:
+        ValueError: if a predicted class is outside of 0 to classes - 1.
 
     >>> classes_covered(torch.tensor([0, 0, 2, 2, 2, 1]), classes=4, least=2)
     2
@@ -87,15 +90,15 @@ def classes_covered(guesses: Int[Tensor, "n"], classes: int, least: int | None =
 
 
 def covered_by(counts: Int[Tensor, "k"], samples: int, least: int | None = None) -> int:
-    """How many modes have enough samples.
+    """Count the modes that have enough samples.
 
     Args:
-        counts: samples of each mode.
-        samples: how many were drawn, those of no mode too.
-        least: samples that a covered mode has; none means 20 for every 2500 drawn, and at least one.
+        counts: number of samples of each mode, (k,).
+        samples: number of samples drawn, including those of no mode.
+        least: minimum number of samples of a covered mode; None means 20 per 2500 drawn samples, and at least one.
 
     Raises:
-        ValueError: if a mode without samples would be covered.
+        ValueError: if ``least`` is below 1.
 
     >>> covered_by(torch.tensor([10, 9, 0]), samples=1250)
     1

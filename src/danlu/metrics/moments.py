@@ -1,4 +1,4 @@
-"""Mean and covariance of features that come batch by batch, and what made the features."""
+"""Mean and covariance of features, accumulated over batches, and the origin of the features."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_BLOCK = 256  # columns of the scatter matrix that are multiplied at once
+_BLOCK = 256  # columns of the scatter matrix per multiplication
 
 
 class Origin(NamedTuple):
-    """What made features. Statistics of two origins are never compared.
+    """Origin of features. Statistics of different origins are never compared.
 
     Attributes:
-        name: of the feature network, as scores are named by it.
-        resize: to what pictures were brought before it, "" if they stayed as they were.
-        weights: the beginning of the SHA-256 of its weights, "" if it has none.
+        name: name of the feature network, as it appears in names of scores.
+        resize: size to which images were resized before the network, "" if they were not resized.
+        weights: first characters of the SHA-256 of its weights, "" if it has no weights.
     """
 
     name: str = "features"
@@ -31,22 +31,25 @@ class Origin(NamedTuple):
 
 
 class Moments:
-    r"""Mean and covariance of features that come batch by batch, in float64.
+    r"""Mean and covariance of features, accumulated over batches in float64.
 
     .. math:: \mu = \frac1n \sum_i f_i, \qquad \Sigma = \frac{1}{n-1} \sum_i (f_i - \mu)(f_i - \mu)^\top
 
-    Each batch is centered by itself before it is added (Chan, Golub and LeVeque, "Updating formulae and a pairwise
-    algorithm for computing sample variances", 1979), so that a large mean takes no digits from a small variance.
+    Each batch is centered separately before it is added (Chan, Golub and LeVeque, "Updating formulae and a pairwise
+    algorithm for computing sample variances", 1979), so a small variance keeps its precision beside a large mean.
 
     Args:
         width: number d of features.
-        origin: what makes them.
-        device: where they are.
+        origin: origin of the features.
+        device: device of mean and scatter.
 
     Attributes:
         count: number n of examples so far.
-        mean: of the features, (d,).
-        scatter: the sum above, without the division, (d, d).
+        mean: mean of the features, (d,).
+        scatter: the sum in the formula of Σ, without the division, (d, d).
+
+    Raises:
+        ValueError: if ``width`` is below 1.
 
     >>> moments = Moments(2)
     >>> for batch in torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.0, 3.0]]).split(2):
@@ -66,7 +69,7 @@ class Moments:
 
     @classmethod
     def of(cls, features: Float[Tensor, "n d"], origin: Origin = Origin()) -> Moments:  # noqa: B008
-        """The moments of features that are all there."""
+        """Compute the moments of a complete set of features."""
         check_shape(features)
         moments = cls(features.shape[1], origin, features.device)
         moments.update(features)
@@ -81,7 +84,7 @@ class Moments:
         """Add a batch.
 
         Raises:
-            ValueError: if it has another number of features, or some are not finite.
+            ValueError: if it has a different number of features, or some are not finite.
         """
         check_shape(features)
         if features.shape[1] != self.width:
@@ -93,10 +96,10 @@ class Moments:
         self._add(len(features), mean, _scatter(features - mean))
 
     def merge(self, other: Moments) -> None:
-        """Add the examples of other moments, of another process for instance.
+        """Add the examples of other moments, for instance those of another process.
 
         Raises:
-            ValueError: if they are of other features.
+            ValueError: if the origins or widths differ.
         """
         check_same(self, other)
         self._add(other.count, other.mean, other.scatter)
@@ -124,19 +127,19 @@ class Moments:
         return Moments.from_state({name: tensor.to(device) for name, tensor in self.state().items()}, self.origin)
 
     def state(self) -> dict[str, Tensor]:
-        """Count, mean and scatter as tensors, for a file; the origin is for whoever writes it to keep."""
+        """Count, mean and scatter as tensors, for a file. The caller saves the origin."""
         return {"count": torch.tensor(self.count), "mean": self.mean, "scatter": self.scatter}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], origin: Origin = Origin()) -> Moments:  # noqa: B008
-        """The opposite of ``state``."""
+        """Build moments from the result of ``state``."""
         moments = cls(len(state["mean"]), origin)
         moments.count, moments.mean, moments.scatter = int(state["count"]), state["mean"], state["scatter"]
         return moments
 
 
 def _scatter(centered: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
-    """XᵀX; only blocks on and above the diagonal are multiplied, which saves nearly half."""
+    """XᵀX. Only blocks on and above the diagonal are multiplied, which saves nearly half of the work."""
     d = centered.shape[1]
     product = centered.new_zeros(d, d)
     for start in range(0, d, _BLOCK):
@@ -145,10 +148,10 @@ def _scatter(centered: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
 
 
 def mean_of(features: Float[Tensor, "n d"]) -> Float[Tensor, "d"]:
-    """The mean in float64, which also tells whether all are finite, in one passage over them.
+    """The mean in float64. It also shows in one pass whether all features are finite.
 
     Raises:
-        ValueError: if some are not.
+        ValueError: if some features are not finite.
     """
     mean = features.mean(0, dtype=torch.float64)
     if not bool(mean.isfinite().all()):
@@ -157,7 +160,7 @@ def mean_of(features: Float[Tensor, "n d"]) -> Float[Tensor, "d"]:
 
 
 def check_shape(features: Float[Tensor, "n d"]) -> None:
-    """Features are rows of numbers.
+    """Check that features are a matrix of floating-point numbers.
 
     Raises:
         ValueError: if they are not.
@@ -169,7 +172,7 @@ def check_shape(features: Float[Tensor, "n d"]) -> None:
 
 
 def check_count(count: int) -> None:
-    """There is something to vary.
+    """Check that a covariance can be computed.
 
     Raises:
         ValueError: if there are fewer than two examples.
@@ -179,7 +182,7 @@ def check_count(count: int) -> None:
 
 
 def check_same(a: Moments, b: Moments) -> None:
-    """Both are of the same features.
+    """Check that two moments are of the same features.
 
     Raises:
         ValueError: if their origins or widths differ.

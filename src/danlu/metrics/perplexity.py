@@ -12,15 +12,15 @@ from danlu.data.base.dataset import Part
 from danlu.data.text.token_streams import lanes_in_order
 
 AT_ONCE = 1 << 13
-"""tokens that are read at a time, over all lanes"""
+"""Number of tokens per call of the model, over all lanes."""
 
 
 class Reading(NamedTuple):
-    """What came of reading a text.
+    """Likelihood of a text.
 
     Attributes:
-        nats: minus the log-likelihood of all tokens but the first.
-        tokens: how many these are.
+        nats: negative log-likelihood of all tokens but the first, in nats.
+        tokens: number of these tokens.
     """
 
     nats: float
@@ -33,7 +33,7 @@ class Reading(NamedTuple):
 
     @property
     def perplexity(self) -> float:
-        r"""Of how many equally probable tokens the next one seems to be drawn, :math:`\exp(\text{cross-entropy})`.
+        r"""The exponential of the cross-entropy: the number of equally probable tokens with the same cross-entropy.
 
         >>> round(Reading(nats=10 * math.log(8), tokens=10).perplexity, 6)
         8.0
@@ -41,7 +41,10 @@ class Reading(NamedTuple):
         return math.exp(self.cross_entropy) if self.cross_entropy < 700 else math.inf
 
     def bits_per(self, units: int) -> float:
-        """Bits for each of so many characters or bytes.
+        """Bits per character or byte.
+
+        Args:
+            units: number of characters or bytes of the text.
 
         >>> Reading(nats=10 * math.log(8), tokens=10).bits_per(10)
         3.0
@@ -51,13 +54,13 @@ class Reading(NamedTuple):
 
 @torch.no_grad()
 def read_through(model: Any, part: Part, lanes: int = 1) -> Reading:
-    """Read a text from its beginning to its end, the state carried; a carried state makes it independent of cuts.
+    """Compute the likelihood of a text. The state is carried from chunk to chunk, so their size does not matter.
 
     Args:
         model: has ``log_probs(tokens, targets, state)``.
-        part: on the device of the model; of two tokens or more.
-        lanes: stretches of the text that are read side by side, for speed; each begins without a state. One predicts
-            every token from all before it.
+        part: running text of at least two tokens, on the device of the model.
+        lanes: number of segments of the text that are read in parallel, for speed. Each starts without a state; with
+            one lane every token is predicted from all tokens before it.
 
     >>> class Coin:
     ...     def log_probs(self, tokens, targets, state):
@@ -67,7 +70,7 @@ def read_through(model: Any, part: Part, lanes: int = 1) -> Reading:
     """
     nats, count, state = 0.0, 0, None
     for batch in lanes_in_order(part, lanes, max(1, AT_ONCE // lanes), _device(model)):
-        known = None if state is None else state[batch.rows]  # the last batch may have the first lanes alone
+        known = None if state is None else state[batch.rows]  # the last batch may contain only the first lanes
         found, state = model.log_probs(batch["token"], batch["target"], known)
         nats -= float(found.double().sum())
         count += found.numel()
@@ -75,5 +78,5 @@ def read_through(model: Any, part: Part, lanes: int = 1) -> Reading:
 
 
 def _device(model: object) -> torch.device | None:
-    """Where a model is, if it is anywhere."""
+    """The device of a model, or None if it has no parameters on a device."""
     return next(model.parameters()).device if isinstance(model, nn.Module) else None

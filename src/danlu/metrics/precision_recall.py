@@ -11,17 +11,17 @@ from torch import Tensor
 from danlu.metrics.distances import distances
 
 NEIGHBORS = 3
-"""the k-th neighbor whose distance is the radius of a ball"""
+"""Default k: the distance to the k-th neighbor is the radius of a ball."""
 
 
 class Manifolds(NamedTuple):
-    """How samples and data lie in the balls around each other.
+    """Overlap of samples and data, measured with balls around examples.
 
     Attributes:
-        precision: share of samples within the data's balls.
-        recall: share of the data within the samples' balls.
-        density: mean number of the data's balls around a sample, divided by k; it may be above 1.
-        coverage: share of the data whose own ball holds a sample.
+        precision: fraction of samples inside a ball of the data.
+        recall: fraction of the data inside a ball of the samples.
+        density: mean number of balls of the data that contain a sample, divided by k; may be above 1.
+        coverage: fraction of the data whose ball contains a sample.
     """
 
     precision: float
@@ -31,22 +31,22 @@ class Manifolds(NamedTuple):
 
 
 def precision_recall(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], neighbors: int = NEIGHBORS) -> Manifolds:
-    r"""Precision and recall over the union of balls that reach to each example's k-th neighbor.
+    r"""Precision and recall with balls around each example that reach to its k-th neighbor.
 
     .. math:: \text{precision} = \frac1m \sum_j \mathbf 1\bigl[\exists i: \lVert y_j - x_i \rVert \le r_k(x_i)\bigr]
 
-    and recall the same with data and samples exchanged. Kynkäänniemi, Karras, Laine, Lehtinen and Aila, "Improved
+    Recall is the same with data and samples exchanged. Kynkäänniemi, Karras, Laine, Lehtinen and Aila, "Improved
     precision and recall metric for assessing generative models", 2019, equations 1 and 2, with k = 3. Density and
-    coverage need balls around the data alone, which strange samples cannot widen: Naeem, Oh, Uh, Choi and Yoo,
+    coverage use only balls around the data, which outlying samples cannot enlarge: Naeem, Oh, Uh, Choi and Yoo,
     "Reliable fidelity and diversity metrics for generative models", 2020, equations 3 and 4 (there k = 5).
 
     Args:
-        real: features of examples of the data.
-        fake: features of generated ones; as many, or the two numbers are no fair match.
+        real: features of examples of the data, (n, d).
+        fake: features of generated examples, (m, d). Use m = n; otherwise precision and recall are not comparable.
         neighbors: k, not counting the example itself.
 
     Raises:
-        ValueError: if widths differ, features are not finite, or a set has no k-th neighbor.
+        ValueError: if the widths differ, features are not finite, or a set has no k-th neighbor.
 
     >>> real, fake = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.5], [0.6], [9.0]])
     >>> found = precision_recall(real, fake, neighbors=1)
@@ -75,7 +75,11 @@ def precision_recall(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], nei
 
 
 def radii(x: Float[Tensor, "n d"], neighbors: int = NEIGHBORS) -> Float[Tensor, "n"]:
-    """The distance of each example to its k-th neighbor among the others.
+    """The distance of each example to its k-th neighbor among the other examples.
+
+    Args:
+        x: features, (n, d).
+        neighbors: k, not counting the example itself.
 
     >>> radii(torch.tensor([[0.0], [1.0], [3.0]]), neighbors=1)
     tensor([1., 1., 2.])

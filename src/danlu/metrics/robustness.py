@@ -1,4 +1,4 @@
-"""How well a classifier bears what it was not trained on: shifted and noisy pictures."""
+"""Accuracy of a classifier on shifted and noisy images."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Classifier = Callable[[Tensor], Tensor]
 
 
 class Robustness(NamedTuple):
-    """Accuracy against the strength of a change.
+    """Accuracy for each strength of a corruption.
 
     Attributes:
-        strengths: pixels of a shift, or the standard deviation of noise as a share of the range of values.
-        accuracy: share of right guesses at each.
+        strengths: shift in pixels, or standard deviation of noise as a fraction of the range of values.
+        accuracy: fraction of correct predictions at each strength.
     """
 
     strengths: tuple[float, ...]
@@ -31,13 +31,13 @@ class Robustness(NamedTuple):
 def under_shift(
     classify: Classifier, images: Float[Tensor, "n c h w"], labels: Int[Tensor, "n"], pixels: Sequence[int]
 ) -> Robustness:
-    """Accuracy on pictures that are shifted, the mean over the four directions; what is beyond a border is zero.
+    """Accuracy on shifted images, averaged over four directions. Pixels from outside of the image are zero.
 
     Args:
-        classify: gives the probability of each class, (n, classes).
-        images: the pictures.
-        labels: the right classes.
-        pixels: by how many.
+        classify: function from images to class probabilities, (n, classes).
+        images: images, (n, c, h, w).
+        labels: correct classes, (n,).
+        pixels: sizes of the shift in pixels.
 
     >>> bright = lambda x: torch.stack([1 - x.mean((1, 2, 3)), x.mean((1, 2, 3))], 1)
     >>> under_shift(bright, torch.ones(1, 1, 4, 4), torch.tensor([1]), (0, 3)).accuracy
@@ -61,17 +61,17 @@ def under_noise(
     value_range: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
 ) -> Robustness:
-    """Accuracy on pictures with normal noise on every value, cut to the range that values have.
+    """Accuracy on images with normal noise on every value, clipped to the range of values.
 
-    The same noise, only stronger, is added for each deviation.
+    All deviations use the same noise, scaled.
 
     Args:
-        classify: gives the probability of each class, (n, classes).
-        images: the pictures.
-        labels: the right classes.
-        deviations: of the noise, as shares of the range.
+        classify: function from images to class probabilities, (n, classes).
+        images: images, (n, c, h, w).
+        labels: correct classes, (n,).
+        deviations: standard deviations of the noise, as fractions of the range.
         value_range: lowest and highest value.
-        seed: of the noise.
+        seed: random seed of the noise.
 
     >>> dark = lambda x: torch.stack([1 - x.mean((1, 2, 3)), x.mean((1, 2, 3))], 1)
     >>> under_noise(dark, torch.zeros(2, 1, 8, 8), torch.tensor([0, 0]), (0.0, 0.1)).accuracy

@@ -1,4 +1,4 @@
-"""Whether samples are as varied as the data, copies of it, and distributed as it is: distances between examples."""
+"""Diversity, memorization and Wasserstein distance of samples, from distances between examples."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def diversity(samples: Float[Tensor, "n *shape"]) -> float:
 
     .. math:: \frac{2}{n (n - 1)} \sum_{i < j} \lVert x_i - x_j \rVert
 
-    Divided by that of the data it falls toward 0 when a generator collapses: ``diversity(fake) / diversity(real)``.
+    The ratio ``diversity(fake) / diversity(real)`` falls toward 0 when a generator collapses.
 
     Args:
-        samples: at least two.
+        samples: at least two samples, (n, *shape).
 
     Raises:
-        ValueError: if there are fewer.
+        ValueError: if there are fewer than two samples.
 
     >>> diversity(torch.tensor([[0.0], [1.0], [3.0]]))
     2.0
@@ -35,7 +35,7 @@ def diversity(samples: Float[Tensor, "n *shape"]) -> float:
         raise ValueError(f"diversity compares samples, and there is {n or 'none'}; give at least 2")
     total = 0.0
     for rows, found in distances(x, x):
-        found.diagonal(rows.start).zero_()  # of a sample to itself, where rounding leaves something
+        found.diagonal(rows.start).zero_()  # distances of samples to themselves, not exactly 0 after rounding
         total += float(found.sum(dtype=torch.float64))
     return total / (n * (n - 1))
 
@@ -44,8 +44,8 @@ class Nearest(NamedTuple):
     """The nearest training example of each sample.
 
     Attributes:
-        distance: to it.
-        number: its place among them.
+        distance: distance to it, (n,).
+        number: its index among the training examples, (n,).
     """
 
     distance: Float[Tensor, "n"]
@@ -53,14 +53,14 @@ class Nearest(NamedTuple):
 
 
 def nearest(samples: Float[Tensor, "n *shape"], training: Tensor | Iterable[Tensor]) -> Nearest:
-    """The nearest training example of each sample. A copy is at distance 0 exactly.
+    """Find the nearest training example of each sample. The distance of an exact copy is exactly 0.
 
     Args:
-        samples: what a generator made.
-        training: what it was trained on, all of it or in batches.
+        samples: generated samples, (n, *shape).
+        training: training examples, as one tensor or as batches.
 
     Raises:
-        ValueError: if they differ in shape, or one is empty.
+        ValueError: if the shapes differ, or a set is empty.
 
     >>> nearest(torch.tensor([[0.9], [5.0]]), torch.tensor([[5.0], [1.0]])).number
     tensor([1, 0])
@@ -94,17 +94,18 @@ def _nearest(samples: Float[Tensor, "n *shape"], training: Float[Tensor, "m *sha
 
 
 def memorization(ours: Float[Tensor, "n"], usual: Float[Tensor, "k"]) -> float:
-    r"""How much nearer samples lie to the training examples than new examples of the data do.
+    r"""Median distance of samples to the training examples, relative to that of new examples of the data.
 
     .. math:: \operatorname{median}_i \min_j \lVert x_i - t_j \rVert \,\big/\,
         \operatorname{median}_i \min_j \lVert h_i - t_j \rVert
 
-    About 1 where a generator has learned the distribution; toward 0 where it repeats what it was trained on; above 1
-    where its samples lie off the data.
+    About 1 if the generator has learned the distribution; near 0 if it repeats training examples; above 1 if its
+    samples are far from the data.
 
     Args:
-        ours: distance of each sample to the nearest training example, of all of them: among a few a copy has none.
-        usual: the same of examples of the data that the generator was not trained on.
+        ours: distance of each sample to its nearest training example, (n,). Use all training examples: a copy of an
+            omitted example would not be found.
+        usual: the same distance for examples of the data that the generator was not trained on, (k,).
 
     >>> training = torch.tensor([[0.0], [1.0]])
     >>> ours, usual = (nearest(torch.tensor(x), training) for x in ([[0.0], [1.5]], [[2.0], [3.0]]))
@@ -116,16 +117,16 @@ def memorization(ours: Float[Tensor, "n"], usual: Float[Tensor, "k"]) -> float:
 
 
 def wasserstein_1d(x: Float[Tensor, "*k n"], y: Float[Tensor, "*k m"]) -> Float[Tensor, "*k"]:
-    r"""The Wasserstein-1 distance between numbers, exactly: the area between their distribution functions.
+    r"""The exact Wasserstein-1 distance of two sets of numbers: the area between their distribution functions.
 
     .. math:: W_1 = \int \lvert F_x(t) - F_y(t) \rvert \, dt
 
     Args:
-        x: numbers along the last axis.
-        y: other numbers, as many or not.
+        x: numbers along the last axis, (*k, n).
+        y: other numbers, (*k, m).
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if a set is empty.
 
     >>> wasserstein_1d(torch.tensor([0.0, 1.0, 3.0]), torch.tensor([5.0, 6.0, 8.0]))
     tensor(5.)
@@ -137,26 +138,26 @@ def wasserstein_1d(x: Float[Tensor, "*k n"], y: Float[Tensor, "*k m"]) -> Float[
         return (x.sort(dim=-1).values - y.sort(dim=-1).values).abs().mean(-1)
     values, order = torch.cat([x, y], dim=-1).sort(dim=-1)
     steps = torch.cat([values.new_full((n,), 1 / n), values.new_full((m,), -1 / m)])
-    between = steps[order].cumsum(-1)[..., :-1].abs()  # the distance of the functions from each value to the next
+    between = steps[order].cumsum(-1)[..., :-1].abs()  # difference of the functions between neighboring values
     return (between * values.diff(dim=-1)).sum(-1)
 
 
 def sliced_wasserstein(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], directions: int = 128, seed: int = 0) -> float:
-    r"""The Wasserstein-1 distance of points, seen from many directions; for columns of a table.
+    r"""The mean Wasserstein-1 distance of points projected on random directions, for example of rows of a table.
 
     .. math:: \frac1K \sum_k W_1(\theta_k \cdot x, \; \theta_k \cdot y), \qquad \theta_k \text{ uniform on the sphere}
 
-    Bonneel, Rabin, Peyré and Pfister, "Sliced and Radon Wasserstein barycenters of measures", 2015. The directions are
-    the same each time, so that two values can be compared.
+    Bonneel, Rabin, Peyré and Pfister, "Sliced and Radon Wasserstein barycenters of measures", 2015. The directions
+    depend only on the seed, so two values can be compared.
 
     Args:
-        x: points.
-        y: other points, as many or not.
-        directions: number K of them; in one dimension there is a single one, and the distance is exact.
-        seed: of the directions.
+        x: points, (n, d).
+        y: other points, (m, d).
+        directions: number K of directions. In one dimension there is a single direction and the distance is exact.
+        seed: random seed of the directions.
 
     Raises:
-        ValueError: if widths differ, or there are no points or directions.
+        ValueError: if the widths differ, or there are no points or directions.
 
     >>> x = torch.tensor([[0.0], [1.0], [3.0]])
     >>> round(sliced_wasserstein(x, x + 5), 6)

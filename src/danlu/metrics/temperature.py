@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes the probabilities of a classifier as sure as they are right."""
+"""Temperature scaling: calibrates the probabilities of a classifier with one number."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 BOUNDS = (1e-3, 1e3)
-"""smallest and largest temperature; beyond them it says that nearly all or no guesses are right"""
+"""Smallest and largest temperature. They are reached only if almost all or almost no predictions are correct."""
 _STEPS = 100
 
 
 def fit_temperature(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"]) -> float | None:
-    r"""The temperature T at which the labels are likeliest; above 1, the probabilities were too sure.
+    r"""The temperature T that maximizes the likelihood of the labels. Above 1 the probabilities were overconfident.
 
     .. math:: \min_T \; -\frac1n \sum_i \log \operatorname{softmax}(z_i / T)_{y_i}
 
     Guo et al., "On calibration of modern neural networks", 2017, section 4.2. In :math:`\beta = 1/T` the loss is
-    convex, with the derivative :math:`\mathrm{E}_p[z] - z_y` and the curvature :math:`\mathrm{Var}_p[z]`, so that
-    Newton's method finds the one minimum; where a step would leave the bracket, the bracket is halved.
+    convex, with the derivative :math:`\mathrm{E}_p[z] - z_y` and the curvature :math:`\mathrm{Var}_p[z]`, so
+    Newton's method finds the unique minimum. If a step would leave the bracket, the bracket is halved instead.
 
     Args:
-        probabilities: of each class, on examples that the classifier was not trained on; any softmax of the logits
-            serves, for logits count up to a constant. What the type has rounded to 0 counts as its smallest number, so
-            in float32 no class is farther than 87 nats behind another.
-        labels: the right classes.
+        probabilities: class probabilities of examples that the classifier was not trained on, (n, classes). Their
+            logarithms serve as logits, which matter only up to a constant. A probability that was rounded to 0 counts
+            as the smallest number of its type, so in float32 logits differ by at most 87 nats.
+        labels: correct classes, (n,).
 
     Returns:
-        T, within BOUNDS. None if every guess is right, for then there is no minimum: the surer the better.
+        T, within BOUNDS. None if every prediction is correct, because then the likelihood has no maximum.
 
     >>> sure = torch.tensor([[0.99, 0.01], [0.99, 0.01], [0.99, 0.01], [0.99, 0.01]])
     >>> t = fit_temperature(sure, torch.tensor([0, 0, 0, 1]))
-    >>> [round(p, 4) for p in cooled(sure, t)[0].tolist()]  # right three times of four
+    >>> [round(p, 4) for p in cooled(sure, t)[0].tolist()]  # three of four are correct
     [0.75, 0.25]
     """
     if bool((probabilities.argmax(1) == labels).all()):
@@ -55,7 +55,11 @@ def fit_temperature(probabilities: Float[Tensor, "n classes"], labels: Int[Tenso
 
 
 def cooled(probabilities: Float[Tensor, "n classes"], temperature: float) -> Float[Tensor, "n classes"]:
-    r"""The probabilities at another temperature, :math:`\operatorname{softmax}(\log p / T)`; the guesses stay.
+    r"""The probabilities at another temperature, :math:`\operatorname{softmax}(\log p / T)`. Predictions do not change.
+
+    Args:
+        probabilities: class probabilities, (n, classes).
+        temperature: T.
 
     >>> cooled(torch.tensor([[0.8, 0.2]]), 0.5)
     tensor([[0.9412, 0.0588]])
@@ -64,6 +68,6 @@ def cooled(probabilities: Float[Tensor, "n classes"], temperature: float) -> Flo
 
 
 def _logits(probabilities: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
-    """Logarithms, in float64; what was rounded to 0 is as small as the type can say."""
+    """Logarithms in float64. A probability that was rounded to 0 counts as the smallest number of its type."""
     smallest = torch.finfo(probabilities.dtype).tiny
     return probabilities.clamp_min(smallest).double().log()

@@ -1,4 +1,4 @@
-"""The base of every model in the catalogue: a module that remembers how it was built."""
+"""The base class of all models: a module that keeps the arguments of its constructor."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import nn
 
 
 class Model(nn.Module):
-    """A module whose constructor's arguments are its configuration.
+    """Base class of models. The arguments of the constructor are the configuration of the model.
 
-    They are kept as they were given, defaults filled in, so that a saved model can be built again from its name and
-    these arguments. Nothing of it shows in ``forward`` or in the state dict.
+    They are stored with defaults filled in, so a saved model can be built again from its name and its arguments. They
+    are not part of ``forward`` or of the state dict.
 
     Attributes:
         arguments: the constructor's arguments by name.
-        kind: the class that was constructed; sharding puts another in its place.
-        info: what the inputs and classes are, for a model that was loaded from a folder.
-        usage: settings of the recipe that use of the model needs, for a model that was loaded from a folder.
-        tokenizer: what makes text its tokens, for a model of text that is trained or was loaded.
+        kind: the class that was constructed; sharding changes the class of the object.
+        info: description of inputs and classes, for a model loaded from a folder.
+        usage: settings of the recipe that are needed to use the model, for a model loaded from a folder.
+        tokenizer: tokenizer of a text model during training and after loading.
 
     >>> class Scale(Model):
     ...     def __init__(self, factor: float, shift: float = 0.0):

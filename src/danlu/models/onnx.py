@@ -1,4 +1,4 @@
-"""What a model gives that writes its own ONNX graph, because torch cannot trace it: the graph, and how to check it."""
+"""Result of a model that builds its own ONNX graph because torch cannot trace it: the graph and cases to check it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class OnnxCase(NamedTuple):
-    """Inputs of the graph by name, and the outputs that the model itself computes from them, in the graph's order."""
+    """Inputs of the graph by name, and the outputs of the model for them, in the order of the outputs of the graph."""
 
     inputs: dict[str, Tensor]
     outputs: tuple[Tensor, ...]
@@ -20,11 +20,11 @@ class OnnxGraph(NamedTuple):
 
     Attributes:
         proto: the graph, an ``onnx.ModelProto``.
-        verb: the verb that it computes, or for which it computes a step.
+        verb: the verb that the graph computes, or of which it computes one step.
         outputs: names of its outputs.
-        metadata: texts by name that are stored in the file.
-        cases: yields inputs of several sizes with the model's own outputs.
-        relative: whether differences are divided by the largest output, if that is above 1.
+        metadata: strings by name that are stored in the file.
+        cases: yields inputs of several sizes with the outputs of the model.
+        relative: whether differences are divided by the largest output if it is above 1.
     """
 
     proto: Any

@@ -1,4 +1,4 @@
-"""Tasks: the games that train models."""
+"""Tasks: what is trained, and on which terms."""
 
 import lazy_loader
 

@@ -98,8 +98,8 @@ class Masks(NamedTuple):
 
 
 def _outside(drawn: Tensor, share: Tensor, size: torch.Size, x: Tensor) -> Tensor:
-    """True outside of a rectangle that has this share of the picture; its sides, as shares, are as 1 to at most 2."""
-    tall = (share.sqrt() * 2.0 ** (drawn[:, 2] - 0.5)).clamp(max=1).maximum(share)  # no lower, as it fits no wider
+    """True outside of a rectangle with this share of the image area. The ratio of its relative sides is at most 2."""
+    tall = (share.sqrt() * 2.0 ** (drawn[:, 2] - 0.5)).clamp(max=1).maximum(share)  # lower would be too wide
     height, width = tall * size[0], share / tall.clamp(min=1e-6) * size[1]
     rows, columns = (torch.arange(side, device=x.device) + 0.5 for side in size)
     top, left = drawn[:, 0] * (size[0] - height), drawn[:, 1] * (size[1] - width)
@@ -114,24 +114,24 @@ def _shaped(mask: Tensor, x: Tensor, size: torch.Size) -> Tensor:
 
 
 class Elbo(Task):
-    """A variational autoencoder descends on minus its bound, in nats per example: sums over values and latent units.
+    """Trains a variational autoencoder by minimizing its negative evidence lower bound.
 
-    The terms are the reconstruction, which is minus log p(x | z), and the divergence from the prior with its weight.
+    The terms are the reconstruction, −log p(x | z), and the weighted divergence from the prior. They are in nats per
+    example and are sums over values and latent units. For a conditional model it is the bound of log p(x | y), with y
+    the field ``label`` of the batch.
 
     Args:
-        vae: the model.
+        vae: the model to train.
         kl_weight: weight of the divergence.
-        samples: draws of the code for each example.
-        objective: elbo, or iwae for the importance weighted bound of the draws, which has no terms to be weighed.
-        masks: which values are hidden from the encoder while it trains.
-        separate: let decoder and encoder move in turn instead of together.
-        inputs: name of the field that the model sees.
-
-    Of a conditional model the bound is that of log p(x | y), with the field ``label`` of the batch.
+        samples: number of samples of the code per example.
+        objective: "elbo", or "iwae" for the importance-weighted bound, which has no separate divergence.
+        masks: random masks of the values that are hidden from the encoder during training.
+        separate: train decoder and encoder in alternating turns instead of together.
+        inputs: name of the field that is the input of the model.
 
     Raises:
-        ValueError: if objective and kl_weight do not match, a number is out of range, or a conditional model is to
-            have masks, or values are hidden from a model that is not told which, or none from one that is.
+        ValueError: if ``objective`` and ``kl_weight`` do not match, a number is out of range, a conditional model gets
+            masks, or only one of model and task uses masks.
 
     >>> task = Elbo(VAE((4,), latent=2, hidden=(8,), likelihood="gaussian"), inputs="x")
     >>> [turn.player for turn in task.turns(0)]
@@ -192,7 +192,7 @@ class Elbo(Task):
         return [Descend("decoder", fit), Descend("encoder", fit, fresh=False)]
 
     def fit(self, batch: Batch, round: int) -> Terms:
-        """Minus the bound of each example, in its parts, with the weights of this round."""
+        """The terms of the negative bound of each example, with the weights of this round."""
         x, told = batch[self.inputs], self._told(batch)
         through = self.vae(x, self._codes(x, self.samples), told)
         if self.objective == "iwae":
@@ -239,7 +239,7 @@ class Elbo(Task):
 
 
 def _rate(through: Pass) -> Float[Tensor, "n d"]:
-    """Divergence of each unit; without a closed form, a Monte Carlo estimate as that of a single unit."""
+    """Divergence of each unit. Without a closed form, a Monte Carlo estimate of the sum, returned as a single unit."""
     exact = through.posterior.divergence()
     if exact is not None:
         return exact

@@ -1,4 +1,4 @@
-"""Learning what comes next in running text from a few words of noise, without a sum over the vocabulary."""
+"""Noise-contrastive training of language models, without a sum over the vocabulary."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Distribution = Literal["unigram", "uniform"]
 
 
 class Noise(NamedTuple):
-    """What right words are told from.
+    """Distribution and number of noise words.
 
     Attributes:
-        words: k, how many words of noise all contexts of a batch share.
-        distribution: words as often as they have been seen in training, with one more of each; or all alike.
-        log_z: what log Z is taken for in every context; a model may learn a constant beside it.
+        words: number k of noise words, shared by all contexts of a batch.
+        distribution: "unigram" is proportional to the counts of words seen in training plus one, "uniform" is uniform.
+        log_z: assumed value of log Z in every context. A model may learn a constant in addition.
     """
 
     words: int = 100
@@ -37,20 +37,21 @@ USUAL = Noise()
 
 
 class NoiseContrastive(RunningText):
-    """A language model learns to tell each next word from noise, or descends on a sampled softmax.
+    """Trains a language model with noise-contrastive estimation or a sampled softmax.
 
-    The noise is drawn once for the whole batch (Mnih and Teh 2012, section 4), so that all processes and micro-batches
-    have the same, and its scores are one product. How common words are is counted as they are read: before each step
-    those of its batch. The biases begin at −log of the vocabulary, where scores are about normalized.
+    The noise words are drawn once for the whole batch (Mnih and Teh 2012, section 4). All processes and micro-batches
+    use the same words, and their scores are one matrix product. Words are counted as they are read; the words of a
+    batch are counted before its step. Biases start at −log of the vocabulary size, where scores are almost normalized.
 
     Args:
-        model: what learns, with a full softmax.
-        rows: lanes of a batch.
-        noise: what right words are told from.
-        objective: nce, or sampled, which estimates the sum of the softmax from the same noise.
+        model: the language model to train, with a full softmax.
+        rows: number of lanes of a batch.
+        noise: distribution and number of noise words.
+        objective: "nce" for noise-contrastive estimation, or "sampled" for a softmax over a sample of the vocabulary.
 
     Raises:
-        ValueError: if there is no noise, or the model has an adaptive softmax.
+        ValueError: if there are no noise words, the model has an adaptive softmax, or a sampled softmax is combined
+            with a normalizer.
 
     >>> task = NoiseContrastive(LanguageModel(vocabulary=5, width=4), rows=2)
     >>> [type(turn).__name__ for turn in task.turns(0)]
@@ -76,7 +77,7 @@ class NoiseContrastive(RunningText):
         return [Update(self.count, fresh=True), Descend("model", self.fit, fresh=False)]
 
     def count(self, batch: Batch) -> None:
-        """Take note of how common the words of a batch are."""
+        """Count the words of a batch."""
         words = batch["target"][batch["valid"]] if "valid" in batch.fields else batch["target"].flatten()
         self.counts.index_add_(0, words, torch.ones_like(words))
 
@@ -93,12 +94,12 @@ class NoiseContrastive(RunningText):
         return {"nce": noise_contrastive(right - z, log_q[targets], wrong - z, log_q[words])}
 
     def log_q(self) -> Float[Tensor, "v"]:
-        """Log-probability of each word as noise."""
+        """Log-probability of each word under the noise distribution."""
         counts = torch.ones_like(self.counts) if self.noise_.distribution == "uniform" else self.counts
         return (counts.to(self.state.dtype) / counts.sum()).log()
 
     def draw(self, log_q: Float[Tensor, "v"]) -> Int[Tensor, "k"]:
-        """Words of noise, the same in every process and micro-batch."""
+        """Draw noise words, the same in every process and micro-batch."""
         first = Batch({}, slice(0, 1), 1, self.counts[:1])
         uniform = self.noise((self.noise_.words,), uniform=True, batch=first)[0]
         ends = log_q.exp().cumsum(0)

@@ -1,4 +1,4 @@
-"""Learning from few labels and many examples: the labeled and the unlabeled bound in one game."""
+"""Semi-supervised learning: maximization of a bound on labeled and a bound on unlabeled examples."""
 
 from __future__ import annotations
 
@@ -23,31 +23,30 @@ Codes = Literal["mean", "draw"]
 
 
 class SemiSupervised(Task):
-    r"""A semi-supervised autoencoder descends on the bounds of what is labeled and of what is not.
+    r"""Trains a semi-supervised autoencoder on labeled and unlabeled examples.
 
     .. math:: \frac1N \Big( \sum_\text{labeled} L(x, y) + \sum_\text{unlabeled} U(x) \Big)
         + \alpha \, \frac1{N_l} \sum_\text{labeled} -\log q(y \mid x)
 
     in nats per example: Kingma, Rezende, Mohamed and Welling, "Semi-supervised learning with deep generative models",
-    2014, equations 8 and 9, divided by the number N of examples; their weight 0.1 N is α = 0.1 here. A batch has
-    two parts, ``labeled`` and ``unlabeled``.
+    2014, equations 8 and 9, divided by the number N of examples. The paper's weight 0.1 N is α = 0.1 here. A batch
+    has two parts, ``labeled`` and ``unlabeled``.
 
-    Of a stacked model the first half of the game is the first model's, which raises its own bound on the unlabeled
-    part; in the second half it rests, and the second model learns from its codes: their means, or draws of them, as the
-    paper has it.
+    With a stacked model, the first model is trained first, on its own bound of the unlabeled part. Then it is frozen,
+    and the second model is trained on its codes: their means, or samples as in the paper.
 
     Args:
-        model: what learns.
-        labeled_share: share of the examples that have labels.
-        classification: α, in nats of the bound for a nat of cross-entropy.
-        relaxation: enumerate every label, or draw one from the Gumbel-softmax distribution.
-        temperature: of those draws.
-        first_rounds: rounds in which the first of two stacked models learns.
-        codes: what the second model learns from, mean or draw.
-        inputs: name of the field that the model sees.
+        model: the model to train.
+        labeled_share: fraction of the examples that have labels.
+        classification: α, the weight of the cross-entropy.
+        relaxation: "enumerate" sums over all labels, "gumbel" samples one from the Gumbel-softmax distribution.
+        temperature: temperature of the Gumbel-softmax distribution.
+        first_rounds: number of rounds in which the first of two stacked models is trained.
+        codes: codes on which the second model is trained, "mean" or "draw".
+        inputs: name of the field that is the input of the model.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if ``labeled_share`` or ``temperature`` is out of range.
 
     >>> model = SemiSupervisedVAE((4,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian")
     >>> [turn.player for turn in SemiSupervised(model, 0.1, inputs="x").turns(0)]
@@ -83,12 +82,12 @@ class SemiSupervised(Task):
 
     @property
     def first(self) -> VAE | None:
-        """The model that makes codes, if there are two."""
+        """The first of two stacked models, which computes codes; None for a single model."""
         return self.whole.first if isinstance(self.whole, StackedVAE) else None
 
     @property
     def labeling(self) -> SemiSupervisedVAE:
-        """The model that knows labels."""
+        """The model with labels."""
         return self.whole.second if isinstance(self.whole, StackedVAE) else self.whole
 
     def players(self) -> dict[str, nn.Module]:
@@ -102,7 +101,7 @@ class SemiSupervised(Task):
         return [Descend("first", self.fit_first) if round < self.first_rounds else Descend("second", self.fit)]
 
     def fit_first(self, batch: Batch) -> Terms:
-        """Minus the bound of the first model, in its parts."""
+        """The two terms of the negative bound of the first model."""
         assert self.first is not None
         unlabeled = batch.part("unlabeled")
         x = unlabeled[self.inputs]
@@ -112,7 +111,7 @@ class SemiSupervised(Task):
         return {"reconstruction": self.first.autoencoder.distortion(x, through)[0], "divergence": rate.sum(1)}
 
     def fit(self, batch: Batch) -> Terms:
-        """Both bounds at their shares, and the cross-entropy of the classifier at its price."""
+        """Both negative bounds, weighted by their shares of the examples, and the weighted cross-entropy."""
         unlabeled, labeled = batch.part("unlabeled"), batch.part("labeled")
         n = len(unlabeled)
         without = self._without_label(unlabeled)
@@ -128,7 +127,7 @@ class SemiSupervised(Task):
         }
 
     def scores(self, batch: Batch) -> Terms:
-        """Accuracy and cross-entropy of the classifier, and the bound of log p(x), which knows no label."""
+        """Accuracy and cross-entropy of the classifier, and the bound of log p(x), which does not use the label."""
         x, labels = batch[self.inputs], batch["label"]
         codes = x if self.first is None else self.first.encode(x)
         costs = self.labeling(codes, self.noise((self.labeling.latent,)))
@@ -139,7 +138,7 @@ class SemiSupervised(Task):
         }
 
     def _bound_of_both(self, first: VAE, x: Tensor) -> Tensor:
-        """Of a code z that the first model draws log p(x | z) - log q(z | x), and the second one's bound of it."""
+        """log p(x | z) - log q(z | x) for a sample z of the first model, plus the bound of the second model for z."""
         through = first(x, self.noise((first.latent,))[None])
         costs = self.labeling(through.z[0], self.noise((self.labeling.latent,)))
         return -first.autoencoder.distortion(x, through)[0] - through.log_q[0] - unlabeled_cost(costs)
@@ -157,7 +156,7 @@ class SemiSupervised(Task):
         return costs.distortion + costs.rate + (q.exp() * q).sum(1) + math.log(self.labeling.classes)
 
     def _codes(self, batch: Batch) -> Tensor:
-        """The examples, or the first model's codes for them."""
+        """The examples, or their codes from the first model."""
         x = batch[self.inputs]
         if self.first is None:
             return x
@@ -169,7 +168,12 @@ class SemiSupervised(Task):
 
 
 def unlabeled_cost(costs: Costs) -> Tensor:
-    r""":math:`U(x) = \sum_y q(y \mid x) (L(x, y) + \log q(y \mid x))` of each example in nats, for equal p(y).
+    r"""The negative bound of each unlabeled example, in nats, for uniform p(y).
+
+    .. math:: U(x) = \sum_y q(y \mid x) \, (L(x, y) + \log q(y \mid x))
+
+    Args:
+        costs: distortion, rate and logits for all labels.
 
     >>> unlabeled_cost(Costs(torch.zeros(1, 2), torch.tensor([[3.0, 5.0]]), torch.zeros(1, 2)))
     tensor([4.])

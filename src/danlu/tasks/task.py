@@ -94,9 +94,9 @@ class Task(nn.Module):
     with one entry per row of the batch is registered with ``register_rows``.
 
     Attributes:
-        better: for each score whether "higher" or "lower" is better; the first one is watched by default.
-        replayable: whether a round has the same turns each time, which depend on nothing but tensors and draw no noise.
-        mixes: whether it weighs the two labels of pictures that were mixed.
+        better: for each score whether "higher" or "lower" is better; the first one is monitored by default.
+        replayable: whether all rounds have the same turns, and the turns depend only on tensors and draw no noise.
+        mixes: whether the task weights the two labels of mixed images.
 
     >>> class Mean(Task):
     ...     def __init__(self):
@@ -153,15 +153,15 @@ class Task(nn.Module):
         return {}
 
     def scores_of_part(self, part: Part) -> dict[str, float]:
-        """What to measure on held-out data that is no mean over examples: of all of them together.
+        """Scores on held-out data that are not means over examples but need all examples together.
 
         Args:
-            part: on the device of the task.
+            part: held-out data, on the device of the task.
         """
         return {}
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
-        """What has gone wrong, as the scores of the trained model show it, and what to do; in a sentence or two."""
+        """A known failure that the scores of the trained model show, and what to do about it, or None."""
         return None
 
     def enter(self, place: Place) -> None:
@@ -191,7 +191,7 @@ class Task(nn.Module):
         Args:
             shape: shape for one example.
             uniform: uniform instead of normal.
-            batch: for the rows of this part of a batch instead of the whole, where several come together.
+            batch: a part of a joined batch; the numbers are then for the rows of this part instead of the whole batch.
 
         Raises:
             RuntimeError: outside a turn.

@@ -1,1 +1,1 @@
-"""Generators, and the critics that they play against."""
+"""Generators and critics of GANs."""

@@ -1,4 +1,4 @@
-"""What every generator and every critic is, whatever its layers are."""
+"""Base classes of generators and critics."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from danlu.nn.one_hot import cycle_classes, one_hot
 
 PlayerNorm = Literal["batch", "layer", "virtual"]
 LEAK = 0.2
-"""slope of leaky rectifiers below 0, as in DCGAN"""
+"""Negative slope of leaky ReLU, as in DCGAN."""
 
 
 class Generator(Model):
-    r"""A map from codes, drawn from a standard normal prior, to examples: :math:`x = G(z)` or :math:`G(z, y)`.
+    r"""A function from codes with a standard normal prior to examples: :math:`x = G(z)` or :math:`G(z, y)`.
 
-    Pictures are made in [-1, 1], by tanh, and that is the space in which players meet; ``decode`` and ``sample`` give
-    them in the range of the data. What is no picture is made as it is.
+    Images are generated in [-1, 1] by tanh, and the critic gets them in this range. ``decode`` and ``sample`` return
+    them in the range of the data. Other data is not scaled.
 
     Args:
         shape: shape of one example.
-        classes: number of labels that it is told, or 0.
-        range: smallest and largest value of a picture; none for what is no picture.
+        classes: number of labels of a conditional network, or 0.
+        range: smallest and largest value of an image; None for other data.
         latent: length of a code.
-        reference: number of codes by which virtual batch norm goes, or 0.
+        reference: number of reference codes of virtual batch norm, or 0.
 
     Attributes:
         shape: shape of one example.
         classes: number of labels.
         latent: length of a code.
-        range: of the values.
+        range: smallest and largest value of an image, or None.
 
     Raises:
         ValueError: if a number is out of range.
@@ -62,34 +62,34 @@ class Generator(Model):
         return frozenset({"generator", "class_conditional"} if self.classes else {"generator"})
 
     def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
-        """The examples of codes, given their labels as shares of each class; of pictures what tanh is applied to."""
+        """Generate examples from codes and class weights, (n, classes). Images are returned before tanh."""
         raise NotImplementedError(f"{type(self).__name__} must say how it makes examples")
 
     def forward(
         self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None
     ) -> Float[Tensor, "n *shape"]:
-        """The examples of codes, in the space in which players meet."""
+        """Generate examples from codes, in the range of the critic."""
         return self.blended(z, _shares(self, z, labels))
 
     def blended(
         self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None
     ) -> Float[Tensor, "n *shape"]:
-        """The examples of codes and of shares of each class, which for a walk may be mixed."""
+        """Generate examples from codes and class weights, which may mix several classes for an interpolation."""
         z, shares = _beside_reference(self, z, shares)
         x = self.made(z, shares)[_count(self) :]
         return x if self.range is None else x.tanh()
 
     def prior(self, n: int, *, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
-        """So many codes, standard normal."""
+        """Draw n standard normal codes."""
         some = next(self.parameters())
         return torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
 
     def decode(self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
-        """The examples of codes, in the range of the data.
+        """Generate examples from codes, in the range of the data.
 
         Args:
-            z: codes.
-            labels: of each, if there are any; one after the other if not given.
+            z: codes, (n, latent).
+            labels: label of each example of a conditional generator; by default the classes in turn.
         """
         if labels is None and self.classes:
             labels = cycle_classes(len(z), self.classes, z.device)
@@ -98,24 +98,24 @@ class Generator(Model):
     def sample(
         self, n: int, labels: Int[Tensor, "n"] | None = None, *, generator: torch.Generator | None = None
     ) -> Float[Tensor, "n *shape"]:
-        """Examples of codes from the prior.
+        """Generate examples from codes drawn from the prior.
 
         Args:
-            n: how many.
-            labels: of each, if there are any; one after the other if not given.
-            generator: of the random numbers.
+            n: number of examples.
+            labels: label of each example of a conditional generator; by default the classes in turn.
+            generator: random number generator.
         """
         return self.decode(self.prior(n, generator=generator), labels)
 
     def shown(self, x: Tensor) -> Tensor:
-        """Examples from the space in which players meet, in the range of the data."""
+        """Convert examples from the range of the critic to the range of the data."""
         if self.range is None:
             return x
         low, high = self.range
         return (x + 1) * ((high - low) / 2) + low
 
     def seen(self, x: Tensor) -> Tensor:
-        """The opposite of ``shown``."""
+        """Convert examples from the range of the data to the range of the critic."""
         if self.range is None:
             return x
         low, high = self.range
@@ -123,19 +123,19 @@ class Generator(Model):
 
 
 class Critic(Model):
-    r"""A map from examples to scores: high for what is real, low for what was generated.
+    r"""A function from examples to scores: high for real, low for generated examples.
 
-    A labeled example's score has the projection of its features on a vector of its label, :math:`s(x, y) = w^\top
+    The score of a labeled example adds the projection of its features on a vector of its label, :math:`s(x, y) = w^\top
     f(x) + b + v_y^\top f(x)` (Miyato and Koyama, "cGANs with projection discriminator", 2018, equation 4), unless the
-    features already know the label.
+    features already depend on the label.
 
     Args:
         shape: shape of one example.
-        classes: number of labels that it is told, or 0.
-        reference: number of examples by which virtual batch norm goes, or 0.
+        classes: number of labels of a conditional network, or 0.
+        reference: number of reference examples of virtual batch norm, or 0.
 
     Attributes:
-        minibatch: appends to the features how alike the examples of the batch are, or None.
+        minibatch: layer that appends similarities to the other examples of the batch to the features, or None.
     """
 
     reference: Tensor | None
@@ -148,11 +148,11 @@ class Critic(Model):
         _register_reference(self, reference, self.shape, classes)
 
     def score_with(self, features: int, minibatch: int, projected: bool) -> None:
-        """Build what comes after features of this length; the last of what a critic's constructor does.
+        """Build the layers after the features. A constructor of a critic calls this last.
 
         Args:
-            features: how many.
-            minibatch: kernels of minibatch discrimination, or 0.
+            features: number of features.
+            minibatch: number of kernels of minibatch discrimination, or 0.
             projected: whether labels enter as a projection, and not before the features.
         """
         self.minibatch = MinibatchDiscrimination(features, minibatch) if minibatch else None
@@ -160,20 +160,20 @@ class Critic(Model):
         self.of_label = nn.Linear(features, self.classes, bias=False) if projected and self.classes else None
 
     def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
-        """The features of examples, given their labels as shares of each class."""
+        """Compute features from examples and class weights, (n, classes)."""
         raise NotImplementedError(f"{type(self).__name__} must say how it reads examples")
 
     def features(self, x: Float[Tensor, "n *shape"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n d"]:
-        """What the score is made of: the layer before it."""
+        """The features from which the score is computed: the last hidden layer."""
         x, shares = _beside_reference(self, x, _shares(self, x, labels))
         return self.read(x, shares)[_count(self) :]
 
     def forward(self, x: Float[Tensor, "n *shape"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n"]:
-        """The score of each example."""
+        """Compute the score of each example."""
         return self.score(self.features(x, labels), labels)
 
     def score(self, features: Float[Tensor, "n d"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n"]:
-        """The score of features."""
+        """Compute the score of each row of features."""
         known = self.last(features if self.minibatch is None else self.minibatch(features))[:, 0]
         if self.of_label is None or labels is None:
             return known
@@ -181,14 +181,14 @@ class Critic(Model):
 
 
 def normalization(norm: PlayerNorm, size: int, reference: int, images: bool = False, classes: int = 0) -> nn.Module:
-    """A new normalization of a player.
+    """Build a normalization layer of a generator or critic.
 
     Args:
-        norm: which.
+        norm: "batch", "layer" or "virtual".
         size: number of features or channels.
         reference: number of reference examples of virtual batch norm.
-        images: for (n, c, h, w) instead of (n, features).
-        classes: number of labels that choose the gains and shifts of batch norm, or 0; others know none.
+        images: whether inputs are (n, c, h, w) instead of (n, features).
+        classes: number of labels for conditional batch norm, or 0; other norms ignore it.
 
     Raises:
         ValueError: if the name is unknown.
@@ -206,17 +206,17 @@ def normalization(norm: PlayerNorm, size: int, reference: int, images: bool = Fa
 
 
 def needs_bias(norm: PlayerNorm | None) -> bool:
-    """Whether a bias before a normalization says anything: a mean over the batch takes it away again."""
+    """Whether a layer before this normalization needs a bias. Subtracting a mean over the batch would cancel it."""
     return norm not in ("batch", "virtual")
 
 
 def concat_labels(x: Float[Tensor, "n d"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n e"]:
-    """Rows, and behind each its label, if there are any."""
+    """Concatenate class weights to each row, if there are any."""
     return x if shares is None else torch.cat([x, shares], dim=1)
 
 
 def _register_reference(player: Generator | Critic, count: int, shape: tuple[int, ...], classes: int) -> None:
-    """Room for the examples or codes by which virtual batch norm goes; whoever trains the player fills it."""
+    """Register buffers for the reference examples or codes of virtual batch norm. The task fills them."""
     player.register_buffer("reference", torch.zeros(count, *shape) if count else None)
     labels = cycle_classes(count, classes, torch.device("cpu")) if count and classes else None
     player.register_buffer("reference_labels", labels)
@@ -227,7 +227,7 @@ def _count(player: Generator | Critic) -> int:
 
 
 def _beside_reference(player: Generator | Critic, x: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """The reference examples, and behind them the others."""
+    """Concatenate the reference examples and the examples of the batch."""
     if player.reference is None:
         return x, shares
     if shares is not None and player.reference_labels is not None:
@@ -237,10 +237,10 @@ def _beside_reference(player: Generator | Critic, x: Tensor, shares: Tensor | No
 
 
 def _shares(player: Generator | Critic, x: Tensor, labels: Tensor | None) -> Tensor | None:
-    """Labels as the layers take them.
+    """One-hot labels, or None for an unconditional network.
 
     Raises:
-        ValueError: if they are missing, or there are none to be told.
+        ValueError: if labels are missing, or given to an unconditional network.
     """
     if bool(player.classes) != (labels is not None):
         name = type(player).__name__

@@ -1,4 +1,4 @@
-"""Generator and critic of strided convolutions, for pictures."""
+"""DCGAN: generator and critic with strided convolutions, for images."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from danlu.nn.norm.spectral import spectral_norm
 from danlu.nn.norm.virtual_batch import VirtualBatchNorm
 
 DEVIATION = 0.02
-"""standard deviation of all weights at first, and of the norms' gains around 1"""
+"""Standard deviation of initial weights around 0, and of initial gains of norms around 1."""
 
 
 class DCGANGenerator(Generator):
-    """A projection of the code to a small map, then transposed convolutions that double it and halve its channels.
+    """A projection of the code to a small feature map, then transposed convolutions that double its size.
 
     Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative adversarial
-    networks", 2016, section 3 and figure 1: no pooling, no hidden layer that is fully connected, batch norm in every
-    layer but the last, ReLU, tanh at the end, weights from N(0, 0.02²). Their network for 64×64 pixels has width 128.
-    Kernels are 4×4, which a step of 2 divides, where theirs are 5×5. A label stands beside the code.
+    networks", 2016, section 3 and figure 1: each layer halves the channels; no pooling, no fully connected hidden
+    layer, batch norm in every layer but the last, ReLU, tanh after the last, weights from N(0, 0.02²). Their network
+    for 64×64 pixels has width 128. Kernels are 4×4, a multiple of the stride 2; theirs are 5×5. A label is concatenated
+    to the code as a one-hot vector.
 
     Args:
-        shape: (channels, height, width) of one picture.
-        classes: number of labels that it is told, or 0.
-        range: smallest and largest value of a picture; none leaves out the tanh.
+        shape: (channels, height, width) of one image.
+        classes: number of labels of a conditional network, or 0.
+        range: smallest and largest value of an image; None omits the tanh.
         latent: length of a code.
-        width: channels of the largest hidden map; each smaller one has twice as many.
-        levels: how often the size doubles; by default from a shorter side of 3 to 5, and at least twice.
-        norm: normalization before each activation: batch, layer or virtual; none to leave it out.
-        attention: shorter side of the map behind which positions attend to each other; none to leave it out.
-        reference: number of codes by which virtual batch norm goes.
+        width: channels of the largest hidden feature map; each smaller one has twice as many.
+        levels: number of times the size doubles; by default from a shorter side of 3 to 5, and at least twice.
+        norm: normalization before each activation: "batch", "layer" or "virtual"; None for none.
+        attention: shorter side of the feature map that is followed by self-attention; None for none.
+        reference: number of reference codes of virtual batch norm.
 
     Raises:
-        ValueError: if a number is out of range, or it is no picture, or a small one.
+        ValueError: if a number is out of range, or the shape is not that of an image or too small.
 
     >>> DCGANGenerator((1, 28, 28), classes=0, range=(0.0, 1.0), width=8).sample(3).shape
     torch.Size([3, 1, 28, 28])
@@ -78,31 +79,31 @@ class DCGANGenerator(Generator):
         _start(self)
 
     def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
-        """The pictures of codes, before tanh."""
+        """The images generated from codes, before tanh."""
         return self.last(self.body(self.first(concat_labels(z, shares))))
 
 
 class DCGANCritic(Critic):
-    """Convolutions that halve the picture and double its channels; the score is linear in the last map.
+    """Convolutions that halve the image and double its channels. The score is linear in the last feature map.
 
-    The generator's mirror image, with leaky rectifiers and no norm in the first layer (Radford et al., 2016, section
-    3). The features are the last map as it is, so the score is the paper's last layer, a convolution with a kernel as
-    large as that map. A label enters as a projection.
+    The reverse of the generator, with leaky ReLU and no norm in the first layer (Radford et al., 2016, section 3). The
+    features are the flattened last feature map, so the linear score equals the last layer of the paper, a convolution
+    with a kernel of the size of this map. A label enters as a projection.
 
     Args:
-        shape: (channels, height, width) of one picture.
-        classes: number of labels that it is told, or 0.
-        width: channels of the largest map; each smaller one has twice as many.
-        levels: how often the size halves; by default until its shorter side is 3 to 5, and at least twice.
-        norm: normalization before each activation but the first: batch, layer or virtual; none to leave it out.
-        dropout: share of hidden units that are zeroed while training.
-        minibatch: kernels of minibatch discrimination, or 0.
-        spectral: whether the largest singular value of each weight is held at 1.
-        attention: shorter side of the map behind which positions attend to each other; none to leave it out.
-        reference: number of examples by which virtual batch norm goes.
+        shape: (channels, height, width) of one image.
+        classes: number of labels of a conditional network, or 0.
+        width: channels of the largest feature map; each smaller one has twice as many.
+        levels: number of times the size halves; by default until the shorter side is 3 to 5, and at least twice.
+        norm: normalization before each activation but the first: "batch", "layer" or "virtual"; None for none.
+        dropout: fraction of hidden units that are set to zero during training.
+        minibatch: number of kernels of minibatch discrimination, or 0.
+        spectral: whether spectral normalization keeps the largest singular value of each weight at 1.
+        attention: shorter side of the feature map that is followed by self-attention; None for none.
+        reference: number of reference examples of virtual batch norm.
 
     Raises:
-        ValueError: if a number is out of range, or it is no picture, or a small one.
+        ValueError: if a number is out of range, or the shape is not that of an image or too small.
 
     >>> DCGANCritic((1, 28, 28), classes=3, width=8)(torch.zeros(4, 1, 28, 28), torch.tensor([0, 1, 2, 0])).shape
     torch.Size([4])
@@ -140,12 +141,12 @@ class DCGANCritic(Critic):
             spectral_norm(self)
 
     def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
-        """The last map as one row; the labels come later."""
+        """The flattened last feature map. Labels enter later."""
         return self.body(x).flatten(1)
 
 
 def _channels(width: int, levels: int) -> list[int]:
-    """Of each map on the way down."""
+    """Channels of each feature map, the largest map first."""
     check_width("width", width)
     return [width * 2**level for level in range(levels)]
 
@@ -155,13 +156,13 @@ def _after(channels: int, norm: PlayerNorm | None, reference: int, activation: n
 
 
 def _doubling(inputs: int, outputs: int, size: tuple[int, int], target: tuple[int, int], bias: bool) -> nn.Module:
-    """The transposed convolution from one size to another, which is twice it or one more."""
+    """A transposed convolution from one size to another, which is twice as large or one more."""
     more = (target[0] - STRIDE * size[0], target[1] - STRIDE * size[1])
     return nn.ConvTranspose2d(inputs, outputs, KERNEL, STRIDE, PADDING, output_padding=more, bias=bias)
 
 
 def _start(module: nn.Module) -> None:
-    """The paper's initial weights, and of gains those of the code that its authors published."""
+    """Initialize weights as in the paper, and gains as in the published code of its authors."""
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(part.weight, 0.0, DEVIATION)

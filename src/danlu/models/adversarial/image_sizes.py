@@ -1,4 +1,4 @@
-"""What generators and critics of pictures share: the sizes of their maps, and where attention stands."""
+"""Sizes of the feature maps of image generators and critics, and the position of self-attention."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from danlu.nn.dense import check_width
 from danlu.nn.encoder_decoder import halved_sizes
 
 SMALLEST = 5
-"""a map whose shorter side is at most this is not halved any more; so it has 3 to 5, and powers of two come to 4"""
+"""Feature maps are halved until their shorter side is at most this. It is then 3 to 5, and 4 for powers of two."""
 
 
 def map_sizes(shape: Sequence[int], levels: int | None = None) -> list[tuple[int, int]]:
-    """Height and width of a picture, and of each map on the way down.
+    """Height and width of an image, and of each feature map while it is halved.
 
     Args:
-        shape: (channels, height, width) of the picture.
-        levels: how often it is halved; by default until its shorter side is 3 to 5, and at least twice.
+        shape: (channels, height, width) of the image.
+        levels: number of times the size is halved; by default until the shorter side is 3 to 5, and at least twice.
 
     Raises:
-        ValueError: if it is no picture, or too small.
+        ValueError: if the shape is not that of an image or too small.
 
     >>> map_sizes((1, 28, 28)), map_sizes((3, 16, 32)), map_sizes((1, 8, 8))
     ([(28, 28), (14, 14), (7, 7), (3, 3)], [(16, 32), (8, 16), (4, 8)], [(8, 8), (4, 4), (2, 2)])
@@ -41,12 +41,16 @@ def map_sizes(shape: Sequence[int], levels: int | None = None) -> list[tuple[int
 
 
 def check_attention(side: int | None, sizes: Sequence[tuple[int, int]]) -> None:
-    """There is a map of the side at which attention is asked for.
+    """Check that a feature map has the shorter side at which attention is requested.
+
+    Args:
+        side: shorter side of the feature map with attention, or None.
+        sizes: height and width of all feature maps.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if no feature map has this side.
     """
-    sides = [min(size) for size in sizes if min(size) > 1]  # a single position has no others
+    sides = [min(size) for size in sizes if min(size) > 1]  # attention over a single position has no effect
     if side is not None and side not in sides:
         raise ValueError(
             f"attention={side} is the shorter side of no map; choose one of {', '.join(map(str, sides))}, or None"
@@ -54,5 +58,5 @@ def check_attention(side: int | None, sizes: Sequence[tuple[int, int]]) -> None:
 
 
 def attended(size: tuple[int, int], channels: int, side: int | None) -> list[nn.Module]:
-    """Attention behind a map of this size, if it is asked for there."""
+    """A self-attention layer if it is requested for feature maps of this size, else no layer."""
     return [SelfAttention2d(channels)] if min(size) == side else []

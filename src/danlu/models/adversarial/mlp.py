@@ -1,4 +1,4 @@
-"""Generator and critic of fully connected layers, for points, tables and small pictures."""
+"""Fully connected generator and critic, for points, tables and small images."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from danlu.nn.norm.spectral import spectral_norm
 
 
 class MLPGenerator(Generator):
-    """Fully connected layers from a code, with its label beside it, to an example.
+    """A fully connected generator. A label is concatenated to the code as a one-hot vector.
 
     Goodfellow et al., "Generative adversarial nets", 2014, and with labels Mirza and Osindero, "Conditional generative
     adversarial nets", 2014.
 
     Args:
         shape: shape of one example.
-        classes: number of labels that it is told, or 0.
-        range: smallest and largest value of a picture; none for what is no picture.
+        classes: number of labels of a conditional network, or 0.
+        range: smallest and largest value of an image; None for other data.
         latent: length of a code.
         hidden: width of each hidden layer.
-        activation: the function after each hidden layer.
-        norm: normalization before each activation: batch, layer or virtual; none to leave it out.
-        reference: number of codes by which virtual batch norm goes.
+        activation: activation function after each hidden layer.
+        norm: normalization before each activation: "batch", "layer" or "virtual"; None for none.
+        reference: number of reference codes of virtual batch norm.
 
     Raises:
         ValueError: if a number is out of range.
@@ -56,23 +56,23 @@ class MLPGenerator(Generator):
         self.last = nn.Linear(widths[-1], math.prod(shape))
 
     def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
-        """The examples of codes."""
+        """The examples generated from codes."""
         return self.last(self.body(concat_labels(z, shares))).unflatten(1, self.shape)
 
 
 class MLPCritic(Critic):
-    """Fully connected layers from an example, with its label beside it, to its score.
+    """A fully connected critic. A label is concatenated to the example as a one-hot vector.
 
     Args:
         shape: shape of one example.
-        classes: number of labels that it is told, or 0.
+        classes: number of labels of a conditional network, or 0.
         hidden: width of each hidden layer.
-        activation: the function after each hidden layer.
-        norm: normalization before each activation: batch, layer or virtual; none to leave it out.
-        dropout: share of hidden units that are zeroed while training.
-        minibatch: kernels of minibatch discrimination, or 0.
-        spectral: whether the largest singular value of each weight is held at 1.
-        reference: number of examples by which virtual batch norm goes.
+        activation: activation function after each hidden layer.
+        norm: normalization before each activation: "batch", "layer" or "virtual"; None for none.
+        dropout: fraction of hidden units that are set to zero during training.
+        minibatch: number of kernels of minibatch discrimination, or 0.
+        spectral: whether spectral normalization keeps the largest singular value of each weight at 1.
+        reference: number of reference examples of virtual batch norm.
 
     Raises:
         ValueError: if a number is out of range.

@@ -1,4 +1,4 @@
-"""Generator and critic of residual blocks, for pictures."""
+"""Generator and critic with residual blocks, for images."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ Pooling = Literal["sum", "mean"]
 
 
 class ResNetGenerator(Generator):
-    """A projection of the code to a small map, then residual blocks that double it.
+    """A projection of the code to a small feature map, then residual blocks that double its size.
 
     Gulrajani et al., "Improved training of Wasserstein GANs", 2017, appendix F, whose network for 32×32 pixels has
     three blocks of width 128; Miyato et al., "Spectral normalization for generative adversarial networks", 2018, table
-    4, have width 256. Larger pictures get more blocks of the same width. As in both papers, a label chooses the gains
-    and shifts of batch norm; with another norm, or none, it stands beside the code.
+    4, have width 256. Larger images get more blocks of the same width. As in both papers, labels enter through
+    conditional batch norm. With another norm, or without one, a one-hot label is concatenated to the code.
 
     Args:
-        shape: (channels, height, width) of one picture.
-        classes: number of labels that it is told, or 0.
-        range: smallest and largest value of a picture; none leaves out the tanh.
+        shape: (channels, height, width) of one image.
+        classes: number of labels of a conditional network, or 0.
+        range: smallest and largest value of an image; None omits the tanh.
         latent: length of a code.
         width: channels of every map.
-        norm: normalization before each activation: batch, layer or virtual; none to leave it out.
-        attention: shorter side of the map behind which positions attend to each other; none to leave it out.
-        reference: number of codes by which virtual batch norm goes.
+        norm: normalization before each activation: "batch", "layer" or "virtual"; None for none.
+        attention: shorter side of the feature map that is followed by self-attention; None for none.
+        reference: number of reference codes of virtual batch norm.
 
     Raises:
-        ValueError: if a number is out of range, or it is no picture, or a small one.
+        ValueError: if a number is out of range, or the shape is not that of an image or too small.
 
     >>> ResNetGenerator((3, 32, 32), classes=0, range=(0.0, 1.0), width=8).sample(2).shape
     torch.Size([2, 3, 32, 32])
@@ -78,31 +78,32 @@ class ResNetGenerator(Generator):
         _start(self)
 
     def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
-        """The pictures of codes, before tanh."""
+        """The images generated from codes, before tanh."""
         x = self.first(z if self.choosing else concat_labels(z, shares))
         return _through(self.last, _through(self.body, x, shares), shares)
 
 
 class ResNetCritic(Critic):
-    """Residual blocks that halve the picture, two more that do not, and a sum over the positions.
+    """Residual blocks that halve the image, two more that keep the size, and a sum over the positions.
 
     Gulrajani et al., 2017, appendix F, and Miyato et al., 2018, table 4: two blocks that halve 32×32 pixels, all of
-    width 128; larger pictures get more of them. The first paper's critic takes the mean over the positions, the
-    second's the sum. A label enters as a projection (Miyato and Koyama, 2018).
+    width 128. Larger images get more of them. The critic of the first paper takes the mean over the positions,
+    that of the second the sum. A label enters as a projection (Miyato and Koyama, 2018).
 
     Args:
-        shape: (channels, height, width) of one picture.
-        classes: number of labels that it is told, or 0.
+        shape: (channels, height, width) of one image.
+        classes: number of labels of a conditional network, or 0.
         width: channels of every map.
-        norm: normalization before each activation but those of the first block and the last: batch, layer or virtual.
-        minibatch: kernels of minibatch discrimination, or 0.
-        spectral: whether the largest singular value of each weight is held at 1.
-        pooling: what the features are of the positions of the last map, "sum" or "mean".
-        attention: shorter side of the map behind which positions attend to each other; none to leave it out.
-        reference: number of examples by which virtual batch norm goes.
+        norm: normalization before each activation except in the first block and before the last activation: "batch",
+            "layer" or "virtual"; None for none.
+        minibatch: number of kernels of minibatch discrimination, or 0.
+        spectral: whether spectral normalization keeps the largest singular value of each weight at 1.
+        pooling: "sum" or "mean" over the positions of the last feature map.
+        attention: shorter side of the feature map that is followed by self-attention; None for none.
+        reference: number of reference examples of virtual batch norm.
 
     Raises:
-        ValueError: if a number is out of range, or it is no picture, or a small one.
+        ValueError: if a number is out of range, or the shape is not that of an image or too small.
 
     >>> ResNetCritic((3, 32, 32), classes=3, width=8)(torch.zeros(2, 3, 32, 32), torch.tensor([0, 1])).shape
     torch.Size([2])
@@ -124,7 +125,7 @@ class ResNetCritic(Critic):
         check_width("width", width)
         if pooling not in get_args(Pooling):
             raise ValueError(f"pooling={pooling!r} is unknown; choose sum or mean")
-        sizes = map_sizes(shape)[:-1]  # the generator begins with a map half as large as the last one here
+        sizes = map_sizes(shape)[:-1]  # the last map here is twice as large as the first map of the generator
         check_attention(attention, sizes[1:])
         self.pooling = pooling
         self.body = nn.Sequential(
@@ -143,28 +144,28 @@ class ResNetCritic(Critic):
             spectral_norm(self)
 
     def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
-        """The sum or the mean of the last map; the labels come later."""
+        """The sum or mean of the last feature map over positions. Labels enter later."""
         h = self.body(x)
         return h.sum((2, 3)) if self.pooling == "sum" else h.mean((2, 3))
 
 
 class _Block(nn.Module):
-    r"""A residual block that may change the size: nearest neighbors before its convolutions, or means behind them.
+    r"""A residual block that may double the size by nearest-neighbor upsampling or halve it by average pooling.
 
     .. math:: y = S(x) + W_2 \, \sigma N_2 \, W_1 \, \sigma N_1 (x)
 
-    S is a convolution of 1×1, where size or channels change. It is taken at the smaller of the two sizes: it says the
-    same before as behind nearest neighbors or means.
+    S is a 1×1 convolution if size or channels change, else the identity. It is computed at the smaller of the two
+    sizes, because it commutes with upsampling and average pooling.
 
     Args:
-        inputs: channels that come in.
-        outputs: channels that go out.
-        norm: N₁ and N₂, or none.
+        inputs: input channels.
+        outputs: output channels.
+        norm: N₁ and N₂, or None.
         reference: number of reference examples of virtual batch norm.
-        size: of the map that comes in.
-        target: of the map that goes out.
-        first: whether the input is a picture, which is neither normalized nor rectified.
-        classes: number of labels that choose the gains and shifts of batch norm, or 0.
+        size: height and width of the input.
+        target: height and width of the output.
+        first: whether the input is an image, which gets no normalization and no ReLU.
+        classes: number of labels of conditional batch norm, or 0.
     """
 
     def __init__(
@@ -203,7 +204,7 @@ class _Block(nn.Module):
 
 
 def _through(layers: nn.Sequential, x: Tensor, shares: Tensor | None) -> Tensor:
-    """Layers one after the other, of which some look at the labels."""
+    """Apply layers in sequence; some of them take labels."""
     for layer in layers:
         x = layer(x, shares) if isinstance(layer, (_Block, ConditionalBatchNorm)) else layer(x)
     return x
@@ -212,14 +213,14 @@ def _through(layers: nn.Sequential, x: Tensor, shares: Tensor | None) -> Tensor:
 def _before(
     norm: PlayerNorm | None, channels: int, reference: int, shared: bool = False, classes: int = 0
 ) -> list[nn.Module]:
-    """What comes before a convolution; a rectifier overwrites its input, unless others read that, too."""
+    """Normalization and ReLU before a convolution. The ReLU works in place unless its input is also used elsewhere."""
     if norm is None:
         return [nn.ReLU(inplace=not shared)]
     return [normalization(norm, channels, reference, images=True, classes=classes), nn.ReLU(inplace=True)]
 
 
 def _start(module: nn.Module) -> None:
-    """Initial weights as in the code of both papers: Glorot's, and √2 times those within blocks; biases are 0."""
+    """Initialize as in the code of both papers: Glorot, times √2 for convolutions within blocks; biases are 0."""
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.Linear)):
             nn.init.xavier_uniform_(part.weight)

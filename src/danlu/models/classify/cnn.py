@@ -19,25 +19,25 @@ from danlu.nn.norm.by_name import norm as norm_named
 
 
 class CNN(Model):
-    r"""A classifier of convolutions and max poolings with fully connected layers on top.
+    r"""A classifier of convolutions with max pooling, followed by fully connected layers.
 
     .. math:: (W * x)_{o,i,j} = b_o + \sum_{c,k,l} W_{o,c,k,l} \, x_{c,\,si+k-p,\,sj+l-p}
 
     LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998, with
-    ReLU and max pooling as has been usual since. ``CNN((1, 28, 28), 10, padding=0)`` is the network of the notes.
+    ReLU and max pooling as in later networks. ``CNN((1, 28, 28), 10, padding=0)`` is the network of the notes.
 
     Args:
         shape: (channels, height, width) of one image.
         classes: number of classes.
         channels: output channels of each convolution.
-        kernel: side k of the convolution's window.
-        stride: step s of the convolution's window.
-        padding: zeros p around the input of each convolution.
-        pool: side and step of the max pooling after each convolution; 1 leaves it out.
+        kernel: kernel size k of each convolution.
+        stride: stride s of each convolution.
+        padding: number p of zeros on each side of the input of each convolution.
+        pool: window size and stride of the max pooling after each convolution; 1 for no pooling.
         hidden: width of each fully connected layer before the last.
-        activation: the function after each layer.
+        activation: activation function after each layer.
         norm: normalization before each activation; "layer" normalizes over channels and positions.
-        dropout: share of units zeroed before each fully connected layer while training.
+        dropout: fraction of units that are set to zero before each fully connected layer during training.
 
     Raises:
         ValueError: if the image is too small for the layers, or an argument is out of range.
@@ -90,7 +90,7 @@ class CNN(Model):
         self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
-        """Logits: scores whose softmax is the probability of each class."""
+        """Logits: unnormalized log-probabilities of the classes."""
         return self.head(self.dense(self.dropout(self.convolutions(x).flatten(1))))
 
     def classify(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
@@ -109,7 +109,7 @@ def convolution(
     activation: Activation,
     norm: Norm | None,
 ) -> tuple[nn.Module, tuple[int, int]]:
-    """Convolution, normalization, activation, pooling; and the height and width that come out."""
+    """Build convolution, normalization, activation and pooling; also return the output height and width."""
     height, width = (output_size(output_size(n, kernel, stride, padding), pool, pool) for n in size)
     block = nn.Sequential()
     block.add_module("convolution", nn.Conv2d(inputs, outputs, kernel, stride, padding))

@@ -36,7 +36,7 @@ Layer = Literal["bottleneck", "basic", "notes"]
 
 
 class Form(NamedTuple):
-    """What the size of a network stands for."""
+    """Configuration of a published network."""
 
     layer: Layer
     blocks: tuple[int, ...]
@@ -62,42 +62,43 @@ SIZES: dict[Size, Form] = {
 
 
 class DenseNet(Model):
-    r"""A classifier whose layers see the outputs of all layers before them in their block.
+    r"""A classifier in which the input of each layer is the output of all previous layers of its block.
 
     .. math:: x_l = H_l([x_0, x_1, \dots, x_{l-1}])
 
     Huang, Liu, van der Maaten and Weinberger, "Densely connected convolutional networks", 2017: equation 2, table 1 for
     ImageNet (sizes 121, 161, 169, 201), and table 2 for CIFAR: DenseNet-BC with 100 layers and k = 12, 250 and k = 24,
-    190 and k = 40; and 40 layers with k = 12, without bottlenecks and compression. A size names a whole form; the
-    arguments after it, up to ``pool``, replace parts of the form. ``DenseNet((1, 28, 28), 10, "notes")`` is the network
-    of the notes, section 1.5; its second transition gets 128 channels (the notes say 96, which fails).
+    190 and k = 40; and 40 layers with k = 12, without bottlenecks and compression. A size selects a complete
+    configuration; the arguments after it, up to ``pool``, replace parts of it. ``DenseNet((1, 28, 28), 10, "notes")``
+    is the network of the notes, section 1.5; its second transition has 128 input channels (with 96, as in the notes, it
+    fails).
 
-    Weights begin as in the code published with the paper (``he_normal``); in the notes' form as torch makes them.
-    Names in the state dict are the public ones: ``features.conv0``, ``features.denseblock1.denselayer1.norm1``, …,
+    Weights are initialized as in the published code of the paper (``he_normal``), for "notes" as in PyTorch. The state
+    dict has the public parameter names: ``features.conv0``, ``features.denseblock1.denselayer1.norm1``, …,
     ``classifier``.
 
     Args:
         shape: (channels, height, width) of one image.
         classes: number of classes.
-        size: number of layers of a published network, or "notes"; none for another one, which is as size 100 but for
-            what is said of it.
-        blocks: number of layers in each dense block; none means as the size says. A transition between two blocks
+        size: number of layers of a published network, or "notes". None for a custom network: size 100 with the parts
+            given by the other arguments.
+        blocks: number of layers in each dense block; empty for the value of the size. A transition between two blocks
             halves height and width.
-        growth: channels k that a layer adds.
+        growth: number k of channels that each layer adds.
         width: channels of the first convolution.
         layer: H is norm, activation and 3×3 convolution ("basic"), the same after norm, activation and 1×1
             convolution ("bottleneck"), or 3×3 convolution and activation ("notes").
-        stem: "7x7" is a convolution of 7×7 with stride 2 and max pooling, "3x3" one of 3×3 that keeps the size.
-        compression: share θ of its channels that a transition keeps; in the notes' form it gives 2k channels.
+        stem: "7x7" is a 7×7 convolution with stride 2 and max pooling, "3x3" a 3×3 convolution that keeps the size.
+        compression: fraction θ of its channels that a transition keeps; a transition of "notes" outputs 2k channels.
         bottleneck: channels after the 1×1 convolution of a bottleneck, in multiples of k.
-        pool: average over positions before the last layer; else it sees each position by itself.
-        activation: the function after each norm.
-        dropout: share of entries that are zeroed after each convolution but the first, while training.
-        checkpoint: keep no concatenation for the way back but compute it again: less memory, more time.
+        pool: average over positions before the last layer; otherwise the last layer gets all positions.
+        activation: activation function after each norm.
+        dropout: fraction of entries that are set to zero after each convolution but the first during training.
+        checkpoint: recompute concatenations in the backward pass instead of storing them: less memory, more time.
 
     Attributes:
         features_shape: (channels, height, width) after the last block.
-        fresh: the parameters that ``from_pretrained`` did not find in the file.
+        fresh: names of the parameters that ``from_pretrained`` did not find in the file.
 
     Raises:
         ValueError: if the image is too small for the transitions, or an argument is out of range.
@@ -156,11 +157,11 @@ class DenseNet(Model):
             he_normal(self)
 
     def encode(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        """What the last layer sees of each image."""
+        """The features of each image before the last layer."""
         return self.pool(self.features(x)).flatten(1)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
-        """Logits: scores whose softmax is the probability of each class."""
+        """Logits: unnormalized log-probabilities of the classes."""
         return self.classifier(self.encode(x))
 
     def classify(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
@@ -171,23 +172,23 @@ class DenseNet(Model):
     def from_pretrained(
         cls, path: str | Path, shape: Sequence[int] = (3, 224, 224), classes: int | None = None
     ) -> DenseNet:
-        """The network whose public weights a file holds, in evaluation mode; its size is read off the file.
+        """Load a network with public weights, in evaluation mode. The size is derived from the file.
 
-        Files of torchvision (a state dict: .pth or .safetensors), also those with the older names ``norm.1``, and what
-        danlu has written, an export or a model folder, are understood. A bare ``state_dict()`` is taken for a network
-        of such a form with rectifiers. Pickles are read only if no code has to run for it. For another number of
-        classes the last layer is new; for another number of channels the first convolution is spread over them
-        (``danlu.models.saving.pretrained.spread_channels``). Such weights expect the inputs of their training: usually
-        colors from 0 to 1, less the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224, 0.225)
-        of each channel.
+        Supported are files of torchvision (a state dict: .pth or .safetensors), also with the older names ``norm.1``,
+        and exports and model folders of danlu. A plain ``state_dict()`` has only names and shapes; the network is then
+        assumed to use ReLU. Pickles are read only if this needs no code from the file. For a different number of
+        classes the last layer is new. For a different number of channels the first convolution is adapted with
+        ``danlu.models.saving.pretrained.spread_channels``. Public weights expect inputs as in their training: usually
+        colors from 0 to 1, minus the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224,
+        0.225) of each channel.
 
         Args:
-            path: the file, or a folder that holds it.
+            path: the file, or the folder that contains it.
             shape: (channels, height, width) of one image.
-            classes: number of classes; None means as in the file.
+            classes: number of classes; None for the number in the file.
 
         Raises:
-            UsageError: if the file is not there, is no state dict, or one of another network.
+            UsageError: if the file does not exist, has no state dict, or has the weights of a different network.
 
         >>> from tempfile import TemporaryDirectory
         >>> small = DenseNet((3, 32, 32), 10, blocks=(2, 2), growth=4, width=8)
@@ -210,17 +211,17 @@ OLDER: Renames = {r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)": r"\1\2"}
 
 
 class DenseBlock(nn.Module):
-    """Layers of which each adds k channels to those before it.
+    """Layers that each add k channels to those before.
 
-    Outputs are kept in a list and joined where a layer needs them, so that checkpointing has no copies to keep.
+    Outputs are kept in a list and concatenated inside each layer, so checkpointing need not store concatenations.
 
     Args:
-        form: the network's form.
-        inputs: channels that come in.
+        form: configuration of the network.
+        inputs: input channels.
         layers: number of layers.
-        activation: the function after each norm.
-        dropout: share of entries that are zeroed after each convolution.
-        checkpoint: join again on the way back.
+        activation: activation function after each norm.
+        dropout: fraction of entries that are set to zero after each convolution.
+        checkpoint: recompute concatenations in the backward pass.
     """
 
     def __init__(self, form: Form, inputs: int, layers: int, activation: Activation, dropout: float, checkpoint: bool):
@@ -242,15 +243,15 @@ class DenseBlock(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """Norm, activation and 3×3 convolution of everything so far; before them, in a bottleneck, the same with 1×1.
+    """Norm, activation and 3×3 convolution of all previous outputs; a bottleneck has a 1×1 convolution before.
 
     Args:
-        inputs: channels of everything so far.
-        growth: channels that come out.
+        inputs: number of channels of all previous outputs.
+        growth: output channels.
         inner: channels after the 1×1 convolution, or None for a layer without one.
-        activation: the function after each norm.
-        dropout: share of entries that are zeroed after each convolution.
-        checkpoint: do all up to the first convolution again on the way back.
+        activation: activation function after each norm.
+        dropout: fraction of entries that are set to zero after each convolution.
+        checkpoint: recompute everything up to the first convolution in the backward pass.
     """
 
     def __init__(
@@ -273,13 +274,13 @@ class DenseLayer(nn.Module):
         return out
 
     def join(self, *features: Tensor) -> Tensor:
-        """The first convolution, of everything so far."""
+        """Concatenate all previous outputs and apply the first convolution."""
         return self.conv1(self.activation(self.norm1(torch.cat(features, 1))))
 
     def _join_again(self, features: list[Tensor]) -> Tensor:
-        """The same, computed a second time on the way back."""
+        """The same, recomputed in the backward pass."""
         more: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
-        if not torch.compiler.is_compiling():  # compiled, running statistics move once by themselves
+        if not torch.compiler.is_compiling():  # compiled code updates running statistics only once
             more["context_fn"] = self._contexts
         return checkpointing.checkpoint(self.join, *features, **more)
 
@@ -288,13 +289,13 @@ class DenseLayer(nn.Module):
 
 
 class NotesLayer(nn.Module):
-    """The layer of the notes: 3×3 convolution and activation of everything so far.
+    """The layer of the notes: 3×3 convolution and activation of all previous outputs.
 
     Args:
-        inputs: channels of everything so far.
-        growth: channels that come out.
-        activation: the function after the convolution.
-        dropout: share of entries that are zeroed after it.
+        inputs: number of channels of all previous outputs.
+        growth: output channels.
+        activation: activation function after the convolution.
+        dropout: fraction of entries that are set to zero after it.
     """
 
     def __init__(self, inputs: int, growth: int, activation: Activation, dropout: float):
@@ -309,11 +310,11 @@ class NotesLayer(nn.Module):
 
 @contextmanager
 def _resting(norm: nn.BatchNorm2d) -> Iterator[None]:
-    """Running statistics, which have seen the batch, stay as they are while a layer is computed again."""
+    """Keep running statistics, already updated by this batch, unchanged while a layer is recomputed."""
     kept = dict(norm.named_buffers())
     try:
         for name, buffer in kept.items():
-            setattr(norm, name, buffer.clone())  # as many saved tensors as the first time, which checkpointing checks
+            setattr(norm, name, buffer.clone())  # checkpointing requires the same number of saved tensors
         yield
     finally:
         for name, buffer in kept.items():
@@ -321,7 +322,7 @@ def _resting(norm: nn.BatchNorm2d) -> Iterator[None]:
 
 
 def _stem(form: Form, channels: int, activation: Activation) -> nn.Sequential:
-    """The first convolution; the CIFAR form has nothing after it, since every layer begins with a norm."""
+    """The first convolution. For CIFAR nothing follows it, because every layer starts with a norm."""
     stem = nn.Sequential()
     notes = form.layer == "notes"
     if form.stem == "7x7":
@@ -338,7 +339,7 @@ def _stem(form: Form, channels: int, activation: Activation) -> nn.Sequential:
 
 
 def _transition(form: Form, inputs: int, outputs: int, activation: Activation, dropout: float) -> nn.Sequential:
-    """What lies between two blocks: fewer channels, and half the height and width."""
+    """The layers between two blocks, which reduce the channels and halve height and width."""
     transition = nn.Sequential()
     if form.layer == "notes":
         transition.add_module("conv", conv(inputs, outputs, 1, bias=True))
@@ -358,7 +359,7 @@ def _kept(form: Form, depth: int) -> int:
 
 
 def _form(size: Size | None, parts: Mapping[str, Any]) -> Form:
-    """The form of a size, with parts replaced."""
+    """The configuration of a size, with the given parts replaced."""
     if size is None:
         size = 100
     if size not in SIZES:
@@ -398,13 +399,13 @@ def _sides(form: Form, shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _side(form: Form, n: int) -> int:
-    """Height or width after the last block: the stem halves and rounds up twice, transitions halve and round down."""
+    """Height or width after the last block. The stem halves twice, rounding up; transitions halve, rounding down."""
     transitions = len(form.blocks) - (form.layer != "notes")
     return (-(-n // 4) if form.stem == "7x7" else n) // 2**transitions
 
 
 def _arguments(path: str | Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """How to build the network: as danlu has written beside the weights, else as these tell."""
+    """Constructor arguments: those stored with the weights if danlu wrote them, else derived from the weights."""
     if (own := own_arguments(path, "DenseNet")) is not None:
         return own
     form = _form_in(tensors)
@@ -413,7 +414,7 @@ def _arguments(path: str | Path, tensors: Mapping[str, Tensor]) -> dict[str, Any
 
 
 def _form_in(tensors: Mapping[str, Tensor]) -> Form:
-    """The form that the names and shapes in a file tell."""
+    """The configuration derived from names and shapes of the tensors."""
     last = tensors.get(f"{FIRST}.conv2.weight")
     inner = len(tensors[f"{FIRST}.conv1.weight"])
     growth = inner if last is None or last.ndim != 4 or not last.numel() else len(last)
@@ -431,7 +432,7 @@ def _form_in(tensors: Mapping[str, Tensor]) -> Form:
 
 
 def _compression(tensors: Mapping[str, Tensor]) -> float:
-    """What share of its channels a transition keeps, rounded down: one share that fits all transitions."""
+    """The fraction of channels that transitions keep: one that gives, rounded down, the sizes of all transitions."""
     low, high = 0.0, 2.0
     for number in count(1):
         weight = tensors.get(f"features.transition{number}.conv.weight")

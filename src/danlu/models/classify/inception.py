@@ -1,4 +1,4 @@
-"""Inception-v3 as it was published for the Fréchet Inception Distance, with the public weights' names."""
+"""Inception-v3 of the Fréchet Inception Distance, with the parameter names of the public weights."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ WEIGHTS = File(
     95_628_359,
     "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
 )
-"""the public file: the weights of TensorFlow's inception-2015-12-05, brought to torch"""
+"""The public file: weights of TensorFlow's inception-2015-12-05, converted to PyTorch."""
 MIRRORS = ("https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights",)
-"""where the file lies"""
+"""URLs from which the file can be downloaded."""
 SIDE, FEATURES, CLASSES = 299, 2048, 1008
 
 Window = int | tuple[int, int]
 Convolution = tuple[int, Window]
-"""output channels and window of a convolution"""
+"""Output channels and kernel size of a convolution."""
 Step = Convolution | tuple[Convolution, Convolution]
-"""one convolution after another, or two side by side"""
+"""One convolution, or two in parallel."""
 Pool = Literal["mean", "max", "halve"]
 
 
 class InceptionFID(Model):
-    r"""Inception-v3 with what differs in the network behind published Fréchet distances and Inception Scores.
+    r"""Inception-v3 in the variant behind published Fréchet distances and Inception Scores.
 
     Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception architecture for computer vision", 2016, as
-    in TensorFlow's frozen graph of December 2015: averages over a window leave out what lies beyond the border, the
-    last block takes a maximum where the paper takes an average, there are 1008 classes, and no auxiliary classifier.
+    in TensorFlow's frozen graph of December 2015: average pooling excludes padding, the last block uses max pooling
+    instead of the average pooling of the paper, there are 1008 classes and no auxiliary classifier.
 
-    Pictures of any size from 0 to 1 are brought to 299×299 by bilinear interpolation without smoothing and to the range
-    -1 to 1, as the port of the weights does it; gray ones are repeated as three colors. Other programs resize in other
-    ways, and their distances differ from these by that. The network is built in evaluation mode, and its weights are
-    noise until ``from_pretrained`` reads the public ones.
+    Images of any size with values from 0 to 1 are resized to 299×299 by bilinear interpolation without antialiasing and
+    scaled to the range -1 to 1, as in the PyTorch port of the weights. Gray images are repeated to three channels.
+    Programs that resize differently compute different distances. The network is built in evaluation mode with random
+    weights; ``from_pretrained`` loads the public weights.
 
     >>> net = InceptionFID()
     >>> sum(p.numel() for p in net.parameters())
@@ -74,10 +74,13 @@ class InceptionFID(Model):
         self.eval()
 
     def features(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 2048"]:
-        """The mean over positions of the last block, from pictures of values from 0 to 1.
+        """The mean over positions of the output of the last block.
+
+        Args:
+            x: images with values from 0 to 1, (n, 1 or 3, height, width).
 
         Raises:
-            ValueError: if they have other than one or three channels.
+            ValueError: if images do not have one or three channels.
         """
         if x.ndim != 4 or x.shape[1] not in (1, 3):
             raise ValueError(f"pictures must be (n, 1 or 3, height, width), and are {tuple(x.shape)}")
@@ -90,7 +93,7 @@ class InceptionFID(Model):
         return self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))).mean((2, 3))
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1008"]:
-        """Logits: scores whose softmax is the probability of each class."""
+        """Logits: unnormalized log-probabilities of the classes."""
         return self.fc(self.features(x))
 
     def classify(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1008"]:
@@ -99,15 +102,15 @@ class InceptionFID(Model):
 
     @classmethod
     def from_pretrained(cls, path: str | Path, file: File = WEIGHTS) -> InceptionFID:
-        """The network with the public weights, in evaluation mode; no code in the file is run.
+        """Load the network with the public weights, in evaluation mode. No code in the file is run.
 
         Args:
-            path: the file ``pt_inception-2015-12-05-6726825d.pth``; ``danlu.storage.download.fetch`` brings ``WEIGHTS``
-                from ``MIRRORS``.
-            file: what the file must be.
+            path: the file ``pt_inception-2015-12-05-6726825d.pth``; ``danlu.storage.download.fetch`` downloads
+                ``WEIGHTS`` from ``MIRRORS``.
+            file: expected name, size and SHA-256 of the file.
 
         Raises:
-            UsageError: if it is not there, or is another file, with which no distance could be compared with others.
+            UsageError: if the file does not exist, or is a different file, because distances would not be comparable.
         """
         path = Path(path)
         if not path.is_file():
@@ -122,14 +125,14 @@ class InceptionFID(Model):
 
 
 class Unit(nn.Module):
-    """A convolution without bias, a normalization with an epsilon of 0.001, and a rectifier.
+    """A convolution without bias, batch norm with an epsilon of 0.001, and ReLU.
 
     Args:
-        inputs: channels that come in.
-        outputs: channels that go out.
-        window: height and width of the convolution, or one number for both.
-        stride: its step.
-        padding: zeros around the input; none means so many that the size stays with a step of 1.
+        inputs: input channels.
+        outputs: output channels.
+        window: height and width of the kernel, or one number for both.
+        stride: stride of the convolution.
+        padding: zeros on each side of the input; None keeps the size for stride 1.
     """
 
     def __init__(self, inputs: int, outputs: int, window: Window, stride: int = 1, padding: int | None = None):
@@ -144,15 +147,15 @@ class Unit(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Several ways from one input, side by side, whose channels are put together; a pooling is the last of them.
+    """Parallel branches whose output channels are concatenated. The last branch is a pooling.
 
     Args:
-        inputs: channels that come in.
-        ways: the steps of each way by its name in the public weights, where step 2 of a way of several is ``…_2``, and
-            its parts, if it has two, ``…_2a`` and ``…_2b``.
-        pool: "mean" of a window of 3×3 within the border, "max" of it, or "halve": the maximum with a step of 2, beside
-            ways whose last convolution has that step and no border.
-        pooled: channels of the convolution after the pooling; 0 leaves it out.
+        inputs: input channels.
+        ways: the steps of each branch by its name in the public weights. Step 2 of a branch with several steps is named
+            ``…_2``; two parallel convolutions are ``…_2a`` and ``…_2b``.
+        pool: "mean" for 3×3 average pooling without padding values, "max" for 3×3 max pooling, or "halve" for max
+            pooling with stride 2; the last convolution of each branch then has stride 2 and no padding too.
+        pooled: channels of the convolution after the pooling; 0 for none.
     """
 
     def __init__(self, inputs: int, ways: Mapping[str, Sequence[Step]], pool: Pool, pooled: int = 0):
@@ -189,7 +192,7 @@ class Mixed(nn.Module):
 
 
 def _sides(step: Step) -> dict[str, Convolution]:
-    """The convolutions of a step by what is added to its name."""
+    """The convolutions of a step by the suffix of their names."""
     first, second = step
     if isinstance(first, tuple) and isinstance(second, tuple):
         return {"a": first, "b": second}
@@ -197,7 +200,7 @@ def _sides(step: Step) -> dict[str, Convolution]:
 
 
 def _fine(inputs: int, pooled: int) -> Mixed:
-    """A block on 35×35 positions."""
+    """A block for 35×35 feature maps."""
     ways = {
         "branch1x1": [(64, 1)],
         "branch5x5": [(48, 1), (64, 5)],
@@ -207,7 +210,7 @@ def _fine(inputs: int, pooled: int) -> Mixed:
 
 
 def _long(inner: int) -> Mixed:
-    """A block on 17×17 positions, with windows of 1×7 and 7×1."""
+    """A block for 17×17 feature maps, with kernels of 1×7 and 7×1."""
     across, down = (1, 7), (7, 1)
     ways = {
         "branch1x1": [(192, 1)],
@@ -218,7 +221,7 @@ def _long(inner: int) -> Mixed:
 
 
 def _wide(inputs: int, pool: Pool) -> Mixed:
-    """A block on 8×8 positions, whose ways end in windows of 1×3 and 3×1 side by side."""
+    """A block for 8×8 feature maps, whose branches end in parallel kernels of 1×3 and 3×1."""
     fork = ((384, (1, 3)), (384, (3, 1)))
     ways = {
         "branch1x1": [(320, 1)],

@@ -25,10 +25,10 @@ class MLP(Model):
     Args:
         shape: shape of one example; it is flattened.
         classes: number of classes.
-        hidden: width of each hidden layer; none makes softmax regression.
-        activation: the function σ after each hidden layer.
+        hidden: width of each hidden layer; empty for softmax regression.
+        activation: activation function σ after each hidden layer.
         norm: normalization before each activation.
-        dropout: share of hidden units that are zeroed while training; the others are divided by 1 - dropout.
+        dropout: fraction of hidden units that are set to zero during training; the others are divided by 1 - dropout.
 
     Raises:
         ValueError: if a width is below 1 or dropout is outside [0, 1).
@@ -58,7 +58,7 @@ class MLP(Model):
         self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
-        """Logits: scores whose softmax is the probability of each class."""
+        """Logits: unnormalized log-probabilities of the classes."""
         return self.head(self.body(x.flatten(1)))
 
     def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:

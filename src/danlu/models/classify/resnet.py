@@ -43,7 +43,7 @@ Stem = Literal["7x7", "3x3", "3x3 pool"]
 
 
 class Form(NamedTuple):
-    """What the size of a network stands for."""
+    """Configuration of a published network."""
 
     block: BlockName
     blocks: tuple[int, ...]
@@ -71,43 +71,43 @@ SIZES: dict[Size, Form] = {
 
 
 class ResNet(Model):
-    r"""A classifier of residual blocks, each of which adds something to its input.
+    r"""A classifier of residual blocks, which add a residual to their input.
 
     .. math:: x_{l+1} = \sigma(S(x_l) + F_l(x_l)), \qquad \text{logits} = W \, \operatorname{mean}_{ij}(x_L) + b
 
     He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016: table 1 for ImageNet (sizes 18, 34,
     50, 101, 152) and section 4.2 for CIFAR-10 (20, 32, 44, 56, 110). Sizes 164 and 1001 are of their "Identity mappings
-    in deep residual networks", 2016, to be used with ``preactivation=True``. ``ResNet((1, 28, 28), 10, "notes")`` is
-    the network of the notes, section 1.5. A size names a whole form; the arguments after it replace parts of the form:
-    ``ResNet(shape, 10, 18, stem="3x3")``, or ``ResNet(shape, 10, blocks=(2, 2, 2), width=32)`` for one of your own.
+    in deep residual networks", 2016, for use with ``preactivation=True``. ``ResNet((1, 28, 28), 10, "notes")`` is the
+    network of the notes, section 1.5. A size selects a complete configuration; the arguments after it replace parts of
+    it: ``ResNet(shape, 10, 18, stem="3x3")``, or ``ResNet(shape, 10, blocks=(2, 2, 2), width=32)`` for a custom one.
 
-    Weights begin as in the code published with the papers (``he_normal``); in the notes' form as torch makes them.
-    Names in the state dict are the public ones: ``conv1``, ``bn1``, ``layer1.0.conv1``, …, ``fc``.
+    Weights are initialized as in the published code of the papers (``he_normal``), for "notes" as in PyTorch. The state
+    dict has the public parameter names: ``conv1``, ``bn1``, ``layer1.0.conv1``, …, ``fc``.
 
     Args:
         shape: (channels, height, width) of one image.
         classes: number of classes.
-        size: number of layers of a published network, or "notes"; none for another one, which is as size 20 but for
-            what is said of it.
-        blocks: number of blocks in each stage; none means as the size says. Each stage after the first halves height
-            and width and has twice the channels.
+        size: number of layers of a published network, or "notes". None for a custom network: size 20 with the parts
+            given by the other arguments.
+        blocks: number of blocks in each stage; empty for the value of the size. Each stage after the first halves
+            height and width and doubles the channels.
         width: channels of the first stage, inside its blocks.
         block: "basic" (two convolutions of 3×3), "bottleneck" (1×1, 3×3, 1×1), or "notes" (without normalization).
-        stem: "7x7" is a convolution of 7×7 with stride 2 and max pooling, "3x3" one of 3×3 that keeps the size, "3x3
-            pool" the same and max pooling, which halves it.
-        shortcut: how sizes change on the way around a block: "padding" (option A), "projection" (option B); "none"
-            leaves out every way around, which makes a plain network.
-        pool: average over positions before the last layer; else it sees each position by itself.
+        stem: "7x7" is a 7×7 convolution with stride 2 and max pooling, "3x3" a 3×3 convolution that keeps the size,
+            "3x3 pool" the same with max pooling, which halves the size.
+        shortcut: shortcut where sizes change: "padding" (option A) or "projection" (option B). "none" removes all
+            shortcuts, which gives a plain network.
+        pool: average over positions before the last layer; otherwise the last layer gets all positions.
         preactivation: normalization and activation before each convolution.
-        stride_first: a bottleneck makes its step in the first 1×1 convolution, as in the paper, and not in the 3×3, as
-            public weights do.
-        zero_init: begin with weights of 0 in the last normalization of each block, so that it passes on its input
+        stride_first: stride of a bottleneck in its first 1×1 convolution, as in the paper, instead of the 3×3
+            convolution, as in the public weights.
+        zero_init: initialize the weights of the last normalization of each block to 0, so the block is the identity
             (Goyal et al., "Accurate, large minibatch SGD", 2017, section 5.1).
-        activation: the function σ.
+        activation: activation function σ.
 
     Attributes:
         features_shape: (channels, height, width) after the last block.
-        fresh: the parameters that ``from_pretrained`` did not find in the file.
+        fresh: names of the parameters that ``from_pretrained`` did not find in the file.
 
     Raises:
         ValueError: if the image is too small for the stages, or an argument is out of range.
@@ -167,7 +167,7 @@ class ResNet(Model):
                 nn.init.zeros_(module.last_norm().weight)
 
     def encode(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        """What the last layer sees of each image."""
+        """The features of each image before the last layer."""
         x = self.maxpool(self.activation(self.bn1(self.conv1(x))))
         for name in self.stages:
             x = getattr(self, name)(x)
@@ -176,7 +176,7 @@ class ResNet(Model):
         return self.pool(x).flatten(1)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
-        """Logits: scores whose softmax is the probability of each class."""
+        """Logits: unnormalized log-probabilities of the classes."""
         return self.fc(self.encode(x))
 
     def classify(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
@@ -191,25 +191,25 @@ class ResNet(Model):
         classes: int | None = None,
         stride_first: bool = False,
     ) -> ResNet:
-        """The network whose public weights a file holds, in evaluation mode; its size is read off the file.
+        """Load a network with public weights, in evaluation mode. The size is derived from the file.
 
-        Files of torchvision (a state dict: .pth or .safetensors) and of transformers (model.safetensors or
-        pytorch_model.bin, or their folder) are understood, and what danlu has written: an export, or a model folder. A
-        bare ``state_dict()`` tells names and shapes alone, and is taken for a network with rectifiers and with a
-        pooling after a stem of 7×7. Pickles are read only if no code has to run for it. For another number of classes
-        the last layer is new; for another number of channels the first convolution is spread over them
-        (``danlu.models.saving.pretrained.spread_channels``). Such weights expect the inputs of their training: usually
-        colors from 0 to 1, less the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224, 0.225)
-        of each channel.
+        Supported are files of torchvision (a state dict: .pth or .safetensors) and of transformers (model.safetensors
+        or pytorch_model.bin, or their folder), and exports and model folders of danlu. A plain ``state_dict()`` has
+        only names and shapes; the network is then assumed to use ReLU, and max pooling after a 7×7 stem.
+        Pickles are read only if this needs no code from the file. For a different number of classes the last layer is
+        new. For a different number of channels the first convolution is adapted with
+        ``danlu.models.saving.pretrained.spread_channels``. Public weights expect inputs as in their training: usually
+        colors from 0 to 1, minus the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224,
+        0.225) of each channel.
 
         Args:
-            path: the file, or a folder that holds it.
+            path: the file, or the folder that contains it.
             shape: (channels, height, width) of one image.
-            classes: number of classes; None means as in the file.
-            stride_first: as above; a file does not say it.
+            classes: number of classes; None for the number in the file.
+            stride_first: as in the constructor; it cannot be derived from the file.
 
         Raises:
-            UsageError: if the file is not there, is no state dict, or one of another network.
+            UsageError: if the file does not exist, has no state dict, or has the weights of a different network.
 
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
@@ -226,7 +226,7 @@ class ResNet(Model):
         return model.eval()
 
 
-# From the names of transformers to the public ones, which torchvision gave
+# From the parameter names of transformers to the public names, those of torchvision
 
 _BLOCK = r"^(?:resnet\.)?encoder\.stages\.(\d+)\.layers\.(\d+)\."
 TRANSFORMERS: Renames = {
@@ -241,7 +241,7 @@ TRANSFORMERS: Renames = {
 
 
 def _form(size: Size | None, parts: dict[str, object]) -> Form:
-    """The form of a size, with parts replaced."""
+    """The configuration of a size, with the given parts replaced."""
     if size is None:
         size = 20
     if size not in SIZES:
@@ -296,7 +296,7 @@ def _pooling(stem: Stem) -> nn.Module:
 
 
 def _side(form: Form, n: int) -> int | None:
-    """Height or width after the last stage, or None if a step would meet a single position."""
+    """Height or width after the last stage, or None if a single position would have to be halved."""
     for _ in range({"7x7": 2, "3x3": 0, "3x3 pool": 1}[form.stem] + len(form.blocks) - 1):
         if n < 2:
             return None
@@ -323,7 +323,7 @@ def _stage(form: Form, number: int, preactivation: bool, stride_first: bool, act
 
 
 def _arguments(path: str | Path, tensors: Mapping[str, Tensor], stride_first: bool) -> dict[str, Any]:
-    """How to build the network: as danlu has written beside the weights, else as these tell."""
+    """Constructor arguments: those stored with the weights if danlu wrote them, else derived from the weights."""
     if (own := own_arguments(path, "ResNet")) is not None:
         return own
     form = _form_in(tensors)
@@ -333,7 +333,7 @@ def _arguments(path: str | Path, tensors: Mapping[str, Tensor], stride_first: bo
 
 
 def _form_in(tensors: Mapping[str, Tensor]) -> Form:
-    """The form that the names and shapes in a file tell."""
+    """The configuration derived from names and shapes of the tensors."""
     blocks = (distinct(rf"layer{number}\.(\d+)\.", tensors) for number in count(1))
     return Form(
         block="bottleneck" if "layer1.0.conv3.weight" in tensors else "basic",

@@ -1,4 +1,4 @@
-"""The two halves of every variational autoencoder: inference q(z | x) and generation p(x | z)."""
+"""The two networks of a variational autoencoder: inference q(z | x) and generation p(x | z)."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Posterior(Protocol):
 
     @property
     def mean(self) -> Tensor:
-        """Where it lies, (n, latent): the code of the example."""
+        """The mean, (n, latent): the code of an example."""
         ...
 
     def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes from standard normal noise (k, n, latent), and their log-densities (k, n)."""
+        """Draw codes from standard normal noise (k, n, latent), and compute their log-densities (k, n)."""
         ...
 
     def divergence(self) -> Tensor | None:
-        """Exact divergence of each unit from the prior in nats, (n, latent); None where only draws can tell."""
+        """Exact divergence of each unit from the prior in nats, (n, latent); None without a closed form."""
         ...
 
 
@@ -50,12 +50,12 @@ class Diagonal(NamedTuple):
     log_variance: Float[Tensor, "n d"]
 
     def draw(self, noise: Float[Tensor, "k n d"]) -> tuple[Tensor, Tensor]:
-        """Codes from standard normal noise, and their log-densities."""
+        """Draw codes from standard normal noise, and compute their log-densities."""
         z = self.mean + (0.5 * self.log_variance).exp() * noise
         return z, gaussian_log_prob(noise, torch.zeros_like(noise), 0.0, given=2) - 0.5 * self.log_variance.sum(1)
 
     def divergence(self) -> Float[Tensor, "n d"]:
-        """The closed form."""
+        """The divergence of each unit in closed form."""
         return kl_to_standard_normal(self.mean, self.log_variance)
 
 
@@ -63,8 +63,8 @@ class DiagonalPosterior(nn.Module):
     """Mean and log-variance of each unit, both linear in the features.
 
     Args:
-        features: length of the features.
-        latent: number of units.
+        features: number of features.
+        latent: number of latent units.
     """
 
     def __init__(self, features: int, latent: int):
@@ -72,12 +72,12 @@ class DiagonalPosterior(nn.Module):
         self.linear = Linear(features, 2 * latent)
 
     def forward(self, features: Float[Tensor, "*n f"]) -> Diagonal:
-        """A distribution for each row of features."""
+        """The distribution for each row of features."""
         return Diagonal(*self.linear(features).chunk(2, dim=-1))
 
 
 class Inference(nn.Module):
-    """From examples to a distribution of codes, q(z | x), or q(z | x, y) of labeled ones."""
+    """A function from examples to a distribution of codes, q(z | x), or q(z | x, y) for labeled examples."""
 
     def __init__(self, encoder: Encoder, posterior: nn.Module):
         super().__init__()
@@ -88,7 +88,7 @@ class Inference(nn.Module):
 
 
 class Generation(nn.Module):
-    """From codes to a distribution of examples, p(x | z), or p(x | z, y) of labeled ones."""
+    """A function from codes to a distribution of examples, p(x | z), or p(x | z, y) for labeled examples."""
 
     def __init__(self, decoder: Decoder, likelihood: Likelihood):
         super().__init__()
@@ -99,11 +99,11 @@ class Generation(nn.Module):
 
 
 class Pass(NamedTuple):
-    """What comes out when examples pass through both halves.
+    """Result of encoding and decoding examples.
 
     Attributes:
-        output: of the decoder, (k · n, outputs, *shape), all of the first draw first.
-        posterior: of each example.
+        output: output of the decoder, (k · n, outputs, *shape), starting with the n rows of the first sample.
+        posterior: posterior of each example.
         z: codes, (k, n, latent).
         log_q: their log-densities under the posterior, (k, n).
     """
@@ -115,21 +115,21 @@ class Pass(NamedTuple):
 
 
 class Autoencoder(nn.Module):
-    """Inference and generation, with the sums that make a bound of them.
+    """Inference and generation networks, and the lower bound of the likelihood.
 
     Args:
-        shape: of one example, as it is decoded.
+        shape: shape of one decoded example.
         latent: number of latent units.
-        hidden: width of each fully connected layer of the encoder; the decoder has them the other way round.
-        channels: output channels of each convolution of the encoder.
+        hidden: width of each fully connected layer of the encoder; the decoder has them in reverse order.
+        channels: output channels of each convolution of the encoder; empty for a fully connected network.
         likelihood: distribution of the values.
-        spread: of the distribution, see Likelihood.
+        spread: standard deviation or scale of the distribution, see ``Likelihood``.
         classes: number of labels, or 0.
-        activation: the function after each layer.
+        activation: activation function after each layer.
         norm: normalization before each activation.
-        dropout: share of the encoder's hidden units that are zeroed while training.
-        seen: shape of one example as it is encoded, if it is another.
-        posterior: maps features to a distribution of codes; a diagonal normal one if not given.
+        dropout: fraction of the hidden units of the encoder that are set to zero during training.
+        seen: shape of one encoder input, if it differs from ``shape``.
+        posterior: module from features to a distribution of codes; by default a diagonal normal one.
     """
 
     def __init__(
@@ -158,22 +158,22 @@ class Autoencoder(nn.Module):
 
     @property
     def likelihood(self) -> Likelihood:
-        """Of the values of an example."""
+        """The distribution of the values of an example."""
         return self.generation.likelihood
 
     def forward(self, x: Tensor, noise: Float[Tensor, "k n d"], label: Tensor | None = None) -> Pass:
-        """Encode, draw k codes of each example, decode."""
+        """Encode, draw k codes for each example, decode."""
         posterior = self.inference(x, label)
         z, log_q = posterior.draw(noise)
         repeated = None if label is None else label.repeat(len(z), 1)
         return Pass(self.generation(z.flatten(0, 1), repeated), posterior, z, log_q)
 
     def distortion(self, x: Tensor, through: Pass) -> Float[Tensor, "k n"]:
-        """Minus log p(x | z) of each draw, in nats."""
+        """−log p(x | z) of each sample, in nats."""
         return -self.likelihood.log_prob(x, through.output.unflatten(0, through.z.shape[:2]))
 
     def log_weights(self, x: Tensor, through: Pass) -> Float[Tensor, "k n"]:
-        r"""Of each draw, :math:`\log p(x \mid z) + \log p(z) - \log q(z \mid x)`, in nats."""
+        r"""The importance weight :math:`\log p(x \mid z) + \log p(z) - \log q(z \mid x)` of each sample, in nats."""
         prior = gaussian_log_prob(through.z, torch.zeros_like(through.z), 0.0, given=2)
         return prior - through.log_q - self.distortion(x, through)
 
@@ -186,7 +186,15 @@ class Autoencoder(nn.Module):
         seen: Tensor | None = None,
         rows: int = 5000,
     ) -> Float[Tensor, "n"]:
-        """Lower bound of log p(x) of each example in nats, from so many draws, so many rows at a time.
+        """A lower bound of log p(x) of each example in nats.
+
+        Args:
+            x: the examples, (n, *shape).
+            samples: number of codes per example.
+            label: one-hot labels of a conditional model.
+            generator: random number generator.
+            seen: input of the encoder, if it differs from ``x``.
+            rows: maximum number of rows that are decoded at a time.
 
         Raises:
             ValueError: if samples is below 1.
@@ -196,7 +204,7 @@ class Autoencoder(nn.Module):
         weights, each = [], max(1, rows // max(1, len(x)))
         for start in range(0, samples, each):
             draws = range(min(each, samples - start))
-            # one by one, so that the numbers do not depend on how many draws go through at a time
+            # drawn one sample at a time, so the numbers do not depend on how many are decoded together
             noise = torch.stack([_normal(x, self.latent, generator) for _ in draws])
             weights.append(self.log_weights(x, self(x if seen is None else seen, noise, label)))
         return importance_bound(torch.cat(weights))

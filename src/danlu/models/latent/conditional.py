@@ -19,37 +19,38 @@ from danlu.nn.one_hot import one_hot
 from danlu.rng.keys import generator as generator_for
 
 DRAWS = 8
-"""codes of each example and label from which labels are told"""
+"""Number of codes per example and label with which ``classify`` estimates likelihoods."""
 
 
 class ConditionalVAE(LabeledAutoencoder):
-    r"""A decoder p(x | y, z) of a label and a code, and an encoder q(z | x, y) that guesses the code.
+    r"""A decoder p(x | y, z) and an encoder q(z | x, y), both conditional on the label.
 
     .. math:: \log p(x \mid y) \ge \mathbb E_{q(z \mid x, y)}[\log p(x \mid y, z)] - \mathrm{KL}(q(z \mid x, y) \,\|\,
         p(z))
 
     Sohn, Lee and Yan, "Learning structured output representation using deep conditional generative models", 2015,
-    equation 4, with a prior of the code that does not depend on the label; it is what is labeled of Kingma, Rezende,
-    Mohamed and Welling, "Semi-supervised learning with deep generative models", 2014, equation 6. The label takes what
-    it can tell out of the code, so the code says the rest: style.
+    equation 4, with a prior of the code that does not depend on the label. This is the labeled term of Kingma,
+    Rezende, Mohamed and Welling, "Semi-supervised learning with deep generative models", 2014, equation 6. The code
+    need not represent the label, so it represents the rest of an example, its style.
 
     Args:
         shape: shape of one example.
         classes: number of labels.
         latent: number of latent units.
-        hidden: width of each fully connected layer of the encoder; the decoder has them the other way round.
-        channels: output channels of each convolution of the encoder, which halves the picture; none for fully connected
-            layers alone.
-        likelihood: distribution of the values: bernoulli for values from 0 to 1, gaussian for any, logistic for bytes.
-        spread: deviation of gaussian or scale of logistic: a number, "shared" to learn one, or "each" for one of each
-            value.
-        activation: the function after each layer.
+        hidden: width of each fully connected layer of the encoder; the decoder has them in reverse order.
+        channels: output channels of each convolution of the encoder, which halves the image; empty for fully connected
+            layers only.
+        likelihood: distribution of the values: "bernoulli" for values from 0 to 1, "gaussian" for any real values,
+            "logistic" for bytes.
+        spread: standard deviation of "gaussian" or scale of "logistic": a fixed number, "shared" to learn one for all
+            values, or "each" to learn one per value.
+        activation: activation function after each layer.
         norm: normalization before each activation.
-        dropout: share of the encoder's hidden units that are zeroed while training.
-        posterior: maps the encoder's features to a distribution of codes; a diagonal normal one if not given.
+        dropout: fraction of the hidden units of the encoder that are set to zero during training.
+        posterior: module from features of the encoder to a distribution of codes; by default a diagonal normal one.
 
     Raises:
-        ValueError: if an argument is out of range, or the picture is too small for the convolutions.
+        ValueError: if an argument is out of range, or the image is too small for the convolutions.
 
     >>> model = ConditionalVAE(shape=(1, 8, 8), classes=3, latent=4, hidden=(32,)).eval()
     >>> model.sample(2, torch.tensor([0, 2])).shape, model.classify(torch.zeros(5, 1, 8, 8)).shape
@@ -87,20 +88,20 @@ class ConditionalVAE(LabeledAutoencoder):
         return super().capabilities | frozenset({"unit_divergence"})
 
     def forward(self, x: Tensor, noise: Float[Tensor, "k n d"], labels: Int[Tensor, "n"]) -> Pass:
-        """Encode each example with its label, draw k codes, decode them with it."""
+        """Encode each example with its label, draw k codes, decode them with the label."""
         return self.autoencoder(x, noise, one_hot(labels, self.classes, x))
 
     def posterior(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Posterior:
-        """The distribution of codes, q(z | x, y); without labels, of the likeliest one."""
+        """The distribution of codes, q(z | x, y). Without labels, the most probable label is used."""
         return self.autoencoder.inference(x, self._shares(x, labels))
 
     def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         r"""The probability of each label by Bayes' rule, :math:`p(y \mid x) \propto p(x \mid y)`.
 
-        In place of the likelihoods stand their importance weighted bounds from a few codes, drawn with the same noise
-        for every label and every time, so that the answer is the same each time.
+        The likelihoods are estimated by their importance-weighted bounds from a few codes. The noise is the same for
+        all labels and all calls, so the result is deterministic.
         """
-        n = x.shape[0]  # len(x) would be a constant of what is exported
+        n = x.shape[0]  # len(x) would become a constant in an export
         noise = self.noise.to(x.dtype).expand(-1, n, -1)
         bounds = []
         for label in torch.eye(self.classes, dtype=x.dtype, device=x.device):

@@ -1,4 +1,4 @@
-"""Filling in what is missing of an example by passing it through an autoencoder again and again."""
+"""Inpainting: fill in missing values with repeated reconstructions by an autoencoder."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 
 def fill_in(x: Tensor, there: Tensor, passed: Callable[[Tensor], Tensor], rounds: int) -> Tensor:
-    """Examples with what comes out of a model in place of what is missing, which is 0 at first.
+    """Replace missing values by reconstructions, starting with 0.
 
     Rezende, Mohamed and Wierstra, "Stochastic backpropagation and approximate inference in deep generative models",
-    2014, section 6.5, with means in place of draws.
+    2014, section 6.5, with means instead of samples.
 
     Args:
-        x: the examples; what is missing may be anything.
-        there: true where the value is there, in the shape of x.
-        passed: what becomes of examples that pass through the model.
-        rounds: how often they do.
+        x: the examples; missing values may be arbitrary numbers.
+        there: true for given values, in the shape of x.
+        passed: function that reconstructs examples.
+        rounds: number of reconstructions.
 
     >>> fill_in(torch.tensor([[1.0, 9.0]]), torch.tensor([[True, False]]), lambda x: x + 1, rounds=3)
     tensor([[1., 3.]])
@@ -30,14 +30,14 @@ def fill_in(x: Tensor, there: Tensor, passed: Callable[[Tensor], Tensor], rounds
 
 
 def checked_mask(x: Tensor, mask: Tensor) -> Tensor:
-    """True where a value is there, in the shape of the examples.
+    """Convert a mask to booleans in the shape of the examples, true for given values.
 
     Args:
-        x: the examples.
-        mask: 1 where the value is there and 0 where it is missing, in the shape of x or what broadcasts to it.
+        x: the examples, (n, *shape).
+        mask: 1 for given and 0 for missing values, in the shape of x or a shape that broadcasts to it.
 
     Raises:
-        ValueError: if the mask does not fit the examples, or holds anything but 0 and 1.
+        ValueError: if the shape of the mask does not match the examples, or it has values other than 0 and 1.
 
     >>> checked_mask(torch.zeros(2, 3), torch.tensor([1, 0, 1]))[0]
     tensor([ True, False,  True])

@@ -1,4 +1,4 @@
-"""What every autoencoder of labeled examples can do, whatever tells the label of an example that has none."""
+"""Base class of autoencoders of labeled examples."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from danlu.nn.one_hot import cycle_classes, one_hot
 
 
 class LabeledAutoencoder(Model):
-    """A decoder p(x | y, z) and an encoder q(z | x, y), with equal p(y); where no label is given, one is guessed.
+    """A decoder p(x | y, z) and an encoder q(z | x, y), with uniform p(y). ``classify`` predicts missing labels.
 
     Attributes:
         classes: number of labels.
-        autoencoder: both halves.
+        autoencoder: encoder and decoder.
     """
 
     classes: int
@@ -40,7 +40,7 @@ class LabeledAutoencoder(Model):
         raise NotImplementedError(f"{type(self).__name__} must say how it tells labels")
 
     def encode(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n latent"]:
-        """The mean of q(z | x, y); without labels, of the likeliest one."""
+        """The mean of q(z | x, y). Without labels, the most probable label is used."""
         return self.autoencoder.inference(x, self._shares(x, labels)).mean
 
     def decode(self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"]) -> Float[Tensor, "n *shape"]:
@@ -48,12 +48,12 @@ class LabeledAutoencoder(Model):
         return self._decoded(z, one_hot(labels, self.classes, z))
 
     def prior(self, n: int, *, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
-        """So many codes, standard normal."""
+        """Draw n standard normal codes."""
         some = next(self.parameters())
         return torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
 
     def reconstruct(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
-        """Each example by way of its label and its code."""
+        """Encode and decode each example with its label."""
         shares = self._shares(x, labels)
         return self._decoded(self.autoencoder.inference(x, shares).mean, shares)
 
@@ -65,13 +65,13 @@ class LabeledAutoencoder(Model):
         generator: torch.Generator | None = None,
         values: bool = False,
     ) -> Float[Tensor, "n *shape"]:
-        """Decoded codes from the prior.
+        """Decode codes drawn from the prior.
 
         Args:
-            n: how many.
-            labels: of each; one after the other if not given.
-            generator: of the random numbers.
-            values: draw each value from p(x | y, z), too; else its mean is given, as is usual for pictures.
+            n: number of examples.
+            labels: label of each example, (n,); by default the classes in turn.
+            generator: random number generator.
+            values: draw each value from p(x | y, z) as well; by default its mean is returned, as is usual for images.
         """
         z = self.prior(n, generator=generator)
         labels = cycle_classes(n, self.classes, z.device) if labels is None else labels
@@ -81,7 +81,7 @@ class LabeledAutoencoder(Model):
         return self.autoencoder.likelihood.draw(output, generator)
 
     def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Float[Tensor, "n steps *shape"]:
-        """The straight way from the code and label of each a to those of its b, decoded; both ends included."""
+        """Decode codes and labels on the line from those of each a to those of its b, both ends included."""
         share = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype)[:, None]
         ends = [self._shares(a, None), self._shares(b, None)]
         codes = [self.autoencoder.inference(x, y).mean for x, y in zip((a, b), ends, strict=True)]
@@ -91,16 +91,16 @@ class LabeledAutoencoder(Model):
     def inpaint(
         self, x: Float[Tensor, "n *shape"], mask: Tensor, labels: Int[Tensor, "n"] | None = None, rounds: int = 10
     ) -> Float[Tensor, "n *shape"]:
-        """Fill in what is missing, see ``fill_in``; the label is guessed anew each round if not given.
+        """Fill in missing values, see ``fill_in``. Without labels, the most probable label is used in each round.
 
         Args:
-            x: the examples; what is missing may be anything.
-            mask: 1 where the value is there and 0 where it is missing, (n, *shape) or what broadcasts to it.
-            labels: of each example.
-            rounds: how often an example passes through the model.
+            x: the examples; missing values may be arbitrary numbers.
+            mask: 1 for given and 0 for missing values, (n, *shape) or a shape that broadcasts to it.
+            labels: label of each example, (n,).
+            rounds: number of reconstructions.
 
         Raises:
-            ValueError: if the mask does not fit the examples, or holds anything but 0 and 1.
+            ValueError: if the shape of the mask does not match the examples, or it has values other than 0 and 1.
         """
         return fill_in(x, checked_mask(x, mask), lambda filled: self.reconstruct(filled, labels), rounds)
 
@@ -112,18 +112,18 @@ class LabeledAutoencoder(Model):
         *,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "n"]:
-        r"""Lower bound of log p(x) in nats, or of log p(x | y) for given labels.
+        r"""A lower bound of log p(x) in nats, or of log p(x | y) for given labels.
 
         .. math:: \log p(x) = \log \tfrac1K \sum_y p(x \mid y)
 
-        has the bound of each log p(x | y) in its place: the evidence lower bound from one draw, importance weighted
-        from several.
+        is bounded with the bounds of log p(x | y): the evidence lower bound for one sample, importance-weighted for
+        several.
 
         Args:
-            x: the examples.
-            samples: number of draws of each label; in expectation the bound does not fall with it.
-            labels: of each example.
-            generator: of the random numbers.
+            x: the examples, (n, *shape).
+            samples: number of codes per label; the expected bound does not decrease with it.
+            labels: label of each example, (n,).
+            generator: random number generator.
         """
         if labels is not None:
             return self.autoencoder.bound(x, samples, one_hot(labels, self.classes, x), generator)
@@ -136,7 +136,7 @@ class LabeledAutoencoder(Model):
     def _shares(self, x: Tensor, labels: Tensor | None) -> Float[Tensor, "n classes"]:
         if labels is not None:
             return one_hot(labels, self.classes, x)
-        guessed = self.classify(x).argmax(1, keepdim=True)  # one_hot would look at the values, which no export can
+        guessed = self.classify(x).argmax(1, keepdim=True)  # one_hot reads values, which an export cannot trace
         return (guessed == torch.arange(self.classes, device=x.device)).to(x.dtype)
 
     def _decoded(self, z: Tensor, shares: Float[Tensor, "n classes"]) -> Float[Tensor, "n *shape"]:

@@ -1,4 +1,4 @@
-"""What a decoder says of an example: the distribution p(x | z) whose parameters it gives."""
+"""The distribution p(x | z) of an example, with the output of a decoder as parameters."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Spread = float | Literal["shared", "each"]
 
 LEVELS = 256
 LEAST_LOG_SPREAD = -6.0
-"""narrower than a gray level: a decoder that is sure of a constant value would make the density infinite"""
+"""Minimum log-spread, less than a gray level. Without it, a constant value could get an infinite density."""
 
 
 class Likelihood(nn.Module):
-    """The distribution of an example's values, which are independent given the latent code.
+    """The distribution of the values of an example, which are independent given the latent code.
 
     Args:
-        family: bernoulli for values that are 0 or 1, or between as the probability of a 1; gaussian for any real
-            values; logistic for bytes, a logistic distribution cut into 256 steps.
-        spread: deviation of gaussian, or scale of logistic: a number that stays, "shared" to learn one for all values,
-            "each" for the decoder to give one for each value.
+        family: "bernoulli" for values 0 and 1, or values in between as probabilities of 1; "gaussian" for any real
+            values; "logistic" for bytes, a logistic distribution discretized to 256 levels.
+        spread: standard deviation of "gaussian" or scale of "logistic": a fixed number, "shared" to learn one for all
+            values, or "each" for a decoder that outputs one per value.
 
     Attributes:
-        outputs: how many numbers the decoder gives for each value.
+        outputs: number of decoder outputs per value.
 
     Raises:
         ValueError: if the family is unknown, or the spread is not greater than 0.
@@ -53,14 +53,14 @@ class Likelihood(nn.Module):
         self.log_spread = nn.Parameter(torch.tensor(-1.0)) if learned else None
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Log-probability of each example in nats, the sum over its values.
+        """Log-probability of each example in nats, summed over its values.
 
         Args:
             x: the examples, (n, *shape).
-            output: of the decoder for k codes of each, (k, n, outputs, *shape).
+            output: output of the decoder for k codes of each example, (k, n, outputs, *shape).
 
         Returns:
-            (k, n).
+            log-probabilities, (k, n).
         """
         center = output[:, :, 0]
         match self.family:
@@ -71,13 +71,13 @@ class Likelihood(nn.Module):
         return discretized_logistic_log_prob(x, center, self._log_spread(output), LEVELS, given=2)
 
     def mean(self, output: Tensor) -> Tensor:
-        """The mean of each value; of logistic its center, no further out than the values are.
+        """The mean of each value; for "logistic" the center, clipped to the range of values.
 
         Args:
-            output: of the decoder, (n, outputs, *shape).
+            output: output of the decoder, (n, outputs, *shape).
 
         Returns:
-            (n, *shape).
+            means, (n, *shape).
         """
         match self.family:
             case "bernoulli":
@@ -87,11 +87,11 @@ class Likelihood(nn.Module):
         return output[:, 0].clamp(0, 1)
 
     def draw(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """A value from each distribution, (n, *shape).
+        """Draw a value from each distribution, (n, *shape).
 
         Args:
-            output: of the decoder, (n, outputs, *shape).
-            generator: of the random numbers.
+            output: output of the decoder, (n, outputs, *shape).
+            generator: random number generator.
         """
         center = output[:, 0]
         shape, device, dtype = center.shape, center.device, center.dtype
@@ -105,7 +105,7 @@ class Likelihood(nn.Module):
         return (x.clamp(0, 1) * (LEVELS - 1)).round() / (LEVELS - 1)
 
     def _log_spread(self, output: Tensor) -> Tensor:
-        """Logarithm of deviation or scale, for outputs (k, n, outputs, *shape)."""
+        """Logarithm of standard deviation or scale, for outputs (k, n, outputs, *shape)."""
         if self.log_spread is not None:
             raw = self.log_spread.expand(output[:, :, 0].shape)
         elif self.spread == "each":

@@ -20,12 +20,12 @@ from danlu.nn.norm.by_name import Norm
 
 
 class Costs(NamedTuple):
-    """What is to be known of examples to bound their probability.
+    """Terms of the bounds of examples.
 
     Attributes:
-        logits: of q(y | x), (n, classes).
-        distortion: minus log p(x | y, z) in nats, (n, classes) for each label, or (n,) for one.
-        rate: divergence of q(z | x, y) from the prior in nats, likewise.
+        logits: logits of q(y | x), (n, classes).
+        distortion: −log p(x | y, z) in nats, (n, classes) for all labels, or (n,) for one label.
+        rate: divergence of q(z | x, y) from the prior in nats, with the same shape.
     """
 
     logits: Tensor
@@ -34,30 +34,31 @@ class Costs(NamedTuple):
 
 
 class SemiSupervisedVAE(LabeledAutoencoder):
-    r"""A decoder p(x | y, z) of a label and a code, an encoder q(z | x, y) of the code, a classifier q(y | x).
+    r"""A decoder p(x | y, z), an encoder q(z | x, y) and a classifier q(y | x).
 
     .. math:: \log p(x, y) \ge -L(x, y), \qquad
         L(x, y) = -\mathbb E_{q(z \mid x, y)}[\log p(x \mid y, z)] + \mathrm{KL}(q(z \mid x, y) \,\|\, p(z)) - \log p(y)
 
     .. math:: \log p(x) \ge -U(x), \qquad U(x) = \sum_y q(y \mid x) \, L(x, y) - H(q(y \mid x))
 
-    with equal p(y). Kingma, Rezende, Mohamed and Welling, "Semi-supervised learning with deep generative models", 2014,
-    equations 6 and 7.
+    with uniform p(y). Kingma, Rezende, Mohamed and Welling, "Semi-supervised learning with deep generative models",
+    2014, equations 6 and 7.
 
     Args:
         shape: shape of one example.
         classes: number of labels.
         latent: number of latent units.
-        hidden: width of each fully connected layer of the encoder; the decoder has them the other way round.
+        hidden: width of each fully connected layer of the encoder; the decoder has them in reverse order.
         judges: width of each fully connected layer of the classifier.
-        channels: output channels of each convolution of encoder and classifier; none for fully connected layers alone.
-        likelihood: distribution of the values: bernoulli for values from 0 to 1, gaussian for any, logistic for bytes.
-        spread: deviation of gaussian or scale of logistic: a number, "shared" to learn one, or "each" for one of each
-            value.
-        activation: the function after each layer.
+        channels: output channels of each convolution of encoder and classifier; empty for fully connected networks.
+        likelihood: distribution of the values: "bernoulli" for values from 0 to 1, "gaussian" for any real values,
+            "logistic" for bytes.
+        spread: standard deviation of "gaussian" or scale of "logistic": a fixed number, "shared" to learn one for all
+            values, or "each" to learn one per value.
+        activation: activation function after each layer.
         norm: normalization before each activation.
-        dropout: share of the hidden units of encoder and classifier that are zeroed while training.
-        factorized: whether the code is guessed without the label, q(y | x) q(z | x), as in the notes.
+        dropout: fraction of the hidden units of encoder and classifier that are set to zero during training.
+        factorized: whether the encoder does not use the label, q(y | x) q(z | x), as in the notes.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -94,7 +95,7 @@ class SemiSupervisedVAE(LabeledAutoencoder):
             self.autoencoder.inference.encoder.label = None
 
     def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
-        """Scores whose softmax is q(y | x)."""
+        """Logits of q(y | x)."""
         return self.head(self.judge(x))
 
     def forward(
@@ -105,17 +106,17 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         gumbel: Float[Tensor, "n classes"] | None = None,
         temperature: float = 1.0,
     ) -> Costs:
-        r"""What each example costs: with its label, with a relaxed draw of it, or with every label there is.
+        r"""Compute the terms of the bound of each example for its label, for a relaxed sample of it, or for all labels.
 
-        A relaxed draw is :math:`\operatorname{softmax}((\log q(y \mid x) + g) / \tau)` with standard Gumbel numbers g:
+        A relaxed sample is :math:`\operatorname{softmax}((\log q(y \mid x) + g) / \tau)` with standard Gumbel noise g:
         Jang, Gu and Poole, "Categorical reparameterization with Gumbel-softmax", 2017, equation 2.
 
         Args:
-            x: the examples.
-            noise: standard normal numbers, from which the codes are drawn.
-            label: shares of each label.
-            gumbel: standard Gumbel numbers, for a relaxed draw.
-            temperature: τ of the draw.
+            x: the examples, (n, *shape).
+            noise: standard normal noise for the codes, (n, latent).
+            label: one-hot labels, (n, classes).
+            gumbel: standard Gumbel noise for a relaxed sample, (n, classes).
+            temperature: τ of the relaxed sample.
         """
         logits = self.logits(x)
         if gumbel is not None:
@@ -126,14 +127,14 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         return Costs(logits, self.autoencoder.distortion(x, through)[0], _rate(through.posterior))
 
     def _with_every_label(self, x: Tensor, noise: Tensor, logits: Tensor) -> Costs:
-        """One pass of n · classes rows; what does not depend on the label is computed once."""
+        """Compute all labels in one pass of n · classes rows. Terms without the label are computed once."""
         n, k = len(x), self.classes
         inference, generation = self.autoencoder.inference, self.autoencoder.generation
         labels = torch.eye(k, dtype=x.dtype, device=x.device)
         seen = inference.encoder.first_layer(x)[:, None]
         each = seen if inference.encoder.label is None else seen + inference.encoder.label(labels)
         posterior: Diagonal = inference.posterior(inference.encoder.rest(each.flatten(0, 1)))
-        ways = len(posterior.mean) // n  # 1 if the code is guessed without the label
+        ways = len(posterior.mean) // n  # 1 if the encoder does not use the label
         z = posterior.draw(noise.repeat_interleave(ways, 0)[None])[0][0]
         z = z.unflatten(0, (n, ways)).expand(n, k, -1)
         output = generation(z.flatten(0, 1), labels.repeat(n, 1)).unflatten(0, (n, k))

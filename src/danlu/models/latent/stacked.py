@@ -1,4 +1,4 @@
-"""M1 + M2: a semi-supervised variational autoencoder on the codes of another autoencoder."""
+"""M1 + M2: a semi-supervised variational autoencoder of the codes of another autoencoder."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from danlu.models.latent.vae import VAE
 
 
 class StackedVAE(Model):
-    """The first model makes codes of examples, without any label; the second one labels the codes.
+    """A model of examples without labels, and a semi-supervised model of its codes.
 
     Kingma, Rezende, Mohamed and Welling, "Semi-supervised learning with deep generative models", 2014, section 2: the
     stacked model M1 + M2.
 
     Args:
-        first: codes of examples.
-        second: a model of such codes, with the likelihood gaussian.
+        first: model of the examples, M1.
+        second: model of the codes of the first model, M2, with Gaussian likelihood.
 
     Raises:
-        ValueError: if the second model is not one of the first one's codes.
+        ValueError: if the second model does not have the shape and the likelihood for codes of the first.
 
     >>> first = VAE((1, 8, 8), latent=4, hidden=(16,))
     >>> second = SemiSupervisedVAE((4,), 10, latent=2, hidden=(16,), judges=(16,), likelihood="gaussian")
@@ -53,19 +53,19 @@ class StackedVAE(Model):
         return self.second.classes
 
     def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
-        """The probability of each label given the mean of the first code."""
+        """The probability of each label, from the mean of the first code."""
         return self.second.classify(self.first.encode(x))
 
     def encode(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n latent"]:
-        """The second code; without labels, with the one that the classifier guesses."""
+        """The code of the second model. Without labels, the label predicted by the classifier is used."""
         return self.second.encode(self.first.encode(x), labels)
 
     def decode(self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"]) -> Float[Tensor, "n *shape"]:
-        """The example of a second code and a label."""
+        """Decode codes of the second model with their labels to examples."""
         return self.first.decode(self.second.decode(z, labels))
 
     def reconstruct(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
-        """Each example by way of both codes and its label."""
+        """Encode and decode each example with both models."""
         return self.first.decode(self.second.reconstruct(self.first.encode(x), labels))
 
     def sample(
@@ -76,13 +76,13 @@ class StackedVAE(Model):
         generator: torch.Generator | None = None,
         values: bool = False,
     ) -> Float[Tensor, "n *shape"]:
-        """Decoded codes from the prior.
+        """Decode codes drawn from the prior.
 
         Args:
-            n: how many.
-            labels: of each; one after the other if not given.
-            generator: of the random numbers.
-            values: draw each value from p(x | z), too; else its mean is given, as is usual for pictures.
+            n: number of examples.
+            labels: label of each example, (n,); by default the classes in turn.
+            generator: random number generator.
+            values: draw each value from p(x | z) as well; by default its mean is returned, as is usual for images.
         """
         codes = self.second.sample(n, labels, generator=generator, values=True)
         if not values:
@@ -90,23 +90,23 @@ class StackedVAE(Model):
         return self.first.autoencoder.likelihood.draw(self.first.autoencoder.generation(codes), generator)
 
     def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Float[Tensor, "n steps *shape"]:
-        """The way that the second model walks from the code of each a to that of its b, decoded; both ends included."""
+        """Interpolate in the second model from the code of each a to that of its b, and decode; both ends included."""
         walk = self.second.interpolate(self.first.encode(a), self.first.encode(b), steps)
         return self.first.decode(walk.flatten(0, 1)).unflatten(0, (-1, steps))
 
     def inpaint(
         self, x: Float[Tensor, "n *shape"], mask: Tensor, labels: Int[Tensor, "n"] | None = None, rounds: int = 10
     ) -> Float[Tensor, "n *shape"]:
-        """Fill in what is missing, see ``fill_in``; the label is guessed anew each round if not given.
+        """Fill in missing values, see ``fill_in``. Without labels, the most probable label is used in each round.
 
         Args:
-            x: the examples; what is missing may be anything.
-            mask: 1 where the value is there and 0 where it is missing, (n, *shape) or what broadcasts to it.
-            labels: of each example.
-            rounds: how often an example passes through both models.
+            x: the examples; missing values may be arbitrary numbers.
+            mask: 1 for given and 0 for missing values, (n, *shape) or a shape that broadcasts to it.
+            labels: label of each example, (n,).
+            rounds: number of reconstructions by both models.
 
         Raises:
-            ValueError: if the mask does not fit the examples, or holds anything but 0 and 1.
+            ValueError: if the shape of the mask does not match the examples, or it has values other than 0 and 1.
         """
         return fill_in(x, checked_mask(x, mask), lambda filled: self.reconstruct(filled, labels), rounds)
 
@@ -118,20 +118,20 @@ class StackedVAE(Model):
         *,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "n"]:
-        r"""Lower bound of log p(x) in nats, or of log p(x | y) for given labels.
+        r"""A lower bound of log p(x) in nats, or of log p(x | y) for given labels.
 
         .. math:: \log \frac1k \sum_{i=1}^k \frac{p(x \mid a_i) \, \hat p(a_i)}{q(a_i \mid x)},
             \qquad a_i \sim q(a \mid x)
 
-        with first codes a, and in place of their density the second model's estimate from one draw, whose logarithm is
-        its bound. It is of use only if the second model learned from such draws: one that learned from mean codes finds
-        draws most unlikely.
+        with codes a of the first model. The density of a code is estimated by the second model from one sample; the
+        logarithm of the estimate is the bound of the second model. The result is useful only if the second model was
+        trained on sampled codes: a model trained on mean codes gives sampled codes a very low probability.
 
         Args:
-            x: the examples.
-            samples: number k of draws; in expectation the bound does not fall with it.
-            labels: of each example.
-            generator: of the random numbers.
+            x: the examples, (n, *shape).
+            samples: number k of codes per example; the expected bound does not decrease with it.
+            labels: label of each example, (n,).
+            generator: random number generator.
 
         Raises:
             ValueError: if samples is below 1.

@@ -17,7 +17,7 @@ from danlu.nn.norm.by_name import Norm
 
 
 class VAE(Model):
-    r"""A decoder p(x | z) of codes from a standard normal prior, and an encoder q(z | x) that guesses the code.
+    r"""A decoder p(x | z) with a standard normal prior p(z), and an encoder q(z | x) that approximates the posterior.
 
     .. math:: \log p(x) \ge \mathbb E_{q(z \mid x)}[\log p(x \mid z)] - \mathrm{KL}(q(z \mid x) \,\|\, p(z))
 
@@ -27,20 +27,21 @@ class VAE(Model):
     Args:
         shape: shape of one example.
         latent: number of latent units.
-        hidden: width of each fully connected layer of the encoder; the decoder has them the other way round.
-        channels: output channels of each convolution of the encoder, which halves the picture; none for fully connected
-            layers alone.
-        likelihood: distribution of the values: bernoulli for values from 0 to 1, gaussian for any, logistic for bytes.
-        spread: deviation of gaussian or scale of logistic: a number, "shared" to learn one, or "each" for one of each
-            value.
-        activation: the function after each layer.
+        hidden: width of each fully connected layer of the encoder; the decoder has them in reverse order.
+        channels: output channels of each convolution of the encoder, which halves the image; empty for fully connected
+            layers only.
+        likelihood: distribution of the values: "bernoulli" for values from 0 to 1, "gaussian" for any real values,
+            "logistic" for bytes.
+        spread: standard deviation of "gaussian" or scale of "logistic": a fixed number, "shared" to learn one for all
+            values, or "each" to learn one per value.
+        activation: activation function after each layer.
         norm: normalization before each activation.
-        dropout: share of the encoder's hidden units that are zeroed while training.
-        masks: whether the encoder is told which values there are, so that it can do without the others.
-        posterior: maps the encoder's features to a distribution of codes; a diagonal normal one if not given.
+        dropout: fraction of the hidden units of the encoder that are set to zero during training.
+        masks: whether a mask of the given values is a second input of the encoder, for examples with missing values.
+        posterior: module from features of the encoder to a distribution of codes; by default a diagonal normal one.
 
     Raises:
-        ValueError: if an argument is out of range, or the picture is too small for the convolutions.
+        ValueError: if an argument is out of range, or the image is too small for the convolutions.
 
     >>> vae = VAE(shape=(1, 8, 8), latent=4, hidden=(32,)).eval()
     >>> vae.sample(3).shape, vae.log_prob_bound(torch.zeros(2, 1, 8, 8), samples=5).shape
@@ -80,7 +81,7 @@ class VAE(Model):
         return self.autoencoder.latent
 
     def forward(self, x: Tensor, noise: Float[Tensor, "k n d"], mask: Tensor | None = None) -> Pass:
-        """Encode what there is of each example, draw k codes, decode them."""
+        """Encode the given values of each example, draw k codes, decode them."""
         return self.autoencoder(self._seen(x, mask), noise)
 
     def posterior(self, x: Tensor, mask: Tensor | None = None) -> Posterior:
@@ -88,7 +89,7 @@ class VAE(Model):
         return self.autoencoder.inference(self._seen(x, mask))
 
     def encode(self, x: Float[Tensor, "n *shape"], mask: Tensor | None = None) -> Float[Tensor, "n latent"]:
-        """The mean of the posterior, which is the code of the example."""
+        """The posterior mean, the code of an example."""
         return self.posterior(x, mask).mean
 
     def decode(self, z: Float[Tensor, "n latent"]) -> Float[Tensor, "n *shape"]:
@@ -96,23 +97,23 @@ class VAE(Model):
         return self.autoencoder.likelihood.mean(self.autoencoder.generation(z))
 
     def reconstruct(self, x: Float[Tensor, "n *shape"], mask: Tensor | None = None) -> Float[Tensor, "n *shape"]:
-        """Each example by way of its code."""
+        """Encode and decode each example."""
         return self.decode(self.encode(x, mask))
 
     def prior(self, n: int, *, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
-        """So many codes, standard normal."""
+        """Draw n standard normal codes."""
         some = next(self.parameters())
         return torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
 
     def sample(
         self, n: int, *, generator: torch.Generator | None = None, values: bool = False
     ) -> Float[Tensor, "n *shape"]:
-        """Decoded codes from the prior.
+        """Decode codes drawn from the prior.
 
         Args:
-            n: how many.
-            generator: of the random numbers.
-            values: draw each value from p(x | z), too; else its mean is given, as is usual for pictures.
+            n: number of examples.
+            generator: random number generator.
+            values: draw each value from p(x | z) as well; by default its mean is returned, as is usual for images.
         """
         z = self.prior(n, generator=generator)
         if not values:
@@ -120,25 +121,25 @@ class VAE(Model):
         return self.autoencoder.likelihood.draw(self.autoencoder.generation(z), generator)
 
     def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Float[Tensor, "n steps *shape"]:
-        """The straight way from the code of each a to that of its b, decoded; both ends included."""
+        """Decode codes on the line from the code of each a to that of its b, both ends included."""
         share = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype)[:, None]
         walk = self.encode(a)[:, None].lerp(self.encode(b)[:, None], share)
         return self.decode(walk.flatten(0, 1)).unflatten(0, (-1, steps))
 
     def inpaint(self, x: Float[Tensor, "n *shape"], mask: Tensor, rounds: int = 10) -> Float[Tensor, "n *shape"]:
-        """Fill in what is missing.
+        """Fill in missing values.
 
-        A model that is told which values there are decodes their code. Another one begins with 0 for what is missing
-        and passes the example through itself so often, each time with what came out in place of what is missing, see
+        A model with masks decodes the code of the given values. A model without masks sets missing values to 0 and
+        reconstructs the example repeatedly, each time with the previous result in place of the missing values, see
         ``fill_in``.
 
         Args:
-            x: the examples; what is missing may be anything.
-            mask: 1 where the value is there and 0 where it is missing, (n, *shape) or what broadcasts to it.
-            rounds: how often an example passes through a model that is not told.
+            x: the examples; missing values may be arbitrary numbers.
+            mask: 1 for given and 0 for missing values, (n, *shape) or a shape that broadcasts to it.
+            rounds: number of reconstructions by a model without masks.
 
         Raises:
-            ValueError: if the mask does not fit the examples, or holds anything but 0 and 1.
+            ValueError: if the shape of the mask does not match the examples, or it has values other than 0 and 1.
         """
         there = checked_mask(x, mask)
         told = there.to(x.dtype)
@@ -147,17 +148,17 @@ class VAE(Model):
     def log_prob_bound(
         self, x: Float[Tensor, "n *shape"], samples: int = 1, *, generator: torch.Generator | None = None
     ) -> Float[Tensor, "n"]:
-        """Lower bound of log p(x) in nats: the evidence lower bound from one draw, importance weighted from several.
+        """A lower bound of log p(x) in nats: the evidence lower bound for one sample, importance-weighted for several.
 
         Args:
-            x: the examples.
-            samples: number of draws; in expectation the bound does not fall with it.
-            generator: of the random numbers.
+            x: the examples, (n, *shape).
+            samples: number of codes per example; the expected bound does not decrease with it.
+            generator: random number generator.
         """
         return self.autoencoder.bound(x, samples, generator=generator, seen=self._seen(x, None))
 
     def _seen(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """What the encoder sees: the values that are there, and which these are, if it is told."""
+        """Input of the encoder: the given values, and their mask for a model with masks."""
         if not self.masks:
             return x
         mask = torch.ones_like(x) if mask is None else mask.to(x.dtype).expand_as(x)

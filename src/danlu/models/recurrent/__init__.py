@@ -1,1 +1,1 @@
-"""Models that read a sequence and carry a state."""
+"""Recurrent models of sequences."""

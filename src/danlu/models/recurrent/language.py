@@ -1,4 +1,4 @@
-"""Language models over recurrent layers, or over convolutions that look back."""
+"""Language models with recurrent layers or causal convolutions."""
 
 from __future__ import annotations
 
@@ -31,33 +31,36 @@ class LanguageModel(Model):
     .. math:: P(x_1, \dots, x_T) = \prod_t P(x_t \mid x_{<t}), \qquad
         P(\cdot \mid x_{<t}) = \operatorname{softmax}(W h_{t-1} + b), \qquad h_t = f(h_{t-1}, E x_t)
 
-    Mikolov et al., "Recurrent neural network based language model", 2010. Dropout is where Zaremba, Sutskever and
-    Vinyals, "Recurrent Neural Network Regularization", 2014, figure 2, have it, on all connections but the recurrent
+    Mikolov et al., "Recurrent neural network based language model", 2010. Dropout is applied as in Zaremba, Sutskever
+    and Vinyals, "Recurrent Neural Network Regularization", 2014, figure 2, to all connections except the recurrent
     ones: after the embedding, between layers, and before the softmax.
 
-    The state is one tensor, rows first; a text in pieces, with the state carried from one to the next, has the
-    probability of the whole.
+    The state is one tensor, rows first. If a text is read in chunks and the state is carried between them, its
+    probability is the same as that of the whole text.
 
     Args:
         vocabulary: number of different tokens.
-        kind: rnn, lstm, peephole, coupled or gru; or convolution, which sees a fixed number of tokens.
+        kind: "rnn", "lstm", "peephole", "coupled" or "gru", or "convolution", which sees a fixed number of tokens.
         width: units of each layer.
-        layers: how many.
-        embedding: entries of a token's learned vector, 0 for one-hot vectors; width if not given.
-        dropout: share of units zeroed while training.
-        tied: the softmax has the embedding for its weights (Press and Wolf 2017).
-        cutoffs: where an adaptive softmax parts the vocabulary, whose commonest tokens come first; none for a full one.
-        learn_normalizer: learn a constant log Z beside unnormalized scores, for noise-contrastive estimation.
-        reset: of a GRU: after (torch), before (Cho et al. 2014) or notes.
-        nonlinearity: of an RNN: tanh or relu.
-        initial: of the recurrent matrices: uniform, orthogonal, or of an RNN radius, for spectral radius 1.
-        forget_bias: with which bias an LSTM's forget gate begins; random if not given.
-        kernel: steps that an output of a convolution sees.
-        dilated: whether the distance of those steps doubles with each layer.
-        scale: all weights begin uniform within ±scale, as Zaremba et al. have it; each layer's usual ones if not given.
+        layers: number of layers.
+        embedding: length of the learned vector of a token, 0 for one-hot vectors; by default ``width``.
+        dropout: fraction of units that are set to zero during training.
+        tied: whether the softmax uses the weights of the embedding (Press and Wolf 2017).
+        cutoffs: token indices that split the vocabulary of an adaptive softmax; tokens must be ordered from the most to
+            the least frequent. Empty for a full softmax.
+        learn_normalizer: whether to learn a constant log Z of unnormalized scores, for noise-contrastive estimation.
+        reset: reset gate of a GRU: "after" (torch), "before" (Cho et al. 2014) or "notes".
+        nonlinearity: activation of an RNN: "tanh" or "relu".
+        initial: initialization of the recurrent matrices: "uniform", "orthogonal", or for an RNN "radius", which sets
+            the spectral radius to 1.
+        forget_bias: initial bias of the forget gate of an LSTM; random by default.
+        kernel: kernel size of the convolutions.
+        dilated: whether the dilation doubles with each convolution.
+        scale: initialize all weights uniformly within ±scale, as Zaremba et al.; by default each layer's own
+            initialization.
 
     Raises:
-        ValueError: if a number is too small, or arguments do not go together.
+        ValueError: if a number is out of range, or arguments cannot be combined.
 
     >>> model = LanguageModel(vocabulary=50, width=16)
     >>> tokens = torch.arange(12).view(2, 6)
@@ -121,29 +124,29 @@ class LanguageModel(Model):
         return frozenset({"token_log_probs", "onnx_graph"})
 
     def onnx_graph(self) -> OnnxGraph:
-        """Logits and the next state from tokens and a state, with which another program completes texts."""
+        """An ONNX graph from tokens and a state to logits and the next state, for text completion in other programs."""
         return language_graph(self)
 
     def forward(
         self, tokens: Int[Tensor, "n t"], state: Float[Tensor, "n ..."] | None = None
     ) -> tuple[Float[Tensor, "n t width"], Float[Tensor, "n ..."]]:
-        """What the softmax sees after each token, and the state after the last one.
+        """Compute features, the input of the softmax, after each token, and the state after the last token.
 
         Args:
-            tokens: rows of numbers.
-            state: after what came before; of nothing if not given.
+            tokens: token numbers, (n, t).
+            state: state after the previous tokens; by default the zero state.
         """
         x = F.one_hot(tokens, self.vocabulary).to(self._dtype) if self.embedding is None else self.embedding(tokens)
         x, after = self.layers(self.dropout(x), state)
         return self.dropout(x), after
 
     def zero_state(self, n: int) -> Float[Tensor, "n ..."]:
-        """The state of n rows before anything was read."""
+        """The initial state of n rows, before any token."""
         return self.layers.zero_state(n)
 
     @property
     def window(self) -> int | None:
-        """How many of the last tokens it sees, if that is a fixed number."""
+        """Number of tokens that a convolutional model sees; None for a recurrent model."""
         return self.layers.receptive_field if isinstance(self.layers, CausalConvolutions) else None
 
     @property
@@ -154,7 +157,7 @@ class LanguageModel(Model):
         return weight
 
     def logits(self, features: Float[Tensor, "*n width"]) -> Float[Tensor, "*n vocabulary"]:
-        """Scores of all words before the softmax; of an adaptive one log-probabilities."""
+        """Logits of all tokens; log-probabilities for an adaptive softmax."""
         if self.adaptive is not None:
             with torch.autocast(features.device.type, enabled=False):
                 flat = self.adaptive.log_prob(features.flatten(0, -2).to(self._dtype))
@@ -163,7 +166,15 @@ class LanguageModel(Model):
         return scores if self.log_z is None else scores - self.log_z
 
     def scores(self, features: Float[Tensor, "n width"], words: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Logits of some words alone: of one for each row, (n,), or, as words (1, k), of the same k for all, (n, k)."""
+        """Logits of selected words only.
+
+        Args:
+            features: features, (n, width).
+            words: one word for each row, (n,), or the same k words for all rows, (1, k).
+
+        Returns:
+            (n,), or (n, k).
+        """
         assert self.bias is not None, "an adaptive softmax has no single scores"
         weight, bias = self.output, self.bias
         if words.dim() == 2:
@@ -173,9 +184,9 @@ class LanguageModel(Model):
         return found if self.log_z is None else found - self.log_z
 
     def cross_entropy(self, features: Float[Tensor, "m width"], targets: Int[Tensor, "m"]) -> Float[Tensor, "m"]:
-        """Minus the log-probability of a token after each row of features; logits are made a few rows at a time."""
+        """Negative log-probability of the target of each row. Logits are computed for a few rows at a time."""
         if self.adaptive is not None:
-            with torch.autocast(features.device.type, enabled=False):  # torch's own fails on features of two types
+            with torch.autocast(features.device.type, enabled=False):  # torch's autocast fails here for mixed types
                 return -self.adaptive(features.to(self._dtype), targets).output
         assert self.bias is not None
         return chunked_cross_entropy(features, self.output, self.bias, targets)
@@ -186,23 +197,23 @@ class LanguageModel(Model):
         targets: Int[Tensor, "n t"],
         state: Float[Tensor, "n ..."] | None = None,
     ) -> tuple[Float[Tensor, "n t"], Float[Tensor, "n ..."]]:
-        """Log-probability in nats of what comes after each token, and the state after the last one.
+        """Log-probability of the target after each token in nats, and the state after the last token.
 
         Args:
-            tokens: what is read.
-            targets: what comes after each.
-            state: after what came before.
+            tokens: input tokens, (n, t).
+            targets: next token after each input token, (n, t).
+            state: state after the previous tokens; by default the zero state.
         """
         features, after = self(tokens, state)
         return -self.cross_entropy(features.flatten(0, 1), targets.flatten()).view(targets.shape), after
 
     def log_prob(self, x: Int[Tensor, "n t"]) -> Float[Tensor, "n"]:
-        r"""Log-likelihood of each row in nats, its first token given: :math:`\log P(x_2, \dots, x_T \mid x_1)`.
+        r"""Log-likelihood of each row in nats given its first token: :math:`\log P(x_2, \dots, x_T \mid x_1)`.
 
-        Running text has no beginning, so that nothing says how probable the first token is.
+        The model is trained on running text, which has no beginning, so it has no distribution of the first token.
 
         Raises:
-            ValueError: if there are no two tokens.
+            ValueError: if rows have fewer than two tokens.
         """
         if x.shape[1] < 2:
             raise ValueError(
@@ -213,16 +224,16 @@ class LanguageModel(Model):
     def step(
         self, tokens: Int[Tensor, "n"], state: Float[Tensor, "n ..."] | None = None
     ) -> tuple[Float[Tensor, "n vocabulary"], Float[Tensor, "n ..."]]:
-        """Logits of the next token, from the last one and the state after those before it: what decoders ask for."""
+        """Logits of the next token and the new state, from the last token and the state before it; used by decoders."""
         features, after = self(tokens[:, None], state)
         return self.logits(features[:, 0]), after
 
     @torch.no_grad()
     def read(self, prompt: Int[Tensor, "n p"]) -> tuple[Int[Tensor, "n"], Float[Tensor, "n ..."]]:
-        """Take in a prompt at once: its last token, and the state after those before it, as decoders want them.
+        """Read a prompt. Returns its last token and the state before this token, the arguments of ``step``.
 
         Raises:
-            ValueError: if it is empty.
+            ValueError: if the prompt is empty.
         """
         if not prompt.shape[1]:
             raise ValueError("the prompt is empty; give at least one token")
@@ -238,14 +249,14 @@ class LanguageModel(Model):
         seed: int = 0,
         beams: int | None = None,
     ) -> Int[Tensor, "n p+{tokens}"]:
-        """The prompts with new tokens after them, in evaluation mode or as the model is.
+        """Append new tokens to prompts. The model keeps its mode, so call ``eval()`` first to switch dropout off.
 
         Args:
-            prompt: at least one token each.
-            tokens: how many new ones.
-            choice: how each is chosen; drawn from all if not given.
-            seed: of what is drawn.
-            beams: take the most probable sequence that a search with so many beams finds, in place of a choice.
+            prompt: prompts of at least one token, (n, p).
+            tokens: number of new tokens.
+            choice: sampling options; by default tokens are drawn from the full distribution.
+            seed: random seed.
+            beams: number of beams; the most probable sequence of a beam search is used instead of sampling.
 
         Raises:
             ValueError: if the prompt is empty.
@@ -277,7 +288,7 @@ class LanguageModel(Model):
 
 
 def _refuse_recurrent(**given: Any) -> None:
-    """Convolutions have nothing of what is for recurrent layers."""
+    """Raise an error if settings of recurrent layers are given for convolutions."""
     usual = {"reset": "after", "nonlinearity": "tanh", "initial": "uniform", "forget_bias": None}
     idle = [name for name, value in usual.items() if given[name] != value]
     if idle:
@@ -301,7 +312,7 @@ def _check(
         raise ValueError(
             f"cutoffs={tuple(cutoffs)} must rise, and lie above 0 and below the {vocabulary} tokens of the vocabulary"
         )
-    if cutoffs and width < 4 ** len(cutoffs):  # torch's layer takes a quarter of the width for each
+    if cutoffs and width < 4 ** len(cutoffs):  # torch divides the width by 4 for each cutoff
         raise ValueError(
             f"{len(cutoffs)} cutoffs leave nothing of width={width} for the rarest tokens; use a width of at least "
             f"{4 ** len(cutoffs)}, or fewer cutoffs"

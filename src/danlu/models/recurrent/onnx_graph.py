@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from danlu.models.recurrent.language import LanguageModel
 
 OPSET, VERSION = 17, 8
-"""versions of ONNX's operators and of its file format: old enough for every runtime"""
+"""Versions of the ONNX operators and of the file format, old enough for all runtimes."""
 INPUTS, OUTPUTS = ("token", "state"), ("logits", "next_state")
 _END = 2**63 - 1  # "to the end" of a slice
 SIZES = ((1, 1), (3, 7))
-"""number and length of the texts on which the graph is checked"""
+"""Number and length of the texts with which the graph is checked."""
 
 
 def language_graph(model: LanguageModel) -> OnnxGraph:
     """The graph of a language model, with the tokenizer in its metadata.
 
     Raises:
-        UsageError: if ONNX has no such layer.
+        UsageError: if ONNX has no operator for the layer.
     """
     tokenizer = {} if model.tokenizer is None else {"tokenizer": model.tokenizer.to_json()}
     return OnnxGraph(_proto(model), "complete", OUTPUTS, tokenizer, lambda: _cases(model), relative=True)
@@ -40,7 +40,7 @@ def language_graph(model: LanguageModel) -> OnnxGraph:
 
 @torch.no_grad()
 def _cases(model: LanguageModel) -> Iterator[OnnxCase]:
-    """Texts of several sizes, each in two pieces, the second with the state after the first."""
+    """Texts of several sizes, each in two chunks; the second starts with the state after the first."""
     source = torch.Generator().manual_seed(1)
     for n, t in SIZES:
         state = model.zero_state(n)
@@ -114,7 +114,7 @@ def _proto(model: LanguageModel) -> Any:
 
 
 def _read(graph: Graph, layers: Any, x: str, state: str) -> tuple[str, str]:
-    """Recurrent layers: the outputs of the last one, and the state after the last token."""
+    """Recurrent layers: outputs of the last layer, and the state after the last token."""
     after: list[list[str]] = [[] for _ in range(layers.cells.states)]
     x = graph.one("Transpose", x, perm=[1, 0, 2])  # ONNX has the steps first
     for layer in range(layers.layers):
@@ -134,7 +134,7 @@ def _part_of_state(graph: Graph, state: str, part: int, layer: int) -> str:
 
 
 def _layer(graph: Graph, layers: Recurrent, layer: int, x: str, begins: list[str]) -> list[str]:
-    """One layer as ONNX's LSTM, GRU or RNN: its outputs and its last state."""
+    """One layer as an ONNX LSTM, GRU or RNN: its outputs and last state."""
     kind, width = layers.kind, layers.width
     known = {name: getattr(layers, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh")}
     biases = [getattr(layers, f"bias_{name}_l{layer}", known["weight_ih"].new_zeros(0)) for name in ("ih", "hh")]
@@ -142,7 +142,7 @@ def _layer(graph: Graph, layers: Recurrent, layer: int, x: str, begins: list[str
         raise UsageError("ONNX has no GRU whose reset gate acts on the input; train with another reset")
 
     def ordered(matrix: Tensor) -> Tensor:
-        """Blocks of rows in ONNX's order of gates; a gate that is coupled to another has zeros."""
+        """Blocks of rows in the order of gates of ONNX; zeros for a gate that is coupled to another."""
         blocks = matrix.split(width)
         gates = {"lstm": (0, 3, 1, 2), "peephole": (0, 3, 1, 2), "coupled": (0, 2, None, 1), "gru": (1, 0, 2)}
         order = gates.get(kind, (0,))
@@ -164,7 +164,7 @@ def _layer(graph: Graph, layers: Recurrent, layer: int, x: str, begins: list[str
 
 
 def _convolved(graph: Graph, layers: Any, x: str, state: str) -> tuple[str, str]:
-    """Causal convolutions: the outputs of the last one, and the inputs that each one keeps."""
+    """Causal convolutions: outputs of the last layer, and the inputs that each layer keeps."""
     here, after = graph.one("Transpose", x, perm=[0, 2, 1]), []
     pasts = graph.put("Split", state, graph.keep(layers.sizes), outputs=len(layers.sizes), axis=1)
     for block, past in zip(layers.blocks, pasts, strict=True):

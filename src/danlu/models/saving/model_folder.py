@@ -1,4 +1,4 @@
-"""The model folder: weights and the words that say how to use them, enough without the data it was trained on."""
+"""The model folder: weights and a description, sufficient to use a model without its training data."""
 
 from __future__ import annotations
 
@@ -38,14 +38,15 @@ def save_model(
     """Write ``model.safetensors`` and ``model.json`` into a folder, and a tokenizer if the model has one.
 
     Args:
-        model: a model of the catalogue, whose networks (if it takes any) are of the catalogue too.
-        folder: where to write; it is made if it is not there.
-        info: what the model's inputs and classes are.
-        made_with: anything else worth keeping beside the weights (recipe, scores, versions).
-        usage: settings of the recipe that use of the model needs; a loaded model has them as ``model.usage``.
+        model: a model of the catalogue; models among its arguments must be in the catalogue too.
+        folder: the folder to write to; it is created if it does not exist.
+        info: description of the inputs and classes of the model.
+        made_with: other information to store with the weights (recipe, scores, versions).
+        usage: settings of the recipe that are needed to use the model; a loaded model has them as ``model.usage``.
 
     Raises:
-        UsageError: if the model is not in the catalogue, since nothing could build it again.
+        UsageError: if the model is not in the catalogue, because it could not be built again, or its arguments cannot
+            be written as JSON.
 
     >>> from tempfile import TemporaryDirectory
     >>> from danlu.models.classify.mlp import MLP
@@ -56,7 +57,7 @@ def save_model(
     """
     described = {"data": info.to_json(), "made_with": made_with or {}, "usage": usage or {}}
     description = {"format": FORMAT, **describe(model), **described}
-    assert isinstance(model, Model)  # describe has refused everything else
+    assert isinstance(model, Model)  # describe raises for everything else
     folder = Path(folder)
     weights = save({name: values.cpu().contiguous() for name, values in named_tensors(model).items()})
     description["sha256"] = sha256(weights).hexdigest()
@@ -74,11 +75,14 @@ def save_model(
 
 
 def load_model(folder: str | Path) -> Model:
-    """Build the model that a model folder holds, in evaluation mode; ``model.info`` says what its inputs are.
+    """Load a model from a model folder, in evaluation mode. ``model.info`` describes its inputs.
+
+    Args:
+        folder: a model folder, written by ``save_model``.
 
     Raises:
         UsageError: if there is no model in the folder, or it was written by a newer danlu.
-        RunError: if weights or tokenizer are damaged or do not fit the description.
+        RunError: if weights or tokenizer are damaged or do not match the description.
     """
     folder = Path(folder)
     if not (folder / "model.json").is_file():
@@ -100,7 +104,7 @@ def load_model(folder: str | Path) -> Model:
 
 
 def _tokenizer(path: Path, digest: str | None, info: DataInfo) -> Tokenizer:
-    """The tokenizer of a file that is what it was when the model was written."""
+    """Load the tokenizer and check that its file is unchanged."""
     tokenizer = load_tokenizer(path)
     vocabulary = info.vocabulary if isinstance(info, TextInfo) else 0
     if tokenizer.vocabulary != vocabulary:
@@ -113,7 +117,10 @@ def _tokenizer(path: Path, digest: str | None, info: DataInfo) -> Tokenizer:
 
 
 def describe(model: object) -> dict[str, Any]:
-    """A model as name and arguments; a model among its arguments likewise.
+    """Describe a model by its name and arguments; models among its arguments in the same way.
+
+    Raises:
+        UsageError: if the model is not in the catalogue.
 
     >>> from danlu.models.classify.mlp import MLP
     >>> describe(MLP(shape=(4,), classes=2))["model"]
@@ -131,7 +138,7 @@ def describe(model: object) -> dict[str, Any]:
 
 
 def build(description: dict[str, Any]) -> Model:
-    """The model of a description, with fresh weights."""
+    """Build a model from its description, with new weights."""
     arguments = {
         key: build(value) if isinstance(value, dict) and "model" in value else value
         for key, value in description["arguments"].items()
@@ -146,7 +153,7 @@ def _describe_argument(value: Any) -> Any:
 
 
 def _weights(path: Path, digest: str) -> dict[str, Tensor]:
-    """The tensors of a weights file that is what it was when it was written."""
+    """Load the tensors of a weights file and check that it is unchanged."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Reading weights that others published: files of state dicts, their names, and what fits."""
+"""Loading of public weights: files of state dicts, parameter names, and checks."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ FAMILIES = {
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors by name in a file of safetensors or of ``torch.save``; no code in it is run.
+    """Read the tensors in a file of safetensors or of ``torch.save``, by name. No code in the file is run.
 
-    What the file begins with decides how it is read, not what it is called. A state dict may lie under "state_dict" or
-    "model", as in a checkpoint, and its names may all begin with "module.", as ``DataParallel`` makes them.
+    The format is determined from the first bytes of the file, not from its name. A state dict may be nested under
+    "state_dict" or "model", as in a checkpoint, and all names may start with "module.", as with ``DataParallel``.
 
     Args:
         path: the file, or a folder with ``model.safetensors`` or ``pytorch_model.bin``.
 
     Raises:
-        UsageError: if it is not there, is damaged or something else, or could be read only by running code.
+        UsageError: if the file does not exist, is damaged, has another format, or can be read only by running code.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -56,7 +56,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             start = opened.read(200)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from None
-    if start[4:9] == b"\0\0\0\0{":  # the end of the header's length, and the header
+    if start[4:9] == b"\0\0\0\0{":  # last bytes of the header length, and first of the header
         return _read_safetensors(file)
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return _named(_read_pickle(file), file)
@@ -66,16 +66,16 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def own_arguments(path: str | Path, model: str) -> dict[str, Any] | None:
-    """How danlu built the network that a file or a model folder of its own holds; None if it is not one of those.
+    """Constructor arguments of the network in an export or model folder of danlu, or None for other files.
 
-    A state dict does not tell everything: an activation, a pooling, a stride have no weights.
+    A state dict is not enough to derive them, because activations, poolings and strides have no weights.
 
     Args:
         path: a file that ``danlu export`` wrote, or a model folder.
-        model: which model it should be.
+        model: catalogue name of the expected model.
 
     Raises:
-        UsageError: if it is another model of danlu.
+        UsageError: if it is a different model of danlu.
     """
     file = _file(Path(path))
     page = _page_beside(file) if Path(path).is_dir() else _page_in(file)
@@ -87,7 +87,7 @@ def own_arguments(path: str | Path, model: str) -> dict[str, Any] | None:
 
 
 def _page_beside(file: Path) -> dict[str, Any] | None:
-    """What model.json says, in a model folder."""
+    """The description in model.json of a model folder."""
     try:
         return _page(json.loads((file.parent / "model.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -95,7 +95,7 @@ def _page_beside(file: Path) -> dict[str, Any] | None:
 
 
 def _page_in(file: Path) -> dict[str, Any] | None:
-    """What the metadata of a safetensors file says."""
+    """The description in the metadata of a safetensors file."""
     try:
         with safetensors.safe_open(file, "pt") as opened:
             return _page(json.loads((opened.metadata() or {}).get("danlu", "null")))
@@ -122,15 +122,15 @@ def _file(path: Path) -> Path:
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return _without_module(load_file(file))
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:  # those two: a kind of number unknown to torch
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:  # the last two: a data type unknown to torch
         raise UsageError(f"{file} is damaged, though it begins like safetensors; fetch it again") from error
 
 
 def _read_pickle(file: Path) -> Any:
     try:
-        with file.open("rb") as opened, warnings.catch_warnings(action="ignore"):  # a path is read as its ending says
+        with file.open("rb") as opened, warnings.catch_warnings(action="ignore"):  # torch goes by a suffix
             return torch.load(opened, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle fails in any way
+    except Exception as error:  # a damaged pickle may raise any exception
         said = str(error).casefold()
         if "global" in said or "torchscript" in said:
             raise UsageError(
@@ -144,7 +144,7 @@ def _read_pickle(file: Path) -> Any:
 
 
 def _named(value: Any, file: Path) -> dict[str, Tensor]:
-    """The tensors by name in what a pickle held."""
+    """The tensors by name in the content of a pickle."""
     for key in ("state_dict", "model"):
         if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
             value = value[key]
@@ -167,11 +167,11 @@ def _without_module(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def renamed(tensors: Mapping[str, Tensor], renames: Renames) -> dict[str, Tensor]:
-    """The tensors under other names.
+    """Rename tensors.
 
     Args:
-        tensors: by name.
-        renames: patterns, and what takes the place of the part of a name that fits one, as in ``re.sub``.
+        tensors: tensors by name.
+        renames: patterns and their replacements, as in ``re.sub``.
 
     >>> renamed({"a.1": torch.zeros(1)}, {r"^a\\.": "b."})
     {'b.1': tensor([0.])}
@@ -186,7 +186,11 @@ def renamed(tensors: Mapping[str, Tensor], renames: Renames) -> dict[str, Tensor
 
 
 def distinct(pattern: str, names: Iterable[str]) -> int:
-    """How many different things the group in a pattern stands for, where names begin so.
+    """Count the different matches of the group of a pattern at the start of names.
+
+    Args:
+        pattern: regular expression with one group.
+        names: names to match.
 
     >>> distinct(r"layer(\\d+)", ["layer1.a", "layer1.b", "layer2.a", "head"])
     2
@@ -195,10 +199,15 @@ def distinct(pattern: str, names: Iterable[str]) -> int:
 
 
 def check_convolutions(tensors: Mapping[str, Tensor], needed: Sequence[str], refusal: str) -> None:
-    """These convolutions are among the tensors, so that a network's sizes can be read off them.
+    """Check that the tensors include the convolutions from which the sizes of a network are derived.
+
+    Args:
+        tensors: tensors by name.
+        needed: names of the weights of the convolutions.
+        refusal: first part of the error message.
 
     Raises:
-        UsageError: if one is not; it begins with the refusal and says what the tensors look like instead.
+        UsageError: if one is missing or not a convolution. The message names the model that the tensors look like.
 
     >>> check_convolutions({"features.denseblock1.w": torch.zeros(1)}, ("conv1.weight",), "x.pth holds no ResNet")
     Traceback (most recent call last):
@@ -213,7 +222,7 @@ def check_convolutions(tensors: Mapping[str, Tensor], needed: Sequence[str], ref
 
 
 def looks_like(names: Iterable[str]) -> str:
-    """Whose tensors these are, as far as their names tell."""
+    """Describe the model that tensors with these names look like."""
     names = list(names)
     for pattern, family in FAMILIES.items():
         if any(re.match(pattern, name) for name in names):
@@ -224,8 +233,13 @@ def looks_like(names: Iterable[str]) -> str:
 def classes_in(tensors: Mapping[str, Tensor], head: str, source: str | Path) -> int:
     """The number of classes of the last layer.
 
+    Args:
+        tensors: tensors by name.
+        head: name of the weight of the last layer.
+        source: name of the file in error messages.
+
     Raises:
-        UsageError: if there is no last layer.
+        UsageError: if there is no last layer, or it is not linear.
     """
     if head not in tensors:
         raise UsageError(f"{source} has no last layer {head!r}, so it knows no classes; say how many: classes=…")
@@ -235,16 +249,16 @@ def classes_in(tensors: Mapping[str, Tensor], head: str, source: str | Path) -> 
 
 
 def spread_channels(weight: Tensor, channels: int) -> Tensor:
-    r"""The weights of a first convolution for another number of input channels.
+    r"""Adapt the weights of a first convolution to another number of input channels.
 
     .. math:: W'_{o,c} = \frac{1}{C'} \sum_{c'=1}^{C} W_{o,c'} \qquad (c = 1, …, C')
 
-    A picture that is gray, so equal in all channels, then gives what it gave before, which keeps the later layers at
-    work; for one channel it is the sum over the colors. What told the colors apart is lost and has to be learned.
+    The output for a gray image, equal in all channels, does not change, so later layers remain useful. For one channel
+    the result is the sum over the colors. Differences between colors are lost and have to be learned again.
 
     Args:
-        weight: (outputs, channels, height, width).
-        channels: number C' of channels that are wanted.
+        weight: weights, (outputs, channels, height, width).
+        channels: number C' of input channels.
 
     >>> spread_channels(torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1), 2).flatten()
     tensor([3., 3.])
@@ -255,17 +269,20 @@ def spread_channels(weight: Tensor, channels: int) -> Tensor:
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], source: str | Path, first: str, head: str) -> tuple[str, ...]:
-    """Copy public weights into a model that was built for them, and name the parameters that keep their own.
+    """Copy public weights into a model.
 
     Args:
-        model: where to; it is changed.
-        tensors: the weights by the model's names.
-        source: what errors call their origin.
-        first: the weight of the first convolution, which is spread over other channels.
-        head: the last layer, which stays as it is if it is not among the weights, or for other classes.
+        model: the model; it is changed in place.
+        tensors: the weights by parameter names of the model.
+        source: name of the file in error messages.
+        first: name of the weight of the first convolution, which is adapted to the number of channels.
+        head: name of the last layer, which is kept if the weights lack it or have a different number of classes.
+
+    Returns:
+        names of the parameters that were kept.
 
     Raises:
-        UsageError: if other weights are missing, superfluous, or of another shape.
+        UsageError: if other weights are missing, unexpected, or have a different shape.
     """
     expected, given = model.state_dict(), dict(tensors)
     own = [name for name in expected if name.startswith(f"{head}.")]
