@@ -49,6 +49,7 @@ def save_model(
             be written as JSON.
 
     >>> from tempfile import TemporaryDirectory
+    >>> from danlu.data.tables.info import TableInfo
     >>> from danlu.models.classify.mlp import MLP
     >>> with TemporaryDirectory() as folder:
     ...     save_model(MLP((4,), 2), folder, TableInfo((4,), 2))
