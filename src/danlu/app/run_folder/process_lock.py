@@ -1,7 +1,7 @@
-"""Which processes are at work in a run: each of several holds a lock that they share.
+"""The processes that use a run: each of several holds a shared lock.
 
-The lock of the run itself is held by the process that the user has started. If that one is killed, those that it has
-started may live on for a while, and nobody else may begin before they are gone.
+The process that the user started holds the lock of the run itself. If it is killed, the processes that it started may
+continue for a while. No other process may start on the run before they end.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 _NAME = ".at-work"
 _LOOK = 0.5
-"""seconds between two looks at who is there"""
+"""seconds between checks"""
 
 
 def attend(folder: Path) -> None:
-    """Be seen to be at work in a run, until this process ends."""
-    import fcntl  # not on Windows, which loads and predicts but does not train
+    """Hold the shared lock of a run until this process ends."""
+    import fcntl  # not available on Windows, where danlu does not train
 
     handle = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     fcntl.flock(handle, fcntl.LOCK_SH)
@@ -28,7 +28,7 @@ def attend(folder: Path) -> None:
 
 
 def at_work(folder: Path) -> list[int]:
-    """Numbers of the processes that are at work in a run; those that have ended are forgotten."""
+    """The IDs of the processes that use a run. IDs of ended processes are removed."""
     import fcntl
 
     try:
@@ -47,7 +47,7 @@ def at_work(folder: Path) -> list[int]:
 
 
 def wait_for_all(folder: Path, seconds: float) -> bool:
-    """Wait until nobody is at work in a run any more; whether that came true."""
+    """Wait until no process uses a run; return whether this happened within the given seconds."""
     end = time.monotonic() + seconds
     while at_work(folder):
         if time.monotonic() > end:
@@ -57,7 +57,7 @@ def wait_for_all(folder: Path, seconds: float) -> bool:
 
 
 def stop_without(parent: int) -> None:
-    """Have this process stop in its own way when the one that has started it is gone."""
+    """Send SIGTERM to this process when its parent process ends."""
 
     def look() -> None:
         while os.getppid() == parent:
@@ -68,7 +68,7 @@ def stop_without(parent: int) -> None:
 
 
 def is_alive(number: int) -> bool:
-    """Whether there is a process of that number."""
+    """Whether a process with this ID exists."""
     with suppress(ProcessLookupError):
         with suppress(PermissionError):
             os.kill(number, 0)

@@ -1,9 +1,9 @@
-"""What went wrong in which of several processes.
+"""Errors of the processes of a run.
 
-When one process fails, the others see no more than a broken connection. So a process that has an error of its own
-writes it into the run folder before it lets go of the others, and who has lost a connection looks there for the cause.
-If there is none, that process has died without a word, was killed for instance, and all may start anew; an error of
-one's own would only come again.
+When one process fails, the others only see a broken connection. So a process with an error writes it to the run folder
+before it disconnects, and processes that lose a connection look there for the cause. If there is none, the process
+ended without an error message, for example because it was killed, and all processes can be restarted. After an error
+they are not restarted, because it would repeat.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from danlu.app.console.error_lines import explain, is_broken_connection
 from danlu.storage.atomic import write_text
 
 PATIENCE = 5.0
-"""seconds that an error of another process may need to be written, and seen from another machine"""
+"""seconds until an error of another process is written and visible on another machine"""
 
 
 def cause(folder: Path, rank: int, error: Exception, patience: float = PATIENCE) -> str | None:
-    """Why the processes fail, or None if one of them has died without a word.
+    """The cause of a failure, or None if a process ended without an error message.
 
     Args:
-        folder: of the run.
-        rank: of this process.
-        error: what this process has met; its own is written down.
-        patience: seconds to wait for what another process has to say.
+        folder: the run folder.
+        rank: rank of this process.
+        error: the error in this process; written to the folder unless it is a broken connection.
+        patience: seconds to wait for the error of another process.
     """
     if not is_broken_connection(error):
         _write(folder, rank, error)
@@ -40,7 +40,7 @@ def cause(folder: Path, rank: int, error: Exception, patience: float = PATIENCE)
 
 
 def told(folder: Path) -> str | None:
-    """What the processes have written, or None if none has: once if several say the same, else each with its rank."""
+    """The errors that processes wrote: once if all are the same, else each with its rank; None if there are none."""
     said = {path.stem.removeprefix("error-"): _first_line(path) for path in _files(folder)}
     if len(said) > 1 and len(set(said.values())) == 1:
         return said.popitem()[1]
@@ -48,12 +48,12 @@ def told(folder: Path) -> str | None:
 
 
 def others(folder: Path, rank: int) -> bool:
-    """Whether another process has written an error."""
+    """Whether another process wrote an error."""
     return any(path.name != f"error-{rank}.txt" for path in _files(folder))
 
 
 def forget(folder: Path) -> None:
-    """Before a run goes on."""
+    """Remove the errors, before a run is resumed."""
     for path in _files(folder):
         path.unlink(missing_ok=True)
 
@@ -63,7 +63,7 @@ def _write(folder: Path, rank: int, error: Exception) -> None:
     line = explain(error, f"{path} shows where")[1]
     try:
         write_text(path, line + "\n\n" + "".join(traceback.format_exception(error)))
-    except OSError:  # a full disk mostly has room for an empty file, and that it is there is what matters
+    except OSError:  # a full disk usually has room for an empty file, and its existence is enough
         print(f"danlu: process {rank}: {line}", file=sys.stderr)
         with suppress(OSError):
             path.touch()

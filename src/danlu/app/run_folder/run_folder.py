@@ -1,4 +1,4 @@
-"""A run is a folder: what was asked for, what happened, and what came out of it."""
+"""The folder of a run: its settings, its log and its results."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _NEEDED = {"recipe", "status", "command", "versions", "device", "threads", "rank
 
 
 class RunFolder:
-    """The files of a run. ``with run:`` holds it, so that no other process trains in it.
+    """The files of a run. ``with run:`` holds its lock, so that no other process trains in it.
 
     Attributes:
         path: the folder.
-        recipe: what is trained, resolved.
+        recipe: the recipe, with all values.
         page: the content of run.json.
-        writes: whether this process writes; of several that train together only the first does.
+        writes: whether this process writes files; of several processes only rank 0 does.
     """
 
     def __init__(self, path: Path, recipe: Recipe, page: dict[str, Any]):
@@ -40,23 +40,23 @@ class RunFolder:
 
     @classmethod
     def create(cls, out: str | Path | None, name: str, recipe: Recipe, page: dict[str, Any]) -> RunFolder:
-        """A new run, held by this process.
+        """Create a run; this process holds its lock.
 
         Args:
-            out: the folder, new or empty; if None one is made under runs/ from name, time and data.
-            name: the recipe's name.
-            recipe: what is trained.
-            page: what is known about the run so far.
+            out: the folder, new or empty; if None, a folder under runs/ named by recipe, time and data.
+            name: name of the recipe.
+            recipe: the recipe.
+            page: the content of run.json.
 
         Raises:
-            UsageError: if the folder holds something.
-            RunError: if it cannot be made.
+            UsageError: if the folder is not empty.
+            RunError: if the folder cannot be created.
         """
         try:
             path = _fresh_folder(name, recipe.data) if out is None else _given_folder(Path(out))
             run = cls(path, recipe, {"format": FORMAT, **page}).hold()
             try:
-                _check_empty(path)  # again, now that nobody else can be at it
+                _check_empty(path)  # again, because only now the lock is held
                 write_text(path / "recipe.yaml", to_yaml(recipe))
                 run.save_page()
             except BaseException:
@@ -68,10 +68,10 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """A run that is there.
+        """Open an existing run.
 
         Raises:
-            UsageError: if the folder holds no run, or one of a newer danlu.
+            UsageError: if the folder is not a run, or was written by a newer danlu.
             RunError: if its files are damaged.
         """
         path = Path(path)
@@ -85,43 +85,43 @@ class RunFolder:
         return f"<run {self.path}: {self.page['recipe']}, {self.page['status']}>"
 
     def access(self) -> Access:
-        """What was used to get the data, but that now nothing is fetched unless it is missing."""
+        """Access to the data folder of the run; only missing files are downloaded."""
         folder = self.page["data"].get("dir")
         return Access(Path(folder) if folder else None)
 
     @property
     def scores(self) -> dict[str, dict[str, float]]:
-        """Scores by part and name, once the run is finished."""
+        """Scores by part and name; empty until the run is finished."""
         return self.page.get("scores", {})
 
     @property
     def checkpoints(self) -> Path:
-        """Where the checkpoints are."""
+        """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def samples(self) -> Path:
-        """Where the pictures are that were drawn while it trained."""
+        """The folder of the image grids written during training."""
         return self.path / "samples"
 
     @property
     def judge(self) -> Path:
-        """Where the classifier is that judges generated examples, if there is one."""
+        """The folder of the classifier that is the feature extractor for generated examples, if there is one."""
         return self.path / "judge"
 
     @property
     def model(self) -> Path:
-        """Where the finished model is."""
+        """The folder of the trained model."""
         return self.path / "model"
 
     def save_page(self, **news: Any) -> None:
-        """Add to run.json."""
+        """Update run.json with the given values."""
         self.page.update(news)
         if self.writes:
             write_text(self.path / "run.json", json.dumps(self.page, indent=2, ensure_ascii=False) + "\n")
 
     def log(self, entry: dict[str, Any]) -> None:
-        """Add a line to metrics.jsonl, and to TensorBoard's events where that is installed."""
+        """Append a line to metrics.jsonl, and to TensorBoard events if TensorBoard is installed."""
         if not self.writes:
             return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -129,7 +129,7 @@ class RunFolder:
         self._events.write(entry)
 
     def metrics(self) -> list[dict[str, float]]:
-        """The lines of metrics.jsonl, up to one that a crash cut off."""
+        """The lines of metrics.jsonl, up to one that a crash truncated."""
         path = self.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
         entries = []
@@ -144,25 +144,25 @@ class RunFolder:
         return entries
 
     def forget_metrics_after(self, round: int) -> None:
-        """Drop the lines of rounds that will be played again."""
+        """Remove the lines of rounds that will be repeated."""
         kept = [json.dumps(entry) + "\n" for entry in self.metrics() if entry["round"] <= round]
         if self.writes:
             write_text(self.path / "metrics.jsonl", "".join(kept))
 
     def sync_metrics(self) -> None:
-        """Make sure that the log survives a power cut."""
+        """Sync the log to disk, so that it survives a power failure."""
         if self.writes and (self.path / "metrics.jsonl").exists():
             sync(self.path / "metrics.jsonl")
 
     def hold(self) -> Self:
-        """Keep other processes from training here. The lock goes with the process, however it ends.
+        """Lock the run, so that no other process trains in it. The lock ends with the process.
 
         Raises:
-            UsageError: if another process holds it; the message has its number.
+            UsageError: if another process holds the lock; the message has its process ID.
         """
         if self._lock is not None or not self.writes:
             return self
-        import fcntl  # not on Windows, which loads and predicts but does not train
+        import fcntl  # not available on Windows, where danlu does not train
 
         handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -179,7 +179,7 @@ class RunFolder:
         return self
 
     def name_holders(self, *numbers: int) -> None:
-        """Write down the numbers of the processes that hold the run, this one first, for whoever else wants it."""
+        """Write the IDs of the processes that hold the lock, this one first, for messages of other processes."""
         if self._lock is not None:
             os.truncate(self._lock, 0)
             os.pwrite(self._lock, " ".join(map(str, numbers)).encode(), 0)
@@ -190,14 +190,14 @@ class RunFolder:
         return UsageError(f"{self.path} is in use by {who if numbers else 'another process'}; {what}")
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     @property
     def handle(self) -> int | None:
-        """The open lock, for a process that is to keep holding it when this one is gone."""
+        """The file descriptor of the lock, for child processes that keep it after this process ends."""
         return self._lock
 
     def __enter__(self) -> Self:

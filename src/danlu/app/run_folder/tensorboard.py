@@ -1,4 +1,4 @@
-"""TensorBoard's events beside the log, where TensorBoard is installed."""
+"""TensorBoard events, if TensorBoard is installed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class Events:
-    """Writes every logged value as a scalar; does nothing where TensorBoard is missing.
+    """Writes every logged value as a scalar; does nothing if TensorBoard is not installed.
 
     Args:
-        folder: where the event files go; made with the first value.
+        folder: folder of the event files; created with the first value.
     """
 
     def __init__(self, folder: Path):
@@ -20,12 +20,12 @@ class Events:
         self._writer: Any = None
 
     def write(self, entry: dict[str, float]) -> None:
-        """One line of the log. What a killed run wrote beyond its last checkpoint is hidden when it is resumed."""
+        """Write one line of the log. After a resume, values beyond the last checkpoint are hidden."""
         if not self._installed:
             return
         round = int(entry["round"])
         if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter  # a second to import
+            from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
             self._writer = SummaryWriter(str(self.folder), purge_step=round)
         for name, value in entry.items():

@@ -1,4 +1,4 @@
-"""Training in processes that somebody else has started, on one machine or many: ``torchrun … -m danlu train …``."""
+"""Training in processes that the user started, on one or more machines: ``torchrun … -m danlu train …``."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def train_together(
     quiet: bool,
     command: str,
 ) -> RunFolder:
-    """Begin a run with the other processes, or go on with it where it is; each process calls this.
+    """Start or resume a run together with the other processes. Each process calls this function.
 
     Raises:
-        UsageError: if the processes have no common run folder, or what lies there is another run.
-        RunError: if it went wrong on the way.
+        UsageError: if no run folder is given, or the folder has a different run.
+        RunError: if the training failed.
     """
     if out is None:
         raise UsageError("started by torchrun, all processes need one run folder: name it with --out")
@@ -47,7 +47,7 @@ def train_together(
     run = _begun(Path(out), name, recipe, device, access, threads, world, command, screen) if first else None
     try:
         session = Session.start(recipe, device, access)
-        session.trainer.runtime.broadcast_bool(True)  # the others wait here until the first has begun
+        session.trainer.runtime.broadcast_bool(True)  # the others wait here until rank 0 has created the run
         if run is None:
             run = RunFolder.open(out)
             run.writes = False
@@ -84,7 +84,7 @@ def _begun(
     command: str,
     screen: Screen,
 ) -> RunFolder:
-    """The run, made by one process before it meets the others."""
+    """Create or open the run in one process, before it connects to the others."""
     session = Session.start(recipe, device, access, alone=True)
     page = first_page(name, session, command, world, threads or torch.get_num_threads())
     if (out / "run.json").is_file():
@@ -98,10 +98,10 @@ def _begun(
 
 
 def leave(code: int) -> NoReturn:
-    """End a process that has talked to others.
+    """End a process that was connected to others.
 
-    Python's own way would now and then abort: a thread of gloo that is just dropping its last message, which holds a
-    Python object, finds the interpreter gone, and is ended in a way that C++ does not survive.
+    A normal exit of Python sometimes aborts: a gloo thread that releases its last message, which holds a Python object,
+    fails after the interpreter has ended.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -25,11 +25,11 @@ Facts = dict[str, Any]
 
 
 def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
-    """Turn a trained session into a finished run.
+    """Finish a run after its training.
 
     A dry run does not use the test part and prints no summary.
     """
-    facts = _facts(session)  # before another round's weights are loaded
+    facts = _facts(session)  # before weights of another round are loaded
     facts["weights"] = choose_weights(session, run, screen)
     facts["best"] = _best(session) if facts["weights"] == "best" else None
     with ExitStack() as stack:
@@ -52,7 +52,7 @@ def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = Fal
 
 
 def _facts(session: Session) -> Facts:
-    """How long the training was."""
+    """Rounds and seconds of the training."""
     trainer = session.trainer
     return {
         "round": trainer.round,
@@ -67,14 +67,14 @@ def _best(session: Session) -> Facts | None:
 
 
 def _diagnosis(session: Session, run: RunFolder, facts: Facts) -> str | None:
-    """What went wrong, judging by the scores that were logged for the chosen weights."""
+    """The problem that the logged scores of the chosen weights show, or None."""
     round = facts["best"]["round"] if facts["best"] else facts["round"]
     logged = next((entry for entry in reversed(run.metrics()) if entry["round"] == round), {})
     return session.diagnose(logged)
 
 
 def saved_and_loaded(session: Session, run: RunFolder) -> Any:
-    """The model as it was written to the model folder; a model that cannot be saved, as it is in memory."""
+    """Save the model and load it again; a model that cannot be saved is returned as it is in memory."""
     model = session.trainer.task.model
     try:
         save_model(model, run.model, session.data.info, {"recipe": run.page["recipe"]}, session.recipe.usage())
@@ -84,7 +84,7 @@ def saved_and_loaded(session: Session, run: RunFolder) -> Any:
 
 
 def choose_weights(session: Session, run: RunFolder, screen: Screen) -> str:
-    """Load the weights of the finished model: the best, else the average, else the last; return which."""
+    """Load the weights of the finished model (the best, else the average, else the last); return which."""
     best = session.best
     averaged = any(player.average for player in session.trainer.players.values())
     if best is not None and best.round is not None:
@@ -99,11 +99,11 @@ def choose_weights(session: Session, run: RunFolder, screen: Screen) -> str:
 
 
 def evaluate_model(model: Any, session: Session, dry_run: bool) -> tuple[Subject, dict[str, Evaluation]]:
-    """Evaluate the model on the validation part and, for the only time, on the test part; and what it generates.
+    """Evaluate the model on the validation part, once on the test part, and on generated examples.
 
     Returns:
-        The subject that the report shows, and the evaluations by part. Without held-out examples the report shows the
-        training part.
+        The subject of the report, and the evaluations by part. Without held-out examples the subject of the report is
+        the training part.
     """
     data, scorer = session.data, session.scorer
     parts = [part for part in (PARTS[1:2] if dry_run else PARTS[1:]) if len(data.part(part))]
@@ -141,7 +141,7 @@ def write_pages(
 
 
 def say_goodbye(run: RunFolder, screen: Screen, ways: list[tuple[str, str]]) -> None:
-    """Print the scores, where the report is, and which commands use the model."""
+    """Print the scores, the path of the report, and commands that use the model."""
     page = run.page
     early = f", stopped early after {page['round']} of {page['rounds']} rounds" if page["stopped_early"] else ""
     best = page["best"]

@@ -22,22 +22,22 @@ from danlu.errors import RunError, UsageError
 
 RESTARTS = 3
 PATIENCE = 86_400
-"""seconds that processes which were asked to stop have to finish their round and save"""
+"""seconds for stopped processes to finish their round and save"""
 ORPHANS = 60.0
-"""seconds that they have to do so when the launcher is gone"""
+"""seconds for the same after the launcher has ended"""
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def launched() -> bool:
-    """Whether torchrun has started this process as one of several."""
+    """Whether torchrun started this process as one of several."""
     return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def check_devices(devices: int, device: str) -> None:
-    """Whether that many processes can run there.
+    """Check that this number of processes can run on a type of device.
 
     Raises:
-        UsageError: if not.
+        UsageError: if it cannot.
     """
     if devices < 1:
         raise UsageError(f"--devices {devices}: it takes at least one")
@@ -50,10 +50,13 @@ def check_devices(devices: int, device: str) -> None:
 
 
 def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
-    """Train a run that this process holds in as many processes as it says; the run as they leave it.
+    """Train a run in several processes; this process must hold its lock.
+
+    Returns:
+        The run after the training.
 
     Raises:
-        RunError: if they could not bring it to its end.
+        RunError: if the training failed.
     """
     rank_errors.forget(run.path)
     run.save_page(status="training")
@@ -66,8 +69,8 @@ def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
         *("--module", "danlu.app.runs.worker", *words),
     ]
     environment = {"LOGLEVEL": "ERROR", **os.environ, "OMP_NUM_THREADS": str(run.page["threads"])}
-    # a session of its own, so that Ctrl-C reaches the processes once, through us
-    holding = [] if run.handle is None else [run.handle]  # the lock, should we die before them
+    # a separate session, so that Ctrl-C reaches the processes only once, through this process
+    holding = [] if run.handle is None else [run.handle]  # the lock stays held if this process ends first
     process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=holding)
     run.name_holders(os.getpid(), process.pid)
     before = _pass_on_signals(process)
@@ -88,14 +91,14 @@ def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
 
 
 def _free_the_device() -> None:
-    """Give back the memory of a GPU on which this process tried whether the game can be built."""
+    """Free the GPU memory that this process used to check that the task can be built."""
     if torch.cuda.is_initialized():
-        gc.collect()  # modules and their hooks refer to each other
+        gc.collect()  # modules and their hooks have reference cycles
         torch.cuda.empty_cache()
 
 
 def _patience() -> list[str]:
-    """torchrun would kill after half a minute; older ones cannot be told otherwise."""
+    """The shutdown timeout (torchrun has 30 seconds by default); older versions do not have the option."""
     from torch.distributed.run import get_args_parser  # takes time to import
 
     flag = "--shutdown-timeout"
@@ -103,7 +106,7 @@ def _patience() -> list[str]:
 
 
 def _pass_on_signals(process: subprocess.Popen[bytes]) -> dict[int, Any]:
-    """The first asks the processes to save and stop; the second ends them, as they notice that the launcher is gone."""
+    """Forward the first signal, so that the processes save and stop; after the second the launcher ends."""
     asked = False
 
     def pass_on(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""A run from where it is to its end, alone or as one of several processes."""
+"""Train a run from its current state to its end, in one process or as one of several."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from danlu.training import checkpoint
 
 
 def carry_on(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
-    """Bring a run from its newest whole checkpoint, or its beginning, to its end; alone or as one of several."""
+    """Train from the newest complete checkpoint, or from the beginning, to the end."""
     _load_newest(session, run, screen)
     run.forget_metrics_after(session.trainer.round)
     go(session, run, screen, dry_run)
 
 
 def _load_newest(session: Session, run: RunFolder, screen: Screen) -> None:
-    """In every process the newest whole checkpoint, if there is one; nothing of its files is held afterwards."""
+    """Load the newest complete checkpoint in every process, if there is one. Its files are closed afterwards."""
     runtime = session.trainer.runtime
     saved = None if runtime.rank else checkpoint.newest(run.checkpoints, screen.say)
     round = runtime.broadcast(saved.round if saved else 0)
@@ -39,7 +39,7 @@ def _load_newest(session: Session, run: RunFolder, screen: Screen) -> None:
 
 
 def go(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
-    """Train and finish; what went wrong is written into run.json too."""
+    """Train and finish the run; an error is also written to run.json."""
     trainer = session.trainer
     run.page.pop("error", None)
     run.save_page(status="training")
@@ -58,6 +58,6 @@ def go(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) 
             else:
                 finish(session, run, screen, dry_run)
     except BaseException as error:
-        with suppress(OSError):  # on a full disk the error itself says more
+        with suppress(OSError):  # on a full disk the original error is more useful
             run.save_page(status="failed", error=rank_errors.told(run.path) or explain(error)[1], round=trainer.round)
         raise

@@ -1,4 +1,4 @@
-"""What run.json says of a run, and whether a run can be resumed under the present conditions."""
+"""The content of run.json, and the check whether a run can be resumed under the present conditions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DECISIVE = ("versions.danlu", "versions.torch", "device", "threads", "ranks", "
 
 
 def first_page(name: str, session: Session, command: str, ranks: int, threads: int | None = None) -> dict[str, Any]:
-    """What run.json says before the first round."""
+    """The content of run.json before the first round."""
     trainer, data = session.trainer, session.data
     return {
         "recipe": name,
@@ -51,10 +51,10 @@ def first_page(name: str, session: Session, command: str, ranks: int, threads: i
 
 
 def check_same(then: dict[str, Any], now: dict[str, Any], anyway: bool) -> None:
-    """Refuse to go on when the outcome would not be the one of an uninterrupted run.
+    """Check that a resumed run would have the result of an uninterrupted run.
 
     Raises:
-        UsageError: with all differences.
+        UsageError: with all differences, if there are any.
     """
     old, new = _flat(then), _flat(now)
     keys = [*_DECISIVE, *(key for key in sorted(old.keys() | new.keys()) if key.startswith("settings."))]
@@ -67,7 +67,7 @@ def check_same(then: dict[str, Any], now: dict[str, Any], anyway: bool) -> None:
 
 
 def _flat(page: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, under dotted names."""
+    """Flatten nested mappings; the keys are dotted names."""
     flat: dict[str, Any] = {}
     for key, value in page.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}

@@ -1,4 +1,4 @@
-"""A run in memory: data, game and trainer, made from a recipe, and the loop that reads the trainer."""
+"""A run in memory: data, task and trainer, created from a recipe, and the loop over the trainer."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class Session:
     """Everything that a run needs in memory.
 
     Attributes:
-        recipe: what is trained.
+        recipe: the recipe.
         data: the data set.
-        trainer: plays the game.
-        best: the best score, if one is watched.
+        trainer: the trainer of the task.
+        best: the best score, if one is monitored.
         every: rounds between evaluations.
-        placement: where the training examples are held.
-        access: what was used to get the data.
-        scorer: scores what the model generates, if that is asked for.
-        stopped: whether somebody asked to stop before the end.
-        seconds: how long it has trained, over all its lives.
+        placement: where the training examples are stored.
+        access: access to data files and to the cache.
+        scorer: scores generated examples, if requested.
+        stopped: whether the run was stopped by a signal before its end.
+        seconds: training time, including the time before a resume.
     """
 
     recipe: Recipe
@@ -67,16 +67,16 @@ class Session:
     def start(
         cls, recipe: Recipe, device: DeviceName = "auto", access: Access | None = None, alone: bool = False
     ) -> Session:
-        """Load the data and build the game; two calls with one recipe build the same.
+        """Load the data and build task and trainer. Two calls with the same recipe build the same.
 
         Args:
-            recipe: what to train.
-            device: where.
-            access: what may be used to get the data.
-            alone: whether to leave other processes alone, though a launcher has started some.
+            recipe: the recipe.
+            device: the device.
+            access: access to data files and to the cache.
+            alone: whether to ignore other processes that a launcher started.
 
         Raises:
-            UsageError: if recipe, data and device do not go together.
+            UsageError: if recipe, data and device are not compatible.
         """
         runtime = start_runtime(recipe, device, alone)
         built = build(recipe, runtime, access)
@@ -91,7 +91,7 @@ class Session:
         return cls(recipe, built.data, built.trainer, watched, every, built.placement, access or Access(), scorer)
 
     def prepare(self, run: RunFolder, screen: Screen) -> None:
-        """Have ready what judges generated examples, which may first have to learn it."""
+        """Load the feature extractor for generated examples; train it first if it is not cached."""
         if self.scorer is not None and not self.trainer.runtime.rank:
             self.scorer.folder = run.judge
             self.scorer.access = replace(self.scorer.access, tell=screen.progress)
@@ -101,7 +101,7 @@ class Session:
             _ = self.scorer.network
 
     def play(self, run: RunFolder, screen: Screen, interrupt: Interrupt) -> None:
-        """Read the trainer to its end, to the end of patience, or until somebody asks to stop."""
+        """Train until the last round, until the patience is used up, or until a signal."""
         trainer, runtime = self.trainer, self.trainer.runtime
         log_every = max(1, trainer.rounds // LINES_OF_LOG)
         self._now = self._saved = time.monotonic()
@@ -132,20 +132,20 @@ class Session:
         self.save(run)
 
     def _warn(self, entry: Mapping[str, float], screen: Screen) -> None:
-        """Say what begins to go wrong; what was so from the beginning may pass, and if not the run's end says it."""
+        """Report a new problem. One that exists from the beginning may resolve; if not, it is reported at the end."""
         diagnosis = self.diagnose(entry)
         if diagnosis is not None and self._sound:
             screen.say(f"  round {entry['round']}: {diagnosis}")
         self._sound = diagnosis is None
 
     def diagnose(self, entry: Mapping[str, float]) -> str | None:
-        """What is wrong by the scores in a line of the log, in a sentence or two."""
+        """The problem that the scores in a line of the log show, as text; None if there is none."""
         judged = (name.partition("/")[::2] for name in entry)
         scores = {name: entry[f"{who}/{name}"] for who, name in judged if who in ("validation", "generated")}
         return self.trainer.task.diagnose(scores | (self.scorer.coverage(scores) if self.scorer is not None else {}))
 
     def _draw(self, run: RunFolder) -> None:
-        """Pictures, before the checkpoint that would say they are there."""
+        """Write image grids. This happens before the checkpoint, so that a resumed run has them too."""
         trainer = self.trainer
         with torch.no_grad(), as_judged(trainer), trainer.runtime.autocast():
             if not trainer.runtime.rank:
@@ -161,13 +161,13 @@ class Session:
         return self.best is not None and self.best.exhausted
 
     def _scores(self) -> dict[str, float]:
-        """Those of process 0: the last bit may differ, and then the processes would disagree about the best."""
+        """The scores of process 0: the last bit can differ, and processes must agree on the best score."""
         tell, found = self.trainer.runtime.broadcast, evaluate(self.trainer, self.data.validation)
         scores = {f"validation/{name}": tell(value) for name, value in found.items()}
         return scores | {f"generated/{name}": value for name, value in self._judged().items()}
 
     def _judged(self) -> dict[str, float]:
-        """Scores of what the model generates; other processes than the first have only the one that is watched."""
+        """Scores of generated examples. Only process 0 has all of them; the others have the monitored one."""
         if self.scorer is None:
             return {}
         scores = {self.scorer.monitored: 0.0}
@@ -178,7 +178,7 @@ class Session:
         return scores
 
     def save(self, run: RunFolder) -> None:
-        """Write a checkpoint, and drop those that nobody will want."""
+        """Write a checkpoint, and remove older ones."""
         self.trainer.settle()
         state = self.trainer.state()
         now = time.monotonic()
@@ -194,7 +194,7 @@ class Session:
             checkpoint.prune(run.checkpoints, CHECKPOINTS_KEPT, self.best.round if self.best else None)
 
     def load(self, saved: Checkpoint) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         self.trainer.load_state(saved.tensors, saved.round, saved.page["drawn"])
         self.seconds = saved.page.get("seconds", 0.0)
         if self.best is not None and saved.page["best"] is not None:
@@ -222,5 +222,5 @@ def _watched(
 
 
 def _spelled(monitor: str | None, generated: Mapping[str, str]) -> str | None:
-    """A score's whole name, of which the part before the bracket is enough."""
+    """The full name of a score, given in full or only up to the bracket."""
     return next((name for name in generated if monitor and name.split("[")[0].lower() == monitor.lower()), monitor)

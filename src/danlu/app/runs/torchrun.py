@@ -1,4 +1,4 @@
-"""torchrun as danlu starts it: a signal is somebody's wish, and nothing is printed about it."""
+"""torchrun, as started by danlu: it prints nothing about signals."""
 
 from __future__ import annotations
 

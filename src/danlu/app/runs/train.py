@@ -47,23 +47,23 @@ def train(
     """Train a recipe into a run folder.
 
     Args:
-        recipe: a name of the catalogue, a recipe's YAML file, or a recipe.
-        out: the run folder, new or empty; one under runs/ if not given.
-        data_dir: where files of data sets lie already; else the environment's DANLU_DATA.
-        device: where to train.
-        devices: how many processes train together, each on a device of its own (or a share of the processors).
-        threads: processors that each process uses; one for small networks, else all, if not given.
-        dry_run: check everything with two rounds in a folder that is removed afterwards.
+        recipe: a name in the catalogue, a recipe file (YAML), or a recipe.
+        out: the run folder, new or empty; by default a new folder under runs/.
+        data_dir: folder of data set files; by default the environment variable DANLU_DATA.
+        device: the device.
+        devices: number of processes, each with its own device (or with a part of the processors).
+        threads: threads per process; by default one for small networks, else all.
+        dry_run: check everything with two rounds in a temporary folder.
         quiet: print nothing.
-        command: how to do it again, for the report; worked out if not given.
+        command: the command for the report; derived from the arguments if not given.
         changes: settings to change, nested ones as mappings or under dotted names.
 
     Returns:
         The run; ``run.scores`` has the scores.
 
     Raises:
-        UsageError: if what is asked for cannot be done.
-        RunError: if it went wrong on the way.
+        UsageError: if recipe, data and arguments are not compatible.
+        RunError: if the training failed.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +92,7 @@ def train(
         with run:
             introduce(session, run, screen, dry_run)
             if devices > 1:
-                del session  # its tensors are in nobody's way now
+                del session  # frees its memory
                 run = launch(run, quiet, dry_run)
             else:
                 go(session, run, screen, dry_run)
@@ -109,17 +109,17 @@ def resume(
     anyway: bool = False,
     quiet: bool = False,
 ) -> RunFolder:
-    """Go on with a run where its newest whole checkpoint is.
+    """Resume a run from its newest complete checkpoint.
 
     Args:
         path: the run folder.
-        device: where to train; where it was if not given.
-        devices: in how many processes; as many as before if not given.
-        anyway: go on although recipe, data, versions, threads or devices have changed.
+        device: the device; by default the same as before.
+        devices: number of processes; by default the same as before.
+        anyway: resume even if recipe, data, versions, threads or devices have changed.
         quiet: print nothing.
 
     Raises:
-        UsageError: if something has changed that changes the outcome.
+        UsageError: if a condition has changed that affects the result.
     """
     if launched():
         raise UsageError(
@@ -150,7 +150,7 @@ def resume(
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One training at a time in a process, for they would share torch's generator; torch is left as it was."""
+    """Allow one training at a time in a process, because torch's generator is global; restore torch's state."""
     if not _training.acquire(blocking=False):
         raise UsageError("another training is going on in this process; start a second process for this one")
     try:

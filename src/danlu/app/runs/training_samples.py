@@ -1,4 +1,4 @@
-"""Pictures while a model trains, always from the same noise and the same examples."""
+"""Image grids during training, always from the same noise and the same examples."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from danlu.data.base.dataset import DataInfo, Part, spread_over
 
 
 def is_time(round: int, rounds: int, every: int, count: int) -> bool:
-    """Whether pictures are drawn after a round in which there is an evaluation: evenly often, and after the last one.
+    """Whether image grids are written after a round with an evaluation: at even intervals, and after the last round.
 
-    It depends on nothing that happens, so a run that was resumed draws what an uninterrupted one does.
+    The result depends on the arguments only, so a resumed run writes the same grids as an uninterrupted one.
 
     Args:
-        round: which.
-        rounds: how many there are.
-        every: how many between evaluations.
-        count: how often pictures are drawn over the whole training, if there are as many evaluations.
+        round: the round.
+        rounds: total number of rounds.
+        every: rounds between evaluations.
+        count: how often grids are written during the training, if there are as many evaluations.
 
     >>> [round for round in (20, 40, 60, 80, 90) if is_time(round, 90, 20, 2)]
     [60, 90]
@@ -46,14 +46,14 @@ def is_time(round: int, rounds: int, every: int, count: int) -> bool:
 
 
 def draw(model: Any, held_out: Part, info: DataInfo, folder: Path, round: int) -> None:
-    """Write what the model can do into a folder: samples, reconstructions, traversals as PNG files; of text a sample.
+    """Write samples, reconstructions and traversals of a model as PNG files; for text, a sample as a text file.
 
     Args:
-        model: in evaluation mode.
-        held_out: examples that it does not learn from; may be empty.
-        info: of an example; nothing is drawn of what is neither picture nor text.
-        folder: made if there is anything to draw.
-        round: for the names.
+        model: the model, in evaluation mode.
+        held_out: examples that are not used for training; may be empty.
+        info: the examples; nothing is written for kinds other than images and text.
+        folder: the folder; created if necessary.
+        round: the round, for the file names.
     """
     if info.kind == "text":
         write_sample(model, held_out, folder, round)

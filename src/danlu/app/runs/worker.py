@@ -1,8 +1,8 @@
-"""One of the processes of a run, as the launcher starts it: ``python -m danlu.app.runs.worker RUN``.
+"""One of several processes of a run, as started by the launcher: ``python -m danlu.app.runs.worker RUN``.
 
-It ends with code 0 also when the run was stopped or failed for a reason that another try would meet again; that is
-written into the run folder. Only a process that dies makes the launcher start all of them anew: who loses the
-connection to it ends with another code.
+Its exit code is 0 even if the run was stopped, or failed with an error that would repeat; the error is written to the
+run folder. The launcher restarts all processes only if one was killed: processes that lose the connection to it end with
+another exit code.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from danlu.app.runs.loop import carry_on
 from danlu.app.runs.session import Session
 
 GRACE = 5.0
-"""seconds that a process has to end in its own way after another one has failed"""
+"""seconds for a process to end normally after another one has failed"""
 
 
 def main(words: list[str]) -> None:
-    """Go on with the run, or begin it; who has started the launcher holds its lock and has checked it."""
+    """Start or resume the run. The process that started the launcher holds its lock and has checked it."""
     run, rank = RunFolder.open(words[0]), int(os.environ["RANK"])
     run.writes = rank == 0
     attend(run.path)
     stop_without(os.getppid())
-    if rank_errors.told(run.path):  # started anew, because a process died of what another had met
+    if rank_errors.told(run.path):  # restarted, although the error of another process would repeat
         leave(0)
     _end_with_the_others(run.path, rank)
     try:
@@ -48,16 +48,16 @@ def main(words: list[str]) -> None:
         cause = rank_errors.cause(run.path, rank, error)
         with suppress(OSError):
             run.save_page(status="failed", error=cause or explain(error)[1])
-        leave(1 if cause is None else 0)  # not by way of torch, which might wait for the others to leave as well
+        leave(1 if cause is None else 0)  # not through torch, which may wait for the other processes
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def _end_with_the_others(folder: Path, rank: int) -> None:
-    """Have this process end a while after another has failed, for it may be waiting for that one.
+    """End this process shortly after another has failed, because it may be waiting for that process.
 
-    Over gloo it soon sees that the connection is broken; over NCCL, or before they have met, it would wait for many
-    minutes.
+    With gloo, the process soon notices the broken connection. With NCCL, or before the processes are connected, it
+    would wait for many minutes.
     """
 
     def look() -> None:
