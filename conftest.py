@@ -6,8 +6,20 @@ from collections.abc import Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads of one would only fight the other's
 
+import jaxtyping
 import pytest
 import torch
+
+_MATHEMATICS = ("nn", "losses", "sampling", "data", "models", "metrics", "tasks", "training")
+"""folders of tests in which the shapes in signatures are checked, where --jaxtyping-packages installs the checks"""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Check shapes in tests of the mathematics, unless the test is marked ``unchecked``."""
+    folder = item.nodeid.removeprefix("tests/").partition("/")[0]
+    checked = folder in _MATHEMATICS and item.get_closest_marker("unchecked") is None
+    jaxtyping.config.update("jaxtyping_disable", not checked)
 
 
 @pytest.fixture(scope="session", autouse=True)

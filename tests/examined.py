@@ -1,6 +1,8 @@
 """Recipes at the size at which they are examined."""
 
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -50,3 +52,17 @@ def play(trainer: Trainer) -> dict[str, Tensor]:
     for _ in trainer:
         pass
     return {name: full_tensor(value).clone() for name, value in trainer.state().items()}
+
+
+class Finished(NamedTuple):
+    """A trainer that has played all its rounds, and its state then; several tests share it, so nobody trains it on."""
+
+    trainer: Trainer
+    state: dict[str, Tensor]
+
+
+@cache
+def finished(name: str, **changes: object) -> Finished:
+    """The recipe at the size at which it is examined, trained to its end once for all tests."""
+    trainer = trainer_of(tiny(name, **changes))
+    return Finished(trainer, play(trainer))

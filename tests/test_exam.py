@@ -16,7 +16,8 @@ from danlu.recipes.config.yaml_files import from_text, to_yaml
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 from danlu.training.validation import evaluate
-from examined import go_on, play, tiny, trainer_of, without_dropout
+from examined import finished, go_on, play, tiny, trainer_of, without_dropout
+from outcomes import assert_same_tensors
 from rank_jobs import play_without_dropout
 
 pytestmark = pytest.mark.parametrize("name", RECIPES)
@@ -39,11 +40,8 @@ def test_a_recipe_survives_its_file(name):
 
 
 def test_a_model_survives_its_folder(name, tmp_path):
-    recipe = tiny(name)
-    trainer = trainer_of(recipe)
-    play(trainer)
-    data = recipe.load()
-    model = trainer.task.model.eval()
+    data = tiny(name).load()
+    model = finished(name).trainer.task.model.eval()
     save_model(model, tmp_path, data.info)
     back = load_model(tmp_path)
     assert back.info == data.info
@@ -68,22 +66,21 @@ def answers(model: object, data) -> list[Tensor]:
     return said
 
 
-@pytest.mark.parametrize("stop", [1, 4])
 @pytest.mark.parametrize("average", [None, 0.9])
-def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, stop, average, tmp_path):
-    optimizer_settings = find_recipe(name)().optimizer_settings()
-    changes = {"ema": average} if len(optimizer_settings) == 1 else {}
-    whole = play(trainer_of(tiny(name, **changes)))
-
-    first = trainer_of(tiny(name, **changes))
+def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, average, tmp_path):
+    """After the first round and after the fourth; with one player also with an average of its weights."""
+    changes = {} if average is None else {"ema": average}
+    if changes and len(find_recipe(name)().optimizer_settings()) > 1:
+        pytest.skip("several players have averages of their own, which the recipe decides")
+    whole = finished(name, **changes).state
+    first, validation = trainer_of(tiny(name, **changes)), tiny(name).load().validation
     for report in first:
-        evaluate(first, tiny(name).load().validation)  # looking does not change anything
-        if report.round == stop:
+        evaluate(first, validation)  # looking does not change anything
+        if report.round in (1, 4):
+            fresh = trainer_of(tiny(name, **changes))
+            assert_same_tensors(whole, play(go_on(first, fresh, tmp_path / str(report.round))))
+        if report.round == 4:
             break
-    resumed = play(go_on(first, trainer_of(tiny(name, **changes)), tmp_path))
-    assert whole.keys() == resumed.keys()
-    for key, value in whole.items():
-        assert torch.equal(value, resumed[key]), key
 
 
 def test_one_batch_overfits(name):

@@ -6,22 +6,11 @@ import torch
 from danlu.training.runtime import Runtime
 from examined import go_on
 from games import GAMES
+from outcomes import assert_close_tensors, assert_same_tensors
 from rank_jobs import game_of, play, play_game
 
 pytestmark = pytest.mark.parametrize("name", GAMES)
 DOUBLE = Runtime(precision="float64")
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
-    assert a.keys() == b.keys()
-    for key, value in a.items():
-        assert torch.equal(value, b[key]), key
-
-
-def close(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], tolerance: float) -> None:
-    assert a.keys() == b.keys()
-    for key, value in a.items():
-        torch.testing.assert_close(b[key], value, rtol=tolerance, atol=tolerance, msg=lambda m, key=key: f"{key}: {m}")
 
 
 def test_something_moves(name):
@@ -37,7 +26,7 @@ def test_stopped_at_any_round_and_resumed_it_ends_bit_for_bit_the_same(name, sto
     for report in first:
         if report.round == stop:
             break
-    same(play(go_on(first, game_of(name, Runtime()), tmp_path)), whole)
+    assert_same_tensors(play(go_on(first, game_of(name, Runtime()), tmp_path)), whole)
 
 
 def test_a_round_can_be_played_alone(name, tmp_path):
@@ -48,17 +37,17 @@ def test_a_round_can_be_played_alone(name, tmp_path):
     alone = go_on(trainer, game_of(name, Runtime()), tmp_path)
     trainer.play()
     alone.play()
-    same(alone.state(), trainer.state())
+    assert_same_tensors(alone.state(), trainer.state())
 
 
 @pytest.mark.parametrize("grad_accumulation", [2, 4])
 def test_micro_batches_make_no_difference(name, grad_accumulation):
     whole, parts = (play(game_of(name, DOUBLE, dropout=False, grad_accumulation=k)) for k in (1, grad_accumulation))
-    close(whole, parts, 1e-10)
+    assert_close_tensors(whole, parts, 1e-10)
 
 
 @pytest.mark.xdist_group("two ranks")
 def test_two_ranks_equal_one(name, two_ranks):
     first, second = two_ranks.run(play_game, name)
-    same(first, second)
-    close(play(game_of(name, DOUBLE, dropout=False)), first, 1e-10)
+    assert_same_tensors(first, second)
+    assert_close_tensors(play(game_of(name, DOUBLE, dropout=False)), first, 1e-10)

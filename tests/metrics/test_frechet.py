@@ -111,6 +111,7 @@ def test_a_set_has_no_distance_to_itself():
     assert fid_from_features(x[:10], x[:10]) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.unchecked
 def test_moments_of_different_features_are_refused():
     x = draw(20, 4, seed=13)
     inception = Moments.of(x, Origin("inception", "299×299"))
@@ -119,6 +120,7 @@ def test_moments_of_different_features_are_refused():
             frechet_distance(inception, Moments.of(x, other))
 
 
+@pytest.mark.unchecked
 def test_what_is_no_set_of_features_is_refused():
     x = draw(20, 4, seed=14)
     broken = x.clone()

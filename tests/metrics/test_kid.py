@@ -65,6 +65,7 @@ def test_the_same_subsets_each_time():
     assert one == again != other
 
 
+@pytest.mark.unchecked
 def test_what_cannot_be_compared_is_refused():
     x = draw(6, 4)
     with pytest.raises(ValueError, match="same d"):

@@ -74,6 +74,7 @@ def test_classes_are_covered_from_the_threshold_on():
     assert classes_covered(guesses[:0], classes=5) == 0
 
 
+@pytest.mark.unchecked
 def test_what_makes_no_sense_is_refused():
     x, centers = torch.zeros(3, 2), torch.zeros(1, 2)
     with pytest.raises(ValueError, match="same d"):

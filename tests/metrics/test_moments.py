@@ -49,6 +49,7 @@ def test_moments_go_to_tensors_and_back():
     assert torch.equal(back.mean, moments.mean)
 
 
+@pytest.mark.unchecked
 def test_what_is_no_set_of_features_is_refused():
     x = draw(20, 4, seed=3)
     with pytest.raises(ValueError, match="infinite or NaN"):

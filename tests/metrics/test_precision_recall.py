@@ -74,6 +74,7 @@ def test_equal_examples_are_neighbors_at_no_distance():
     assert radii(x, neighbors=1).tolist() == [0, 0, 5]
 
 
+@pytest.mark.unchecked
 def test_what_cannot_be_compared_is_refused():
     x = draw(6, 4)
     with pytest.raises(ValueError, match=r"neighbors=3 .* examples, 3"):

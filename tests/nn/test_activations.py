@@ -30,8 +30,7 @@ def test_each_call_makes_a_new_module():
     assert activation("relu") is not activation("relu")
 
 
-def test_an_unknown_activation_is_refused_with_the_known_ones(pytestconfig):
-    if pytestconfig.getoption("jaxtyping_packages", None):
-        pytest.skip("the type checker refuses it first")
+@pytest.mark.unchecked
+def test_an_unknown_activation_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="'swish' is unknown; choose one of sigmoid, tanh, relu"):
         activation("swish")

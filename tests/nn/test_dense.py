@@ -60,22 +60,21 @@ def test_dropout_zeroes_a_share_and_scales_the_rest():
     assert abs(kept.float().mean().item() - (1 - p)) < 5 * math.sqrt(p * (1 - p) / units)  # five standard errors
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("widths", [(0,), (4, -1), (2.5,)])
-def test_widths_that_are_not_positive_whole_numbers_are_refused(widths, pytestconfig):
-    if pytestconfig.getoption("jaxtyping_packages", None) and widths == (2.5,):
-        pytest.skip("the type checker refuses it first")
+def test_widths_that_are_not_positive_whole_numbers_are_refused(widths):
     with pytest.raises(ValueError, match=r"hidden=.* must be whole numbers of at least 1"):
         check_widths("hidden", widths)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, 1.5, math.nan])
 def test_dropout_outside_its_range_is_refused(dropout):
     with pytest.raises(ValueError, match=r"at least 0 and less than 1"):
         check_dropout(dropout)
 
 
-def test_an_unknown_norm_is_refused(pytestconfig):
-    if pytestconfig.getoption("jaxtyping_packages", None):
-        pytest.skip("the type checker refuses it first")
+@pytest.mark.unchecked
+def test_an_unknown_norm_is_refused():
     with pytest.raises(ValueError, match=r"norm.*batch.*layer"):
         dense(3, 4, "relu", norm="instance")

@@ -80,6 +80,7 @@ def test_the_last_layers_have_no_activation():
         assert (outputs > 0).any()
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -41,6 +41,7 @@ def test_it_has_derivatives():
     assert torch.autograd.gradcheck(layer, f.requires_grad_())
 
 
+@pytest.mark.unchecked
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="this batch has 1"):
         MinibatchDiscrimination(3)(torch.zeros(1, 3))

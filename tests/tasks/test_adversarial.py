@@ -381,6 +381,7 @@ def test_the_reference_is_chosen_once_and_kept(tmp_path):
         assert torch.equal(players.generator.reference, kept[1])
 
 
+@pytest.mark.unchecked
 def test_a_reference_larger_than_the_batch_is_refused():
     task = game(critic={"norm": "virtual", "reference": 9})
     with pytest.raises(UsageError, match="reference=9 needs a batch of at least as many examples, not 8"):
@@ -423,6 +424,7 @@ def test_micro_batches_make_no_difference_unless_the_game_says_why(how, why):
 # refusals and resuming
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("how", "message"),
     [

@@ -277,6 +277,7 @@ def test_what_is_hidden_does_not_reach_the_encoder_and_is_in_the_loss():
     assert not torch.equal(fit(batch)["reconstruction"], fit(other)["reconstruction"])
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -149,6 +149,7 @@ def test_how_common_words_are_is_counted_of_targets_that_count():
     assert task.counts.tolist() == [2, 1, 1, 2, 1, 1]
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("kind", ["lstm", "peephole"])
 def test_what_is_compiled_does_not_grow_with_the_steps(kind, monkeypatch):
     """torch unrolls recurrent layers: 16 steps took it minutes, and each other number of steps as long again."""
@@ -207,6 +208,7 @@ def test_noise_is_as_common_as_the_words_that_were_read():
     assert (share - q).abs().max() < 5 * math.sqrt(0.25 / 200_000)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("changes", [{"noise": Noise(0)}, {"objective": "sampled", "noise": Noise(log_z=1.0)}])
 def test_noise_that_cannot_be_is_refused(changes):
     with pytest.raises(ValueError, match=r"at least 1|leave log_z"):

@@ -99,6 +99,7 @@ def test_the_first_model_rests_when_the_second_learns():
     assert [task.turns(round)[0].player for round in range(5)] == ["first"] * 3 + ["second"] * 2
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -90,6 +90,7 @@ def test_batch_norm_couples_the_examples(net, coupled):
     assert Supervised(net).coupled == coupled
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

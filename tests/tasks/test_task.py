@@ -225,6 +225,7 @@ def test_noise_is_standard_normal_or_uniform():
     assert 0 <= uniform.min() < uniform.max() < 1
 
 
+@pytest.mark.unchecked
 def test_noise_outside_a_turn_is_refused():
     with pytest.raises(RuntimeError, match="belongs inside a turn"):
         Record([]).noise((2,))

@@ -110,6 +110,7 @@ def test_before_turns_are_recorded_optimizers_are_told_to_count_on_the_device(op
     assert {group.get("capturable") for group in groups} == {flag}
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("name", "changes", "reason"),
     [
@@ -133,6 +134,7 @@ def test_an_optimizer_that_a_setting_keeps_from_being_recorded_is_named_with_it(
         made.replay(Replays(made.runtime, Again))
 
 
+@pytest.mark.unchecked
 def test_several_processes_and_compilation_are_refused():
     task, stream = GAMES["supervised"].task(), trainer(False).stream
     made = Trainer(task, OptimizerSettings(), stream, 3)

@@ -20,6 +20,7 @@ def test_auto_picks_what_is_there_and_says_why():
     assert reason
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_a_device_that_is_not_there_is_refused_with_what_to_do(device):
     if getattr(torch, device).is_available() if device == "cuda" else torch.backends.mps.is_available():
@@ -39,6 +40,7 @@ def test_shares_cut_the_batch_without_gap_or_overlap(size, world, parts):
     assert max(lengths) - min(lengths) <= 1
 
 
+@pytest.mark.unchecked
 def test_more_parts_than_rows_are_refused():
     with pytest.raises(UsageError, match=r"a batch of 5 cannot be cut into 6 \(2 processes × 3 micro-batches\)"):
         Runtime(world=2).share(5, 3)
@@ -66,6 +68,7 @@ def test_ranks_agree_on_batch_norm_and_do_it_again_the_same(two_ranks):
         assert torch.equal(tensor, again[name]), name
 
 
+@pytest.mark.unchecked
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="there is no C++ compiler")
 def test_compiled_players_learn_the_same_up_to_rounding():
     """In float64, without dropout, whose masks a compiler may draw in its own way; names in the state stay."""
@@ -105,6 +108,7 @@ def test_channels_last_after_a_stop_ends_the_same_to_the_bit(tmp_path, optimizer
         assert torch.equal(gone_on[name], tensor), name
 
 
+@pytest.mark.unchecked
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UsageError, match="needs a C"):

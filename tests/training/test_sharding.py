@@ -87,6 +87,7 @@ def test_a_disk_that_is_full_for_one_rank_stops_both_and_loses_nothing(failing, 
     assert [path.name for path in tmp_path.iterdir()] == ["round-000000001"]
 
 
+@pytest.mark.unchecked
 @pytest.mark.xdist_group("two ranks")
 def test_second_derivatives_are_refused(two_ranks):
     for said in two_ranks.run(refused, "penalized"):
@@ -94,6 +95,7 @@ def test_second_derivatives_are_refused(two_ranks):
         assert "leave shard off" in said
 
 
+@pytest.mark.unchecked
 @pytest.mark.xdist_group("two ranks")
 def test_second_derivatives_are_refused_in_methods_too(two_ranks):
     for said in two_ranks.run(refused_in_a_method):
@@ -130,6 +132,7 @@ def test_layers_methods_and_what_is_written_meanwhile(two_ranks):
         close(found["after"], changed)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("settings", [{"optimizer": "muon"}, {"l1": 0.1}, {"l2": 0.1}])
 def test_what_needs_whole_weights_is_refused_with_shard(settings):
     with pytest.raises(ValueError, match="needs them whole"):
@@ -143,6 +146,7 @@ def test_all_players_that_share_weights_are_split_or_none():
         units(players, {"a"})
 
 
+@pytest.mark.unchecked
 def test_a_weight_outside_of_what_runs_is_refused():
     player = nn.ModuleList([nn.Linear(2, 2)])
     player.register_parameter("alone", nn.Parameter(torch.zeros(2)))
@@ -150,6 +154,7 @@ def test_a_weight_outside_of_what_runs_is_refused():
         units({"player": player}, {"player"})
 
 
+@pytest.mark.unchecked
 def test_parts_that_share_weights_are_refused():
     player = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     player[1].weight = player[0].weight

@@ -58,6 +58,7 @@ def test_the_fingerprint_is_that_of_the_values_and_not_of_their_place_in_memory(
     assert data_set(train=reordered).fingerprint() == data_set().fingerprint()
 
 
+@pytest.mark.unchecked
 def test_fields_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match=r"one length, and these have \{'x': 3, 'y': 2\}"):
         Part({"x": torch.zeros(3), "y": torch.zeros(2)})

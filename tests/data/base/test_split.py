@@ -97,6 +97,7 @@ def test_classes_do_not_share_their_order():
     assert not torch.equal(zeros, ones)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("shares", [(0.5, 0.4), (0.7, 0.7), (1.5, -0.5)])
 def test_shares_that_do_not_make_a_whole_are_refused(shares):
     with pytest.raises(ValueError, match="must be at least 0 and sum to 1"):

@@ -156,6 +156,7 @@ def test_an_environment_that_names_no_folder_is_told_so(tmp_path, monkeypatch):
     assert Access().given is None
 
 
+@pytest.mark.unchecked
 def test_a_share_of_the_official_test_part_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist_cifar, "MNIST", toy(tmp_path / "toy"))
     with pytest.raises(UsageError, match=r"--split.test does nothing, .*: toy has an official one; leave it out"):
@@ -181,6 +182,7 @@ def test_a_damaged_file_is_named_and_left_where_it_is(tmp_path, monkeypatch):
     assert path.read_bytes() == content
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -197,12 +199,14 @@ def test_what_is_no_idx_file_is_refused(content, said, tmp_path):
         read_idx(tmp_path / "images")
 
 
+@pytest.mark.unchecked
 def test_a_cut_gzip_is_refused(tmp_path):
     (tmp_path / "images.gz").write_bytes(gzip.compress(idx((9, 9), bytes(81)))[:20])
     with pytest.raises(RunError, match=r"images\.gz cannot be read"):
         read_idx(tmp_path / "images.gz")
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("content", "said"),
     [(b"", "0 bytes"), (bytes(3072), "3,072 bytes"), (bytes([10]) + bytes(3072), "a label 10")],
@@ -239,6 +243,7 @@ def test_an_archive_that_lies_there_is_unpacked_into_the_cache(tmp_path, monkeyp
     assert again.fingerprint() == data.fingerprint()  # now from the cache
 
 
+@pytest.mark.unchecked
 def test_an_argument_is_refused():
     with pytest.raises(UsageError, match="mnist:9: mnist takes nothing after its name"):
         DataSettings(data="mnist:9").load()

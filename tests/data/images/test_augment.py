@@ -492,6 +492,7 @@ def test_whatever_is_asked_for_is_on(page):
         assert Augment(**{name: value}).on or name == "pad_mode"
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("page", "message"),
     [
@@ -516,6 +517,7 @@ def test_wrong_values_are_refused(page, message):
         Augment(**page)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("fields", "page", "message"),
     [

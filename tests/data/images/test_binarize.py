@@ -123,6 +123,7 @@ def test_the_fingerprint_of_what_is_drawn_differs():
     assert len(set(marks.values())) == 3
 
 
+@pytest.mark.unchecked
 def test_tables_are_refused():
     with pytest.raises(UsageError, match="binarize is for pictures, and the examples have x, label; leave it out"):
         Binarized(Shuffled(Part({"x": torch.zeros(4, 2), "label": torch.zeros(4)}), 2))

@@ -268,6 +268,7 @@ def test_a_header_is_read_without_decoding(tmp_path, monkeypatch):
     assert header(path) == Header(20, 30, False)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("read", [header, lambda path: decode(path, (1, 1, 1))])
 def test_huge_pictures_are_refused_by_their_headers(tmp_path, read):
     """A file of a hundred bytes that says it has 10 000 000 000 pixels; nothing is allocated and nobody is warned."""

@@ -333,6 +333,7 @@ def test_new_rows_are_standardized_as_the_loader_does(tmp_path):
     assert torch.equal(standardize(info_from_json(data.info.to_json()), raw), data.test["x"])
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -357,6 +358,7 @@ def test_images_are_not_rows_of_a_table():
 # --- missing numbers --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("word", ["", " ", "NA", "n/a", "NaN", "nan", "NULL", "None", "?", '""'])
 def test_missing_numbers_are_refused_left_out_or_filled_in(tmp_path, word):
     text = f"a,b,k\n1,2,u\n3,{word},v\n5,4,u\n7,6,v\n9,{word},u\n"
@@ -468,6 +470,7 @@ BROKEN = {
 }  # fmt: skip
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_file_is_refused_with_its_line(tmp_path, how):
     content, message = BROKEN[how]
@@ -502,6 +505,7 @@ def test_a_part_that_gets_no_row_is_named(tmp_path):
     )
 
 
+@pytest.mark.unchecked
 def test_what_is_not_a_file_is_refused(tmp_path):
     refused(tmp_path / "no.csv", "no.csv does not exist; give the path of a CSV or Parquet file")
     refused(tmp_path, "is a folder, not a table")
@@ -542,6 +546,7 @@ def test_columns_that_cannot_be_used_are_named(tmp_path, page, message):
     refused(flowers(tmp_path), message, **page)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -613,6 +618,7 @@ def test_of_many_columns_the_first_are_named(tmp_path):
     assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.unchecked
 def test_a_share_that_nothing_is_split_by_is_refused(tmp_path):
     path, page = three_files(tmp_path)
     for part in ("validation", "test"):
@@ -649,6 +655,7 @@ def test_letters_of_several_bytes_are_not_cut(tmp_path, monkeypatch, encoding):
     assert set(found.info.class_names) == {line.split(",")[1] for line in text.splitlines()[1:]}
 
 
+@pytest.mark.unchecked
 def test_what_is_not_of_the_encoding_is_refused_with_its_place(tmp_path):
     latin = written(tmp_path, LETTERS.encode("latin-1"))
     refused(
@@ -669,6 +676,7 @@ def test_what_is_not_of_the_encoding_is_refused_with_its_place(tmp_path):
     refused(written(tmp_path, b"a\n\0\n"), r"byte 2 of the file is NUL, which no text has", encoding="latin-1")
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("encoding", "message"),
     [
@@ -819,6 +827,7 @@ def test_parquet_is_read_as_csv_is(parquet, tmp_path):
     assert found.info.class_names == ("u", "v")
 
 
+@pytest.mark.unchecked
 def test_parquet_is_refused_with_its_row(parquet):
     path = parquet(COLUMNS)
     refused(path, r"t.parquet, row 10: the number in column 'b' is missing", target="k")

@@ -263,6 +263,7 @@ def test_pydoc_comes_with_python():
     assert data.fingerprint() == load("pydoc").fingerprint()
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("name", "settings", "said"),
     [

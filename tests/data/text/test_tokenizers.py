@@ -74,11 +74,13 @@ def test_unknown_characters_share_a_token_when_some_are_rare():
     assert learn_characters(["aaabbc"], vocabulary=2).characters == ["<unk>", "a"]
 
 
+@pytest.mark.unchecked
 def test_half_a_surrogate_pair_is_refused_in_a_line():
     with pytest.raises(UsageError, match="cannot be written in UTF-8"):
         learn_byte_pairs([TEXT], 260).encode("a\ud800")
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("make", [lambda: Characters("aa"), lambda: Characters(["ab"]), lambda: Words(["a", "b"])])
 def test_a_vocabulary_that_cannot_be_is_refused(make):
     with pytest.raises(ValueError, match="once"):

@@ -248,6 +248,7 @@ def test_the_score_is_what_the_features_say(family):
     torch.testing.assert_close(critic.score(features, LABELS), expected)
 
 
+@pytest.mark.unchecked
 @families
 def test_labels_are_asked_for_and_refused(family):
     for player, x in zip(pair(family, classes=3), (numbers(5, 3), numbers(5, *SHAPE)), strict=True):
@@ -262,6 +263,7 @@ def test_labels_are_asked_for_and_refused(family):
             player(x, LABELS)
 
 
+@pytest.mark.unchecked
 @families
 def test_what_cannot_be_is_refused(family):
     make, settings, judge, others = FAMILIES[family]

@@ -189,6 +189,7 @@ def test_dropout_is_at_work_while_training_alone():
     assert torch.equal(net.eval()(x), net(x))
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -168,6 +168,7 @@ def test_attention_stands_behind_the_map_of_its_side(side):
         assert seen == [side]
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

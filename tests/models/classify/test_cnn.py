@@ -100,6 +100,7 @@ def _normalized(h, norm, batch_dims, layer_dims):
     return (h - h.mean(dims, keepdim=True)) / (h.var(dims, unbiased=False, keepdim=True) + 1e-5).sqrt()
 
 
+@pytest.mark.unchecked
 @pytest.mark.filterwarnings("ignore:Initializing zero-element")
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -118,8 +119,6 @@ def _normalized(h, norm, batch_dims, layer_dims):
         ({"padding": -1, "channels": (4,)}, "padding"),
     ],
 )
-def test_bad_arguments_are_refused_with_what_to_do(arguments, message, pytestconfig):
-    if pytestconfig.getoption("jaxtyping_packages", None) and arguments.keys() & {"activation", "norm"}:
-        pytest.skip("the type checker refuses it first")
+def test_bad_arguments_are_refused_with_what_to_do(arguments, message):
     with pytest.raises(ValueError, match=message):
         CNN(**{"shape": (1, 8, 8), "classes": 2, **arguments})

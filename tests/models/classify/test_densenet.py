@@ -202,6 +202,7 @@ def test_checkpointing_changes_no_gradient_and_no_running_statistic(dropout):
     assert [name for name, _ in nets[0].named_buffers()] == [name for name, _ in nets[1].named_buffers()]
 
 
+@pytest.mark.unchecked
 def test_checkpointing_survives_compilation():
     plain, kept = twins(blocks=(2,))
     compiled = torch.compile(kept, backend="aot_eager")
@@ -269,6 +270,7 @@ def test_the_features_are_as_large_as_they_come_out(layer, stem, blocks):
         assert net(torch.zeros(2, 1, n, 70)).shape == (2, 2)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

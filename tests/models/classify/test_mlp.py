@@ -73,6 +73,7 @@ def test_dropout_falls_on_hidden_units_in_training_only():
     assert 0.3 < (dropped[hidden > 0] == 0).float().mean() < 0.7  # about 160 coins: more than five standard errors
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -82,8 +83,6 @@ def test_dropout_falls_on_hidden_units_in_training_only():
         ({"norm": "instance"}, "norm.*batch.*layer"),
     ],
 )
-def test_bad_arguments_are_refused(arguments, message, pytestconfig):
-    if pytestconfig.getoption("jaxtyping_packages", None) and arguments.keys() & {"activation", "norm"}:
-        pytest.skip("the type checker refuses it first")
+def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         MLP(**{"shape": (4,), "classes": 2, **arguments})

@@ -259,6 +259,7 @@ def test_the_features_are_as_large_as_they_come_out(stem, stages):
         assert net(torch.zeros(2, 1, n, 21)).shape == (2, 2)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -395,6 +396,7 @@ def test_what_danlu_has_written_comes_back_whole(arguments, tmp_path):
         assert len(ResNet.from_pretrained(path, shape=(1, 16, 16), classes=7)(x[:, :1])[0]) == 7
 
 
+@pytest.mark.unchecked
 def test_another_model_of_danlu_is_refused_by_its_name(tmp_path):
     net = DenseNet((3, 16, 16), 4, blocks=(2, 2), growth=4, width=8)
     save_model(net, tmp_path, ImageInfo((3, 16, 16), 4))

@@ -97,6 +97,7 @@ def test_the_mean_of_bernoulli_is_its_probability_and_the_others_their_center():
     torch.testing.assert_close(Likelihood("logistic").mean(out), torch.tensor([[0.0, 0.2, 1.0]]))
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -104,6 +104,7 @@ def test_verbs():
     assert set(model.sample(2, values=True).flatten().tolist()) <= {0.0, 1.0}
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("labels", "words"),
     [(torch.tensor([0]), r"labels of shape \(1,\) do not match 5"), (torch.tensor([0, 1, 2, 3, 4]), "from 0 to 4")],
@@ -132,6 +133,7 @@ def test_the_stack_labels_codes_and_is_saved_whole(tmp_path):
     assert model.decode(model.encode(x), torch.zeros(N, dtype=torch.long)).shape == x.shape
 
 
+@pytest.mark.unchecked
 def test_models_that_do_not_fit_on_each_other_are_refused():
     first = VAE((1, 4, 4), latent=3, hidden=(8,))
     for second in (

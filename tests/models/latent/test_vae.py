@@ -105,6 +105,7 @@ def test_one_that_is_not_told_goes_round():
     torch.testing.assert_close(vae.inpaint(x, mask, rounds=4), filled)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("mask", "message"),
     [

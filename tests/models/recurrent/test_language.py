@@ -158,6 +158,7 @@ def test_it_is_built_again_from_its_description():
     assert build(page).arguments["cutoffs"] == [2, 4]
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -107,6 +107,7 @@ def test_tied_weights(catalogued, tmp_path):
     assert loaded.into.weight is loaded.back.weight
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("make", [lambda: nn.Linear(2, 2), lambda: Tied(4)])
 def test_a_foreign_module_is_refused_and_nothing_is_written(make, tmp_path):
     with pytest.raises(UsageError, match=r"cannot be saved as a model, because it is not in the catalogue"):
@@ -114,6 +115,7 @@ def test_a_foreign_module_is_refused_and_nothing_is_written(make, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.unchecked
 def test_a_foreign_network_inside_a_model_is_refused_and_nothing_is_written(catalogued, tmp_path):
     with pytest.raises(UsageError, match="Linear cannot be saved"):
         save_model(Wrapper(nn.Linear(2, 2)), tmp_path / "model", INFO)
@@ -125,12 +127,14 @@ def test_no_model_there(tmp_path):
         load_model(tmp_path)
 
 
+@pytest.mark.unchecked
 def test_a_newer_format_is_refused(folder):
     edit(folder, format=FORMAT + 1)
     with pytest.raises(UsageError, match=f"has format {FORMAT + 1}, of a newer danlu; this one reads {FORMAT}"):
         load_model(folder)
 
 
+@pytest.mark.unchecked
 def test_an_unknown_model_is_refused_with_the_nearest_name(folder):
     edit(folder, model="MPL")
     with pytest.raises(UsageError, match="no model named 'MPL'; did you mean 'MLP'"):

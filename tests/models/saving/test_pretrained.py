@@ -71,6 +71,7 @@ class Evil:
         return open, (str(self.path), "w")
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_with_code_is_refused_and_nothing_runs(zipped, tmp_path):
     file = tmp_path / "evil.pth"
@@ -91,6 +92,7 @@ def test_a_pickle_that_torch_did_not_write(protocol, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("value", [argparse.Namespace(lr=0.1), nn.Linear(2, 2)])
 def test_objects_beside_the_tensors_are_refused(value, tmp_path):
     torch.save({"model": TENSORS, "args": value}, tmp_path / "checkpoint.pth")
@@ -98,6 +100,7 @@ def test_objects_beside_the_tensors_are_refused(value, tmp_path):
         read_tensors(tmp_path / "checkpoint.pth")
 
 
+@pytest.mark.unchecked
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_program_is_refused(tmp_path):
     torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "program.pt")

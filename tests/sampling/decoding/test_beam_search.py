@@ -290,6 +290,7 @@ def test_groups_differ_more_the_more_it_costs_to_agree():
     assert differing == [10, 30]
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -90,6 +90,7 @@ def test_an_impossible_token_is_never_drawn():
     assert set(draw(logits, torch.rand(1000)).tolist()) == {2}
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from danlu.errors import UsageError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+_Copied = TypeVar("_Copied", bound="Page")
+"""in place of Self, which beartype, the checker of signatures in tests, refuses outside of classes that it decorates"""
 
 
 class Page(BaseModel):
@@ -17,7 +19,7 @@ class Page(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+    def model_copy(self: _Copied, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> _Copied:
         """A copy with other values, which are not validated; pydantic itself accepts names that do not exist.
 
         Raises:
