@@ -1,17 +1,17 @@
 """Precision, recall, density and coverage against direct loops, and cases with known values."""
 
 import math
+from importlib import import_module
 
 import pytest
 import torch
 
-from danlu.metrics import distances as rows
 from danlu.metrics.precision_recall import precision_recall, radii
 
 
 @pytest.fixture(autouse=True)
 def few_rows_at_a_time(monkeypatch):
-    monkeypatch.setattr(rows, "_ENTRIES", 100)
+    monkeypatch.setattr(import_module("danlu.metrics.distances"), "_ENTRIES", 100)
 
 
 def draw(*shape, seed=0):

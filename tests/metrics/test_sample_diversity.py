@@ -3,18 +3,18 @@
 import itertools
 import math
 import statistics
+from importlib import import_module
 
 import pytest
 import scipy.stats
 import torch
 
-from danlu.metrics import distances as rows
 from danlu.metrics.sample_diversity import diversity, memorization, nearest, sliced_wasserstein, wasserstein_1d
 
 
 @pytest.fixture(autouse=True)
 def few_rows_at_a_time(monkeypatch):
-    monkeypatch.setattr(rows, "_ENTRIES", 100)
+    monkeypatch.setattr(import_module("danlu.metrics.distances"), "_ENTRIES", 100)
 
 
 def draw(*shape, seed=0):

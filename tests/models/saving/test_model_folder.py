@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from danlu import catalogue
+from danlu.catalogue.models import MODELS
 from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError, UsageError
 from danlu.models.base import Model
@@ -46,7 +46,7 @@ class Wrapper(Model):
 def catalogued(monkeypatch):
     """The two models above, in the catalogue."""
     for cls in (Tied, Wrapper):
-        monkeypatch.setitem(catalogue.MODELS, cls.__name__, f"{cls.__module__}:{cls.__name__}")
+        monkeypatch.setitem(MODELS, cls.__name__, f"{cls.__module__}:{cls.__name__}")
 
 
 @pytest.fixture
