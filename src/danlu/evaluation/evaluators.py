@@ -1,7 +1,7 @@
-"""The list of evaluators: each says whether it applies to a subject, and computes scores and evidence.
+"""The list of evaluators. Each states whether it applies to a subject, and computes scores and evidence.
 
-``danlu.train`` at the end of a run and ``danlu.evaluate`` both go through this list. A new evaluator is two functions
-and one line in ``EVALUATORS``. It applies by the verbs and capabilities of the model, never by its class.
+``danlu.train`` at the end of a run and ``danlu.evaluate`` both use this list. A new evaluator is two functions and one
+line in ``EVALUATORS``. It applies by the verbs and capabilities of the model, never by its class.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Evaluator(NamedTuple):
     """One kind of scores.
 
     Attributes:
-        name: of the kind.
-        applies: whether it can evaluate the subject, given the evidence of the evaluators before it.
+        name: name of the kind.
+        applies: whether it can evaluate the subject, given the evidence of the previous evaluators.
         compute: adds its scores and its evidence.
     """
 
@@ -110,7 +110,7 @@ def _strains(subject: Subject, evaluation: Evaluation) -> bool:
 
 
 def _robustness(subject: Subject, evaluation: Evaluation) -> None:
-    """Evidence: ``robustness``, accuracy under shifts and under noise, and on how many images."""
+    """Evidence: ``robustness``, accuracy under shifts and under noise, and the number of images."""
     evaluation.evidence["robustness"] = robustness(subject.model, subject.examples, subject.info)
 
 

@@ -1,6 +1,6 @@
-"""Who looks at generated examples: a classifier of the same data, trained once and kept, Inception, or nobody.
+"""Feature extractors for generated examples: a classifier of the same data, Inception, or the values themselves.
 
-A score says in its name who looked. Where nobody does, the values themselves are the features.
+The classifier is trained once and cached. The name of a score has the name of the feature extractor.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from danlu.training.trainer import Trainer
 
 ROUNDS, BATCH = 1500, 64
 SETTINGS = OptimizerSettings(lr=3e-3, schedule="one_cycle", weight_decay=0.01)
-"""how a classifier learns that is to judge: the recipe cnn, of one length for every data set"""
+"""settings for the classifier: those of the recipe cnn, with the same length for every data set"""
 
 
 Features = Literal["auto", "inception", "pixels"]
-"""auto is a classifier of the same data, where it has classes, and else the values"""
+"""auto: a classifier of the same data if it has classes, else the values"""
 LARGEST_SIDE = 16
-"""pixels of a side of the pictures whose values are features: a covariance of more would take too long"""
+"""largest side in pixels of images whose values are features; larger covariances take too long"""
 INCEPTION_BATCH = 50
-"""pictures that pass Inception at once"""
+"""images per batch of Inception"""
 
 
 class Pixels(nn.Module):
-    """The values of pictures as their features; large pictures are first averaged to fewer pixels.
+    """The pixel values of images as features; large images are first averaged to fewer pixels.
 
     Args:
-        shape: of a picture, (channels, height, width).
+        shape: shape of an image, (channels, height, width).
 
     >>> Pixels((3, 64, 32)).features(torch.zeros(2, 3, 64, 32)).shape, Pixels((3, 64, 32)).name
     (torch.Size([2, 768]), 'pixels at 16×16')
@@ -63,22 +63,22 @@ class Pixels(nn.Module):
 
     @property
     def name(self) -> str:
-        """How scores call it."""
+        """The name in the names of scores."""
         return str(self.origin)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """The pictures themselves."""
+        """The pixel values, (n, d)."""
         return functional.adaptive_avg_pool2d(x, self.size).flatten(1)
 
 
 def can_train_classifier(data: DataSet) -> bool:
-    """Whether a classifier can learn to judge pictures of a data set."""
+    """Whether a classifier can be trained on the images of a data set."""
     info = data.info
     return info.kind == "images" and info.classes > 1 and "label" in data.train.fields and min(info.shape[1:]) >= 4
 
 
 def feature_name(data: DataSet, feature_extractor: Features = "auto") -> str:
-    """How scores call what looks at generated examples of a data set.
+    """The name of the feature extractor of a data set, as in the names of scores.
 
     >>> from danlu.data.datasets.digits import digits
     >>> feature_name(digits()), feature_name(digits(), "inception")
@@ -92,10 +92,10 @@ def feature_name(data: DataSet, feature_extractor: Features = "auto") -> str:
 
 
 def check_features(feature_extractor: Features, info: DataInfo) -> None:
-    """Whether such features can look at examples.
+    """Check that a feature extractor can be used for a data set.
 
     Raises:
-        UsageError: if they cannot.
+        UsageError: if it cannot.
     """
     if feature_extractor != "auto" and info.kind != "images":
         raise UsageError(
@@ -106,27 +106,27 @@ def check_features(feature_extractor: Features, info: DataInfo) -> None:
 
 
 def _needs_classifier(data: DataSet, feature_extractor: Features) -> bool:
-    """Whether a classifier is what looks."""
+    """Whether the feature extractor is a classifier."""
     return feature_extractor == "auto" and can_train_classifier(data)
 
 
 def features_for(
     data: DataSet, runtime: Runtime, access: Access, folder: Path | None = None, feature_extractor: Features = "auto"
 ) -> FeatureNetwork:
-    """What looks at generated examples of a data set.
+    """The feature extractor for generated examples of a data set.
 
-    The classifier is that of the run if its folder holds one, else that of the cache, else it is trained now, which is
-    told; and kept in both.
+    A classifier is loaded from the folder of the run, else from the cache, else it is trained now, with progress
+    messages, and saved in both.
 
     Args:
-        data: the data set; only its training part is learned from.
-        runtime: where to compute.
-        access: where the cache is, and who is told of progress.
-        folder: of the run's own judge, if it is to keep one.
-        feature_extractor: what kind.
+        data: the data set; only its training part is used for training.
+        runtime: device and precision.
+        access: the cache, and the receiver of progress messages.
+        folder: folder of the run for the classifier, if the run keeps one.
+        feature_extractor: kind of the feature extractor.
 
     Raises:
-        RunError: if Inception's weights are not to be had.
+        RunError: if the weights of Inception are not available.
     """
     if feature_extractor == "inception":
         return inception(access).to(runtime.device)
@@ -138,7 +138,7 @@ def features_for(
     network = _load(shelf)
     if network is None:
         network = _train(data, runtime, access)
-        with suppress(OSError):  # a home that cannot be written keeps nothing
+        with suppress(OSError):  # nothing is cached if the home folder is not writable
             _save(network, shelf, data)
     if folder is not None:
         _save(network, folder, data)
@@ -146,7 +146,7 @@ def features_for(
 
 
 def is_trained(data: DataSet, access: Access, folder: Path | None = None, feature_extractor: Features = "auto") -> bool:
-    """Whether nothing has to be learned before generated examples can be looked at."""
+    """Whether the feature extractor is available without training."""
     places = (folder, access.cache / "judges" / _key(data))
     return not _needs_classifier(data, feature_extractor) or any(
         place and (place / "model.json").is_file() for place in places
@@ -154,10 +154,10 @@ def is_trained(data: DataSet, access: Access, folder: Path | None = None, featur
 
 
 def inception(access: Access) -> InceptionFeatures:
-    """Inception with its public weights, from DANLU_DATA or the cache, or fetched into the cache.
+    """Inception with its public weights, from DANLU_DATA or the cache, or downloaded into the cache.
 
     Raises:
-        RunError: if they are not to be had.
+        RunError: if the weights are not available.
     """
     given = [access.given / "inception", access.given] if access.given else []
     shelf = access.cache / "inception"
@@ -182,7 +182,7 @@ def _as_features(network: nn.Module, data: DataSet, runtime: Runtime) -> Classif
 
 
 def _train(data: DataSet, runtime: Runtime, access: Access) -> nn.Module:
-    """A classifier that has learned the training part; torch's own randomness is left where it was."""
+    """Train a classifier on the training part; the state of torch's random generators is restored."""
     own = Runtime(device=runtime.device, reason=runtime.reason)
     with torch.random.fork_rng([own.device] if own.device.type == "cuda" else []):
         torch.manual_seed(key("judge"))
@@ -199,7 +199,7 @@ def _key(data: DataSet) -> str:
 
 
 def _load(folder: Path) -> nn.Module | None:
-    """The classifier in a folder; None if there is none or it is damaged."""
+    """The classifier in a folder; None if it is missing or damaged."""
     if not (folder / "model.json").is_file():
         return None
     try:
@@ -209,7 +209,7 @@ def _load(folder: Path) -> nn.Module | None:
 
 
 def _save(network: nn.Module, folder: Path, data: DataSet) -> None:
-    """Write a classifier, whole or not at all."""
+    """Write a classifier atomically."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(folder.parent, folder.name) as temporary:
         save_model(network, temporary, data.info, {"role": "judges generated examples"})
@@ -217,7 +217,7 @@ def _save(network: nn.Module, folder: Path, data: DataSet) -> None:
 
 
 def _short(name: str) -> str:
-    """A data set's name as a part of a score's: of a path the last step.
+    """The name of a data set for names of scores: of a path, the last component.
 
     >>> _short("folder:/pictures/cats"), _short("mnist")
     ('cats', 'mnist')

@@ -1,8 +1,8 @@
-"""What scores of generated examples look at: the features of a network, or the columns of a table as they are.
+"""Features for scores of generated examples: the features of a network, or the columns of a table.
 
-A score is worth no more than its features, so every name of a score says which they were, of how many examples, and
-against what. Inception's features, those of a classifier of the same domain, and raw columns are never compared with
-each other: statistics carry their origin, and ``frechet_distance`` refuses two of different ones.
+A score depends on its features, so its name has the features, the number of examples and the reference. Features of
+Inception, of a classifier of the same data, and raw columns are never compared with each other: statistics have an
+origin, and ``frechet_distance`` refuses two different origins.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from danlu.metrics.moments import Moments, Origin
 from danlu.models.classify.inception import SIDE, InceptionFID
 
 BATCH = 500
-"""examples that pass a network at once"""
+"""examples per batch"""
 
 
 @runtime_checkable
 class FeatureNetwork(Protocol):
-    """What turns examples into features. Examples are in the data's range: pictures from 0 to 1."""
+    """Computes features of examples. Examples are in the range of the data; images are from 0 to 1."""
 
     origin: Origin
 
     @property
     def name(self) -> str:
-        """How scores call it."""
+        """The name in the names of scores."""
         ...
 
     def features(self, x: Tensor) -> Tensor:
@@ -41,26 +41,26 @@ class FeatureNetwork(Protocol):
 
 @runtime_checkable
 class ClassifyingNetwork(FeatureNetwork, Protocol):
-    """A feature network that tells classes apart, which the Inception Score needs."""
+    """A feature network that also predicts classes, as the Inception Score requires."""
 
     def probabilities(self, x: Tensor) -> Tensor:
         """The probability of each class, (n, K)."""
         ...
 
     def probabilities_of(self, features: Tensor) -> Tensor:
-        """The same from features, (n, K)."""
+        """The probability of each class from features, (n, K)."""
         ...
 
 
 class ClassifierFeatures(nn.Module):
-    """A classifier as a feature network: its features are what its last linear layer sees.
+    """A classifier as a feature network: its features are the inputs of its last linear layer.
 
     Args:
-        classifier: a trained one, whose last linear layer gives the logits, as all of danlu's.
-        name: how scores call it, ``digits-cnn`` for instance.
+        classifier: a trained classifier whose last linear layer computes the logits, as in all classifiers of danlu.
+        name: the name in the names of scores, for example ``digits-cnn``.
 
     Raises:
-        ValueError: if it has no linear layer.
+        ValueError: if the classifier has no linear layer.
 
     >>> from danlu.models.classify.cnn import CNN
     >>> network = ClassifierFeatures(CNN((1, 8, 8), classes=10, hidden=(32,)), "digits-cnn")
@@ -79,11 +79,11 @@ class ClassifierFeatures(nn.Module):
 
     @property
     def name(self) -> str:
-        """How scores call it."""
+        """The name in the names of scores."""
         return self.origin.name
 
     def features(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
-        """What the last linear layer sees of each example."""
+        """The inputs of the last linear layer."""
         seen: list[Tensor] = []
         hook = self.last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
@@ -102,13 +102,13 @@ class ClassifierFeatures(nn.Module):
 
 
 class InceptionFeatures(nn.Module):
-    """Inception-v3 with the public weights as a feature network; its distances can be compared with published ones.
+    """Inception-v3 with the public weights as a feature network; its scores are comparable with published ones.
 
-    Probabilities are those of the published Inception Score, whose code multiplies by the last layer's weights and
-    leaves out its bias (Salimans et al., 2016).
+    Probabilities are those of the published Inception Score, whose code multiplies by the weights of the last layer
+    without its bias (Salimans et al., 2016).
 
     Args:
-        network: with the public weights.
+        network: Inception with the public weights.
     """
 
     def __init__(self, network: InceptionFID):
@@ -118,11 +118,11 @@ class InceptionFeatures(nn.Module):
 
     @property
     def name(self) -> str:
-        """How scores call it."""
+        """The name in the names of scores."""
         return self.origin.name
 
     def features(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 2048"]:
-        """The mean over positions of the last block, of pictures of any size from 0 to 1."""
+        """The mean of the last block over positions, for images of any size with values from 0 to 1."""
         return self.network.features(x)
 
     def probabilities(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1008"]:
@@ -135,7 +135,7 @@ class InceptionFeatures(nn.Module):
 
 
 class Columns(nn.Module):
-    """The columns of a table as its features. There are no classes in them.
+    """The columns of a table as features, without classes.
 
     >>> Columns().features(torch.ones(3, 2)).shape
     torch.Size([3, 2])
@@ -145,20 +145,20 @@ class Columns(nn.Module):
 
     @property
     def name(self) -> str:
-        """How scores call it."""
+        """The name in the names of scores."""
         return self.origin.name
 
     def features(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
-        """The examples themselves."""
+        """The examples, flattened."""
         return x.flatten(1)
 
 
 class Extracted(NamedTuple):
-    """What a feature network sees of examples.
+    """Features and class probabilities of examples.
 
     Attributes:
-        features: of each.
-        probabilities: of each class, None if the network knows none.
+        features: features of each example.
+        probabilities: probability of each class; None if the network predicts no classes.
     """
 
     features: Float[Tensor, "n d"]
@@ -167,15 +167,15 @@ class Extracted(NamedTuple):
 
 @torch.no_grad()
 def extract(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_size: int = BATCH) -> Extracted:
-    """Pass examples through a feature network once, some at a time.
+    """Compute features and class probabilities of examples, in batches.
 
     Args:
-        network: in whichever mode; it is judged in evaluation mode and left as it was.
-        examples: all of them, or batches.
-        batch_size: how many pass at a time, of examples that are not batches yet.
+        network: the feature network; it is used in evaluation mode, and its mode is restored.
+        examples: a tensor of all examples, or batches.
+        batch_size: examples per batch, if the examples are a tensor.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are no examples.
 
     >>> extract(Columns(), torch.eye(2)).features
     tensor([[1., 0.],
@@ -194,15 +194,15 @@ def extract(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_
 
 @torch.no_grad()
 def moments(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_size: int = BATCH) -> Moments:
-    """Mean and covariance of the features of examples, none of which are kept.
+    """Mean and covariance of the features of examples. The features are not kept in memory.
 
     Args:
-        network: in whichever mode; it is judged in evaluation mode and left as it was.
-        examples: all of them, or batches.
-        batch_size: how many pass at a time, of examples that are not batches yet.
+        network: the feature network; it is used in evaluation mode, and its mode is restored.
+        examples: a tensor of all examples, or batches.
+        batch_size: examples per batch, if the examples are a tensor.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are no examples.
 
     >>> moments(Columns(), torch.eye(2)).mean
     tensor([0.5000, 0.5000], dtype=torch.float64)
@@ -220,7 +220,7 @@ def moments(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_
 
 
 def score_name(score: str, features: str | Origin, count: int, reference: str | None = None) -> str:
-    """The name under which a score is reported: what was measured, of how many examples, against what.
+    """The name of a score in reports: the measure, the features, the number of examples, the reference.
 
     >>> score_name("FID", "digits-cnn", 10000, "train")
     'FID[digits-cnn, 10000 vs train]'
@@ -232,7 +232,7 @@ def score_name(score: str, features: str | Origin, count: int, reference: str | 
 
 
 def fingerprint(network: nn.Module) -> str:
-    """The beginning of the SHA-256 over names, shapes and bytes of all parameters and buffers."""
+    """The first 12 hex digits of the SHA-256 of names, shapes and bytes of all parameters and buffers."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -241,13 +241,13 @@ def fingerprint(network: nn.Module) -> str:
 
 
 def weight_of(network: object) -> Tensor | None:
-    """A weight of a network, which tells its device and its kind of number; None if it has none."""
+    """A weight of a network, to get its device and dtype; None if it has no weights."""
     return next(network.parameters(), None) if isinstance(network, nn.Module) else None
 
 
 @contextmanager
 def evaluation_mode(network: object) -> Iterator[None]:
-    """While it lasts, all of a network is in evaluation mode."""
+    """A context in which all modules of a network are in evaluation mode."""
     training = [module for module in network.modules() if module.training] if isinstance(network, nn.Module) else []
     for module in training:
         module.training = False
@@ -259,7 +259,7 @@ def evaluation_mode(network: object) -> Iterator[None]:
 
 
 def _batches(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """Batches where the network is."""
+    """Batches of nonzero length on the device of the network."""
     first = weight_of(network)
     for batch in examples.split(size) if isinstance(examples, Tensor) else examples:
         if len(batch):

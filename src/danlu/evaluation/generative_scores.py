@@ -1,4 +1,4 @@
-"""Scores of generated examples: against the training part, by what ``judges`` finds to look at them."""
+"""Scores of generated examples against the training part, with the features of a feature extractor."""
 
 from __future__ import annotations
 
@@ -37,32 +37,31 @@ from danlu.training.runtime import Runtime
 from danlu.verbs import can, has
 
 GENERATED = 10_000
-"""generated examples that are scored in the end"""
+"""number of generated examples that are scored at the end of a run"""
 AT_ONCE = 500
 COMPARED, KNOWN = 1000, 20_000
-"""examples whose distances are taken, and training examples that stand for all of them"""
+"""number of examples for distances, and of training examples that represent the training part"""
 NEIGHBORS, IN_A_BATCH = 200_000, 2000
-"""training examples among which the nearest is sought, which are all but of very large sets; and so many at once"""
+"""number of training examples among which the nearest is searched, all except for very large sets; batch size"""
 DETAILED, MANIFOLDS = 10_000, 2000
-"""examples of both kinds for the kernel distance, and for precision and recall"""
+"""number of real and of generated examples for the kernel distance, and for precision and recall"""
 MIXTURES = {"ring": (ring_centers, RING_DEVIATION), "grid": (grid_centers, GRID_DEVIATION)}
-"""data sets whose modes are known"""
+"""data sets with known modes"""
 
 
 class GenerativeScorer:
-    """Scores what a model generates.
+    """Scores examples that a model generates.
 
     Args:
-        data: what it learned from; generated examples are compared with the training part.
-        count: generated examples that are scored at an evaluation.
-        runtime: where to compute.
-        access: where the cache is, and who is told of progress.
-        folder: where the run keeps a classifier that judges, if it does.
-        feature_extractor: auto for a classifier of the same data, where it has classes, and else the values of the
-            images.
+        data: the data set of the model; generated examples are compared with its training part.
+        count: number of generated examples that are scored at an evaluation.
+        runtime: device and precision.
+        access: the cache, and the receiver of progress messages.
+        folder: folder of the run for the classifier, if the run keeps one.
+        feature_extractor: auto is a classifier of the same data if it has classes, else the values of the images.
 
     Raises:
-        UsageError: if such features cannot look at the data, or there is nothing to compare.
+        UsageError: if the features cannot be used for the data, or ``count`` is too small.
     """
 
     def __init__(
@@ -86,18 +85,18 @@ class GenerativeScorer:
 
     @property
     def monitored(self) -> str:
-        """The first score of ``quick_scores``, of which less is better and by which weights are chosen."""
+        """The name of the first score of ``quick_scores``, which selects the weights; lower is better."""
         kind = "FID" if self.data.info.kind == "images" else "SWD"
         return score_name(kind, feature_name(self.data, self.feature_extractor), self.count, "train")
 
     @property
     def ready(self) -> bool:
-        """Whether nothing has to be learned before the first score."""
+        """Whether the feature extractor is available without training."""
         return is_trained(self.data, self.access, self.folder, self.feature_extractor)
 
     @cached_property
     def network(self) -> FeatureNetwork:
-        """What looks at generated examples."""
+        """The feature extractor."""
         return features_for(self.data, self.runtime, self.access, self.folder, self.feature_extractor)
 
     @cached_property
@@ -105,10 +104,10 @@ class GenerativeScorer:
         return reference_moments(self.network, self.data.fingerprint(), "train", self._batches, self.access)
 
     def quick_scores(self, x: Tensor) -> dict[str, float]:
-        """What can be said at every evaluation, the watched score first.
+        """The scores for every evaluation during training, the monitored score first.
 
         Args:
-            x: generated examples in the data's range, on the CPU.
+            x: generated examples in the range of the data, on the CPU.
         """
         if self.data.info.kind != "images":
             return {
@@ -125,7 +124,7 @@ class GenerativeScorer:
         return {**scores, **self._variety(x)}
 
     def all_scores(self, x: Tensor) -> dict[str, float]:
-        """All scores, of generated examples in the data's range on the CPU."""
+        """All scores of generated examples, which are in the range of the data and on the CPU."""
         scores = self.quick_scores(x)
         if self.data.info.kind == "images":
             both = (random_subset(examples, DETAILED) for examples in (self._known, x))
@@ -140,10 +139,10 @@ class GenerativeScorer:
         return scores
 
     def coverage(self, scores: Mapping[str, float]) -> dict[str, float]:
-        """What is covered of the modes or classes that the data has, as a share; nothing where nothing is counted.
+        """The share of modes or classes of the data that are covered; empty if they are not counted.
 
         Args:
-            scores: of ``quick_scores``.
+            scores: the result of ``quick_scores``.
         """
         if "modes_covered" in scores:
             return {"coverage": scores["modes_covered"] / len(MIXTURES[self.data.name][0]())}
@@ -152,7 +151,7 @@ class GenerativeScorer:
         return {}
 
     def draw(self, model: Any, count: int | None = None) -> Tensor:
-        """What a model generates, the same each time, on the CPU; pictures within the data's range."""
+        """Generate examples, the same in each call, on the CPU; images are clamped to the range of the data."""
         x = draw_samples(model, count or self.count)
         return x.clamp(*self.data.info.range) if self.data.info.kind == "images" else x
 
@@ -174,7 +173,7 @@ class GenerativeScorer:
         return {"modes_covered": float(found.covered), "good_samples": found.good}
 
     def _variety(self, x: Tensor) -> dict[str, float]:
-        """How varied the examples are, and how near to training examples, beside new examples of the data."""
+        """Diversity, and distance to the training examples, both relative to the data."""
         few = random_subset(x, COMPARED)
         scores = {"diversity": diversity(few) / self._diversity}
         if len(self.data.validation):
@@ -188,13 +187,13 @@ class GenerativeScorer:
 
     @cached_property
     def _new_distances(self) -> Tensor:
-        """How far new examples of the data are from the nearest training example."""
+        """Distances of validation examples to their nearest training example."""
         new = spread_over(self.data.validation, COMPARED)[self.data.info.inputs].cpu().float()
         return nearest(new, training_batches(self.data)).distance
 
     @cached_property
     def _classes(self) -> int:
-        """Classes with as many training examples as a covered one has."""
+        """Number of classes that the training part itself covers."""
         return classes_covered(self.data.train["label"], self.data.info.classes) or self.data.info.classes
 
     @cached_property
@@ -203,13 +202,13 @@ class GenerativeScorer:
 
 
 def training_batches(data: DataSet) -> Iterator[Tensor]:
-    """The training examples among which the nearest is sought, in batches on the CPU."""
+    """The training examples for the search of nearest neighbors, in batches on the CPU."""
     batches = in_order(spread_over(data.train, NEIGHBORS), IN_A_BATCH)
     return (batch[data.info.inputs].cpu().float() for batch in batches)
 
 
 def random_subset(x: Tensor, most: int) -> Tensor:
-    """At most so many of a tensor's rows, by chance but always the same ones: rows may be sorted, or take turns.
+    """At most ``most`` random rows of a tensor, the same in each call; the first rows would be biased if sorted.
 
     >>> len(random_subset(torch.zeros(5, 2), 3)), len(random_subset(torch.zeros(2, 2), 3))
     (3, 2)
@@ -221,7 +220,7 @@ def random_subset(x: Tensor, most: int) -> Tensor:
 
 @torch.no_grad()
 def draw_samples(model: Any, count: int) -> Tensor:
-    """So many examples of a model, the same each time, on the CPU."""
+    """Samples of a model, the same in each call, on the CPU."""
     source = generator("judged", device=next(model.parameters()).device)
     given = {"generator": source} if has(model, "generator") else {}
     parts = (min(AT_ONCE, count - start) for start in range(0, count, AT_ONCE))
@@ -229,5 +228,5 @@ def draw_samples(model: Any, count: int) -> Tensor:
 
 
 def only_generates(model: Any) -> bool:
-    """Whether a model has nothing but its samples to be judged by."""
+    """Whether a model samples but has no likelihood, bound of it, or energy."""
     return can(model, "sample") and not any(can(model, verb) for verb in ("log_prob", "log_prob_bound", "energy"))

@@ -20,9 +20,9 @@ Verb = Callable[[Tensor], Tensor]
 
 BATCH = 500
 BOUND_DRAWS, BOUNDED = 100, 1000
-"""draws per example for the tighter bound of the log-likelihood, and the number of examples it is computed on"""
+"""draws per example for the tighter bound of the log-likelihood, and number of examples for it"""
 SHIFTS, DEVIATIONS, STRAINED = (0, 1, 2, 3, 4), (0.0, 0.05, 0.1, 0.2, 0.4), 1000
-"""robustness of a classifier: shifts in pixels, deviations of the noise as shares of the range, number of images"""
+"""robustness of a classifier: shifts in pixels, standard deviations of noise relative to the range, number of images"""
 
 
 def class_probabilities(model: Any, part: Part, inputs: str, flip: bool = False) -> Tensor:
@@ -31,8 +31,8 @@ def class_probabilities(model: Any, part: Part, inputs: str, flip: bool = False)
     Args:
         model: a classifier.
         part: the examples.
-        inputs: name of the field that the model sees.
-        flip: whether to give the mean of the outputs for each image and for its mirror image.
+        inputs: name of the field with the inputs of the model.
+        flip: whether to average the outputs for each image and its mirror image.
     """
     return _in_batches(model, flipped(model.classify) if flip else model.classify, part, inputs)
 
@@ -44,7 +44,7 @@ def squared_error(model: Any, part: Part, inputs: str) -> float:
 
 
 def bound(model: Any, part: Part, inputs: str, draws: int) -> float:
-    """Mean lower bound of the log-likelihood in nats, from ``draws`` draws per example; the same ones in every call."""
+    """Mean lower bound of the log-likelihood in nats, from ``draws`` draws per example, the same in each call."""
     source = generator("bound", draws, device=next(model.parameters()).device)
     fixed = {"generator": source} if has(model, "generator") else {}
     bounds = _in_batches(model, lambda x: model.log_prob_bound(x, draws, **fixed), part, inputs)
@@ -92,7 +92,7 @@ def classification_scores(probabilities: Tensor, labels: Tensor) -> dict[str, fl
 
 
 def calibrated(probabilities: Tensor, labels: Tensor, temperature: float) -> dict[str, float]:
-    """The calibration error at a temperature that was fitted on other examples."""
+    """The calibration error with a temperature that was fitted on other examples."""
     return {"calibrated_error": calibration(cooled(probabilities, temperature), labels).error}
 
 

@@ -1,4 +1,4 @@
-"""Moments of the features of a data set, which are found once and kept in the cache."""
+"""Moments of the features of a data set, computed once and cached."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ def reference_moments(
     examples: Callable[[], Tensor | Iterable[Tensor]],
     access: Access | None = None,
 ) -> Moments:
-    """The moments of one part of a data set: from the cache if they are there, else found and kept there.
+    """The moments of one part of a data set, from the cache, or computed and cached.
 
-    The key is made of the data's fingerprint, the part, and the origin of the features with the fingerprint of the
-    network's weights. What is damaged is made anew; where the cache cannot be written nothing is kept.
+    The key of the cache consists of the fingerprint of the data, the part, and the origin of the features with the
+    fingerprint of the network's weights. Damaged entries are computed again. If the cache is not writable, nothing is
+    cached.
 
     Args:
-        network: makes the features.
+        network: the feature network.
         data: fingerprint of the data set.
-        part: which part of it.
-        examples: gives them, all at once or in batches; it is called only if they are needed.
-        access: where the cache is.
+        part: name of the part.
+        examples: returns the examples, as one tensor or in batches; called only if they are needed.
+        access: the cache.
 
     >>> from danlu.evaluation.feature_networks import Columns
     >>> rows = torch.eye(3)
@@ -49,7 +50,7 @@ def reference_moments(
     key = {"format": str(FORMAT), "data": data, "part": part, **network.origin._asdict()}
     try:
         shelf = (access or Access()).cache / "moments"
-    except RuntimeError:  # there is no home
+    except RuntimeError:  # there is no home folder
         return moments(network, examples())
     path = shelf / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]}.safetensors"
     kept = load_moments(path)
@@ -64,7 +65,7 @@ def reference_moments(
 
 
 def save_moments(found: Moments, path: str | Path) -> None:
-    """Write moments and their origin into a file of safetensors, which is there whole or not at all."""
+    """Write moments and their origin to a safetensors file, atomically."""
     path = Path(path)
     state = {name: tensor.cpu().contiguous() for name, tensor in found.state().items()}
     digest = _digest(state)
@@ -77,7 +78,7 @@ def save_moments(found: Moments, path: str | Path) -> None:
 
 
 def load_moments(path: str | Path) -> Moments | None:
-    """The moments in a file; None if it is not there, damaged, or of another format."""
+    """The moments in a file; None if it is missing, damaged, or of another format."""
     try:
         with safetensors.safe_open(path, "pt") as opened:
             page = opened.metadata() or {}

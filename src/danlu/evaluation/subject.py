@@ -1,4 +1,4 @@
-"""What is evaluated: a trained model on one part of a data set, and what its evaluation gives."""
+"""The subject of an evaluation (a trained model and a part of a data set), and its result."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Subject:
         model: in evaluation mode, on any device.
         data: the data set.
         part: the part whose examples are used, or "generated" for examples that the model generates.
-        flip: whether a classifier sees each image and its mirror image, and gives the mean of both outputs.
-        temperature: of a classifier, as fitted on the validation part; None if there is none yet.
-        scorer: scores generated examples; needed for "generated" only.
-        count: number of examples to generate; that of the scorer if not given.
-        detailed: whether to compute evidence that takes time and that only a report shows.
+        flip: whether the outputs of a classifier for each image and its mirror image are averaged.
+        temperature: temperature of a classifier, fitted on the validation part; None if there is none yet.
+        scorer: scores generated examples; required for "generated" only.
+        count: number of examples to generate; by default that of the scorer.
+        detailed: whether to compute slow evidence that only a report shows.
     """
 
     model: Any
@@ -42,17 +42,17 @@ class Subject:
 
     @property
     def info(self) -> DataInfo:
-        """What an example is."""
+        """The description of the examples."""
         return self.data.info
 
 
 @dataclass
 class Evaluation:
-    """What the evaluators computed.
+    """The result of the evaluators.
 
     Attributes:
-        scores: each score by name.
-        evidence: what the sections of a report are made from, by name; ``evaluators`` says which one gives what.
+        scores: scores, by name.
+        evidence: data for the sections of a report, by name; ``evaluators`` documents each.
     """
 
     scores: dict[str, float] = field(default_factory=dict)

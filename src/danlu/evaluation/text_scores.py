@@ -9,16 +9,16 @@ from danlu.metrics.perplexity import Reading, read_through
 from danlu.verbs import can, has
 
 LANE = 100_000
-"""tokens of a lane in which a text is judged: a shorter text is read as a whole"""
+"""tokens per lane; a shorter text is evaluated as a whole"""
 
 
 def reads(model: Any, part: Part) -> bool:
-    """Whether a model predicts the tokens of a part, of which there are two at least."""
+    """Whether a model predicts tokens, and the part has at least two."""
     return can(model, "log_prob") and has(model, "token_log_probs") and "token" in part.fields and len(part) > 1
 
 
 def text_scores(model: Any, part: Part) -> dict[str, float]:
-    """Nats per token and perplexity of a text; bits per character or per byte, where tokens stand for these exactly."""
+    """Nats per token and perplexity of a text; bits per character or byte if the tokens represent the text exactly."""
     found = read_through(model, part, max(1, len(part) // LANE))
     scores = {"cross_entropy": found.cross_entropy, "perplexity": found.perplexity}
     tokenizer = model.tokenizer
@@ -29,7 +29,7 @@ def text_scores(model: Any, part: Part) -> dict[str, float]:
 
 
 def bits(found: Reading, kind: str, text: str) -> dict[str, float]:
-    """Bits per character of a model of characters, and bits per byte of any.
+    """Bits per byte; for a model of characters also bits per character.
 
     >>> bits(Reading(nats=4 * 0.6931471805599453, tokens=4), "characters", "über")
     {'bits_per_character': 1.0, 'bits_per_byte': 0.8}

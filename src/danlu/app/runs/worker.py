@@ -1,8 +1,8 @@
 """One of several processes of a run, as started by the launcher: ``python -m danlu.app.runs.worker RUN``.
 
 Its exit code is 0 even if the run was stopped, or failed with an error that would repeat; the error is written to the
-run folder. The launcher restarts all processes only if one was killed: processes that lose the connection to it end with
-another exit code.
+run folder. The launcher restarts all processes only if one was killed: processes that lose the connection to it end
+with another exit code.
 """
 
 from __future__ import annotations
