@@ -21,10 +21,10 @@ from danlu.errors import RunError, UsageError
 
 
 def find_images(paths: list[str | Path]) -> list[Path]:
-    """The files that are named, and for a folder the images in it, sorted.
+    """The given files, and for a folder its images in sorted order.
 
     Raises:
-        UsageError: if something is not there, or a folder has no images.
+        UsageError: if a path does not exist, or a folder has no images.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -41,17 +41,17 @@ def find_images(paths: list[str | Path]) -> list[Path]:
 
 
 def read_image(path: Path, info: DataInfo, invert: bool = False, largest: int = LARGEST) -> Float[Tensor, "c h w"]:
-    """An image as a model wants it: decoded as ``folder:PATH`` does it, scaled to the range of the data.
+    """Read an image as an input of a model: decoded as in ``folder:PATH``, scaled to the range of the data.
 
     Args:
-        path: a file that Pillow reads.
-        info: shape (channels, height, width), range, and how other shapes are fitted into this one.
-        invert: dark on light becomes light on dark.
-        largest: pixels that the file's picture may have.
+        path: a file that Pillow can read.
+        info: shape (channels, height, width), range, and how images of other shapes are fitted.
+        invert: invert dark on light to light on dark.
+        largest: maximal number of pixels of the image.
 
     Raises:
-        UsageError: if the model takes no images.
-        RunError: if the file is no image, a damaged one or too large a one.
+        UsageError: if the inputs of the model are not images.
+        RunError: if the file is not an image, is damaged, or is too large.
     """
     if not isinstance(info, ImageInfo) or not info.viewable:
         raise UsageError(f"this model takes {info.kind} of shape {info.shape}, not image files")

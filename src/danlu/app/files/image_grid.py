@@ -1,4 +1,4 @@
-"""Sheets of pictures: many small images in one PNG, in rows and columns."""
+"""Image grids: many small images in one PNG file, in rows and columns."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from danlu.storage.atomic import write_bytes
 GAP = 2
 PAPER = 255
 HEAD = 12
-"""pixels of a line of letters"""
+"""height of a line of text in pixels"""
 SMALLEST = 32
-"""pixels of a picture's side, below which it is enlarged by a whole factor"""
+"""side in pixels below which an image is enlarged by an integer factor"""
 
 
 def sheet(
@@ -29,16 +29,16 @@ def sheet(
     value_range: tuple[float, float] = (0.0, 1.0),
     heads: Sequence[str] = (),
 ) -> UInt8[Tensor, "height width c"]:
-    """Pictures side by side, row by row.
+    """Arrange images in a grid, row by row.
 
     Args:
-        images: gray (c = 1) or colored (c = 3).
-        columns: how many in a row; as many as make it nearly square if not given.
-        value_range: which values are black and white; what is beyond is as black or as white.
-        heads: a few letters above each picture; what is wider than the picture is cut off.
+        images: gray (c = 1) or RGB (c = 3) images.
+        columns: images in a row; by default the grid is nearly square.
+        value_range: the values of black and white; other values are clamped.
+        heads: short text above each image; cut to the width of the image.
 
     Raises:
-        ValueError: if there are no pictures, or they have other channels.
+        ValueError: if there are no images, or their number of channels is not 1 or 3.
 
     >>> sheet(torch.zeros(10, 1, 32, 32), columns=5).shape
     torch.Size([70, 172, 1])
@@ -62,14 +62,14 @@ def sheet(
 
 
 def _written(text: str, width: int) -> UInt8[Tensor, "head width"]:
-    """A line of letters in the font that Pillow brings along, dark on light."""
+    """A line of text in the default font of Pillow, dark on light."""
     strip = Image.new("L", (width, HEAD), PAPER)
     ImageDraw.Draw(strip).text((0, HEAD // 2), text, fill=0, font=ImageFont.load_default(), anchor="lm")
     return torch.from_numpy(np.array(strip))
 
 
 def as_bytes(images: Float[Tensor, "..."], value_range: tuple[float, float] = (0.0, 1.0)) -> UInt8[Tensor, "..."]:
-    """Values as shades from 0 to 255; what is beyond the range is as black or as white.
+    """Values as integers from 0 to 255; values outside the range are clamped.
 
     >>> as_bytes(torch.tensor([-1.0, 0.2, 1.0]))
     tensor([  0,  51, 255], dtype=torch.uint8)
@@ -79,12 +79,12 @@ def as_bytes(images: Float[Tensor, "..."], value_range: tuple[float, float] = (0
 
 
 def png(pixels: UInt8[Tensor, "height width c"]) -> bytes:
-    """A picture as the content of a PNG file."""
+    """The bytes of a PNG file with an image."""
     array, content = pixels.numpy(), io.BytesIO()
     Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(content, format="PNG")
     return content.getvalue()
 
 
 def write_png(pixels: UInt8[Tensor, "height width c"], path: Path) -> None:
-    """Write a picture as PNG, whole or not at all."""
+    """Write an image as a PNG file, atomically."""
     write_bytes(path, png(pixels))

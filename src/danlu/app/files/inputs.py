@@ -1,4 +1,4 @@
-"""What a model is asked about: image files, or the rows of tables, one place at a time."""
+"""Files as inputs of a model: images, or rows of tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from danlu.errors import UsageError
 
 
 class Input(NamedTuple):
-    """What a model is asked about: where it comes from, and a batch of one for each place, or why there is none."""
+    """A batch of inputs: the place of each in its file, and a tensor with one row per place, or an error."""
 
     places: list[str]
     x: Tensor | None
@@ -31,18 +31,18 @@ def inputs_of(
     screen: Screen,
     said: Callable[[str], str] = str,
 ) -> Iterator[Input]:
-    """The pictures of image files and of folders of them, or the rows of tables, as a model of such data wants them.
+    """Read images or rows of tables as inputs of a model.
 
     Args:
-        files: images, or folders of them; or CSV or Parquet files.
-        info: of the model.
-        invert: turn dark on light into light on dark first, of images.
-        encoding: how the text of CSV files is written.
-        screen: is told of columns that are not used.
-        said: calls standard input by its name, see ``files_of``.
+        files: images, or folders of images; or CSV or Parquet files.
+        info: the inputs of the model.
+        invert: for images, invert dark on light to light on dark.
+        encoding: text encoding of CSV files.
+        screen: prints a note on columns that are not used.
+        said: replaces the path of standard input by its name, see ``files_of``.
 
     Raises:
-        UsageError: if a file is not there, or a table is not as it should be.
+        UsageError: if a file does not exist, or a table is not valid.
     """
     reader = KINDS[info.kind].read_files
     if not reader:
@@ -51,6 +51,6 @@ def inputs_of(
 
 
 def say_unused(screen: Screen, file: str, columns: tuple[str, ...]) -> None:
-    """Columns of a table that are ignored."""
+    """Print a note on columns of a table that are ignored."""
     if columns:
         screen.say(f"{file}: columns that this model does not use are ignored: {', '.join(columns)}")

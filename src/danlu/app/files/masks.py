@@ -1,4 +1,4 @@
-"""Which part of a picture is to be filled in: a part that has a name, or what is white in a picture of the user's."""
+"""Masks for inpainting: a region with a name, or the white pixels of a mask image."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from danlu.errors import RunError, UsageError, nearest
 from danlu.rng.keys import generator
 
 NAMES = ("half", "left", "right", "top", "bottom", "block", "random")
-"""parts that are missing; half is the lower half, block the middle half of both sides"""
+"""missing regions; half is the lower half, block the middle half of both sides"""
 
 
 class Hole:
-    """What is missing of pictures.
+    """The missing region of images.
 
     Args:
-        mask: a name of NAMES, random:SHARE, or the file of a picture in which white (at least half way from black) is
-            what is to be filled in, as editors of pictures have it; transparent is white.
-        info: of the model.
-        seed: of random holes.
+        mask: a name in NAMES, random:SHARE, or an image file that is white (at least half-way from black) where pixels
+            are filled in, as in image editors; transparent counts as white.
+        info: the inputs of the model.
+        seed: random seed of random masks.
 
     Raises:
-        UsageError: if there is no such name or file, or a share is not greater than 0 and at most 1.
-        RunError: if the file is no picture.
+        UsageError: if there is no such name or file, or the share is not greater than 0 and at most 1.
+        RunError: if the file is not an image.
 
     >>> from danlu.data.images.info import ImageInfo
     >>> hole = Hole("right", ImageInfo((1, 2, 4)))
@@ -48,14 +48,14 @@ class Hole:
         self._file = None if word == "random" or self._mask in NAMES else _file(self._mask)
 
     def known(self, picture: str | Path = "", number: int = 0) -> Bool[Tensor, "1 h w"]:
-        """True for pixels that are there, of a picture as the model has it.
+        """True for known pixels of an image, in the size of the model's inputs.
 
         Args:
-            picture: its file.
-            number: of the picture, so that the random holes of several are not alike.
+            picture: the image file.
+            number: index of the image, so that images get different random masks.
 
         Raises:
-            UsageError: if the file of the mask has neither the size of the picture nor that of the model, or nothing
+            UsageError: if the mask image has neither the size of the image nor that of the model's inputs, or no pixel
                 is missing.
         """
         _, height, width = self._info.shape
@@ -82,9 +82,9 @@ class Hole:
         return known
 
     def _of_file(self, picture: Path) -> Bool[Tensor, "1 h w"]:
-        """The mask of a file, fitted as the picture is.
+        """The mask of a file, fitted in the same way as the image.
 
-        It is inverted meanwhile, for what ``decode`` adds around a picture is white, and is not to be filled in.
+        It is inverted for this, because ``decode`` pads with white, and the padding must not be filled in.
         """
         assert self._file is not None
         _, height, width = self._info.shape
@@ -105,7 +105,7 @@ class Hole:
 
 
 def _file(mask: str) -> Bool[Tensor, "h w"]:
-    """True where a mask's picture is black."""
+    """True where a mask image is black."""
     path = Path(mask)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is neither a file nor a part that has a name"

@@ -1,7 +1,6 @@
-"""Where examples go that a model has made: a sheet of pictures, a folder of them, a table, an array.
+"""Output of generated examples: an image grid, a folder of images, a table, or an array.
 
-The place is found before anything is computed, so that what cannot be written is said at once; and what is written is
-there whole or not at all.
+The destination is checked before anything is computed, so errors are reported at once. Output is written atomically.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from danlu.errors import UsageError
 from danlu.storage.atomic import temporary_folder, write_bytes
 
 LARGEST_SHEET = 10_000
-"""pictures of a sheet; more make a file that nobody can look at"""
+"""maximal number of images in a grid; larger files cannot be viewed"""
 
 
 class Place(NamedTuple):
-    """Where examples go.
+    """The destination of examples.
 
     Attributes:
-        path: the file or the folder; None is standard output.
-        form: as what they are written.
-        overwrite: whether something may be there already.
+        path: the file or folder; None is standard output.
+        form: the form of the output.
+        overwrite: whether existing files may be replaced.
     """
 
     path: Path | None
@@ -42,17 +41,19 @@ class Place(NamedTuple):
 
 
 def find_place(out: str | Path | None, run: str | Path, word: str, info: DataInfo, overwrite: bool = False) -> Place:
-    """Where examples go, if they can.
+    """Check the destination of examples.
 
     Args:
-        out: a file whose name says the form, a folder (its name ends in /, or it is there), or "-" for standard output.
-        run: the run or the model folder; without ``out`` a file goes into the run, or else into the current folder.
-        word: name of that file, without its ending.
-        info: of the model.
-        overwrite: whether something may be there already; the file that goes into the run always may.
+        out: a file whose ending selects the form, a folder (its name ends in /, or it exists), or "-" for standard
+            output.
+        run: the run folder or model folder; without ``out`` the file is written to a run folder, else to the current
+            folder.
+        word: name of this file, without its ending.
+        info: the examples of the model.
+        overwrite: whether existing files may be replaced; the default file in a run folder always may.
 
     Raises:
-        UsageError: if the form is unknown or is none for such examples, or something is there.
+        UsageError: if the form is unknown or not possible for these examples, or the output exists.
 
     >>> from danlu.data.tables.info import TableInfo
     >>> find_place("rows.csv", "model", "samples", TableInfo((2,))).form
@@ -110,17 +111,17 @@ def _free(place: Place) -> Place:
 def write(
     place: Place, x: Tensor, info: DataInfo, drawn: Drawn | None = None, known: np.ndarray | None = None
 ) -> Path | None:
-    """Write examples to their place; the path, or None for standard output.
+    """Write examples to their destination; return the path, or None for standard output.
 
     Args:
-        place: from ``find_place``.
-        x: (n, *shape), as the model has them.
-        info: of the model.
-        drawn: what a sheet shows, if it is not each example once.
-        known: for rows, numbers in the units of the file that are written as they are; NaN for the others.
+        place: the destination, from ``find_place``.
+        x: the examples, (n, *shape), in the values of the model.
+        info: the examples of the model.
+        drawn: the images of an image grid, if they differ from the examples.
+        known: for rows, numbers in the units of the file that are written unchanged; NaN for the others.
 
     Raises:
-        UsageError: if a sheet would be too large.
+        UsageError: if an image grid would be too large.
     """
     writer = _writer_of(info.kind)
     if place.form == "folder":
@@ -138,10 +139,10 @@ def write(
 
 
 def check_sheet(place: Place, count: int) -> None:
-    """Whether so many pictures are for one sheet.
+    """Check that an image grid is not too large.
 
     Raises:
-        UsageError: if they are not.
+        UsageError: if it is.
     """
     if place.form == "sheet" and count > LARGEST_SHEET:
         raise UsageError(
@@ -151,7 +152,7 @@ def check_sheet(place: Place, count: int) -> None:
 
 
 def _write_folder(path: Path, contents: Sequence[bytes]) -> None:
-    """The files are numbered; a new folder is there with all of them or not at all."""
+    """Write numbered files. They are written to a temporary folder first, then moved."""
     digits = max(4, len(str(len(contents) - 1)))
     with temporary_folder(path.parent, path.name) as temporary:
         for number, content in enumerate(contents):

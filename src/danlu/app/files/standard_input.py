@@ -1,4 +1,4 @@
-"""What comes on standard input, as a file like others."""
+"""Standard input as a file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ NAME = "standard input"
 
 @contextmanager
 def files_of(files: Sequence[str | Path]) -> Iterator[tuple[list[str | Path], Callable[[str], str]]]:
-    """The files, with what comes on standard input in the place of "-"; and texts that call it by its name.
+    """The files, with "-" replaced by a temporary file with the content of standard input.
+
+    The second value is a function that replaces the path of the temporary file by "standard input" in messages.
 
     Raises:
-        UsageError: if it is asked for twice, or nothing comes, or nobody could send anything.
+        UsageError: if "-" is given twice, or standard input is empty or a terminal.
     """
     asked = [str(file) == "-" for file in files]
     if not any(asked):

@@ -1,4 +1,4 @@
-"""Tables as inputs of a model, read as the training rows were; and generated rows as files."""
+"""Table files as inputs of a model, read in the same way as the training rows; and generated rows as files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from danlu.data.tables.table import open_table, standardize
 from danlu.errors import UsageError
 from danlu.storage.access import no_progress
 
-_NAMED = 8  # columns that an error names
+_NAMED = 8  # maximal number of columns in an error message
 _AT_ONCE = 4096
 
 Some = tuple[list[str], Float[Tensor, "n d"] | None, str | None]
-"""places of rows, and either the rows or why they cannot be used"""
+"""places of rows, and the rows or an error"""
 
 
 class Rows:
-    """The rows of a file for a model; ``read_rows`` makes one.
+    """The rows of a file as inputs of a model; created by ``read_rows``.
 
     Attributes:
         unused: columns of the file that the model does not use.
@@ -51,7 +51,7 @@ class Rows:
             yield from self._inputs(block)
 
     def with_gaps(self) -> Iterator[tuple[list[str], Float64[np.ndarray, "n d"]]]:
-        """Places of rows, and their numbers in the units of the file, NaN where one is missing."""
+        """Places of rows, and their numbers in the units of the file; NaN if a number is missing."""
         for block in self._blocks():
             yield [self._file.at(int(place)) for place in block.places], block.numbers
 
@@ -65,7 +65,7 @@ class Rows:
             raise UsageError(f"{self._file.path} has no rows; the first line names the columns")
 
     def _inputs(self, block: Block) -> Iterator[Some]:
-        """All at once if they can be used, else each alone, so that the others are still answered."""
+        """All rows of a block at once if they are valid, else one by one, so that valid rows are still used."""
         places = [self._file.at(int(place)) for place in block.places]
         if self._info.fill or not np.isnan(block.numbers).any():
             try:
@@ -91,15 +91,15 @@ class Rows:
 
 
 def read_rows(path: Path, info: DataInfo, encoding: str = "utf-8") -> Rows:
-    r"""The rows of a table as a model wants them: its columns, standardized as the training rows were.
+    r"""Read the rows of a table as inputs of a model, standardized in the same way as the training rows.
 
     Args:
-        path: a CSV or Parquet file; its columns may be in any order, with others beside them.
-        info: of the model: its columns, and their shift, scale and fill.
-        encoding: how the text of a CSV file is written.
+        path: a CSV or Parquet file; its columns may be in any order, other columns are ignored.
+        info: the inputs of the model: columns, and their shift, scale and fill.
+        encoding: text encoding of a CSV file.
 
     Raises:
-        UsageError: if the model takes no rows of a table, or the file lacks a column or is no table.
+        UsageError: if the inputs of the model are not rows of a table, or the file lacks a column or is not a table.
 
     >>> from danlu.data.tables.info import TableInfo
     >>> import tempfile
@@ -117,7 +117,7 @@ def read_rows(path: Path, info: DataInfo, encoding: str = "utf-8") -> Rows:
 
 
 def in_units(info: DataInfo, x: Float[Tensor, "n d"]) -> Float64[np.ndarray, "n d"]:
-    """Rows as the file has them, from rows as a model has them: what ``standardize`` did is undone.
+    """Convert rows from the values of a model to the units of the file, the inverse of ``standardize``.
 
     >>> from danlu.data.tables.info import TableInfo
     >>> import torch

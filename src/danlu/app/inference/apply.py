@@ -1,4 +1,4 @@
-"""What the verbs have in common that make examples: the model and its randomness, what comes in, what is told of it."""
+"""Code shared by the functions that generate examples: model, random numbers, inputs, and reports on them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from danlu.errors import RunError, UsageError
 from danlu.rng.keys import key
 
 AT_ONCE = 500
-"""examples that a model makes in one go"""
+"""examples per batch"""
 
 
 class Each(NamedTuple):
-    """What came of a picture or of a row.
+    """The result for one image or row.
 
     Attributes:
-        file: the image, or the file and the line of a row.
-        squared_error: mean squared error of what was made, in the values that the model sees: for pictures from 0 to
-            1, for rows shifted and scaled as the training rows; None where there is nothing to compare with.
-        error: why nothing was made.
+        file: the image file, or the table file and the line of a row.
+        squared_error: mean squared error of the output, in the values of the model's inputs: for images from 0 to 1,
+            for rows shifted and scaled as the training rows; None if there is nothing to compare with.
+        error: why there is no output; None if there is one.
         filled: share of the values that were filled in.
     """
 
@@ -38,12 +38,12 @@ class Each(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a model has made.
+    """Examples that a model generated.
 
     Attributes:
-        x: the examples, (n, *shape), as the model has them, on the CPU.
-        path: where they were written; None for standard output.
-        files: what came of each input.
+        x: the examples, (n, *shape), in the values of the model, on the CPU.
+        path: path of the written file or folder; None for standard output.
+        files: the result for each input.
     """
 
     x: Tensor
@@ -53,7 +53,7 @@ class Made(NamedTuple):
 
 @contextmanager
 def drawing(device: torch.device, *places: int | str) -> Iterator[None]:
-    """Meanwhile what draws without being given a generator draws alike each time; later torch's own is what it was."""
+    """A context in which torch's default generator has a fixed seed; its state is restored at the end."""
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(key(*places))
         yield
@@ -72,7 +72,7 @@ def named(files: tuple[str | Path, ...]) -> tuple[str | Path, ...]:
 
 
 def kept(inputs: Iterable[Input], place: Place, each: int) -> list[Input]:
-    """All inputs, if the place has room for them, with so many pictures for each."""
+    """All inputs as a list; refused if an image grid with ``each`` images per input would be too large."""
     kept: list[Input] = []
     for some in inputs:
         kept.append(some)
@@ -89,9 +89,9 @@ def passed(
     known: list[Tensor] | None = None,
     compared: bool = True,
 ) -> tuple[Tensor, Tensor, tuple[Each, ...]]:
-    """What was given, what the verb made of it, and how near that is, where something was made.
+    """Apply a verb to all valid inputs; return the inputs, the outputs, and a result for each input.
 
-    The verb is told the number of the input among those that can be used, by which ``known`` counts too.
+    The second argument of the verb is the index of the input among the valid ones, as for ``known``.
     """
     some = next(model.parameters())
     given, made, each = [], [], []
@@ -114,5 +114,5 @@ def passed(
 
 
 def pairs_across(count: int) -> int:
-    """Pictures in a row of a sheet of so many pairs, about as wide as high."""
+    """Number of images in a row of a nearly square grid of ``count`` pairs."""
     return 2 * math.ceil(math.sqrt(count / 2))

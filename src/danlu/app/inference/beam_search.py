@@ -1,4 +1,4 @@
-"""Texts that a search with beams finds: what is asked of it, and what it has found."""
+"""Beam search for continuations of a prompt: its options and its results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from danlu.sampling.decoding.beam_search import Lengths, Penalty, beam_search
 
 
 class Search(NamedTuple):
-    """How texts are searched for; see ``danlu.sampling.decoding.beam_search.beam_search``."""
+    """Options of a beam search; see ``danlu.sampling.decoding.beam_search.beam_search``."""
 
     beams: int
     best: int = 1
@@ -26,18 +26,18 @@ class Search(NamedTuple):
 
     @property
     def by_probability(self) -> bool:
-        """Whether nothing but its log-probability ranks a text."""
+        """Whether texts are ranked by their log-probability alone."""
         return self.groups == 1 and not self.penalty.alpha
 
 
 class Continuation(NamedTuple):
-    """A text that a search has found.
+    """A text that a beam search found.
 
     Attributes:
-        text: what comes after the prompt.
-        log_prob: of that, in nats.
-        score: by which texts are ranked: log_prob over the length penalty, less what diversity cost.
-        tokens: how many it has, an end included.
+        text: the continuation of the prompt.
+        log_prob: its log-probability in nats.
+        score: the score for the ranking: log_prob divided by the length penalty, minus the diversity penalty.
+        tokens: its number of tokens, including the end.
     """
 
     text: str
@@ -55,19 +55,19 @@ def search_of(
     length_form: Lengths | None = None,
     ends: bool = False,
 ) -> Search | None:
-    """What is asked of a search; None if there is to be none.
+    """The options of a beam search; None if there is no beam search.
 
     Args:
         beam: number of beams.
-        best: how many texts are wanted.
-        groups: of beams.
-        diversity: λ, between groups.
+        best: number of texts to return.
+        groups: number of groups of beams.
+        diversity: λ, penalty between groups.
         length_penalty: α.
-        length_form: which formula α is for.
+        length_form: formula of the length penalty.
         ends: whether texts may end before their full length.
 
     Raises:
-        UsageError: if a number is not from its range, or something does nothing beside the rest.
+        UsageError: if a number is out of range, or an option has no effect with the others.
 
     >>> search_of(best=3)
     Traceback (most recent call last):
@@ -107,15 +107,15 @@ def _is_a_number(value: float | None) -> bool:
 def searched(
     model: Any, tokenizer: Tokenizer, given: Int[Tensor, "p"], tokens: int, end: int | None, search: Search
 ) -> list[Continuation]:
-    """The best texts that are found after a prompt, the best first; fewer than asked for where there are no more.
+    """The best continuations of a prompt, in descending order; fewer than requested if there are no more.
 
     Args:
-        model: on its device.
-        tokenizer: of the model.
+        model: the model, on its device.
+        tokenizer: the tokenizer of the model.
         given: the tokens of the prompt.
-        tokens: most of them in a text.
-        end: with which a text ends.
-        search: how.
+        tokens: maximal number of tokens of a text.
+        end: the token that ends a text.
+        search: the options.
     """
     last, state = model.read(given[None])
     found = beam_search(
@@ -139,5 +139,5 @@ def searched(
 
 
 def after(tokenizer: Tokenizer, given: Sequence[int], new: Sequence[int]) -> str:
-    """The text of new tokens after others, with the space that may belong between them."""
+    """The text of new tokens after given ones, with a space before it if the tokenizer adds one."""
     return tokenizer.decode([*given, *new])[len(tokenizer.decode(given)) :]

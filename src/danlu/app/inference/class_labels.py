@@ -1,4 +1,4 @@
-"""Classes by name or number, for models that draw on demand."""
+"""Classes by name or number, for class-conditional models."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from danlu.verbs import has, verbs_of
 
 
 def labels_of(model: Any, label: str | int | None, n: int) -> Int[Tensor, "n"] | None:
-    """The number of each example's class; None for a model that chooses itself.
+    """The class number of each example; None if no label is given.
 
     Args:
-        model: with ``info``.
-        label: name or number of the class of all, or "all" for each class in turn.
+        model: the model.
+        label: name or number of a class for all examples, or "all" for each class in turn.
         n: number of examples.
 
     Raises:
-        UsageError: if the model takes no labels, or there is no such class.
+        UsageError: if the model is not class-conditional, or the class does not exist.
     """
     if label is None:
         return None

@@ -19,12 +19,12 @@ from danlu.verbs import need
 
 
 class Guess(NamedTuple):
-    """What a classifier says of an image or a row: the classes by probability, the likeliest first; or why it cannot.
+    """The prediction for an image or row.
 
     Attributes:
-        file: the image, or the file and the line of a row.
-        classes: names and probabilities.
-        error: why there are none.
+        file: the image file, or the table file and the line of a row.
+        classes: names and probabilities of classes, the most probable first.
+        error: why there is no prediction; None if there is one.
     """
 
     file: str
@@ -42,22 +42,22 @@ def classify(
     encoding: str = "utf-8",
     quiet: bool = False,
 ) -> list[Guess]:
-    """Classify image files, or with a model that was trained on a table the rows of tables.
+    """Classify image files; or rows of tables, with a model that was trained on a table.
 
-    A table has the columns of the training rows, in any order and with others beside them. A model that was trained
-    with ``missing="mean"`` has the means of its training rows for numbers that are missing.
+    A table must have the columns of the training rows, in any order; other columns are ignored. A model that was
+    trained with ``missing="mean"`` replaces missing numbers by the means of its training rows.
 
     Args:
         run: a run folder, or a model folder.
-        files: images, or folders of them; or CSV or Parquet files; "-" is what comes on standard input.
-        top: how many classes to name.
-        invert: turn dark on light into light on dark first, of images.
-        flip: show the model each image and its mirror image, and take the mean of both answers.
-        encoding: how the text of CSV files is written.
-        quiet: say nothing of columns that are not used.
+        files: images, or folders of images; or CSV or Parquet files; "-" is standard input.
+        top: number of classes to return.
+        invert: for images, invert dark on light to light on dark.
+        flip: average the outputs for each image and its mirror image.
+        encoding: text encoding of CSV files.
+        quiet: do not report columns that are not used.
 
     Raises:
-        UsageError: if the model cannot classify, no file is named, one is not there, or a table is not as it should be.
+        UsageError: if the model cannot classify, no file is given, a file does not exist, or a table is not valid.
     """
     if top < 1 or not files:
         raise UsageError("name at least one file, and at least one class to tell (top)")

@@ -1,4 +1,4 @@
-"""Going on with a text: what a language model writes after a prompt, piece by piece as it is written."""
+"""Continue a prompt with a language model; the text is returned in pieces as it is generated."""
 
 from __future__ import annotations
 
@@ -40,33 +40,33 @@ def complete(
     seed: int = 0,
     device: DeviceName = "auto",
 ) -> str | list[Continuation]:
-    """What a language model writes after a text.
+    """Continue a prompt with a language model.
 
     Args:
         run: a run folder, or a model folder.
-        prompt: the text to go on with.
-        tokens: how many to write: characters, words or pieces, as the model was trained.
-        temperature: below 1 likely tokens are likelier; 0 takes the likeliest each time.
-        top_k: draw from so many of the likeliest tokens alone.
-        top_p: draw from the likeliest tokens that have this probability together.
-        min_p: draw from the tokens that are at least this share as likely as the likeliest.
-        repetition_penalty: above 1, tokens that have come before are less likely.
-        beam: in place of drawing, take the likeliest text that a search with so many beams finds.
-        best: of a search, how many texts are wanted, each with its log-probability.
-        groups: of a search, in how many groups its beams differ from each other.
-        diversity: what a token costs that a group before has just taken; 0.5 if not given.
-        length_penalty: α of Wu et al. 2016, by which longer texts stand a chance.
+        prompt: the text to continue.
+        tokens: number of tokens to generate: characters, words or subwords, depending on the model.
+        temperature: below 1, probable tokens become more probable; 0 selects the most probable token.
+        top_k: sample only from the k most probable tokens.
+        top_p: sample only from the most probable tokens whose total probability is p.
+        min_p: sample only from tokens with at least this fraction of the largest probability.
+        repetition_penalty: above 1, tokens that occurred before become less probable.
+        beam: use beam search with this number of beams instead of sampling.
+        best: for beam search, the number of texts to return, each with its log-probability.
+        groups: for beam search, the number of groups of beams that differ from each other.
+        diversity: penalty of a token that a previous group has just selected; 0.5 by default.
+        length_penalty: α of Wu et al. 2016, which favors longer texts.
         length_form: wu, or power for a power of the length.
-        end: where it stops: after this text, which of a model of words is one word, and of a search one token.
-        seed: of the random numbers.
-        device: where to compute.
+        end: stop after this text; it must be one word for models of words, and one token for beam search.
+        seed: random seed.
+        device: the device.
 
     Returns:
-        The new text alone; or texts with their log-probabilities, the best first, where ``best`` is given.
+        The new text without the prompt; if ``best`` is given, texts with their log-probabilities, the best first.
 
     Raises:
-        UsageError: if the model does not write, the prompt is empty or has characters that it does not know, or
-            settings do not go together.
+        UsageError: if the model is not a language model, the prompt is empty or has unknown characters, or settings are
+            not compatible.
     """
     choice = chosen(temperature, top_k, top_p, min_p, repetition_penalty, beam)
     search = search_of(beam, best, groups, diversity, length_penalty, length_form, end is not None)
@@ -85,10 +85,10 @@ def chosen(
     repetition_penalty: float = 1.0,
     beam: int | None = None,
 ) -> SamplingOptions:
-    """How tokens are drawn.
+    """The options for sampling tokens.
 
     Raises:
-        UsageError: if a number is not from its range, or does nothing beside a beam or the likeliest token.
+        UsageError: if a number is out of range, or an option has no effect with beam search or temperature 0.
     """
     try:
         choice = SamplingOptions(temperature, top_k, top_p, min_p, repetition_penalty)
@@ -102,16 +102,16 @@ def chosen(
 
 
 class Asked(NamedTuple):
-    """A model that has been asked to go on with a text.
+    """A model with a prompt to continue.
 
     Attributes:
-        model: on its device.
-        tokenizer: of the model.
+        model: the model, on its device.
+        tokenizer: the tokenizer of the model.
         given: the tokens of the prompt.
-        spaced: whether the prompt ends with white space, so that a word needs none before it.
-        tokens: most of them that are written.
-        end: after which text it stops.
-        end_token: the token that this is; None if it is none, or several.
+        spaced: whether the prompt ends with white space, so that the next word needs none.
+        tokens: maximal number of tokens to generate.
+        end: the text after which to stop.
+        end_token: the token of this text; None if it is not a single token.
     """
 
     model: Any
@@ -123,19 +123,19 @@ class Asked(NamedTuple):
     end_token: int | None
 
     def searched(self, search: Search) -> list[Continuation]:
-        """The best texts that a search finds, the best first."""
+        """The best texts of a beam search, in descending order."""
         found = searched(self.model, self.tokenizer, self.given, self.tokens, self.end_token, search)
         return [one._replace(text=self._fitting(one.text)) for one in found]
 
     def written(self, choice: SamplingOptions, seed: int) -> Iterator[str]:
-        """Pieces of a text that is drawn, each as soon as it is known."""
+        """Sample a text; yield each piece as soon as it is known."""
         pieces = self._pieces(choice, seed)
         if (first := next(pieces, None)) is not None:
             yield self._fitting(first)
         yield from pieces
 
     def _fitting(self, text: str) -> str:
-        """A text as it comes after the prompt."""
+        """A text without the leading space that the prompt already has."""
         return text.removeprefix(" ") if self.spaced and self.tokenizer.kind == "words" else text
 
     @torch.no_grad()
@@ -145,13 +145,13 @@ class Asked(NamedTuple):
         rows = self.given[None]
         last, state = self.model.read(rows)
         steps = generate(self.model.step, last, state, choice, self.tokens, by_token, seed, rows)
-        recent = rows[0].tolist()[-8:]  # a word needs to know what is before it, to have its space
+        recent = rows[0].tolist()[-8:]  # the space before a word depends on the previous tokens
         shown = self.tokenizer.decode(recent)
         for number, token in enumerate(steps, start=1):
             recent.append(int(token))
             text = self.tokenizer.decode(recent)
             if text.endswith(REPLACEMENT) and self.tokenizer.kind == "bpe" and number < self.tokens:
-                continue  # within a character
+                continue  # the character is not complete
             piece, ended = unseen.look(text[len(shown) :])
             yield piece
             if ended:
@@ -161,7 +161,7 @@ class Asked(NamedTuple):
 
 
 class Watch:
-    """Waits for a text in what comes piece by piece.
+    """Searches for an end in a text that arrives in pieces.
 
     >>> watch = Watch("end")
     >>> watch.look("an e"), watch.look("nd."), Watch(None).look("end")
@@ -172,7 +172,7 @@ class Watch:
         self.end, self._tail = end, ""
 
     def look(self, piece: str) -> tuple[str, bool]:
-        """The piece, or what of it comes up to the end of the text, and whether that has come."""
+        """The piece, cut after the end if the end occurs, and whether it occurs."""
         if self.end is None:
             return piece, False
         both, before = self._tail + piece, len(self._tail)
@@ -190,10 +190,10 @@ def begun(
     device: DeviceName = "auto",
     tell: Callable[[str], Any] = lambda note: None,
 ) -> Asked:
-    """A model that has been asked to go on with a text; what must be known of the prompt is told.
+    """Load a model and encode a prompt; ``tell`` receives notes on the prompt.
 
     Raises:
-        UsageError: as ``complete`` does.
+        UsageError: for the same reasons as ``complete``.
     """
     at_least(1, tokens=tokens)
     model = ready(run, "complete", device)
@@ -202,7 +202,7 @@ def begun(
         raise UsageError("the prompt is empty, and there is nothing to go on with; give at least one character")
     if not prompt.isascii() and any(
         "\ud800" <= sign <= "\udfff" for sign in prompt
-    ):  # as Python has bytes that are none
+    ):  # how Python represents bytes that are not UTF-8
         raise UsageError("the prompt is not UTF-8; have the terminal send it so")
     given = tokenizer.encode(prompt)
     if not len(given):
@@ -217,10 +217,10 @@ def begun(
 
 
 def _end_token(tokenizer: Tokenizer, end: str, searched: bool) -> int | None:
-    """The token that an end is, if it is one.
+    """The token of an end; None if it is not a single token.
 
     Raises:
-        UsageError: if the model never writes it, or it must be one token and is not.
+        UsageError: if the model cannot generate it, or it must be a single token and is not.
     """
     try:
         found = tokenizer.encode(end).tolist()
@@ -237,10 +237,10 @@ def _end_token(tokenizer: Tokenizer, end: str, searched: bool) -> int | None:
 
 
 def tokenizer_of(model: Any, run: str | Path) -> Tokenizer:
-    """What made the tokens of a model of text.
+    """The tokenizer of a language model.
 
     Raises:
-        RunError: if it is gone.
+        RunError: if it is missing.
     """
     if model.tokenizer is None:
         raise RunError(f"{run}: the model's tokenizer.json is gone, without which its tokens are no text")

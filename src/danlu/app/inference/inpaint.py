@@ -1,4 +1,4 @@
-"""Examples with their gaps filled in: holes in pictures, empty fields in rows."""
+"""Inpainting: fill in regions of images and empty fields of rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from danlu.errors import RunError, UsageError
 from danlu.training.runtime import DeviceName
 
 HOLE = (0.1, 0.4, 0.9)
-"""color of what is missing on a sheet: no shade of gray"""
+"""color of missing pixels in an image grid, different from all shades of gray"""
 Said = Callable[[str], str]
 
 
@@ -43,28 +43,28 @@ def inpaint(
     device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Made:
-    """Fill in what is missing of pictures, or the empty fields of tables, and write what comes out.
+    """Fill in a region of images, or the empty fields of tables, and write the results.
 
-    A sheet shows each picture with its hole in blue, and beside it the picture filled in; the other forms have the
-    latter. A table has its own numbers, and the model's where there were none.
+    An image grid shows each image with the missing region in blue, followed by the inpainted image; the other forms
+    have only the latter. A table has its own numbers, and those of the model in empty fields.
 
     Args:
         run: a run folder, or a model folder.
-        files: images, or folders of them; CSV or Parquet files for a model of rows; "-" is standard input.
-        mask: what is missing of pictures: half (the lower one), left, right, top, bottom, block, random or
-            random:SHARE; or the file of a picture as large as the others, or as the model has them, in which white is
-            what is to be filled in.
-        out: as for ``sample``; inpainted.png or inpainted.csv if not given.
-        invert: turn dark on light into light on dark first, of images (not of the mask).
-        encoding: how the text of CSV files is written.
-        seed: of the random numbers.
-        overwrite: replace what is there.
-        device: where to compute.
-        quiet: say nothing of columns that are not used.
+        files: images, or folders of images; CSV or Parquet files for a model of rows; "-" is standard input.
+        mask: the region of images to fill in: half (the lower half), left, right, top, bottom, block, random or
+            random:SHARE; or an image file of the size of the images, or of the model's inputs, that is white where
+            pixels are filled in.
+        out: as for ``sample``; by default inpainted.png or inpainted.csv.
+        invert: for images, invert dark on light to light on dark (not the mask).
+        encoding: text encoding of CSV files.
+        seed: random seed.
+        overwrite: replace existing files.
+        device: the device.
+        quiet: do not report columns that are not used.
 
     Raises:
-        UsageError: if the model cannot inpaint, no file is named or one is not there, a mask does not fit, or something
-            is in the place.
+        UsageError: if the model cannot inpaint, no file is given, a file does not exist, the mask does not fit, or the
+            output exists.
         RunError: if no file can be used.
     """
     model = ready(run, "inpaint", device)
@@ -92,18 +92,18 @@ def inpaint(
 
 
 def _filling(model: Any, known: list[Tensor]) -> Callable[[Tensor, int], Tensor]:
-    """The verb for an input of which some is known; what is known stays to the last bit, whatever the model does."""
+    """The function that fills in an input; known values are bitwise unchanged, for every model."""
 
     def fill(x: Tensor, number: int) -> Tensor:
         there = known[number].to(x.device)
-        hidden = torch.where(there, x, torch.zeros_like(x))  # nobody can see what is to be filled in
+        hidden = torch.where(there, x, torch.zeros_like(x))  # the model gets no values of the missing region
         return torch.where(there, x, model.inpaint(hidden, there.to(x.dtype)))
 
     return fill
 
 
 def _outside(hole: Hole, inputs: list[Input], said: Said) -> list[Tensor]:
-    """What is known of each picture that can be used."""
+    """The mask of known pixels of each valid image."""
     usable = [some for some in inputs if some.x is not None]
     try:
         return [hole.known(some.places[0], number)[None] for number, some in enumerate(usable)]
@@ -114,7 +114,7 @@ def _outside(hole: Hole, inputs: list[Input], said: Said) -> list[Tensor]:
 def _rows_with_gaps(
     paths: list[str | Path], info: DataInfo, encoding: str, screen: Screen, said: Said
 ) -> tuple[list[Input], list[np.ndarray]]:
-    """The rows of tables with anything for the numbers that are missing, and the numbers as the files have them."""
+    """The rows of tables with placeholders for missing numbers, and the numbers of the files."""
     assert isinstance(info, TableInfo), "only rows have missing numbers"
     anything = replace(info, fill=info.shift or (0.0,) * info.shape[0])
     inputs, given = [], []

@@ -37,30 +37,30 @@ def interpolate(
     device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Made:
-    """Walk from one picture to another, or from one row to another, and write the steps in a row.
+    """Interpolate between two images or two rows, and write the steps in one row.
 
-    Between files the model walks as it does it. Between samples, which are picked by their numbers, the walk is that
-    on the arc between their codes, see ``between``.
+    Files are interpolated by the model's method ``interpolate``. Samples, selected by their numbers, are interpolated
+    on the arc between their latents, see ``slerp``.
 
     Args:
         run: a run folder, or a model folder.
-        a: an image, or a CSV or Parquet file with one row; "-" is what comes on standard input. Or the number of a
-            picture that ``sample`` draws with the same seed, counted from 0, if there is no file of that name.
-        b: another.
-        steps: how many, both ends included.
-        n: of numbers: how many samples there were to pick from, 64 if not given.
-        label: of numbers: name or number of the class, for a model that is told classes.
-        out: as for ``sample``; interpolation.png or interpolation.csv if not given.
-        invert: turn dark on light into light on dark first, of images.
-        encoding: how the text of CSV files is written.
-        seed: of the random numbers, for a model that needs some.
-        overwrite: replace what is there.
-        device: where to compute.
-        quiet: say nothing of columns that are not used.
+        a: the start: an image, or a CSV or Parquet file with one row; "-" is standard input. Or the number of a sample
+            that ``sample`` generates with the same seed, counted from 0, if there is no file of that name.
+        b: the end.
+        steps: number of steps, including both ends.
+        n: for numbers: how many samples ``sample`` generated, 64 by default.
+        label: for numbers: name or number of the class, for class-conditional models.
+        out: as for ``sample``; by default interpolation.png or interpolation.csv.
+        invert: for images, invert dark on light to light on dark.
+        encoding: text encoding of CSV files.
+        seed: random seed, for models that use random numbers.
+        overwrite: replace existing files.
+        device: the device.
+        quiet: do not report columns that are not used.
 
     Raises:
-        UsageError: if the model cannot interpolate, a file is not there or holds several examples, there is no sample
-            of a number, or something is in the place.
+        UsageError: if the model cannot interpolate, a file does not exist or has several examples, a number is out of
+            range, or the output exists.
         RunError: if a file cannot be used.
     """
     at_least(2, steps=steps)
@@ -91,10 +91,10 @@ def interpolate(
 def _numbers(
     model: Any, a: str | Path | int, b: str | Path | int, n: int | None, label: str | int | None
 ) -> tuple[int, int] | None:
-    """Both ends as numbers of samples; None if they are files, between which the model can walk.
+    """Both ends as numbers of samples; None if they are files.
 
     Raises:
-        UsageError: if one is a number and the other a file, or the model cannot walk between such.
+        UsageError: if one is a number and the other a file, or the model cannot interpolate between them.
     """
     numbers = [
         int(str(end)) for end in (a, b) if str(end).isdecimal() and (isinstance(end, int) or not Path(end).exists())
@@ -120,7 +120,7 @@ def _numbers(
 def _between_samples(
     model: Any, numbers: tuple[int, int], steps: int, n: int, label: str | int | None, seed: int
 ) -> Tensor:
-    """The walk on the arc between the codes of two samples."""
+    """The interpolation on the arc between the latents of two samples."""
     codes = picked(model, numbers, n, seed)
     start, end = (codes[number] for number in numbers)
     walk = slerp(start.flatten()[None], end.flatten()[None], steps)[0]

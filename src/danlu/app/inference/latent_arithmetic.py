@@ -1,4 +1,4 @@
-"""Arithmetic with codes: averages of samples that have something in common, added and subtracted."""
+"""Latent arithmetic: sums and differences of averaged latents of samples."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from danlu.rng.keys import generator
 from danlu.training.runtime import DeviceName, pick_device
 
 NEIGHBORS = 8
-"""variations around a result, which make a square with it"""
+"""variations of a result; together they form a 3×3 square"""
 _AVERAGE = r"\d+(?:\s*,\s*\d+)*"
 _SUM = re.compile(rf"\s*[+-]?\s*{_AVERAGE}(?:\s*[+-]\s*{_AVERAGE})*\s*")
 
 
 class Term(NamedTuple):
-    """The average of some codes, which is added (sign 1) or subtracted (-1)."""
+    """The average of several latents, added (sign 1) or subtracted (-1)."""
 
     sign: int
     numbers: tuple[int, ...]
 
 
 def terms_of(expression: str) -> list[Term]:
-    """The terms of a sum that is written out.
+    """Parse the terms of a sum.
 
     >>> terms_of("3,5 - 1 + 2")
     [Term(sign=1, numbers=(3, 5)), Term(sign=-1, numbers=(1,)), Term(sign=1, numbers=(2,))]
 
     Raises:
-        UsageError: if it is no sum of averages.
+        UsageError: if the expression is not a sum of averages.
     """
     text = expression.replace("\N{MINUS SIGN}", "-")
     if not _SUM.fullmatch(text):
@@ -63,28 +63,28 @@ def arithmetic(
     overwrite: bool = False,
     device: DeviceName = "auto",
 ) -> Made:
-    """Add and subtract the codes of samples, and write what the result stands for.
+    """Add and subtract latents of samples, and write the decoded result.
 
-    ``3,5,8 - 1,4,9 + 2,6,7`` takes the average code of samples 3, 5 and 8, subtracts that of 1, 4 and 9, and adds that
-    of 2, 6 and 7 (Radford, Metz and Chintala, 2016, section 6.3.2: averages of three are stabler than single codes). A
-    sheet has a column for each term, with its samples and below them what their average stands for, and at its right
-    end the result; or behind an empty column the result amid its neighbors. The other forms have the result, and after
-    it its neighbors.
+    ``3,5,8 - 1,4,9 + 2,6,7`` takes the average latent of samples 3, 5 and 8, subtracts that of 1, 4 and 9, and adds
+    that of 2, 6 and 7 (Radford, Metz and Chintala, 2016, section 6.3.2: averages of three are more stable than single
+    latents). An image grid has one column per term, with its samples and below them the decoded average. The result is
+    at the right; with ``around``, it is in the middle of its neighbors after an empty column. The other forms have the
+    result, followed by its neighbors.
 
     Args:
-        run: a run folder, or a model folder; the model has codes.
+        run: a run folder, or a model folder; the model must have latents.
         expression: the sum; the numbers are those of ``sample`` with the same seed, counted from 0.
-        around: scale of uniform noise on the result's code, of which eight neighbors are shown around it; the paper
-            has 0.25.
-        n: how many samples there were to pick from.
-        label: name or number of the class of all, for a model that is told classes.
-        out: as for ``sample``; arithmetic.png or arithmetic.csv if not given.
-        seed: of the samples.
-        overwrite: replace what is there.
-        device: where to compute.
+        around: scale of uniform noise on the latent of the result, for eight neighbors that are shown around it; 0.25
+            in the paper.
+        n: how many samples ``sample`` generated.
+        label: name or number of the class of all samples, for class-conditional models.
+        out: as for ``sample``; by default arithmetic.png or arithmetic.csv.
+        seed: random seed of the samples.
+        overwrite: replace existing files.
+        device: the device.
 
     Raises:
-        UsageError: if the model has no codes, the sum cannot be read, or something is in the place.
+        UsageError: if the model has no latents, the expression is not valid, or the output exists.
     """
     if not 0 <= around < float("inf"):
         raise UsageError(f"around={around} must be a number of at least 0")
@@ -106,7 +106,7 @@ def arithmetic(
 
 
 def _near(code: Float[Tensor, "1 ..."], scale: float, seed: int) -> Float[Tensor, "k ..."]:
-    """Codes nearby, by uniform noise from -scale to scale."""
+    """Latents near a latent: uniform noise from -scale to scale is added."""
     if not scale:
         return code[:0]
     source = generator("around", seed, device=code.device)
@@ -115,11 +115,11 @@ def _near(code: Float[Tensor, "1 ..."], scale: float, seed: int) -> Float[Tensor
 
 
 Cells = dict[tuple[int, int], tuple[Tensor, str]]
-"""a picture and what is written above it, by row and column"""
+"""an image and the text above it, by row and column"""
 
 
 def _cells(terms: Sequence[Term], single: dict[int, Tensor], averages: Tensor, found: Tensor) -> Cells:
-    """Each term's samples above their average; in that row the result, if there are neighbors in their middle."""
+    """The samples of each term above their average; the result is in the row of the averages."""
     line = max(1, *(len(term.numbers) if len(term.numbers) > 1 else 0 for term in terms))
     cells: Cells = {}
     for column, (term, average) in enumerate(zip(terms, averages, strict=True)):
@@ -133,7 +133,7 @@ def _cells(terms: Sequence[Term], single: dict[int, Tensor], averages: Tensor, f
     if len(found) == 1:
         cells[line, len(terms)] = found[0], "="
         return cells
-    left = len(terms) + 1  # an empty column, lest the neighbors be taken for samples of the last term
+    left = len(terms) + 1  # an empty column separates the neighbors from the samples of the last term
     cells[line, left + 1] = found[0], "="
     around = [(row, column) for row in range(3) for column in range(3) if (row, column) != (1, 1)]
     for (row, column), x in zip(around, found[1:], strict=True):
@@ -142,7 +142,7 @@ def _cells(terms: Sequence[Term], single: dict[int, Tensor], averages: Tensor, f
 
 
 def _laid_out(cells: Cells, white: float) -> Drawn:
-    """A sheet of the cells; where there is none it is white."""
+    """An image grid of the cells; empty cells are white."""
     rows, columns = zip(*cells, strict=True)
     across = range(max(columns) + 1)
     blank = torch.full_like(next(iter(cells.values()))[0], white), ""

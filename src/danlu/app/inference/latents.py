@@ -1,4 +1,4 @@
-"""Codes that are picked by number from a sheet of samples, walks between codes, and what they stand for."""
+"""Latents selected by the numbers of samples, and their decoding."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from danlu.rng.keys import generator
 from danlu.verbs import has, picks_latents, verbs_of
 
 SHEET = 64
-"""examples that are drawn if nothing is said"""
+"""default number of samples"""
 
 
 def need_codes(model: Any) -> Any:
-    """The model, if what it draws has codes that can be picked.
+    """Check that a model generates samples from latents, and return it.
 
     Raises:
-        UsageError: if it has not; the message names what the model can do.
+        UsageError: if it does not; the message lists the verbs of the model.
     """
     if not picks_latents(model):
         can_do = ", ".join(verbs_of(model)) or "nothing"
@@ -32,21 +32,21 @@ def need_codes(model: Any) -> Any:
 
 
 def picked(model: Any, numbers: Iterable[int], n: int, seed: int) -> dict[int, Float[Tensor, "..."]]:
-    """The codes of some of the examples that ``sample`` draws, by their numbers on the sheet.
+    """The latents of samples that ``sample`` generates, by their numbers.
 
-    They are drawn as ``sample`` draws them: with the same random numbers, and as many in one go.
+    They are drawn as in ``sample``: with the same random numbers and the same batches.
 
     Args:
-        model: draws codes and decodes them.
-        numbers: of the examples, counted from 0.
-        n: how many there are on the sheet.
-        seed: of the sheet.
+        model: a model with latents.
+        numbers: numbers of the samples, counted from 0.
+        n: how many samples ``sample`` generated.
+        seed: random seed of the samples.
 
     Raises:
-        UsageError: if there is no example of a number.
+        UsageError: if a number is out of range.
     """
     at_least(1, n=n)
-    if model.info.kind == "table" and n > AT_ONCE:  # whose values are drawn between one batch of codes and the next
+    if model.info.kind == "table" and n > AT_ONCE:  # values are drawn between the batches of latents
         raise UsageError(f"n={n}: rows can be picked from a table of at most {AT_ONCE}")
     if wrong := sorted({number for number in numbers if not 0 <= number < n}):
         raise UsageError(f"there is no number {wrong[0]} among {n}, from 0 to {n - 1}; say with n how many you drew")
@@ -58,10 +58,10 @@ def picked(model: Any, numbers: Iterable[int], n: int, seed: int) -> dict[int, F
 
 
 def one_class(model: Any, label: str | int | None) -> str | int | None:
-    """The class of which codes are decoded, as it was given.
+    """Check the class for decoding latents, and return it.
 
     Raises:
-        UsageError: if a model that draws by class is told none, or all.
+        UsageError: if a class-conditional model gets no class, or "all".
     """
     every = label is None or (str(label) == "all" and "all" not in model.info.label_names)
     if has(model, "class_conditional") and every:
@@ -74,7 +74,7 @@ def one_class(model: Any, label: str | int | None) -> str | int | None:
 
 
 def decoded(model: Any, z: Float[Tensor, "n ..."], label: str | int | None = None) -> Float[Tensor, "n *shape"]:
-    """What codes stand for, on the CPU; of one class, if the model is told classes."""
+    """Decode latents, on the CPU; for a class-conditional model, with one class."""
     with torch.no_grad():
         labels = labels_of(model, label, len(z))
         told = [()] * len(z) if labels is None else [(some.to(z.device),) for some in labels.split(AT_ONCE)]

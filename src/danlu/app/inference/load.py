@@ -1,4 +1,4 @@
-"""Using a finished run: load its model, judge it again, classify files with it."""
+"""Load the model of a run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from danlu.verbs import need
 
 
 def load(path: str | Path) -> Model:
-    """The model of a run, or of a model folder, ready to use; ``model.info`` says what its inputs are.
+    """Load the model of a run or of a model folder; ``model.info`` describes its inputs.
 
     Args:
         path: a run folder, or its ``model/``.
 
     Raises:
-        UsageError: if there is no model there (yet).
+        UsageError: if there is no model, or no model yet.
     """
     path = Path(path)
     if (path / "run.json").is_file() and not (path / "model" / "model.json").is_file():
@@ -37,11 +37,11 @@ def load(path: str | Path) -> Model:
 
 
 def opened(run: str | Path) -> Any:
-    """The model of a run; torch's own randomness, of which layers draw when they are built, is left where it was."""
+    """Load the model of a run without a change of torch's default generator, which layers use when they are built."""
     with torch.random.fork_rng([]):
         return load(run)
 
 
 def ready(run: str | Path, verb: str, device: DeviceName) -> Any:
-    """The model of a run on its device, if it has the verb."""
+    """Load the model of a run, check that it has the verb, and move it to the device."""
     return need(opened(run), verb).to(pick_device(device)[0])

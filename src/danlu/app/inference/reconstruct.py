@@ -27,23 +27,23 @@ def reconstruct(
     device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Made:
-    """Pass pictures or rows through the code of a model and back, and write what comes out.
+    """Encode and decode images or rows with a model, and write the reconstructions.
 
-    A sheet shows each picture and its reconstruction beside it; the other forms have the reconstructions.
+    An image grid shows each image, followed by its reconstruction; the other forms have the reconstructions.
 
     Args:
         run: a run folder, or a model folder.
-        files: images, or folders of them; CSV or Parquet files for a model of rows; "-" is standard input.
-        out: as for ``sample``; reconstructions.png or reconstructions.csv if not given.
-        invert: turn dark on light into light on dark first, of images.
-        encoding: how the text of CSV files is written.
-        seed: of the random numbers, for a model that needs some.
-        overwrite: replace what is there.
-        device: where to compute.
-        quiet: say nothing of columns that are not used.
+        files: images, or folders of images; CSV or Parquet files for a model of rows; "-" is standard input.
+        out: as for ``sample``; by default reconstructions.png or reconstructions.csv.
+        invert: for images, invert dark on light to light on dark.
+        encoding: text encoding of CSV files.
+        seed: random seed, for models that use random numbers.
+        overwrite: replace existing files.
+        device: the device.
+        quiet: do not report columns that are not used.
 
     Raises:
-        UsageError: if the model cannot reconstruct, no file is named or one is not there, or something is in the place.
+        UsageError: if the model cannot reconstruct, no file is given, a file does not exist, or the output exists.
         RunError: if no file can be used.
     """
     model = ready(run, "reconstruct", device)

@@ -1,4 +1,4 @@
-"""Examples that models make: samples, reconstructions, walks from one to another."""
+"""Generate samples with a trained model."""
 
 from __future__ import annotations
 
@@ -32,26 +32,28 @@ def sample(
     overwrite: bool = False,
     device: DeviceName = "auto",
 ) -> Made:
-    """Draw examples and write them: pictures as a sheet or one by one, rows as a table in the units of its columns.
+    """Generate samples and write them: images as a grid or as files, rows as a table in the units of its columns.
 
-    ``danlu.load(run).sample(n)`` gives them as a tensor, without a file. The same seed gives the same examples on the
-    same kind of device.
+    ``danlu.load(run).sample(n)`` returns samples as a tensor, without a file. The same seed gives the same samples on
+    the same type of device.
 
     Args:
         run: a run folder, or a model folder.
-        n: how many.
-        out: a name that ends in .png, .csv or .npy, a folder (it ends in / or is there), or "-" for standard output;
-            samples.png or samples.csv in the run if not given, for a model folder in the current folder.
-        label: name or number of the class of all, or "all" for each class in turn; for models that take labels.
-        columns: pictures in a row of the sheet.
-        numbers: write its number above each picture of the sheet, by which ``interpolate`` and ``arithmetic`` know it.
-        values: draw each value of a picture from its distribution, too; else its mean is shown. Rows are always drawn.
-        seed: of the random numbers.
-        overwrite: replace what is there.
-        device: where to compute.
+        n: number of samples.
+        out: a file name that ends in .png, .csv or .npy, a folder (ends in / or exists), or "-" for standard output; by
+            default samples.png or samples.csv in the run folder, or in the current folder for a model folder.
+        label: name or number of a class for all samples, or "all" for each class in turn; for class-conditional models.
+        columns: images in a row of the grid.
+        numbers: write above each image its number, for ``interpolate`` and ``arithmetic``.
+        values: for images, also sample each value from its distribution instead of showing its mean. Rows are always
+            sampled.
+        seed: random seed.
+        overwrite: replace existing files.
+        device: the device.
 
     Raises:
-        UsageError: if the model cannot sample or takes no labels, there is no such class, or something is there.
+        UsageError: if the model cannot sample or is not class-conditional, the class does not exist, or the output
+            exists.
     """
     at_least(1, n=n, columns=columns)
     model = ready(run, "sample", device)
@@ -71,7 +73,7 @@ def sample(
 
 
 def _drawn(model: Any, n: int, labels: Tensor | None, values: bool, seed: int) -> Tensor:
-    """So many examples, some at a time, on the CPU."""
+    """Generate samples in batches, on the CPU."""
     device = next(model.parameters()).device
     given: dict[str, Any] = {}
     if has(model, "generator"):

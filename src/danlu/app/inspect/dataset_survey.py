@@ -1,4 +1,4 @@
-"""Looking at a data set before anything is trained on it: numbers, problems, a picture."""
+"""Inspect a data set before training: statistics, problems, a figure."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from danlu.data.training_data import TrainingData
 from danlu.errors import UsageError, few
 
 _BAR = 30
-"""characters of the longest bar"""
+"""length of the longest bar in characters"""
 _MOST = 30
-"""columns, and classes, that have a line of their own"""
+"""maximal number of columns, and of classes, that are listed"""
 
 
 def survey(
@@ -34,16 +34,16 @@ def survey(
     screen: Screen | None = None,
     **settings: Any,
 ) -> tuple[DataSet, Survey]:
-    """A data set and what it looks like in numbers.
+    """Load a data set and compute its statistics.
 
     Args:
-        source: a name of the catalogue, ``folder:PATH``, ``table:FILE``, ``text:PATH``, the path alone, or settings.
-        data_dir: where files of data sets lie already.
-        screen: what is told of progress.
-        settings: how it is read: ``images={"size": (32,)}``, ``split={"seed": 1}``.
+        source: a name in the catalogue, ``folder:PATH``, ``table:FILE``, ``text:PATH``, the path alone, or settings.
+        data_dir: folder of data set files.
+        screen: receives progress messages.
+        settings: settings of the data: ``images={"size": (32,)}``, ``split={"seed": 1}``.
 
     Raises:
-        UsageError: if there is no such data set, or its files are not as they should be.
+        UsageError: if the data set does not exist, or its files are not valid.
 
     >>> survey("digits")[1].examples["train"]
     1258
@@ -56,7 +56,7 @@ def survey(
 
 
 def name_of(given: str | Path) -> str:
-    """A path alone as the data set that it holds: a folder of images, a text (.txt), or a table.
+    """The data set of a path: a folder of images, a text (.txt), or a table.
 
     >>> name_of("digits"), name_of("/")
     ('digits', 'folder:/')
@@ -66,7 +66,7 @@ def name_of(given: str | Path) -> str:
 
 
 def show(found: DataSet, seen: Survey, screen: Screen) -> None:
-    """Say what a data set looks like."""
+    """Print the statistics of a data set."""
     info = found.info
     counts = ", ".join(f"{seen.examples[part]:,} {part}" for part in PARTS)
     screen.say(f"{found.name}: {sum(seen.examples.values()):,} {info.description}; {counts}")
@@ -118,13 +118,13 @@ def _say_rest(count: int, what: str, screen: Screen) -> None:
 
 
 def draw(found: DataSet, path: str | Path, augment: Augment | None = None, rows: int = 6) -> None:
-    """A picture of a data set: for images some of each class, for two columns the points, for more their histograms.
+    """Draw a figure of a data set: images of each class, points of two columns, or histograms of more columns.
 
     Args:
         found: the data set.
-        path: where to draw it.
-        augment: how training pictures are changed; each is shown as it is, and as it is seen in five epochs.
-        rows: images of a class.
+        path: path of the PNG file.
+        augment: augmentation; if given, each image is shown unchanged and as augmented in several epochs.
+        rows: images per class.
     """
     from danlu.app.report.figures.data import histograms, points, samples
     from danlu.app.report.figures.style import to_png
@@ -150,7 +150,7 @@ def draw(found: DataSet, path: str | Path, augment: Augment | None = None, rows:
 
 
 def as_seen(part: Part, page: Augment, epochs: int) -> Float[Tensor, "n epochs+1 c h w"]:
-    """Each picture as it is, and as it is seen in the first epochs; mixed, if at all, with another of these."""
+    """Each image unchanged, and as augmented in the first epochs; mixing uses only these images."""
     stream = Augmented(Shuffled(part, "full"), page)
     seen = [part["image"]]
     for epoch in range(epochs):

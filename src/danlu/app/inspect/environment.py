@@ -1,4 +1,4 @@
-"""What this machine has, for a bug report and for a doubt."""
+"""Versions, devices and environment, for example for a bug report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = (
 
 
 def doctor() -> dict[str, str]:
-    """Versions, device and why, threads, compiler, disk and folders, as words by name.
+    """Versions, device and the reason for it, threads, compiler, disk and folders, as text by name.
 
     >>> "python" in doctor()
     True

@@ -1,4 +1,4 @@
-"""Scores of a finished run on a part of its data, and of what its model generates."""
+"""Scores of a finished run on a part of its data, and of examples that its model generates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from danlu.training.runtime import DeviceName, Runtime, pick_device
 from danlu.verbs import need
 
 LEAST_GENERATED = 100
-"""generated examples from which on scores mean something"""
+"""minimal number of generated examples for meaningful scores"""
 
 
 def evaluate(
@@ -29,23 +29,23 @@ def evaluate(
     flip: bool = False,
     generated: int | None = None,
 ) -> dict[str, Any]:
-    """Measure the model of a run on a part of the data that it was made for, and what it generates.
+    """Evaluate the model of a run on a part of its data, and examples that it generates.
 
     Args:
         run: the run folder.
-        part: which part.
-        device: where to compute; where it was trained if not given.
-        flip: whether a classifier sees each picture and its mirror image, and gives the mean of both answers.
-        generated: how many examples to generate and score against the training part; 10 000 if not given for a model
-            that nothing else can judge, and else none.
+        part: name of the part.
+        device: the device; by default that of the training.
+        flip: whether to average the outputs of a classifier for each image and its mirror image.
+        generated: number of examples to generate and to score against the training part; by default 10 000 for a model
+            without other scores, else none.
 
     Returns:
-        The part's name and size, the data's fingerprint, and the scores by name; ``generated`` has those of what the
-        model generates, if that is scored.
+        Name and size of the part, fingerprint of the data, and the scores by name; ``generated`` has the scores of
+        generated examples, if there are any.
 
     Raises:
-        UsageError: if the run has no model, the data is no longer what it was trained on, or the model does not sample
-            and is to.
+        UsageError: if the run has no model, the data has changed since the training, or ``generated`` is given and the
+            model cannot sample.
     """
     if part not in PARTS:
         raise UsageError(f"there is no part {part!r}; there is {', '.join(PARTS)}")
@@ -60,7 +60,7 @@ def evaluate(
         need(model, "sample")
         if count < LEAST_GENERATED:
             raise UsageError(f"generated={count} are too few to be scored; take at least {LEAST_GENERATED}, or 0")
-    if not len(examples) and not (count and only_generates(model)):  # which no part could measure
+    if not len(examples) and not (count and only_generates(model)):  # without a part there would be no scores
         raise UsageError(f"{data.name} has no {part} part, as it was split")
     _check_flip(flip, data.info)
     model.to(pick_device(device or folder.page["device"])[0])
@@ -74,7 +74,7 @@ def evaluate(
 
 
 def _scorer(folder: RunFolder, data: DataSet, model: Model, count: int) -> GenerativeScorer:
-    """The scorer of generated examples, with the classifier that the run has kept."""
+    """The scorer of generated examples, with the classifier in the run folder if there is one."""
     runtime = Runtime(device=next(model.parameters()).device)
     kept = folder.judge if (folder.judge / "model.json").is_file() else None
     return GenerativeScorer(data, count, runtime, folder.access(), kept, folder.recipe.feature_extractor)

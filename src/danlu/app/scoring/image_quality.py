@@ -1,4 +1,4 @@
-"""How good generated images are, whatever has made them: image files beside the training part of a data set."""
+"""FID, KID, Inception Score, precision and recall of image files against the training part of a data set."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from danlu.storage.access import Access
 from danlu.training.runtime import DeviceName, Runtime, pick_device
 
 FEW = 100
-"""images below which scores say little"""
+"""fewer images than this give a note that scores are noisy"""
 
 
 class ImageScores(NamedTuple):
     """Scores of images.
 
     Attributes:
-        scores: by name; the name says what looked at the images, at how many, and beside what.
+        scores: scores by name; the name has the features, the number of images and the reference.
         reference: name of the data set.
-        examples: of its training part.
-        images: how many were scored.
-        errors: why an image could not be read.
-        notes: what must be known of the numbers.
+        examples: number of examples of its training part.
+        images: number of scored images.
+        errors: messages on images that could not be read.
+        notes: notes for the interpretation of the scores.
     """
 
     scores: dict[str, float]
@@ -58,27 +58,26 @@ def score_images(
     device: DeviceName = "auto",
     quiet: bool = False,
 ) -> ImageScores:
-    """Score images, whatever has made them, against the training part of a data set.
+    """Score image files against the training part of a data set.
 
     Fréchet and kernel distance, Inception Score, precision and recall, classes covered, diversity, memorization. The
-    names say what looked at the images: a classifier that has learned the data set, Inception, or nobody (pixels).
-    Scores of different features cannot be compared with each other.
+    name of a score has its features: a classifier of the data set, Inception, or pixels. Scores of different features
+    are not comparable.
 
     Args:
         images: a folder of images, or files.
-        reference: name of a data set (``digits``, ``mnist``, …), or a folder of images; a folder that is called digits
-            is meant by ./digits.
-        feature_extractor: auto is a classifier where the data set has classes, which is trained once and cached, and
-            else pixels.
-        count: how many of the images are scored, evenly spread over them; all, at most 10 000, if not given.
-        invert: turn dark on light into light on dark first.
-        data_dir: where files of data sets, and Inception's weights, lie already.
-        device: where to compute.
-        quiet: say nothing of progress.
+        reference: name of a data set (``digits``, ``mnist``, …), or a folder of images; write ./digits for a folder
+            with the name of a data set.
+        feature_extractor: auto is a classifier if the data set has classes, trained once and cached; else pixels.
+        count: number of images to score, evenly spread; by default all, at most 10 000.
+        invert: invert dark on light to light on dark.
+        data_dir: folder of data set files and of the weights of Inception.
+        device: the device.
+        quiet: do not report progress.
 
     Raises:
-        UsageError: if there are fewer than two images, or the reference is none of pictures.
-        RunError: if Inception's weights are not to be had.
+        UsageError: if there are fewer than two images, or the reference has no images.
+        RunError: if the weights of Inception are not available.
     """
     access = access_to(data_dir, Screen(quiet, sys.stderr))
     files = find_images([images] if isinstance(images, str | Path) else [*images])
@@ -104,10 +103,10 @@ def score_images(
 
 
 def reference_for(reference: str | Path, access: Access) -> DataSet:
-    """The data set that is meant: by its name, or by the path of a folder.
+    """The reference data set, given by its name or by the path of a folder.
 
     Raises:
-        UsageError: if there is none, or its examples are no pictures.
+        UsageError: if it does not exist, or its examples are not images.
     """
     text = str(reference)
     name = text.partition(":")[0]
@@ -120,7 +119,7 @@ def reference_for(reference: str | Path, access: Access) -> DataSet:
 
 
 def read_all(files: Sequence[Path], info: DataInfo, invert: bool) -> tuple[Tensor, list[str], list[str]]:
-    """The images as those of a data set are, why some could not be read, and what was done to the others."""
+    """Read images in the format of a data set; return them, errors of reading, and notes on conversions."""
     found, errors = [], []
     other: dict[str, int] = {}
     for path in files:
@@ -138,12 +137,12 @@ _FITTED = {"crop": "cut to the middle", "pad": "bordered with white", "stretch":
 
 
 def _changes(path: Path, info: DataInfo) -> list[str]:
-    """What is done to an image so that it is one of the data's, if anything is."""
+    """The conversions of an image to the format of the data set, as text."""
     assert isinstance(info, ImageInfo), "the data set holds images"
     channels, height, width = info.shape
     try:
         size = header(path)
-    except Unreadable:  # it has just been read
+    except Unreadable:  # unlikely, because the image was just read
         return []
     changes = []
     if (size.height, size.width) != (height, width):
@@ -157,6 +156,6 @@ def _changes(path: Path, info: DataInfo) -> list[str]:
 
 
 def _spread(files: list[Path], count: int) -> list[Path]:
-    """So many of the files, evenly spread over them."""
+    """``count`` of the files, evenly spread."""
     numbers = spread_over(Part({"number": torch.arange(len(files))}), count)["number"]
     return [files[number] for number in numbers.tolist()]

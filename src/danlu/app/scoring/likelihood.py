@@ -1,4 +1,4 @@
-"""How likely a model finds files: the log-likelihood of each, or a lower bound of it where no more is known."""
+"""Log-likelihood of files under a model, or a lower bound of it."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ BLACK_AND_WHITE = {
 
 
 class Score(NamedTuple):
-    """How likely a picture or a row is.
+    """The log-likelihood of an image or a row.
 
     Attributes:
-        file: the image, or the file and the line of a row.
-        nats: its log-likelihood, or a lower bound of it.
-        bits_per_dimension: minus that in bits and divided by the number of values; of a lower bound an upper one.
-        error: why there is none.
+        file: the image file, or the table file and the line of a row.
+        nats: its log-likelihood in nats, or a lower bound.
+        bits_per_dimension: negative log-likelihood in bits per value; an upper bound if ``nats`` is a lower bound.
+        error: why there is no score; None if there is one.
     """
 
     file: str
@@ -50,13 +50,13 @@ class Score(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """The scores of some files, and what they are.
+    """The scores of several files.
 
     Attributes:
-        files: of each.
+        files: score of each file.
         bound: whether the nats are lower bounds.
-        samples: draws from which each bound was made; None for a log-likelihood.
-        notes: what must be known of the numbers before they are compared with others.
+        samples: number of draws for each bound; None for a log-likelihood.
+        notes: notes for the comparison with other scores.
     """
 
     files: tuple[Score, ...]
@@ -65,7 +65,7 @@ class Scores(NamedTuple):
     notes: tuple[str, ...]
 
     def mean(self) -> Score | None:
-        """Over the files that have a score."""
+        """The mean over the files that have a score."""
         nats = [one.nats for one in self.files if one.nats is not None]
         bits = [one.bits_per_dimension for one in self.files if one.bits_per_dimension is not None]
         return Score(f"mean of {len(nats)}", sum(nats) / len(nats), sum(bits) / len(bits)) if nats else None
@@ -82,28 +82,28 @@ def score(
     device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Scores | TextScores:
-    """The log-likelihood of pictures or rows in nats, or a lower bound of it where the model knows no more.
+    """The log-likelihood of images or rows in nats, or a lower bound if the model has only a bound.
 
-    Of texts it is the perplexity, and bits per byte.
+    For texts: perplexity and bits per byte.
 
-    Pictures are made black and white as those were on which the run was evaluated. By chance a picture always becomes
-    the same one, whatever the files beside it; the draws for its bound are the same ones, too.
+    Images are binarized as in the evaluation of the run. Random binarization of an image is always the same and does
+    not depend on the other files; the same holds for the draws for its bound.
 
     Args:
         run: a run folder, or a model folder.
-        files: images, or folders of them; CSV or Parquet files for a model of rows; text files, or folders of them, for
-            a model of text; "-" is standard input.
-        samples: draws from which each bound is made, 100 if not given: in expectation more make it tighter.
-        binarize: how pictures are made black and white; as the recipe of the run says if not given.
-        invert: turn dark on light into light on dark first, of images.
-        encoding: how text and CSV files are written.
-        seed: of the random numbers.
-        device: where to compute.
-        quiet: say nothing of columns that are not used.
+        files: images, or folders of images; CSV or Parquet files for a model of rows; text files, or folders of text
+            files, for a language model; "-" is standard input.
+        samples: number of draws for each bound, 100 by default; more draws make it tighter in expectation.
+        binarize: how images are binarized; by default as in the recipe of the run.
+        invert: for images, invert dark on light to light on dark.
+        encoding: text encoding of text and CSV files.
+        seed: random seed.
+        device: the device.
+        quiet: do not report columns that are not used.
 
     Raises:
-        UsageError: if the model gives no likelihood, no file is named or one is not there, or an option is not for this
-            model.
+        UsageError: if the model has no likelihood, no file is given, a file does not exist, or an option is not for
+            this model.
     """
     at_least(1, samples=samples)
     model = opened(run)
@@ -163,7 +163,7 @@ def _binarize(model: Model, asked: Binarize | None) -> Binarize:
 
 
 def _black_and_white(x: Tensor, how: Binarize, seed: int) -> Tensor:
-    """Pictures in black and white, each by numbers of its own."""
+    """Binarized images; the random numbers depend on the content of each image."""
     if how == "none":
         return x
     if how == "threshold":

@@ -1,4 +1,4 @@
-"""How well a language model predicts text files: perplexity, bits per character and per byte."""
+"""Perplexity of text files under a language model, bits per character and per byte."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from danlu.storage.text_encoding import encoding_of
 
 
 class TextScore(NamedTuple):
-    """How well a text is predicted.
+    """The scores of a text.
 
     Attributes:
-        file: its file.
-        nats: minus the log-likelihood of all tokens but the first, which nothing predicts.
-        tokens: how many these are.
-        perplexity: per token.
-        bits_per_byte: of the text as the file has it; of a model that does not know every word there is none.
-        bits_per_character: of a model of characters.
-        error: why there is no score.
+        file: name of the file.
+        nats: negative log-likelihood of all tokens except the first, which is not predicted.
+        tokens: number of predicted tokens.
+        perplexity: perplexity per token.
+        bits_per_byte: bits per byte of the text; None for models with unknown words.
+        bits_per_character: bits per character, for models of characters.
+        error: why there is no score; None if there is one.
     """
 
     file: str
@@ -41,23 +41,23 @@ class TextScore(NamedTuple):
 
 
 class TextScores(NamedTuple):
-    """The scores of some files, and what must be known of them."""
+    """The scores of several files, and notes on them."""
 
     files: tuple[TextScore, ...]
     notes: tuple[str, ...]
 
 
 def score_text(run: str | Path, model: Any, files: Sequence[str | Path], encoding: str = "utf-8") -> TextScores:
-    """Scores of text files, each read from its beginning to its end.
+    """Scores of text files; each is scored as a whole.
 
     Args:
-        run: where the model is from.
-        model: on its device.
-        files: files, or folders of files whose names end with .txt; "-" is standard input.
-        encoding: how the text is written.
+        run: path of the run of the model.
+        model: the model, on its device.
+        files: files, or folders of .txt files; "-" is standard input.
+        encoding: text encoding of the files.
 
     Raises:
-        UsageError: if a file is not there.
+        UsageError: if a file does not exist.
     """
     tokenizer, found = tokenizer_of(model, run), []
     encoding_of(encoding)
