@@ -1,28 +1,15 @@
-"""What a model is made of, and about how much memory its training takes."""
+"""The layers of a model, with the shapes of their outputs and their parameters."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from danlu.app.inspect.activation_memory import bytes_of_a_token
-from danlu.losses.next_token import LOGITS_IN_MEMORY
-from danlu.models.recurrent.language import LanguageModel
-from danlu.training.optimization import OptimizerName
+from danlu.training.step_memory import StepMemory
 from danlu.verbs import can
-
-_STATES: dict[OptimizerName, int] = {
-    "sgd": 0,
-    "momentum": 1,
-    "nesterov": 1,
-    "rmsprop": 1,
-    "adam": 2,
-    "adamw": 2,
-    "muon": 1,
-}
 
 
 @dataclass(frozen=True)
@@ -37,37 +24,25 @@ class Layer:
 
 @dataclass(frozen=True)
 class Summary:
-    """A model in numbers.
+    """The layers of a model.
 
     Attributes:
         model: its class.
         layers: in the order in which they run.
-        parameters: how many there are.
-        activations: bytes that one example leaves behind for the backward pass, about; of text one token.
-        number: bytes of one number.
-        logits: of text, how many numbers the softmax has for a token; not all tokens have them at once.
+        parameters: number of parameters.
+        output_bytes: bytes of the outputs of all layers for one example, or one token: a measure of the work of a step.
+        unit: what shapes and bytes are given for: "example", or "token" of a model that completes texts.
         receptive_field: side of the square of pixels that a unit of the last convolution sees, if it has one.
+        memory: what training takes, if the summary is of a recipe.
     """
 
     model: str
     layers: list[Layer]
     parameters: int
-    activations: int
-    number: int = 4
-    logits: int = 0
+    output_bytes: int
+    unit: Literal["example", "token"] = "example"
     receptive_field: int | None = None
-
-    def memory(self, batch_size: int, optimizer: OptimizerName, average: bool = False) -> int:
-        """Bytes that training takes, about: weights, gradients, the optimizer's state, an average, activations.
-
-        Args:
-            batch_size: examples of a batch; of text its tokens.
-            optimizer: which one.
-            average: whether weights are averaged.
-        """
-        copies = 2 + _STATES[optimizer] + average
-        numbers = self.parameters * copies + min(self.logits * batch_size, LOGITS_IN_MEMORY)
-        return self.number * numbers + self.activations * batch_size
+    memory: StepMemory | None = None
 
 
 def summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
@@ -106,14 +81,20 @@ def summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
         model.train(training)
         for hook in hooks:
             hook.remove()
-    count, size = sum(p.numel() for p in model.parameters()), some.element_size()
-    kept, logits = size * numbers, 0
-    if isinstance(model, LanguageModel):
-        kept, logits = bytes_of_a_token(model), model.vocabulary
-        if own := sum(p.numel() for p in model.parameters(recurse=False)):  # a full softmax is no module
-            layers.append(Layer("softmax", "Softmax", (1, logits), own))
+    layers += _without_module(model)
+    count = sum(p.numel() for p in model.parameters())
+    unit = "token" if can(model, "complete") else "example"
     field = getattr(model, "receptive_field", None)
-    return Summary(type(model).__name__, layers, count, kept, size, logits, field)
+    return Summary(type(model).__name__, layers, count, some.element_size() * numbers, unit, field)
+
+
+def _without_module(model: Any) -> list[Layer]:
+    """The softmax of a model that completes texts, if its weights belong to the model and not to a module of it."""
+    own = sum(p.numel() for p in model.parameters(recurse=False))
+    if not own or not can(model, "complete"):
+        return []
+    logits, _ = model.step(torch.zeros(1, dtype=torch.long, device=next(model.parameters()).device))
+    return [Layer("softmax", "Softmax", (1, logits.shape[1]), own)]
 
 
 def _run(model: Any, x: Tensor) -> None:

@@ -14,12 +14,13 @@ from danlu.data.survey.survey import survey_data_set
 from danlu.data.text.info import TextInfo
 from danlu.errors import UsageError
 from danlu.models.saving.model_folder import describe
+from danlu.recipes.config.build import estimate_memory
 
 
 def small_enough_for_one_thread(session: Session) -> bool:
     """Whether a step is so little work that more threads would only wait for each other, on a busy machine for long."""
     summary = summarize(session.trainer.task.model, session.data.info.shape)
-    work = summary.activations * session.trainer.stream.size
+    work = summary.output_bytes * session.trainer.stream.size
     return session.trainer.runtime.device.type == "cpu" and work < 4e6 and summary.parameters < 1e6
 
 
@@ -43,11 +44,8 @@ def introduce(session: Session, run: RunFolder, screen: Screen, dry_run: bool = 
 def _about_data_and_model(session: Session, page: dict[str, Any]) -> list[tuple[str, str]]:
     trainer, info = session.trainer, session.data.info
     summary = summarize(trainer.task.model, info.shape)
-    tokens = getattr(trainer.stream, "length", 1)  # of a row of running text
-    memory = sum(
-        summary.memory(trainer.stream.size * tokens, d.optimizer, d.ema is not None)
-        for d in session.recipe.optimizer_settings().values()
-    )
+    memory = estimate_memory(session.recipe, info, trainer.stream, trainer.runtime)
+    total = memory.total(-(-trainer.stream.size // session.recipe.grad_accumulation))
     sizes, shape = page["data"], "×".join(map(str, info.shape))
     classes = f", {info.classes} classes" if info.classes else ""
     counts = f"{sizes['train']:,} train, {sizes['validation']:,} validation, {sizes['test']:,} test"
@@ -56,7 +54,7 @@ def _about_data_and_model(session: Session, page: dict[str, Any]) -> list[tuple[
     return [
         ("data", f"{counts}; {shape}{classes}; {session.placement}"),
         *(("", note) for note in session.data.notes),
-        ("model", f"{summary.model}, {summary.parameters:,} parameters; about {human(memory)} while training"),
+        ("model", f"{summary.model}, {summary.parameters:,} parameters; about {human(total)} while training"),
         *(("", line) for line in layer_lines(summary)),
     ]
 

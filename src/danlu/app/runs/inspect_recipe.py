@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from danlu.app.inspect.model_summary import Summary, summarize
 from danlu.app.runs.session import Session
-from danlu.recipes.config.build import build_task
+from danlu.recipes.config.build import build, estimate_memory
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.resolve import as_recipe
 from danlu.recipes.config.yaml_files import from_yaml, to_yaml
@@ -35,11 +36,16 @@ def check(path: str | Path) -> Recipe:
 
 
 def summary(recipe: str | Path | Recipe, **changes: Any) -> Summary:
-    """The layers of a recipe's model, for its data.
+    """The layers of a recipe's model for its data, and the memory of its training on a CPU.
 
-    >>> summary("mlp").parameters
-    38410
+    Raises:
+        UsageError: if recipe and data do not fit together.
+
+    >>> made = summary("mlp")
+    >>> made.parameters, made.memory.weights
+    (38410, 153640)
     """
-    recipe = as_recipe(recipe, changes)
-    info = recipe.load().info
-    return summarize(build_task(recipe, info).model, info.shape)
+    built = build(as_recipe(recipe, changes))
+    info, trainer = built.data.info, built.trainer
+    memory = estimate_memory(built.recipe, info, trainer.stream, trainer.runtime)
+    return replace(summarize(built.task.model, info.shape), memory=memory)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from danlu.data.base.batch_stream import Stream
 from danlu.data.base.dataset import DataInfo, DataSet
 from danlu.errors import UsageError
 from danlu.recipes.config.recipe import Recipe
@@ -14,6 +15,7 @@ from danlu.rng.keys import key
 from danlu.storage.access import Access
 from danlu.tasks.task import Task
 from danlu.training.runtime import DeviceName, Runtime
+from danlu.training.step_memory import StepMemory, measure_step
 from danlu.training.trainer import Trainer
 
 
@@ -123,3 +125,31 @@ def build_task(recipe: Recipe, info: DataInfo) -> Task:
             raise
         except ValueError as error:  # of the constructor of a network
             raise UsageError(str(error)) from error
+
+
+def estimate_memory(recipe: Recipe, info: DataInfo, stream: Stream, runtime: Runtime) -> StepMemory:
+    """The memory that a training takes, from one small step of a task that is made for this and then dropped.
+
+    The tensors of a training and the global generators are left as they are.
+
+    Args:
+        recipe: what is trained.
+        info: what an example of the data is.
+        stream: its training batches.
+        runtime: device and precision; other processes are not involved.
+
+    Raises:
+        UsageError: if the settings do not fit together, or not the data.
+
+    >>> from danlu.recipes.config.resolve import as_recipe
+    >>> built = build(as_recipe("mlp", {"rounds": 2}))
+    >>> memory = estimate_memory(built.recipe, built.data.info, built.trainer.stream, built.trainer.runtime)
+    >>> memory.weights == 4 * sum(p.numel() for p in built.task.parameters())
+    True
+    """
+    device = runtime.device
+    alone = replace(runtime, compile=False, cuda_graphs=False, rank=0, world=1)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        task = build_task(recipe, info)
+        rounds = recipe.length(stream.epoch_rounds / task.draws())
+        return measure_step(Trainer(task, recipe.optimizer_settings(), stream, rounds, recipe.seed, runtime=alone))

@@ -61,8 +61,8 @@ def summary(recipe: RecipeArgument, /) -> int:
     made = summary(recipe.recipe)
     print(f"{made.model}, {made.parameters:,} parameters, {human(4 * made.parameters)} of weights")
     print("\n".join(f"  {line}" for line in layer_lines(made)))
-    each = "token" if made.logits else "example"
-    print(f"  about {human(made.activations)} of activations per {each} of a batch")
+    if made.memory is not None:
+        print(f"  about {human(made.memory.per_example)} of activations per {made.unit} of a batch")
     if made.receptive_field:
         print(f"  receptive field of the last convolution: {made.receptive_field}×{made.receptive_field} pixels")
     return 0

@@ -1,0 +1,170 @@
+"""The memory that a training takes, measured on one small step of each player."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from danlu.data.base.batch_stream import Batch
+from danlu.errors import UsageError
+from danlu.rng.keys import key
+from danlu.tasks.task import Descend, Place
+from danlu.training.trainer import Trainer
+
+ROWS = 2
+"""Rows of the smaller of the two measured batches; batch normalization needs two."""
+BACKWARD = 1.5
+"""Peak of a step divided by the bytes saved for backward, without gradients of parameters. Backward allocates gradients
+of activations and frees saved tensors; in the built-in recipes the measured quotient is mostly between 0.6 and 1.8."""
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes that a training holds, approximately.
+
+    Attributes:
+        weights: parameters and buffers of the task.
+        training: gradients, optimizer states and averages of all players.
+        fixed: what a step saves for backward for a batch of any size.
+        per_row: what a step saves for backward for each row of the batch.
+        examples_per_row: values of a term per row of the batch: the tokens of a row of text, otherwise 1.
+
+    >>> StepMemory(weights=400, training=1200, fixed=0, per_row=10.0, examples_per_row=1.0).total(rows=20)
+    1900
+    """
+
+    weights: int
+    training: int
+    fixed: float
+    per_row: float
+    examples_per_row: float
+
+    @property
+    def per_example(self) -> int:
+        """Bytes saved for backward for each value of a term: for each example, or each token of a text."""
+        return round(self.per_row / self.examples_per_row)
+
+    def total(self, rows: int) -> int:
+        """Bytes at the peak of a step.
+
+        Args:
+            rows: rows of a micro-batch.
+        """
+        return self.weights + self.training + round(BACKWARD * (self.fixed + self.per_row * rows))
+
+
+def measure_step(trainer: Trainer) -> StepMemory:
+    """Let each player make one step on a few rows, and count what is allocated and what is saved for backward.
+
+    The saved tensors of two small batches give a part that is fixed and a part that grows with the rows. Turns without
+    an optimizer are left out. The step changes the task: use a trainer that is made for this and is not used again.
+
+    Args:
+        trainer: in one process, not compiled and without CUDA graphs.
+
+    >>> from danlu.data.base.batch_stream import Shuffled
+    >>> from danlu.data.base.dataset import Part
+    >>> from danlu.tasks.supervised import Supervised
+    >>> from danlu.training.optimization import OptimizerSettings
+    >>> stream = Shuffled(Part({"x": torch.randn(8, 4), "label": torch.arange(8) % 2}), batch_size=8)
+    >>> task = Supervised(torch.nn.Linear(4, 2), inputs="x")
+    >>> memory = measure_step(Trainer(task, OptimizerSettings(optimizer="momentum", schedule="constant"), stream, 1))
+    >>> memory.weights, memory.training
+    (40, 80)
+    """
+    few, many = _measured_batches(trainer)
+    trainer.cast.on_stage()
+    steps = []
+    for number, turn in enumerate(_different_turns(trainer)):
+        of_few, of_many = (_step(trainer, turn, number, batch) for batch in (few, many))
+        rows, saved, examples = (b - a for a, b in zip(of_few, of_many, strict=True))
+        steps.append(_Line(max(0.0, of_few.saved - of_few.rows * saved / rows), saved / rows, examples / rows))
+    most = max(steps, key=lambda line: line.fixed + line.per_row * trainer.stream.size, default=_Line(0.0, 0.0, 1.0))
+    players = trainer.players.values()
+    gradients = [p.grad for player in players for p in player.parameters if p.grad is not None]
+    states = [x for player in players for x in player.state().values()]
+    return StepMemory(_size(_tensors(trainer)), _size([*gradients, *states]), *most)
+
+
+class _Step(NamedTuple):
+    """What a step was measured on, and what was measured."""
+
+    rows: int
+    saved: int
+    examples: int
+
+
+class _Line(NamedTuple):
+    """The last three attributes of ``StepMemory``."""
+
+    fixed: float
+    per_row: float
+    examples_per_row: float
+
+
+def _different_turns(trainer: Trainer) -> list[Descend]:
+    """The optimizer steps of the first and of the last round, each once: a task may begin with other turns."""
+    task = trainer.task
+    turns = [turn for round in (0, trainer.rounds - 1) for turn in task.turns(round) if isinstance(turn, Descend)]
+    return list({(turn.player, turn.terms): turn for turn in turns}.values())
+
+
+def _measured_batches(trainer: Trainer) -> tuple[Batch | None, Batch]:
+    """Two small batches; of a batch that cannot be cut none and the whole."""
+    stream = trainer.stream
+    for rows in range(ROWS, stream.size // 2 + 1):
+        try:
+            return stream.batch(0, slice(0, rows)), stream.batch(0, slice(0, 2 * rows))
+        except UsageError:  # joined streams are cut where all of them have whole rows
+            continue
+    return None, stream.batch(0, slice(0, stream.size))
+
+
+def _tensors(trainer: Trainer) -> list[Tensor]:
+    return [*trainer.task.parameters(), *trainer.task.buffers()]
+
+
+def _step(trainer: Trainer, turn: Descend, number: int, batch: Batch | None) -> _Step:
+    """One step of a player: the rows, the bytes that it saves for backward, and the length of its terms."""
+    if batch is None:
+        return _Step(0, 0, 0)
+    runtime, player = trainer.runtime, trainer.players[turn.player]
+    trainer.cast.give_turn(player)
+    player.clear()
+    size = trainer.stream.size
+    trainer.task.enter(Place(trainer.seed, 0, number, batch.rows, size, runtime.device, runtime.dtype))
+    runtime.seed_default(key("memory", trainer.seed, number))
+    with _saved_for_backward(_tensors(trainer)) as saved, runtime.autocast():
+        terms = turn.terms(batch)
+        examples = len(next(iter(terms.values())))
+        loss = torch.stack([x.sum() for x in (terms | player.penalties(examples)).values()]).sum()
+    size_of_saved = sum(storage.nbytes() for storage in saved.values())
+    loss.backward()
+    player.step(0.0)
+    return _Step(len(batch), size_of_saved, examples)
+
+
+@contextmanager
+def _saved_for_backward(excluded: Iterable[Tensor]) -> Iterator[dict[int, torch.UntypedStorage]]:
+    """The storages that autograd saves meanwhile, without those of some tensors."""
+    known = {x.untyped_storage()._cdata for x in excluded}
+    saved: dict[int, torch.UntypedStorage] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        storage = x.untyped_storage()
+        if storage._cdata not in known:
+            saved[storage._cdata] = storage  # held, so no address is used twice
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        yield saved
+
+
+def _size(tensors: Iterable[Tensor]) -> int:
+    """Bytes of tensors; storage that several share counts once."""
+    return sum({s._cdata: s.nbytes() for s in (x.untyped_storage() for x in tensors)}.values())

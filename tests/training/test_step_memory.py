@@ -1,0 +1,135 @@
+"""The estimated memory of a training compared with what a step allocates; measuring changes nothing."""
+
+import warnings
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from danlu.catalogue.recipes import find_recipe
+from danlu.data.base.batch_stream import Shuffled
+from danlu.data.base.dataset import Part
+from danlu.data.base.joined_streams import together
+from danlu.recipes.config.build import build, estimate_memory
+from danlu.tasks.task import Descend, Task
+from danlu.training.optimization import OptimizerSettings
+from danlu.training.step_memory import measure_step
+from danlu.training.trainer import Trainer
+
+
+def allocated(step):
+    """The most bytes that are allocated at once by a function, without those allocated before."""
+    with warnings.catch_warnings(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        warnings.simplefilter("ignore")
+        step()
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = torch.tensor([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())])
+    return int(changes.cumsum(0).max())
+
+
+def built(name, changes):
+    return build(find_recipe(name).model_validate({"rounds": 3, **changes}))
+
+
+def estimate(made):
+    return estimate_memory(made.recipe, made.data.info, made.trainer.stream, made.trainer.runtime)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("lstm-lm", {}),
+        ("lstm-lm", {"text": {"tokens": "words"}, "bptt": 20}),
+        ("peephole-lm", {}),
+        ("nce-lm", {}),
+        ("mlp", {"batch_size": 512}),
+        ("cnn", {}),
+        ("conditional-vae", {}),
+        ("semi-vae", {}),
+        ("sngan", {}),
+        ("wgan-gp", {}),
+    ],
+)
+def test_the_estimate_is_about_what_a_step_takes(name, changes):
+    made = built(name, changes)
+    rounds = iter(made.trainer)
+    next(rounds).values()  # the optimizer has its state now
+    memory = estimate(made)
+    players = made.trainer.players.values()
+    states = sum(x.nbytes for player in players for x in player.state().values())
+    before = memory.weights + states
+    true = before + max(allocated(lambda: next(rounds).values()) for _ in range(2))
+    assert 0.6 < memory.total(made.trainer.stream.size) / true < 1.7
+
+
+def test_weights_gradients_and_states_are_counted_exactly():
+    made = built("gan", {})
+    numbers = sum(p.numel() for p in made.task.parameters())
+    next(iter(made.trainer)).values()
+    states = sum(x.nbytes for player in made.trainer.players.values() for x in player.state().values())
+    memory = estimate(made)
+    assert memory.weights == 4 * numbers
+    assert memory.training == 4 * numbers + states
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8])
+def test_saved_tensors_are_counted_once_and_parameters_are_not(rows):
+    class Squares(Task):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Linear(5, 1, bias=False)
+
+        def players(self):
+            return {"weight": self.weight}
+
+        def turns(self, round):
+            return [Descend("weight", self.fit)]
+
+        def fit(self, batch):
+            scores = self.weight(batch["x"])[:, 0]
+            return {"square": scores.square() + scores.square()}
+
+    stream = Shuffled(Part({"x": torch.randn(8, 5)}), batch_size=rows)
+    memory = measure_step(Trainer(Squares(), OptimizerSettings(optimizer="sgd", schedule="constant"), stream, rounds=1))
+    assert (memory.weights, memory.training) == (20, 20)
+    assert (memory.fixed, memory.per_row, memory.examples_per_row) == (0, 4 * (5 + 1), 1)
+
+
+def test_a_row_of_text_has_as_many_examples_as_tokens():
+    made = built("rnn-lm", {"bptt": 7})
+    memory = estimate(made)
+    assert memory.examples_per_row == 7
+    assert memory.per_example == round(memory.per_row / 7)
+
+
+def test_joined_streams_are_cut_where_each_has_whole_rows():
+    parts = {name: Part({"x": torch.randn(30, 4)}) for name in ("many", "few")}
+    stream = together(many=Shuffled(parts["many"], 15), few=Shuffled(parts["few"], 5))
+
+    class Both(Task):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Linear(4, 1)
+
+        def players(self):
+            return {"net": self.net}
+
+        def turns(self, round):
+            return [Descend("net", lambda batch: {"mean": self.net(batch.part("many")["x"])[:, 0].square()})]
+
+    memory = measure_step(Trainer(Both(), OptimizerSettings(schedule="constant"), stream, rounds=1))
+    assert memory.per_row == 4 * (4 + 1)
+
+
+@pytest.mark.parametrize("name", ["cnn", "lstm-lm", "wgan", "semi-vae"])
+def test_estimating_changes_nothing_of_a_training(name):
+    plain, estimated = built(name, {}), built(name, {})
+    before = torch.get_rng_state()
+    estimate(estimated)
+    assert torch.equal(torch.get_rng_state(), before)
+    for a, b in zip(plain.trainer, estimated.trainer, strict=True):
+        assert a.values() == b.values()
+        estimate(estimated)
+    states = plain.trainer.state(), estimated.trainer.state()
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
