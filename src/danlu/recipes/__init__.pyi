@@ -13,6 +13,7 @@ from .classify.resnet_fast import ResNetFastRecipe as ResNetFastRecipe
 from .config.build import Built as Built
 from .config.build import build as build
 from .config.build import build_task as build_task
+from .config.build import estimate_memory as estimate_memory
 from .config.build import start_runtime as start_runtime
 from .config.constructor_settings import Settings as Settings
 from .config.constructor_settings import settings as settings

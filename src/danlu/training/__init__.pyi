@@ -16,6 +16,8 @@ from .runtime import Runtime as Runtime
 from .runtime import pick_device as pick_device
 from .schedules import Schedule as Schedule
 from .sharding import Shards as Shards
+from .step_memory import StepMemory as StepMemory
+from .step_memory import measure_step as measure_step
 from .step_report import FiniteCheck as FiniteCheck
 from .step_report import PlayerStep as PlayerStep
 from .step_report import Report as Report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,22 +68,16 @@ def summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
             count = sum(p.numel() for p in module.parameters())
             layers.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), count))
 
-    leaves = [(name, module) for name, module in model.named_modules() if not any(True for _ in module.children())]
-    hooks = [
-        module.register_forward_hook(lambda module, _, output, name=name: note(module, name, output))
-        for name, module in leaves
-    ]
     training = model.training
     some = next(model.parameters())
     try:
         with torch.no_grad():
             model.eval()
-            _run(model, torch.zeros(1, *shape, dtype=some.dtype, device=some.device))
+            with _observed(model, note):
+                _run(model, torch.zeros(1, *shape, dtype=some.dtype, device=some.device))
+            layers += _without_module(model)
     finally:
         model.train(training)
-        for hook in hooks:
-            hook.remove()
-    layers += _without_module(model)
     count = sum(p.numel() for p in model.parameters())
     unit = "token" if can(model, "complete") else "example"
     field = getattr(model, "receptive_field", None)
@@ -95,6 +91,21 @@ def _without_module(model: Any) -> list[Layer]:
         return []
     logits, _ = model.step(torch.zeros(1, dtype=torch.long, device=next(model.parameters()).device))
     return [Layer("softmax", "Softmax", (1, logits.shape[1]), own)]
+
+
+@contextmanager
+def _observed(model: nn.Module, note: Callable[[nn.Module, str, object], None]) -> Iterator[None]:
+    """Meanwhile a function is called with each leaf module that runs, its name and its output."""
+    leaves = [(name, module) for name, module in model.named_modules() if not any(True for _ in module.children())]
+    hooks = [
+        module.register_forward_hook(lambda module, _, output, name=name: note(module, name, output))
+        for name, module in leaves
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _run(model: Any, x: Tensor) -> None:
