@@ -83,7 +83,7 @@ def measure_step(trainer: Trainer) -> StepMemory:
     for number, turn in enumerate(_different_turns(trainer)):
         of_few, of_many = (_step(trainer, turn, number, batch) for batch in (few, many))
         rows, saved, examples = (b - a for a, b in zip(of_few, of_many, strict=True))
-        steps.append(_Line(max(0.0, of_few.saved - of_few.rows * saved / rows), saved / rows, examples / rows))
+        steps.append(_Line(max(0.0, of_few.saved - of_few.rows * saved / rows), saved / rows, examples / rows or 1.0))
     most = max(steps, key=lambda line: line.fixed + line.per_row * trainer.stream.size, default=_Line(0.0, 0.0, 1.0))
     players = trainer.players.values()
     gradients = [p.grad for player in players for p in player.parameters if p.grad is not None]
@@ -100,7 +100,7 @@ class _Step(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """The last three attributes of ``StepMemory``."""
+    """What a step saves as a function of the rows: the last three attributes of ``StepMemory``."""
 
     fixed: float
     per_row: float
