@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -17,6 +17,8 @@ from danlu.data.kinds import KINDS
 from danlu.errors import UsageError
 from danlu.storage.access import Access
 from danlu.storage.disk import whole_path
+
+S = TypeVar("S", bound="DataSettings")
 
 
 class DataSettings(Page):
@@ -33,7 +35,7 @@ class DataSettings(Page):
     data: str = "digits"
     """name of the data set; for your own files folder:PATH (images), table:FILE (rows) or text:PATH (running text)"""
     split: Split = Split()
-    """shares and seed of the parts, where they are not official"""
+    """fractions and seed of the parts, if the data set has no official split"""
 
     @classmethod
     def settings_by_kind(cls) -> dict[str, tuple[str, ...]]:
@@ -108,7 +110,7 @@ class DataSettings(Page):
         """
         return stream
 
-    def with_absolute_paths(self) -> Self:
+    def with_absolute_paths(self: S) -> S:
         """The same settings with absolute paths, so that a run can be resumed from another folder.
 
         Raises:

@@ -26,7 +26,7 @@ _SCHEDULES_WITH = {"milestones": ("step",), "gamma": ("step",), "floor": ("linea
 
 
 class OptimizerSettings(Page):
-    """How a player descends. What is None is the optimizer's usual value.
+    """How a player is optimized. None means the optimizer's usual value.
 
     >>> OptimizerSettings(optimizer="momentum", lr=0.1, schedule="cosine").factor(50, 100)
     0.5...
@@ -36,7 +36,7 @@ class OptimizerSettings(Page):
     """
 
     optimizer: OptimizerName = "adamw"
-    """how steps are made; muon moves the matrices and adamw the rest"""
+    """optimizer; muon updates matrices with Muon and the other parameters with AdamW"""
     lr: Positive = 1e-3
     """peak learning rate"""
     momentum: Share | None = None
@@ -50,29 +50,29 @@ class OptimizerSettings(Page):
     eps_inside: bool = False
     """adam, adamw: divide by sqrt(v + eps) instead of sqrt(v) + eps"""
     weight_decay: NonNegative = 0.0
-    """shrink weights: decoupled in adamw and muon, added to the gradient elsewhere"""
+    """weight decay; decoupled in adamw and muon, otherwise added to the gradient"""
     l1: NonNegative = 0.0
     """weight of the penalty sum |w|"""
     l2: NonNegative = 0.0
     """weight of the penalty sum w²/2"""
     decay_all: bool = False
-    """decay and penalize norms and biases too"""
+    """apply weight decay, l1 and l2 to normalization layers and biases, too"""
     schedule: Schedule = "constant"
-    """course of the learning rate"""
+    """learning-rate schedule"""
     warmup: Annotated[int, Field(ge=0)] = 0
     """rounds of linear warm-up"""
     milestones: tuple[Share, ...] | None = None
-    """for schedule step: where the rate falls, as shares of the training (usually 0.5 0.75)"""
+    """for schedule step: points where the rate decreases, as fractions of the training (usually 0.5 0.75)"""
     gamma: Positive | None = None
     """for schedule step: factor at each milestone (usually 0.1)"""
     floor: Share | None = None
-    """for schedules linear and cosine: last factor of the rate (usually 0)"""
+    """for schedules linear and cosine: final rate as a fraction of the peak (usually 0)"""
     grad_clip: Positive | None = None
-    """largest norm of the gradient"""
+    """clip the gradient norm to this value"""
     ema: Share | None = None
-    """decay of an exponential average of the weights, say 0.999; the average is then evaluated and saved"""
+    """decay of an exponential moving average of the weights, for example 0.999; the average is evaluated and saved"""
     shard: bool = False
-    """of several processes each holds a part of weights and optimizer state, for what does not fit on one"""
+    """distribute weights and optimizer state over the processes, for models too large for one device"""
 
     @model_validator(mode="after")
     def _only_what_the_optimizer_has(self) -> OptimizerSettings:

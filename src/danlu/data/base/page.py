@@ -14,6 +14,9 @@ _Copied = TypeVar("_Copied", bound="Page")
 """in place of Self, which beartype, the checker of signatures in tests, refuses outside of classes that it decorates"""
 
 
+P = TypeVar("P", bound="Page")  # not Self, which beartype cannot check in a method
+
+
 class Page(BaseModel):
     """Settings that explain themselves and do not change."""
 

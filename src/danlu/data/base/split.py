@@ -22,11 +22,11 @@ class Split(Page):
     """How examples are parted where a data set has no official parts."""
 
     seed: int = 0
-    """which split, where there is no official one"""
+    """seed of the random split, if there is no official one"""
     validation: Share = 0.1
-    """share of the examples for validation; of the training part, where the test part is official"""
+    """fraction of the examples for validation; of the training part, if the test part is official"""
     test: Share = 0.2
-    """share of the examples for the test, where there is no official test part"""
+    """fraction of the examples for the test, if there is no official test part"""
 
     @model_validator(mode="after")
     def _something_is_left(self) -> Split:

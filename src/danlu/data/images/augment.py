@@ -29,7 +29,7 @@ Flip = Literal["none", "horizontal", "vertical", "both", "alternating"]
 
 
 class Augment(Page):
-    """How training pictures are changed each time they are seen; nothing unless it is asked for.
+    """Random changes of the training images; all are off by default.
 
     A picture is mirrored, turned and zoomed about its middle, shifted, erased in part, made noisy, mixed with another,
     in this order. Erasing is that of DeVries and Taylor, "Improved regularization of convolutional neural networks with
@@ -41,25 +41,25 @@ class Augment(Page):
     """
 
     flip: Flip = "none"
-    """mirror half of the pictures; alternating mirrors each picture horizontally in every other epoch"""
+    """flip images with probability 0.5; alternating: flip each image horizontally in every other epoch"""
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """largest turn to either side, in degrees"""
+    """maximum rotation in both directions, in degrees"""
     scale: tuple[float, float] = (1.0, 1.0)
-    """smallest and largest zoom; above 1 enlarges"""
+    """smallest and largest scale; above 1 enlarges"""
     translate: Share = 0.0
-    """largest shift to any side, as a share of the picture's side"""
+    """maximum shift in each direction, as a fraction of the image side"""
     crop: Annotated[int, Field(ge=0)] = 0
-    """pixels of a border, on every side, out of which a picture of the old size is cut at random"""
+    """pad each side by this many pixels, then crop randomly to the original size"""
     pad_mode: PadMode = "zeros"
-    """what is beyond the border of a picture: zeros, or its mirror image"""
+    """padding of the border: zeros, or the mirrored image"""
     erase: Share = 0.0
-    """share of the picture's area that one rectangle at a random place blackens"""
+    """area fraction of a random rectangle that is set to 0"""
     noise: NonNegative = 0.0
     """standard deviation of normal noise on values from 0 to 1"""
     mixup: NonNegative = 0.0
-    """alpha of the Beta distribution of the shares in which two pictures and their labels are mixed"""
+    """mixup: parameter alpha of the Beta distribution of the mixing weight"""
     cutmix: NonNegative = 0.0
-    """alpha of the Beta distribution of the share of a picture that another one's rectangle leaves"""
+    """CutMix: parameter alpha of the Beta distribution of the remaining area fraction"""
 
     @model_validator(mode="after")
     def _values_go_together(self) -> Augment:

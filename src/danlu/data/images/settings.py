@@ -13,15 +13,15 @@ class Images(Page):
     """How image files become examples of one shape."""
 
     size: tuple[int, ...] | None = None
-    """height and width, or one number for both; the commonest size of the files if not given"""
+    """height and width, or one number for both; the most frequent size of the files if not given"""
     fit: Literal["crop", "pad", "stretch"] = "crop"
-    """what happens to files of another shape: cut to the middle, bordered with white, or stretched"""
+    """how images of another shape are treated: cropped at the center, padded with white, or stretched"""
     color: Literal["auto", "gray", "rgb"] = "auto"
-    """gray or rgb; auto is gray if every file is"""
+    """gray or rgb; auto: gray if all files are gray"""
     unreadable: Literal["refuse", "skip"] = "refuse"
-    """what happens when files cannot be read: nothing is trained, or they are left out and counted"""
+    """refuse: stop with an error if a file cannot be read; skip: leave it out and count it"""
     largest: Annotated[int, Field(ge=1)] = 100_000_000
-    """pixels of the largest file that is opened"""
+    """maximum number of pixels of an image file"""
 
     @model_validator(mode="after")
     def _a_size_has_one_or_two_numbers(self) -> Images:

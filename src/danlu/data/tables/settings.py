@@ -15,12 +15,12 @@ class Table(Page):
     columns: tuple[str, ...] | None = None
     """columns to use; all but the target if not given"""
     standardize: bool = True
-    """shift and scale each column to mean 0 and deviation 1 over the training rows"""
+    """scale each column to mean 0 and standard deviation 1 on the training rows"""
     missing: Literal["refuse", "drop", "mean"] = "refuse"
-    """what happens to rows with missing numbers: nothing is trained, they are left out, or filled with the mean"""
+    """rows with missing numbers; refuse: stop with an error, drop: leave them out, mean: fill in the column mean"""
     encoding: str = "utf-8"
-    """how the text of a CSV file is written, latin-1 or cp1252 for instance"""
+    """character encoding of CSV files, for example latin-1"""
     validation_file: str | None = None
-    """another table with the rows for validation"""
+    """file with the rows for validation"""
     test_file: str | None = None
-    """another table with the rows for the test"""
+    """file with the rows for the test"""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, TypeVar
 
 from danlu.data.settings import DataSettings
 from danlu.data.tables.settings import Table
 from danlu.storage.disk import whole_path
+
+S = TypeVar("S", bound="TableData")
 
 
 class TableData(DataSettings):
@@ -21,7 +23,7 @@ class TableData(DataSettings):
     table: Table = Table()
     """how the columns of a table become numbers"""
 
-    def with_absolute_paths(self) -> Self:
+    def with_absolute_paths(self: S) -> S:
         """The same settings with absolute paths, also of the tables for validation and test."""
         settings = super().with_absolute_paths()
         files = {name: getattr(self.table, name) for name in ("validation_file", "test_file")}

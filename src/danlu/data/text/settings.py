@@ -13,10 +13,10 @@ class Text(Page):
     """How running text becomes tokens."""
 
     tokens: Literal["auto", "characters", "words", "bpe"] = "auto"
-    """what a token is: a character, a word, or a piece of bytes; auto is words for ptb, and characters for others"""
+    """tokenization: characters, words or bpe (byte-pair encoding); auto: words for ptb, characters for others"""
     vocabulary: Annotated[int, Field(ge=2)] | None = None
-    """most tokens that are known; if not given 10 000 words, 4 096 pieces of bytes (bpe), or all characters"""
+    """maximum vocabulary size; if not given 10,000 words, 4,096 subwords (bpe), or all characters"""
     min_count: Annotated[int, Field(ge=1)] = 1
-    """how often a token must occur in the training part to be known"""
+    """minimum number of occurrences of a token in the training part"""
     encoding: str = "utf-8"
-    """how the text of your own files is written, latin-1 or gbk for instance"""
+    """character encoding of your own files, for example latin-1 or gbk"""

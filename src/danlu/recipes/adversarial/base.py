@@ -26,51 +26,51 @@ Target = Annotated[float, Field(ge=0, le=1)]
 
 
 class Points(Page):
-    """Fully connected players, for points and tables in the recipes of pictures."""
+    """Fully connected networks, for tables and points in recipes of images."""
 
     latent: Count = 2
-    """length of a code"""
+    """dimension of the latent vector"""
     hidden: tuple[Count, ...] = (128, 128, 128, 128)
     """width of each hidden layer"""
 
 
 class AdversarialRecipe(OptimizerSettings, Recipe, TableData, ImageData):
-    """A generator and a critic that play against each other."""
+    """A generator and a critic that are trained against each other."""
 
     overfits_to: ClassVar[float | None] = None  # the game has no loss that falls
 
     generator: Settings[Any]
-    """the network that makes examples"""
+    """the network that generates examples"""
     critic: Settings[Any]
-    """the network that scores them"""
+    """the network that scores examples"""
     conditional: bool = False
-    """both players are told the label of each example"""
+    """class-conditional generator and critic"""
     loss: Loss = "non-saturating"
-    """what the critic's scores cost the players"""
+    """adversarial loss"""
     critic_turns: Count = 1
-    """turns of the critic for each of the generator"""
+    """updates of the critic per update of the generator"""
     critic_lr: Positive | None = None
-    """the critic's own learning rate; the generator's if not given"""
+    """learning rate of the critic; that of the generator if not given"""
     real_target: Target = 1.0
-    """what the critic takes real examples for; 0.9 is one-sided label smoothing"""
+    """target of the critic for real examples; 0.9 is one-sided label smoothing"""
     fake_target: Target = 0.0
-    """what the critic takes generated examples for; above 0, smoothing is not one-sided"""
+    """target of the critic for generated examples; above 0 smoothing is not one-sided"""
     weight_clip: Positive | None = None
-    """largest absolute value of the critic's weights"""
+    """clip the critic's weights to this absolute value"""
     penalty: NonNegative = 0.0
     """weight of the gradient penalty between real and generated examples"""
     one_sided: bool = False
-    """the gradient penalty leaves slopes below 1 alone"""
+    """penalize only gradient norms above 1"""
     r1: NonNegative = 0.0
-    """weight of the penalty of slopes at real examples"""
+    """weight of the R1 penalty of the gradient at real examples"""
     feature_matching: Matching = "none"
-    """the generator matches the mean features of real examples, instead of its own term or as well"""
+    """feature matching; replace: instead of the adversarial loss of the generator, add: in addition"""
     history: NonNegative = 0.0
     """weight of historical averaging"""
     instance_noise: NonNegative = 0.0
-    """deviation of noise on all that the critic sees, where pictures go from -1 to 1"""
+    """standard deviation of noise on the critic's inputs (images are scaled to -1…1)"""
     noise_rounds: Rounds = 0
-    """rounds over which that noise falls to 0; 0 keeps it"""
+    """rounds over which that noise decreases to 0; 0: constant noise"""
     eval_samples: Annotated[int, Field(ge=0)] = 2000
     optimizer: OptimizerName = "adam"
     lr: Positive = 2e-4
@@ -180,7 +180,7 @@ class PicturePair(AdversarialRecipe):
     """Convolutional players for pictures, and fully connected ones for what is no picture."""
 
     points: Points = Points()
-    """both players where examples are no pictures"""
+    """generator and critic of examples that are not images"""
 
     def generator_for(self, info: DataInfo) -> Generator:
         if info.kind == "images":

@@ -15,7 +15,7 @@ from danlu.training.optimization import NonNegative, OptimizerSettings, Share
 
 
 class Classification(OptimizerSettings, Recipe, TableData, ImageData):
-    """One classifier that descends as the recipe itself says, on cross-entropy."""
+    """One classifier, trained with cross-entropy."""
 
     overfits_to: ClassVar[float | None] = 0.05
 

@@ -18,55 +18,55 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Recipe(DataSettings):
-    """A page of the lab book: values, and the game that they describe.
+    """The settings of one training, and the task that they describe.
 
     Raises:
         ValueError: if both rounds and epochs are given, or a combination is impossible.
     """
 
     tiny: ClassVar[dict[str, Any]] = {}
-    """changes that make the recipe small enough to be examined in a second"""
+    """changes that make the recipe small enough for the tests"""
     two_rounds: ClassVar[dict[str, Any]] = {"rounds": 2, "epochs": None, "evaluate_every": 1}
-    """changes with which a dry run goes through everything"""
+    """changes of a dry run"""
     overfits_to: ClassVar[float | None] = 1.0
-    """share of the first loss below which the examination wants one batch to bring it; none if no loss is to fall"""
+    """fraction of the first loss that training on one batch must reach; None if the loss need not decrease"""
     without_gradient: ClassVar[frozenset[str]] = frozenset()
-    """parameters that never have a gradient, because what is minimized does not depend on them"""
+    """parameters without a gradient, because the loss does not depend on them"""
 
     batch_size: Count | Literal["full"] = 64
-    """examples of a step over all processes and micro-batches, or full"""
+    """examples per optimizer step, over all processes and micro-batches; full: the whole training part"""
     rounds: Count | None = None
-    """length of the training in rounds; takes the place of epochs"""
+    """length of the training in rounds; replaces epochs"""
     epochs: Positive | None = None
     """length of the training in passes over the training data"""
     seed: int = 0
-    """of every random number"""
+    """random seed"""
     grad_accumulation: Count = 1
-    """micro-batches per step, which need less memory"""
+    """number of micro-batches per step; more need less memory"""
     precision: Precision = "float32"
-    """bf16 means half precision where it is safe"""
+    """bf16: automatic mixed precision with bfloat16"""
     compile: bool = False
-    """compile the players"""
+    """compile the networks with torch.compile"""
     cuda_graphs: bool = False
-    """on a GPU, record each turn and replay it at once: for small networks"""
+    """use CUDA graphs on a GPU; faster for small networks"""
     deterministic: bool = False
-    """on a GPU too, the same numbers each time"""
+    """reproducible numbers on a GPU; slower"""
     tf32: bool = False
-    """on a GPU, products with 10-bit mantissas"""
+    """allow TF32 in matrix products on a GPU"""
     channels_last: bool = False
-    """weights of convolutions with channels last in memory: quicker on most devices"""
+    """use the channels-last memory format; faster on most devices"""
     evaluate_every: Count | None = None
     """rounds between evaluations on the validation part; an epoch if not given"""
     monitor: str | None = None
-    """the validation score whose best weights are kept; the task's first if not given, none for the last weights"""
+    """score that selects the saved weights; the first validation score if not given; none: the last weights"""
     patience: Count | None = None
-    """evaluations without a better score after which to stop"""
+    """number of evaluations without a better score after which training stops"""
     eval_samples: Annotated[int, Field(ge=0)] = 0
-    """generated examples that are scored at each evaluation, the first score of which is watched; 0 for none"""
+    """number of generated examples that are scored at each evaluation; their first score is the monitor; 0: none"""
     feature_extractor: Literal["auto", "inception"] = "auto"
-    """what looks at generated pictures: a classifier of the same data, where it has classes, or Inception"""
+    """feature extractor for FID and similar scores; auto: a classifier of the data if it has classes, else pixels"""
     sample_grids: Annotated[int, Field(ge=0)] = 10
-    """how often over the training to draw what the model makes, where it makes pictures"""
+    """number of times during training that samples of a generative model are saved; 0: never"""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -23,24 +23,24 @@ Rounds = Annotated[int, Field(ge=0)]
 
 
 class Latent(OptimizerSettings, Recipe, TableData, ImageData):
-    """Encoder and decoder that descend on minus the evidence lower bound, in nats per example."""
+    """Encoder and decoder that minimize the negative evidence lower bound, in nats per example."""
 
     overfits_to: ClassVar[float | None] = 0.7  # a bound in nats has no 0 to which it could fall
 
     beta: NonNegative = 1.0
-    """price of a nat of divergence from the prior; 1 is the bound"""
+    """weight β of the KL term; 1 gives the evidence lower bound"""
     beta_warmup: Rounds = 0
-    """rounds over which beta rises from 0"""
+    """rounds over which beta increases from 0"""
     free_bits: NonNegative = 0.0
-    """nats of each latent unit that cost nothing"""
+    """KL per latent unit that is not penalized, in nats"""
     capacity: NonNegative | None = None
-    """nats of divergence to which an example is drawn, instead of 0"""
+    """target C of the KL term, in nats (Burgess et al. 2018)"""
     capacity_rounds: Rounds = 0
-    """rounds over which the capacity rises from 0"""
+    """rounds over which the capacity increases from 0"""
     samples: Count = 1
-    """draws of the code for each example"""
+    """latent samples per example"""
     objective: Objective = "elbo"
-    """the evidence lower bound, or iwae, the importance weighted bound of the draws"""
+    """elbo: evidence lower bound; iwae: importance weighted bound"""
     binarize: Binarize = "none"
     lr: Positive = 1e-3
 

@@ -37,9 +37,9 @@ class InpaintingVAERecipe(Latent):
     monitor: str | None = "none"
     epochs: Positive | None = 200
     hide: Share = 0.9
-    """largest share of the values that are hidden; each example's own is drawn from 0 to it"""
+    """maximum fraction of hidden values; the fraction of each example is uniform from 0 to this"""
     blocks: bool = True
-    """of half of the pictures hide a rectangle instead of single pixels"""
+    """hide a rectangle in half of the images, instead of single pixels"""
 
     def network(self, info: DataInfo) -> VAE:
         return checked(self.model.build(shape=info.shape), info, self.data)

@@ -54,23 +54,23 @@ class SemiVAERecipe(OptimizerSettings, Recipe, TableData, ImageData):
     labels: Count = 50
     """training examples that keep their labels"""
     labeled_batch_size: Count = 16
-    """labeled examples of a step"""
+    """labeled examples per step"""
     labeled_share: Share = 0.1
-    """weight of the labeled examples' bound against the unlabeled ones'; the paper has their share of the data"""
+    """weight of the bound of labeled examples; the paper uses their fraction of the data"""
     classification: NonNegative = 1.0
-    """nats of the bound that a nat of the labeled examples' cross-entropy is worth; the paper has 0.1"""
+    """weight of the cross-entropy of labeled examples; the paper uses 0.1"""
     relaxation: Relaxation = "enumerate"
-    """of an unlabeled example enumerate every label, or draw one from the Gumbel-softmax distribution"""
+    """label of an unlabeled example; enumerate: sum over all labels, or sample from the Gumbel-softmax distribution"""
     temperature: Positive = 0.5
-    """of the Gumbel-softmax distribution"""
+    """temperature of the Gumbel-softmax distribution"""
     stacked: bool = True
-    """M1 + M2; else M2 alone, whose likelihood is then one of the examples' values"""
+    """train M1 + M2; otherwise M2 alone, on the examples themselves"""
     first: Settings[VAE] = settings(VAE, latent=16, hidden=(256, 256))
-    """M1, which makes codes"""
+    """M1, which encodes examples"""
     first_rounds: Annotated[int, Field(ge=0)] | None = None
-    """rounds in which M1 learns before M2 does; half of all if not given"""
+    """rounds of M1 before M2; half of all if not given"""
     codes: Codes = "draw"
-    """what M2 learns from: the mean code of an example, or a draw, as in the paper"""
+    """input of M2: mean latent code of an example, or a sample of it as in the paper"""
     model: Settings[SemiSupervisedVAE] = settings(
         SemiSupervisedVAE, latent=8, hidden=(256,), judges=(256,), likelihood="gaussian"
     )

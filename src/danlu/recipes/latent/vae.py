@@ -4,7 +4,7 @@ danlu train vae                                       digits
 danlu train vae --data mnist --binarize dynamic       test bound in nats on binary pictures
 danlu train vae --data fashion-mnist --model.channels 32 64 --model.likelihood logistic
 danlu train vae --data moons --model.likelihood gaussian
-danlu train vae --separate                            decoder and encoder in turn, as the notes write it
+danlu train vae --separate                            decoder and encoder alternately, as in the lecture notes
 danlu train vae --objective iwae --samples 50         Burda et al., "Importance weighted autoencoders", 2016
 """
 
@@ -21,7 +21,7 @@ from danlu.training.optimization import OptimizerSettings, Positive
 
 
 class VAERecipe(Latent):
-    """Fully connected layers, and a code of eight units, more than the digits make use of."""
+    """Fully connected layers and eight latent units, more than the digits need."""
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}
 
@@ -29,7 +29,7 @@ class VAERecipe(Latent):
     """the network"""
     epochs: Positive | None = 100
     separate: bool = False
-    """decoder and encoder move in turn instead of together"""
+    """update decoder and encoder alternately instead of together"""
 
     def network(self, info: DataInfo) -> VAE:
         return checked(self.model.build(shape=info.shape), info, self.data)

@@ -22,7 +22,7 @@ from danlu.training.schedules import Schedule
 
 
 class LanguageRecipe(OptimizerSettings, Recipe, TextData):
-    """A language model that reads lanes of running text with its state carried."""
+    """A language model that reads lanes of running text and carries its state from step to step."""
 
     tiny: ClassVar[dict[str, Any]] = {
         "model": {"width": 8, "layers": 2, "embedding": 6},
@@ -36,9 +36,9 @@ class LanguageRecipe(OptimizerSettings, Recipe, TextData):
     model: Settings[LanguageModel]
     """the network"""
     batch_size: Count | Literal["full"] = 32
-    """lanes of the text that are read side by side, over all processes and micro-batches"""
+    """number of lanes of the text that are read in parallel, over all processes and micro-batches"""
     bptt: Count = 64
-    """tokens of a lane in a step, through which gradients go back"""
+    """length of truncated backpropagation through time, in tokens"""
     epochs: Positive | None = 5
     lr: Positive = 6e-3
     schedule: Schedule = "one_cycle"

@@ -27,18 +27,18 @@ from danlu.training.optimization import Positive
 
 
 class NoisePage(Page):
-    """What right words are told from."""
+    """The noise distribution."""
 
     words: Count = 100
-    """words of noise that all contexts of a batch share"""
+    """noise words, shared by all contexts of a batch"""
     distribution: Distribution = "unigram"
-    """words as often as they have been seen in training, or all alike"""
+    """unigram: training frequencies; uniform: all words equally likely"""
     log_z: float = 0.0
-    """what log Z is taken for in every context"""
+    """constant value of log Z"""
 
 
 class NCELMRecipe(LanguageRecipe):
-    """An LSTM of words that are told from noise."""
+    """An LSTM trained by noise-contrastive estimation."""
 
     tiny: ClassVar[dict[str, Any]] = {
         **LanguageRecipe.tiny,
@@ -52,9 +52,9 @@ class NCELMRecipe(LanguageRecipe):
     )
     """the network"""
     noise: NoisePage = NoisePage()
-    """what right words are told from"""
+    """noise distribution"""
     objective: Objective = "nce"
-    """noise-contrastive estimation, or a sampled softmax"""
+    """nce: noise-contrastive estimation; or a sampled softmax"""
     bptt: Count = 20
     epochs: Positive | None = 10
 
