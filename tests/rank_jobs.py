@@ -214,7 +214,7 @@ def split_stack(runtime: Runtime) -> dict[str, object]:
     shards.rest()
     gradients = {name: full_tensor(p.grad) for name, p in model.named_parameters()}
     alone.logits(x).square().sum().backward()
-    with shards.full_tensor(keep=True), torch.no_grad():
+    with shards.whole(keep=True), torch.no_grad():
         before = {name: value.clone() for name, value in named_tensors(model).items()}
         answers = [model.logits(x), model(x), model.logits(x)]  # nobody gathers meanwhile, so one process could ask
         model.shift.add_(1)

@@ -211,7 +211,7 @@ def test_a_text_is_scored_from_its_beginning(run, tmp_path, capsys):
         ("", {}, "is empty"),
         ("la\n" * 15, {}, "need a text of 41 tokens"),
         (SONG, {"batch_size": "full"}, "no full batch"),
-        (SONG, {"augment": {"flip": "horizontal"}}, "augment is for pictures"),
+        (SONG, {"augment": {"flip": "horizontal"}}, "augment: there is no such setting"),
         (SONG, {"model": {"tied": True}}, "differ"),
     ],
 )

@@ -457,7 +457,7 @@ def test_what_cannot_be_written_leaves_nothing(run, tmp_path, monkeypatch):
     monkeypatch.setattr("danlu.storage.atomic.sync", full)
     with pytest.raises(OSError, match="No space"):
         danlu.sample(run, 1, out=tmp_path / "x.png")
-    monkeypatch.setattr("danlu.app.files.outputs.as_bytes", lambda *_: full(None))
+    monkeypatch.setattr("danlu.app.files.image_files.as_bytes", lambda *_: full(None))
     with pytest.raises(OSError, match="No space"):
         danlu.sample(run, 1, out=f"{tmp_path}/x/")
     assert not list(tmp_path.iterdir())
@@ -468,9 +468,9 @@ WRONG = [
     (["sample", "RUN", "-n", "0"], "n=0 must be at least 1"),
     (["sample", "RUN", "--columns", "0"], "columns=0 must be at least 1"),
     (["sample", "RUN", "-n", "20000"], "20,000 pictures are too many for one sheet"),
-    (["sample", "RUN", "-o", "x.jpg"], "x.jpg: the name ends in .png"),
-    (["sample", "RUN", "-o", "x"], "x: the name ends in .png"),
-    (["sample", "RUN", "-o", "x.csv"], "this model makes pictures"),
+    (["sample", "RUN", "-o", "x.jpg"], "x.jpg: the name must end in .png"),
+    (["sample", "RUN", "-o", "x"], "x: the name must end in .png"),
+    (["sample", "RUN", "-o", "x.csv"], "this model makes images"),
     (["sample", "RUN", "-o", "no/x.png"], "there is no folder no"),
     (["sample", "RUN", "-o", "0.png"], "0.png is there already"),
     (["sample", "RUN", "-o", "-", "--json"], "both write to standard output"),

@@ -200,7 +200,7 @@ WRONG = [
     (["interpolate", "VAE", "0.png", "0.png", "--label", "1"], "label is for numbers of samples"),
     (["sample", "PLAIN", "--label", "all"], "MLPGenerator takes no labels"),
     (["sample", "PLAIN", "--numbers", "-o", "x.npy"], "numbers is for a sheet"),
-    (["score-images", "0.png"], "a folder of images and a reference"),
+    (["score-images", "0.png"], "give images and a reference data set"),
     (["score-images", "0.png", "digits"], "scores need at least 2"),
     (["score-images", "0.png", "digit"], "did you mean 'digits'"),
     (["score-images", "0.png", "0.png", "ring"], "ring has rows of numbers"),
@@ -281,7 +281,7 @@ def test_a_folder_is_a_reference_too_and_what_is_done_to_images_is_said(folder, 
     (colors / "x.png").write_bytes(b"no picture")
     out, err = said(capsys, "score-images", colors, "digits", "--feature-extractor", "pixels", code=1)
     assert "x.png cannot be read as an image" in err
-    assert "20 images beside" in out
+    assert "20 images compared with" in out
     assert "20 of 20 images may have colors, and were made gray" in out
 
 

@@ -72,8 +72,8 @@ def test_the_test_part_changes_nothing_but_its_own_scores(tmp_path, monkeypatch)
     """Training with a test part of noise ends with the same weights, chosen in the same round."""
     honest = danlu.train("mlp", out=tmp_path / "honest", patience=2, **SMALL)
 
-    def with_noise(*asked):
-        data = digits(*asked)
+    def with_noise(**asked):
+        data = digits(**asked)
         noise = {"image": torch.rand_like(data.test["image"]), "label": data.test["label"].flip(0)}
         return dataclasses.replace(data, test=type(data.test)(noise))
 
