@@ -17,7 +17,7 @@ from danlu.data.base.placement import settle
 from danlu.recipes.config.resolve import as_recipe
 from danlu.tasks.supervised import Supervised
 from danlu.tasks.task import Descend, Task, Terms, Turn
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 

@@ -16,7 +16,7 @@ from danlu.data.base.joined_streams import together
 from danlu.losses.per_example import per_example
 from danlu.tasks.supervised import Supervised
 from danlu.tasks.task import Descend, Task, Terms, Turn, Update
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 
 ADAM = OptimizerSettings(optimizer="adam", lr=0.01)
 

@@ -21,7 +21,7 @@ from danlu.tasks.supervised import Supervised
 from danlu.tasks.task import Terms
 from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint, newest, write
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.sharding import Shards
 from danlu.training.trainer import Trainer

@@ -18,7 +18,7 @@ from danlu.models.classify.mlp import MLP
 from danlu.recipes.config.yaml_files import changed
 from danlu.recipes.latent.semi_vae import some_of_each
 from danlu.tasks.supervised import Supervised
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 LABELS, HIDDEN, MINUTES = 100, (500,), 20

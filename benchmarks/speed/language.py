@@ -17,7 +17,7 @@ from danlu.data.text.token_streams import Lanes
 from danlu.models.recurrent.language import LanguageModel
 from danlu.rng.keys import generator
 from danlu.tasks.language_modeling import Language
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 

@@ -12,7 +12,7 @@ from benchmarks.harness import Row, alternate, cpu_seconds, quartiles
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.tasks.supervised import Supervised
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 EXAMPLES, BATCH, STEPS = 1024, 32, 500

@@ -22,7 +22,7 @@ from danlu.data.settings import DataSettings
 from danlu.models.latent.vae import VAE
 from danlu.rng.keys import generator
 from danlu.tasks.elbo import Elbo
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 BATCH, LATENT, HIDDEN, LR, PAIRS = 100, 50, (500, 500), 1e-3, 7

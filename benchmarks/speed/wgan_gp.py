@@ -15,7 +15,7 @@ from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.tasks.adversarial import Adversarial, Techniques
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 

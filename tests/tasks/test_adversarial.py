@@ -13,7 +13,7 @@ from danlu.losses.adversarial import TARGETED, Loss
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.tasks.adversarial import Adversarial, Techniques
 from danlu.tasks.task import Descend, Place
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 from examined import go_on, play

@@ -14,7 +14,7 @@ from danlu.models.adversarial.base import Generator
 from danlu.models.adversarial.mlp import MLPCritic
 from danlu.tasks.adversarial import Adversarial, Techniques
 from danlu.tasks.task import Place
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 

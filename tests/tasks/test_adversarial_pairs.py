@@ -15,7 +15,7 @@ from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.tasks.adversarial import Adversarial, Techniques, refusal
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 from examined import play
 

@@ -9,7 +9,7 @@ from danlu.losses.variational import bernoulli_log_prob, gaussian_log_prob
 from danlu.models.latent.vae import VAE
 from danlu.tasks.elbo import Elbo, KLWeight, Masks
 from danlu.tasks.task import Place
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 

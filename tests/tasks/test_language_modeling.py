@@ -15,7 +15,7 @@ from danlu.nn.recurrent.layer import Recurrent
 from danlu.tasks.language_modeling import Language
 from danlu.tasks.noise_contrastive import Noise, NoiseContrastive
 from danlu.tasks.task import Place
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 from danlu.training.validation import evaluate

@@ -9,7 +9,7 @@ from danlu.data.base.batch_stream import Shuffled, in_order
 from danlu.data.base.dataset import Part
 from danlu.tasks.supervised import Supervised
 from danlu.tasks.task import Descend
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 

@@ -13,7 +13,7 @@ import sys, torch
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.tasks.supervised import Supervised
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 part = Part({"x": torch.randn(8, 4), "label": torch.arange(8) % 2})

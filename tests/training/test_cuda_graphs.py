@@ -9,7 +9,7 @@ from torch import Tensor
 from danlu.data.base.batch_stream import Batch
 from danlu.errors import UsageError
 from danlu.training.cuda_graphs import WARM_UP, Graph, Outcome, Replays
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 from examined import play, tiny, trainer_of

@@ -8,7 +8,7 @@ from torch import nn
 
 from danlu.errors import UsageError
 from danlu.training.checkpoint import Checkpoint, newest, write
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.sharding import units
 from games import GAMES

@@ -12,7 +12,7 @@ from danlu.data.base.dataset import Part
 from danlu.data.base.joined_streams import together
 from danlu.recipes.config.build import build, estimate_memory
 from danlu.tasks.task import Descend, Task
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.step_memory import measure_step
 from danlu.training.trainer import Trainer
 

@@ -10,7 +10,7 @@ from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.errors import Diverged
 from danlu.tasks.task import Descend, Task
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.step_report import FiniteCheck, PlayerStep, Report
 from danlu.training.trainer import Trainer

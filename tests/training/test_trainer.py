@@ -10,7 +10,7 @@ from danlu.errors import UsageError
 from danlu.losses.per_example import per_example
 from danlu.tasks.supervised import Supervised
 from danlu.tasks.task import Descend, Task
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 

@@ -11,7 +11,7 @@ from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.tasks.supervised import Supervised
 from danlu.tasks.task import Descend, Task
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 from danlu.training.validation import Best, evaluate

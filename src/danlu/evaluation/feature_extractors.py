@@ -28,7 +28,7 @@ from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder
 from danlu.storage.download import fetch, wrong
 from danlu.tasks.supervised import Supervised
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 

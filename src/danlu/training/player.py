@@ -15,9 +15,9 @@ from danlu.errors import UsageError
 from danlu.losses.per_example import l1_norm, per_example, squared_l2_norm
 from danlu.nn.state_dict import distribute_like, is_sharded, local_shard
 from danlu.training.compilation import compiler_not_loaded
-from danlu.training.ema import Average
-from danlu.training.optimization import OptimizerSettings
-from danlu.training.optimizers import optimizers, weights
+from danlu.training.optimization.ema import Average
+from danlu.training.optimization.optimizers import optimizers, weights
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 
 

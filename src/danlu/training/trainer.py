@@ -30,7 +30,7 @@ from danlu.tasks.task import Descend, Place, Task, Terms, Update
 from danlu.training.active_player import ActivePlayer, check_players
 from danlu.training.compilation import compile_modules
 from danlu.training.cuda_graphs import Outcome, Replays, check_replay, prepare
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.player import Player
 from danlu.training.runtime import Runtime
 from danlu.training.sharding import Shards, units

@@ -27,7 +27,7 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
 
     >>> from danlu.data.base.batch_stream import Shuffled
     >>> from danlu.tasks.supervised import Supervised
-    >>> from danlu.training.optimization import OptimizerSettings
+    >>> from danlu.training.optimization.settings import OptimizerSettings
     >>> part = Part({"x": torch.eye(4), "label": torch.zeros(4, dtype=torch.long)})
     >>> task = Supervised(torch.nn.Linear(4, 2), inputs="x")
     >>> trainer = Trainer(task, OptimizerSettings(), Shuffled(part, 2), rounds=1)

@@ -25,7 +25,7 @@ from danlu.experiments.harness import densities
 from danlu.experiments.harness.trainers import Alone
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.tasks.adversarial import Adversarial, Techniques
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"

@@ -13,7 +13,7 @@ from danlu.losses.variational import gaussian_log_prob
 from danlu.models.latent.vae import VAE
 from danlu.models.saving.model_folder import load_model, save_model
 from danlu.tasks.elbo import Elbo
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 KINDS = {

@@ -7,8 +7,8 @@ from torch import nn
 from danlu.nn.norm.conditional_batch import ConditionalBatchNorm
 from danlu.tasks.task import Task
 from danlu.training.active_player import ActivePlayer
-from danlu.training.optimization import OptimizerSettings
-from danlu.training.optimizers import hidden_matrices, weights
+from danlu.training.optimization.optimizers import hidden_matrices, weights
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.player import Player
 
 LABELS = torch.tensor([0, 2, 1, 1, 0])

@@ -20,7 +20,7 @@ from danlu.recipes.config import strict_yaml
 from danlu.recipes.config.error_messages import in_words
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.yaml_files import changed, from_text, from_yaml, to_yaml
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 
 every_recipe = pytest.mark.parametrize("name", catalogue.RECIPES)
 

@@ -27,7 +27,7 @@ from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.rng.keys import generator as generator_of
 from danlu.tasks.adversarial import Adversarial
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsEvaluat
 from danlu.experiments.harness.trainers import always_less, spread
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.tasks.adversarial import Adversarial
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from danlu.metrics.sample_diversity import wasserstein_1d
 from danlu.models.adversarial.base import Generator
 from danlu.models.adversarial.mlp import MLPCritic
 from danlu.tasks.adversarial import PLAIN, Adversarial, Techniques
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

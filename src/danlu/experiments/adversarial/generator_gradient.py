@@ -25,7 +25,7 @@ from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.rng.keys import generator as generator_of
 from danlu.tasks.adversarial import PLAIN, Adversarial, Techniques
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tel
 from danlu.losses.per_example import per_example
 from danlu.rng.keys import generator
 from danlu.tasks.task import Descend, Task, Terms, Turn
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 

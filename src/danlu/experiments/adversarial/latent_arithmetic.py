@@ -26,7 +26,7 @@ from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.models.classify.cnn import CNN
 from danlu.rng.keys import generator as generator_of
 from danlu.tasks.adversarial import Adversarial
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from danlu.metrics.modes import modes
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.rng.keys import generator as generator_of
 from danlu.tasks.adversarial import PLAIN, Adversarial, Techniques
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

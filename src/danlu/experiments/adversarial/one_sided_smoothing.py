@@ -30,7 +30,7 @@ from danlu.metrics.sample_diversity import sliced_wasserstein
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.rng.keys import generator as generator_of
 from danlu.tasks.adversarial import Adversarial, Techniques
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from danlu.experiments.harness.trainers import Alone, from_seed
 from danlu.losses.adversarial import fake_cost, real_cost
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.tasks.adversarial import PLAIN, Adversarial, Techniques
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

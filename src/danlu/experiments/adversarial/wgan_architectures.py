@@ -24,7 +24,7 @@ from danlu.models.adversarial.base import Critic, Generator
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.tasks.adversarial import PLAIN, Adversarial, Techniques
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from danlu.metrics.modes import classes_covered
 from danlu.models.adversarial.base import Critic, Generator
 from danlu.models.classify.cnn import CNN
 from danlu.rng.keys import generator as generator_of
-from danlu.training.optimization import OptimizerSettings
-from danlu.training.schedules import Schedule
+from danlu.training.optimization.schedules import Schedule
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 from danlu.training.validation import as_judged
 

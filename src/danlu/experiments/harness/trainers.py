@@ -17,7 +17,7 @@ from danlu.data.images.augment import Augment, Augmented
 from danlu.rng.keys import key
 from danlu.tasks.supervised import Supervised
 from danlu.tasks.task import Descend, Place, Task, Turn
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 M = TypeVar("M", bound=nn.Module)

@@ -23,7 +23,7 @@ from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.models.latent.vae import VAE
 from danlu.rng.keys import generator
 from danlu.tasks.elbo import Elbo, KLWeight
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

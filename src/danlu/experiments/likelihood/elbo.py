@@ -25,7 +25,7 @@ from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.models.latent.autoencoder import Diagonal
 from danlu.models.latent.vae import VAE
 from danlu.tasks.elbo import Elbo
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 

@@ -25,7 +25,7 @@ from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.losses.variational import bernoulli_log_prob
 from danlu.rng.keys import generator
 from danlu.tasks.task import Descend, Task, Terms, Turn
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tel
 from danlu.experiments.harness.trainers import classifying, error, from_seed, spread
 from danlu.losses.classification import cross_entropy
 from danlu.models.classify.mlp import MLP
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -28,7 +28,7 @@ from danlu.experiments.harness.trainers import classifying, from_seed, spread
 from danlu.losses.classification import cross_entropy
 from danlu.models.classify.densenet import DenseNet
 from danlu.models.classify.resnet import ResNet
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

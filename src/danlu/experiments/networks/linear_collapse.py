@@ -22,7 +22,7 @@ from danlu.data.settings import DataSettings
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
 from danlu.experiments.harness.trainers import classifying, error, from_seed, spread
 from danlu.models.classify.mlp import MLP
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

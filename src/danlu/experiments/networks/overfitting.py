@@ -20,7 +20,7 @@ from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tel
 from danlu.experiments.harness.trainers import always_less, classifying, from_seed, some_of, spread
 from danlu.models.classify.cnn import CNN
 from danlu.nn.state_dict import load_tensors, named_tensors
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 from danlu.training.validation import Best, evaluate
 

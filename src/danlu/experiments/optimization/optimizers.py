@@ -22,7 +22,7 @@ from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tel
 from danlu.experiments.harness.trainers import always_less, classifying, from_seed, spread
 from danlu.models.classify.mlp import MLP
 from danlu.rng.keys import generator
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -24,7 +24,7 @@ from danlu.experiments.harness.trainers import always_less, classifying, from_se
 from danlu.losses.classification import cross_entropy
 from danlu.models.classify.mlp import MLP
 from danlu.rng.keys import generator
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.validation import evaluate
 
 if TYPE_CHECKING:

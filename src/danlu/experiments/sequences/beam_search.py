@@ -30,7 +30,7 @@ from danlu.models.recurrent.language import LanguageModel
 from danlu.sampling.decoding.beam_search import beam_search
 from danlu.sampling.decoding.generate import SamplingOptions
 from danlu.tasks.language_modeling import Language
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

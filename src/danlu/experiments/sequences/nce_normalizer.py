@@ -27,7 +27,7 @@ from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.models.recurrent.language import LanguageModel
 from danlu.tasks.language_modeling import Language, RunningText
 from danlu.tasks.noise_contrastive import Noise, NoiseContrastive
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

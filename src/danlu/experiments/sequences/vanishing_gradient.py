@@ -30,7 +30,7 @@ from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.models.recurrent.language import LanguageModel
 from danlu.rng.keys import generator
 from danlu.tasks.language_modeling import Language
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count, Recipe
 from danlu.tasks.adversarial import Adversarial, Matching, Techniques, refusal
-from danlu.training.optimization import NonNegative, OptimizerName, OptimizerSettings, Positive
+from danlu.training.optimization.settings import NonNegative, OptimizerName, OptimizerSettings, Positive
 
 Rounds = Annotated[int, Field(ge=0)]
 Target = Annotated[float, Field(ge=0, le=1)]

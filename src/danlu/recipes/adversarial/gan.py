@@ -15,7 +15,7 @@ from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.recipes.adversarial.base import DensePair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
-from danlu.training.optimization import Share
+from danlu.training.optimization.settings import Share
 
 
 class GANRecipe(DensePair):

@@ -21,7 +21,7 @@ from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
 from danlu.recipes.adversarial.base import PicturePair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
-from danlu.training.optimization import Positive, Share
+from danlu.training.optimization.settings import Positive, Share
 
 
 class SNGANRecipe(PicturePair):

@@ -17,7 +17,7 @@ from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.recipes.adversarial.base import PicturePair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
-from danlu.training.optimization import OptimizerName, Positive, Share
+from danlu.training.optimization.settings import OptimizerName, Positive, Share
 
 
 class WGANRecipe(PicturePair):

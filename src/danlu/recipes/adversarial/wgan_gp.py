@@ -19,7 +19,7 @@ from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.recipes.adversarial.base import PicturePair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
-from danlu.training.optimization import NonNegative, Positive, Share
+from danlu.training.optimization.settings import NonNegative, Positive, Share
 
 
 class WGANGPRecipe(PicturePair):

@@ -11,7 +11,7 @@ from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.recipes.config.recipe import Recipe
 from danlu.tasks.supervised import Supervised
-from danlu.training.optimization import NonNegative, OptimizerSettings, Share
+from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Share
 
 
 class Classification(OptimizerSettings, Recipe, TableData, ImageData):

@@ -20,8 +20,8 @@ from danlu.data.images.augment import Augment
 from danlu.models.classify.densenet import DenseNet
 from danlu.recipes.classify.published import Published
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.training.optimization import NonNegative, OptimizerName, Positive
-from danlu.training.schedules import Schedule
+from danlu.training.optimization.schedules import Schedule
+from danlu.training.optimization.settings import NonNegative, OptimizerName, Positive
 
 
 class DenseNetRecipe(Published):

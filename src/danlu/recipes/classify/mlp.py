@@ -11,8 +11,8 @@ from danlu.data.base.dataset import DataInfo
 from danlu.models.classify.mlp import MLP
 from danlu.recipes.classify.base import Classification
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.training.optimization import NonNegative, Positive
-from danlu.training.schedules import Schedule
+from danlu.training.optimization.schedules import Schedule
+from danlu.training.optimization.settings import NonNegative, Positive
 
 
 class MLPRecipe(Classification):

@@ -18,8 +18,8 @@ from danlu.models.classify.resnet import ResNet
 from danlu.recipes.classify.base import Classification
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
-from danlu.training.optimization import NonNegative, OptimizerName, Positive, Share
-from danlu.training.schedules import Schedule
+from danlu.training.optimization.schedules import Schedule
+from danlu.training.optimization.settings import NonNegative, OptimizerName, Positive, Share
 
 
 class ResNetFastRecipe(Classification):

@@ -11,7 +11,7 @@ from danlu.data.base.dataset import DataInfo, Part
 from danlu.data.base.placement import Placement, settle
 from danlu.data.settings import DataSettings
 from danlu.tasks.task import Task
-from danlu.training.optimization import OptimizerSettings, Positive
+from danlu.training.optimization.settings import OptimizerSettings, Positive
 from danlu.training.runtime import Precision
 
 Count = Annotated[int, Field(ge=1)]

@@ -16,7 +16,7 @@ from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.vae import VAE
 from danlu.recipes.config.recipe import Count, Recipe
 from danlu.tasks.elbo import Elbo, KLWeight, Masks, Objective
-from danlu.training.optimization import NonNegative, OptimizerSettings, Positive
+from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
 
 M = TypeVar("M", bound=Model)
 Rounds = Annotated[int, Field(ge=0)]

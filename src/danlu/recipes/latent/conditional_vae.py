@@ -16,7 +16,7 @@ from danlu.models.latent.conditional import ConditionalVAE
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.latent.base import Latent, check_classes, checked
 from danlu.tasks.elbo import Elbo
-from danlu.training.optimization import OptimizerSettings, Positive
+from danlu.training.optimization.settings import OptimizerSettings, Positive
 
 
 class ConditionalVAERecipe(Latent):

@@ -19,7 +19,7 @@ from danlu.models.latent.vae import VAE
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.latent.base import Latent, checked
 from danlu.tasks.elbo import Elbo, Masks
-from danlu.training.optimization import NonNegative, OptimizerSettings, Positive
+from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
 
 
 class InpaintingVAERecipe(Latent):

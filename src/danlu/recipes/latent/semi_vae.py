@@ -34,7 +34,7 @@ from danlu.recipes.config.recipe import Count, Recipe
 from danlu.recipes.latent.base import check_classes, checked
 from danlu.rng.keys import generator
 from danlu.tasks.semi_supervised import Codes, Relaxation, SemiSupervised
-from danlu.training.optimization import NonNegative, OptimizerSettings, Positive
+from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
 
 
 class SemiVAERecipe(OptimizerSettings, Recipe, TableData, ImageData):

@@ -17,7 +17,7 @@ from danlu.models.latent.vae import VAE
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.latent.base import Latent, checked
 from danlu.tasks.elbo import Elbo
-from danlu.training.optimization import OptimizerSettings, Positive
+from danlu.training.optimization.settings import OptimizerSettings, Positive
 
 
 class VAERecipe(Latent):

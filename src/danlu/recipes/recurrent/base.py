@@ -17,8 +17,8 @@ from danlu.models.recurrent.language import LanguageModel
 from danlu.recipes.config.constructor_settings import Settings
 from danlu.recipes.config.recipe import Count, Recipe
 from danlu.tasks.language_modeling import Language, RunningText
-from danlu.training.optimization import OptimizerSettings, Positive
-from danlu.training.schedules import Schedule
+from danlu.training.optimization.schedules import Schedule
+from danlu.training.optimization.settings import OptimizerSettings, Positive
 
 
 class LanguageRecipe(OptimizerSettings, Recipe, TextData):

@@ -23,7 +23,7 @@ from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
 from danlu.recipes.recurrent.base import LanguageRecipe
 from danlu.tasks.noise_contrastive import Distribution, Noise, NoiseContrastive, Objective
-from danlu.training.optimization import Positive
+from danlu.training.optimization.settings import Positive
 
 
 class NoisePage(Page):

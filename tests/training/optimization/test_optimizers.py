@@ -14,8 +14,8 @@ from danlu.catalogue.recipes import RECIPES
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.tasks.task import Descend, Task
-from danlu.training.optimization import OptimizerSettings
-from danlu.training.optimizers import hidden_matrices
+from danlu.training.optimization.optimizers import hidden_matrices
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 from examined import tiny

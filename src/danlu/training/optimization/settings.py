@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from danlu.data.base.page import Page
-from danlu.training import schedules
-from danlu.training.schedules import Schedule
+from danlu.training.optimization import schedules
+from danlu.training.optimization.schedules import Schedule
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon"]
 

@@ -1,0 +1,1 @@
+"""Optimization of one player: settings, optimizers, learning-rate schedules, and the moving average of the weights."""
