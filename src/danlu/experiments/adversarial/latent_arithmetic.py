@@ -86,7 +86,7 @@ WHATS = {
 def operands(kind: int) -> tuple[int, int, int]:
     """The kinds a, b, c with a - b + c = this kind: a has its first attribute, c its second, and b neither.
 
-    >>> [SETS["size and color"][other] for other in others(3)]
+    >>> [SETS["size and color"][other] for other in operands(3)]
     ['large, blue', 'small, blue', 'small, red']
     """
     return kind ^ 1, kind ^ 3, kind ^ 2

@@ -28,7 +28,7 @@ class Settings(Page, Generic[M]):
     >>> settings(MLP, hidden=(8,)).build(shape=(4,), classes=2).body[0].linear
     Linear(in_features=4, out_features=8, bias=True)
     >>> Settings[MLP].model_fields["hidden"].description
-    'width of each hidden layer; none makes softmax regression'
+    'width of each hidden layer; empty for softmax regression'
     """
 
     model_config = ConfigDict(protected_namespaces=(), use_attribute_docstrings=False)

@@ -35,7 +35,7 @@ def to_yaml(recipe: Recipe) -> str:
     lr: 0.001                   # peak learning rate
     ...
     model:                      # the network
-      hidden: [512]             # width of each hidden layer; none makes softmax regression
+      hidden: [512]             # width of each hidden layer; empty for softmax regression
     ...
     """
     head = [f"format: {FORMAT}", f"recipe: {written(catalogue.name_of_recipe(type(recipe)))}", ""]
