@@ -39,6 +39,7 @@ def test_a_recipe_survives_its_file(name):
     assert from_text(to_yaml(recipe)) == recipe
 
 
+@pytest.mark.xdist_group("finished recipes")
 def test_a_model_survives_its_folder(name, tmp_path):
     data = tiny(name).load()
     model = finished(name).trainer.task.model.eval()
@@ -66,6 +67,7 @@ def answers(model: object, data) -> list[Tensor]:
     return said
 
 
+@pytest.mark.xdist_group("finished recipes")  # they share what `finished` keeps
 @pytest.mark.parametrize("average", [None, 0.9])
 def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, average, tmp_path):
     """After the first round and after the fourth; with one player also with an average of its weights."""

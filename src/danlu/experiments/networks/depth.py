@@ -60,7 +60,7 @@ def _blocks(depth: int) -> tuple[int]:
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     """Gradient of the first layer and final loss, by kind of network, depth and seed."""
     seeds = range(seed, seed + (1 if quick else 2))
-    depths, rounds = ((4, 32), 15) if quick else (DEPTHS, 80)
+    depths, rounds = ((4, 32), 6) if quick else (DEPTHS, 80)
     data = digits()
     runs = [(name, run_seed, depth) for name in NETWORKS for run_seed in seeds for depth in depths]
     numbers: Numbers = {name: {"gradient": [], "loss": []} for name in NETWORKS}

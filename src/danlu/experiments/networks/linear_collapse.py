@@ -59,7 +59,7 @@ def composed(network: MLP) -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     """Test error, distance from the composed map and rank, by activation, depth and seed; predictions on a grid."""
     seeds = range(seed, seed + (2 if quick else 5))
-    depths, rounds = (DEPTHS[:3], 300) if quick else (DEPTHS, 1000)
+    depths, rounds = (DEPTHS[:3], 150) if quick else (DEPTHS, 1000)
     numbers: Numbers = {
         "depths": list(depths),
         "error": {k: [] for k in KINDS},

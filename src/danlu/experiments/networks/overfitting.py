@@ -63,7 +63,7 @@ CLAIMED = ("L2", "augmentation", "dropout", "early stopping")
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     """Cross-entropy, accuracy and final round by remedy and seed; loss curves without remedies."""
     seeds = range(seed, seed + (2 if quick else 5))
-    rounds = 80 if quick else 500
+    rounds = 25 if quick else 500
     selection_seeds = [seed + 1000 + other for other in range(1 if quick else 3)]  # splits for choosing the strengths
     chosen = {name: _strongest(candidates, selection_seeds, rounds) for name, candidates in STRENGTHS.items()}
     together = Remedy(chosen["L2"].l2, chosen["augmentation"].augment, chosen["dropout"].dropout, PATIENCE)

@@ -93,7 +93,7 @@ def walk(
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     """Steps and trajectory length for each condition number, method, learning rate and starting point."""
-    conditions = {10: 200, 100: 2000} if quick else {10: 400, 100: 4000, 1000: 5000}  # κ: maximum number of steps
+    conditions = {10: 200, 100: 1000} if quick else {10: 400, 100: 4000, 1000: 5000}  # κ: maximum number of steps
     angles = 2 * torch.pi * torch.rand(STARTS, generator=generator("starts", seed), dtype=torch.float64)
     starts = torch.stack([angles.cos(), angles.sin()], dim=1)
     runs = [

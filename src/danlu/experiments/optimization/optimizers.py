@@ -41,7 +41,7 @@ EVERY = 10  # rounds that are averaged into one point of a curve
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     """Loss by round at the best learning rate of each optimizer, and the final loss at every learning rate."""
     seeds = range(seed, seed + (2 if quick else 3))
-    rounds, rates = (80, RATES[2::2]) if quick else (300, RATES)
+    rounds, rates = (40, RATES[2::2]) if quick else (300, RATES)
     runs: list[tuple[str, Optimizer]] = [(problem, name) for problem in PROBLEMS for name in OPTIMIZERS]
     steps, done = len(runs) * (len(rates) + len(seeds)), 0
     numbers: Numbers = {problem: {} for problem in PROBLEMS}
