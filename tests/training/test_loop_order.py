@@ -7,7 +7,7 @@ from torch import nn
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.tasks.task import Descend, Task
-from danlu.training.optimization import OptimizerSettings
+from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 
