@@ -39,7 +39,7 @@ class LogProb(Protocol):
 
 @runtime_checkable
 class LogProbBound(Protocol):
-    """The model has a density of which it knows a lower bound."""
+    """The model computes a lower bound of the log-likelihood."""
 
     def log_prob_bound(self, x: Tensor, samples: int = 1) -> Tensor:
         """A lower bound of the log-likelihood of each example in nats, (n,); more samples make it tighter."""
@@ -66,7 +66,7 @@ class Sample(Protocol):
 
 @runtime_checkable
 class Prior(Protocol):
-    """The model draws codes, of which it makes examples."""
+    """The model samples latent codes from its prior."""
 
     def prior(self, n: int) -> Tensor:
         """n codes, (n, ...), for ``decode``."""
@@ -75,7 +75,7 @@ class Prior(Protocol):
 
 @runtime_checkable
 class Classify(Protocol):
-    """The model tells classes apart."""
+    """The model predicts class probabilities."""
 
     def classify(self, x: Tensor) -> Tensor:
         """Probability of each class, (n, classes); rows sum to 1."""
@@ -84,7 +84,7 @@ class Classify(Protocol):
 
 @runtime_checkable
 class Encode(Protocol):
-    """The model maps examples to codes."""
+    """The model encodes examples as latent codes."""
 
     def encode(self, x: Tensor) -> Tensor:
         """The code of each example, (n, ...)."""
@@ -93,7 +93,7 @@ class Encode(Protocol):
 
 @runtime_checkable
 class Decode(Protocol):
-    """The model maps codes to examples."""
+    """The model decodes latent codes."""
 
     def decode(self, z: Tensor) -> Tensor:
         """The example of each code, (n, ...)."""
@@ -102,16 +102,16 @@ class Decode(Protocol):
 
 @runtime_checkable
 class Reconstruct(Protocol):
-    """The model passes examples through its code and back."""
+    """The model encodes and decodes examples."""
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Each example as the model sees it, in the shape of x."""
+        """The reconstruction of each example, in the shape of x."""
         ...
 
 
 @runtime_checkable
 class Inpaint(Protocol):
-    """The model completes examples of which a part is missing."""
+    """The model fills in missing values."""
 
     def inpaint(self, x: Tensor, mask: Tensor) -> Tensor:
         """x with the entries filled in where the mask is 0, in the shape of x."""
@@ -120,10 +120,10 @@ class Inpaint(Protocol):
 
 @runtime_checkable
 class Interpolate(Protocol):
-    """The model walks from one example to another."""
+    """The model interpolates between two examples."""
 
     def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
-        """The walk from each a to its b, (n, steps, ...), both ends included."""
+        """Steps from each a to its b, (n, steps, ...), both ends included."""
         ...
 
 
@@ -147,7 +147,7 @@ class Translate(Protocol):
 
 @runtime_checkable
 class Embed(Protocol):
-    """The model gives words a vector."""
+    """The model maps words to vectors."""
 
     def embed(self, words: Tensor) -> Tensor:
         """The vector of each word number, (n, width)."""

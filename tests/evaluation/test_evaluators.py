@@ -78,7 +78,7 @@ def test_sections_are_data_and_in_the_order_of_the_list():
     subject = Subject(made("conditional"), digits(), "test", detailed=True)
     evaluation = evaluate_subject(subject)
     titles = [section.title for section in sections_of(subject, [evaluation])]
-    assert titles[:4] == ["Confusion", "Classes", "Calibration", "Robustness"]
+    assert titles[:4] == ["Confusion matrix", "Scores per class", "Calibration", "Robustness"]
     assert titles[-2:] == ["Samples", "Reconstructions"]
     by_hand = [section.title for make in SECTIONS for section in make(subject, evaluation.evidence)]
     assert by_hand == titles

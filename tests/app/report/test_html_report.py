@@ -340,7 +340,7 @@ def test_sections_without_pictures():
     assert titles == [
         s.title for s in classification_sections(Judged("test", probabilities, labels, four_channels), INFO)
     ]
-    assert titles == ["Confusion", "Classes", "Calibration"]
+    assert titles == ["Confusion matrix", "Scores per class", "Calibration"]
 
 
 @pytest.mark.parametrize("n", [1, 24, 30])
@@ -432,7 +432,7 @@ def test_confusion_writes_the_counts_where_they_belong():
     axes = classifier.confusion(matrix, "abcde").axes[0]
     written = {tuple(map(int, text.get_position())): int(text.get_text()) for text in axes.texts}
     assert written == {(k, j): int(matrix[j, k]) for j in range(5) for k in range(5) if matrix[j, k]}
-    assert (axes.get_ylabel(), axes.get_xlabel()) == ("true class", "guess")
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("true class", "predicted class")
     assert axes.yaxis_inverted()  # the first class is on top, as in the matrix
 
 
@@ -538,7 +538,7 @@ def test_card_reads_as_markdown(tmp_path: Path):
         "values from 0 to 1",
         "1 channel",
         "4 classes",
-        "tells classes apart",
+        "predicts class probabilities",
         "not calibrated",
     ):
         assert words in page.text

@@ -38,7 +38,10 @@ def write_report(
     best_round = (run.get("best") or {}).get("round")
     if metrics:
         caption = "What was logged while training." + (f" Round {best_round:,} was the best." if best_round else "")
-        sections = [Section("Curves", caption, figure("curves", metrics=metrics, best_round=best_round)), *sections]
+        sections = [
+            Section("Training curves", caption, figure("curves", metrics=metrics, best_round=best_round)),
+            *sections,
+        ]
     drawn = [
         Markup(style.to_svg(draw(section.figure), f"figure-{place}", section.title)) if section.figure else None
         for place, section in enumerate(sections, start=1)

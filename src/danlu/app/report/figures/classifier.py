@@ -60,7 +60,7 @@ def _colors(color: str) -> LinearSegmentedColormap:
 
 
 def _name_axes(axes: Axes, class_names: Sequence[str]) -> None:
-    axes.set_xlabel("guess")
+    axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.spines[:].set_visible(False)
     if len(class_names) > 40:
@@ -135,12 +135,12 @@ def reliability(calibration: Calibration, after: Calibration | None = None) -> F
     if after is not None:
         upper.plot(after.confidence.cpu(), after.accuracy.cpu(), "o", color=VERMILION, markersize=5.5, fillstyle="none")
         title += f", {after.error:.4f} with temperature"
-    upper.set(xlim=(0, 1), ylim=(-0.03, 1.03), ylabel="share that is right")
+    upper.set(xlim=(0, 1), ylim=(-0.03, 1.03), ylabel="accuracy")
     upper.set_title(title)
     width = 1 / len(counts)
     bars = lower.bar((np.arange(len(counts)) + 0.5) * width, counts, width * 0.86, color=BLUE)
     lower.bar_label(bars, [f"{int(count)}" if count else "" for count in counts], fontsize=6.5, color=QUIET, padding=1)
-    lower.set(ylabel="examples", xlabel="probability of the guess")
+    lower.set(ylabel="examples", xlabel="predicted probability")
     lower.margins(y=0.25)
     for axes in (upper, lower):
         axes.grid(axis="y")

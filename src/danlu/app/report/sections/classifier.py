@@ -65,19 +65,19 @@ def classification_sections(judged: Judged, info: DataInfo) -> list[Section]:
     >>> info = TableInfo(shape=(4,), classes=2, class_names=("cat", "dog"))
     >>> sections = classification_sections(Judged("test", torch.tensor([[0.9, 0.1]]), torch.tensor([0])), info)
     >>> [section.title for section in sections]
-    ['Confusion', 'Classes', 'Calibration']
+    ['Confusion matrix', 'Scores per class', 'Calibration']
     """
     part, names = judged.part, info.label_names
     probabilities, labels, images = judged.probabilities.detach().cpu(), judged.labels.cpu(), judged.images
     matrix = confusion_matrix(probabilities.argmax(dim=1), labels, len(names))
     sections = [
         Section(
-            "Confusion",
+            "Confusion matrix",
             f"Predicted class against true class, over the {len(labels):,} examples of the {part} part. The color is "
             f"the share of the row: blue for correct predictions, vermilion for wrong ones.",
             figure("confusion", matrix=matrix, class_names=names),
         ),
-        Section("Classes", f"Scores of each class on the {part} part.", table=per_class(matrix, names)),
+        Section("Scores per class", f"Scores of each class on the {part} part.", table=per_class(matrix, names)),
         _calibration(probabilities, labels, judged.temperature, part),
     ]
     if judged.shifted is not None and judged.noisy is not None:
