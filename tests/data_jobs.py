@@ -11,15 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from danlu.app.runs.session import Session
-from danlu.data.base.batch_stream import Batch
-from danlu.data.base.dataset import Part
+from danlu.data import Batch, Part
 from danlu.data.base.placement import settle
-from danlu.recipes.config.resolve import as_recipe
-from danlu.tasks.supervised import Supervised
-from danlu.tasks.task import Descend, Task, Terms, Turn
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
+from danlu.recipes import as_recipe
+from danlu.tasks import Descend, Supervised, Task, Terms, Turn
+from danlu.training import OptimizerSettings, Runtime, Trainer
 
 
 class Seen(NamedTuple):

@@ -6,16 +6,11 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from danlu.catalogue.recipes import find_recipe
-from danlu.nn.recurrent.layer import Recurrent
+from danlu.catalogue import find_recipe
+from danlu.nn import Recurrent
 from danlu.nn.state_dict import full_tensor
-from danlu.recipes.config.build import build
-from danlu.recipes.config.recipe import Recipe
-from danlu.recipes.config.yaml_files import changed
-from danlu.training import checkpoint
-from danlu.training.checkpoint import Checkpoint
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
+from danlu.recipes import Recipe, build, changed
+from danlu.training import Checkpoint, Runtime, Trainer, checkpoint
 
 ROUNDS = 6
 

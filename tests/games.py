@@ -10,13 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.data.base.batch_stream import Batch, Shuffled, Stream
-from danlu.data.base.dataset import Part
-from danlu.data.base.joined_streams import together
-from danlu.losses.per_example import per_example
-from danlu.tasks.supervised import Supervised
-from danlu.tasks.task import Descend, Task, Terms, Turn, Update
-from danlu.training.optimization.settings import OptimizerSettings
+from danlu.data import Batch, Part, Shuffled, Stream, together
+from danlu.losses import per_example
+from danlu.tasks import Descend, Supervised, Task, Terms, Turn, Update
+from danlu.training import OptimizerSettings
 
 ADAM = OptimizerSettings(optimizer="adam", lr=0.01)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, distributions
 
-from danlu.models.latent.vae import VAE
+from danlu.models import VAE
 
 VALUES, LATENT, WIDTH = 5, 3, 8
 

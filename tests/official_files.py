@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from danlu.data.datasets.mnist_cifar import Official
-from danlu.storage.download import File
+from danlu.storage import File
 
 
 def idx(shape: tuple[int, ...], content: bytes) -> bytes:

@@ -12,20 +12,15 @@ from torch import Tensor, nn
 
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.app.runs import session
-from danlu.data.base.batch_stream import Batch, Shuffled
+from danlu.data import Batch, Shuffled
 from danlu.errors import RunError, UsageError
-from danlu.models.base import Model
-from danlu.nn.state_dict import full_tensor, is_sharded, named_tensors
-from danlu.recipes.config.resolve import as_recipe
-from danlu.tasks.supervised import Supervised
-from danlu.tasks.task import Terms
-from danlu.training import checkpoint
-from danlu.training.checkpoint import Checkpoint, newest, write
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.sharding import Shards
-from danlu.training.trainer import Trainer
-from danlu.training.validation import evaluate
+from danlu.models import Model
+from danlu.nn import named_tensors
+from danlu.nn.state_dict import full_tensor, is_sharded
+from danlu.recipes import as_recipe
+from danlu.tasks import Supervised, Terms
+from danlu.training import Checkpoint, OptimizerSettings, Runtime, Shards, Trainer, checkpoint, evaluate
+from danlu.training.checkpoint import newest, write
 from examined import play, tiny, trainer_of, without_dropout
 from games import GAMES, points
 

@@ -12,7 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from danlu.app.runs.distributed import leave
-from danlu.training.runtime import Runtime
+from danlu.training import Runtime
 
 Job = Callable[..., Any]
 

@@ -8,14 +8,10 @@ import torch
 from torch import Tensor
 
 from danlu import verbs
-from danlu.catalogue.recipes import RECIPES, find_recipe
-from danlu.models.saving.model_folder import load_model, save_model
-from danlu.recipes.config.build import build
-from danlu.recipes.config.recipe import Recipe
-from danlu.recipes.config.yaml_files import from_text, to_yaml
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
-from danlu.training.validation import evaluate
+from danlu.catalogue import RECIPES, find_recipe
+from danlu.models import load_model, save_model
+from danlu.recipes import Recipe, build, from_text, to_yaml
+from danlu.training import Runtime, Trainer, evaluate
 from examined import finished, go_on, play, tiny, trainer_of, without_dropout
 from outcomes import assert_same_tensors
 from rank_jobs import play_without_dropout

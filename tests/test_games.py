@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from danlu.training.runtime import Runtime
+from danlu.training import Runtime
 from examined import go_on
 from games import GAMES
 from outcomes import assert_close_tensors, assert_same_tensors

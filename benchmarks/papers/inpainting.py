@@ -18,8 +18,8 @@ from torch import Tensor
 
 import danlu
 from benchmarks.harness import Score
-from danlu.data.settings import DataSettings
-from danlu.rng.keys import generator
+from danlu.data import DataSettings
+from danlu.rng import generator
 
 SEEDS = 3
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import danlu
 from benchmarks.harness import Score, flags
-from danlu.evaluation.generative_scores import MIXTURES
-from danlu.metrics.modes import Modes, modes
-from danlu.rng.keys import generator
+from danlu.evaluation import MIXTURES
+from danlu.metrics import Modes, modes
+from danlu.rng import generator
 
 SEEDS, SAMPLES, MINUTES, GOOD = 5, 2500, 2, 0.8
 

@@ -12,14 +12,13 @@ import torch
 
 import danlu
 from benchmarks.harness import Score
-from danlu.catalogue.recipes import find_recipe
-from danlu.data.base.batch_stream import Shuffled
-from danlu.models.classify.mlp import MLP
-from danlu.recipes.config.yaml_files import changed
+from danlu.catalogue import find_recipe
+from danlu.data import Shuffled
+from danlu.models import MLP
+from danlu.recipes import changed
 from danlu.recipes.latent.semi_vae import some_of_each
-from danlu.tasks.supervised import Supervised
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.trainer import Trainer
+from danlu.tasks import Supervised
+from danlu.training import OptimizerSettings, Trainer
 
 LABELS, HIDDEN, MINUTES = 100, (500,), 20
 COMMON: dict[str, Any] = {

@@ -16,8 +16,8 @@ import torch
 
 import danlu
 from benchmarks.harness import Score
-from danlu.recipes.latent.vae import VAERecipe
-from danlu.rng.keys import generator
+from danlu.recipes import VAERecipe
+from danlu.rng import generator
 
 SEEDS, DRAWS, AT_ONCE, NEAR = 2, 5000, 100, 0.5
 STAGES = [3**i for i in range(8)]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Row, alternate, compared, cpu_seconds
-from danlu.metrics.frechet import fid_from_features
-from danlu.rng.keys import generator
+from danlu.metrics import fid_from_features
+from danlu.rng import generator
 
 WIDTH, PAIRS, EQUAL = 2048, 7, 1e-6
 TARGETS = {10_000: 1.5, 500: 20.0}

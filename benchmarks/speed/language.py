@@ -12,14 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.harness import Row, alternate, compared, cpu_seconds
-from danlu.data.base.dataset import Part
-from danlu.data.text.token_streams import Lanes
-from danlu.models.recurrent.language import LanguageModel
-from danlu.rng.keys import generator
-from danlu.tasks.language_modeling import Language
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
+from danlu.data import Lanes, Part
+from danlu.models import LanguageModel
+from danlu.rng import generator
+from danlu.tasks import Language
+from danlu.training import OptimizerSettings, Runtime, Trainer
 
 VOCABULARY, WIDTH, LAYERS, LANES, STEPS, LR, CLIP = 10_000, 200, 2, 20, 20, 1.0, 0.25
 ROUNDS, PAIRS, TARGET = 10, 15, 1.3

@@ -9,11 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.harness import Row, alternate, cpu_seconds, quartiles
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
-from danlu.tasks.supervised import Supervised
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.trainer import Trainer
+from danlu.data import Part, Shuffled
+from danlu.tasks import Supervised
+from danlu.training import OptimizerSettings, Trainer
 
 EXAMPLES, BATCH, STEPS = 1024, 32, 500
 

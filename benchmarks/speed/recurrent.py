@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import Row, alternate, compared, cpu_seconds
-from danlu.nn.recurrent.layer import Recurrent
-from danlu.rng.keys import generator
+from danlu.nn import Recurrent
+from danlu.rng import generator
 
 WIDTH, LAYERS, STEPS, ROWS, REPEATS, PAIRS, TARGET = 200, 2, 20, 20, 10, 15, 0.67
 KINDS: dict[str, dict[str, Any]] = {

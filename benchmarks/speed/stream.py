@@ -21,13 +21,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from benchmarks.harness import Row, alternate, cpu_seconds, quartiles
-from danlu.data.base.batch_stream import Shuffled, Stream
-from danlu.data.base.dataset import Part
-from danlu.data.images.augment import Augment, Augmented
+from danlu.data import Augment, Augmented, Part, Shuffled, Stream, warp
 from danlu.data.images.info import ImageInfo
-from danlu.data.images.warp import warp
-from danlu.recipes.classify.cnn import CNNRecipe
-from danlu.training.trainer import Trainer
+from danlu.recipes import CNNRecipe
+from danlu.training import Trainer
 
 EXAMPLES, SIDE, BATCH, BORDER, DEGREES = 60_000, 28, 128, 2, 15
 THEIR_BATCHES, OUR_BATCHES, STEPS = 30, 300, 3

@@ -17,13 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import Row, alternate, compared, cpu_seconds
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.settings import DataSettings
-from danlu.models.latent.vae import VAE
-from danlu.rng.keys import generator
-from danlu.tasks.elbo import Elbo
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.trainer import Trainer
+from danlu.data import DataSettings, Shuffled
+from danlu.models import VAE
+from danlu.rng import generator
+from danlu.tasks import Elbo
+from danlu.training import OptimizerSettings, Trainer
 
 BATCH, LATENT, HIDDEN, LR, PAIRS = 100, 50, (500, 500), 1e-3, 7
 

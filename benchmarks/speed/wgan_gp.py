@@ -11,13 +11,10 @@ import time
 import torch
 
 from benchmarks.harness import Row, quartiles
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
-from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
-from danlu.tasks.adversarial import Adversarial, Techniques
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
+from danlu.data import Part, Shuffled
+from danlu.models import DCGANCritic, DCGANGenerator
+from danlu.tasks import Adversarial, Techniques
+from danlu.training import OptimizerSettings, Runtime, Trainer
 
 SHAPE, BATCH, ROUNDS, WARM, CHUNK, TARGET = (3, 32, 32), 128, 5000, 100, 500, 6.0
 

@@ -254,7 +254,7 @@ def has(model: object, capability: Capability) -> bool:
     Raises:
         KeyError: if there is no capability of this name.
 
-    >>> from danlu.models.adversarial.mlp import MLPGenerator
+    >>> from danlu.models import MLPGenerator
     >>> [has(MLPGenerator((2,), classes, None), "class_conditional") for classes in (0, 3)]
     [False, True]
     """

@@ -9,15 +9,10 @@ from danlu.app.export.exporters import EXPORTERS
 from danlu.app.report.figures.all_figures import FIGURES
 from danlu.app.report.sections.all_sections import SECTIONS, sections_of
 from danlu.catalogue.lookup import resolve
-from danlu.data.datasets.digits import digits
-from danlu.evaluation.evaluators import EVALUATORS, evaluate_subject
-from danlu.evaluation.generative_scores import GenerativeScorer
-from danlu.evaluation.subject import Evaluation, Subject
-from danlu.models.classify.mlp import MLP
-from danlu.models.latent.conditional import ConditionalVAE
-from danlu.models.latent.vae import VAE
-from danlu.models.recurrent.language import LanguageModel
-from danlu.training.runtime import Runtime
+from danlu.data import digits
+from danlu.evaluation import EVALUATORS, Evaluation, GenerativeScorer, Subject, evaluate_subject
+from danlu.models import MLP, VAE, ConditionalVAE, LanguageModel
+from danlu.training import Runtime
 
 SHAPE = (1, 8, 8)
 

@@ -4,25 +4,22 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.evaluation.feature_networks import (
+from danlu.evaluation import (
     ClassifierFeatures,
     ClassifyingNetwork,
     Columns,
     FeatureNetwork,
     InceptionFeatures,
     extract,
+    load_moments,
     moments,
-    score_name,
+    reference_moments,
+    save_moments,
 )
-from danlu.evaluation.reference_moments import load_moments, reference_moments, save_moments
-from danlu.metrics.frechet import frechet_distance
-from danlu.metrics.moments import Moments, Origin
-from danlu.models.classify.cnn import CNN
-from danlu.models.classify.densenet import DenseNet
-from danlu.models.classify.inception import InceptionFID
-from danlu.models.classify.mlp import MLP
-from danlu.models.classify.resnet import ResNet
-from danlu.storage.access import Access
+from danlu.evaluation.feature_networks import score_name
+from danlu.metrics import Moments, Origin, frechet_distance
+from danlu.models import CNN, MLP, DenseNet, InceptionFID, ResNet
+from danlu.storage import Access
 
 SHAPE = (1, 8, 8)
 CLASSIFIERS = {

@@ -12,18 +12,15 @@ import danlu
 from commands import call, start, trained_by_ranks, wait_for_lines
 from danlu.app.console.signals import Interrupt
 from danlu.app.runs import session as session_module
-from danlu.data.base.dataset import Part
-from danlu.data.datasets.digits import digits
+from danlu.data import DataSettings, Part, digits
 from danlu.data.datasets.toy_2d import RING_DEVIATION, ring_centers
-from danlu.data.settings import DataSettings
 from danlu.errors import UsageError
-from danlu.evaluation import feature_extractors
-from danlu.evaluation.feature_networks import extract
-from danlu.evaluation.generative_scores import GenerativeScorer, random_subset
-from danlu.metrics.frechet import fid_from_features
-from danlu.models.saving.model_folder import load_model
-from danlu.storage.access import Access
-from danlu.training.runtime import Runtime
+from danlu.evaluation import GenerativeScorer, extract, feature_extractors
+from danlu.evaluation.generative_scores import random_subset
+from danlu.metrics import fid_from_features
+from danlu.models import load_model
+from danlu.storage import Access
+from danlu.training import Runtime
 from outcomes import run_page, same_tensors, weights
 
 TINY = {"generator": {"hidden": (16,), "latent": 4}, "critic": {"hidden": (16,)}, "batch_size": 16, "quiet": True}

@@ -4,10 +4,9 @@ import math
 
 import torch
 
-from danlu.data.base.dataset import Part
-from danlu.data.text.tokenizers import learn_characters, learn_words
+from danlu.data import Part, learn_characters, learn_words
 from danlu.evaluation.text_scores import reads, text_scores
-from danlu.models.recurrent.language import LanguageModel
+from danlu.models import LanguageModel
 
 
 def test_a_text_of_one_token_has_nothing_to_predict():

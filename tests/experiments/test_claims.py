@@ -7,7 +7,7 @@ import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
-from danlu.catalogue.experiments import CHAPTERS, EXPERIMENTS, find_experiment
+from danlu.catalogue import CHAPTERS, EXPERIMENTS, find_experiment
 from danlu.errors import UsageError
 
 WORDS = ("holds", "holds with limits", "does not hold")

@@ -6,13 +6,12 @@ import torch
 from sklearn.decomposition import PCA
 from torch import nn
 
-from danlu.data.base.dataset import Part
-from danlu.data.datasets.digits import digits
+from danlu.data import Part, digits
 from danlu.experiments.harness.trainers import some_of
 from danlu.experiments.networks import batchnorm, depth, line_detector, linear_collapse, shift_invariance
 from danlu.experiments.optimization import momentum
 from danlu.experiments.optimization.sgd_noise import sharpness
-from danlu.models.classify.mlp import MLP
+from danlu.models import MLP
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.9])

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from danlu.errors import RunError, UsageError
+from danlu.storage import File, fetch
 from danlu.storage.archive import MEMBERS, unpack
-from danlu.storage.download import TRIES, File, fetch
+from danlu.storage.download import TRIES
 
 CONTENT = bytes(range(256)) * 400
 FILE = File("set.bin", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())

@@ -12,10 +12,8 @@ import torch
 from PIL import Image
 
 from danlu.app.cli import main
-from danlu.data.base.split import Split
+from danlu.data import Images, Split, read_folder
 from danlu.data.images import decode, worker_pool
-from danlu.data.images.image_folder import read_folder
-from danlu.data.images.settings import Images
 
 MLP = ("train", "mlp", "--epochs", "1", "--batch_size", "4", "--model.hidden", "8", "--data")
 

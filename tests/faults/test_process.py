@@ -74,7 +74,7 @@ assert not asked, asked
     "error", [MemoryError("12 GB"), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate")]
 )
 def test_out_of_memory_says_what_needs_less_and_keeps_what_was_saved(tmp_path, monkeypatch, error):
-    from danlu.training.trainer import Trainer
+    from danlu.training import Trainer
 
     real = Trainer.play
 

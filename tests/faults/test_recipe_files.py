@@ -10,10 +10,9 @@ import pytest
 
 from danlu import catalogue
 from danlu.app.cli import main
-from danlu.catalogue.recipes import find_recipe
+from danlu.catalogue import find_recipe
 from danlu.errors import UsageError
-from danlu.recipes.classify.cnn import CNNRecipe
-from danlu.recipes.config.yaml_files import from_text, from_yaml
+from danlu.recipes import CNNRecipe, from_text, from_yaml
 
 every_recipe = pytest.mark.parametrize("name", catalogue.RECIPES)
 

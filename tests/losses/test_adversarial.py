@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from danlu.losses.adversarial import TARGETED, Loss, fake_cost, generator_cost, real_cost, slope_penalty, slopes
+from danlu.losses import Loss, fake_cost, generator_cost, real_cost, slope_penalty, slopes
+from danlu.losses.adversarial import TARGETED
 
 LOSSES = get_args(Loss)
 LOGARITHMIC = ("minimax", "non-saturating")

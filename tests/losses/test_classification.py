@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from danlu.losses.classification import cross_entropy
+from danlu.losses import cross_entropy
 
 WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.0], dtype=torch.float64)
 

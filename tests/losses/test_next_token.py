@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.losses.next_token import chunked_cross_entropy, noise_contrastive, sampled_softmax
+from danlu.losses import chunked_cross_entropy, noise_contrastive, sampled_softmax
 
 
 def numbers(*shape, seed=0):

@@ -2,7 +2,7 @@
 
 import torch
 
-from danlu.losses.per_example import l1_norm, per_example, squared_l2_norm
+from danlu.losses import l1_norm, per_example, squared_l2_norm
 
 
 def test_spread_keeps_the_mean_whatever_the_number_of_examples():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributions
 
-from danlu.losses.variational import (
+from danlu.losses import (
     bernoulli_log_prob,
     discretized_logistic_log_prob,
     free_bits,

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from danlu.metrics.active_units import ACTIVE, active, activity
+from danlu.metrics import ACTIVE, active, activity
 
 
 def test_activity_equals_numpy():

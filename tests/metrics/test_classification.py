@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import confusion_matrix as sklearns_matrix
 from sklearn.metrics import top_k_accuracy_score
 
-from danlu.metrics.classification import calibration, confusion_matrix, correct
+from danlu.metrics import calibration, confusion_matrix, correct
 
 
 def guesses(n=400, classes=5, seed=0, sharp=1.5):

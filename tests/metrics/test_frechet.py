@@ -8,8 +8,7 @@ import scipy.linalg
 import torch
 from torchmetrics.image.fid import _compute_fid
 
-from danlu.metrics.frechet import fid_from_features, frechet_distance
-from danlu.metrics.moments import Moments, Origin
+from danlu.metrics import Moments, Origin, fid_from_features, frechet_distance
 
 
 def draw(n, d, seed, decay=2.0):

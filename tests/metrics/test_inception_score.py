@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from danlu.metrics.inception_score import inception_score
+from danlu.metrics import inception_score
 
 
 def draw(n, classes, seed=0):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchmetrics.image.kid import poly_mmd
 
-from danlu.metrics.kid import kernel_distance, squared_discrepancy
+from danlu.metrics import kernel_distance, squared_discrepancy
 
 
 def draw(*shape, seed=0):

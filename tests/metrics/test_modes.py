@@ -13,7 +13,7 @@ from danlu.data.datasets.toy_2d import (
     sample_grid,
     sample_ring,
 )
-from danlu.metrics.modes import classes_covered, covered_by, modes
+from danlu.metrics import classes_covered, covered_by, modes
 
 
 def test_the_data_themselves_cover_every_mode():

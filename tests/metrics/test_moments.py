@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from danlu.metrics.moments import Moments, Origin
+from danlu.metrics import Moments, Origin
 
 
 def draw(n, d, seed):

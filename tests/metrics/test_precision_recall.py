@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from danlu.metrics.precision_recall import precision_recall, radii
+from danlu.metrics import precision_recall, radii
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from danlu.metrics.robustness import under_noise, under_shift
+from danlu.metrics import under_noise, under_shift
 
 
 def pixel(x):

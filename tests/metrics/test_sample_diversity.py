@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 import torch
 
-from danlu.metrics.sample_diversity import diversity, memorization, nearest, sliced_wasserstein, wasserstein_1d
+from danlu.metrics import diversity, memorization, nearest, sliced_wasserstein, wasserstein_1d
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from danlu.metrics.classification import calibration, correct
-from danlu.metrics.temperature import BOUNDS, cooled, fit_temperature
+from danlu.metrics import BOUNDS, calibration, cooled, correct, fit_temperature
 
 
 def drawn(true_temperature, n=3000, classes=7, seed=0):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.models.base import Model
+from danlu.models import Model
 
 
 class Affine(Model):

@@ -6,20 +6,25 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.catalogue.models import MODELS
+from danlu.catalogue import MODELS
 from danlu.errors import UsageError
-from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
-from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
-from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
-from danlu.models.classify.cnn import CNN
-from danlu.models.classify.densenet import DenseNet
-from danlu.models.classify.mlp import MLP
-from danlu.models.classify.resnet import ResNet
-from danlu.models.latent.conditional import ConditionalVAE
-from danlu.models.latent.semi_supervised import SemiSupervisedVAE
-from danlu.models.latent.stacked import StackedVAE
-from danlu.models.latent.vae import VAE
-from danlu.models.recurrent.language import LanguageModel
+from danlu.models import (
+    CNN,
+    MLP,
+    VAE,
+    ConditionalVAE,
+    DCGANCritic,
+    DCGANGenerator,
+    DenseNet,
+    LanguageModel,
+    MLPCritic,
+    MLPGenerator,
+    ResNet,
+    ResNetCritic,
+    ResNetGenerator,
+    SemiSupervisedVAE,
+    StackedVAE,
+)
 from danlu.verbs import CAPABILITIES, VERBS, can, has, need, verbs_of
 
 

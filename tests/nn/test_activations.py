@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from danlu.nn.activations import ACTIVATIONS, activation
+from danlu.nn import ACTIVATIONS, activation
 
 FORMULAS = {
     "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),

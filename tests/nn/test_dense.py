@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from danlu.nn.dense import check_dropout, check_widths, dense
+from danlu.nn import dense
+from danlu.nn.dense import check_dropout, check_widths
 
 
 @pytest.mark.parametrize("norm", [None, "batch", "layer"])

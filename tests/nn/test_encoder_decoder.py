@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.nn.encoder_decoder import Decoder, Encoder, halved_sizes
+from danlu.nn import Decoder, Encoder
+from danlu.nn.encoder_decoder import halved_sizes
 
 
 def convolutions(module):

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from danlu.nn import linear
-from danlu.nn.linear import Linear
+from danlu.nn import Linear, linear
 
 needs = pytest.mark.skipif(not linear.HAS_ONEDNN, reason="this build of torch has no oneDNN")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from danlu.nn.minibatch_discrimination import MinibatchDiscrimination
+from danlu.nn import MinibatchDiscrimination
 
 
 def layer_and_features(n=5):

@@ -4,7 +4,7 @@ import jaxtyping
 import pytest
 import torch
 
-from danlu.losses.classification import cross_entropy
+from danlu.losses import cross_entropy
 
 
 @pytest.fixture(autouse=True)

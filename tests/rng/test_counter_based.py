@@ -11,8 +11,7 @@ import pytest
 import torch
 from scipy import stats
 
-from danlu.rng.counter_based import betas, bits, normals, uniforms
-from danlu.rng.keys import key
+from danlu.rng import betas, bits, key, normals, uniforms
 
 N = 1 << 17
 CHANCE = 1e-6

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from danlu.rng.keys import generator, key
+from danlu.rng import generator, key
 
 
 def test_no_two_places_of_a_grid_share_a_key():

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from danlu.storage import atomic
-from danlu.storage.atomic import FOLDERS, publish, replacing, temporary_folder, write_bytes, write_text
+from danlu.storage import atomic, publish, replacing, temporary_folder, write_bytes, write_text
+from danlu.storage.atomic import FOLDERS
 
 
 def names(folder):

@@ -6,16 +6,13 @@ from typing import get_args
 import pytest
 import torch
 
-from danlu.data.base.batch_stream import Shuffled, in_order
-from danlu.data.base.dataset import Part
+from danlu.data import Part, Shuffled, in_order
 from danlu.errors import UsageError
-from danlu.losses.adversarial import TARGETED, Loss
-from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
-from danlu.tasks.adversarial import Adversarial, Techniques
-from danlu.tasks.task import Descend, Place
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
+from danlu.losses import Loss
+from danlu.losses.adversarial import TARGETED
+from danlu.models import MLPCritic, MLPGenerator
+from danlu.tasks import Adversarial, Descend, Place, Techniques
+from danlu.training import OptimizerSettings, Runtime, Trainer
 from examined import go_on, play
 
 DOUBLE = Runtime(precision="float64")

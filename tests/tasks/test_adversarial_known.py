@@ -8,15 +8,10 @@ from scipy.integrate import quad
 from scipy.stats import norm as normal
 from torch import nn
 
-from danlu.data.base.batch_stream import Shuffled, in_order
-from danlu.data.base.dataset import Part
-from danlu.models.adversarial.base import Generator
-from danlu.models.adversarial.mlp import MLPCritic
-from danlu.tasks.adversarial import Adversarial, Techniques
-from danlu.tasks.task import Place
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
+from danlu.data import Part, Shuffled, in_order
+from danlu.models import Generator, MLPCritic
+from danlu.tasks import Adversarial, Place, Techniques
+from danlu.training import OptimizerSettings, Runtime, Trainer
 
 DOUBLE = Runtime(precision="float64")
 

@@ -9,14 +9,11 @@ from typing import get_args
 import pytest
 import torch
 
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
-from danlu.losses.adversarial import Loss
-from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
-from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
-from danlu.tasks.adversarial import Adversarial, Techniques, refusal
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.trainer import Trainer
+from danlu.data import Part, Shuffled
+from danlu.losses import Loss
+from danlu.models import DCGANCritic, DCGANGenerator, MLPCritic, MLPGenerator
+from danlu.tasks import Adversarial, Techniques, refusal
+from danlu.training import OptimizerSettings, Trainer
 from examined import play
 
 LOSSES: tuple[Loss, ...] = get_args(Loss)

@@ -3,15 +3,11 @@
 import pytest
 import torch
 
-from danlu.data.base.batch_stream import Shuffled, in_order
-from danlu.data.base.dataset import Part
-from danlu.losses.variational import bernoulli_log_prob, gaussian_log_prob
-from danlu.models.latent.vae import VAE
-from danlu.tasks.elbo import Elbo, KLWeight, Masks
-from danlu.tasks.task import Place
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
+from danlu.data import Part, Shuffled, in_order
+from danlu.losses import bernoulli_log_prob, gaussian_log_prob
+from danlu.models import VAE
+from danlu.tasks import Elbo, KLWeight, Masks, Place
+from danlu.training import OptimizerSettings, Runtime, Trainer
 
 KL = torch.tensor([[0.0, 3.0], [0.2, 1.0]], dtype=torch.float64)
 SHAPE = (1, 6, 5)

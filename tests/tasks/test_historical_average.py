@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from danlu.nn.norm.spectral import spectral_norm
-from danlu.tasks.historical_average import HistoricalAverage
+from danlu.nn import spectral_norm
+from danlu.tasks import HistoricalAverage
 
 
 def net():

@@ -6,19 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from danlu.data.base.batch_stream import Batch
-from danlu.data.base.dataset import Part
-from danlu.data.text.token_streams import Lanes
-from danlu.metrics.perplexity import Reading, read_through
-from danlu.models.recurrent.language import LanguageModel
-from danlu.nn.recurrent.layer import Recurrent
-from danlu.tasks.language_modeling import Language
-from danlu.tasks.noise_contrastive import Noise, NoiseContrastive
-from danlu.tasks.task import Place
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
-from danlu.training.validation import evaluate
+from danlu.data import Batch, Lanes, Part
+from danlu.metrics import Reading, read_through
+from danlu.models import LanguageModel
+from danlu.nn import Recurrent
+from danlu.tasks import Language, NoiseContrastive, Place
+from danlu.tasks.noise_contrastive import Noise
+from danlu.training import OptimizerSettings, Runtime, Trainer, evaluate
 
 V = 6
 

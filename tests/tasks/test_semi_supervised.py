@@ -6,19 +6,14 @@ import pytest
 import torch
 
 import danlu
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
-from danlu.data.base.joined_streams import together
+from danlu.data import Part, Shuffled, together
 from danlu.data.images.info import ImageInfo
 from danlu.errors import UsageError
-from danlu.models.latent.semi_supervised import SemiSupervisedVAE
-from danlu.models.latent.stacked import StackedVAE
-from danlu.models.latent.vae import VAE
-from danlu.nn.one_hot import one_hot
-from danlu.recipes.config.yaml_files import changed
-from danlu.recipes.latent.semi_vae import SemiVAERecipe, some_of_each
-from danlu.tasks.semi_supervised import SemiSupervised, unlabeled_cost
-from danlu.tasks.task import Place
+from danlu.models import VAE, SemiSupervisedVAE, StackedVAE
+from danlu.nn import one_hot
+from danlu.recipes import SemiVAERecipe, changed
+from danlu.recipes.latent.semi_vae import some_of_each
+from danlu.tasks import Place, SemiSupervised, unlabeled_cost
 from examined import tiny
 
 

@@ -5,13 +5,9 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
-from danlu.data.base.batch_stream import Shuffled, in_order
-from danlu.data.base.dataset import Part
-from danlu.tasks.supervised import Supervised
-from danlu.tasks.task import Descend
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
+from danlu.data import Part, Shuffled, in_order
+from danlu.tasks import Descend, Supervised
+from danlu.training import OptimizerSettings, Runtime, Trainer
 
 N, CLASSES = 30, 3
 

@@ -6,13 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
-from danlu.tasks.task import Descend, Task, Update
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
-from danlu.training.validation import evaluate
+from danlu.data import Part, Shuffled
+from danlu.tasks import Descend, Task, Update
+from danlu.training import OptimizerSettings, Runtime, Trainer, evaluate
 
 N = 12
 

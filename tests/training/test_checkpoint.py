@@ -11,8 +11,7 @@ import torch
 from safetensors import SafetensorError
 
 from danlu.errors import RunError, UsageError
-from danlu.training import checkpoint
-from danlu.training.checkpoint import Checkpoint
+from danlu.training import Checkpoint, checkpoint
 
 
 def made(round: int) -> Checkpoint:

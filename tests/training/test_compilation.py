@@ -6,7 +6,8 @@ import sys
 import torch
 from torch import nn
 
-from danlu.training.compilation import compile_modules, compiler_not_loaded
+from danlu.training import compile_modules
+from danlu.training.compilation import compiler_not_loaded
 
 SCRIPT = """
 import sys, torch

@@ -6,12 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from danlu.data.base.batch_stream import Batch
+from danlu.data import Batch
 from danlu.errors import UsageError
-from danlu.training.cuda_graphs import WARM_UP, Graph, Outcome, Replays
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
+from danlu.training import Graph, OptimizerSettings, Runtime, Trainer
+from danlu.training.cuda_graphs import WARM_UP, Outcome, Replays
 from examined import play, tiny, trainer_of
 from games import GAMES
 from rank_jobs import game_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from danlu.errors import UsageError
-from danlu.training.runtime import Runtime, pick_device
+from danlu.training import Runtime, pick_device
 from examined import go_on, play, tiny, trainer_of, without_dropout
 from rank_jobs import collectives, normed, scores_of_a_session
 

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from danlu.errors import UsageError
-from danlu.training.checkpoint import Checkpoint, newest, write
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
+from danlu.training import Checkpoint, OptimizerSettings, Runtime
+from danlu.training.checkpoint import newest, write
 from danlu.training.sharding import units
 from games import GAMES
 from rank_jobs import (

@@ -6,15 +6,11 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from danlu.catalogue.recipes import find_recipe
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
-from danlu.data.base.joined_streams import together
-from danlu.recipes.config.build import build, estimate_memory
-from danlu.tasks.task import Descend, Task
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.step_memory import measure_step
-from danlu.training.trainer import Trainer
+from danlu.catalogue import find_recipe
+from danlu.data import Part, Shuffled, together
+from danlu.recipes import build, estimate_memory
+from danlu.tasks import Descend, Task
+from danlu.training import OptimizerSettings, Trainer, measure_step
 
 
 def allocated(step):

@@ -6,14 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
+from danlu.data import Part, Shuffled
 from danlu.errors import Diverged
-from danlu.tasks.task import Descend, Task
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.step_report import FiniteCheck, PlayerStep, Report
-from danlu.training.trainer import Trainer
+from danlu.tasks import Descend, Task
+from danlu.training import FiniteCheck, OptimizerSettings, PlayerStep, Report, Runtime, Trainer
 
 OPTIMIZERS = ["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
 

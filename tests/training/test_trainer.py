@@ -4,15 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
+from danlu.data import Part, Shuffled
 from danlu.errors import UsageError
-from danlu.losses.per_example import per_example
-from danlu.tasks.supervised import Supervised
-from danlu.tasks.task import Descend, Task
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
+from danlu.losses import per_example
+from danlu.tasks import Descend, Supervised, Task
+from danlu.training import OptimizerSettings, Runtime, Trainer
 
 DOUBLE = Runtime(precision="float64")
 OPTIMIZERS = ["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]

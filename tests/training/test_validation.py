@@ -7,14 +7,9 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
-from danlu.tasks.supervised import Supervised
-from danlu.tasks.task import Descend, Task
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
-from danlu.training.validation import Best, evaluate
+from danlu.data import Part, Shuffled
+from danlu.tasks import Descend, Supervised, Task
+from danlu.training import Best, OptimizerSettings, Runtime, Trainer, evaluate
 
 
 def part(n, seed):

@@ -65,7 +65,7 @@ class DataSettings(Page):
     def unused_settings(self) -> frozenset[str]:
         """Names of the settings that have no effect, because the data set is of another kind than they are.
 
-        >>> from danlu.data.training_data import TrainingData
+        >>> from danlu.data import TrainingData
         >>> sorted(TrainingData(data="moons").unused_settings())
         ['augment', 'binarize', 'images', 'text']
         """

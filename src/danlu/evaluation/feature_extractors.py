@@ -80,7 +80,7 @@ def can_train_classifier(data: DataSet) -> bool:
 def feature_name(data: DataSet, feature_extractor: Features = "auto") -> str:
     """The name of the feature extractor of a data set, as in the names of scores.
 
-    >>> from danlu.data.datasets.digits import digits
+    >>> from danlu.data import digits
     >>> feature_name(digits()), feature_name(digits(), "inception")
     ('digits-cnn', 'inception at 299×299')
     """

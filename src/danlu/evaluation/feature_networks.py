@@ -62,7 +62,7 @@ class ClassifierFeatures(nn.Module):
     Raises:
         ValueError: if the classifier has no linear layer.
 
-    >>> from danlu.models.classify.cnn import CNN
+    >>> from danlu.models import CNN
     >>> network = ClassifierFeatures(CNN((1, 8, 8), classes=10, hidden=(32,)), "digits-cnn")
     >>> x = torch.rand(3, 1, 8, 8)
     >>> network.features(x).shape, network.probabilities(x).shape, network.name

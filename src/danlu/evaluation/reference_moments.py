@@ -40,7 +40,7 @@ def reference_moments(
         examples: returns the examples, as one tensor or in batches; called only if they are needed.
         access: the cache.
 
-    >>> from danlu.evaluation.feature_networks import Columns
+    >>> from danlu.evaluation import Columns
     >>> rows = torch.eye(3)
     >>> found = reference_moments(Columns(), "a1b2", "train", lambda: rows)
     >>> again = reference_moments(Columns(), "a1b2", "train", lambda: 1 / 0)  # from the cache

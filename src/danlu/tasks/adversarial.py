@@ -88,7 +88,7 @@ class Adversarial(Task):
     Raises:
         ValueError: if a number is out of range, generator and critic do not match, or ``refusal`` gives a reason.
 
-    >>> from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+    >>> from danlu.models import MLPCritic, MLPGenerator
     >>> players = MLPGenerator((2,), classes=0, range=None), MLPCritic((2,), classes=0)
     >>> task = Adversarial(*players, loss="wasserstein", techniques=Techniques(critic_turns=2, weight_clip=0.01))
     >>> [getattr(turn, "player", "clip") for turn in task.turns(0)]

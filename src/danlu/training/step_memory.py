@@ -67,10 +67,10 @@ def measure_step(trainer: Trainer) -> StepMemory:
     Args:
         trainer: in one process, not compiled and without CUDA graphs.
 
-    >>> from danlu.data.base.batch_stream import Shuffled
-    >>> from danlu.data.base.dataset import Part
-    >>> from danlu.tasks.supervised import Supervised
-    >>> from danlu.training.optimization.settings import OptimizerSettings
+    >>> from danlu.data import Shuffled
+    >>> from danlu.data import Part
+    >>> from danlu.tasks import Supervised
+    >>> from danlu.training import OptimizerSettings
     >>> stream = Shuffled(Part({"x": torch.randn(8, 4), "label": torch.arange(8) % 2}), batch_size=8)
     >>> task = Supervised(torch.nn.Linear(4, 2), inputs="x")
     >>> memory = measure_step(Trainer(task, OptimizerSettings(optimizer="momentum", schedule="constant"), stream, 1))

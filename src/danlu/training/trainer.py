@@ -57,9 +57,9 @@ class Trainer:
         round: number of completed rounds.
         drawn: number of batches drawn.
 
-    >>> from danlu.data.base.dataset import Part
-    >>> from danlu.data.base.batch_stream import Shuffled
-    >>> from danlu.tasks.supervised import Supervised
+    >>> from danlu.data import Part
+    >>> from danlu.data import Shuffled
+    >>> from danlu.tasks import Supervised
     >>> part = Part({"x": torch.randn(8, 4), "label": torch.arange(8) % 2})
     >>> task = Supervised(torch.nn.Linear(4, 2), inputs="x")
     >>> [report.round for report in Trainer(task, OptimizerSettings(), Shuffled(part, 4), rounds=3)]

@@ -25,9 +25,9 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
         part: the examples; each is used once, in order.
         batch_size: number of examples per batch.
 
-    >>> from danlu.data.base.batch_stream import Shuffled
-    >>> from danlu.tasks.supervised import Supervised
-    >>> from danlu.training.optimization.settings import OptimizerSettings
+    >>> from danlu.data import Shuffled
+    >>> from danlu.tasks import Supervised
+    >>> from danlu.training import OptimizerSettings
     >>> part = Part({"x": torch.eye(4), "label": torch.zeros(4, dtype=torch.long)})
     >>> task = Supervised(torch.nn.Linear(4, 2), inputs="x")
     >>> trainer = Trainer(task, OptimizerSettings(), Shuffled(part, 2), rounds=1)

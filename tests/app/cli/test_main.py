@@ -16,8 +16,8 @@ from danlu.app.cli.argument_types import RecipeArgument
 from danlu.app.cli.run_command import bind
 from danlu.app.command_table import COMMANDS
 from danlu.app.run_folder.run_folder import RunFolder
-from danlu.catalogue.recipes import RECIPES
-from danlu.data.datasets.digits import digits
+from danlu.catalogue import RECIPES
+from danlu.data import digits
 from danlu.errors import UsageError
 
 

@@ -10,9 +10,9 @@ import pytest
 import danlu
 from danlu.app.cli import main
 from danlu.app.experiments import runner as app
-from danlu.catalogue.experiments import EXPERIMENTS, Claim
+from danlu.catalogue import EXPERIMENTS, Claim
 from danlu.errors import RunError
-from danlu.experiments.harness.experiment import Experiment, Verdict
+from danlu.experiments import Experiment, Verdict
 
 
 def call(capsys, *words: str) -> tuple[int, str, str]:

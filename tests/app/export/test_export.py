@@ -11,21 +11,13 @@ from safetensors.torch import load_file
 from danlu.app.cli import main
 from danlu.app.export.export import export
 from danlu.app.inference.load import load
+from danlu.data import Characters, from_json
 from danlu.data.images.info import ImageInfo
 from danlu.data.kinds import info_from_json
 from danlu.data.tables.info import TableInfo
 from danlu.data.text.info import TextInfo
-from danlu.data.text.tokenizer_files import from_json
-from danlu.data.text.tokenizers import Characters
 from danlu.errors import UsageError
-from danlu.models.classify.cnn import CNN
-from danlu.models.classify.mlp import MLP
-from danlu.models.latent.conditional import ConditionalVAE
-from danlu.models.latent.semi_supervised import SemiSupervisedVAE
-from danlu.models.latent.stacked import StackedVAE
-from danlu.models.latent.vae import VAE
-from danlu.models.recurrent.language import LanguageModel
-from danlu.models.saving.model_folder import save_model
+from danlu.models import CNN, MLP, VAE, ConditionalVAE, LanguageModel, SemiSupervisedVAE, StackedVAE, save_model
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

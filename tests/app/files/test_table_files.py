@@ -9,9 +9,9 @@ import torch
 import danlu
 from danlu.app.cli import main
 from danlu.app.files.table_files import read_rows
+from danlu.data import standardize
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
-from danlu.data.tables.table import standardize
 from danlu.errors import UsageError
 
 ROWS = [(k + i / 50, -k - i / 70, ("tulip", "rose")[k]) for i in range(30) for k in (0, 1)]

@@ -15,8 +15,7 @@ from danlu.app.scoring.evaluate import evaluate
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
-from danlu.models.classify.mlp import MLP
-from danlu.models.saving.model_folder import save_model
+from danlu.models import MLP, save_model
 
 INFO = ImageInfo((1, 4, 6), 7, tuple("abcdefg"))
 TABLE = TableInfo((2,), 2, ("no", "yes"), columns=("width", "height"))
@@ -116,7 +115,7 @@ def test_rows_have_no_mirror_image(of_rows, tmp_path):
 
 def test_evaluation_with_flip_is_that_of_the_mean(tmp_path):
     import danlu
-    from danlu.data.datasets.digits import digits
+    from danlu.data import digits
 
     run = danlu.train("mlp", epochs=2, out=tmp_path / "run", quiet=True)
     part, net = digits().test, load(run.path)

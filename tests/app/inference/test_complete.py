@@ -12,8 +12,8 @@ import danlu
 from danlu.app.cli.main import main
 from danlu.app.cli.shell_completion import script
 from danlu.app.scoring.likelihood import score
-from danlu.data.text.tokenizers import Characters
-from danlu.sampling.decoding.generate import SamplingOptions
+from danlu.data import Characters
+from danlu.sampling import SamplingOptions
 
 SONG = "".join(f"row {k} of the song, la la la\n" for k in range(400))
 SMALL = {"model": {"width": 12, "layers": 1, "embedding": 6}, "batch_size": 4, "bptt": 10, "rounds": 30}

@@ -13,14 +13,11 @@ from PIL import Image
 
 import danlu
 from danlu.app.cli import main
-from danlu.data.datasets.digits import digits
+from danlu.data import digits
 from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError, UsageError
-from danlu.models.base import Model
-from danlu.models.classify.mlp import MLP
-from danlu.models.latent.vae import VAE
-from danlu.models.saving.model_folder import save_model
-from danlu.rng.keys import generator
+from danlu.models import MLP, VAE, Model, save_model
+from danlu.rng import generator
 
 TINY = {"epochs": 1, "model": {"hidden": (8,), "latent": 2}, "quiet": True}
 SIDE, GAP = 32, 2  # of a digit on a sheet, four times as large as it is

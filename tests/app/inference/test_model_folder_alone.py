@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import danlu
-from danlu.data.datasets.digits import digits
+from danlu.data import digits
 from danlu.verbs import verbs_of
 
 TINY = {"quiet": True, "epochs": 1}

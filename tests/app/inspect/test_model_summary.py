@@ -6,7 +6,7 @@ from torch import nn
 
 from danlu.app.inspect.model_summary import layer_lines, summarize
 from danlu.app.runs.inspect_recipe import summary
-from danlu.models.recurrent.language import LanguageModel
+from danlu.models import LanguageModel
 
 
 @pytest.mark.parametrize("kind", ["rnn", "lstm", "gru", "convolution"])

@@ -25,11 +25,10 @@ from danlu.app.report.html_report import write_report
 from danlu.app.report.model_card import About, write_card
 from danlu.app.report.section import Section, figure
 from danlu.app.report.sections.classifier import Judged, classification_sections, most_confident_mistakes, per_class
-from danlu.data.base.dataset import DataInfo
+from danlu.data import DataInfo
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
-from danlu.metrics.classification import calibration, confusion_matrix
-from danlu.metrics.robustness import Robustness
+from danlu.metrics import Robustness, calibration, confusion_matrix
 
 NAMES = ("<b>x</b>", "$\\frac$", "a|b", '"q" & url(#p)')
 INFO = ImageInfo(shape=(1, 4, 4), classes=4, class_names=NAMES, range=(0.0, 1.0))

@@ -22,14 +22,12 @@ from danlu.app.report.usage import after_training
 from danlu.app.runs import training_samples
 from danlu.app.runs.finish import say_goodbye
 from danlu.app.runs.training_samples import is_time
-from danlu.data.base.dataset import DataSet, Part
+from danlu.data import DataSet, Part
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
-from danlu.evaluation.evaluators import evaluate_subject
-from danlu.evaluation.model_scores import bound
-from danlu.evaluation.subject import Subject
-from danlu.losses.variational import bernoulli_log_prob, gaussian_log_prob
-from danlu.models.latent.vae import VAE
+from danlu.evaluation import Subject, bound, evaluate_subject
+from danlu.losses import bernoulli_log_prob, gaussian_log_prob
+from danlu.models import VAE
 
 SMALL = {"model": {"hidden": (16,), "latent": 3}, "epochs": 3, "quiet": True, "sample_grids": 2}
 INFO = ImageInfo((1, 8, 8), 2, ("cat", "dog"))

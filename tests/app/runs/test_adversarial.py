@@ -12,17 +12,15 @@ from danlu.app.cli import main
 from danlu.app.files.image_grid import GAP, HEAD, PAPER
 from danlu.app.inference.latent_arithmetic import terms_of
 from danlu.app.report.sections import model_views
-from danlu.data.datasets.digits import digits
+from danlu.data import digits
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
 from danlu.evaluation import feature_extractors
-from danlu.metrics.frechet import Origin, fid_from_features
-from danlu.models.adversarial.mlp import MLPGenerator
-from danlu.models.classify.mlp import MLP
-from danlu.models.latent.vae import VAE
-from danlu.models.saving.model_folder import save_model
-from danlu.sampling.latent_interpolation import slerp
+from danlu.metrics import fid_from_features
+from danlu.metrics.frechet import Origin
+from danlu.models import MLP, VAE, MLPGenerator, save_model
+from danlu.sampling import slerp
 
 NAMES = ("ant", "bee", "cat")
 PICTURES = ImageInfo((1, 8, 8), 3, NAMES)

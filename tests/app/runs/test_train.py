@@ -14,7 +14,7 @@ from danlu import catalogue
 from danlu.app.console.signals import Interrupt
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.app.runs import session as session_module
-from danlu.data.datasets.digits import digits
+from danlu.data import digits
 from danlu.errors import Diverged, UsageError
 from danlu.training import checkpoint
 from rank_jobs import create_one

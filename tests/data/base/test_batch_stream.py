@@ -6,8 +6,7 @@ from itertools import pairwise, product
 import pytest
 import torch
 
-from danlu.data.base.batch_stream import Shuffled, in_order
-from danlu.data.base.dataset import Part
+from danlu.data import Part, Shuffled, in_order
 from danlu.errors import UsageError
 
 

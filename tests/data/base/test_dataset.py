@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from danlu.data.base.dataset import DataSet, Part
+from danlu.data import DataSet, Part
 from danlu.data.images.info import ImageInfo
 from danlu.data.kinds import info_from_json
 

@@ -5,10 +5,9 @@ import threading
 import pytest
 import torch
 
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
+from danlu.data import Ahead, Part, Shuffled
 from danlu.data.base.placement import free_memory, settle
-from danlu.data.base.prefetch import AHEAD, Ahead
+from danlu.data.base.prefetch import AHEAD
 from danlu.errors import RunError
 
 CPU = torch.device("cpu")

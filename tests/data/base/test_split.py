@@ -5,7 +5,8 @@ from fractions import Fraction
 import pytest
 import torch
 
-from danlu.data.base.split import check_parts, stratified_split
+from danlu.data import stratified_split
+from danlu.data.base.split import check_parts
 from danlu.errors import UsageError
 
 SHARES = [

@@ -7,15 +7,11 @@ import torch
 
 import danlu
 from danlu.app.console.signals import Interrupt
-from danlu.data.datasets.digits import digits
-from danlu.data.images.augment import Augment
+from danlu.data import Augment, TrainingData, digits
 from danlu.data.survey.survey import compute_survey
-from danlu.data.training_data import TrainingData
 from danlu.evaluation import evaluators
-from danlu.models.classify.mlp import MLP
-from danlu.training.runtime import Runtime
-from danlu.training.step_memory import StepMemory
-from danlu.training.trainer import Trainer
+from danlu.models import MLP
+from danlu.training import Runtime, StepMemory, Trainer
 from data_jobs import classifiers_watched, file_of_pictures, monitor, own_numbers, watch_a_session, watching
 from examined import go_on
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from danlu.data.base.split import Split
+from danlu.data import Split, digits
 from danlu.data.datasets import digits as digits_module
-from danlu.data.datasets.digits import digits
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from danlu.data.base.split import Split
+from danlu.data import DataSettings, Split
 from danlu.data.datasets import mnist_cifar
 from danlu.data.datasets.mnist_cifar import CIFAR10, MNIST, Official, files_of, read_cifar, read_idx
-from danlu.data.settings import DataSettings
 from danlu.errors import RunError, UsageError
-from danlu.storage.access import Access
-from danlu.storage.download import File
+from danlu.storage import Access, File
 from official_files import idx, toy
 
 DATA = Path(os.environ.get("DANLU_DATA", "nowhere"))

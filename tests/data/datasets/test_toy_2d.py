@@ -10,7 +10,7 @@ import torch
 from scipy.stats import chi2
 from sklearn.datasets import make_circles, make_moons
 
-from danlu.data.base.split import Split
+from danlu.data import Split
 from danlu.data.datasets import toy_2d
 from danlu.errors import UsageError
 

@@ -12,10 +12,9 @@ import torch
 from pydantic import ValidationError
 from scipy import ndimage, stats
 
-from danlu.data.base.batch_stream import Shuffled, Stream
-from danlu.data.base.dataset import Part
-from danlu.data.images.augment import Augment, Augmented, augment, mix, partners
-from danlu.data.images.warp import move, warp
+from danlu.data import Augment, Augmented, Part, Shuffled, Stream, augment, warp
+from danlu.data.images.augment import mix, partners
+from danlu.data.images.warp import move
 from danlu.errors import UsageError
 
 CHANCE = 1e-6

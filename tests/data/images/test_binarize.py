@@ -3,10 +3,8 @@
 import pytest
 import torch
 
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
-from danlu.data.images.binarize import Binarized, binary, binary_part
-from danlu.data.training_data import TrainingData
+from danlu.data import Binarized, Part, Shuffled, TrainingData
+from danlu.data.images.binarize import binary, binary_part
 from danlu.errors import UsageError
 
 N = 7

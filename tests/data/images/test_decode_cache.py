@@ -19,14 +19,14 @@ import pytest
 import torch
 from PIL import Image
 
+from danlu.data import Images
 from danlu.data.images import decode, worker_pool
 from danlu.data.images import decode_cache as cache
 from danlu.data.images.decode_cache import decoded
 from danlu.data.images.image_folder import list_images
-from danlu.data.images.settings import Images
 from danlu.errors import RunError, UsageError
-from danlu.storage import cache_entries
-from danlu.storage.access import Access, no_progress
+from danlu.storage import Access, cache_entries
+from danlu.storage.access import no_progress
 
 DECODE = decode.decode
 

@@ -9,12 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from danlu.data.base.dataset import DataSet
+from danlu.data import DataSet, read_folder
 from danlu.data.images import image_folder as module
 from danlu.data.images.image_data import ImageData
-from danlu.data.images.image_folder import read_folder
 from danlu.errors import UsageError
-from danlu.storage.access import Access
+from danlu.storage import Access
 
 
 @pytest.fixture(autouse=True)

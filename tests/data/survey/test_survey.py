@@ -6,12 +6,11 @@ import json
 import pytest
 import torch
 
-from danlu.data.base.dataset import DataSet, Part
-from danlu.data.datasets.digits import digits
+from danlu.data import DataSet, Part, digits, survey_data_set
 from danlu.data.images.info import ImageInfo
-from danlu.data.survey.survey import compute_survey, survey_data_set
+from danlu.data.survey.survey import compute_survey
 from danlu.data.tables.info import TableInfo
-from danlu.storage.access import Access
+from danlu.storage import Access
 
 CLASSES = ("cat", "dog")
 

@@ -14,16 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from danlu.data.base.split import Split
+from danlu.data import Split, read_table, standardize
 from danlu.data.images.info import ImageInfo
 from danlu.data.kinds import info_from_json
 from danlu.data.tables import csv_file
 from danlu.data.tables import table as table_room
 from danlu.data.tables.info import TableInfo
 from danlu.data.tables.settings import Table
-from danlu.data.tables.table import read_table, standardize
 from danlu.errors import UsageError
-from danlu.storage.access import Access
+from danlu.storage import Access
 
 ROWS = [(5.1, 3.5, "rose"), (4.9, 3.0, "tulip"), (6.2, 2.0, "rose"), (5.0, 1.5, "tulip"), (7.5, 2.25, "rose")] * 4
 

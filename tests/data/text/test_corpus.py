@@ -8,16 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from danlu.data.base.dataset import PARTS
+from danlu.data import PARTS, TrainingData
 from danlu.data.kinds import info_from_json
 from danlu.data.survey.survey import compute_survey
 from danlu.data.survey.text import token_counts
 from danlu.data.text import token_cache
 from danlu.data.text.info import TextInfo
 from danlu.data.text.text_files import document, parted, read, whole
-from danlu.data.training_data import TrainingData
 from danlu.errors import RunError, UsageError
-from danlu.storage.access import Access
+from danlu.storage import Access
 
 DATA = Path(os.environ.get("DANLU_DATA", "nowhere"))
 needs_data = pytest.mark.skipif(

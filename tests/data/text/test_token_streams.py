@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from danlu.data.base.batch_stream import Stream
-from danlu.data.base.dataset import Part
-from danlu.data.text.token_streams import Lanes, Windows, lanes_in_order, windows_in_order
+from danlu.data import Lanes, Part, Stream, Windows, lanes_in_order, windows_in_order
 from danlu.errors import UsageError
 
 

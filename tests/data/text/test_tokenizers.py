@@ -11,10 +11,11 @@ import pytest
 import torch
 from tokenizers import Tokenizer as Foreign
 
-from danlu.data.text.bpe import BytePairs, learn_byte_pairs, segments
+from danlu.data import BytePairs, Characters, Words, from_json, learn, learn_byte_pairs, learn_characters, learn_words
+from danlu.data.text.bpe import segments
 from danlu.data.text.text_files import Piece, at_seams
-from danlu.data.text.tokenizer_files import from_json, learn, load, save
-from danlu.data.text.tokenizers import Characters, UnknownCharacter, Words, learn_characters, learn_words, words_of
+from danlu.data.text.tokenizer_files import load, save
+from danlu.data.text.tokenizers import UnknownCharacter, words_of
 from danlu.errors import RunError, UsageError
 
 SIGNS = "ab Z09'’.,\n\n\r\t\u2028\u3000\x85日本𝄞é\u0301é�"

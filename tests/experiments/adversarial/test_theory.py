@@ -9,9 +9,7 @@ import torch
 from scipy import integrate, stats
 from torch import nn
 
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
-from danlu.data.datasets.digits import digits
+from danlu.data import Part, Shuffled, digits
 from danlu.experiments.adversarial import (
     disjoint_supports,
     fid_vs_is,
@@ -23,10 +21,9 @@ from danlu.experiments.adversarial import (
 )
 from danlu.experiments.harness import densities
 from danlu.experiments.harness.trainers import Alone
-from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
-from danlu.tasks.adversarial import Adversarial, Techniques
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.trainer import Trainer
+from danlu.models import MLPCritic, MLPGenerator
+from danlu.tasks import Adversarial, Techniques
+from danlu.training import OptimizerSettings, Trainer
 
 HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.data.datasets.digits import digits
+from danlu.data import digits
 from danlu.data.datasets.toy_2d import ring_centers
+from danlu.experiments import DigitsEvaluator
 from danlu.experiments.adversarial import (
     batchnorm_hue,
     conditional_vs_plain,
@@ -17,10 +18,9 @@ from danlu.experiments.adversarial import (
     weight_clipping,
     wgan_architectures,
 )
-from danlu.experiments.harness.gan_on_digits import DigitsEvaluator, pair, pixels_alone, samples
-from danlu.metrics.sample_diversity import nearest
-from danlu.models.adversarial.dcgan import DCGANGenerator
-from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+from danlu.experiments.harness.gan_on_digits import pair, pixels_alone, samples
+from danlu.metrics import nearest
+from danlu.models import DCGANGenerator, MLPCritic, MLPGenerator
 
 HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"
 

@@ -8,7 +8,7 @@ import torch
 
 from danlu.experiments.harness.trainers import from_seed
 from danlu.experiments.likelihood import beta_vae, elbo, mle_vs_sum
-from danlu.models.latent.vae import VAE
+from danlu.models import VAE
 
 HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"
 
@@ -25,7 +25,7 @@ def test_bars_are_the_pictures_of_whole_rows_or_columns():
 @pytest.mark.parametrize("side", [2, 3])
 def test_gradients_are_those_of_the_formula(side):
     """At log-odds 0 every picture has p = 2^-d, and d log p / d odds is x - 1/2."""
-    from danlu.rng.keys import generator
+    from danlu.rng import generator
 
     d = side**2
     x = (torch.rand(64, d, generator=generator("pictures", 5)) < 0.3).double()

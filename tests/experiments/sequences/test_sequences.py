@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from danlu.data.base.dataset import Part
+from danlu.data import Part
 from danlu.experiments.harness import two_character_models
 from danlu.experiments.harness.recall_task import SYMBOLS, AnyLag, sequences
 from danlu.experiments.sequences import beam_search, nce_gradient, nce_normalizer, spectral_radius, vanishing_gradient
-from danlu.models.recurrent.language import LanguageModel
+from danlu.models import LanguageModel
 
 HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"
 

@@ -8,12 +8,18 @@ import torch
 from torch import nn
 
 from danlu.data.images.info import ImageInfo
-from danlu.losses.adversarial import slope_penalty, slopes
-from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
-from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
-from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
-from danlu.models.saving.model_folder import load_model, save_model
-from danlu.nn.conv.self_attention import SelfAttention2d
+from danlu.losses import slope_penalty, slopes
+from danlu.models import (
+    DCGANCritic,
+    DCGANGenerator,
+    MLPCritic,
+    MLPGenerator,
+    ResNetCritic,
+    ResNetGenerator,
+    load_model,
+    save_model,
+)
+from danlu.nn import SelfAttention2d
 
 SHAPE = (2, 8, 8)
 FAMILIES = {

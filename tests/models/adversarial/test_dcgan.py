@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
-from danlu.models.adversarial.image_sizes import map_sizes
+from danlu.models import DCGANCritic, DCGANGenerator, map_sizes
 
 SIZES = [(8, 8), (9, 12), (16, 16), (27, 35), (28, 28), (32, 32), (48, 48), (64, 64), (96, 96), (128, 128)]
 LABELS = torch.tensor([0, 2, 1, 1])

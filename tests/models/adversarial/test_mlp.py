@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
+from danlu.models import MLPCritic, MLPGenerator
 
 
 def stirred(player):

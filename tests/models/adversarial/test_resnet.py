@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
+from danlu.models import ResNetCritic, ResNetGenerator
 
 SIZES = [(8, 8), (9, 12), (16, 16), (27, 35), (28, 28), (32, 32), (48, 48), (64, 64), (96, 96), (128, 128)]
 LABELS = torch.tensor([0, 2, 1, 1])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.models.classify.cnn import CNN
+from danlu.models import CNN
 
 LINE = torch.tensor([[-1.0, 1.0, -1.0]] * 3)
 

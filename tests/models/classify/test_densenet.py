@@ -6,8 +6,8 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from danlu.data.images.info import ImageInfo
-from danlu.models.classify.densenet import SIZES, DenseNet
-from danlu.models.saving.model_folder import load_model, save_model
+from danlu.models import DenseNet, load_model, save_model
+from danlu.models.classify.densenet import SIZES
 
 SMALL = {"blocks": (3, 2), "growth": 4, "width": 6}
 

@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from danlu.errors import UsageError
-from danlu.models.classify.inception import WEIGHTS, InceptionFID
-from danlu.storage.download import File
+from danlu.models import WEIGHTS, InceptionFID
+from danlu.storage import File
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from danlu.models.classify.mlp import MLP
+from danlu.models import MLP
 
 ACTIVATIONS = {
     "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),

@@ -8,9 +8,8 @@ from torch.nn import functional as F
 from danlu.app.export.export import export
 from danlu.data.images.info import ImageInfo
 from danlu.errors import UsageError
-from danlu.models.classify.densenet import DenseNet
-from danlu.models.classify.resnet import SIZES, ResNet
-from danlu.models.saving.model_folder import load_model, save_model
+from danlu.models import DenseNet, ResNet, load_model, save_model
+from danlu.models.classify.resnet import SIZES
 
 SMALL = {"blocks": (2, 1, 2), "width": 4}
 

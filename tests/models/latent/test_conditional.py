@@ -5,15 +5,11 @@ import math
 import pytest
 import torch
 
-from danlu.data.base.batch_stream import in_order
-from danlu.data.base.dataset import Part
+from danlu.data import Part, in_order
 from danlu.data.images.info import ImageInfo
-from danlu.models.latent.conditional import DRAWS, ConditionalVAE
-from danlu.models.latent.semi_supervised import SemiSupervisedVAE
-from danlu.models.saving.model_folder import load_model, save_model
-from danlu.nn.one_hot import one_hot
-from danlu.tasks.elbo import Elbo, Masks
-from danlu.tasks.task import Place
+from danlu.models import DRAWS, ConditionalVAE, SemiSupervisedVAE, load_model, save_model
+from danlu.nn import one_hot
+from danlu.tasks import Elbo, Masks, Place
 from danlu.verbs import verbs_of
 
 K, N, D = 4, 5, 3

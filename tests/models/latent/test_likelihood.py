@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from danlu.models.latent.likelihood import LEAST_LOG_SPREAD, LEVELS, Likelihood
+from danlu.models import LEAST_LOG_SPREAD, LEVELS, Likelihood
 
 EVERY = [
     ("bernoulli", "shared"),

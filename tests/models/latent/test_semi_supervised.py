@@ -6,12 +6,10 @@ import pytest
 import torch
 
 from danlu.data.images.info import ImageInfo
-from danlu.models.latent.semi_supervised import SemiSupervisedVAE
-from danlu.models.latent.stacked import StackedVAE
-from danlu.models.latent.vae import VAE
-from danlu.models.saving.model_folder import load_model, save_model
-from danlu.nn.one_hot import cycle_classes, one_hot
-from danlu.tasks.semi_supervised import unlabeled_cost
+from danlu.models import VAE, SemiSupervisedVAE, StackedVAE, load_model, save_model
+from danlu.nn import one_hot
+from danlu.nn.one_hot import cycle_classes
+from danlu.tasks import unlabeled_cost
 
 K, N, D = 4, 5, 3
 

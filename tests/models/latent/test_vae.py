@@ -6,15 +6,12 @@ import pytest
 import torch
 from torch import Tensor, distributions, nn
 
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
+from danlu.data import Part, Shuffled
 from danlu.data.images.info import ImageInfo
-from danlu.losses.variational import gaussian_log_prob
-from danlu.models.latent.vae import VAE
-from danlu.models.saving.model_folder import load_model, save_model
-from danlu.tasks.elbo import Elbo
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.trainer import Trainer
+from danlu.losses import gaussian_log_prob
+from danlu.models import VAE, load_model, save_model
+from danlu.tasks import Elbo
+from danlu.training import OptimizerSettings, Trainer
 
 KINDS = {
     "fully connected": {"hidden": (12,)},

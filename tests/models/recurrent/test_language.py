@@ -5,9 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.models.recurrent.language import LanguageModel
-from danlu.models.saving.model_folder import build, describe
-from danlu.sampling.decoding.generate import SamplingOptions
+from danlu.models import LanguageModel, build, describe
+from danlu.sampling import SamplingOptions
 
 KINDS = ["rnn", "lstm", "peephole", "coupled", "gru", "convolution"]
 V = 7

@@ -8,13 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from danlu.catalogue.models import MODELS
+from danlu.catalogue import MODELS
 from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError, UsageError
-from danlu.models.base import Model
-from danlu.models.classify.cnn import CNN
-from danlu.models.classify.mlp import MLP
-from danlu.models.saving.model_folder import FORMAT, load_model, save_model
+from danlu.models import CNN, FORMAT, MLP, Model, load_model, save_model
 
 INFO = ImageInfo((1, 8, 8), 3, ("a", "b", "c"), (0.0, 1.0))
 

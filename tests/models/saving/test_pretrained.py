@@ -9,9 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from danlu.errors import UsageError
-from danlu.models.classify.densenet import DenseNet
-from danlu.models.classify.resnet import ResNet
-from danlu.models.saving.pretrained import looks_like, read_tensors, renamed, spread_channels
+from danlu.models import DenseNet, ResNet, looks_like, read_tensors, renamed, spread_channels
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
 
@@ -279,7 +277,7 @@ def test_a_wide_network_is_not_taken_for_a_narrow_one(tmp_path):
 
 
 def test_a_refusal_comes_before_the_model_is_changed(small):
-    from danlu.models.saving.pretrained import fill
+    from danlu.models import fill
 
     net = ResNet((3, 16, 16), 5, blocks=(1, 1), width=4, shortcut="projection")
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from danlu.nn.conv.causal import CausalConvolutions, GatedBlock
+from danlu.nn import CausalConvolutions, GatedBlock
 
 
 def stack(**how):

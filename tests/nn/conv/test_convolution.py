@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.nn.conv.convolution import output_size, receptive_field
+from danlu.nn import output_size, receptive_field
 
 
 @pytest.mark.parametrize(("kernel", "stride"), list(product((1, 2, 3, 5, 7), (1, 2, 3, 4))))

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.nn.conv.he_init import he_normal
-from danlu.nn.conv.residual import PaddedShortcut, ResidualBlock, convolutions, shortcut
+from danlu.nn import PaddedShortcut, ResidualBlock, he_normal
+from danlu.nn.conv.residual import convolutions, shortcut
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

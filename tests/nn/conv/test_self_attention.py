@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from danlu.nn.conv.self_attention import SelfAttention2d
+from danlu.nn import SelfAttention2d
 
 
 def block_and_map(height=4, width=6, channels=16):

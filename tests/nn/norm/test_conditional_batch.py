@@ -4,12 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.nn.norm.conditional_batch import ConditionalBatchNorm
-from danlu.tasks.task import Task
-from danlu.training.active_player import ActivePlayer
+from danlu.nn import ConditionalBatchNorm
+from danlu.tasks import Task
+from danlu.training import ActivePlayer, OptimizerSettings, Player
 from danlu.training.optimization.optimizers import hidden_matrices, weights
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.player import Player
 
 LABELS = torch.tensor([0, 2, 1, 1, 0])
 WHOLE = torch.eye(3, dtype=torch.float64)[LABELS]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.nn.norm.spectral import SpectralNorm, power_iteration_step, spectral_norm, spectral_norm_weights
+from danlu.nn import SpectralNorm, spectral_norm, spectral_norm_weights
+from danlu.nn.norm.spectral import power_iteration_step
 
 
 def network():

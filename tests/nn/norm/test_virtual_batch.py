@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from danlu.nn.norm.virtual_batch import VirtualBatchNorm
+from danlu.nn import VirtualBatchNorm
 
 
 def norm_and_batch(*positions, reference=4):

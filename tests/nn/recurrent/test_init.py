@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from danlu.nn.recurrent.init import orthogonal_blocks, scale_radius
-from danlu.nn.recurrent.layer import Recurrent
+from danlu.nn import Recurrent, orthogonal_blocks, scale_radius
 
 
 def radius(weight):

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
+from danlu.nn import Recurrent
 from danlu.nn.recurrent.cell_types import KINDS
 from danlu.nn.recurrent.fused import KernelArguments, flatten_parameters, fused_layer_by_layer
-from danlu.nn.recurrent.layer import Recurrent
 
 TORCHS = {
     "rnn": (nn.RNN, {"kind": "rnn"}, {}),

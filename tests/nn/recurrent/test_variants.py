@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.nn.recurrent.layer import Recurrent
+from danlu.nn import Recurrent
 
 KINDS = {
     "rnn": {"kind": "rnn"},

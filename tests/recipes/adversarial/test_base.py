@@ -7,20 +7,17 @@ import pytest
 import torch
 
 from danlu.app.cli.main import main
-from danlu.catalogue.recipes import RECIPES, find_recipe
+from danlu.catalogue import RECIPES, find_recipe
+from danlu.data import TrainingData
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
-from danlu.data.training_data import TrainingData
 from danlu.errors import UsageError
-from danlu.losses.adversarial import Loss
-from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
-from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
-from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
-from danlu.nn.norm.virtual_batch import VirtualBatchNorm
-from danlu.recipes.adversarial.base import AdversarialRecipe
-from danlu.recipes.config.yaml_files import changed
-from danlu.tasks.adversarial import Techniques
-from danlu.training.runtime import Runtime
+from danlu.losses import Loss
+from danlu.models import DCGANCritic, DCGANGenerator, MLPCritic, MLPGenerator, ResNetCritic, ResNetGenerator
+from danlu.nn import VirtualBatchNorm
+from danlu.recipes import AdversarialRecipe, changed
+from danlu.tasks import Techniques
+from danlu.training import Runtime
 from examined import play, tiny, trainer_of, without_dropout
 from rank_jobs import play_without_dropout
 

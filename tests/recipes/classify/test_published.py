@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from danlu.catalogue.recipes import find_recipe
+from danlu.catalogue import find_recipe
 from danlu.data.images.info import ImageInfo
 from danlu.errors import UsageError
-from danlu.recipes.config.yaml_files import changed, from_text, to_yaml
+from danlu.recipes import changed, from_text, to_yaml
 
 CIFAR = ImageInfo((3, 32, 32), 10)
 # Sizes in millions of parameters, as printed: He et al. 2016, table 6; Huang et al. 2017, table 2

@@ -3,8 +3,7 @@
 import pytest
 
 from danlu.errors import UsageError
-from danlu.recipes.config.build import build
-from danlu.recipes.config.resolve import as_recipe
+from danlu.recipes import as_recipe, build
 
 
 @pytest.mark.parametrize("how", ["mixup", "cutmix"])

@@ -12,15 +12,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from danlu import catalogue
-from danlu.data.base.split import Split
+from danlu.data import Split
 from danlu.errors import UsageError
-from danlu.recipes.classify.cnn import CNNRecipe
-from danlu.recipes.classify.mlp import MLPRecipe
+from danlu.recipes import CNNRecipe, MLPRecipe, Recipe, changed, from_text, from_yaml, to_yaml
 from danlu.recipes.config import strict_yaml
 from danlu.recipes.config.error_messages import in_words
-from danlu.recipes.config.recipe import Recipe
-from danlu.recipes.config.yaml_files import changed, from_text, from_yaml, to_yaml
-from danlu.training.optimization.settings import OptimizerSettings
+from danlu.training import OptimizerSettings
 
 every_recipe = pytest.mark.parametrize("name", catalogue.RECIPES)
 

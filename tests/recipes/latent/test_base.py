@@ -3,12 +3,12 @@
 import pytest
 
 from danlu.app.cli.main import main
-from danlu.catalogue.recipes import find_recipe
+from danlu.catalogue import find_recipe
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
-from danlu.recipes.config.yaml_files import changed
-from danlu.tasks.elbo import KLWeight, Masks
+from danlu.recipes import changed
+from danlu.tasks import KLWeight, Masks
 
 PICTURES = ImageInfo((1, 8, 8), 10)
 NAMES = ("vae", "beta-vae", "inpainting-vae", "conditional-vae")

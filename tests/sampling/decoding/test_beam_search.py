@@ -7,9 +7,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from danlu.sampling.decoding.beam_search import Penalty, beam_search
-from danlu.sampling.decoding.decoder_state import take_rows
-from danlu.sampling.decoding.generate import SamplingOptions, generate, read
+from danlu.sampling import Penalty, SamplingOptions, beam_search, generate, read, take_rows
 
 V = 4
 

@@ -5,8 +5,7 @@ import torch
 from scipy.stats import chisquare
 from torch import nn
 
-from danlu.sampling.decoding.decoder_state import repeat_rows, take_rows
-from danlu.sampling.decoding.generate import SamplingOptions, draw, generate, read
+from danlu.sampling import SamplingOptions, draw, generate, read, repeat_rows, take_rows
 
 CHAIN = torch.tensor([[0.1, 0.6, 0.3, 0.0], [0.4, 0.3, 0.2, 0.1], [0.05, 0.05, 0.8, 0.1], [0.25, 0.25, 0.25, 0.25]])
 

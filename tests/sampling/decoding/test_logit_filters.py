@@ -10,8 +10,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from danlu.sampling.decoding.generate import SamplingOptions
-from danlu.sampling.decoding.logit_filters import min_p, repetition_penalty, top_k, top_p
+from danlu.sampling import SamplingOptions, min_p, repetition_penalty, top_k, top_p
 
 LOGITS = 3 * torch.randn(40, 12, generator=torch.Generator().manual_seed(0)).double()
 

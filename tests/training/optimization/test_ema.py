@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.training.optimization.ema import Average
+from danlu.training import Average
 
 
 def net(dtype=torch.float64):

@@ -10,14 +10,11 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from danlu.catalogue.recipes import RECIPES
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
-from danlu.tasks.task import Descend, Task
+from danlu.catalogue import RECIPES
+from danlu.data import Part, Shuffled
+from danlu.tasks import Descend, Task
+from danlu.training import OptimizerSettings, Runtime, Trainer
 from danlu.training.optimization.optimizers import hidden_matrices
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.runtime import Runtime
-from danlu.training.trainer import Trainer
 from examined import tiny
 
 LR, ROUNDS = 0.05, 10

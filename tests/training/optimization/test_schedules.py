@@ -7,8 +7,8 @@ import torch
 from pydantic import ValidationError
 from torch.optim import lr_scheduler
 
+from danlu.training import OptimizerSettings
 from danlu.training.optimization import schedules
-from danlu.training.optimization.settings import OptimizerSettings
 
 PEAK = 0.2
 

@@ -33,7 +33,7 @@ def given(page: BaseModel, function: Function, prog: str, words: list[str]) -> t
         SystemExit: for flags and values that cannot be parsed (2).
 
     >>> from danlu.app.cli.commands.recipes import summary
-    >>> from danlu.data.training_data import TrainingData
+    >>> from danlu.data import TrainingData
     >>> given(TrainingData(), summary, "danlu", ["--split.test", "2", "--table.no-standardize"])
     ({'split': {'test': 2.0}, 'table': {'standardize': False}}, {})
     """

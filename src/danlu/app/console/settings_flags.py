@@ -26,7 +26,7 @@ _SECTIONS = {
 def flags(page: BaseModel, prefix: str = "", section: str = "") -> Iterator[Flag]:
     """The settings of a recipe as flags; a setting of a network has the network's name as prefix.
 
-    >>> from danlu.recipes.classify.mlp import MLPRecipe
+    >>> from danlu.recipes import MLPRecipe
     >>> [flag.name for flag in flags(MLPRecipe()) if flag.section == "model"]
     ['--model.hidden', '--model.activation', '--model.norm', '--model.dropout']
     """
@@ -52,7 +52,7 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 def command_of(name: str, recipe: Recipe) -> str:
     """The command that trains a recipe: its name and the settings that differ from the defaults.
 
-    >>> from danlu.recipes.classify.mlp import MLPRecipe
+    >>> from danlu.recipes import MLPRecipe
     >>> command_of("mlp", MLPRecipe(lr=0.1, monitor="none"))
     'danlu train mlp --monitor none --lr 0.1'
     >>> command_of("mlp", MLPRecipe(table={"standardize": False}))

@@ -46,8 +46,8 @@ def together(**streams: Stream) -> Together:
     """Join streams; the first is the main one.
 
     >>> import torch
-    >>> from danlu.data.base.dataset import Part
-    >>> from danlu.data.base.batch_stream import Shuffled
+    >>> from danlu.data import Part
+    >>> from danlu.data import Shuffled
     >>> few, many = Part({"x": torch.zeros(4)}), Part({"x": torch.ones(100)})
     >>> batch = together(labeled=Shuffled(few, 2), unlabeled=Shuffled(many, 6)).batch(0, slice(0, 2))
     >>> batch.part("labeled")["x"], batch.part("unlabeled")["x"]

@@ -27,7 +27,7 @@ class Ahead:
         workers: threads that read.
         patience: seconds to wait for a batch.
 
-    >>> from danlu.data.base.dataset import Part
+    >>> from danlu.data import Part
     >>> part = Part({"x": torch.arange(6)})
     >>> ahead = Ahead(Shuffled(part, 4), torch.device("cpu"))
     >>> torch.equal(ahead.batch(1, slice(0, 4))["x"], Shuffled(part, 4).batch(1, slice(0, 4))["x"])

@@ -186,7 +186,7 @@ class Augmented:
         UsageError: if the examples are no pictures, or the pictures too small for what is asked, or have no labels
             that could be mixed.
 
-    >>> from danlu.data.base.batch_stream import Shuffled
+    >>> from danlu.data import Shuffled
     >>> part = Part({"image": torch.rand(6, 1, 8, 8), "label": torch.arange(6)})
     >>> stream = Augmented(Shuffled(part, 4), Augment(mixup=0.2), seed=0)
     >>> list(stream.batch(0, slice(0, 4)).fields)

@@ -23,7 +23,7 @@ def survey_data_set(data: DataSet, access: Access | None = None) -> Survey:
         data: the data set.
         access: where the cache is.
 
-    >>> from danlu.data.datasets.digits import digits
+    >>> from danlu.data import digits
     >>> survey_data_set(digits()).examples
     {'train': 1258, 'validation': 180, 'test': 359}
     """

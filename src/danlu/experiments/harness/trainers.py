@@ -72,8 +72,8 @@ class Alone(Task):
         task: the task with all players.
         player: the name of the player that is trained.
 
-    >>> from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
-    >>> from danlu.tasks.adversarial import Adversarial
+    >>> from danlu.models import MLPCritic, MLPGenerator
+    >>> from danlu.tasks import Adversarial
     >>> game = Adversarial(MLPGenerator((1,), 0, None, hidden=()), MLPCritic((1,), 0, (8,)), inputs="x")
     >>> [turn.player for turn in Alone(game, "generator").turns(0)], list(Alone(game, "critic").players())
     (['generator'], ['critic'])

@@ -50,7 +50,7 @@ def save_model(
 
     >>> from tempfile import TemporaryDirectory
     >>> from danlu.data.tables.info import TableInfo
-    >>> from danlu.models.classify.mlp import MLP
+    >>> from danlu.models import MLP
     >>> with TemporaryDirectory() as folder:
     ...     save_model(MLP((4,), 2), folder, TableInfo((4,), 2))
     ...     load_model(folder).info.classes
@@ -123,7 +123,7 @@ def describe(model: object) -> dict[str, Any]:
     Raises:
         UsageError: if the model is not in the catalogue.
 
-    >>> from danlu.models.classify.mlp import MLP
+    >>> from danlu.models import MLP
     >>> describe(MLP(shape=(4,), classes=2))["model"]
     'MLP'
     """

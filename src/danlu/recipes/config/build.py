@@ -77,7 +77,7 @@ def build(
     Raises:
         UsageError: if recipe, data and device do not fit together.
 
-    >>> from danlu.recipes.config.resolve import as_recipe
+    >>> from danlu.recipes import as_recipe
     >>> built = build(as_recipe("mlp", {"rounds": 2}))
     >>> built.data.name, type(built.task.model).__name__, [report.round for report in built.trainer]
     ('digits', 'MLP', [1, 2])
@@ -141,7 +141,7 @@ def estimate_memory(recipe: Recipe, info: DataInfo, stream: Stream, runtime: Run
     Raises:
         UsageError: if the settings do not fit together, or not the data.
 
-    >>> from danlu.recipes.config.resolve import as_recipe
+    >>> from danlu.recipes import as_recipe
     >>> built = build(as_recipe("mlp", {"rounds": 2}))
     >>> memory = estimate_memory(built.recipe, built.data.info, built.trainer.stream, built.trainer.runtime)
     >>> memory.weights == 4 * sum(p.numel() for p in built.task.parameters())

@@ -24,7 +24,7 @@ class Settings(Page, Generic[M]):
     Arguments without a default are decided by the data and come in ``build``. ``Settings[MLP]`` is a page whose fields
     are MLP's, with the documentation of its docstring; ``settings(MLP, hidden=(8,))`` fills one in.
 
-    >>> from danlu.models.classify.mlp import MLP
+    >>> from danlu.models import MLP
     >>> settings(MLP, hidden=(8,)).build(shape=(4,), classes=2).body[0].linear
     Linear(in_features=4, out_features=8, bias=True)
     >>> Settings[MLP].model_fields["hidden"].description

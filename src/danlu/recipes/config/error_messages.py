@@ -21,7 +21,7 @@ def in_words(error: ValidationError, page: type[BaseModel], reading: Reading | N
         page: the class of the recipe, or of the page of settings, that was validated.
         reading: the file, if it was one, for the lines.
 
-    >>> from danlu.recipes.classify.mlp import MLPRecipe
+    >>> from danlu.recipes import MLPRecipe
     >>> from danlu.recipes.config.strict_yaml import failure
     >>> try:
     ...     MLPRecipe(batch_size=0)

@@ -27,7 +27,7 @@ def to_yaml(recipe: Recipe) -> str:
     Raises:
         UsageError: if the recipe is not in the catalogue, so that no name could bring it back.
 
-    >>> from danlu.recipes.classify.mlp import MLPRecipe
+    >>> from danlu.recipes import MLPRecipe
     >>> print(to_yaml(MLPRecipe(lr=1e-3)))
     format: 1
     recipe: mlp
@@ -90,7 +90,7 @@ def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     Raises:
         UsageError: with every mistake, one a line.
 
-    >>> from danlu.recipes.classify.mlp import MLPRecipe
+    >>> from danlu.recipes import MLPRecipe
     >>> changed(MLPRecipe(), {"model.hidden": (8,)}).model
     MLPSettings(hidden=(8,), activation='relu', norm=None, dropout=0.2)
     >>> changed(MLPRecipe(), {"lr": -1})

@@ -119,7 +119,7 @@ def reliability(calibration: Calibration, after: Calibration | None = None) -> F
         calibration: bins of equal width.
         after: the same once more, with a temperature; drawn as rings, and counted in the title.
 
-    >>> from danlu.metrics.classification import calibration
+    >>> from danlu.metrics import calibration
     >>> reliability(calibration(torch.tensor([[0.9, 0.1]]), torch.tensor([0]))).axes[0].get_title(loc="left")
     'expected calibration error 0.1000'
     """
