@@ -37,39 +37,39 @@ class RunError(DanluError, RuntimeError):
 
 
 class Diverged(RunError):
-    """A loss or a gradient is no longer a finite number; the step that would have spread it was not made.
+    """A loss or a gradient is not finite; the optimizer step was not made.
 
     Attributes:
-        player: who was about to move.
-        term: the term that is not finite, or None if only a gradient is.
+        player: the player whose turn it was.
+        term: the term that is not finite; None if only a gradient is not finite.
         round: the round, counted from 0.
-        tensor: the first tensor that is not finite, by name.
+        tensor: name of the first tensor that is not finite.
     """
 
     def __init__(self, player: str, term: str | None, round: int, tensor: str):
         self.player, self.term, self.round, self.tensor = player, term, round, tensor
         what = f"the term {term!r}" if term else "the gradient"
         super().__init__(
-            f"{what} of player {player!r} is not finite in round {round} (first bad tensor: {tensor}). "
-            f"The step was not made. Try a smaller lr or a gradient clip, and look at the data for NaN."
+            f"{what} of player {player!r} is not finite in round {round} (first tensor that is not finite: {tensor}); "
+            f"the step was not made. Try a smaller lr or set grad_clip, and check the data for NaN"
         )
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint that ends an error message: the nearest valid name, or all of them when none is near.
+    """A hint that ends an error message: the nearest valid name, or the valid names if none is similar.
 
     >>> nearest("cmn", ["cnn", "mlp"])
     "did you mean 'cnn'?"
     >>> nearest("zebra", ["cnn", "mlp"])
-    'there is: cnn, mlp'
+    'available: cnn, mlp'
     """
     names = sorted(names)
     close = get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"there is: {few(names, _MOST)}"
+    return f"did you mean {close[0]!r}?" if close else f"available: {few(names, _MOST)}"
 
 
 def few(names: Sequence[str], most: int = 8) -> str:
-    """Names in a row, of many the first.
+    """Names separated by commas; of a long list, the first ones and the number of the others.
 
     >>> few(["a", "b", "c", "d"], most=2), few(["a", "b"])
     ('a, b and 2 more', 'a, b')

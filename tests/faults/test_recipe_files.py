@@ -112,7 +112,7 @@ def test_a_data_set_is_a_name_of_the_catalogue_and_never_a_path(trap: Path, path
     """Which data sets there are is asked when they are wanted, and again of the catalogue."""
     recipe = from_text(f"recipe: cnn\ndata: {path}")
     assert recipe == CNNRecipe(data=path)
-    with pytest.raises(UsageError, match=re.escape(f"there is no data set named {path!r}; there is: ")):
+    with pytest.raises(UsageError, match=re.escape(f"there is no data set named {path!r}; available: ")):
         catalogue.find_data(recipe.data)
     assert not trap.exists()
     assert "trap" not in sys.modules

@@ -535,7 +535,7 @@ def test_a_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
     [
         ({"target": "knd"}, r"t.csv, line 1: there is no column 'knd'; did you mean 'kind'\?"),
         ({"columns": ["lenght"]}, r"t.csv, line 1: there is no column 'lenght'; did you mean 'length'\?"),
-        ({"columns": ["zzz"]}, "there is no column 'zzz'; there is: kind, length, width"),
+        ({"columns": ["zzz"]}, "there is no column 'zzz'; available: kind, length, width"),
         ({}, "line 2: column 'kind' holds 'rose', which is not a number; leave the column out with "
              "--table.columns length width, or make it the class with --table.target kind"),
         ({"target": "kind", "columns": []}, "line 1: no column of numbers is left"),
@@ -567,11 +567,11 @@ def test_advice_can_be_typed_as_it_stands(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("length,kind\n1,rose\n", r"other.csv, line 1: there is no column 'width'; there is: kind, length"),
-        ("length,width\n1,2\n", r"other.csv, line 1: there is no column 'kind'; there is"),
+        ("length,kind\n1,rose\n", r"other.csv, line 1: there is no column 'width'; available: kind, length"),
+        ("length,width\n1,2\n", r"other.csv, line 1: there is no column 'kind'; available"),
         (
             "length,width,kind\n1,2,rose\n1,2,lily\n",
-            r"other.csv, line 3: no training row has the class 'lily'; there is: rose",
+            r"other.csv, line 3: no training row has the class 'lily'; available: rose",
         ),
         (
             "length,width,kind\n1,2,rose\n1,2,tulipp\n",
@@ -612,7 +612,7 @@ def test_a_header_may_have_the_signs_that_part_no_fields(tmp_path):
 def test_of_many_columns_the_first_are_named(tmp_path):
     many = [f"column{number}" for number in range(3000)]
     path = written(tmp_path, ",".join(many) + "\n" + (",".join(["1"] * 3000) + "\n") * 3)
-    with pytest.raises(UsageError, match=r"there is no column 'zzz'; there is: .* and 2,950 more") as caught:
+    with pytest.raises(UsageError, match=r"there is no column 'zzz'; available: .* and 2,950 more") as caught:
         loaded(path, target="zzz")
     assert len(str(caught.value)) < 1000
 

@@ -351,7 +351,7 @@ def test_every_misspelt_setting_is_listed_and_told_its_name(name):
     assert len(said) == len(leaves(recipe(name)))
     for line, path in zip(said, leaves(recipe(name)), strict=True):
         assert re.match(rf"mine\.yaml:\d+: {re.escape('.'.join(path))}_x: there is no such setting; ", line)
-        assert re.search(rf"(did you mean '|there is: .*\b){path[-1]}\b", line)
+        assert re.search(rf"(did you mean '|available: .*\b){path[-1]}\b", line)
 
 
 @every_recipe
@@ -359,7 +359,7 @@ def test_an_unknown_setting_like_no_other_is_told_what_there_is(name):
     for above, page in pages(recipe(name)).items():
         there = ", ".join(sorted(type(page).model_fields))
         assert complaints(f"recipe: {name}\n{above}:\n  zzzzzz: 1") == [
-            f"mine.yaml:3: {above}.zzzzzz: there is no such setting; there is: {there}"
+            f"mine.yaml:3: {above}.zzzzzz: there is no such setting; available: {there}"
         ]
 
 
@@ -612,10 +612,10 @@ def test_a_newer_format_is_refused_and_nothing_else_is_said():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("lr: 1", "mine.yaml: no recipe is named; add a line such as 'recipe: cnn' (there is: "),
-        ("lr: 1\nrecipe: 5", "mine.yaml:2: recipe: 5 is no name; there is: "),
-        ("lr: 1\nrecipe:", "mine.yaml:2: recipe: null is no name; there is: "),
-        ("lr: 1\nrecipe: [cnn]", "mine.yaml:2: recipe: ['cnn'] is no name; there is: "),
+        ("lr: 1", "mine.yaml: no recipe is named; add a line such as 'recipe: cnn' (available: "),
+        ("lr: 1\nrecipe: 5", "mine.yaml:2: recipe: 5 is no name; available: "),
+        ("lr: 1\nrecipe:", "mine.yaml:2: recipe: null is no name; available: "),
+        ("lr: 1\nrecipe: [cnn]", "mine.yaml:2: recipe: ['cnn'] is no name; available: "),
     ],
 )
 def test_a_file_must_name_a_recipe(text, said):
@@ -693,7 +693,7 @@ def test_mistakes_in_changes_are_said_without_a_file():
         ({"optimizer": "sgd", "eps": 1e-3}, "optimizer 'sgd' has no eps; those that have: rmsprop, adam, adamw, muon"),
         (
             {"model.zzz": 4},
-            "model.zzz: there is no such setting; there is: "
+            "model.zzz: there is no such setting; available: "
             "activation, channels, dropout, hidden, kernel, norm, padding, pool, stride",
         ),
     ],
