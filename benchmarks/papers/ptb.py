@@ -70,7 +70,7 @@ def settings(row: Published) -> dict[str, Any]:
         "schedule": "step",
         "gamma": 1 / row.divisor,
         "milestones": tuple(epoch / row.epochs for epoch in range(row.constant, row.epochs)),
-        "sample_grids": 0,
+        "text_samples": 0,
     }
 
 
@@ -102,7 +102,7 @@ def _noise(gpu: bool) -> Score:
         "batch_size": 20,
         "bptt": 20,
         "epochs": NCE_EPOCHS,
-        "sample_grids": 0,
+        "text_samples": 0,
     }
     theirs, _, slow = _trained("lstm-lm", {**same, "text.tokens": "words"}, gpu)
     ours, _, quick = _trained("nce-lm", {**same, "noise.words": 100}, gpu)

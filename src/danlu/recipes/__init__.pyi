@@ -17,6 +17,7 @@ from .config.build import estimate_memory as estimate_memory
 from .config.build import start_runtime as start_runtime
 from .config.constructor_settings import Settings as Settings
 from .config.constructor_settings import settings as settings
+from .config.generative_recipe import GenerativeRecipe as GenerativeRecipe
 from .config.recipe import Recipe as Recipe
 from .config.resolve import as_recipe as as_recipe
 from .config.yaml_files import changed as changed

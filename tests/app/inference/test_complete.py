@@ -25,7 +25,7 @@ def train(folder, song, **changes):
     settings = {
         **SMALL,
         "evaluate_every": 15,
-        "sample_grids": 2,
+        "text_samples": 2,
         "data": f"text:{file}",
         "out": folder / "run",
         **changes,

@@ -18,6 +18,7 @@ from danlu.errors import UsageError, nearest
 from danlu.evaluation.feature_extractors import feature_name
 from danlu.evaluation.generative_scores import GenerativeScorer
 from danlu.recipes.config.build import build, start_runtime
+from danlu.recipes.config.generative_recipe import GenerativeRecipe
 from danlu.recipes.config.recipe import Recipe
 from danlu.storage.access import Access
 from danlu.training import checkpoint
@@ -82,7 +83,7 @@ class Session:
         built = build(recipe, runtime, access)
         every = recipe.evaluate_every or max(1, round(built.epoch))
         scorer = None
-        if recipe.eval_samples:
+        if isinstance(recipe, GenerativeRecipe) and recipe.eval_samples:
             need(built.task.model, "sample")
             scorer = GenerativeScorer(
                 built.data, recipe.eval_samples, runtime, access, feature_extractor=recipe.feature_extractor
@@ -120,7 +121,7 @@ class Session:
                 if evaluated:
                     self._warn(entry, screen)
                 better = evaluated and self._is_better(entry)
-            if evaluated and is_time(report.round, trainer.rounds, self.every, self.recipe.sample_grids):
+            if evaluated and is_time(report.round, trainer.rounds, self.every, self.recipe.sample_files):
                 self._draw(run)
             if runtime.broadcast_bool(better or time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES):
                 self.save(run)

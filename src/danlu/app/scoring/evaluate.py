@@ -15,6 +15,7 @@ from danlu.evaluation.evaluators import evaluate_subject
 from danlu.evaluation.generative_scores import GENERATED, GenerativeScorer, only_generates
 from danlu.evaluation.subject import Subject
 from danlu.models.base import Model
+from danlu.recipes.config.generative_recipe import GenerativeRecipe
 from danlu.training.runtime import DeviceName, Runtime, pick_device
 from danlu.verbs import need
 
@@ -77,4 +78,6 @@ def _scorer(folder: RunFolder, data: DataSet, model: Model, count: int) -> Gener
     """The scorer of generated examples, with the classifier in the run folder if there is one."""
     runtime = Runtime(device=next(model.parameters()).device)
     kept = folder.judge if (folder.judge / "model.json").is_file() else None
-    return GenerativeScorer(data, count, runtime, folder.access(), kept, folder.recipe.feature_extractor)
+    recipe = folder.recipe
+    features = recipe.feature_extractor if isinstance(recipe, GenerativeRecipe) else "auto"
+    return GenerativeScorer(data, count, runtime, folder.access(), kept, features)

@@ -17,7 +17,8 @@ from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.base import Critic, Generator
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.recipes.config.recipe import Count, Recipe
+from danlu.recipes.config.generative_recipe import GenerativeRecipe
+from danlu.recipes.config.recipe import Count
 from danlu.tasks.adversarial import Adversarial, Matching, Techniques, refusal
 from danlu.training.optimization.settings import NonNegative, OptimizerName, OptimizerSettings, Positive
 
@@ -34,7 +35,7 @@ class Points(Page):
     """width of each hidden layer"""
 
 
-class AdversarialRecipe(OptimizerSettings, Recipe, TableData, ImageData):
+class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """A generator and a critic that are trained against each other."""
 
     overfits_to: ClassVar[float | None] = None  # the game has no loss that falls

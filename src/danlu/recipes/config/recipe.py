@@ -61,12 +61,6 @@ class Recipe(DataSettings):
     """score that selects the saved weights; the first validation score if not given; none: the last weights"""
     patience: Count | None = None
     """number of evaluations without a better score after which training stops"""
-    eval_samples: Annotated[int, Field(ge=0)] = 0
-    """number of generated examples that are scored at each evaluation; their first score is the monitor; 0: none"""
-    feature_extractor: Literal["auto", "inception"] = "auto"
-    """feature extractor for FID and similar scores; auto: a classifier of the data if it has classes, else pixels"""
-    sample_grids: Annotated[int, Field(ge=0)] = 10
-    """number of times during training that samples of a generative model are saved; 0: never"""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -89,6 +83,11 @@ class Recipe(DataSettings):
     def optimizer_settings(self) -> dict[str, OptimizerSettings]:
         """How each player moves."""
         raise NotImplementedError(f"{type(self).__name__} must say how its players move")
+
+    @property
+    def sample_files(self) -> int:
+        """How often samples are saved during training; 0 for a model that does not generate."""
+        return 0
 
     def make_stream(self, part: Part, device: torch.device, dtype: torch.dtype) -> Placement:
         """Where training batches come from, before ``transform``; and where the examples stay.

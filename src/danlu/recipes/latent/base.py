@@ -14,7 +14,8 @@ from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.vae import VAE
-from danlu.recipes.config.recipe import Count, Recipe
+from danlu.recipes.config.generative_recipe import GenerativeRecipe
+from danlu.recipes.config.recipe import Count
 from danlu.tasks.elbo import Elbo, KLWeight, Masks, Objective
 from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
 
@@ -22,7 +23,7 @@ M = TypeVar("M", bound=Model)
 Rounds = Annotated[int, Field(ge=0)]
 
 
-class Latent(OptimizerSettings, Recipe, TableData, ImageData):
+class Latent(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """Encoder and decoder that minimize the negative evidence lower bound, in nats per example."""
 
     overfits_to: ClassVar[float | None] = 0.7  # a bound in nats has no 0 to which it could fall

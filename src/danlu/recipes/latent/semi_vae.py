@@ -30,14 +30,15 @@ from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.recipes.config.recipe import Count, Recipe
+from danlu.recipes.config.generative_recipe import GenerativeRecipe
+from danlu.recipes.config.recipe import Count
 from danlu.recipes.latent.base import check_classes, checked
 from danlu.rng.keys import generator
 from danlu.tasks.semi_supervised import Codes, Relaxation, SemiSupervised
 from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
 
 
-class SemiVAERecipe(OptimizerSettings, Recipe, TableData, ImageData):
+class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """M1 + M2 in one run: half of the rounds for each."""
 
     tiny: ClassVar[dict[str, Any]] = {
@@ -48,7 +49,7 @@ class SemiVAERecipe(OptimizerSettings, Recipe, TableData, ImageData):
         "labeled_batch_size": 8,
         "first_rounds": 3,
     }
-    two_rounds: ClassVar[dict[str, Any]] = {**Recipe.two_rounds, "first_rounds": 1}
+    two_rounds: ClassVar[dict[str, Any]] = {**GenerativeRecipe.two_rounds, "first_rounds": 1}
     overfits_to: ClassVar[float | None] = 0.8  # a bound in nats has no 0 to which it could fall
 
     labels: Count = 50

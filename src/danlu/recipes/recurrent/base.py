@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from danlu.data.base.dataset import DataInfo, Part
 from danlu.data.base.placement import SHARE, Placement, free_memory
@@ -43,6 +43,13 @@ class LanguageRecipe(OptimizerSettings, Recipe, TextData):
     lr: Positive = 6e-3
     schedule: Schedule = "one_cycle"
     grad_clip: Positive | None = 1.0
+    text_samples: Annotated[int, Field(ge=0)] = 10
+    """number of times during training that a text written by the model is saved; 0: never"""
+
+    @property
+    def sample_files(self) -> int:
+        """How often samples are saved during training."""
+        return self.text_samples
 
     def network(self, info: DataInfo) -> LanguageModel:
         """The model for text of this vocabulary."""
