@@ -1,5 +1,5 @@
 """``python -m danlu`` is ``danlu``."""
 
-from danlu.app.cli.main import main
+from danlu.app.cli.main import program
 
-main()
+program()

@@ -209,7 +209,7 @@ def most_wrong(
 
     >>> one = torch.tensor([0])
     >>> figure = most_wrong(torch.rand(1, 1, 8, 8), one, one + 1, torch.tensor([0.98]), ("cat", "dog"))
-    >>> figure.axes[0].get_title(loc="left")
+    >>> figure.axes[0].texts[0].get_text()
     'cat → dog 0.98'
     """
     if images.shape[1] not in (1, 3):
@@ -223,16 +223,18 @@ def most_wrong(
         for label, guess, probability in zip(labels, guesses, probabilities_of_guess, strict=True)
     ][:shown]
     above = 0.42 if any("\n" in title for title in titles) else 0.3
-    height = 0.93 * images.shape[2] / images.shape[3]
-    figure = Figure(figsize=(WIDTH, rows * (above + height)), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flatten()
-    for place, axes in enumerate(grid):
-        axes.set_axis_off()
-        if place < shown:
-            axes.imshow(pixels[place].squeeze(-1) if images.shape[1] == 1 else pixels[place],
-                        cmap="gray", vmin=0, vmax=1, interpolation="none")  # fmt: skip
-            color = INK if labels[place] == guesses[place] else VERMILION
-            axes.set_title(titles[place], fontsize=7.5, fontweight="normal", color=color, pad=3, linespacing=1.25)
+    width, gap = WIDTH / columns, 0.07
+    height = (width - gap) * images.shape[2] / images.shape[3]
+    figure = Figure(figsize=(WIDTH, rows * (above + height)))
+    # one pair of axes with inches as its units: axes of their own for each image take ten times as long
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(rows * (above + height), 0))
+    axes.set_axis_off()
+    for place in range(shown):
+        left, top = place % columns * width, place // columns * (above + height) + above
+        axes.imshow(pixels[place], cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto",
+                    extent=(left, left + width - gap, top + height, top))  # fmt: skip
+        color = INK if labels[place] == guesses[place] else VERMILION
+        axes.text(left, top - 0.04, titles[place], fontsize=7.5, color=color, va="bottom", linespacing=1.25)
     return figure
 
 
