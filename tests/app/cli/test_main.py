@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one line for errors, one object for --json."""
 
+import gc
 import io
 import json
 import os
@@ -338,3 +339,22 @@ def test_check_refuses_what_train_would_refuse(capsys, tmp_path):
 def test_wrong_flags_under_json_are_an_object_too(capsys):
     code, said, _ = call(capsys, "train", "cnn", "--lrr", "3", "--json")
     assert (code, json.loads(said)["exit_code"]) == (2, 2)
+
+
+def test_garbage_is_not_collected_during_imports_but_while_the_command_runs(monkeypatch: pytest.MonkeyPatch):
+    collects = {}
+
+    def bind(name: str, words: list[str]):
+        collects["imports"] = gc.isenabled()
+        return lambda: int(collects.setdefault("command", gc.isenabled()) is None)
+
+    monkeypatch.setattr(main, "bind", bind)
+    monkeypatch.setattr(sys, "argv", ["danlu", "list"])
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main.program()
+    finally:
+        gc.unfreeze()
+        gc.enable()
+    assert ended.value.code == 0
+    assert collects == {"imports": False, "command": True}

@@ -326,10 +326,12 @@ def test_sections_show_the_surest_mistake_first():
     info = ImageInfo((3, 4, 6), 2, ("cat", "dog"))
     section = classification_sections(Judged("test", probabilities, labels, images), info)[-1]
     assert "2 of the 3 examples of the test part are misclassified; all of them" in section.caption
-    axes = draw(section.figure).axes  # type: ignore[union-attr]
-    assert axes[0].get_title(loc="left") == "dog → cat 0.90"
-    assert axes[1].get_title(loc="left") == "dog → cat 0.70"
-    np.testing.assert_allclose(axes[0].images[0].get_array(), images[1].permute(1, 2, 0).numpy())
+    axes = draw(section.figure).axes[0]  # type: ignore[union-attr]
+    assert [text.get_text() for text in axes.texts] == ["dog → cat 0.90", "dog → cat 0.70"]
+    for shown, text, image in zip(axes.images, axes.texts, images[[1, 0]], strict=True):
+        np.testing.assert_allclose(shown.get_array(), image.permute(1, 2, 0).numpy())
+        left, right, bottom, top = shown.get_extent()
+        assert text.get_position()[0] == left < right and text.get_position()[1] < top < bottom  # its own title
 
 
 def test_sections_without_pictures():
