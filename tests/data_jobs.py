@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from danlu.app.runs.session import Session
 from danlu.data import Batch, Part
-from danlu.data.base.placement import settle
+from danlu.data.base.placement import choose_placement
 from danlu.recipes import as_recipe
 from danlu.tasks import Descend, Supervised, Task, Terms, Turn
 from danlu.training import OptimizerSettings, Runtime, Trainer
@@ -72,7 +72,7 @@ def file_of_pictures(folder: Path) -> str:
 def watching(runtime: Runtime, file: str | None, rounds: int, grad_accumulation: int) -> Trainer:
     """A game that watches its batches, from memory or read ahead from a file."""
     free = 10**9 if file is None else 0
-    stream = settle(own_numbers(file), 6, 3, runtime.device, runtime.dtype, free).stream
+    stream = choose_placement(own_numbers(file), 6, 3, runtime.device, runtime.dtype, free).stream
     torch.manual_seed(0)
     return Trainer(Watching(), OptimizerSettings(lr=1e-3), stream, rounds, 3, grad_accumulation, runtime)
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.data import Batch, Part, Shuffled, Stream, together
+from danlu.data import Batch, Part, Shuffled, Stream, join_streams
 from danlu.losses import per_example
 from danlu.tasks import Descend, Supervised, Task, Terms, Turn, Update
 from danlu.training import OptimizerSettings
@@ -215,7 +215,7 @@ class Game(NamedTuple):
 
 def few_and_many(part: Part) -> Stream:
     few = part.take(torch.arange(9))
-    return together(labeled=Shuffled(few, 8, seed=3), unlabeled=Shuffled(part, 32, seed=4))
+    return join_streams(labeled=Shuffled(few, 8, seed=3), unlabeled=Shuffled(part, 32, seed=4))
 
 
 GAMES: dict[str, Game] = {

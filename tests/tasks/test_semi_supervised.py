@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import danlu
-from danlu.data import Part, Shuffled, together
+from danlu.data import Part, Shuffled, join_streams
 from danlu.data.images.info import ImageInfo
 from danlu.errors import UsageError
 from danlu.models import VAE, SemiSupervisedVAE, StackedVAE
@@ -28,7 +28,7 @@ def batch():
     x = torch.rand(12, 6, generator=source, dtype=torch.float64)
     many = Shuffled(Part({"x": x, "label": torch.arange(12) % 3}, torch.float64), 8)
     few = Shuffled(Part({"x": x[:6], "label": torch.arange(6) % 3}, torch.float64), 4)
-    return together(unlabeled=many, labeled=few).batch(0, slice(0, 8))
+    return join_streams(unlabeled=many, labeled=few).batch(0, slice(0, 8))
 
 
 def at(task):

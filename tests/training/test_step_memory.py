@@ -7,7 +7,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from danlu.catalogue import find_recipe
-from danlu.data import Part, Shuffled, together
+from danlu.data import Part, Shuffled, join_streams
 from danlu.recipes import build, estimate_memory
 from danlu.tasks import Descend, Task
 from danlu.training import OptimizerSettings, Trainer, measure_step
@@ -100,7 +100,7 @@ def test_a_row_of_text_has_as_many_examples_as_tokens():
 
 def test_joined_streams_are_cut_where_each_has_whole_rows():
     parts = {name: Part({"x": torch.randn(30, 4)}) for name in ("many", "few")}
-    stream = together(many=Shuffled(parts["many"], 15), few=Shuffled(parts["few"], 5))
+    stream = join_streams(many=Shuffled(parts["many"], 15), few=Shuffled(parts["few"], 5))
 
     class Both(Task):
         def __init__(self):

@@ -9,12 +9,12 @@ from .base.dataset import DataSet as DataSet
 from .base.dataset import Part as Part
 from .base.dataset import PartName as PartName
 from .base.dataset import spread_over as spread_over
-from .base.joined_streams import Together as Together
-from .base.joined_streams import together as together
+from .base.joined_streams import JoinedStreams as JoinedStreams
+from .base.joined_streams import join_streams as join_streams
+from .base.page import Fraction as Fraction
 from .base.page import Page as Page
-from .base.page import Share as Share
 from .base.placement import Placement as Placement
-from .base.prefetch import Ahead as Ahead
+from .base.prefetch import PrefetchedStream as PrefetchedStream
 from .base.split import Split as Split
 from .base.split import stratified_split as stratified_split
 from .base.tokenizer import Tokenizer as Tokenizer

@@ -16,7 +16,7 @@ from danlu.data.base.split import Split
 from danlu.data.kinds import KINDS
 from danlu.errors import UsageError
 from danlu.storage.access import Access
-from danlu.storage.disk import whole_path
+from danlu.storage.disk import absolute_path
 
 S = TypeVar("S", bound="DataSettings")
 
@@ -119,7 +119,7 @@ class DataSettings(Page):
         name, _, path = self.data.partition(":")
         if not path or name not in {kind.dataset for kind in KINDS.values()}:
             return self
-        return self.model_copy(update={"data": f"{name}:{whole_path(path)}"})
+        return self.model_copy(update={"data": f"{name}:{absolute_path(path)}"})
 
 
 def data_set_of(path: Path) -> str:

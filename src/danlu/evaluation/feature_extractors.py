@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from danlu.catalogue.models import find_model
 from danlu.data.base.dataset import DataInfo, DataSet
-from danlu.data.base.placement import settle
+from danlu.data.base.placement import choose_placement
 from danlu.errors import RunError, UsageError
 from danlu.evaluation.feature_networks import ClassifierFeatures, Columns, FeatureNetwork, InceptionFeatures
 from danlu.metrics.frechet import Origin
@@ -159,7 +159,7 @@ def inception(access: Access) -> InceptionFeatures:
     Raises:
         RunError: if the weights are not available.
     """
-    given = [access.given / "inception", access.given] if access.given else []
+    given = [access.user_folder / "inception", access.user_folder] if access.user_folder else []
     shelf = access.cache / "inception"
     path = next((path for folder in (*given, shelf) if (path := folder / WEIGHTS.name).is_file()), None)
     if path is None or (path.parent == shelf and wrong(path, WEIGHTS)):
@@ -168,7 +168,7 @@ def inception(access: Access) -> InceptionFeatures:
         if not access.download:
             raise RunError(f"{needs}; it lies at {MIRRORS[0]}")
         try:
-            path = fetch(WEIGHTS, MIRRORS, shelf, access.tell)
+            path = fetch(WEIGHTS, MIRRORS, shelf, access.progress)
         except RunError as error:
             tried = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
             raise RunError(f"{needs}; put it there. It could not be fetched from {tried}") from error
@@ -187,9 +187,9 @@ def _train(data: DataSet, runtime: Runtime, access: Access) -> nn.Module:
     with torch.random.fork_rng([own.device] if own.device.type == "cuda" else []):
         torch.manual_seed(key("judge"))
         network = find_model("CNN")(shape=data.info.shape, classes=data.info.classes, dropout=0.3)
-        stream, _ = settle(data.train, min(BATCH, len(data.train)), 0, own.device, own.dtype)
+        stream, _ = choose_placement(data.train, min(BATCH, len(data.train)), 0, own.device, own.dtype)
         for report in Trainer(Supervised(network), SETTINGS, stream, ROUNDS, runtime=own):
-            access.tell(f"{feature_name(data)} learns to judge, once", report.round, ROUNDS)
+            access.progress(f"{feature_name(data)} learns to judge, once", report.round, ROUNDS)
     return network.eval()
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from danlu.errors import UsageError
-from danlu.storage.disk import whole_path
+from danlu.storage.disk import absolute_path
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:
-    """Tell nobody."""
+    """Progress nobody."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class Access:
     Attributes:
         data_dir: a folder where files of data sets lie already; else the environment's DANLU_DATA.
         download: whether missing files may be fetched.
-        tell: is told of progress: what, how much is done, of how much (or None).
+        progress: is told of progress: what, how much is done, of how much (or None).
     """
 
     data_dir: Path | None = None
     download: bool = True
-    tell: Callable[[str, int, int | None], None] = field(default=no_progress)
+    progress: Callable[[str, int, int | None], None] = field(default=no_progress)
 
     @property
-    def given(self) -> Path | None:
+    def user_folder(self) -> Path | None:
         """The folder that the user has named, if any.
 
         Raises:
@@ -43,7 +43,7 @@ class Access:
         named = os.environ.get("DANLU_DATA")
         if not named:
             return None
-        folder = whole_path(named)
+        folder = absolute_path(named)
         if not folder.is_dir():
             what = "this is a file" if folder.is_file() else "there is no such folder"
             raise UsageError(f"the environment's DANLU_DATA={named}: {what}; name the folder of data sets, or unset it")

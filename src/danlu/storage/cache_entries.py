@@ -18,17 +18,17 @@ UNUSED = 30 * 24 * 3600.0
 """seconds after which an entry that nobody has used is removed"""
 _PAUSE = 0.1  # seconds after which a process that waits looks again
 
-Tell = Callable[[str, int, int | None], None]
+Progress = Callable[[str, int, int | None], None]
 
 
 @contextmanager
-def alone(shelf: Path, key: str, tell: Tell) -> Iterator[None]:
+def locked_entry(shelf: Path, key: str, progress: Progress) -> Iterator[None]:
     """Let one process at a time make an entry; the others wait, and find it made.
 
     Entries come out right without this too, as they do on disks without locks: it only saves double work, and tells
     which unfinished entries nobody will finish.
     """
-    handle = _locked(shelf, key, tell)
+    handle = _locked(shelf, key, progress)
     try:
         if handle is not None:
             _sweep(shelf, key)
@@ -98,7 +98,7 @@ def _lock_file(shelf: Path, key: str) -> Path:
     return shelf / f".{key}.lock"
 
 
-def _locked(shelf: Path, key: str, tell: Tell, wait: bool = True) -> int | None:
+def _locked(shelf: Path, key: str, progress: Progress, wait: bool = True) -> int | None:
     """An open file that holds the lock, which goes with the process; None where there is none to be had."""
     try:
         import fcntl
@@ -114,7 +114,7 @@ def _locked(shelf: Path, key: str, tell: Tell, wait: bool = True) -> int | None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(handle), os.stat(_lock_file(shelf, key))):  # and it was not removed meanwhile
                 if tries:
-                    tell(waited, 1, 1)
+                    progress(waited, 1, 1)
                 return handle
         except FileNotFoundError:
             pass
@@ -122,7 +122,7 @@ def _locked(shelf: Path, key: str, tell: Tell, wait: bool = True) -> int | None:
             if not wait:
                 os.close(handle)
                 return None
-            tell(waited, 0, None)
+            progress(waited, 0, None)
             time.sleep(_PAUSE)
         except OSError:
             os.close(handle)

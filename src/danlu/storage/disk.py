@@ -19,13 +19,13 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def whole_path(path: str | Path) -> Path:
+def absolute_path(path: str | Path) -> Path:
     """A path from the root on, which recipes and runs can name: they are UTF-8, and the name of a file is any bytes.
 
     Raises:
         UsageError: if it is not UTF-8.
 
-    >>> whole_path("/data/../photos")
+    >>> absolute_path("/data/../photos")
     PosixPath('/photos')
     """
     whole = Path(path).expanduser().resolve()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from danlu.errors import RunError
 
-Tell = Callable[[str, int, int | None], None]
+Progress = Callable[[str, int, int | None], None]
 
 TRIES = 3
 """times that a mirror is asked before the next one is"""
@@ -40,7 +40,7 @@ class File:
 
 
 def fetch(
-    file: File, mirrors: Sequence[str], folder: Path, tell: Tell, silence: float = SILENCE, pause: float = 1.0
+    file: File, mirrors: Sequence[str], folder: Path, progress: Progress, silence: float = SILENCE, pause: float = 1.0
 ) -> Path:
     """Bring a file into a folder; what a broken connection has left is gone on with.
 
@@ -48,7 +48,7 @@ def fetch(
         file: which one.
         mirrors: addresses of folders that have it, in the order in which to ask them.
         folder: where to; it is made if it is not there.
-        tell: is told how many bytes are there.
+        progress: is told how many bytes are there.
         silence: seconds without a byte after which a connection is given up.
         pause: seconds before the second try; each further one waits twice as long.
 
@@ -64,7 +64,7 @@ def fetch(
             for number in range(TRIES):
                 if number:
                     time.sleep(pause * 2 ** (number - 1))
-                problem = _go_on(address, file, part, tell, silence)
+                problem = _go_on(address, file, part, progress, silence)
                 if problem is None:
                     part.replace(final)
                     return final
@@ -81,7 +81,7 @@ def fetch(
     )
 
 
-def _go_on(address: str, file: File, part: Path, tell: Tell, silence: float) -> str | None:
+def _go_on(address: str, file: File, part: Path, progress: Progress, silence: float) -> str | None:
     """One try, from where the last one broke off; what went wrong, or None."""
     there = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(address, headers={"Range": f"bytes={there}-"} if there else {})
@@ -94,7 +94,7 @@ def _go_on(address: str, file: File, part: Path, tell: Tell, silence: float) -> 
                 while there < file.size + 1 and (block := answer.read(_BLOCK)):
                     out.write(block)
                     there += len(block)
-                    tell(file.name, there, file.size)
+                    progress(file.name, there, file.size)
     except urllib.error.HTTPError as error:
         part.unlink(missing_ok=True)
         return f"{error.code} {error.reason}"

@@ -13,7 +13,7 @@ from torch import Tensor
 from danlu.storage.cache_entries import hold
 
 
-def mapped(path: Path) -> UInt8[Tensor, "bytes"]:
+def map_file(path: Path) -> UInt8[Tensor, "bytes"]:
     """The bytes of a file, read when they are used; what is written to the tensor stays in this process.
 
     That needs memory for what is written alone, and the system has to be told so: it refuses to map a file that is

@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 
-from danlu.data import Ahead, Part, Shuffled
-from danlu.data.base.placement import free_memory, settle
+from danlu.data import Part, PrefetchedStream, Shuffled
+from danlu.data.base.placement import choose_placement, free_memory
 from danlu.data.base.prefetch import AHEAD
 from danlu.errors import RunError
 
@@ -27,15 +27,15 @@ def mapped(folder, n: int = 23) -> Part:
 
 
 def test_what_fits_is_in_memory_and_what_does_not_is_read_ahead(tmp_path):
-    fits, does_not = (settle(mapped(tmp_path), 5, 0, CPU, torch.float32, free) for free in (10_000, 100))
+    fits, does_not = (choose_placement(mapped(tmp_path), 5, 0, CPU, torch.float32, free) for free in (10_000, 100))
     assert isinstance(fits.stream, Shuffled)
     assert not fits.stream.part.fields["image"].is_shared()
-    assert isinstance(does_not.stream, Ahead)
+    assert isinstance(does_not.stream, PrefetchedStream)
     assert "too much" in does_not.reason
 
 
 def test_the_order_is_the_same_in_memory_and_from_disk_and_everything_comes_once_an_epoch(tmp_path):
-    here, there = (settle(mapped(tmp_path), 5, 3, CPU, torch.float64, free).stream for free in (10_000, 100))
+    here, there = (choose_placement(mapped(tmp_path), 5, 3, CPU, torch.float64, free).stream for free in (10_000, 100))
     seen = []
     for position in range(23):  # five epochs
         for rows in (slice(0, 2), slice(2, 5)):
@@ -50,7 +50,7 @@ def test_the_order_is_the_same_in_memory_and_from_disk_and_everything_comes_once
 
 
 def test_going_on_anywhere_gives_the_same(tmp_path):
-    stream = settle(mapped(tmp_path), 5, 3, CPU, torch.float32, 100).stream
+    stream = choose_placement(mapped(tmp_path), 5, 3, CPU, torch.float32, 100).stream
     first = {position: stream.batch(position, slice(0, 5))["label"] for position in range(12)}
     for position in (11, 2, 7, 8, 0):
         assert torch.equal(stream.batch(position, slice(0, 5))["label"], first[position])
@@ -64,7 +64,7 @@ def test_the_next_batches_are_read_before_they_are_asked_for():
             read.append(position)
             return super().batch(position, rows)
 
-    ahead = Ahead(Watched(part(), 5), CPU, workers=1)
+    ahead = PrefetchedStream(Watched(part(), 5), CPU, workers=1)
     ahead.batch(0, slice(0, 5))
     ahead._readers.shutdown(wait=True)
     assert read == list(range(AHEAD + 1))
@@ -81,7 +81,7 @@ def test_a_reader_that_hangs_or_fails_names_the_examples():
                 raise OSError(5, "Input/output error")
             return super().batch(position, rows)
 
-    ahead = Ahead(Bad(part(), 5, seed=1), CPU, patience=0.3)
+    ahead = PrefetchedStream(Bad(part(), 5, seed=1), CPU, patience=0.3)
     ahead.batch(0, slice(0, 5))
     wanted = ", ".join(map(str, Shuffled(part(), 5, seed=1).numbers(1, slice(0, 5)).tolist()))
     with pytest.raises(RunError, match=f"training examples {wanted} could not be read in 0.3 seconds"):

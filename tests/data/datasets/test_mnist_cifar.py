@@ -145,13 +145,13 @@ def test_an_environment_that_names_no_folder_is_told_so(tmp_path, monkeypatch):
             UsageError, match=rf"DANLU_DATA=.*{name}: {what}; name the folder of data sets, or unset it"
         ):
             files_of(MNIST, Access(download=False))
-        assert Access(tmp_path).given == tmp_path
+        assert Access(tmp_path).user_folder == tmp_path
     monkeypatch.setenv("DANLU_DATA", str(tmp_path / "empty"))  # what is not there may be fetched
-    assert Access().given == tmp_path / "empty"
+    assert Access().user_folder == tmp_path / "empty"
     monkeypatch.setenv("DANLU_DATA", "")
-    assert Access().given is None
+    assert Access().user_folder is None
     monkeypatch.delenv("DANLU_DATA")
-    assert Access().given is None
+    assert Access().user_folder is None
 
 
 @pytest.mark.unchecked

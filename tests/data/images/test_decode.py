@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 
 from danlu.data.images import worker_pool
 from danlu.data.images.decode import Header, Unreadable, decode, header
-from danlu.data.images.worker_pool import work_through
+from danlu.data.images.worker_pool import map_files
 
 
 def png(path, width, height, color_type, bits, rows, chunks=()):
@@ -380,7 +380,7 @@ def jobs(tmp_path, monkeypatch):
 
 def outcome(job, paths, **options):
     """What became of each file; the numbers say that each came once."""
-    results = list(work_through(job, paths, **options))
+    results = list(map_files(job, paths, **options))
     assert sorted(number for number, _ in results) == list(range(len(paths)))
     return [str(r) if isinstance(r, Unreadable) else r[0] for _, r in sorted(results, key=lambda pair: pair[0])]
 
@@ -393,7 +393,7 @@ def test_processes_change_nothing(jobs):
 
 
 def test_processes_are_others_and_end(jobs):
-    results = work_through(jobs.length, ["x"] * 40, workers=2)
+    results = map_files(jobs.length, ["x"] * 40, workers=2)
     process = next(results)[1][1]
     assert process != os.getpid()
     results.close()
@@ -429,19 +429,19 @@ def test_a_file_that_takes_for_ever_is_named_and_the_others_are_read(jobs):
 @pytest.mark.parametrize("executable", ["/bin/false", "/nowhere/python"])
 def test_where_no_process_can_be_started_this_one_does_the_work(jobs, monkeypatch, executable):
     monkeypatch.setattr("sys.executable", executable)
-    results = list(work_through(jobs.length, ["x", "bad", "xx"], workers=2))
+    results = list(map_files(jobs.length, ["x", "bad", "xx"], workers=2))
     assert [results[0][1], results[2][1]] == [(1, os.getpid()), (2, os.getpid())]
 
 
 def test_an_error_of_our_own_is_not_hidden(jobs):
     with pytest.raises(RuntimeError, match="nobody expects this"):
-        list(work_through(jobs.lost, ["x"]))
+        list(map_files(jobs.lost, ["x"]))
 
 
 def test_few_files_start_no_process(jobs, monkeypatch):
     monkeypatch.setattr(worker_pool, "ALONE", 3)
-    own = {result[1] for _, result in work_through(jobs.length, ["x"] * 3)}
-    others = {result[1] for _, result in work_through(jobs.length, ["x"] * 4)}
+    own = {result[1] for _, result in map_files(jobs.length, ["x"] * 3)}
+    others = {result[1] for _, result in map_files(jobs.length, ["x"] * 4)}
     assert own == {os.getpid()}
     assert os.getpid() not in others
 
@@ -453,9 +453,9 @@ def test_a_script_without_a_guard_is_not_run_again(tmp_path):
 
     script = tmp_path / "script.py"
     script.write_text(
-        "import os\nfrom danlu.data.images.worker_pool import work_through\n"
+        "import os\nfrom danlu.data.images.worker_pool import map_files\n"
         f"open({str(tmp_path / 'runs')!r}, 'a').write('x')\n"
-        "print(sum(1 for _ in work_through(os.path.basename, ['x'] * 40, workers=2)))\n"
+        "print(sum(1 for _ in map_files(os.path.basename, ['x'] * 40, workers=2)))\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     assert (done.stdout, (tmp_path / "runs").read_text()) == ("40\n", "x")

@@ -22,7 +22,7 @@ from PIL import Image
 from danlu.data import Images
 from danlu.data.images import decode, worker_pool
 from danlu.data.images import decode_cache as cache
-from danlu.data.images.decode_cache import decoded
+from danlu.data.images.decode_cache import decode_files
 from danlu.data.images.image_folder import list_images
 from danlu.errors import RunError, UsageError
 from danlu.storage import Access, cache_entries
@@ -49,7 +49,7 @@ def photos(tmp_path):
 
 
 def load(photos, access=None, **images):
-    return decoded(photos, list_images(photos, no_progress).files, Images(**images), access or Access())
+    return decode_files(photos, list_images(photos, no_progress).files, Images(**images), access or Access())
 
 
 def shades(found):
@@ -94,7 +94,7 @@ def test_more_than_the_memory_can_hold_is_mapped(tmp_path):
     size = 2 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with open(tmp_path / "x", "wb") as file:
         file.truncate(size)
-    images = cache.mapped(tmp_path / "x")
+    images = cache.map_file(tmp_path / "x")
     assert (len(images), images[-1].item()) == (size, 0)
 
 
@@ -133,7 +133,7 @@ def test_settings_that_matter_have_entries_of_their_own(photos, shelf):
 def test_the_order_is_that_of_the_list(photos):
     files = list_images(photos, no_progress).files
     order = [5, 3, 11, 0, 1, 2, 4, 6, 10, 9, 8, 7]
-    found = decoded(photos, [files[number] for number in order], Images(), Access())
+    found = decode_files(photos, [files[number] for number in order], Images(), Access())
     assert shades(found) == order
 
 
@@ -302,7 +302,7 @@ def test_file_names_of_any_bytes(photos):
 
 def test_progress_is_told(photos):
     told = []
-    load(photos, Access(tell=lambda *words: told.append(words)))
+    load(photos, Access(progress=lambda *words: told.append(words)))
     assert told == [("look at", 12, 12), ("decode", 12, 12)]
 
 
@@ -326,13 +326,13 @@ def test_a_disk_that_is_full_while_it_is_written(photos, shelf, monkeypatch):
 LOAD = """
 import sys
 from pathlib import Path
-from danlu.data.images.decode_cache import decoded
+from danlu.data.images.decode_cache import decode_files
 from danlu.data.images.image_folder import list_images
 from danlu.data.images.settings import Images
 from danlu.storage.access import Access, no_progress
 photos = Path(sys.argv[1])
 def load():
-    return decoded(photos, list_images(photos, no_progress).files, Images(), Access())
+    return decode_files(photos, list_images(photos, no_progress).files, Images(), Access())
 """
 
 
@@ -388,7 +388,7 @@ def test_who_comes_second_waits_and_finds_the_work_done(photos, monkeypatch, tmp
         gate.touch()
 
     refuse_to_decode(monkeypatch)
-    assert shades(load(photos, Access(tell=tell))) == list(range(12))
+    assert shades(load(photos, Access(progress=tell))) == list(range(12))
     assert process.wait() == 0
     waiting = "wait for another process that decodes these files"
     assert (told[0], told[-1]) == ((waiting, 0, None), (waiting, 1, 1))

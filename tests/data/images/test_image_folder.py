@@ -262,7 +262,7 @@ def test_settings_reach_the_files(photos):
 def test_progress_is_told(photos):
     fill(photos / "cat", *range(20))
     told = []
-    read_folder(str(photos), access=Access(tell=lambda *words: told.append(words)))
+    read_folder(str(photos), access=Access(progress=lambda *words: told.append(words)))
     found = [("list", 0, None), ("list", 20, None), ("list", 20, 20)]
     assert told == [*found, ("look at", 16, 20), ("look at", 20, 20), ("decode", 16, 20), ("decode", 20, 20)]
 

@@ -244,7 +244,7 @@ def test_empty_lines_of_a_single_column_are_no_rows(tmp_path, monkeypatch, size)
 def test_progress_is_told_in_bytes(tmp_path, monkeypatch):
     in_small_pieces(monkeypatch, 32)
     path, told = flowers(tmp_path), []
-    loaded(path, Access(tell=lambda *progress: told.append(progress)), target="kind")
+    loaded(path, Access(progress=lambda *progress: told.append(progress)), target="kind")
     size = path.stat().st_size
     assert {(what, total) for what, _, total in told} == {("reading t.csv", size)}
     done = [done for _, done, _ in told]

@@ -14,7 +14,7 @@ from danlu.data.survey.survey import compute_survey
 from danlu.data.survey.text import token_counts
 from danlu.data.text import token_cache
 from danlu.data.text.info import TextInfo
-from danlu.data.text.text_files import document, parted, read, whole
+from danlu.data.text.text_files import document, read, split_documents, whole
 from danlu.errors import RunError, UsageError
 from danlu.storage import Access
 
@@ -66,7 +66,7 @@ def test_parts_share_nothing_and_lack_nothing_wherever_documents_end(size):
     documents = [document(str(k), f"{k}é\n".encode() * k) for k in range(1, size + 1)]
     together = b"".join(d.content for d in documents)
     for shares in ((0.7, 0.1, 0.2), (0.5, 0.0, 0.5), (0.9, 0.1, 0.0), (1.0, 0.0, 0.0)):
-        parts = parted(documents, shares)
+        parts = split_documents(documents, shares)
         found = [b"".join(d.content[start:stop] for d, start, stop in part) for part in parts]
         assert b"".join(found) == together
         assert all(not part or part.endswith(b"\n") for part in found)
@@ -75,10 +75,10 @@ def test_parts_share_nothing_and_lack_nothing_wherever_documents_end(size):
 
 def test_a_text_of_one_line_is_cut_between_words_or_else_between_characters():
     words = document("w", b"anarchism originated as a term of abuse")
-    first, second = parted([words], (0.5, 0.5))
+    first, second = split_documents([words], (0.5, 0.5))
     assert (first[0].stop, words.content[: first[0].stop]) == (21, b"anarchism originated ")
     signs = document("s", "日本語".encode() * 4)
-    assert [span.stop % 3 for part in parted([signs], (0.55, 0.45)) for span in part] == [0, 0]
+    assert [span.stop % 3 for part in split_documents([signs], (0.55, 0.45)) for span in part] == [0, 0]
     assert second[0].start == 21
 
 

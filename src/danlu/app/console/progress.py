@@ -17,7 +17,7 @@ from rich.text import Text
 
 from danlu.app.console.formatting import duration, in_short
 from danlu.storage.access import Access, no_progress
-from danlu.storage.disk import whole_path
+from danlu.storage.disk import absolute_path
 
 
 class Bar(Progress):
@@ -155,5 +155,5 @@ class Screen:
 
 def access_to(data_dir: str | Path | None, screen: Screen | None = None) -> Access:
     """The data folder and the progress display that a data loader uses."""
-    folder = whole_path(data_dir) if data_dir else None
-    return Access(folder, tell=screen.progress if screen else no_progress)
+    folder = absolute_path(data_dir) if data_dir else None
+    return Access(folder, progress=screen.progress if screen else no_progress)

@@ -36,8 +36,8 @@ class Rows:
     """
 
     def __init__(self, path: Path, info: TableInfo, encoding: str):
-        manner = ReadOptions(encoding, "--encoding latin-1", fixed=True)
-        self._file, self._info = open_table(path.expanduser(), no_progress, manner), info
+        options = ReadOptions(encoding, "--encoding latin-1", fixed=True)
+        self._file, self._info = open_table(path.expanduser(), no_progress, options), info
         self.unused = tuple(name for name in self._file.header if name not in info.columns)
         missing = [name for name in info.columns if name not in self._file.header]
         if missing:

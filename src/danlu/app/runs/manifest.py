@@ -37,7 +37,7 @@ def first_page(name: str, session: Session, command: str, ranks: int, threads: i
         "data": {
             "name": data.name,
             "fingerprint": data.fingerprint(),
-            "dir": str(folder) if (folder := session.access.given) else None,
+            "dir": str(folder) if (folder := session.access.user_folder) else None,
             "train": len(data.train),
             "validation": len(data.validation),
             "test": len(data.test),

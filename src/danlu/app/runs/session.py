@@ -95,7 +95,7 @@ class Session:
         """Load the feature extractor for generated examples; train it first if it is not cached."""
         if self.scorer is not None and not self.trainer.runtime.rank:
             self.scorer.folder = run.judge
-            self.scorer.access = replace(self.scorer.access, tell=screen.progress)
+            self.scorer.access = replace(self.scorer.access, progress=screen.progress)
             if not self.scorer.ready:
                 name = feature_name(self.data, self.scorer.feature_extractor)
                 screen.say(f"  {name} learns to judge generated examples; it is kept for other runs")

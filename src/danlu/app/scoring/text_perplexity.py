@@ -10,7 +10,7 @@ from danlu.app.files.standard_input import files_of
 from danlu.app.inference.complete import tokenizer_of
 from danlu.data.base.dataset import Part
 from danlu.data.base.tokenizer import Tokenizer
-from danlu.data.text.text_files import Document, listed, read, whole
+from danlu.data.text.text_files import Document, find_documents, read, whole
 from danlu.errors import UsageError
 from danlu.evaluation.text_scores import bits
 from danlu.metrics.perplexity import read_through
@@ -63,7 +63,7 @@ def score_text(run: str | Path, model: Any, files: Sequence[str | Path], encodin
     encoding_of(encoding)
     with files_of(files) as (paths, said):
         for path in paths:
-            for document in listed(Path(path)):
+            for document in find_documents(Path(path)):
                 found.append(_scored(model, tokenizer, document, encoding, said))
     notes = ["the first token of each text is given, and counts for nothing"]
     if tokenizer.unknown is not None:

@@ -6,8 +6,8 @@ from danlu.data.base.batch_stream import Batch, Stream
 from danlu.errors import UsageError
 
 
-class Together:
-    """Batches whose parts come from several streams; ``together`` makes one.
+class JoinedStreams:
+    """Batches whose parts come from several streams; ``join_streams`` makes one.
 
     The first stream is the main one: its batch size is the size of the whole, and the rows that a process or a
     micro-batch has of it decide its share of every other part.
@@ -42,14 +42,14 @@ class Together:
         return slice(*map(int, ends))
 
 
-def together(**streams: Stream) -> Together:
+def join_streams(**streams: Stream) -> JoinedStreams:
     """Join streams; the first is the main one.
 
     >>> import torch
     >>> from danlu.data import Part
     >>> from danlu.data import Shuffled
     >>> few, many = Part({"x": torch.zeros(4)}), Part({"x": torch.ones(100)})
-    >>> batch = together(labeled=Shuffled(few, 2), unlabeled=Shuffled(many, 6)).batch(0, slice(0, 2))
+    >>> batch = join_streams(labeled=Shuffled(few, 2), unlabeled=Shuffled(many, 6)).batch(0, slice(0, 2))
     >>> batch.part("labeled")["x"], batch.part("unlabeled")["x"]
     (tensor([0., 0.]), tensor([1., 1., 1., 1., 1., 1.]))
 
@@ -57,5 +57,5 @@ def together(**streams: Stream) -> Together:
         UsageError: if there are none.
     """
     if not streams:
-        raise UsageError("together() needs at least one stream, by name: together(labeled=…, unlabeled=…)")
-    return Together(streams)
+        raise UsageError("join_streams() needs at least one stream, by name: join_streams(labeled=…, unlabeled=…)")
+    return JoinedStreams(streams)

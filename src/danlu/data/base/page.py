@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from danlu.errors import UsageError
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 _Copied = TypeVar("_Copied", bound="Page")
 """in place of Self, which beartype, the checker of signatures in tests, refuses outside of classes that it decorates"""
 

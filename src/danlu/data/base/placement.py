@@ -9,7 +9,7 @@ import torch
 
 from danlu.data.base.batch_stream import PartStream, Shuffled
 from danlu.data.base.dataset import Part
-from danlu.data.base.prefetch import Ahead
+from danlu.data.base.prefetch import PrefetchedStream
 
 SHARE = 0.5
 """of the free memory that examples may take"""
@@ -22,7 +22,7 @@ class Placement(NamedTuple):
     reason: str
 
 
-def settle(
+def choose_placement(
     part: Part,
     batch_size: int | Literal["full"],
     seed: int,
@@ -42,7 +42,7 @@ def settle(
         dtype: of fractional numbers.
         free: bytes of free memory on the device; asked for if not given.
 
-    >>> settle(Part({"x": torch.zeros(4)}), 2, 0, torch.device("cpu"), torch.float32).reason
+    >>> choose_placement(Part({"x": torch.zeros(4)}), 2, 0, torch.device("cpu"), torch.float32).reason
     'in memory'
     """
     free = free_memory(device) if free is None else free
@@ -50,7 +50,7 @@ def settle(
         stream = Shuffled(part.to(device, dtype).unmapped(), batch_size, seed)
         return Placement(stream, "in memory" if device.type == "cpu" else f"on {device}")
     size = f"{part.nbytes / 2**20:,.0f} MiB"
-    ahead = Ahead(Shuffled(Part(part.fields, dtype, part.mapped), batch_size, seed), device)
+    ahead = PrefetchedStream(Shuffled(Part(part.fields, dtype, part.mapped), batch_size, seed), device)
     return Placement(ahead, f"read ahead from where they are, for {size} are too much to be held on {device}")
 
 

@@ -16,7 +16,7 @@ PATIENCE = 120.0
 """seconds to wait for a batch before its examples are named and the run ends"""
 
 
-class Ahead:
+class PrefetchedStream:
     """The batches of another stream, on the device, read ahead of time.
 
     A stream is a function of a position, so that what will be asked for is known: the same rows of the next positions.
@@ -29,7 +29,7 @@ class Ahead:
 
     >>> from danlu.data import Part
     >>> part = Part({"x": torch.arange(6)})
-    >>> ahead = Ahead(Shuffled(part, 4), torch.device("cpu"))
+    >>> ahead = PrefetchedStream(Shuffled(part, 4), torch.device("cpu"))
     >>> torch.equal(ahead.batch(1, slice(0, 4))["x"], Shuffled(part, 4).batch(1, slice(0, 4))["x"])
     True
     """

@@ -11,7 +11,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from danlu.data.base.dataset import PARTS
-from danlu.data.base.page import Page, Share
+from danlu.data.base.page import Fraction, Page
 from danlu.errors import UsageError
 from danlu.rng.keys import generator
 
@@ -23,9 +23,9 @@ class Split(Page):
 
     seed: int = 0
     """seed of the random split, if there is no official one"""
-    validation: Share = 0.1
+    validation: Fraction = 0.1
     """fraction of the examples for validation; of the training part, if the test part is official"""
-    test: Share = 0.2
+    test: Fraction = 0.2
     """fraction of the examples for the test, if there is no official test part"""
 
     @model_validator(mode="after")
@@ -35,10 +35,10 @@ class Split(Page):
         return self
 
 
-def shares_of(split: Split) -> tuple[float, float, float]:
+def part_fractions(split: Split) -> tuple[float, float, float]:
     """The shares of the three parts: train, validation, test.
 
-    >>> shares_of(Split(validation=0.25, test=0.25))
+    >>> part_fractions(Split(validation=0.25, test=0.25))
     (0.5, 0.25, 0.25)
     """
     return 1 - split.validation - split.test, split.validation, split.test
@@ -139,7 +139,7 @@ def _largest_remainders(exact: Float64[Tensor, "parts"]) -> Int[Tensor, "parts"]
     return whole
 
 
-def refuse_idle_share(split: Split, part: Literal["validation", "test"], why: str) -> None:
+def refuse_unused_fraction(split: Split, part: Literal["validation", "test"], why: str) -> None:
     """The share of a part that nothing is split off for must be the usual one.
 
     Args:
@@ -150,7 +150,7 @@ def refuse_idle_share(split: Split, part: Literal["validation", "test"], why: st
     Raises:
         UsageError: if it is not.
 
-    >>> refuse_idle_share(Split(test=0.5), "test", "mnist has an official one")
+    >>> refuse_unused_fraction(Split(test=0.5), "test", "mnist has an official one")
     Traceback (most recent call last):
     danlu.errors.UsageError: --split.test does nothing, for no test part is split off: mnist has an official one; leave
     it out

@@ -8,14 +8,14 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Int
 from torch import Tensor
 
-Kind = Literal["characters", "words", "bpe"]
+TokenKind = Literal["characters", "words", "bpe"]
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
     """Text to numbers and back."""
 
-    kind: Kind
+    kind: TokenKind
     """what a token is"""
     vocabulary: int
     """number of different tokens"""

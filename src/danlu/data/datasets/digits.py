@@ -12,7 +12,7 @@ import torch
 
 from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import Split, check_parts, shares_of, stratified_split
+from danlu.data.base.split import Split, check_parts, part_fractions, stratified_split
 from danlu.data.images.info import ImageInfo
 from danlu.storage.access import Access
 
@@ -35,7 +35,7 @@ def digits(argument: str = "", split: Split = Split(), access: Access | None = N
     no_argument("digits", argument)
     images, labels = _read()
     everything = Part({"image": torch.from_numpy(images / 16).float().unsqueeze(1), "label": torch.from_numpy(labels)})
-    shares = shares_of(split)
+    shares = part_fractions(split)
     train, validation, test = stratified_split(everything["label"], shares, split.seed)
     check_parts("digits", map(len, (train, validation, test)), shares)
     info = ImageInfo(shape=(1, 8, 8), classes=10, class_names=tuple("0123456789"))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import Split, check_parts, refuse_idle_share, stratified_split
+from danlu.data.base.split import Split, check_parts, refuse_unused_fraction, stratified_split
 from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError
 from danlu.storage.access import Access
@@ -161,7 +161,7 @@ def _idx(official: Official, names: tuple[str, ...], argument: str, split: Split
 
 
 def _parted(name: str, train: Part, test: Part, names: tuple[str, ...], split: Split) -> DataSet:
-    refuse_idle_share(split, "test", f"{name} has an official one")
+    refuse_unused_fraction(split, "test", f"{name} has an official one")
     shares = 1 - split.validation, split.validation
     kept, validation = stratified_split(train["label"], shares, split.seed)
     check_parts(name, map(len, (kept, validation)), shares)
@@ -198,18 +198,18 @@ def files_of(official: Official, access: Access) -> list[Path]:
 
 def folders_of(official: Official, access: Access) -> list[Path]:
     """Where files are looked for: below the folder that the user has named, and last in the cache."""
-    return [*(_looked(official, access.given) if access.given else []), access.cache / official.name]
+    return [*(_looked(official, access.user_folder) if access.user_folder else []), access.cache / official.name]
 
 
 def _fetched(file: File, official: Official, cache: Path, access: Access) -> Path:
-    return fetch(file, official.mirrors, cache, access.tell)
+    return fetch(file, official.mirrors, cache, access.progress)
 
 
 def _fetch_archive(official: Official, looked: list[Path], cache: Path, access: Access) -> None:
     assert official.archive is not None
     archive, inside = official.archive
     there = next((path for folder in looked if (path := folder / archive.name).is_file()), None)
-    path = _checked(there, archive) if there else fetch(archive, official.mirrors, cache, access.tell)
+    path = _checked(there, archive) if there else fetch(archive, official.mirrors, cache, access.progress)
     cache.mkdir(parents=True, exist_ok=True)
     unpack(path, {f"{inside}/{file.name}": file.size for file in official.files}, cache)
     if there is None:

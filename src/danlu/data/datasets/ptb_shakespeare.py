@@ -9,9 +9,9 @@ from pathlib import Path
 
 from danlu.data.base.dataset import DataSet
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import Split, refuse_idle_share
+from danlu.data.base.split import Split, refuse_unused_fraction
 from danlu.data.datasets.mnist_cifar import Official, files_of, folders_of
-from danlu.data.text.corpus import data_of, refuse_idle_encoding, refuse_idle_seed
+from danlu.data.text.corpus import data_of, refuse_unused_encoding, refuse_unused_seed
 from danlu.data.text.settings import Text
 from danlu.data.text.text_files import Span, document, whole
 from danlu.errors import RunError
@@ -86,10 +86,10 @@ def tiny_shakespeare(
 
 def _check(name: str, argument: str, text: Text, split: Split, why: str) -> None:
     no_argument(name, argument)
-    refuse_idle_encoding(name, text)
-    refuse_idle_seed(split)
-    refuse_idle_share(split, "validation", why)
-    refuse_idle_share(split, "test", why)
+    refuse_unused_encoding(name, text)
+    refuse_unused_seed(split)
+    refuse_unused_fraction(split, "validation", why)
+    refuse_unused_fraction(split, "test", why)
 
 
 def contents_of(official: Official, access: Access) -> list[tuple[str, bytes]]:

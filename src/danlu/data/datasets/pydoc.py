@@ -5,7 +5,7 @@ from __future__ import annotations
 from danlu.data.base.dataset import DataSet
 from danlu.data.base.page import no_argument
 from danlu.data.base.split import Split
-from danlu.data.text.corpus import parted_text, refuse_idle_encoding
+from danlu.data.text.corpus import refuse_unused_encoding, split_text
 from danlu.data.text.settings import Text
 from danlu.data.text.text_files import document
 from danlu.storage.access import Access
@@ -30,9 +30,9 @@ def pydoc(argument: str = "", text: Text = Text(), split: Split = Split(), acces
     'The "assert" stateme'
     """
     no_argument("pydoc", argument)
-    refuse_idle_encoding("pydoc", text)
+    refuse_unused_encoding("pydoc", text)
     from pydoc_data.topics import topics
 
     manual = "\n".join(topics[name].strip("\n") + "\n" for name in sorted(topics)).translate(_PLAIN)
     plain = "".join(sign for sign in manual if sign == "\n" or (sign.isascii() and sign.isprintable()))
-    return parted_text("pydoc", [document("pydoc", plain.encode())], text, split, access or Access())
+    return split_text("pydoc", [document("pydoc", plain.encode())], text, split, access or Access())

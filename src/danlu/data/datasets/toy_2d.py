@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from danlu.data.base.dataset import DataSet, Part
-from danlu.data.base.split import Split, check_parts, shares_of, stratified_split
+from danlu.data.base.split import Split, check_parts, part_fractions, stratified_split
 from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
 from danlu.rng.keys import generator as generator_of
@@ -261,7 +261,7 @@ def _loader(
     def load(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
         n = _points(name, argument)
         x, label = sample(n, generator_of(name, split.seed))
-        shares = shares_of(split)
+        shares = part_fractions(split)
         cuts = stratified_split(label, shares, split.seed)
         check_parts(f"{name}:{n}", map(len, cuts), shares)
         train, validation, test = (Part({"x": x[cut], "label": label[cut]}) for cut in cuts)

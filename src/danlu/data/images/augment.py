@@ -18,7 +18,7 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import Batch, PartStream
 from danlu.data.base.dataset import Part
-from danlu.data.base.page import Page, Share
+from danlu.data.base.page import Fraction, Page
 from danlu.data.images.warp import PadMode, move, warp
 from danlu.errors import UsageError
 from danlu.rng.counter_based import betas, bits, normals, uniforms
@@ -46,13 +46,13 @@ class Augment(Page):
     """maximum rotation in both directions, in degrees"""
     scale: tuple[float, float] = (1.0, 1.0)
     """smallest and largest scale; above 1 enlarges"""
-    translate: Share = 0.0
+    translate: Fraction = 0.0
     """maximum shift in each direction, as a fraction of the image side"""
     crop: Annotated[int, Field(ge=0)] = 0
     """pad each side by this many pixels, then crop randomly to the original size"""
     pad_mode: PadMode = "zeros"
     """padding of the border: zeros, or the mirrored image"""
-    erase: Share = 0.0
+    erase: Fraction = 0.0
     """area fraction of a random rectangle that is set to 0"""
     noise: NonNegative = 0.0
     """standard deviation of normal noise on values from 0 to 1"""

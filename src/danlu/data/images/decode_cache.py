@@ -33,13 +33,13 @@ from torch import Tensor
 from danlu.data.images import decode
 from danlu.data.images.decode import Header, Unreadable
 from danlu.data.images.settings import Images
-from danlu.data.images.worker_pool import usual_crew, work_through
+from danlu.data.images.worker_pool import default_workers, map_files
 from danlu.errors import RunError, UsageError
 from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder
-from danlu.storage.cache_entries import alone, mark_used, remove_unused
+from danlu.storage.cache_entries import locked_entry, mark_used, remove_unused
 from danlu.storage.disk import sync
-from danlu.storage.memory_map import mapped
+from danlu.storage.memory_map import map_file
 
 FORMAT = 1
 IN_MEMORY = 1 << 30
@@ -48,11 +48,11 @@ _BYTES, _PAGE = "images.bin", "page.json"
 _LISTED = 10  # unreadable files that are named
 _STEP = 16  # files between two words of progress
 
-Tell = Callable[[str, int, int | None], None]
+Progress = Callable[[str, int, int | None], None]
 Shape = tuple[int, int, int]
 
 
-class Listed(NamedTuple):
+class FileEntry(NamedTuple):
     """A file as its folder lists it.
 
     Attributes:
@@ -68,7 +68,7 @@ class Listed(NamedTuple):
     changed: int
 
 
-class Decoded(NamedTuple):
+class DecodedFiles(NamedTuple):
     """What became of the files.
 
     Attributes:
@@ -86,7 +86,7 @@ class Decoded(NamedTuple):
     mapped: bool
 
 
-def decoded(root: Path, files: Sequence[Listed], images: Images, access: Access) -> Decoded:
+def decode_files(root: Path, files: Sequence[FileEntry], images: Images, access: Access) -> DecodedFiles:
     """The examples in these files, from the cache if they are there, else decoded into it.
 
     Args:
@@ -99,7 +99,7 @@ def decoded(root: Path, files: Sequence[Listed], images: Images, access: Access)
         UsageError: if files cannot be read and are not to be left out, or none can.
         RunError: if the disk has no room, or the cache cannot be written and the examples are too many for memory.
     """
-    work = _Work(root, files, images, access.tell)
+    work = _Work(root, files, images, access.progress)
     try:
         shelf = access.cache / "decoded"
     except RuntimeError as error:  # there is no home
@@ -114,11 +114,11 @@ def decoded(root: Path, files: Sequence[Listed], images: Images, access: Access)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(shelf, None, error.strerror) from error
         return work.in_memory(str(shelf), error.strerror or str(error))
-    with alone(shelf, key, access.tell):
+    with locked_entry(shelf, key, access.progress):
         return work.made(shelf / key, key) or work.on_disk(shelf, key)
 
 
-def _key(files: Sequence[Listed], images: Images) -> str:
+def _key(files: Sequence[FileEntry], images: Images) -> str:
     settings = FORMAT, images.size, images.fit, images.color, images.largest
     digest = hashlib.sha256(repr(settings).encode())
     for file in files:
@@ -126,7 +126,7 @@ def _key(files: Sequence[Listed], images: Images) -> str:
     return digest.hexdigest()[:32]
 
 
-def _read(entry: Path, key: str) -> Decoded | None:
+def _read(entry: Path, key: str) -> DecodedFiles | None:
     try:
         page = json.loads((entry / _PAGE).read_text(encoding="utf-8"))
         state = (entry / _BYTES).stat()
@@ -138,8 +138,8 @@ def _read(entry: Path, key: str) -> Decoded | None:
         left_out: dict[int, str] = dict(page["left_out"])
         passing = tuple(page["passing"]) if left_out else ()
         mark_used(entry / _PAGE)
-        images = mapped(entry / _BYTES).view(page["shape"])
-        return Decoded(images, left_out, passing, tuple(page["notes"]), mapped=True)
+        images = map_file(entry / _BYTES).view(page["shape"])
+        return DecodedFiles(images, left_out, passing, tuple(page["notes"]), mapped=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # whatever it is, it is no entry
         return None
 
@@ -151,13 +151,13 @@ def _seal(page: dict[str, Any]) -> str:
 class _Work:
     """Decoding files into rows of one shape, on disk or in memory."""
 
-    def __init__(self, root: Path, files: Sequence[Listed], images: Images, tell: Tell):
-        self.root, self.files, self.images, self.tell = root, files, images, tell
+    def __init__(self, root: Path, files: Sequence[FileEntry], images: Images, progress: Progress):
+        self.root, self.files, self.images, self.progress = root, files, images, progress
         self.left_out: dict[int, str] = {}
         self.passing: set[int] = set()
         self.notes: list[str] = []
 
-    def made(self, entry: Path, key: str) -> Decoded | None:
+    def made(self, entry: Path, key: str) -> DecodedFiles | None:
         """What an entry holds, unless it is not there, damaged, or lacks files that may not be left out or can be read.
 
         Which files can be read is asked once in a run: its other processes take what the first has found or made.
@@ -167,15 +167,15 @@ class _Work:
             return None
         return None if "TORCHELASTIC_RUN_ID" not in os.environ and self._can_be_read(found) else found
 
-    def _can_be_read(self, found: Decoded) -> bool:
+    def _can_be_read(self, found: DecodedFiles) -> bool:
         """Whether a file can be read, or is refused for good, that was left out for a reason that may have passed."""
         _, channels, height, width = found.images.shape
         paths = [os.path.join(self.root, self.files[number].path) for number in found.passing]
-        crew = usual_crew(len(self.files))  # of processes, if others may have been ended or stopped by these
-        with closing(work_through(self._decoder((channels, height, width)), paths, crew)) as results:
+        crew = default_workers(len(self.files))  # of processes, if others may have been ended or stopped by these
+        with closing(map_files(self._decoder((channels, height, width)), paths, crew)) as results:
             return any(not (isinstance(result, Unreadable) and result.passing) for _, result in results)
 
-    def on_disk(self, shelf: Path, key: str) -> Decoded:
+    def on_disk(self, shelf: Path, key: str) -> DecodedFiles:
         """Make the entry of that key, and map it."""
         shape = self._shape()
         needed = self._bytes(shape)
@@ -212,7 +212,7 @@ class _Work:
         sync(folder / _PAGE)
         sync(folder)
 
-    def in_memory(self, place: str, reason: str) -> Decoded:
+    def in_memory(self, place: str, reason: str) -> DecodedFiles:
         """The same for this process alone, where nothing can be written."""
         shape = self._shape()
         needed = self._bytes(shape)
@@ -225,7 +225,7 @@ class _Work:
         count = self._fill(rows, shape)
         self.notes.append(f"{place} cannot be written ({reason}), so that files are decoded anew at each start")
         notes = tuple(self.notes)
-        return Decoded(torch.from_numpy(rows[:count]), self.left_out, tuple(self.passing), notes, mapped=False)
+        return DecodedFiles(torch.from_numpy(rows[:count]), self.left_out, tuple(self.passing), notes, mapped=False)
 
     def _shape(self) -> Shape:
         """Channels, height and width of the examples: as was asked for, or as the files have them."""
@@ -274,7 +274,7 @@ class _Work:
     def _each(self, what: str, job: Callable[[str], Any], numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
         """What the job makes of each of these files; why it can make nothing of it is noted."""
         paths = [os.path.join(self.root, self.files[number].path) for number in numbers]
-        with closing(work_through(job, paths)) as results:
+        with closing(map_files(job, paths)) as results:
             for done, (place, result) in enumerate(results, start=1):
                 if isinstance(result, Unreadable):
                     self.left_out[numbers[place]] = str(result)
@@ -282,32 +282,33 @@ class _Work:
                 else:
                     yield numbers[place], result
                 if done % _STEP == 0 or done == len(paths):
-                    self.tell(what, done, len(paths))
+                    self.progress(what, done, len(paths))
 
     def _refusal(self) -> UsageError:
         return UsageError(
-            f"{counted(self.left_out, self.files, self.root)}\nNothing was trained. Repair or remove them, or leave "
-            f"them out with --images.unreadable skip; --images.largest is the number of pixels that a file may have."
+            f"{describe_unreadable(self.left_out, self.files, self.root)}\nNothing was trained. "
+            f"Repair or remove them, or leave them out with --images.unreadable skip; --images.largest is the number "
+            f"of pixels that a file may have."
         )
 
 
-def counted(left_out: dict[int, str], files: Sequence[Listed], root: Path | None = None) -> str:
+def describe_unreadable(left_out: dict[int, str], files: Sequence[FileEntry], root: Path | None = None) -> str:
     """How many files could not be read, and which and why, one a line; of many the first.
 
-    >>> print(counted({1: "it is empty"}, [Listed("a.png", 9, 0, 0), Listed("b.png", 0, 0, 0)]))
+    >>> print(describe_unreadable({1: "it is empty"}, [FileEntry("a.png", 9, 0, 0), FileEntry("b.png", 0, 0, 0)]))
     1 of 2 files cannot be read:
       b.png: it is empty
     """
     lines = sorted((files[number].path, reason) for number, reason in left_out.items())
-    few = [f"  {shown(str(root / path) if root else path)}: {reason}" for path, reason in lines[:_LISTED]]
+    few = [f"  {printable(str(root / path) if root else path)}: {reason}" for path, reason in lines[:_LISTED]]
     more = [f"  and {len(lines) - _LISTED:,} more"] if len(lines) > _LISTED else []
     return "\n".join([f"{len(lines):,} of {len(files):,} files cannot be read:", *few, *more])
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     r"""A file's name as it can be printed, whatever bytes it has.
 
-    >>> shown("日本.png"), shown("two\nlines.png")
+    >>> printable("日本.png"), printable("two\nlines.png")
     ('日本.png', 'two\\nlines.png')
     """
     return name if name.isprintable() else name.encode("unicode_escape", "backslashreplace").decode("ascii")

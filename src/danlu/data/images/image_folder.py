@@ -14,9 +14,9 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from danlu.data.base.dataset import DataSet, Part
-from danlu.data.base.split import Split, refuse_idle_share, stratified_split
+from danlu.data.base.split import Split, refuse_unused_fraction, stratified_split
 from danlu.data.images.decode import SUFFIXES
-from danlu.data.images.decode_cache import Listed, decoded, shown
+from danlu.data.images.decode_cache import FileEntry, decode_files, printable
 from danlu.data.images.info import ImageInfo
 from danlu.data.images.settings import Images
 from danlu.errors import UsageError, nearest
@@ -68,14 +68,14 @@ def read_folder(
     """
     access = access or Access()
     root = _root(argument)
-    listing = list_images(root, access.tell)
+    listing = list_images(root, access.progress)
     groups = _groups(root, listing)
     for part in ("validation", "test"):
         if part in groups:
-            refuse_idle_share(split, part, f"{root} has a folder of its own for it")
+            refuse_unused_fraction(split, part, f"{root} has a folder of its own for it")
     parts = _parted(root, groups, split)
     files = [file for part in parts.values() for file in part.files]
-    done = decoded(root, files, images, access)
+    done = decode_files(root, files, images, access)
     parts = _without(parts, done.left_out)
     _check(root, parts, split, groups.keys())
     classes = next(iter(parts.values())).classes
@@ -87,11 +87,11 @@ def read_folder(
     info = ImageInfo(
         shape=tuple(done.images.shape[1:]),
         classes=len(classes),
-        class_names=tuple(map(shown, classes)),
+        class_names=tuple(map(printable, classes)),
         fit=images.fit,
     )
     notes = (*_about_others(listing), *done.notes, *_about_left_out(done.left_out, files))
-    return DataSet(f"folder:{shown(root.resolve().name)}", info, train, validation, test, notes)
+    return DataSet(f"folder:{printable(root.resolve().name)}", info, train, validation, test, notes)
 
 
 def _root(argument: str) -> Path:
@@ -115,17 +115,17 @@ class Listing(NamedTuple):
         others: how many of each kind were left alone.
     """
 
-    files: list[Listed]
+    files: list[FileEntry]
     folders: set[str]
     others: Counter[str]
 
 
-def list_images(root: Path, tell: Callable[[str, int, int | None], None]) -> Listing:
+def list_images(root: Path, progress: Callable[[str, int, int | None], None]) -> Listing:
     """The image files below a folder by their names; none is opened.
 
     Args:
         root: the folder.
-        tell: is told how many have been found.
+        progress: is told how many have been found.
 
     Raises:
         UsageError: if a folder cannot be listed, or a link leads out of it.
@@ -140,9 +140,9 @@ def list_images(root: Path, tell: Callable[[str, int, int | None], None]) -> Lis
                     if _take(listing, entry, below + entry.name, inside):
                         waiting.append(f"{below}{entry.name}/")
         except OSError as error:
-            raise UsageError(f"{shown(str(root / below))} cannot be listed: {error.strerror or error}") from error
-        tell("list", len(listing.files), None)
-    tell("list", len(listing.files), len(listing.files))
+            raise UsageError(f"{printable(str(root / below))} cannot be listed: {error.strerror or error}") from error
+        progress("list", len(listing.files), None)
+    progress("list", len(listing.files), len(listing.files))
     listing.files.sort()
     return listing
 
@@ -164,7 +164,7 @@ def _take(listing: Listing, entry: os.DirEntry[str], path: str, inside: str) -> 
         listing.others[suffix or "without a suffix"] += 1
     else:
         state = entry.stat(follow_symlinks=False)
-        listing.files.append(Listed(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+        listing.files.append(FileEntry(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
     return False
 
 
@@ -173,8 +173,8 @@ def _check_inside(link: os.DirEntry[str], inside: str) -> None:
     target = os.path.realpath(link.path)
     if not Path(target).is_relative_to(inside):
         raise UsageError(
-            f"{shown(link.path)} is a link to {shown(target)}, which lies outside of the folder; links that lead out "
-            f"are not followed: copy what it points to, or remove it"
+            f"{printable(link.path)} is a link to {printable(target)}, which lies outside of the folder; "
+            f"links that lead out are not followed: copy what it points to, or remove it"
         )
 
 
@@ -188,7 +188,7 @@ class _Group:
         classes: their names in the order of the labels; none for files without classes.
     """
 
-    files: Sequence[Listed]
+    files: Sequence[FileEntry]
     labels: Int64[Tensor, "n"]
     classes: tuple[str, ...]
 
@@ -214,7 +214,7 @@ def _groups(root: Path, listing: Listing) -> dict[str, _Group]:
             )
         for name in some:
             if name not in classes:
-                where = root / places[part] / shown(name)
+                where = root / places[part] / printable(name)
                 raise UsageError(f"{where} is a class that {places['train']}/ does not have; {nearest(name, classes)}")
     return {part: _group(listing, place, classes) for part, place in places.items()}
 
@@ -265,7 +265,7 @@ def _class_names(root: Path, place: str, listing: Listing) -> tuple[str, ...]:
         )
     empty = [name for name in names if not count[name]]
     if empty:
-        has = ", ".join(f"{shown(name)} {number:,}" for name, number in sorted(count.items())[:_NAMED])
+        has = ", ".join(f"{printable(name)} {number:,}" for name, number in sorted(count.items())[:_NAMED])
         raise UsageError(f"{where} holds no images in {_names(empty)} (images by class: {has}); fill or remove it")
     return tuple(names)
 
@@ -314,8 +314,8 @@ def _check(root: Path, parts: dict[str, _Group], split: Split, official: Collect
         if not (train.labels == label).any():
             count = sum(int((part.labels == label).sum()) for part in parts.values())
             raise UsageError(
-                f"{root}: the class {shown(name)} has {count} of {total:,} images, and none of them is for training; "
-                f"add images of it, or lower --split.validation and --split.test"
+                f"{root}: the class {printable(name)} has {count} of {total:,} images, and none of them is for "
+                f"training; add images of it, or lower --split.validation and --split.test"
             )
     for name, share in (("train", 1.0), ("validation", split.validation), ("test", split.test)):
         if not len(parts[name].files) and (share or name in official):
@@ -328,12 +328,12 @@ def _check(root: Path, parts: dict[str, _Group], split: Split, official: Collect
 
 def _names(names: Sequence[str]) -> str:
     """Folders, of many the first."""
-    return ", ".join(f"{shown(name)}/" for name in names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    return ", ".join(f"{printable(name)}/" for name in names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
 def _files(names: Sequence[str]) -> str:
     """How many image files, and of many the first."""
-    few = ", ".join(map(shown, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
+    few = ", ".join(map(printable, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
     return f"{len(names):,} image file{'s' * (len(names) > 1)} ({few})"
 
 
@@ -347,7 +347,7 @@ def _instead(listing: Listing) -> str:
 def _kinds(listing: Listing) -> str:
     few = listing.others.most_common(_NAMED)
     more = listing.others.total() - sum(count for _, count in few)
-    return ", ".join([f"{count:,} {shown(kind)}" for kind, count in few] + [f"{more:,} more"] * bool(more))
+    return ", ".join([f"{count:,} {printable(kind)}" for kind, count in few] + [f"{more:,} more"] * bool(more))
 
 
 def _about_others(listing: Listing) -> list[str]:
@@ -355,9 +355,9 @@ def _about_others(listing: Listing) -> list[str]:
     return [f"{count:,} other file{'s were' if count > 1 else ' was'} left alone: {_kinds(listing)}"] if count else []
 
 
-def _about_left_out(left_out: dict[int, str], files: Sequence[Listed]) -> list[str]:
+def _about_left_out(left_out: dict[int, str], files: Sequence[FileEntry]) -> list[str]:
     lines = sorted((files[number].path, reason) for number, reason in left_out.items())
-    few = [f"{shown(path)} ({reason})" for path, reason in lines[:_NAMED]]
+    few = [f"{printable(path)} ({reason})" for path, reason in lines[:_NAMED]]
     more = [f"and {len(lines) - _NAMED:,} more"] if len(lines) > _NAMED else []
     count = f"{len(lines):,} of {len(files):,} files could not be read and were left out"
     return [f"{count}: {', '.join(few + more)}"] if lines else []

@@ -29,7 +29,7 @@ STARTING = 300.0
 _AT_ONCE = 16  # files that a process is told of at a time
 
 
-def work_through(
+def map_files(
     job: Callable[[str], Any], paths: Sequence[str], workers: int | None = None, patience: float | None = None
 ) -> Generator[tuple[int, Any], None, None]:
     """Do the same with many files, in other processes if there are many; what comes out does not depend on how many.
@@ -47,10 +47,10 @@ def work_through(
     Yields:
         Number of a file, and what the job returned or the Unreadable that it raised; in any order, each file once.
 
-    >>> list(work_through(os.path.basename, ["a/x.png", "b/y.png"]))
+    >>> list(map_files(os.path.basename, ["a/x.png", "b/y.png"]))
     [(0, 'x.png'), (1, 'y.png')]
     """
-    size = usual_crew(len(paths)) if workers is None else workers
+    size = default_workers(len(paths)) if workers is None else workers
     crew = _Crew(job, paths, size, PATIENCE if patience is None else patience)
     try:
         yield from crew.results()
@@ -58,7 +58,7 @@ def work_through(
         crew.dismiss()
 
 
-def usual_crew(files: int) -> int:
+def default_workers(files: int) -> int:
     """How many processes so many files are worth; 0 for this one alone."""
     if files <= ALONE or os.name != "posix" or not sys.executable:
         return 0
@@ -189,7 +189,7 @@ class _Worker:
 
 
 def serve(handle: int) -> None:
-    """Be one of the processes of ``work_through``: take the job, then files, and answer each.
+    """Be one of the processes of ``map_files``: take the job, then files, and answer each.
 
     Args:
         handle: the line to the process that asks.

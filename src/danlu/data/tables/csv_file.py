@@ -22,7 +22,7 @@ from jaxtyping import Float64, Int64
 from danlu.errors import UsageError
 from danlu.storage.text_encoding import encoding_of
 
-Tell = Callable[[str, int, int | None], None]
+Progress = Callable[[str, int, int | None], None]
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?"))
 """what a field may say, in small or capital letters, if there is no number"""
@@ -101,7 +101,7 @@ class CSVTable:
 
     Args:
         path: the file.
-        tell: is told how many of its bytes have been read.
+        progress: is told how many of its bytes have been read.
 
     Attributes:
         header: names of the columns.
@@ -110,9 +110,9 @@ class CSVTable:
         UsageError: if it is no such text, or has no header with different names.
     """
 
-    def __init__(self, path: Path, tell: Tell, manner: ReadOptions = _USUAL):
-        self.path, self._tell, self._manner = path, tell, manner
-        text = next((text for _, text in _pieces(path, manner, lambda *_: None)), "")
+    def __init__(self, path: Path, progress: Progress, options: ReadOptions = _USUAL):
+        self.path, self._progress, self._options = path, progress, options
+        text = next((text for _, text in _pieces(path, options, lambda *_: None)), "")
         if not text.strip():
             raise UsageError(f"{path} is empty; a table begins with a line that names its columns")
         self._delimiter = max(_DELIMITERS, key=lambda delimiter: _fits(text, delimiter))
@@ -167,7 +167,7 @@ class CSVTable:
         wanted = [self.header.index(name) for name in columns]
         label = None if target is None else self.header.index(target)
         skip = self._lines_before
-        for line, piece in _pieces(self.path, self._manner, self._tell):
+        for line, piece in _pieces(self.path, self._options, self._progress):
             text, line, skip = _without_lines(piece, skip), line + skip, 0
             block = self._fast(text, line, wanted, label, classes) or self._careful(text, line, wanted, label, classes)
             refuse_large(self, columns, block)
@@ -227,7 +227,7 @@ class CSVTable:
                 ) from None
             raise UsageError(
                 f"{self.at(place)}: column {name!r} holds {cell if len(cell) <= 40 else cell[:40] + '…'!r}, "
-                f"which is not a number; {leave_out(name, others, label is not None, self._manner)}"
+                f"which is not a number; {leave_out(name, others, label is not None, self._options)}"
             ) from None
 
 
@@ -253,9 +253,9 @@ class _Records:
                 return line, cells
 
 
-def _pieces(path: Path, manner: ReadOptions, tell: Tell) -> Iterator[tuple[int, str]]:
+def _pieces(path: Path, options: ReadOptions, progress: Progress) -> Iterator[tuple[int, str]]:
     """Pieces of whole records, and the number of the line that each begins with."""
-    codec = encoding_of(manner.encoding)
+    codec = encoding_of(options.encoding)
     total, offset, line = path.stat().st_size, 0, 1
     with path.open("rb") as file:
         while data := _some_lines(file, path, line):
@@ -266,12 +266,14 @@ def _pieces(path: Path, manner: ReadOptions, tell: Tell) -> Iterator[tuple[int, 
                 data += more
             if offset == 0 and data.startswith(BOM_UTF8):
                 if codec != "utf-8":
-                    raise UsageError(f"{path} begins with the byte-order mark of UTF-8, so it is not {manner.encoding}")
+                    raise UsageError(
+                        f"{path} begins with the byte-order mark of UTF-8, so it is not {options.encoding}"
+                    )
                 data, offset = data.removeprefix(BOM_UTF8), len(BOM_UTF8)
-            yield line, _decoded(data, path, line, offset, codec, manner)
+            yield line, _decoded(data, path, line, offset, codec, options)
             offset += len(data)
             line += data.count(b"\n")
-            tell(f"reading {path.name}", offset, total)
+            progress(f"reading {path.name}", offset, total)
 
 
 def _some_lines(file: io.BufferedReader, path: Path, line: int) -> bytes:
@@ -283,7 +285,7 @@ def _some_lines(file: io.BufferedReader, path: Path, line: int) -> bytes:
     return data + rest
 
 
-def _decoded(data: bytes, path: Path, line: int, offset: int, codec: str, manner: ReadOptions) -> str:
+def _decoded(data: bytes, path: Path, line: int, offset: int, codec: str, options: ReadOptions) -> str:
     """The text of bytes that begin at an offset of the file, with that line."""
     bad = data.find(b"\0")
     if bad < 0:
@@ -291,9 +293,9 @@ def _decoded(data: bytes, path: Path, line: int, offset: int, codec: str, manner
             return data.decode(codec)
         except UnicodeDecodeError as error:
             bad = error.start
-    name = "UTF-8" if codec == "utf-8" else manner.encoding
+    name = "UTF-8" if codec == "utf-8" else options.encoding
     what = f"0x{data[bad]:02x}, which is not {name} there" if data[bad] else "NUL, which no text has"
-    other = f", or name its encoding with {manner.encoding_setting}" if data[bad] and codec == "utf-8" else ""
+    other = f", or name its encoding with {options.encoding_setting}" if data[bad] and codec == "utf-8" else ""
     raise UsageError(
         f"{path}, line {line + data.count(10, 0, bad)}: byte {offset + bad} of the file is {what}; "
         f"save the table as CSV in UTF-8{other}"
@@ -371,9 +373,9 @@ def class_number(cell: str, classes: dict[str, int]) -> int:
     return classes.setdefault(cell, len(classes)) if cell else -1
 
 
-def leave_out(name: str, others: list[str], has_target: bool, manner: ReadOptions) -> str:
+def leave_out(name: str, others: list[str], has_target: bool, options: ReadOptions) -> str:
     """What to do about a column without numbers."""
-    if manner.fixed:
+    if options.fixed:
         return "the model needs a number there"
     if not others:
         return "a table needs at least one column of numbers"

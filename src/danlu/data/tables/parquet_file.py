@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from danlu.data.tables.csv_file import Block, ReadOptions, Tell, check_header, class_number, leave_out, refuse_large
+from danlu.data.tables.csv_file import Block, Progress, ReadOptions, check_header, class_number, leave_out, refuse_large
 from danlu.errors import UsageError
 
 PARQUET_ROWS = 1 << 16
@@ -20,8 +20,8 @@ class ParquetTable:
 
     Args:
         path: the file.
-        tell: is told how many of its rows have been read.
-        manner: how it is read.
+        progress: is told how many of its rows have been read.
+        options: how it is read.
 
     Attributes:
         header: names of the columns.
@@ -30,8 +30,8 @@ class ParquetTable:
         UsageError: if the package is missing, or the file is damaged.
     """
 
-    def __init__(self, path: Path, tell: Tell, manner: ReadOptions):
-        self.path, self._tell, self._manner = path, tell, manner
+    def __init__(self, path: Path, progress: Progress, options: ReadOptions):
+        self.path, self._progress, self._options = path, progress, options
         try:
             self._types: Any = import_module("pyarrow").types
             parquet: Any = import_module("pyarrow.parquet")
@@ -66,7 +66,7 @@ class ParquetTable:
         for name in columns:
             if name not in numeric:
                 kind = self._file.schema_arrow.field(name).type
-                hint = leave_out(name, numeric, target is not None, self._manner)
+                hint = leave_out(name, numeric, target is not None, self._options)
                 raise UsageError(f"{self.path}: column {name!r} holds {kind}, which is not a number; {hint}")
         names = [*columns, *(() if target is None else (target,))]
         place = 1
@@ -75,7 +75,7 @@ class ParquetTable:
             refuse_large(self, columns, block)
             yield block
             place += len(block.places)
-            self._tell(f"reading {self.path.name}", place - 1, self.most_rows())
+            self._progress(f"reading {self.path.name}", place - 1, self.most_rows())
 
     def _batches(self, names: list[str]) -> Iterator[Any]:
         try:

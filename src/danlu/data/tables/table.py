@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from danlu.data.base.dataset import DataInfo, DataSet, Part
-from danlu.data.base.split import Split, check_parts, refuse_idle_share, shares_of, stratified_split
-from danlu.data.tables.csv_file import Block, CSVTable, ReadOptions, TableFile, Tell
+from danlu.data.base.split import Split, check_parts, part_fractions, refuse_unused_fraction, stratified_split
+from danlu.data.tables.csv_file import Block, CSVTable, Progress, ReadOptions, TableFile
 from danlu.data.tables.info import TableInfo
 from danlu.data.tables.parquet_file import ParquetTable
 from danlu.data.tables.settings import Table
@@ -62,9 +62,9 @@ def read_table(
     if not argument:
         raise UsageError("after table comes the path of a file, as in table:measurements.csv")
     if table.validation_file is not None:
-        refuse_idle_share(split, "validation", "--table.validation-file has its rows")
+        refuse_unused_fraction(split, "validation", "--table.validation-file has its rows")
     if table.test_file is not None:
-        refuse_idle_share(split, "test", "--table.test-file has its rows")
+        refuse_unused_fraction(split, "test", "--table.test-file has its rows")
     rows = _read(argument, table, None, access)
     if len(rows) < FEWEST_ROWS:
         raise UsageError(f"{argument} has {len(rows)} rows that can be used, and a table needs at least {FEWEST_ROWS}")
@@ -153,7 +153,7 @@ class _Some:
 
 def _read(name: str, page: Table, columns: tuple[str, ...] | None, access: Access) -> _Rows:
     """The rows of a file; its columns are chosen by the page, or are those of the training rows."""
-    file = open_table(Path(name).expanduser(), access.tell, ReadOptions(page.encoding))
+    file = open_table(Path(name).expanduser(), access.progress, ReadOptions(page.encoding))
     columns = _chosen(file, page, columns)
     classes: dict[str, int] = {}
     most = file.most_rows()
@@ -239,7 +239,7 @@ def _all(rows: _Rows, kinds: tuple[str, ...]) -> _Some:
 
 def _split(rows: _Rows, kinds: tuple[str, ...], split: Split, page: Table) -> list[_Some]:
     """The parts of one file: train, validation, test; a part that has a file of its own gets nothing."""
-    _, validation, test = shares_of(split)
+    _, validation, test = part_fractions(split)
     validation, test = (0.0 if page.validation_file else validation), (0.0 if page.test_file else test)
     labels = _all(rows, kinds).labels
     strata = torch.zeros(len(rows), dtype=torch.int64) if labels is None else labels
@@ -347,13 +347,13 @@ _FOREIGN = {
 """what a file is rather than a table, and what can be done"""
 
 
-def open_table(path: Path, tell: Tell, manner: ReadOptions) -> TableFile:
+def open_table(path: Path, progress: Progress, options: ReadOptions) -> TableFile:
     """A table in a file, of which the header has been read.
 
     Args:
         path: the file.
-        tell: is told of progress.
-        manner: how it is read.
+        progress: is told of progress.
+        options: how it is read.
 
     Raises:
         UsageError: if there is no such file, or it is no table.
@@ -368,4 +368,4 @@ def open_table(path: Path, tell: Tell, manner: ReadOptions) -> TableFile:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     if (kind := looks_like(start)) in _FOREIGN:
         raise UsageError(f"{path} is {kind}; {_FOREIGN[kind]}")
-    return ParquetTable(path, tell, manner) if start.startswith(b"PAR1") else CSVTable(path, tell, manner)
+    return ParquetTable(path, progress, options) if start.startswith(b"PAR1") else CSVTable(path, progress, options)

@@ -6,7 +6,7 @@ from typing import ClassVar, TypeVar
 
 from danlu.data.settings import DataSettings
 from danlu.data.tables.settings import Table
-from danlu.storage.disk import whole_path
+from danlu.storage.disk import absolute_path
 
 S = TypeVar("S", bound="TableData")
 
@@ -27,5 +27,5 @@ class TableData(DataSettings):
         """The same settings with absolute paths, also of the tables for validation and test."""
         settings = super().with_absolute_paths()
         files = {name: getattr(self.table, name) for name in ("validation_file", "test_file")}
-        absolute = {name: str(whole_path(path)) for name, path in files.items() if path is not None}
+        absolute = {name: str(absolute_path(path)) for name, path in files.items() if path is not None}
         return settings.model_copy(update={"table": self.table.model_copy(update=absolute)})

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from danlu.data.base.tokenizer import Kind
+from danlu.data.base.tokenizer import TokenKind
 from danlu.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class BytePairs:
     (260, 'slowly, 慢')
     """
 
-    kind: Kind = "bpe"
+    kind: TokenKind = "bpe"
     unknown: int | None = None
 
     def __init__(self, tokenizer: tokenizers.Tokenizer):

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from danlu.data.base.dataset import PARTS, DataSet, Part
-from danlu.data.base.split import Split, refuse_idle_share, shares_of
-from danlu.data.base.tokenizer import Kind
+from danlu.data.base.split import Split, part_fractions, refuse_unused_fraction
+from danlu.data.base.tokenizer import TokenKind
 from danlu.data.text.info import TextInfo
-from danlu.data.text.official_splits import Official, notes_of, official, spans_of
+from danlu.data.text.official_splits import Official, find_official_files, official_notes, official_spans
 from danlu.data.text.settings import Text
-from danlu.data.text.text_files import Document, Span, listed, parted
-from danlu.data.text.token_cache import ReadOptions, tokens_of
+from danlu.data.text.text_files import Document, Span, find_documents, split_documents
+from danlu.data.text.token_cache import ReadOptions, tokenize
 from danlu.errors import UsageError
 from danlu.storage.access import Access
 
@@ -46,37 +46,37 @@ def read_text(argument: str = "", text: Text = Text(), split: Split = Split(), a
     if not argument:
         raise UsageError("after text comes the path of a file or a folder, as in text:poems.txt")
     path, access = Path(argument).expanduser(), access or Access()
-    found = official(path) if path.is_dir() else None
+    found = find_official_files(path) if path.is_dir() else None
     if found is not None:
         return _official_text(path, found, text, split, access)
-    documents = listed(path)
+    documents = find_documents(path)
     if not sum(document.size for document in documents):
         raise UsageError(f"{argument} is empty; a text needs at least one line for each part")
-    return parted_text(f"text:{path.resolve().name}", documents, text, split, access)
+    return split_text(f"text:{path.resolve().name}", documents, text, split, access)
 
 
 def _official_text(folder: Path, found: Official, page: Text, split: Split, access: Access) -> DataSet:
     """The text of a folder whose files are its parts."""
-    refuse_idle_seed(split)
+    refuse_unused_seed(split)
     for part in ("validation", "test"):
         if part in found.files:
-            refuse_idle_share(split, part, f"{found.files[part].name} is its file")
-    name, shares = f"text:{folder.resolve().name}", shares_of(split)
-    spans = spans_of(folder, found, shares)
+            refuse_unused_fraction(split, part, f"{found.files[part].name} is its file")
+    name, shares = f"text:{folder.resolve().name}", part_fractions(split)
+    spans = official_spans(folder, found, shares)
     _refuse_empty(name, spans, shares)
     data = data_of(name, spans, page, "characters", access)
-    return replace(data, notes=(*notes_of(found, spans), *data.notes))
+    return replace(data, notes=(*official_notes(found, spans), *data.notes))
 
 
-def parted_text(name: str, documents: Sequence[Document], page: Text, split: Split, access: Access) -> DataSet:
+def split_text(name: str, documents: Sequence[Document], page: Text, split: Split, access: Access) -> DataSet:
     """Documents without official parts: parts by the shares, one after the other.
 
     Raises:
         UsageError: if a part with a share gets nothing.
     """
-    refuse_idle_seed(split)
-    shares = shares_of(split)
-    parts = parted(documents, shares)
+    refuse_unused_seed(split)
+    shares = part_fractions(split)
+    parts = split_documents(documents, shares)
     _refuse_empty(name, parts, shares)
     return data_of(name, parts, page, "characters", access)
 
@@ -91,7 +91,7 @@ def _refuse_empty(name: str, parts: Sequence[Sequence[Span]], shares: Sequence[f
             )
 
 
-def data_of(name: str, parts: Sequence[Sequence[Span]], page: Text, usual: Kind, access: Access) -> DataSet:
+def data_of(name: str, parts: Sequence[Sequence[Span]], page: Text, usual: TokenKind, access: Access) -> DataSet:
     """The data set of three parts.
 
     Args:
@@ -101,14 +101,14 @@ def data_of(name: str, parts: Sequence[Sequence[Span]], page: Text, usual: Kind,
         usual: what a token is, if the page leaves that open.
         access: has the cache, and is told of progress.
     """
-    kind: Kind = usual if page.tokens == "auto" else page.tokens
-    found = tokens_of(parts, ReadOptions(kind, page.vocabulary, page.min_count, page.encoding), access)
+    kind: TokenKind = usual if page.tokens == "auto" else page.tokens
+    found = tokenize(parts, ReadOptions(kind, page.vocabulary, page.min_count, page.encoding), access)
     info = TextInfo((), vocabulary=found.tokenizer.vocabulary, tokens=kind)
     train, validation, test = (Part({"token": tokens}, mapped=found.mapped) for tokens in found.parts)
     return DataSet(name, info, train, validation, test, found.notes, found.tokenizer)
 
 
-def refuse_idle_encoding(name: str, page: Text) -> None:
+def refuse_unused_encoding(name: str, page: Text) -> None:
     """The encoding is for files of the user's own.
 
     Raises:
@@ -120,7 +120,7 @@ def refuse_idle_encoding(name: str, page: Text) -> None:
         )
 
 
-def refuse_idle_seed(split: Split) -> None:
+def refuse_unused_seed(split: Split) -> None:
     """Running text is parted in its own order.
 
     Raises:

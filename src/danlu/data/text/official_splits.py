@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from danlu.data.base.dataset import PARTS
-from danlu.data.text.text_files import Span, document_of, parted, whole
+from danlu.data.text.text_files import Span, document_of, split_documents, whole
 from danlu.errors import UsageError, few
 
 _PART_OF = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
@@ -27,7 +27,7 @@ class Official(NamedTuple):
     others: tuple[str, ...]
 
 
-def official(folder: Path) -> Official | None:
+def find_official_files(folder: Path) -> Official | None:
     """The parts of a text that a folder has files for: train, and validation or test or both; None if it has not.
 
     A file is called after its part, with .txt, .tokens or .raw behind it, and before it, if there is anything, the name
@@ -40,7 +40,7 @@ def official(folder: Path) -> Official | None:
     >>> folder = Path(tempfile.mkdtemp())
     >>> for name in ("wiki.train.tokens", "wiki.valid.tokens", "about.txt"):
     ...     _ = (folder / name).write_text("a line\\n")
-    >>> found = official(folder)
+    >>> found = find_official_files(folder)
     >>> sorted(found.files), found.others
     (['train', 'validation'], ('about.txt',))
     """
@@ -69,7 +69,7 @@ def official(folder: Path) -> Official | None:
     return Official(files, tuple(str(path.relative_to(folder)) for path in texts if not path.name.startswith(".")))
 
 
-def spans_of(folder: Path, found: Official, shares: Sequence[float]) -> list[tuple[Span, ...]]:
+def official_spans(folder: Path, found: Official, shares: Sequence[float]) -> list[tuple[Span, ...]]:
     """The spans of all three parts; what has no file is the end of the training file, by its share.
 
     Args:
@@ -86,13 +86,13 @@ def spans_of(folder: Path, found: Official, shares: Sequence[float]) -> list[tup
             raise UsageError(f"{document.name} is empty, and is the {part} part; fill it or remove it")
     missing = [part for part in PARTS[1:] if part not in documents]
     cuts = [share for part, share in zip(PARTS, shares, strict=True) if part in missing]
-    train, *rest = parted([documents["train"]], [1.0 - sum(cuts), *cuts])
+    train, *rest = split_documents([documents["train"]], [1.0 - sum(cuts), *cuts])
     spans = {part: (whole(document),) for part, document in documents.items()}
     spans |= {"train": train, **dict(zip(missing, rest, strict=True))}
     return [spans[part] for part in PARTS]
 
 
-def notes_of(found: Official, spans: Sequence[Sequence[Span]]) -> tuple[str, ...]:
+def official_notes(found: Official, spans: Sequence[Sequence[Span]]) -> tuple[str, ...]:
     """What the user should know: which file is which part, and what was left alone."""
     said = [
         f"{part} is {found.files[part].name}" if part in found.files else f"{part} is the end of the training file"

@@ -17,7 +17,7 @@ from danlu.errors import UsageError
 from danlu.storage.disk import looks_like
 from danlu.storage.text_encoding import encoding_of
 
-Tell = Callable[[str, int, int | None], None]
+Progress = Callable[[str, int, int | None], None]
 
 PIECE = 1 << 20
 """bytes that are read at once"""
@@ -74,13 +74,13 @@ def whole(document: Document) -> Span:
     return Span(document, 0, document.size)
 
 
-def read(spans: Sequence[Span], encoding: str, tell: Tell) -> Iterator[Piece]:
+def read(spans: Sequence[Span], encoding: str, progress: Progress) -> Iterator[Piece]:
     """The text of spans, one after the other; where a document ends without an end of line, one comes before the next.
 
     Args:
         spans: in order; of one document they begin at the beginning or at the end of another span.
         encoding: how the text is written.
-        tell: is told how many bytes have been read.
+        progress: is told how many bytes have been read.
 
     Raises:
         UsageError: if something is no text of this encoding; the message has path, line and byte.
@@ -92,7 +92,7 @@ def read(spans: Sequence[Span], encoding: str, tell: Tell) -> Iterator[Piece]:
         for piece, read_so_far in _pieces(span, codec, encoding):
             yield piece
             last = piece.text or last
-            tell("read text", done + read_so_far, total)
+            progress("read text", done + read_so_far, total)
         if number + 1 < len(spans) and last and not last.endswith("\n"):
             yield Piece("\n", span.document.name, 0)
         done += span.stop - span.start
@@ -158,7 +158,7 @@ def _refusal(name: str, line: int, offset: int, data: bytes, bad: int, encoding:
     )
 
 
-def parted(documents: Sequence[Document], shares: Sequence[float]) -> list[tuple[Span, ...]]:
+def split_documents(documents: Sequence[Document], shares: Sequence[float]) -> list[tuple[Span, ...]]:
     """Documents one after the other, in parts that follow each other and share nothing.
 
     A part ends with the line in which its share of the bytes ends, or, where that line is very long, with the word.
@@ -168,7 +168,7 @@ def parted(documents: Sequence[Document], shares: Sequence[float]) -> list[tuple
         shares: of each part, summing to 1.
 
     >>> document = Document("poem", 12, "", b"one\\ntwo\\nten\\n")
-    >>> [[(start, stop) for _, start, stop in part] for part in parted([document], (0.5, 0.5))]
+    >>> [[(start, stop) for _, start, stop in part] for part in split_documents([document], (0.5, 0.5))]
     [[(0, 8)], [(8, 12)]]
     """
     total = sum(document.size for document in documents)
@@ -219,7 +219,7 @@ def at_seams(pieces: Iterator[Piece]) -> Iterator[str]:
         yield held
 
 
-def listed(path: Path) -> list[Document]:
+def find_documents(path: Path) -> list[Document]:
     """A text file, or all files of a folder and of those below whose name ends with .txt, sorted by path.
 
     Raises:

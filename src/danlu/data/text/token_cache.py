@@ -23,16 +23,16 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from danlu.data.base.tokenizer import Kind, Tokenizer
+from danlu.data.base.tokenizer import Tokenizer, TokenKind
 from danlu.data.text.text_files import Span, at_seams, read
 from danlu.data.text.tokenizer_files import FILE, from_json, learn
 from danlu.data.text.tokenizers import UnknownCharacter
 from danlu.errors import RunError, UsageError
 from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder
-from danlu.storage.cache_entries import alone, mark_used, remove_unused
+from danlu.storage.cache_entries import locked_entry, mark_used, remove_unused
 from danlu.storage.disk import sync
-from danlu.storage.memory_map import mapped
+from danlu.storage.memory_map import map_file
 
 FORMAT = 1
 SOON = 1 << 22
@@ -45,7 +45,7 @@ _TOKENS, _PAGE = "tokens.bin", "page.json"
 class ReadOptions(NamedTuple):
     """How a text becomes tokens."""
 
-    kind: Kind
+    kind: TokenKind
     vocabulary: int | None = None
     min_count: int = 1
     encoding: str = "utf-8"
@@ -67,12 +67,12 @@ class Tokens(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def tokens_of(parts: Sequence[Sequence[Span]], manner: ReadOptions, access: Access) -> Tokens:
+def tokenize(parts: Sequence[Sequence[Span]], options: ReadOptions, access: Access) -> Tokens:
     """The tokens of three parts; the tokenizer sees the first alone.
 
     Args:
         parts: spans of documents.
-        manner: how they become tokens.
+        options: how they become tokens.
         access: has the cache, and is told of progress.
 
     Raises:
@@ -80,8 +80,8 @@ def tokens_of(parts: Sequence[Sequence[Span]], manner: ReadOptions, access: Acce
         RunError: if the disk has no room, or the cache cannot be written and the text is too large for memory.
     """
     size = sum(span.stop - span.start for spans in parts for span in spans)
-    if manner.kind != "bpe" and size <= SOON:
-        return _in_memory(parts, manner, access)
+    if options.kind != "bpe" and size <= SOON:
+        return _in_memory(parts, options, access)
     shelf = _shelf(access)
     if isinstance(shelf, str):
         if size > IN_MEMORY:
@@ -90,12 +90,12 @@ def tokens_of(parts: Sequence[Sequence[Span]], manner: ReadOptions, access: Acce
                 f"DANLU_CACHE to a folder with that much room"
             )
         note = f"{shelf}, so that the text is tokenized anew at each start"
-        return _in_memory(parts, manner, access)._replace(notes=(note,))
-    key = _key(parts, manner)
+        return _in_memory(parts, options, access)._replace(notes=(note,))
+    key = _key(parts, options)
     if found := _read(shelf / key, key):
         return found
-    with alone(shelf, key, access.tell):
-        return _read(shelf / key, key) or _on_disk(shelf, key, parts, manner, access)
+    with locked_entry(shelf, key, access.progress):
+        return _read(shelf / key, key) or _on_disk(shelf, key, parts, options, access)
 
 
 def _shelf(access: Access) -> Path | str:
@@ -114,22 +114,22 @@ def _shelf(access: Access) -> Path | str:
     return shelf
 
 
-def _key(parts: Sequence[Sequence[Span]], manner: ReadOptions) -> str:
-    library = version("tokenizers") if manner.kind == "bpe" else None
+def _key(parts: Sequence[Sequence[Span]], options: ReadOptions) -> str:
+    library = version("tokenizers") if options.kind == "bpe" else None
     spans = [[(s.document.name, s.document.stamp, s.start, s.stop) for s in spans] for spans in parts]
-    return hashlib.sha256(repr((FORMAT, manner, library, spans)).encode(errors="surrogateescape")).hexdigest()[:32]
+    return hashlib.sha256(repr((FORMAT, options, library, spans)).encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def _learnt(parts: Sequence[Sequence[Span]], manner: ReadOptions, access: Access) -> Tokenizer:
-    pieces = at_seams(read(parts[0], manner.encoding, access.tell))
-    return learn(manner.kind, pieces, manner.vocabulary, manner.min_count)
+def _learnt(parts: Sequence[Sequence[Span]], options: ReadOptions, access: Access) -> Tokenizer:
+    pieces = at_seams(read(parts[0], options.encoding, access.progress))
+    return learn(options.kind, pieces, options.vocabulary, options.min_count)
 
 
 def _encoded(
-    spans: Sequence[Span], manner: ReadOptions, tokenizer: Tokenizer, access: Access
+    spans: Sequence[Span], options: ReadOptions, tokenizer: Tokenizer, access: Access
 ) -> Iterator[Int[Tensor, "n"]]:
     """The tokens of a part, piece by piece."""
-    pieces = read(spans, manner.encoding, access.tell)
+    pieces = read(spans, options.encoding, access.progress)
     if tokenizer.kind != "characters":
         yield from map(tokenizer.encode, at_seams(pieces))
         return
@@ -143,12 +143,12 @@ def _encoded(
             ) from None
 
 
-def _in_memory(parts: Sequence[Sequence[Span]], manner: ReadOptions, access: Access) -> Tokens:
-    tokenizer = _learnt(parts, manner, access)
+def _in_memory(parts: Sequence[Sequence[Span]], options: ReadOptions, access: Access) -> Tokens:
+    tokenizer = _learnt(parts, options, access)
     dtype = dtype_for(tokenizer.vocabulary)
     none = torch.empty(0, dtype=dtype)
     found = [
-        torch.cat([none, *(tokens.to(dtype) for tokens in _encoded(spans, manner, tokenizer, access))])
+        torch.cat([none, *(tokens.to(dtype) for tokens in _encoded(spans, options, tokenizer, access))])
         for spans in parts
     ]
     return Tokens(tuple(found), tokenizer, mapped=False)
@@ -163,16 +163,16 @@ def dtype_for(vocabulary: int) -> torch.dtype:
     return torch.int16 if vocabulary <= 1 << 15 else torch.int32
 
 
-def _on_disk(shelf: Path, key: str, parts: Sequence[Sequence[Span]], manner: ReadOptions, access: Access) -> Tokens:
+def _on_disk(shelf: Path, key: str, parts: Sequence[Sequence[Span]], options: ReadOptions, access: Access) -> Tokens:
     """Make the entry of that key, and map it."""
-    tokenizer = _learnt(parts, manner, access)
+    tokenizer = _learnt(parts, options, access)
     dtype = dtype_for(tokenizer.vocabulary)
     try:
         with temporary_folder(shelf, key) as folder:
             counts = []
             with (folder / _TOKENS).open("wb") as file:
                 for spans in parts:
-                    counts.append(_write(file, _encoded(spans, manner, tokenizer, access), dtype))
+                    counts.append(_write(file, _encoded(spans, options, tokenizer, access), dtype))
                 file.flush()
                 os.fsync(file.fileno())
             (folder / FILE).write_text(tokenizer.to_json(), encoding="utf-8")
@@ -221,7 +221,7 @@ def _read(entry: Path, key: str) -> Tokens | None:
             return None
         mark_used(entry / _PAGE)
         tokenizer = from_json((entry / FILE).read_text(encoding="utf-8"))
-        tokens = mapped(entry / _TOKENS).view(dtype_for(tokenizer.vocabulary))
+        tokens = map_file(entry / _TOKENS).view(dtype_for(tokenizer.vocabulary))
         return Tokens(tuple(tokens.split(page["counts"])), tokenizer, mapped=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # whatever it is, it is no entry
         return None

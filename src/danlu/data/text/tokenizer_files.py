@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from danlu.data.base.tokenizer import Kind, Tokenizer
+from danlu.data.base.tokenizer import Tokenizer, TokenKind
 from danlu.data.text.bpe import BytePairs, learn_byte_pairs
 from danlu.data.text.tokenizers import Characters, Words, learn_characters, learn_words
 from danlu.errors import RunError
@@ -17,7 +17,7 @@ FILE = "tokenizer.json"
 """what the file of a tokenizer is called in the folder of a model"""
 
 
-def learn(kind: Kind, pieces: Iterable[str], vocabulary: int | None = None, min_count: int = 1) -> Tokenizer:
+def learn(kind: TokenKind, pieces: Iterable[str], vocabulary: int | None = None, min_count: int = 1) -> Tokenizer:
     """A tokenizer of a training text.
 
     Args:
@@ -86,9 +86,9 @@ def from_json(text: str) -> Tokenizer:
     return Characters(tokens) if kind == "characters" else Words(tokens)
 
 
-def _kind(page: Any) -> Kind:
+def _kind(page: Any) -> TokenKind:
     model, parted = (_page_in(page, name) for name in ("model", "pre_tokenizer"))
-    kinds: dict[tuple[Any, Any], Kind] = {
+    kinds: dict[tuple[Any, Any], TokenKind] = {
         ("WordLevel", "Split"): "characters",
         ("WordLevel", "WhitespaceSplit"): "words",
         ("BPE", "ByteLevel"): "bpe",

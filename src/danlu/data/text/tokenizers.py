@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from danlu.data.base.tokenizer import Kind
+from danlu.data.base.tokenizer import TokenKind
 from danlu.errors import UsageError
 
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
@@ -62,7 +62,7 @@ class Characters:
     the training text; leave it out, or use a model of bytes (bpe)
     """
 
-    kind: Kind = "characters"
+    kind: TokenKind = "characters"
 
     def __init__(self, characters: Sequence[str]):
         self.characters = list(characters)
@@ -124,7 +124,7 @@ class Words:
     (tensor([0, 2, 1, 0, 3, 1]), 'the cat\nthe <unk>\n')
     """
 
-    kind: Kind = "words"
+    kind: TokenKind = "words"
 
     def __init__(self, words: Sequence[str]):
         self.words = list(words)

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 
 from danlu.data.base.dataset import DataInfo, Part
-from danlu.data.base.placement import Placement, settle
+from danlu.data.base.placement import Placement, choose_placement
 from danlu.data.settings import DataSettings
 from danlu.tasks.task import Task
 from danlu.training.optimization.settings import OptimizerSettings, Positive
@@ -97,7 +97,7 @@ class Recipe(DataSettings):
             device: where batches are wanted.
             dtype: of fractional numbers.
         """
-        return settle(part, self.batch_size, self.seed, device, dtype)
+        return choose_placement(part, self.batch_size, self.seed, device, dtype)
 
     @model_validator(mode="before")
     @classmethod

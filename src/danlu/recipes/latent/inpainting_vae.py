@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from danlu.data.base.dataset import DataInfo
-from danlu.data.base.page import Share
+from danlu.data.base.page import Fraction
 from danlu.models.latent.vae import VAE
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.latent.base import Latent, checked
@@ -36,7 +36,7 @@ class InpaintingVAERecipe(Latent):
     beta: NonNegative = 0.1
     monitor: str | None = "none"
     epochs: Positive | None = 200
-    hide: Share = 0.9
+    hide: Fraction = 0.9
     """maximum fraction of hidden values; the fraction of each example is uniform from 0 to this"""
     blocks: bool = True
     """hide a rectangle in half of the images, instead of single pixels"""

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import PartStream, Shuffled
 from danlu.data.base.dataset import DataInfo
-from danlu.data.base.joined_streams import Together, together
-from danlu.data.base.page import Share
+from danlu.data.base.joined_streams import JoinedStreams, join_streams
+from danlu.data.base.page import Fraction
 from danlu.data.images.image_data import ImageData
 from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
@@ -56,7 +56,7 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """training examples that keep their labels"""
     labeled_batch_size: Count = 16
     """labeled examples per step"""
-    labeled_share: Share = 0.1
+    labeled_share: Fraction = 0.1
     """weight of the bound of labeled examples; the paper uses their fraction of the data"""
     classification: NonNegative = 1.0
     """weight of the cross-entropy of labeled examples; the paper uses 0.1"""
@@ -142,14 +142,14 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
         """Both models move as the recipe itself says."""
         return dict.fromkeys(("first", "second") if self.stacked else ("model",), self)
 
-    def transform(self, stream: PartStream, seed: int) -> Together:  # type: ignore[override]
+    def transform(self, stream: PartStream, seed: int) -> JoinedStreams:  # type: ignore[override]
         """All training examples without their labels, and some of them with theirs."""
         if self.labeled_batch_size > self.labels:
             few = f"{self.labeled_batch_size} is more than the {self.labels} examples that have labels"
             raise UsageError(f"labeled_batch_size={few}")
         labeled = stream.part.take(some_of_each(stream.part["label"], self.labels, seed))
         few = Shuffled(labeled, self.labeled_batch_size, seed)
-        return together(unlabeled=super().transform(stream, seed), labeled=super().transform(few, seed))
+        return join_streams(unlabeled=super().transform(stream, seed), labeled=super().transform(few, seed))
 
 
 def some_of_each(labels: Int[Tensor, "n"], count: int, seed: int) -> Int[Tensor, "count"]:
