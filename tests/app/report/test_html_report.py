@@ -331,7 +331,8 @@ def test_sections_show_the_surest_mistake_first():
     for shown, text, image in zip(axes.images, axes.texts, images[[1, 0]], strict=True):
         np.testing.assert_allclose(shown.get_array(), image.permute(1, 2, 0).numpy())
         left, right, bottom, top = shown.get_extent()
-        assert text.get_position()[0] == left < right and text.get_position()[1] < top < bottom  # its own title
+        assert text.get_position()[0] == left < right  # each title is above its own image
+        assert text.get_position()[1] < top < bottom
 
 
 def test_sections_without_pictures():
