@@ -15,12 +15,12 @@ from .config.build import build as build
 from .config.build import build_task as build_task
 from .config.build import estimate_memory as estimate_memory
 from .config.build import start_runtime as start_runtime
+from .config.changes import changed as changed
 from .config.constructor_settings import Settings as Settings
 from .config.constructor_settings import settings as settings
 from .config.generative_recipe import GenerativeRecipe as GenerativeRecipe
 from .config.recipe import Recipe as Recipe
 from .config.resolve import as_recipe as as_recipe
-from .config.yaml_files import changed as changed
 from .config.yaml_files import from_text as from_text
 from .config.yaml_files import from_yaml as from_yaml
 from .config.yaml_files import to_yaml as to_yaml

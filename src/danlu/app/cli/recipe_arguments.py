@@ -14,9 +14,9 @@ from danlu.app.cli.tyro_parsing import given
 from danlu.app.console.flag import Flag
 from danlu.app.console.settings_flags import flags
 from danlu.data.training_data import TrainingData
+from danlu.recipes.config.changes import changed
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.resolve import as_recipe
-from danlu.recipes.config.yaml_files import changed
 
 
 def parse(name: str, function: Function, words: list[str]) -> tuple[Recipe, dict[str, Any]]:

@@ -23,9 +23,9 @@ from danlu.app.runs.manifest import check_same, first_page
 from danlu.app.runs.session import Session
 from danlu.catalogue.recipes import name_of_recipe
 from danlu.errors import UsageError
+from danlu.recipes.config.changes import changed
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.resolve import as_recipe
-from danlu.recipes.config.yaml_files import changed
 from danlu.training.runtime import DeviceName, as_torch_was
 
 _training = threading.Lock()

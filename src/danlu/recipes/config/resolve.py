@@ -7,8 +7,9 @@ from typing import Any
 
 from danlu.catalogue.recipes import find_recipe
 from danlu.errors import UsageError
+from danlu.recipes.config.changes import changed
 from danlu.recipes.config.recipe import Recipe
-from danlu.recipes.config.yaml_files import changed, from_yaml
+from danlu.recipes.config.yaml_files import from_yaml
 
 
 def as_recipe(recipe: str | Path | Recipe, changes: dict[str, Any] | None = None) -> Recipe:

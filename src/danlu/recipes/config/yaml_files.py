@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from danlu import catalogue
 from danlu.data.settings import DataSettings
 from danlu.errors import UsageError, nearest
 from danlu.recipes.config import strict_yaml
-from danlu.recipes.config.error_messages import in_words, shown
+from danlu.recipes.config.changes import checked, plain
+from danlu.recipes.config.error_messages import shown
 from danlu.recipes.config.recipe import Recipe
-from danlu.recipes.config.strict_yaml import KeyPath, Problem, Reading, failure, spelled, written
+from danlu.recipes.config.strict_yaml import Problem, Reading, failure, written
 
 FORMAT = 1
 LARGEST = 2**20  # bytes; a recipe has a few thousand
@@ -77,27 +77,7 @@ def from_text(text: str, name: str = "recipe") -> Recipe:
         raise failure(reading.problems or [problem], name)
     usual = _named(reading, name).model_construct()
     given = {key: value for key, value in reading.values.items() if key not in ("format", "recipe")}
-    return _checked(usual, given, reading, name)
-
-
-def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """A recipe with some values changed, and checked again.
-
-    Args:
-        recipe: the recipe; it stays as it is.
-        changes: new values by name: ``{"lr": 0.1, "model": {"hidden": (8,)}}`` or ``{"model.hidden": (8,)}``.
-
-    Raises:
-        UsageError: with every mistake, one a line.
-
-    >>> from danlu.recipes import MLPRecipe
-    >>> changed(MLPRecipe(), {"model.hidden": (8,)}).model
-    MLPSettings(hidden=(8,), activation='relu', norm=None, dropout=0.2)
-    >>> changed(MLPRecipe(), {"lr": -1})
-    Traceback (most recent call last):
-    danlu.errors.UsageError: lr: -1 is not a number greater than 0
-    """
-    return _checked(recipe, _nested(changes), Reading(changes, {}, {}, []), None)
+    return checked(usual, given, reading, name)
 
 
 # Writing
@@ -166,66 +146,10 @@ def _named(reading: Reading, name: str) -> type[Recipe]:
 
 def _check_format(reading: Reading, name: str) -> None:
     path = ("format",)
-    number, line = _plain(reading.values.get("format", FORMAT)), reading.line(path)
+    number, line = plain(reading.values.get("format", FORMAT)), reading.line(path)
     if type(number) is not int or number < 1:
         what = shown(number, reading.written.get(path))
         reading.problems.append(Problem(line, path, f"{what} is not a whole number of at least 1"))
     elif number > FORMAT:  # what else looks wrong may be right there
         newer = f"{number} is newer than this version of danlu, which reads up to {FORMAT}; update danlu"
         raise failure([Problem(line, path, newer)], name)
-
-
-def _nested(changes: dict[str, Any]) -> dict[str, Any]:
-    """``{"a.b": 1}`` as ``{"a": {"b": 1}}``."""
-    tree: dict[str, Any] = {}
-    for name, value in changes.items():
-        branch: Any = _nested(value) if isinstance(value, dict) else value
-        for part in reversed(name.split(".")):
-            branch = {part: branch}
-        _graft(tree, branch, ())
-    return tree
-
-
-def _graft(tree: dict[str, Any], branch: dict[str, Any], path: KeyPath) -> None:
-    for name, value in branch.items():
-        if name not in tree:
-            tree[name] = value
-        elif isinstance(tree[name], dict) and isinstance(value, dict):
-            _graft(tree[name], value, (*path, name))
-        else:
-            raise UsageError(f"{spelled((*path, name))}: given twice")
-
-
-# Checking
-
-
-def _checked(usual: Recipe, given: dict[str, Any], reading: Reading, name: str | None) -> Recipe:
-    try:
-        recipe = type(usual).model_validate(_filled(usual.with_dependent_defaults(given), given), strict=True)
-    except ValidationError as error:
-        raise failure([*reading.problems, *in_words(error, type(usual), reading)], name) from None
-    if reading.problems:
-        raise failure(reading.problems, name)
-    return recipe
-
-
-def _filled(page: BaseModel, given: dict[str, Any]) -> dict[str, Any]:
-    """The page's values with the given ones in their place; a page inside keeps what is not given."""
-    values = dict(page)
-    for name, value in given.items():
-        inside = values.get(name)
-        both = isinstance(inside, BaseModel) and isinstance(value, dict)
-        values[name] = _filled(inside, value) if both else _plain(value)  # type: ignore[arg-type]
-    return values
-
-
-def _plain(value: Any) -> Any:
-    """Lists as tuples, and 1e3 as 1000, so that validation need not be lenient with anything else."""
-    match value:
-        case list() | tuple():
-            return tuple(_plain(item) for item in value)
-        case dict():
-            return {key: _plain(item) for key, item in value.items()}
-        case float() if value.is_integer() and str(value) != "-0.0":
-            return int(value)
-    return value
