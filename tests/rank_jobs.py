@@ -109,7 +109,7 @@ def create_one(folder: str, ready) -> str:
     """A run made in a folder at the same moment as in other processes."""
     os.chdir(folder)
     ready.wait(60)
-    return str(RunFolder.create(None, "mlp", as_recipe("mlp"), {}).path)
+    return str(RunFolder.create(None, as_recipe("mlp"), {"recipe": "mlp"}).path)
 
 
 def save_split_game(runtime: Runtime, name: str, folder: str) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from danlu.app.runs.distributed import leave
+from danlu.app.runs.distributed import exit_process
 from danlu.training import Runtime
 
 Job = Callable[..., Any]
@@ -70,4 +70,4 @@ def _work(rank: int, world: int, meeting: str, jobs: Any, answers: Any) -> None:
     dist.destroy_process_group()
     answers.close()
     answers.join_thread()
-    leave(0)
+    exit_process(0)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from commands import call, start, start_ranks, trained_by_ranks, wait_for_lines
-from danlu.app.run_folder.process_lock import at_work, wait_for_all
+from danlu.app.run_folder.process_lock import processes_using, wait_for_processes
 from outcomes import assert_close_tensors, assert_same_run, run_page, weights
 
 TRAIN = ["train", "mlp", "--epochs", "6", "--model.hidden", "16", "--model.dropout", "0.2", "--precision", "float64"]
@@ -101,7 +101,7 @@ def test_sigkill_of_one_process_and_sigterm_are_survived_bit_for_bit(undisturbed
     process = start(*TRAIN, "--devices", "2", "--out", out)
     wait_for_lines(out, 30, process)
     os.kill(workers(out)[rank], signal.SIGKILL)
-    while "Going on with" not in process.said:
+    while "Resuming" not in process.said:
         assert process.code is None, process.said
         time.sleep(0.005)
     wait_for_lines(out, 60, process)
@@ -121,7 +121,7 @@ def test_without_their_launcher_the_processes_save_and_stop_and_nobody_begins_be
     (launcher,) = children(process.pid)
     os.kill(launcher, signal.SIGKILL)
     assert re.search(r"Stopped after round \d+", process.ended(3))
-    assert at_work(out) == []
+    assert processes_using(out) == []
     assert run_page(out)["status"] == "stopped"
 
 
@@ -137,7 +137,7 @@ def test_a_second_signal_ends_them_all_at_once(tmp_path):
     time.sleep(0.2)
     process.signal(signal.SIGINT)
     assert "Traceback" not in process.ended(130)
-    assert wait_for_all(out, 30)
+    assert wait_for_processes(out, 30)
 
 
 @pytest.mark.xdist_group("devices")
@@ -174,8 +174,8 @@ def test_split_players_train_what_whole_ones_train_in_any_number_of_processes(tm
         parts = sorted(path.name for path in (out / "checkpoints").glob("round-*/part-*"))
         assert bool(parts) == (before == 2), parts
         if before != after:
-            assert f"ranks: {before} then, {after} now" in start("resume", out, "--devices", after).ended(2)
-        assert "Going on with" in start("resume", out, "--devices", after, "--anyway").ended()
+            assert f"ranks: {before} before, {after} now" in start("resume", out, "--devices", after).ended(2)
+        assert "Resuming" in start("resume", out, "--devices", after, "--anyway").ended()
         assert_close_tensors(weights(whole), weights(out), 1e-6)
         assert run_page(out)["scores"].keys() == run_page(whole)["scores"].keys()
 
@@ -188,7 +188,7 @@ def test_torchrun_by_hand_trains_the_same_and_goes_on(undisturbed, tmp_path):
         wait_for_lines(out, 30)
         process.send_signal(signal.SIGTERM)
     assert run_page(out)["status"] == "stopped"
-    assert "Going on with" in trained_by_ranks(*TRAIN, "--out", out)
+    assert "Resuming" in trained_by_ranks(*TRAIN, "--out", out)
     assert_same_run(out, undisturbed)
     assert "is finished" in trained_by_ranks(*TRAIN, "--out", out)
 

@@ -30,6 +30,8 @@ from danlu.storage.json_page import read_page
 from danlu.training.runtime import Runtime
 
 FORMAT = 1
+CHECKPOINTS_KEPT = 3
+"""number of newest checkpoints that are kept; that of the best round is kept as well"""
 _TENSORS, _PAGE, _MANIFEST = "tensors.safetensors", "page.json", "manifest.json"
 
 
@@ -191,7 +193,7 @@ def _tensor_files(path: Path) -> list[Path]:
     return [path / _TENSORS, *(path / name for name in sorted(named) if name.startswith("part-"))]
 
 
-def prune(folder: Path, keep: int, best: int | None) -> None:
+def prune(folder: Path, best: int | None, keep: int = CHECKPOINTS_KEPT) -> None:
     """Remove all checkpoints except the ``keep`` newest ones and that of the best round."""
     for path in _all(folder)[:-keep]:
         if best is None or path.name != f"round-{best:09d}":

@@ -96,7 +96,7 @@ def test_list_names_every_recipe(capsys):
         (["train", "cnn", "--class-weights", "1", "2"], "10 classes"),
         (["train", "missing.yaml"], "no such file"),
         (["show", "cnn", "--json"], "--json"),
-        (["resume", "nowhere"], "is not a run"),
+        (["resume", "nowhere"], "is not a run folder: there is no such folder"),
         (["evaluate", "nowhere"], "is not a run"),
         (["classify", "nowhere", "x.png"], "no model"),
         (["classify"], "required"),

@@ -20,8 +20,8 @@ from danlu.app.report.sections.latent import model_sections
 from danlu.app.report.sections.model_views import above
 from danlu.app.report.usage import after_training
 from danlu.app.runs import training_samples
-from danlu.app.runs.finish import say_goodbye
-from danlu.app.runs.training_samples import is_time
+from danlu.app.runs.finish import print_summary
+from danlu.app.runs.training_samples import is_due
 from danlu.data import DataSet, Part
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
@@ -109,12 +109,12 @@ def test_bounds_leave_torchs_generator_alone_and_repeat():
 )
 def test_pictures_are_drawn_evenly_often_and_in_the_end(rounds, every, count):
     evaluated = [r for r in range(1, rounds + 1) if r % every == 0 or r == rounds]
-    drawn = [r for r in evaluated if is_time(r, rounds, every, count)]
+    drawn = [r for r in evaluated if is_due(r, rounds, every, count)]
     assert len(drawn) == min(count, len(evaluated))
     assert drawn[-1] == rounds
     between = np.diff([0, *(evaluated.index(r) + 1 for r in drawn)])
     assert between.max() - between.min() <= 1
-    assert not any(is_time(r, rounds, every, 0) for r in evaluated)
+    assert not any(is_due(r, rounds, every, 0) for r in evaluated)
 
 
 def test_pictures_while_training(run):
@@ -165,7 +165,7 @@ def test_a_resumed_run_draws_what_an_uninterrupted_one_does(run, tmp_path, monke
 def test_pictures_leave_torchs_generator_alone(tmp_path):
     vae, part = vae_of(), part_of()
     before = torch.get_rng_state()
-    training_samples.draw(vae, part, INFO, tmp_path / "samples", 3)
+    training_samples.write_samples(vae, part, INFO, tmp_path / "samples", 3)
     assert torch.equal(torch.get_rng_state(), before)
     assert len(names(tmp_path / "samples")) == 3
 
@@ -179,12 +179,12 @@ def test_pictures_leave_torchs_generator_alone(tmp_path):
     ],
 )
 def test_nothing_is_drawn_of_what_is_no_picture(model, part, info, tmp_path):
-    training_samples.draw(model, part, info, tmp_path / "samples", 3)
+    training_samples.write_samples(model, part, info, tmp_path / "samples", 3)
     assert not (tmp_path / "samples").exists()
 
 
 def test_without_held_out_examples_samples_are_drawn(tmp_path):
-    training_samples.draw(vae_of(), part_of(0), INFO, tmp_path / "samples", 3)
+    training_samples.write_samples(vae_of(), part_of(0), INFO, tmp_path / "samples", 3)
     assert names(tmp_path / "samples") == ["round-000003-samples.png"]
 
 
@@ -328,7 +328,7 @@ def test_what_to_do_next(model, info, expected):
 
 def test_goodbye_names_commands_that_a_shell_understands(tmp_path, capsys):
     run = danlu.train("vae", out=tmp_path / "my run", **{**SMALL, "epochs": 1})
-    say_goodbye(run, Screen(), [("use it", "danlu sample RUN")])
+    print_summary(run, Screen(), [("use it", "danlu sample RUN")])
     assert f"danlu sample '{run.path}'" in capsys.readouterr().out
 
 

@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from danlu.app.run_folder.process_lock import at_work, is_alive, wait_for_all
+from danlu.app.run_folder.process_lock import is_alive, processes_using, wait_for_processes
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.errors import UsageError
 
 LOCK = "danlu.app.run_folder.process_lock"
-AT_WORK = f"import sys, time; from {LOCK} import attend; attend(__import__('pathlib').Path(sys.argv[1]))"
+AT_WORK = f"import sys, time; from {LOCK} import join_run; join_run(__import__('pathlib').Path(sys.argv[1]))"
 
 
 @pytest.fixture
@@ -25,21 +25,21 @@ def worker(tmp_path):
 
 
 def test_nobody_holds_a_run_in_which_others_are_at_work(tmp_path, worker):
-    assert at_work(tmp_path) == [worker.pid]
+    assert processes_using(tmp_path) == [worker.pid]
     run = RunFolder(tmp_path, None, {})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=f"is in use by process {worker.pid}; wait for it, or stop it"):
         run.hold()
-    assert not wait_for_all(tmp_path, 0.2)
+    assert not wait_for_processes(tmp_path, 0.2)
     worker.kill()
     worker.wait()
-    assert wait_for_all(tmp_path, 10)
-    run.hold().release()
+    assert wait_for_processes(tmp_path, 10)
+    run.hold().lock.release()
     assert not is_alive(worker.pid)
 
 
 def test_where_nobody_has_been_nobody_is(tmp_path):
-    assert at_work(tmp_path) == []
-    assert wait_for_all(tmp_path, 0)
+    assert processes_using(tmp_path) == []
+    assert wait_for_processes(tmp_path, 0)
 
 
 STARTS = """
@@ -47,7 +47,7 @@ import os, subprocess, sys
 print(subprocess.Popen([sys.executable, "-c", sys.argv[1]]).pid, flush=True)
 os.read(0, 1)
 """
-LEFT = f"import os, time; from {LOCK} import *; attend(FOLDER); stop_without(os.getppid()); time.sleep(600)"
+LEFT = f"import os, time; from {LOCK} import *; join_run(FOLDER); stop_after_parent(os.getppid()); time.sleep(600)"
 
 
 def test_who_loses_its_parent_stops(tmp_path):
@@ -55,7 +55,7 @@ def test_who_loses_its_parent_stops(tmp_path):
     with subprocess.Popen([sys.executable, "-c", STARTS, child], stdin=pipe, stdout=pipe) as process:
         assert process.stdout is not None
         number = int(process.stdout.readline())
-        while at_work(tmp_path) != [number]:
+        while processes_using(tmp_path) != [number]:
             time.sleep(0.1)
         process.kill()
-    assert wait_for_all(tmp_path, 30)
+    assert wait_for_processes(tmp_path, 30)

@@ -18,16 +18,16 @@ def test_an_error_of_ones_own_is_written_with_its_place(tmp_path):
     try:
         {}["weight"]
     except KeyError as error:
-        found = rank_errors.cause(tmp_path, 1, error)
+        found = rank_errors.find_cause(tmp_path, 1, error)
     where = tmp_path / "error-1.txt"
     assert found == f"process 1: KeyError: 'weight' (this should not happen; {where} shows where)"
     assert '{}["weight"]' in where.read_text()
 
 
 def test_a_broken_connection_has_the_cause_that_another_process_has_written(tmp_path):
-    assert rank_errors.cause(tmp_path, 0, BROKEN, patience=0) is None
-    rank_errors.cause(tmp_path, 1, MemoryError("12 GB"))
-    found = rank_errors.cause(tmp_path, 0, BROKEN, patience=0)
+    assert rank_errors.find_cause(tmp_path, 0, BROKEN, patience=0) is None
+    rank_errors.find_cause(tmp_path, 1, MemoryError("12 GB"))
+    found = rank_errors.find_cause(tmp_path, 0, BROKEN, patience=0)
     assert found is not None
     assert found.startswith("process 1: out of memory: 12 GB")
     assert not (tmp_path / "error-0.txt").exists()
@@ -35,9 +35,9 @@ def test_a_broken_connection_has_the_cause_that_another_process_has_written(tmp_
 
 def test_one_error_of_all_is_told_once_and_several_each_with_its_process(tmp_path):
     for rank in range(11):
-        rank_errors.cause(tmp_path, rank, RunError("not finite"))
-    assert rank_errors.told(tmp_path) == "not finite"
-    found = rank_errors.cause(tmp_path, 10, RunError("the disk is full"))
+        rank_errors.find_cause(tmp_path, rank, RunError("not finite"))
+    assert rank_errors.read_errors(tmp_path) == "not finite"
+    found = rank_errors.find_cause(tmp_path, 10, RunError("the disk is full"))
     assert found is not None
     assert found.endswith("process 9: not finite; process 10: the disk is full")
 
@@ -47,17 +47,18 @@ def test_an_error_can_be_seen_by_the_others_on_a_full_disk_too(tmp_path, monkeyp
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr(rank_errors, "write_text", full)
-    assert rank_errors.cause(tmp_path, 1, RunError("cannot save")) == "process 1: failed, and could not write down why"
+    cause = rank_errors.find_cause(tmp_path, 1, RunError("cannot save"))
+    assert cause == "process 1: failed, and could not write the reason to disk"
     assert capsys.readouterr().err == "danlu: process 1: cannot save\n"
-    assert rank_errors.cause(tmp_path, 0, BROKEN, patience=0) is not None
+    assert rank_errors.find_cause(tmp_path, 0, BROKEN, patience=0) is not None
 
 
 def test_others_are_others_and_what_is_forgotten_is_gone(tmp_path):
-    rank_errors.cause(tmp_path, 1, RunError("no"))
-    assert [rank_errors.others(tmp_path, rank) for rank in (0, 1)] == [True, False]
-    rank_errors.forget(tmp_path)
-    assert rank_errors.told(tmp_path) is None
-    assert not rank_errors.others(tmp_path, 0)
+    rank_errors.find_cause(tmp_path, 1, RunError("no"))
+    assert [rank_errors.another_failed(tmp_path, rank) for rank in (0, 1)] == [True, False]
+    rank_errors.remove_errors(tmp_path)
+    assert rank_errors.read_errors(tmp_path) is None
+    assert not rank_errors.another_failed(tmp_path, 0)
 
 
 def test_a_worker_that_is_started_anew_does_not_try_again_what_has_failed(tmp_path, monkeypatch):
@@ -70,9 +71,9 @@ def test_a_worker_that_is_started_anew_does_not_try_again_what_has_failed(tmp_pa
         raise Left(code)
 
     run = danlu.train("mlp", epochs=1, out=tmp_path / "run", quiet=True)
-    rank_errors.cause(run.path, 1, RunError("no"))
+    rank_errors.find_cause(run.path, 1, RunError("no"))
     monkeypatch.setenv("RANK", "0")
-    monkeypatch.setattr(worker, "leave", leave)
+    monkeypatch.setattr(worker, "exit_process", leave)
     monkeypatch.setattr(worker.Session, "start", lambda *given: pytest.fail("it tries again"))
     with pytest.raises(Left, match="0"):
         worker.main([str(run.path)])

@@ -142,7 +142,7 @@ def edit(path, **changes):
 def test_differences_are_listed_and_refused_without_a_flag(stopped):
     page = stopped.path / "run.json"
     edit(page, data={**stopped.page["data"], "fingerprint": "0" * 64})
-    with pytest.raises(UsageError, match=r"(?s)data.fingerprint: 0{64} then.*--anyway"):
+    with pytest.raises(UsageError, match=r"(?s)data.fingerprint: 0{64} before.*--anyway"):
         danlu.resume(stopped.path, quiet=True)
     assert danlu.resume(stopped.path, anyway=True, quiet=True).page["status"] == "finished"
 
@@ -150,7 +150,7 @@ def test_differences_are_listed_and_refused_without_a_flag(stopped):
 def test_a_changed_recipe_is_of_another_model(stopped):
     recipe = stopped.path / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("hidden: [16]", "hidden: [20]"))
-    with pytest.raises(UsageError, match=r"settings.model.hidden: \[16\] then, \[20\] now"):
+    with pytest.raises(UsageError, match=r"settings.model.hidden: \[16\] before, \[20\] now"):
         danlu.resume(stopped.path, quiet=True)
     with pytest.raises(UsageError, match="of another model"):
         danlu.resume(stopped.path, anyway=True, quiet=True)
@@ -208,7 +208,7 @@ def test_an_error_is_forgotten_when_the_run_goes_on(stopped):
 def test_an_average_that_the_checkpoint_lacks_is_a_clear_line(stopped):
     recipe = stopped.path / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("ema: null", "ema: 0.9"))
-    with pytest.raises(UsageError, match=r"settings.ema: None then, 0.9 now"):
+    with pytest.raises(UsageError, match=r"settings.ema: None before, 0.9 now"):
         danlu.resume(stopped.path, quiet=True)
     with pytest.raises(UsageError, match="has no average for player 'classifier'"):
         danlu.resume(stopped.path, anyway=True, quiet=True)
@@ -226,7 +226,7 @@ def test_runs_that_begin_together_get_folders_of_their_own(tmp_path):
 def test_a_second_training_in_one_process_is_refused(tmp_path):
     from danlu.app.runs.train import _training
 
-    with _training, pytest.raises(UsageError, match="another training is going on in this process"):
+    with _training, pytest.raises(UsageError, match="another training is running in this process"):
         danlu.train("mlp", out=tmp_path / "run", **SMALL)
     assert not (tmp_path / "run").exists()
 
@@ -234,8 +234,8 @@ def test_a_second_training_in_one_process_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"patience": 3}, "patience needs validation examples, and digits has none"),
-        ({"monitor": "accuracy"}, "monitor needs validation examples, and digits has none"),
+        ({"patience": 3}, "patience needs validation examples; digits has none with this split"),
+        ({"monitor": "accuracy"}, "monitor needs validation examples; digits has none with this split"),
         ({"monitor": "acuracy"}, "did you mean 'accuracy'"),
         ({"patience": 3, "monitor": "acuracy"}, "did you mean 'accuracy'"),
     ],
@@ -249,5 +249,5 @@ def test_without_validation_examples_nothing_can_be_watched(tmp_path, changes, s
 def test_what_cannot_be_done_again_is_not_recommended(tmp_path, capsys):
     danlu.train("mlp", epochs=1, out=tmp_path / "run", **{"split.validation": 0, "split.test": 0})
     told = capsys.readouterr()
-    assert "without validation examples" in told.out + told.err
+    assert "no validation examples" in told.out + told.err
     assert "danlu evaluate" not in told.out + told.err

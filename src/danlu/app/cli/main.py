@@ -77,9 +77,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if code and "--json" in words:
             print(json.dumps({"error": "invalid arguments; see standard error", "exit_code": code}))
     if "TORCHELASTIC_RUN_ID" in os.environ and "danlu.app.runs.distributed" in sys.modules:  # one of several processes
-        from danlu.app.runs.distributed import leave
+        from danlu.app.runs.distributed import exit_process
 
-        leave(0 if code == 3 else code)  # torchrun would restart a process that was stopped on purpose
+        exit_process(0 if code == 3 else code)  # torchrun would restart a process that was stopped on purpose
     sys.exit(code)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import typing
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from danlu.app.console.flag import Flag, flag_name
+from danlu.app.console.flag import Flag, flag_name, flag_of
 from danlu.recipes.config.recipe import Recipe
 
 _SECTIONS = {
@@ -59,12 +58,20 @@ def command_of(name: str, recipe: Recipe) -> str:
     'danlu train mlp --table.no-standardize'
     """
     words = ["danlu", "train", name]
-    for usual, now in zip(flags(type(recipe)()), flags(recipe), strict=True):
-        if usual.default == now.default:
-            continue
-        if isinstance(now.default, bool):
-            words.append(now.name if now.default else re.sub(r"([^.-][^.]*)$", r"no-\1", now.name))
+    for setting, value in _changed_settings(recipe, type(recipe)()):
+        if isinstance(value, bool):
+            words.append(flag_of(f"{setting}={value}"))
         else:
-            values = now.default if isinstance(now.default, tuple) else (now.default,)
-            words += [now.name, *(f"{value:.15g}" if isinstance(value, float) else str(value) for value in values)]
+            values = value if isinstance(value, tuple) else (value,)
+            words += [flag_name(setting), *(f"{v:.15g}" if isinstance(v, float) else str(v) for v in values)]
     return shlex.join(words)
+
+
+def _changed_settings(page: BaseModel, defaults: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings that differ from the defaults: dotted name and value."""
+    for name in type(page).model_fields:
+        value, default = getattr(page, name), getattr(defaults, name)
+        if isinstance(value, BaseModel):
+            yield from _changed_settings(value, default, f"{prefix}{name}.")
+        elif value != default:
+            yield prefix + name, value

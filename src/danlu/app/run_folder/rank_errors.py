@@ -21,7 +21,7 @@ PATIENCE = 5.0
 """seconds until an error of another process is written and visible on another machine"""
 
 
-def cause(folder: Path, rank: int, error: Exception, patience: float = PATIENCE) -> str | None:
+def find_cause(folder: Path, rank: int, error: Exception, patience: float = PATIENCE) -> str | None:
     """The cause of a failure, or None if a process ended without an error message.
 
     Args:
@@ -32,27 +32,27 @@ def cause(folder: Path, rank: int, error: Exception, patience: float = PATIENCE)
     """
     if not is_broken_connection(error):
         _write(folder, rank, error)
-        return told(folder)
+        return read_errors(folder)
     end = time.monotonic() + patience
-    while (found := told(folder)) is None and time.monotonic() < end:
+    while (errors := read_errors(folder)) is None and time.monotonic() < end:
         time.sleep(0.1)
-    return found
+    return errors
 
 
-def told(folder: Path) -> str | None:
+def read_errors(folder: Path) -> str | None:
     """The errors that processes wrote: once if all are the same, else each with its rank; None if there are none."""
-    said = {path.stem.removeprefix("error-"): _first_line(path) for path in _files(folder)}
-    if len(said) > 1 and len(set(said.values())) == 1:
-        return said.popitem()[1]
-    return "; ".join(f"process {rank}: {line}" for rank, line in said.items()) or None
+    lines = {path.stem.removeprefix("error-"): _first_line(path) for path in _files(folder)}
+    if len(lines) > 1 and len(set(lines.values())) == 1:
+        return lines.popitem()[1]
+    return "; ".join(f"process {rank}: {line}" for rank, line in lines.items()) or None
 
 
-def others(folder: Path, rank: int) -> bool:
+def another_failed(folder: Path, rank: int) -> bool:
     """Whether another process wrote an error."""
     return any(path.name != f"error-{rank}.txt" for path in _files(folder))
 
 
-def forget(folder: Path) -> None:
+def remove_errors(folder: Path) -> None:
     """Remove the errors, before a run is resumed."""
     for path in _files(folder):
         path.unlink(missing_ok=True)
@@ -73,7 +73,7 @@ def _first_line(path: Path) -> str:
     with suppress(OSError):
         if line := path.read_text(encoding="utf-8").partition("\n\n")[0]:
             return line
-    return "failed, and could not write down why"
+    return "failed, and could not write the reason to disk"
 
 
 def _files(folder: Path) -> list[Path]:

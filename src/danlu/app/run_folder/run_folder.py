@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 from danlu.app.console.formatting import quoted
-from danlu.app.run_folder.process_lock import at_work, is_alive
+from danlu.app.console.progress import Screen
+from danlu.app.run_folder.process_lock import LOCK, RunLock
 from danlu.app.run_folder.tensorboard import Events
 from danlu.errors import RunError, UsageError
 from danlu.recipes.config.recipe import Recipe
@@ -30,21 +30,21 @@ class RunFolder:
         path: the folder.
         recipe: the recipe, with all values.
         page: the content of run.json.
+        lock: the lock of the folder.
         writes: whether this process writes files; of several processes only rank 0 does.
     """
 
     def __init__(self, path: Path, recipe: Recipe, page: dict[str, Any]):
         self.path, self.recipe, self.page, self.writes = path, recipe, page, True
-        self._events = Events(path / "tensorboard")
-        self._lock: int | None = None
+        self._events: Events | None = None
+        self.lock = RunLock(path)
 
     @classmethod
-    def create(cls, out: str | Path | None, name: str, recipe: Recipe, page: dict[str, Any]) -> RunFolder:
+    def create(cls, out: str | Path | None, recipe: Recipe, page: dict[str, Any]) -> RunFolder:
         """Create a run; this process holds its lock.
 
         Args:
             out: the folder, new or empty; if None, a folder under runs/ named by recipe, time and data.
-            name: name of the recipe.
             recipe: the recipe.
             page: the content of run.json.
 
@@ -53,17 +53,17 @@ class RunFolder:
             RunError: if the folder cannot be created.
         """
         try:
-            path = _fresh_folder(name, recipe.data) if out is None else _given_folder(Path(out))
+            path = _new_folder(page["recipe"], recipe.data) if out is None else _use_folder(Path(out))
             run = cls(path, recipe, {"format": FORMAT, **page}).hold()
             try:
                 _check_empty(path)  # again, because only now the lock is held
                 write_text(path / "recipe.yaml", to_yaml(recipe))
                 run.save_page()
             except BaseException:
-                run.release()
+                run.lock.release()
                 raise
         except OSError as error:
-            raise RunError(f"cannot make the run folder {out or 'under runs/'}: {error.strerror or error}") from error
+            raise RunError(f"cannot create the run folder {out or 'under runs/'}: {error.strerror or error}") from error
         return run
 
     @classmethod
@@ -77,8 +77,8 @@ class RunFolder:
         path = Path(path)
         page_path = path / "run.json"
         if not page_path.is_file():
-            hint = "" if path.is_dir() else " (there is no such folder)"
-            raise UsageError(f"{path} is not a run{hint}: a run folder holds run.json, and `danlu train` makes one")
+            reason = "it has no run.json" if path.is_dir() else "there is no such folder"
+            raise UsageError(f"{path} is not a run folder: {reason}. `danlu train` creates run folders")
         return cls(path, from_yaml(path / "recipe.yaml"), read_page(page_path, FORMAT, _NEEDED))
 
     def __repr__(self) -> str:
@@ -88,6 +88,13 @@ class RunFolder:
         """Access to the data folder of the run; only missing files are downloaded."""
         folder = self.page["data"].get("dir")
         return Access(Path(folder) if folder else None)
+
+    def is_finished(self, screen: Screen) -> bool:
+        """Whether the run is finished; if so, a line on the screen says where its model is."""
+        if self.page["status"] != "finished":
+            return False
+        screen.say(f"{self.path} is finished: {self.page['round']} rounds. Its model is {self.model}.")
+        return True
 
     @property
     def scores(self) -> dict[str, dict[str, float]]:
@@ -126,6 +133,8 @@ class RunFolder:
             return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+        if self._events is None:
+            self._events = Events(self.path / "tensorboard")
         self._events.write(entry)
 
     def metrics(self) -> list[dict[str, float]]:
@@ -143,7 +152,7 @@ class RunFolder:
             entries.append(entry)
         return entries
 
-    def forget_metrics_after(self, round: int) -> None:
+    def remove_metrics_after(self, round: int) -> None:
         """Remove the lines of rounds that will be repeated."""
         kept = [json.dumps(entry) + "\n" for entry in self.metrics() if entry["round"] <= round]
         if self.writes:
@@ -155,59 +164,23 @@ class RunFolder:
             sync(self.path / "metrics.jsonl")
 
     def hold(self) -> Self:
-        """Lock the run, so that no other process trains in it. The lock ends with the process.
+        """Lock the run, so that no other process trains in it. A process that does not write takes no lock.
 
         Raises:
-            UsageError: if another process holds the lock; the message has its process ID.
+            UsageError: if another process uses the run.
         """
-        if self._lock is not None or not self.writes:
-            return self
-        import fcntl  # not available on Windows, where danlu does not train
-
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            named = [int(word) for word in os.read(handle, 100).split()]
-            os.close(handle)
-            raise self._in_use([number for number in named if is_alive(number)][:1]) from None
-        if others := at_work(self.path):
-            os.close(handle)
-            raise self._in_use(others)
-        self._lock = handle
-        self.name_holders(os.getpid())
+        if self.writes:
+            self.lock.acquire()
         return self
-
-    def name_holders(self, *numbers: int) -> None:
-        """Write the IDs of the processes that hold the lock, this one first, for messages of other processes."""
-        if self._lock is not None:
-            os.truncate(self._lock, 0)
-            os.pwrite(self._lock, " ".join(map(str, numbers)).encode(), 0)
-
-    def _in_use(self, numbers: list[int]) -> UsageError:
-        who = ("processes " if len(numbers) > 1 else "process ") + ", ".join(map(str, numbers))
-        what = "wait for them, or stop them" if len(numbers) > 1 else "wait for it, or stop it"
-        return UsageError(f"{self.path} is in use by {who if numbers else 'another process'}; {what}")
-
-    def release(self) -> None:
-        """Release the lock."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    @property
-    def handle(self) -> int | None:
-        """The file descriptor of the lock, for child processes that keep it after this process ends."""
-        return self._lock
 
     def __enter__(self) -> Self:
         return self.hold()
 
     def __exit__(self, *exception: object) -> None:
-        self.release()
+        self.lock.release()
 
 
-def _given_folder(path: Path) -> Path:
+def _use_folder(path: Path) -> Path:
     if path.exists():
         _check_empty(path)
     else:
@@ -218,13 +191,13 @@ def _given_folder(path: Path) -> Path:
 def _check_empty(path: Path) -> None:
     if (path / "run.json").exists():
         raise UsageError(
-            f"{path} holds a run already; go on with `danlu resume {quoted(path)}`, or choose another --out"
+            f"{path} already contains a run; resume it with `danlu resume {quoted(path)}`, or choose another --out"
         )
-    if not path.is_dir() or any(inside.name != ".lock" for inside in path.iterdir()):
+    if not path.is_dir() or any(inside.name != LOCK for inside in path.iterdir()):
         raise UsageError(f"{path} is not an empty folder; choose another --out")
 
 
-def _fresh_folder(name: str, data: str) -> Path:
+def _new_folder(name: str, data: str) -> Path:
     word = "".join(c if c.isalnum() or c in "-_." else "-" for c in data).strip("-.")[:40] or "data"
     first = Path("runs") / name / f"{datetime.now():%Y-%m-%d-%H%M}-{word}"
     path, number = first, 1

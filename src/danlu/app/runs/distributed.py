@@ -14,9 +14,9 @@ import torch.distributed as dist
 from danlu.app.console.progress import Screen
 from danlu.app.run_folder import rank_errors
 from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.runs.announce import introduce
-from danlu.app.runs.loop import carry_on
-from danlu.app.runs.manifest import check_same, first_page
+from danlu.app.runs.announce import announce
+from danlu.app.runs.loop import resume_to_end
+from danlu.app.runs.manifest import check_unchanged, manifest
 from danlu.app.runs.session import Session
 from danlu.errors import UsageError
 from danlu.recipes.config.recipe import Recipe
@@ -24,15 +24,14 @@ from danlu.storage.access import Access
 from danlu.training.runtime import DeviceName
 
 
-def train_together(
+def train_as_rank(
     recipe: Recipe,
-    name: str,
     out: str | Path | None,
     device: DeviceName,
     access: Access,
     threads: int | None,
     quiet: bool,
-    command: str,
+    command: str | None,
 ) -> RunFolder:
     """Start or resume a run together with the other processes. Each process calls this function.
 
@@ -41,63 +40,59 @@ def train_together(
         RunError: if the training failed.
     """
     if out is None:
-        raise UsageError("started by torchrun, all processes need one run folder: name it with --out")
-    first, world = os.environ["RANK"] == "0", int(os.environ["WORLD_SIZE"])
+        raise UsageError("processes started by torchrun need a common run folder; give it with --out")
+    first = os.environ["RANK"] == "0"
     screen = Screen(quiet or not first)
-    run = _begun(Path(out), name, recipe, device, access, threads, world, command, screen) if first else None
+    run = _create_or_open(Path(out), recipe, device, access, threads, command, screen) if first else None
     try:
         session = Session.start(recipe, device, access)
         session.trainer.runtime.broadcast_bool(True)  # the others wait here until rank 0 has created the run
         if run is None:
             run = RunFolder.open(out)
             run.writes = False
-        if run.page["status"] == "finished":
-            screen.say(f"{run.path} is finished: {run.page['round']} rounds. Its model is {run.model}.")
-            return run
-        torch.set_num_threads(run.page["threads"])
-        with run:
-            _carry_on(session, run, screen)
+        if not run.is_finished(screen):
+            torch.set_num_threads(run.page["threads"])
+            with run:
+                _resume_to_end(session, run, screen)
         return run
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
-def _carry_on(session: Session, run: RunFolder, screen: Screen) -> None:
+def _create_or_open(
+    out: Path,
+    recipe: Recipe,
+    device: DeviceName,
+    access: Access,
+    threads: int | None,
+    command: str | None,
+    screen: Screen,
+) -> RunFolder:
+    """Create or open the run in the first process, before it connects to the others."""
+    session = Session.start(recipe, device, access, alone=True)
+    page = manifest(session, command, int(os.environ["WORLD_SIZE"]), threads or torch.get_num_threads())
+    if (out / "run.json").is_file():
+        run = RunFolder.open(out).hold()
+        check_unchanged(run.page, page, anyway=False)
+        rank_errors.remove_errors(out)
+        return run
+    run = RunFolder.create(out, recipe, page)
+    announce(session, run, screen)
+    return run
+
+
+def _resume_to_end(session: Session, run: RunFolder, screen: Screen) -> None:
     try:
-        carry_on(session, run, screen)
+        resume_to_end(session, run, screen)
     except Exception as error:
-        if cause := rank_errors.cause(run.path, session.trainer.runtime.rank, error):
+        if cause := rank_errors.find_cause(run.path, session.trainer.runtime.rank, error):
             with suppress(OSError):
                 run.save_page(status="failed", error=cause)
         raise
 
 
-def _begun(
-    out: Path,
-    name: str,
-    recipe: Recipe,
-    device: DeviceName,
-    access: Access,
-    threads: int | None,
-    world: int,
-    command: str,
-    screen: Screen,
-) -> RunFolder:
-    """Create or open the run in one process, before it connects to the others."""
-    session = Session.start(recipe, device, access, alone=True)
-    page = first_page(name, session, command, world, threads or torch.get_num_threads())
-    if (out / "run.json").is_file():
-        run = RunFolder.open(out).hold()
-        check_same(run.page, page, anyway=False)
-        rank_errors.forget(out)
-        return run
-    run = RunFolder.create(out, name, recipe, page)
-    introduce(session, run, screen)
-    return run
-
-
-def leave(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """End a process that was connected to others.
 
     A normal exit of Python sometimes aborts: a gloo thread that releases its last message, which holds a Python object,

@@ -41,14 +41,14 @@ def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = Fal
         facts["diagnosis"] = _diagnosis(session, run, facts)
         if facts["diagnosis"] is not None and facts["diagnosis"] != run.page.get("diagnosis"):
             screen.say(facts["diagnosis"])
-        model = saved_and_loaded(session, run)
+        model = save_and_load(session, run)
         subject, evaluations = evaluate_model(model, session, dry_run)
         facts |= {"temperature": subject.temperature} if subject.temperature is not None else {}
         scores = {part: one.scores for part, one in evaluations.items() if one.scores}
         write_pages(session, run, facts, scores, subject, evaluations)
     run.save_page(status="finished", scores=scores, **facts)
     if not dry_run:
-        say_goodbye(run, screen, after_training(session.trainer.task.model, session.data.info))
+        print_summary(run, screen, after_training(session.trainer.task.model, session.data.info))
 
 
 def _facts(session: Session) -> Facts:
@@ -73,12 +73,12 @@ def _diagnosis(session: Session, run: RunFolder, facts: Facts) -> str | None:
     return session.diagnose(logged)
 
 
-def saved_and_loaded(session: Session, run: RunFolder) -> Any:
+def save_and_load(session: Session, run: RunFolder) -> Any:
     """Save the model and load it again; a model that cannot be saved is returned as it is in memory."""
     model = session.trainer.task.model
     try:
         save_model(model, run.model, session.data.info, {"recipe": run.page["recipe"]}, session.recipe.usage())
-    except UsageError:  # the user was told before the first round
+    except UsageError:  # announced before the first round
         return model.eval()
     return load_model(run.model).to(session.trainer.runtime.device)
 
@@ -140,17 +140,17 @@ def write_pages(
     write_card(run.path / "card.md", page, scores, subject.info, about_model(subject.model, run.page["recipe"]))
 
 
-def say_goodbye(run: RunFolder, screen: Screen, ways: list[tuple[str, str]]) -> None:
+def print_summary(run: RunFolder, screen: Screen, usage: list[tuple[str, str]]) -> None:
     """Print the scores, the path of the report, and commands that use the model."""
     page = run.page
     early = f", stopped early after {page['round']} of {page['rounds']} rounds" if page["stopped_early"] else ""
     best = page["best"]
-    which = f"best {best['monitor']} in round {best['round']}" if page["weights"] == "best" else page["weights"]
-    screen.say(f"Done in {duration(page['seconds'])}{early}. Weights: {which}.")
+    weights = f"best {best['monitor']} in round {best['round']}" if page["weights"] == "best" else page["weights"]
+    screen.say(f"Done in {duration(page['seconds'])}{early}. Weights: {weights}.")
     for part, values in page["scores"].items():
-        words = "  ".join(f"{name.replace('_', ' ')} {score_value(name, value)}" for name, value in values.items())
-        screen.say(f"  {part:<10}  {words}")
-    judged = {"test", "generated"} & page["scores"].keys()
-    again = [("look again", f"danlu evaluate {quoted(run.path)}")] if judged else []
-    use = [(what, command.replace("RUN", quoted(run.path))) for what, command in ways]
-    screen.rows([("report", str(run.path / "report.html")), *again, *use])
+        line = "  ".join(f"{name.replace('_', ' ')} {score_value(name, value)}" for name, value in values.items())
+        screen.say(f"  {part:<10}  {line}")
+    has_scores = {"test", "generated"} & page["scores"].keys()
+    evaluate = [("evaluate", f"danlu evaluate {quoted(run.path)}")] if has_scores else []
+    use = [(label, command.replace("RUN", quoted(run.path))) for label, command in usage]
+    screen.rows([("report", str(run.path / "report.html")), *evaluate, *use])

@@ -16,14 +16,14 @@ import torch
 
 from danlu.app.console.formatting import quoted
 from danlu.app.run_folder import rank_errors
-from danlu.app.run_folder.process_lock import wait_for_all
+from danlu.app.run_folder.process_lock import wait_for_processes
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.errors import RunError, UsageError
 
 RESTARTS = 3
-PATIENCE = 86_400
+SHUTDOWN_TIMEOUT = 86_400
 """seconds for stopped processes to finish their round and save"""
-ORPHANS = 60.0
+ORPHAN_TIMEOUT = 60.0
 """seconds for the same after the launcher has ended"""
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -40,13 +40,13 @@ def check_devices(devices: int, device: str) -> None:
         UsageError: if it cannot.
     """
     if devices < 1:
-        raise UsageError(f"--devices {devices}: it takes at least one")
+        raise UsageError(f"--devices {devices}: expected at least 1")
     if devices > 1 and device == "mps":
-        raise UsageError("--devices: Apple's GPU takes a single process; use --device cpu")
+        raise UsageError("--devices: training on an Apple GPU is limited to one process; use --device cpu")
     if device == "cpu" and devices > max(2, os.cpu_count() or 1):
-        raise UsageError(f"--devices {devices}: there are {os.cpu_count()} processors; use at most as many")
+        raise UsageError(f"--devices {devices}: this machine has {os.cpu_count()} processors; use at most as many")
     if devices > 1 and device == "cuda" and devices > torch.cuda.device_count():
-        raise UsageError(f"--devices {devices}: there are {torch.cuda.device_count()} GPUs; use at most as many")
+        raise UsageError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs; use at most as many")
 
 
 def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
@@ -58,51 +58,51 @@ def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
     Raises:
         RunError: if the training failed.
     """
-    rank_errors.forget(run.path)
+    rank_errors.remove_errors(run.path)
     run.save_page(status="training")
-    _free_the_device()
-    words = [str(run.path), *(["--quiet"] if quiet else []), *(["--dry-run"] if dry_run else [])]
+    _free_device()
+    arguments = [str(run.path), *(["--quiet"] if quiet else []), *(["--dry-run"] if dry_run else [])]
     command = [
         *(sys.executable, "-m", "danlu.app.runs.torchrun", "--standalone"),
         *("--nproc-per-node", str(run.page["ranks"]), "--max-restarts", str(RESTARTS)),
-        *_patience(),
-        *("--module", "danlu.app.runs.worker", *words),
+        *_shutdown_timeout(),
+        *("--module", "danlu.app.runs.worker", *arguments),
     ]
     environment = {"LOGLEVEL": "ERROR", **os.environ, "OMP_NUM_THREADS": str(run.page["threads"])}
     # a separate session, so that Ctrl-C reaches the processes only once, through this process
-    holding = [] if run.handle is None else [run.handle]  # the lock stays held if this process ends first
-    process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=holding)
-    run.name_holders(os.getpid(), process.pid)
+    inherited = [] if run.lock.handle is None else [run.lock.handle]  # the lock stays held if this process ends first
+    process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=inherited)
+    run.lock.write_process_ids(os.getpid(), process.pid)
     before = _pass_on_signals(process)
     try:
         code = process.wait()
-        wait_for_all(run.path, ORPHANS)
+        wait_for_processes(run.path, ORPHAN_TIMEOUT)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     after = RunFolder.open(run.path)
     if after.page["status"] not in ("finished", "stopped"):
-        how = f"were left by their launcher, which signal {-code} ended" if code < 0 else f"ended with code {code}"
-        reason = rank_errors.told(run.path) or after.page.get("error") or f"the processes {how}"
+        how = f"lost their launcher, which was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        reason = rank_errors.read_errors(run.path) or after.page.get("error") or f"the processes {how}"
         with suppress(OSError):
             after.save_page(status="failed", error=reason)
-        raise RunError(f"{reason.rstrip('.')}. Go on from what is saved with `danlu resume {quoted(run.path)}`")
+        raise RunError(f"{reason.rstrip('.')}. Resume from the last checkpoint with `danlu resume {quoted(run.path)}`")
     return after
 
 
-def _free_the_device() -> None:
+def _free_device() -> None:
     """Free the GPU memory that this process used to check that the task can be built."""
     if torch.cuda.is_initialized():
         gc.collect()  # modules and their hooks have reference cycles
         torch.cuda.empty_cache()
 
 
-def _patience() -> list[str]:
+def _shutdown_timeout() -> list[str]:
     """The shutdown timeout (torchrun has 30 seconds by default); older versions do not have the option."""
     from torch.distributed.run import get_args_parser  # takes time to import
 
     flag = "--shutdown-timeout"
-    return [flag, str(PATIENCE)] if flag in get_args_parser().format_help() else []
+    return [flag, str(SHUTDOWN_TIMEOUT)] if flag in get_args_parser().format_help() else []
 
 
 def _pass_on_signals(process: subprocess.Popen[bytes]) -> dict[int, Any]:

@@ -16,11 +16,37 @@ from danlu.errors import RunError
 from danlu.training import checkpoint
 
 
-def carry_on(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
-    """Train from the newest complete checkpoint, or from the beginning, to the end."""
+def train_to_end(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
+    """Train, then finish the run; or stop after a signal. An error is also written to run.json."""
+    trainer = session.trainer
+    run.page.pop("error", None)
+    run.save_page(status="training")
+    try:
+        with Interrupt(quiet=screen.console.quiet) as interrupt:
+            session.prepare_scorer(run, screen)
+            screen.begin(run.page["recipe"], trainer.round, trainer.rounds, trainer.stream.size)
+            try:
+                session.train(run, screen, interrupt)
+            finally:
+                screen.end()
+            if session.stopped:
+                run.save_page(status="stopped", round=trainer.round, seconds=session.seconds)
+                what_next = "Nothing was kept." if dry_run else f"Resume with:\n  danlu resume {quoted(run.path)}"
+                screen.say(f"Stopped after round {trainer.round}. {what_next}")
+            else:
+                finish(session, run, screen, dry_run)
+    except BaseException as error:
+        with suppress(OSError):  # on a full disk the original error is more useful
+            message = rank_errors.read_errors(run.path) or explain(error)[1]
+            run.save_page(status="failed", error=message, round=trainer.round)
+        raise
+
+
+def resume_to_end(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
+    """Train to the end from the newest complete checkpoint, or from the beginning if there is none."""
     _load_newest(session, run, screen)
-    run.forget_metrics_after(session.trainer.round)
-    go(session, run, screen, dry_run)
+    run.remove_metrics_after(session.trainer.round)
+    train_to_end(session, run, screen, dry_run)
 
 
 def _load_newest(session: Session, run: RunFolder, screen: Screen) -> None:
@@ -35,29 +61,4 @@ def _load_newest(session: Session, run: RunFolder, screen: Screen) -> None:
         raise RunError(f"process {lacking} cannot read the checkpoint of round {round} in {run.checkpoints}")
     if saved is not None:
         session.load(saved)
-        screen.say(f"Going on with {run.path} after round {round} of {session.trainer.rounds}.")
-
-
-def go(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
-    """Train and finish the run; an error is also written to run.json."""
-    trainer = session.trainer
-    run.page.pop("error", None)
-    run.save_page(status="training")
-    try:
-        with Interrupt(quiet=screen.console.quiet) as interrupt:
-            session.prepare(run, screen)
-            screen.begin(run.page["recipe"], trainer.round, trainer.rounds, trainer.stream.size)
-            try:
-                session.play(run, screen, interrupt)
-            finally:
-                screen.end()
-            if session.stopped:
-                run.save_page(status="stopped", round=trainer.round, seconds=session.seconds)
-                again = "Nothing was kept." if dry_run else f"Go on with:\n  danlu resume {quoted(run.path)}"
-                screen.say(f"Stopped after round {trainer.round}. {again}")
-            else:
-                finish(session, run, screen, dry_run)
-    except BaseException as error:
-        with suppress(OSError):  # on a full disk the original error is more useful
-            run.save_page(status="failed", error=rank_errors.told(run.path) or explain(error)[1], round=trainer.round)
-        raise
+        screen.say(f"Resuming {run.path} after round {round} of {session.trainer.rounds}.")

@@ -9,19 +9,29 @@ from typing import Any
 
 import torch
 
+from danlu.app.console.settings_flags import command_of
 from danlu.app.runs.session import Session
+from danlu.catalogue.recipes import name_of_recipe
 from danlu.errors import UsageError
 
 _DECISIVE = ("versions.danlu", "versions.torch", "device", "threads", "ranks", "data.fingerprint", "rounds")
 
 
-def first_page(name: str, session: Session, command: str, ranks: int, threads: int | None = None) -> dict[str, Any]:
-    """The content of run.json before the first round."""
+def manifest(session: Session, command: str | None, ranks: int, threads: int | None = None) -> dict[str, Any]:
+    """The content of run.json before the first round.
+
+    Args:
+        session: the run in memory.
+        command: the command that started the run; derived from the recipe if not given.
+        ranks: number of processes.
+        threads: threads per process; by default the threads of this process are divided among the processes.
+    """
     trainer, data = session.trainer, session.data
+    name = name_of_recipe(type(session.recipe))
     return {
         "recipe": name,
         "status": "new",
-        "command": command,
+        "command": _printable(command or command_of(name, session.recipe)),
         "settings": session.recipe.model_dump(mode="json"),
         "versions": {
             "danlu": version("danlu"),
@@ -50,7 +60,7 @@ def first_page(name: str, session: Session, command: str, ranks: int, threads: i
     }
 
 
-def check_same(then: dict[str, Any], now: dict[str, Any], anyway: bool) -> None:
+def check_unchanged(then: dict[str, Any], now: dict[str, Any], anyway: bool) -> None:
     """Check that a resumed run would have the result of an uninterrupted run.
 
     Raises:
@@ -58,11 +68,12 @@ def check_same(then: dict[str, Any], now: dict[str, Any], anyway: bool) -> None:
     """
     old, new = _flat(then), _flat(now)
     keys = [*_DECISIVE, *(key for key in sorted(old.keys() | new.keys()) if key.startswith("settings."))]
-    differences = [f"  {key}: {old.get(key)} then, {new.get(key)} now" for key in keys if old.get(key) != new.get(key)]
+    changed = [key for key in keys if old.get(key) != new.get(key)]
+    differences = [f"  {key}: {old.get(key)} before, {new.get(key)} now" for key in changed]
     if differences and not anyway:
         raise UsageError(
-            "this run cannot go on as it began:\n" + "\n".join(differences) + "\n"
-            "Put that right, or go on all the same with --anyway; the outcome will then be another."
+            "the conditions of this run have changed:\n" + "\n".join(differences) + "\n"
+            "Restore them, or resume with --anyway; the result will then differ from that of an uninterrupted run."
         )
 
 
@@ -72,3 +83,8 @@ def _flat(page: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in page.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
+
+
+def _printable(command: str) -> str:
+    """A command as UTF-8 text; paths on Linux can have any bytes."""
+    return command.encode(errors="backslashreplace").decode()

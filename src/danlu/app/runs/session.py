@@ -1,36 +1,41 @@
-"""A run in memory: data, task and trainer, created from a recipe, and the loop over the trainer."""
+"""The state of a run in memory: data, task and trainer, built from a recipe; and the loop over the rounds."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from danlu.app.console.progress import Screen
 from danlu.app.console.signals import Interrupt
+from danlu.app.inspect.model_summary import Summary, summarize
 from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.runs.training_samples import draw, is_time
+from danlu.app.runs.launcher import check_devices
+from danlu.app.runs.training_samples import is_due, write_samples
 from danlu.data.base.dataset import DataSet
 from danlu.errors import UsageError, nearest
 from danlu.evaluation.feature_extractors import feature_name
 from danlu.evaluation.generative_scores import GenerativeScorer
-from danlu.recipes.config.build import build, start_runtime
+from danlu.recipes.config.build import Built, build, start_runtime
 from danlu.recipes.config.generative_recipe import GenerativeRecipe
 from danlu.recipes.config.recipe import Recipe
 from danlu.storage.access import Access
 from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint
-from danlu.training.runtime import DeviceName
+from danlu.training.runtime import DeviceName, Runtime
 from danlu.training.trainer import Trainer
 from danlu.training.validation import Best, as_judged, evaluate
 from danlu.verbs import need
 
 SECONDS_BETWEEN_SAVES = 30.0
-CHECKPOINTS_KEPT = 3
 LINES_OF_LOG = 500
+"""approximate number of rounds that are logged, in addition to those with an evaluation"""
+SMALL = 4e6, 1e6
+"""bytes of layer outputs of a batch, and parameters, up to which one thread is as fast as several"""
 
 
 @dataclass
@@ -43,7 +48,7 @@ class Session:
         trainer: the trainer of the task.
         best: the best score, if one is monitored.
         every: rounds between evaluations.
-        placement: where the training examples are stored.
+        placement: where the training examples are stored during training.
         access: access to data files and to the cache.
         scorer: scores generated examples, if requested.
         stopped: whether the run was stopped by a signal before its end.
@@ -60,7 +65,7 @@ class Session:
     scorer: GenerativeScorer | None = None
     stopped: bool = False
     seconds: float = 0.0
-    _sound: bool = False
+    _healthy: bool = False
     _now: float = field(default_factory=time.monotonic)
     _saved: float = field(default_factory=time.monotonic)
 
@@ -74,7 +79,7 @@ class Session:
             recipe: the recipe.
             device: the device.
             access: access to data files and to the cache.
-            alone: whether to ignore other processes that a launcher started.
+            alone: whether to ignore other processes that torchrun started.
 
         Raises:
             UsageError: if recipe, data and device are not compatible.
@@ -82,27 +87,43 @@ class Session:
         runtime = start_runtime(recipe, device, alone)
         built = build(recipe, runtime, access)
         every = recipe.evaluate_every or max(1, round(built.epoch))
-        scorer = None
-        if isinstance(recipe, GenerativeRecipe) and recipe.eval_samples:
-            need(built.task.model, "sample")
-            scorer = GenerativeScorer(
-                built.data, recipe.eval_samples, runtime, access, feature_extractor=recipe.feature_extractor
-            )
-        watched = _watched(recipe, built.task.better, bool(len(built.data.validation)), scorer)
-        return cls(recipe, built.data, built.trainer, watched, every, built.placement, access or Access(), scorer)
+        scorer = _scorer(built, runtime, access)
+        best = _monitored(recipe, built.task.better, bool(len(built.data.validation)), scorer)
+        return cls(recipe, built.data, built.trainer, best, every, built.placement, access or Access(), scorer)
 
-    def prepare(self, run: RunFolder, screen: Screen) -> None:
+    @cached_property
+    def summary(self) -> Summary:
+        """The layers of the model."""
+        return summarize(self.trainer.task.model, self.data.info.shape)
+
+    def check_processes(self, processes: int) -> None:
+        """Check that the run can be trained in this number of processes.
+
+        Raises:
+            UsageError: if it cannot.
+        """
+        check_devices(processes, self.trainer.runtime.device.type)
+        self.trainer.check_processes(processes)
+
+    def set_threads(self, threads: int | None) -> None:
+        """Set the number of threads; if None, one on a CPU for small models, where more only wait for each other."""
+        outputs = self.summary.output_bytes * self.trainer.stream.size
+        small = outputs < SMALL[0] and self.summary.parameters < SMALL[1]
+        if threads or (small and self.trainer.runtime.device.type == "cpu"):
+            torch.set_num_threads(threads or 1)
+
+    def prepare_scorer(self, run: RunFolder, screen: Screen) -> None:
         """Load the feature extractor for generated examples; train it first if it is not cached."""
         if self.scorer is not None and not self.trainer.runtime.rank:
             self.scorer.folder = run.judge
             self.scorer.access = replace(self.scorer.access, progress=screen.progress)
             if not self.scorer.ready:
                 name = feature_name(self.data, self.scorer.feature_extractor)
-                screen.say(f"  {name} learns to judge generated examples; it is kept for other runs")
+                screen.say(f"  training the feature extractor {name} (cached for other runs)")
             _ = self.scorer.network
 
-    def play(self, run: RunFolder, screen: Screen, interrupt: Interrupt) -> None:
-        """Train until the last round, until the patience is used up, or until a signal."""
+    def train(self, run: RunFolder, screen: Screen, interrupt: Interrupt) -> None:
+        """Train until the last round, until the patience is used up, or until a signal; log, evaluate and save."""
         trainer, runtime = self.trainer, self.trainer.runtime
         log_every = max(1, trainer.rounds // LINES_OF_LOG)
         self._now = self._saved = time.monotonic()
@@ -114,15 +135,15 @@ class Session:
                     "round": report.round,
                     "epoch": report.drawn / trainer.stream.epoch_rounds,
                     **report.values(),
-                    **(self._scores() if evaluated else {}),
+                    **(self._evaluate() if evaluated else {}),
                 }
                 run.log(entry)
                 screen.show(report.round, entry, evaluated)
                 if evaluated:
                     self._warn(entry, screen)
                 better = evaluated and self._is_better(entry)
-            if evaluated and is_time(report.round, trainer.rounds, self.every, self.recipe.sample_files):
-                self._draw(run)
+            if evaluated and is_due(report.round, trainer.rounds, self.every, self.recipe.sample_files):
+                self._write_samples(run)
             if runtime.broadcast_bool(better or time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES):
                 self.save(run)
             if runtime.broadcast_bool(self._exhausted()):
@@ -135,39 +156,39 @@ class Session:
     def _warn(self, entry: Mapping[str, float], screen: Screen) -> None:
         """Report a new problem. One that exists from the beginning may resolve; if not, it is reported at the end."""
         diagnosis = self.diagnose(entry)
-        if diagnosis is not None and self._sound:
+        if diagnosis is not None and self._healthy:
             screen.say(f"  round {entry['round']}: {diagnosis}")
-        self._sound = diagnosis is None
+        self._healthy = diagnosis is None
 
     def diagnose(self, entry: Mapping[str, float]) -> str | None:
         """The problem that the scores in a line of the log show, as text; None if there is none."""
-        judged = (name.partition("/")[::2] for name in entry)
-        scores = {name: entry[f"{who}/{name}"] for who, name in judged if who in ("validation", "generated")}
+        split_names = (name.partition("/")[::2] for name in entry)
+        scores = {name: entry[f"{part}/{name}"] for part, name in split_names if part in ("validation", "generated")}
         return self.trainer.task.diagnose(scores | (self.scorer.coverage(scores) if self.scorer is not None else {}))
 
-    def _draw(self, run: RunFolder) -> None:
-        """Write image grids. This happens before the checkpoint, so that a resumed run has them too."""
+    def _write_samples(self, run: RunFolder) -> None:
+        """Write samples of the model. This happens before the checkpoint, so that a resumed run has them too."""
         trainer = self.trainer
         with torch.no_grad(), as_judged(trainer), trainer.runtime.autocast():
             if not trainer.runtime.rank:
-                draw(trainer.task.model, self.data.validation, self.data.info, run.samples, trainer.round)
+                write_samples(trainer.task.model, self.data.validation, self.data.info, run.samples, trainer.round)
 
     def _is_better(self, entry: dict[str, Any]) -> bool:
         if self.best is None:
             return False
-        owner = "generated" if self.scorer is not None and self.best.monitor == self.scorer.monitored else "validation"
-        return self.best.see(entry["round"], entry[f"{owner}/{self.best.monitor}"])
+        part = "generated" if self.scorer is not None and self.best.monitor == self.scorer.monitored else "validation"
+        return self.best.see(entry["round"], entry[f"{part}/{self.best.monitor}"])
 
     def _exhausted(self) -> bool:
         return self.best is not None and self.best.exhausted
 
-    def _scores(self) -> dict[str, float]:
+    def _evaluate(self) -> dict[str, float]:
         """The scores of process 0: the last bit can differ, and processes must agree on the best score."""
-        tell, found = self.trainer.runtime.broadcast, evaluate(self.trainer, self.data.validation)
-        scores = {f"validation/{name}": tell(value) for name, value in found.items()}
-        return scores | {f"generated/{name}": value for name, value in self._judged().items()}
+        broadcast, scores = self.trainer.runtime.broadcast, evaluate(self.trainer, self.data.validation)
+        validation = {f"validation/{name}": broadcast(value) for name, value in scores.items()}
+        return validation | {f"generated/{name}": value for name, value in self._generated_scores().items()}
 
-    def _judged(self) -> dict[str, float]:
+    def _generated_scores(self) -> dict[str, float]:
         """Scores of generated examples. Only process 0 has all of them; the others have the monitored one."""
         if self.scorer is None:
             return {}
@@ -192,7 +213,7 @@ class Session:
         page: dict[str, Any] = {"drawn": self.trainer.drawn, "best": best, "seconds": self.seconds}
         checkpoint.write(run.checkpoints, Checkpoint(self.trainer.round, state, page), runtime)
         if not runtime.rank:
-            checkpoint.prune(run.checkpoints, CHECKPOINTS_KEPT, self.best.round if self.best else None)
+            checkpoint.prune(run.checkpoints, self.best.round if self.best else None)
 
     def load(self, saved: Checkpoint) -> None:
         """Continue from a checkpoint."""
@@ -202,12 +223,33 @@ class Session:
             self.best.load_state(saved.page["best"])
 
 
-def _watched(
+def _scorer(built: Built, runtime: Runtime, access: Access | None) -> GenerativeScorer | None:
+    """Scores generated examples during training, if the recipe asks for it."""
+    recipe = built.recipe
+    if not isinstance(recipe, GenerativeRecipe) or not recipe.eval_samples:
+        return None
+    need(built.task.model, "sample")
+    features = recipe.feature_extractor
+    return GenerativeScorer(built.data, recipe.eval_samples, runtime, access, feature_extractor=features)
+
+
+def _monitored(
     recipe: Recipe, better: Mapping[str, str], validated: bool, scorer: GenerativeScorer | None
 ) -> Best | None:
+    """The score that selects the weights, or None: the one that the recipe names, else the first.
+
+    Args:
+        recipe: the recipe.
+        better: the scores of the task, with "higher" or "lower".
+        validated: whether there are validation examples.
+        scorer: scores generated examples.
+
+    Raises:
+        UsageError: if there is no such score.
+    """
     generated = {} if scorer is None else {scorer.monitored: "lower"}
     known = {**generated, **better}
-    name = _spelled(recipe.monitor, generated) or next(iter(known), "none")
+    name = _full_name(recipe.monitor, generated) or next(iter(known), "none")
     if name == "none":
         if recipe.patience is not None:
             raise UsageError("patience needs a score to monitor, and this task has none")
@@ -216,12 +258,12 @@ def _watched(
         raise UsageError(f"monitor: there is no score named {name!r}; {nearest(name, [*known, 'none'])}")
     if not validated and name not in generated:
         if recipe.patience is not None or recipe.monitor is not None:
-            word = "patience" if recipe.patience is not None else "monitor"
-            raise UsageError(f"{word} needs validation examples, and {recipe.data} has none, as it was split")
+            setting = "patience" if recipe.patience is not None else "monitor"
+            raise UsageError(f"{setting} needs validation examples; {recipe.data} has none with this split")
         return None
     return Best(name, known[name] == "higher", recipe.patience)
 
 
-def _spelled(monitor: str | None, generated: Mapping[str, str]) -> str | None:
+def _full_name(monitor: str | None, generated: Mapping[str, str]) -> str | None:
     """The full name of a score, given in full or only up to the bracket."""
     return next((name for name in generated if monitor and name.split("[")[0].lower() == monitor.lower()), monitor)

@@ -1,27 +1,25 @@
-"""Training by one call: ``danlu.train("cnn", lr=1e-3)`` is ``danlu train cnn --lr 1e-3``."""
+"""Train a recipe, or resume a run: ``danlu.train("cnn", lr=1e-3)`` is ``danlu train cnn --lr 1e-3``."""
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from danlu.app.console.progress import Screen, access_to
-from danlu.app.console.settings_flags import command_of
 from danlu.app.run_folder import rank_errors
 from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.runs.announce import introduce, small_enough_for_one_thread
-from danlu.app.runs.distributed import train_together
-from danlu.app.runs.launcher import check_devices, launch, launched
-from danlu.app.runs.loop import carry_on, go
-from danlu.app.runs.manifest import check_same, first_page
+from danlu.app.runs.announce import announce
+from danlu.app.runs.distributed import train_as_rank
+from danlu.app.runs.launcher import launch, launched
+from danlu.app.runs.loop import resume_to_end, train_to_end
+from danlu.app.runs.manifest import check_unchanged, manifest
 from danlu.app.runs.session import Session
-from danlu.catalogue.recipes import name_of_recipe
 from danlu.errors import UsageError
 from danlu.recipes.config.changes import changed
 from danlu.recipes.config.recipe import Recipe
@@ -72,30 +70,26 @@ def train(
     'finished'
     """
     recipe = as_recipe(recipe, changes).with_absolute_paths()
-    name = name_of_recipe(type(recipe))
-    command = (command or command_of(name, recipe)).encode(errors="backslashreplace").decode()  # paths are any bytes
     if launched():
         if devices > 1 or dry_run:
             raise UsageError("torchrun has started the processes; use --devices and --dry-run without it")
-        with _alone():
-            return train_together(recipe, name, out, device, access_to(data_dir), threads, quiet, command)
+        with _one_training():
+            return train_as_rank(recipe, out, device, access_to(data_dir), threads, quiet, command)
     screen = Screen(quiet)
-    access = access_to(data_dir, screen)
-    with _alone(), tempfile.TemporaryDirectory() if dry_run else nullcontext() as scratch:
-        session = Session.start(changed(recipe, recipe.two_rounds) if dry_run else recipe, device, access)
-        check_devices(devices, session.trainer.runtime.device.type)
-        session.trainer.check_processes(devices)
-        if threads or small_enough_for_one_thread(session):
-            torch.set_num_threads(threads or 1)
-        page = first_page(name, session, command, devices)
-        run = RunFolder.create(Path(scratch) / "run" if scratch else out, name, session.recipe, page)
+    with _one_training(), TemporaryDirectory() if dry_run else nullcontext() as scratch:
+        if dry_run:
+            recipe, out = changed(recipe, recipe.two_rounds), f"{scratch}/run"
+        session = Session.start(recipe, device, access_to(data_dir, screen))
+        session.check_processes(devices)
+        session.set_threads(threads)
+        run = RunFolder.create(out, recipe, manifest(session, command, devices))
         with run:
-            introduce(session, run, screen, dry_run)
+            announce(session, run, screen, dry_run)
             if devices > 1:
                 del session  # frees its memory
                 run = launch(run, quiet, dry_run)
             else:
-                go(session, run, screen, dry_run)
+                train_to_end(session, run, screen, dry_run)
         if dry_run and run.page["status"] == "finished":
             screen.say("The dry run passed: data, two rounds, saving, loading and report. Nothing was kept.")
     return run
@@ -122,37 +116,33 @@ def resume(
         UsageError: if a condition has changed that affects the result.
     """
     if launched():
-        raise UsageError(
-            "torchrun goes on with a run by the command that began it: `danlu train … --out` the same folder"
-        )
+        raise UsageError("with torchrun, resume a run by the command that started it, with the same --out")
     run, screen = RunFolder.open(path), Screen(quiet)
-    if run.page["status"] == "finished":
-        screen.say(f"{run.path} is finished: {run.page['round']} rounds. Its model is {run.model}.")
+    if run.is_finished(screen):
         return run
-    with _alone(), run:
+    with _one_training(), run:
         torch.set_num_threads(run.page["threads"])
         session = Session.start(run.recipe, device or run.page["device"], run.access())
         ranks = run.page["ranks"] if devices is None else devices
-        check_devices(ranks, session.trainer.runtime.device.type)
-        session.trainer.check_processes(ranks)
-        now = first_page(run.page["recipe"], session, run.page["command"], ranks, run.page["threads"])
-        check_same(run.page, now, anyway)
+        session.check_processes(ranks)
+        now = manifest(session, run.page["command"], ranks, run.page["threads"])
+        check_unchanged(run.page, now, anyway)
         run.page.update(settings=now["settings"], device=now["device"], ranks=ranks)
-        introduce(session, run, screen)
+        announce(session, run, screen)
         run.save_page()
         if ranks > 1:
             del session
             return launch(run, quiet)
-        rank_errors.forget(run.path)
-        carry_on(session, run, screen)
+        rank_errors.remove_errors(run.path)
+        resume_to_end(session, run, screen)
     return run
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _one_training() -> Iterator[None]:
     """Allow one training at a time in a process, because torch's generator is global; restore torch's state."""
     if not _training.acquire(blocking=False):
-        raise UsageError("another training is going on in this process; start a second process for this one")
+        raise UsageError("another training is running in this process; use a second process")
     try:
         with as_torch_was():
             yield

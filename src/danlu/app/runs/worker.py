@@ -20,10 +20,10 @@ import torch.distributed as dist
 from danlu.app.console.error_lines import explain
 from danlu.app.console.progress import Screen
 from danlu.app.run_folder import rank_errors
-from danlu.app.run_folder.process_lock import attend, stop_without
+from danlu.app.run_folder.process_lock import join_run, stop_after_parent
 from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.runs.distributed import leave
-from danlu.app.runs.loop import carry_on
+from danlu.app.runs.distributed import exit_process
+from danlu.app.runs.loop import resume_to_end
 from danlu.app.runs.session import Session
 
 GRACE = 5.0
@@ -34,41 +34,41 @@ def main(words: list[str]) -> None:
     """Start or resume the run. The process that started the launcher holds its lock and has checked it."""
     run, rank = RunFolder.open(words[0]), int(os.environ["RANK"])
     run.writes = rank == 0
-    attend(run.path)
-    stop_without(os.getppid())
-    if rank_errors.told(run.path):  # restarted, although the error of another process would repeat
-        leave(0)
-    _end_with_the_others(run.path, rank)
+    join_run(run.path)
+    stop_after_parent(os.getppid())
+    if rank_errors.read_errors(run.path):  # restarted, although the error of another process would repeat
+        exit_process(0)
+    _end_after_failure(run.path, rank)
     try:
         torch.set_num_threads(run.page["threads"])
         screen = Screen("--quiet" in words or rank > 0)
         session = Session.start(run.recipe, run.page["device"], run.access())
-        carry_on(session, run, screen, dry_run="--dry-run" in words)
+        resume_to_end(session, run, screen, dry_run="--dry-run" in words)
     except Exception as error:
-        cause = rank_errors.cause(run.path, rank, error)
+        cause = rank_errors.find_cause(run.path, rank, error)
         with suppress(OSError):
             run.save_page(status="failed", error=cause or explain(error)[1])
-        leave(1 if cause is None else 0)  # not through torch, which may wait for the other processes
+        exit_process(1 if cause is None else 0)  # not through torch, which may wait for the other processes
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-def _end_with_the_others(folder: Path, rank: int) -> None:
+def _end_after_failure(folder: Path, rank: int) -> None:
     """End this process shortly after another has failed, because it may be waiting for that process.
 
     With gloo, the process soon notices the broken connection. With NCCL, or before the processes are connected, it
     would wait for many minutes.
     """
 
-    def look() -> None:
-        while not rank_errors.others(folder, rank):
+    def watch() -> None:
+        while not rank_errors.another_failed(folder, rank):
             time.sleep(0.5)
         time.sleep(GRACE)
-        leave(0)
+        exit_process(0)
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":
     main(sys.argv[1:])
-    leave(0)
+    exit_process(0)
