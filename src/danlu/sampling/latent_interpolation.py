@@ -1,4 +1,4 @@
-"""Interpolation between latent codes."""
+"""Interpolation between latents."""
 
 from __future__ import annotations
 
@@ -7,12 +7,32 @@ from jaxtyping import Float
 from torch import Tensor
 
 
+def lerp(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], steps: int) -> Float[Tensor, "n steps d"]:
+    """Linear interpolation between latents, both ends included.
+
+    Args:
+        a: the first latent of each row.
+        b: the last latent of each row.
+        steps: number of latents per row.
+
+    >>> lerp(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 1.0]]), 3)[0, 1]
+    tensor([0.5000, 1.0000])
+    """
+    t = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype)[:, None]
+    return a[:, None].lerp(b[:, None], t)
+
+
 def slerp(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], steps: int) -> Float[Tensor, "n steps d"]:
-    r"""Spherical interpolation between latent codes, which preserves the typical norm of normal codes.
+    r"""Spherical interpolation between latents, which preserves the typical norm of normal latents.
 
     .. math:: \frac{\sin((1 - t) \Omega)}{\sin \Omega} a + \frac{\sin(t \Omega)}{\sin \Omega} b
 
     with Ω the angle between a and b. White, "Sampling generative networks", 2016, section 2.1.
+
+    Args:
+        a: the first latent of each row.
+        b: the last latent of each row.
+        steps: number of latents per row.
 
     >>> slerp(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 3)[0, 1]
     tensor([0.7071, 0.7071])

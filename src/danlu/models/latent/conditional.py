@@ -93,7 +93,7 @@ class ConditionalVAE(LabeledAutoencoder):
 
     def posterior(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Posterior:
         """The distribution of codes, q(z | x, y). Without labels, the most probable label is used."""
-        return self.autoencoder.inference(x, self._shares(x, labels))
+        return self.autoencoder.inference(x, self._label_weights(x, labels))
 
     def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         r"""The probability of each label by Bayes' rule, :math:`p(y \mid x) \propto p(x \mid y)`.

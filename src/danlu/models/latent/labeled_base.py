@@ -12,6 +12,7 @@ from danlu.models.base import Model
 from danlu.models.latent.autoencoder import Autoencoder
 from danlu.models.latent.inpainting import checked_mask, fill_in
 from danlu.nn.one_hot import cycle_classes, one_hot
+from danlu.sampling.latent_interpolation import lerp
 
 
 class LabeledAutoencoder(Model):
@@ -37,11 +38,11 @@ class LabeledAutoencoder(Model):
 
     def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """The probability of each label."""
-        raise NotImplementedError(f"{type(self).__name__} must say how it tells labels")
+        raise NotImplementedError(f"{type(self).__name__} must define classify")
 
     def encode(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n latent"]:
         """The mean of q(z | x, y). Without labels, the most probable label is used."""
-        return self.autoencoder.inference(x, self._shares(x, labels)).mean
+        return self.autoencoder.inference(x, self._label_weights(x, labels)).mean
 
     def decode(self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"]) -> Float[Tensor, "n *shape"]:
         """The mean of p(x | y, z)."""
@@ -49,13 +50,13 @@ class LabeledAutoencoder(Model):
 
     def prior(self, n: int, *, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
         """Draw n standard normal codes."""
-        some = next(self.parameters())
-        return torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
+        weight = next(self.parameters())
+        return torch.randn(n, self.latent, generator=generator, device=weight.device, dtype=weight.dtype)
 
     def reconstruct(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
         """Encode and decode each example with its label."""
-        shares = self._shares(x, labels)
-        return self._decoded(self.autoencoder.inference(x, shares).mean, shares)
+        y = self._label_weights(x, labels)
+        return self._decoded(self.autoencoder.inference(x, y).mean, y)
 
     def sample(
         self,
@@ -81,11 +82,10 @@ class LabeledAutoencoder(Model):
         return self.autoencoder.likelihood.draw(output, generator)
 
     def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Float[Tensor, "n steps *shape"]:
-        """Decode codes and labels on the line from those of each a to those of its b, both ends included."""
-        share = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype)[:, None]
-        ends = [self._shares(a, None), self._shares(b, None)]
-        codes = [self.autoencoder.inference(x, y).mean for x, y in zip((a, b), ends, strict=True)]
-        z, y = (start[:, None].lerp(end[:, None], share).flatten(0, 1) for start, end in (codes, ends))
+        """Decode the linear interpolation of latents and label weights from each a to its b, both ends included."""
+        labels = [self._label_weights(x, None) for x in (a, b)]
+        latents = [self.autoencoder.inference(x, y).mean for x, y in zip((a, b), labels, strict=True)]
+        z, y = (lerp(start, end, steps).flatten(0, 1) for start, end in (latents, labels))
         return self._decoded(z, y).unflatten(0, (-1, steps))
 
     def inpaint(
@@ -129,15 +129,15 @@ class LabeledAutoencoder(Model):
             return self.autoencoder.bound(x, samples, one_hot(labels, self.classes, x), generator)
         bounds = []
         for label in range(self.classes):
-            shares = one_hot(torch.full((len(x),), label, device=x.device), self.classes, x)
-            bounds.append(self.autoencoder.bound(x, samples, shares, generator))
+            y = one_hot(torch.full((len(x),), label, device=x.device), self.classes, x)
+            bounds.append(self.autoencoder.bound(x, samples, y, generator))
         return torch.stack(bounds).logsumexp(0) - math.log(self.classes)
 
-    def _shares(self, x: Tensor, labels: Tensor | None) -> Float[Tensor, "n classes"]:
+    def _label_weights(self, x: Tensor, labels: Tensor | None) -> Float[Tensor, "n classes"]:
         if labels is not None:
             return one_hot(labels, self.classes, x)
-        guessed = self.classify(x).argmax(1, keepdim=True)  # one_hot reads values, which an export cannot trace
-        return (guessed == torch.arange(self.classes, device=x.device)).to(x.dtype)
+        predicted = self.classify(x).argmax(1, keepdim=True)  # one_hot reads values, which an export cannot trace
+        return (predicted == torch.arange(self.classes, device=x.device)).to(x.dtype)
 
-    def _decoded(self, z: Tensor, shares: Float[Tensor, "n classes"]) -> Float[Tensor, "n *shape"]:
-        return self.autoencoder.likelihood.mean(self.autoencoder.generation(z, shares))
+    def _decoded(self, z: Tensor, y: Float[Tensor, "n classes"]) -> Float[Tensor, "n *shape"]:
+        return self.autoencoder.likelihood.mean(self.autoencoder.generation(z, y))

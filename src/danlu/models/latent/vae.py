@@ -14,6 +14,7 @@ from danlu.models.latent.inpainting import checked_mask, fill_in
 from danlu.models.latent.likelihood import Family, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.norm.by_name import Norm
+from danlu.sampling.latent_interpolation import lerp
 
 
 class VAE(Model):
@@ -121,10 +122,9 @@ class VAE(Model):
         return self.autoencoder.likelihood.draw(self.autoencoder.generation(z), generator)
 
     def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Float[Tensor, "n steps *shape"]:
-        """Decode codes on the line from the code of each a to that of its b, both ends included."""
-        share = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype)[:, None]
-        walk = self.encode(a)[:, None].lerp(self.encode(b)[:, None], share)
-        return self.decode(walk.flatten(0, 1)).unflatten(0, (-1, steps))
+        """Decode the linear interpolation from the latent of each a to the latent of its b, both ends included."""
+        z = lerp(self.encode(a), self.encode(b), steps)
+        return self.decode(z.flatten(0, 1)).unflatten(0, (-1, steps))
 
     def inpaint(self, x: Float[Tensor, "n *shape"], mask: Tensor, rounds: int = 10) -> Float[Tensor, "n *shape"]:
         """Fill in missing values.
