@@ -100,9 +100,9 @@ def test_columns_are_features_without_classes():
     assert seen.probabilities is None
     assert isinstance(Columns(), FeatureNetwork)
     assert not isinstance(Columns(), ClassifyingNetwork)
-    with pytest.raises(ValueError, match="no examples"):
+    with pytest.raises(ValueError, match="examples must not be empty"):
         extract(Columns(), x[:0])
-    with pytest.raises(ValueError, match="no examples"):
+    with pytest.raises(ValueError, match="examples must not be empty"):
         moments(Columns(), [])
 
 

@@ -381,7 +381,7 @@ def test_the_reference_is_chosen_once_and_kept(tmp_path):
 @pytest.mark.unchecked
 def test_a_reference_larger_than_the_batch_is_refused():
     task = game(critic={"norm": "virtual", "reference": 9})
-    with pytest.raises(UsageError, match="reference=9 needs a batch of at least as many examples, not 8"):
+    with pytest.raises(UsageError, match="reference=9 must be at most the batch size, 8"):
         trainer_for(task).play()
 
 
@@ -445,11 +445,15 @@ def test_numbers_out_of_range_are_refused(how, message):
 @pytest.mark.parametrize(
     ("loss", "scores", "said"),
     [
-        ("hinge", {"diversity": 0.2}, "Mode collapse: generated examples differ only 0.2 times as much"),
-        ("hinge", {"diversity": 1.0, "coverage": 0.5}, "Mode collapse: generated examples leave out 50% of the modes"),
-        ("hinge", {"diversity": 0.2, "coverage": 0.5}, "as those of the data and leave out 50% of the modes"),
-        ("minimax", {"score_on_fake": -9.0}, "Saturation: the critic is sure of every generated example"),
-        ("hinge", {"memorization": 0.1}, "Memorization: generated examples lie 0.1 times as far"),
+        ("hinge", {"diversity": 0.2}, "Mode collapse: generated examples have 0.2 times the diversity of the data"),
+        ("hinge", {"diversity": 1.0, "coverage": 0.5}, "Mode collapse: 50% of the modes of the data are not generated"),
+        (
+            "hinge",
+            {"diversity": 0.2, "coverage": 0.5},
+            "the diversity of the data and 50% of the modes of the data are not generated",
+        ),
+        ("minimax", {"score_on_fake": -9.0}, "Saturation: the mean score of generated examples is -9.0"),
+        ("hinge", {"memorization": 0.1}, "nearest training example is 0.1 times that of new examples"),
         ("non-saturating", {"score_on_fake": -9.0}, None),  # whose gradient is still there
         ("minimax", {"diversity": 0.9, "coverage": 0.8, "memorization": 0.9, "score_on_fake": -1.0}, None),
         ("minimax", {}, None),
@@ -460,10 +464,23 @@ def test_what_is_wrong_is_said_in_words(loss, scores, said):
     assert found is None if said is None else said in (found or "")
 
 
+@pytest.mark.parametrize(
+    ("how", "advice"),
+    [
+        ({}, "minibatch discrimination (critic.minibatch=16), another seed, or loss wasserstein"),
+        ({"critic": {"minibatch": 2}}, "Try another seed, or loss wasserstein with a gradient penalty"),
+        ({"loss": "wasserstein", "penalty": 10.0}, "Try another seed, a larger critic, or more critic_turns"),
+        ({"r1": 1.0}, "Try another seed, a larger critic, or more critic_turns"),
+    ],
+)
+def test_the_advice_against_mode_collapse_has_only_what_the_training_lacks_and_allows(how, advice):
+    assert advice in (game(**how).diagnose({"diversity": 0.2}) or "")
+
+
 def test_players_must_fit_each_other():
     generator = MLPGenerator((2,), 0, None, latent=2, hidden=(4,))
     for critic in (MLPCritic((3,), 0, hidden=(4,)), MLPCritic((2,), 3, hidden=(4,))):
-        with pytest.raises(ValueError, match="build both for the same examples"):
+        with pytest.raises(ValueError, match="generator and critic must have the same shape and classes"):
             Adversarial(generator, critic)
 
 

@@ -98,18 +98,21 @@ def test_the_first_model_rests_when_the_second_learns():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"labels": 5}, "labels=5 are too few"),
+        ({"labels": 5}, "labels=5 must be at least 10, one for each class of digits"),
         ({"labels": 5000}, "labels=5000 is more than the 1258 training examples"),
         ({"labeled_batch_size": 60}, "labeled_batch_size=60 is more than the 50 examples"),
-        ({"epochs": 3}, "say for how many rounds M1 learns first"),
+        ({"epochs": 3}, "first_rounds is needed if the length is given in epochs"),
         (
             {"rounds": 10, "first_rounds": 20},
             "leaves M2 none of 10 rounds; give a smaller first_rounds",
         ),
         ({"rounds": 10, "first_rounds": 10}, "first_rounds=10 leaves M2 none of 10 rounds"),
         ({"epochs": 2, "first_rounds": 60}, "first_rounds=60 leaves M2 none of 39 rounds"),  # 20 or so are an epoch
-        ({"data": "moons"}, "use --first.likelihood gaussian"),
-        ({"stacked": False, "data": "moons", "model.likelihood": "bernoulli"}, "use --model.likelihood gaussian"),
+        ({"data": "moons"}, "use first.likelihood=gaussian for moons"),
+        (
+            {"stacked": False, "data": "moons", "model.likelihood": "bernoulli"},
+            "use model.likelihood=gaussian",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(changes, words, tmp_path):

@@ -92,7 +92,7 @@ def test_batch_norm_couples_the_examples(net, coupled):
     [
         ({"smoothing": 1.0}, "smoothing=1.0 must be at least 0 and less than 1"),
         ({"smoothing": -0.1}, "smoothing=-0.1"),
-        ({"class_weights": (1.0, -2.0)}, r"class_weights=\(1.0, -2.0\) must be one number of at least 0"),
+        ({"class_weights": (1.0, -2.0)}, r"class_weights=\(1.0, -2.0\) must be one number per class, each at least 0"),
     ],
 )
 def test_bad_arguments_are_refused(settings, message):

@@ -223,5 +223,5 @@ def test_noise_is_standard_normal_or_uniform():
 
 @pytest.mark.unchecked
 def test_noise_outside_a_turn_is_refused():
-    with pytest.raises(RuntimeError, match="belongs inside a turn"):
+    with pytest.raises(RuntimeError, match="can only be called in a turn"):
         Record([]).noise((2,))

@@ -13,7 +13,8 @@ from danlu.data.base.dataset import DataInfo
 
 
 class Kind(NamedTuple):
-    """What belongs to a kind of data. Each value but ``page``, ``dataset`` and ``files`` is a ``module:attribute``.
+    """What belongs to a kind of data. ``info``, ``settings``, ``survey``, ``read_files``, ``write_files`` and
+    ``features`` are a ``module:attribute``.
 
     Attributes:
         info: the subclass of ``DataInfo``.
@@ -24,6 +25,11 @@ class Kind(NamedTuple):
         survey: the function that computes the statistics of a data set.
         read_files: the function that reads files as inputs of a trained model; empty if there is none.
         write_files: the ``FileWriter`` of examples that a model generated; empty if there is none.
+        features: the function that returns, for a ``DataInfo``, the feature network without trained weights with
+            which generated examples are scored; empty if they are not scored.
+        distance: name of the distance between generated and real examples, which selects the weights.
+        labels: how the user's files give the labels, for messages; empty if they have no labels.
+        label_setting: the setting that gives the labels, if there is one.
     """
 
     info: str
@@ -34,6 +40,10 @@ class Kind(NamedTuple):
     survey: str
     read_files: str = ""
     write_files: str = ""
+    features: str = ""
+    distance: str = ""
+    labels: str = ""
+    label_setting: str = ""
 
 
 KINDS: dict[str, Kind] = {
@@ -46,6 +56,9 @@ KINDS: dict[str, Kind] = {
         survey="danlu.data.survey.images:survey_images",
         read_files="danlu.app.files.image_files:read_images",
         write_files="danlu.app.files.image_files:WRITER",
+        features="danlu.evaluation.feature_networks:pixel_features",
+        distance="FID",
+        labels="put the images of each class into a folder of its own",
     ),
     "table": Kind(
         info="danlu.data.tables.info:TableInfo",
@@ -56,6 +69,10 @@ KINDS: dict[str, Kind] = {
         survey="danlu.data.survey.tables:survey_table",
         read_files="danlu.app.files.table_files:read_tables",
         write_files="danlu.app.files.table_files:WRITER",
+        features="danlu.evaluation.feature_networks:column_features",
+        distance="SWD",
+        labels="name the column of the labels",
+        label_setting="table.target=COLUMN",
     ),
     "text": Kind(
         info="danlu.data.text.info:TextInfo",

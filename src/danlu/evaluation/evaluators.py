@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from danlu.data.base.dataset import spread_over
+from danlu.data.images.info import ImageInfo
 from danlu.evaluation.model_scores import (
     BOUND_DRAWS,
     BOUNDED,
@@ -105,8 +106,8 @@ def _calibration(subject: Subject, evaluation: Evaluation) -> None:
     evaluation.evidence["temperature"] = temperature
 
 
-def _strains(subject: Subject, evaluation: Evaluation) -> bool:
-    return subject.detailed and subject.info.kind == "images" and "probabilities" in evaluation.evidence
+def _can_be_disturbed(subject: Subject, evaluation: Evaluation) -> bool:
+    return subject.detailed and isinstance(subject.info, ImageInfo) and "probabilities" in evaluation.evidence
 
 
 def _robustness(subject: Subject, evaluation: Evaluation) -> None:
@@ -132,6 +133,6 @@ EVALUATORS: tuple[Evaluator, ...] = (
     Evaluator("bounds of the log-likelihood", _has_bound, _bounds),
     Evaluator("reconstruction error", _reconstructs, _reconstruction),
     Evaluator("calibration", _calibrates, _calibration),
-    Evaluator("robustness", _strains, _robustness),
+    Evaluator("robustness", _can_be_disturbed, _robustness),
     Evaluator("generated examples", _generates, _generation),
 )

@@ -13,14 +13,15 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from danlu.catalogue.lookup import resolve
 from danlu.catalogue.models import find_model
 from danlu.data.base.dataset import DataInfo, DataSet
 from danlu.data.base.placement import choose_placement
+from danlu.data.images.info import ImageInfo
+from danlu.data.kinds import find_kind
 from danlu.errors import RunError, UsageError
-from danlu.evaluation.feature_networks import ClassifierFeatures, Columns, FeatureNetwork, InceptionFeatures
-from danlu.metrics.frechet import Origin
+from danlu.evaluation.feature_networks import ClassifierFeatures, FeatureNetwork, InceptionFeatures
 from danlu.models.classify.inception import MIRRORS, WEIGHTS, InceptionFID
 from danlu.models.saving.model_folder import load_model, save_model
 from danlu.rng.keys import key
@@ -39,42 +40,16 @@ SETTINGS = OptimizerSettings(lr=3e-3, schedule="one_cycle", weight_decay=0.01)
 
 Features = Literal["auto", "inception", "pixels"]
 """auto: a classifier of the same data if it has classes, else the values"""
-LARGEST_SIDE = 16
-"""largest side in pixels of images whose values are features; larger covariances take too long"""
 INCEPTION_BATCH = 50
 """images per batch of Inception"""
-
-
-class Pixels(nn.Module):
-    """The pixel values of images as features; large images are first averaged to fewer pixels.
-
-    Args:
-        shape: shape of an image, (channels, height, width).
-
-    >>> Pixels((3, 64, 32)).features(torch.zeros(2, 3, 64, 32)).shape, Pixels((3, 64, 32)).name
-    (torch.Size([2, 768]), 'pixels at 16×16')
-    """
-
-    def __init__(self, shape: tuple[int, ...]):
-        super().__init__()
-        height, width = (min(side, LARGEST_SIDE) for side in shape[1:])
-        self.size = (height, width)
-        self.origin = Origin("pixels", "" if self.size == tuple(shape[1:]) else f"{height}×{width}")
-
-    @property
-    def name(self) -> str:
-        """The name in the names of scores."""
-        return str(self.origin)
-
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        """The pixel values, (n, d)."""
-        return functional.adaptive_avg_pool2d(x, self.size).flatten(1)
 
 
 def can_train_classifier(data: DataSet) -> bool:
     """Whether a classifier can be trained on the images of a data set."""
     info = data.info
-    return info.kind == "images" and info.classes > 1 and "label" in data.train.fields and min(info.shape[1:]) >= 4
+    return (
+        isinstance(info, ImageInfo) and info.classes > 1 and "label" in data.train.fields and min(info.shape[1:]) >= 4
+    )
 
 
 def feature_name(data: DataSet, feature_extractor: Features = "auto") -> str:
@@ -84,11 +59,23 @@ def feature_name(data: DataSet, feature_extractor: Features = "auto") -> str:
     >>> feature_name(digits()), feature_name(digits(), "inception")
     ('digits-cnn', 'inception at 299×299')
     """
-    if data.info.kind != "images":
-        return Columns().name
     if feature_extractor == "inception":
         return "inception at 299×299"
-    return f"{_short(data.name)}-cnn" if _needs_classifier(data, feature_extractor) else Pixels(data.info.shape).name
+    if _needs_classifier(data, feature_extractor):
+        return f"{_short(data.name)}-cnn"
+    return plain_features(data.info).name
+
+
+def plain_features(info: DataInfo) -> FeatureNetwork:
+    """The feature extractor without trained weights for a kind of data: pixels or columns.
+
+    Raises:
+        UsageError: if generated examples of this kind are not scored.
+    """
+    target = find_kind(info.kind).features
+    if not target:
+        raise UsageError(f"generated examples of the kind {info.kind} have no scores; set eval_samples to 0")
+    return resolve(target)(info)
 
 
 def check_features(feature_extractor: Features, info: DataInfo) -> None:
@@ -97,12 +84,15 @@ def check_features(feature_extractor: Features, info: DataInfo) -> None:
     Raises:
         UsageError: if it cannot.
     """
-    if feature_extractor != "auto" and info.kind != "images":
+    if feature_extractor != "auto" and not isinstance(info, ImageInfo):
         raise UsageError(
             f"feature_extractor={feature_extractor} is for images, and this data is {info.kind}; leave it out"
         )
     if feature_extractor == "inception" and info.shape[0] not in (1, 3):
-        raise UsageError(f"Inception looks at gray or colored pictures, not at {info.shape[0]} channels; use pixels")
+        raise UsageError(
+            f"feature_extractor=inception is for images with 1 or 3 channels, and these have {info.shape[0]}; "
+            f"use pixels"
+        )
 
 
 def _needs_classifier(data: DataSet, feature_extractor: Features) -> bool:
@@ -131,15 +121,15 @@ def features_for(
     if feature_extractor == "inception":
         return inception(access).to(runtime.device)
     if not _needs_classifier(data, feature_extractor):
-        return Columns() if data.info.kind != "images" else Pixels(data.info.shape)
+        return plain_features(data.info)
     if folder is not None and (network := _load(folder)) is not None:
         return _as_features(network, data, runtime)
-    shelf = access.cache / "judges" / _key(data)
-    network = _load(shelf)
+    cached = access.cache / "judges" / _key(data)
+    network = _load(cached)
     if network is None:
         network = _train(data, runtime, access)
         with suppress(OSError):  # nothing is cached if the home folder is not writable
-            _save(network, shelf, data)
+            _save(network, cached, data)
     if folder is not None:
         _save(network, folder, data)
     return _as_features(network, data, runtime)
@@ -147,9 +137,9 @@ def features_for(
 
 def is_trained(data: DataSet, access: Access, folder: Path | None = None, feature_extractor: Features = "auto") -> bool:
     """Whether the feature extractor is available without training."""
-    places = (folder, access.cache / "judges" / _key(data))
+    folders = (folder, access.cache / "judges" / _key(data))
     return not _needs_classifier(data, feature_extractor) or any(
-        place and (place / "model.json").is_file() for place in places
+        folder and (folder / "model.json").is_file() for folder in folders
     )
 
 
@@ -159,19 +149,19 @@ def inception(access: Access) -> InceptionFeatures:
     Raises:
         RunError: if the weights are not available.
     """
-    given = [access.user_folder / "inception", access.user_folder] if access.user_folder else []
-    shelf = access.cache / "inception"
-    path = next((path for folder in (*given, shelf) if (path := folder / WEIGHTS.name).is_file()), None)
-    if path is None or (path.parent == shelf and wrong(path, WEIGHTS)):
-        places = " or ".join(str(folder) for folder in (*given[:1], shelf))
-        needs = f"Inception's features need the public file {WEIGHTS.name} ({WEIGHTS.size:,} bytes) in {places}"
+    data_folders = [access.user_folder / "inception", access.user_folder] if access.user_folder else []
+    cache = access.cache / "inception"
+    path = next((path for folder in (*data_folders, cache) if (path := folder / WEIGHTS.name).is_file()), None)
+    if path is None or (path.parent == cache and wrong(path, WEIGHTS)):
+        folders = " or ".join(str(folder) for folder in (*data_folders[:1], cache))
+        needs = f"the features of Inception need the public file {WEIGHTS.name} ({WEIGHTS.size:,} bytes) in {folders}"
         if not access.download:
-            raise RunError(f"{needs}; it lies at {MIRRORS[0]}")
+            raise RunError(f"{needs}; download it from {MIRRORS[0]}")
         try:
-            path = fetch(WEIGHTS, MIRRORS, shelf, access.progress)
+            path = fetch(WEIGHTS, MIRRORS, cache, access.progress)
         except RunError as error:
-            tried = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
-            raise RunError(f"{needs}; put it there. It could not be fetched from {tried}") from error
+            reason = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
+            raise RunError(f"{needs}; put it there. It could not be downloaded: {reason}") from error
     return InceptionFeatures(InceptionFID.from_pretrained(path))
 
 
@@ -189,7 +179,7 @@ def _train(data: DataSet, runtime: Runtime, access: Access) -> nn.Module:
         network = find_model("CNN")(shape=data.info.shape, classes=data.info.classes, dropout=0.3)
         stream, _ = choose_placement(data.train, min(BATCH, len(data.train)), 0, own.device, own.dtype)
         for report in Trainer(Supervised(network), SETTINGS, stream, ROUNDS, runtime=own):
-            access.progress(f"{feature_name(data)} learns to judge, once", report.round, ROUNDS)
+            access.progress(f"training the feature extractor {feature_name(data)} (cached)", report.round, ROUNDS)
     return network.eval()
 
 

@@ -15,12 +15,16 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
+from danlu.data.base.dataset import DataInfo
 from danlu.metrics.moments import Moments, Origin
 from danlu.models.classify.inception import SIDE, InceptionFID
 
 BATCH = 500
 """examples per batch"""
+LARGEST_SIDE = 16
+"""largest side in pixels of images whose values are features; larger covariances take too long"""
 
 
 @runtime_checkable
@@ -153,6 +157,42 @@ class Columns(nn.Module):
         return x.flatten(1)
 
 
+class Pixels(nn.Module):
+    """The pixel values of images as features; large images are first averaged to fewer pixels.
+
+    Args:
+        shape: shape of an image, (channels, height, width).
+
+    >>> Pixels((3, 64, 32)).features(torch.zeros(2, 3, 64, 32)).shape, Pixels((3, 64, 32)).name
+    (torch.Size([2, 768]), 'pixels at 16×16')
+    """
+
+    def __init__(self, shape: tuple[int, ...]):
+        super().__init__()
+        height, width = (min(side, LARGEST_SIDE) for side in shape[1:])
+        self.size = (height, width)
+        self.origin = Origin("pixels", "" if self.size == tuple(shape[1:]) else f"{height}×{width}")
+
+    @property
+    def name(self) -> str:
+        """The name in the names of scores."""
+        return str(self.origin)
+
+    def features(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        """The pixel values."""
+        return functional.adaptive_avg_pool2d(x, self.size).flatten(1)
+
+
+def pixel_features(info: DataInfo) -> Pixels:
+    """The values of images as features; images of 16×16 pixels at most."""
+    return Pixels(info.shape)
+
+
+def column_features(info: DataInfo) -> Columns:
+    """The columns of a table as features."""
+    return Columns()
+
+
 class Extracted(NamedTuple):
     """Features and class probabilities of examples.
 
@@ -188,7 +228,7 @@ def extract(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_
             if isinstance(network, ClassifyingNetwork):
                 probabilities.append(network.probabilities_of(features[-1]))
     if not features:
-        raise ValueError("there are no examples to look at")
+        raise ValueError("examples must not be empty")
     return Extracted(torch.cat(features), torch.cat(probabilities) if probabilities else None)
 
 
@@ -207,16 +247,16 @@ def moments(network: FeatureNetwork, examples: Tensor | Iterable[Tensor], batch_
     >>> moments(Columns(), torch.eye(2)).mean
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
-    found: Moments | None = None
+    result: Moments | None = None
     with evaluation_mode(network):
         for batch in _batches(network, examples, batch_size):
             features = network.features(batch)
-            if found is None:
-                found = Moments(features.shape[1], network.origin, features.device)
-            found.update(features)
-    if found is None:
-        raise ValueError("there are no examples to look at")
-    return found
+            if result is None:
+                result = Moments(features.shape[1], network.origin, features.device)
+            result.update(features)
+    if result is None:
+        raise ValueError("examples must not be empty")
+    return result
 
 
 def score_name(score: str, features: str | Origin, count: int, reference: str | None = None) -> str:

@@ -13,6 +13,8 @@ from torch import Tensor
 from danlu.data.base.batch_stream import in_order
 from danlu.data.base.dataset import DataSet, spread_over
 from danlu.data.datasets.toy_2d import GRID_DEVIATION, RING_DEVIATION, grid_centers, ring_centers
+from danlu.data.images.info import ImageInfo
+from danlu.data.kinds import find_kind
 from danlu.errors import UsageError
 from danlu.evaluation.feature_extractors import (
     INCEPTION_BATCH,
@@ -75,19 +77,18 @@ class GenerativeScorer:
     ):
         check_features(feature_extractor, data.info)
         if count < 2:
-            raise UsageError(
-                f"eval_samples={count} is too few, for scores compare examples; take 2000, or 0 for no scores"
-            )
+            raise UsageError(f"eval_samples={count} is too few: scores compare examples; use 2000, or 0 for no scores")
         self.feature_extractor: Features = feature_extractor
         self.at_once = INCEPTION_BATCH if feature_extractor == "inception" else AT_ONCE
         self.data, self.count, self.runtime = data, count, runtime
+        self.images = isinstance(data.info, ImageInfo)
         self.access, self.folder = access or Access(), folder
 
     @property
     def monitored(self) -> str:
         """The name of the first score of ``quick_scores``, which selects the weights; lower is better."""
-        kind = "FID" if self.data.info.kind == "images" else "SWD"
-        return score_name(kind, feature_name(self.data, self.feature_extractor), self.count, "train")
+        distance = find_kind(self.data.info.kind).distance
+        return score_name(distance, feature_name(self.data, self.feature_extractor), self.count, "train")
 
     @property
     def ready(self) -> bool:
@@ -109,7 +110,7 @@ class GenerativeScorer:
         Args:
             x: generated examples in the range of the data, on the CPU.
         """
-        if self.data.info.kind != "images":
+        if not self.images:
             return {
                 self._name("SWD", x): sliced_wasserstein(x, self._known),
                 **self._mixture_scores(x),
@@ -126,20 +127,20 @@ class GenerativeScorer:
     def all_scores(self, x: Tensor) -> dict[str, float]:
         """All scores of generated examples, which are in the range of the data and on the CPU."""
         scores = self.quick_scores(x)
-        if self.data.info.kind == "images":
+        if self.images:
             both = (random_subset(examples, DETAILED) for examples in (self._known, x))
-            real, fake = (extract(self.network, some, self.at_once).features.float() for some in both)
+            real, fake = (extract(self.network, examples, self.at_once).features.float() for examples in both)
             scores[self._name("KID", fake)] = kernel_distance(real, fake).mean
-            few = min(len(real), len(fake), MANIFOLDS)
-            if few > K_TH:
-                real, fake = random_subset(real, few), random_subset(fake, few)
-                found = precision_recall(real, fake)
-                scores[self._name("precision", fake)] = found.precision
-                scores[self._name("recall", fake)] = found.recall
+            count = min(len(real), len(fake), MANIFOLDS)
+            if count > K_TH:
+                real, fake = random_subset(real, count), random_subset(fake, count)
+                manifolds = precision_recall(real, fake)
+                scores[self._name("precision", fake)] = manifolds.precision
+                scores[self._name("recall", fake)] = manifolds.recall
         return scores
 
     def coverage(self, scores: Mapping[str, float]) -> dict[str, float]:
-        """The share of modes or classes of the data that are covered; empty if they are not counted.
+        """The fraction of modes or classes of the data that are covered; empty if they are not counted.
 
         Args:
             scores: the result of ``quick_scores``.
@@ -153,10 +154,10 @@ class GenerativeScorer:
     def draw(self, model: Any, count: int | None = None) -> Tensor:
         """Generate examples, the same in each call, on the CPU; images are clamped to the range of the data."""
         x = draw_samples(model, count or self.count)
-        return x.clamp(*self.data.info.range) if self.data.info.kind == "images" else x
+        return x.clamp(*self.data.info.range) if self.images else x
 
     def _name(self, score: str, x: Tensor, against: bool = True) -> str:
-        name = self.network.origin if self.data.info.kind == "images" else feature_name(self.data)
+        name = self.network.origin if self.images else feature_name(self.data)
         return score_name(score, name, len(x), "train" if against else None)
 
     def _frechet(self, features: Tensor) -> float:
@@ -169,16 +170,16 @@ class GenerativeScorer:
         if self.data.name not in MIXTURES:
             return {}
         centers, deviation = MIXTURES[self.data.name]
-        found = modes(x, centers(), deviation)
-        return {"modes_covered": float(found.covered), "good_samples": found.good}
+        mixture = modes(x, centers(), deviation)
+        return {"modes_covered": float(mixture.covered), "good_samples": mixture.good}
 
     def _variety(self, x: Tensor) -> dict[str, float]:
         """Diversity, and distance to the training examples, both relative to the data."""
-        few = random_subset(x, COMPARED)
-        scores = {"diversity": diversity(few) / self._diversity}
+        subset = random_subset(x, COMPARED)
+        scores = {"diversity": diversity(subset) / self._diversity}
         if len(self.data.validation):
-            among = nearest(few, training_batches(self.data))
-            scores["memorization"] = memorization(among.distance, self._new_distances)
+            neighbors = nearest(subset, training_batches(self.data))
+            scores["memorization"] = memorization(neighbors.distance, self._new_distances)
         return scores
 
     @cached_property
@@ -188,8 +189,8 @@ class GenerativeScorer:
     @cached_property
     def _new_distances(self) -> Tensor:
         """Distances of validation examples to their nearest training example."""
-        new = spread_over(self.data.validation, COMPARED)[self.data.info.inputs].cpu().float()
-        return nearest(new, training_batches(self.data)).distance
+        unseen = spread_over(self.data.validation, COMPARED)[self.data.info.inputs].cpu().float()
+        return nearest(unseen, training_batches(self.data)).distance
 
     @cached_property
     def _classes(self) -> int:
@@ -222,9 +223,9 @@ def random_subset(x: Tensor, most: int) -> Tensor:
 def draw_samples(model: Any, count: int) -> Tensor:
     """Samples of a model, the same in each call, on the CPU."""
     source = generator("judged", device=next(model.parameters()).device)
-    given = {"generator": source} if has(model, "generator") else {}
+    options = {"generator": source} if has(model, "generator") else {}
     parts = (min(AT_ONCE, count - start) for start in range(0, count, AT_ONCE))
-    return torch.cat([model.sample(n, **given).float().cpu() for n in parts])
+    return torch.cat([model.sample(n, **options).float().cpu() for n in parts])
 
 
 def only_generates(model: Any) -> bool:

@@ -21,7 +21,7 @@ Verb = Callable[[Tensor], Tensor]
 BATCH = 500
 BOUND_DRAWS, BOUNDED = 100, 1000
 """draws per example for the tighter bound of the log-likelihood, and number of examples for it"""
-SHIFTS, DEVIATIONS, STRAINED = (0, 1, 2, 3, 4), (0.0, 0.05, 0.1, 0.2, 0.4), 1000
+SHIFTS, DEVIATIONS, ROBUSTNESS_IMAGES = (0, 1, 2, 3, 4), (0.0, 0.05, 0.1, 0.2, 0.4), 1000
 """robustness of a classifier: shifts in pixels, standard deviations of noise relative to the range, number of images"""
 
 
@@ -46,8 +46,8 @@ def squared_error(model: Any, part: Part, inputs: str) -> float:
 def bound(model: Any, part: Part, inputs: str, draws: int) -> float:
     """Mean lower bound of the log-likelihood in nats, from ``draws`` draws per example, the same in each call."""
     source = generator("bound", draws, device=next(model.parameters()).device)
-    fixed = {"generator": source} if has(model, "generator") else {}
-    bounds = _in_batches(model, lambda x: model.log_prob_bound(x, draws, **fixed), part, inputs)
+    options = {"generator": source} if has(model, "generator") else {}
+    bounds = _in_batches(model, lambda x: model.log_prob_bound(x, draws, **options), part, inputs)
     return float(bounds.double().mean())
 
 
@@ -67,16 +67,16 @@ def robustness(model: Any, part: Part, info: DataInfo) -> tuple[Robustness, Robu
 
     At most 1000 images, evenly spread over the part.
     """
-    some = spread_over(part, STRAINED)
-    count = len(some)
+    examples = spread_over(part, ROBUSTNESS_IMAGES)
+    count = len(examples)
     weight = next(model.parameters())
 
     def classify(x: Tensor) -> Tensor:
-        return torch.cat([model.classify(few.to(weight.device, weight.dtype)).cpu() for few in x.split(BATCH)])
+        return torch.cat([model.classify(batch.to(weight.device, weight.dtype)).cpu() for batch in x.split(BATCH)])
 
-    images, labels = some[info.inputs].cpu(), some["label"].cpu()
-    reach = [step for step in SHIFTS if step < min(images.shape[2:])]
-    shifted = under_shift(classify, images, labels, reach)
+    images, labels = examples[info.inputs].cpu(), examples["label"].cpu()
+    shifts = [shift for shift in SHIFTS if shift < min(images.shape[2:])]
+    shifted = under_shift(classify, images, labels, shifts)
     return shifted, under_noise(classify, images, labels, DEVIATIONS, info.range), count
 
 
@@ -98,6 +98,6 @@ def calibrated(probabilities: Tensor, labels: Tensor, temperature: float) -> dic
 
 @torch.no_grad()
 def _in_batches(model: Any, verb: Any, part: Part, inputs: str) -> Tensor:
-    some = next(model.parameters())
-    answers = [verb(batch[inputs].to(some.device, some.dtype)) for batch in in_order(part, BATCH)]
-    return torch.cat(answers).cpu()
+    weight = next(model.parameters())
+    outputs = [verb(batch[inputs].to(weight.device, weight.dtype)) for batch in in_order(part, BATCH)]
+    return torch.cat(outputs).cpu()

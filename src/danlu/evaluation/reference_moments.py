@@ -42,34 +42,34 @@ def reference_moments(
 
     >>> from danlu.evaluation import Columns
     >>> rows = torch.eye(3)
-    >>> found = reference_moments(Columns(), "a1b2", "train", lambda: rows)
+    >>> first = reference_moments(Columns(), "a1b2", "train", lambda: rows)
     >>> again = reference_moments(Columns(), "a1b2", "train", lambda: 1 / 0)  # from the cache
-    >>> bool((found.mean == again.mean).all()), again.count
+    >>> bool((first.mean == again.mean).all()), again.count
     (True, 3)
     """
     key = {"format": str(FORMAT), "data": data, "part": part, **network.origin._asdict()}
     try:
-        shelf = (access or Access()).cache / "moments"
+        folder = (access or Access()).cache / "moments"
     except RuntimeError:  # there is no home folder
         return moments(network, examples())
-    path = shelf / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]}.safetensors"
-    kept = load_moments(path)
-    if kept is not None and kept.origin == network.origin:
+    path = folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]}.safetensors"
+    cached = load_moments(path)
+    if cached is not None and cached.origin == network.origin:
         weight = weight_of(network)
-        return kept if weight is None else kept.to(weight.device)
-    found = moments(network, examples())
+        return cached if weight is None else cached.to(weight.device)
+    computed = moments(network, examples())
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_moments(found, path)
-    return found
+        save_moments(computed, path)
+    return computed
 
 
-def save_moments(found: Moments, path: str | Path) -> None:
+def save_moments(moments: Moments, path: str | Path) -> None:
     """Write moments and their origin to a safetensors file, atomically."""
     path = Path(path)
-    state = {name: tensor.cpu().contiguous() for name, tensor in found.state().items()}
+    state = {name: tensor.cpu().contiguous() for name, tensor in moments.state().items()}
     digest = _digest(state)
-    page = {"format": str(FORMAT), "sha256": digest, **found.origin._asdict()}
+    page = {"format": str(FORMAT), "sha256": digest, **moments.origin._asdict()}
     try:
         with replacing(path) as temporary:
             save_file(state, temporary, metadata=page)

@@ -19,20 +19,20 @@ def reads(model: Any, part: Part) -> bool:
 
 def text_scores(model: Any, part: Part) -> dict[str, float]:
     """Nats per token and perplexity of a text; bits per character or byte if the tokens represent the text exactly."""
-    found = read_through(model, part, max(1, len(part) // LANE))
-    scores = {"cross_entropy": found.cross_entropy, "perplexity": found.perplexity}
+    reading = read_through(model, part, max(1, len(part) // LANE))
+    scores = {"cross_entropy": reading.cross_entropy, "perplexity": reading.perplexity}
     tokenizer = model.tokenizer
     if tokenizer is not None and tokenizer.unknown is None:
         text = tokenizer.decode(part.fields["token"][1:].cpu().long())
-        scores |= bits(found, tokenizer.kind, text)
+        scores |= bits(reading, tokenizer.kind, text)
     return scores
 
 
-def bits(found: Reading, kind: str, text: str) -> dict[str, float]:
+def bits(reading: Reading, kind: str, text: str) -> dict[str, float]:
     """Bits per byte; for a model of characters also bits per character.
 
     >>> bits(Reading(nats=4 * 0.6931471805599453, tokens=4), "characters", "über")
     {'bits_per_character': 1.0, 'bits_per_byte': 0.8}
     """
-    of_characters = {"bits_per_character": found.bits_per(len(text))} if kind == "characters" else {}
-    return {**of_characters, "bits_per_byte": found.bits_per(len(text.encode()))}
+    of_characters = {"bits_per_character": reading.bits_per(len(text))} if kind == "characters" else {}
+    return {**of_characters, "bits_per_byte": reading.bits_per(len(text.encode()))}

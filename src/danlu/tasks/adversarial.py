@@ -20,8 +20,8 @@ from danlu.nn.norm.spectral import power_iteration_step, spectral_norm_weights
 from danlu.tasks.historical_average import HistoricalAverage
 from danlu.tasks.task import Descend, Task, Terms, Turn, Update
 
-COLLAPSED, COVERED, COPIED, SURE = 0.5, 0.8, 0.5, -5.0
-"""Thresholds of ``diagnose``: diversity, coverage and memorization, and a score at which the gradient vanishes."""
+LEAST_DIVERSITY, LEAST_COVERAGE, LEAST_MEMORIZATION, SATURATED = 0.5, 0.8, 0.5, -5.0
+"""Thresholds of ``diagnose``; at scores below the last one the gradient of loss minimax vanishes."""
 
 Matching = Literal["none", "replace", "add"]
 
@@ -70,7 +70,7 @@ PLAIN = Techniques()
 
 
 class Adversarial(Task):
-    r"""Train a critic to distinguish real from generated examples, and a generator to produce examples it accepts.
+    r"""Train a critic to distinguish real from generated examples, and a generator to raise the scores of its examples.
 
     The critic gets real and generated examples as separate batches if its output depends on the batch. The critic's
     terms are ``real``, ``fake`` and the active penalties; the generator's are ``fool`` and ``features``. Feature
@@ -150,9 +150,9 @@ class Adversarial(Task):
         """The critic's loss on real and generated examples, and its penalties."""
         how = self.techniques
         labels = self._labels(batch)
-        real = self._blurred(self.generator.seen(batch[self.inputs]), round)
+        real = self._with_instance_noise(self.generator.seen(batch[self.inputs]), round)
         with torch.no_grad():
-            fake = self._blurred(self._made(labels), round)
+            fake = self._with_instance_noise(self._generated(labels), round)
         real_scores, fake_scores = self._scores(real, fake, labels)
         terms = {
             "real": real_cost(real_scores, self.loss, how.real_target),
@@ -169,23 +169,23 @@ class Adversarial(Task):
         """The generator's loss on its examples."""
         matching = self.techniques.feature_matching
         labels = self._labels(batch)
-        fake = self._blurred(self._made(labels), round)
+        fake = self._with_instance_noise(self._generated(labels), round)
         features = self.critic.features(fake, labels)
         terms = {}
         if matching != "replace":
             terms["fool"] = generator_cost(self.critic.score(features, labels), self.loss)
         if matching != "none":
             with torch.no_grad():
-                real = self._blurred(self.generator.seen(batch[self.inputs]), round)
-                wanted = self.critic.features(real, labels).mean(0)
-            terms["features"] = per_example((features.mean(0) - wanted).square().sum(), len(fake))
+                real = self._with_instance_noise(self.generator.seen(batch[self.inputs]), round)
+                target = self.critic.features(real, labels).mean(0)
+            terms["features"] = per_example((features.mean(0) - target).square().sum(), len(fake))
         return self._with_history(terms, "generator", len(fake))
 
     def constrain_critic(self, batch: Batch) -> None:
         """After each turn of the critic: clip its weights, run the power iteration, update its historical average."""
-        if (most := self.techniques.weight_clip) is not None:
+        if (limit := self.techniques.weight_clip) is not None:
             for parameter in self.critic.parameters():
-                parameter.clamp_(-most, most)
+                parameter.clamp_(-limit, limit)
         if self.has_spectral_norm:
             power_iteration_step(self.critic)
         if self.past:
@@ -197,15 +197,15 @@ class Adversarial(Task):
         Raises:
             UsageError: if the batch is too small.
         """
-        for kept in (self.critic.reference, self.generator.reference):
-            if kept is not None and len(kept) > len(batch):
-                raise UsageError(f"reference={len(kept)} needs a batch of at least as many examples, not {len(batch)}")
-        if (kept := self.critic.reference) is not None:
-            kept.copy_(self.generator.seen(batch[self.inputs][: len(kept)]))
+        for reference in (self.critic.reference, self.generator.reference):
+            if reference is not None and len(reference) > len(batch):
+                raise UsageError(f"reference={len(reference)} must be at most the batch size, {len(batch)}")
+        if (reference := self.critic.reference) is not None:
+            reference.copy_(self.generator.seen(batch[self.inputs][: len(reference)]))
             if self.critic.reference_labels is not None:
-                self.critic.reference_labels.copy_(batch["label"][: len(kept)])
-        if (kept := self.generator.reference) is not None:
-            kept.copy_(self.noise((self.generator.latent,))[: len(kept)])
+                self.critic.reference_labels.copy_(batch["label"][: len(reference)])
+        if (reference := self.generator.reference) is not None:
+            reference.copy_(self.noise((self.generator.latent,))[: len(reference)])
 
     def scores(self, batch: Batch) -> Terms:
         """The critic's scores of held-out real examples and of generated ones.
@@ -215,20 +215,48 @@ class Adversarial(Task):
         if self.critic.minibatch is not None:
             return {}
         labels = self._labels(batch)
-        real, fake = self.generator.seen(batch[self.inputs]), self._made(labels)
+        real, fake = self.generator.seen(batch[self.inputs]), self._generated(labels)
         return {"score_on_real": self.critic(real, labels), "score_on_fake": self.critic(fake, labels)}
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
         """Detect mode collapse, a saturated critic, and copies of training examples."""
-        return "\n".join(_troubles(scores, self.loss)) or None
+        return "\n".join(self._problems(scores)) or None
 
-    def _made(self, labels: Tensor | None) -> Tensor:
+    def _problems(self, scores: Mapping[str, float]) -> Iterator[str]:
+        diversity, memorization = scores.get("diversity", 1.0), scores.get("memorization", 1.0)
+        symptoms = []
+        if diversity < LEAST_DIVERSITY:
+            symptoms.append(f"generated examples have {diversity:.2g} times the diversity of the data")
+        if (coverage := scores.get("coverage", 1.0)) < LEAST_COVERAGE:
+            symptoms.append(f"{1 - coverage:.0%} of the modes of the data are not generated")
+        if symptoms:
+            yield f"Mode collapse: {' and '.join(symptoms)}. Try {self._remedies()}."
+        if self.loss == "minimax" and scores.get("score_on_fake", 0.0) < SATURATED:
+            yield (
+                f"Saturation: the mean score of generated examples is {scores['score_on_fake']:.1f}, where the "
+                f"gradient of loss minimax vanishes. Use loss non-saturating."
+            )
+        if memorization < LEAST_MEMORIZATION:
+            yield (
+                f"Memorization: the distance of generated examples to the nearest training example is "
+                f"{memorization:.2g} times that of new examples of the data. Train for fewer rounds or on more "
+                f"examples."
+            )
+
+    def _remedies(self) -> str:
+        """What to try against mode collapse; techniques that the training already has or refuses are left out."""
+        if self.techniques.penalty or self.techniques.r1:
+            return "another seed, a larger critic, or more critic_turns"
+        minibatch = "minibatch discrimination (critic.minibatch=16), " if self.critic.minibatch is None else ""
+        return f"{minibatch}another seed, or loss wasserstein with a gradient penalty (penalty=10)"
+
+    def _generated(self, labels: Tensor | None) -> Tensor:
         return self.generator(self.noise((self.generator.latent,)), labels)
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch["label"] if self.generator.classes else None
 
-    def _blurred(self, x: Tensor, round: int) -> Tensor:
+    def _with_instance_noise(self, x: Tensor, round: int) -> Tensor:
         deviation = self.techniques.noise_at(round)
         return x + deviation * self.noise(tuple(x.shape[1:])) if deviation else x
 
@@ -256,30 +284,6 @@ class Adversarial(Task):
         return {**terms, "history": per_example(self.techniques.history * distance, n)}
 
 
-def _troubles(scores: Mapping[str, float], loss: Loss) -> Iterator[str]:
-    diversity, memorization = scores.get("diversity", 1.0), scores.get("memorization", 1.0)
-    collapsed = []
-    if diversity < COLLAPSED:
-        collapsed.append(f"differ only {diversity:.2g} times as much as those of the data")
-    if (coverage := scores.get("coverage", 1.0)) < COVERED:
-        collapsed.append(f"leave out {1 - coverage:.0%} of the modes of the data")
-    if collapsed:
-        yield (
-            f"Mode collapse: generated examples {' and '.join(collapsed)}. Try minibatch discrimination "
-            f"(critic.minibatch=16), another seed, or loss wasserstein with a penalty."
-        )
-    if loss == "minimax" and scores.get("score_on_fake", 0.0) < SURE:
-        yield (
-            f"Saturation: the critic is sure of every generated example (mean score {scores['score_on_fake']:.1f}), "
-            f"and the gradient of loss minimax vanishes there; use non-saturating."
-        )
-    if memorization < COPIED:
-        yield (
-            f"Memorization: generated examples lie {memorization:.2g} times as far from the training examples as new "
-            f"examples of the data do; train for less long, or on more examples."
-        )
-
-
 def refusal(
     loss: Loss, how: Techniques, spectral: bool = False, minibatch: bool = False, batch_norm: bool = False
 ) -> str | None:
@@ -293,36 +297,36 @@ def refusal(
         batch_norm: whether it has batch normalization.
 
     >>> refusal("hinge", Techniques(real_target=0.9))
-    'smoothing moves a target, and loss hinge has none; use ...'
+    'label smoothing needs a loss with targets (...), and loss hinge has none'
     """
     if how.fake_target >= how.real_target:
         return f"fake_target={how.fake_target} must be less than real_target={how.real_target}"
     if (how.real_target, how.fake_target) != (1.0, 0.0) and loss not in TARGETED:
-        return f"smoothing moves a target, and loss {loss} has none; use {', '.join(TARGETED)}, or leave it out"
-    held = {"weight_clip": how.weight_clip is not None, "penalty": how.penalty > 0, "spectral": spectral}
-    if sum(held.values()) > 1:
-        both = " and ".join(name for name, on in held.items() if on)
-        return f"{both} are each a bound of the critic's slope; give one of them"
-    if loss == "wasserstein" and not any(held.values()) and not how.r1:
+        return f"label smoothing needs a loss with targets ({', '.join(TARGETED)}), and loss {loss} has none"
+    constraints = {"weight_clip": how.weight_clip is not None, "penalty": how.penalty > 0, "critic.spectral": spectral}
+    if sum(constraints.values()) > 1:
+        names = " and ".join(name for name, on in constraints.items() if on)
+        return f"{names} constrain the gradient of the critic in different ways; set only one of them"
+    if loss == "wasserstein" and not any(constraints.values()) and not how.r1:
         return (
-            "loss wasserstein grows without end unless the critic's slope is bound; give weight_clip, penalty, r1 or "
-            "spectral"
+            "loss wasserstein is unbounded without a constraint of the critic; set weight_clip, penalty, r1 or "
+            "critic.spectral"
         )
     if how.penalty or how.r1:
         name = "penalty" if how.penalty else "r1"
-        slope = f"{name} holds the slope of each example's score by itself"
+        single = f"{name} needs scores that depend on one example each"
         if batch_norm:
-            return f"{slope}, and batch norm makes a score depend on the whole batch; use norm layer, virtual or none"
+            return f"{single}, and with batch norm they depend on the whole batch; use norm layer, virtual or none"
         if minibatch:
-            return f"{slope}, and minibatch discrimination makes a score depend on the whole batch; leave one out"
+            return f"{single}, and with minibatch discrimination they depend on the whole batch; use one of them"
     return None
 
 
 def _check(generator: Generator, critic: Critic, how: Techniques) -> None:
     if generator.shape != critic.shape or generator.classes != critic.classes:
         raise ValueError(
-            f"the generator makes {generator.shape} with {generator.classes} labels, and the critic takes "
-            f"{critic.shape} with {critic.classes}; build both for the same examples"
+            f"generator and critic must have the same shape and classes, got {generator.shape} and "
+            f"{generator.classes} for the generator, {critic.shape} and {critic.classes} for the critic"
         )
     if how.critic_turns < 1:
         raise ValueError(f"critic_turns={how.critic_turns} must be at least 1")

@@ -21,9 +21,9 @@ from danlu.tasks.task import Descend, Task, Terms, Turn
 
 Objective = Literal["elbo", "iwae"]
 
-AT_ONCE = 500
+BATCH = 500
 """Number of examples encoded at a time."""
-NOTHING_SAID = 0.1
+COLLAPSED_RATE = 0.1
 """KL divergence in nats below which a latent code carries almost no information."""
 
 
@@ -78,29 +78,29 @@ class Masks(NamedTuple):
     """Random masks of the values that are hidden from the encoder during training.
 
     Attributes:
-        share: maximum fraction of hidden values; the fraction of each example is uniform between 0 and this.
+        fraction: maximum fraction of hidden values; the fraction of each example is uniform between 0 and this.
         blocks: whether half of the examples hide a rectangle with that fraction of the image area.
     """
 
-    share: float = 0.0
+    fraction: float = 0.0
     blocks: bool = True
 
     def draw(self, task: Task, x: Tensor) -> Float[Tensor, "n *seen"]:
         """Draw masks: 1 where a value is visible. All channels of a pixel have the same mask."""
         size = x.shape[2:] if x.dim() > 2 else x.shape[1:]
-        most, kind = task.noise((1,), uniform=True) * self.share, task.noise((1,), uniform=True)
-        single = task.noise(tuple(size), uniform=True).flatten(1) >= most
+        hidden, kind = task.noise((1,), uniform=True) * self.fraction, task.noise((1,), uniform=True)
+        single = task.noise(tuple(size), uniform=True).flatten(1) >= hidden
         if not self.blocks or len(size) != 2:
             return _shaped(single, x, size)
         corner = task.noise((4,), uniform=True)
-        block = _outside(corner, most[:, 0], size, x).flatten(1)
+        block = _outside(corner, hidden[:, 0], size, x).flatten(1)
         return _shaped(torch.where(kind < 0.5, single, block), x, size)
 
 
-def _outside(drawn: Tensor, share: Tensor, size: torch.Size, x: Tensor) -> Tensor:
-    """True outside of a rectangle with this share of the image area. The ratio of its relative sides is at most 2."""
-    tall = (share.sqrt() * 2.0 ** (drawn[:, 2] - 0.5)).clamp(max=1).maximum(share)  # lower would be too wide
-    height, width = tall * size[0], share / tall.clamp(min=1e-6) * size[1]
+def _outside(drawn: Tensor, fraction: Tensor, size: torch.Size, x: Tensor) -> Tensor:
+    """True outside a rectangle with this fraction of the image area. The ratio of its relative sides is at most 2."""
+    tall = (fraction.sqrt() * 2.0 ** (drawn[:, 2] - 0.5)).clamp(max=1).maximum(fraction)  # lower would be too wide
+    height, width = tall * size[0], fraction / tall.clamp(min=1e-6) * size[1]
     rows, columns = (torch.arange(side, device=x.device) + 0.5 for side in size)
     top, left = drawn[:, 0] * (size[0] - height), drawn[:, 1] * (size[1] - width)
     inside_rows = (rows >= top[:, None]) & (rows < (top + height)[:, None])
@@ -160,15 +160,15 @@ class Elbo(Task):
         if samples < 1:
             raise ValueError(f"samples={samples} must be at least 1")
         if objective == "iwae" and kl_weight != PLAIN:
-            raise ValueError("the importance weighted bound has no separate divergence to weight; use objective elbo")
+            raise ValueError("objective iwae has no separate KL term to weight; use objective elbo")
         if kl_weight.free_bits and kl_weight.capacity is not None:
-            raise ValueError("free_bits and capacity both set a divergence that costs nothing; give one of them")
+            raise ValueError("free_bits and capacity both set a target of the KL term; set only one of them")
         if masks is not None and isinstance(vae, ConditionalVAE):
-            raise ValueError("a conditional model is not told which values there are; leave masks out")
+            raise ValueError("masks cannot be used with a conditional model: its encoder has no input for them")
         if masks is not None and not vae.masks:
-            raise ValueError("values are hidden from the model, and it is not told which; give it masks=True")
+            raise ValueError("random masks need a model with masks=True, whose encoder gets the mask")
         if masks is None and isinstance(vae, VAE) and vae.masks:
-            raise ValueError("masks=True is for a model from which values are hidden, as recipe inpainting-vae does it")
+            raise ValueError("masks=True needs random masks during training, as in the recipe inpainting-vae")
         self.vae, self.kl_weight, self.samples, self.objective = vae, kl_weight, samples, objective
         self.masks, self.separate, self.inputs = masks, separate, inputs
 
@@ -193,8 +193,8 @@ class Elbo(Task):
 
     def fit(self, batch: Batch, round: int) -> Terms:
         """The terms of the negative bound of each example, with the weights of this round."""
-        x, told = batch[self.inputs], self._told(batch)
-        through = self.vae(x, self._codes(x, self.samples), told)
+        x, condition = batch[self.inputs], self._condition(batch)
+        through = self.vae(x, self._codes(x, self.samples), condition)
         if self.objective == "iwae":
             return {"minus_bound": -importance_bound(self.vae.autoencoder.log_weights(x, through))}
         reconstruction = self.vae.autoencoder.distortion(x, through).mean(0)
@@ -206,31 +206,31 @@ class Elbo(Task):
         label = self._label(batch)
         through = self.vae(x, self._codes(x, 1), label)
         distortion, rate = self.vae.autoencoder.distortion(x, through)[0], _rate(through).sum(1)
-        again = self.vae.reconstruct(x, label)
-        error = (again - x).square().flatten(1).mean(1)
+        reconstruction = self.vae.reconstruct(x, label)
+        error = (reconstruction - x).square().flatten(1).mean(1)
         return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate, "squared_error": error}
 
     def scores_of_part(self, part: Part) -> dict[str, float]:
         """Number of active latent units."""
-        codes = [self.vae.encode(batch[self.inputs], self._label(batch)) for batch in in_order(part, AT_ONCE)]
+        codes = [self.vae.encode(batch[self.inputs], self._label(batch)) for batch in in_order(part, BATCH)]
         return {"active_units": float(active(torch.cat(codes).double()).sum())} if codes else {}
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
         """Detect posterior collapse: the code carries no information and the decoder ignores it."""
         rate, units = scores.get("rate"), scores.get("active_units")
-        if rate is None or not (rate < NOTHING_SAID or units == 0):
+        if rate is None or not (rate < COLLAPSED_RATE or units == 0):
             return None
         return (
-            f"Posterior collapse: the code says next to nothing of the example ({rate:.2g} nats, {units or 0:.0f} of "
-            f"{self.vae.latent} units active), and the decoder does without it. Lower beta, let it rise over "
-            f"beta_warmup rounds, lend each unit free_bits, or take a smaller decoder."
+            f"Posterior collapse: the KL term is {rate:.2g} nats and {units or 0:.0f} of {self.vae.latent} latent "
+            f"units are active, so the decoder ignores the latent. Try a smaller beta, beta_warmup, free_bits or "
+            f"a smaller decoder."
         )
 
     def _label(self, batch: Batch) -> Tensor | None:
         """The label of each example for a conditional model, else None."""
         return batch["label"] if isinstance(self.vae, ConditionalVAE) else None
 
-    def _told(self, batch: Batch) -> Tensor | None:
+    def _condition(self, batch: Batch) -> Tensor | None:
         """The second input of the model: a mask, a label, or None."""
         return self.masks.draw(self, batch[self.inputs]) if self.masks else self._label(batch)
 

@@ -25,11 +25,11 @@ class RunningText(Task):
     Peng, "An efficient gradient-based algorithm for on-line training of recurrent network trajectories", 1990). The
     state is reset where a lane starts again.
 
-    A batch has ``token``, ``target`` and ``fresh``, as ``danlu.data.text.token_streams`` makes them; with ``valid``
+    A batch has ``token``, ``target`` and ``fresh``, as in ``danlu.data.text.token_streams``; with ``valid``
     (n, t), targets count only where that is true.
 
     Args:
-        model: what learns.
+        model: the language model.
         rows: lanes of a batch.
     """
 
@@ -50,10 +50,10 @@ class RunningText(Task):
 
     def read(self, batch: Batch) -> tuple[Float[Tensor, "m width"], Int[Tensor, "m"]]:
         """Inputs of the softmax for each target, and the targets; the state is stored for the next step."""
-        kept = self.state[batch.rows]
-        fresh = batch["fresh"].view(-1, *[1] * (kept.dim() - 1))
-        features, after = self.language(batch["token"], kept.masked_fill(fresh, 0.0))
-        self.state[batch.rows] = after.detach().to(kept.dtype)
+        before = self.state[batch.rows]
+        fresh = batch["fresh"].view(-1, *[1] * (before.dim() - 1))
+        features, after = self.language(batch["token"], before.masked_fill(fresh, 0.0))
+        self.state[batch.rows] = after.detach().to(before.dtype)
         features, targets = features.flatten(0, 1), batch["target"].flatten()
         if "valid" in batch.fields:
             valid = batch["valid"].flatten()
@@ -64,8 +64,8 @@ class RunningText(Task):
         """Cross-entropy per token in nats, and perplexity, of a text read in order with carried state."""
         if len(part) < 2:
             return {}
-        found = read_through(self.language, part, min(LANES, max(1, len(part) // LANE)))
-        return {"cross_entropy": found.cross_entropy, "perplexity": found.perplexity}
+        reading = read_through(self.language, part, min(LANES, max(1, len(part) // LANE)))
+        return {"cross_entropy": reading.cross_entropy, "perplexity": reading.perplexity}
 
 
 class Language(RunningText):
@@ -77,7 +77,7 @@ class Language(RunningText):
     Sutskever and Vinyals, "Recurrent Neural Network Regularization", 2014, section 4.1.
 
     Args:
-        model: what learns.
+        model: the language model.
         rows: lanes of a batch.
 
     >>> import torch
@@ -90,7 +90,7 @@ class Language(RunningText):
 
     def __init__(self, model: LanguageModel, rows: int):
         super().__init__(model, rows)
-        self.replayable = model.adaptive is None  # how many words are in each of its clusters must be counted
+        self.replayable = model.adaptive is None  # the number of words in each cluster must be counted
 
     def turns(self, round: int) -> list[Turn]:
         return [Descend("model", self.fit)]

@@ -33,7 +33,7 @@ class Noise(NamedTuple):
     log_z: float = 0.0
 
 
-USUAL = Noise()
+DEFAULT = Noise()
 
 
 class NoiseContrastive(RunningText):
@@ -61,14 +61,14 @@ class NoiseContrastive(RunningText):
     counts: Tensor
     better: ClassVar = RunningText.better
 
-    def __init__(self, model: LanguageModel, rows: int, noise: Noise = USUAL, objective: Objective = "nce"):
+    def __init__(self, model: LanguageModel, rows: int, noise: Noise = DEFAULT, objective: Objective = "nce"):
         super().__init__(model, rows)
         if noise.words < 1:
             raise ValueError(f"noise.words={noise.words} must be at least 1")
         if model.bias is None:
-            raise ValueError("cutoffs make an adaptive softmax, which has no single scores; leave them out")
+            raise ValueError("cutoffs give an adaptive softmax, which has no score of a single word; leave them out")
         if objective == "sampled" and (noise.log_z or model.log_z is not None):
-            raise ValueError("a sampled softmax is normalized by its sample; leave log_z and learn_normalizer out")
+            raise ValueError("objective sampled normalizes over its sample; leave log_z and learn_normalizer out")
         self.noise_, self.objective = noise, objective
         self.register_buffer("counts", torch.ones(model.vocabulary, dtype=torch.long))
         nn.init.constant_(model.bias, noise.log_z - math.log(model.vocabulary))

@@ -68,7 +68,7 @@ class SemiSupervised(Task):
     ):
         super().__init__()
         if not 0 < labeled_share <= 1:
-            raise ValueError(f"labeled_share={labeled_share} must be above 0 and at most 1")
+            raise ValueError(f"labeled_share={labeled_share} must be greater than 0 and at most 1")
         if not temperature > 0:
             raise ValueError(f"temperature={temperature} must be greater than 0")
         self.whole = model
@@ -111,17 +111,17 @@ class SemiSupervised(Task):
         return {"reconstruction": self.first.autoencoder.distortion(x, through)[0], "divergence": rate.sum(1)}
 
     def fit(self, batch: Batch) -> Terms:
-        """Both negative bounds, weighted by their shares of the examples, and the weighted cross-entropy."""
+        """Both negative bounds, weighted by their fractions of the examples, and the weighted cross-entropy."""
         unlabeled, labeled = batch.part("unlabeled"), batch.part("labeled")
         n = len(unlabeled)
-        without = self._without_label(unlabeled)
+        without_label = self._without_label(unlabeled)
         x, labels = self._codes(labeled), labeled["label"]
         noise = self.noise((self.labeling.latent,), batch=labeled)
         costs = self.labeling(x, noise, one_hot(labels, self.labeling.classes, x))
         with_label = costs.distortion + costs.rate + math.log(self.labeling.classes)
         wrong = cross_entropy(costs.logits, labels)
         return {
-            "unlabeled": (1 - self.labeled_share) * without,
+            "unlabeled": (1 - self.labeled_share) * without_label,
             "labeled": self.labeled_share * per_example(with_label, n),
             "cross_entropy": self.classification * per_example(wrong, n),
         }

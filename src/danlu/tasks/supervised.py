@@ -48,7 +48,7 @@ class Supervised(Task):
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing={smoothing} must be at least 0 and less than 1")
         if class_weights is not None and min(class_weights, default=-1) < 0:
-            raise ValueError(f"class_weights={tuple(class_weights)} must be one number of at least 0 for each class")
+            raise ValueError(f"class_weights={tuple(class_weights)} must be one number per class, each at least 0")
         self.classifier = classifier
         self.smoothing = smoothing
         self.inputs = inputs
@@ -67,7 +67,7 @@ class Supervised(Task):
         return [Descend("classifier", self.fit)]
 
     def fit(self, batch: Batch) -> Terms:
-        """Cross-entropy with smoothing and class weights; mixed images have two labels, weighted by their shares."""
+        """Cross-entropy with smoothing and class weights; mixed images have two labels, weighted by their fractions."""
         logits = self.classifier(batch[self.inputs])
         own = cross_entropy(logits, batch["label"], self.smoothing, self.class_weights)
         if "other_label" in batch.fields:

@@ -77,7 +77,7 @@ class Noise:
     def draw(self, shape: tuple[int, ...], uniform: bool, batch: Batch | None) -> Tensor:
         """The next numbers, (rows, *shape)."""
         if self.place is None:
-            raise RuntimeError("noise() belongs inside a turn: the trainer's round and turn say which numbers it gives")
+            raise RuntimeError("noise() can only be called in a turn: round and turn determine its numbers")
         seed, round, turn, rows, size, device, dtype = self.place
         source = generator("noise", seed, round, turn, self.calls, device=device)
         self.calls += 1
@@ -126,7 +126,7 @@ class Task(nn.Module):
     @property
     def model(self) -> nn.Module:
         """The module with the verbs, which is saved and used after training."""
-        raise NotImplementedError(f"{type(self).__name__} must say which module is its model")
+        raise NotImplementedError(f"{type(self).__name__} must define model")
 
     @property
     def coupled(self) -> str | None:
@@ -138,11 +138,11 @@ class Task(nn.Module):
 
     def players(self) -> dict[str, nn.Module]:
         """The trained modules by name."""
-        raise NotImplementedError(f"{type(self).__name__} must name its players")
+        raise NotImplementedError(f"{type(self).__name__} must define players")
 
     def turns(self, round: int) -> list[Turn]:
         """The turns of this round, in order."""
-        raise NotImplementedError(f"{type(self).__name__} must list its turns")
+        raise NotImplementedError(f"{type(self).__name__} must define turns")
 
     def draws(self, round: int = 1) -> int:
         """Number of batches that a round draws; round 0 may draw more than the others."""

@@ -152,7 +152,7 @@ def test_labels_are_asked_for_only_where_there_are_some(name, info):
     for classes in (0, 1):
         bare = type(info)(info.shape, classes)
         recipe_of(name, conditional=False).task(bare)
-        with pytest.raises(UsageError, match=f"labels of at least two classes, and digits has {classes}; leave"):
+        with pytest.raises(UsageError, match=f"labels of at least two classes, and digits has {classes}; set"):
             recipe_of(name, conditional=True).task(bare)
 
 
@@ -185,16 +185,16 @@ def test_the_page_has_examples():
     ("words", "said"),
     [
         *ON_THE_PAGE,
-        ("gan --loss wasserstein", "grows without end unless the critic's slope is bound"),
-        ("wgan --weight-clip None", "grows without end unless the critic's slope is bound"),
-        ("wgan-gp --weight-clip 0.1", "weight_clip and penalty are each a bound"),
-        ("sngan --penalty 1", "penalty and spectral are each a bound"),
-        ("wgan --critic.spectral", "weight_clip and spectral are each a bound"),
-        ("wgan-gp --critic.minibatch 8", "minibatch discrimination makes a score depend on the whole batch"),
-        ("wgan-gp --real-target 0.9", "loss wasserstein has none"),
-        ("sngan --r1 1 --shard", "r1 takes second derivatives, which do not survive sharding"),
-        ("gan --critic.minibatch 4 --batch-size 1", "batch_size=1 in grad_accumulation=1 parts leaves less than 2"),
-        ("dcgan --generator.norm virtual --batch-size 16", "generator.reference=64 examples are taken from one batch"),
+        ("gan --loss wasserstein", "loss wasserstein is unbounded without a constraint of the critic"),
+        ("wgan --weight-clip None", "loss wasserstein is unbounded without a constraint of the critic"),
+        ("wgan-gp --weight-clip 0.1", "weight_clip and penalty constrain the gradient of the critic in different ways"),
+        ("sngan --penalty 1", "penalty and critic.spectral constrain the gradient of the critic"),
+        ("wgan --critic.spectral", "weight_clip and critic.spectral constrain the gradient of the critic"),
+        ("wgan-gp --critic.minibatch 8", "with minibatch discrimination they depend on the whole batch"),
+        ("wgan-gp --real-target 0.9", "and loss wasserstein has none"),
+        ("sngan --r1 1 --shard", "r1 needs second derivatives, which sharded networks do not have"),
+        ("gan --critic.minibatch 4 --batch-size 1", "batch_size=1 with grad_accumulation=1 gives less"),
+        ("dcgan --generator.norm virtual --batch-size 16", "generator.reference=64 must be at most batch_size=16"),
         ("gan --real-target 1.5", "real_target: 1.5"),
         ("gan --critic-turns 0", "critic_turns: 0"),
         ("gan --penalty -1", "penalty: -1"),
@@ -213,9 +213,9 @@ def test_what_does_not_go_together_is_said_before_data_is_loaded(words, said, ca
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("dcgan --penalty 10", "penalty holds the slope of each example's score by itself, and batch norm makes"),
-        ("wgan-gp --critic.norm batch", "and batch norm makes a score depend on the whole batch; use norm layer"),
-        ("dcgan --r1 1", "r1 holds the slope of each example's score by itself, and batch norm"),
+        ("dcgan --penalty 10", "penalty needs scores that depend on one example each, and with batch norm they"),
+        ("wgan-gp --critic.norm batch", "with batch norm they depend on the whole batch; use norm layer"),
+        ("dcgan --r1 1", "r1 needs scores that depend on one example each, and with batch norm"),
         ("wgan-gp --generator.attention 5", "danlu: generator.attention=5 is the shorter side of no map"),
         ("sngan --generator.attention 4 --critic.attention 8", "danlu: critic.attention=8 is the shorter side of no"),
         ("dcgan --critic.levels 9", "danlu: critic: 9 convolutions with stride 2 are too many for 8×8 pixels"),

@@ -53,7 +53,7 @@ def test_separate_turns_have_a_descent_for_each():
 )
 def test_probabilities_of_pixels_are_for_pixels(family, info):
     recipe = changed(find_recipe("vae")(), {"model.likelihood": family})
-    with pytest.raises(UsageError, match=f"likelihood {family} is for pictures with values from 0 to 1"):
+    with pytest.raises(UsageError, match=f"likelihood {family} needs images with values from 0 to 1; use"):
         recipe.task(info)
     changed(recipe, {"model.likelihood": "gaussian"}).task(info)
 
@@ -61,12 +61,15 @@ def test_probabilities_of_pixels_are_for_pixels(family, info):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("vae --data moons", "likelihood bernoulli is for pictures with values from 0 to 1, and moons has none; use"),
-        ("beta-vae --data moons --model.likelihood logistic", "likelihood logistic is for pictures"),
-        ("vae --free-bits 1 --capacity 3", "free_bits and capacity both set a divergence that costs nothing; give one"),
-        ("vae --objective iwae --beta 2", "has no separate divergence to weight; use objective elbo"),
-        ("beta-vae --objective iwae", "has no separate divergence"),
-        ("vae --objective iwae --free-bits 0.5", "has no separate divergence"),
+        (
+            "vae --data moons",
+            "likelihood bernoulli needs images with values from 0 to 1; use model.likelihood",
+        ),
+        ("beta-vae --data moons --model.likelihood logistic", "likelihood logistic needs images"),
+        ("vae --free-bits 1 --capacity 3", "free_bits and capacity both set a target of the KL term; set only one"),
+        ("vae --objective iwae --beta 2", "has no separate KL term to weight; use objective elbo"),
+        ("beta-vae --objective iwae", "has no separate KL term"),
+        ("vae --objective iwae --free-bits 0.5", "has no separate KL term"),
         ("vae --samples 0", "samples: 0 is not a whole number of at least 1"),
         ("vae --beta -1", "beta: -1"),
         ("vae --beta-warmup -1", "beta_warmup: -1"),
@@ -84,9 +87,9 @@ def test_probabilities_of_pixels_are_for_pixels(family, info):
         ("vae --model.spread -1", "spread=-1.0 must be a number greater than 0, or 'shared', or 'each'"),
         ("vae --model.latent 0", "latent"),
         ("inpainting-vae --hide 1.5", "hide: 1.5"),
-        ("inpainting-vae --model.no-masks", "values are hidden from the model, and it is not told which; give it"),
-        ("vae --model.masks", "masks=True is for a model from which values are hidden, as recipe inpainting-vae"),
-        ("conditional-vae --data ring", "likelihood bernoulli is for pictures"),
+        ("inpainting-vae --model.no-masks", "random masks need a model with masks=True, whose encoder gets the mask"),
+        ("vae --model.masks", "masks=True needs random masks during training, as in the recipe inpainting-vae"),
+        ("conditional-vae --data ring", "likelihood bernoulli needs images with values from 0 to 1"),
     ],
 )
 def test_what_does_not_go_together_is_said_in_one_line(words, said, capsys, tmp_path, monkeypatch):
@@ -108,12 +111,14 @@ def test_a_conditional_model_needs_classes():
 
 @pytest.mark.parametrize("recipe", ["conditional-vae", "semi-vae"])
 @pytest.mark.parametrize(
-    ("data", "info", "hint"),
+    ("data", "info", "hint", "settings"),
     [
-        ("table:rows.csv", TableInfo((3,)), "--table.target COLUMN says where they are"),
-        ("folder:pictures", ImageInfo((1, 8, 8)), "a folder for each class has them"),
+        ("table:rows.csv", TableInfo((3,)), "name the column of the labels", ("table.target=COLUMN",)),
+        ("folder:pictures", ImageInfo((1, 8, 8)), "put the images of each class into a folder of its own", ()),
     ],
 )
-def test_where_labels_come_from_is_said(recipe, data, info, hint):
-    with pytest.raises(UsageError, match=f"{recipe} needs labels of at least two classes, and {data} has 0; {hint}"):
+def test_where_labels_come_from_is_said(recipe, data, info, hint, settings):
+    message = f"{recipe} needs labels of at least two classes, and {data} has 0; {hint}"
+    with pytest.raises(UsageError, match=message) as caught:
         find_recipe(recipe)(data=data).task(info)
+    assert caught.value.settings == settings

@@ -1,4 +1,4 @@
-"""What the recipes of generators and critics share."""
+"""The base of the recipes of GANs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from danlu.data.base.dataset import DataInfo
 from danlu.data.base.page import Page
 from danlu.data.images.image_data import ImageData
+from danlu.data.images.info import ImageInfo
 from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
 from danlu.losses.adversarial import Loss
@@ -27,7 +28,7 @@ Target = Annotated[float, Field(ge=0, le=1)]
 
 
 class Points(Page):
-    """Fully connected networks, for tables and points in recipes of images."""
+    """Fully connected networks for examples that are not images, in recipes for images."""
 
     latent: Count = 2
     """dimension of the latent vector"""
@@ -38,7 +39,7 @@ class Points(Page):
 class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """A generator and a critic that are trained against each other."""
 
-    overfits_to: ClassVar[float | None] = None  # the game has no loss that falls
+    overfits_to: ClassVar[float | None] = None  # the losses of the two players need not decrease
 
     generator: Settings[Any]
     """the network that generates examples"""
@@ -78,64 +79,67 @@ class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
     evaluate_every: Count | None = 200
 
     def generator_for(self, info: DataInfo) -> Generator:
-        """The generator for data of this kind."""
+        """The generator for these examples."""
         raise NotImplementedError(f"{type(self).__name__} must build its generator")
 
     def critic_for(self, info: DataInfo) -> Critic:
-        """The critic for data of this kind."""
+        """The critic for these examples."""
         raise NotImplementedError(f"{type(self).__name__} must build its critic")
 
     def task(self, info: DataInfo) -> Adversarial:
-        """The game.
+        """Generator and critic, with their losses.
 
         Raises:
-            UsageError: if it is to know labels and there are none, or a player's settings do not fit.
+            UsageError: if it is conditional and there are fewer than two classes, or a setting of a network is invalid.
         """
         if self.conditional and info.classes < 2:
             raise UsageError(
                 f"conditional needs labels of at least two classes, and {self.data} has {info.classes}; "
-                "leave the labels out (--no-conditional)"
+                f"set conditional=False",
+                settings=("conditional=False",),
             )
-        with _naming("generator", self.generator):
+        with _name_network("generator", self.generator):
             generator = self.generator_for(info)
-        with _naming("critic", self.critic):
+        with _name_network("critic", self.critic):
             critic = self.critic_for(info)
         return Adversarial(generator, critic, self.loss, self.techniques(), info.inputs)
 
     def techniques(self) -> Techniques:
-        """What is added to the plain game."""
+        """The techniques that are added to the adversarial loss."""
         return Techniques(**{name: getattr(self, name) for name in Techniques._fields})
 
     def optimizer_settings(self) -> dict[str, OptimizerSettings]:
-        """Both move as the recipe itself says, but for the critic's rate; only the generator has an average."""
+        """The settings of the recipe for both players; the critic has its own ``critic_lr`` and no ``ema``."""
         critic = self.model_copy(update={"lr": self.critic_lr or self.lr, "ema": None})
         return {"critic": critic, "generator": self}
 
     def decided(self, info: DataInfo) -> dict[str, Any]:
-        """What the data decides of both players."""
+        """The arguments of both networks that the data determines."""
         return {"shape": info.shape, "classes": info.classes if self.conditional else 0}
 
     @model_validator(mode="after")
-    def _only_what_has_an_effect(self) -> Self:
+    def _no_setting_without_effect(self) -> Self:
         if self.noise_rounds and not self.instance_noise:
-            raise ValueError("noise_rounds needs an instance_noise that falls")
+            raise ValueError("noise_rounds needs instance_noise, which decreases over these rounds; set instance_noise")
         if self.one_sided and not self.penalty:
-            raise ValueError("one_sided is for the gradient penalty; give penalty")
+            raise ValueError("one_sided changes the gradient penalty; set penalty")
         return self
 
     @model_validator(mode="after")
-    def _what_goes_together(self) -> Self:
-        # whether there is batch norm, the data decides as well: of what is no picture there are other players
+    def _compatible(self) -> Self:
+        # batch norm is checked when the networks are built: examples that are not images have other networks
         critic: Any = self.critic
         if why := refusal(self.loss, self.techniques(), critic.spectral, critic.minibatch > 0):
             raise ValueError(why)
         if self.penalty or self.r1:
             name = "penalty" if self.penalty else "r1"
-            for switch, lack in {"shard": "do not survive sharding", "compile": "compiled networks lack"}.items():
+            for switch, networks in {"shard": "sharded", "compile": "compiled"}.items():
                 if getattr(self, switch):
-                    raise ValueError(f"{name} takes second derivatives, which {lack}; leave {switch} off")
+                    raise ValueError(
+                        f"{name} needs second derivatives, which {networks} networks do not have; set {switch}=False"
+                    )
         if self.history and self.shard:
-            raise ValueError("history looks at all weights at once, and shard splits them; leave one out")
+            raise ValueError("history needs all weights on one device, and shard splits them; set one of the two only")
         return self
 
     @model_validator(mode="after")
@@ -145,21 +149,21 @@ class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
         players: dict[str, Any] = {"generator": self.generator, "critic": self.critic}
         if players["critic"].minibatch and self.batch_size < 2 * self.grad_accumulation:
             raise ValueError(
-                f"minibatch discrimination compares examples, and batch_size={self.batch_size} in grad_accumulation="
-                f"{self.grad_accumulation} parts leaves less than 2; use larger ones"
+                f"minibatch discrimination needs at least 2 examples per micro-batch, and batch_size={self.batch_size} "
+                f"with grad_accumulation={self.grad_accumulation} gives less; use a larger batch_size"
             )
         for name, player in players.items():
             if player.norm == "virtual" and player.reference > self.batch_size:
                 raise ValueError(
-                    f"{name}.reference={player.reference} examples are taken from one batch, and batch_size="
-                    f"{self.batch_size} has fewer; give a smaller {name}.reference"
+                    f"{name}.reference={player.reference} must be at most batch_size={self.batch_size}: the reference "
+                    f"examples are taken from one batch"
                 )
         return self
 
 
 @contextmanager
-def _naming(player: str, page: Settings[Any]) -> Iterator[None]:
-    """What a constructor says of its arguments, as whose settings they are: both players have some of the same name."""
+def _name_network(player: str, page: Settings[Any]) -> Iterator[None]:
+    """Add the name of the network to errors of its constructor: both networks have settings of the same names."""
     try:
         yield
     except ValueError as error:
@@ -168,36 +172,36 @@ def _naming(player: str, page: Settings[Any]) -> Iterator[None]:
 
 
 class DensePair(AdversarialRecipe):
-    """Fully connected players, for whatever data."""
+    """Fully connected generator and critic, for images and tables."""
 
     def generator_for(self, info: DataInfo) -> Generator:
-        return self.generator.build(**self.decided(info), range=range_of(info))
+        return self.generator.build(**self.decided(info), range=image_range(info))
 
     def critic_for(self, info: DataInfo) -> Critic:
         return self.critic.build(**self.decided(info))
 
 
-class PicturePair(AdversarialRecipe):
-    """Convolutional players for pictures, and fully connected ones for what is no picture."""
+class ConvolutionalPair(AdversarialRecipe):
+    """Convolutional generator and critic for images, fully connected ones for tables."""
 
     points: Points = Points()
     """generator and critic of examples that are not images"""
 
     def generator_for(self, info: DataInfo) -> Generator:
-        if info.kind == "images":
+        if isinstance(info, ImageInfo):
             return self.generator.build(**self.decided(info), range=info.range)
         points = settings(MLPGenerator, latent=self.points.latent, hidden=self.points.hidden)
         return points.build(**self.decided(info), range=None)
 
     def critic_for(self, info: DataInfo) -> Critic:
         page: Any = self.critic
-        if info.kind == "images":
+        if isinstance(info, ImageInfo):
             return page.build(**self.decided(info))
-        kept = {"minibatch": page.minibatch, "spectral": page.spectral}
-        points = settings(MLPCritic, hidden=self.points.hidden, **kept)
+        shared = {"minibatch": page.minibatch, "spectral": page.spectral}
+        points = settings(MLPCritic, hidden=self.points.hidden, **shared)
         return points.build(**self.decided(info))
 
 
-def range_of(info: DataInfo) -> tuple[float, float] | None:
-    """Smallest and largest value of pictures; None for what is no picture."""
-    return info.range if info.kind == "images" else None
+def image_range(info: DataInfo) -> tuple[float, float] | None:
+    """Smallest and largest value of images; None for other examples."""
+    return info.range if isinstance(info, ImageInfo) else None

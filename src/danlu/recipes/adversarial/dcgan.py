@@ -17,13 +17,13 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
-from danlu.recipes.adversarial.base import PicturePair
+from danlu.recipes.adversarial.base import ConvolutionalPair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
 from danlu.training.optimization.settings import Share
 
 
-class DCGANRecipe(PicturePair):
+class DCGANRecipe(ConvolutionalPair):
     """Convolutions that double and halve the picture, and the loss that does not saturate."""
 
     tiny: ClassVar[dict[str, Any]] = {

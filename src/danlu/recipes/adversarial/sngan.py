@@ -18,13 +18,13 @@ from typing import Any, ClassVar, Literal
 
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
-from danlu.recipes.adversarial.base import PicturePair
+from danlu.recipes.adversarial.base import ConvolutionalPair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
 from danlu.training.optimization.settings import Positive, Share
 
 
-class SNGANRecipe(PicturePair):
+class SNGANRecipe(ConvolutionalPair):
     """Residual blocks on both sides; the paper's are 256 wide in the generator and 128 in the critic."""
 
     tiny: ClassVar[dict[str, Any]] = {

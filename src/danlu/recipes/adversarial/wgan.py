@@ -14,13 +14,13 @@ from typing import Any, ClassVar, Literal
 
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
-from danlu.recipes.adversarial.base import PicturePair
+from danlu.recipes.adversarial.base import ConvolutionalPair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
 from danlu.training.optimization.settings import OptimizerName, Positive, Share
 
 
-class WGANRecipe(PicturePair):
+class WGANRecipe(ConvolutionalPair):
     """DCGAN's layers, and a critic whose weights are clipped after each of its turns."""
 
     tiny: ClassVar[dict[str, Any]] = {

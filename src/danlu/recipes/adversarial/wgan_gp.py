@@ -16,13 +16,13 @@ from typing import Any, ClassVar, Literal
 
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
-from danlu.recipes.adversarial.base import PicturePair
+from danlu.recipes.adversarial.base import ConvolutionalPair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
 from danlu.training.optimization.settings import NonNegative, Positive, Share
 
 
-class WGANGPRecipe(PicturePair):
+class WGANGPRecipe(ConvolutionalPair):
     """DCGAN's layers, and a critic whose slope is held at 1 between real and generated examples."""
 
     tiny: ClassVar[dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""What the recipes of all classifiers share."""
+"""The base of the recipes of classifiers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from danlu.data.images.image_data import ImageData
 from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
 from danlu.models.base import Model
+from danlu.recipes.class_labels import check_classes
 from danlu.recipes.config.recipe import Recipe
 from danlu.tasks.supervised import Supervised
 from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Share
@@ -25,18 +26,24 @@ class Classification(OptimizerSettings, Recipe, TableData, ImageData):
     """weight of each class in the loss"""
 
     def network(self, info: DataInfo) -> Model:
-        """The classifier for data of this kind."""
+        """The classifier for these examples."""
         raise NotImplementedError(f"{type(self).__name__} must build its network")
 
     def task(self, info: DataInfo) -> Supervised:
-        """The supervised game with this recipe's network."""
+        """The supervised task with the network of this recipe.
+
+        Raises:
+            UsageError: if the data has fewer than two classes, or class_weights has another number of values.
+        """
         weights = self.class_weights
-        if info.classes < 2:
-            raise UsageError(f"a classifier needs labels of at least two classes, and {self.data} has {info.classes}")
+        check_classes(info, self.data, "a classifier")
         if weights is not None and len(weights) != info.classes:
-            raise UsageError(f"class_weights has {len(weights)} values, and {self.data} has {info.classes} classes")
+            raise UsageError(
+                f"class_weights must have one value per class: {self.data} has {info.classes} classes, "
+                f"got {len(weights)} values"
+            )
         return Supervised(self.network(info), self.smoothing, weights, info.inputs)
 
     def optimizer_settings(self) -> dict[str, OptimizerSettings]:
-        """The one player moves as the recipe itself says."""
+        """The optimizer settings of the only player: those of the recipe."""
         return {"classifier": self}

@@ -1,4 +1,4 @@
-"""What the recipes of variational autoencoders share."""
+"""The base of the recipes of variational autoencoders."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field
 from danlu.data.base.dataset import DataInfo
 from danlu.data.images.binarize import Binarize
 from danlu.data.images.image_data import ImageData
+from danlu.data.images.info import ImageInfo
 from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
 from danlu.models.base import Model
@@ -23,10 +24,10 @@ M = TypeVar("M", bound=Model)
 Rounds = Annotated[int, Field(ge=0)]
 
 
-class Latent(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
+class LatentRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """Encoder and decoder that minimize the negative evidence lower bound, in nats per example."""
 
-    overfits_to: ClassVar[float | None] = 0.7  # a bound in nats has no 0 to which it could fall
+    overfits_to: ClassVar[float | None] = 0.7  # the lowest bound in nats is not 0
 
     beta: NonNegative = 1.0
     """weight β of the KL term; 1 gives the evidence lower bound"""
@@ -46,38 +47,34 @@ class Latent(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     lr: Positive = 1e-3
 
     def network(self, info: DataInfo) -> VAE | ConditionalVAE:
-        """The model for data of this kind."""
+        """The model for these examples."""
         raise NotImplementedError(f"{type(self).__name__} must build its network")
 
     def kl_weight(self) -> KLWeight:
-        """Of the divergence."""
+        """The weight of the KL divergence."""
         return KLWeight(self.beta, self.beta_warmup, self.free_bits, self.capacity, self.capacity_rounds)
 
     def elbo(self, info: DataInfo, masks: Masks | None = None, separate: bool = False) -> Elbo:
-        """The game with this recipe's network."""
+        """The task with the network of this recipe."""
         return Elbo(self.network(info), self.kl_weight(), self.samples, self.objective, masks, separate, info.inputs)
 
 
-def check_classes(info: DataInfo, data: str, recipe: str) -> None:
-    """Whether there are labels to learn from.
+def check_likelihood(network: M, info: DataInfo, data: str, page: str = "model") -> M:
+    """The network, after a check that its likelihood is defined for the values of the data.
+
+    Args:
+        network: an autoencoder.
+        info: the examples.
+        data: name of the data set.
+        page: name of the settings of the network.
 
     Raises:
-        UsageError: if there are none, or of one class alone.
-    """
-    if info.classes < 2:
-        how = {"images": "a folder for each class has them", "table": "--table.target COLUMN says where they are"}
-        hint = f"; {how[info.kind]}" if data.startswith(("folder:", "table:")) and info.kind in how else ""
-        raise UsageError(f"{recipe} needs labels of at least two classes, and {data} has {info.classes}{hint}")
-
-
-def checked(network: M, info: DataInfo, data: str, page: str = "model") -> M:
-    """The network, if the data can have the distribution that it gives the values.
-
-    Raises:
-        UsageError: if they cannot.
+        UsageError: if it is not.
     """
     family = network.autoencoder.likelihood.family  # type: ignore[union-attr]
-    if family != "gaussian" and (info.kind != "images" or info.range != (0.0, 1.0)):
-        kind = "pictures with values from 0 to 1"
-        raise UsageError(f"likelihood {family} is for {kind}, and {data} has none; use --{page}.likelihood gaussian")
+    if family != "gaussian" and (not isinstance(info, ImageInfo) or info.range != (0.0, 1.0)):
+        raise UsageError(
+            f"likelihood {family} needs images with values from 0 to 1; use {page}.likelihood=gaussian for {data}",
+            settings=(f"{page}.likelihood=gaussian",),
+        )
     return network

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 from danlu.data.base.dataset import DataInfo
 from danlu.models.latent.vae import VAE
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.recipes.latent.base import Latent, checked
+from danlu.recipes.latent.base import LatentRecipe, check_likelihood
 from danlu.tasks.elbo import Elbo
 from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
 
 
-class BetaVAERecipe(Latent):
+class BetaVAERecipe(LatentRecipe):
     """The VAE's layers with a normal decoder, and β = 4: the code says less, in fewer units.
 
     With probabilities of gray pixels in place of the normal decoder β = 4 would leave nothing in the code of a digit.
@@ -33,7 +33,7 @@ class BetaVAERecipe(Latent):
     epochs: Positive | None = 100
 
     def network(self, info: DataInfo) -> VAE:
-        return checked(self.model.build(shape=info.shape), info, self.data)
+        return check_likelihood(self.model.build(shape=info.shape), info, self.data)
 
     def task(self, info: DataInfo) -> Elbo:
         return self.elbo(info)

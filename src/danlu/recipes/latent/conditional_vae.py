@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 
 from danlu.data.base.dataset import DataInfo
 from danlu.models.latent.conditional import ConditionalVAE
+from danlu.recipes.class_labels import check_classes
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.recipes.latent.base import Latent, check_classes, checked
+from danlu.recipes.latent.base import LatentRecipe, check_likelihood
 from danlu.tasks.elbo import Elbo
 from danlu.training.optimization.settings import OptimizerSettings, Positive
 
 
-class ConditionalVAERecipe(Latent):
+class ConditionalVAERecipe(LatentRecipe):
     """The VAE's layers, with the label into both halves."""
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}
@@ -30,7 +31,7 @@ class ConditionalVAERecipe(Latent):
 
     def network(self, info: DataInfo) -> ConditionalVAE:
         check_classes(info, self.data, "conditional-vae")
-        return checked(self.model.build(shape=info.shape, classes=info.classes), info, self.data)
+        return check_likelihood(self.model.build(shape=info.shape, classes=info.classes), info, self.data)
 
     def task(self, info: DataInfo) -> Elbo:
         return self.elbo(info)

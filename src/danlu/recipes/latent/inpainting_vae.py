@@ -17,12 +17,12 @@ from danlu.data.base.dataset import DataInfo
 from danlu.data.base.page import Fraction
 from danlu.models.latent.vae import VAE
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.recipes.latent.base import Latent, checked
+from danlu.recipes.latent.base import LatentRecipe, check_likelihood
 from danlu.tasks.elbo import Elbo, Masks
 from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
 
 
-class InpaintingVAERecipe(Latent):
+class InpaintingVAERecipe(LatentRecipe):
     """Up to nine tenths of the values are hidden, one by one or as a rectangle.
 
     β below 1 lets the code say more of what is seen, which makes what is filled in better, and samples worse. The
@@ -42,7 +42,7 @@ class InpaintingVAERecipe(Latent):
     """hide a rectangle in half of the images, instead of single pixels"""
 
     def network(self, info: DataInfo) -> VAE:
-        return checked(self.model.build(shape=info.shape), info, self.data)
+        return check_likelihood(self.model.build(shape=info.shape), info, self.data)
 
     def task(self, info: DataInfo) -> Elbo:
         return self.elbo(info, Masks(self.hide, self.blocks))

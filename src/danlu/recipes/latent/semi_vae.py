@@ -29,10 +29,11 @@ from danlu.errors import UsageError
 from danlu.models.latent.semi_supervised import SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE
+from danlu.recipes.class_labels import check_classes
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.generative_recipe import GenerativeRecipe
 from danlu.recipes.config.recipe import Count
-from danlu.recipes.latent.base import check_classes, checked
+from danlu.recipes.latent.base import check_likelihood
 from danlu.rng.keys import generator
 from danlu.tasks.semi_supervised import Codes, Relaxation, SemiSupervised
 from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
@@ -89,7 +90,8 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
         check_classes(info, self.data, "semi-vae")
         if self.labels < info.classes:
             raise UsageError(
-                f"labels={self.labels} are too few: one of each of the {info.classes} classes is the least"
+                f"labels={self.labels} must be at least {info.classes}, one for each class of {self.data}",
+                settings=("labels",),
             )
         return SemiSupervised(
             self._network(info),
@@ -104,15 +106,18 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
 
     def _network(self, info: DataInfo) -> Any:
         if not self.stacked:
-            return checked(self.model.build(shape=info.shape, classes=info.classes), info, self.data)
-        first = checked(self.first.build(shape=info.shape), info, self.data, "first")
+            return check_likelihood(self.model.build(shape=info.shape, classes=info.classes), info, self.data)
+        first = check_likelihood(self.first.build(shape=info.shape), info, self.data, "first")
         return StackedVAE(first, self.model.build(shape=(first.latent,), classes=info.classes))
 
     def _first_rounds(self) -> int:
         if self.first_rounds is not None:
             return self.first_rounds
         if self.rounds is None:
-            raise UsageError("with a length in epochs say for how many rounds M1 learns first: --first-rounds")
+            raise UsageError(
+                "first_rounds is needed if the length is given in epochs: the rounds of M1 before M2",
+                settings=("first_rounds",),
+            )
         return self.rounds // 2
 
     @model_validator(mode="after")

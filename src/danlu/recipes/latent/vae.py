@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 from danlu.data.base.dataset import DataInfo
 from danlu.models.latent.vae import VAE
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.recipes.latent.base import Latent, checked
+from danlu.recipes.latent.base import LatentRecipe, check_likelihood
 from danlu.tasks.elbo import Elbo
 from danlu.training.optimization.settings import OptimizerSettings, Positive
 
 
-class VAERecipe(Latent):
+class VAERecipe(LatentRecipe):
     """Fully connected layers and eight latent units, more than the digits need."""
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}
@@ -32,7 +32,7 @@ class VAERecipe(Latent):
     """update decoder and encoder alternately instead of together"""
 
     def network(self, info: DataInfo) -> VAE:
-        return checked(self.model.build(shape=info.shape), info, self.data)
+        return check_likelihood(self.model.build(shape=info.shape), info, self.data)
 
     def task(self, info: DataInfo) -> Elbo:
         return self.elbo(info, separate=self.separate)
