@@ -82,7 +82,7 @@ def test_list_names_every_recipe(capsys):
         (["train"], "danlu train needs the name of a recipe, or a recipe file, first"),
         (["train", "cnn", "--data", "digit"], "did you mean 'digits'"),
         (["train", "cnn", "--lrr", "3"], "--lr FLOAT"),
-        (["train", "cnn", "--lr", "-1"], "lr: -1 is not a number greater than 0"),
+        (["train", "cnn", "--lr", "-1"], "lr: expected a number > 0, got -1"),
         (["train", "cnn", "--lr", "fast"], "--lr"),
         (["train", "cnn", "--rounds", "5", "--epochs", "3"], "either rounds or epochs"),
         (["train", "cnn", "--rounds", "5", "--epochs", "40"], "either rounds or epochs"),
@@ -122,10 +122,10 @@ def test_wrong_use_is_exit_2_with_a_hint_and_no_traceback(capsys, tmp_path, monk
             "--split.validation 0.6 --split.test 0.6",
             "split: validation and test together must leave something to train on",
         ),
-        ("--split.validation -0.1", "split.validation: -0.1 is not a number of at least 0 and less than 1"),
-        ("--split.validation nan", "split.validation: .nan is not a number of at least 0 and less than 1"),
+        ("--split.validation -0.1", "split.validation: expected a number >= 0 and < 1, got -0.1"),
+        ("--split.validation nan", "split.validation: expected a number >= 0 and < 1, got .nan"),
         ("--images.size 1 2 3", "images: size is one number or two, height and width, of at least 1"),
-        ("--augment.rotate 999", "augment.rotate: 999 is not a number of at least 0 and of at most 180"),
+        ("--augment.rotate 999", "augment.rotate: expected a number >= 0 and <= 180, got 999"),
         ("--augment.mixup 1 --augment.cutmix 1", "augment: mixup and cutmix both mix two pictures; give one of them"),
     ],
 )
@@ -134,7 +134,7 @@ def test_values_that_cannot_be_are_told_in_a_line_wherever_they_are(capsys, tmp_
     assert (code, out, err) == (2, "", f"danlu: {line}\n")
     assert not (tmp_path / "out").exists()
     both = call(capsys, "train", "mlp", *words.split(), "--lr", "-1")[2]
-    assert both.splitlines() == [f"danlu: {line}", "lr: -1 is not a number greater than 0"]
+    assert both.splitlines() == [f"danlu: {line}", "lr: expected a number > 0, got -1"]
 
 
 def test_a_length_takes_the_place_of_the_usual_one(capsys):

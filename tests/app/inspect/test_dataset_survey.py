@@ -59,7 +59,7 @@ def test_a_picture_is_drawn(capsys, tmp_path):
         (("digits", "--images.size", "0"), "images: size is one number or two, height and width, of at least 1"),
         (
             ("digits", "--split.validation", "nan"),
-            "split.validation: .nan is not a number of at least 0 and less than 1",
+            "split.validation: expected a number >= 0 and < 1, got .nan",
         ),
         (
             ("digits", "--table.target", "k"),

@@ -70,7 +70,7 @@ def test_probabilities_of_pixels_are_for_pixels(family, info):
         ("vae --objective iwae --beta 2", "has no separate KL term to weight; use objective elbo"),
         ("beta-vae --objective iwae", "has no separate KL term"),
         ("vae --objective iwae --free-bits 0.5", "has no separate KL term"),
-        ("vae --samples 0", "samples: 0 is not a whole number of at least 1"),
+        ("vae --samples 0", "samples: expected an integer >= 1, got 0"),
         ("vae --beta -1", "beta: -1"),
         ("vae --beta-warmup -1", "beta_warmup: -1"),
         ("vae --capacity -2", "capacity: -2"),

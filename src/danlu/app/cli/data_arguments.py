@@ -14,7 +14,7 @@ from danlu.app.inspect.dataset_survey import name_of
 from danlu.catalogue.datasets import DATA
 from danlu.data.training_data import TrainingData
 from danlu.errors import UsageError
-from danlu.recipes.config.error_messages import in_words
+from danlu.recipes.config.error_messages import problems_of
 from danlu.recipes.config.strict_yaml import failure
 
 
@@ -47,4 +47,4 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData
     try:
         return TrainingData.model_validate({"data": base.data, **settings}), options
     except ValidationError as error:
-        raise failure(in_words(error, TrainingData)) from None
+        raise failure(problems_of(error, TrainingData)) from None

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from danlu.errors import UsageError
-from danlu.recipes.config.error_messages import in_words
+from danlu.recipes.config.error_messages import problems_of
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.strict_yaml import KeyPath, Reading, failure, spelled
 
@@ -27,7 +27,7 @@ def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     MLPSettings(hidden=(8,), activation='relu', norm=None, dropout=0.2)
     >>> changed(MLPRecipe(), {"lr": -1})
     Traceback (most recent call last):
-    danlu.errors.UsageError: lr: -1 is not a number greater than 0
+    danlu.errors.UsageError: lr: expected a number > 0, got -1
     """
     return checked(recipe, _nested(changes), Reading(changes, {}, {}, []), None)
 
@@ -68,7 +68,7 @@ def checked(recipe: Recipe, values: dict[str, Any], reading: Reading, name: str 
     try:
         new = type(recipe).model_validate(_merged(recipe.with_dependent_defaults(values), values), strict=True)
     except ValidationError as error:
-        raise failure([*reading.problems, *in_words(error, type(recipe), reading)], name) from None
+        raise failure([*reading.problems, *problems_of(error, type(recipe), reading)], name) from None
     if reading.problems:
         raise failure(reading.problems, name)
     return new

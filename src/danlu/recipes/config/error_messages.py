@@ -1,4 +1,4 @@
-"""What is wrong with the settings of a recipe, in plain words: from a validator's errors to one sentence each."""
+"""Error messages for invalid settings: one sentence for each error of the validator."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from danlu.errors import nearest
 from danlu.recipes.config.strict_yaml import KeyPath, Problem, Reading, scalar, short, spelled, written
 
 
-def in_words(error: ValidationError, page: type[BaseModel], reading: Reading | None = None) -> list[Problem]:
-    """What is wrong with the settings, in plain words: one problem a setting, though a union's members complain singly.
+def problems_of(error: ValidationError, page: type[BaseModel], reading: Reading | None = None) -> list[Problem]:
+    """The problems in a validation error: one for each setting, although each member of a union has its own error.
 
     Args:
-        error: what validation raised.
+        error: the error of the validation.
         page: the class of the recipe, or of the page of settings, that was validated.
-        reading: the file, if it was one, for the lines.
+        reading: the file that the values come from, if any, for line numbers.
 
     >>> from danlu.recipes import MLPRecipe
     >>> from danlu.recipes.config.strict_yaml import failure
     >>> try:
     ...     MLPRecipe(batch_size=0)
     ... except ValidationError as error:
-    ...     print(failure(in_words(error, MLPRecipe)))
-    batch_size: 0 is neither a whole number of at least 1 nor 'full'
+    ...     print(failure(problems_of(error, MLPRecipe)))
+    batch_size: expected an integer >= 1 or 'full', got 0
     """
     reading = reading or Reading({}, {}, {}, [])
-    found: dict[KeyPath, Problem] = {}
+    problems: dict[KeyPath, Problem] = {}
     for fault in error.errors(include_url=False):
         path = _key_path(fault, page)
         of_page = any(_is_page(member) for member in _members(_type_at(page, path)))
         if not of_page or fault["type"] not in ("value_error", "assertion_error"):
-            found.setdefault(path, Problem(reading.line(path), path, _wrong(fault, path, page, reading)))
-        elif not reading.problems:  # else a rule may be broken only for want of what was refused
-            found.setdefault(path, _rule(fault, path, reading))
-    return [found[path] for path in found if not any(path[:length] in found for length in range(len(path)))]
+            problems.setdefault(path, Problem(reading.line(path), path, _wrong(fault, path, page, reading)))
+        elif not reading.problems:  # otherwise a rule may be violated only because a refused value is missing
+            problems.setdefault(path, _rule(fault, path, reading))
+    return [problems[path] for path in problems if not any(path[:n] in problems for n in range(len(path)))]
 
 
 def _key_path(fault: Any, page: type[BaseModel]) -> KeyPath:
-    """Where a fault is: its location without the names of a union's members."""
+    """The key path of a fault: its location without the names of a union's members."""
     path: list[str | int] = []
     for step in fault["loc"]:
         if _type_at(page, (*path, step)) is not None:
@@ -50,13 +50,13 @@ def _key_path(fault: Any, page: type[BaseModel]) -> KeyPath:
     if fault["type"] == "extra_forbidden":
         path.append(fault["loc"][-1])
     elif fault["type"] == "missing" and isinstance(path[-1], int):
-        path.pop()  # a list that is too short is itself wrong, not the item that it lacks
+        path.pop()  # the error belongs to the list, which is too short, and not to the missing item
     return tuple(path)
 
 
 def _rule(fault: Any, path: KeyPath, reading: Reading) -> Problem:
-    """A combination that a page refuses, with the lines of the settings that its words name."""
-    text = _said(fault)
+    """A combination of settings that a page refuses, with the lines of the settings that its message names."""
+    text = _message(fault)
     words = set(re.findall(r"\w+", text))
     named = (p for p in reading.lines if p[:-1] == path and p and p[-1] in words)
     lines = sorted(reading.lines[p] for p in named)
@@ -65,7 +65,7 @@ def _rule(fault: Any, path: KeyPath, reading: Reading) -> Problem:
     return Problem(lines[0] if lines else reading.line(path), path, text)
 
 
-# The sentences
+# Sentences
 
 _OF_KIND = (
     *("missing", "literal_error", "int_from_float", "int_parsing_size", "multiple_of"),
@@ -75,37 +75,34 @@ _OF_KIND = (
 
 
 def _wrong(fault: Any, path: KeyPath, page: type[BaseModel], reading: Reading) -> str:
-    value, kinds = fault["input"], _kinds(_type_at(page, path))
+    kinds, value = _kinds(_type_at(page, path)), shown(fault["input"], reading.written.get(path))
     match fault["type"]:
         case "extra_forbidden":
             return f"there is no such setting; {_nearest_setting(path, page, bool(reading.lines))}"
-        case "missing" if isinstance(value, dict):
-            return f"is missing; it must be {' or '.join(kinds)}"
+        case "missing" if isinstance(fault["input"], dict):
+            return f"missing; expected {_alternatives(kinds)}"
         case kind if kinds and (kind in _OF_KIND or kind.endswith(("_type", "_parsing"))):
-            return f"{shown(value, reading.written.get(path))} is {_expected(kinds)}{_hint(value, kinds)}"
-    return f"{shown(value, reading.written.get(path))} does not fit: {_said(fault)}"
+            return f"expected {_alternatives(kinds)}, got {value}{_hint(fault['input'], kinds)}"
+    if "error" in fault.get("ctx", {}):
+        return f"invalid value {value}: {_message(fault)}"
+    return f"{_message(fault)}, got {value}"
 
 
-def _said(fault: Any) -> str:
-    """The validator's own words, or pydantic's without its terms."""
+def _message(fault: Any) -> str:
+    """The message of danlu's validator, or that of pydantic."""
     own = fault.get("ctx", {}).get("error")
-    return " ".join(str(own).split()) if own else re.sub(r"^\w+ should", "it should", fault["msg"])
+    return " ".join(str(own).split()) if own else re.sub(r"^\w+ should be", "expected", fault["msg"])
 
 
-def _expected(kinds: list[str]) -> str:
-    kinds = sorted(kinds, key=lambda kind: kind.startswith("a list"))  # the longest words last
-    match kinds:
-        case [one]:
-            return f"not {one}"
-        case [one, other]:
-            return f"neither {one} nor {other}"
-    return f"none of {', '.join(kinds)}"
+def _alternatives(kinds: list[str]) -> str:
+    kinds = sorted(kinds, key=lambda kind: kind.startswith("a list"))  # the longest one last
+    return " or ".join(kinds) if len(kinds) < 3 else f"{', '.join(kinds[:-1])} or {kinds[-1]}"
 
 
 def _hint(value: Any, kinds: list[str]) -> str:
-    """What was probably meant, if that can be told."""
+    """A suggestion, if there is a likely one."""
     if isinstance(value, str):
-        numbers = any(kind.startswith(("a number", "a whole number")) for kind in kinds)
+        numbers = any(kind.startswith(("a number", "an integer")) for kind in kinds)
         wanted = {int: numbers, float: numbers, bool: "true" in kinds, NoneType: "null" in kinds}
         if wanted.get(type(scalar(value)), False):
             return "; write it without quotes"
@@ -130,7 +127,7 @@ def shown(value: Any, as_written: str | None) -> str:
 
 
 def _nearest_setting(path: KeyPath, page: type[BaseModel], in_file: bool) -> str:
-    """The nearest name at this level; or the setting of just this name at another."""
+    """The most similar name at this level, or a setting with the same name at another level."""
     settings = list(_settings(page))
     for setting in settings:
         if path == (spelled(setting),):
@@ -142,7 +139,7 @@ def _nearest_setting(path: KeyPath, page: type[BaseModel], in_file: bool) -> str
 
 
 def _settings(page: type[BaseModel], path: KeyPath = ()) -> Iterator[KeyPath]:
-    """Every setting of a page and of the pages in it."""
+    """All settings of a page and of its nested pages."""
     for name, field in page.model_fields.items():
         yield (*path, name)
         for member in _members(field.annotation):
@@ -150,7 +147,7 @@ def _settings(page: type[BaseModel], path: KeyPath = ()) -> Iterator[KeyPath]:
                 yield from _settings(member, (*path, name))
 
 
-# Types in words
+# Descriptions of types
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
@@ -165,11 +162,11 @@ def _is_page(kind: Any) -> bool:
 
 
 def _type_at(kind: Any, path: KeyPath) -> Any:
-    """The type of the setting at a path, or of the item of a list there; None if that is not known."""
+    """The type of the setting, or of the list item, at a path; None if it is unknown."""
     if not path:
         return kind
     inside = (_type_inside(member, path[0]) for member in _members(kind))
-    return next((_type_at(found, path[1:]) for found in inside if found is not None), None)
+    return next((_type_at(member, path[1:]) for member in inside if member is not None), None)
 
 
 def _type_inside(kind: Any, step: str | int) -> Any:
@@ -185,27 +182,27 @@ def _type_inside(kind: Any, step: str | int) -> Any:
 _PLAIN_KINDS: dict[Any, list[str]] = {
     NoneType: ["null"],
     bool: ["true", "false"],
-    int: ["a whole number"],
+    int: ["an integer"],
     float: ["a number"],
     str: ["text"],
 }
 _LIMITS = {
-    "ge": "of at least {}",
-    "gt": "greater than {}",
-    "le": "of at most {}",
-    "lt": "less than {}",
+    "ge": ">= {}",
+    "gt": "> {}",
+    "le": "<= {}",
+    "lt": "< {}",
     "multiple_of": "divisible by {}",
-    "min_length": "of length {} or more",
-    "max_length": "of length {} or less",
+    "min_length": "of length >= {}",
+    "max_length": "of length <= {}",
 }
 
 
 def _kinds(kind: Any, limits: str = "") -> list[str]:
-    """What a value of a type is, in words: one for each thing that it may be.
+    """Descriptions of the values that a type allows.
 
     >>> from pydantic import Field
     >>> _kinds(Annotated[float, Field(ge=0, lt=1)] | Literal["full"] | None)
-    ['a number of at least 0 and less than 1', "'full'", 'null']
+    ['a number >= 0 and < 1', "'full'", 'null']
     """
     origin, items = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -226,13 +223,13 @@ def _kinds(kind: Any, limits: str = "") -> list[str]:
 def _limits(metadata: tuple[Any, ...]) -> str:
     rules = [rule for item in metadata for rule in getattr(item, "metadata", [item])]
     values = ((words, getattr(rule, name, None)) for rule in rules for name, words in _LIMITS.items())
-    said = [words.format(written(value)) for words, value in values if value is not None]
-    return f" {' and '.join(said)}" if said else ""
+    limits = [words.format(written(value)) for words, value in values if value is not None]
+    return f" {' and '.join(limits)}" if limits else ""
 
 
 def _list(items: tuple[Any, ...]) -> str:
     if items[-1:] == (...,):
-        return f"a list, each item {' or '.join(_kinds(items[0]))}"
+        return f"a list (each item {' or '.join(_kinds(items[0]))})"
     alike = bool(items) and all(item == items[0] for item in items)
-    each = f", each {' or '.join(_kinds(items[0]))}" if alike else ""
+    each = f" (each {' or '.join(_kinds(items[0]))})" if alike else ""
     return f"a list of {len(items)}{each}"

@@ -1,8 +1,8 @@
-"""YAML with the surprises removed: plain values with their lines, every fault collected, and nothing that names code.
+"""A strict subset of YAML: plain values with their line numbers; all errors are collected.
 
-Plain means: null, true, false, numbers in any notation, text, lists and mappings. ``yes``, ``1:30`` and ``2026-01-01``
-are text, ``1e-3`` and ``.5`` are numbers, ``010`` is ten. Tags, anchors, aliases, merge keys and repeated keys are
-faults.
+Plain values are null, true, false, numbers in any notation, text, lists and mappings. ``yes``, ``1:30`` and
+``2026-01-01`` are text, ``1e-3`` and ``.5`` are numbers, ``010`` is ten. Tags, anchors, aliases, merge keys and
+repeated keys are errors, so a file cannot name code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KeyPath = tuple[str | int, ...]
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong, where it is, and in which line if a file says it."""
+    """An error: its line if the value comes from a file, the path of the setting, and the message."""
 
     line: int | None
     path: KeyPath
@@ -30,7 +30,7 @@ class Problem(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Values as a file has them, with the line of each, each scalar as it is written, and what was refused."""
+    """The values of a file, the line of each, each scalar as it is written, and the errors."""
 
     values: Any
     lines: dict[KeyPath, int]
@@ -44,14 +44,14 @@ class Reading(NamedTuple):
 
 
 def read(text: str, name: str) -> Reading:
-    """The values of a YAML text. What is refused is left out of the values and listed among the problems.
+    """Read a YAML text. Values with an error are left out; the errors are listed as problems.
 
     Args:
         text: the YAML.
-        name: what errors call it.
+        name: the name of the file, for error messages.
 
     Raises:
-        UsageError: if the text is no YAML, or nested too deeply, with line and column.
+        UsageError: if the text is not YAML, or is nested too deeply; with line and column.
 
     >>> read("lr: 1e-3\\nhidden: [8, 0x10]\\nmonitor: no", "mine.yaml").values
     {'lr': 0.001, 'hidden': [8, 16], 'monitor': 'no'}
@@ -67,7 +67,7 @@ def read(text: str, name: str) -> Reading:
 
 
 def failure(problems: list[Problem], name: str | None = None) -> UsageError:
-    """One error for all problems, one a line, in the order of the file."""
+    """One error for all problems, one per line, in the order of the file."""
     in_order = sorted(problems, key=lambda problem: problem.line or 0)
     return UsageError("\n".join(_sentence(problem, name) for problem in in_order))
 
@@ -78,7 +78,7 @@ def _sentence(problem: Problem, name: str | None) -> str:
 
 
 def spelled(path: KeyPath) -> str:
-    """A key path as errors write it.
+    """A key path as text.
 
     >>> spelled(("model", "hidden", 1))
     'model.hidden[1]'
@@ -109,7 +109,7 @@ _NAMED = {
 
 
 def scalar(text: str) -> str | int | float | bool | None:
-    """What a scalar without quotes means.
+    """The value of a scalar without quotes.
 
     >>> [scalar(t) for t in ("1E-3", ".5", "1_000", "+3", "010", "~", "true", "yes", "1:30")]
     [0.001, 0.5, 1000, 3, 10, None, True, 'yes', '1:30']
@@ -129,13 +129,13 @@ def scalar(text: str) -> str | int | float | bool | None:
 
 
 def written(value: Any) -> str:
-    """A value as YAML in one line, which reads back as the same value, here and with any reader of YAML 1.1.
+    """A value as YAML in one line. This module and any reader of YAML 1.1 read the same value from it.
 
     >>> written((32, 1e-8, 40.0, None, True, "relu", "yes", {"a b": 1}))
     "[32, 1.0e-8, 40, null, true, relu, 'yes', {'a b': 1}]"
 
     Raises:
-        UsageError: if YAML has no such plain value.
+        UsageError: if the value is not a plain one.
     """
     match value:
         case None:
@@ -154,7 +154,7 @@ def written(value: Any) -> str:
             return written(dict(value))
         case dict():
             return f"{{{', '.join(f'{_text(str(key))}: {written(item)}' for key, item in value.items())}}}"
-    raise UsageError(f"a recipe file cannot hold {short(repr(value))}: it has numbers, text, lists and mappings")
+    raise UsageError(f"a recipe file cannot have {short(repr(value))}; allowed: numbers, text, lists and mappings")
 
 
 def _text(text: str) -> str:
@@ -166,7 +166,7 @@ def _text(text: str) -> str:
 
 
 def _float(number: float) -> str:
-    """The fewest digits that read back exactly; with a point, as YAML 1.1 takes 1e-8 for text."""
+    """The shortest exact text; with a point, because in YAML 1.1 1e-8 is text."""
     if not math.isfinite(number):
         return ".nan" if math.isnan(number) else ".inf" if number > 0 else "-.inf"
     mantissa, _, exponent = repr(number).partition("e")
@@ -177,14 +177,14 @@ def _float(number: float) -> str:
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """What PyYAML would compose, or fail at without saying where."""
+    """An error that PyYAML does not detect, or reports without its position."""
 
 
-_ESCAPE = "in double quotes \\ begins an escape"
+_ESCAPE = "in double quotes, \\ starts an escape sequence"
 
 
 class _Composer(yaml.SafeLoader):
-    """Composes the tree of nodes without tags, anchors and aliases, and notes which nodes had one."""
+    """Composes the tree of nodes without tags, anchors and aliases, and records which nodes had one."""
 
     def __init__(self, text: str):
         super().__init__(text)
@@ -195,13 +195,13 @@ class _Composer(yaml.SafeLoader):
         try:
             return super().get_single_node()
         except (ValueError, OverflowError):  # PyYAML lets an escape beyond Unicode through to chr
-            beyond = f"{_ESCAPE}, and this one is no character; use single quotes"
+            beyond = f"{_ESCAPE}, and this one is not a character; use single quotes"
             raise _Refused(None, None, beyond, self.get_mark()) from None
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event: Any = self.peek_event()
         if self.depth == DEPTH:
-            raise _Refused(None, None, f"nested more than {DEPTH} levels deep; no recipe is", event.start_mark)
+            raise _Refused(None, None, f"nested more than {DEPTH} levels deep, which no recipe needs", event.start_mark)
         refusal = _refusal(event)
         if isinstance(event, yaml.AliasEvent):
             self.get_event()
@@ -217,24 +217,24 @@ class _Composer(yaml.SafeLoader):
 
 
 def _refusal(event: Any) -> str | None:
-    """Why what begins with this event may not be in a recipe file, if so."""
+    """The reason why the node of this event is not allowed in a recipe file, or None."""
     if isinstance(event, yaml.AliasEvent):
-        return f"the alias *{short(event.anchor)} is not allowed; write the value out"
+        return f"the alias *{short(event.anchor)} is not allowed; write the value itself"
     if event.tag is not None:
         tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-        return f"the tag {short(tag)} is not allowed; a recipe file holds plain values and names no code"
+        return f"the tag {short(tag)} is not allowed; a recipe file has plain values only"
     if event.anchor is not None:
         return f"the anchor &{short(event.anchor)} is not allowed; write the value where it is needed"
     if isinstance(event, yaml.ScalarEvent) and re.search("[\ud800-\udfff]", event.value):
-        return "half a surrogate pair is no character; write the character itself"
+        return "half of a surrogate pair is not a character; write the character itself"
     return None
 
 
-REFUSED = object()  # in place of a value with a problem
+REFUSED = object()  # stands for a value with an error
 
 
 class _Walk:
-    """Turns nodes into values, and keeps their lines."""
+    """Converts nodes to values and records their lines."""
 
     def __init__(self, refused: dict[yaml.Node, str]):
         self.refused = refused
@@ -268,9 +268,9 @@ class _Walk:
                 self._refuse(key, here, f"given twice, first in line {self.lines[here]}")
                 continue
             self.lines[here] = _line(key)
-            found = self.value(value, here)
-            if found is not REFUSED:
-                values[key.value] = found
+            converted = self.value(value, here)
+            if converted is not REFUSED:
+                values[key.value] = converted
         return values
 
     def _is_name(self, key: yaml.Node, path: KeyPath) -> bool:
@@ -279,7 +279,7 @@ class _Walk:
         elif not isinstance(key, yaml.ScalarNode):
             self._refuse(key, path, "a list or a mapping cannot be the name of a setting")
         elif key.value == "<<" and key.style is None:
-            self._refuse(key, path, "the merge key << is not allowed; write the settings out")
+            self._refuse(key, path, "the merge key << is not allowed; write the settings themselves")
         else:
             return True
         return False
@@ -293,42 +293,42 @@ def _line(node: yaml.Node) -> int:
     return node.start_mark.line + 1
 
 
-# What PyYAML says, and what a reader can use: {0} is the first group, {line} the line where the fault began.
-_IN_PLAIN_WORDS = {
+# messages of PyYAML, and clearer ones: {0} is the first group, {line} the line where the error begins
+_CLEARER = {
     r"'\\t' that cannot": "a tab; indent with spaces",
-    r"character (.+) that cannot": "a value cannot begin with {0}; put the text in quotes",
-    r"mapping values are not": "a second ':' in one line, or a wrong indentation; put text with ':' in quotes",
-    r"expected ':'": "a line without ':'; write 'name: value', or close the quote that opens there",
-    r"expected ('<document|<block end)": "the line does not go on with what is above it; look at its indentation",
+    r"character (.+) that cannot": "a value cannot start with {0}; put the text in quotes",
+    r"mapping values are not": "a second ':' in one line, or wrong indentation; put text that contains ':' in quotes",
+    r"expected ':'": "a line without ':'; write 'name: value', or close the quote that opens here",
+    r"expected ('<document|<block end)": "this line does not continue the lines above it; check its indentation",
     r"expected (',' or '[\]}]')": "{0} is missing after the bracket that opens in line {line}",
     r"expected the node content": "a value is missing here",
-    r"(entries|keys) are not allowed": "a value cannot begin with '-' or '?' here; begin a new line",
-    r"alphabetic or numeric|indentation ind|' '|URI": "a value cannot begin with & * % | > or !; put it in quotes",
+    r"(entries|keys) are not allowed": "a value cannot start with '-' or '?' here; start a new line",
+    r"alphabetic or numeric|indentation ind|' '|URI": "a value cannot start with & * % | > or !; put it in quotes",
     r"unexpected (end of stream|document)": "the quote that opens in line {line} is never closed",
-    r"escape character (.+)": _ESCAPE + ", and {0} is none; use single quotes",
-    r"expected escape sequence": _ESCAPE + ", and this one is cut off; use single quotes",
-    r"another document": "a second document begins; a recipe file holds one",
-    r"tag handle (.+)": "the tag {0} is not allowed; a recipe file holds plain values and names no code",
+    r"escape character (.+)": _ESCAPE + ", and {0} is not one; use single quotes",
+    r"expected escape sequence": _ESCAPE + ", and this one is incomplete; use single quotes",
+    r"another document": "a second document starts here; a recipe file has one",
+    r"tag handle (.+)": "the tag {0} is not allowed; a recipe file has plain values only",
 }
 
 
 def _syntax(error: yaml.YAMLError, text: str, name: str) -> str:
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        return f"{name}:{line}: the character U+{error.character:04X} cannot be in a YAML file; remove it"
+        return f"{name}:{line}: the character U+{error.character:04X} is not allowed in a YAML file; remove it"
     if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
         return f"{name}: this is not YAML ({error})"
     mark, began = error.problem_mark, error.context_mark or error.problem_mark
     if "simple key" in (error.context or ""):
         mark = began  # the line without ':', where PyYAML points to the end of what it tried
-    return f"{name}:{mark.line + 1}: column {mark.column + 1}: {_plainly(error, began.line + 1)}"
+    return f"{name}:{mark.line + 1}: column {mark.column + 1}: {_clearer(error, began.line + 1)}"
 
 
-def _plainly(error: yaml.MarkedYAMLError, line: int) -> str:
+def _clearer(error: yaml.MarkedYAMLError, line: int) -> str:
     problem = error.problem or ""
     if isinstance(error, _Refused):
         return problem
-    for pattern, words in _IN_PLAIN_WORDS.items():
+    for pattern, words in _CLEARER.items():
         if found := re.search(pattern, problem):
             return words.format(*found.groups(), line=line)
     return f"this is not YAML ({problem})"

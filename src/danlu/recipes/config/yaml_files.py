@@ -1,4 +1,4 @@
-"""Recipes as YAML files: written out in full with the words that explain each value, and read back strictly."""
+"""Recipes as YAML files: written with all settings and their descriptions, and read strictly."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _COLUMN = 28  # where comments begin
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The whole recipe as a YAML text, each setting with its description; ``from_text`` reads it back.
+    """The complete recipe as YAML, each setting with its description; ``from_text`` reads it.
 
     Raises:
-        UsageError: if the recipe is not in the catalogue, so that no name could bring it back.
+        UsageError: if the recipe is not in the catalogue.
 
     >>> from danlu.recipes import MLPRecipe
     >>> print(to_yaml(MLPRecipe(lr=1e-3)))
@@ -43,48 +43,48 @@ def to_yaml(recipe: Recipe) -> str:
 
 
 def from_yaml(path: str | Path) -> Recipe:
-    """The recipe that a file describes; what the file leaves out has the recipe's own values.
+    """Read a recipe file; settings that the file does not have keep the recipe's defaults.
 
     Raises:
-        UsageError: if the file cannot be read, or with every mistake in it, one a line.
+        UsageError: if the file cannot be read, or has errors; all errors, one per line.
     """
     return from_text(_file_text(Path(path)), str(path))
 
 
 def from_text(text: str, name: str = "recipe") -> Recipe:
-    """The recipe that a YAML text describes; what it leaves out has the recipe's own values.
+    """Read a recipe from YAML; settings that the text does not have keep the recipe's defaults.
 
-    Each setting is checked alone first; how settings go together is checked when each is right.
+    Each setting is validated separately first; combinations of settings are validated if there are no other errors.
 
     Args:
         text: the YAML.
-        name: what errors call the text.
+        name: the name of the text, for error messages.
 
     Raises:
-        UsageError: with every mistake, one a line.
+        UsageError: with all errors, one per line.
 
     >>> from_text("{recipe: cnn, lr: 1e-2, model: {hidden: [64]}}").model.hidden
     (64,)
     >>> from_text("recipe: cnn\\nlr: fast\\nmodel:\\n  chanels: [8]", "mine.yaml")
     Traceback (most recent call last):
-    danlu.errors.UsageError: mine.yaml:2: lr: 'fast' is not a number greater than 0
+    danlu.errors.UsageError: mine.yaml:2: lr: expected a number > 0, got 'fast'
     mine.yaml:4: model.chanels: there is no such setting; did you mean 'channels'?
     """
     reading = strict_yaml.read(text, name)
     if not isinstance(reading.values, dict):
-        what = "the file is empty" if reading.values is None else f"the file holds {shown(reading.values, None)}"
+        what = "the file is empty" if reading.values is None else f"the file has only {shown(reading.values, None)}"
         problem = Problem(None, (), f"{what}; a recipe file has lines such as 'recipe: cnn' and 'lr: 0.01'")
         raise failure(reading.problems or [problem], name)
-    usual = _named(reading, name).model_construct()
-    given = {key: value for key, value in reading.values.items() if key not in ("format", "recipe")}
-    return checked(usual, given, reading, name)
+    defaults = _named(reading, name).model_construct()
+    values = {key: value for key, value in reading.values.items() if key not in ("format", "recipe")}
+    return checked(defaults, values, reading, name)
 
 
 # Writing
 
 
 def _lines(page: BaseModel, indent: str = "") -> Iterator[str]:
-    """One line a setting, with an empty line between those that come from different pages."""
+    """One line per setting, with an empty line between settings of different pages."""
     last = None
     unused = page.unused_settings() if isinstance(page, DataSettings) else ()
     for name, field in type(page).model_fields.items():
@@ -113,11 +113,11 @@ def _file_text(path: Path) -> str:
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file") from None
     except IsADirectoryError:
-        raise UsageError(f"{path} is a folder; give the recipe file itself") from None
+        raise UsageError(f"{path} is a folder; expected a recipe file") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > LARGEST:
-        raise UsageError(f"{path} is larger than {LARGEST} bytes (1 MiB), so it is no recipe")
+        raise UsageError(f"{path} is larger than {LARGEST} bytes (1 MiB), so it is not a recipe file")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -126,22 +126,23 @@ def _file_text(path: Path) -> str:
 
 
 def _named(reading: Reading, name: str) -> type[Recipe]:
-    """The class of the recipe that the text names. Without it no setting can be checked."""
+    """The class of the recipe that the text names. Without it, no setting can be validated."""
     path = ("recipe",)
     recipe, line = reading.values.get("recipe"), reading.line(path)
+    available = nearest("", catalogue.all_recipes())
     _check_format(reading, name)
     if isinstance(recipe, str):
         try:
             return catalogue.find_recipe(recipe)
         except UsageError as error:
-            wrong = str(error)
+            message = str(error)
     elif line is None:
-        wrong = f"no recipe is named; add a line such as 'recipe: cnn' ({nearest('', catalogue.all_recipes())})"
+        message = f"the name of the recipe is missing; add a line such as 'recipe: cnn' ({available})"
     else:
-        wrong = f"{shown(recipe, reading.written.get(path))} is no name; {nearest('', catalogue.all_recipes())}"
+        message = f"expected a name, got {shown(recipe, reading.written.get(path))}; {available}"
     refused = any(problem.path == path for problem in reading.problems)
-    found = [] if refused else [Problem(line, path if line else (), wrong)]
-    raise failure([*reading.problems, *found], name)
+    missing = [] if refused else [Problem(line, path if line else (), message)]
+    raise failure([*reading.problems, *missing], name)
 
 
 def _check_format(reading: Reading, name: str) -> None:
@@ -149,7 +150,7 @@ def _check_format(reading: Reading, name: str) -> None:
     number, line = plain(reading.values.get("format", FORMAT)), reading.line(path)
     if type(number) is not int or number < 1:
         what = shown(number, reading.written.get(path))
-        reading.problems.append(Problem(line, path, f"{what} is not a whole number of at least 1"))
-    elif number > FORMAT:  # what else looks wrong may be right there
+        reading.problems.append(Problem(line, path, f"expected an integer >= 1, got {what}"))
+    elif number > FORMAT:  # other errors may be valid in the newer format
         newer = f"{number} is newer than this version of danlu, which reads up to {FORMAT}; update danlu"
         raise failure([Problem(line, path, newer)], name)
