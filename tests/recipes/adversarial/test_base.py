@@ -195,10 +195,10 @@ def test_the_page_has_examples():
         ("sngan --r1 1 --shard", "r1 needs second derivatives, which sharded networks do not have"),
         ("gan --critic.minibatch 4 --batch-size 1", "batch_size=1 with grad_accumulation=1 gives less"),
         ("dcgan --generator.norm virtual --batch-size 16", "generator.reference=64 must be at most batch_size=16"),
-        ("gan --real-target 1.5", "real_target: 1.5"),
-        ("gan --critic-turns 0", "critic_turns: 0"),
-        ("gan --penalty -1", "penalty: -1"),
-        ("gan --weight-clip 0", "weight_clip: 0"),
+        ("gan --real-target 1.5", "real_target: expected a number >= 0 and <= 1, got 1.5"),
+        ("gan --critic-turns 0", "critic_turns: expected an integer >= 1, got 0"),
+        ("gan --penalty -1", "penalty: expected a number >= 0, got -1"),
+        ("gan --weight-clip 0", "weight_clip: expected a number > 0 or null, got 0"),
     ],
 )
 def test_what_does_not_go_together_is_said_before_data_is_loaded(words, said, capsys, tmp_path, monkeypatch):

@@ -101,7 +101,7 @@ def test_without_a_size_nothing_is_the_papers(name):
 
 @pytest.mark.parametrize("name", PRINTED)
 def test_a_size_that_was_not_published_is_refused(name):
-    with pytest.raises(UsageError, match=r"size: 21 is none of"):
+    with pytest.raises(UsageError, match=r"size: expected .*, got 21"):
         of_size(name, 21)
 
 

@@ -421,10 +421,10 @@ def test_a_page_of_settings_must_be_a_mapping(name, value):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("rounds: 3\n\nepochs: 4", "2: give the length once: either rounds or epochs (lines 2 and 4)"),
-        ("epochs: null", "2: give the length once: either rounds or epochs"),
-        ("patience: 3\nmonitor: none", "2: patience needs a score to monitor, and monitor is none (lines 2 and 3)"),
-        ("grad_accumulation: 65", "2: grad_accumulation=65 micro-batches need a batch_size of at least as many"),
+        ("rounds: 3\n\nepochs: 4", "2: set exactly one of rounds and epochs (lines 2 and 4)"),
+        ("epochs: null", "2: set exactly one of rounds and epochs"),
+        ("patience: 3\nmonitor: none", "2: patience needs a monitored score, and monitor is none (lines 2 and 3)"),
+        ("grad_accumulation: 65", "2: batch_size must be at least grad_accumulation=65"),
         (
             "momentum: 0.9\noptimizer: adam",
             "2: optimizer 'adam' has no momentum; those that have: momentum, nesterov, rmsprop, muon (lines 2 and 3)",
@@ -485,6 +485,8 @@ def test_names_of_settings_with_tag_or_anchor_are_refused():
 
 # Texts that are no YAML
 
+ESCAPE = r"in double quotes, \ starts an escape sequence"
+
 
 @pytest.mark.parametrize(
     ("text", "said"),
@@ -519,11 +521,11 @@ def test_names_of_settings_with_tag_or_anchor_are_refused():
         ),
         (
             r'data: "\xzz"',
-            r"2: column 10: in double quotes, \ starts an escape sequence, and this one is incomplete; use single quotes",
+            f"2: column 10: {ESCAPE}, and this one is incomplete; use single quotes",
         ),
         (
             r'data: "\U00110000"',
-            r"2: column 10: in double quotes, \ starts an escape sequence, and this one is not a character; use single quotes",
+            f"2: column 10: {ESCAPE}, and this one is not a character; use single quotes",
         ),
         (r'data: "\ud83d"', "2: data: half of a surrogate pair is not a character; write the character itself"),
         ("data: \x00", "2: the character U+0000 is not allowed in a YAML file; remove it"),
@@ -670,7 +672,7 @@ def test_a_changed_recipe_is_changed_again_from_where_it_is(name):
 
 def test_rounds_take_the_place_of_the_usual_epochs():
     assert (changed(CNNRecipe(), {"rounds": 5}).epochs, changed(CNNRecipe(), {"rounds": 5}).rounds) == (None, 5)
-    assert objections(CNNRecipe(), {"rounds": 5, "epochs": 3}) == ["give the length once: either rounds or epochs"]
+    assert objections(CNNRecipe(), {"rounds": 5, "epochs": 3}) == ["set exactly one of rounds and epochs"]
 
 
 def test_a_page_may_be_given_whole():

@@ -24,20 +24,20 @@ class Published(Classification):
         """The paper's values for a network of this size."""
         return cls.paper
 
-    def with_dependent_defaults(self, given: dict[str, Any]) -> Self:
+    def with_dependent_defaults(self, values: dict[str, Any]) -> Self:
         """For a size the paper's values, with those that were changed before; for a network's size that network."""
-        size, page = given.get("size"), given.get("model")
+        size, page = values.get("size"), values.get("model")
         if size is not None:
             changed = _changed(self, type(self)(), but=("size", "model"))
             try:
-                return type(self)(**{**changed, "size": size}).with_dependent_defaults({**given, "size": None})
+                return type(self)(**{**changed, "size": size}).with_dependent_defaults({**values, "size": None})
             except ValidationError:  # which is told when everything is checked together
                 return self
         if isinstance(page, dict) and page.get("size") is not None:
             bare = type(self.model)  # type: ignore[attr-defined]
             changed = _changed(self.model, type(self)().model, but=("size",))  # type: ignore[attr-defined]
-            return super().with_dependent_defaults(given).model_copy(update={"model": bare(**changed)})
-        return super().with_dependent_defaults(given)
+            return super().with_dependent_defaults(values).model_copy(update={"model": bare(**changed)})
+        return super().with_dependent_defaults(values)
 
     @model_validator(mode="before")
     @classmethod

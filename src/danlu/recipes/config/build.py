@@ -1,4 +1,4 @@
-"""From a recipe to data, task and trainer. Nothing else puts these together."""
+"""Build data, task and trainer from a recipe. Only this module does so."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from danlu.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Built:
-    """What a recipe describes, ready to be trained.
+    """Data, task and trainer of a recipe.
 
     Attributes:
         recipe: the recipe.
-        data: its data set.
-        task: its task, on the device of the runtime.
-        trainer: iterates over the rounds of the training.
-        placement: where the training examples are held while the model is trained.
-        epoch: rounds in which every training example is seen once.
+        data: the data set.
+        task: the task, on the device of the runtime.
+        trainer: the trainer; iterating over it trains.
+        placement: where the training examples are stored during training.
+        epoch: number of rounds in an epoch.
     """
 
     recipe: Recipe
@@ -44,12 +44,12 @@ def start_runtime(recipe: Recipe, device: DeviceName = "auto", alone: bool = Fal
     """Device, precision and processes for a recipe.
 
     Args:
-        recipe: its settings for the device are used.
-        device: where to train.
-        alone: whether to leave other processes alone although a launcher has started some.
+        recipe: the recipe.
+        device: the device.
+        alone: whether to ignore other processes that torchrun started.
 
     Raises:
-        UsageError: if the device is missing or cannot do what the recipe asks for.
+        UsageError: if the device is missing or does not support the settings of the recipe.
     """
     return Runtime.start(
         device,
@@ -66,16 +66,16 @@ def start_runtime(recipe: Recipe, device: DeviceName = "auto", alone: bool = Fal
 def build(
     recipe: Recipe, runtime: Runtime | None = None, access: Access | None = None, data: DataSet | None = None
 ) -> Built:
-    """Load the data of a recipe and make its task and its trainer. Two calls with the same arguments give the same.
+    """Load the data of a recipe and build its task and trainer. Calls with the same arguments have the same result.
 
     Args:
-        recipe: what to train.
-        runtime: device, precision and processes; the CPU and one process if not given.
-        access: where data is read from and cached.
-        data: train on these examples instead of loading the recipe's data set.
+        recipe: the recipe.
+        runtime: device, precision and processes; one process on the CPU if not given.
+        access: access to data files and to the cache.
+        data: the data set, to be used instead of the recipe's.
 
     Raises:
-        UsageError: if recipe, data and device do not fit together.
+        UsageError: if recipe, data and device are not compatible.
 
     >>> from danlu.recipes import as_recipe
     >>> built = build(as_recipe("mlp", {"rounds": 2}))
@@ -90,7 +90,7 @@ def build(
         model.tokenizer = data.tokenizer
     stream, placement = recipe.make_stream(data.train, runtime.device, runtime.dtype)
     if recipe.mixes_labels and not task.mixes:
-        raise UsageError(f"mixup and cutmix mix labels, which {type(task).__name__} does not read; leave both at 0")
+        raise UsageError(f"mixup and cutmix mix labels, and {type(task).__name__} does not use labels; set both to 0")
     stream = recipe.transform(stream, recipe.seed)
     epoch = stream.epoch_rounds / task.draws()
     trainer = Trainer(
@@ -106,40 +106,40 @@ def build(
 
 
 def build_task(recipe: Recipe, info: DataInfo) -> Task:
-    """The task of a recipe, with the initial weights that its seed gives. The global generator is left as it was.
+    """The task of a recipe with its initial weights, which depend on the seed. The global generator is not changed.
 
     Args:
-        recipe: what to train.
-        info: what an example of the data is.
+        recipe: the recipe.
+        info: description of the data.
 
     Raises:
-        UsageError: if the settings do not fit together, or not the data.
+        UsageError: if settings and data are not compatible.
     """
     if info.kind not in recipe.kinds:
-        raise UsageError(f"this recipe is for {' or '.join(recipe.kinds)}, and {recipe.data} is {info.kind}")
+        raise UsageError(f"this recipe needs {' or '.join(recipe.kinds)}, and {recipe.data} has {info.kind}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key("weights", recipe.seed))
         try:
             return recipe.task(info)
         except UsageError:
             raise
-        except ValueError as error:  # of the constructor of a network
+        except ValueError as error:  # raised by the constructor of a network
             raise UsageError(str(error)) from error
 
 
 def estimate_memory(recipe: Recipe, info: DataInfo, stream: Stream, runtime: Runtime) -> StepMemory:
-    """The memory that a training takes, from one small step of a task that is made for this and then dropped.
+    """Estimate the memory of a training from one small step of a temporary task.
 
-    The tensors of a training and the global generators are left as they are.
+    Tensors of a running training and the global generators are not changed.
 
     Args:
-        recipe: what is trained.
-        info: what an example of the data is.
-        stream: its training batches.
+        recipe: the recipe.
+        info: description of the data.
+        stream: the training batches.
         runtime: device and precision; other processes are not involved.
 
     Raises:
-        UsageError: if the settings do not fit together, or not the data.
+        UsageError: if settings and data are not compatible.
 
     >>> from danlu.recipes import as_recipe
     >>> built = build(as_recipe("mlp", {"rounds": 2}))

@@ -1,4 +1,4 @@
-"""The settings of a network, read off its constructor, so that nothing is typed twice."""
+"""The settings of a network, derived from the signature of its constructor."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ M = TypeVar("M", bound=Model)
 
 
 class Settings(Page, Generic[M]):
-    """The arguments of a network that a recipe may choose: those of its constructor that have a default.
+    """The arguments of a network's constructor that have a default.
 
-    Arguments without a default are decided by the data and come in ``build``. ``Settings[MLP]`` is a page whose fields
-    are MLP's, with the documentation of its docstring; ``settings(MLP, hidden=(8,))`` fills one in.
+    Arguments without a default depend on the data and are given to ``build``. ``Settings[MLP]`` is a page with the
+    arguments of MLP, documented by its docstring; ``settings(MLP, hidden=(8,))`` is an instance.
 
     >>> from danlu.models import MLP
     >>> settings(MLP, hidden=(8,)).build(shape=(4,), classes=2).body[0].linear
@@ -41,14 +41,14 @@ class Settings(Page, Generic[M]):
             return cls if isinstance(network, TypeVar) else _page(network)
 
     def build(self, **from_data: Any) -> M:
-        """The network with these settings, and what the data decides."""
-        chosen = {name: getattr(self, name) for name in type(self).model_fields}
-        return self.network(**from_data, **chosen)  # type: ignore[return-value]
+        """Build the network with these settings and the arguments that depend on the data."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return self.network(**from_data, **values)  # type: ignore[return-value]
 
 
-def settings(network: type[M], **chosen: Any) -> Settings[M]:
-    """A page of settings with some values chosen; the others are the constructor's defaults."""
-    return _page(network)(**chosen)
+def settings(network: type[M], **values: Any) -> Settings[M]:
+    """A page of settings with some values; the others have the constructor's defaults."""
+    return _page(network)(**values)
 
 
 @cache
@@ -56,7 +56,7 @@ def _page(network: type[Any]) -> type[Settings[Any]]:
     types = typing.get_type_hints(network.__init__, include_extras=True)
     described = {p.arg_name: _one_line(p.description) for p in parse(inspect.getdoc(network) or "").params}
     fields: dict[str, Any] = {
-        name: (_unchanging(types[name]), Field(default=p.default, description=described.get(name)))
+        name: (_immutable(types[name]), Field(default=p.default, description=described.get(name)))
         for name, p in inspect.signature(network.__init__).parameters.items()
         if p.default is not inspect.Parameter.empty and not _is_network(types[name])
     }
@@ -66,13 +66,13 @@ def _page(network: type[Any]) -> type[Settings[Any]]:
 
 
 def _is_network(annotation: Any) -> bool:
-    """Whether an argument is itself a network, which no setting can name."""
+    """Whether an argument is a network, which cannot be a setting."""
     kinds = typing.get_args(annotation) or (annotation,)
     return any(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in kinds)
 
 
-def _unchanging(annotation: Any) -> Any:
-    """A sequence as a tuple of any length, which can neither change nor be a text."""
+def _immutable(annotation: Any) -> Any:
+    """A sequence type as a tuple of any length, which is immutable and not a text."""
     if typing.get_origin(annotation) is collections.abc.Sequence:
         return tuple[typing.get_args(annotation)[0], ...]
     return annotation

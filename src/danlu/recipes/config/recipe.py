@@ -1,4 +1,4 @@
-"""What every recipe has: data, length, seed, precision, the monitored score; its task and its optimizer settings."""
+"""The settings that all recipes have: length, seed, precision, monitored score; and the interface of a recipe."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Recipe(DataSettings):
-    """The settings of one training, and the task that they describe.
+    """The settings of a training, and the task that they describe.
 
     Raises:
-        ValueError: if both rounds and epochs are given, or a combination is impossible.
+        ValueError: if both rounds and epochs are given, or settings are not compatible.
     """
 
     tiny: ClassVar[dict[str, Any]] = {}
@@ -64,7 +64,7 @@ class Recipe(DataSettings):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """A value that a recipe changes keeps the words that explain it."""
+        """A setting whose default a recipe changes keeps its description."""
         super().__pydantic_init_subclass__(**kwargs)
         for name, field in cls.model_fields.items():
             for base in cls.__mro__:
@@ -73,16 +73,16 @@ class Recipe(DataSettings):
                     field.description = known.description
 
     def task(self, info: DataInfo) -> Task:
-        """The game, for data of this kind.
+        """Build the task for this data.
 
         Raises:
-            UsageError: if the recipe cannot use such data.
+            UsageError: if the recipe cannot use the data.
         """
-        raise NotImplementedError(f"{type(self).__name__} must build its task")
+        raise NotImplementedError(f"{type(self).__name__} must define task")
 
     def optimizer_settings(self) -> dict[str, OptimizerSettings]:
-        """How each player moves."""
-        raise NotImplementedError(f"{type(self).__name__} must say how its players move")
+        """The optimizer settings of each player."""
+        raise NotImplementedError(f"{type(self).__name__} must define optimizer_settings")
 
     @property
     def sample_files(self) -> int:
@@ -90,12 +90,12 @@ class Recipe(DataSettings):
         return 0
 
     def make_stream(self, part: Part, device: torch.device, dtype: torch.dtype) -> Placement:
-        """Where training batches come from, before ``transform``; and where the examples stay.
+        """The stream of training batches, before ``transform``, and where the examples are stored.
 
         Args:
             part: the training examples.
-            device: where batches are wanted.
-            dtype: of fractional numbers.
+            device: device of the batches.
+            dtype: data type of floating-point values.
         """
         return choose_placement(part, self.batch_size, self.seed, device, dtype)
 
@@ -106,26 +106,28 @@ class Recipe(DataSettings):
             return {"epochs": None, **values}
         return values
 
-    def with_dependent_defaults(self, given: dict[str, Any]) -> Self:
-        """What stands where nothing is given, which may depend on what is: rounds take the place of epochs."""
-        if given.get("rounds") is not None and "epochs" not in given:
+    def with_dependent_defaults(self, values: dict[str, Any]) -> Self:
+        """The defaults for settings that are not given, which may depend on given values: rounds replaces epochs."""
+        if values.get("rounds") is not None and "epochs" not in values:
             return self.model_copy(update={"epochs": None})
-        if given.get("epochs") is not None and "rounds" not in given:
+        if values.get("epochs") is not None and "rounds" not in values:
             return self.model_copy(update={"rounds": None})
         return self
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:
         if (self.rounds is None) == (self.epochs is None):
-            raise ValueError("give the length once: either rounds or epochs")
+            raise ValueError("set exactly one of rounds and epochs")
         if self.patience is not None and self.monitor == "none":
-            raise ValueError("patience needs a score to monitor, and monitor is none")
+            raise ValueError("patience needs a monitored score, and monitor is none")
         if self.batch_size != "full" and self.grad_accumulation > self.batch_size:
-            raise ValueError(
-                f"grad_accumulation={self.grad_accumulation} micro-batches need a batch_size of at least as many"
-            )
+            raise ValueError(f"batch_size must be at least grad_accumulation={self.grad_accumulation}")
         return self
 
     def length(self, epoch_rounds: float) -> int:
-        """The training's length in rounds, of which so many make an epoch."""
+        """The length of the training in rounds.
+
+        Args:
+            epoch_rounds: number of rounds in an epoch.
+        """
         return self.rounds if self.rounds is not None else max(1, round((self.epochs or 0) * epoch_rounds))

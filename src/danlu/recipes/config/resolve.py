@@ -1,4 +1,4 @@
-"""A recipe from a name of the catalogue, from a YAML file, or from a recipe, with changes."""
+"""Get a recipe from a name of the catalogue, a YAML file or a recipe, with changes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from danlu.recipes.config.yaml_files import from_yaml
 
 
 def as_recipe(recipe: str | Path | Recipe, changes: dict[str, Any] | None = None) -> Recipe:
-    """A recipe from what a user may give: a name, a YAML file or a recipe; and changes to it.
+    """Get a recipe from a name, a YAML file or a recipe, and change some of its settings.
 
     >>> as_recipe("mlp", {"lr": 0.1}).lr
     0.1
 
     Raises:
-        UsageError: if it is none of these, or the changes do not fit.
+        UsageError: if it is not one of these, or the changes are invalid.
     """
     if isinstance(recipe, Path) or (isinstance(recipe, str) and recipe.endswith((".yaml", ".yml"))):
         recipe = from_yaml(recipe)
     elif isinstance(recipe, str):
         recipe = find_recipe(recipe)()
     if not isinstance(recipe, Recipe):
-        raise UsageError(f"a recipe is a name such as 'cnn', a YAML file or a Recipe, and {recipe!r} is none")
+        raise UsageError(f"expected the name of a recipe such as 'cnn', a YAML file or a Recipe, got {recipe!r}")
     return changed(recipe, changes) if changes else recipe
