@@ -3,6 +3,7 @@ from .checkpoint import Checkpoint as Checkpoint
 from .compilation import StaysEager as StaysEager
 from .compilation import compile_modules as compile_modules
 from .cuda_graphs import Graph as Graph
+from .optimization.clipping import clip_gradients as clip_gradients
 from .optimization.ema import Average as Average
 from .optimization.schedules import Schedule as Schedule
 from .optimization.settings import NonNegative as NonNegative

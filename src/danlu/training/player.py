@@ -15,6 +15,7 @@ from danlu.errors import UsageError
 from danlu.losses.per_example import l1_norm, per_example, squared_l2_norm
 from danlu.nn.state_dict import distribute_like, is_sharded, local_shard
 from danlu.training.compilation import compiler_not_loaded
+from danlu.training.optimization.clipping import clip_gradients
 from danlu.training.optimization.ema import Average
 from danlu.training.optimization.optimizers import optimizers, weights
 from danlu.training.optimization.settings import OptimizerSettings
@@ -106,15 +107,7 @@ class Player:
 
     def clip(self, gradients: list[Tensor], runtime: Runtime) -> tuple[Float[Tensor, ""], Float[Tensor, "k"]]:
         """Clip the gradients in place; return the norms of the whole gradient and of each part before clipping."""
-        norms = torch.stack(torch._foreach_norm(gradients))
-        if self.split:
-            squares = norms.square()
-            runtime.sum([squares])
-            norms = squares.sqrt()
-        norm = torch.linalg.vector_norm(norms)
-        if self.settings.grad_clip is not None:
-            torch._foreach_mul_(gradients, (self.settings.grad_clip / (norm + 1e-6)).clamp(max=1.0))
-        return norm, norms
+        return clip_gradients(gradients, self.settings.grad_clip, runtime.sum if self.split else None)
 
     @torch.no_grad()
     def step(self, lr: float | Tensor, unless: Float[Tensor, ""] | None = None) -> None:
