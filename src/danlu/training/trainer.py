@@ -80,17 +80,17 @@ class Trainer:
         self.runtime = runtime or Runtime()
         self.runtime.place(task)
         self.runtime.check_agreement(named_tensors(task))
-        moving = _descents(task, optimizer_settings)
+        settings = _settings_of_players(task, optimizer_settings)
         modules = task.players()
-        self.shards = Shards(modules, {name for name, settings in moving.items() if settings.shard}, self.runtime)
-        self.players = {name: Player(name, module, moving[name], rounds) for name, module in modules.items()}
+        self.shards = Shards(modules, {name for name in modules if settings[name].shard}, self.runtime)
+        self.players = {name: Player(name, module, settings[name], rounds) for name, module in modules.items()}
         self.cast = ActivePlayer(task, self.players)
         self.round = self.drawn = 0
         self._shares = self.runtime.share(stream.size, grad_accumulation)
         self._one_over_size = torch.tensor(1 / stream.size, dtype=self.runtime.dtype, device=self.runtime.device)
         self._dropout_keys = [key("dropout", seed, self.runtime.rank, micro) for micro in range(grad_accumulation)]
         self._update_key = key("update", seed)
-        self._doubts: list[FiniteCheck] = []
+        self._checks: list[FiniteCheck] = []
         if self.runtime.compile:
             compile_modules(modules.values())
         self._replays: Replays | None = None
@@ -137,20 +137,20 @@ class Trainer:
             Diverged: if a term or gradient is NaN or infinite; the step is not taken.
         """
         self.cast.on_stage()
-        last, self._doubts = self._doubts, []
-        moves = []
+        last, self._checks = self._checks, []
+        steps = []
         for number, turn in enumerate(self.task.turns(self.round)):
             if number == 0 and not turn.fresh:
                 raise ValueError("the first turn of a round has no batch before it to share; give it fresh=True")
             self.drawn += turn.fresh
             if isinstance(turn, Descend):
-                moves.append(self._descend(turn, number))
+                steps.append(self._take_turn(turn, number))
             else:
                 self._update(turn, number)
-        for doubt in last:  # one round later the values are known, and reading them does not wait
-            doubt.settle()
+        for check in last:  # one round later the values are known, and reading them does not wait
+            check.settle()
         self.round += 1
-        return Report(self.round, self.drawn, moves)
+        return Report(self.round, self.drawn, steps)
 
     def settle(self) -> None:
         """Check the values of the last round. On a GPU they are otherwise checked one round later.
@@ -158,11 +158,11 @@ class Trainer:
         Raises:
             Diverged: if a value is not finite.
         """
-        for doubt in self._doubts:
-            doubt.settle()
-        self._doubts = []
+        for check in self._checks:
+            check.settle()
+        self._checks = []
 
-    def _descend(self, turn: Descend, number: int) -> PlayerStep:
+    def _take_turn(self, turn: Descend, number: int) -> PlayerStep:
         if turn.player not in self.players:
             raise ValueError(f"there is no player {turn.player!r}; {nearest(turn.player, self.players)}")
         player = self.players[turn.player]
@@ -172,18 +172,18 @@ class Trainer:
         # lazy, because entering a micro-batch seeds its dropout: each is entered after the previous one is computed
         batches = (self._enter(number, dropout_key, rows) for dropout_key, rows in places)
         if self._replays is None:
-            outcome = self._move(turn, player, batches, lr)
+            outcome = self._step(turn, player, batches, lr)
         else:
-            outcome = self._replays.play(number, next(batches), lr, partial(self._move_once, turn, player))
+            outcome = self._replays.play(number, next(batches), lr, partial(self._step_once, turn, player))
         if self._skips_bad_steps(player):
-            # not the check of _move: a replay does not run Python, and its tensors are overwritten
-            self._doubts.append(FiniteCheck(player, self.round, outcome.totals, outcome.norm, outcome.norms))
+            # not the check of _step: a replay does not run Python, and its tensors are overwritten
+            self._checks.append(FiniteCheck(player, self.round, outcome.totals, outcome.norm, outcome.norms))
         return PlayerStep(player.name, outcome.totals, outcome.examples, outcome.norm, lr)
 
-    def _move_once(self, turn: Descend, player: Player, batch: Batch, lr: Tensor) -> Outcome:
-        return self._move(turn, player, [batch], lr)
+    def _step_once(self, turn: Descend, player: Player, batch: Batch, lr: Tensor) -> Outcome:
+        return self._step(turn, player, [batch], lr)
 
-    def _move(self, turn: Descend, player: Player, batches: Iterable[Batch], lr: float | Tensor) -> Outcome:
+    def _step(self, turn: Descend, player: Player, batches: Iterable[Batch], lr: float | Tensor) -> Outcome:
         """Take one optimizer step of a player, with gradients from all micro-batches."""
         player.clear()
         totals: Terms = {}
@@ -207,11 +207,11 @@ class Trainer:
         gradients = player.gradients()
         everywhere = self._sum_up(player, gradients, totals, n)
         norm, norms = player.clip(gradients, self.runtime)
-        doubt = FiniteCheck(player, self.round, totals, norm, norms)
+        check = FiniteCheck(player, self.round, totals, norm, norms)
         if self._skips_bad_steps(player):
-            player.step(lr, unless=1 - doubt.finite().float())
+            player.step(lr, unless=1 - check.finite().float())
         else:
-            doubt.settle()
+            check.settle()
             player.step(lr)
         return Outcome(totals, everywhere, norm, norms)
 
@@ -292,7 +292,7 @@ class Trainer:
             self._replays.forget()
 
 
-def _descents(
+def _settings_of_players(
     task: Task, optimizer_settings: OptimizerSettings | Mapping[str, OptimizerSettings]
 ) -> dict[str, OptimizerSettings]:
     """The optimizer settings of each player."""
