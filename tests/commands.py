@@ -35,7 +35,7 @@ class Ended(NamedTuple):
 
 def call(*words: object) -> Ended:
     """Run a command in this process."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO()
     code: object = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -43,7 +43,15 @@ def call(*words: object) -> Ended:
         except SystemExit as ended:
             code = ended.code or 0
     assert isinstance(code, int)
-    return Ended(code, out.getvalue(), err.getvalue())
+    return Ended(code, out.buffer.getvalue().decode(errors="surrogateescape"), err.getvalue())
+
+
+def call_checked(*words: object, code: int = 0) -> tuple[str, str]:
+    """Run a command in this process that must end with this exit code; return standard output and standard error."""
+    ended = call(*words)
+    assert ended.code == code, ended.err
+    assert "Traceback" not in ended.err
+    return ended.out, ended.err
 
 
 class Command:

@@ -30,6 +30,7 @@ class Kind(NamedTuple):
         distance: name of the distance between generated and real examples, which selects the weights.
         labels: how the user's files give the labels, for messages; empty if they have no labels.
         label_setting: the setting that gives the labels, if there is one.
+        figure: the function that draws examples of a data set; empty if there is none.
     """
 
     info: str
@@ -44,6 +45,7 @@ class Kind(NamedTuple):
     distance: str = ""
     labels: str = ""
     label_setting: str = ""
+    figure: str = ""
 
 
 KINDS: dict[str, Kind] = {
@@ -59,6 +61,7 @@ KINDS: dict[str, Kind] = {
         features="danlu.evaluation.feature_networks:pixel_features",
         distance="FID",
         labels="put the images of each class into a folder of its own",
+        figure="danlu.app.inspect.dataset_figures:draw_images",
     ),
     "table": Kind(
         info="danlu.data.tables.info:TableInfo",
@@ -73,6 +76,7 @@ KINDS: dict[str, Kind] = {
         distance="SWD",
         labels="name the column of the labels",
         label_setting="table.target=COLUMN",
+        figure="danlu.app.inspect.dataset_figures:draw_table",
     ),
     "text": Kind(
         info="danlu.data.text.info:TextInfo",

@@ -40,7 +40,7 @@ def test_the_library_function_exists_and_takes_the_options(name):
     assert getattr(danlu, attribute) is library
     parameters = inspect.signature(library).parameters
     options = {argument.name for argument in arguments_of(function_of(name)) if argument.flags}
-    only_here = {"json", "picture", "all", "length_form", "length_penalty"}  # about output, or given as one object
+    only_here = {"json", "image", "all", "length_form", "length_penalty"}  # about output, or given as one object
     assert not options - {*parameters} - only_here
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import danlu
+from commands import call
 from danlu.app.cli import main
 from danlu.app.cli.argument_types import RecipeArgument
 from danlu.app.cli.run_command import bind
@@ -20,14 +21,6 @@ from danlu.app.run_folder.run_folder import RunFolder
 from danlu.catalogue import RECIPES
 from danlu.data import digits
 from danlu.errors import UsageError
-
-
-def call(capsys, *words: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    with pytest.raises(SystemExit) as ended:
-        main.main(words)
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +58,11 @@ sys.exit(f"imported: {{heavy}}" if heavy else 0)
     assert done.returncode == 0, done.stderr
 
 
-def test_list_names_every_recipe(capsys):
-    code, out, _ = call(capsys, "list")
+def test_list_names_every_recipe():
+    code, out, _ = call("list")
     assert code == 0
     assert {line.split()[0] for line in out.splitlines()} == set(RECIPES)
-    code, out, _ = call(capsys, "list", "--json")
+    code, out, _ = call("list", "--json")
     assert [entry["name"] for entry in json.loads(out)["recipes"]] == list(RECIPES)
     assert list(danlu.list()) == list(RECIPES)
 
@@ -79,15 +72,15 @@ def test_list_names_every_recipe(capsys):
     [
         (["trian"], "did you mean 'train'"),
         (["train", "cmn"], "did you mean 'cnn'"),
-        (["train"], "danlu train needs the name of a recipe, or a recipe file, first"),
+        (["train"], "train: the first argument must be the name of a recipe, or a YAML file"),
         (["train", "cnn", "--data", "digit"], "did you mean 'digits'"),
-        (["train", "cnn", "--lrr", "3"], "--lr FLOAT"),
+        (["train", "cnn", "--lrr", "3"], "unknown option --lrr; did you mean --lr?"),
         (["train", "cnn", "--lr", "-1"], "lr: expected a number > 0, got -1"),
-        (["train", "cnn", "--lr", "fast"], "--lr"),
+        (["train", "cnn", "--lr", "fast"], "train cnn: --lr: expected a number, got 'fast'"),
         (["train", "cnn", "--rounds", "5", "--epochs", "3"], "set exactly one of rounds and epochs"),
         (["train", "cnn", "--rounds", "5", "--epochs", "40"], "set exactly one of rounds and epochs"),
         (["train", "cnn", "--rounds=5", "--epochs=40"], "set exactly one of rounds and epochs"),
-        (["train", "cnn", "--optimizer", "adamm"], "adamw"),
+        (["train", "cnn", "--optimizer", "adamm"], "adamw, muon, got 'adamm'"),
         (["train", "cnn", "--momentum", "0.5"], "'adamw' has no momentum"),
         (["train", "cnn", "--batch-size", "5000"], "1258 training examples"),
         (["train", "cnn", "--grad-accumulation", "100"], "grad_accumulation=100"),
@@ -95,20 +88,20 @@ def test_list_names_every_recipe(capsys):
         (["train", "cnn", "--monitor", "acuracy"], "did you mean 'accuracy'"),
         (["train", "cnn", "--class-weights", "1", "2"], "10 classes"),
         (["train", "missing.yaml"], "no such file"),
-        (["show", "cnn", "--json"], "--json"),
+        (["show", "cnn", "--json"], "show cnn: unknown option --json"),
         (["resume", "nowhere"], "is not a run folder: there is no such folder"),
         (["evaluate", "nowhere"], "is not a run"),
         (["classify", "nowhere", "x.png"], "no model"),
-        (["classify"], "required"),
+        (["classify"], "classify: the argument RUN is missing"),
         (["check", "missing.yaml"], "no such file"),
-        (["evaluate", "nowhere", "--part", "tset"], "test"),
-        (["completion", "ksh"], "bash"),
+        (["evaluate", "nowhere", "--part", "tset"], "did you mean 'test'?"),
+        (["completion", "ksh"], "SHELL: expected one of bash, zsh, fish, got 'ksh'"),
     ],
 )
-def test_wrong_use_is_exit_2_with_a_hint_and_no_traceback(capsys, tmp_path, monkeypatch, words, hint):
+def test_wrong_use_is_exit_2_with_a_hint_and_no_traceback(tmp_path, monkeypatch, words, hint):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    code, out, err = call(capsys, *words)
+    code, out, err = call(*words)
     assert code == 2
     assert hint in err + out
     assert "Traceback" not in err + out
@@ -129,15 +122,15 @@ def test_wrong_use_is_exit_2_with_a_hint_and_no_traceback(capsys, tmp_path, monk
         ("--augment.mixup 1 --augment.cutmix 1", "augment: mixup and cutmix both mix two pictures; give one of them"),
     ],
 )
-def test_values_that_cannot_be_are_told_in_a_line_wherever_they_are(capsys, tmp_path, words, line):
-    code, out, err = call(capsys, "train", "mlp", *words.split(), "--out", str(tmp_path / "out"))
+def test_values_that_cannot_be_are_told_in_a_line_wherever_they_are(tmp_path, words, line):
+    code, out, err = call("train", "mlp", *words.split(), "--out", str(tmp_path / "out"))
     assert (code, out, err) == (2, "", f"danlu: {line}\n")
     assert not (tmp_path / "out").exists()
-    both = call(capsys, "train", "mlp", *words.split(), "--lr", "-1")[2]
+    both = call("train", "mlp", *words.split(), "--lr", "-1")[2]
     assert both.splitlines() == [f"danlu: {line}", "lr: expected a number > 0, got -1"]
 
 
-def test_a_length_takes_the_place_of_the_usual_one(capsys):
+def test_a_length_takes_the_place_of_the_usual_one():
     for words, length in (
         ("--rounds 5", (5, None)),
         ("--rounds 5 --epochs None", (5, None)),
@@ -150,38 +143,38 @@ def test_a_length_takes_the_place_of_the_usual_one(capsys):
         assert (recipe.rounds, recipe.epochs) == length
 
 
-def test_a_warm_up_that_is_longer_than_the_training_is_said(capsys, tmp_path):
+def test_a_warm_up_that_is_longer_than_the_training_is_said(tmp_path):
     words = ["train", "mlp", "--rounds", "20", "--schedule", "cosine", "--lr", "0.01", "--out"]
     note = "note: the warm-up has 100 rounds and the training 20, so the learning rate only rises, to 0.002 of 0.01"
-    assert note in call(capsys, *words, str(tmp_path / "a"), "--warmup", "100")[1]
-    assert "warm-up" not in call(capsys, *words, str(tmp_path / "b"), "--warmup", "19")[1]
-    assert "warm-up" not in call(capsys, *words, str(tmp_path / "c"), "--warmup", "100", "--dry-run")[1]
+    assert note in call(*words, str(tmp_path / "a"), "--warmup", "100")[1]
+    assert "warm-up" not in call(*words, str(tmp_path / "b"), "--warmup", "19")[1]
+    assert "warm-up" not in call(*words, str(tmp_path / "c"), "--warmup", "100", "--dry-run")[1]
 
 
-def test_an_error_names_the_setting_and_the_command_line_its_flag(capsys, tmp_path):
+def test_an_error_names_the_setting_and_the_command_line_its_flag(tmp_path):
     with pytest.raises(UsageError) as refused:
         danlu.survey("mnist", data_dir=tmp_path / "missing")
     assert str(refused.value) == f"data_dir: no such folder: {tmp_path / 'missing'}"
-    _, _, err = call(capsys, "data", "mnist", "--data-dir", str(tmp_path / "missing"))
+    _, _, err = call("data", "mnist", "--data-dir", str(tmp_path / "missing"))
     assert err == f"danlu: {refused.value} (--data-dir)\n"
 
 
-def test_debug_shows_where(capsys):
+def test_debug_shows_where():
     with pytest.raises(UsageError):
         main.main(["train", "cmn", "--debug"])
 
 
-def test_an_error_under_json_is_an_object_too(capsys):
-    code, out, err = call(capsys, "train", "cmn", "--json")
+def test_an_error_under_json_is_an_object_too():
+    code, out, err = call("train", "cmn", "--json")
     assert (code, json.loads(out)["exit_code"]) == (2, 2)
     assert "did you mean" in json.loads(out)["error"]
     assert err.startswith("danlu: ")
 
 
-def test_train_prints_one_object_and_makes_the_folder(capsys, tmp_path):
+def test_train_prints_one_object_and_makes_the_folder(tmp_path):
     out = tmp_path / "run"
     words = ["train", "mlp", "--epochs", "2", "--model.hidden", "16", "--seed", "5", "--out", str(out), "--json"]
-    code, said, _ = call(capsys, *words)
+    code, said, _ = call(*words)
     page = json.loads(said)
     assert code == 0
     assert (page["run"], page["status"], page["seed"]) == (str(out), "finished", 5)
@@ -191,65 +184,65 @@ def test_train_prints_one_object_and_makes_the_folder(capsys, tmp_path):
     assert {"recipe.yaml", "run.json", "metrics.jsonl", "checkpoints", "model", "report.html", "card.md"} <= there
     assert danlu.check(out / "recipe.yaml").model.hidden == (16,)
 
-    code, _, err = call(capsys, *words)
+    code, _, err = call(*words)
     assert code == 2
     assert f"danlu resume {out}" in err
-    code, said, _ = call(capsys, "resume", str(out))
+    code, said, _ = call("resume", str(out))
     assert code == 0
     assert "is finished" in said
 
 
-def test_the_folder_is_not_overwritten(capsys, tmp_path):
+def test_the_folder_is_not_overwritten(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
-    code, _, err = call(capsys, "train", "mlp", "--out", str(tmp_path))
+    code, _, err = call("train", "mlp", "--out", str(tmp_path))
     assert code == 2
     assert "not an empty folder" in err
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
-def test_plain_lines_where_there_is_no_terminal(capsys, tmp_path):
-    code, said, _ = call(capsys, "train", "mlp", "--epochs", "2", "--out", str(tmp_path / "run"))
+def test_plain_lines_where_there_is_no_terminal(tmp_path):
+    code, said, _ = call("train", "mlp", "--epochs", "2", "--out", str(tmp_path / "run"))
     assert code == 0
     assert "\x1b" not in said
     for word in ("parameters", "device", "round 39/39", "validation accuracy", "danlu evaluate", "report.html"):
         assert word in said
 
 
-def test_dry_run_keeps_nothing(capsys, tmp_path, monkeypatch):
+def test_dry_run_keeps_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, said, _ = call(capsys, "train", "cnn", "--dry-run")
+    code, said, _ = call("train", "cnn", "--dry-run")
     assert code == 0
     assert "dry run passed" in said
     assert not list(tmp_path.iterdir())
 
 
-def test_the_printed_recipe_trains_again(capsys, tmp_path):
-    code, said, _ = call(capsys, "show", "cnn", "--model.channels", "4", "--epochs", "1")
+def test_the_printed_recipe_trains_again(tmp_path):
+    code, said, _ = call("show", "cnn", "--model.channels", "4", "--epochs", "1")
     (tmp_path / "mine.yaml").write_text(said)
     assert code == 0
-    assert call(capsys, "check", str(tmp_path / "mine.yaml"))[0] == 0
-    code, said, _ = call(capsys, "train", str(tmp_path / "mine.yaml"), "--lr", "0.01", "--out", str(tmp_path / "run"))
+    assert call("check", str(tmp_path / "mine.yaml"))[0] == 0
+    code, said, _ = call("train", str(tmp_path / "mine.yaml"), "--lr", "0.01", "--out", str(tmp_path / "run"))
     assert code == 0
     again = danlu.check(tmp_path / "run" / "recipe.yaml")
     assert (again.model.channels, again.lr) == ((4,), 0.01)
 
 
-def test_evaluate_repeats_the_scores(capsys, run):
-    code, said, _ = call(capsys, "evaluate", str(run.path), "--json")
+def test_evaluate_repeats_the_scores(run):
+    code, said, _ = call("evaluate", str(run.path), "--json")
     assert code == 0
     assert json.loads(said)["scores"] == run.scores["test"]
-    code, said, _ = call(capsys, "evaluate", str(run.path), "--part", "validation")
+    code, said, _ = call("evaluate", str(run.path), "--part", "validation")
     assert "180 examples" in said
 
 
-def test_classify_knows_a_digit(capsys, run, digit):
+def test_classify_knows_a_digit(run, digit):
     path, label = digit
-    code, said, _ = call(capsys, "classify", str(run.path), str(path), "--json")
+    code, said, _ = call("classify", str(run.path), str(path), "--json")
     assert code == 0
     (guess,) = json.loads(said)["guesses"]
     assert guess["file"] == str(path)
     assert guess["classes"][0][0] == label
-    assert call(capsys, "classify", str(run.path / "model"), str(path.parent))[0] == 0
+    assert call("classify", str(run.path / "model"), str(path.parent))[0] == 0
     assert danlu.classify(run.path, path)[0].classes[0][0] == label
 
 
@@ -261,37 +254,37 @@ def test_classify_inverts_when_told(run, digit, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n broken"])
-def test_a_file_that_is_no_image_is_exit_1_and_the_others_are_answered(capsys, run, tmp_path, digit, content):
+def test_a_file_that_is_no_image_is_exit_1_and_the_others_are_answered(run, tmp_path, digit, content):
     (tmp_path / "x.png").write_bytes(content)
-    code, said, err = call(capsys, "classify", str(run.path), str(tmp_path / "x.png"), str(digit[0]))
+    code, said, err = call("classify", str(run.path), str(tmp_path / "x.png"), str(digit[0]))
     assert code == 1
-    assert "x.png cannot be read as an image" in err
+    assert "x.png: not a readable image" in err
     assert said.startswith(f"{digit[0]}  {digit[1]} ")
 
 
-def test_doctor_and_summary_and_completion(capsys):
-    code, said, _ = call(capsys, "doctor", "--json")
+def test_doctor_and_summary_and_completion():
+    code, said, _ = call("doctor", "--json")
     assert code == 0
     assert {"device", "torch", "processors"} <= json.loads(said).keys()
-    code, said, _ = call(capsys, "summary", "mlp", "--model.hidden", "512")
+    code, said, _ = call("summary", "mlp", "--model.hidden", "512")
     assert "38,410 parameters" in said
     for shell in ("bash", "zsh", "fish"):
-        code, said, err = call(capsys, "completion", shell)
+        code, said, err = call("completion", shell)
         assert code == 0, err
         assert "model.channels" in said
 
 
-def test_completion_script_is_right_bash(capsys):
-    said = call(capsys, "completion", "bash")[1]
+def test_completion_script_is_right_bash():
+    said = call("completion", "bash")[1]
     done = subprocess.run(["bash", "-n"], input=said, text=True, check=False, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_completion_knows_every_flag_of_a_verb(capsys):
+def test_completion_knows_every_flag_of_a_verb():
     """Those that its help shows; the recipes have theirs from the same place as the parser."""
-    script = call(capsys, "completion", "bash")[1]
+    script = call("completion", "bash")[1]
     for verb in set(COMMANDS) - {"train", "show", "summary"}:
-        heads = "\n".join(re.findall(r"^  (-.*?)(?:  |$)", call(capsys, verb, "--help")[1], re.MULTILINE))
+        heads = "\n".join(re.findall(r"^  (-.*?)(?:  |$)", call(verb, "--help")[1], re.MULTILINE))
         shown = set(re.findall(r"(?<![\w.-])-(?:-[a-z][\w.-]*|[a-z]\b)", heads))
         assert shown or verb == "completion"
         known = re.search(rf"^_shtab_danlu_{verb.replace('-', '_')}_option_strings=\((.*)\)", script, re.MULTILINE)
@@ -328,16 +321,16 @@ def test_a_terminal_without_all_characters_is_no_reason_to_fail(tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_check_refuses_what_train_would_refuse(capsys, tmp_path):
+def test_check_refuses_what_train_would_refuse(tmp_path):
     for line, hint in (("monitor: acuracy", "did you mean 'accuracy'"), ("batch_size: 5000", "1258 training examples")):
         (tmp_path / "mine.yaml").write_text(f"recipe: cnn\n{line}\n")
-        code, _, err = call(capsys, "check", str(tmp_path / "mine.yaml"))
+        code, _, err = call("check", str(tmp_path / "mine.yaml"))
         assert code == 2
         assert hint in err
 
 
-def test_wrong_flags_under_json_are_an_object_too(capsys):
-    code, said, _ = call(capsys, "train", "cnn", "--lrr", "3", "--json")
+def test_wrong_flags_under_json_are_an_object_too():
+    code, said, _ = call("train", "cnn", "--lrr", "3", "--json")
     assert (code, json.loads(said)["exit_code"]) == (2, 2)
 
 

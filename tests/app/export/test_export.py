@@ -164,7 +164,10 @@ def test_a_language_model_reads_texts_of_any_number_and_length_piece_by_piece(se
 
 @pytest.mark.parametrize(
     ("settings", "verb", "words"),
-    [({"kind": "gru", "reset": "notes"}, None, "ONNX has no GRU"), ({}, "log_prob", "leave log_prob out")],
+    [
+        ({"kind": "gru", "reset": "notes"}, None, "ONNX has no GRU"),
+        ({}, "log_prob", "exports complete only, got log_prob"),
+    ],
 )
 def test_what_onnx_has_not_of_a_language_model(settings, verb, words, tmp_path):
     folder = language_folder(tmp_path, **settings)
@@ -176,11 +179,11 @@ def test_what_onnx_has_not_of_a_language_model(settings, verb, words, tmp_path):
 @pytest.mark.parametrize(
     ("name", "verb", "said"),
     [
-        ("model.pt", None, r"the suffix gives the format and must be \.onnx or \.safetensors"),
-        ("nowhere/model.onnx", None, "there is no folder"),
+        ("model.pt", None, r"the name must end in \.onnx or \.safetensors"),
+        ("nowhere/model.onnx", None, "does not exist"),
         ("model.onnx", "sample", "CNN cannot sample; it can classify"),
         ("model.onnx", "sing", "there is no verb 'sing'"),
-        ("model.safetensors", "classify", "leave --verb classify out"),
+        ("model.safetensors", "classify", "weights only; remove verb"),
     ],
 )
 def test_what_cannot_be_written(folder, name, verb, said):
@@ -190,5 +193,5 @@ def test_what_cannot_be_written(folder, name, verb, said):
 
 def test_what_is_not_installed_is_named(folder, monkeypatch):
     monkeypatch.setattr("danlu.app.export.check_onnx.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"onnx and onnxscript must be there.*pip install 'danlu\[export\]'"):
+    with pytest.raises(UsageError, match=r"onnx and onnxscript must be installed.*pip install 'danlu\[export\]'"):
         export(folder, folder / "model.onnx")

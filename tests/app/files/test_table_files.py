@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import danlu
-from danlu.app.cli import main
+from commands import call_checked
 from danlu.app.files.table_files import read_rows
 from danlu.data import standardize
 from danlu.data.images.info import ImageInfo
@@ -43,15 +43,6 @@ def filling(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("mean"), missing="mean")
 
 
-def said(capsys, *words, code=0):
-    with pytest.raises(SystemExit) as ended:
-        main.main(["classify", *map(str, words)])
-    out, err = capsys.readouterr()
-    assert ended.value.code == code, err
-    assert "Traceback" not in err
-    return out, err
-
-
 def test_each_row_gets_the_probabilities_of_the_model(model, tmp_path):
     """Of the same numbers as a tensor; the columns come in another order, with others between them."""
     path = written(tmp_path, "id,width,note,length\n1,-0.5,x,0.25\n2,-1.5,,1\n\n3,0,y,0\n")
@@ -66,14 +57,14 @@ def test_each_row_gets_the_probabilities_of_the_model(model, tmp_path):
     assert danlu.classify(model, path, top=1, quiet=True)[0].classes == guesses[0].classes[:1]
 
 
-def test_the_command_prints_a_line_for_each_row_and_notes_elsewhere(model, tmp_path, capsys):
+def test_the_command_prints_a_line_for_each_row_and_notes_elsewhere(model, tmp_path):
     path = written(tmp_path, "width,length,id\n-2,2,1\n0,0,2\n")
-    out, err = said(capsys, model, path)
+    out, err = call_checked("classify", model, path)
     first, second = out.splitlines()
     assert first.startswith(f"{path}, line 2  rose 0.")
     assert second.startswith(f"{path}, line 3  tulip 0.")
-    assert err == f"{path}: columns that this model does not use are ignored: id\n"
-    out, _ = said(capsys, model, path, "--json", "--top", "1")
+    assert err == f"{path}: ignored columns (the model does not use them): id\n"
+    out, _ = call_checked("classify", model, path, "--json", "--top", "1")
     guesses = json.loads(out)["guesses"]
     assert [(guess["file"], guess["classes"][0][0], guess["error"]) for guess in guesses] == [
         (f"{path}, line 2", "rose", None),
@@ -88,26 +79,26 @@ def test_a_gap_is_filled_by_a_model_that_knows_with_what(filling, tmp_path):
     assert [g.classes for g in danlu.classify(filling, gap)] == [g.classes for g in danlu.classify(filling, whole)]
 
 
-def test_a_gap_is_said_by_a_model_that_does_not_and_the_other_rows_are_answered(model, tmp_path, capsys):
+def test_a_gap_is_said_by_a_model_that_does_not_and_the_other_rows_are_answered(model, tmp_path):
     path = written(tmp_path, "length,width\n2,-2\n2,\n0,0\n")
-    out, err = said(capsys, model, path, code=1)
+    out, err = call_checked("classify", model, path, code=1)
     assert [line.split("  ")[0] for line in out.splitlines()] == [f"{path}, line 2", f"{path}, line 4"]
     assert err == (
-        f"danlu: {path}, line 3: the number in column 'width' is missing; fill it in, or train the model with "
+        f"danlu: {path}, line 3: the number in column 'width' is missing; fill it in, or train a model with "
         f"--table.missing mean\n"
     )
-    guesses = json.loads(said(capsys, model, path, "--json", code=1)[0])["guesses"]
+    guesses = json.loads(call_checked("classify", model, path, "--json", code=1)[0])["guesses"]
     assert [guess["error"] is None for guess in guesses] == [True, False, True]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("length\n1\n", "line 1: there is no column 'width'; this model takes the columns 'length', 'width'"),
-        ("a\n1\n", "line 1: there are no columns 'length', 'width'; this model takes the columns 'length', 'width'"),
+        ("length\n1\n", "line 1: missing column 'width'; the model needs the columns 'length', 'width'"),
+        ("a\n1\n", "line 1: missing columns 'length', 'width'; the model needs the columns 'length', 'width'"),
         ("length,width\n1,x\n", "line 2: column 'width' holds 'x', which is not a number; the model needs a number"),
         ("length,width\n1,2,3\n", "line 2: 3 fields, where the header has 2"),
-        ("length,width\n", "has no rows; the first line names the columns"),
+        ("length,width\n", "has no rows below its first line, the names of the columns"),
         ("", "is empty; a table begins with a line that names its columns"),
         (b"length,width\n1,\xe9\n", "line 2: byte 15 of the file is 0xe9, which is not UTF-8 there; save"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "line 3: byte 8 of the file is NUL, which no text has; save the table as CSV"),
@@ -122,11 +113,11 @@ def test_a_table_that_does_not_fit_is_refused_in_a_line(model, tmp_path, content
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_wrong_with_the_words_is_said(model, tmp_path, capsys):
+def test_what_is_wrong_with_the_words_is_said(model, tmp_path):
     path = written(tmp_path, "length,width\n1,2\n")
-    assert "invert is for images" in said(capsys, model, path, "--invert", code=2)[1]
-    assert "no.csv does not exist" in said(capsys, model, "no.csv", code=2)[1]
-    assert "is a folder, not a table" in said(capsys, model, tmp_path, code=2)[1]
+    assert "invert applies to images only" in call_checked("classify", model, path, "--invert", code=2)[1]
+    assert "no.csv does not exist" in call_checked("classify", model, "no.csv", code=2)[1]
+    assert "is a folder, not a table" in call_checked("classify", model, tmp_path, code=2)[1]
     with pytest.raises(UsageError, match="there is no encoding 'utf-9'"):
         danlu.classify(model, path, encoding="utf-9")
 
@@ -163,9 +154,9 @@ def test_a_number_too_large_when_standardized_is_said_of_its_row(tmp_path):
 
 def test_models_of_other_inputs_say_so(tmp_path):
     path = written(tmp_path, "a\n1\n")
-    with pytest.raises(UsageError, match=r"takes images of shape \(1, 8, 8\), not rows of a table"):
+    with pytest.raises(UsageError, match=r"takes images of 1×8×8, not rows of a table"):
         read_rows(path, ImageInfo((1, 8, 8)))
-    with pytest.raises(UsageError, match="does not say what its columns are called"):
+    with pytest.raises(UsageError, match="has no column names"):
         read_rows(path, TableInfo((1,)))
 
 

@@ -72,9 +72,9 @@ def test_rows_on_standard_input(of_rows, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words", "said"),
     [
-        (b"", ["-"], "nothing came on standard input"),
-        (b"x", ["-", "-"], "give - once"),
-        (b"x", ["-"], "standard input cannot be read as an image"),
+        (b"", ["-"], "standard input is empty"),
+        (b"x", ["-", "-"], "can be given only once"),
+        (b"x", ["-"], "standard input: not a readable image"),
     ],
 )
 def test_what_cannot_be_read_from_standard_input_is_said(model, monkeypatch, capsys, content, words, said):
@@ -86,7 +86,7 @@ def test_what_cannot_be_read_from_standard_input_is_said(model, monkeypatch, cap
 def test_a_wrong_table_on_standard_input_is_called_so(of_rows, monkeypatch, capsys):
     sent(monkeypatch, b"width\n1\n")
     assert run("classify", of_rows, "-") == 2
-    assert "standard input, line 1: there is no column 'height'" in capsys.readouterr().err
+    assert "standard input, line 1: missing column 'height'" in capsys.readouterr().err
 
 
 def test_with_flip_the_answer_is_the_mean_of_both_sides(model, picture):
@@ -109,7 +109,7 @@ def test_flip_of_a_picture_and_of_its_mirror_image_are_alike(model, picture, tmp
 
 def test_rows_have_no_mirror_image(of_rows, tmp_path):
     (tmp_path / "t.csv").write_text("height,width\n1,2\n")
-    with pytest.raises(UsageError, match="flip is for images"):
+    with pytest.raises(UsageError, match="flip applies to images only"):
         classify(of_rows, tmp_path / "t.csv", flip=True)
 
 

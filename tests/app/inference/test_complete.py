@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 import danlu
-from danlu.app.cli.main import main
+from commands import call
 from danlu.app.cli.shell_completion import script
 from danlu.app.scoring.likelihood import score
 from danlu.data import Characters
@@ -44,13 +44,6 @@ def convolution(tmp_path_factory):
     return train(tmp_path_factory.mktemp("words"), SONG, model=small, text={"tokens": "words"}, rounds=4, bptt=5)
 
 
-def said(capsys, *words):
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    out, err = capsys.readouterr()
-    return ended.value.code, out, err
-
-
 def test_a_run_of_text_has_a_tokenizer_samples_and_scores(run):
     assert Characters(sorted(set(SONG[: int(0.7 * len(SONG))]))).characters == danlu.load(run).tokenizer.characters
     samples = sorted(path.name for path in (run / "samples").iterdir())
@@ -65,7 +58,7 @@ def test_a_run_of_text_has_a_tokenizer_samples_and_scores(run):
     assert "row " in report
     card = (run / "card.md").read_text()
     assert "danlu complete RUN" in card
-    assert "numbers of characters" in card
+    assert "token numbers (tokens: characters)" in card
 
 
 def test_completion_is_the_models_own(run):
@@ -77,11 +70,11 @@ def test_completion_is_the_models_own(run):
     assert danlu.complete(run, "row 3", 12, beam=3) == model.tokenizer.decode(beam[5:])
 
 
-def test_the_command_streams_the_prompt_and_what_comes_after(run, capsys):
-    code, out, err = said(capsys, "complete", run, "row 3", "--tokens", 9, "--seed", 1)
+def test_the_command_streams_the_prompt_and_what_comes_after(run):
+    code, out, err = call("complete", run, "row 3", "--tokens", 9, "--seed", 1)
     assert (code, err) == (0, "")
     assert out == f"row 3{danlu.complete(run, 'row 3', 9, seed=1)}\n"
-    code, out, _ = said(capsys, "complete", run, "row 3", "-n", 9, "--seed", 1, "--json")
+    code, out, _ = call("complete", run, "row 3", "-n", 9, "--seed", 1, "--json")
     assert json.loads(out)["text"] == danlu.complete(run, "row 3", 9, seed=1)
 
 
@@ -90,7 +83,7 @@ def log_prob(model, prompt, text):
     return model.log_probs(whole[:, :-1], whole[:, 1:])[0][0, given.shape[1] - 1 :].sum().item()
 
 
-def test_the_best_texts_of_a_search_come_with_their_log_probabilities(run, capsys):
+def test_the_best_texts_of_a_search_come_with_their_log_probabilities(run):
     model = danlu.load(run)
     letters = model.tokenizer.characters
     every = sorted(
@@ -99,7 +92,7 @@ def test_the_best_texts_of_a_search_come_with_their_log_probabilities(run, capsy
     found = danlu.complete(run, "row", 2, beam=len(letters), best=4)  # so many beams that nothing is missed
     assert [one.text for one in found] == [text for _, text in every[:4]]
     assert [one.log_prob for one in found] == pytest.approx([value for value, _ in every[:4]], rel=1e-5)
-    code, out, _ = said(capsys, "complete", run, "row", "-n", 2, "--beam", len(letters), "--best", 4)
+    code, out, _ = call("complete", run, "row", "-n", 2, "--beam", len(letters), "--best", 4)
     assert code == 0
     assert out.startswith(f"1  log-probability {found[0].log_prob:.4f} of 2 tokens\nrow{found[0].text}\n2  ")
 
@@ -129,22 +122,22 @@ def test_writing_stops_after_an_end(run, convolution):
     assert danlu.complete(convolution, "row 3 of ", 60, seed=2) == words.removeprefix(" ")
 
 
-def test_completion_knows_every_option(capsys):
-    _, out, _ = said(capsys, "complete", "--help")
+def test_completion_knows_every_option():
+    _, out, _ = call("complete", "--help")
     options = set(re.findall(r"(?<=[ ,])(--[a-z][a-z-]*)", out)) - {"--help", "--no-json"}
     known = re.search(r"_complete_option_strings=\((.*?)\)", script("bash")).group(1)
     assert options == {word for word in known.replace("'", "").split() if word.startswith("--")} - {"--help"}
 
 
-def test_words_come_with_spaces_between(convolution, capsys):
+def test_words_come_with_spaces_between(convolution):
     text = danlu.complete(convolution, "row 3 of", 30, seed=1)
     model = danlu.load(convolution)
     prompt = model.tokenizer.encode("row 3 of")[None]
     whole = model.tokenizer.decode(model.complete(prompt, 30, seed=1)[0])
     assert f"row 3 of{text}" == whole
-    code, _, err = said(capsys, "complete", convolution, "row 3 of the song, la la unheard-of", "-n", 3)
+    code, _, err = call("complete", convolution, "row 3 of the song, la la unheard-of", "-n", 3)
     assert code == 0
-    assert "sees no more than the last 5" in err
+    assert "uses only the last 5" in err
     assert "1 of the 8 tokens" in err
 
 
@@ -153,32 +146,38 @@ def test_words_come_with_spaces_between(convolution, capsys):
     [
         ([""], "prompt is empty"),
         (["row é"], "'é' (U+00E9) is none of the characters"),
-        (["row \udc80"], "the prompt is not UTF-8"),
-        (["row", "--beam", "2", "--top-k", "3"], "leave temperature, top-k"),
+        (["row \udc80"], "the prompt is not valid UTF-8"),
+        (["row", "--beam", "2", "--top-k", "3"], "remove temperature, top_k"),
         (["row", "--top-p", "2"], "top_p=2.0 must be"),
         (["row", "--temperature", "inf"], "temperature=inf must be a number"),
         (["row", "--tokens", "0"], "at least 1"),
-        (["row", "--temperature", "0", "--top-p", "0.5"], "temperature 0 takes the likeliest"),
-        (["row", "--best", "2", "--groups", "2"], "best, groups are for a search with beams"),
-        (["row", "--beam", "4", "--best", "5"], "best=5 is more than beam=4"),
-        (["row", "--beam", "4", "--groups", "3"], "groups=3 must divide beam=4"),
-        (["row", "--beam", "4", "--diversity", "1"], "diversity is between groups"),
-        (["row", "--beam", "4", "--groups", "2", "--diversity", "nan"], "diversity=nan must be"),
-        (["row", "--beam", "4", "--length-penalty", "1"], "without an end all texts"),
-        (["row", "--beam", "4", "--length-form", "wu", "--end", "l"], "length-form says how"),
-        (["row", "--beam", "4", "--end", "la"], "'la' is 2 for this model"),
+        (["row", "--temperature", "0", "--top-p", "0.5"], "temperature 0 always takes the most probable"),
+        (["row", "--best", "2", "--groups", "2"], "best, groups have an effect only with beam search"),
+        (["row", "--beam", "4", "--best", "5"], "best=5 must be at most beam=4"),
+        (["row", "--beam", "4", "--groups", "3"], "beam=4 must be a multiple of groups=3"),
+        (["row", "--beam", "4", "--diversity", "1"], "diversity has an effect only with at least 2 groups"),
+        (
+            ["row", "--beam", "4", "--groups", "2", "--diversity", "nan"],
+            "at least 0, got nan",
+        ),
+        (["row", "--beam", "4", "--length-penalty", "1"], "length_penalty has an effect only with end"),
+        (
+            ["row", "--beam", "4", "--length-form", "wu", "--end", "l"],
+            "length_form has an effect only with",
+        ),
+        (["row", "--beam", "4", "--end", "la"], "'la' is 2 tokens of this model"),
         (["row", "--end", "é"], "'é' (U+00E9) is none of the characters"),
-        (["row", "--end", ""], "end is empty"),
+        (["row", "--end", ""], "end has no tokens: it is empty"),
     ],
 )
-def test_what_cannot_be_completed_is_one_line(run, capsys, words, line):
-    code, out, err = said(capsys, "complete", run, *words)
+def test_what_cannot_be_completed_is_one_line(run, words, line):
+    code, out, err = call("complete", run, *words)
     assert (code, out) == (2, "")
     assert line in err
     assert err.count("\n") == 1
 
 
-def test_a_text_is_scored_from_its_beginning(run, tmp_path, capsys):
+def test_a_text_is_scored_from_its_beginning(run, tmp_path):
     (tmp_path / "a.txt").write_text("row 7 of the song\n", encoding="utf-8")
     (tmp_path / "b.txt").write_text("", encoding="utf-8")
     (tmp_path / "c.txt").write_text("row ∂", encoding="utf-8")
@@ -197,11 +196,11 @@ def test_a_text_is_scored_from_its_beginning(run, tmp_path, capsys):
     assert said_of_d.endswith("name its encoding with --encoding latin-1")
     with pytest.raises(danlu.errors.UsageError, match="there is no encoding 'utf-9'"):
         score(run, tmp_path / "d.txt", encoding="utf-9")
-    code, out, err = said(capsys, "score", run, tmp_path)
+    code, out, err = call("score", run, tmp_path)
     assert code == 1
     assert f"perplexity {math.exp(nats / 17):.4f} over 17 tokens" in out
     assert err.count("danlu: ") == 3
-    code, out, _ = said(capsys, "score", run, tmp_path / "a.txt", "--json")
+    code, out, _ = call("score", run, tmp_path / "a.txt", "--json")
     assert json.loads(out)["scores"][0]["tokens"] == 17
 
 
@@ -231,18 +230,18 @@ def test_what_cannot_be_trained_is_one_line(tmp_path, text, changes, words):
         (lambda page: page.replace(b'"r"', b'"R"'), "is damaged, or another model's: its SHA-256"),
     ],
 )
-def test_a_tokenizer_that_is_damaged_or_anothers_is_told(run, tmp_path, damage, words, capsys):
+def test_a_tokenizer_that_is_damaged_or_anothers_is_told(run, tmp_path, damage, words):
     model = tmp_path / "model"
     shutil.copytree(run / "model", model)
     file = model / "tokenizer.json"
     file.write_bytes(damage(file.read_bytes()))
-    code, out, err = said(capsys, "complete", model, "row")
+    code, out, err = call("complete", model, "row")
     assert (code, out) == (1, "")
     assert f"{file} " in err
     assert words in err
     assert err.count("\n") == 1
     file.unlink()
-    assert "tokenizer.json is gone" in said(capsys, "complete", model, "row")[2]
+    assert "tokenizer.json is missing" in call("complete", model, "row")[2]
 
 
 def test_pictures_are_no_text():

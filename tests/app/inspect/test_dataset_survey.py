@@ -9,39 +9,32 @@ import pytest
 from PIL import Image
 
 import danlu
+from commands import call_checked
 from danlu.app.cli import main
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.errors import UsageError
 
 
-def said(capsys, *words: str, code: int = 0) -> str:
-    with pytest.raises(SystemExit) as ended:
-        main.main(["data", *words])
-    out, err = capsys.readouterr()
-    assert ended.value.code == code, err
-    return out if code == 0 else err
-
-
-def test_a_set_is_described(capsys):
-    out = said(capsys, "digits")
+def test_a_set_is_described():
+    out = call_checked("data", "digits")[0]
     assert "digits: 1,797 images of 1×8×8; 1,258 train, 180 validation, 359 test" in out
     assert "No problems found." in out
     assert f"fingerprint {danlu.survey('digits')[0].fingerprint()}" in out
 
 
-def test_settings_change_what_is_read(capsys):
-    assert "180 validation, 0 test" in said(capsys, "digits", "--split.test", "0")
-    assert "the test part is empty" in said(capsys, "digits", "--split.test", "0")
+def test_settings_change_what_is_read():
+    assert "180 validation, 0 test" in call_checked("data", "digits", "--split.test", "0")[0]
+    assert "the test part is empty" in call_checked("data", "digits", "--split.test", "0")[0]
 
 
-def test_json_is_one_object(capsys):
-    facts = json.loads(said(capsys, "digits", "--json"))
+def test_json_is_one_object():
+    facts = json.loads(call_checked("data", "digits", "--json")[0])
     assert facts["examples"] == {"train": 1258, "validation": 180, "test": 359}
     assert facts["info"]["shape"] == [1, 8, 8]
 
 
-def test_a_picture_is_drawn(capsys, tmp_path):
-    said(capsys, "digits", "--picture", str(tmp_path / "digits.png"))
+def test_a_picture_is_drawn(tmp_path):
+    call_checked("data", "digits", "--image", str(tmp_path / "digits.png"))[0]
     with Image.open(tmp_path / "digits.png") as picture:
         pixels = np.asarray(picture.convert("L"))
     assert len(np.unique(pixels)) > 10
@@ -50,11 +43,11 @@ def test_a_picture_is_drawn(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ((), "danlu data needs the name of a data set, or the path of images, a table or a text, first"),
+        ((), "data: the first argument must be a data set"),
         (("digit",), "there is no data set named 'digit'; did you mean 'digits'?"),
         (("digits:3",), "digits takes nothing after its name"),
         (("digits", "--split.test", "0.95"), "validation and test together must leave something to train on"),
-        (("digits", "--picture", "a.xyz"), "a.xyz cannot be drawn"),
+        (("digits", "--image", "a.xyz"), "a.xyz cannot be drawn"),
         (("mnist", "--data-dir", "/nowhere"), "data_dir: no such folder: /nowhere (--data-dir)"),
         (("digits", "--images.size", "0"), "images: size is one number or two, height and width, of at least 1"),
         (
@@ -74,35 +67,35 @@ def test_a_picture_is_drawn(capsys, tmp_path):
         (("folder:x", "--table.missing", "drop"), "table.missing does nothing with folder:"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(words, line, capsys):
-    text = said(capsys, *words, code=2)
+def test_what_is_wrong_is_said_in_a_line(words, line):
+    text = call_checked("data", *words, code=2)[1]
     assert line in text
     assert len(text.splitlines()) == 1 or not words
 
 
-def test_of_many_columns_and_classes_the_first_are_shown(tmp_path, capsys):
+def test_of_many_columns_and_classes_the_first_are_shown(tmp_path):
     rows = [[str(number)] + ["1"] * 3000 for number in range(100) for _ in range(4)]
     lines = [["k", *(f"column{number}" for number in range(3000))], *rows]
     (tmp_path / "wide.csv").write_text("".join(",".join(line) + "\n" for line in lines))
     words = (f"table:{tmp_path}/wide.csv", "--table.target", "k")
-    out = said(capsys, *words)
+    out = call_checked("data", *words)[0]
     assert len(out) < 6000
     assert out.count("column29 ") == 1
     assert "column30" not in out
-    assert "and 2,970 more columns; --json has them all" in out
-    assert "and 70 more classes; --json has them all" in out
-    assert "the same in all training examples: column0, column1" in out
+    assert "and 2,970 more columns; --json lists all" in out
+    assert "and 70 more classes; --json lists all" in out
+    assert "constant in the training part: column0, column1" in out
     assert "column7 and 2,992 more\n" in out
-    assert len(json.loads(said(capsys, *words, "--json"))["channels"]) == 3000
+    assert len(json.loads(call_checked("data", *words, "--json")[0])["channels"]) == 3000
 
 
-def test_names_are_shown_as_they_are(tmp_path, capsys):
+def test_names_are_shown_as_they_are(tmp_path):
     for name in (":ok:", "[red]", ":no:"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(10):
             Image.new("L", (4, 4), number).save(tmp_path / "photos" / name / f"{number}.png")
     (tmp_path / "photos").rename(tmp_path / ":smile:")
-    out = said(capsys, f"folder:{tmp_path}/:smile:")
+    out = call_checked("data", f"folder:{tmp_path}/:smile:")[0]
     for name in (":ok:", "[red]", ":no:", "folder::smile:"):
         assert name in out
 
@@ -163,7 +156,7 @@ def test_a_run_finds_its_data_again_from_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert danlu.evaluate(run.path)["examples"] == 10
     assert run.scores.keys() == {"test"}
-    with pytest.raises(UsageError, match="toy has no validation part"):
+    with pytest.raises(UsageError, match="the validation part of toy has no examples"):
         danlu.evaluate(run.path, "validation")
     with pytest.raises(UsageError, match="no such folder"):
         danlu.train("mlp", data="mnist", data_dir=tmp_path / "nowhere", out=tmp_path / "other")
@@ -184,5 +177,5 @@ def test_without_a_validation_part_nothing_is_watched_and_the_last_weights_are_k
     assert not any(name.startswith("validation/") for entry in run.metrics() for name in entry)
     assert RunFolder.open(tmp_path / "without").scores == {}
     assert danlu.evaluate(run.path)["scores"] == pytest.approx(run.scores["test"])
-    with pytest.raises(UsageError, match="digits has no validation part, as it was split"):
+    with pytest.raises(UsageError, match="the validation part of digits has no examples"):
         danlu.evaluate(run.path, "validation")

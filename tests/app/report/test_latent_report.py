@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 import danlu
 from danlu.app.console.progress import Screen
 from danlu.app.console.signals import Interrupt
-from danlu.app.files.image_grid import sheet
+from danlu.app.files.image_grid import make_grid
 from danlu.app.report.figures.all_figures import draw
 from danlu.app.report.figures.latent import gallery, latent_map, points, units
 from danlu.app.report.sections import model_views
 from danlu.app.report.sections.latent import model_sections
-from danlu.app.report.sections.model_views import above
+from danlu.app.report.sections.model_views import interleave_rows
 from danlu.app.report.usage import after_training
 from danlu.app.runs import training_samples
 from danlu.app.runs.finish import print_summary
@@ -125,7 +125,7 @@ def test_pictures_while_training(run):
 def test_the_last_picture_is_what_the_last_weights_draw(tmp_path):
     run = danlu.train("vae", out=tmp_path / "run", monitor="none", **SMALL)
     model, file = danlu.load(run.path), run.path / "samples" / "round-000059-samples.png"
-    expected = sheet(model_views.samples(model, 64), 8)[..., 0].numpy()
+    expected = make_grid(model_views.samples(model, 64), 8)[..., 0].numpy()
     np.testing.assert_array_equal(np.array(Image.open(file)), expected)
 
 
@@ -190,7 +190,7 @@ def test_without_held_out_examples_samples_are_drawn(tmp_path):
 
 def test_pictures_below_each_other():
     first, second = torch.arange(5), torch.arange(10, 15)
-    assert above(first, second, across=3).tolist() == [0, 1, 2, 10, 11, 12, 3, 4, 13, 14]
+    assert interleave_rows(first, second, across=3).tolist() == [0, 1, 2, 10, 11, 12, 3, 4, 13, 14]
 
 
 def test_a_traversal_changes_one_unit():
@@ -311,14 +311,14 @@ def test_samples_lie_over_the_data():
 @pytest.mark.parametrize(
     ("model", "info", "expected"),
     [
-        (vae_of(), INFO, [("use it", "danlu sample RUN")]),
+        (vae_of(), INFO, [("use", "danlu sample RUN")]),
         (
             vae_of(masks=True),
             INFO,
-            [("use it", "danlu sample RUN"), ("fill in", "danlu inpaint RUN FILES… --mask half")],
+            [("use", "danlu sample RUN"), ("inpaint", "danlu inpaint RUN FILES… --mask half")],
         ),
-        (vae_of((2,), likelihood="gaussian"), TABLE, [("use it", "danlu sample RUN")]),
-        (Both(), INFO, [("use it", "danlu classify RUN FILES…"), ("", "danlu sample RUN")]),
+        (vae_of((2,), likelihood="gaussian"), TABLE, [("use", "danlu sample RUN")]),
+        (Both(), INFO, [("use", "danlu classify RUN FILES…"), ("", "danlu sample RUN")]),
         (object(), INFO, []),
     ],
 )
@@ -328,7 +328,7 @@ def test_what_to_do_next(model, info, expected):
 
 def test_goodbye_names_commands_that_a_shell_understands(tmp_path, capsys):
     run = danlu.train("vae", out=tmp_path / "my run", **{**SMALL, "epochs": 1})
-    print_summary(run, Screen(), [("use it", "danlu sample RUN")])
+    print_summary(run, Screen(), [("use", "danlu sample RUN")])
     assert f"danlu sample '{run.path}'" in capsys.readouterr().out
 
 

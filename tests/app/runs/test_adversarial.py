@@ -197,7 +197,7 @@ WRONG = [
     (["interpolate", "VAE", "0.png", "0.png", "-n", "5"], "n is for numbers of samples"),
     (["interpolate", "VAE", "0.png", "0.png", "--label", "1"], "label is for numbers of samples"),
     (["sample", "PLAIN", "--label", "all"], "MLPGenerator takes no labels"),
-    (["sample", "PLAIN", "--numbers", "-o", "x.npy"], "numbers is for a sheet"),
+    (["sample", "PLAIN", "--numbers", "-o", "x.npy"], "numbers applies to image grids only"),
     (["score-images", "0.png"], "give images and a reference data set"),
     (["score-images", "0.png", "digits"], "scores need at least 2"),
     (["score-images", "0.png", "digit"], "did you mean 'digits'"),
@@ -278,7 +278,7 @@ def test_a_folder_is_a_reference_too_and_what_is_done_to_images_is_said(folder, 
     )
     (colors / "x.png").write_bytes(b"no picture")
     out, err = said(capsys, "score-images", colors, "digits", "--feature-extractor", "pixels", code=1)
-    assert "x.png cannot be read as an image" in err
+    assert "x.png: not a readable image" in err
     assert "20 images compared with" in out
     assert "20 of 20 images may have colors, and were made gray" in out
 

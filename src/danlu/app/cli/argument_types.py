@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Completes(NamedTuple):
-    """Marks an argument of type str for shell completion: what it offers, files or the names of a table."""
+    """Marks an argument of type str for shell completion: by the names of a table; by files if it is None."""
 
     names: Callable[[], Iterable[str]] | None
 
@@ -51,10 +51,10 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Json = Annotated[bool, tyro.conf.arg(help="print one JSON object on standard output and nothing else")]
 DataDir = Annotated[
     Path | None,
-    tyro.conf.arg(help="folder with downloaded data sets; default: the environment variable DANLU_DATA"),
+    tyro.conf.arg(help="folder of the data set files; default: the environment variable DANLU_DATA"),
 ]
-Device = Annotated[DeviceName, tyro.conf.arg(help="device to compute on; auto uses a GPU if there is one")]
-Invert = Annotated[bool, tyro.conf.arg(help="invert the images first, for dark ink on white paper")]
+Device = Annotated[DeviceName, tyro.conf.arg(help="device to compute on; auto: a GPU if available, else the CPU")]
+Invert = Annotated[bool, tyro.conf.arg(help="invert the images first, for dark writing on a white background")]
 Encoding = Annotated[str, tyro.conf.arg(help="character encoding of text and CSV files")]
 Overwrite = Annotated[bool, tyro.conf.arg(help="replace existing files")]
 Seed = Annotated[int, tyro.conf.arg(help="random seed; the same seed gives the same result")]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from danlu.app.cli.command_help import option_flags, sections
 from danlu.app.cli.signature import Function, description_of
-from danlu.app.cli.tyro_parsing import given
+from danlu.app.cli.tyro_parsing import given_values
 from danlu.app.console.settings_flags import flags
 from danlu.app.inspect.dataset_survey import name_of
 from danlu.catalogue.datasets import DATA
@@ -33,17 +33,17 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData
     usage = f"usage: danlu {name} NAME|PATH|folder:PATH|table:FILE|text:PATH [--settings …]"
     if {"-h", "--help"} & set(words):
         width = max(map(len, DATA))
-        known = "\n".join(f"  {name:<{width}}  {entry.title} ({entry.source})" for name, entry in DATA.items())
+        listing = "\n".join(f"  {name:<{width}}  {entry.title} ({entry.source})" for name, entry in DATA.items())
         text = sections([*option_flags(function), *flags(TrainingData())])
-        print(f"{usage}\n\n{description_of(function)}\n\ndata sets:\n{known}\n{text}")
+        print(f"{usage}\n\n{description_of(function)}\n\ndata sets:\n{listing}\n{text}")
         raise SystemExit(0)
     if not words or words[0].startswith("-"):
         raise UsageError(
-            f"danlu {name} needs the name of a data set, or the path of images, a table or a text, first.\n{usage}\n\n"
-            f"data sets: {', '.join(DATA)}"
+            f"{name}: the first argument must be a data set: its name, or the path of images, a table or a text\n"
+            f"{usage}\n\ndata sets: {', '.join(DATA)}"
         )
     base = TrainingData(data=name_of(words[0]))
-    settings, options = given(base, function, f"danlu {name} {words[0]}", words[1:])
+    settings, options = given_values(base, function, f"danlu {name} {words[0]}", words[1:])
     try:
         return TrainingData.model_validate({"data": base.data, **settings}), options
     except ValidationError as error:

@@ -29,12 +29,12 @@ commands:
 {commands}
 
 examples:
-  danlu train cnn               train a model on the embedded digits; model and report are saved in runs/
-  danlu train cnn --help        every setting of a recipe
+  danlu train cnn               train a model on the digits data set; model and report are saved in runs/
+  danlu train cnn --help        settings of a recipe
   danlu COMMAND --help          arguments and options of a command
 
 --debug prints the traceback of an error. --version prints the version.
-Exit codes: 0 success, 1 error, 2 usage error, 3 stopped, can be resumed."""
+Exit codes: 0 success, 1 error, 2 usage error, 3 the run was stopped and can be resumed."""
 
 
 def program() -> NoReturn:

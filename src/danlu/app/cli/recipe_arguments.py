@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from danlu.app.cli.command_help import option_flags, sections
 from danlu.app.cli.signature import Function, summary_of
-from danlu.app.cli.tyro_parsing import given
+from danlu.app.cli.tyro_parsing import given_values
 from danlu.app.console.flag import Flag
 from danlu.app.console.settings_flags import flags
 from danlu.data.training_data import TrainingData
@@ -40,7 +40,7 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[Recipe, dict
             f"Each setting is shown with its default.\n{text}"
         )
         raise SystemExit(0)
-    settings, options = given(base, function, f"danlu {name} {words[0]}", words[1:])
+    settings, options = given_values(base, function, f"danlu {name} {words[0]}", words[1:])
     return changed(base, settings), options
 
 

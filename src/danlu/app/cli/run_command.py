@@ -12,6 +12,7 @@ from typing import Any
 import tyro
 
 from danlu.app.cli.argument_types import DataArgument, RecipeArgument
+from danlu.app.cli.check_words import check_words
 from danlu.app.cli.command_help import command_help, recipe_usage
 from danlu.app.cli.signature import Function, arguments_of, page_argument
 from danlu.app.command_table import COMMANDS
@@ -55,13 +56,16 @@ def bind(name: str, words: list[str]) -> partial[int]:
     for argument in arguments_of(function):
         if argument.rewrites is not None:
             words = argument.rewrites.rewrite(words)
+    check_words(f"danlu {name}", function, words)
     return tyro.cli(_bound(function), prog=f"danlu {name}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
 
 
 def _bind_recipe(name: str, function: Function, words: list[str]) -> partial[int]:
     if not words or words[0].startswith("-"):
         if not {*HELP} & {*words}:
-            raise UsageError(f"danlu {name} needs the name of a recipe, or a recipe file, first.\n{recipe_usage(name)}")
+            raise UsageError(
+                f"{name}: the first argument must be the name of a recipe, or a YAML file\n{recipe_usage(name)}"
+            )
         print(f"{recipe_usage(name)}\n\n`danlu {name} NAME --help` lists the settings of a recipe.")
         raise SystemExit(0)
     if name == "train" and not {*HELP, "--json"} & {*words}:

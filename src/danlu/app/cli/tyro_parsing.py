@@ -1,7 +1,7 @@
 """Flags of settings and options, parsed by tyro. Settings are not validated here.
 
-Validation is left to the recipe, because tyro would report the error of a nested page in pydantic's words, and does
-not tell given settings from defaults.
+The recipe validates them, because tyro reports errors of nested settings in the words of pydantic, and does not
+distinguish given settings from defaults.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import tyro
 from pydantic import BaseModel
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
+from danlu.app.cli.check_words import check_words
 from danlu.app.cli.signature import Function, arguments_of
 
 _unchecked = ConstructorRegistry()
 
 
-def given(page: BaseModel, function: Function, prog: str, words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def given_values(
+    page: BaseModel, function: Function, prog: str, words: list[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The given settings by name, nested ones as mappings; and the options of a command, all of them.
 
     Args:
@@ -30,13 +33,14 @@ def given(page: BaseModel, function: Function, prog: str, words: list[str]) -> t
         words: flags and their values.
 
     Raises:
-        SystemExit: for flags and values that cannot be parsed (2).
+        UsageError: for unknown flags, and values that cannot be parsed.
 
     >>> from danlu.app.cli.commands.recipes import summary
     >>> from danlu.data import TrainingData
-    >>> given(TrainingData(), summary, "danlu", ["--split.test", "2", "--table.no-standardize"])
+    >>> given_values(TrainingData(), summary, "danlu", ["--split.test", "2", "--table.no-standardize"])
     ({'split': {'test': 2.0}, 'table': {'standardize': False}}, {})
     """
+    check_words(prog, function, words, page)
     flat = tyro.conf.arg(name="")
     options = _as_dataclass(function)
     flags = [
@@ -62,7 +66,7 @@ def _as_dataclass(function: Function) -> type[Any]:
 
 @_unchecked.struct_rule
 def _without_validation(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """How tyro makes a page of settings: with any values."""
+    """How tyro creates settings: with any values."""
     if not (isinstance(info.type, type) and issubclass(info.type, BaseModel)):
         return None
     fields = [

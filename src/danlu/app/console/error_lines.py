@@ -6,7 +6,7 @@ from danlu.app.console.flag import flag_of
 from danlu.errors import DanluError, RunError, UsageError
 
 
-def explain(error: BaseException, where: str = "--debug shows where") -> tuple[int, str]:
+def explain(error: BaseException, where: str = "--debug prints the traceback") -> tuple[int, str]:
     """The exit code and the message of an error.
 
     Args:
@@ -24,19 +24,19 @@ def explain(error: BaseException, where: str = "--debug shows where") -> tuple[i
         return 1, _with_flags(error)
     if is_broken_connection(error):
         return 1, (
-            f"another process of this run has ended unexpectedly; the system may have killed it for lack of memory "
+            f"another process of this run ended unexpectedly; the system may have killed it because memory ran out "
             f"({_first_line(error)})"
         )
     if _is_out_of_memory(error):
         return 1, (
-            f"out of memory: {_first_line(error)}. Saved files are kept. Use a smaller --batch-size, or "
-            f"--grad-accumulation 2 for the same result in about half the memory, or --precision bf16"
+            f"out of memory: {_first_line(error)}. Saved files are kept. Use a smaller --batch-size, "
+            f"--grad-accumulation 2 (the same result with about half the memory), or --precision bf16"
         )
     if isinstance(error, OSError):
         return 1, f"{error.filename or 'the system'}: {error.strerror or error}"
     if not isinstance(error, Exception):  # KeyboardInterrupt or SystemExit: intended
         return 1, str(error) or type(error).__name__
-    return 1, f"{type(error).__name__}: {error} (this should not happen; {where})"
+    return 1, f"{type(error).__name__}: {error} (this is a bug in danlu; {where})"
 
 
 def _with_flags(error: DanluError) -> str:

@@ -1,4 +1,4 @@
-"""Claims of the notes, run: one by one with a figure, or all of them on one page that needs nothing beside it."""
+"""Run experiments: one of them with a figure, or all of them on one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -30,28 +30,29 @@ from danlu.storage.atomic import write_text
 OUT = Path("runs/experiments")
 PAGE = "experiments.html"
 THREADS = 1
-"""whatever the machine has: the same seed then gives the same numbers, and networks so small are slower with more"""
+"""one CPU thread: the same seed gives the same numbers on every machine, and small networks are slower with more"""
 _COLORS = (style.BLUE, style.VERMILION, *style.PLAYERS[1:])
 _STYLE = {**style.STYLE, "axes.prop_cycle": cycler(color=_COLORS), "figure.figsize": (style.WIDTH, 2.4)}
 
 
 @dataclass(frozen=True)
-class Judged:
-    """An experiment that was run, and its verdict.
+class ExperimentResult:
+    """The result of an experiment.
 
     Attributes:
-        name: of the experiment.
-        section: of the notes.
-        group: the part of the notes.
-        claim: what the notes say.
-        seed: of every random number.
-        numbers: what was measured, plain values.
-        table: the numbers for people.
+        name: name of the experiment.
+        section: section of the notes.
+        group: chapter of the notes.
+        claim: the claim of the notes.
+        seed: random seed.
+        numbers: the measured values.
+        table: the measured values as text, below a row of column names.
         verdict: holds, holds with limits, or does not hold; None if it failed.
-        reason: the numbers that decide.
-        figure: the picture, if it was written.
-        seconds: how long it took.
-        error: why it failed, if it did.
+        reason: the numbers on which the verdict is based.
+        figure: path of the figure, if it was written.
+        seconds: duration.
+        error: the error, if it failed.
+        svg: the figure as SVG.
     """
 
     name: str
@@ -66,11 +67,11 @@ class Judged:
     figure: Path | None = None
     seconds: float = 0.0
     error: str | None = None
-    drawn: str = field(default="", repr=False)
+    svg: str = field(default="", repr=False)
 
     @property
     def command(self) -> str:
-        """What runs it again."""
+        """The command that repeats the experiment."""
         return shlex.join(["danlu", "experiment", self.name, *(["--seed", str(self.seed)] if self.seed else [])])
 
     def to_json(self) -> dict[str, Any]:
@@ -82,15 +83,15 @@ class Judged:
 
 def experiment(
     name: str, *, seed: int = 0, out: str | Path | None = OUT, quiet: bool = False, quick: bool = False
-) -> Judged:
-    """Run one claim of the notes, say what comes out, and draw it.
+) -> ExperimentResult:
+    """Run an experiment, print its result, and write its figure.
 
     Args:
-        name: of the experiment.
-        seed: of every random number.
-        out: folder for the figure, or None for none.
+        name: name of the experiment.
+        seed: random seed.
+        out: folder for the figure; None writes no figure.
         quiet: print nothing.
-        quick: a small version, to see that it works; its verdict says little.
+        quick: run a small version, for tests; its verdict is not reliable.
 
     Raises:
         UsageError: if there is no such experiment, or the folder cannot be written to.
@@ -101,43 +102,43 @@ def experiment(
     find_experiment(name)
     folder = None if out is None else _folder(out)
     screen = Screen(quiet=quiet)
-    with _told(screen, name) as tell:
-        judged = _run(name, seed, tell, folder, quick)
-    _say(judged, screen)
-    return judged
+    with _progress(screen, name) as tell:
+        result = _run(name, seed, tell, folder, quick)
+    _print(result, screen)
+    return result
 
 
 def run_all(out: str | Path = OUT, seed: int = 0, *, quiet: bool = False, quick: bool = False) -> int:
-    """Run every experiment and write the page, anew after each, so that whoever stops keeps what is done.
+    """Run all experiments, and write the page again after each of them, so that finished results are kept.
 
     Args:
-        out: folder for figures and page.
-        seed: of every random number.
+        out: folder for the figures and the page.
+        seed: random seed.
         quiet: print one JSON object and nothing else.
-        quick: small versions.
+        quick: run small versions, for tests.
 
     Returns:
-        The exit code: 1 if one failed.
+        The exit code: 1 if an experiment failed, else 0.
 
     Raises:
         UsageError: if the folder cannot be written to.
     """
     folder, screen = _folder(out), Screen(quiet=quiet)
-    done: list[Judged] = []
+    done: list[ExperimentResult] = []
     for name in EXPERIMENTS:
-        with _told(screen, name) as tell:
+        with _progress(screen, name) as tell:
             try:
                 done.append(_run(name, seed, tell, folder, quick))
-            except Exception as error:  # whatever is wrong with one, the others go on
-                done.append(_described(name, seed, error=explain(error)[1]))
-        _say(done[-1], screen)
+            except Exception as error:  # the other experiments still run
+                done.append(_result(name, seed, error=explain(error)[1]))
+        _print(done[-1], screen)
         write_page(folder / PAGE, done)
     screen.say(f"page {folder / PAGE}")
     if quiet:
         import json
 
         print(json.dumps({"page": str(folder / PAGE), "experiments": [d.to_json() for d in done]}, ensure_ascii=False))
-    return int(any(judged.error for judged in done))
+    return int(any(result.error for result in done))
 
 
 def _folder(out: str | Path) -> Path:
@@ -145,27 +146,27 @@ def _folder(out: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"--out {folder} is to be a folder, and there is a file of that name in the way") from error
+        raise UsageError(f"out must be a folder, and {folder} is a file", settings=("out",)) from error
     return folder
 
 
-def _run(name: str, seed: int, tell: Tell, folder: Path | None, quick: bool) -> Judged:
+def _run(name: str, seed: int, tell: Tell, folder: Path | None, quick: bool) -> ExperimentResult:
     """Run, draw and write one."""
-    found: Experiment = find_experiment(name)
-    began, threads = time.monotonic(), torch.get_num_threads()
+    subject: Experiment = find_experiment(name)
+    start, threads = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
-        outcome: Outcome = found.run(seed, tell, quick)
+        outcome: Outcome = subject.run(seed, tell, quick)
     finally:
         torch.set_num_threads(threads)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     with matplotlib.rc_context(_STYLE):
         figure = outcome.plot()
     path = None
     if folder is not None:
         path = folder / f"{name}.png"
         style.to_png(figure, path)
-    return _described(
+    return _result(
         name,
         seed,
         numbers=outcome.numbers,
@@ -174,18 +175,18 @@ def _run(name: str, seed: int, tell: Tell, folder: Path | None, quick: bool) -> 
         reason=outcome.verdict.reason,
         figure=path,
         seconds=round(seconds, 2),
-        drawn=style.to_svg(figure, f"figure-{name}", EXPERIMENTS[name].claim),
+        svg=style.to_svg(figure, f"figure-{name}", EXPERIMENTS[name].claim),
     )
 
 
-def _described(name: str, seed: int, **found: Any) -> Judged:
+def _result(name: str, seed: int, **values: Any) -> ExperimentResult:
     entry = EXPERIMENTS[name]
-    return Judged(name, entry.section, entry.group, entry.claim, seed, **found)
+    return ExperimentResult(name, entry.section, entry.group, entry.claim, seed, **values)
 
 
 @contextmanager
-def _told(screen: Screen, name: str) -> Iterator[Tell]:
-    """A bar while an experiment runs, in a terminal; whatever ends it, the terminal is left as it was."""
+def _progress(screen: Screen, name: str) -> Iterator[Tell]:
+    """A progress bar while an experiment runs, in a terminal only."""
     if screen.console.quiet or not screen.console.is_terminal:
         yield lambda what, done, total: None
         return
@@ -195,25 +196,25 @@ def _told(screen: Screen, name: str) -> Iterator[Tell]:
         yield lambda what, done, total: bar.update(task, completed=done, total=total)
 
 
-def _say(judged: Judged, screen: Screen) -> None:
-    """Claim, numbers, verdict."""
-    screen.say(f"{judged.name} (notes, {judged.section}): {judged.claim}")
-    widths = [max(map(len, column)) for column in zip(*judged.table, strict=True)]
-    for row in judged.table:
+def _print(result: ExperimentResult, screen: Screen) -> None:
+    """Print claim, numbers and verdict."""
+    screen.say(f"{result.name} (notes, {result.section}): {result.claim}")
+    widths = [max(map(len, column)) for column in zip(*result.table, strict=True)]
+    for row in result.table:
         screen.say("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    screen.say(f"  failed: {judged.error}" if judged.error else f"  {judged.verdict}: {judged.reason}")
-    took = f"  took {duration(judged.seconds)}" if not judged.error else ""
-    screen.say(f"{took}, figure {judged.figure}" if judged.figure else took)
+    screen.say(f"  failed: {result.error}" if result.error else f"  {result.verdict}: {result.reason}")
+    duration_text = f"  duration {duration(result.seconds)}" if not result.error else ""
+    screen.say(f"{duration_text}, figure {result.figure}" if result.figure else duration_text)
 
 
-def write_page(path: Path, done: list[Judged]) -> None:
-    """The page of all that were run: one file with its figures in it.
+def write_page(path: Path, done: list[ExperimentResult]) -> None:
+    """Write the page of all results: one HTML file that includes the figures.
 
     Args:
         path: the file to write.
-        done: in the order of the notes.
+        done: the results, in the order of the notes.
     """
-    groups = [(group, list(some)) for group, some in groupby(done, key=lambda judged: judged.group)]
+    groups = [(group, list(results)) for group, results in groupby(done, key=lambda result: result.group)]
     environment = Environment(
         loader=PackageLoader("danlu.app.experiments", "."),
         autoescape=True,
@@ -226,13 +227,13 @@ def write_page(path: Path, done: list[Judged]) -> None:
     write_text(path, template.render(page))
 
 
-def _markup(judged: Judged) -> Markup:
-    return Markup(judged.drawn)  # made by to_svg, which escapes
+def _markup(result: ExperimentResult) -> Markup:
+    return Markup(result.svg)  # made by to_svg, which escapes
 
 
-def _lead(done: list[Judged]) -> str:
-    """How many of each verdict."""
-    words = [judged.verdict or "failed" for judged in done]
+def _lead(done: list[ExperimentResult]) -> str:
+    """The number of experiments with each verdict."""
+    words = [result.verdict or "failed" for result in done]
     counted = {word: words.count(word) for word in ("holds", "holds with limits", "does not hold", "failed")}
     counts = ", ".join(f"{count} × {word}" for word, count in counted.items() if count)
-    return f"{len(done)} claims of the lecture notes, each run as a small experiment. Verdicts: {counts}."
+    return f"{len(done)} claims of the lecture notes, each tested by a small experiment. Verdicts: {counts}."

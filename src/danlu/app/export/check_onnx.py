@@ -16,7 +16,7 @@ TOLERANCE = 1e-4
 def require_packages() -> None:
     """Raise UsageError if a package is missing that writes ONNX."""
     if lacking := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
-        raise UsageError(f"{' and '.join(lacking)} must be there to write ONNX: pip install 'danlu[export]'")
+        raise UsageError(f"{' and '.join(lacking)} must be installed to write ONNX: pip install 'danlu[export]'")
 
 
 def checked(graph: OnnxGraph, metadata: dict[str, str]) -> Content:

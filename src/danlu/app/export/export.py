@@ -52,13 +52,13 @@ def export(run: str | Path, out: str | Path, verb: str | None = None) -> Exporte
     """
     out = Path(out)
     if out.suffix not in FORMATS:
-        raise UsageError(f"{out}: the suffix gives the format and must be {' or '.join(FORMATS)}")
+        raise UsageError(f"{out}: the name must end in {' or '.join(FORMATS)}")
     if out.is_dir():
-        raise UsageError(f"{out} is a folder; name the file to write")
+        raise UsageError(f"{out} is a folder; give the name of a file")
     if not out.absolute().parent.is_dir():
-        raise UsageError(f"{out}: there is no folder {out.parent}")
+        raise UsageError(f"{out}: the folder {out.parent} does not exist")
     if out.suffix == ".safetensors" and verb is not None:
-        raise UsageError(f"{out}: a safetensors file holds weights only; leave --verb {verb} out")
+        raise UsageError(f"{out}: a safetensors file has weights only; remove verb", settings=("verb",))
     model = load(run)
     exporter = next(one for one in EXPORTERS if one.suffix == out.suffix and one.applies(model))
     content = exporter.write(model, verb, _metadata(model))

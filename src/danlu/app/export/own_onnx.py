@@ -26,5 +26,7 @@ def write(model: Any, verb: str | None, metadata: dict[str, str]) -> Content:
     require_packages()
     graph: OnnxGraph = model.onnx_graph()
     if verb not in (None, graph.verb):
-        raise UsageError(f"the ONNX file of a {type(model).__name__} is for {graph.verb} only; leave {verb} out")
+        raise UsageError(
+            f"verb: {type(model).__name__} exports {graph.verb} only, got {verb}; remove verb", settings=("verb",)
+        )
     return checked(graph, metadata)

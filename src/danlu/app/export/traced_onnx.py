@@ -1,4 +1,4 @@
-"""ONNX for every verb with one input tensor and one output tensor that draws nothing: torch traces it."""
+"""ONNX for verbs with one input tensor and one output tensor, traced by torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from danlu.models.onnx import OnnxCase, OnnxGraph
 from danlu.verbs import VERBS, method, need, verbs_of
 
 EXPORTABLE = ("classify", "encode", "log_prob", "energy", "recall", "reconstruct")
-"""verbs with one input tensor and one output tensor that draw nothing"""
+"""verbs with one input tensor and one output tensor, without random numbers"""
 BATCHES = (1, 5)
 """sizes of the batches on which the graph is checked"""
 
@@ -67,18 +67,21 @@ def _chosen(model: Model, verb: str | None) -> str:
     exportable = [name for name in EXPORTABLE if name in verbs_of(model)]
     if verb is None:
         if not exportable:
-            has = ", ".join(verbs_of(model)) or "nothing"
+            verbs = ", ".join(verbs_of(model)) or "none"
             raise UsageError(
-                f"a {type(model).__name__} cannot be exported to ONNX: it has no verb with one input tensor and one "
-                f"output tensor; it can {has}"
+                f"{type(model).__name__} cannot be exported to ONNX: it has no verb with one input tensor and one "
+                f"output tensor; its verbs: {verbs}"
             )
         return exportable[0]
     if verb not in VERBS:
-        raise UsageError(f"there is no verb {verb!r}; {nearest(verb, VERBS)}")
+        raise UsageError(f"verb: there is no verb {verb!r}; {nearest(verb, VERBS)}", settings=("verb",))
     need(model, verb)
     if verb not in EXPORTABLE:
-        others = nearest(verb, exportable) if exportable else "this model has no verb that can be exported"
-        raise UsageError(f"{verb} cannot be exported to ONNX: it draws, or takes more than one tensor; {others}")
+        allowed = f"available: {', '.join(exportable)}" if exportable else "this model has no verb that can be exported"
+        raise UsageError(
+            f"{verb} cannot be exported to ONNX: it uses random numbers, or several tensors; {allowed}",
+            settings=("verb",),
+        )
     return verb
 
 

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from danlu.data.base.dataset import DataInfo
 
-Form = Literal["sheet", "folder", "table", "array"]
+Form = Literal["grid", "folder", "table", "array"]
 
 
-class Drawn(NamedTuple):
-    """Images of a sheet, and how many are in a row.
+class ImageGrid(NamedTuple):
+    """The images of an image grid, and the number of its columns.
 
     Attributes:
         images: (n, c, height, width) in the range of the data.
-        columns: images in a row; None makes the sheet nearly square.
-        heads: text above each column; empty for none.
+        columns: images in a row; None makes the grid nearly square.
+        heads: text above each image; empty for none.
     """
 
     images: Tensor
@@ -36,16 +36,18 @@ class FileWriter(NamedTuple):
         forms: form for each ending of a file name; "/" is a folder. The first one is the default.
         endings: the endings, for messages.
         writable: whether examples of this shape can be written.
-        content: bytes of a file, from form, examples (n, *shape), info, the images of a sheet, and known numbers.
+        content: bytes of a file, from form, examples (n, *shape), info, the image grid, and known numbers.
         files: bytes of the files of a folder, from examples and info; None if there is no such form.
+        sampled_values: whether generated examples are drawn from the distribution of each value, not given by its mean.
     """
 
     examples: str
     forms: dict[str, Form]
     endings: str
     writable: Callable[[DataInfo], bool]
-    content: Callable[[Form, Tensor, DataInfo, Drawn | None, np.ndarray | None], bytes]
+    content: Callable[[Form, Tensor, DataInfo, ImageGrid | None, np.ndarray | None], bytes]
     files: Callable[[Tensor, DataInfo], list[bytes]] | None = None
+    sampled_values: bool = False
 
     @property
     def default(self) -> str:

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from danlu.app.console.progress import Screen
-from danlu.app.files.file_writer import Drawn, FileWriter, Form, npy
-from danlu.app.files.image_grid import as_bytes, png, sheet
+from danlu.app.files.file_writer import FileWriter, Form, ImageGrid, npy
+from danlu.app.files.image_grid import as_bytes, make_grid, png
 from danlu.app.files.inputs import Input
 from danlu.data.base.dataset import DataInfo
 from danlu.data.images.decode import LARGEST, SUFFIXES, Unreadable, decode
@@ -26,18 +26,18 @@ def find_images(paths: list[str | Path]) -> list[Path]:
     Raises:
         UsageError: if a path does not exist, or a folder has no images.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not inside:
-                raise UsageError(f"{path} holds no images (looked for {', '.join(sorted(SUFFIXES))})")
-            found += inside
+                raise UsageError(f"{path} has no image files; allowed endings: {', '.join(sorted(SUFFIXES))}")
+            files += inside
         elif path.is_file():
-            found.append(path)
+            files.append(path)
         else:
-            raise UsageError(f"there is no file {path}")
-    return found
+            raise UsageError(f"{path}: no such file or folder")
+    return files
 
 
 def read_image(path: Path, info: DataInfo, invert: bool = False, largest: int = LARGEST) -> Float[Tensor, "c h w"]:
@@ -54,12 +54,12 @@ def read_image(path: Path, info: DataInfo, invert: bool = False, largest: int = 
         RunError: if the file is not an image, is damaged, or is too large.
     """
     if not isinstance(info, ImageInfo) or not info.viewable:
-        raise UsageError(f"this model takes {info.kind} of shape {info.shape}, not image files")
+        raise UsageError(f"this model takes {info.description}, not image files")
     channels, height, width = info.shape
     try:
         pixels = torch.from_numpy(decode(path, (channels, height, width), info.fit, largest)).float()
     except Unreadable as error:
-        raise RunError(f"{path} cannot be read as an image: {error}") from error
+        raise RunError(f"{path}: not a readable image: {error}") from error
     low, high = info.range
     return low + (255 - pixels if invert else pixels) / 255 * (high - low)
 
@@ -70,7 +70,7 @@ def read_images(
     invert: bool,
     encoding: str,
     screen: Screen,
-    said: Callable[[str], str],
+    display: Callable[[str], str],
 ) -> Iterator[Input]:
     """Each image of files and folders as an input; arguments as in ``inputs.inputs_of``."""
     for path in find_images(list(files)):
@@ -80,11 +80,11 @@ def read_images(
             yield Input([str(path)], None, str(error))
 
 
-def _content(form: Form, x: Tensor, info: DataInfo, drawn: Drawn | None, known: np.ndarray | None) -> bytes:
+def _content(form: Form, x: Tensor, info: DataInfo, grid: ImageGrid | None, known: np.ndarray | None) -> bytes:
     if form == "array":
         return npy(x.cpu().numpy())
-    drawn = drawn or Drawn(x)
-    return png(sheet(drawn.images, drawn.columns, info.range, drawn.heads))
+    grid = grid or ImageGrid(x)
+    return png(make_grid(grid.images, grid.columns, info.range, grid.heads))
 
 
 def _files(x: Tensor, info: DataInfo) -> list[bytes]:
@@ -93,8 +93,8 @@ def _files(x: Tensor, info: DataInfo) -> list[bytes]:
 
 WRITER = FileWriter(
     examples="images",
-    forms={".png": "sheet", ".npy": "array", "/": "folder"},
-    endings=".png (a sheet), in .npy (numbers) or in / (a folder)",
+    forms={".png": "grid", ".npy": "array", "/": "folder"},
+    endings=".png (an image grid), .npy (an array) or / (a folder of images)",
     writable=lambda info: info.viewable,
     content=_content,
     files=_files,

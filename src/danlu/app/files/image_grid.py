@@ -16,14 +16,14 @@ from torch import Tensor
 from danlu.storage.atomic import write_bytes
 
 GAP = 2
-PAPER = 255
+BACKGROUND = 255
 HEAD = 12
 """height of a line of text in pixels"""
 SMALLEST = 32
 """side in pixels below which an image is enlarged by an integer factor"""
 
 
-def sheet(
+def make_grid(
     images: Float[Tensor, "n c h w"],
     columns: int | None = None,
     value_range: tuple[float, float] = (0.0, 1.0),
@@ -40,11 +40,11 @@ def sheet(
     Raises:
         ValueError: if there are no images, or their number of channels is not 1 or 3.
 
-    >>> sheet(torch.zeros(10, 1, 32, 32), columns=5).shape
+    >>> make_grid(torch.zeros(10, 1, 32, 32), columns=5).shape
     torch.Size([70, 172, 1])
     """
     if not len(images) or images.shape[1] not in (1, 3):
-        raise ValueError(f"images of shape {tuple(images.shape)} must be (n, 1 or 3, height, width), at least one")
+        raise ValueError(f"images must have shape (n, 1 or 3, height, width) with n > 0, got {tuple(images.shape)}")
     columns = columns or math.ceil(math.sqrt(len(images)))
     pixels = as_bytes(images, value_range)
     factor = math.ceil(SMALLEST / min(images.shape[2:]))
@@ -52,18 +52,20 @@ def sheet(
     rows, (height, width) = math.ceil(len(images) / columns), pixels.shape[2:]
     head = HEAD if heads else 0
     step_down, step_right = height + GAP + head, width + GAP
-    page = torch.full((images.shape[1], rows * step_down + GAP, columns * step_right + GAP), PAPER, dtype=torch.uint8)
-    for number, picture in enumerate(pixels):
+    page = torch.full(
+        (images.shape[1], rows * step_down + GAP, columns * step_right + GAP), BACKGROUND, dtype=torch.uint8
+    )
+    for number, image in enumerate(pixels):
         top, left = (number // columns) * step_down + GAP, (number % columns) * step_right + GAP
         if heads:
             page[:, top : top + head, left : left + width] = _written(heads[number], width)
-        page[:, top + head : top + head + height, left : left + width] = picture
+        page[:, top + head : top + head + height, left : left + width] = image
     return page.permute(1, 2, 0)
 
 
 def _written(text: str, width: int) -> UInt8[Tensor, "head width"]:
     """A line of text in the default font of Pillow, dark on light."""
-    strip = Image.new("L", (width, HEAD), PAPER)
+    strip = Image.new("L", (width, HEAD), BACKGROUND)
     ImageDraw.Draw(strip).text((0, HEAD // 2), text, fill=0, font=ImageFont.load_default(), anchor="lm")
     return torch.from_numpy(np.array(strip))
 

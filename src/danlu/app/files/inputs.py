@@ -16,9 +16,9 @@ from danlu.errors import UsageError
 
 
 class Input(NamedTuple):
-    """A batch of inputs: the place of each in its file, and a tensor with one row per place, or an error."""
+    """A batch of inputs: the name of each (its file, and line of a table), and their tensor or an error."""
 
-    places: list[str]
+    names: list[str]
     x: Tensor | None
     error: str | None = None
 
@@ -29,7 +29,7 @@ def inputs_of(
     invert: bool,
     encoding: str,
     screen: Screen,
-    said: Callable[[str], str] = str,
+    display: Callable[[str], str] = str,
 ) -> Iterator[Input]:
     """Read images or rows of tables as inputs of a model.
 
@@ -39,18 +39,20 @@ def inputs_of(
         invert: for images, invert dark on light to light on dark.
         encoding: text encoding of CSV files.
         screen: prints a note on columns that are not used.
-        said: replaces the path of standard input by its name, see ``files_of``.
+        display: replaces the path of standard input by its name, see ``with_standard_input``.
 
     Raises:
         UsageError: if a file does not exist, or a table is not valid.
     """
     reader = KINDS[info.kind].read_files
     if not reader:
-        raise UsageError(f"this model takes {info.description}, which are not read from files; use Python")
-    return resolve(reader)(files, info, invert, encoding, screen, said)
+        raise UsageError(
+            f"this model takes {info.description}, which cannot be read from files; use it in Python: danlu.load(RUN)"
+        )
+    return resolve(reader)(files, info, invert, encoding, screen, display)
 
 
 def say_unused(screen: Screen, file: str, columns: tuple[str, ...]) -> None:
     """Print a note on columns of a table that are ignored."""
     if columns:
-        screen.say(f"{file}: columns that this model does not use are ignored: {', '.join(columns)}")
+        screen.say(f"{file}: ignored columns (the model does not use them): {', '.join(columns)}")

@@ -20,38 +20,38 @@ NAMES = ("half", "left", "right", "top", "bottom", "block", "random")
 """missing regions; half is the lower half, block the middle half of both sides"""
 
 
-class Hole:
+class Mask:
     """The missing region of images.
 
     Args:
-        mask: a name in NAMES, random:SHARE, or an image file that is white (at least half-way from black) where pixels
+        mask: a name in NAMES, random:FRACTION, or an image file that is white (gray value at least 128) where pixels
             are filled in, as in image editors; transparent counts as white.
         info: the inputs of the model.
         seed: random seed of random masks.
 
     Raises:
-        UsageError: if there is no such name or file, or the share is not greater than 0 and at most 1.
+        UsageError: if there is no such name or file, or the fraction is not greater than 0 and at most 1.
         RunError: if the file is not an image.
 
     >>> from danlu.data.images.info import ImageInfo
-    >>> hole = Hole("right", ImageInfo((1, 2, 4)))
+    >>> hole = Mask("right", ImageInfo((1, 2, 4)))
     >>> hole.known()[0]
     tensor([[ True,  True, False, False],
             [ True,  True, False, False]])
     """
 
     def __init__(self, mask: str | Path, info: DataInfo, seed: int = 0):
-        self._mask, self._info, self._seed, self._share = str(mask), info, seed, 0.5
-        word, _, share = self._mask.partition(":")
+        self._mask, self._info, self._seed, self._fraction = str(mask), info, seed, 0.5
+        word, _, fraction = self._mask.partition(":")
         if word == "random":
-            self._share = _share(share or "0.5", self._mask)
+            self._fraction = _fraction(fraction or "0.5", self._mask)
         self._file = None if word == "random" or self._mask in NAMES else _file(self._mask)
 
-    def known(self, picture: str | Path = "", number: int = 0) -> Bool[Tensor, "1 h w"]:
+    def known(self, image: str | Path = "", number: int = 0) -> Bool[Tensor, "1 h w"]:
         """True for known pixels of an image, in the size of the model's inputs.
 
         Args:
-            picture: the image file.
+            image: the image file.
             number: index of the image, so that images get different random masks.
 
         Raises:
@@ -62,10 +62,10 @@ class Hole:
         known = torch.ones(1, height, width, dtype=torch.bool)
         match self._mask.partition(":")[0] if self._file is None else "":
             case "":
-                known = self._of_file(Path(picture))
+                known = self._of_file(Path(image))
             case "random":
                 uniform = torch.rand(known.shape, generator=generator("mask", self._seed, number))
-                known = uniform >= self._share
+                known = uniform >= self._fraction
             case "left":
                 known[:, :, : width // 2] = False
             case "right":
@@ -77,11 +77,11 @@ class Hole:
             case _:
                 known[:, height // 2 :] = False
         if known.all():
-            black = ": white is what is filled in, and nothing in it is white" if self._file is not None else ""
-            raise UsageError(f"the mask {self._mask} leaves nothing to fill in{black}")
+            white = ": it has no white pixels, which mark what is filled in" if self._file is not None else ""
+            raise UsageError(f"mask {self._mask}: no pixel is missing{white}", settings=("mask",))
         return known
 
-    def _of_file(self, picture: Path) -> Bool[Tensor, "1 h w"]:
+    def _of_file(self, image: Path) -> Bool[Tensor, "1 h w"]:
         """The mask of a file, fitted in the same way as the image.
 
         It is inverted for this, because ``decode`` pads with white, and the padding must not be filled in.
@@ -91,14 +91,15 @@ class Hole:
         size = tuple(self._file.shape)
         if size == (height, width):
             return self._file[None]
-        if size != (of_picture := _size(picture)):
+        if size != (image_size := _size(image)):
             raise UsageError(
-                f"the mask {self._mask} has {_pixels(size)}, and {picture} has {_pixels(of_picture)} (the model "
-                f"{_pixels((height, width))}); make the mask as large as the picture, or as the model has it"
+                f"mask {self._mask}: expected {_pixels(image_size)} (the size of {image}) or "
+                f"{_pixels((height, width))} (the input size of the model), got {_pixels(size)}",
+                settings=("mask",),
             )
         with TemporaryDirectory() as folder:
             info = self._info
-            assert isinstance(info, ImageInfo), "a mask is for images"
+            assert isinstance(info, ImageInfo), "masks apply to images only"
             inverted = Path(folder) / "known.png"
             Image.fromarray((self._file * 255).byte().numpy()).save(inverted)
             return torch.from_numpy(decode(inverted, (1, height, width), info.fit)) >= 128
@@ -108,35 +109,39 @@ def _file(mask: str) -> Bool[Tensor, "h w"]:
     """True where a mask image is black."""
     path = Path(mask)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is neither a file nor a part that has a name"
-        raise UsageError(f"the mask {mask} {what}; {nearest(mask.partition(':')[0], [*NAMES, 'FILE.png'])}")
+        what = "is a folder" if path.is_dir() else "is not a file or the name of a region"
+        hint = nearest(mask.partition(":")[0], [*NAMES, "FILE.png"])
+        raise UsageError(f"mask {mask} {what}; {hint}", settings=("mask",))
     height, width = _size(path)
     try:
         return torch.from_numpy(decode(path, (1, height, width)))[0] < 128
     except Unreadable as error:
-        raise _no_picture(path, error) from error
+        raise _unreadable(path, error) from error
 
 
 def _size(path: Path) -> tuple[int, int]:
     try:
         return header(path)[:2]
     except Unreadable as error:
-        raise _no_picture(path, error) from error
+        raise _unreadable(path, error) from error
 
 
-def _no_picture(path: Path, error: Unreadable) -> RunError:
-    return RunError(f"{path} cannot be read as an image: {error}")
+def _unreadable(path: Path, error: Unreadable) -> RunError:
+    return RunError(f"{path}: not a readable image: {error}")
 
 
 def _pixels(size: tuple[int, ...]) -> str:
     return f"{size[1]} × {size[0]} pixels"
 
 
-def _share(word: str, mask: str) -> float:
+def _fraction(word: str, mask: str) -> float:
     try:
-        share = float(word)
+        fraction = float(word)
     except ValueError:
-        share = 0.0
-    if not 0 < share <= 1:
-        raise UsageError(f"the mask {mask}: after random comes the share that is missing, above 0 and at most 1")
-    return share
+        fraction = 0.0
+    if not 0 < fraction <= 1:
+        raise UsageError(
+            f"mask {mask}: the fraction of missing pixels must be above 0 and at most 1, for example random:0.3",
+            settings=("mask",),
+        )
+    return fraction

@@ -14,19 +14,19 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from danlu.app.files.file_writer import Drawn as Drawn
 from danlu.app.files.file_writer import FileWriter, Form
+from danlu.app.files.file_writer import ImageGrid as ImageGrid
 from danlu.catalogue.lookup import resolve
 from danlu.data.base.dataset import DataInfo
 from danlu.data.kinds import KINDS
 from danlu.errors import UsageError
 from danlu.storage.atomic import temporary_folder, write_bytes
 
-LARGEST_SHEET = 10_000
+LARGEST_GRID = 10_000
 """maximal number of images in a grid; larger files cannot be viewed"""
 
 
-class Place(NamedTuple):
+class Destination(NamedTuple):
     """The destination of examples.
 
     Attributes:
@@ -40,7 +40,9 @@ class Place(NamedTuple):
     overwrite: bool = False
 
 
-def find_place(out: str | Path | None, run: str | Path, word: str, info: DataInfo, overwrite: bool = False) -> Place:
+def find_destination(
+    out: str | Path | None, run: str | Path, word: str, info: DataInfo, overwrite: bool = False
+) -> Destination:
     """Check the destination of examples.
 
     Args:
@@ -56,98 +58,103 @@ def find_place(out: str | Path | None, run: str | Path, word: str, info: DataInf
         UsageError: if the form is unknown or not possible for these examples, or the output exists.
 
     >>> from danlu.data.tables.info import TableInfo
-    >>> find_place("rows.csv", "model", "samples", TableInfo((2,))).form
+    >>> find_destination("rows.csv", "model", "samples", TableInfo((2,))).form
     'table'
     """
-    writer = _writer(info)
-    usual = writer.forms[writer.default]
+    writer = writer_of(info)
+    default = writer.forms[writer.default]
     if out is None:
         inside = (Path(run) / "run.json").is_file()
         path = (Path(run) if inside else Path()) / (word + writer.default)
-        return _free(Place(path, usual, overwrite or inside))
+        return _free(Destination(path, default, overwrite or inside))
     if str(out) == "-":
-        if usual == "sheet" and sys.stdout.isatty():
-            raise UsageError("a terminal cannot show an image; give a file with -o, or redirect: … -o - > FILE")
-        return Place(None, usual)
+        if default == "grid" and sys.stdout.isatty():
+            raise UsageError(
+                "-o -: a terminal cannot show an image; give a file (-o FILE.png), or redirect: … -o - > FILE.png"
+            )
+        return Destination(None, default)
     path = Path(out)
     ending = "/" if str(out).endswith("/") or path.is_dir() else path.suffix.lower()
     if not any(ending in _writer_of(kind).forms for kind in KINDS if KINDS[kind].write_files):
-        raise UsageError(f"{out}: the name must end in {writer.endings}; the ending selects the form")
+        raise UsageError(f"{out}: the name must end in {writer.endings}")
     if ending not in writer.forms:
-        raise UsageError(f"{out}: this model makes {writer.examples}; give a name that ends in {writer.endings}")
-    return _free(Place(path, writer.forms[ending], overwrite))
+        raise UsageError(f"{out}: this model generates {writer.examples}; the name must end in {writer.endings}")
+    return _free(Destination(path, writer.forms[ending], overwrite))
 
 
 def _writer_of(kind: str) -> FileWriter:
     return resolve(KINDS[kind].write_files)
 
 
-def _writer(info: DataInfo) -> FileWriter:
+def writer_of(info: DataInfo) -> FileWriter:
     """The writer of the examples of a model.
 
     Raises:
         UsageError: if there is none.
     """
     if not KINDS[info.kind].write_files or not (writer := _writer_of(info.kind)).writable(info):
-        raise UsageError(f"this model makes {info.kind} of shape {info.shape}, for which there is no file; use Python")
+        raise UsageError(
+            f"this model generates {info.description}, which cannot be written to files; use it in Python: "
+            f"danlu.load(RUN).sample(n)"
+        )
     return writer
 
 
-def _free(place: Place) -> Place:
-    path = place.path
+def _free(destination: Destination) -> Destination:
+    path = destination.path
     assert path is not None
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}")
-    if place.overwrite and not (path.is_dir() and place.form != "folder"):
-        return place
-    if place.form == "folder" and path.is_dir() and not any(path.iterdir()):
-        return place
+        raise UsageError(f"{path}: the folder {path.parent} does not exist")
+    if destination.overwrite and not (path.is_dir() and destination.form != "folder"):
+        return destination
+    if destination.form == "folder" and path.is_dir() and not any(path.iterdir()):
+        return destination
     if path.exists():
-        what = "is not empty" if place.form == "folder" and path.is_dir() else "is there already"
-        raise UsageError(f"{path} {what}; give another name with -o, or --overwrite")
-    return place
+        what = "is not empty" if destination.form == "folder" and path.is_dir() else "already exists"
+        raise UsageError(f"{path} {what}; give another name with -o, or replace it with --overwrite")
+    return destination
 
 
 def write(
-    place: Place, x: Tensor, info: DataInfo, drawn: Drawn | None = None, known: np.ndarray | None = None
+    destination: Destination, x: Tensor, info: DataInfo, grid: ImageGrid | None = None, known: np.ndarray | None = None
 ) -> Path | None:
     """Write examples to their destination; return the path, or None for standard output.
 
     Args:
-        place: the destination, from ``find_place``.
+        destination: the destination, from ``find_destination``.
         x: the examples, (n, *shape), in the values of the model.
         info: the examples of the model.
-        drawn: the images of an image grid, if they differ from the examples.
+        grid: the images of an image grid, if they differ from the examples.
         known: for rows, numbers in the units of the file that are written unchanged; NaN for the others.
 
     Raises:
         UsageError: if an image grid would be too large.
     """
     writer = _writer_of(info.kind)
-    if place.form == "folder":
-        assert place.path is not None
+    if destination.form == "folder":
+        assert destination.path is not None
         assert writer.files is not None
-        _write_folder(place.path, writer.files(x, info))
-        return place.path
-    check_sheet(place, len(x if drawn is None else drawn.images))
-    content = writer.content(place.form, x, info, drawn, known)
-    if place.path is None:
+        _write_folder(destination.path, writer.files(x, info))
+        return destination.path
+    check_grid_size(destination, len(x if grid is None else grid.images))
+    content = writer.content(destination.form, x, info, grid, known)
+    if destination.path is None:
         getattr(sys.stdout, "buffer", io.BytesIO()).write(content)
         return None
-    write_bytes(place.path, content)
-    return place.path
+    write_bytes(destination.path, content)
+    return destination.path
 
 
-def check_sheet(place: Place, count: int) -> None:
+def check_grid_size(destination: Destination, count: int) -> None:
     """Check that an image grid is not too large.
 
     Raises:
         UsageError: if it is.
     """
-    if place.form == "sheet" and count > LARGEST_SHEET:
+    if destination.form == "grid" and count > LARGEST_GRID:
         raise UsageError(
-            f"{count:,} pictures are too many for one sheet, which has {LARGEST_SHEET:,} at most; give -o FOLDER/ or "
-            f"-o FILE.npy"
+            f"an image grid has at most {LARGEST_GRID:,} images, got {count:,}; write a folder (-o FOLDER/) or an "
+            f"array (-o FILE.npy)"
         )
 
 

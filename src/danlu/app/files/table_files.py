@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from danlu.app.console.progress import Screen
-from danlu.app.files.file_writer import Drawn, FileWriter, Form, npy
+from danlu.app.files.file_writer import FileWriter, Form, ImageGrid, npy
 from danlu.app.files.inputs import Input, say_unused
 from danlu.data.base.dataset import DataInfo
 from danlu.data.tables.csv_file import Block, ReadOptions
@@ -24,8 +24,8 @@ from danlu.storage.access import no_progress
 _NAMED = 8  # maximal number of columns in an error message
 _AT_ONCE = 4096
 
-Some = tuple[list[str], Float[Tensor, "n d"] | None, str | None]
-"""places of rows, and the rows or an error"""
+RowBatch = tuple[list[str], Float[Tensor, "n d"] | None, str | None]
+"""names of rows (file and line), and the rows or an error"""
 
 
 class Rows:
@@ -41,17 +41,17 @@ class Rows:
         self.unused = tuple(name for name in self._file.header if name not in info.columns)
         missing = [name for name in info.columns if name not in self._file.header]
         if missing:
-            what = "there is no column" if len(missing) == 1 else "there are no columns"
+            column = "column" if len(missing) == 1 else "columns"
             raise UsageError(
-                f"{self._file.top}: {what} {_few(missing)}; this model takes the columns {_few(info.columns)}"
+                f"{self._file.top}: missing {column} {_few(missing)}; the model needs the columns {_few(info.columns)}"
             )
 
-    def __iter__(self) -> Iterator[Some]:
+    def __iter__(self) -> Iterator[RowBatch]:
         for block in self._blocks():
             yield from self._inputs(block)
 
     def with_gaps(self) -> Iterator[tuple[list[str], Float64[np.ndarray, "n d"]]]:
-        """Places of rows, and their numbers in the units of the file; NaN if a number is missing."""
+        """Names of rows (file and line), and their numbers in the units of the file; NaN if a number is missing."""
         for block in self._blocks():
             yield [self._file.at(int(place)) for place in block.places], block.numbers
 
@@ -62,31 +62,31 @@ class Rows:
                 count += len(block.places[start : start + _AT_ONCE])
                 yield Block(*(values[start : start + _AT_ONCE] for values in block))
         if not count:
-            raise UsageError(f"{self._file.path} has no rows; the first line names the columns")
+            raise UsageError(f"{self._file.path} has no rows below its first line, the names of the columns")
 
-    def _inputs(self, block: Block) -> Iterator[Some]:
+    def _inputs(self, block: Block) -> Iterator[RowBatch]:
         """All rows of a block at once if they are valid, else one by one, so that valid rows are still used."""
-        places = [self._file.at(int(place)) for place in block.places]
+        names = [self._file.at(int(place)) for place in block.places]
         if self._info.fill or not np.isnan(block.numbers).any():
             try:
-                yield places, standardize(self._info, block.numbers), None
+                yield names, standardize(self._info, block.numbers), None
                 return
             except UsageError as error:
-                if len(places) == 1:
-                    yield places, None, f"{places[0]}: {str(error).removeprefix('row 0, ')}"
+                if len(names) == 1:
+                    yield names, None, f"{names[0]}: {str(error).removeprefix('row 0, ')}"
                     return
-        elif len(places) == 1:
+        elif len(names) == 1:
             name = self._info.columns[int(np.isnan(block.numbers[0]).argmax())]
             yield (
-                places,
+                names,
                 None,
                 (
-                    f"{places[0]}: the number in column {name!r} is missing; fill it in, or train the model with "
+                    f"{names[0]}: the number in column {name!r} is missing; fill it in, or train a model with "
                     f"--table.missing mean"
                 ),
             )
             return
-        for row in range(len(places)):
+        for row in range(len(names)):
             yield from self._inputs(Block(*(values[row : row + 1] for values in block)))
 
 
@@ -110,9 +110,9 @@ def read_rows(path: Path, info: DataInfo, encoding: str = "utf-8") -> Rows:
     (('name',), [(tensor([[3., 5.]]), True), (None, False)])
     """
     if not isinstance(info, TableInfo):
-        raise UsageError(f"this model takes {info.kind} of shape {info.shape}, not rows of a table")
+        raise UsageError(f"this model takes {info.description}, not rows of a table")
     if not info.columns:
-        raise UsageError("this model does not say what its columns are called; give it tensors: danlu.load(…)")
+        raise UsageError("this model has no column names, so it cannot read tables; use it in Python: danlu.load(RUN)")
     return Rows(path, info, encoding)
 
 
@@ -139,7 +139,7 @@ def read_tables(
     invert: bool,
     encoding: str,
     screen: Screen,
-    said: Callable[[str], str],
+    display: Callable[[str], str],
 ) -> Iterator[Input]:
     """The rows of files as inputs; arguments as in ``inputs.inputs_of``.
 
@@ -147,17 +147,19 @@ def read_tables(
         UsageError: if a table is not valid, or ``invert`` is given.
     """
     if invert:
-        raise UsageError("invert is for images, and this model takes rows of a table; leave it out")
-    return _rows(files, info, encoding, screen, said)
+        raise UsageError(
+            f"invert applies to images only, and this model takes {info.description}", settings=("invert",)
+        )
+    return _rows(files, info, encoding, screen, display)
 
 
 def _rows(
-    files: Iterable[str | Path], info: DataInfo, encoding: str, screen: Screen, said: Callable[[str], str]
+    files: Iterable[str | Path], info: DataInfo, encoding: str, screen: Screen, display: Callable[[str], str]
 ) -> Iterator[Input]:
     for path in map(Path, files):
         rows = read_rows(path, info, encoding)
-        say_unused(screen, said(str(path)), rows.unused)
-        yield from (Input(*some) for some in rows)
+        say_unused(screen, display(str(path)), rows.unused)
+        yield from (Input(*batch) for batch in rows)
 
 
 def _csv(info: DataInfo, x: Tensor, known: np.ndarray | None) -> str:
@@ -172,14 +174,15 @@ def _csv(info: DataInfo, x: Tensor, known: np.ndarray | None) -> str:
     return text.getvalue()
 
 
-def _content(form: Form, x: Tensor, info: DataInfo, drawn: Drawn | None, known: np.ndarray | None) -> bytes:
+def _content(form: Form, x: Tensor, info: DataInfo, grid: ImageGrid | None, known: np.ndarray | None) -> bytes:
     return npy(in_units(info, x).astype(np.float32)) if form == "array" else _csv(info, x, known).encode()
 
 
 WRITER = FileWriter(
     examples="rows of a table",
     forms={".csv": "table", ".npy": "array"},
-    endings=".csv or in .npy",
+    endings=".csv or .npy (an array)",
     writable=lambda info: True,
     content=_content,
+    sampled_values=True,
 )

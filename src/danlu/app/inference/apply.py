@@ -1,4 +1,4 @@
-"""Code shared by the functions that generate examples: model, random numbers, inputs, and reports on them."""
+"""Code shared by the functions that apply a model: random numbers, inputs, batches, and a result for each input."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from danlu.app.files.inputs import Input
-from danlu.app.files.outputs import LARGEST_SHEET, Place, check_sheet
+from danlu.app.files.outputs import LARGEST_GRID, Destination, check_grid_size
 from danlu.errors import RunError, UsageError
 from danlu.rng.keys import key
 
-AT_ONCE = 500
+BATCH = 500
 """examples per batch"""
 
 
-class Each(NamedTuple):
+class FileResult(NamedTuple):
     """The result for one image or row.
 
     Attributes:
@@ -28,7 +28,7 @@ class Each(NamedTuple):
         squared_error: mean squared error of the output, in the values of the model's inputs: for images from 0 to 1,
             for rows shifted and scaled as the training rows; None if there is nothing to compare with.
         error: why there is no output; None if there is one.
-        filled: share of the values that were filled in.
+        filled: fraction of the values that were filled in.
     """
 
     file: str
@@ -37,7 +37,7 @@ class Each(NamedTuple):
     filled: float | None = None
 
 
-class Made(NamedTuple):
+class Generated(NamedTuple):
     """Examples that a model generated.
 
     Attributes:
@@ -48,71 +48,87 @@ class Made(NamedTuple):
 
     x: Tensor
     path: Path | None
-    files: tuple[Each, ...] = ()
+    files: tuple[FileResult, ...] = ()
 
 
 @contextmanager
-def drawing(device: torch.device, *places: int | str) -> Iterator[None]:
+def seeded(device: torch.device, *parts: int | str) -> Iterator[None]:
     """A context in which torch's default generator has a fixed seed; its state is restored at the end."""
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(key(*places))
+        torch.manual_seed(key(*parts))
         yield
 
 
-def at_least(least: int, **numbers: int | None) -> None:
+def check_at_least(least: int, **numbers: int | None) -> None:
+    """Check options that are whole numbers; None is allowed.
+
+    Raises:
+        UsageError: if one is smaller; the message names it.
+    """
     for name, number in numbers.items():
         if number is not None and number < least:
-            raise UsageError(f"{name}={number} must be at least {least}")
+            raise UsageError(f"{name} must be at least {least}, got {number}", settings=(name,))
 
 
-def named(files: tuple[str | Path, ...]) -> tuple[str | Path, ...]:
+def require_files(files: tuple[str | Path, ...]) -> tuple[str | Path, ...]:
+    """The files, at least one.
+
+    Raises:
+        UsageError: if there are none.
+    """
     if not files:
-        raise UsageError("name at least one file")
+        raise UsageError("no input file is given; give at least one file, a folder, or - for standard input")
     return files
 
 
-def kept(inputs: Iterable[Input], place: Place, each: int) -> list[Input]:
-    """All inputs as a list; refused if an image grid with ``each`` images per input would be too large."""
-    kept: list[Input] = []
-    for some in inputs:
-        kept.append(some)
-        if place.form == "sheet" and len(kept) * each > LARGEST_SHEET:
-            check_sheet(place, len(kept) * each)
-    return kept
+def collect_inputs(inputs: Iterable[Input], destination: Destination, images_per_input: int) -> list[Input]:
+    """All inputs as a list.
+
+    Raises:
+        UsageError: if the output is an image grid, which would have too many images.
+    """
+    collected: list[Input] = []
+    for batch in inputs:
+        collected.append(batch)
+        if destination.form == "grid" and len(collected) * images_per_input > LARGEST_GRID:
+            check_grid_size(destination, len(collected) * images_per_input)
+    return collected
 
 
-def passed(
+def apply_verb(
     model: Any,
     inputs: list[Input],
-    said: Callable[[str], str],
+    display: Callable[[str], str],
     verb: Callable[[Tensor, int], Tensor],
     known: list[Tensor] | None = None,
     compared: bool = True,
-) -> tuple[Tensor, Tensor, tuple[Each, ...]]:
+) -> tuple[Tensor, Tensor, tuple[FileResult, ...]]:
     """Apply a verb to all valid inputs; return the inputs, the outputs, and a result for each input.
 
     The second argument of the verb is the index of the input among the valid ones, as for ``known``.
     """
-    some = next(model.parameters())
-    given, made, each = [], [], []
-    for places, x, error in inputs:
+    parameter = next(model.parameters())
+    valid: list[Tensor] = []
+    outputs: list[Tensor] = []
+    results: list[FileResult] = []
+    for names, x, error in inputs:
         if x is None:
-            each += [Each(said(place), error=said(error or "")) for place in places]
+            results += [FileResult(display(name), error=display(error or "")) for name in names]
             continue
-        y = verb(x.to(some.device, some.dtype), len(made)).cpu().to(x.dtype)
-        missing = torch.ones_like(x) if known is None else (~known[len(made)]).expand_as(x).to(x.dtype)
+        y = verb(x.to(parameter.device, parameter.dtype), len(outputs)).cpu().to(x.dtype)
+        missing = torch.ones_like(x) if known is None else (~known[len(outputs)]).expand_as(x).to(x.dtype)
         counts = missing.flatten(1).sum(1)
         errors = (missing * (y - x).double().square()).flatten(1).sum(1) / counts  # a float's square can be infinite
-        for place, squared, count in zip(places, errors.tolist(), counts.tolist(), strict=True):
+        for name, squared, count in zip(names, errors.tolist(), counts.tolist(), strict=True):
             filled = None if known is None else count / x[0].numel()
-            each.append(Each(said(place), squared if compared else None, None, filled))
-        given.append(x)
-        made.append(y)
-    if not made:
-        raise RunError("; ".join(dict.fromkeys(one.error or "" for one in each)))
-    return torch.cat(given), torch.cat(made), tuple(each)
+            results.append(FileResult(display(name), squared if compared else None, None, filled))
+        valid.append(x)
+        outputs.append(y)
+    if not outputs:
+        raise RunError("; ".join(dict.fromkeys(result.error or "" for result in results)))
+    return torch.cat(valid), torch.cat(outputs), tuple(results)
 
 
-def pairs_across(count: int) -> int:
-    """Number of images in a row of a nearly square grid of ``count`` pairs."""
-    return 2 * math.ceil(math.sqrt(count / 2))
+def grid_columns(pairs: int) -> int:
+    """Number of images in a row of a nearly square grid of pairs of images."""
+    return 2 * math.ceil(math.sqrt(pairs / 2))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Int
 from torch import Tensor
 
-from danlu.app.inference.apply import at_least
+from danlu.app.inference.apply import check_at_least
 from danlu.data.base.tokenizer import Tokenizer
 from danlu.errors import UsageError
 from danlu.sampling.decoding.beam_search import Lengths, Penalty, beam_search
@@ -31,7 +31,7 @@ class Search(NamedTuple):
 
 
 class Continuation(NamedTuple):
-    """A text that a beam search found.
+    """One result of a beam search.
 
     Attributes:
         text: the continuation of the prompt.
@@ -46,7 +46,7 @@ class Continuation(NamedTuple):
     tokens: int
 
 
-def search_of(
+def search_options(
     beam: int | None = None,
     best: int | None = None,
     groups: int | None = None,
@@ -69,56 +69,76 @@ def search_of(
     Raises:
         UsageError: if a number is out of range, or an option has no effect with the others.
 
-    >>> search_of(best=3)
+    >>> search_options(best=3)
     Traceback (most recent call last):
-    danlu.errors.UsageError: best is for a search with beams; give beam too, or leave it out
+    danlu.errors.UsageError: best has an effect only with beam search; give beam, or remove it
     """
-    asked = {"best": best, "groups": groups, "diversity": diversity}
-    asked |= {"length-penalty": length_penalty, "length-form": length_form}
+    options = {"best": best, "groups": groups, "diversity": diversity}
+    options |= {"length_penalty": length_penalty, "length_form": length_form}
     if beam is None:
-        if idle := [name for name, value in asked.items() if value is not None]:
-            be, it = ("is", "it") if len(idle) == 1 else ("are", "them")
-            raise UsageError(f"{', '.join(idle)} {be} for a search with beams; give beam too, or leave {it} out")
+        if unused := [name for name, value in options.items() if value is not None]:
+            have, them = ("has", "it") if len(unused) == 1 else ("have", "them")
+            raise UsageError(
+                f"{', '.join(unused)} {have} an effect only with beam search; give beam, or remove {them}",
+                settings=("beam", *unused),
+            )
         return None
-    at_least(1, beam=beam, best=best, groups=groups)
-    for line, is_wrong in {
-        f"best={best} is more than beam={beam}, and a search finds no more than it has beams": (best or 1) > beam,
-        f"groups={groups} must divide beam={beam}": bool(beam % (groups or 1)),
-        "diversity is between groups; give groups of 2 or more, or leave it out": diversity is not None
-        and (groups or 1) < 2,
-        f"diversity={diversity} must be a number of at least 0": not _is_a_number(diversity),
-        f"length-penalty={length_penalty} must be a number of at least 0": not _is_a_number(length_penalty),
-        "without an end all texts are of one length, and length-penalty does nothing; give end, or leave it out": (
-            length_penalty is not None and not ends
+    check_at_least(1, beam=beam, best=best, groups=groups)
+    for settings, message, is_wrong in (
+        (("best", "beam"), f"best={best} must be at most beam={beam}, the number of beams", (best or 1) > beam),
+        (("groups", "beam"), f"beam={beam} must be a multiple of groups={groups}", bool(beam % (groups or 1))),
+        (
+            ("groups", "diversity"),
+            "diversity has an effect only with at least 2 groups; give groups, or remove diversity",
+            diversity is not None and (groups or 1) < 2,
         ),
-        "length-form says how length-penalty counts; give that too, or leave it out": length_form is not None
-        and length_penalty is None,
-    }.items():
+        (
+            ("diversity",),
+            f"diversity must be a finite number of at least 0, got {diversity}",
+            not _is_nonnegative(diversity),
+        ),
+        (
+            ("length_penalty",),
+            f"length_penalty must be a finite number of at least 0, got {length_penalty}",
+            not _is_nonnegative(length_penalty),
+        ),
+        (
+            ("end", "length_penalty"),
+            "length_penalty has an effect only with end: without it all texts have the same length; give end, or "
+            "remove length_penalty",
+            length_penalty is not None and not ends,
+        ),
+        (
+            ("length_penalty", "length_form"),
+            "length_form has an effect only with length_penalty; give length_penalty, or remove length_form",
+            length_form is not None and length_penalty is None,
+        ),
+    ):
         if is_wrong:
-            raise UsageError(line)
+            raise UsageError(message, settings=settings)
     penalty = Penalty(length_penalty or 0.0, length_form or "wu")
     return Search(beam, best or 1, groups or 1, 0.5 if diversity is None else diversity, penalty)
 
 
-def _is_a_number(value: float | None) -> bool:
+def _is_nonnegative(value: float | None) -> bool:
     return value is None or 0 <= value < math.inf
 
 
-def searched(
-    model: Any, tokenizer: Tokenizer, given: Int[Tensor, "p"], tokens: int, end: int | None, search: Search
+def search_continuations(
+    model: Any, tokenizer: Tokenizer, prompt: Int[Tensor, "p"], tokens: int, end: int | None, search: Search
 ) -> list[Continuation]:
     """The best continuations of a prompt, in descending order; fewer than requested if there are no more.
 
     Args:
         model: the model, on its device.
         tokenizer: the tokenizer of the model.
-        given: the tokens of the prompt.
+        prompt: the tokens of the prompt.
         tokens: maximal number of tokens of a text.
         end: the token that ends a text.
         search: the options.
     """
-    last, state = model.read(given[None])
-    found = beam_search(
+    last, state = model.read(prompt[None])
+    texts = beam_search(
         model.step,
         last,
         state,
@@ -130,14 +150,14 @@ def searched(
         search.groups,
         search.diversity,
     )
-    columns = (found.tokens[0], found.lengths[0], found.log_prob[0], found.score[0])
+    columns = (texts.tokens[0], texts.lengths[0], texts.log_prob[0], texts.score[0])
     return [
-        Continuation(after(tokenizer, given.tolist(), row[:length]), log_prob, score, length)
+        Continuation(continuation_text(tokenizer, prompt.tolist(), row[:length]), log_prob, score, length)
         for row, length, log_prob, score in zip(*(column.tolist() for column in columns), strict=True)
         if length
     ]
 
 
-def after(tokenizer: Tokenizer, given: Sequence[int], new: Sequence[int]) -> str:
-    """The text of new tokens after given ones, with a space before it if the tokenizer adds one."""
-    return tokenizer.decode([*given, *new])[len(tokenizer.decode(given)) :]
+def continuation_text(tokenizer: Tokenizer, prompt: Sequence[int], new: Sequence[int]) -> str:
+    """The text of new tokens after those of a prompt, with a space before it if the tokenizer adds one."""
+    return tokenizer.decode([*prompt, *new])[len(tokenizer.decode(prompt)) :]

@@ -26,8 +26,10 @@ def labels_of(model: Any, label: str | int | None, n: int) -> Int[Tensor, "n"] |
     if label is None:
         return None
     if not has(model, "class_conditional"):
-        can_do = ", ".join(verbs_of(model))
-        raise UsageError(f"{type(model).__name__} takes no labels; leave label out (it can {can_do})")
+        raise UsageError(
+            f"{type(model).__name__} is not class-conditional; remove label. Its verbs: {', '.join(verbs_of(model))}",
+            settings=("label",),
+        )
     info = model.info
     names = info.label_names
     if str(label) == "all" and "all" not in names:
@@ -36,5 +38,5 @@ def labels_of(model: Any, label: str | int | None, n: int) -> Int[Tensor, "n"] |
         return torch.full((n,), names.index(str(label)))
     if str(label).isdecimal() and int(label) < info.classes:
         return torch.full((n,), int(label))
-    numbers = f" (or a number from 0 to {info.classes - 1})"
-    raise UsageError(f"there is no class {str(label)!r}; {nearest(str(label), names)}{numbers}")
+    hint = f"{nearest(str(label), names)} (or all, or a number from 0 to {info.classes - 1})"
+    raise UsageError(f"label: there is no class {str(label)!r}; {hint}", settings=("label",))

@@ -10,9 +10,11 @@ import torch
 
 from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import inputs_of
-from danlu.app.files.standard_input import files_of
+from danlu.app.files.standard_input import with_standard_input
+from danlu.app.inference.apply import check_at_least, require_files
 from danlu.app.inference.load import load
 from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
 from danlu.errors import UsageError
 from danlu.evaluation.model_scores import flipped
 from danlu.verbs import need
@@ -59,24 +61,29 @@ def classify(
     Raises:
         UsageError: if the model cannot classify, no file is given, a file does not exist, or a table is not valid.
     """
-    if top < 1 or not files:
-        raise UsageError("name at least one file, and at least one class to tell (top)")
+    check_at_least(1, top=top)
+    require_files(files)
     model = need(load(run), "classify")
-    names = model.info.label_names
-    _check_flip(flip, model.info)
+    classes = model.info.label_names
+    check_flip(flip, model.info)
     verb = flipped(model.classify) if flip else model.classify
     guesses = []
-    with files_of(files) as (paths, said):
-        for places, x, error in inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), said):
+    with with_standard_input(files) as (paths, display):
+        for names, x, error in inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), display):
             if x is None:
-                guesses += [Guess(said(place), [], said(error or "")) for place in places]
+                guesses += [Guess(display(name), [], display(error or "")) for name in names]
                 continue
-            best = verb(x.to(next(model.parameters()).dtype)).topk(min(top, len(names)))
-            for place, values, numbers in zip(places, best.values.tolist(), best.indices.tolist(), strict=True):
-                guesses.append(Guess(said(place), [(names[k], p) for p, k in zip(values, numbers, strict=True)]))
+            best = verb(x.to(next(model.parameters()).dtype)).topk(min(top, len(classes)))
+            for name, values, numbers in zip(names, best.values.tolist(), best.indices.tolist(), strict=True):
+                guesses.append(Guess(display(name), [(classes[k], p) for p, k in zip(values, numbers, strict=True)]))
     return guesses
 
 
-def _check_flip(flip: bool, info: DataInfo) -> None:
-    if flip and info.kind != "images":
-        raise UsageError(f"flip is for images, and this model takes {info.kind}; leave it out")
+def check_flip(flip: bool, info: DataInfo) -> None:
+    """Check that images are flipped only if the inputs are images.
+
+    Raises:
+        UsageError: if they are not.
+    """
+    if flip and not isinstance(info, ImageInfo):
+        raise UsageError(f"flip applies to images only, and this model takes {info.description}", settings=("flip",))

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from danlu.app.inference.apply import at_least
-from danlu.app.inference.beam_search import Continuation, Search, search_of, searched
-from danlu.app.inference.load import ready
+from danlu.app.inference.apply import check_at_least
+from danlu.app.inference.beam_search import Continuation, Search, search_continuations, search_options
+from danlu.app.inference.load import load_with_verb
 from danlu.data.base.tokenizer import Tokenizer
 from danlu.data.text.tokenizers import REPLACEMENT, UNKNOWN, UnknownCharacter
 from danlu.errors import RunError, UsageError
@@ -68,16 +68,16 @@ def complete(
         UsageError: if the model is not a language model, the prompt is empty or has unknown characters, or settings are
             not compatible.
     """
-    choice = chosen(temperature, top_k, top_p, min_p, repetition_penalty, beam)
-    search = search_of(beam, best, groups, diversity, length_penalty, length_form, end is not None)
-    asked = begun(run, prompt, tokens, end, search, device)
+    options = sampling_options(temperature, top_k, top_p, min_p, repetition_penalty, beam)
+    search = search_options(beam, best, groups, diversity, length_penalty, length_form, end is not None)
+    start = prepare_prompt(run, prompt, tokens, end, search, device)
     if search is None:
-        return "".join(asked.written(choice, seed))
-    found = asked.searched(search)
-    return found[0].text if best is None else found
+        return "".join(start.sample(options, seed))
+    continuations = start.search(search)
+    return continuations[0].text if best is None else continuations
 
 
-def chosen(
+def sampling_options(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -91,23 +91,31 @@ def chosen(
         UsageError: if a number is out of range, or an option has no effect with beam search or temperature 0.
     """
     try:
-        choice = SamplingOptions(temperature, top_k, top_p, min_p, repetition_penalty)
+        options = SamplingOptions(temperature, top_k, top_p, min_p, repetition_penalty)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if beam is not None and choice != SamplingOptions():
-        raise UsageError("beam takes the likeliest text and draws nothing; leave temperature, top-k and the like out")
-    if not choice.drawn and (top_k, top_p, min_p) != (None, None, None):
-        raise UsageError("temperature 0 takes the likeliest token each time; leave top-k, top-p and min-p out")
-    return choice
+    if beam is not None and options != SamplingOptions():
+        raise UsageError(
+            "beam search does not sample; remove beam, or remove temperature, top_k, top_p, min_p and "
+            "repetition_penalty",
+            settings=("beam",),
+        )
+    if not options.drawn and (top_k, top_p, min_p) != (None, None, None):
+        raise UsageError(
+            "temperature 0 always takes the most probable token; remove top_k, top_p and min_p, or give a temperature "
+            "above 0",
+            settings=("temperature",),
+        )
+    return options
 
 
-class Asked(NamedTuple):
+class Prompt(NamedTuple):
     """A model with a prompt to continue.
 
     Attributes:
         model: the model, on its device.
         tokenizer: the tokenizer of the model.
-        given: the tokens of the prompt.
+        prompt: the tokens of the prompt.
         spaced: whether the prompt ends with white space, so that the next word needs none.
         tokens: maximal number of tokens to generate.
         end: the text after which to stop.
@@ -116,35 +124,35 @@ class Asked(NamedTuple):
 
     model: Any
     tokenizer: Tokenizer
-    given: Int[Tensor, "p"]
+    prompt: Int[Tensor, "p"]
     spaced: bool
     tokens: int
     end: str | None
     end_token: int | None
 
-    def searched(self, search: Search) -> list[Continuation]:
+    def search(self, search: Search) -> list[Continuation]:
         """The best texts of a beam search, in descending order."""
-        found = searched(self.model, self.tokenizer, self.given, self.tokens, self.end_token, search)
-        return [one._replace(text=self._fitting(one.text)) for one in found]
+        texts = search_continuations(self.model, self.tokenizer, self.prompt, self.tokens, self.end_token, search)
+        return [continuation._replace(text=self._joined(continuation.text)) for continuation in texts]
 
-    def written(self, choice: SamplingOptions, seed: int) -> Iterator[str]:
+    def sample(self, options: SamplingOptions, seed: int) -> Iterator[str]:
         """Sample a text; yield each piece as soon as it is known."""
-        pieces = self._pieces(choice, seed)
+        pieces = self._pieces(options, seed)
         if (first := next(pieces, None)) is not None:
-            yield self._fitting(first)
+            yield self._joined(first)
         yield from pieces
 
-    def _fitting(self, text: str) -> str:
+    def _joined(self, text: str) -> str:
         """A text without the leading space that the prompt already has."""
         return text.removeprefix(" ") if self.spaced and self.tokenizer.kind == "words" else text
 
     @torch.no_grad()
-    def _pieces(self, choice: SamplingOptions, seed: int) -> Iterator[str]:
+    def _pieces(self, options: SamplingOptions, seed: int) -> Iterator[str]:
         by_token = self.end_token if self.tokenizer.kind == "words" else None
-        unseen = Watch(self.end if by_token is None else None)
-        rows = self.given[None]
+        stop = StopText(self.end if by_token is None else None)
+        rows = self.prompt[None]
         last, state = self.model.read(rows)
-        steps = generate(self.model.step, last, state, choice, self.tokens, by_token, seed, rows)
+        steps = generate(self.model.step, last, state, options, self.tokens, by_token, seed, rows)
         recent = rows[0].tolist()[-8:]  # the space before a word depends on the previous tokens
         shown = self.tokenizer.decode(recent)
         for number, token in enumerate(steps, start=1):
@@ -152,7 +160,7 @@ class Asked(NamedTuple):
             text = self.tokenizer.decode(recent)
             if text.endswith(REPLACEMENT) and self.tokenizer.kind == "bpe" and number < self.tokens:
                 continue  # the character is not complete
-            piece, ended = unseen.look(text[len(shown) :])
+            piece, ended = stop.cut(text[len(shown) :])
             yield piece
             if ended:
                 return
@@ -160,80 +168,85 @@ class Asked(NamedTuple):
             shown = self.tokenizer.decode(recent)
 
 
-class Watch:
-    """Searches for an end in a text that arrives in pieces.
+class StopText:
+    """The text after which generation stops, searched for in a text that arrives in pieces.
 
-    >>> watch = Watch("end")
-    >>> watch.look("an e"), watch.look("nd."), Watch(None).look("end")
+    >>> stop = StopText("end")
+    >>> stop.cut("an e"), stop.cut("nd."), StopText(None).cut("end")
     (('an e', False), ('nd', True), ('end', False))
     """
 
     def __init__(self, end: str | None):
         self.end, self._tail = end, ""
 
-    def look(self, piece: str) -> tuple[str, bool]:
+    def cut(self, piece: str) -> tuple[str, bool]:
         """The piece, cut after the end if the end occurs, and whether it occurs."""
         if self.end is None:
             return piece, False
         both, before = self._tail + piece, len(self._tail)
-        place = both.find(self.end)
+        position = both.find(self.end)
         self._tail = both[max(len(both) - len(self.end) + 1, 0) :]
-        return (piece, False) if place < 0 else (both[before : place + len(self.end)], True)
+        return (piece, False) if position < 0 else (both[before : position + len(self.end)], True)
 
 
-def begun(
+def prepare_prompt(
     run: str | Path,
     prompt: str,
     tokens: int = 200,
     end: str | None = None,
     search: Search | None = None,
     device: DeviceName = "auto",
-    tell: Callable[[str], Any] = lambda note: None,
-) -> Asked:
-    """Load a model and encode a prompt; ``tell`` receives notes on the prompt.
+    note: Callable[[str], Any] = lambda line: None,
+) -> Prompt:
+    """Load a model and encode a prompt; ``note`` receives notes on the prompt.
 
     Raises:
         UsageError: for the same reasons as ``complete``.
     """
-    at_least(1, tokens=tokens)
-    model = ready(run, "complete", device)
+    check_at_least(1, tokens=tokens)
+    model = load_with_verb(run, "complete", device)
     tokenizer = tokenizer_of(model, run)
     if not prompt:
-        raise UsageError("the prompt is empty, and there is nothing to go on with; give at least one character")
+        raise UsageError("the prompt is empty; give at least one character")
     if not prompt.isascii() and any(
         "\ud800" <= sign <= "\udfff" for sign in prompt
     ):  # how Python represents bytes that are not UTF-8
-        raise UsageError("the prompt is not UTF-8; have the terminal send it so")
-    given = tokenizer.encode(prompt)
-    if not len(given):
-        raise UsageError("the prompt has nothing but white space, of which this model of words knows nothing")
+        raise UsageError("the prompt is not valid UTF-8; set the encoding of the terminal to UTF-8")
+    encoded = tokenizer.encode(prompt)
+    if not len(encoded):
+        raise UsageError("the prompt has only white space, and this model generates words; give at least one word")
     end_token = None if end is None else _end_token(tokenizer, end, search is not None)
-    if tokenizer.unknown is not None and (lost := int((given == tokenizer.unknown).sum())):
-        tell(f"{lost} of the {len(given)} tokens of the prompt are not known to this model")
-    if model.window is not None and len(given) > model.window:
-        tell(f"the prompt has {len(given)} tokens, and this model sees no more than the last {model.window}")
-    given = given.to(next(model.parameters()).device)
-    return Asked(model, tokenizer, given, prompt[-1].isspace(), tokens, end, end_token)
+    if tokenizer.unknown is not None and (lost := int((encoded == tokenizer.unknown).sum())):
+        note(f"{lost} of the {len(encoded)} tokens of the prompt are not in the vocabulary of this model")
+    if model.window is not None and len(encoded) > model.window:
+        note(f"the prompt has {len(encoded)} tokens; this model uses only the last {model.window}")
+    encoded = encoded.to(next(model.parameters()).device)
+    return Prompt(model, tokenizer, encoded, prompt[-1].isspace(), tokens, end, end_token)
 
 
-def _end_token(tokenizer: Tokenizer, end: str, searched: bool) -> int | None:
+def _end_token(tokenizer: Tokenizer, end: str, by_beam_search: bool) -> int | None:
     """The token of an end; None if it is not a single token.
 
     Raises:
         UsageError: if the model cannot generate it, or it must be a single token and is not.
     """
     try:
-        found = tokenizer.encode(end).tolist()
+        tokens = tokenizer.encode(end).tolist()
     except UnknownCharacter as error:
-        raise UsageError(f"end: {error.what}, so that this model never writes it") from error
-    if tokenizer.unknown in found and end != UNKNOWN:
-        raise UsageError(f"end: this model does not know {end!r}, and never writes it")
-    if not found:
-        raise UsageError("end is empty, or has nothing but white space that the model knows nothing of; leave it out")
-    if len(found) > 1 and (searched or tokenizer.kind == "words"):
-        who = "a search with beams" if searched else "a model of words"
-        raise UsageError(f"end: {who} stops at one token, and {end!r} is {len(found)} for this model; give one of them")
-    return found[0] if len(found) == 1 else None
+        raise UsageError(f"end: {error.what}; this model cannot generate it", settings=("end",)) from error
+    if tokenizer.unknown in tokens and end != UNKNOWN:
+        raise UsageError(
+            f"end: {end!r} is not in the vocabulary of this model, which cannot generate it", settings=("end",)
+        )
+    if not tokens:
+        raise UsageError("end has no tokens: it is empty, or has only white space; remove end", settings=("end",))
+    if len(tokens) > 1 and (by_beam_search or tokenizer.kind == "words"):
+        condition = "with beam search" if by_beam_search else "for a model of words"
+        raise UsageError(
+            f"end must be a single token {condition}, and {end!r} is {len(tokens)} tokens of this model",
+            settings=("end",),
+        )
+    return tokens[0] if len(tokens) == 1 else None
 
 
 def tokenizer_of(model: Any, run: str | Path) -> Tokenizer:
@@ -243,5 +256,5 @@ def tokenizer_of(model: Any, run: str | Path) -> Tokenizer:
         RunError: if it is missing.
     """
     if model.tokenizer is None:
-        raise RunError(f"{run}: the model's tokenizer.json is gone, without which its tokens are no text")
+        raise RunError(f"{run}: the model's file tokenizer.json is missing; it is needed to encode and decode text")
     return model.tokenizer

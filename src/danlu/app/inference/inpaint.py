@@ -14,21 +14,22 @@ from torch import Tensor
 
 from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import Input, inputs_of, say_unused
-from danlu.app.files.masks import Hole
-from danlu.app.files.outputs import Drawn, find_place, write
-from danlu.app.files.standard_input import files_of
+from danlu.app.files.masks import Mask
+from danlu.app.files.outputs import ImageGrid, find_destination, write
+from danlu.app.files.standard_input import with_standard_input
 from danlu.app.files.table_files import read_rows
-from danlu.app.inference.apply import Made, drawing, kept, named, pairs_across, passed
-from danlu.app.inference.load import ready
+from danlu.app.inference.apply import Generated, apply_verb, collect_inputs, grid_columns, require_files, seeded
+from danlu.app.inference.load import load_with_verb
 from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.data.tables.table import standardize
 from danlu.errors import RunError, UsageError
 from danlu.training.runtime import DeviceName
 
-HOLE = (0.1, 0.4, 0.9)
+MASK_COLOR = (0.1, 0.4, 0.9)
 """color of missing pixels in an image grid, different from all shades of gray"""
-Said = Callable[[str], str]
+Display = Callable[[str], str]
 
 
 def inpaint(
@@ -42,7 +43,7 @@ def inpaint(
     overwrite: bool = False,
     device: DeviceName = "auto",
     quiet: bool = False,
-) -> Made:
+) -> Generated:
     """Fill in a region of images, or the empty fields of tables, and write the results.
 
     An image grid shows each image with the missing region in blue, followed by the inpainted image; the other forms
@@ -52,7 +53,7 @@ def inpaint(
         run: a run folder, or a model folder.
         files: images, or folders of images; CSV or Parquet files for a model of rows; "-" is standard input.
         mask: the region of images to fill in: half (the lower half), left, right, top, bottom, block, random or
-            random:SHARE; or an image file of the size of the images, or of the model's inputs, that is white where
+            random:FRACTION; or an image file of the size of the images, or of the model's inputs, that is white where
             pixels are filled in.
         out: as for ``sample``; by default inpainted.png or inpainted.csv.
         invert: for images, invert dark on light to light on dark (not the mask).
@@ -67,73 +68,76 @@ def inpaint(
             output exists.
         RunError: if no file can be used.
     """
-    model = ready(run, "inpaint", device)
+    model = load_with_verb(run, "inpaint", device)
     info = model.info
-    place = find_place(out, run, "inpainted", info, overwrite)
-    if mask is None and info.kind == "images":
-        raise UsageError("name what is missing of the pictures: --mask half, random, FILE …")
-    if mask is not None and info.kind != "images":
-        raise UsageError("a mask is for pictures; of rows the empty fields are filled in, so leave it out")
-    hole, screen = None if mask is None else Hole(mask, info, seed), Screen(quiet, sys.stderr)
-    given: list[np.ndarray] = []
-    with files_of(named(files)) as (paths, said):
-        if hole is None:
-            inputs, given = _rows_with_gaps(paths, info, encoding, screen, said)
-            known = [torch.from_numpy(~np.isnan(numbers)) for numbers in given]
+    destination = find_destination(out, run, "inpainted", info, overwrite)
+    if mask is None and isinstance(info, ImageInfo):
+        raise UsageError("the region to fill in is not given; choose a mask, for example half", settings=("mask=half",))
+    if mask is not None and not isinstance(info, ImageInfo):
+        raise UsageError(
+            f"mask applies to images only; for {info.description} the empty fields are filled in; remove mask",
+            settings=("mask",),
+        )
+    region, screen = None if mask is None else Mask(mask, info, seed), Screen(quiet, sys.stderr)
+    file_numbers: list[np.ndarray] = []
+    with with_standard_input(require_files(files)) as (paths, display):
+        if region is None:
+            inputs, file_numbers = _rows_with_gaps(paths, info, encoding, screen, display)
+            known = [torch.from_numpy(~np.isnan(numbers)) for numbers in file_numbers]
         else:
-            inputs = kept(inputs_of(paths, info, invert, encoding, screen, said), place, 2)
-            known = _outside(hole, inputs, said)
-    with drawing(next(model.parameters()).device, "inpaint", seed):
-        x, y, each = passed(model, inputs, said, _filling(model, known), known, compared=hole is not None)
-    if hole is None:
-        return Made(y, write(place, y, info, known=np.concatenate(given)), each)
-    pairs = torch.stack([_with_holes(x, torch.cat(known), info), _colored(y)], 1).flatten(0, 1)
-    return Made(y, write(place, y, info, Drawn(pairs, pairs_across(len(x)))), each)
+            inputs = collect_inputs(inputs_of(paths, info, invert, encoding, screen, display), destination, 2)
+            known = _known_pixels(region, inputs, display)
+    with seeded(next(model.parameters()).device, "inpaint", seed):
+        x, y, results = apply_verb(model, inputs, display, _inpainter(model, known), known, compared=region is not None)
+    if region is None:
+        return Generated(y, write(destination, y, info, known=np.concatenate(file_numbers)), results)
+    pairs = torch.stack([_with_masked_region(x, torch.cat(known), info), _colored(y)], 1).flatten(0, 1)
+    return Generated(y, write(destination, y, info, ImageGrid(pairs, grid_columns(len(x)))), results)
 
 
-def _filling(model: Any, known: list[Tensor]) -> Callable[[Tensor, int], Tensor]:
+def _inpainter(model: Any, known: list[Tensor]) -> Callable[[Tensor, int], Tensor]:
     """The function that fills in an input; known values are bitwise unchanged, for every model."""
 
     def fill(x: Tensor, number: int) -> Tensor:
-        there = known[number].to(x.device)
-        hidden = torch.where(there, x, torch.zeros_like(x))  # the model gets no values of the missing region
-        return torch.where(there, x, model.inpaint(hidden, there.to(x.dtype)))
+        is_known = known[number].to(x.device)
+        hidden = torch.where(is_known, x, torch.zeros_like(x))  # the model gets no values of the missing region
+        return torch.where(is_known, x, model.inpaint(hidden, is_known.to(x.dtype)))
 
     return fill
 
 
-def _outside(hole: Hole, inputs: list[Input], said: Said) -> list[Tensor]:
+def _known_pixels(region: Mask, inputs: list[Input], display: Display) -> list[Tensor]:
     """The mask of known pixels of each valid image."""
-    usable = [some for some in inputs if some.x is not None]
+    valid = [image for image in inputs if image.x is not None]
     try:
-        return [hole.known(some.places[0], number)[None] for number, some in enumerate(usable)]
+        return [region.known(image.names[0], number)[None] for number, image in enumerate(valid)]
     except (UsageError, RunError) as error:
-        raise type(error)(said(str(error)), settings=error.settings) from error
+        raise type(error)(display(str(error)), settings=error.settings) from error
 
 
 def _rows_with_gaps(
-    paths: list[str | Path], info: DataInfo, encoding: str, screen: Screen, said: Said
+    paths: list[str | Path], info: DataInfo, encoding: str, screen: Screen, display: Display
 ) -> tuple[list[Input], list[np.ndarray]]:
     """The rows of tables with placeholders for missing numbers, and the numbers of the files."""
     assert isinstance(info, TableInfo), "only rows have missing numbers"
-    anything = replace(info, fill=info.shift or (0.0,) * info.shape[0])
-    inputs, given = [], []
+    with_placeholders = replace(info, fill=info.shift or (0.0,) * info.shape[0])
+    inputs, file_numbers = [], []
     for path in map(Path, paths):
         rows = read_rows(path, info, encoding)
-        say_unused(screen, said(str(path)), rows.unused)
-        for places, numbers in rows.with_gaps():
-            inputs.append(Input(places, standardize(anything, numbers)))
-            given.append(numbers)
-    if not any(np.isnan(numbers).any() for numbers in given):
-        raise UsageError("there is nothing to fill in: no row has an empty field")
-    return inputs, given
+        say_unused(screen, display(str(path)), rows.unused)
+        for names, numbers in rows.with_gaps():
+            inputs.append(Input(names, standardize(with_placeholders, numbers)))
+            file_numbers.append(numbers)
+    if not any(np.isnan(numbers).any() for numbers in file_numbers):
+        raise UsageError("nothing to fill in: no row has an empty field")
+    return inputs, file_numbers
 
 
 def _colored(images: Tensor) -> Tensor:
     return images.expand(-1, 3, -1, -1)
 
 
-def _with_holes(images: Tensor, known: Tensor, info: DataInfo) -> Tensor:
+def _with_masked_region(images: Tensor, known: Tensor, info: DataInfo) -> Tensor:
     low, high = info.range
-    color = low + (high - low) * torch.tensor(HOLE).view(1, 3, 1, 1)
+    color = low + (high - low) * torch.tensor(MASK_COLOR).view(1, 3, 1, 1)
     return torch.where(known, _colored(images), color)

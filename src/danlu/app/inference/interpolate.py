@@ -10,11 +10,11 @@ from torch import Tensor
 
 from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import inputs_of
-from danlu.app.files.outputs import Drawn, check_sheet, find_place, write
-from danlu.app.files.standard_input import files_of
-from danlu.app.inference.apply import Made, at_least, drawing
-from danlu.app.inference.latents import SHEET, decoded, one_class, picked
-from danlu.app.inference.load import opened
+from danlu.app.files.outputs import ImageGrid, check_grid_size, find_destination, write
+from danlu.app.files.standard_input import with_standard_input
+from danlu.app.inference.apply import Generated, check_at_least, seeded
+from danlu.app.inference.latents import DEFAULT_SAMPLES, check_class, decode_latents, select_latents
+from danlu.app.inference.load import load_without_seeding
 from danlu.errors import RunError, UsageError
 from danlu.sampling.latent_interpolation import slerp
 from danlu.training.runtime import DeviceName, pick_device
@@ -36,7 +36,7 @@ def interpolate(
     overwrite: bool = False,
     device: DeviceName = "auto",
     quiet: bool = False,
-) -> Made:
+) -> Generated:
     """Interpolate between two images or two rows, and write the steps in one row.
 
     Files are interpolated by the model's method ``interpolate``. Samples, selected by their numbers, are interpolated
@@ -63,29 +63,31 @@ def interpolate(
             range, or the output exists.
         RunError: if a file cannot be used.
     """
-    at_least(2, steps=steps)
-    model = opened(run)
+    check_at_least(2, steps=steps)
+    model = load_without_seeding(run)
     numbers = _numbers(model, a, b, n, label)
     model.to(pick_device(device)[0])
-    place = find_place(out, run, "interpolation", model.info, overwrite)
-    check_sheet(place, steps)
+    destination = find_destination(out, run, "interpolation", model.info, overwrite)
+    check_grid_size(destination, steps)
     if numbers is not None:
-        walk = _between_samples(model, numbers, steps, SHEET if n is None else n, one_class(model, label), seed)
-        return Made(walk, write(place, walk, model.info, Drawn(walk, steps)))
+        interpolation = _between_samples(
+            model, numbers, steps, DEFAULT_SAMPLES if n is None else n, check_class(model, label), seed
+        )
+        return Generated(interpolation, write(destination, interpolation, model.info, ImageGrid(interpolation, steps)))
     ends = []
-    with files_of([str(a), str(b)]) as (paths, said):
+    with with_standard_input([str(a), str(b)]) as (paths, display):
         for path in paths:
-            found = list(inputs_of([path], model.info, invert, encoding, Screen(quiet, sys.stderr), said))
-            if (count := sum(len(some.places) for some in found)) != 1:
-                raise UsageError(f"{said(str(path))} holds {count} examples; the walk goes from one to one")
-            if (x := found[0].x) is None:
-                raise RunError(found[0].error or "")
+            inputs = list(inputs_of([path], model.info, invert, encoding, Screen(quiet, sys.stderr), display))
+            if (count := sum(len(batch.names) for batch in inputs)) != 1:
+                raise UsageError(f"{display(str(path))}: expected one image or one row, got {count:,}")
+            if (x := inputs[0].x) is None:
+                raise RunError(inputs[0].error or "")
             ends.append(x)
-    some = next(model.parameters())
-    start, end = (x.to(some.device, some.dtype) for x in ends)
-    with drawing(some.device, "interpolate", seed):
-        walk = model.interpolate(start, end, steps)[0].cpu()
-    return Made(walk, write(place, walk, model.info, Drawn(walk, steps)))
+    parameter = next(model.parameters())
+    start, end = (x.to(parameter.device, parameter.dtype) for x in ends)
+    with seeded(parameter.device, "interpolate", seed):
+        interpolation = model.interpolate(start, end, steps)[0].cpu()
+    return Generated(interpolation, write(destination, interpolation, model.info, ImageGrid(interpolation, steps)))
 
 
 def _numbers(
@@ -101,19 +103,24 @@ def _numbers(
     ]
     name = type(model).__name__
     if len(numbers) == 1:
-        raise UsageError(f"{a} and {b}: one is the number of a sample and the other a file; name two of one kind")
+        raise UsageError(f"{a} and {b}: one is the number of a sample, the other a file; give two numbers or two files")
     if numbers and picks_latents(model):
         return numbers[0], numbers[1]
     if numbers and can(model, "interpolate"):
-        raise UsageError(f"{name} has no codes to draw, so {a} and {b} are no samples of it; name two files")
+        raise UsageError(
+            f"{name} does not generate samples from latents, so samples {a} and {b} do not exist; give two files"
+        )
     if not can(model, "interpolate") and picks_latents(model):
         raise UsageError(
-            f"{name} cannot encode files; name two samples by their numbers on the sheet that `danlu sample RUN "
-            f"--numbers` writes: danlu interpolate RUN 3 17"
+            f"{name} cannot encode files; give the numbers of two samples, which `danlu sample RUN --numbers` shows: "
+            f"danlu interpolate RUN 3 17"
         )
     need(model, "interpolate")
     if n is not None or label is not None:
-        raise UsageError(f"{'label' if n is None else 'n'} is for numbers of samples, and {a} is a file; leave it out")
+        option = "label" if n is None else "n"
+        raise UsageError(
+            f"{option} applies to numbers of samples, and {a} is a file; remove {option}", settings=(option,)
+        )
     return None
 
 
@@ -121,7 +128,7 @@ def _between_samples(
     model: Any, numbers: tuple[int, int], steps: int, n: int, label: str | int | None, seed: int
 ) -> Tensor:
     """The interpolation on the arc between the latents of two samples."""
-    codes = picked(model, numbers, n, seed)
+    codes = select_latents(model, numbers, n, seed)
     start, end = (codes[number] for number in numbers)
-    walk = slerp(start.flatten()[None], end.flatten()[None], steps)[0]
-    return decoded(model, walk.unflatten(1, start.shape), label)
+    interpolation = slerp(start.flatten()[None], end.flatten()[None], steps)[0]
+    return decode_latents(model, interpolation.unflatten(1, start.shape), label)

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from danlu.app.files.outputs import Drawn, check_sheet, find_place, write
-from danlu.app.inference.apply import Made
-from danlu.app.inference.latents import SHEET, decoded, need_codes, one_class, picked
-from danlu.app.inference.load import opened
+from danlu.app.files.outputs import ImageGrid, check_grid_size, find_destination, write
+from danlu.app.inference.apply import Generated
+from danlu.app.inference.latents import DEFAULT_SAMPLES, check_class, decode_latents, need_latents, select_latents
+from danlu.app.inference.load import load_without_seeding
 from danlu.errors import UsageError
 from danlu.rng.keys import generator
 from danlu.training.runtime import DeviceName, pick_device
@@ -44,11 +44,11 @@ def terms_of(expression: str) -> list[Term]:
     text = expression.replace("\N{MINUS SIGN}", "-")
     if not _SUM.fullmatch(text):
         raise UsageError(
-            f"{expression!r} is no sum of samples: write their numbers, several with commas for their average, and "
-            f"+ or - between: '3,5,8 - 1,4,9 + 2,6,7'"
+            f"{expression!r} is not a sum of samples: write numbers of samples joined by + and -; comma-separated "
+            f"numbers are averaged: 3,5,8 - 1,4,9 + 2,6,7"
         )
-    found = re.findall(rf"([+-]?)\s*({_AVERAGE})", text)
-    return [Term(-1 if sign == "-" else 1, tuple(map(int, numbers.split(",")))) for sign, numbers in found]
+    terms = re.findall(rf"([+-]?)\s*({_AVERAGE})", text)
+    return [Term(-1 if sign == "-" else 1, tuple(map(int, numbers.split(",")))) for sign, numbers in terms]
 
 
 def arithmetic(
@@ -56,13 +56,13 @@ def arithmetic(
     expression: str,
     *,
     around: float = 0.0,
-    n: int = SHEET,
+    n: int = DEFAULT_SAMPLES,
     label: str | int | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
     device: DeviceName = "auto",
-) -> Made:
+) -> Generated:
     """Add and subtract latents of samples, and write the decoded result.
 
     ``3,5,8 - 1,4,9 + 2,6,7`` takes the average latent of samples 3, 5 and 8, subtracts that of 1, 4 and 9, and adds
@@ -87,25 +87,25 @@ def arithmetic(
         UsageError: if the model has no latents, the expression is not valid, or the output exists.
     """
     if not 0 <= around < float("inf"):
-        raise UsageError(f"around={around} must be a number of at least 0")
+        raise UsageError(f"around must be a finite number of at least 0, got {around}", settings=("around",))
     terms = terms_of(expression)
-    model = need_codes(opened(run)).to(pick_device(device)[0])
-    label = one_class(model, label)
-    place = find_place(out, run, "arithmetic", model.info, overwrite)
-    check_sheet(place, (len(terms) + 4) * (1 + max(len(term.numbers) for term in terms)))
-    codes = picked(model, [number for term in terms for number in term.numbers], n, seed)
+    model = need_latents(load_without_seeding(run)).to(pick_device(device)[0])
+    label = check_class(model, label)
+    destination = find_destination(out, run, "arithmetic", model.info, overwrite)
+    check_grid_size(destination, (len(terms) + 4) * (1 + max(len(term.numbers) for term in terms)))
+    codes = select_latents(model, [number for term in terms for number in term.numbers], n, seed)
     averages = torch.stack([torch.stack([codes[number] for number in term.numbers]).mean(0) for term in terms])
     signs = averages.new_tensor([term.sign for term in terms])
     result = torch.einsum("t,t...->...", signs, averages)[None]
-    found = decoded(model, torch.cat([result, _near(result, around, seed)]), label)
-    if place.form != "sheet":
-        return Made(found, write(place, found, model.info))
-    single = dict(zip(codes, decoded(model, torch.stack([*codes.values()]), label), strict=True))
-    cells = _cells(terms, single, decoded(model, averages, label), found)
-    return Made(found, write(place, found, model.info, _laid_out(cells, model.info.range[1])))
+    results = decode_latents(model, torch.cat([result, _neighbors(result, around, seed)]), label)
+    if destination.form != "grid":
+        return Generated(results, write(destination, results, model.info))
+    single = dict(zip(codes, decode_latents(model, torch.stack([*codes.values()]), label), strict=True))
+    cells = _cells(terms, single, decode_latents(model, averages, label), results)
+    return Generated(results, write(destination, results, model.info, _grid_of(cells, model.info.range[1])))
 
 
-def _near(code: Float[Tensor, "1 ..."], scale: float, seed: int) -> Float[Tensor, "k ..."]:
+def _neighbors(code: Float[Tensor, "1 ..."], scale: float, seed: int) -> Float[Tensor, "k ..."]:
     """Latents near a latent: uniform noise from -scale to scale is added."""
     if not scale:
         return code[:0]
@@ -118,7 +118,7 @@ Cells = dict[tuple[int, int], tuple[Tensor, str]]
 """an image and the text above it, by row and column"""
 
 
-def _cells(terms: Sequence[Term], single: dict[int, Tensor], averages: Tensor, found: Tensor) -> Cells:
+def _cells(terms: Sequence[Term], single: dict[int, Tensor], averages: Tensor, results: Tensor) -> Cells:
     """The samples of each term above their average; the result is in the row of the averages."""
     line = max(1, *(len(term.numbers) if len(term.numbers) > 1 else 0 for term in terms))
     cells: Cells = {}
@@ -130,22 +130,22 @@ def _cells(terms: Sequence[Term], single: dict[int, Tensor], averages: Tensor, f
         cells[line, column] = average, sign or "mean"
         for row, number in enumerate(term.numbers, start=line - len(term.numbers)):
             cells[row, column] = single[number], str(number)
-    if len(found) == 1:
-        cells[line, len(terms)] = found[0], "="
+    if len(results) == 1:
+        cells[line, len(terms)] = results[0], "="
         return cells
     left = len(terms) + 1  # an empty column separates the neighbors from the samples of the last term
-    cells[line, left + 1] = found[0], "="
+    cells[line, left + 1] = results[0], "="
     around = [(row, column) for row in range(3) for column in range(3) if (row, column) != (1, 1)]
-    for (row, column), x in zip(around, found[1:], strict=True):
+    for (row, column), x in zip(around, results[1:], strict=True):
         cells[line - 1 + row, left + column] = x, ""
     return cells
 
 
-def _laid_out(cells: Cells, white: float) -> Drawn:
+def _grid_of(cells: Cells, white: float) -> ImageGrid:
     """An image grid of the cells; empty cells are white."""
     rows, columns = zip(*cells, strict=True)
     across = range(max(columns) + 1)
     blank = torch.full_like(next(iter(cells.values()))[0], white), ""
     all_cells = [cells.get((row, column), blank) for row in range(min(rows), max(rows) + 1) for column in across]
-    pictures, heads = zip(*all_cells, strict=True)
-    return Drawn(torch.stack(pictures), len(across), heads)
+    images, heads = zip(*all_cells, strict=True)
+    return ImageGrid(torch.stack(images), len(across), heads)

@@ -30,18 +30,18 @@ def load(path: str | Path) -> Model:
         run = RunFolder.open(path)
         status = run.page["status"]
         if status == "finished":
-            raise UsageError(f"{path} is finished, and its folder model/ is gone or was never written; train it again")
-        why = f"it failed: {run.page.get('error')}" if status == "failed" else f"it is {status}"
-        raise UsageError(f"{path} has no model yet ({why}); go on with `danlu resume {quoted(path)}`")
+            raise UsageError(f"{path} is finished, but its folder model/ is missing; train the model again")
+        reason = f"the run failed: {run.page.get('error')}" if status == "failed" else f"status: {status}"
+        raise UsageError(f"{path} has no model yet ({reason}); continue the run with `danlu resume {quoted(path)}`")
     return load_model(path / "model" if (path / "model").is_dir() else path)
 
 
-def opened(run: str | Path) -> Any:
+def load_without_seeding(run: str | Path) -> Any:
     """Load the model of a run without a change of torch's default generator, which layers use when they are built."""
     with torch.random.fork_rng([]):
         return load(run)
 
 
-def ready(run: str | Path, verb: str, device: DeviceName) -> Any:
+def load_with_verb(run: str | Path, verb: str, device: DeviceName) -> Any:
     """Load the model of a run, check that it has the verb, and move it to the device."""
-    return need(opened(run), verb).to(pick_device(device)[0])
+    return need(load_without_seeding(run), verb).to(pick_device(device)[0])

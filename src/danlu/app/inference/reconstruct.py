@@ -9,10 +9,10 @@ import torch
 
 from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import inputs_of
-from danlu.app.files.outputs import Drawn, find_place, write
-from danlu.app.files.standard_input import files_of
-from danlu.app.inference.apply import Made, drawing, kept, named, pairs_across, passed
-from danlu.app.inference.load import ready
+from danlu.app.files.outputs import ImageGrid, find_destination, write
+from danlu.app.files.standard_input import with_standard_input
+from danlu.app.inference.apply import Generated, apply_verb, collect_inputs, grid_columns, require_files, seeded
+from danlu.app.inference.load import load_with_verb
 from danlu.training.runtime import DeviceName
 
 
@@ -26,7 +26,7 @@ def reconstruct(
     overwrite: bool = False,
     device: DeviceName = "auto",
     quiet: bool = False,
-) -> Made:
+) -> Generated:
     """Encode and decode images or rows with a model, and write the reconstructions.
 
     An image grid shows each image, followed by its reconstruction; the other forms have the reconstructions.
@@ -46,11 +46,13 @@ def reconstruct(
         UsageError: if the model cannot reconstruct, no file is given, a file does not exist, or the output exists.
         RunError: if no file can be used.
     """
-    model = ready(run, "reconstruct", device)
-    place = find_place(out, run, "reconstructions", model.info, overwrite)
-    with files_of(named(files)) as (paths, said):
-        inputs = kept(inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), said), place, 2)
-    with drawing(next(model.parameters()).device, "reconstruct", seed):
-        x, y, each = passed(model, inputs, said, lambda batch, _: model.reconstruct(batch))
+    model = load_with_verb(run, "reconstruct", device)
+    destination = find_destination(out, run, "reconstructions", model.info, overwrite)
+    with with_standard_input(require_files(files)) as (paths, display):
+        inputs = collect_inputs(
+            inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), display), destination, 2
+        )
+    with seeded(next(model.parameters()).device, "reconstruct", seed):
+        x, y, results = apply_verb(model, inputs, display, lambda batch, _: model.reconstruct(batch))
     pairs = torch.stack([x, y], 1).flatten(0, 1)
-    return Made(y, write(place, y, model.info, Drawn(pairs, pairs_across(len(x)))), each)
+    return Generated(y, write(destination, y, model.info, ImageGrid(pairs, grid_columns(len(x)))), results)

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.app.files.outputs import Drawn, check_sheet, find_place, write
-from danlu.app.inference.apply import AT_ONCE, Made, at_least, drawing
+from danlu.app.files.outputs import ImageGrid, check_grid_size, find_destination, write, writer_of
+from danlu.app.inference.apply import BATCH, Generated, check_at_least, seeded
 from danlu.app.inference.class_labels import labels_of
-from danlu.app.inference.latents import SHEET
-from danlu.app.inference.load import ready
+from danlu.app.inference.latents import DEFAULT_SAMPLES
+from danlu.app.inference.load import load_with_verb
 from danlu.errors import UsageError
 from danlu.rng.keys import generator
 from danlu.training.runtime import DeviceName
@@ -21,7 +21,7 @@ from danlu.verbs import has
 
 def sample(
     run: str | Path,
-    n: int = SHEET,
+    n: int = DEFAULT_SAMPLES,
     *,
     out: str | Path | None = None,
     label: str | int | None = None,
@@ -31,7 +31,7 @@ def sample(
     seed: int = 0,
     overwrite: bool = False,
     device: DeviceName = "auto",
-) -> Made:
+) -> Generated:
     """Generate samples and write them: images as a grid or as files, rows as a table in the units of its columns.
 
     ``danlu.load(run).sample(n)`` returns samples as a tensor, without a file. The same seed gives the same samples on
@@ -55,35 +55,38 @@ def sample(
         UsageError: if the model cannot sample or is not class-conditional, the class does not exist, or the output
             exists.
     """
-    at_least(1, n=n, columns=columns)
-    model = ready(run, "sample", device)
+    check_at_least(1, n=n, columns=columns)
+    model = load_with_verb(run, "sample", device)
     info = model.info
     labels = labels_of(model, label, n)
-    place = find_place(out, run, "samples", info, overwrite)
-    if (columns is not None or numbers) and place.form != "sheet":
-        given = "numbers" if columns is None else "columns"
-        raise UsageError(f"{given} is for a sheet of pictures (.png); leave it out")
-    check_sheet(place, n)
+    destination = find_destination(out, run, "samples", info, overwrite)
+    if (columns is not None or numbers) and destination.form != "grid":
+        option = "numbers" if columns is None else "columns"
+        raise UsageError(f"{option} applies to image grids only (a file name that ends in .png)", settings=(option,))
+    check_grid_size(destination, n)
     if values and not has(model, "value_sampling"):
-        raise UsageError(f"{type(model).__name__} has no distribution of single values; leave values out")
-    x = _drawn(model, n, labels, values or info.kind == "table", seed)
-    across = columns or (info.classes if label == "all" else None)
+        raise UsageError(
+            f"values: {type(model).__name__} does not model a distribution of each value; remove values",
+            settings=("values",),
+        )
+    x = _samples(model, n, labels, values or writer_of(info).sampled_values, seed)
+    width = columns or (info.classes if label == "all" else None)
     heads = tuple(map(str, range(n))) if numbers else ()
-    return Made(x, write(place, x, info, Drawn(x, across and min(across, n), heads)))
+    return Generated(x, write(destination, x, info, ImageGrid(x, width and min(width, n), heads)))
 
 
-def _drawn(model: Any, n: int, labels: Tensor | None, values: bool, seed: int) -> Tensor:
+def _samples(model: Any, n: int, labels: Tensor | None, values: bool, seed: int) -> Tensor:
     """Generate samples in batches, on the CPU."""
     device = next(model.parameters()).device
-    given: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if has(model, "generator"):
-        given["generator"] = generator("sample", seed, device=device)
+        options["generator"] = generator("sample", seed, device=device)
     if has(model, "value_sampling"):
-        given["values"] = values
+        options["values"] = values
     batches = []
-    with drawing(device, "sample", seed):
-        for start in range(0, n, AT_ONCE):
+    with seeded(device, "sample", seed):
+        for start in range(0, n, BATCH):
             if labels is not None:
-                given["labels"] = labels[start : start + AT_ONCE].to(device)
-            batches.append(model.sample(min(AT_ONCE, n - start), **given).cpu())
+                options["labels"] = labels[start : start + BATCH].to(device)
+            batches.append(model.sample(min(BATCH, n - start), **options).cpu())
     return torch.cat(batches)

@@ -29,12 +29,12 @@ def doctor() -> dict[str, str]:
     facts = {
         "python": f"{platform.python_version()} at {sys.prefix}",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processors": f"{os.cpu_count()}, of which torch uses {torch.get_num_threads()}",
+        "processors": f"{os.cpu_count()} ({torch.get_num_threads()} used by torch)",
         "device": f"{device} ({reason})",
-        "compiler": shutil.which("g++") or shutil.which("clang++") or "none; --compile on a CPU needs one",
-        "free disk here": f"{shutil.disk_usage('.').free / 1e9:.1f} GB",
-        "can write here": "yes" if os.access(Path.cwd(), os.W_OK) else "no; give --out a folder elsewhere",
-        "data folder": os.environ.get("DANLU_DATA") or "DANLU_DATA is not set; the digits are built in",
+        "compiler": shutil.which("g++") or shutil.which("clang++") or "none (needed for --compile on a CPU)",
+        "free disk space": f"{shutil.disk_usage('.').free / 1e9:.1f} GB",
+        "folder writable": "yes" if os.access(Path.cwd(), os.W_OK) else "no; give another folder with --out",
+        "data folder": os.environ.get("DANLU_DATA") or "none (DANLU_DATA is not set; digits and pydoc are included)",
     }
     return facts | {name: _version(name) for name in PACKAGES}
 

@@ -33,9 +33,9 @@ class Summary:
         layers: in the order in which they run.
         parameters: number of parameters.
         output_bytes: bytes of the outputs of all layers for one example, or one token: a measure of the work of a step.
-        unit: what shapes and bytes are given for: "example", or "token" of a model that completes texts.
-        receptive_field: side of the square of pixels that a unit of the last convolution sees, if it has one.
-        memory: what training takes, if the summary is of a recipe.
+        unit: shapes and bytes are per example, or per token for a model that completes texts.
+        receptive_field: side in pixels of the receptive field of the last convolution, if it has one.
+        memory: memory of a training step, if the summary is of a recipe.
     """
 
     model: str
@@ -48,7 +48,7 @@ class Summary:
 
 
 def summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
-    """Run one example of zeros through a model and note what each layer makes of it.
+    """Run one example of zeros through a model and record the output of each layer.
 
     Args:
         model: takes (1, *shape).
@@ -62,26 +62,26 @@ def summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
 
     def note(module: nn.Module, name: str, output: object) -> None:
         nonlocal numbers
-        output = output[0] if isinstance(output, tuple) else output  # what comes out, beside a state
-        if isinstance(output, Tensor) and not isinstance(module, nn.Sequential):  # an empty one
+        output = output[0] if isinstance(output, tuple) else output  # the output, without the state
+        if isinstance(output, Tensor) and not isinstance(module, nn.Sequential):  # an empty Sequential is a leaf
             numbers += output.numel()
             count = sum(p.numel() for p in module.parameters())
             layers.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), count))
 
     training = model.training
-    some = next(model.parameters())
+    parameter = next(model.parameters())
     try:
         with torch.no_grad():
             model.eval()
             with _observed(model, note):
-                _run(model, torch.zeros(1, *shape, dtype=some.dtype, device=some.device))
+                _run(model, torch.zeros(1, *shape, dtype=parameter.dtype, device=parameter.device))
             layers += _without_module(model)
     finally:
         model.train(training)
     count = sum(p.numel() for p in model.parameters())
     unit = "token" if can(model, "complete") else "example"
     field = getattr(model, "receptive_field", None)
-    return Summary(type(model).__name__, layers, count, some.element_size() * numbers, unit, field)
+    return Summary(type(model).__name__, layers, count, parameter.element_size() * numbers, unit, field)
 
 
 def _without_module(model: Any) -> list[Layer]:
@@ -95,7 +95,7 @@ def _without_module(model: Any) -> list[Layer]:
 
 @contextmanager
 def _observed(model: nn.Module, note: Callable[[nn.Module, str, object], None]) -> Iterator[None]:
-    """Meanwhile a function is called with each leaf module that runs, its name and its output."""
+    """A context in which a function is called with each leaf module that runs, its name and its output."""
     leaves = [(name, module) for name, module in model.named_modules() if not any(True for _ in module.children())]
     hooks = [
         module.register_forward_hook(lambda module, _, output, name=name: note(module, name, output))
@@ -109,7 +109,7 @@ def _observed(model: nn.Module, note: Callable[[nn.Module, str, object], None]) 
 
 
 def _run(model: Any, x: Tensor) -> None:
-    """Have a model's layers run once, on one example or on as many as it makes; of a text on one token."""
+    """Run all layers of a model once: on one example, one latent, or one token."""
     if can(model, "complete"):
         model.log_probs(*torch.zeros(2, 1, 1, dtype=torch.long, device=x.device))
         return

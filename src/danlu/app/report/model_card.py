@@ -1,8 +1,9 @@
-"""The card of a model: what it is, what it was trained on, how good it is, and where that ends."""
+"""The card of a model: its type, its training data, its scores and its limits."""
 
 from __future__ import annotations
 
 import re
+from functools import singledispatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,19 +14,21 @@ from danlu.app.report.section import Scores
 from danlu.app.report.usage import commands
 from danlu.catalogue.recipes import all_recipes
 from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
+from danlu.data.text.info import TextInfo
 from danlu.verbs import VERBS, has, verbs_of
 
 MOST_CLASSES = 50
 
 
 class About(NamedTuple):
-    """What a card says of a model, besides its run.
+    """The description of a model in its card, apart from its run.
 
     Attributes:
         name: the model's name in the catalogue.
-        title: what the model is, in a few words.
-        source: who published it.
-        verbs: what it can do.
+        title: the type of the model in a few words.
+        source: authors and year of the paper.
+        verbs: its verbs.
         class_conditional: whether it generates examples of a given class.
     """
 
@@ -37,7 +40,7 @@ class About(NamedTuple):
 
 
 def about_model(model: object, recipe: str) -> About:
-    """What a card says of a model that was trained by a recipe."""
+    """The description of a model that was trained by a recipe."""
     entry = all_recipes()[recipe]
     return About(type(model).__name__, entry.title, entry.source, verbs_of(model), has(model, "class_conditional"))
 
@@ -53,14 +56,14 @@ def write_card(
 
     Args:
         path: the file to write.
-        run: the content of run.json; what it lacks is left out.
+        run: the content of run.json; missing entries are omitted.
         scores: value of each score by part of the data.
-        info: what an input is.
-        about: what the model is and what it can do.
+        info: properties of an input.
+        about: the description of the model.
     """
     templates = Environment(
         loader=PackageLoader("danlu.app.report"),
-        autoescape=False,  # Markdown; plain() keeps names from being read as markup
+        autoescape=False,  # Markdown; plain() escapes names
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -75,8 +78,7 @@ def write_card(
         "results": results(run, scores),
         "calibration_error": scores.get("test", {}).get("calibration_error"),
         "temperature": run.get("temperature"),
-        "info": info,
-        "shape": ", ".join(["n", *map(str, info.shape)]),
+        "input": describe_input(info),
         "classes": info.label_names if "classify" in about.verbs else (),
         "most_classes": MOST_CLASSES,
         "model_name": about.name,
@@ -89,8 +91,38 @@ def write_card(
     path.write_text(templates.get_template("card.md.jinja").render(page), encoding="utf-8")
 
 
+@singledispatch
+def describe_input(info: DataInfo) -> str:
+    """The input of a model in a sentence. A kind of data with a sentence of its own registers a function.
+
+    >>> describe_input(ImageInfo((1, 8, 8)))
+    'Images with 1 channel, 8×8 pixels (height × width): a tensor of shape (n, 1, 8, 8), values from 0 to 1.'
+    """
+    return f"A{_tensor(info)}"
+
+
+@describe_input.register
+def _(info: ImageInfo) -> str:
+    channels, height, width = info.shape
+    count = f"{channels} channel{'s' * (channels != 1)}"
+    return f"Images with {count}, {height}×{width} pixels (height × width): a{_tensor(info)}"
+
+
+@describe_input.register
+def _(info: TextInfo) -> str:
+    return (
+        f"Text as token numbers (tokens: {info.tokens}): a tensor of integers of shape (n, length), values from 0 to "
+        f"{info.vocabulary - 1}. `model.tokenizer` encodes and decodes text."
+    )
+
+
+def _tensor(info: DataInfo) -> str:
+    low, high = info.range
+    return f" tensor of shape ({', '.join(['n', *map(str, info.shape)])}), values from {low:g} to {high:g}."
+
+
 def plain(text: object) -> str:
-    r"""Text as Markdown that shows it as it is, on one line, in a table too.
+    r"""Text with the special characters of Markdown escaped, on one line.
 
     >>> print(plain("a|b <i>*c*"))
     a\|b \<i\>\*c\*

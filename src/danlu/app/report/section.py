@@ -1,4 +1,4 @@
-"""What a section of the report holds, as data: a title, a caption, and a figure, a table or a text."""
+"""A section of the report as data: a title, a caption, and a figure, a table or a text."""
 
 from __future__ import annotations
 

@@ -8,24 +8,25 @@ from typing import Any
 
 from danlu.app.command_table import COMMANDS, Usage
 from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
 from danlu.verbs import has, verbs_of
 
 
 def after_training(model: Any, info: DataInfo) -> list[tuple[str, str]]:
-    """The commands to try first with a new model: what each is for, and the command, with RUN for the run folder.
+    """The commands to try first with a trained model: a label and the command, with RUN for the run folder.
 
     >>> from danlu.data.tables.info import TableInfo
     >>> class Coin:
     ...     def sample(self, n): return torch.zeros(n)
     >>> after_training(Coin(), TableInfo((1,)))
-    [('use it', 'danlu sample RUN')]
+    [('use', 'danlu sample RUN')]
     """
-    known = list(_usages(verbs_of(model)))
-    always = [_command(name, usage, info) for name, usage in known if usage.after_training == "always"]
-    first = list(zip(("use it", ""), always, strict=False))
-    masked = has(model, "masks") and info.kind == "images"
-    fill_in = [_command(name, usage, info) for name, usage in known if usage.after_training == "masked images"]
-    return [*first, *(("fill in", command) for command in fill_in if masked)]
+    usages = list(_usages(verbs_of(model)))
+    always = [_command(name, usage, info) for name, usage in usages if usage.after_training == "always"]
+    first = list(zip(("use", ""), always, strict=False))
+    masked = has(model, "masks") and isinstance(info, ImageInfo)
+    fill_in = [_command(name, usage, info) for name, usage in usages if usage.after_training == "masked images"]
+    return [*first, *(("inpaint", command) for command in fill_in if masked)]
 
 
 def commands(verbs: Iterable[str], info: DataInfo, by_class: bool = False) -> list[str]:
@@ -33,7 +34,7 @@ def commands(verbs: Iterable[str], info: DataInfo, by_class: bool = False) -> li
 
     Args:
         verbs: the verbs of the model.
-        info: the facts of its data.
+        info: properties of its data.
         by_class: whether it is class-conditional.
 
     >>> from danlu.data.tables.info import TableInfo
@@ -58,5 +59,5 @@ def _usages(verbs: Iterable[str]) -> Iterable[tuple[str, Usage]]:
 
 def _command(name: str, usage: Usage, info: DataInfo, by_class: bool = False) -> str:
     label = f" --label {shlex.quote(info.label_names[-1])}" if by_class else ""
-    mask = " --mask half" if info.kind == "images" else ""
+    mask = " --mask half" if isinstance(info, ImageInfo) else ""
     return f"danlu {name} {usage.words.format(label=label, mask=mask)}"

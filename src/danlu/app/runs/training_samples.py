@@ -8,16 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
-from danlu.app.files.image_grid import sheet, write_png
+from danlu.app.files.image_grid import make_grid, write_png
 from danlu.app.report.sections.model_views import (
     ACROSS,
     RECONSTRUCTED,
     SAMPLES,
     STEPS,
-    above,
-    are_pictures,
     by_class,
     codes,
+    interleave_rows,
     most_active,
     reconstructions,
     samples,
@@ -58,11 +57,11 @@ def write_samples(model: Any, held_out: Part, info: DataInfo, folder: Path, roun
     """
     if isinstance(info, TextInfo):
         write_sample(model, held_out, folder, round)
-    if not are_pictures(info):
+    if not info.viewable:
         return
     for name, images, columns in _image_grids(model, held_out, info):
         folder.mkdir(exist_ok=True)
-        write_png(sheet(images, columns, info.range), folder / f"round-{round:06d}-{name}.png")
+        write_png(make_grid(images, columns, info.range), folder / f"round-{round:06d}-{name}.png")
 
 
 def _image_grids(model: Any, held_out: Part, info: DataInfo) -> Iterator[tuple[str, Tensor, int]]:
@@ -71,7 +70,7 @@ def _image_grids(model: Any, held_out: Part, info: DataInfo) -> Iterator[tuple[s
         yield "samples", drawn, classes or 8
     x = spread_over(held_out, RECONSTRUCTED)[info.inputs]
     if len(x) and (again := reconstructions(model, x)) is not None:
-        yield "reconstructions", above(x.cpu(), again), min(ACROSS, len(x))
+        yield "reconstructions", interleave_rows(x.cpu(), again), min(ACROSS, len(x))
     latents = codes(model, held_out, info.inputs)
     if latents is not None:
         yield "traversals", traversals(model, most_active(latents[0]), latents[0].shape[1]), STEPS

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from danlu.app.inference.classify import _check_flip
+from danlu.app.inference.classify import check_flip
 from danlu.app.inference.load import load
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.data.base.dataset import PARTS, DataSet
@@ -37,7 +37,7 @@ def evaluate(
         part: name of the part.
         device: the device; by default that of the training.
         flip: whether to average the outputs of a classifier for each image and its mirror image.
-        generated: number of examples to generate and to score against the training part; by default 10 000 for a model
+        generated: number of examples to generate and to score against the training part; by default 10,000 for a model
             without other scores, else none.
 
     Returns:
@@ -49,21 +49,24 @@ def evaluate(
             model cannot sample.
     """
     if part not in PARTS:
-        raise UsageError(f"there is no part {part!r}; there is {', '.join(PARTS)}")
+        raise UsageError(f"part must be one of {', '.join(PARTS)}, got {part!r}", settings=("part",))
     folder, model = RunFolder.open(run), load(run)
     data: DataSet = folder.recipe.load(folder.access())
     fingerprint = data.fingerprint()
     if fingerprint != folder.page["data"]["fingerprint"]:
-        raise UsageError(f"the data set {data.name} is not the one that {run} was trained on; its parts may overlap")
+        raise UsageError(
+            f"the data set {data.name} has changed since {run} was trained (other fingerprint); its test part "
+            f"may contain training examples"
+        )
     examples = data.part(part)
     count = (GENERATED if only_generates(model) else 0) if generated is None else generated
     if count:
         need(model, "sample")
         if count < LEAST_GENERATED:
-            raise UsageError(f"generated={count} are too few to be scored; take at least {LEAST_GENERATED}, or 0")
+            raise UsageError(f"generated must be 0 or at least {LEAST_GENERATED}, got {count}", settings=("generated",))
     if not len(examples) and not (count and only_generates(model)):  # without a part there would be no scores
-        raise UsageError(f"{data.name} has no {part} part, as it was split")
-    _check_flip(flip, data.info)
+        raise UsageError(f"the {part} part of {data.name} has no examples", settings=("part",))
+    check_flip(flip, data.info)
     model.to(pick_device(device or folder.page["device"])[0])
     subject = Subject(model, data, part, flip, folder.page.get("temperature"))
     scores = evaluate_subject(subject).scores

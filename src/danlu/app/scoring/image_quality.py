@@ -69,7 +69,7 @@ def score_images(
         reference: name of a data set (``digits``, ``mnist``, …), or a folder of images; write ./digits for a folder
             with the name of a data set.
         feature_extractor: auto is a classifier if the data set has classes, trained once and cached; else pixels.
-        count: number of images to score, evenly spread; by default all, at most 10 000.
+        count: number of images to score, at regular intervals; by default all, at most 10,000.
         invert: invert dark on light to light on dark.
         data_dir: folder of data set files and of the weights of Inception.
         device: the device.
@@ -82,22 +82,24 @@ def score_images(
     access = access_to(data_dir, Screen(quiet, sys.stderr))
     files = find_images([images] if isinstance(images, str | Path) else [*images])
     if count is not None and not 2 <= count <= len(files):
-        raise UsageError(f"count={count} must be at least 2, and there are {len(files):,} images")
+        raise UsageError(
+            f"count must be from 2 to {len(files):,}, the number of images, got {count}", settings=("count",)
+        )
     data = reference_for(reference, access)
     chosen = _spread(files, count or min(len(files), GENERATED))
     x, errors, notes = read_all(chosen, data.info, invert)
     if len(x) < 2:
-        why = f"; {errors[0]}" if errors else ""
-        raise UsageError(f"of {len(files):,} images {len(x)} can be used, and scores need at least 2{why}")
+        reason = f"; {errors[0]}" if errors else ""
+        raise UsageError(f"scores need at least 2 readable images, got {len(x)} of {len(chosen):,}{reason}")
     if len(chosen) < len(files):
-        notes.insert(0, f"{len(chosen):,} of {len(files):,} images were scored, evenly spread over them")
+        notes.insert(0, f"{len(chosen):,} of {len(files):,} images were scored, at regular intervals")
     if len(x) < FEW:
-        notes.append(f"{len(x)} images are few: the Fréchet distance is too large and all scores are noisy")
+        notes.append(f"{len(x)} images are few: FID is biased upward, and all scores are noisy")
     scorer = GenerativeScorer(
         data, len(x), Runtime(device=pick_device(device)[0]), access, feature_extractor=feature_extractor
     )
     if not scorer.ready:
-        notes.append(f"{feature_name(data)} has learned to judge now, and is kept in the cache")
+        notes.append(f"the feature extractor {feature_name(data)} was trained and saved in the cache")
     scores = scorer.all_scores(x)
     return ImageScores(scores, data.name, len(data.train), len(x), tuple(errors), tuple(notes))
 
@@ -111,29 +113,29 @@ def reference_for(reference: str | Path, access: Access) -> DataSet:
     text = str(reference)
     name = text.partition(":")[0]
     if name not in DATA and not Path(text).is_dir():
-        raise UsageError(f"there is neither a data set nor a folder {text}; {nearest(name, DATA)}")
+        raise UsageError(f"{text}: not the name of a data set and not a folder; {nearest(name, DATA)}")
     data = DataSettings(data=text if name in DATA else f"folder:{text}").load(access)
-    if data.info.kind != "images":
-        raise UsageError(f"{text} has rows of numbers, and images are scored beside images")
+    if not isinstance(data.info, ImageInfo):
+        raise UsageError(f"{text}: the reference must be a data set of images, got {data.info.description}")
     return data
 
 
 def read_all(files: Sequence[Path], info: DataInfo, invert: bool) -> tuple[Tensor, list[str], list[str]]:
     """Read images in the format of a data set; return them, errors of reading, and notes on conversions."""
-    found, errors = [], []
+    images, errors = [], []
     other: dict[str, int] = {}
     for path in files:
         try:
-            found.append(read_image(path, info, invert))
+            images.append(read_image(path, info, invert))
             for change in _changes(path, info):
                 other[change] = other.get(change, 0) + 1
         except RunError as error:
             errors.append(str(error))
-    x = torch.stack(found) if found else torch.empty(0, *info.shape)
+    x = torch.stack(images) if images else torch.empty(0, *info.shape)
     return x, errors, [f"{number:,} of {len(x):,} images {change}" for change, number in other.items()]
 
 
-_FITTED = {"crop": "cut to the middle", "pad": "bordered with white", "stretch": "stretched"}
+_FITTED = {"crop": "cropped at the center", "pad": "padded with white", "stretch": "stretched"}
 
 
 def _changes(path: Path, info: DataInfo) -> list[str]:
@@ -147,15 +149,15 @@ def _changes(path: Path, info: DataInfo) -> list[str]:
     changes = []
     if (size.height, size.width) != (height, width):
         fitted = "" if size.height * width == size.width * height else f" and {_FITTED[info.fit]}"
-        changes.append(f"are of another size than {height}×{width}, and were scaled{fitted}")
+        changes.append(f"have another size than {height}×{width} and were scaled{fitted}")
     if channels == 1 and not size.gray:
-        changes.append("may have colors, and were made gray")
+        changes.append("are in color and were converted to gray")
     if channels == 3 and size.gray:
-        changes.append("are gray, beside a data set in colors")
+        changes.append("are gray; the data set is in color")
     return changes
 
 
 def _spread(files: list[Path], count: int) -> list[Path]:
-    """``count`` of the files, evenly spread."""
+    """``count`` of the files, at regular intervals."""
     numbers = spread_over(Part({"number": torch.arange(len(files))}), count)["number"]
     return [files[number] for number in numbers.tolist()]

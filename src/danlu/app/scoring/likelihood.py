@@ -14,22 +14,24 @@ from torch import Tensor
 
 from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import inputs_of
-from danlu.app.files.standard_input import files_of
-from danlu.app.inference.apply import at_least, drawing, named
-from danlu.app.inference.load import opened
+from danlu.app.files.standard_input import with_standard_input
+from danlu.app.inference.apply import check_at_least, require_files, seeded
+from danlu.app.inference.load import load_without_seeding
 from danlu.app.scoring.text_perplexity import TextScores, score_text
 from danlu.data.images.binarize import Binarize, binary
+from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
+from danlu.data.text.info import TextInfo
 from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.rng.keys import generator
 from danlu.training.runtime import DeviceName, pick_device
 from danlu.verbs import can, has, method, verbs_of
 
-USUAL_SAMPLES = 100
-BLACK_AND_WHITE = {
-    "threshold": "pictures are made black and white by a threshold",
-    "static": "pictures are made black and white, each pixel white with the probability of its gray",
+DEFAULT_SAMPLES = 100
+BINARIZATION_NOTES = {
+    "threshold": "images are binarized by a threshold",
+    "static": "images are binarized at random: each pixel is white with a probability equal to its gray value",
 }
 
 
@@ -55,7 +57,7 @@ class Scores(NamedTuple):
     Attributes:
         files: score of each file.
         bound: whether the nats are lower bounds.
-        samples: number of draws for each bound; None for a log-likelihood.
+        samples: number of samples for each bound; None for a log-likelihood.
         notes: notes for the comparison with other scores.
     """
 
@@ -87,13 +89,13 @@ def score(
     For texts: perplexity and bits per byte.
 
     Images are binarized as in the evaluation of the run. Random binarization of an image is always the same and does
-    not depend on the other files; the same holds for the draws for its bound.
+    not depend on the other files; the same holds for the samples of its bound.
 
     Args:
         run: a run folder, or a model folder.
         files: images, or folders of images; CSV or Parquet files for a model of rows; text files, or folders of text
             files, for a language model; "-" is standard input.
-        samples: number of draws for each bound, 100 by default; more draws make it tighter in expectation.
+        samples: number of samples for each bound, 100 by default; more samples make it tighter in expectation.
         binarize: how images are binarized; by default as in the recipe of the run.
         invert: for images, invert dark on light to light on dark.
         encoding: text encoding of text and CSV files.
@@ -105,64 +107,75 @@ def score(
         UsageError: if the model has no likelihood, no file is given, a file does not exist, or an option is not for
             this model.
     """
-    at_least(1, samples=samples)
-    model = opened(run)
+    check_at_least(1, samples=samples)
+    model = load_without_seeding(run)
     verb = next((name for name in ("log_prob", "log_prob_bound") if can(model, name)), None)
     if verb is None:
-        has = ", ".join(verbs_of(model)) or "nothing"
-        raise UsageError(f"{type(model).__name__} gives no likelihood, nor a bound of one; it can {has}")
+        verbs = ", ".join(verbs_of(model)) or "none"
+        raise UsageError(f"{type(model).__name__} has no likelihood and no bound of it; its verbs: {verbs}")
     if verb == "log_prob" and samples is not None:
-        raise UsageError(f"{type(model).__name__} knows its log-likelihood without draws; leave samples out")
-    if model.info.kind == "text":
+        raise UsageError(
+            f"{type(model).__name__} computes the exact log-likelihood, without samples; remove samples",
+            settings=("samples",),
+        )
+    if isinstance(model.info, TextInfo):
         if invert or binarize is not None:
-            raise UsageError("invert and binarize are for pictures, and this model reads text; leave them out")
-        return score_text(run, model.to(pick_device(device)[0]), named(files), encoding)
-    draws = (samples or USUAL_SAMPLES) if verb == "log_prob_bound" else None
+            option = "invert" if invert else "binarize"
+            raise UsageError(f"{option} applies to images only, and this model takes text", settings=(option,))
+        return score_text(run, model.to(pick_device(device)[0]), require_files(files), encoding)
+    draws = (samples or DEFAULT_SAMPLES) if verb == "log_prob_bound" else None
     how = _binarize(model, binarize)
     model.to(pick_device(device)[0])
-    found: list[Score] = []
+    results: list[Score] = []
     gray = False
-    with files_of(named(files)) as (paths, said):
-        for places, x, error in inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), said):
+    with with_standard_input(require_files(files)) as (paths, display):
+        for names, x, error in inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), display):
             if x is None:
-                found += [Score(said(place), error=said(error or "")) for place in places]
+                results += [Score(display(name), error=display(error or "")) for name in names]
                 continue
-            x = _black_and_white(x, how, seed)
+            x = _binarized(x, how, seed)
             gray = gray or bool(((x != 0) & (x != 1)).any())
             nats = _likelihood(model, verb, x, draws, seed).double().cpu()
-            found += [_scored(said(place), one, x[0].numel()) for place, one in zip(places, nats.tolist(), strict=True)]
-    return Scores(tuple(found), draws is not None, draws, tuple(_notes(model, draws, how, gray)))
+            results += [
+                _scored(display(name), value, x[0].numel()) for name, value in zip(names, nats.tolist(), strict=True)
+            ]
+    return Scores(tuple(results), draws is not None, draws, tuple(_notes(model, draws, how, gray)))
 
 
 def _scored(file: str, nats: float, values: int) -> Score:
     if math.isnan(nats):
         return Score(
-            file, error=f"{file}: its likelihood is no number; it lies too far from what the model was trained on"
+            file, error=f"{file}: its log-likelihood is not a number; it differs too much from the training data"
         )
     return Score(file, nats, -nats / (math.log(2) * values))
 
 
 def _likelihood(model: Model, verb: str, x: Tensor, draws: int | None, seed: int) -> Float[Tensor, "n"]:
-    some = next(model.parameters())
-    x, given = x.to(some.device, some.dtype), dict[str, Any]()
+    parameter = next(model.parameters())
+    x, options = x.to(parameter.device, parameter.dtype), dict[str, Any]()
     if draws is not None:
-        given["samples"] = draws
+        options["samples"] = draws
         if has(model, "generator"):
-            given["generator"] = generator("score", seed, device=some.device)
-    with drawing(some.device, "score", seed):
-        return method(model, verb)(x, **given)
+            options["generator"] = generator("score", seed, device=parameter.device)
+    with seeded(parameter.device, "score", seed):
+        return method(model, verb)(x, **options)
 
 
-def _binarize(model: Model, asked: Binarize | None) -> Binarize:
-    """How images are binarized: as asked, or as they were when the model was evaluated."""
+def _binarize(model: Model, option: Binarize | None) -> Binarize:
+    """How images are binarized: as the option says, or as in the evaluation of the run."""
     info = model.info
-    if asked is not None and (info.kind != "images" or info.range != (0.0, 1.0)):
-        raise UsageError(f"binarize is for pictures from 0 to 1, and this model takes {info.kind}; leave it out")
-    how: Binarize = asked or model.usage.get("binarize", "none")
+    if option is not None and not (isinstance(info, ImageInfo) and info.range == (0.0, 1.0)):
+        low, high = info.range
+        raise UsageError(
+            f"binarize applies to images with values from 0 to 1 only, and this model takes {info.description} with "
+            f"values from {low:g} to {high:g}",
+            settings=("binarize",),
+        )
+    how: Binarize = option or model.usage.get("binarize", "none")
     return "static" if how == "dynamic" else how  # they differ in training only
 
 
-def _black_and_white(x: Tensor, how: Binarize, seed: int) -> Tensor:
+def _binarized(x: Tensor, how: Binarize, seed: int) -> Tensor:
     """Binarized images; the random numbers depend on the content of each image."""
     if how == "none":
         return x
@@ -175,19 +188,21 @@ def _black_and_white(x: Tensor, how: Binarize, seed: int) -> Tensor:
 def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[str]:
     notes = []
     if draws is not None:
-        notes.append(
-            f"lower bounds of the log-likelihood, estimated from {draws} {'draw' if draws == 1 else 'draws'} each"
-        )
+        notes.append(f"lower bounds of the log-likelihood, each estimated with {draws} sample{'s' * (draws != 1)}")
     if how != "none":
-        notes.append(BLACK_AND_WHITE[how])
+        notes.append(BINARIZATION_NOTES[how])
     likelihood = model.arguments.get("likelihood")
     if likelihood == "bernoulli" and gray:
         notes.append(
-            "of gray pixels it is the mean over black and white ones, not the likelihood of gray; see --binarize"
+            "gray pixels: the score is the mean over black and white pixels, not the likelihood of the gray values; "
+            "see --binarize"
         )
     if isinstance(model.info, TableInfo):
-        shifted = " shifted and scaled as the training rows were" if model.info.shift else " as they are"
-        notes.append(f"densities of rows{shifted}, which can be above 1 and their logarithms above 0")
+        shifted = ", shifted and scaled as the training rows" if model.info.shift else ""
+        notes.append(f"densities of rows{shifted}; a density can be above 1, and its logarithm above 0")
     elif likelihood == "gaussian":
-        notes.append("densities of pixels from 0 to 1, which can be above 1; not to be compared with bits of bytes")
+        notes.append(
+            "densities of pixel values from 0 to 1; they can be above 1 and are not comparable with bits per dimension "
+            "of models of discrete values"
+        )
     return notes

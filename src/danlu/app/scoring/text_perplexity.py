@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from danlu.app.files.standard_input import files_of
+from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.complete import tokenizer_of
 from danlu.data.base.dataset import Part
 from danlu.data.base.tokenizer import Tokenizer
@@ -59,30 +59,30 @@ def score_text(run: str | Path, model: Any, files: Sequence[str | Path], encodin
     Raises:
         UsageError: if a file does not exist.
     """
-    tokenizer, found = tokenizer_of(model, run), []
+    tokenizer, scores = tokenizer_of(model, run), []
     encoding_of(encoding)
-    with files_of(files) as (paths, said):
+    with with_standard_input(files) as (paths, display):
         for path in paths:
             for document in find_documents(Path(path)):
-                found.append(_scored(model, tokenizer, document, encoding, said))
-    notes = ["the first token of each text is given, and counts for nothing"]
+                scores.append(_scored(model, tokenizer, document, encoding, display))
+    notes = ["the first token of each text is not scored, because nothing comes before it"]
     if tokenizer.unknown is not None:
-        notes.append("every word that the model does not know counts as one and the same, which flatters it")
-    return TextScores(tuple(found), tuple(notes))
+        notes.append("all unknown words count as one token, which makes the scores better than they are")
+    return TextScores(tuple(scores), tuple(notes))
 
 
-def _scored(model: Any, tokenizer: Tokenizer, document: Document, encoding: str, said: Any) -> TextScore:
-    name = said(document.name)
+def _scored(model: Any, tokenizer: Tokenizer, document: Document, encoding: str, display: Any) -> TextScore:
+    name = display(document.name)
     try:
         text = "".join(piece.text for piece in read([whole(document)], encoding, no_progress))
         tokens = tokenizer.encode(text)
     except UsageError as error:
-        why = said(str(error)).replace("--text.encoding", "--encoding")
-        return TextScore(name, error=why if why.startswith(name) else f"{name}: {why}")
+        message = display(str(error)).replace("--text.encoding", "--encoding")
+        return TextScore(name, error=message if message.startswith(name) else f"{name}: {message}")
     if len(tokens) < 2:
         what = "is empty" if not text else f"has {len(tokens)} token{'s' * (len(tokens) != 1)}"
-        return TextScore(name, error=f"{name} {what}; two tokens are the least, the first of which is given")
-    found = read_through(model, Part({"token": tokens}))
-    exact = bits(found, tokenizer.kind, tokenizer.decode(tokens[1:])) if tokenizer.unknown is None else {}
+        return TextScore(name, error=f"{name} {what}; a score needs at least 2 tokens")
+    totals = read_through(model, Part({"token": tokens}))
+    exact = bits(totals, tokenizer.kind, tokenizer.decode(tokens[1:])) if tokenizer.unknown is None else {}
     per_byte, per_character = (exact.get(f"bits_per_{unit}") for unit in ("byte", "character"))
-    return TextScore(name, found.nats, found.tokens, found.perplexity, per_byte, per_character)
+    return TextScore(name, totals.nats, totals.tokens, totals.perplexity, per_byte, per_character)

@@ -27,9 +27,9 @@ def evaluate(
         run: the run folder
         part: part of the data
         device: device to compute on; default: the device of the training
-        flip: classifiers of images average the probabilities of each image and its mirror image
-        generated: number of examples to generate and compare with the training part; default: 10000 for models without
-            other scores, else 0
+        flip: for classifiers of images: average the probabilities of each image and its mirror image
+        generated: number of examples to generate and to compare with the training part (FID and similar scores);
+            default: 10000 for models without other scores, else 0
     """
     from danlu.app.console.formatting import score_value
     from danlu.app.scoring.evaluate import evaluate
@@ -37,15 +37,15 @@ def evaluate(
     result = evaluate(run, part, device, flip, generated)
     if json:
         return as_json({"run": str(run), **result})
-    made = result.get("generated", {})
-    width = max([18, *map(len, [*result["scores"], *made])])
+    generated_scores = result.get("generated", {})
+    width = max([18, *map(len, [*result["scores"], *generated_scores])])
     if result["scores"]:
         print(f"{result['data']}, {part} part, {result['examples']:,} examples")
     for name, value in result["scores"].items():
         print(f"  {name.replace('_', ' '):<{width}} {score_value(name, value)}")
-    if made:
+    if generated_scores:
         print(f"{result['data']}, generated examples compared with the train part")
-    for name, value in made.items():
+    for name, value in generated_scores.items():
         print(f"  {name.replace('_', ' '):<{width}} {score_value(name, value)}")
     return 0
 
@@ -77,8 +77,8 @@ def classify(
         as_json({"guesses": [{"file": g.file, "classes": g.classes, "error": g.error} for g in guesses]})
         return failed
     for guess in guesses:
-        words = guess.error or "  ".join(f"{name} {probability:.3f}" for name, probability in guess.classes)
-        print(f"danlu: {words}" if guess.error else f"{guess.file}  {words}", file=stream(guess.error))
+        text = guess.error or "  ".join(f"{name} {probability:.3f}" for name, probability in guess.classes)
+        print(f"danlu: {text}" if guess.error else f"{guess.file}  {text}", file=stream(guess.error))
     return failed
 
 
@@ -90,19 +90,19 @@ def export(
     verb: str | None = None,
     json: Json = False,
 ) -> int:
-    """Export a model as ONNX or as plain weights.
+    """Export a model as ONNX, or its weights as safetensors.
 
     Args:
         run: run folder or model folder
-        out: file to write, required; its name ends in .onnx or .safetensors
-        verb: the method of the model to export as ONNX; default: the first that can be exported
+        out: file to write, FILE.onnx or FILE.safetensors; required
+        verb: method of the model to export as ONNX, for example classify; default: the first that can be exported
     """
     from danlu.app.export.export import export
 
-    done = export(run, out, verb)
+    exported = export(run, out, verb)
     if json:
-        return as_json({**done._asdict(), "path": str(done.path)})
-    method = f" of {done.verb}" if done.verb else ""
-    compared = done.difference is not None
-    checked = f"; largest difference in onnxruntime: {done.difference:.1g}" if compared else ""
-    return say(f"{done.path}: {done.format}{method}{checked}")
+        return as_json({**exported._asdict(), "path": str(exported.path)})
+    method = f" of {exported.verb}" if exported.verb else ""
+    compared = exported.difference is not None
+    checked = f"; largest difference in onnxruntime: {exported.difference:.1g}" if compared else ""
+    return say(f"{exported.path}: {exported.format}{method}{checked}")

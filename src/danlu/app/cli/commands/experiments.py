@@ -18,12 +18,12 @@ def experiment(
     seed: Seed = 0,
     json: Json = False,
 ) -> int:
-    """Run an experiment on a claim of the lecture notes; without a name, list the experiments.
+    """Run an experiment that tests a claim of the lecture notes; without a name, list the experiments.
 
     Args:
-        name: of the experiment
-        all: run every experiment, and write one page with all results
-        out: folder for figures and page
+        name: name of the experiment
+        all: run all experiments, and write one HTML page with all results
+        out: folder for the figures and the page
     """
     if all and name is not None:
         raise UsageError(

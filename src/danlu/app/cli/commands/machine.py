@@ -10,26 +10,32 @@ from danlu.app.cli.argument_types import DataArgument, DataDir, Json
 from danlu.app.cli.command_output import as_json, say
 
 
-def data(source: DataArgument, /, *, data_dir: DataDir = None, picture: Path | None = None, json: Json = False) -> int:
+def data(source: DataArgument, /, *, data_dir: DataDir = None, image: Path | None = None, json: Json = False) -> int:
     """Describe a data set and list problems in it.
 
     Args:
         source: a data set and its settings
-        picture: image file for a sheet of example images
+        image: PNG file for a figure of the data set: example images, or distributions of columns
     """
     from danlu.app.console.progress import Screen
-    from danlu.app.inspect.dataset_survey import draw, show, survey
+    from danlu.app.inspect.dataset_figures import draw
+    from danlu.app.inspect.dataset_survey import show, survey
 
     settings = source.source
     screen = Screen(quiet=json)
-    found, seen = survey(settings, data_dir=data_dir, screen=screen)
-    if picture is not None:
-        draw(found, picture, settings.augment)
+    data_set, statistics = survey(settings, data_dir=data_dir, screen=screen)
+    if image is not None:
+        draw(data_set, image, settings.augment)
     if json:
-        facts = {"data": found.name, "info": found.info.to_json(), "notes": found.notes, **asdict(seen)}
-        return as_json({**facts, "fingerprint": found.fingerprint(), "picture": picture and str(picture)})
-    show(found, seen, screen)
-    return say(f"picture {picture}") if picture else 0
+        facts = {
+            "data": data_set.name,
+            "info": data_set.info.to_json(),
+            "notes": data_set.notes,
+            **asdict(statistics),
+        }
+        return as_json({**facts, "fingerprint": data_set.fingerprint(), "image": image and str(image)})
+    show(data_set, statistics, screen)
+    return say(f"image {image}") if image else 0
 
 
 def doctor(*, json: Json = False) -> int:
@@ -49,7 +55,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     For bash: danlu completion bash > ~/.local/share/bash-completion/completions/danlu
 
     Args:
-        shell: the shell
+        shell: name of the shell
     """
     from danlu.app.cli.shell_completion import script
 

@@ -10,7 +10,7 @@ from danlu.catalogue.entry import Entry
 
 
 def list_recipes(*, json: Json = False) -> int:
-    """List the recipes: name, family, model, source."""
+    """List the recipes with family, model and paper."""
     from danlu.catalogue.recipes import all_recipes
 
     recipes = all_recipes()
@@ -27,7 +27,7 @@ def show(recipe: RecipeArgument, /) -> int:
     """Print a recipe as YAML with every setting.
 
     Args:
-        recipe: a recipe and its settings
+        recipe: the recipe and its settings
     """
     from danlu.recipes.config.yaml_files import to_yaml
 
@@ -39,7 +39,7 @@ def check(file: Path, /, *, json: Json = False) -> int:
     """Check a recipe file and list every error in it.
 
     Args:
-        file: a YAML file as written by `danlu show`
+        file: YAML file of a recipe, such as `danlu show NAME` prints
     """
     from danlu.app.runs.inspect_recipe import check
     from danlu.catalogue.recipes import name_of_recipe
@@ -52,19 +52,19 @@ def summary(recipe: RecipeArgument, /) -> int:
     """Print the layers of a recipe's model with their output shapes and parameters.
 
     Args:
-        recipe: a recipe and its settings
+        recipe: the recipe and its settings
     """
     from danlu.app.console.formatting import human
     from danlu.app.inspect.model_summary import layer_lines
     from danlu.app.runs.inspect_recipe import summary
 
-    made = summary(recipe.recipe)
-    print(f"{made.model}, {made.parameters:,} parameters, {human(4 * made.parameters)} of weights")
-    print("\n".join(f"  {line}" for line in layer_lines(made)))
-    if made.memory is not None:
-        print(f"  about {human(made.memory.per_example)} of activations per {made.unit} of a batch")
-    if made.receptive_field:
-        print(f"  receptive field of the last convolution: {made.receptive_field}×{made.receptive_field} pixels")
+    layers = summary(recipe.recipe)
+    print(f"{layers.model}, {layers.parameters:,} parameters, {human(4 * layers.parameters)} of weights")
+    print("\n".join(f"  {line}" for line in layer_lines(layers)))
+    if layers.memory is not None:
+        print(f"  about {human(layers.memory.per_example)} of activations per {layers.unit} in a batch")
+    if layers.receptive_field:
+        print(f"  receptive field of the last convolution: {layers.receptive_field}×{layers.receptive_field} pixels")
     return 0
 
 

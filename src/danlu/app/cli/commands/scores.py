@@ -24,14 +24,14 @@ def score(
     device: Device = "auto",
     json: Json = False,
 ) -> int:
-    """Compute the log-likelihood of files, or a lower bound of it; for texts the perplexity.
+    """Compute the log-likelihood of files, or a lower bound of it; for text files the perplexity.
 
     Args:
         run: run folder or model folder
-        files: images or folders of images; CSV or Parquet files for models of tables; text files for models of text; -
+        files: images or folders of images; for models of tables CSV or Parquet files; for language models text files; -
             for standard input
-        samples: importance samples per lower bound; more give a tighter bound; default: 100
-        binarize: how images are made black and white; default: as in the evaluation of the run
+        samples: number of importance samples per lower bound; more samples give a tighter bound; default: 100
+        binarize: how images are converted to black and white; default: as in the evaluation of the run
     """
     from danlu.app.cli.commands.text import print_scores
     from danlu.app.scoring.likelihood import score
@@ -74,25 +74,25 @@ def score_images(
 
     Args:
         images: image files or folders; the last one is the reference: the name of a data set, or a folder of images
-        feature_extractor: network whose features are compared; auto is a classifier of the data set, or pixels if
-            it has no classes
+        feature_extractor: network whose features are compared; auto: a classifier of the data set, or pixels if it
+            has no classes
         count: number of images to score; default: all, at most 10000
     """
     from danlu.app.console.formatting import score_value
     from danlu.app.scoring.image_quality import score_images
 
     if len(images) < 2:
-        raise UsageError("give images and a reference data set: danlu score-images images/ digits")
-    found = score_images(images[:-1], images[-1], feature_extractor=feature_extractor, count=count, invert=invert,
+        raise UsageError("score-images needs images and a reference: danlu score-images images/ digits")
+    scores = score_images(images[:-1], images[-1], feature_extractor=feature_extractor, count=count, invert=invert,
                          data_dir=data_dir, device=device, quiet=json)  # fmt: skip
-    for error in found.errors:
+    for error in scores.errors:
         print(f"danlu: {error}", file=sys.stderr)
     if json:
-        as_json(found._asdict())
-        return int(bool(found.errors))
-    print(f"{found.images:,} images compared with {found.examples:,} of {found.reference}, train part")
-    width = max(map(len, found.scores))
-    for name, value in found.scores.items():
+        as_json(scores._asdict())
+        return int(bool(scores.errors))
+    print(f"{scores.images:,} images compared with {scores.examples:,} of {scores.reference}, train part")
+    width = max(map(len, scores.scores))
+    for name, value in scores.scores.items():
         print(f"  {name.replace('_', ' '):<{width}}  {score_value(name, value)}")
-    print("\n".join(f"  {note}" for note in found.notes), end="\n" if found.notes else "")
-    return int(bool(found.errors))
+    print("\n".join(f"  {note}" for note in scores.notes), end="\n" if scores.notes else "")
+    return int(bool(scores.errors))

@@ -44,43 +44,45 @@ def complete(
     Args:
         run: run folder or model folder
         text: the prompt
-        tokens: number of tokens to generate: characters, words or subwords, as the model was trained
-        temperature: below 1 probable tokens become more probable; 0 is greedy decoding
+        tokens: number of tokens to generate; a token is a character, a word or a subword, depending on the model
+        temperature: divides the logits; below 1, probable tokens become more probable; 0 is greedy decoding
         top_k: sample only from the k most probable tokens
         top_p: sample only from the most probable tokens with this total probability
         min_p: sample only from tokens with at least this fraction of the largest probability
-        repetition_penalty: above 1, tokens that occurred before become less probable
+        repetition_penalty: above 1, tokens that already occurred become less probable
         beam: beam search with this number of beams instead of sampling
         best: beam search: number of continuations to print, each with its log-probability
         groups: beam search: number of diverse groups of beams
         diversity: beam search: penalty of a token that an earlier group has chosen; default: 0.5
         length_penalty: beam search: exponent α of the length penalty of Wu et al. 2016
-        length_form: beam search: form of the length penalty, wu or a power of the length
+        length_form: beam search: formula of the length penalty; wu (Wu et al. 2016), or power (a power of the length)
         end: stop after this text; \\n is a line break
     """
-    from danlu.app.inference.beam_search import search_of
-    from danlu.app.inference.complete import begun, chosen
+    from danlu.app.inference.beam_search import search_options
+    from danlu.app.inference.complete import prepare_prompt, sampling_options
 
     def note(line: str) -> None:
         print(f"  note: {line}", file=sys.stderr)
 
-    choice = chosen(temperature, top_k, top_p, min_p, repetition_penalty, beam)
-    search = search_of(beam, best, groups, diversity, length_penalty, length_form, end is not None)
+    options = sampling_options(temperature, top_k, top_p, min_p, repetition_penalty, beam)
+    search = search_options(beam, best, groups, diversity, length_penalty, length_form, end is not None)
     stop = end if end is None else end.replace("\\n", "\n")
-    asked = begun(run, text, tokens, stop, search, device, note)
+    start = prepare_prompt(run, text, tokens, stop, search, device, note)
     if search is None:
-        return _print_sampled(asked.written(choice, seed), text, {"tokens": tokens, "seed": seed}, json)
-    found = asked.searched(search)
+        return _print_sampled(start.sample(options, seed), text, {"tokens": tokens, "seed": seed}, json)
+    continuations = start.search(search)
     if json:
-        every = {"tokens": tokens, "seed": seed, "found": [one._asdict() for one in found]}
-        return as_json({"prompt": text, "text": found[0].text, **every})
-    return _print_found(found, text, search.by_probability) if best else say(text + found[0].text)
+        options_json = {"tokens": tokens, "seed": seed, "continuations": [one._asdict() for one in continuations]}
+        return as_json({"prompt": text, "text": continuations[0].text, **options_json})
+    return (
+        _print_continuations(continuations, text, search.by_probability) if best else say(text + continuations[0].text)
+    )
 
 
-def _print_sampled(pieces: Iterator[str], prompt: str, asked: dict[str, int], json: bool) -> int:
+def _print_sampled(pieces: Iterator[str], prompt: str, options: dict[str, int], json: bool) -> int:
     """Print the prompt and each piece as soon as it is sampled, or one JSON object; return the exit code."""
     if json:
-        return as_json({"prompt": prompt, "text": "".join(pieces), **asked})
+        return as_json({"prompt": prompt, "text": "".join(pieces), **options})
     print(prompt, end="", flush=True)
     for piece in pieces:
         print(piece, end="", flush=True)
@@ -88,9 +90,9 @@ def _print_sampled(pieces: Iterator[str], prompt: str, asked: dict[str, int], js
     return 0
 
 
-def _print_found(found: list[Continuation], prompt: str, by_probability: bool) -> int:
+def _print_continuations(continuations: list[Continuation], prompt: str, by_probability: bool) -> int:
     """Print each continuation with its rank, log-probability and score; return the exit code."""
-    for number, one in enumerate(found, start=1):
+    for number, one in enumerate(continuations, start=1):
         ranked = "" if by_probability else f", score {one.score:.4f}"
         tokens = f"{one.tokens} token{'s' * (one.tokens > 1)}"
         print(f"{number}  log-probability {one.log_prob:.4f} of {tokens}{ranked}\n{prompt}{one.text}")

@@ -21,20 +21,20 @@ def train(
     dry_run: bool = False,
     json: Json = False,
 ) -> int:
-    """Train a recipe, given by name or as a file.
+    """Train a recipe, given by its name or as a YAML file.
 
     Args:
         recipe: a recipe and its settings
         out: run folder, new or empty; default: a new folder in runs/
-        device: device to train on; auto uses a GPU if there is one
-        devices: number of processes, each with its own GPU or a share of the CPU cores
+        device: device to train on; auto: a GPU if available, else the CPU
+        devices: number of processes; each uses one GPU, or an equal part of the CPU cores
         threads: CPU threads per process; default: one for small networks, else all
-        dry_run: check data, two rounds, saving, loading and report; keep nothing
+        dry_run: check the data, train two rounds, save, load, write the report, and delete the run folder
     """
     from danlu.app.console.signals import EXIT_CODE
     from danlu.app.runs.train import train
 
-    again = "danlu train " + shlex.join(_without(recipe.words, "--out", "--json"))
+    command = "danlu train " + shlex.join(_without(recipe.words, "--out", "--json"))
     run = train(
         recipe.recipe,
         out=out,
@@ -44,7 +44,7 @@ def train(
         threads=threads,
         dry_run=dry_run,
         quiet=json,
-        command=again,
+        command=command,
     )
     if json and run.writes:
         as_json({"run": str(run.path), **run.page})
@@ -64,17 +64,17 @@ def resume(
 
     Args:
         run: the run folder
-        device: device to train on; default: as before
-        devices: number of processes; default: as before
-        anyway: resume even if versions, data, threads or devices have changed
+        device: device to train on; default: the device of the run
+        devices: number of processes; default: that of the run
+        anyway: resume even if versions, data, threads or devices have changed; the result may differ
     """
     from danlu.app.console.signals import EXIT_CODE
     from danlu.app.runs.train import resume
 
-    done = resume(run, device=device, devices=devices, anyway=anyway, quiet=json)
+    resumed = resume(run, device=device, devices=devices, anyway=anyway, quiet=json)
     if json:
-        as_json({"run": str(done.path), **done.page})
-    return EXIT_CODE if done.page["status"] == "stopped" else 0
+        as_json({"run": str(resumed.path), **resumed.page})
+    return EXIT_CODE if resumed.page["status"] == "stopped" else 0
 
 
 def _without(words: list[str], *flags: str) -> list[str]:

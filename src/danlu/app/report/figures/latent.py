@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from torch import Tensor
 
-from danlu.app.files.image_grid import GAP, sheet
+from danlu.app.files.image_grid import GAP, make_grid
 from danlu.app.report.figures.style import BLUE, INK, QUIET, VERMILION, WIDTH, short, styled, tick
 
 MOST_COLORS = 20
@@ -51,15 +51,15 @@ def gallery(
     size = (beside + scale * columns * width, 0.12 + 0.2 * bool(heads) + scale * lines * height)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    _show_sheet(axes, images, columns, value_range)
+    _show_grid(axes, images, columns, value_range)
     pixels, names = axes.get_images()[0].get_size(), [short(head, HEAD) for head in heads]
     axes.set_yticks([_middle(pixels[0], lines, place) for place in range(len(rows))], rows)
     axes.set_xticks([_middle(pixels[1], columns, place) for place in range(len(heads))], names)
     return figure
 
 
-def _show_sheet(axes: Axes, images: Tensor, columns: int, value_range: tuple[float, float]) -> None:
-    page = sheet(images, columns, value_range).numpy()
+def _show_grid(axes: Axes, images: Tensor, columns: int, value_range: tuple[float, float]) -> None:
+    page = make_grid(images, columns, value_range).numpy()
     axes.imshow(page[..., 0] if page.shape[2] == 1 else page, cmap="gray", vmin=0, vmax=255, interpolation="none")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, top=False, labeltop=True, labelbottom=False)
@@ -106,7 +106,7 @@ def latent_map(
         end = 1.05 * max(reach, float(codes.abs().max()))
         panels[0].set(xlim=(-end, end), ylim=(-end, end))
         across = math.isqrt(len(grid))
-        _show_sheet(panels[1], grid, across, value_range)
+        _show_grid(panels[1], grid, across, value_range)
         high, wide = panels[1].get_images()[0].get_size()
         ends = [f"\N{MINUS SIGN}{reach:g}", "0", f"{reach:g}"]
         places = (0, across // 2, across - 1)

@@ -1,6 +1,6 @@
 """The list of sections of a report, in their order on the page.
 
-Each entry takes the subject and what the evaluators computed, and gives sections as data; it gives none where it does
+Each entry takes the subject and what the evaluators computed, and gives sections as data; it gives none if it does
 not apply. A new kind of section is one function and one line in ``SECTIONS``.
 """
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from danlu.app.report.section import Section, Table, figure
 from danlu.data.base.dataset import DataInfo
+from danlu.data.images.info import ImageInfo
 from danlu.evaluation.subject import Subject
 from danlu.metrics.classification import calibration, confusion_matrix
 from danlu.metrics.robustness import Robustness
@@ -18,7 +19,7 @@ from danlu.metrics.temperature import cooled
 MOST_WRONG = 24
 
 
-class Judged(NamedTuple):
+class Predictions(NamedTuple):
     """The outputs of a classifier on a part of the data.
 
     Attributes:
@@ -29,7 +30,7 @@ class Judged(NamedTuple):
         temperature: as fitted on the validation part, if there is one.
         shifted: accuracy on shifted images.
         noisy: accuracy on noisy images.
-        strained: number of images that were shifted and made noisy.
+        perturbed: number of images that were shifted, and to which noise was added.
     """
 
     part: str
@@ -39,7 +40,7 @@ class Judged(NamedTuple):
     temperature: float | None = None
     shifted: Robustness | None = None
     noisy: Robustness | None = None
-    strained: int = 0
+    perturbed: int = 0
 
 
 def classifier_sections(subject: Subject, evidence: Mapping[str, Any]) -> list[Section]:
@@ -47,46 +48,50 @@ def classifier_sections(subject: Subject, evidence: Mapping[str, Any]) -> list[S
     if "probabilities" not in evidence:
         return []
     info = subject.info
-    images = subject.examples[info.inputs] if info.kind == "images" else None
-    strained = evidence.get("robustness", (None, None, 0))
+    images = subject.examples[info.inputs] if isinstance(info, ImageInfo) else None
+    perturbed = evidence.get("robustness", (None, None, 0))
     probabilities, labels, temperature = evidence["probabilities"], evidence["labels"], evidence.get("temperature")
-    judged = Judged(subject.part, probabilities, labels, images, temperature, *strained)
-    return classification_sections(judged, info)
+    predictions = Predictions(subject.part, probabilities, labels, images, temperature, *perturbed)
+    return classification_sections(predictions, info)
 
 
-def classification_sections(judged: Judged, info: DataInfo) -> list[Section]:
+def classification_sections(predictions: Predictions, info: DataInfo) -> list[Section]:
     """Confusion matrix, scores of each class, calibration, robustness, and the most confident mistakes.
 
     Args:
-        judged: the outputs of the classifier.
+        predictions: the outputs of the classifier.
         info: names of the classes, range of the values.
 
     >>> from danlu.data.tables.info import TableInfo
     >>> info = TableInfo(shape=(4,), classes=2, class_names=("cat", "dog"))
-    >>> sections = classification_sections(Judged("test", torch.tensor([[0.9, 0.1]]), torch.tensor([0])), info)
+    >>> sections = classification_sections(Predictions("test", torch.tensor([[0.9, 0.1]]), torch.tensor([0])), info)
     >>> [section.title for section in sections]
     ['Confusion matrix', 'Scores per class', 'Calibration']
     """
-    part, names = judged.part, info.label_names
-    probabilities, labels, images = judged.probabilities.detach().cpu(), judged.labels.cpu(), judged.images
+    part, names = predictions.part, info.label_names
+    probabilities, labels, images = (
+        predictions.probabilities.detach().cpu(),
+        predictions.labels.cpu(),
+        predictions.images,
+    )
     matrix = confusion_matrix(probabilities.argmax(dim=1), labels, len(names))
     sections = [
         Section(
             "Confusion matrix",
             f"Predicted class against true class, over the {len(labels):,} examples of the {part} part. The color is "
-            f"the share of the row: blue for correct predictions, vermilion for wrong ones.",
+            f"the fraction of the row: blue for correct predictions, vermilion for wrong ones.",
             figure("confusion", matrix=matrix, class_names=names),
         ),
         Section("Scores per class", f"Scores of each class on the {part} part.", table=per_class(matrix, names)),
-        _calibration(probabilities, labels, judged.temperature, part),
+        _calibration(probabilities, labels, predictions.temperature, part),
     ]
-    if judged.shifted is not None and judged.noisy is not None:
+    if predictions.shifted is not None and predictions.noisy is not None:
         caption = (
-            f"Accuracy on {judged.strained:,} images of the {part} part: shifted in each of the four directions, and "
-            f"with normal noise added to every value."
+            f"Accuracy on {predictions.perturbed:,} images of the {part} part: shifted in each of the four directions, "
+            f"and with normal noise added to each value."
         )
         sections.append(
-            Section("Robustness", caption, figure("robustness", shifted=judged.shifted, noisy=judged.noisy))
+            Section("Robustness", caption, figure("robustness", shifted=predictions.shifted, noisy=predictions.noisy))
         )
     if images is not None and images.shape[1] in (1, 3):
         sections.append(_most_wrong(probabilities, labels, images, info, part))
@@ -102,8 +107,8 @@ def _calibration(probabilities: Tensor, labels: Tensor, temperature: float | Non
     if temperature is not None:
         after = calibration(cooled(probabilities, temperature), labels)
         caption += (
-            f" Rings show the probabilities at temperature {temperature:.3g}, fitted on the validation part; above 1 "
-            f"the model is overconfident."
+            f" Rings: the same after temperature scaling. The temperature {temperature:.3g} was fitted on the "
+            f"validation part; a temperature above 1 means that the model is overconfident."
         )
     return Section("Calibration", caption, figure("reliability", calibration=before, after=after))
 
@@ -122,10 +127,10 @@ def per_class(matrix: Int[Tensor, "k k"], names: Sequence[str]) -> Table:
     >>> per_class(torch.tensor([[3, 1], [0, 0]]), ("cat", "dog"))[1:]
     [('cat', '4', '1.000', '0.750', '0.857'), ('dog', '0', '0.000', '–', '0.000')]
     """
-    right, guessed, there = matrix.diagonal().tolist(), matrix.sum(dim=0).tolist(), matrix.sum(dim=1).tolist()
+    correct, predicted, true = matrix.diagonal().tolist(), matrix.sum(dim=0).tolist(), matrix.sum(dim=1).tolist()
     rows: Table = [("class", "examples", "precision", "recall", "F1")]
-    for name, hits, guesses, examples in zip(names, right, guessed, there, strict=True):
-        ratios = (_ratio(hits, guesses), _ratio(hits, examples), _ratio(2 * hits, guesses + examples))
+    for name, hits, predictions, examples in zip(names, correct, predicted, true, strict=True):
+        ratios = (_ratio(hits, predictions), _ratio(hits, examples), _ratio(2 * hits, predictions + examples))
         rows.append((name, f"{examples:,}", *ratios))
     return rows
 
@@ -150,32 +155,32 @@ def most_confident_mistakes(
     >>> most_confident_mistakes(torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]]), torch.tensor([0, 0, 0]))
     (tensor([2, 1]), True)
     """
-    sureness, guesses = probabilities.max(dim=1)
+    confidence, guesses = probabilities.max(dim=1)
     wrong = (guesses != labels).nonzero().flatten()
     if len(wrong):
-        return wrong[sureness[wrong].argsort(descending=True, stable=True)[:most]], True
-    return sureness.argsort(stable=True)[:most], False
+        return wrong[confidence[wrong].argsort(descending=True, stable=True)[:most]], True
+    return confidence.argsort(stable=True)[:most], False
 
 
 def _most_wrong(probabilities: Tensor, labels: Tensor, images: Tensor, info: DataInfo, part: str) -> Section:
     chosen, wrong = most_confident_mistakes(probabilities, labels)
-    sureness, guesses = probabilities[chosen].max(dim=1)
-    picture = figure(
+    confidence, guesses = probabilities[chosen].max(dim=1)
+    gallery = figure(
         "most_wrong",
         images=images[chosen.to(images.device)],
         labels=labels[chosen],
         guesses=guesses,
-        probabilities_of_guess=sureness,
+        probabilities_of_guess=confidence,
         class_names=info.label_names,
         value_range=info.range,
     )
     if not wrong:
         caption = f"All examples of the {part} part are classified correctly. These have the lowest probability."
-        return Section("Least confident", caption, picture)
+        return Section("Least confident", caption, gallery)
     mistakes = int((probabilities.argmax(dim=1) != labels).sum())
     shown = "all of them" if mistakes == len(chosen) else f"the {len(chosen)} most confident"
     caption = (
         f"{mistakes:,} of the {len(labels):,} examples of the {part} part are misclassified; {shown}, the most "
         f"confident first: true class → predicted class, and its probability."
     )
-    return Section("Most confident mistakes", caption, picture)
+    return Section("Most confident mistakes", caption, gallery)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from danlu.app.report.section import Section, figure
-from danlu.app.report.sections import model_views
-from danlu.app.report.sections.model_views import ACROSS, above
+from danlu.app.report.sections.model_views import ACROSS, interleave_rows
 from danlu.data.base.dataset import DataSet, spread_over
 from danlu.evaluation.generative_scores import NEIGHBORS, training_batches
 from danlu.evaluation.subject import Subject
@@ -25,41 +24,44 @@ SHOWN, WALKS = 20, 5
 def generated_sections(subject: Subject, evidence: Mapping[str, Any]) -> list[Section]:
     """Generated images with the nearest training images, and interpolations between latent codes.
 
-    Nothing if no examples were generated, or if they are no images.
+    None if no examples were generated, or if they cannot be shown as images.
     """
-    if "generated" not in evidence or not model_views.are_pictures(subject.info):
+    if "generated" not in evidence or not subject.info.viewable:
         return []
     sections = [_nearest(evidence["generated"][:SHOWN], subject.data)]
-    return [*sections, _walks(subject.model, subject.data)] if picks_latents(subject.model) else sections
+    return [*sections, _interpolations(subject.model, subject.data)] if picks_latents(subject.model) else sections
 
 
 def _nearest(x: Tensor, data: DataSet) -> Section:
-    found = nearest(x, training_batches(data))
-    known = spread_over(data.train, NEIGHBORS)
+    matches = nearest(x, training_batches(data))
+    training_images = spread_over(data.train, NEIGHBORS)
     rows = ("generated", "nearest") * -(-len(x) // ACROSS)
     caption = (
-        f"Generated images, and below each the nearest of {len(known):,} training images by pixel distance. A model "
-        f"that copies training images would show equal pairs."
+        f"Generated images, and below each the nearest of {len(training_images):,} training images by pixel distance. "
+        f"A model that memorizes training images shows identical pairs."
     )
-    pictures = above(x, known.take(found.number.to(known.device))[data.info.inputs].cpu().float())
+    images = interleave_rows(
+        x, training_images.take(matches.number.to(training_images.device))[data.info.inputs].cpu().float()
+    )
     return Section(
         "Nearest training images",
         caption,
-        figure("gallery", images=pictures, columns=ACROSS, value_range=data.info.range, rows=rows),
+        figure("gallery", images=images, columns=ACROSS, value_range=data.info.range, rows=rows),
     )
 
 
 @torch.no_grad()
-def _walks(model: Any, data: DataSet) -> Section:
+def _interpolations(model: Any, data: DataSet) -> Section:
     device = next(model.parameters()).device
     ends = model.prior(2 * WALKS, generator=generator("walks", device=device)).unflatten(0, (WALKS, 2))
-    walk = slerp(ends[:, 0], ends[:, 1], ACROSS).flatten(0, 1)
+    latents = slerp(ends[:, 0], ends[:, 1], ACROSS).flatten(0, 1)
     labels = torch.arange(WALKS, device=device).repeat_interleave(ACROSS) % max(1, data.info.classes)
-    told = (labels,) if has(model, "class_conditional") else ()
+    condition = (labels,) if has(model, "class_conditional") else ()
     caption = (
-        f"Each row goes from one latent code to another on the arc between them{', in one class' if told else ''}."
+        f"Each row interpolates between two latents of the prior, on the arc between them"
+        f"{', in one class' if condition else ''}."
     )
-    pictures = model.decode(walk, *told).float().cpu()
+    images = model.decode(latents, *condition).float().cpu()
     return Section(
-        "Interpolations", caption, figure("gallery", images=pictures, columns=ACROSS, value_range=data.info.range)
+        "Interpolations", caption, figure("gallery", images=images, columns=ACROSS, value_range=data.info.range)
     )

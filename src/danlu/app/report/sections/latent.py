@@ -14,8 +14,9 @@ from torch import Tensor
 from danlu.app.files.table_files import in_units
 from danlu.app.report.section import Section, figure
 from danlu.app.report.sections import model_views
-from danlu.app.report.sections.model_views import ACROSS, RECONSTRUCTED, SAMPLES, above
+from danlu.app.report.sections.model_views import ACROSS, RECONSTRUCTED, SAMPLES, interleave_rows
 from danlu.data.base.dataset import DataInfo, Part, spread_over
+from danlu.data.tables.info import TableInfo
 from danlu.evaluation.subject import Subject
 from danlu.metrics.active_units import ACTIVE, active
 from danlu.rng.keys import generator
@@ -27,7 +28,7 @@ HIDDEN = 0.5
 
 
 def latent_sections(subject: Subject, evidence: Mapping[str, Any]) -> list[Section]:
-    """Samples, reconstructions, filled-in values and latent codes, as far as the model has the verbs."""
+    """Samples, reconstructions, filled-in values and latent codes, if the model has the verbs."""
     return model_sections(subject.model, subject.examples, subject.part, subject.info)
 
 
@@ -44,7 +45,7 @@ def model_sections(model: Any, part: Part, name: str, info: DataInfo) -> list[Se
     >>> model_sections(object(), Part({"x": torch.zeros(3, 2)}), "test", TableInfo((2,)))
     []
     """
-    if model_views.are_pictures(info):
+    if info.viewable:
         made = [
             *_samples(model, info),
             *_reconstructions(model, part, name, info),
@@ -70,14 +71,18 @@ def _samples(model: Any, info: DataInfo) -> Iterator[Section]:
 
 def _reconstructions(model: Any, part: Part, name: str, info: DataInfo) -> Iterator[Section]:
     x = spread_over(part, RECONSTRUCTED)[info.inputs].cpu()
-    again = model_views.reconstructions(model, x)
-    if again is not None:
+    outputs = model_views.reconstructions(model, x)
+    if outputs is not None:
         rows = ("input", "output") * -(-len(x) // ACROSS)
         caption = f"Images of the {name} part, and below each its reconstruction."
-        pictures = figure(
-            "gallery", images=above(x, again), columns=min(ACROSS, len(x)), value_range=info.range, rows=rows
+        gallery = figure(
+            "gallery",
+            images=interleave_rows(x, outputs),
+            columns=min(ACROSS, len(x)),
+            value_range=info.range,
+            rows=rows,
         )
-        yield Section("Reconstructions", caption, pictures)
+        yield Section("Reconstructions", caption, gallery)
 
 
 @torch.no_grad()
@@ -89,55 +94,61 @@ def _filled_in(model: Any, part: Part, name: str, info: DataInfo) -> Iterator[Se
     known = torch.ones(len(x), 1, *x.shape[2:])
     known[:ACROSS, :, x.shape[2] // 2 :] = 0
     known[ACROSS:] = (torch.rand(known[ACROSS:].shape, generator=generator("hidden")) >= HIDDEN).float()
-    some = next(model.parameters())
-    mask = known.expand_as(x).to(some.device, some.dtype)
-    filled = model.inpaint(x.to(some.device, some.dtype), mask).to(x.dtype).cpu()
+    parameter = next(model.parameters())
+    mask = known.expand_as(x).to(parameter.device, parameter.dtype)
+    filled = model.inpaint(x.to(parameter.device, parameter.dtype), mask).to(x.dtype).cpu()
     gray = torch.where(known.bool(), x, torch.full_like(x, sum(info.range) / 2))
     rows = ("input", "filled in", "original") * -(-len(x) // ACROSS)
     caption = (
-        f"Images of the {name} part of which the lower half, or each pixel with probability {HIDDEN:g}, is hidden "
-        f"(gray), and the values that the model fills in."
+        f"Images of the {name} part with hidden pixels (gray): the lower half, or each pixel with probability "
+        f"{HIDDEN:g}. Below each: the image with the pixels filled in by the model, and the original."
     )
-    pictures = figure(
-        "gallery", images=above(gray, filled, x), columns=min(ACROSS, len(x)), value_range=info.range, rows=rows
+    gallery = figure(
+        "gallery",
+        images=interleave_rows(gray, filled, x),
+        columns=min(ACROSS, len(x)),
+        value_range=info.range,
+        rows=rows,
     )
-    yield Section("Filled in", caption, pictures)
+    yield Section("Filled in", caption, gallery)
 
 
 def _codes(model: Any, part: Part, name: str, info: DataInfo) -> Iterator[Section]:
-    found = model_views.codes(model, part, info.inputs)
-    if found is None:
+    encoded = model_views.codes(model, part, info.inputs)
+    if encoded is None:
         return
-    codes, some = found
+    codes, examples = encoded
     width = codes.shape[1]
     units = model_views.most_active(codes)
-    if model_views.are_pictures(info):
+    if info.viewable:
         caption = (
-            f"Decoded images as one latent unit goes from \N{MINUS SIGN}{model_views.REACH:g} to "
+            f"Decoded images: in each row one latent unit goes from \N{MINUS SIGN}{model_views.REACH:g} to "
             f"{model_views.REACH:g} and the others are 0. The units that vary most over the examples come first."
         )
-        walks = model_views.traversals(model, units, width)
+        images = model_views.traversals(model, units, width)
         heads = [f"{value:g}".replace("-", "\N{MINUS SIGN}") for value in model_views.walk().tolist()]
         names = [f"unit {int(unit)}" for unit in units]
         yield Section(
             "Traversals",
             caption,
-            figure("gallery", images=walks, columns=model_views.STEPS, value_range=info.range, rows=names, heads=heads),
+            figure(
+                "gallery", images=images, columns=model_views.STEPS, value_range=info.range, rows=names, heads=heads
+            ),
         )
     if width > 1:
-        yield _map(model, codes, units, some, name, info)
-    yield from _units(model, codes, some, name, info)
+        yield _map(model, codes, units, examples, name, info)
+    yield from _units(model, codes, examples, name, info)
 
 
-def _map(model: Any, codes: Tensor, units: Tensor, some: Part, name: str, info: DataInfo) -> Section:
+def _map(model: Any, codes: Tensor, units: Tensor, examples: Part, name: str, info: DataInfo) -> Section:
     whole = codes.shape[1] == 2
     shown = torch.tensor([0, 1]) if whole else units[:2]
-    grid = model_views.grid(model, GRID) if whole and model_views.are_pictures(info) else None
-    labels = some["label"].cpu() if "label" in some.fields else None
+    grid = model_views.grid(model, GRID) if whole and info.viewable else None
+    labels = examples["label"].cpu() if "label" in examples.fields else None
     names = (f"unit {int(shown[0])}", f"unit {int(shown[1])}")
-    which = "the latent code" if whole else "the two most active latent units"
-    caption = f"{len(codes):,} examples of the {name} part in {which}" + ", by class" * (labels is not None)
-    caption += "; beside it, the decoded image at each point." if grid is not None else "."
+    axes = "the two latent units" if whole else "the two most active latent units"
+    caption = f"{len(codes):,} examples of the {name} part, by {axes}" + "; colors are classes" * (labels is not None)
+    caption += ". Right: the decoded image at each point." if grid is not None else "."
     points = codes[:, shown]
     return Section(
         "Latent map",
@@ -155,8 +166,8 @@ def _map(model: Any, codes: Tensor, units: Tensor, some: Part, name: str, info: 
     )
 
 
-def _units(model: Any, codes: Tensor, some: Part, name: str, info: DataInfo) -> Iterator[Section]:
-    divergence = model_views.divergences(model, some[info.inputs])
+def _units(model: Any, codes: Tensor, examples: Part, name: str, info: DataInfo) -> Iterator[Section]:
+    divergence = model_views.divergences(model, examples[info.inputs])
     if divergence is None:
         return
     on = active(codes)
@@ -169,14 +180,14 @@ def _units(model: Any, codes: Tensor, some: Part, name: str, info: DataInfo) -> 
 
 def _points(model: Any, part: Part, name: str, info: DataInfo) -> Iterator[Section]:
     """The first two columns, in their own units."""
-    if info.kind != "table" or len(info.shape) != 1 or info.shape[0] < 2 or not can(model, "sample"):
+    if not isinstance(info, TableInfo) or len(info.shape) != 1 or info.shape[0] < 2 or not can(model, "sample"):
         return
-    some = spread_over(part, MOST_POINTS)[info.inputs].cpu()
-    drawn = model_views.samples(model, len(some), values=True)
+    examples = spread_over(part, MOST_POINTS)[info.inputs].cpu()
+    drawn = model_views.samples(model, len(examples), values=True)
     if drawn is None:
         return
     first, second = (info.channel_names or tuple(f"column {number}" for number in range(info.shape[0])))[:2]
-    caption = f"{len(some):,} samples over {len(some):,} examples of the {name} part"
+    caption = f"{len(examples):,} samples and {len(examples):,} examples of the {name} part"
     caption += f", in the first two of {info.shape[0]} columns." if info.shape[0] > 2 else "."
-    data, made = (torch.as_tensor(in_units(info, x))[:, :2].float() for x in (some, drawn))
+    data, made = (torch.as_tensor(in_units(info, x))[:, :2].float() for x in (examples, drawn))
     yield Section("Samples", caption, figure("points", data=data, made=made, names=(first, second)))

@@ -1,4 +1,7 @@
-"""What a model shows of itself, verb by verb, as tensors: the same each time, and torch's own generator untouched."""
+"""Samples, reconstructions, latents and traversals of a model as tensors, for reports.
+
+The results are the same each time, and torch's default generator is not used.
+"""
 
 from __future__ import annotations
 
@@ -14,52 +17,51 @@ from danlu.metrics.active_units import activity
 from danlu.rng.keys import generator
 from danlu.verbs import can, has
 
-ENCODED, AT_ONCE = 1000, 500
-"""examples whose codes tell which units are active, and how many are encoded in one go"""
+ENCODED, BATCH = 1000, 500
+"""number of examples that are encoded to find the active units, and the batch size"""
 MOST_UNITS, MOST_CLASSES = 10, 16
 REACH, STEPS = 3.0, 7
-"""how far a traversal goes from 0, where a code lies before anything is known of it, and in how many steps"""
-
-
-def are_pictures(info: DataInfo) -> bool:
-    """Whether an example can be looked at."""
-    return info.kind == "images" and info.shape[0] in (1, 3)
+"""largest value of a unit in a traversal, and number of steps; the prior has mean 0 and standard deviation 1"""
 
 
 @torch.no_grad()
 def samples(model: Any, n: int, values: bool = False, turns: int | None = None) -> Float[Tensor, "n *shape"] | None:
-    """Draws from a model that samples with a generator; with their own spread, if it can and is asked.
+    """Samples of a model that samples with a generator; None for other models.
 
-    Where so many classes take turns, there are no more draws than fill whole turns.
+    Args:
+        model: the model.
+        n: number of samples.
+        values: sample each value from its distribution, if the model can; else its mean is given.
+        turns: number of classes that take turns; n is rounded down to a multiple of it.
     """
     if not can(model, "sample") or not has(model, "generator"):
         return None
-    own = {"values": True} if values and has(model, "value_sampling") else {}
+    options = {"values": True} if values and has(model, "value_sampling") else {}
     device = next(model.parameters()).device
     n = n // turns * turns if turns else n
-    return model.sample(n, generator=generator("shown", device=device), **own).float().cpu()
+    return model.sample(n, generator=generator("shown", device=device), **options).float().cpu()
 
 
 def by_class(model: Any, info: DataInfo) -> int | None:
-    """How many classes a model draws one after the other, if it is told them and a line has room for all of them."""
+    """Number of classes that take turns in a row of samples; None if it is not class-conditional or has too many."""
     return info.classes if has(model, "class_conditional") and 1 < info.classes <= MOST_CLASSES else None
 
 
 @torch.no_grad()
 def reconstructions(model: Any, x: Tensor) -> Float[Tensor, "n *shape"] | None:
-    """Examples as they come back from a model that reconstructs."""
+    """Reconstructions of examples; None if the model cannot reconstruct."""
     return model.reconstruct(_to(model, x)).to(x.dtype).cpu() if can(model, "reconstruct") else None
 
 
 @torch.no_grad()
 def codes(model: Any, part: Part, inputs: str) -> tuple[Float[Tensor, "n d"], Part] | None:
-    """The codes of examples that are evenly spread over a part, and these; of a model whose codes are rows."""
-    decodes = can(model, "decode") and not has(model, "class_conditional")  # else a code alone is not enough
+    """Latents of examples at regular intervals of a part, and the examples; None if latents are not vectors."""
+    decodes = can(model, "decode") and not has(model, "class_conditional")  # which needs a class, too
     if not (can(model, "encode") and decodes) or not len(part):
         return None
-    some = spread_over(part, ENCODED)
-    found = torch.cat([model.encode(_to(model, batch[inputs])) for batch in in_order(some, AT_ONCE)])
-    return (found.float().cpu(), some) if found.dim() == 2 else None
+    examples = spread_over(part, ENCODED)
+    latents = torch.cat([model.encode(_to(model, batch[inputs])) for batch in in_order(examples, BATCH)])
+    return (latents.float().cpu(), examples) if latents.dim() == 2 else None
 
 
 def most_active(codes: Float[Tensor, "n d"], most: int = MOST_UNITS) -> Int[Tensor, "k"]:
@@ -73,10 +75,10 @@ def most_active(codes: Float[Tensor, "n d"], most: int = MOST_UNITS) -> Int[Tens
 
 @torch.no_grad()
 def traversals(model: Any, units: Int[Tensor, "k"], width: int) -> Float[Tensor, "k*steps *shape"]:
-    """What becomes of an example when one unit of its code goes from -3 to 3 and the others stay 0, unit after unit."""
+    """Decoded latents in which one unit goes from -3 to 3 and the others are 0, for one unit after the other."""
     z = torch.zeros(len(units), STEPS, width)
     z[torch.arange(len(units)), :, units] = walk()
-    return decoded(model, z.flatten(0, 1))
+    return decode_latents(model, z.flatten(0, 1))
 
 
 def walk() -> Float[Tensor, "steps"]:
@@ -85,38 +87,38 @@ def walk() -> Float[Tensor, "steps"]:
 
 
 def grid(model: Any, side: int) -> Float[Tensor, "side*side *shape"]:
-    """What a code of two units stands for at the points of a square, row by row; the second unit is largest above."""
+    """Decoded latents of two units on a square grid, row by row; the second unit is largest in the first row."""
     ticks = torch.linspace(-REACH, REACH, side)
-    return decoded(model, torch.cartesian_prod(ticks.flip(0), ticks).flip(1))
+    return decode_latents(model, torch.cartesian_prod(ticks.flip(0), ticks).flip(1))
 
 
 @torch.no_grad()
 def divergences(model: Any, x: Tensor) -> Float[Tensor, "n d"] | None:
-    """Divergence of each unit's posterior from the prior, of a model whose posterior knows it unit by unit."""
+    """KL divergence of each unit's posterior from the prior; None if the model does not compute it per unit."""
     if not has(model, "unit_divergence"):
         return None
-    found = [model.posterior(_to(model, some)).divergence() for some in x.split(AT_ONCE)]
-    return None if any(part is None for part in found) else torch.cat(found).float().cpu()
+    divergences = [model.posterior(_to(model, batch)).divergence() for batch in x.split(BATCH)]
+    return None if any(batch is None for batch in divergences) else torch.cat(divergences).float().cpu()
 
 
 @torch.no_grad()
-def decoded(model: Any, z: Float[Tensor, "n d"]) -> Float[Tensor, "n *shape"]:
-    """The examples of codes."""
-    return torch.cat([model.decode(_to(model, some)).float().cpu() for some in z.split(AT_ONCE)])
+def decode_latents(model: Any, z: Float[Tensor, "n d"]) -> Float[Tensor, "n *shape"]:
+    """Decode latents."""
+    return torch.cat([model.decode(_to(model, batch)).float().cpu() for batch in z.split(BATCH)])
 
 
 def _to(model: Any, x: Tensor) -> Tensor:
-    some = next(model.parameters())
-    return x.to(some.device, some.dtype)
+    parameter = next(model.parameters())
+    return x.to(parameter.device, parameter.dtype)
 
 
 SAMPLES, RECONSTRUCTED, ACROSS = 64, 20, 10
 
 
-def above(*lines: Tensor, across: int = ACROSS) -> Tensor:
-    """Pictures of several kinds in rows, the kinds below each other.
+def interleave_rows(*lines: Tensor, across: int = ACROSS) -> Tensor:
+    """Images of several groups in rows; the groups take turns, row by row.
 
-    >>> above(torch.tensor([1, 2, 3]), torch.tensor([4, 5, 6]), across=2)
+    >>> interleave_rows(torch.tensor([1, 2, 3]), torch.tensor([4, 5, 6]), across=2)
     tensor([1, 2, 4, 5, 3, 6])
     """
     rows = zip(*(line.split(across) for line in lines), strict=True)

@@ -1,4 +1,4 @@
-"""Texts that a language model writes: a file while it trains, and sections of the report."""
+"""Texts that a language model generates: files during training, and sections of the report."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from danlu.sampling.decoding.generate import SamplingOptions
 from danlu.verbs import can
 
 PROMPT, WRITTEN = 64, 400
-"""tokens of held-out text with which a sample begins, and tokens that the model writes after them"""
+"""number of tokens of the prompt, which is held-out text, and number of generated tokens"""
 TEMPERATURES = (1.0, 0.5)
 
 
 def written(model: Any, part: Part, tokens: int = WRITTEN, temperature: float = 1.0) -> tuple[str, str]:
-    """The beginning of a text and the model's completion, which is the same each time for the same weights."""
+    """The prompt, the beginning of a part, and the model's continuation; the same weights give the same text."""
     device = next(model.parameters()).device
     prompt = part.fields["token"][:PROMPT].long().to(device)[None]
     whole = model.complete(prompt, tokens, SamplingOptions(temperature))[0].tolist()
@@ -29,7 +29,7 @@ def written(model: Any, part: Part, tokens: int = WRITTEN, temperature: float = 
 
 
 def write_sample(model: Any, part: Part, folder: Path, round: int) -> None:
-    """Write a file with a text that the model writes after this round."""
+    """Write a file with a text that the model generates after this round."""
     if not (can(model, "complete") and model.tokenizer is not None and len(part)):
         return
     folder.mkdir(exist_ok=True)
@@ -39,15 +39,15 @@ def write_sample(model: Any, part: Part, folder: Path, round: int) -> None:
 
 @torch.no_grad()
 def text_sections(subject: Subject, evidence: Mapping[str, Any]) -> list[Section]:
-    """Texts that the model writes after the beginning of the part; none for a model that does not complete texts."""
+    """Continuations of the beginning of the part; none for a model that does not complete texts."""
     model, part = subject.model, subject.examples
     if not (can(model, "complete") and model.tokenizer is not None and len(part)):
         return []
     sections = []
     for temperature in TEMPERATURES:
         begin, rest = written(model, part, temperature=temperature)
-        caption = f"Text that the model writes after the beginning of the {subject.part} part, which ends at the bar"
-        caption += "." if temperature == 1 else f"; at temperature {temperature:g}, which favors likely tokens."
+        caption = f"The beginning of the {subject.part} part up to the bar (│), then the text that the model generates"
+        caption += "." if temperature == 1 else f" at temperature {temperature:g}, which favors probable tokens."
         title = "Sample" if temperature == 1 else f"Sample at temperature {temperature:g}"
         sections.append(Section(title, caption, text=f"{begin}│{rest}"))
     return sections
