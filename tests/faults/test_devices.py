@@ -235,7 +235,7 @@ def test_a_run_that_diverges_in_every_process_is_not_tried_again(tmp_path):
             1,
             "Session, 'start'",
             "ValueError('five')",
-            "process 1: ValueError: five (this should not happen; ",
+            "process 1: ValueError: five (this is a bug in danlu; ",
             marks=pytest.mark.long,
         ),
     ],

@@ -20,7 +20,7 @@ def test_an_error_of_ones_own_is_written_with_its_place(tmp_path):
     except KeyError as error:
         found = rank_errors.find_cause(tmp_path, 1, error)
     where = tmp_path / "error-1.txt"
-    assert found == f"process 1: KeyError: 'weight' (this should not happen; {where} shows where)"
+    assert found == f"process 1: KeyError: 'weight' (this is a bug in danlu; {where} shows where)"
     assert '{}["weight"]' in where.read_text()
 
 
@@ -85,6 +85,6 @@ def test_what_torch_and_gloo_raise_for_a_peer_that_is_gone_is_known(name):
 
     for error in (getattr(dist, name)("NCCL error: remote process exited"), BROKEN):
         assert is_broken_connection(error)
-        assert explain(error)[1].startswith("another process of this run has ended unexpectedly")
+        assert explain(error)[1].startswith("another process of this run ended unexpectedly")
     for own in (RunError("gone"), ConnectionResetError("by a web server"), MemoryError(), RuntimeError("a bug")):
         assert not is_broken_connection(own)

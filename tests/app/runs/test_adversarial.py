@@ -9,7 +9,7 @@ from PIL import Image
 
 import danlu
 from danlu.app.cli import main
-from danlu.app.files.image_grid import GAP, HEAD, PAPER
+from danlu.app.files.image_grid import BACKGROUND, GAP, HEAD
 from danlu.app.inference.latent_arithmetic import terms_of
 from danlu.app.report.sections import model_views
 from danlu.data import digits
@@ -112,10 +112,10 @@ def test_the_sheet_has_samples_averages_result_and_neighbors(models, tmp_path, c
         for row, number in enumerate(numbers):
             assert (cell(path, row, column).int() - gray(sheet[number, 0]).int()).abs().max() <= 1
     assert (cell(path, 3, 2).int() - gray(sheet[2, 0]).int()).abs().max() <= 1
-    assert (cell(path, 0, 2) == PAPER).all()
+    assert (cell(path, 0, 2) == BACKGROUND).all()
     made = danlu.arithmetic(models["PLAIN"], "3,5,8 - 1,4,9 + 2", around=0.25, out=tmp_path / "a.npy")
     assert len(made.x) == 9
-    assert all((cell(path, row, 3) == PAPER).all() for row in range(5)), "the terms stand by themselves"
+    assert all((cell(path, row, 3) == BACKGROUND).all() for row in range(5)), "the terms stand by themselves"
     assert torch.equal(cell(path, 3, 5), gray(made.x[0, 0]))  # in the middle of its neighbors
     shown = [cell(path, row, column) for row in (2, 3, 4) for column in (4, 5, 6) if (row, column) != (3, 5)]
     assert all(torch.equal(one, gray(x[0])) for one, x in zip(shown, made.x[1:], strict=True))
@@ -202,7 +202,7 @@ WRONG = [
     (["score-images", "0.png", "digits"], "scores need at least 2"),
     (["score-images", "0.png", "digit"], "did you mean 'digits'"),
     (["score-images", "0.png", "0.png", "ring"], "ring has rows of numbers"),
-    (["score-images", "missing", "digits"], "there is no file missing"),
+    (["score-images", "missing", "digits"], "missing: no such file"),
     (["score-images", "0.png", "0.png", "digits", "--count", "3"], "count=3"),
 ]
 
