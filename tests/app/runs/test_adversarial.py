@@ -179,31 +179,31 @@ def test_a_number_is_a_sample_unless_there_is_such_a_file(models, tmp_path, caps
 
 
 WRONG = [
-    (["arithmetic", "MLP", "1"], "MLP draws nothing from codes; it can classify"),
-    (["arithmetic", "PLAIN", "1,,2"], "'1,,2' is no sum of samples"),
-    (["arithmetic", "PLAIN", "a", "-", "b"], "'a - b' is no sum of samples"),
-    (["arithmetic", "PLAIN", "64"], "no number 64 among 64, from 0 to 63; say with n"),
-    (["arithmetic", "PLAIN", "1", "--around", "-1"], "around=-1.0 must be"),
-    (["arithmetic", "PLAIN", "1", "--label", "ant"], "MLPGenerator takes no labels"),
-    (["arithmetic", "LABELED", "1"], "MLPGenerator draws by class"),
-    (["arithmetic", "LABELED", "1", "--label", "all"], "MLPGenerator draws by class"),
+    (["arithmetic", "MLP", "1"], "MLP does not generate samples from latents; its verbs: classify"),
+    (["arithmetic", "PLAIN", "1,,2"], "'1,,2' is not a sum of samples"),
+    (["arithmetic", "PLAIN", "a", "-", "b"], "'a - b' is not a sum of samples"),
+    (["arithmetic", "PLAIN", "64"], "there is no sample 64: samples are numbered from 0 to 63"),
+    (["arithmetic", "PLAIN", "1", "--around", "-1"], "around must be a finite number of at least 0, got -1.0"),
+    (["arithmetic", "PLAIN", "1", "--label", "ant"], "MLPGenerator is not class-conditional"),
+    (["arithmetic", "LABELED", "1"], "MLPGenerator is class-conditional"),
+    (["arithmetic", "LABELED", "1", "--label", "all"], "MLPGenerator is class-conditional"),
     (["arithmetic", "LABELED", "1", "--label", "bea"], "did you mean 'bee'"),
-    (["arithmetic", "POINTS", "1", "-n", "501", "-o", "x.csv"], "of at most 500"),
-    (["interpolate", "PLAIN", "0.png", "0.png"], "cannot encode files; name two samples by their numbers"),
-    (["interpolate", "PLAIN", "3", "0.png"], "one is the number of a sample and the other a file"),
-    (["interpolate", "PLAIN", "3", "64"], "no number 64"),
+    (["arithmetic", "POINTS", "1", "-n", "501", "-o", "x.csv"], "n must be at most 500"),
+    (["interpolate", "PLAIN", "0.png", "0.png"], "cannot encode files; give the numbers of two samples"),
+    (["interpolate", "PLAIN", "3", "0.png"], "one is the number of a sample, the other a file"),
+    (["interpolate", "PLAIN", "3", "64"], "there is no sample 64"),
     (["interpolate", "MLP", "3", "4"], "MLP cannot interpolate; it can classify"),
-    (["interpolate", "LABELED", "3", "4"], "draws by class"),
-    (["interpolate", "VAE", "0.png", "0.png", "-n", "5"], "n is for numbers of samples"),
-    (["interpolate", "VAE", "0.png", "0.png", "--label", "1"], "label is for numbers of samples"),
-    (["sample", "PLAIN", "--label", "all"], "MLPGenerator takes no labels"),
+    (["interpolate", "LABELED", "3", "4"], "is class-conditional"),
+    (["interpolate", "VAE", "0.png", "0.png", "-n", "5"], "n applies to numbers of samples"),
+    (["interpolate", "VAE", "0.png", "0.png", "--label", "1"], "label applies to numbers of samples"),
+    (["sample", "PLAIN", "--label", "all"], "MLPGenerator is not class-conditional"),
     (["sample", "PLAIN", "--numbers", "-o", "x.npy"], "numbers applies to image grids only"),
-    (["score-images", "0.png"], "give images and a reference data set"),
+    (["score-images", "0.png"], "score-images needs images and a reference"),
     (["score-images", "0.png", "digits"], "scores need at least 2"),
     (["score-images", "0.png", "digit"], "did you mean 'digits'"),
-    (["score-images", "0.png", "0.png", "ring"], "ring has rows of numbers"),
+    (["score-images", "0.png", "0.png", "ring"], "ring: the reference must be a data set of images"),
     (["score-images", "missing", "digits"], "missing: no such file"),
-    (["score-images", "0.png", "0.png", "digits", "--count", "3"], "count=3"),
+    (["score-images", "0.png", "0.png", "digits", "--count", "3"], "count must be from 2 to 2"),
 ]
 
 
@@ -273,14 +273,14 @@ def test_a_folder_is_a_reference_too_and_what_is_done_to_images_is_said(folder, 
     assert found.reference == "folder:colors"
     assert "FID[pixels at 16×16, 100 vs train]" in found.scores
     assert found.notes == (
-        "100 of 100 images are of another size than 24×20, and were scaled and cut to the middle",
-        "100 of 100 images are gray, beside a data set in colors",
+        "100 of 100 images have another size than 24×20 and were scaled and cropped at the center",
+        "100 of 100 images are gray; the data set is in color",
     )
     (colors / "x.png").write_bytes(b"no picture")
     out, err = said(capsys, "score-images", colors, "digits", "--feature-extractor", "pixels", code=1)
     assert "x.png: not a readable image" in err
     assert "20 images compared with" in out
-    assert "20 of 20 images may have colors, and were made gray" in out
+    assert "20 of 20 images are in color and were converted to gray" in out
 
 
 def test_inverted_images_are_turned_back(folder, tmp_path):

@@ -27,7 +27,7 @@ def labels_of(model: Any, label: str | int | None, n: int) -> Int[Tensor, "n"] |
         return None
     if not has(model, "class_conditional"):
         raise UsageError(
-            f"{type(model).__name__} is not class-conditional; remove label. Its verbs: {', '.join(verbs_of(model))}",
+            f"{type(model).__name__} is not class-conditional (its verbs: {', '.join(verbs_of(model))}); remove label",
             settings=("label",),
         )
     info = model.info
