@@ -22,7 +22,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from danlu.app.report.figures import classifier, style, training_curves
 from danlu.app.report.figures.all_figures import draw
 from danlu.app.report.html_report import write_report
-from danlu.app.report.model_card import About, write_card
+from danlu.app.report.model_card import About, about_model, write_card
 from danlu.app.report.section import Section, figure
 from danlu.app.report.sections.classifier import (
     Predictions,
@@ -245,6 +245,16 @@ def test_report_and_card_of_almost_nothing(tmp_path: Path):
     assert "a model" in Page(report(tmp_path, [], run={}, metrics=[], scores={}, recipe_yaml="")).text
     write_card(tmp_path / "card.md", {}, {}, TableInfo((3,)), About("MLP", "perceptron", "Rosenblatt", []))
     assert "(n, 3)" in (tmp_path / "card.md").read_text()
+
+
+def test_the_card_tells_the_parameters_of_the_model_from_those_of_all_trained_networks(tmp_path: Path):
+    generator, card = torch.nn.Linear(4, 3), tmp_path / "card.md"
+    about = about_model(generator, "gan")  # type: ignore[arg-type]
+    assert about.parameters == 4 * 3 + 3
+    write_card(card, {"parameters": 1234}, {}, TableInfo((3,)), about)
+    assert "with 15 parameters (1,234 with the networks that are used in training only)." in card.read_text()
+    write_card(card, {"parameters": 15}, {}, TableInfo((3,)), about)
+    assert "with 15 parameters." in card.read_text()
 
 
 def test_a_run_without_a_best_round(tmp_path: Path):

@@ -16,6 +16,7 @@ from danlu.catalogue.recipes import all_recipes
 from danlu.data.base.dataset import DataInfo
 from danlu.data.images.info import ImageInfo
 from danlu.data.text.info import TextInfo
+from danlu.models.base import Model
 from danlu.verbs import VERBS, has, verbs_of
 
 MOST_CLASSES = 50
@@ -30,6 +31,7 @@ class About(NamedTuple):
         source: authors and year of the paper.
         verbs: its verbs.
         class_conditional: whether it generates examples of a given class.
+        parameters: its number of parameters, without networks that are used in training only; None if unknown.
     """
 
     name: str
@@ -37,12 +39,15 @@ class About(NamedTuple):
     source: str
     verbs: list[str]
     class_conditional: bool = False
+    parameters: int | None = None
 
 
-def about_model(model: object, recipe: str) -> About:
+def about_model(model: Model, recipe: str) -> About:
     """The description of a model that was trained by a recipe."""
     entry = all_recipes()[recipe]
-    return About(type(model).__name__, entry.title, entry.source, verbs_of(model), has(model, "class_conditional"))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    by_class = has(model, "class_conditional")
+    return About(type(model).__name__, entry.title, entry.source, verbs_of(model), by_class, parameters)
 
 
 def write_card(
@@ -83,6 +88,7 @@ def write_card(
         "most_classes": MOST_CLASSES,
         "model_name": about.name,
         "title": about.title,
+        "parameters": about.parameters or run.get("parameters"),
         "source": about.source,
         "commands": commands(about.verbs, info, about.class_conditional),
         "diagnosis": run.get("diagnosis"),
