@@ -270,7 +270,7 @@ def test_a_dry_run_in_two_processes_keeps_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--batch-size", "1", "--devices", "2"], "a batch of 1 cannot be cut into 2"),
+        (["--batch-size", "1", "--devices", "2"], "a batch of 1 cannot be split into 2"),
         (["--devices", "100000"], "--devices 100000: this machine has"),
         (["--devices", "0"], "--devices 0: expected at least 1"),
     ],

@@ -70,7 +70,7 @@ def test_what_cannot_be_compared_is_refused():
     x = draw(6, 4)
     with pytest.raises(ValueError, match="same d"):
         kernel_distance(x, x[:, :3])
-    with pytest.raises(ValueError, match="there are 1 in a subset"):
+    with pytest.raises(ValueError, match="at least 2 examples of each set, got 1"):
         kernel_distance(x, x[:1])
     with pytest.raises(ValueError, match="infinite or NaN"):
         kernel_distance(x, x / 0)

@@ -56,13 +56,13 @@ def test_what_is_no_set_of_features_is_refused():
         Moments(4).update(x / 0)
     with pytest.raises(ValueError, match="infinite or NaN"):
         Moments(4).update(torch.tensor([[math.inf] * 4, [-math.inf] * 4]))
-    with pytest.raises(ValueError, match="there is none"):
+    with pytest.raises(ValueError, match="at least 2 examples, got 0"):
         Moments(4).covariance()
-    with pytest.raises(ValueError, match="of 3 features, and the batch has 4"):
+    with pytest.raises(ValueError, match="expected 3 features, got 4"):
         Moments(3).update(x)
     with pytest.raises(ValueError, match="width=0"):
         Moments(0)
     with pytest.raises(ValueError, match="int64"):
         Moments.of(x.long())
-    with pytest.raises(ValueError, match="nothing in common"):
+    with pytest.raises(ValueError, match="cannot be compared"):
         Moments.of(x, Origin("inception")).merge(Moments.of(x, Origin("columns")))

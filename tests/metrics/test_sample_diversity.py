@@ -57,7 +57,7 @@ def test_the_nearest_is_found_in_batches_too():
     torch.testing.assert_close(parts.distance, whole.distance)
     twice = nearest(samples, (training, training))  # of two that are as near, the first
     assert torch.equal(twice.number, whole.number)
-    with pytest.raises(ValueError, match="no training examples"):
+    with pytest.raises(ValueError, match="training must have at least one example"):
         nearest(samples, ())
 
 
@@ -82,9 +82,9 @@ def test_held_out_examples_that_are_all_in_the_training_set_say_nothing():
 
 @pytest.mark.unchecked
 def test_sets_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         nearest(torch.zeros(2, 3), torch.zeros(2, 4))
-    with pytest.raises(ValueError, match="must have rows"):
+    with pytest.raises(ValueError, match="must have at least one row"):
         nearest(torch.zeros(2, 3), torch.zeros(0, 3))
 
 
@@ -118,9 +118,9 @@ def test_the_same_directions_each_time():
 
 @pytest.mark.unchecked
 def test_points_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="with one d"):
+    with pytest.raises(ValueError, match="with the same d"):
         sliced_wasserstein(torch.zeros(2, 3), torch.zeros(2, 4))
     with pytest.raises(ValueError, match="directions=0"):
         sliced_wasserstein(torch.zeros(2, 3), torch.zeros(2, 3), directions=0)
-    with pytest.raises(ValueError, match="0 and 3 numbers"):
+    with pytest.raises(ValueError, match="got 0 and 3"):
         wasserstein_1d(torch.zeros(0), torch.zeros(3))

@@ -12,7 +12,7 @@ from danlu.errors import UsageError
 from danlu.models import VAE, SemiSupervisedVAE, StackedVAE
 from danlu.nn import one_hot
 from danlu.recipes import SemiVAERecipe, changed
-from danlu.recipes.latent.semi_vae import some_of_each
+from danlu.recipes.latent.semi_vae import balanced_subset
 from danlu.tasks import Place, SemiSupervised, unlabeled_cost
 from examined import tiny
 
@@ -78,14 +78,14 @@ def test_labels_of_the_unlabeled_are_not_looked_at():
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_some_of_each_class_and_others_for_another_seed():
+def test_balanced_subsets_and_others_for_another_seed():
     labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 4)
-    chosen = some_of_each(labels, 12, seed=0)
+    chosen = balanced_subset(labels, 12, seed=0)
     assert labels[chosen].bincount().tolist() == [4, 4, 4]
     assert len(set(chosen.tolist())) == 12
-    assert labels[some_of_each(labels, 20, seed=0)].bincount().tolist() == [8, 8, 4]
-    assert torch.equal(chosen, some_of_each(labels, 12, seed=0))
-    assert not torch.equal(chosen, some_of_each(labels, 12, seed=1))
+    assert labels[balanced_subset(labels, 20, seed=0)].bincount().tolist() == [8, 8, 4]
+    assert torch.equal(chosen, balanced_subset(labels, 12, seed=0))
+    assert not torch.equal(chosen, balanced_subset(labels, 12, seed=1))
 
 
 def test_the_first_model_rests_when_the_second_learns():
@@ -99,15 +99,15 @@ def test_the_first_model_rests_when_the_second_learns():
     ("changes", "words"),
     [
         ({"labels": 5}, "labels=5 must be at least 10, one for each class of digits"),
-        ({"labels": 5000}, "labels=5000 is more than the 1258 training examples"),
-        ({"labeled_batch_size": 60}, "labeled_batch_size=60 is more than the 50 examples"),
+        ({"labels": 5000}, "labels=5000 must be at most the number of training examples, 1258"),
+        ({"labeled_batch_size": 60}, "labeled_batch_size=60 must be at most the number of labels, 50"),
         ({"epochs": 3}, "first_rounds is needed if the length is given in epochs"),
         (
             {"rounds": 10, "first_rounds": 20},
-            "leaves M2 none of 10 rounds; give a smaller first_rounds",
+            "first_rounds=20 must be less than rounds=10, which include those of M2",
         ),
-        ({"rounds": 10, "first_rounds": 10}, "first_rounds=10 leaves M2 none of 10 rounds"),
-        ({"epochs": 2, "first_rounds": 60}, "first_rounds=60 leaves M2 none of 39 rounds"),  # 20 or so are an epoch
+        ({"rounds": 10, "first_rounds": 10}, "first_rounds=10 must be less than rounds=10"),
+        ({"epochs": 2, "first_rounds": 60}, "first_rounds=60 must be less than rounds=39"),  # 20 or so are an epoch
         ({"data": "moons"}, "use first.likelihood=gaussian for moons"),
         (
             {"stacked": False, "data": "moons", "model.likelihood": "bernoulli"},

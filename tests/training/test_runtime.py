@@ -42,7 +42,7 @@ def test_shares_cut_the_batch_without_gap_or_overlap(size, world, parts):
 
 @pytest.mark.unchecked
 def test_more_parts_than_rows_are_refused():
-    with pytest.raises(UsageError, match=r"a batch of 5 cannot be cut into 6 \(2 processes × 3 micro-batches\)"):
+    with pytest.raises(UsageError, match=r"a batch of 5 cannot be split into 6 \(2 processes × 3 micro-batches\)"):
         Runtime(world=2).share(5, 3)
 
 

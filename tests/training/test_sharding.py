@@ -91,7 +91,7 @@ def test_a_disk_that_is_full_for_one_rank_stops_both_and_loses_nothing(failing, 
 def test_second_derivatives_are_refused(two_ranks):
     for said in two_ranks.run(refused, "penalized"):
         assert "second derivatives" in said
-        assert "leave shard off" in said
+        assert "set shard=False" in said
 
 
 @pytest.mark.unchecked

@@ -32,9 +32,9 @@ def distances(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Iterator[tupl
     [(slice(0, 1, None), tensor([[5.]]))]
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(f"both sets must be (n, d) with the same d, and are {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(f"both sets must be (n, d) with the same d, got {tuple(a.shape)} and {tuple(b.shape)}")
     if not len(a) or not len(b):
-        raise ValueError(f"both sets must have rows, and they have {len(a)} and {len(b)}")
+        raise ValueError(f"both sets must have at least one row, got {len(a)} and {len(b)}")
     return _distances(a, b)
 
 

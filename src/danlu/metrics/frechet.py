@@ -71,7 +71,7 @@ def fid_from_features(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) ->
         check_shape(features)
         check_count(len(features))
     if real.shape[1] != fake.shape[1]:
-        raise ValueError(f"both sets must have the same features, and they have {real.shape[1]} and {fake.shape[1]}")
+        raise ValueError(f"both sets must have the same number of features, got {real.shape[1]} and {fake.shape[1]}")
     if not _examples_are_few(len(real), len(fake), real.shape[1]):
         return frechet_distance(Moments.of(real), Moments.of(fake))
     means = [mean_of(features) for features in (real, fake)]

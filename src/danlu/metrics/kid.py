@@ -58,7 +58,7 @@ def kernel_distance(
     _check(real, fake)
     size = min(size, len(real), len(fake))
     if size < 2:
-        raise ValueError(f"a kernel distance compares at least 2 examples with 2, and there are {size} in a subset")
+        raise ValueError(f"a subset must have at least 2 examples of each set, got {size}")
     source = generator("kernel distance", seed)
     values = []
     for _ in range(subsets):
@@ -95,6 +95,6 @@ def _k(a: Tensor, b: Tensor) -> Tensor:
 def _check(real: Tensor, fake: Tensor) -> None:
     if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
         given = f"{tuple(real.shape)} and {tuple(fake.shape)}"
-        raise ValueError(f"both sets must be features (n, d) with the same d, and are {given}")
+        raise ValueError(f"both sets must be features (n, d) with the same d, got {given}")
     if not bool(real.isfinite().all()) or not bool(fake.isfinite().all()):
-        raise ValueError("some features are infinite or NaN; look at the examples and the network that made them")
+        raise ValueError("some features are infinite or NaN; check the examples and the feature network")

@@ -58,11 +58,11 @@ def modes(
     """
     if samples.ndim != 2 or centers.ndim != 2 or samples.shape[1] != centers.shape[1]:
         given = f"{tuple(samples.shape)} and {tuple(centers.shape)}"
-        raise ValueError(f"samples (n, d) and centers (k, d) must have the same d, and are {given}")
+        raise ValueError(f"samples (n, d) and centers (k, d) must have the same d, got {given}")
     if not len(samples) or not len(centers):
-        raise ValueError(f"there are {len(samples)} samples and {len(centers)} centers; there must be some of each")
+        raise ValueError(f"at least 1 sample and 1 center are needed, got {len(samples)} and {len(centers)}")
     if not deviation > 0 or not within > 0:
-        raise ValueError(f"deviation={deviation} and within={within} must be above 0")
+        raise ValueError(f"deviation={deviation} and within={within} must be greater than 0")
     distances = torch.cdist(samples, centers.to(samples), compute_mode="donot_use_mm_for_euclid_dist")
     distance, nearest = distances.nan_to_num(nan=torch.inf).min(dim=1)
     good = distance <= within * deviation
@@ -85,7 +85,7 @@ def classes_covered(guesses: Int[Tensor, "n"], classes: int, least: int | None =
     2
     """
     if len(guesses) and not 0 <= int(guesses.min()) <= int(guesses.max()) < classes:
-        raise ValueError(f"guesses run from {int(guesses.min())} to {int(guesses.max())}, beyond classes={classes}")
+        raise ValueError(f"guesses must be from 0 to {classes - 1}, got {int(guesses.min())} to {int(guesses.max())}")
     return covered_by(torch.bincount(guesses, minlength=classes), len(guesses), least)
 
 
@@ -106,5 +106,5 @@ def covered_by(counts: Int[Tensor, "k"], samples: int, least: int | None = None)
     if least is None:
         least = max(1, -(-samples * LEAST // OF))  # rounded up
     if least < 1:
-        raise ValueError(f"least={least} must be at least 1, or modes without samples are covered")
+        raise ValueError(f"least={least} must be at least 1; otherwise modes without samples would count as covered")
     return int((counts >= least).sum())

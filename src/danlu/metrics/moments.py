@@ -88,7 +88,7 @@ class Moments:
         """
         check_shape(features)
         if features.shape[1] != self.width:
-            raise ValueError(f"these moments are of {self.width} features, and the batch has {features.shape[1]}")
+            raise ValueError(f"expected {self.width} features, got {features.shape[1]}")
         if not len(features):
             return
         features = features.detach().to(self.mean.device)
@@ -155,7 +155,7 @@ def mean_of(features: Float[Tensor, "n d"]) -> Float[Tensor, "d"]:
     """
     mean = features.mean(0, dtype=torch.float64)
     if not bool(mean.isfinite().all()):
-        raise ValueError("some features are infinite or NaN; look at the examples and the network that made them")
+        raise ValueError("some features are infinite or NaN; check the examples and the feature network")
     return mean
 
 
@@ -167,7 +167,7 @@ def check_shape(features: Float[Tensor, "n d"]) -> None:
     """
     if features.ndim != 2 or not features.is_floating_point():
         raise ValueError(
-            f"features must be (n, d) numbers with fractions, not {features.dtype} {tuple(features.shape)}"
+            f"features must be floating-point numbers of shape (n, d), got {features.dtype} {tuple(features.shape)}"
         )
 
 
@@ -178,7 +178,7 @@ def check_count(count: int) -> None:
         ValueError: if there are fewer than two examples.
     """
     if count < 2:
-        raise ValueError(f"a covariance needs at least 2 examples, and there is {count or 'none'}")
+        raise ValueError(f"a covariance needs at least 2 examples, got {count}")
 
 
 def check_same(a: Moments, b: Moments) -> None:
@@ -188,6 +188,6 @@ def check_same(a: Moments, b: Moments) -> None:
         ValueError: if their origins or widths differ.
     """
     if a.origin != b.origin:
-        raise ValueError(f"these are moments of {a.origin} and of {b.origin}, whose numbers have nothing in common")
+        raise ValueError(f"moments of {a.origin} and of {b.origin} cannot be compared")
     if a.width != b.width:
-        raise ValueError(f"both moments must be of the same features, and they have {a.width} and {b.width}")
+        raise ValueError(f"both moments must have the same number of features, got {a.width} and {b.width}")

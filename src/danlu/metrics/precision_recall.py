@@ -55,9 +55,9 @@ def precision_recall(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], nei
     """
     for x in (real, fake):
         if not 1 <= neighbors < len(x):
-            raise ValueError(f"neighbors={neighbors} must be at least 1, and below the number of examples, {len(x)}")
+            raise ValueError(f"neighbors={neighbors} must be at least 1 and less than the number of examples, {len(x)}")
         if not bool(x.isfinite().all()):
-            raise ValueError("some features are infinite or NaN; look at the examples and the network that made them")
+            raise ValueError("some features are infinite or NaN; check the examples and the feature network")
     of_real, of_fake = radii(real, neighbors), radii(fake, neighbors)
     around = torch.zeros(len(fake), dtype=torch.long, device=fake.device)  # balls of the data around each sample
     recalled = covered = 0

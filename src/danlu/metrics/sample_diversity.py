@@ -32,7 +32,7 @@ def diversity(samples: Float[Tensor, "n *shape"]) -> float:
     x = samples.flatten(1)
     n = len(x)
     if n < 2:
-        raise ValueError(f"diversity compares samples, and there is {n or 'none'}; give at least 2")
+        raise ValueError(f"diversity needs at least 2 samples, got {n}")
     total = 0.0
     for rows, found in distances(x, x):
         found.diagonal(rows.start).zero_()  # distances of samples to themselves, not exactly 0 after rounding
@@ -79,14 +79,14 @@ def nearest(samples: Float[Tensor, "n *shape"], training: Tensor | Iterable[Tens
             )
         before += len(some)
     if best is None:
-        raise ValueError("there are no training examples")
+        raise ValueError("training must have at least one example")
     return best
 
 
 def _nearest(samples: Float[Tensor, "n *shape"], training: Float[Tensor, "m *shape"]) -> Nearest:
     if samples.shape[1:] != training.shape[1:]:
         given = f"{tuple(samples.shape[1:])} and {tuple(training.shape[1:])}"
-        raise ValueError(f"samples and training examples must have one shape, and have {given}")
+        raise ValueError(f"samples and training examples must have the same shape, got {given}")
     a, b = samples.flatten(1), training.flatten(1)
     number = torch.cat([found.argmin(dim=1) for _, found in distances(a, b)])
     exact = [(some - b[at]).norm(dim=1) for some, at in zip(a.split(1024), number.split(1024), strict=True)]
@@ -133,7 +133,7 @@ def wasserstein_1d(x: Float[Tensor, "*k n"], y: Float[Tensor, "*k m"]) -> Float[
     """
     n, m = x.shape[-1], y.shape[-1]
     if not n or not m:
-        raise ValueError(f"there are {n} and {m} numbers; there must be some of each")
+        raise ValueError(f"both sets must have at least one number, got {n} and {m}")
     if n == m:
         return (x.sort(dim=-1).values - y.sort(dim=-1).values).abs().mean(-1)
     values, order = torch.cat([x, y], dim=-1).sort(dim=-1)
@@ -164,7 +164,7 @@ def sliced_wasserstein(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], directi
     5.0
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(f"points must be (n, d) with one d, and they are {tuple(x.shape)} and {tuple(y.shape)}")
+        raise ValueError(f"points must be (n, d) with the same d, got {tuple(x.shape)} and {tuple(y.shape)}")
     if directions < 1:
         raise ValueError(f"directions={directions} must be at least 1")
     d = x.shape[1]

@@ -46,7 +46,7 @@ class Model(nn.Module):
         try:
             given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)  # partial: copy passes none
         except TypeError as error:
-            raise TypeError(f"{cls.__name__}: {error}; it is {cls.__name__}{inspect.signature(cls)}") from None
+            raise TypeError(f"{cls.__name__}: {error}; signature: {cls.__name__}{inspect.signature(cls)}") from None
         given.apply_defaults()
         self.__dict__["kind"] = cls
         self.__dict__["arguments"] = {name: value for name, value in given.arguments.items() if name != "self"}

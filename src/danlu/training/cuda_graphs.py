@@ -129,7 +129,7 @@ def check_replay(task: Task, players: Mapping[str, Player], runtime: Runtime, gr
         reasons[f"optimizer {optimizer} of {name} cannot be recorded; {able}"] = not player.maskable
         reasons[f"the average of {name} takes another step in every round"] = player.average is not None
     if found := [reason for reason, holds in reasons.items() if holds]:
-        raise UsageError("turns cannot be recorded and replayed: " + "; ".join(found) + ". Leave replay off")
+        raise UsageError("turns cannot be recorded as CUDA graphs: " + "; ".join(found) + ". Set cuda_graphs=False")
 
 
 def prepare(player: Player) -> None:

@@ -49,7 +49,7 @@ class Player:
         self.name, self.module, self.settings, self.rounds = name, module, settings, rounds
         names: dict[Tensor, str] = {p: key for key, p in module.named_parameters() if p.requires_grad}
         if not names:
-            raise ValueError(f"player {name!r} has no parameter that requires a gradient, so it cannot descend")
+            raise ValueError(f"player {name!r} has no parameter that requires a gradient, so it cannot be optimized")
         self.parameters = list(names)
         self._name_of = names
         self._parameter_of = {key: p for p, key in names.items()}
@@ -164,7 +164,7 @@ class Player:
                 self._load_optimizer(optimizer, state)
         if self.average is not None:
             if "average.steps" not in state:
-                raise UsageError(f"the checkpoint has no average for player {self.name!r}, and the recipe wants one")
+                raise UsageError(f"the checkpoint has no averaged weights of player {self.name!r}; leave ema out")
             self.average.steps = int(state["average.steps"])
             for name, value in {**self.average.parameters, **self.average.buffers}.items():
                 value.copy_(distribute_like(state[f"average/{name}"], value))

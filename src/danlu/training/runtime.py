@@ -79,7 +79,7 @@ class Runtime:
         picked, reason = pick_device(device)
         if compile and picked.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
             raise UsageError(
-                "compile=True on a CPU needs a C++ compiler, and neither g++ nor clang++ is on the path",
+                "compile=True on a CPU needs a C++ compiler; g++ or clang++ must be on the path",
                 settings=("compile=False",),
             )
         if precision == "float64" and picked.type == "mps":
@@ -158,7 +158,7 @@ class Runtime:
         pieces = self.world * parts
         if pieces > size:
             raise UsageError(
-                f"a batch of {size} cannot be cut into {pieces} ({self.world} processes × {parts} micro-batches)"
+                f"a batch of {size} cannot be split into {pieces} ({self.world} processes × {parts} micro-batches)"
             )
         cuts = [size * number // pieces for number in range(pieces + 1)]
         mine = range(self.rank * parts, (self.rank + 1) * parts)
@@ -226,7 +226,7 @@ class Runtime:
         dist.all_gather(theirs, mine)
         for name, hashes in zip(tensors, zip(*(t.tolist() for t in theirs), strict=True), strict=True):
             if len(set(hashes)) > 1:
-                raise RunError(f"the processes no longer agree on {name}; the last checkpoint is from when they did")
+                raise RunError(f"the processes have different values of {name}; resume from the last checkpoint")
 
 
 def _set_deterministic(wanted: bool) -> None:

@@ -108,7 +108,7 @@ def units(players: Mapping[str, nn.Module], split: set[str]) -> list[nn.Module]:
     for unit in found:
         theirs = set(unit.parameters())
         if seen & theirs:
-            raise UsageError("two parts of a player that do not run as one share weights, which cannot be sharded")
+            raise UsageError("two parts of a player that run separately share weights, which cannot be sharded")
         seen |= theirs
     return list(found)
 
@@ -195,6 +195,6 @@ def _watch(answer: Any) -> None:
 def _refuse_second_derivatives(gradient: Tensor) -> None:
     if torch.is_grad_enabled():  # in a backward pass, true only with create_graph
         raise UsageError(
-            "this game takes second derivatives of a player (a gradient penalty, for instance), and these do not "
-            "survive sharding; leave shard off"
+            "second derivatives of a player, as for a gradient penalty, are not available for sharded networks; "
+            "set shard=False"
         )

@@ -210,7 +210,7 @@ def test_an_average_that_the_checkpoint_lacks_is_a_clear_line(stopped):
     recipe.write_text(recipe.read_text().replace("ema: null", "ema: 0.9"))
     with pytest.raises(UsageError, match=r"settings.ema: None before, 0.9 now"):
         danlu.resume(stopped.path, quiet=True)
-    with pytest.raises(UsageError, match="has no average for player 'classifier'"):
+    with pytest.raises(UsageError, match="has no averaged weights of player 'classifier'"):
         danlu.resume(stopped.path, anyway=True, quiet=True)
 
 

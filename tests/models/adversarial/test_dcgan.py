@@ -197,10 +197,10 @@ def test_dropout_is_at_work_while_training_alone():
         ({"width": 0}, "width=0"),
         ({"levels": 0}, "levels=0"),
         ({"levels": 9}, "9 convolutions with stride 2 are too many for 32×32 pixels"),
-        ({"attention": 10}, r"attention=10 is the shorter side of no map; choose one of 16, 8, 4, or None"),
+        ({"attention": 10}, r"attention=10 must be the shorter side of a feature map: 16, 8, 4, or None"),
         (
             {"levels": 5, "attention": 1},
-            r"attention=1 is the shorter side of no map; choose one of 16, 8, 4, 2, or None",
+            r"attention=1 must be the shorter side of a feature map: 16, 8, 4, 2, or None",
         ),
         ({"dropout": 1.0}, "dropout=1.0"),
     ],

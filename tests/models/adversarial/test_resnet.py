@@ -174,7 +174,7 @@ def test_attention_stands_behind_the_map_of_its_side(side):
     [
         ({"shape": (4,)}, r"shape=\(4,\) must be \(channels, height, width\)"),
         ({"width": 0}, "width=0"),
-        ({"attention": 10}, r"attention=10 is the shorter side of no map; choose one of .*8.*, or None"),
+        ({"attention": 10}, r"attention=10 must be the shorter side of a feature map: .*8.*, or None"),
         ({"width": 4, "attention": 8}, "channels=4 must be at least 8"),
         ({"pooling": "max"}, "pooling='max' is unknown; choose sum or mean"),
     ],

@@ -262,7 +262,7 @@ def test_the_features_are_as_large_as_they_come_out(layer, stem, blocks):
     least = 4 * (least - 1) + 1 if stem == "7x7" else least
     form = {"blocks": (1,) * blocks, "growth": 2, "width": 2, "stem": stem, "pool": False, "layer": layer}
     for n in range(1, least):
-        with pytest.raises(ValueError, match=f"{n}×70 is too small .* at least {least}×{least}"):
+        with pytest.raises(ValueError, match=f"{n}×70 is too small: .* at least {least}×{least}"):
             DenseNet((1, n, 70), 2, **form)
     for n in range(least, least + 9):
         net = DenseNet((1, n, 70), 2, **form).eval()
@@ -275,9 +275,9 @@ def test_the_features_are_as_large_as_they_come_out(layer, stem, blocks):
     ("wrong", "words"),
     [
         ({"shape": (8, 8)}, r"shape=\(8, 8\) must be \(channels, height, width\)"),
-        ({"size": 121}, r"8×8 is too small .* at least 29×29: enlarge the images, or use stem='3x3'"),
-        ({"shape": (1, 3, 8)}, "3×8 is too small .* at least 4×4: enlarge the images, or use fewer blocks"),
-        ({"size": 99}, "size=99 is none of 40, 100"),
+        ({"size": 121}, r"8×8 is too small: .* at least 29×29; resize the images, or use stem='3x3'"),
+        ({"shape": (1, 3, 8)}, "3×8 is too small: .* at least 4×4; resize the images, or use fewer blocks"),
+        ({"size": 99}, "size=99 must be one of 40, 100"),
         ({"classes": 0}, "classes="),
         ({"blocks": (2, 0)}, r"blocks=\(2, 0\)"),
         ({"growth": 0}, "growth=0 must be a whole number of at least 1"),
@@ -286,8 +286,8 @@ def test_the_features_are_as_large_as_they_come_out(layer, stem, blocks):
         ({"layer": "wide"}, "layer='wide' is unknown; choose one of bottleneck, basic, notes"),
         ({"stem": "5x5"}, "stem='5x5' is unknown; choose one of 7x7, 3x3"),
         ({"activation": "rely"}, "activation='rely' is unknown"),
-        ({"compression": 0.0}, "compression=0.0 must be above 0 and at most 1"),
-        ({"compression": 1.5}, "compression=1.5 must be above 0 and at most 1"),
+        ({"compression": 0.0}, "compression=0.0 must be greater than 0 and at most 1"),
+        ({"compression": 1.5}, "compression=1.5 must be greater than 0 and at most 1"),
         ({"compression": 0.001}, "compression=0.001 leaves no channel"),
         ({"dropout": 1.0}, "dropout=1.0"),
     ],

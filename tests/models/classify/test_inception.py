@@ -201,7 +201,7 @@ def test_another_file_is_refused(tmp_path):
     """Whose numbers could be compared with nobody's."""
     assert WEIGHTS.sha256.startswith("6726825d")
     path = tmp_path / WEIGHTS.name
-    with pytest.raises(UsageError, match="is not there; give the file pt_inception"):
+    with pytest.raises(UsageError, match="does not exist; download pt_inception"):
         InceptionFID.from_pretrained(path)
     path.write_bytes(b"PK")
     with pytest.raises(UsageError, match=r"is not the public .*: it has 2 bytes instead of"):

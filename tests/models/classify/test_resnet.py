@@ -247,7 +247,7 @@ def test_the_features_are_as_large_as_they_come_out(stem, stages):
     least = 2 ** (halved_sizes - 1) + 1 if halved_sizes else 1  # each step meets at least two positions
     form = {"blocks": (1,) * stages, "width": 2, "stem": stem, "pool": False}
     for n in range(1, least):
-        with pytest.raises(ValueError, match=f"{n}×21 is too small .* at least {least}×{least}"):
+        with pytest.raises(ValueError, match=f"{n}×21 is too small: .* at least {least}×{least}"):
             ResNet((1, n, 21), 2, **form)
     for n in (*range(least, least + 9), 33):
         net = ResNet((1, n, 21), 2, **form).eval()
@@ -264,9 +264,9 @@ def test_the_features_are_as_large_as_they_come_out(stem, stages):
     [
         ({"shape": (8, 8)}, r"shape=\(8, 8\) must be \(channels, height, width\)"),
         ({"shape": (0, 8, 8)}, "shape="),
-        ({"size": 18}, r"8×8 is too small .* at least 17×17: enlarge the images, or use stem='3x3'"),
-        ({"shape": (1, 2, 8)}, "2×8 is too small .* at least 3×3"),
-        ({"size": 19}, "size=19 is none of 18, 34"),
+        ({"size": 18}, r"8×8 is too small: .* at least 17×17; resize the images, or use stem='3x3'"),
+        ({"shape": (1, 2, 8)}, "2×8 is too small: .* at least 3×3"),
+        ({"size": 19}, "size=19 must be one of 18, 34"),
         ({"classes": 0}, "classes="),
         ({"blocks": (2, 0)}, r"blocks=\(2, 0\)"),
         ({"width": 0}, "width=0 must be a whole number of at least 1"),
@@ -274,8 +274,8 @@ def test_the_features_are_as_large_as_they_come_out(stem, stages):
         ({"stem": "5x5"}, "stem='5x5' is unknown; choose one of 7x7, 3x3"),
         ({"shortcut": "C"}, "shortcut='C' is unknown; choose one of padding, projection, none"),
         ({"activation": "rely"}, "activation='rely' is unknown"),
-        ({"stride_first": True}, "stride_first is about bottlenecks, and block='basic'"),
-        ({"size": "notes", "preactivation": True}, "has no normalization"),
+        ({"stride_first": True}, "stride_first is for block='bottleneck', got block='basic'"),
+        ({"size": "notes", "preactivation": True}, "preactivation needs blocks with normalization"),
         ({"zero_init": True, "preactivation": True}, "leave it out with preactivation"),
         ({"zero_init": True, "shortcut": "none"}, "zero_init is for blocks"),
     ],
@@ -343,7 +343,7 @@ def test_for_other_classes_the_last_layer_is_new_and_the_rest_is_not(tmp_path):
 def test_a_body_without_a_last_layer_gets_a_new_one(tmp_path):
     net = stir(ResNet((3, 16, 16), 5, **SMALL)).eval()
     torch.save({name: t for name, t in net.state_dict().items() if "fc" not in name}, tmp_path / "body.pth")
-    with pytest.raises(ValueError, match=r"has no last layer 'fc.weight', so it knows no classes; say how many"):
+    with pytest.raises(ValueError, match=r"has no last layer 'fc.weight', so the number of classes is unknown"):
         ResNet.from_pretrained(tmp_path / "body.pth", (3, 16, 16))
     body = ResNet.from_pretrained(tmp_path / "body.pth", (3, 16, 16), classes=2)
     assert body.fresh == ("fc.weight", "fc.bias")

@@ -138,7 +138,7 @@ def test_models_that_do_not_fit_on_each_other_are_refused():
         SemiSupervisedVAE((4,), K, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian"),
         SemiSupervisedVAE((3,), K, latent=2, hidden=(8,), judges=(8,)),
     ):
-        with pytest.raises(ValueError, match="the second model must be one of the first one's codes"):
+        with pytest.raises(ValueError, match="the second model must take the latents of the first"):
             StackedVAE(first, second)
 
 

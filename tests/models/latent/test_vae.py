@@ -106,10 +106,10 @@ def test_one_that_is_not_told_goes_round():
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (torch.ones(3, 3), r"a mask of \(3, 3\) does not fit examples of \(4, 2, 7, 6\)"),
-        (torch.full((7, 6), 0.5), "1 where a value is there and 0 where it is missing"),
-        (torch.full((7, 6), float("nan")), "1 where a value is there"),
-        (-torch.ones(7, 6), "1 where a value is there"),
+        (torch.ones(3, 3), r"a mask of shape \(3, 3\) does not broadcast to \(4, 2, 7, 6\)"),
+        (torch.full((7, 6), 0.5), "1 for given and 0 for missing values"),
+        (torch.full((7, 6), float("nan")), "1 for given and 0 for missing values"),
+        (-torch.ones(7, 6), "1 for given and 0 for missing values"),
     ],
 )
 def test_a_bad_mask_is_refused(mask, message):

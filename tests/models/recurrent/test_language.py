@@ -164,12 +164,12 @@ def test_it_is_built_again_from_its_description():
         ({"tied": True, "embedding": 3}, "differ"),
         ({"tied": True, "embedding": 0}, "one-hot"),
         ({"tied": True, "cutoffs": (2,)}, "tied"),
-        ({"cutoffs": (4, 2)}, "must rise"),
-        ({"cutoffs": (2, 7)}, "below the 7"),
+        ({"cutoffs": (4, 2)}, "must increase"),
+        ({"cutoffs": (2, 7)}, "less than vocabulary=7"),
         ({"cutoffs": (2, 4)}, "a width of at least 16"),
         ({"kernel": 5}, "kernel"),
         ({"scale": 0.1, "forget_bias": 1.0}, "scale"),
-        ({"kind": "convolution", "forget_bias": 1.0}, "forget_bias=1.0 is for recurrent .* take forget_bias=None"),
+        ({"kind": "convolution", "forget_bias": 1.0}, "forget_bias=1.0 is for recurrent .* use forget_bias=None"),
         ({"embedding": -1}, "embedding"),
         ({"dropout": 1.0}, "dropout"),
     ],
@@ -182,5 +182,5 @@ def test_what_does_not_go_together_is_refused(changes, words):
 def test_a_prompt_and_a_likelihood_need_tokens():
     with pytest.raises(ValueError, match="prompt is empty"):
         model_of().complete(torch.empty(1, 0, dtype=torch.long), 3)
-    with pytest.raises(ValueError, match="use 2 or more"):
+    with pytest.raises(ValueError, match="use at least 2 tokens"):
         model_of().log_prob(text(1, 1))

@@ -120,7 +120,7 @@ def test_a_foreign_network_inside_a_model_is_refused_and_nothing_is_written(cata
 
 
 def test_no_model_there(tmp_path):
-    with pytest.raises(UsageError, match=r"holds no model: there is no model.json; give a run folder"):
+    with pytest.raises(UsageError, match=r"has no model.json; give a run folder"):
         load_model(tmp_path)
 
 

@@ -75,7 +75,7 @@ def test_a_pickle_with_code_is_refused_and_nothing_runs(zipped, tmp_path):
     file = tmp_path / "evil.pth"
     torch.save({"a": Evil(tmp_path / "ran")}, file, _use_new_zipfile_serialization=zipped)
     with pytest.raises(
-        UsageError, match=r"evil.pth is a pickle with more than tensors .* ask for safetensors"
+        UsageError, match=r"evil.pth is a pickle with objects other than tensors.* use a safetensors file"
     ) as caught:
         read_tensors(file)
     assert not (tmp_path / "ran").exists()
@@ -85,7 +85,7 @@ def test_a_pickle_with_code_is_refused_and_nothing_runs(zipped, tmp_path):
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_a_pickle_that_torch_did_not_write(protocol, tmp_path):
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil(tmp_path / "ran"), protocol))
-    with pytest.raises(UsageError, match=r"evil.pth is .*a pickle .* ask for safetensors"):
+    with pytest.raises(UsageError, match=r"evil.pth is .*a pickle.* use a safetensors file"):
         read_tensors(tmp_path / "evil.pth")
     assert not (tmp_path / "ran").exists()
 
@@ -94,7 +94,7 @@ def test_a_pickle_that_torch_did_not_write(protocol, tmp_path):
 @pytest.mark.parametrize("value", [argparse.Namespace(lr=0.1), nn.Linear(2, 2)])
 def test_objects_beside_the_tensors_are_refused(value, tmp_path):
     torch.save({"model": TENSORS, "args": value}, tmp_path / "checkpoint.pth")
-    with pytest.raises(UsageError, match=r"could be read only by running code from it; ask for safetensors"):
+    with pytest.raises(UsageError, match=r"reading it would run code from the file; use a safetensors file"):
         read_tensors(tmp_path / "checkpoint.pth")
 
 
@@ -102,17 +102,17 @@ def test_objects_beside_the_tensors_are_refused(value, tmp_path):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_program_is_refused(tmp_path):
     torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "program.pt")
-    with pytest.raises(UsageError, match=r"program.pt is a pickle with more than tensors"):
+    with pytest.raises(UsageError, match=r"program.pt is a pickle with objects other than tensors"):
         read_tensors(tmp_path / "program.pt")
 
 
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ([torch.zeros(1)], "holds no state dict but a list"),
-        (torch.zeros(1), "holds no state dict but a Tensor"),
-        ({}, "holds no state dict but an empty dict"),
-        ({"state_dict": {}}, "holds no state dict but an empty dict"),
+        ([torch.zeros(1)], "does not have a state dict, but a list"),
+        (torch.zeros(1), "does not have a state dict, but a Tensor"),
+        ({}, "does not have a state dict, but an empty dict"),
+        ({"state_dict": {}}, "does not have a state dict, but an empty dict"),
         ({"lr": 0.1}, "'lr' is a float, not a tensor"),
         ({3: torch.zeros(1)}, "3 is a Tensor"),
         ({**TENSORS, "epoch": 3}, "'epoch' is a int, not a tensor"),
@@ -120,7 +120,7 @@ def test_a_program_is_refused(tmp_path):
 )
 def test_no_state_dict(value, words, tmp_path):
     torch.save(value, tmp_path / "other.pth")
-    with pytest.raises(UsageError, match=f"other.pth {words}|other.pth holds no state dict: {words}"):
+    with pytest.raises(UsageError, match=f"other.pth {words}|other.pth does not have a state dict: {words}"):
         read_tensors(tmp_path / "other.pth")
 
 
@@ -134,10 +134,10 @@ def test_no_state_dict(value, words, tmp_path):
         ),
         (b"", "nothing, for it is empty"),
         (b"hello\nworld\n", "is not weights but looks like text"),
-        (b"\xff" * 100, "is damaged; give a file of safetensors, or a state dict"),
-        (b"PK\x03\x04 and then no zip file", "is damaged, or a pickle of another kind than torch.save writes"),
-        (b"\x80\x02 and then no pickle", "is damaged, or a pickle of another kind than torch.save writes"),
-        (b"\x20\0\0\0\0\0\0\0{ and no header here", "is damaged, though it begins like safetensors"),
+        (b"\xff" * 100, "is damaged; give a safetensors file, or a state dict"),
+        (b"PK\x03\x04 and then no zip file", "is damaged, or a pickle that torch.save did not write"),
+        (b"\x80\x02 and then no pickle", "is damaged, or a pickle that torch.save did not write"),
+        (b"\x20\0\0\0\0\0\0\0{ and no header here", "is damaged, although it begins like a safetensors file"),
     ],
 )
 def test_no_weights_at_all(content, words, tmp_path):
@@ -163,10 +163,10 @@ def test_a_file_that_was_cut_off(form, share, tmp_path):
 
 def test_nothing_there(tmp_path):
     with pytest.raises(
-        UsageError, match=r"net.pth is not there; give a file of weights, or a folder with model.safetens"
+        UsageError, match=r"net.pth does not exist; give a file of weights, or a folder with model.safetens"
     ):
         read_tensors(tmp_path / "net.pth")
-    with pytest.raises(UsageError, match=r"holds neither model.safetensors nor pytorch_model.bin; give the file"):
+    with pytest.raises(UsageError, match=r"has no model.safetensors or pytorch_model.bin; give the file"):
         read_tensors(tmp_path)
 
 
@@ -199,19 +199,28 @@ def small():
         ),
         (
             lambda t: t.update({"conv1.weight": torch.zeros(4)}),
-            r"'conv1.weight' has shape \(4,\), and is no convolution",
+            r"'conv1.weight' has shape \(4,\), so it is not a convolution",
         ),
-        (lambda t: t.update({"conv1.weight": torch.zeros(0, 3, 3, 3)}), r"shape \(0, 3, 3, 3\), and is no convolution"),
+        (
+            lambda t: t.update({"conv1.weight": torch.zeros(0, 3, 3, 3)}),
+            r"shape \(0, 3, 3, 3\), so it is not a convolution",
+        ),
         (
             lambda t: t.update({"conv1.weight": torch.zeros(4, 3, 5, 5)}),
-            r"\(4, 3, 5, 5\) there and \(4, 3, 3, 3\) here",
+            r"\(4, 3, 5, 5\), expected \(4, 3, 3, 3\)",
         ),
-        (lambda t: t.update({"bn1.bias": torch.zeros(5)}), r"'bn1.bias' has shape \(5,\) there and \(4,\) here"),
-        (lambda t: t.update({"bn1.bias": torch.zeros(4).int()}), r"'bn1.bias' holds torch.int32, not floating-point"),
-        (lambda t: t.update({"fc.weight": torch.zeros(5)}), r"'fc.weight' has shape \(5,\), and is no linear layer"),
+        (lambda t: t.update({"bn1.bias": torch.zeros(5)}), r"'bn1.bias' has shape \(5,\), expected \(4,\)"),
+        (
+            lambda t: t.update({"bn1.bias": torch.zeros(4).int()}),
+            r"'bn1.bias' has dtype torch.int32, expected floating-point",
+        ),
+        (
+            lambda t: t.update({"fc.weight": torch.zeros(5)}),
+            r"shape \(5,\), so it is not a linear layer",
+        ),
         (
             lambda t: t.update({"fc.weight": torch.zeros(5, 9)}),
-            r"'fc.weight' has shape \(5, 9\) there and \(5, 8\) here",
+            r"'fc.weight' has shape \(5, 9\), expected \(5, 8\)",
         ),
     ],
 )
@@ -229,7 +238,7 @@ def test_tensors_of_another_network(small, change, words, tmp_path):
         (lambda t: t.pop("features.norm5.bias"), "does not fit: it lacks 'features.norm5.bias'$"),
         (
             lambda t: t.update({"features.denseblock1.denselayer1.conv2.weight": torch.zeros(())}),
-            r"has shape \(\) there",
+            r"has shape \(\), expected",
         ),
         (
             lambda t: t.pop("features.denseblock1.denselayer1.conv2.weight"),
@@ -272,7 +281,7 @@ def test_a_wide_network_is_not_taken_for_a_narrow_one(tmp_path):
         if "conv2.weight" in name:
             tensors[name] = torch.zeros(2 * tensors[name].shape[0], *tensors[name].shape[1:])
     torch.save(tensors, tmp_path / "wide.pth")
-    with pytest.raises(UsageError, match=r"'layer1.0.conv2.weight' has shape .* so it is of a network of other widths"):
+    with pytest.raises(UsageError, match=r"'layer1.0.conv2.weight' has shape .* so the network has other widths"):
         ResNet.from_pretrained(tmp_path / "wide.pth", (3, 64, 64))
 
 

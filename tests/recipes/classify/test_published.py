@@ -108,5 +108,5 @@ def test_a_size_that_was_not_published_is_refused(name):
 @pytest.mark.parametrize("name", PRINTED)
 def test_two_sizes_are_refused(name):
     small, *_, large = PRINTED[name]
-    with pytest.raises(UsageError, match=rf"size is {small} and model\.size is {large}; give one of them"):
+    with pytest.raises(UsageError, match=rf"size={small} and model\.size={large} differ; set only one of them"):
         of_size(name, small, **{"model.size": large})

@@ -776,7 +776,7 @@ third: 2
     assert complaints(text) == [
         "mine.yaml:3: critic: optimizer 'adam' has no momentum; those that have: momentum, nesterov, rmsprop, muon "
         "(lines 3 and 4)",
-        "mine.yaml:5: generator: schedule 'inverse_sqrt' needs a warmup, say 4000",
+        "mine.yaml:5: generator: schedule 'inverse_sqrt' needs warmup, for example 4000",
         "mine.yaml:6: width: expected an integer, null or a list (each item an integer), got [1, 'x']",
         "mine.yaml:7: name: expected text of length >= 2, got 'a'",
         "mine.yaml:8: pair: expected a list of 2, got [1]",

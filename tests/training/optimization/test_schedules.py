@@ -122,7 +122,7 @@ def test_no_course_leaves_the_range_from_0_to_1_also_in_very_short_runs(schedule
         ({"optimizer": "momentum", "eps": 1e-8}, "'momentum' has no eps"),
         ({"optimizer": "muon", "eps_inside": True}, "eps_inside is for adam and adamw, not for 'muon'"),
         ({"optimizer": "nesterov", "momentum": 0.0}, "momentum"),
-        ({"schedule": "inverse_sqrt"}, "'inverse_sqrt' needs a warmup"),
+        ({"schedule": "inverse_sqrt"}, "'inverse_sqrt' needs warmup"),
         ({"schedule": "one_cycle", "warmup": 5}, "'one_cycle' has its own warm-up"),
         ({"optimizer": "adamm"}, "optimizer"),
         ({"schedule": "cosin"}, "schedule"),

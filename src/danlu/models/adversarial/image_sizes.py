@@ -29,7 +29,7 @@ def map_sizes(shape: Sequence[int], levels: int | None = None) -> list[tuple[int
     """
     if len(shape) != 3:
         raise ValueError(
-            f"shape={tuple(shape)} must be (channels, height, width): this network is for pictures; use an MLP"
+            f"shape={tuple(shape)} must be (channels, height, width): this network is for images; else use an MLP"
         )
     if levels is None:
         levels, side = 0, min(shape[1:])
@@ -53,7 +53,7 @@ def check_attention(side: int | None, sizes: Sequence[tuple[int, int]]) -> None:
     sides = [min(size) for size in sizes if min(size) > 1]  # attention over a single position has no effect
     if side is not None and side not in sides:
         raise ValueError(
-            f"attention={side} is the shorter side of no map; choose one of {', '.join(map(str, sides))}, or None"
+            f"attention={side} must be the shorter side of a feature map: {', '.join(map(str, sides))}, or None"
         )
 
 

@@ -67,7 +67,7 @@ class CNN(Model):
         if len(shape) != 3:
             raise ValueError(f"shape={tuple(shape)} must be (channels, height, width): a CNN takes images")
         if pool < 1:
-            raise ValueError(f"pool={pool} must be at least 1, which leaves the pooling out")
+            raise ValueError(f"pool={pool} must be at least 1; 1 means no pooling")
         check_widths("channels", channels)
         check_widths("hidden", hidden)
         check_width("classes", classes)

@@ -364,7 +364,7 @@ def _form(size: Size | None, parts: Mapping[str, Any]) -> Form:
         size = 100
     if size not in SIZES:
         raise ValueError(
-            f"size={size!r} is none of {', '.join(map(str, SIZES))}; describe others with blocks and growth"
+            f"size={size!r} must be one of {', '.join(map(str, SIZES))}; for other networks give blocks and growth"
         )
     return SIZES[size]._replace(**{name: value for name, value in parts.items() if value is not None})
 
@@ -377,9 +377,9 @@ def _check(form: Form) -> None:
         if value not in known:
             raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(known)}")
     if form.compression is not None and not 0 < form.compression <= 1:
-        raise ValueError(f"compression={form.compression} must be above 0 and at most 1: the share of channels kept")
+        raise ValueError(f"compression={form.compression} must be greater than 0 and at most 1")
     if form.compression is not None and not _kept(form, form.width + form.blocks[0] * form.growth):
-        raise ValueError(f"compression={form.compression} leaves no channel; use a larger one, or a larger growth")
+        raise ValueError(f"compression={form.compression} leaves no channels; use a larger compression or growth")
 
 
 def _sides(form: Form, shape: Sequence[int]) -> tuple[int, int]:
@@ -392,8 +392,8 @@ def _sides(form: Form, shape: Sequence[int]) -> tuple[int, int]:
         least = next(n for n in count(1) if _side(form, n))
         hint = "stem='3x3' or fewer blocks" if form.stem == "7x7" else "fewer blocks"
         raise ValueError(
-            f"an image of {shape[1]}×{shape[2]} is too small to be halved so often; "
-            f"this network needs at least {least}×{least}: enlarge the images, or use {hint}"
+            f"an image of {shape[1]}×{shape[2]} is too small: "
+            f"this network needs at least {least}×{least}; resize the images, or use {hint}"
         )
     return height, width
 

@@ -83,7 +83,7 @@ class InceptionFID(Model):
             ValueError: if images do not have one or three channels.
         """
         if x.ndim != 4 or x.shape[1] not in (1, 3):
-            raise ValueError(f"pictures must be (n, 1 or 3, height, width), and are {tuple(x.shape)}")
+            raise ValueError(f"images must be (n, 1 or 3, height, width), got {tuple(x.shape)}")
         x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
         x = (2 * x - 1).expand(-1, 3, -1, -1)
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
@@ -114,9 +114,9 @@ class InceptionFID(Model):
         """
         path = Path(path)
         if not path.is_file():
-            raise UsageError(f"{path} is not there; give the file {file.name}, which lies at {MIRRORS[0]}")
+            raise UsageError(f"{path} does not exist; download {file.name} from {MIRRORS[0]}")
         if problem := wrong(path, file):
-            raise UsageError(f"{path} is not the public {file.name}: {problem}; fetch it again from {MIRRORS[0]}")
+            raise UsageError(f"{path} is not the public {file.name}: {problem}; download it again from {MIRRORS[0]}")
         model, tensors, first = cls(), read_tensors(path), "Conv2d_1a_3x3.conv.weight"
         check_convolutions(tensors, (first,), f"{path} holds no Inception-v3")
         if fresh := fill(model, tensors, path, first, head="fc"):

@@ -246,7 +246,7 @@ def _form(size: Size | None, parts: dict[str, object]) -> Form:
         size = 20
     if size not in SIZES:
         raise ValueError(
-            f"size={size!r} is none of {', '.join(map(str, SIZES))}; describe others with blocks and width"
+            f"size={size!r} must be one of {', '.join(map(str, SIZES))}; for other networks give blocks and width"
         )
     return SIZES[size]._replace(**{name: value for name, value in parts.items() if value is not None})
 
@@ -262,9 +262,9 @@ def _check(form: Form, preactivation: bool, stride_first: bool, zero_init: bool)
         if value not in known:
             raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(known)}")
     if stride_first and form.block != "bottleneck":
-        raise ValueError(f"stride_first is about bottlenecks, and block={form.block!r}; leave it out")
+        raise ValueError(f"stride_first is for block='bottleneck', got block={form.block!r}; leave it out")
     if preactivation and form.block == "notes":
-        raise ValueError("preactivation is about normalized blocks, and block='notes' has no normalization")
+        raise ValueError("preactivation needs blocks with normalization, and block='notes' has none")
     if zero_init and (preactivation or form.block == "notes" or form.shortcut == "none"):
         raise ValueError(
             "zero_init is for blocks that end in a normalization and have a shortcut; "
@@ -282,8 +282,8 @@ def _features_shape(form: Form, shape: Sequence[int]) -> tuple[int, int, int]:
         least = next(n for n in count(1) if _side(form, n))
         hint = "stem='3x3' or fewer stages in blocks" if form.stem != "3x3" else "fewer stages in blocks"
         raise ValueError(
-            f"an image of {shape[1]}×{shape[2]} is too small to be halved so often; "
-            f"this network needs at least {least}×{least}: enlarge the images, or use {hint}"
+            f"an image of {shape[1]}×{shape[2]} is too small: "
+            f"this network needs at least {least}×{least}; resize the images, or use {hint}"
         )
     depth = form.width * 2 ** (len(form.blocks) - 1) * EXPANSION[form.block]
     return depth, height, width

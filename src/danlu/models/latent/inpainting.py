@@ -45,7 +45,7 @@ def checked_mask(x: Tensor, mask: Tensor) -> Tensor:
     try:
         mask = mask.expand(x.shape)
     except RuntimeError:
-        raise ValueError(f"a mask of {tuple(mask.shape)} does not fit examples of {tuple(x.shape)}") from None
+        raise ValueError(f"a mask of shape {tuple(mask.shape)} does not broadcast to {tuple(x.shape)}") from None
     if not bool(((mask == 0) | (mask == 1)).all()):
-        raise ValueError("a mask is 1 where a value is there and 0 where it is missing, and this one has others")
+        raise ValueError("a mask must be 1 for given and 0 for missing values, and this one has other values")
     return mask.bool()

@@ -37,8 +37,8 @@ class StackedVAE(Model):
         super().__init__()
         if second.autoencoder.shape != (first.latent,) or second.autoencoder.likelihood.family != "gaussian":
             raise ValueError(
-                f"the second model must be one of the first one's codes: shape=({first.latent},) and "
-                f"likelihood='gaussian', not {second.autoencoder.shape} and {second.autoencoder.likelihood.family!r}"
+                f"the second model must take the latents of the first: expected shape=({first.latent},) and "
+                f"likelihood='gaussian', got {second.autoencoder.shape} and {second.autoencoder.likelihood.family!r}"
             )
         self.first, self.second = first, second
 

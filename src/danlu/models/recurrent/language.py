@@ -96,9 +96,9 @@ class LanguageModel(Model):
         check_dropout(dropout)
         _check(vocabulary, kind, width, embedding, tied, cutoffs, learn_normalizer)
         if kind != "convolution" and (kernel != 3 or dilated):
-            raise ValueError(f"kernel and dilated are for kind='convolution' and not for {kind!r}; leave them out")
+            raise ValueError(f"kernel and dilated are for kind='convolution', not for {kind!r}; omit them")
         if scale is not None and (initial != "uniform" or forget_bias is not None or not scale > 0):
-            raise ValueError("scale draws all weights anew and is above 0; leave initial and forget_bias out")
+            raise ValueError("scale must be greater than 0 and initializes all weights; omit initial and forget_bias")
         self.vocabulary, self.one_hot, self.tied = vocabulary, embedding == 0, tied
         self.embedding = None if self.one_hot else nn.Embedding(vocabulary, embedding)
         inputs = embedding or vocabulary
@@ -217,7 +217,7 @@ class LanguageModel(Model):
         """
         if x.shape[1] < 2:
             raise ValueError(
-                f"rows of {x.shape[1]} tokens have no likelihood, for the first one is given; use 2 or more"
+                f"rows of {x.shape[1]} tokens have no likelihood: the first token is given; use at least 2 tokens"
             )
         return self.log_probs(x[:, :-1], x[:, 1:])[0].sum(1)
 
@@ -294,7 +294,7 @@ def _refuse_recurrent(**given: Any) -> None:
     if idle:
         has, instead = (", ".join(f"{name}={page[name]}" for name in idle) for page in (given, usual))
         be = "is" if len(idle) == 1 else "are"
-        raise ValueError(f"{has} {be} for recurrent layers, and kind='convolution' has none; take {instead}")
+        raise ValueError(f"{has} {be} for recurrent layers, and kind='convolution' has none; use {instead}")
 
 
 def _check(
@@ -304,16 +304,16 @@ def _check(
         check_width("embedding", embedding)
     if tied and embedding != width:
         what = "one-hot vectors have no weights" if not embedding else f"embedding={embedding} and width={width} differ"
-        raise ValueError(f"tied: the softmax cannot have the embedding's weights, for {what}; leave one of them out")
+        raise ValueError(f"tied: the softmax cannot share the weights of the embedding: {what}; omit one of them")
     if cutoffs and (tied or learns):
         name = "tied" if tied else "learn_normalizer"
-        raise ValueError(f"cutoffs make an adaptive softmax, which {name} is not for; leave one of them out")
+        raise ValueError(f"cutoffs give an adaptive softmax, which cannot be combined with {name}; omit one of them")
     if cutoffs and (sorted(set(cutoffs)) != list(cutoffs) or not 0 < cutoffs[0] <= cutoffs[-1] < vocabulary):
         raise ValueError(
-            f"cutoffs={tuple(cutoffs)} must rise, and lie above 0 and below the {vocabulary} tokens of the vocabulary"
+            f"cutoffs={tuple(cutoffs)} must increase, and be greater than 0 and less than vocabulary={vocabulary}"
         )
     if cutoffs and width < 4 ** len(cutoffs):  # torch divides the width by 4 for each cutoff
         raise ValueError(
-            f"{len(cutoffs)} cutoffs leave nothing of width={width} for the rarest tokens; use a width of at least "
+            f"{len(cutoffs)} cutoffs are too many for width={width}; use a width of at least "
             f"{4 ** len(cutoffs)}, or fewer cutoffs"
         )

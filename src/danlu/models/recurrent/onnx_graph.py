@@ -139,7 +139,7 @@ def _layer(graph: Graph, layers: Recurrent, layer: int, x: str, begins: list[str
     known = {name: getattr(layers, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh")}
     biases = [getattr(layers, f"bias_{name}_l{layer}", known["weight_ih"].new_zeros(0)) for name in ("ih", "hh")]
     if kind == "gru" and layers.cells.reads:
-        raise UsageError("ONNX has no GRU whose reset gate acts on the input; train with another reset")
+        raise UsageError("ONNX has no GRU with this position of the reset gate; train with another reset")
 
     def ordered(matrix: Tensor) -> Tensor:
         """Blocks of rows in the order of gates of ONNX; zeros for a gate that is coupled to another."""

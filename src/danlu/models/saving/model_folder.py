@@ -67,7 +67,7 @@ def save_model(
     try:
         page = json.dumps(description, indent=2, ensure_ascii=False)
     except TypeError as error:
-        raise UsageError(f"the arguments of this {type(model).__name__} cannot be written down: {error}") from error
+        raise UsageError(f"the arguments of this {type(model).__name__} cannot be saved: {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.safetensors").write_bytes(weights)
     (folder / "model.json").write_text(page + "\n", encoding="utf-8")
@@ -87,7 +87,7 @@ def load_model(folder: str | Path) -> Model:
     """
     folder = Path(folder)
     if not (folder / "model.json").is_file():
-        raise UsageError(f"{folder} holds no model: there is no model.json; give a run folder or its model/ folder")
+        raise UsageError(f"{folder} has no model.json; give a run folder or its model/ folder")
     page = read_page(folder / "model.json", FORMAT, {"model", "arguments", "data", "sha256"})
     tensors = _weights(folder / "model.safetensors", page["sha256"])
     try:
@@ -95,7 +95,7 @@ def load_model(folder: str | Path) -> Model:
         model.info = info_from_json(page["data"])
         model.usage = dict(page.get("usage", {}))
     except (TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"{folder / 'model.json'} describes no {page['model']} of this danlu: {error}") from error
+        raise RunError(f"{folder / 'model.json'} does not describe a valid {page['model']}: {error}") from error
     if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
         model.double()
     load_tensors(model, tensors, str(folder / "model.safetensors"))
@@ -110,10 +110,10 @@ def _tokenizer(path: Path, digest: str | None, info: DataInfo) -> Tokenizer:
     vocabulary = info.vocabulary if isinstance(info, TextInfo) else 0
     if tokenizer.vocabulary != vocabulary:
         raise RunError(
-            f"{path} has {tokenizer.vocabulary:,} tokens, and the model {vocabulary:,}; it is damaged, or another's"
+            f"{path} has {tokenizer.vocabulary:,} tokens, expected {vocabulary:,}; it is damaged or of another model"
         )
     if digest is not None and (is_now := sha256(path.read_bytes()).hexdigest()) != digest:
-        raise RunError(f"{path} is damaged, or another model's: its SHA-256 is {is_now[:12]}…, and was {digest[:12]}…")
+        raise RunError(f"{path} is damaged or of another model: its SHA-256 is {is_now[:12]}…, and was {digest[:12]}…")
     return tokenizer
 
 
@@ -131,8 +131,8 @@ def describe(model: object) -> dict[str, Any]:
     name = name_of_model(kind)
     if name is None or not isinstance(model, Model):
         raise UsageError(
-            f"a {kind.__name__} cannot be saved as a model, because it is not in the catalogue and nothing "
-            f"could build it again; keep its state_dict() yourself, or add the class to the catalogue"
+            f"a {kind.__name__} cannot be saved as a model, because it is not in the catalogue; "
+            f"save its state_dict(), or add the class to the catalogue"
         )
     arguments = {key: _describe_argument(value) for key, value in model.arguments.items()}
     return {"model": name, "arguments": arguments}
@@ -158,7 +158,7 @@ def _weights(path: Path, digest: str) -> dict[str, Tensor]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise UsageError(f"{path} is missing; the description beside it is not enough") from None
+        raise UsageError(f"{path} is missing: model.json needs these weights") from None
     if (is_now := sha256(content).hexdigest()) != digest:
         raise RunError(
             f"{path} {diagnose_weights(content)}: its SHA-256 is {is_now[:12]}…, and was {str(digest)[:12]}…"

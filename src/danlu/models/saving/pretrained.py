@@ -61,7 +61,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return _named(_read_pickle(file), file)
     raise UsageError(
-        f"{file} {diagnose_weights(start)}; give a file of safetensors, or a state dict that torch.save wrote"
+        f"{file} {diagnose_weights(start)}; give a safetensors file, or a state dict written by torch.save"
     )
 
 
@@ -82,7 +82,7 @@ def own_arguments(path: str | Path, model: str) -> dict[str, Any] | None:
     if page is None:
         return None
     if page["model"] != model:
-        raise UsageError(f"{path} holds a {page['model']}, and not a {model}")
+        raise UsageError(f"{path} has a {page['model']}, not a {model}")
     return {name: tuple(v) if isinstance(v, list) else v for name, v in page["arguments"].items()}
 
 
@@ -110,12 +110,12 @@ def _page(page: Any) -> dict[str, Any] | None:
 
 def _file(path: Path) -> Path:
     if not path.exists():
-        raise UsageError(f"{path} is not there; give a file of weights, or a folder with {' or '.join(FILES)}")
+        raise UsageError(f"{path} does not exist; give a file of weights, or a folder with {' or '.join(FILES)}")
     if not path.is_dir():
         return path
     found = next((path / name for name in FILES if (path / name).is_file()), None)
     if found is None:
-        raise UsageError(f"{path} holds neither {' nor '.join(FILES)}; give the file of weights itself")
+        raise UsageError(f"{path} has no {' or '.join(FILES)}; give the file of weights itself")
     return found
 
 
@@ -123,7 +123,7 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return _without_module(load_file(file))
     except (safetensors.SafetensorError, ValueError, KeyError) as error:  # the last two: a data type unknown to torch
-        raise UsageError(f"{file} is damaged, though it begins like safetensors; fetch it again") from error
+        raise UsageError(f"{file} is damaged, although it begins like a safetensors file; download it again") from error
 
 
 def _read_pickle(file: Path) -> Any:
@@ -131,15 +131,15 @@ def _read_pickle(file: Path) -> Any:
         with file.open("rb") as opened, warnings.catch_warnings(action="ignore"):  # torch goes by a suffix
             return torch.load(opened, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may raise any exception
-        said = str(error).casefold()
-        if "global" in said or "torchscript" in said:
+        message = str(error).casefold()
+        if "global" in message or "torchscript" in message:
             raise UsageError(
-                f"{file} is a pickle with more than tensors in it, which could be read only by running code from it; "
-                f"ask for safetensors, or for the state dict alone"
+                f"{file} is a pickle with objects other than tensors, and reading it would run code from the file; "
+                f"use a safetensors file, or the state dict alone"
             ) from None
         raise UsageError(
-            f"{file} is damaged, or a pickle of another kind than torch.save writes; "
-            f"fetch it again, or ask for safetensors"
+            f"{file} is damaged, or a pickle that torch.save did not write; "
+            f"download it again, or use a safetensors file"
         ) from None
 
 
@@ -149,10 +149,10 @@ def _named(value: Any, file: Path) -> dict[str, Tensor]:
         if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
             value = value[key]
     if not isinstance(value, Mapping) or not value:
-        raise UsageError(f"{file} holds no state dict but {_kind(value)}; save model.state_dict()")
+        raise UsageError(f"{file} does not have a state dict, but {_kind(value)}; save model.state_dict()")
     for name, tensor in value.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise UsageError(f"{file} holds no state dict: {name!r} is {_kind(tensor)}, not a tensor")
+            raise UsageError(f"{file} does not have a state dict: {name!r} is {_kind(tensor)}, not a tensor")
     return _without_module(dict(value))
 
 
@@ -218,7 +218,7 @@ def check_convolutions(tensors: Mapping[str, Tensor], needed: Sequence[str], ref
         if name not in tensors:
             raise UsageError(f"{refusal}: it has no {name!r}, but {_first(tensors)}; {looks_like(tensors)}")
         if tensors[name].ndim != 4 or not tensors[name].numel():
-            raise UsageError(f"{refusal}: {name!r} has shape {tuple(tensors[name].shape)}, and is no convolution")
+            raise UsageError(f"{refusal}: {name!r} has shape {tuple(tensors[name].shape)}, so it is not a convolution")
 
 
 def looks_like(names: Iterable[str]) -> str:
@@ -242,9 +242,9 @@ def classes_in(tensors: Mapping[str, Tensor], head: str, source: str | Path) -> 
         UsageError: if there is no last layer, or it is not linear.
     """
     if head not in tensors:
-        raise UsageError(f"{source} has no last layer {head!r}, so it knows no classes; say how many: classes=…")
+        raise UsageError(f"{source} has no last layer {head!r}, so the number of classes is unknown; give classes=…")
     if tensors[head].ndim != 2:
-        raise UsageError(f"{source}: {head!r} has shape {tuple(tensors[head].shape)}, and is no linear layer")
+        raise UsageError(f"{source}: {head!r} has shape {tuple(tensors[head].shape)}, so it is not a linear layer")
     return len(tensors[head])
 
 
@@ -313,13 +313,12 @@ def _check_names(needed: set[str], known: Iterable[str], given: Mapping[str, Ten
 
 def _check_tensor(name: str, tensor: Tensor, expected: Tensor, source: str | Path) -> None:
     if tensor.shape != expected.shape:
-        there, here = tuple(tensor.shape), tuple(expected.shape)
         raise UsageError(
-            f"{source} does not fit: {name!r} has shape {there} there and {here} here, "
-            f"so it is of a network of other widths"
+            f"{source} does not fit: {name!r} has shape {tuple(tensor.shape)}, expected "
+            f"{tuple(expected.shape)}, so the network has other widths"
         )
     if expected.is_floating_point() and not tensor.is_floating_point():
-        raise UsageError(f"{source} does not fit: {name!r} holds {tensor.dtype}, not floating-point numbers")
+        raise UsageError(f"{source} does not fit: {name!r} has dtype {tensor.dtype}, expected floating-point numbers")
 
 
 def _first(names: Iterable[str], most: int = 3) -> str:

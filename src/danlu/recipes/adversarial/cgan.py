@@ -4,7 +4,7 @@ danlu train cgan                                      digits
 danlu train cgan --data fashion-mnist
 danlu sample RUN --label 7
 
-Mirza and Osindero, "Conditional generative adversarial nets", has the label beside the code and beside the example.
+Mirza and Osindero, "Conditional generative adversarial nets", gives the label to the generator and to the critic.
 ``danlu train dcgan --conditional`` does the same with convolutions.
 """
 
@@ -20,7 +20,7 @@ from danlu.training.optimization.settings import Share
 
 
 class CGANRecipe(DensePair):
-    """Fully connected layers on both sides, which are told the label."""
+    """Fully connected generator and critic, both conditional on the label."""
 
     tiny: ClassVar[dict[str, Any]] = {
         "generator": {"hidden": (16,), "latent": 4},

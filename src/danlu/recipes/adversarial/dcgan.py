@@ -3,13 +3,14 @@
 danlu train dcgan                                     digits
 danlu train dcgan --data mnist --generator.width 32 --critic.width 32
 danlu train dcgan --data fashion-mnist --conditional
-danlu train dcgan --data cifar10 --rounds 50000       where there is a GPU
+danlu train dcgan --data cifar10 --rounds 50000       on a GPU
 danlu train dcgan --critic.norm virtual --generator.norm virtual
-danlu arithmetic RUN 3,5,8 - 1,4,9 + 2,6,7            codes of pictures that danlu sample RUN has numbered
+danlu arithmetic RUN 3,5,8 - 1,4,9 + 2,6,7            numbers of images that danlu sample RUN --numbers writes
 
-The paper's layers and rates: strided convolutions without pooling, batch norm but in the generator's last and the
-critic's first layer, leaky rectifiers of slope 0.2, Adam with β₁ = 0.5, 128 examples a batch, real and generated ones
-apart. An average of the generator's weights, which changes nothing in the game, is what is saved.
+Layers and learning rates are those of the paper: strided convolutions without pooling, batch norm in all layers but the
+last of the generator and the first of the critic, leaky ReLU with slope 0.2, Adam with β₁ = 0.5, batches of 128, and
+separate batches of real and generated examples. The averaged weights of the generator are saved; the average does not
+affect the training.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from danlu.training.optimization.settings import Share
 
 
 class DCGANRecipe(ConvolutionalPair):
-    """Convolutions that double and halve the picture, and the loss that does not saturate."""
+    """Convolutions with stride 2, and the non-saturating loss."""
 
     tiny: ClassVar[dict[str, Any]] = {
         "generator": {"width": 4, "latent": 4},

@@ -1,10 +1,10 @@
 """Generative adversarial network. Goodfellow et al., "Generative adversarial nets", 2014.
 
 danlu train gan                                       digits
-danlu train gan --data ring                           eight Gaussians, of which it is apt to lose some
-danlu train gan --data ring --critic.minibatch 16     and finds them: Salimans et al., 2016
-danlu train gan --loss minimax                        the game's own value, whose gradient vanishes
-danlu train gan --feature-matching add                as the notes have it; replace is the paper's
+danlu train gan --data ring                           eight Gaussians, of which some are often not covered
+danlu train gan --data ring --critic.minibatch 16     with minibatch discrimination (Salimans et al., 2016)
+danlu train gan --loss minimax                        the minimax value, whose gradient vanishes
+danlu train gan --feature-matching add                as in the notes; the paper uses replace
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from danlu.training.optimization.settings import Share
 
 
 class GANRecipe(DensePair):
-    """Fully connected layers on both sides."""
+    """Fully connected generator and critic."""
 
     tiny: ClassVar[dict[str, Any]] = {
         "generator": {"hidden": (16,), "latent": 4},

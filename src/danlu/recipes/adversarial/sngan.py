@@ -5,11 +5,11 @@ danlu train sngan --data fashion-mnist --conditional
 danlu train sngan --data cifar10 --rounds 50000 --generator.width 256
 danlu train sngan --generator.attention 4 --critic.attention 4
 
-Miyato et al., "Spectral normalization for generative adversarial networks", 2018: the largest singular value of each of
-the critic's weights is held at 1. Settings are those of the code that its authors published for CIFAR-10: residual
-blocks, hinge loss, Adam with β = (0, 0.9), five turns of the critic for each of the generator. With labels the critic
-projects (Miyato and Koyama, 2018), and the generator has gains and shifts of batch norm for each; with attention it is
-as in SAGAN (Zhang et al., 2019), which normalizes the generator as well.
+Miyato et al., "Spectral normalization for generative adversarial networks", 2018: each weight matrix of the critic is
+divided by its largest singular value. Settings are those of the authors' code for CIFAR-10: residual blocks, hinge
+loss, Adam with β = (0, 0.9), five turns of the critic per turn of the generator. With labels the critic is a projection
+discriminator (Miyato and Koyama, 2018), and the generator has conditional batch norm. With attention the networks are
+those of SAGAN (Zhang et al., 2019), which also normalizes the generator.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from danlu.training.optimization.settings import Positive, Share
 
 
 class SNGANRecipe(ConvolutionalPair):
-    """Residual blocks on both sides; the paper's are 256 wide in the generator and 128 in the critic."""
+    """Residual generator and critic; their widths in the paper are 256 and 128."""
 
     tiny: ClassVar[dict[str, Any]] = {
         "generator": {"width": 4, "latent": 4},

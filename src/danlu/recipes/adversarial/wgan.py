@@ -2,10 +2,10 @@
 
 danlu train wgan                                      digits
 danlu train wgan --data mnist --generator.width 32 --critic.width 32
-danlu train wgan --weight-clip 0.1                    quicker, and its distance larger by a factor
+danlu train wgan --weight-clip 0.1                    faster; the estimated distance is larger by a factor
 
-RMSProp without momentum, five turns of the critic for each of the generator, weights within ±0.01: the critic's score
-is a Wasserstein distance up to a factor that nobody knows.
+RMSProp without momentum, five turns of the critic per turn of the generator, weights within ±0.01. The difference of
+the mean scores is the Wasserstein distance up to an unknown factor.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from danlu.training.optimization.settings import OptimizerName, Positive, Share
 
 
 class WGANRecipe(ConvolutionalPair):
-    """DCGAN's layers, and a critic whose weights are clipped after each of its turns."""
+    """The networks of DCGAN; the weights of the critic are clipped after each of its turns."""
 
     tiny: ClassVar[dict[str, Any]] = {
         "generator": {"width": 4, "latent": 4},

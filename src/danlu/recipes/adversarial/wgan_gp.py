@@ -6,8 +6,8 @@ danlu train wgan-gp --data mnist --generator.width 32 --critic.width 32
 danlu train wgan-gp --data fashion-mnist --conditional
 danlu train wgan-gp --critic.norm layer
 
-Adam with β = (0, 0.9), five turns of the critic for each of the generator, λ = 10. The penalty is of each example's own
-slope, so the critic has no batch norm.
+Adam with β = (0, 0.9), five turns of the critic per turn of the generator, λ = 10. The penalty needs scores that depend
+on one example each, so the critic has no batch norm.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from danlu.training.optimization.settings import NonNegative, Positive, Share
 
 
 class WGANGPRecipe(ConvolutionalPair):
-    """DCGAN's layers, and a critic whose slope is held at 1 between real and generated examples."""
+    """The networks of DCGAN, with a penalty of the critic's gradient between real and generated examples."""
 
     tiny: ClassVar[dict[str, Any]] = {
         "generator": {"width": 4, "latent": 4},

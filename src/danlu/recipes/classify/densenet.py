@@ -6,9 +6,9 @@ danlu train densenet                              digits, 2 cores: test accuracy
 danlu train densenet --data cifar10 --size 100    the paper's DenseNet-BC (k = 12): 4.51 % error after 300 epochs
 
 With --size, the values are those of the paper's section 4.2: batches of 64, 300 epochs, Nesterov momentum 0.9, weight
-decay 0.0001, rate 0.1 and a tenth of it after half and three quarters of the training, mirrored pictures, cut out of a
-border of 4 pixels. Validation keeps a tenth of the training part; --split.validation 0 trains on all of it, as the
-paper does for its final figures.
+decay 0.0001, learning rate 0.1, divided by 10 after 1/2 and 3/4 of the training, horizontal flips, and random crops
+with 4 pixels of padding. A tenth of the training part is used for validation; --split.validation 0 trains on all of it,
+as the paper does for its final results.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class DenseNetRecipe(Published):
     }
 
     size: Literal[40, 100, 190, 250] | None = None
-    """layers of a network of the paper's table 2, which is then trained as the paper says"""
+    """layers of a network of the paper's table 2; sets the training as in the paper"""
     model: Settings[DenseNet] = settings(DenseNet, size=None, blocks=(4, 4, 4), growth=12)
     """the network"""
     optimizer: OptimizerName = "nesterov"

@@ -1,4 +1,4 @@
-"""Recipes of networks that were published with a size: given the size, the values are those of the paper."""
+"""Recipes of published networks: for a published size the settings are those of the paper."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from danlu.recipes.classify.base import Classification
 
 
 class Published(Classification):
-    """A classifier with values of its own for small data, and those of its paper for a published size.
+    """A classifier with default settings for small data, and those of its paper for a published size.
 
-    What is given beside the size stays as it is given. A size of the network alone, ``model.size``, builds that network
-    and leaves everything else as it is.
+    Settings that are given explicitly take precedence. With ``model.size`` alone only the network is that of the paper.
     """
 
     paper: ClassVar[dict[str, Any]] = {}
-    """what the paper says, by name; what it says of the network itself follows from the size"""
+    """settings of the paper by name; those of the network follow from the size"""
 
     @classmethod
     def of_paper(cls, size: Any) -> dict[str, Any]:
-        """The paper's values for a network of this size."""
+        """The settings of the paper for a network of this size."""
         return cls.paper
 
     def with_dependent_defaults(self, values: dict[str, Any]) -> Self:
-        """For a size the paper's values, with those that were changed before; for a network's size that network."""
+        """The settings of the paper for ``size``, or its network for ``model.size``, with the changed settings."""
         size, page = values.get("size"), values.get("model")
         if size is not None:
             changed = _changed(self, type(self)(), but=("size", "model"))
             try:
                 return type(self)(**{**changed, "size": size}).with_dependent_defaults({**values, "size": None})
-            except ValidationError:  # which is told when everything is checked together
+            except ValidationError:  # reported when all settings are validated
                 return self
         if isinstance(page, dict) and page.get("size") is not None:
             bare = type(self.model)  # type: ignore[attr-defined]
@@ -54,15 +53,15 @@ class Published(Classification):
     def _has_one_size(self) -> Published:
         size, own = self.size, self.model.size  # type: ignore[attr-defined]
         if size is not None and own != size:
-            raise ValueError(f"size is {size} and model.size is {own}; give one of them")
+            raise ValueError(f"size={size} and model.size={own} differ; set only one of them")
         return self
 
 
 def _changed(page: BaseModel, usual: BaseModel, but: tuple[str, ...]) -> dict[str, Any]:
-    """The values of a page that are not the usual ones."""
+    """The values of settings that differ from their defaults."""
     return {name: value for name, value in dict(page).items() if name not in but and value != getattr(usual, name)}
 
 
 def _defaults(page: BaseModel) -> dict[str, Any]:
-    """The values that a page has when nothing is chosen."""
+    """The default values of settings."""
     return {name: field.default for name, field in type(page).model_fields.items()}

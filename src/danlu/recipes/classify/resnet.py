@@ -6,8 +6,8 @@ danlu train resnet --data cifar10 --size 56    the paper's: 6.97 %
 danlu train resnet --data folder:PHOTOS --model.size 18 --images.size 224
 
 With --size, the values are those of the paper's section 4.2: 45 000 images in batches of 128, momentum 0.9, weight
-decay 0.0001, rate 0.1 and a tenth of it after half and three quarters of the training, mirrored pictures, cut out of a
-border of 4 pixels. It decays norms too, takes the last weights and looks at no validation score.
+decay 0.0001, learning rate 0.1, divided by 10 after 1/2 and 3/4 of the training, horizontal flips, and random crops
+with 4 pixels of padding. Weight decay includes norms, the last weights are saved, and no score is monitored.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ResNetRecipe(Published):
     }
 
     size: Literal[20, 32, 44, 56, 110] | None = None
-    """layers of a network of the paper's section 4.2, which is then trained as the paper says"""
+    """layers of a network of the paper's section 4.2; sets the training as in the paper"""
     model: Settings[ResNet] = settings(ResNet, size=None, blocks=(1, 1, 1), width=32, shortcut="projection")
     """the network"""
     optimizer: OptimizerName = "nesterov"

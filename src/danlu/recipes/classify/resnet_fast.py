@@ -1,12 +1,12 @@
 """A small residual network that trains quickly. He, Zhang, Ren and Sun, "Deep residual learning", 2016.
 
 danlu train resnet-fast       digits, 2 cores: test accuracy 0.992 ± 0.004 over five seeds, 3 seconds each
-danlu train resnet-fast --data mnist --augment.crop 2       add --precision bf16 where the processor has it
+danlu train resnet-fast --data mnist --augment.crop 2       add --precision bf16 if the CPU supports it
 danlu train resnet-fast --data fashion-mnist --augment.crop 2 --augment.flip alternating
 
-One pooling after the first convolution and one block in each of three stages; Nesterov momentum on one cycle, label
-smoothing, channels last in memory, all examples in memory. Pictures are not mirrored unless it is asked for, because a
-mirrored digit is none. On a GPU add --compile --precision bf16.
+One pooling after the first convolution and one block in each of three stages; Nesterov momentum with a one-cycle
+schedule, label smoothing, channels-last memory format. Images are not flipped by default, because a flipped digit is
+not a digit. On a GPU add --compile --precision bf16.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from danlu.training.optimization.settings import NonNegative, OptimizerName, Pos
 
 
 class ResNetFastRecipe(Classification):
-    """The recipe to begin with on small pictures."""
+    """A fast recipe for small images."""
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"blocks": (1, 1), "width": 4}, "batch_size": 16}
     overfits_to: ClassVar[float | None] = 0.35  # smoothed labels leave a loss of their own

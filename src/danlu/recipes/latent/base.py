@@ -27,7 +27,7 @@ Rounds = Annotated[int, Field(ge=0)]
 class LatentRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """Encoder and decoder that minimize the negative evidence lower bound, in nats per example."""
 
-    overfits_to: ClassVar[float | None] = 0.7  # the lowest bound in nats is not 0
+    overfits_to: ClassVar[float | None] = 0.7  # the loss in nats does not approach 0
 
     beta: NonNegative = 1.0
     """weight β of the KL term; 1 gives the evidence lower bound"""

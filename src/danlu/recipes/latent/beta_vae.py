@@ -1,4 +1,4 @@
-"""β-VAE: a variational autoencoder that pays more for its code. Higgins et al., "β-VAE", 2017.
+"""β-VAE: a variational autoencoder with a larger weight of the KL term. Higgins et al., "β-VAE", 2017.
 
 danlu train beta-vae                                           digits
 danlu train beta-vae --data fashion-mnist --model.channels 32 64
@@ -18,10 +18,10 @@ from danlu.training.optimization.settings import NonNegative, OptimizerSettings,
 
 
 class BetaVAERecipe(LatentRecipe):
-    """The VAE's layers with a normal decoder, and β = 4: the code says less, in fewer units.
+    """The layers of the recipe vae with a normal decoder and β = 4: fewer active units, less information in the latent.
 
-    With probabilities of gray pixels in place of the normal decoder β = 4 would leave nothing in the code of a digit.
-    The score is the bound, at β = 1, so it is not watched.
+    With a Bernoulli decoder of gray pixels, β = 4 would cause posterior collapse on the digits. The validation score is
+    the bound with β = 1, so it is not monitored.
     """
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}

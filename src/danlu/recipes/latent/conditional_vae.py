@@ -1,4 +1,4 @@
-"""Conditional variational autoencoder: draws the class that it is asked for. Sohn, Lee and Yan, 2015.
+"""Conditional variational autoencoder: samples of a given class. Sohn, Lee and Yan, 2015.
 
 danlu train conditional-vae                                   digits
 danlu train conditional-vae --data mnist --binarize dynamic --model.latent 20 --model.hidden 500 500
@@ -21,7 +21,7 @@ from danlu.training.optimization.settings import OptimizerSettings, Positive
 
 
 class ConditionalVAERecipe(LatentRecipe):
-    """The VAE's layers, with the label into both halves."""
+    """The layers of the recipe vae; encoder and decoder get the label."""
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}
 

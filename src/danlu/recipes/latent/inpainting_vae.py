@@ -1,12 +1,13 @@
-"""A variational autoencoder that fills in what is missing: while it trains, values are hidden from its encoder.
+"""Variational autoencoder for inpainting: random values are hidden from its encoder during training.
 
 danlu train inpainting-vae                          digits
 danlu train inpainting-vae --data mnist
-danlu inpaint RUN PICTURE --mask half
+danlu inpaint RUN IMAGE --mask half
 
-The encoder is told which values it sees; the decoder must tell all of them. So the encoder learns the distribution of
-codes given a part: the bound is that of Sohn, Lee and Yan, "Learning structured output representation using deep
-conditional generative models", 2015, with the prior for the code. The notes hide hidden units as well: --model.dropout.
+The encoder gets the visible values and their mask, and the decoder predicts all values, so the encoder learns the
+distribution of the latent given a part of an example. The bound is that of Sohn, Lee and Yan, "Learning structured
+output representation using deep conditional generative models", 2015, with the standard normal prior. The notes also
+hide hidden units: --model.dropout.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from danlu.training.optimization.settings import NonNegative, OptimizerSettings,
 
 
 class InpaintingVAERecipe(LatentRecipe):
-    """Up to nine tenths of the values are hidden, one by one or as a rectangle.
+    """Up to 90% of the values are hidden, as single pixels or as a rectangle.
 
-    β below 1 lets the code say more of what is seen, which makes what is filled in better, and samples worse. The
-    scores are of whole pictures, so none of them is watched.
+    β below 1 lets the latent carry more information, which improves inpainting and makes samples worse. The validation
+    scores are of complete images, so none of them is monitored.
     """
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}

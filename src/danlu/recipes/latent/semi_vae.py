@@ -5,9 +5,9 @@ danlu train semi-vae --data mnist --labels 100
 danlu train semi-vae --data mnist --labels 100 --no-stacked --model.likelihood bernoulli --binarize dynamic
 
 Kingma, Rezende, Mohamed and Welling, "Semi-supervised learning with deep generative models": M2 alone, or M1 + M2,
-where a first autoencoder makes codes without any label, and M2 is one of its codes. Of the training part so many
-examples as ``labels`` says keep theirs, equally many of each class, chosen by the seed; the other labels are not
-looked at. Those of the validation part are used for nothing but the curves: the last weights are taken.
+where M1 is an autoencoder trained without labels and M2 is trained on its latents. ``labels`` training examples keep
+their labels, the same number per class, chosen by the seed; the other labels are not used. Labels of the validation
+part are only used for the logged scores: the last weights are saved.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     monitor: str | None = "none"
 
     def task(self, info: DataInfo) -> SemiSupervised:
-        """The game.
+        """The task with both models.
 
         Raises:
             UsageError: if the data has no classes, or there are fewer labels than classes.
@@ -127,10 +127,13 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
         return self
 
     def length(self, epoch_rounds: float) -> int:
-        """The training's length in rounds, of which so many make an epoch.
+        """The length of the training in rounds.
+
+        Args:
+            epoch_rounds: rounds per epoch.
 
         Raises:
-            UsageError: if M2 has none of them.
+            UsageError: if no rounds are left for M2.
         """
         rounds = super().length(epoch_rounds)
         if why := self._without_second(rounds):
@@ -138,41 +141,42 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
         return rounds
 
     def _without_second(self, rounds: int) -> str | None:
-        """Why M2 would not learn at all, if it would not."""
+        """Why no rounds are left for M2, or None if some are."""
         if not self.stacked or (self.first_rounds or 0) < rounds:
             return None
-        return f"first_rounds={self.first_rounds} leaves M2 none of {rounds} rounds; give a smaller first_rounds"
+        return f"first_rounds={self.first_rounds} must be less than rounds={rounds}, which include those of M2"
 
     def optimizer_settings(self) -> dict[str, OptimizerSettings]:
-        """Both models move as the recipe itself says."""
+        """The settings of the recipe for both models."""
         return dict.fromkeys(("first", "second") if self.stacked else ("model",), self)
 
     def transform(self, stream: PartStream, seed: int) -> JoinedStreams:  # type: ignore[override]
-        """All training examples without their labels, and some of them with theirs."""
+        """Two streams: all training examples without labels, and the labeled ones."""
         if self.labeled_batch_size > self.labels:
-            few = f"{self.labeled_batch_size} is more than the {self.labels} examples that have labels"
-            raise UsageError(f"labeled_batch_size={few}")
-        labeled = stream.part.take(some_of_each(stream.part["label"], self.labels, seed))
-        few = Shuffled(labeled, self.labeled_batch_size, seed)
-        return join_streams(unlabeled=super().transform(stream, seed), labeled=super().transform(few, seed))
+            raise UsageError(
+                f"labeled_batch_size={self.labeled_batch_size} must be at most the number of labels, {self.labels}",
+                settings=("labeled_batch_size", "labels"),
+            )
+        labeled = stream.part.take(balanced_subset(stream.part["label"], self.labels, seed))
+        batches = Shuffled(labeled, self.labeled_batch_size, seed)
+        return join_streams(unlabeled=super().transform(stream, seed), labeled=super().transform(batches, seed))
 
 
-def some_of_each(labels: Int[Tensor, "n"], count: int, seed: int) -> Int[Tensor, "count"]:
-    """Numbers of so many examples, as nearly as can be equally many of each class, chosen by the seed.
+def balanced_subset(labels: Int[Tensor, "n"], count: int, seed: int) -> Int[Tensor, "count"]:
+    """Indices of ``count`` examples, with class counts as equal as possible, chosen by the seed.
 
     Raises:
-        UsageError: if there are not as many.
+        UsageError: if there are fewer examples.
 
-    >>> some_of_each(torch.tensor([0, 0, 0, 1, 1]), 4, seed=0).shape
+    >>> balanced_subset(torch.tensor([0, 0, 0, 1, 1]), 4, seed=0).shape
     torch.Size([4])
     """
     order = torch.randperm(len(labels), generator=generator("labelled", seed)).to(labels.device)
-    mine = labels[order]
-    # the first of each class, then the second of each, and so on
-    place = torch.zeros_like(mine)
-    for label in mine.unique():
-        chosen = mine == label
-        place[chosen] = torch.arange(int(chosen.sum()), device=mine.device)
+    shuffled = labels[order]
+    rank = torch.zeros_like(shuffled)  # of an example within its class
+    for label in shuffled.unique():
+        same = shuffled == label
+        rank[same] = torch.arange(int(same.sum()), device=shuffled.device)
     if count > len(labels):
-        raise UsageError(f"labels={count} is more than the {len(labels)} training examples")
-    return order[place.argsort(stable=True)[:count]].sort().values
+        raise UsageError(f"labels={count} must be at most the number of training examples, {len(labels)}")
+    return order[rank.argsort(stable=True)[:count]].sort().values

@@ -1,7 +1,7 @@
 """Variational autoencoder. Kingma and Welling, "Auto-encoding variational Bayes", 2014.
 
 danlu train vae                                       digits
-danlu train vae --data mnist --binarize dynamic       test bound in nats on binary pictures
+danlu train vae --data mnist --binarize dynamic       test bound in nats on binary images
 danlu train vae --data fashion-mnist --model.channels 32 64 --model.likelihood logistic
 danlu train vae --data moons --model.likelihood gaussian
 danlu train vae --separate                            decoder and encoder alternately, as in the lecture notes
@@ -21,7 +21,7 @@ from danlu.training.optimization.settings import OptimizerSettings, Positive
 
 
 class VAERecipe(LatentRecipe):
-    """Fully connected layers and eight latent units, more than the digits need."""
+    """Fully connected layers and eight latent units."""
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "latent": 3}, "batch_size": 16}
 

@@ -1,4 +1,4 @@
-"""What the recipes of language models share."""
+"""The base of the recipes of language models."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class LanguageRecipe(OptimizerSettings, Recipe, TextData):
         return self.text_samples
 
     def network(self, info: DataInfo) -> LanguageModel:
-        """The model for text of this vocabulary."""
-        assert isinstance(info, TextInfo), "the recipe is for text alone"
+        """The model for this vocabulary."""
+        assert isinstance(info, TextInfo), "the recipe is for text only"
         return self.model.build(vocabulary=info.vocabulary)
 
     def task(self, info: DataInfo) -> RunningText:
@@ -61,16 +61,16 @@ class LanguageRecipe(OptimizerSettings, Recipe, TextData):
 
     @property
     def rows(self) -> int:
-        """Lanes of a batch."""
-        assert self.batch_size != "full", "the recipe refuses that"
+        """Number of lanes of a batch."""
+        assert self.batch_size != "full", "a validator refuses it"
         return self.batch_size
 
     def optimizer_settings(self) -> dict[str, OptimizerSettings]:
-        """The one player moves as the recipe itself says."""
+        """The settings of the recipe for the only player."""
         return {"model": self}
 
     def make_stream(self, part: Part, device: torch.device, dtype: torch.dtype) -> Placement:
-        """Lanes of the text, which is on the device if that has room, else read where it is.
+        """Lanes of the text, which is copied to the device if it fits, else read from its file.
 
         Raises:
             UsageError: if the text is shorter than one step.
@@ -87,5 +87,5 @@ class LanguageRecipe(OptimizerSettings, Recipe, TextData):
     @model_validator(mode="after")
     def _lanes_are_counted(self) -> Self:
         if self.batch_size == "full":
-            raise ValueError("batch_size is a number of lanes of running text, which has no full batch; give a number")
+            raise ValueError("batch_size=full is not available for running text; give the number of lanes")
         return self

@@ -1,4 +1,4 @@
-"""Language model over an LSTM that forgets as much as it takes in. Greff et al., "LSTM: a search space odyssey", 2017.
+"""Language model with a coupled LSTM. Greff et al., "LSTM: a search space odyssey", 2017.
 
 danlu train coupled-lm
 danlu train coupled-lm --data tiny-shakespeare
@@ -12,7 +12,7 @@ from danlu.recipes.recurrent.base import LanguageRecipe
 
 
 class CoupledLMRecipe(LanguageRecipe):
-    """An LSTM of three gates, which begins by remembering."""
+    """An LSTM with coupled gates, which initially keeps its state."""
 
     model: Settings[LanguageModel] = settings(
         LanguageModel, kind="coupled", width=256, layers=1, embedding=64, initial="orthogonal", forget_bias=1.0

@@ -1,7 +1,7 @@
-"""Language model over gated recurrent units. Cho et al., "Learning phrase representations using RNN …", 2014.
+"""Language model with gated recurrent units. Cho et al., "Learning phrase representations using RNN …", 2014.
 
 danlu train gru-lm
-danlu train gru-lm --model.reset before    Cho et al.'s; torch's is after, and there is the lecture notes'
+danlu train gru-lm --model.reset before    as in the paper; after: as in PyTorch; notes: as in the notes
 danlu train gru-lm --data tiny-shakespeare
 """
 

@@ -44,7 +44,7 @@ class NCELMRecipe(LanguageRecipe):
         **LanguageRecipe.tiny,
         "noise": {"words": 7},
     }
-    overfits_to: ClassVar[float | None] = 0.6  # noise that is the right word itself is always a loss
+    overfits_to: ClassVar[float | None] = 0.6  # noise words can equal the correct word, so the loss does not approach 0
 
     text: Text = Text(tokens="words")
     model: Settings[LanguageModel] = settings(
@@ -66,7 +66,7 @@ class NCELMRecipe(LanguageRecipe):
     def _single_scores(self) -> Self:
         page: Any = self.model
         if page.cutoffs:
-            raise ValueError("model.cutoffs make an adaptive softmax, which has no single scores; leave them out")
+            raise ValueError("model.cutoffs give an adaptive softmax, which has no scores of single words; omit them")
         if self.objective == "sampled" and (page.learn_normalizer or self.noise.log_z):
-            raise ValueError("objective sampled normalizes by its sample; leave learn_normalizer and log_z out")
+            raise ValueError("objective sampled normalizes over its sample; leave learn_normalizer and log_z out")
         return self

@@ -1,4 +1,4 @@
-"""LSTM language model whose gates see the memory. Gers and Schmidhuber, "Recurrent nets that time and count", 2000.
+"""Language model with a peephole LSTM. Gers and Schmidhuber, "Recurrent nets that time and count", 2000.
 
 danlu train peephole-lm
 danlu train peephole-lm --data tiny-shakespeare
@@ -12,7 +12,7 @@ from danlu.recipes.recurrent.base import LanguageRecipe
 
 
 class PeepholeLMRecipe(LanguageRecipe):
-    """A peephole LSTM whose forget gates begin open."""
+    """A peephole LSTM whose forget gates are open at initialization."""
 
     model: Settings[LanguageModel] = settings(
         LanguageModel, kind="peephole", width=256, layers=1, embedding=64, initial="orthogonal", forget_bias=1.0

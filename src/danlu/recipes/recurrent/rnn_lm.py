@@ -1,11 +1,11 @@
-"""Language model over a plain recurrent network. Mikolov et al., "Recurrent neural network based language model", 2010.
+"""Language model with a plain recurrent network. Mikolov et al., "Recurrent neural network based language model", 2010.
 
 danlu train rnn-lm
 danlu train rnn-lm --model.nonlinearity relu --model.initial orthogonal
 danlu train rnn-lm --data tiny-shakespeare
 
-The recurrent matrices begin with spectral radius 1, and gradients are clipped: what the lecture notes, section 3.2.3,
-recommend against exploding ones.
+The recurrent matrices are initialized with spectral radius 1, and gradients are clipped, as the lecture notes recommend
+against exploding gradients (section 3.2.3).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from danlu.recipes.recurrent.base import LanguageRecipe
 
 
 class RNNLMRecipe(LanguageRecipe):
-    """A plain recurrent network that begins with spectral radius 1."""
+    """A plain recurrent network, initialized with spectral radius 1."""
 
     model: Settings[LanguageModel] = settings(
         LanguageModel, kind="rnn", width=256, layers=1, embedding=64, initial="radius"

@@ -28,30 +28,30 @@ def take_rows(state: S, rows: Int[Tensor, "m"], dim: int = 0) -> S:
     >>> take_rows(state, torch.tensor([1, 1, 0]))["cache"][0].flatten()
     tensor([4, 4, 3])
     """
-    found: Any
+    result: Any
     if isinstance(state, Tensor):
-        found = state.index_select(dim, rows.to(state.device))
+        result = state.index_select(dim, rows.to(state.device))
     elif isinstance(state, dict):
-        found = {name: take_rows(value, rows, dim) for name, value in state.items()}
-    elif isinstance(state, tuple) and hasattr(state, "_fields"):  # a named one takes its values one by one
-        found = type(state)(*(take_rows(value, rows, dim) for value in state))
+        result = {name: take_rows(value, rows, dim) for name, value in state.items()}
+    elif isinstance(state, tuple) and hasattr(state, "_fields"):  # a named tuple takes its values as arguments
+        result = type(state)(*(take_rows(value, rows, dim) for value in state))
     elif isinstance(state, tuple | list):
-        found = type(state)(take_rows(value, rows, dim) for value in state)
+        result = type(state)(take_rows(value, rows, dim) for value in state)
     elif state is None:
-        found = None
+        result = None
     else:
         raise TypeError(
-            f"a state is made of tensors in tuples, lists and dictionaries, and has a {type(state).__name__}"
+            f"a state must consist of tensors, tuples, lists, dictionaries and None, got {type(state).__name__}"
         )
-    return cast(S, found)
+    return cast(S, result)
 
 
 def repeat_rows(state: S, times: int, count: int, dim: int = 0) -> S:
-    """Every row of a state so many times, one after the other.
+    """Repeat every row of a state; the copies of a row are adjacent.
 
     Args:
         state: with ``count`` rows.
-        times: how often each row is wanted.
+        times: number of copies of each row.
         count: number of rows.
         dim: dimension of the rows.
 

@@ -93,7 +93,7 @@ class OptimizerSettings(Page):
         if self.eps_inside and self.optimizer not in ("adam", "adamw"):
             raise ValueError(f"eps_inside is for adam and adamw, not for {self.optimizer!r}")
         if self.schedule == "inverse_sqrt" and not self.warmup:
-            raise ValueError("schedule 'inverse_sqrt' needs a warmup, say 4000")
+            raise ValueError("schedule 'inverse_sqrt' needs warmup, for example 4000")
         if self.schedule == "one_cycle" and self.warmup:
             raise ValueError("schedule 'one_cycle' has its own warm-up; leave warmup at 0")
         return self
