@@ -61,7 +61,7 @@ def test_what_the_message_advises_works(capsys, content, words):
     code, out, err = looked(capsys, content, *words)
     assert (code, err) == (0, "")
     assert out.startswith("text:t.txt: 320 tokens (characters); 224 train, 32 validation, 64 test\n")
-    assert "begins       größe of a line" in out
+    assert "beginning    größe of a line" in out
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_text_that_cannot_be_used_is_told_in_a_line(capsys, content, said):
         (("--text.encoding", "latin-l"), "there is no encoding 'latin-l'; did you mean 'latin-1'?"),
         (("--text.encoding", "utf-16"), "'utf-16' does not write commas and digits as ASCII does"),
         (("--text.tokens", "bpe", "--text.vocabulary", "100"), "cannot hold the 256 bytes"),
-        (("--picture", "p.png"), "running text, of which there is no picture"),
+        (("--image", "p.png"), "text has no figure"),
         (("--table.target", "k"), "table.target does nothing with text:"),
     ],
 )
