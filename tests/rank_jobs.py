@@ -56,7 +56,7 @@ def scores_of_a_session(runtime: Runtime) -> dict[str, float]:
     real = session.evaluate
     session.evaluate = lambda *given: {"accuracy": math.nextafter(0.9, runtime.rank)}
     try:
-        return run._scores()
+        return run._evaluate()
     finally:
         session.evaluate = real
 

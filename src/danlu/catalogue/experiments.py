@@ -170,7 +170,9 @@ EXPERIMENTS: dict[str, Claim] = {
         "after noise-contrastive estimation the model's normalizer is close to 1",
     ),
     "beam-search": Claim(
-        "danlu.experiments.sequences.beam_search:EXPERIMENT", "3.4.3.2", "greedy search is misled, beam search is not"
+        "danlu.experiments.sequences.beam_search:EXPERIMENT",
+        "3.4.3.2",
+        "greedy search misses the best sequence, beam search does not",
     ),
 }
 

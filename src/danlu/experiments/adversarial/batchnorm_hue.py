@@ -5,8 +5,8 @@ batches of 16, with the same critic architecture. It then generates many batches
 latents. Two statistics of each image are computed: the brightness, and red minus blue. For independent images, the
 variance of the batch means equals the variance within batches divided by the batch size, so the ratio of the two is 1.
 Above 1 the images of a batch have a common hue, as the notes state; below 1 they are negatively correlated. The
-experiment also measures how much the image of one latent changes with the other latents of its batch, as a share of the
-total variance. Three seeds.
+experiment also measures how much the image of one latent changes with the other latents of its batch, as a fraction of
+the total variance. Three seeds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NORMS: dict[str, Literal["batch", "virtual"]] = {"batch norm": "batch", "virtual
 STATISTICS = ("brightness", "red less blue")
 FORMS = {"ratio": ".2f", "share": ".1%"}  # number formats in the table
 TAIL = 1e-4  # probability that the ratio of independent images is beyond a limit, on either side
-ROUNDING = 1e-6  # largest share of variance that rounding explains
+ROUNDING = 1e-6  # largest fraction of variance that rounding explains
 SHOWN, SHOWN_BATCHES = 12, 8  # latents, and batches in which each one is shown
 
 
@@ -104,7 +104,7 @@ def in_batches(
 
 @torch.no_grad()
 def tied(model: DCGANGenerator, batches: int, seed: int) -> Numbers:
-    """For each statistic, the ratio and the share of variance due to the other latents of the batch."""
+    """For each statistic, the ratio and the fraction of variance due to the other latents of the batch."""
     codes = torch.randn(batches, BATCH, LATENT, generator=generator_of("batches", seed))
     values = statistics(torch.stack([model.shown(model(batch)) for batch in codes])).double()
     alone = statistics(in_batches(model, batches // 10, 20, seed)).double()

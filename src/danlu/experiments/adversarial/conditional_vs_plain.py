@@ -5,7 +5,7 @@ the
 label: the generator has ten more inputs, the critic ten label vectors; nothing else differs. The experiment measures
 the Fréchet distance in the features of a small classifier, FID[digits-cnn, 1000 vs train], and the number of classes
 that this classifier predicts. For sampling, labels are cycled, so class frequencies match those of the data within a
-tenth. The share of images with the requested label is also measured. Three seeds.
+tenth. The fraction of images with the requested label is also measured. Three seeds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SHAPE, CLASSES, LATENT, WIDTH, BATCH = (1, 8, 8), 10, 16, 16, 64
 KINDS = {"plain": 0, "conditional": CLASSES}  # kind of GAN: number of classes of its networks
 SHOWN = 30
-FOLLOWS = 0.5  # share of images with the requested label from which the GAN counts as conditional
+FOLLOWS = 0.5  # fraction of images with the requested label from which the GAN counts as conditional
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:

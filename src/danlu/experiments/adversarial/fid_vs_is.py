@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Pictures = Float[Tensor, "n 1 8 8"]
 REACTS = 2.0  # FID has reacted from this multiple of its value for held-out digits
-HARDLY = 0.2  # the Inception Score hardly reacts if it loses less than this share of its value above 1
+HARDLY = 0.2  # the Inception Score hardly reacts if it loses less than this fraction of its value above 1
 LENGTHS = (1.0, 2.0, 3.0)  # feature shifts, to test whether FID is a distance or a squared distance
 
 

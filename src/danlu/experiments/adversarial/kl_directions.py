@@ -109,7 +109,7 @@ class Approach(Task):
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """The share of the smaller mode for each best fit, and the densities of some fits."""
+    """The fraction of the smaller mode for each best fit, and the densities of some fits."""
     separations, rounds = (SEPARATIONS[::3], 60) if quick else (SEPARATIONS, 700)
     log_p = torch.stack([data(s).log_prob(POINTS) for s in separations])
     runs = [(capacity, name) for capacity in CAPACITIES for name in DIVERGENCES]
@@ -200,7 +200,7 @@ def verdict(numbers: Numbers) -> Verdict:
 
 
 def table(numbers: Numbers) -> Table:
-    """Share of the smaller mode by separation."""
+    """Fraction of the smaller mode by separation."""
     rows: Table = [("fit", "divergence", *(f"separation {s}" for s in numbers["separations"]))]
     for capacity, results in numbers["covered"].items():
         rows += [(capacity, name, *(f"{share:.2f}" for share in shares)) for name, shares in results.items()]
@@ -208,7 +208,7 @@ def table(numbers: Numbers) -> Table:
 
 
 def plot(numbers: Numbers) -> Figure:
-    """Fits of one Gaussian at some separations; the share of the smaller mode by separation."""
+    """Fits of one Gaussian at some separations; the fraction of the smaller mode by separation."""
     from danlu.experiments.harness.plots import MARKERS, colors, legend_above, panels, quiet
 
     figure, axes = panels(len(numbers["shown"]) + 2, height=2.4, width_ratios=[1] * len(numbers["shown"]) + [1.3] * 2)
@@ -226,7 +226,7 @@ def plot(numbers: Numbers) -> Figure:
             panel.plot(numbers["separations"], shares, label=name, markersize=5 - 1.2 * number, **look)
         panel.set(title=capacity, xlabel="separation, standard deviations", ylim=(-0.05, 1.3), yticks=(0, 0.5, 1))
         panel.grid(True, axis="y")
-    left.set_ylabel("share of the smaller mode")
+    left.set_ylabel("fraction of the smaller mode")
     legend_above(figure, left)
     return figure
 

@@ -40,7 +40,7 @@ SETS = {
 }
 KINDS = 4  # index of a kind: 2 × the first attribute + the second
 CODES, TRIALS, AVERAGED, SURE = 4000, 300, 3, 0.9
-MOST = 0.5  # share of correct sums from which latents count as additive
+MOST = 0.5  # fraction of correct sums from which latents count as additive
 ROWS = 1  # rows per kind in the figure
 
 
@@ -93,7 +93,7 @@ def operands(kind: int) -> tuple[int, int, int]:
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Share of sums that have the expected kind, by set, kind and seed; images of the first seed."""
+    """Fraction of sums that have the expected kind, by set, kind and seed; images of the first seed."""
     seeds = range(seed, seed + (1 if quick else 2))
     rounds, examples = (40, 500) if quick else (1200, 3000)
     numbers: Numbers = {"errors": {}, "runs": {which: [] for which in SETS}, "pictures": {}}
@@ -200,7 +200,7 @@ def verdict(numbers: Numbers) -> Verdict:
 
 
 def table(numbers: Numbers) -> Table:
-    """Share of images with the expected kind, by kind."""
+    """Fraction of images with the expected kind, by kind."""
     rows: Table = [("asked for", *WHATS.values())]
     for which, kinds in SETS.items():
         runs = [run for run in numbers["runs"][which] if run["sums"]]

@@ -41,7 +41,7 @@ NONE, REAL, BOTH = LABELS
 STRAYED = Pair([1.0], [0.0], [1.0], 4.0, 1.0)
 SAMPLES = 2500
 NEAR = 0.02  # largest mean distance of a trained D from the formula
-VANISHED = 0.1  # a gradient below this share of the one without smoothing has vanished
+VANISHED = 0.1  # a gradient below this fraction of the one without smoothing has vanished
 UNCHANGED = 2.0  # a gradient below this multiple of the one without smoothing is unchanged
 
 

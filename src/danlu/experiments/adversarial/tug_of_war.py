@@ -34,7 +34,7 @@ WAYS: tuple[Way, ...] = ("at the same time", "in turns", "looking ahead")
 RATES = (0.1, 0.2, 0.4)
 SHOWN = 0.1
 ROUNDS = 1000  # extragradient at the smallest rate then reaches (1 − 0.1² + 0.1⁴)^500 = 0.007
-CONVERGED = 0.05  # a method has converged if its distance stays below this share of the initial one
+CONVERGED = 0.05  # a method has converged if its distance stays below this fraction of the initial one
 
 
 class Pulled(nn.Module):

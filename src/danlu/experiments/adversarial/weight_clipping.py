@@ -3,9 +3,9 @@
 Fully connected WGANs are trained on the ring of eight Gaussians with weights clipped at c = 0.01, 0.1 or 0.3, or with a
 gradient penalty; everything else is equal, including Adam. The experiment examines the weight matrices between the
 hidden layers of the critic. Their initial weights are within ±0.09, so c = 0.01 clips most of them immediately, while
-weights reach 0.1 and 0.3 only through training. It measures the share of weights within a twentieth of the bound after
-the first round and after training (with the penalty, of the largest weight of the matrix), and the slope of the critic
-between real and generated points. The optimal critic has slope 1 along the transport lines. Three seeds.
+weights reach 0.1 and 0.3 only through training. It measures the fraction of weights within a twentieth of the bound
+after the first round and after training (with the penalty, of the largest weight of the matrix), and the slope of the
+critic between real and generated points. The optimal critic has slope 1 along the transport lines. Three seeds.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 HIDDEN, LATENT, BATCH, POINTS = (128, 128, 128), 8, 64, 2000
 CLIPS = (0.01, 0.1, 0.3)
 PENALTY = "penalty"
-EDGE = 0.95  # a weight of at least this share of the bound is at the bound (Adam steps of 0.001 may move it inward)
-GATHERED = 0.25  # share of weights at the bound from which they gather there: five times the uniform share
+EDGE = 0.95  # a weight of at least this fraction of the bound is at the bound (Adam steps of 0.001 may move it inward)
+GATHERED = 0.25  # fraction of weights at the bound from which they gather there: five times the uniform share
 MOST = 0.5  # share from which most weights are at the bound
 UNIFORM = 0.05  # share up to which they do not gather: that of uniform weights
 NEAR_ONE = (0.5, 2.0)  # range in which a median slope counts as about 1
@@ -51,7 +51,7 @@ def largest_initial_weight() -> float:
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
-    """Share of weights at the bound after one round and at the end, slopes and histogram, by bound and seed."""
+    """Fraction of weights at the bound after one round and at the end, slopes and histogram, by bound and seed."""
     seeds = range(seed, seed + (1 if quick else 3))
     rounds = 15 if quick else 600
     numbers: Numbers = {"runs": {name: [] for name in (*map(str, CLIPS), PENALTY)}}
@@ -92,12 +92,12 @@ def _over_the_bound(critic: nn.Module, clip: float | None) -> Tensor:
 
 
 def at_the_bound(critic: nn.Module, clip: float | None) -> float:
-    """Share of hidden weights at the bound."""
+    """Fraction of hidden weights at the bound."""
     return float((_over_the_bound(critic, clip).abs() >= EDGE).double().mean())
 
 
 def histogram(critic: nn.Module, clip: float | None) -> list[float]:
-    """Share of weights in each bin from -1 to 1 times the bound."""
+    """Fraction of weights in each bin from -1 to 1 times the bound."""
     counts = torch.histc(_over_the_bound(critic, clip).clamp(-1, 1), BINS, -1, 1)
     return (counts / counts.sum()).tolist()
 
@@ -124,7 +124,7 @@ def verdict(numbers: Numbers) -> Verdict:
     middle = {name: fmean(run["slopes"][1] for run in results) for name, results in runs.items()}
     shares_text = ", ".join(f"{fmean(final_shares[str(c)]):.0%} at c = {c}" for c in CLIPS)
     reason = (
-        f"Share of hidden weights at the bound after training: {shares_text}; with the penalty, within a twentieth "
+        f"Fraction of hidden weights at the bound after training: {shares_text}; with the penalty, within a twentieth "
         "of the "
         f"largest weight: {fmean(final_shares[PENALTY]):.1%}. The median slope is "
         f"{', '.join(f'{middle[str(c)]:.2g}' for c in CLIPS)} for these c, and {middle[PENALTY]:.2f} with the penalty."
@@ -162,7 +162,7 @@ def plot(numbers: Numbers) -> Figure:
     for number, (axes, name) in enumerate(zip(left, (SHOWN, PENALTY), strict=True)):
         axes.bar(places, numbers["runs"][name][0]["histogram"], 2 / BINS, color=colors()[number])
         axes.set(title=titles[name], xticks=[-1, 0, 1], xlabel="hidden weight")
-    left[0].set(xticklabels=["−c", "0", "c"], ylabel="share of weights")
+    left[0].set(xticklabels=["−c", "0", "c"], ylabel="fraction of weights")
     left[1].set(xticklabels=["−largest", "0", "largest"])
     names = list(numbers["runs"])
     for place, name in enumerate(names):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LATENT, WIDTH, VALUES = 8, 64, 64
 MEASURED = (0, 10, 30, 100, 300, 1000, 3000)  # rounds
 EXACT = 1e-8  # nats: largest difference that float64 rounding explains
-TIGHTER = 0.1  # share of the initial divergence that may remain after training
+TIGHTER = 0.1  # fraction of the initial divergence that may remain after training
 
 
 class ClosedForm(NamedTuple):

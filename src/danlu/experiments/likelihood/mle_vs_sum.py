@@ -35,10 +35,10 @@ OBJECTIVES: tuple[Literal["sum of p", "sum of log p"], ...] = ("sum of p", "sum 
 CASES = {"all as frequent": 1, "one comes twice": 2}
 PICTURES = 512
 SIDES = (2, 4, 8, 16, 28)
-FORGOTTEN = 0.1  # an image is forgotten if its probability is below this share of its frequency
-NEAR = 0.99  # an objective is at its optimum if it reaches this share of its best value
+FORGOTTEN = 0.1  # an image is forgotten if its probability is below this fraction of its frequency
+NEAR = 0.99  # an objective is at its optimum if it reaches this fraction of its best value
 RIGHT = 0.05  # allowed relative difference between a probability and its frequency
-SMALL = 1e-6  # a gradient that shrinks to this share has vanished
+SMALL = 1e-6  # a gradient that shrinks to this fraction has vanished
 
 
 class CategoricalModel(nn.Module):
@@ -129,7 +129,7 @@ def _frequencies(copies: int) -> list[float]:
 
 
 def reached(probabilities: list[float], copies: int) -> float:
-    """Σ p as a share of its largest possible value, which is the largest frequency."""
+    """Σ p as a fraction of its largest possible value, which is the largest frequency."""
     frequencies = _frequencies(copies)
     return sum(p * f for p, f in zip(probabilities, frequencies, strict=True)) / max(frequencies)
 

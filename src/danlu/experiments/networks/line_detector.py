@@ -26,7 +26,7 @@ KERNEL = ((-1.0, 1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, 1.0, -1.0))
 LINE = ((0.0, 1.0, 0.0), (0.0, 1.0, 0.0), (0.0, 1.0, 0.0))
 LINE_RESPONSE = 3.0
 SIDE = 12
-INK = 0.3  # share of ink pixels in the random images
+INK = 0.3  # fraction of ink pixels in the random images
 
 
 def detector(side: int, pool: int = 1, kernel: tuple[tuple[float, ...], ...] = KERNEL) -> nn.Module:

@@ -35,7 +35,7 @@ DESCENT = OptimizerSettings(
 KINDS: tuple[Literal["identity", "relu"], ...] = ("identity", "relu")
 AGREES = 1e-4  # largest relative difference that float32 rounding explains
 ALIKE = 0.02  # allowed difference in test error between deep linear networks and the one without hidden layers
-HALF = 0.5  # ReLU must reduce the error of the linear network to this share or less
+HALF = 0.5  # ReLU must reduce the error of the linear network to this fraction or less
 
 
 def composed(network: MLP) -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"]]:

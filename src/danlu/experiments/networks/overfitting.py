@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EXAMPLES = 200
 EVERY = 20  # rounds between evaluations on the validation part
 PATIENCE = 5
-CLOSED = 0.1  # a gap is closed if at most this share of the gap without remedies remains
+CLOSED = 0.1  # a gap is closed if at most this fraction of the gap without remedies remains
 
 
 class Remedy(NamedTuple):
@@ -143,7 +143,7 @@ def verdict(numbers: Numbers) -> Verdict:
     helps = [name for name in CLAIMED if always_less(on_test(runs[name]), on_test(baseline))]
     harms = [name for name in CLAIMED if always_less(on_test(baseline), on_test(runs[name]))]
     left = {name: fmean(gaps(runs[name])) / fmean(gaps(baseline)) for name in CLAIMED}
-    gap = f"Without remedies the gap is {fmean(gaps(baseline)):.2f} nats. The remaining share is " + ", ".join(
+    gap = f"Without remedies the gap is {fmean(gaps(baseline)):.2f} nats. The remaining fraction is " + ", ".join(
         f"{share:.0%} with {name}" for name, share in left.items()
     )
     test = f". The test loss is lower in every seed with {_and(helps)}."

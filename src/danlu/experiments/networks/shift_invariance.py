@@ -36,7 +36,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "convolution, pooling 2×2": lambda: CNN(SHAPE, 10, channels=(8, 16), hidden=(78,)),
     "convolution, pooling all": lambda: CNN(SHAPE, 10, channels=(184,), kernel=5, padding=2, pool=14, hidden=(44,)),
 }
-KEPT = 0.9  # share of its accuracy that a shift-invariant network keeps at the largest shift
+KEPT = 0.9  # fraction of its accuracy that a shift-invariant network keeps at the largest shift
 
 
 def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:

@@ -1,4 +1,4 @@
-"""Greedy search is misled, beam search is not (notes, 3.4.3.2).
+"""Greedy search misses the best sequence, beam search does not (notes, 3.4.3.2).
 
 The example of the notes: after 我爱 comes one of eight two-character words. 苹果 (apple) has probability
 0.45; seven words that begin with 大 share 0.55. Greedy search and beam search run on this table, and on a similar table
@@ -42,8 +42,8 @@ ENGLISH = ("apple", "elephant", "adult", "aunt", "stool", "army", "rice", "siste
 BEAMS = (1, 2, 4, 8, 16, 32, 64)
 USUAL = 8  # number of beams for the verdict
 PROMPTS, PROMPT, LENGTH, SHORT = 40, 50, 20, 3
-MISLED = 0.1  # greedy search is misled if it is beaten for at least this share of the prompts
-RARELY = 0.05  # a search is not misled if it is beaten for at most this share
+MISSED = 0.1  # greedy search misses the best if it is beaten for at least this fraction of the prompts
+RARELY = 0.05  # a search does not miss the best if it is beaten for at most this fraction
 SAME = 1e-4  # nats: tolerance for equal log-probabilities
 
 
@@ -108,7 +108,7 @@ def log_prob(model: LanguageModel, prompt: Int[Tensor, "n p"], tokens: Int[Tenso
 
 
 def beaten(run: Numbers, beams: int, by: str) -> float:
-    """Share of the prompts for which a more probable continuation is known than the search result.
+    """Fraction of the prompts for which a more probable continuation is known than the search result.
 
     Args:
         run: the results of one seed.
@@ -121,13 +121,13 @@ def beaten(run: Numbers, beams: int, by: str) -> float:
 
 
 def worse(run: Numbers) -> float:
-    """Share of the prompts for which more beams give a less probable result than fewer beams."""
+    """Fraction of the prompts for which more beams give a less probable result than fewer beams."""
     columns = list(zip(*run["long"].values(), strict=True))
     return fmean(any(more < fewer - SAME for fewer, more in pairwise(c)) for c in columns)
 
 
 def verdict(numbers: Numbers) -> Verdict:
-    """Holds if in the table and on the trained model greedy search is misled and beam search is not."""
+    """Holds if greedy search misses the best sequence and beam search does not, in the table and in the model."""
     runs, tables = numbers["runs"], numbers["tables"]
     greedy, beams = (tables["notes"][width] for width in ("1", "2"))
     best = max(NOTES, key=NOTES.__getitem__)
@@ -141,15 +141,15 @@ def verdict(numbers: Numbers) -> Verdict:
         f"{_percent(shares['short', USUAL])}. Over {LENGTH} characters {USUAL} beams gain {_range(gain)} nats; a "
         f"better result is known for {_percent(shares['long', USUAL])} of the prompts."
     )
-    misled = all(share >= MISLED for by in ("short", "long") for share in shares[by, 1])
+    missed = all(share >= MISSED for by in ("short", "long") for share in shares[by, 1])
     helped = all(a < b for by in ("short", "long") for a, b in zip(shares[by, USUAL], shares[by, 1], strict=True))
-    if not right or not misled or not helped:
+    if not right or not missed or not helped:
         return Verdict("does not hold", reason)
     limits = []
     if tables["trap"]["2"]["word"] != best:
-        limits.append("Two beams are misled by the table in which the best word begins with the third best character")
+        limits.append("Two beams miss the best word of the table in which it begins with the third best character")
     if any(share > RARELY for by in ("short", "long") for share in shares[by, USUAL]):
-        limits.append("Beam search is misled less often, but not never")
+        limits.append("Beam search misses the best sequence less often, but not never")
     if any(worse(run) > RARELY for run in runs):
         limits.append(
             f"More beams find a less probable continuation for {_percent([worse(run) for run in runs])} of the prompts"
@@ -168,7 +168,7 @@ def _range(values: list[float]) -> str:
 
 
 def table(numbers: Numbers) -> Table:
-    """Log-probability, share of prompts with a better result, and words of both tables, by number of beams."""
+    """Log-probability, fraction of prompts with a better result, and words of both tables, by number of beams."""
     rows: Table = [
         ("beams", f"log p of {LENGTH}", "better result known", f"best {SHORT} missed", "table 2", "table of the notes")
     ]

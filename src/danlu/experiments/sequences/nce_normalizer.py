@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 WORDS, WIDTH, LANES, UNROLL, ROUNDS = 1000, 32, 32, 20, 800
 MEASURED = 10  # evaluations during training
-FACTOR, MOST = 2.0, 0.9  # Z is close to 1 if it is within this factor of 1 in this share of contexts
+FACTOR, MOST = 2.0, 0.9  # Z is close to 1 if it is within this factor of 1 in this fraction of contexts
 MEAN = 0.1  # nats: and if the mean log Z, the error of a word's score, is at most this far from 0
 BINS = [x / 10 for x in range(-40, 61)]
 
@@ -142,7 +142,7 @@ def verdict(numbers: Numbers) -> Verdict:
         for name, found in runs.items()
     )
     reason = (
-        f"log Z over {numbers['contexts']} contexts of held-out text: mean ± standard deviation, and share with Z "
+        f"log Z over {numbers['contexts']} contexts of held-out text: mean ± standard deviation, and fraction with Z "
         "within a "
         f"factor {FACTOR:g} of 1: {summary}."
     )
