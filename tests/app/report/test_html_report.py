@@ -259,7 +259,7 @@ def test_the_card_tells_the_parameters_of_the_model_from_those_of_all_trained_ne
 
 def test_a_run_without_a_best_round(tmp_path: Path):
     run = {**RUN, "weights": "last", "best": None}
-    assert "the last ones, of round 786" in Page(report(tmp_path, [], run=run)).text
+    assert "those of the last round, 786" in Page(report(tmp_path, [], run=run)).text
 
 
 def test_an_unfinished_run_says_so_first(tmp_path: Path):
@@ -374,7 +374,7 @@ def test_most_wrong_maps_the_value_range_to_black_and_white(n: int):
 
 def test_most_wrong_refuses_two_channels():
     zeros = torch.zeros(1, dtype=torch.long)
-    with pytest.raises(ValueError, match="1 channel or 3, and these have 2"):
+    with pytest.raises(ValueError, match="1 or 3 channels, got 2"):
         classifier.most_wrong(torch.rand(1, 2, 5, 5), zeros, zeros, torch.ones(1), ("only",))
 
 
@@ -527,8 +527,8 @@ def card(folder: Path, run: dict[str, Any] = RUN, info: DataInfo = INFO, verbs: 
     [
         ({}, "those of round 640, the best by validation accuracy (0.9944)"),
         ({"weights": "average"}, "the running average of round 786"),
-        ({"weights": "last", "best": None}, "the last ones, of round 786"),
-        ({"weights": "best", "best": None}, "the best ones on the validation part"),
+        ({"weights": "last", "best": None}, "those of the last round, 786"),
+        ({"weights": "best", "best": None}, "the best on the validation part"),
     ],
 )
 def test_card_says_which_weights_these_are(tmp_path: Path, changes: dict[str, Any], words: str):

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing beside it, neither a network nor a script."""
+"""The report of a run: one HTML file without scripts that loads no other files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from markupsafe import Markup
 from danlu.app.console.formatting import duration, number, score_value
 from danlu.app.report.figures.all_figures import draw
 from danlu.app.report.section import Scores, Section, figure
+from danlu.storage.atomic import write_text
 
 
 def write_report(
@@ -27,17 +28,19 @@ def write_report(
 
     Args:
         path: the file to write.
-        run: the content of run.json; what it lacks is left out.
-        recipe_yaml: the recipe, resolved.
+        run: the content of run.json; lines for missing values are omitted.
+        recipe_yaml: the recipe with all settings.
         metrics: the lines of metrics.jsonl.
         scores: value of each score by part of the data.
-        sections: what else there is to see.
+        sections: the other sections.
     """
     from danlu.app.report.figures import style  # imports matplotlib
 
     best_round = (run.get("best") or {}).get("round")
     if metrics:
-        caption = "What was logged while training." + (f" Round {best_round:,} was the best." if best_round else "")
+        caption = "The values that were logged during training." + (
+            f" Round {best_round:,} was the best." if best_round else ""
+        )
         sections = [
             Section("Training curves", caption, figure("curves", metrics=metrics, best_round=best_round)),
             *sections,
@@ -63,7 +66,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    path.write_text(templates.get_template("report.html.jinja").render(page), encoding="utf-8")
+    write_text(path, templates.get_template("report.html.jinja").render(page))
 
 
 def headline(run: dict[str, Any]) -> str:
@@ -77,55 +80,58 @@ def headline(run: dict[str, Any]) -> str:
 
 
 def lead(run: dict[str, Any]) -> str:
-    """The run in a sentence or two."""
+    """A summary of the run in one or two sentences."""
     size = f"{run['parameters']:,} parameters" if "parameters" in run else "A model"
     length = f" for {run['round']:,} rounds" if "round" in run else ""
     early = f" of {run['rounds']:,}, stopped early," if run.get("stopped_early") and "rounds" in run else ""
     time = f" in {duration(run['seconds'])}" if "seconds" in run else ""
     device = f" on {run['device']}" if "device" in run else ""
-    weights = weights_in_words(run)
+    weights = describe_weights(run)
     return f"{size}, trained{length}{early}{time}{device}." + (f" The weights are {weights}." if weights else "")
 
 
-def weights_in_words(run: dict[str, Any]) -> str:
-    """Which weights the model has.
+def describe_weights(run: dict[str, Any]) -> str:
+    """A description of the weights of the model.
 
-    >>> weights_in_words({"weights": "best", "best": {"monitor": "accuracy", "score": 0.994, "round": 640}})
+    >>> describe_weights({"weights": "best", "best": {"monitor": "accuracy", "score": 0.994, "round": 640}})
     'those of round 640, the best by validation accuracy (0.9940)'
-    >>> weights_in_words({"weights": "last", "round": 786})
-    'the last ones, of round 786'
+    >>> describe_weights({"weights": "last", "round": 786})
+    'those of the last round, 786'
     """
     round = f" of round {run['round']:,}" if "round" in run else ""
     best = run.get("best") or {}
     match run.get("weights"):
         case "best" if best.get("round") is not None:
             score = f" ({number(best['score'])})" if best.get("score") is not None else ""
-            seen = "" if "[" in best["monitor"] else "validation "  # else it says itself what it looked at
+            seen = "" if "[" in best["monitor"] else "validation "  # otherwise the name has the part
             return f"those of round {best['round']:,}, the best by {seen}{score_name(best['monitor'])}{score}"
         case "best":
-            return "the best ones on the validation part"
+            return "the best on the validation part"
         case "average":
             return f"the running average{round}"
         case "last":
-            return f"the last ones,{round}" if round else "the last ones"
+            return f"those of the last round, {run['round']:,}" if round else "those of the last round"
     return ""
 
 
 def _diagnosis(run: dict[str, Any]) -> str:
-    """What a reader must know first, if the run did not come to its end."""
+    """The diagnosis of a finished run; for an unfinished run, its status."""
     status = run.get("status", "finished")
     if status == "finished":
         return run.get("diagnosis") or ""
     done = f" after round {run['round']:,} of {run['rounds']:,}" if {"round", "rounds"} <= run.keys() else ""
-    error = f" The reason: {run['error']}" if run.get("error") else ""
+    error = f" Error: {run['error']}" if run.get("error") else ""
     return f"This run is not finished: its status is “{status}”{done}.{error}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """Scores on a part of the data, or of what was generated.
+    """The scores on a part of the data, or of generated examples.
 
-    It has what that is, its number of examples, and name, value and remark of each score.
+    Attributes:
+        part: name of the part.
+        examples: number of examples, if known.
+        scores: name, value and remark of each score.
     """
 
     part: str
@@ -134,19 +140,19 @@ class Result:
 
 
 def results(run: dict[str, Any], scores: Scores) -> list[Result]:
-    """What was reached; the test part first, because nothing was chosen by it."""
-    found = []
+    """The scores by part; the test part first, because it was not used to select weights."""
+    by_part = []
     for part in sorted(scores, key=lambda part: part != "test"):
         n = run.get("data", {}).get(part)
         rows = [
             (score_name(name), score_value(name, value), _count(name, value, n)) for name, value in scores[part].items()
         ]
-        found.append(Result("generated examples" if part == "generated" else f"{part} part", n, rows))
-    return found
+        by_part.append(Result("generated examples" if part == "generated" else f"{part} part", n, rows))
+    return by_part
 
 
 def score_name(name: str) -> str:
-    """A score as it is called in text.
+    """The name of a score in text.
 
     >>> score_name("top_5"), score_name("cross_entropy"), score_name("f1")
     ('top-5 accuracy', 'cross-entropy', 'f1')
@@ -154,19 +160,19 @@ def score_name(name: str) -> str:
     if name.startswith("top_"):
         return f"{name.replace('_', '-')} accuracy"
     if name.startswith("log_prob_bound_"):
-        return f"log-likelihood is at least ({name.rpartition('_')[2]} draws)"
+        return f"lower bound of the log-likelihood ({name.rpartition('_')[2]} draws)"
     return {"cross_entropy": "cross-entropy", "elbo": "ELBO"}.get(name, name.replace("_", " "))
 
 
 def _count(name: str, value: float, n: int | None) -> str:
-    """A remark on a score: the count behind a share, the unit of a cross-entropy."""
+    """A remark on a score: the count of an accuracy, the unit of a cross-entropy."""
     if n is not None and (name == "accuracy" or name.startswith("top_")):
         return f"{round(value * n):,} of {n:,}"
     return "nats" if name in ("cross_entropy", "elbo") or name.startswith("log_prob") else ""
 
 
 def environment(run: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where and with what the run happened, by name; what is not known is left out."""
+    """Data, versions, device and duration of the run, by name; unknown values are omitted."""
     data = run.get("data", {})
     counts = [f"{data[part]:,} {part}" for part in ("train", "validation", "test") if part in data]
     reason = f" ({run['device_reason']})" if run.get("device_reason") else ""
@@ -180,13 +186,13 @@ def environment(run: dict[str, Any]) -> list[tuple[str, str]]:
         "threads": run.get("threads"),
         "ranks": run.get("ranks"),
         "started": _moment(run.get("started")),
-        "took": duration(run["seconds"]) if "seconds" in run else None,
+        "duration": duration(run["seconds"]) if "seconds" in run else None,
     }
     return [(name, str(value)) for name, value in rows.items() if value not in (None, "")]
 
 
 def _moment(text: str | None) -> str | None:
-    """A time of day in UTC as people write it.
+    """A time in UTC as text.
 
     >>> _moment("2026-11-23T14:12:03+00:00")
     '2026-11-23 14:12 UTC'

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from danlu.app.report.html_report import headline, results, weights_in_words
+from danlu.app.report.html_report import describe_weights, headline, results
 from danlu.app.report.section import Scores
 from danlu.app.report.usage import commands
 from danlu.catalogue.recipes import all_recipes
@@ -79,7 +79,7 @@ def write_card(
         "run": run,
         "data": run.get("data", {}),
         "name": headline(run),
-        "weights": weights_in_words(run),
+        "weights": describe_weights(run),
         "results": results(run, scores),
         "calibration_error": scores.get("test", {}).get("calibration_error"),
         "temperature": run.get("temperature"),

@@ -1,4 +1,4 @@
-"""The figures that show what a classifier gets right and wrong: confusion, calibration, mistakes, robustness."""
+"""Figures of a classifier: confusion matrix, calibration, errors, robustness."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from torch import Tensor
 
+from danlu.app.report.figures.image_page import image_page, show_image
 from danlu.app.report.figures.style import BLANK, BLUE, INK, QUIET, VERMILION, WIDTH, short, styled, tick
 from danlu.metrics.classification import Calibration
 from danlu.metrics.robustness import Robustness
@@ -24,27 +25,27 @@ MOST_IMAGES = 24
 
 @styled
 def confusion(matrix: Int[Tensor, "k k"], class_names: Sequence[str]) -> Figure:
-    """How often each class (row) was taken for each class (column).
+    """The confusion matrix: rows are true classes, columns are predicted classes.
 
-    Color is the share of the row: blue on the diagonal, and vermilion off it, on a scale that shows single mistakes.
-    Up to 20 classes have their counts written in.
+    Colors show the fraction of the row: blue on the diagonal and vermilion elsewhere, on a scale on which single errors
+    are visible. With up to 20 classes, the cells contain the counts.
 
     Args:
-        matrix: counts.
-        class_names: in the order of rows and columns.
+        matrix: the counts.
+        class_names: names of the classes.
 
     >>> len(confusion(torch.eye(3).long(), ("a", "b", "c")).axes)
     1
     """
     counts = matrix.cpu().numpy()
     classes = len(counts)
-    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    fractions = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     written = classes <= 20
     side = min(4.6, 1.7 + 0.3 * classes)
     figure = Figure(figsize=(side + (0 if written else 0.7), side), layout="constrained")
     axes = figure.add_subplot()
     scales = {"right": (Normalize(0, 1), BLUE), "wrong": (PowerNorm(0.5, 0, 1), VERMILION)}
-    right, wrong = (_colors(color)(norm(shares)) for norm, color in scales.values())
+    right, wrong = (_colors(color)(norm(fractions)) for norm, color in scales.values())
     pixels = np.where(np.eye(classes, dtype=bool)[..., None], right, wrong)
     axes.imshow(pixels, interpolation="none", aspect="equal")
     _name_axes(axes, class_names)
@@ -75,7 +76,7 @@ def _name_axes(axes: Axes, class_names: Sequence[str]) -> None:
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, pixels: np.ndarray, cell: float) -> None:
-    """Each count above 0, in the ink that can be read on its cell (so many points wide); white lines part the cells."""
+    """Write the counts above 0, in white or dark for contrast, with lines between the cells of ``cell`` points."""
     classes = len(counts)
     lines = np.arange(classes + 1) - 0.5
     axes.hlines(lines, -0.5, classes - 0.5, color="white", linewidth=1.2)
@@ -99,7 +100,7 @@ def _luminance(color: tuple[float, float, float]) -> float:
 
 
 def _add_scales(figure: Figure, axes: Axes, scales: Mapping[str, tuple[Normalize, str]]) -> None:
-    """What the colors mean, where no count says so."""
+    """Color scales, for matrices without counts."""
     for bottom, (name, (norm, color)) in zip((0.58, 0.06), scales.items(), strict=True):
         place = axes.inset_axes((1.05, bottom, 0.035, 0.34))
         figure.colorbar(ScalarMappable(norm, _colors(color)), cax=place, format=FuncFormatter(tick))
@@ -110,27 +111,27 @@ def _add_scales(figure: Figure, axes: Axes, scales: Mapping[str, tuple[Normalize
 
 @styled
 def reliability(calibration: Calibration, after: Calibration | None = None) -> Figure:
-    """How often the guesses are right against how sure they are, over how many there are of each sureness.
+    """Reliability diagram: accuracy against predicted probability, above a histogram of the predicted probabilities.
 
-    A point on the dashed line is a bin of guesses exactly as sure as they are right. Its bar is the 95 % interval
-    (Wilson 1927) that the bin's number of examples allows the accuracy.
+    A bin whose accuracy equals its mean probability is on the dashed line. Bars are 95 % confidence intervals of the
+    accuracy (Wilson 1927).
 
     Args:
-        calibration: bins of equal width.
-        after: the same once more, with a temperature; drawn as rings, and counted in the title.
+        calibration: the bins.
+        after: the bins after temperature scaling; drawn as rings.
 
     >>> from danlu.metrics import calibration
     >>> reliability(calibration(torch.tensor([[0.9, 0.1]]), torch.tensor([0]))).axes[0].get_title(loc="left")
     'expected calibration error 0.1000'
     """
     confidence, accuracy, counts = (values.cpu().double().numpy() for values in calibration[:3])
-    some = counts > 0
+    filled = counts > 0
     figure = Figure(figsize=(4.6, 4.3), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)))
-    low, high = _wilson(accuracy[some], counts[some])
-    upper.vlines(confidence[some], low, high, color=BLUE, alpha=0.35, linewidth=3)
-    upper.plot(confidence[some], accuracy[some], "o", color=BLUE, markersize=4.5)
+    low, high = _wilson(accuracy[filled], counts[filled])
+    upper.vlines(confidence[filled], low, high, color=BLUE, alpha=0.35, linewidth=3)
+    upper.plot(confidence[filled], accuracy[filled], "o", color=BLUE, markersize=4.5)
     title = f"expected calibration error {calibration.error:.4f}"
     if after is not None:
         upper.plot(after.confidence.cpu(), after.accuracy.cpu(), "o", color=VERMILION, markersize=5.5, fillstyle="none")
@@ -151,7 +152,7 @@ def reliability(calibration: Calibration, after: Calibration | None = None) -> F
 
 
 def _wilson(share: np.ndarray, n: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
-    """The interval of shares that n draws with this share of hits leave likely."""
+    """The interval of fractions that n draws with this share of hits leave likely."""
     center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return center - half, center + half
@@ -163,21 +164,21 @@ def robustness(shifted: Robustness, noisy: Robustness) -> Figure:
 
     Args:
         shifted: strengths in pixels.
-        noisy: strengths as shares of the range of values.
+        noisy: strengths as fractions of the range of values.
 
     >>> figure = robustness(Robustness((0, 1), (0.9, 0.8)), Robustness((0, 0.1), (0.9, 0.7)))
     >>> [axes.get_xlabel() for axes in figure.axes]
-    ['shift in pixels', 'noise, deviation as a share of the range']
+    ['shift in pixels', 'standard deviation of the noise / range']
     """
     figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for axes, found, label in (
+    for axes, measured, label in (
         (left, shifted, "shift in pixels"),
-        (right, noisy, "noise, deviation as a share of the range"),
+        (right, noisy, "standard deviation of the noise / range"),
     ):
-        axes.plot(found.strengths, found.accuracy, "o-", color=BLUE, markersize=4)
+        axes.plot(measured.strengths, measured.accuracy, "o-", color=BLUE, markersize=4)
         axes.set_xlabel(label)
-        axes.set_xticks(found.strengths)
+        axes.set_xticks(measured.strengths)
         axes.grid(axis="y")
         axes.xaxis.set_major_formatter(FuncFormatter(tick))
         axes.yaxis.set_major_formatter(FuncFormatter(tick))
@@ -194,52 +195,43 @@ def most_wrong(
     class_names: Sequence[str],
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
-    """The first 24 images, each under its true class, the guess and the guess's probability.
+    """The first 24 images, each with its true class, the predicted class and the probability of the prediction.
 
     Args:
         images: with one channel (gray) or three (red, green, blue).
         labels: the true classes.
-        guesses: the guessed ones; those that are wrong are named in vermilion.
-        probabilities_of_guess: of each guess.
-        class_names: in the order of the labels.
-        value_range: which values are black and white.
+        guesses: the predicted classes; wrong ones are shown in vermilion.
+        probabilities_of_guess: probabilities of the predicted classes.
+        class_names: names of the classes.
+        value_range: the values that are shown black and white.
 
     Raises:
-        ValueError: if the images have neither one channel nor three.
+        ValueError: if the images do not have 1 or 3 channels.
 
     >>> one = torch.tensor([0])
     >>> figure = most_wrong(torch.rand(1, 1, 8, 8), one, one + 1, torch.tensor([0.98]), ("cat", "dog"))
     >>> figure.axes[0].texts[0].get_text()
     'cat → dog 0.98'
     """
-    if images.shape[1] not in (1, 3):
-        raise ValueError(f"pictures need 1 channel or 3, and these have {images.shape[1]}")
-    shown = min(MOST_IMAGES, len(images))
-    columns, rows = 6, max(1, math.ceil(shown / 6))
-    low, high = value_range
-    pixels = ((images[:shown].cpu().float() - low) / (high - low)).clamp(0, 1).permute(0, 2, 3, 1).numpy()
     titles = [
         _from_to(class_names[int(label)], class_names[int(guess)], float(probability))
         for label, guess, probability in zip(labels, guesses, probabilities_of_guess, strict=True)
-    ][:shown]
+    ][:MOST_IMAGES]
+    columns, rows = 6, max(1, math.ceil(len(titles) / 6))
     above = 0.42 if any("\n" in title for title in titles) else 0.3
-    width, gap = WIDTH / columns, 0.07
-    height = (width - gap) * images.shape[2] / images.shape[3]
-    figure = Figure(figsize=(WIDTH, rows * (above + height)))
-    # one pair of axes with inches as its units: axes of their own for each image take ten times as long
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(rows * (above + height), 0))
-    axes.set_axis_off()
-    for place in range(shown):
-        left, top = place % columns * width, place // columns * (above + height) + above
-        axes.imshow(pixels[place], cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto",
-                    extent=(left, left + width - gap, top + height, top))  # fmt: skip
+    step, gap = WIDTH / columns, 0.07
+    width, height = step - gap, (step - gap) * images.shape[2] / images.shape[3]
+    figure, axes = image_page(WIDTH, rows * (above + height))
+    for place, (title, image) in enumerate(zip(titles, images, strict=False)):
+        left, top = place % columns * step, place // columns * (above + height) + above
+        show_image(axes, image, value_range, left, top, width, height)
         color = INK if labels[place] == guesses[place] else VERMILION
-        axes.text(left, top - 0.04, titles[place], fontsize=7.5, color=color, va="bottom", linespacing=1.25)
+        axes.text(left, top - 0.04, title, fontsize=7.5, color=color, va="bottom", linespacing=1.25)
     return figure
 
 
 def _from_to(true: str, guess: str, probability: float) -> str:
-    """In one line if it is short, else in two: a picture is an inch wide."""
+    """In one line if it is short, otherwise in two: an image is an inch wide."""
     if len(true) + len(guess) <= 8:
         return f"{true} → {guess} {probability:.2f}"
     return f"{short(true, 14)}\n→ {short(guess, 7)} {probability:.2f}"

@@ -1,4 +1,4 @@
-"""Pictures of a data set: some images of each class, points of the plane, histograms of columns."""
+"""Figures of a data set: images of each class, points in two dimensions, histograms of columns."""
 
 from __future__ import annotations
 
@@ -9,46 +9,51 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from danlu.app.report.figures.image_page import image_page, show_image
 from danlu.app.report.figures.style import BLUE, INK, PLAYERS, QUIET, WIDTH, short, styled
 
 MOST_CLASSES = 30
-"""rows of images, and columns of a table, that a picture shows"""
+"""largest number of rows of images, and of columns of a table, in a figure"""
 
 
 @styled
 def samples(
     images: Sequence[Float[Tensor, "n c h w"]], names: Sequence[str], value_range: tuple[float, float]
 ) -> Figure:
-    """Some images of each class, a row each; a set without classes fills rows of ten.
+    """Images of each class, one row per class; without classes, rows of 10 images.
 
     Args:
-        images: of each class.
-        names: of the classes.
-        value_range: which values are black and white.
+        images: images of each class.
+        names: names of the classes.
+        value_range: the values that are shown black and white.
+
+    Raises:
+        ValueError: if the images do not have 1 or 3 channels.
     """
     if len(images) == 1:
         images, names = images[0].split(10), [""] * 6
     images, names = images[:MOST_CLASSES], names[:MOST_CLASSES]
-    low, high = value_range
     columns = max(1, *(len(of_class) for of_class in images))
-    side = min(0.6, (WIDTH - 1) / columns)
-    figure = Figure(figsize=(1.1 + side * columns, side * len(images) + 0.1), layout="constrained")
-    grid = figure.subplots(len(images), columns, squeeze=False)
+    step, gap, beside = min(0.6, (WIDTH - 1) / columns), 0.04, 1.0
+    figure, axes = image_page(beside + step * columns, step * len(images))
     for row, of_class in enumerate(images):
-        pixels = ((of_class.cpu().float() - low) / (high - low)).clamp(0, 1).permute(0, 2, 3, 1).numpy()
-        grid[row][0].text(-0.15, 0.5, short(names[row], 12), ha="right", va="center", color=INK,
-                          transform=grid[row][0].transAxes)  # fmt: skip
-        for axes in grid[row]:
-            axes.set_axis_off()
-        for axes, picture in zip(grid[row], pixels, strict=False):
-            axes.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture,
-                        cmap="gray", vmin=0, vmax=1, interpolation="none")  # fmt: skip
+        top = row * step
+        axes.text(beside - 0.08, top + (step - gap) / 2, short(names[row], 12), ha="right", va="center", color=INK)
+        for column, image in enumerate(of_class):
+            width, height = _fit(image, step - gap)
+            show_image(axes, image, value_range, beside + column * step, top, width, height)
     return figure
+
+
+def _fit(image: Float[Tensor, "c h w"], side: float) -> tuple[float, float]:
+    """Width and height of an image that fits into a square."""
+    longest = max(image.shape[1:])
+    return side * image.shape[2] / longest, side * image.shape[1] / longest
 
 
 @styled
 def points(x: Float[Tensor, "n 2"], labels: Int[Tensor, "n"], columns: Sequence[str], names: Sequence[str]) -> Figure:
-    """Points of the plane, colored by class."""
+    """Points in two dimensions, colored by class."""
     figure = Figure(figsize=(WIDTH * 0.7, WIDTH * 0.7), layout="constrained")
     axes = figure.subplots()
     for label, name in enumerate(names):
@@ -65,7 +70,7 @@ def points(x: Float[Tensor, "n 2"], labels: Int[Tensor, "n"], columns: Sequence[
 
 @styled
 def histograms(x: Float[Tensor, "n d"], columns: Sequence[str]) -> Figure:
-    """How the values of each column are spread."""
+    """A histogram of each column."""
     count = min(len(columns), MOST_CLASSES)
     across = min(4, count)
     rows = math.ceil(count / across)

@@ -1,4 +1,4 @@
-"""The figures that show what a model makes and what its codes mean: galleries, maps, units, points."""
+"""Figures of a generative model: image grids, maps of latents, latent units, points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from danlu.app.report.figures.style import BLUE, INK, QUIET, VERMILION, WIDTH, s
 
 MOST_COLORS = 20
 HEAD = 8
-"""letters of the longest name of a column"""
+"""largest number of letters in the name of a column"""
 
 
 @styled
@@ -30,15 +30,15 @@ def gallery(
     heads: Sequence[str] = (),
     height: float = 0.5,
 ) -> Figure:
-    """Images side by side, row by row.
+    """A grid of images.
 
     Args:
         images: gray or colored.
-        columns: how many in a row.
-        value_range: which values are black and white.
+        columns: number of images in a row.
+        value_range: the values that are shown black and white.
         rows: names of the rows.
-        heads: names of the columns; long ones are cut off.
-        height: of an image in inches, if there is room for it.
+        heads: names of the columns; long names are shortened.
+        height: height of an image in inches; less if the row is too wide.
 
     >>> figure = gallery(torch.zeros(4, 1, 8, 8), 2, rows=("a", "b"))
     >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -67,7 +67,7 @@ def _show_grid(axes: Axes, images: Tensor, columns: int, value_range: tuple[floa
 
 
 def _middle(length: int, count: int, place: int) -> float:
-    """Where the middle of a picture is, of so many in a line of pixels."""
+    """The middle of an image in a row of ``count`` images with ``length`` pixels."""
     step = (length - GAP) / count
     return GAP + place * step + (step - GAP) / 2 - 0.5
 
@@ -82,16 +82,16 @@ def latent_map(
     reach: float = 3.0,
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
-    """Where the codes of examples lie, colored by class; beside it what is decoded at the points of a square grid.
+    """The latents of examples, colored by class; beside them, the decoded points of a square grid.
 
     Args:
-        codes: two units of each example's code.
-        names: of the two units.
-        labels: class of each example, if there are any.
-        class_names: in the order of the labels.
-        grid: decoded codes, row by row from above, if the code has no other units.
-        reach: the grid goes from minus this to this on both axes.
-        value_range: which values are black and white.
+        codes: two latent units of each example.
+        names: names of the two units.
+        labels: class of each example, if there are classes.
+        class_names: names of the classes.
+        grid: decoded latents, row by row from the top, if there are no other units.
+        reach: the grid covers [-reach, reach] on both axes.
+        value_range: the values that are shown black and white.
 
     >>> figure = latent_map(torch.zeros(3, 2), ("unit 0", "unit 1"), grid=torch.zeros(4, 1, 8, 8))
     >>> [axes.get_xlabel() for axes in figure.axes]
@@ -118,7 +118,7 @@ def latent_map(
 
 
 def _scatter(axes: Axes, points: Tensor, labels: Tensor | None, class_names: Sequence[str]) -> None:
-    """Points, colored by class if there are few enough, and each class named where its middle is."""
+    """Points, colored by class if there are few classes, with the name of each class at its median."""
     size = max(1.5, min(10.0, 6000 / max(1, len(points))))
     axes.xaxis.set_major_formatter(FuncFormatter(tick))
     axes.yaxis.set_major_formatter(FuncFormatter(tick))
@@ -141,11 +141,11 @@ def _scatter(axes: Axes, points: Tensor, labels: Tensor | None, class_names: Seq
 
 @styled
 def units(divergence: Float[Tensor, "d"], active: Bool[Tensor, "d"]) -> Figure:
-    """Nats that each unit of the code says of an example, the largest first; active units in blue.
+    """The KL divergence of each latent unit, in descending order; active units in blue.
 
     Args:
-        divergence: mean over examples of each unit's divergence from the prior.
-        active: whether each unit is.
+        divergence: KL divergence from the prior, in nats, averaged over the examples.
+        active: whether each unit is active.
 
     >>> figure = units(torch.tensor([0.0, 2.0]), torch.tensor([False, True]))
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
@@ -166,12 +166,12 @@ def units(divergence: Float[Tensor, "d"], active: Bool[Tensor, "d"]) -> Figure:
 
 @styled
 def points(data: Float[Tensor, "n 2"], made: Float[Tensor, "m 2"], names: tuple[str, str]) -> Figure:
-    """What a model has drawn over what there is, both in two columns.
+    """Samples of a model over the examples of the data, in two dimensions.
 
     Args:
-        data: examples.
-        made: of the model.
-        names: of the columns.
+        data: the examples.
+        made: the samples.
+        names: names of the columns.
 
     >>> len(points(torch.zeros(3, 2), torch.ones(3, 2), ("x", "y")).axes)
     1

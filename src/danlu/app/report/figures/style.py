@@ -1,6 +1,6 @@
-"""How the figures of a report look, and how they become part of a page: one style, no state that outlives a call.
+"""The style of the figures of a report, and their conversion to SVG and PNG; no state outlives a call.
 
-Text stays text, so a page may show it in a font of its own; the layout is made for a wide one.
+Text in an SVG is text and not outlines, so a page can show it in its own font.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from danlu.errors import UsageError
 
 INK, QUIET, RULE, BLANK = "#262626", "#6a6a6a", "#deddd8", "#f1f0ec"
-BLUE, VERMILION = "#0072b2", "#d55e00"  # of Okabe and Ito's palette, as are the others
+BLUE, VERMILION = "#0072b2", "#d55e00"  # from Okabe and Ito's palette, as the others
 PLAYERS = (BLUE, "#cc79a7", "#009e73", "#56b4e9", "#e69f00")
 WIDTH = 6.0
-"""Inches; at the width of a page the letters of a figure are then as large as the text."""
+"""width of a figure in inches; on a page, the letters of the figure are then as large as the text"""
 STYLE: dict[Any, Any] = {
     "font.family": ["sans-serif"],
     "font.size": 8,
@@ -65,7 +65,7 @@ styled = matplotlib.rc_context(STYLE)
 
 
 def short(text: str, length: int) -> str:
-    """A name on one line, with an end cut off that would be too long.
+    """A name on one line, shortened to a number of letters.
 
     >>> short("a very long name", 7)
     'a very…'
@@ -75,7 +75,7 @@ def short(text: str, length: int) -> str:
 
 
 def tick(value: float, place: int | None = None) -> str:
-    """A number at an axis: 0.25, 12k, 3·10⁻⁵.
+    """The label of a number at an axis: 0.25, 12k, 3·10⁻⁵.
 
     >>> [tick(value) for value in (0, 0.25, 12000, 3e-5, 1e7)]
     ['0', '0.25', '12k', '3·10⁻⁵', '10⁷']
@@ -92,15 +92,15 @@ def tick(value: float, place: int | None = None) -> str:
 
 
 def to_svg(figure: Figure, name: str, label: str) -> str:
-    """A figure as an SVG element to stand in a page beside others.
+    """A figure as an SVG element of a page.
 
-    Nothing in it points out of it, the same figure gives the same text, and an id begins with the name: two figures
-    of a page would otherwise use each other's clip paths.
+    It has no references to other files, the same figure gives the same text, and all ids start with the name: otherwise
+    two figures of a page could use each other's clip paths.
 
     Args:
-        figure: what to draw.
-        name: unique in the page.
-        label: what the figure shows, for those who do not see it.
+        figure: the figure.
+        name: a name that is unique in the page.
+        label: description of the figure for screen readers.
 
     >>> to_svg(Figure(), "empty", "nothing").startswith('<svg role="img" aria-label="nothing"')
     True
@@ -108,24 +108,24 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with warnings.catch_warnings(), matplotlib.rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": "danlu"}):
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the reader's fonts have it
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the fonts of the browser have it
         figure.savefig(file, format="svg", metadata=nothing)
     root = ElementTree.fromstring(file.getvalue())
     for parent in list(root.iter()):
         for child in [child for child in parent if child.tag.endswith(("}style", "}metadata"))]:
-            parent.remove(child)  # a style sheet would hold for the whole page
+            parent.remove(child)  # a style sheet would apply to the whole page
     drawn = ElementTree.Element("svg", {"role": "img", "aria-label": label, "viewBox": root.attrib["viewBox"]})
     drawn.set("style", f"--width: {root.attrib['viewBox'].split()[2]}")
     drawn.extend(root)
-    _keep_to_itself(drawn, name)
+    _make_self_contained(drawn, name)
     return ElementTree.tostring(drawn, encoding="unicode")
 
 
 def to_png(figure: Figure, path: str | Path) -> None:
-    """A figure as a file, on white.
+    """Write a figure to a file, on white.
 
     Raises:
-        UsageError: if matplotlib knows no such kind of file.
+        UsageError: if matplotlib does not support the file type.
     """
     with warnings.catch_warnings(), matplotlib.rc_context(STYLE):
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
@@ -138,8 +138,8 @@ def to_png(figure: Figure, path: str | Path) -> None:
 _REFERENCE = re.compile(r"(?<=url\(#)[^)]+(?=\))|(?<=^#).+")
 
 
-def _keep_to_itself(root: ElementTree.Element, name: str) -> None:
-    """Drop namespaces, which a page does not need, and ids that nothing refers to; the others begin with the name."""
+def _make_self_contained(root: ElementTree.Element, name: str) -> None:
+    """Remove namespaces and unused ids; the other ids start with the name."""
     for element in root.iter():
         element.tag = _local(element.tag)
         for key, value in list(element.attrib.items()):

@@ -1,4 +1,4 @@
-"""The curves of a report."""
+"""The training curves of a report."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from danlu.app.report.figures.style import INK, PLAYERS, QUIET, VERMILION, WIDTH
 
 Line = tuple[list[float], list[float]]
 JUDGED = {"validation": VERMILION, "generated": "#009e73"}
-"""whose values are no terms of a player but scores, and their colors"""
+"""owners of values that are scores and not terms of a player, and their colors"""
 TITLE = 42
-"""letters of a line of a panel's title"""
+"""largest number of letters in a line of a panel's title"""
 
 
 @styled
 def curves(metrics: Sequence[Mapping[str, float]], best_round: int | None) -> Figure:
-    """What was logged, over rounds: one panel for each name, one line for each who has it.
+    """The logged values over the rounds: one panel for each name, one line for each player or part.
 
     ``classifier/cross_entropy`` and ``validation/cross_entropy`` share a panel; so do the learning rates of two
     players. A panel of losses or gradient norms is logarithmic when its values are positive and span more than one
-    and a half decades. Values that are not finite are left out.
+    and a half decades. Values that are not finite are omitted.
 
     Args:
-        metrics: lines of metrics.jsonl; each has ``round``, and any values named ``who/name``.
+        metrics: lines of metrics.jsonl; each has ``round``, and values named ``player/name`` or ``part/name``.
         best_round: the round to mark, if there is one.
 
     >>> figure = curves([{"round": 1, "net/lr": 0.1, "net/loss": 3.0}, {"round": 2, "validation/loss": 2.0}], None)
@@ -57,7 +57,7 @@ def curves(metrics: Sequence[Mapping[str, float]], best_round: int | None) -> Fi
 
 
 def _panels(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Line]]:
-    """Rounds and values by name and by who: terms first, then other scores, gradient norms, learning rates."""
+    """Rounds and values by name and owner: terms first, then other scores, gradient norms, learning rates."""
     panels: dict[str, dict[str, Line]] = {}
     for entry in metrics:
         for key, value in entry.items():
@@ -73,7 +73,7 @@ def _panels(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Line]
 def _draw_panel(axes: Axes, name: str, lines: dict[str, Line], players: list[str], best_round: int | None) -> None:
     if best_round is not None:
         axes.axvline(best_round, color=INK, linewidth=0.9, linestyle=(0, (1.5, 1.5)), label=f"best: round {best_round}")
-    for who in sorted(lines, key=lambda who: who in JUDGED):  # what counts is drawn last, on top
+    for who in sorted(lines, key=lambda who: who in JUDGED):  # scores are drawn last, on top
         rounds, values = lines[who]
         held_out = who in JUDGED
         axes.plot(
@@ -112,7 +112,7 @@ def _spans_decades(lines: Mapping[str, Line]) -> bool:
 
 
 def _add_legend(figure: Figure) -> None:
-    """One legend for all panels, the mark of the best round last."""
+    """One legend for all panels; the marker of the best round is last."""
     handles: dict[str, Any] = {}
     for axes in figure.axes:
         handles.update(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
