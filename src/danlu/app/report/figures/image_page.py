@@ -15,8 +15,8 @@ def image_page(width: float, height: float) -> tuple[Figure, Axes]:
     """An empty figure and its axes: x from 0 to the width, y from 0 at the top to the height, in inches.
 
     >>> figure, axes = image_page(6.0, 2.0)
-    >>> axes.get_xlim(), axes.get_ylim()
-    ((0.0, 6.0), (2.0, 0.0))
+    >>> [float(x) for x in (*axes.get_xlim(), *axes.get_ylim())]
+    [0.0, 6.0, 2.0, 0.0]
     """
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
