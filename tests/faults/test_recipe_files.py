@@ -88,7 +88,7 @@ def test_tags_are_refused_wherever_they_stand(trap: Path, tag: str):
 )
 def test_a_recipe_is_a_name_of_the_catalogue_and_never_a_path(trap: Path, path: str):
     (line,) = refused(f"recipe: {path}")
-    assert line.startswith(f"mine.yaml:1: recipe: there is no recipe named {path!r}; ")
+    assert line.startswith(f"mine.yaml:1: recipe: unknown recipe {path!r}; ")
     assert not trap.exists()
     assert "trap" not in sys.modules
 
@@ -111,7 +111,7 @@ def test_a_data_set_is_a_name_of_the_catalogue_and_never_a_path(trap: Path, path
     """Which data sets there are is asked when they are wanted, and again of the catalogue."""
     recipe = from_text(f"recipe: cnn\ndata: {path}")
     assert recipe == CNNRecipe(data=path)
-    with pytest.raises(UsageError, match=re.escape(f"there is no data set named {path!r}; available: ")):
+    with pytest.raises(UsageError, match=re.escape(f"unknown data set {path!r}; available: ")):
         catalogue.find_data(recipe.data)
     assert not trap.exists()
     assert "trap" not in sys.modules

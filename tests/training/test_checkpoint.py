@@ -132,7 +132,7 @@ def test_a_newer_format_is_refused(tmp_path):
     page = json.loads((path / "page.json").read_text())
     shutil.rmtree(path)
     patched = Checkpoint(1, made(1).tensors, {**page, "format": checkpoint.FORMAT + 1})
-    with pytest.raises(UsageError, match="newer danlu"):
+    with pytest.raises(UsageError, match="this version of danlu reads formats up to"):
         checkpoint.read(checkpoint.write(tmp_path, patched))
 
 
@@ -146,12 +146,18 @@ def sign(path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x80\x02cos\nsystem\n(S'touch owned'\ntR.", "a pickle, which could run code; ask for safetensors"),
-        (b"PK\x03\x04archive/data.pkl", "a pickle, which could run code; ask for safetensors"),
-        (b"<!DOCTYPE html><html>404</html>", "a web page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer to a large file"),
-        (b"just text", "text"),
-        (b"", "nothing, for it is empty"),
+        (
+            b"\x80\x02cos\nsystem\n(S'touch owned'\ntR.",
+            "a pickle file, which can run arbitrary code",
+        ),
+        (b"PK\x03\x04archive/data.pkl", "a pickle file, which can run arbitrary code"),
+        (b"<!DOCTYPE html><html>404</html>", "not a weights file; it looks like a web page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+            "not a weights file; it looks like a Git LFS",
+        ),
+        (b"just text", "not a weights file; it looks like text"),
+        (b"", "empty"),
     ],
 )
 def test_a_checkpoint_from_elsewhere_with_something_else_for_tensors_is_named(content, said, tmp_path, monkeypatch):
@@ -159,7 +165,7 @@ def test_a_checkpoint_from_elsewhere_with_something_else_for_tensors_is_named(co
     path = checkpoint.write(tmp_path, made(1))
     (path / "tensors.safetensors").write_bytes(content)
     sign(path)
-    with pytest.raises(RunError, match=f"tensors.safetensors is not weights but looks like {said}"):
+    with pytest.raises(RunError, match=f"tensors.safetensors is {said}"):
         checkpoint.newest(tmp_path)
     assert not (tmp_path / "owned").exists()
 

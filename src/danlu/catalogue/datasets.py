@@ -9,24 +9,24 @@ from danlu.catalogue.lookup import look_up, resolve
 
 DATA: dict[str, DataEntry] = {
     "digits": DataEntry(
-        "danlu.data.datasets.digits:digits", "images", "images", "1797 handwritten digits, 8×8, included", "UCI 1998"
+        "danlu.data.datasets.digits:digits", "images", "images", "1,797 handwritten digits, 8×8, included", "UCI 1998"
     ),
     "mnist": DataEntry(
         "danlu.data.datasets.mnist_cifar:mnist",
         "images",
         "images",
-        "70 000 handwritten digits, 28×28",
+        "70,000 handwritten digits, 28×28",
         "LeCun et al. 1998",
     ),
     "fashion-mnist": DataEntry(
         "danlu.data.datasets.mnist_cifar:fashion_mnist",
         "images",
         "images",
-        "70 000 images of clothing, 28×28",
+        "70,000 images of clothing, 28×28",
         "Xiao et al. 2017",
     ),
     "cifar10": DataEntry(
-        "danlu.data.datasets.mnist_cifar:cifar10", "images", "images", "60 000 color images, 32×32", "Krizhevsky 2009"
+        "danlu.data.datasets.mnist_cifar:cifar10", "images", "images", "60,000 color images, 32×32", "Krizhevsky 2009"
     ),
     "folder": DataEntry(
         "danlu.data.images.image_folder:read_folder", "images", "images", "your own images: folder:PATH", "user", True
@@ -46,7 +46,7 @@ DATA: dict[str, DataEntry] = {
         "danlu.data.datasets.pydoc:pydoc",
         "text",
         "text",
-        "465 000 characters of Python's manual, included",
+        "465,000 characters of Python's manual, included",
         "Python",
         True,
     ),

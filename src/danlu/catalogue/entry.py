@@ -1,4 +1,4 @@
-"""One row of the catalogue."""
+"""Entries of the catalogue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Entry(NamedTuple):
 
 
 class DataEntry(NamedTuple):
-    """The same of a data set, its kind (a key of ``data.kinds.KINDS``), and whether its kind's settings apply to it."""
+    """One data set: as ``Entry``, with its kind (a key of ``data.kinds.KINDS``) and whether the kind's page applies."""
 
     target: str
     family: str

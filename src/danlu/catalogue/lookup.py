@@ -15,14 +15,24 @@ T = TypeVar("T")
 
 
 def look_up(kind: str, name: str, known: dict[str, T]) -> T:
+    """The entry with a name.
+
+    Raises:
+        UsageError: if there is no entry of this name; the message uses ``kind``, for example "data set".
+    """
     if name not in known:
-        raise UsageError(f"there is no {kind} named {name!r}; {nearest(name, known)}")
+        raise UsageError(f"unknown {kind} {name!r}; {nearest(name, known)}")
     return known[name]
 
 
 def resolve(target: str) -> Any:
+    """Import the object at ``module:attribute``.
+
+    Raises:
+        UsageError: if it cannot be imported.
+    """
     module, _, attribute = target.partition(":")
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise UsageError(f"{target}, which an installed package names, cannot be loaded: {error}") from error
+        raise UsageError(f"{target}, declared by an installed package, cannot be imported: {error}") from error

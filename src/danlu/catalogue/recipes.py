@@ -124,17 +124,17 @@ def all_recipes() -> dict[str, Entry]:
 
 @cache
 def _recipes() -> dict[str, Entry]:
-    found = dict(RECIPES)
+    recipes = dict(RECIPES)
     for point in entry_points(group="danlu.recipes"):
         package = point.dist.name if point.dist else point.module
-        if point.name in found:
-            taken = found[point.name].source
+        if point.name in recipes:
+            owner = recipes[point.name].source
             raise RunError(
                 f"the package {package} provides a recipe named {point.name!r}, but this name is already used by "
-                f"{taken}"
+                f"{owner}"
             )
-        found[point.name] = Entry(point.value, "installed", f"from the package {package}", package)
-    return found
+        recipes[point.name] = Entry(point.value, "installed", f"from the package {package}", package)
+    return recipes
 
 
 def find_recipe(name: str) -> type[Any]:
@@ -153,7 +153,7 @@ def name_of_recipe(cls: type[Any]) -> str:
     """The catalogue's name of a recipe class.
 
     Raises:
-        UsageError: if it is not in the catalogue.
+        UsageError: if the class is not in the catalogue.
     """
     target = f"{cls.__module__}:{cls.__qualname__}"
     for name, entry in all_recipes().items():

@@ -27,7 +27,7 @@ from danlu.models.saving.model_folder import load_model, save_model
 from danlu.rng.keys import key
 from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder
-from danlu.storage.download import fetch, wrong
+from danlu.storage.download import fetch, mismatch
 from danlu.tasks.supervised import Supervised
 from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
@@ -152,7 +152,7 @@ def inception(access: Access) -> InceptionFeatures:
     data_folders = [access.user_folder / "inception", access.user_folder] if access.user_folder else []
     cache = access.cache / "inception"
     path = next((path for folder in (*data_folders, cache) if (path := folder / WEIGHTS.name).is_file()), None)
-    if path is None or (path.parent == cache and wrong(path, WEIGHTS)):
+    if path is None or (path.parent == cache and mismatch(path, WEIGHTS)):
         folders = " or ".join(str(folder) for folder in (*data_folders[:1], cache))
         needs = f"the features of Inception need the public file {WEIGHTS.name} ({WEIGHTS.size:,} bytes) in {folders}"
         if not access.download:

@@ -25,7 +25,7 @@ def bits(seed: int | Int[Tensor, "..."], counters: Int[Tensor, "..."]) -> Int[Te
     Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 17.
 
     Args:
-        seed: s, of which 64 bits count; a tensor of seeds is broadcast with the counters.
+        seed: s, modulo 2**64; a tensor of seeds is broadcast with the counters.
         counters: i, from 0.
 
     Returns:
@@ -44,11 +44,11 @@ def bits(seed: int | Int[Tensor, "..."], counters: Int[Tensor, "..."]) -> Int[Te
 def uniforms(
     seed: int | Int[Tensor, "..."], counters: Int[Tensor, "..."], dtype: torch.dtype = torch.float32
 ) -> Float[Tensor, "..."]:
-    """A number from [0, 1) for each counter: 24 bits of it in float32, 53 in float64.
+    """A number from [0, 1) for each counter, with 24 random bits in float32 and 53 in float64.
 
     Args:
-        seed: which sequence; a tensor of seeds is broadcast with the counters.
-        counters: places in the sequence, from 0.
+        seed: seed of the sequence; a tensor of seeds is broadcast with the counters.
+        counters: positions in the sequence, from 0.
         dtype: float32 or float64.
 
     >>> uniforms(7, torch.tensor([0, 1, 2]))[1:].equal(uniforms(7, torch.tensor([1, 2])))
@@ -65,12 +65,12 @@ def normals(
 
     .. math:: \sqrt{-2 \ln u} \, (\cos 2\pi v, \; \sin 2\pi v)
 
-    with u from (0, 1] and v from [0, 1), 32 bits each: none is larger than 6.7.
+    with u from (0, 1] and v from [0, 1), 32 bits each. The absolute value is at most 6.7.
     Box and Muller, "A note on the generation of random normal deviates", 1958.
 
     Args:
-        seed: which sequence; a tensor of seeds is broadcast with the counters.
-        counters: places in the sequence, from 0.
+        seed: seed of the sequence; a tensor of seeds is broadcast with the counters.
+        counters: positions in the sequence, from 0.
         dtype: float32 or float64.
 
     >>> normals(7, torch.arange(3)).shape
@@ -89,13 +89,13 @@ def betas(
 
     A Gamma(α) variable is a Gamma(α + 1) variable times :math:`u^{1/\alpha}`. This is computed in logarithms, because
     it underflows for small α. Gamma(α + 1) is drawn by rejection: Marsaglia and Tsang, "A simple method for generating
-    gamma variables", 2000. Each variable has 16 attempts that succeed with probability 95 % or more: all fail with a
-    probability below 1e-20.
+    gamma variables", 2000. Each variable has 16 attempts, each accepted with probability 0.95 or more. The
+    probability that all are rejected is below 1e-20.
 
     Args:
         alpha: α, greater than 0.
-        seed: which sequence.
-        counters: places in the sequence, from 0.
+        seed: seed of the sequence.
+        counters: positions in the sequence, from 0.
         dtype: float32 or float64.
 
     Raises:
@@ -106,10 +106,10 @@ def betas(
     """
     if not alpha > 0:
         raise ValueError(f"alpha={alpha} must be greater than 0")
-    own = bits(seed, counters)[:, None]
+    seeds = bits(seed, counters)[:, None]
     attempts = torch.arange(_ATTEMPTS, device=counters.device)
-    x = normals(own, attempts, dtype)
-    u = 1 - uniforms(own, torch.arange(_ATTEMPTS, 3 * _ATTEMPTS + 2, device=counters.device), dtype)  # never 0
+    x = normals(seeds, attempts, dtype)
+    u = 1 - uniforms(seeds, torch.arange(_ATTEMPTS, 3 * _ATTEMPTS + 2, device=counters.device), dtype)  # never 0
     log_u = u.log_()
     log_boost, log_accept = log_u[:, :2] / alpha, log_u[:, 2:].view_as(x)
     d = alpha + 1 - 1 / 3

@@ -1,8 +1,8 @@
-"""Stateless randomness: every random number is a function of the numbers that identify its place in a run.
+"""Stateless random numbers: every random number is a function of the numbers that identify its position in a run.
 
 A run has one seed. The random numbers of round 7, turn 2 depend on (seed, 7, 2) and not on earlier draws. Any round can
 be replayed alone, and a checkpoint needs no generator state. The first part of a key names the use (order, noise,
-dropout), which makes the numbers of different uses at one place independent.
+dropout), which makes the numbers of different uses at the same position independent.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ import torch
 _MASK = (1 << 64) - 1
 
 
-def key(*places: int | str) -> int:
-    """A 63-bit seed for a place in a run; different places have independent seeds.
+def key(*parts: int | str) -> int:
+    """A 63-bit seed for a position in a run; different positions have independent seeds.
 
-    Each number is added to the state, which then passes the finalizer of the generator SplitMix64 (Steele, Lea and
-    Flood, "Fast splittable pseudorandom number generators", 2014).
+    Each part is added to the state, to which the finalizer of the generator SplitMix64 (Steele, Lea and
+    Flood, "Fast splittable pseudorandom number generators", 2014) is then applied.
+
+    Args:
+        parts: numbers, or names, which are hashed.
 
     >>> len({key(0, 1), key(1, 0), key(0, 1, 0), key("order", 0, 1)})
     4
     """
-    state = len(places)
-    for place in places:
-        number = crc32(place.encode()) if isinstance(place, str) else place
+    state = len(parts)
+    for part in parts:
+        number = crc32(part.encode()) if isinstance(part, str) else part
         state = (state + number + 0x9E3779B97F4A7C15) & _MASK
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -33,11 +36,11 @@ def key(*places: int | str) -> int:
     return state >> 1
 
 
-def generator(*places: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A new generator, seeded with the key of a place in a run.
+def generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A new generator, seeded with the key of a position in a run.
 
     >>> a, b = (torch.randn(3, generator=generator("noise", 0, 7, 2)) for _ in range(2))
     >>> torch.equal(a, b)
     True
     """
-    return torch.Generator(device).manual_seed(key(*places))
+    return torch.Generator(device).manual_seed(key(*parts))

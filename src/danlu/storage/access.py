@@ -1,4 +1,4 @@
-"""What a loader may use: the folder of data sets, the network, the cache, and a function that is told of progress."""
+"""Resources of a loader: the folder of data sets, the network, the cache, and a progress callback."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from danlu.storage.disk import absolute_path
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:
-    """Progress nobody."""
+    """A progress callback that does nothing."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """What a loader may use.
+    """Resources that a loader may use.
 
     Attributes:
-        data_dir: a folder where files of data sets lie already; else the environment's DANLU_DATA.
-        download: whether missing files may be fetched.
-        progress: is told of progress: what, how much is done, of how much (or None).
+        data_dir: folder with files of data sets; by default the folder in the environment variable DANLU_DATA.
+        download: whether missing files may be downloaded.
+        progress: progress callback. It is called with a description, the amount done, and the total or None.
     """
 
     data_dir: Path | None = None
@@ -31,27 +31,29 @@ class Access:
 
     @property
     def user_folder(self) -> Path | None:
-        """The folder that the user has named, if any.
+        """The folder of data sets that the user named, or None.
 
         Raises:
-            UsageError: if it is not there.
+            UsageError: if the folder does not exist.
         """
         if self.data_dir is not None:
             if not self.data_dir.is_dir():
-                raise UsageError(f"data_dir: no such folder: {self.data_dir}", settings=("data_dir",))
+                raise UsageError(f"data_dir: folder not found: {self.data_dir}", settings=("data_dir",))
             return self.data_dir
         named = os.environ.get("DANLU_DATA")
         if not named:
             return None
         folder = absolute_path(named)
         if not folder.is_dir():
-            what = "this is a file" if folder.is_file() else "there is no such folder"
-            raise UsageError(f"the environment's DANLU_DATA={named}: {what}; name the folder of data sets, or unset it")
+            problem = "it is a file, not a folder" if folder.is_file() else "folder not found"
+            raise UsageError(
+                f"environment variable DANLU_DATA={named}: {problem}; set it to the folder of data sets, or unset it"
+            )
         return folder
 
     @property
     def cache(self) -> Path:
-        """Where danlu keeps what it has fetched or decoded: DANLU_CACHE, or a folder in the user's cache."""
+        """Folder for downloaded and decoded files: DANLU_CACHE, or ``danlu`` in the user's cache folder."""
         named = os.environ.get("DANLU_CACHE")
-        usual = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(named) if named else Path(usual) / "danlu"
+        default = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(named) if named else Path(default) / "danlu"

@@ -1,4 +1,4 @@
-"""Unpacking an archive that could have been made by anybody."""
+"""Extract files from an archive that is not trusted."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from danlu.errors import RunError, UsageError
 from danlu.storage.atomic import replacing
 
 MEMBERS = 1000
-"""how many an archive may have"""
+"""maximum number of members of an archive"""
 
 
-def unpack(archive: Path, wanted: Mapping[str, int], folder: Path) -> None:
-    """Take files of known names and sizes out of a tar archive, and nothing else.
+def unpack(archive: Path, sizes: Mapping[str, int], folder: Path) -> None:
+    """Extract files with known names and sizes from a tar archive; other members are not extracted.
 
     Args:
         archive: the archive, compressed or not.
-        wanted: size in bytes by name inside the archive.
-        folder: where to write them, under the last part of their names.
+        sizes: size in bytes of each file to extract, by its name in the archive.
+        folder: destination; a file is written under the last part of its name.
 
     Raises:
-        UsageError: if the archive holds what no honest one does (absolute names, '..', links, devices, too much), or
-            lacks a file.
-        RunError: if it is damaged.
+        UsageError: if the archive has an unsafe member (an absolute name, '..', a link, a device, a file that is too
+            large), too many members, or lacks a file.
+        RunError: if the archive is damaged.
     """
-    found = set()
+    extracted = set()
     try:
         with tarfile.open(archive, "r:*") as content:
             for number, member in enumerate(content):
-                _check(member, number, wanted, archive)
-                if member.name not in wanted:
+                _check(member, number, sizes, archive)
+                if member.name not in sizes:
                     continue
                 source = content.extractfile(member)
                 assert source is not None  # it is a file
                 path = folder / PurePosixPath(member.name).name
                 with replacing(path) as temporary, temporary.open("wb") as out:
                     shutil.copyfileobj(source, out)
-                found.add(member.name)
+                extracted.add(member.name)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise RunError(f"{archive} cannot be unpacked: {error}") from error
-    if missing := sorted(wanted.keys() - found):
-        raise UsageError(f"{archive} has no {', '.join(missing)}")
+    if missing := sorted(sizes.keys() - extracted):
+        raise UsageError(f"{archive}: missing member {', '.join(missing)}")
 
 
-def _check(member: tarfile.TarInfo, number: int, wanted: Mapping[str, int], archive: Path) -> None:
-    path, size = PurePosixPath(member.name), wanted.get(member.name)
-    limit = max(wanted.values())
+def _check(member: tarfile.TarInfo, number: int, sizes: Mapping[str, int], archive: Path) -> None:
+    path, size = PurePosixPath(member.name), sizes.get(member.name)
+    limit = max(sizes.values())
     reasons = {
-        "leads out of it": path.is_absolute() or ".." in path.parts,
-        "is neither a file nor a folder": not (member.isfile() or member.isdir()),
+        "has a path outside of the archive": path.is_absolute() or ".." in path.parts,
+        "is not a file or folder": not (member.isfile() or member.isdir()),
         f"is larger than {limit:,} bytes": member.size > limit,
-        f"is one of more than {MEMBERS} members": number >= MEMBERS,
-        f"has {member.size:,} bytes instead of {size}": size is not None and member.size != size,
+        f"exceeds the limit of {MEMBERS} members": number >= MEMBERS,
+        f"has {member.size:,} bytes, expected {size}": size is not None and member.size != size,
     }
-    for reason, holds in reasons.items():
-        if holds:
-            raise UsageError(f"{archive} is refused: its member {member.name!r} {reason}")
+    for reason, applies in reasons.items():
+        if applies:
+            raise UsageError(f"{archive}: unsafe archive, not extracted: member {member.name!r} {reason}")

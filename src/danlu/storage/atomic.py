@@ -1,7 +1,7 @@
 """Files and folders that are either complete or absent: written under a temporary name, synced, renamed.
 
-A crash, a full disk or a killed process leaves what was there before. A process that is killed may leave its temporary
-file, a hidden one whose name ends in ``.making``, or its temporary folder, whose name begins with ``.making-``.
+After a crash, a full disk or a killed process, the previous content is unchanged. A killed process may leave a
+temporary file, which is hidden and has the suffix ``.making``, or a temporary folder with the prefix ``.making-``.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from pathlib import Path
 from danlu.storage.disk import sync
 
 FOLDERS = ".making-*"
-"""pattern of the names of temporary folders"""
+"""glob pattern of temporary folders"""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside a file; the file written there replaces it when the block ends without an error.
+    """A context with a temporary path; the file written there replaces ``path`` when the block ends without an error.
 
     Args:
         path: the file to write. Its folder must exist.
 
     Raises:
-        OSError: if the file cannot be written. What was at ``path`` is unchanged.
+        OSError: if the file cannot be written. The file at ``path`` is then unchanged.
 
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = Path(folder.name, "numbers.txt")
@@ -40,13 +40,13 @@ def replacing(path: Path) -> Iterator[Path]:
     >>> path.read_text()
     '1 2 3'
     """
-    # the number keeps processes apart; names of files are limited to 255 bytes
+    # the process id makes the name unique; file names are limited to 255 bytes
     temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.making")
     try:
         yield temporary
         sync(temporary)
         temporary.replace(path)
-        with suppress(PermissionError):  # a folder where one may write and not read
+        with suppress(PermissionError):  # a folder with write but no read permission
             sync(path.parent)
     finally:
         with suppress(OSError):
@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file: afterwards it has the new content or, if that fails, the old one.
+    """Write a file; if that fails, the file keeps its old content.
 
     Raises:
         OSError: if it cannot be written.
@@ -64,7 +64,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in UTF-8: afterwards it has the new content or, if that fails, the old one.
+    """Write a file in UTF-8; if that fails, the file keeps its old content.
 
     Raises:
         OSError: if it cannot be written.
@@ -74,11 +74,11 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
-    """Make an empty folder of a name that no other process uses, and remove it afterwards if it is still there.
+    """A context with an empty folder of a unique name; the folder is removed at the end if it still exists.
 
     Args:
-        parent: where to make it.
-        name: a part of its name; it must not contain "-" if leftovers are to be found by it.
+        parent: folder in which it is created.
+        name: a part of its name. It must not contain "-" if leftover folders are searched by it.
     """
     folder = parent / f".making-{name}-{os.getpid()}-{secrets.token_hex(4)}"
     folder.mkdir()
@@ -89,9 +89,9 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 
 
 def publish(folder: Path, final: Path) -> None:
-    """Rename a complete folder to its final name; a folder that has this name already is removed.
+    """Rename a complete folder to its final name; an existing folder of this name is removed.
 
-    The caller syncs what is inside.
+    The caller must have synced the content.
 
     Raises:
         OSError: if it cannot be renamed.
@@ -101,8 +101,8 @@ def publish(folder: Path, final: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
-        with tempfile.TemporaryDirectory(prefix=".old-", dir=final.parent) as aside:
+        with tempfile.TemporaryDirectory(prefix=".old-", dir=final.parent) as replaced:
             with suppress(FileNotFoundError):  # another process has removed it
-                final.rename(Path(aside) / final.name)
+                final.rename(Path(replaced) / final.name)
             folder.rename(final)
     sync(final.parent)

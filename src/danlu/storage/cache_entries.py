@@ -1,4 +1,4 @@
-"""Folders of a cache that are there whole or not at all, and are made by one process at a time."""
+"""Folders of a cache that are either complete or absent, and are created by one process at a time."""
 
 from __future__ import annotations
 
@@ -15,71 +15,73 @@ from danlu.storage.access import no_progress
 from danlu.storage.atomic import FOLDERS, temporary_folder
 
 UNUSED = 30 * 24 * 3600.0
-"""seconds after which an entry that nobody has used is removed"""
-_PAUSE = 0.1  # seconds after which a process that waits looks again
+"""seconds without use after which an entry is removed"""
+_PAUSE = 0.1  # seconds between two attempts to get the lock
 
 Progress = Callable[[str, int, int | None], None]
 
 
 @contextmanager
-def locked_entry(shelf: Path, key: str, progress: Progress) -> Iterator[None]:
-    """Let one process at a time make an entry; the others wait, and find it made.
+def locked_entry(entries: Path, key: str, progress: Progress) -> Iterator[None]:
+    """A context that only one process at a time can enter for an entry; other processes wait.
 
-    Entries come out right without this too, as they do on disks without locks: it only saves double work, and tells
-    which unfinished entries nobody will finish.
+    Entries are also correct without the lock, for example on file systems without locks. The lock avoids double work,
+    and it shows which unfinished entries belong to processes that have ended.
     """
-    handle = _locked(shelf, key, progress)
+    handle = _lock(entries, key, progress)
     try:
         if handle is not None:
-            _sweep(shelf, key)
+            _remove_leftovers(entries, key)
         yield
     finally:
         if handle is not None:
-            _unlock(shelf, key, handle)
+            _unlock(entries, key, handle)
 
 
 def mark_used(file: Path) -> None:
-    """Note that the entry which this file belongs to was used now, where that can be written."""
+    """Set the time of last use of the entry of this file to now, if the file can be written."""
     with suppress(OSError):
         os.utime(file)
 
 
 def hold(file: BinaryIO) -> None:
-    """Keep the entry which this file belongs to, as long as the file is open or mapped."""
+    """Protect the entry of this file from removal as long as the file is open or mapped."""
     with suppress(ImportError, OSError):
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
-def remove_unused(shelf: Path, used: str, held: str) -> None:
-    """Remove entries that nobody has used for long; none that somebody holds or makes, and none where locks fail.
+def remove_unused(entries: Path, used: str, held: str) -> None:
+    """Remove entries that have not been used for 30 days.
+
+    Entries that a process holds or creates are kept. Without file locks, all entries are kept.
 
     Args:
-        shelf: where entries lie.
-        used: name of the file in an entry that is marked when it is used.
-        held: name of the file that is held while it is in use.
+        entries: folder of the entries.
+        used: name of the file in an entry that ``mark_used`` marks.
+        held: name of the file in an entry that ``hold`` locks.
     """
-    for entry in shelf.iterdir():
-        with suppress(OSError):  # it is somebody else's, or gone meanwhile
+    for entry in entries.iterdir():
+        with suppress(OSError):  # it belongs to another user, or was removed meanwhile
             if entry.name[0] != "." and time.time() - (entry / used).stat().st_mtime > UNUSED:
-                _remove(shelf, entry, held)
+                _remove(entries, entry, held)
 
 
-def _remove(shelf: Path, entry: Path, held: str) -> None:
-    handle = _locked(shelf, entry.name, no_progress, wait=False)
+def _remove(entries: Path, entry: Path, held: str) -> None:
+    handle = _lock(entries, entry.name, no_progress, wait=False)
     if handle is None:
         return
     try:
         if _is_free(entry / held):
-            with temporary_folder(shelf, entry.name) as aside:  # an entry goes as it comes: nobody sees half of it
-                entry.rename(aside / entry.name)
+            with temporary_folder(entries, entry.name) as trash:
+                entry.rename(trash / entry.name)
     finally:
-        _unlock(shelf, entry.name, handle)
+        _unlock(entries, entry.name, handle)
 
 
 def _is_free(path: Path) -> bool:
-    import fcntl  # there is one, for the entry is locked
+    import fcntl  # available, because the entry is locked
 
     with path.open("rb") as file:
         try:
@@ -89,32 +91,32 @@ def _is_free(path: Path) -> bool:
         return True
 
 
-def _unlock(shelf: Path, key: str, handle: int) -> None:
-    _lock_file(shelf, key).unlink(missing_ok=True)
+def _unlock(entries: Path, key: str, handle: int) -> None:
+    _lock_file(entries, key).unlink(missing_ok=True)
     os.close(handle)
 
 
-def _lock_file(shelf: Path, key: str) -> Path:
-    return shelf / f".{key}.lock"
+def _lock_file(entries: Path, key: str) -> Path:
+    return entries / f".{key}.lock"
 
 
-def _locked(shelf: Path, key: str, progress: Progress, wait: bool = True) -> int | None:
-    """An open file that holds the lock, which goes with the process; None where there is none to be had."""
+def _lock(entries: Path, key: str, progress: Progress, wait: bool = True) -> int | None:
+    """An open file that holds the lock; the system releases it when the process ends. None if there is no lock."""
     try:
         import fcntl
     except ImportError:  # Windows
         return None
-    waited = "wait for another process that decodes these files"
-    for tries in itertools.count():
+    task = "waiting for another process that reads the same files"
+    for attempt in itertools.count():
         try:
-            handle = os.open(_lock_file(shelf, key), os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError:  # somebody else's
+            handle = os.open(_lock_file(entries, key), os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError:  # it belongs to another user
             return None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(handle), os.stat(_lock_file(shelf, key))):  # and it was not removed meanwhile
-                if tries:
-                    progress(waited, 1, 1)
+            if os.path.samestat(os.fstat(handle), os.stat(_lock_file(entries, key))):  # not removed meanwhile
+                if attempt:
+                    progress(task, 1, 1)
                 return handle
         except FileNotFoundError:
             pass
@@ -122,7 +124,7 @@ def _locked(shelf: Path, key: str, progress: Progress, wait: bool = True) -> int
             if not wait:
                 os.close(handle)
                 return None
-            progress(waited, 0, None)
+            progress(task, 0, None)
             time.sleep(_PAUSE)
         except OSError:
             os.close(handle)
@@ -131,12 +133,12 @@ def _locked(shelf: Path, key: str, progress: Progress, wait: bool = True) -> int
     return None
 
 
-def _sweep(shelf: Path, key: str) -> None:
-    """Remove what processes have left that were ended while they made an entry."""
-    for left in shelf.glob(FOLDERS):
-        other = left.name.split("-")[1]
-        handle = None if other == key else _locked(shelf, other, no_progress, wait=False)
+def _remove_leftovers(entries: Path, key: str) -> None:
+    """Remove temporary folders of processes that ended while they created an entry."""
+    for leftover in entries.glob(FOLDERS):
+        other = leftover.name.split("-")[1]
+        handle = None if other == key else _lock(entries, other, no_progress, wait=False)
         if other == key or handle is not None:
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(leftover, ignore_errors=True)
         if handle is not None:
-            _unlock(shelf, other, handle)
+            _unlock(entries, other, handle)

@@ -1,5 +1,4 @@
-"""What every file needs that must survive a crash, whoever writes it; paths that can be written down; and what a file
-looks like that is another."""
+"""Sync files to the disk, absolute paths, and recognition of file types."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from danlu.errors import UsageError
 
 
 def sync(path: Path) -> None:
-    """Bring a file or a folder to the disk, so that it survives a power cut."""
+    """Write a file or folder to the disk, so that it survives a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -20,60 +19,60 @@ def sync(path: Path) -> None:
 
 
 def absolute_path(path: str | Path) -> Path:
-    """A path from the root on, which recipes and runs can name: they are UTF-8, and the name of a file is any bytes.
+    """The absolute path, which must be valid UTF-8, because recipe files contain it.
 
     Raises:
-        UsageError: if it is not UTF-8.
+        UsageError: if the path is not UTF-8.
 
     >>> absolute_path("/data/../photos")
     PosixPath('/photos')
     """
-    whole = Path(path).expanduser().resolve()
-    name = str(whole).encode(errors="backslashreplace").decode()
-    if name != str(whole):
+    absolute = Path(path).expanduser().resolve()
+    name = str(absolute).encode(errors="backslashreplace").decode()
+    if name != str(absolute):
         raise UsageError(
-            f"{name}: this path is not UTF-8, as the recipe of a run is, which names it; rename the file or folder "
-            f"(each \\udc… stands for a byte that is not UTF-8)"
+            f"{name}: the path is not valid UTF-8, so it cannot be stored in a recipe file; rename the file or folder "
+            f"(each \\udc… is a byte that is not UTF-8)"
         )
-    return whole
+    return absolute
 
 
 def looks_like(start: bytes) -> str | None:
-    r"""What a file is that should be something else, from its first bytes, if it can be told.
+    r"""The type of a file, judged by its first bytes, or None if it is not recognized.
 
     >>> looks_like(b"\n<!DOCTYPE html><html>"), looks_like(b"a,b"), looks_like(b"\0"), looks_like(b"a\0,\0")
     ('a web page', 'text', None, 'text in UTF-16')
     """
     utf_16 = start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or _in_pairs(start[:4]) or _in_pairs(start[3::-1])
     start = start[:200].lstrip()
-    kinds = {
+    types = {
         "a gzip archive": start.startswith(b"\x1f\x8b"),
         "a bzip2 archive": start.startswith(b"BZh") and start[4:10] == b"1AY&SY",
         "an xz archive": start.startswith(b"\xfd7zXZ\0"),
         "a ZIP archive": start.startswith(b"PK\x03\x04"),
         "text in UTF-16": utf_16,
         "a web page": start.lower().startswith((b"<!doctype html", b"<html")),
-        "a pointer to a large file that was not fetched": start.startswith(b"version https://git-lfs"),
+        "a Git LFS pointer": start.startswith(b"version https://git-lfs"),
         "text": bool(start) and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start),
     }
-    return next((kind for kind, fits in kinds.items() if fits), None)
+    return next((name for name, matches in types.items() if matches), None)
 
 
 def _in_pairs(start: bytes) -> bool:
-    """Whether four bytes are two letters of ASCII, each with a NUL after it."""
+    """Whether four bytes are two ASCII letters, each followed by NUL."""
     return len(start) == 4 and start[1] == start[3] == 0 and bytes((start[0], start[2])).decode("latin-1").isprintable()
 
 
 def diagnose_weights(content: bytes) -> str:
-    """What is wrong with a file that should hold weights, from its content.
+    """The problem of a file that should contain weights, judged by its content, as a predicate.
 
     >>> diagnose_weights(b"<!DOCTYPE html><html>")
-    'is not weights but looks like a web page'
+    'is not a weights file; it looks like a web page'
     """
     if not content:
-        return "is not weights but looks like nothing, for it is empty"
-    # safetensors begin with the length of their header, whose bytes can be any, and then the header
+        return "is empty"
+    # a safetensors file begins with the length of its header, which can be any bytes, and then has the header
     if content[:2] == b"PK" or (content[:1] == b"\x80" and content[8:9] != b"{"):
-        return "is not weights but looks like a pickle, which could run code; ask for safetensors"
+        return "is a pickle file, which can run arbitrary code; use a safetensors file"
     kind = looks_like(content)
-    return f"is not weights but looks like {kind}" if kind else "is damaged"
+    return f"is not a weights file; it looks like {kind}" if kind else "is damaged"

@@ -1,4 +1,4 @@
-"""Fetching a file of known content: from the first mirror that delivers it whole, however often it breaks off."""
+"""Download a file of known content from a list of mirrors; an interrupted download is resumed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from danlu.errors import RunError
 
 Progress = Callable[[str, int, int | None], None]
 
-TRIES = 3
-"""times that a mirror is asked before the next one is"""
-SILENCE = 30.0
-"""seconds without a byte after which a mirror is given up for the moment"""
+ATTEMPTS = 3
+"""attempts per mirror"""
+TIMEOUT = 30.0
+"""seconds without data after which a connection is closed"""
 _BLOCK = 1 << 18
 
 
@@ -29,9 +29,9 @@ class File:
     """A file of known content.
 
     Attributes:
-        name: what it is called.
-        size: in bytes.
-        sha256: of the content, in hexadecimal.
+        name: file name.
+        size: size in bytes.
+        sha256: SHA-256 of the content, in hexadecimal.
     """
 
     name: str
@@ -40,86 +40,86 @@ class File:
 
 
 def fetch(
-    file: File, mirrors: Sequence[str], folder: Path, progress: Progress, silence: float = SILENCE, pause: float = 1.0
+    file: File, mirrors: Sequence[str], folder: Path, progress: Progress, timeout: float = TIMEOUT, pause: float = 1.0
 ) -> Path:
-    """Bring a file into a folder; what a broken connection has left is gone on with.
+    """Download a file into a folder; an interrupted download is resumed.
 
     Args:
-        file: which one.
-        mirrors: addresses of folders that have it, in the order in which to ask them.
-        folder: where to; it is made if it is not there.
-        progress: is told how many bytes are there.
-        silence: seconds without a byte after which a connection is given up.
-        pause: seconds before the second try; each further one waits twice as long.
+        file: the file.
+        mirrors: URLs of folders that contain the file, in the order in which they are tried.
+        folder: destination; it is created if needed.
+        progress: progress callback, called with the number of bytes.
+        timeout: seconds without data after which a connection is closed.
+        pause: seconds before the second attempt; the pause doubles with each further attempt.
 
     Raises:
-        RunError: if no mirror delivers it, with what each one said.
+        RunError: if no mirror delivers the file; the message has the error of each.
     """
     final, part = folder / file.name, folder / f".{file.name}.{os.getpid()}"
-    said: list[str] = []
+    errors: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for mirror in mirrors:
             address, problem = f"{mirror.rstrip('/')}/{file.name}", None
-            for number in range(TRIES):
+            for number in range(ATTEMPTS):
                 if number:
                     time.sleep(pause * 2 ** (number - 1))
-                problem = _go_on(address, file, part, progress, silence)
+                problem = _download(address, file, part, progress, timeout)
                 if problem is None:
                     part.replace(final)
                     return final
-            said.append(f"  {address}: {problem}")
+            errors.append(f"  {address}: {problem}")
     except OSError as error:
-        raise RunError(f"cannot write {part}, which needs {file.size:,} bytes: {error.strerror or error}") from error
+        raise RunError(f"cannot write {part} ({file.size:,} bytes): {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             part.unlink()
     raise RunError(
-        f"{file.name} could not be fetched:\n" + "\n".join(said) + "\n"
+        f"{file.name} could not be downloaded:\n" + "\n".join(errors) + "\n"
         "Try again later, or download the file yourself and set data_dir to its folder",
         settings=("data_dir",),
     )
 
 
-def _go_on(address: str, file: File, part: Path, progress: Progress, silence: float) -> str | None:
-    """One try, from where the last one broke off; what went wrong, or None."""
-    there = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={there}-"} if there else {})
+def _download(address: str, file: File, part: Path, progress: Progress, timeout: float) -> str | None:
+    """One attempt, which resumes the previous one. Returns the error message, or None."""
+    received = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(address, headers={"Range": f"bytes={received}-"} if received else {})
     try:
-        with urllib.request.urlopen(request, timeout=silence) as answer:
-            if there and answer.status != http.client.PARTIAL_CONTENT:
-                there = 0  # the server sends the whole of it again
-            with part.open("r+b" if there else "wb") as out:
-                out.seek(there)
-                while there < file.size + 1 and (block := answer.read(_BLOCK)):
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            if received and response.status != http.client.PARTIAL_CONTENT:
+                received = 0  # the server sends the whole file again
+            with part.open("r+b" if received else "wb") as out:
+                out.seek(received)
+                while received < file.size + 1 and (block := response.read(_BLOCK)):
                     out.write(block)
-                    there += len(block)
-                    progress(file.name, there, file.size)
+                    received += len(block)
+                    progress(file.name, received, file.size)
     except urllib.error.HTTPError as error:
         part.unlink(missing_ok=True)
         return f"{error.code} {error.reason}"
     except TimeoutError:
-        return f"no byte came for {silence:g} seconds"
+        return f"no data for {timeout:g} seconds"
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError) as error:
         return str(getattr(error, "reason", None) or error or type(error).__name__)
-    if there < file.size:
-        return f"it broke off after {there:,} of {file.size:,} bytes"
-    problem = wrong(part, file)
+    if received < file.size:
+        return f"connection closed after {received:,} of {file.size:,} bytes"
+    problem = mismatch(part, file)
     if problem:
-        part.unlink()  # nobody knows which byte is wrong
+        part.unlink()  # it is not known which bytes are wrong
     return problem
 
 
-def wrong(path: Path, file: File) -> str | None:
-    """What is wrong with a file that should have a known content, or None.
+def mismatch(path: Path, file: File) -> str | None:
+    """How a file differs from its expected size and checksum, or None if it does not differ.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile() as f:
-    ...     wrong(Path(f.name), File("f", 1, ""))
-    'it has 0 bytes instead of 1'
+    ...     mismatch(Path(f.name), File("f", 1, ""))
+    '0 bytes, expected 1'
     """
     if (size := path.stat().st_size) != file.size:
-        return f"it has {size:,} bytes instead of {file.size:,}"
+        return f"{size:,} bytes, expected {file.size:,}"
     with path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return None if digest == file.sha256 else f"its SHA-256 is {digest[:12]}… instead of {file.sha256[:12]}…"
+    return None if digest == file.sha256 else f"SHA-256 {digest[:12]}…, expected {file.sha256[:12]}…"

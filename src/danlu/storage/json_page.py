@@ -1,4 +1,4 @@
-"""JSON files with a format number, as danlu writes them beside weights, checkpoints and runs."""
+"""JSON files with a format number, which describe weights, checkpoints and runs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from danlu.errors import RunError, UsageError
 
 
 def read_page(path: Path, newest: int, needed: set[str]) -> dict[str, Any]:
-    """A JSON file with a format, if it looks like one that this danlu wrote.
+    """Read a JSON file and check its format number and keys.
 
     Args:
         path: the file.
-        newest: the newest format that is understood.
-        needed: keys that it must have.
+        newest: the newest format that this version of danlu can read.
+        needed: required keys.
 
     Raises:
-        UsageError: if it was written by a newer danlu.
-        RunError: if it is damaged.
+        UsageError: if the file was written by a newer version of danlu.
+        RunError: if the file is damaged.
     """
     try:
         page = json.loads(path.read_text(encoding="utf-8"))
@@ -27,7 +27,9 @@ def read_page(path: Path, newest: int, needed: set[str]) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is damaged: {error}") from error
     if newer:
-        raise UsageError(f"{path} has format {page['format']}, of a newer danlu; this one reads {newest}")
+        raise UsageError(
+            f"{path} has format {page['format']}, but this version of danlu reads formats up to {newest}; update danlu"
+        )
     if missing:
-        raise RunError(f"{path} is damaged: it has no {', '.join(sorted(missing))}")
+        raise RunError(f"{path} is damaged: missing {', '.join(sorted(missing))}")
     return page

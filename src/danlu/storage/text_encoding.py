@@ -1,4 +1,4 @@
-"""How the text of a file is written as bytes, by the names that Python has for it."""
+"""Names of text encodings."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ from encodings.aliases import aliases
 
 from danlu.errors import UsageError, nearest
 
-USUAL = "utf-8, latin-1 and cp1252 are the usual ones"
-_ALIKE = bytes(range(32, 127)).replace(b"\\", b"") + b"\t\r\n\\u0041\x1b$B"
-"""what must be itself, for files are cut into lines before their text is known; the end is an escape to some"""
+COMMON = "common encodings: utf-8, latin-1, cp1252"
+_ASCII = bytes(range(32, 127)).replace(b"\\", b"") + b"\t\r\n\\u0041\x1b$B"
+"""bytes that an encoding must decode as ASCII does, because files are split into lines before they are decoded; the
+last ones are an escape sequence in some encodings"""
 
 
 def encoding_of(name: str) -> str:
-    """The one name of an encoding in which the signs of ASCII are bytes of their own.
+    """The standard name of an encoding that contains ASCII.
 
     >>> encoding_of("UTF8"), encoding_of("latin1")
     ('utf-8', 'iso8859-1')
     >>> encoding_of("utf-9")
     Traceback (most recent call last):
-    danlu.errors.UsageError: there is no encoding 'utf-9'; did you mean 'utf-8'?
+    danlu.errors.UsageError: unknown encoding 'utf-9'; did you mean 'utf-8'?
 
     Raises:
-        UsageError: if there is none of this name, or it writes ASCII in another way.
+        UsageError: if there is no encoding of this name, or it does not contain ASCII.
     """
     try:
-        found = codecs.lookup(name).name
+        codec = codecs.lookup(name).name
     except (LookupError, ValueError):
         hint = nearest(name.lower(), _NAMES)
-        raise UsageError(f"there is no encoding {name!r}; {hint if hint.endswith('?') else USUAL}") from None
+        raise UsageError(f"unknown encoding {name!r}; {hint if hint.endswith('?') else COMMON}") from None
     try:
-        alike = _ALIKE.decode(found) == _ALIKE.decode("ascii")
-    except (LookupError, ValueError):  # some are no text at all, base64 for instance
-        alike = False
-    if not alike:
-        raise UsageError(f"{name!r} does not write commas and digits as ASCII does; save the file in UTF-8; {USUAL}")
-    return found.removesuffix("-sig")  # a byte-order mark is looked for anyway
+        contains_ascii = _ASCII.decode(codec) == _ASCII.decode("ascii")
+    except (LookupError, ValueError):  # some codecs are not text encodings, such as base64
+        contains_ascii = False
+    if not contains_ascii:
+        raise UsageError(f"encoding {name!r} does not contain ASCII; save the file in UTF-8; {COMMON}")
+    return codec.removesuffix("-sig")  # the readers remove a byte-order mark
 
 
 _NAMES = {name.replace("_", "-") for name in (*aliases, *aliases.values())} | {"latin-1"}

@@ -154,7 +154,7 @@ def test_a_warm_up_that_is_longer_than_the_training_is_said(tmp_path):
 def test_an_error_names_the_setting_and_the_command_line_its_flag(tmp_path):
     with pytest.raises(UsageError) as refused:
         danlu.survey("mnist", data_dir=tmp_path / "missing")
-    assert str(refused.value) == f"data_dir: no such folder: {tmp_path / 'missing'}"
+    assert str(refused.value) == f"data_dir: folder not found: {tmp_path / 'missing'}"
     _, _, err = call("data", "mnist", "--data-dir", str(tmp_path / "missing"))
     assert err == f"danlu: {refused.value} (--data-dir)\n"
 

@@ -44,11 +44,11 @@ def test_a_picture_is_drawn(tmp_path):
     ("words", "line"),
     [
         ((), "data: the first argument must be a data set"),
-        (("digit",), "there is no data set named 'digit'; did you mean 'digits'?"),
+        (("digit",), "unknown data set 'digit'; did you mean 'digits'?"),
         (("digits:3",), "digits takes nothing after its name"),
         (("digits", "--split.test", "0.95"), "validation and test together must leave something to train on"),
         (("digits", "--image", "a.xyz"), "a.xyz cannot be drawn"),
-        (("mnist", "--data-dir", "/nowhere"), "data_dir: no such folder: /nowhere (--data-dir)"),
+        (("mnist", "--data-dir", "/nowhere"), "data_dir: folder not found: /nowhere (--data-dir)"),
         (("digits", "--images.size", "0"), "images: size is one number or two, height and width, of at least 1"),
         (
             ("digits", "--split.validation", "nan"),
@@ -121,7 +121,7 @@ def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_made(tmp_path, c
         err = capsys.readouterr().err
         assert ended.value.code == 2
         assert r"b\udcff" in err
-        assert "this path is not UTF-8, as the recipe of a run is, which names it; rename the file or folder" in err
+        assert "the path is not valid UTF-8, so it cannot be stored in a recipe file; rename the file or folder" in err
         assert not (tmp_path / "out").exists()
     monkeypatch.setenv("DANLU_DATA", str(tmp_path / bad))
     with pytest.raises(SystemExit):
@@ -158,7 +158,7 @@ def test_a_run_finds_its_data_again_from_elsewhere(tmp_path, monkeypatch):
     assert run.scores.keys() == {"test"}
     with pytest.raises(UsageError, match="the validation part of toy has no examples"):
         danlu.evaluate(run.path, "validation")
-    with pytest.raises(UsageError, match="no such folder"):
+    with pytest.raises(UsageError, match="folder not found"):
         danlu.train("mlp", data="mnist", data_dir=tmp_path / "nowhere", out=tmp_path / "other")
 
 

@@ -293,7 +293,7 @@ def test_inverted_images_are_turned_back(folder, tmp_path):
 
 def test_inceptions_weights_are_asked_for_by_name_and_place(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(feature_extractors, "MIRRORS", (tmp_path.as_uri(),))
-    monkeypatch.setattr("danlu.storage.download.TRIES", 1)
+    monkeypatch.setattr("danlu.storage.download.ATTEMPTS", 1)
     words = ("score-images", folder, "digits", "--feature-extractor", "inception", "--data-dir", tmp_path)
     err = said(capsys, *words, code=1)[1]
     assert err.count("\n") == 1

@@ -132,17 +132,17 @@ def test_the_environment_names_the_folder_and_a_flag_goes_before_it(tmp_path, mo
     monkeypatch.setenv("DANLU_DATA", str(tmp_path / "a"))
     assert files_of(made, Access())[0].is_relative_to(tmp_path / "a")
     assert files_of(made, Access(tmp_path / "b"))[0].is_relative_to(tmp_path / "b")
-    with pytest.raises(UsageError, match="no such folder"):
+    with pytest.raises(UsageError, match="folder not found"):
         files_of(made, Access(tmp_path / "c"))
 
 
 def test_an_environment_that_names_no_folder_is_told_so(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
-    for name, what in (("nowhere", "there is no such folder"), ("file", "this is a file")):
+    for name, what in (("nowhere", "folder not found"), ("file", "it is a file, not a folder")):
         monkeypatch.setenv("DANLU_DATA", str(tmp_path / name))
         with pytest.raises(
-            UsageError, match=rf"DANLU_DATA=.*{name}: {what}; name the folder of data sets, or unset it"
+            UsageError, match=rf"DANLU_DATA=.*{name}: {what}; set it to the folder of data sets, or unset it"
         ):
             files_of(MNIST, Access(download=False))
         assert Access(tmp_path).user_folder == tmp_path
@@ -175,7 +175,7 @@ def test_a_damaged_file_is_named_and_left_where_it_is(tmp_path, monkeypatch):
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(RunError, match=r"train-images.* is not the official file: its SHA-256"):
+    with pytest.raises(RunError, match=r"train-images.* is not the official file: SHA-256"):
         files_of(made, Access(tmp_path))
     assert path.read_bytes() == content
 

@@ -127,13 +127,13 @@ def test_no_state_dict(value, words, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"<!DOCTYPE html><html></html>", "is not weights but looks like a web page"),
+        (b"<!DOCTYPE html><html></html>", "is not a weights file; it looks like a web page"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
-            "a pointer to a large file that was not fetched",
+            "it looks like a Git LFS pointer",
         ),
-        (b"", "nothing, for it is empty"),
-        (b"hello\nworld\n", "is not weights but looks like text"),
+        (b"", "is empty; give a safetensors file"),
+        (b"hello\nworld\n", "is not a weights file; it looks like text"),
         (b"\xff" * 100, "is damaged; give a safetensors file, or a state dict"),
         (b"PK\x03\x04 and then no zip file", "is damaged, or a pickle that torch.save did not write"),
         (b"\x80\x02 and then no pickle", "is damaged, or a pickle that torch.save did not write"),

@@ -601,7 +601,7 @@ def test_a_file_without_settings_is_told_what_a_recipe_looks_like(text, what):
 @every_recipe
 def test_an_unknown_recipe_is_told_the_nearest(name):
     assert complaints(f"seed: 1\nrecipe: {name}x") == [
-        f"mine.yaml:2: recipe: there is no recipe named '{name}x'; did you mean '{name}'?"
+        f"mine.yaml:2: recipe: unknown recipe '{name}x'; did you mean '{name}'?"
     ]
 
 
@@ -636,7 +636,7 @@ def test_a_file_must_name_a_recipe(text, said):
 def test_mistakes_are_listed_beside_an_unknown_recipe():
     assert complaints("format: x\nrecipe: cmn\nlr: 1\nlr: 2") == [
         "mine.yaml:1: format: expected an integer >= 1, got 'x'",
-        "mine.yaml:2: recipe: there is no recipe named 'cmn'; did you mean 'cnn'?",
+        "mine.yaml:2: recipe: unknown recipe 'cmn'; did you mean 'cnn'?",
         "mine.yaml:4: lr: given twice, first in line 3",
     ]
 

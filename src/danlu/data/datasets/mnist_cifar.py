@@ -18,7 +18,7 @@ from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError
 from danlu.storage.access import Access
 from danlu.storage.archive import unpack
-from danlu.storage.download import File, fetch, wrong
+from danlu.storage.download import File, fetch, mismatch
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def files_of(official: Official, access: Access) -> list[Path]:
         _fetch_archive(official, looked, cache, access)
         return [_checked(cache / file.name, file) for file in official.files]
     return [
-        found if (found := _in(cache, file)) and not wrong(found, file) else _fetched(file, official, cache, access)
+        found if (found := _in(cache, file)) and not mismatch(found, file) else _fetched(file, official, cache, access)
         for file in official.files
     ]
 
@@ -226,7 +226,7 @@ def _in(folder: Path, file: File) -> Path | None:
 
 
 def _checked(path: Path, file: File) -> Path:
-    if path.name == file.name and (problem := wrong(path, file)):
+    if path.name == file.name and (problem := mismatch(path, file)):
         raise RunError(f"{path} is not the official file: {problem}; remove it, and it will be fetched")
     return path
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.models.saving.pretrained import check_convolutions, fill, read_tensors
-from danlu.storage.download import File, wrong
+from danlu.storage.download import File, mismatch
 
 WEIGHTS = File(
     "pt_inception-2015-12-05-6726825d.pth",
@@ -115,7 +115,7 @@ class InceptionFID(Model):
         path = Path(path)
         if not path.is_file():
             raise UsageError(f"{path} does not exist; download {file.name} from {MIRRORS[0]}")
-        if problem := wrong(path, file):
+        if problem := mismatch(path, file):
             raise UsageError(f"{path} is not the public {file.name}: {problem}; download it again from {MIRRORS[0]}")
         model, tensors, first = cls(), read_tensors(path), "Conv2d_1a_3x3.conv.weight"
         check_convolutions(tensors, (first,), f"{path} holds no Inception-v3")
