@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from danlu.data.datasets.mnist_cifar import Official
+from danlu.data.datasets.mnist_cifar import OfficialFiles
 from danlu.storage import File
 
 
@@ -15,7 +15,7 @@ def idx(shape: tuple[int, ...], content: bytes) -> bytes:
     return b"\0\0\x08" + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + content
 
 
-def toy(folder: Path) -> Official:
+def toy(folder: Path) -> OfficialFiles:
     """A small set in the same form, in a folder."""
     folder.mkdir(parents=True)
     files = []
@@ -30,4 +30,4 @@ def toy(folder: Path) -> Official:
         full = f"{name}-idx{len(shape)}-ubyte.gz"
         (folder / full).write_bytes(content)
         files.append(File(full, len(content), hashlib.sha256(content).hexdigest()))
-    return Official("toy", ("Toy/raw",), tuple(files), ())
+    return OfficialFiles("toy", ("Toy/raw",), tuple(files), ())

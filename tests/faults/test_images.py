@@ -78,7 +78,7 @@ def test_corrupt_empty_and_mislabeled_files_are_listed_before_the_first_step(pho
     assert [line.split(": ")[0] for line in said[1:4]] == [
         f"  {photos}/{n}.png" for n in ("cat/03", "cat/04", "dog/05")
     ]
-    assert "it holds text, 'these are words'" in said[3]
+    assert "it is text, 'these are words'" in said[3]
     assert "--images.unreadable skip" in said[-1]
     code, out, _ = danlu(capsys, *MLP, f"folder:{photos}", "--images.unreadable", "skip", "--out", "run")
     assert code == 0
@@ -90,17 +90,17 @@ def test_of_many_damaged_files_the_first_ten_are_listed(photos, capsys):
         path.write_bytes(b"")
     said = refused(capsys, photos).splitlines()
     assert said[0] == "danlu: 14 of 40 files cannot be read:"
-    assert (said[1], said[11]) == (f"  {photos}/dog/00.png: it is empty", "  and 4 more")
+    assert (said[1], said[11]) == (f"  {photos}/dog/00.png: the file is empty", "  and 4 more")
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_huge_picture_is_refused_by_its_header_and_the_limit_can_be_set(photos, capsys):
     bomb(photos / "cat" / "bomb.png")
     said = refused(capsys, photos)
-    assert "bomb.png: it has 100000 × 100000 = 10,000,000,000 pixels; largest is 100,000,000" in said
+    assert "bomb.png: 100000 × 100000 = 10,000,000,000 pixels exceed the limit of 100,000,000" in said
     assert "--images.largest" in said
     (photos / "cat" / "bomb.png").unlink()
-    assert "6 × 6 = 36 pixels; largest is 35" in refused(capsys, photos, "--images.largest", "35")
+    assert "6 × 6 = 36 pixels exceed the limit of 35" in refused(capsys, photos, "--images.largest", "35")
     assert danlu(capsys, *MLP, f"folder:{photos}", "--images.largest", "36", "--out", "run")[0] == 0
 
 
@@ -135,9 +135,9 @@ def test_a_mixed_bag_has_the_documented_values(tmp_path):
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda p: None, r"bag holds no images"),
-        (lambda p: (p / "a.txt").write_text("x"), r"it holds other files (1 .txt)"),
-        (lambda p: Image.new("L", (2, 2)).save(p / "a.png"), "bag holds 1 image that can be used, and at least 3"),
+        (lambda p: None, r"bag has no images"),
+        (lambda p: (p / "a.txt").write_text("x"), r"it has other files (1 .txt)"),
+        (lambda p: Image.new("L", (2, 2)).save(p / "a.png"), "bag has 1 usable image, and at least 3"),
         (
             lambda p: [
                 (
@@ -146,7 +146,7 @@ def test_a_mixed_bag_has_the_documented_values(tmp_path):
                 )
                 for k in ("ape", "cat", "dog")
             ],
-            "bag holds no images in dog/ (images by class: ape 5, cat 5); fill or remove it",
+            "bag: no images in dog/ (images by class: ape 5, cat 5); add images or remove the folder",
         ),
     ],
 )
@@ -172,7 +172,7 @@ def test_one_class_is_nothing_to_tell_apart(photos, capsys):
 def test_fewer_images_than_a_batch(photos, capsys):
     code, _, err = danlu(capsys, *MLP, f"folder:{photos}", "--batch_size", "64")
     assert code == 2
-    assert "batch_size=64 is more than the 28 training examples" in err
+    assert "batch_size=64 is larger than the training part of 28 examples" in err
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "broken"])
@@ -186,7 +186,7 @@ def test_links_that_lead_out_of_the_folder_are_refused(photos, capsys, tmp_path,
         link.unlink(missing_ok=True)
         link.symlink_to(way)
         said = refused(capsys, photos)
-        assert f"{link} is a link to {target}, which lies outside of the folder" in said
+        assert f"{link} is a link to {target}, which is outside of the folder" in said
 
 
 def test_links_within_the_folder_show_no_file_twice(photos):
@@ -194,7 +194,7 @@ def test_links_within_the_folder_show_no_file_twice(photos):
     (photos / "dog" / "all").symlink_to("..")  # which would go on for ever
     data = read_folder(str(photos))
     assert len(data.train) + len(data.validation) + len(data.test) == 40
-    assert data.notes == ("2 other files were left alone: 2 links",)
+    assert data.notes == ("2 other files are ignored: 2 links",)
 
 
 def test_the_folder_itself_can_be_a_link(photos, tmp_path):
@@ -222,14 +222,14 @@ def test_files_that_end_or_stop_the_process_that_decodes_them_are_named(photos, 
     monkeypatch.syspath_prepend(tmp_path)
     import decoder_of_faults
 
-    monkeypatch.setattr(worker_pool, "ALONE", 0)
-    monkeypatch.setattr(worker_pool, "PATIENCE", 3.0)
+    monkeypatch.setattr(worker_pool, "FEW_FILES", 0)
+    monkeypatch.setattr(worker_pool, "TIMEOUT", 3.0)
     monkeypatch.setattr(decode, "decode", decoder_of_faults.decode)
     said = refused(capsys, photos).splitlines()
-    killed = f"the process that read it was ended (signal 9, {signal.strsignal(9)}), twice"
+    killed = f"two processes that read the file ended unexpectedly (signal 9, {signal.strsignal(9)})"
     assert said[:3] == [
         "danlu: 2 of 40 files cannot be read:",
-        f"  {photos}/cat/11.png: it could not be read in 3 seconds",
+        f"  {photos}/cat/11.png: not read within 3 seconds",
         f"  {photos}/dog/07.png: {killed}",
     ]
     left = read_folder(str(photos), Images(unreadable="skip"))

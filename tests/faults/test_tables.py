@@ -39,10 +39,10 @@ def test_text_that_cannot_be_read_is_named_by_path_line_and_byte(capsys, content
     code, out, err = trained(capsys, content)
     assert (code, out) == (2, "")
     (said,) = err.splitlines()
-    what = "NUL, which no text has" if bad == b"\0" else f"0x{bad.hex()}, which is not UTF-8 there"
+    what = "NUL, which is not text" if bad == b"\0" else f"0x{bad.hex()}, which is not valid UTF-8"
     place = f"{Path('t.csv').resolve()}, line {line}: byte {content.index(bad)} of the file"
     assert said.startswith(f"danlu: {place} is {what}; save the table as CSV in UTF-8")
-    assert said.endswith("name its encoding with --table.encoding latin-1") == (bad != b"\0")
+    assert said.endswith("set table.encoding, for example to latin-1 (--table.encoding latin-1)") == (bad != b"\0")
     assert not Path("run").exists()
 
 
@@ -81,8 +81,8 @@ def test_what_the_message_advises_works(capsys, content, words):
 @pytest.mark.parametrize(
     ("encoding", "said"),
     [
-        ("latin-l", "there is no encoding 'latin-l'; did you mean 'latin-1'?"),
-        ("utf-16", "'utf-16' does not write commas and digits as ASCII does"),
+        ("latin-l", "unknown encoding 'latin-l'; did you mean 'latin-1'?"),
+        ("utf-16", "encoding 'utf-16' does not contain ASCII"),
     ],
 )
 def test_an_encoding_that_cannot_be_is_refused_in_a_line(capsys, encoding, said):

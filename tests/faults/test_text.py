@@ -42,10 +42,10 @@ def test_text_that_cannot_be_read_is_named_by_path_line_and_byte(capsys, content
     code, out, err = looked(capsys, content, "--text.tokens", tokens)
     assert (code, out) == (2, "")
     (said,) = err.splitlines()
-    what = "NUL, which no text has" if bad == b"\0" else f"0x{bad.hex()}, which is not UTF-8 there"
+    what = "NUL, which is not text" if bad == b"\0" else f"0x{bad.hex()}, which is not valid UTF-8"
     place = f"{Path('t.txt').resolve()}, line {line}: byte {content.index(bad)} of the file"
     assert said.startswith(f"danlu: {place} is {what}; save the text in UTF-8")
-    assert said.endswith("name its encoding with --text.encoding latin-1") == (bad != b"\0")
+    assert said.endswith("set text.encoding, for example to latin-1 (--text.encoding latin-1)") == (bad != b"\0")
     assert not list(Path("cache").rglob("tokens.bin"))
 
 
@@ -61,20 +61,20 @@ def test_what_the_message_advises_works(capsys, content, words):
     code, out, err = looked(capsys, content, *words)
     assert (code, err) == (0, "")
     assert out.startswith("text:t.txt: 320 tokens (characters); 224 train, 32 validation, 64 test\n")
-    assert "beginning    größe of a line" in out
+    assert "begins       größe of a line" in out
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (gzip.compress(LINES.encode(), mtime=0), "is a gzip archive; unpack it first"),
+        (gzip.compress(LINES.encode(), mtime=0), "is a gzip archive; decompress it first"),
         (LINES.encode("utf-16"), "is text in UTF-16; save it in UTF-8"),
-        (b"", "t.txt is empty; a text needs at least one line for each part"),
-        (b"\xef\xbb\xbf", "none is left"),
-        (b"a\n", "of 2 bytes none is left for the validation part"),
+        (b"", "t.txt is empty; the text must have at least one line for each part"),
+        (b"\xef\xbb\xbf", "the validation part would be empty"),
+        (b"a\n", "the validation part would be empty (a fraction of 0.1 of 2 bytes"),
         (
             b"ab\n" * 90 + "a€\n".encode() * 5,
-            "line 91: '€' (U+20AC) is none of the characters of the training",
+            "line 91: '€' (U+20AC) is not in the vocabulary",
         ),
     ],
     ids=["gzip", "UTF-16", "empty", "mark alone", "one line", "unknown"],
@@ -89,11 +89,14 @@ def test_a_text_that_cannot_be_used_is_told_in_a_line(capsys, content, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--text.encoding", "latin-l"), "there is no encoding 'latin-l'; did you mean 'latin-1'?"),
-        (("--text.encoding", "utf-16"), "'utf-16' does not write commas and digits as ASCII does"),
-        (("--text.tokens", "bpe", "--text.vocabulary", "100"), "cannot hold the 256 bytes"),
+        (("--text.encoding", "latin-l"), "unknown encoding 'latin-l'; did you mean 'latin-1'?"),
+        (("--text.encoding", "utf-16"), "encoding 'utf-16' does not contain ASCII"),
+        (
+            ("--text.tokens", "bpe", "--text.vocabulary", "100"),
+            "text.vocabulary must be at least 256 with text.tokens bpe (one token per byte), got 100",
+        ),
         (("--image", "p.png"), "text has no figure"),
-        (("--table.target", "k"), "table.target does nothing with text:"),
+        (("--table.target", "k"), "table.target has no effect on text:"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_in_a_line(capsys, words, said):
@@ -107,11 +110,11 @@ def test_a_file_that_is_not_there(capsys):
     with pytest.raises(SystemExit) as ended:
         main.main(["data", "text:nothing.txt"])
     assert ended.value.code == 2
-    assert "there is no such file or folder" in capsys.readouterr().err
+    assert "file or folder not found" in capsys.readouterr().err
     Path("empty").mkdir()
     with pytest.raises(SystemExit):
         main.main(["data", "text:empty"])
-    assert "has no file whose name ends with .txt" in capsys.readouterr().err
+    assert "has no files with the suffix .txt" in capsys.readouterr().err
 
 
 def test_a_link_that_leaves_the_folder_is_refused(capsys, tmp_path):
@@ -121,7 +124,7 @@ def test_a_link_that_leaves_the_folder_is_refused(capsys, tmp_path):
     with pytest.raises(SystemExit) as ended:
         main.main(["data", "text:d"])
     assert ended.value.code == 2
-    assert "is a link that leads out of" in capsys.readouterr().err
+    assert "is a link to a file outside of" in capsys.readouterr().err
 
 
 def test_a_text_alone_is_taken_as_one(capsys):

@@ -1,4 +1,4 @@
-"""Data sets, and the stream of batches."""
+"""Data sets, how they are read, and streams of batches."""
 
 import lazy_loader
 

@@ -1,7 +1,11 @@
-"""The table of the kinds of data. A new kind is a package beside images, tables and text, and one entry here.
+"""The table of the kinds of data: images, tables, text.
 
-An entry names what belongs to a kind as text, ``module:attribute``. Nothing is imported before it is used, so the table
-may name code of rooms above ``data``.
+To add a kind, for example audio waveforms, add a package beside ``images``, ``tables`` and ``text`` with its
+``DataInfo``, its settings and its loaders, and one entry to ``KINDS``. The data sets of the kind are entries in
+``catalogue.datasets.DATA``. ``docs/rooms/data.md`` describes each step.
+
+An entry refers to code as text, ``module:attribute``, which is imported only when it is used. So the table can refer to
+code of rooms above ``data``.
 """
 
 from __future__ import annotations
@@ -13,18 +17,20 @@ from danlu.data.base.dataset import DataInfo
 
 
 class Kind(NamedTuple):
-    """What belongs to a kind of data. ``info``, ``settings``, ``survey``, ``read_files``, ``write_files`` and
-    ``features`` are a ``module:attribute``.
+    """The code and the names that belong to a kind of data.
+
+    ``info``, ``settings``, ``survey``, ``read_files``, ``write_files``, ``features`` and ``figure`` are a
+    ``module:attribute``.
 
     Attributes:
         info: the subclass of ``DataInfo``.
-        settings: the settings of a training on such data, a subclass of ``DataSettings``.
-        page: name of the page in these settings that says how the user's files are read.
-        dataset: data set that reads the user's files; it comes before their path, as in ``folder:PATH``.
-        files: the user's files, for messages.
+        settings: the settings for training on such data, a subclass of ``DataSettings``.
+        page: name of the page in these settings that describes how the user's files are read.
+        dataset: name of the data set that reads the user's files, as in ``folder:PATH``.
+        files: description of the user's files, for messages.
         survey: the function that computes the statistics of a data set.
         read_files: the function that reads files as inputs of a trained model; empty if there is none.
-        write_files: the ``FileWriter`` of examples that a model generated; empty if there is none.
+        write_files: the ``FileWriter`` for examples that a model generated; empty if there is none.
         features: the function that returns, for a ``DataInfo``, the feature network without trained weights with
             which generated examples are scored; empty if they are not scored.
         distance: name of the distance between generated and real examples, which selects the weights.
@@ -54,7 +60,7 @@ KINDS: dict[str, Kind] = {
         settings="danlu.data.images.image_data:ImageData",
         page="images",
         dataset="folder",
-        files="folder:PATH, images of your own",
+        files="your own images (folder:PATH)",
         survey="danlu.data.survey.images:survey_images",
         read_files="danlu.app.files.image_files:read_images",
         write_files="danlu.app.files.image_files:WRITER",
@@ -68,7 +74,7 @@ KINDS: dict[str, Kind] = {
         settings="danlu.data.tables.table_data:TableData",
         page="table",
         dataset="table",
-        files="table:FILE, rows of your own",
+        files="your own tables (table:FILE)",
         survey="danlu.data.survey.tables:survey_table",
         read_files="danlu.app.files.table_files:read_tables",
         write_files="danlu.app.files.table_files:WRITER",
@@ -93,17 +99,17 @@ def find_kind(name: str) -> Kind:
     """The entry of a kind of data.
 
     Raises:
-        UsageError: if there is no kind of that name.
+        UsageError: if there is no kind of this name.
     """
     return look_up("kind of data", name, KINDS)
 
 
 def info_from_json(values: dict[str, Any]) -> DataInfo:
-    """The ``DataInfo`` that ``to_json`` wrote.
+    """Create a ``DataInfo`` from the values that ``to_json`` returned.
 
     Raises:
-        UsageError: if its kind is unknown.
-        TypeError: if it has values that its kind does not have.
+        UsageError: if the kind is unknown.
+        TypeError: if a value is not a property of the kind.
 
     >>> from danlu.data.images.info import ImageInfo
     >>> info_from_json(ImageInfo((1, 8, 8), fit="pad").to_json())

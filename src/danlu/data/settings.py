@@ -1,4 +1,4 @@
-"""Settings that every data set has: its name and how it is split into parts."""
+"""Settings of every data set: its name and its split into parts."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class DataSettings(Page):
     """A data set and how it is split.
 
     Each kind of data has a subclass with its own settings: ``ImageData``, ``TableData``, ``TextData``. A class that
-    derives from one or several of them is for these kinds of data. ``DataSettings`` itself is for every kind, which it
-    reads with the default settings.
+    derives from one or several of them accepts these kinds of data. ``DataSettings`` itself accepts every kind and
+    reads it with the default settings.
 
     >>> DataSettings(data="digits").load().info.shape
     (1, 8, 8)
@@ -39,7 +39,7 @@ class DataSettings(Page):
 
     @classmethod
     def settings_by_kind(cls) -> dict[str, tuple[str, ...]]:
-        """Names of the settings that belong to each kind of data, for the kinds that this class is for.
+        """Names of the settings of each kind of data that this class accepts.
 
         >>> from danlu.data.tables.table_data import TableData
         >>> TableData.settings_by_kind()
@@ -54,7 +54,7 @@ class DataSettings(Page):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of data that the settings are for."""
+        """The kinds of data that the settings accept."""
         return tuple(self.settings_by_kind()) or tuple(KINDS)
 
     @property
@@ -63,7 +63,7 @@ class DataSettings(Page):
         return False
 
     def unused_settings(self) -> frozenset[str]:
-        """Names of the settings that have no effect, because the data set is of another kind than they are.
+        """Names of the settings that have no effect, because they belong to another kind of data.
 
         >>> from danlu.data import TrainingData
         >>> sorted(TrainingData(data="moons").unused_settings())
@@ -80,32 +80,35 @@ class DataSettings(Page):
         """Read the data set.
 
         Args:
-            access: folders of data sets and of the cache, and the function that reports progress.
+            access: folders of data sets and of the cache, and the progress callback.
 
         Raises:
-            UsageError: if there is no such data set, it is of a kind that the settings are not for, a setting has no
-                effect on it, or its files are not valid.
+            UsageError: if the data set does not exist, is of a kind that the settings do not accept, or has files that
+                are not valid, or if a setting has no effect on it.
         """
         name, _, argument = self.data.partition(":")
         if name not in DATA and (path := Path(self.data).expanduser()).exists():
             raise UsageError(f"{self.data} is a path; write {data_set_of(path)}:{self.data}")
         entry = find_data_entry(name)
         if entry.kind not in self.kinds:
-            raise UsageError(f"this recipe is for {' or '.join(self.kinds)}, and {self.data} is {entry.kind}")
+            raise UsageError(
+                f"this recipe is for data of kind {' or '.join(self.kinds)}; {self.data} has kind {entry.kind}",
+                settings=("data",),
+            )
         refuse_unused_settings(self)
         page = KINDS[entry.kind].page
-        own = {page: getattr(self, page)} if entry.has_settings and page in type(self).model_fields else {}
-        return catalogue.find_data(name)(argument=argument, split=self.split, access=access or Access(), **own)
+        options = {page: getattr(self, page)} if entry.has_settings and page in type(self).model_fields else {}
+        return catalogue.find_data(name)(argument=argument, split=self.split, access=access or Access(), **options)
 
     def usage(self) -> dict[str, str]:
-        """The settings that are needed to use the trained model; they are saved with it."""
+        """The settings that are needed to use the trained model. They are saved with it."""
         return {}
 
     def transform(self, stream: PartStream, seed: int) -> Stream:
-        """The stream of training batches with the transformations that are applied while training.
+        """Apply the transformations of training examples to a stream.
 
         Args:
-            stream: batches of the training part.
+            stream: stream of batches of the training part.
             seed: random seed of the transformations.
         """
         return stream
@@ -114,7 +117,7 @@ class DataSettings(Page):
         """The same settings with absolute paths, so that a run can be resumed from another folder.
 
         Raises:
-            UsageError: if a path cannot be written into a recipe.
+            UsageError: if a path cannot be stored in a recipe file.
         """
         name, _, path = self.data.partition(":")
         if not path or name not in {kind.dataset for kind in KINDS.values()}:
@@ -123,20 +126,20 @@ class DataSettings(Page):
 
 
 def data_set_of(path: Path) -> str:
-    """The data set that reads a path, judged by its name: folder, text or table."""
+    """Name of the data set that reads a path, by the type of the path: folder, text or table."""
     return "folder" if path.is_dir() else "text" if path.suffix.lower() == ".txt" else "table"
 
 
 def refuse_unused_settings(settings: DataSettings) -> None:
-    """Settings that have no effect on the data set must have their default values.
+    """Check that settings without effect on the data set have their default values.
 
     Raises:
-        UsageError: if one has not.
+        UsageError: if a setting does not.
 
     >>> from danlu.data.images.image_data import ImageData
     >>> refuse_unused_settings(ImageData(data="digits", images={"size": (3,)}))
     Traceback (most recent call last):
-    danlu.errors.UsageError: images.size does nothing with digits: it is for folder:PATH, images of your own; leave it
+    danlu.errors.UsageError: images.size has no effect on digits: it applies to your own images (folder:PATH); leave it
     out
     """
     entry = find_data_entry(settings.data.partition(":")[0])
@@ -146,10 +149,11 @@ def refuse_unused_settings(settings: DataSettings) -> None:
             if kind == entry.kind and (not page or entry.has_settings):
                 continue
             if changed := _changed(settings, name):
-                does, it_is, it = ("does", "it is", "it") if len(changed) == 1 else ("do", "they are", "them")
+                one = len(changed) == 1
+                has, it_applies, it = ("has", "it applies", "it") if one else ("have", "they apply", "them")
                 what = KINDS[kind].files if page else kind
                 raise UsageError(
-                    f"{', '.join(changed)} {does} nothing with {settings.data}: {it_is} for {what}; leave {it} out",
+                    f"{', '.join(changed)} {has} no effect on {settings.data}: {it_applies} to {what}; leave {it} out",
                     settings=tuple(changed),
                 )
 
@@ -160,4 +164,4 @@ def _changed(settings: Page, name: str) -> list[str]:
     default: Any = type(settings).model_fields[name].default
     if not isinstance(value, BaseModel):
         return [name] if value != default else []
-    return [f"{name}.{setting}" for setting, usual in default if getattr(value, setting) != usual]
+    return [f"{name}.{setting}" for setting, initial in default if getattr(value, setting) != initial]

@@ -1,4 +1,4 @@
-"""Settings of data of every kind."""
+"""Settings of training data of any kind."""
 
 from __future__ import annotations
 

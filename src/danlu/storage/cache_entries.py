@@ -74,6 +74,7 @@ def _remove(entries: Path, entry: Path, held: str) -> None:
         return
     try:
         if _is_free(entry / held):
+            # renamed first, so that no process sees a partial entry
             with temporary_folder(entries, entry.name) as trash:
                 entry.rename(trash / entry.name)
     finally:

@@ -113,7 +113,7 @@ def test_wrong_use_is_exit_2_with_a_hint_and_no_traceback(tmp_path, monkeypatch,
     [
         (
             "--split.validation 0.6 --split.test 0.6",
-            "split: validation and test together must leave something to train on",
+            "split: validation + test must be less than 1, got",
         ),
         ("--split.validation -0.1", "split.validation: expected a number >= 0 and < 1, got -0.1"),
         ("--split.validation nan", "split.validation: expected a number >= 0 and < 1, got .nan"),

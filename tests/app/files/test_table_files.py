@@ -176,4 +176,4 @@ def test_rows_of_a_parquet_file_are_rows_too(model, tmp_path):
     assert first.file == f"{tmp_path / 'new.parquet'}, row 1"
     assert [name for name, _ in first.classes] == [name for name, _ in same.classes]
     assert dict(first.classes) == pytest.approx(dict(same.classes), rel=1e-6)
-    assert "new.parquet, row 2: the number in column 'width' is missing" in second.error
+    assert "new.parquet, row 2: column 'width': missing number" in second.error

@@ -193,8 +193,8 @@ def test_a_text_is_scored_from_its_beginning(run, tmp_path):
     (tmp_path / "d.txt").write_bytes(b"r\xff")
     said_of_d = score(run, tmp_path / "d.txt").files[0].error
     assert said_of_d.startswith(f"{tmp_path / 'd.txt'}, line 1: byte 1")
-    assert said_of_d.endswith("name its encoding with --encoding latin-1")
-    with pytest.raises(danlu.errors.UsageError, match="there is no encoding 'utf-9'"):
+    assert said_of_d.endswith("set encoding, for example to latin-1")
+    with pytest.raises(danlu.errors.UsageError, match="unknown encoding 'utf-9'"):
         score(run, tmp_path / "d.txt", encoding="utf-9")
     code, out, err = call("score", run, tmp_path)
     assert code == 1
@@ -222,7 +222,7 @@ def test_what_cannot_be_trained_is_one_line(tmp_path, text, changes, words):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda page: b"", "it is empty"),
+        (lambda page: b"", "the file is empty"),
         (lambda page: page[:90], "it is no JSON, or damaged"),
         (lambda page: b"<!DOCTYPE html><html>", "looks like a web page"),
         (lambda page: b'{"model": "x"}', "and this is none"),

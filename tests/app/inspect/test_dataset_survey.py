@@ -56,15 +56,15 @@ def test_a_picture_is_drawn(tmp_path):
         ),
         (
             ("digits", "--table.target", "k"),
-            "table.target does nothing with digits: it is for table:FILE, rows of your",
+            "table.target has no effect on digits: it applies to your own tables (table:FILE)",
         ),
-        (("digits", "--images.size", "3", "--images.fit", "pad"), "images.size, images.fit do nothing with digits"),
+        (("digits", "--images.size", "3", "--images.fit", "pad"), "images.size, images.fit have no effect on digits"),
         (
             ("moons", "--images.size", "3"),
-            "images.size does nothing with moons: it is for folder:PATH, images of your",
+            "images.size has no effect on moons: it applies to your own images (folder:PATH)",
         ),
-        (("table:x.csv", "--images.size", "3"), "images.size does nothing with table:"),
-        (("folder:x", "--table.missing", "drop"), "table.missing does nothing with folder:"),
+        (("table:x.csv", "--images.size", "3"), "images.size has no effect on table:"),
+        (("folder:x", "--table.missing", "drop"), "table.missing has no effect on folder:"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(words, line):
@@ -126,7 +126,7 @@ def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_made(tmp_path, c
     monkeypatch.setenv("DANLU_DATA", str(tmp_path / bad))
     with pytest.raises(SystemExit):
         main.main(words)
-    assert "this path is not UTF-8" in capsys.readouterr().err
+    assert "the path is not valid UTF-8" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -93,7 +93,7 @@ def test_full_is_all_examples():
 
 @pytest.mark.unchecked
 def test_a_batch_larger_than_the_set_is_refused():
-    with pytest.raises(UsageError, match="batch_size=8 is more than the 7 training examples; use at most 7"):
+    with pytest.raises(UsageError, match="batch_size=8 is larger than the training part of 7 examples; use at most 7"):
         Shuffled(part_of(7), 8)
 
 

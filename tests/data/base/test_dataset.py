@@ -60,7 +60,7 @@ def test_the_fingerprint_is_that_of_the_values_and_not_of_their_place_in_memory(
 
 @pytest.mark.unchecked
 def test_fields_of_different_lengths_are_refused():
-    with pytest.raises(ValueError, match=r"one length, and these have \{'x': 3, 'y': 2\}"):
+    with pytest.raises(ValueError, match=r"the same length, got \{'x': 3, 'y': 2\}"):
         Part({"x": torch.zeros(3), "y": torch.zeros(2)})
 
 

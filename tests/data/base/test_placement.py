@@ -7,7 +7,7 @@ import torch
 
 from danlu.data import Part, PrefetchedStream, Shuffled
 from danlu.data.base.placement import choose_placement, free_memory
-from danlu.data.base.prefetch import AHEAD
+from danlu.data.base.prefetch import PREFETCHED
 from danlu.errors import RunError
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def test_what_fits_is_in_memory_and_what_does_not_is_read_ahead(tmp_path):
     assert isinstance(fits.stream, Shuffled)
     assert not fits.stream.part.fields["image"].is_shared()
     assert isinstance(does_not.stream, PrefetchedStream)
-    assert "too much" in does_not.reason
+    assert "do not fit" in does_not.reason
 
 
 def test_the_order_is_the_same_in_memory_and_from_disk_and_everything_comes_once_an_epoch(tmp_path):
@@ -67,7 +67,7 @@ def test_the_next_batches_are_read_before_they_are_asked_for():
     ahead = PrefetchedStream(Watched(part(), 5), CPU, workers=1)
     ahead.batch(0, slice(0, 5))
     ahead._readers.shutdown(wait=True)
-    assert read == list(range(AHEAD + 1))
+    assert read == list(range(PREFETCHED + 1))
 
 
 def test_a_reader_that_hangs_or_fails_names_the_examples():
@@ -81,10 +81,10 @@ def test_a_reader_that_hangs_or_fails_names_the_examples():
                 raise OSError(5, "Input/output error")
             return super().batch(position, rows)
 
-    ahead = PrefetchedStream(Bad(part(), 5, seed=1), CPU, patience=0.3)
+    ahead = PrefetchedStream(Bad(part(), 5, seed=1), CPU, timeout=0.3)
     ahead.batch(0, slice(0, 5))
     wanted = ", ".join(map(str, Shuffled(part(), 5, seed=1).numbers(1, slice(0, 5)).tolist()))
-    with pytest.raises(RunError, match=f"training examples {wanted} could not be read in 0.3 seconds"):
+    with pytest.raises(RunError, match=f"training examples {wanted} could not be read within 0.3 seconds"):
         ahead.batch(1, slice(0, 5))
     released.set()
     with pytest.raises(RunError, match=r"cannot be read: .*Input/output error"):

@@ -107,7 +107,9 @@ def test_shares_that_do_not_make_a_whole_are_refused(shares):
 
 def test_a_part_with_a_share_may_not_be_empty():
     check_parts("it", (3, 0, 1), (0.9, 0.0, 0.1))
-    with pytest.raises(UsageError, match=r"it: of 4 examples none is left for the test part at a share of 0.1; add .*"):
+    with pytest.raises(
+        UsageError, match=r"it: the test part would be empty \(a fraction of 0.1 of 4 examples\); add .*"
+    ):
         check_parts("it", (4, 0, 0), (0.9, 0.0, 0.1))
-    with pytest.raises(UsageError, match=r"none is left for the train part .* --split.validation and --split.test$"):
+    with pytest.raises(UsageError, match=r"the train part would be empty .* split.validation and split.test$"):
         check_parts("it", (0, 0, 1), (0.1, 0.0, 0.9))

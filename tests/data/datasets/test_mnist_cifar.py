@@ -13,7 +13,7 @@ import torch
 
 from danlu.data import DataSettings, Split
 from danlu.data.datasets import mnist_cifar
-from danlu.data.datasets.mnist_cifar import CIFAR10, MNIST, Official, files_of, read_cifar, read_idx
+from danlu.data.datasets.mnist_cifar import CIFAR10, MNIST, OfficialFiles, find_files, read_cifar, read_idx
 from danlu.errors import RunError, UsageError
 from danlu.storage import Access, File
 from official_files import idx, toy
@@ -120,7 +120,7 @@ def test_files_are_found_where_people_keep_them(where, unpacked, tmp_path, monke
         for path in (tmp_path / "given" / where).glob("*.gz"):
             path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
             path.unlink()
-    images, labels, *_ = (read_idx(path) for path in files_of(made, Access(tmp_path / "given")))
+    images, labels, *_ = (read_idx(path) for path in find_files(made, Access(tmp_path / "given")))
     assert images.flatten().tolist() == [n % 256 for n in range(240)]
     assert labels.tolist() == [n % 10 for n in range(40)]
 
@@ -130,10 +130,10 @@ def test_the_environment_names_the_folder_and_a_flag_goes_before_it(tmp_path, mo
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("DANLU_DATA", str(tmp_path / "a"))
-    assert files_of(made, Access())[0].is_relative_to(tmp_path / "a")
-    assert files_of(made, Access(tmp_path / "b"))[0].is_relative_to(tmp_path / "b")
+    assert find_files(made, Access())[0].is_relative_to(tmp_path / "a")
+    assert find_files(made, Access(tmp_path / "b"))[0].is_relative_to(tmp_path / "b")
     with pytest.raises(UsageError, match="folder not found"):
-        files_of(made, Access(tmp_path / "c"))
+        find_files(made, Access(tmp_path / "c"))
 
 
 def test_an_environment_that_names_no_folder_is_told_so(tmp_path, monkeypatch):
@@ -144,7 +144,7 @@ def test_an_environment_that_names_no_folder_is_told_so(tmp_path, monkeypatch):
         with pytest.raises(
             UsageError, match=rf"DANLU_DATA=.*{name}: {what}; set it to the folder of data sets, or unset it"
         ):
-            files_of(MNIST, Access(download=False))
+            find_files(MNIST, Access(download=False))
         assert Access(tmp_path).user_folder == tmp_path
     monkeypatch.setenv("DANLU_DATA", str(tmp_path / "empty"))  # what is not there may be fetched
     assert Access().user_folder == tmp_path / "empty"
@@ -157,15 +157,15 @@ def test_an_environment_that_names_no_folder_is_told_so(tmp_path, monkeypatch):
 @pytest.mark.unchecked
 def test_a_share_of_the_official_test_part_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist_cifar, "MNIST", toy(tmp_path / "toy"))
-    with pytest.raises(UsageError, match=r"--split.test does nothing, .*: toy has an official one; leave it out"):
+    with pytest.raises(UsageError, match=r"split.test has no effect: toy has an official test part; leave it out"):
         DataSettings(data="mnist", split=Split(test=0.5)).load(Access(tmp_path))
     assert len(DataSettings(data="mnist", split=Split(validation=0)).load(Access(tmp_path)).test) == 10
 
 
 def test_what_is_missing_and_may_not_be_fetched_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(RunError, match=r"the files of mnist are not there \(looked in"):
-        files_of(MNIST, Access(tmp_path, download=False))
+    with pytest.raises(RunError, match=r"the files of mnist were not found \(searched in"):
+        find_files(MNIST, Access(tmp_path, download=False))
 
 
 def test_a_damaged_file_is_named_and_left_where_it_is(tmp_path, monkeypatch):
@@ -176,7 +176,7 @@ def test_a_damaged_file_is_named_and_left_where_it_is(tmp_path, monkeypatch):
     content[-5] ^= 1
     path.write_bytes(content)
     with pytest.raises(RunError, match=r"train-images.* is not the official file: SHA-256"):
-        files_of(made, Access(tmp_path))
+        find_files(made, Access(tmp_path))
     assert path.read_bytes() == content
 
 
@@ -186,8 +186,8 @@ def test_a_damaged_file_is_named_and_left_where_it_is(tmp_path, monkeypatch):
     [
         (b"", "it begins with"),
         (b"\x1f\x8b", "it begins with"),
-        (idx((2, 3), b"12345"), r"holds \(2, 3\), 6 bytes, and holds 5"),
-        (idx((2, 3), b"1234567"), r"and holds 7"),
+        (idx((2, 3), b"12345"), r"expected 6 bytes for the shape \(2, 3\), got 5"),
+        (idx((2, 3), b"1234567"), r"expected 6 bytes for the shape .*, got 7"),
         (b"\0\0\x0d\x01" + struct.pack(">I", 1) + b"1234", "it begins with 00 00 0d 01"),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_cut_gzip_is_refused(tmp_path):
 @pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"", "0 bytes"), (bytes(3072), "3,072 bytes"), (bytes([10]) + bytes(3072), "a label 10")],
+    [(b"", "0 bytes"), (bytes(3072), "3,072 bytes"), (bytes([10]) + bytes(3072), "labels must be 0 to 9, got 10")],
 )
 def test_what_is_no_batch_of_cifar_is_refused(content, said, tmp_path):
     (tmp_path / "data_batch_1.bin").write_bytes(content)
@@ -230,7 +230,7 @@ def test_an_archive_that_lies_there_is_unpacked_into_the_cache(tmp_path, monkeyp
         out.add(batches, "cifar-10-batches-bin")
     content = (tmp_path / "cifar-10-binary.tar.gz").read_bytes()
     whole = File("cifar-10-binary.tar.gz", len(content), hashlib.sha256(content).hexdigest())
-    small = Official("cifar10", (), tuple(files), (), (whole, "cifar-10-batches-bin"))
+    small = OfficialFiles("cifar10", (), tuple(files), (), (whole, "cifar-10-batches-bin"))
     shutil.rmtree(batches)
     monkeypatch.setattr(mnist_cifar, "CIFAR10", small)
     data = mnist_cifar.cifar10(split=Split(validation=0.0), access=Access(tmp_path))
@@ -243,5 +243,5 @@ def test_an_archive_that_lies_there_is_unpacked_into_the_cache(tmp_path, monkeyp
 
 @pytest.mark.unchecked
 def test_an_argument_is_refused():
-    with pytest.raises(UsageError, match="mnist:9: mnist takes nothing after its name"):
+    with pytest.raises(UsageError, match="mnist:9: the data set mnist takes no argument; write mnist"):
         DataSettings(data="mnist:9").load()

@@ -87,13 +87,15 @@ def test_parts_share_no_point_and_hold_every_class_alike(name):
 @pytest.mark.unchecked
 @pytest.mark.parametrize("argument", ["0", "-5", "x", "1e3", "5.0", "2_000", " 9", "٣", "10000001", "9" * 5000])
 def test_what_is_no_number_of_points_is_refused(argument):
-    with pytest.raises(UsageError, match=r"after moons comes the number of its points, from 1 to 10000000"):
+    with pytest.raises(UsageError, match=r"the argument must be a number of points from 1 to 10,000,000"):
         toy_2d.moons(argument)
 
 
 @pytest.mark.unchecked
 def test_too_few_points_for_three_parts_are_refused():
-    with pytest.raises(UsageError, match=r"grid:1: of 1 examples none is left for the validation part at"):
+    with pytest.raises(
+        UsageError, match=r"grid:1: the validation part would be empty \(a fraction of 0.1 of 1 examples"
+    ):
         toy_2d.grid("1")
 
 

@@ -123,11 +123,13 @@ def test_the_fingerprint_of_what_is_drawn_differs():
 
 @pytest.mark.unchecked
 def test_tables_are_refused():
-    with pytest.raises(UsageError, match="binarize is for pictures, and the examples have x, label; leave it out"):
+    with pytest.raises(
+        UsageError, match="binarize applies to images, and the examples have the fields x, label; leave it out"
+    ):
         Binarized(Shuffled(Part({"x": torch.zeros(4, 2), "label": torch.zeros(4)}), 2))
-    with pytest.raises(UsageError, match="binarize does nothing with moons: it is for images; leave it out"):
+    with pytest.raises(UsageError, match="binarize has no effect on moons: it applies to images; leave it out"):
         TrainingData(data="moons", binarize="static").load()
-    with pytest.raises(UsageError, match="binarize does nothing with moons: it is for images; leave it out"):
+    with pytest.raises(UsageError, match="binarize has no effect on moons: it applies to images; leave it out"):
         TrainingData(data="moons", binarize="dynamic").load()
 
 

@@ -275,7 +275,9 @@ def test_huge_pictures_are_refused_by_their_headers(tmp_path, read):
     path = png(tmp_path / "x.png", 100_000, 100_000, 0, 8, [b""])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(Unreadable, match=r"100000 × 100000 = 10,000,000,000 pixels; largest is 100,000,000"):
+        with pytest.raises(
+            Unreadable, match=r"100000 × 100000 = 10,000,000,000 pixels exceed the limit of 100,000,000"
+        ):
             read(path)
 
 
@@ -286,7 +288,7 @@ def test_the_limit_is_ours_and_exact(tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert decode(path, (1, 4, 5), largest=20).tolist() == [[[3] * 5] * 4]
-        with pytest.raises(Unreadable, match="20 pixels; largest is 19"):
+        with pytest.raises(Unreadable, match="20 pixels exceed the limit of 19"):
             decode(path, (1, 4, 5), largest=19)
     assert Image.MAX_IMAGE_PIXELS == 5, "what others have set is as it was"
 
@@ -307,12 +309,12 @@ def test_files_that_are_cut_off(tmp_path, suffix, share, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "it is empty"),
-        (b"hello, I am a text\n", "it holds text, 'hello, I am a text"),
-        (b"\n<!DOCTYPE html><html>404</html>", "it holds a web page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid", "it holds a pointer to a large file that was not fetched"),
-        (b"\x00\x01\x02\x03" * 50, "cut off, or of another format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it holds text"),  # which Ghostscript would be run for
+        (b"", "the file is empty"),
+        (b"hello, I am a text\n", "it is text, 'hello, I am a text"),
+        (b"\n<!DOCTYPE html><html>404</html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "it is a Git LFS pointer"),
+        (b"\x00\x01\x02\x03" * 50, "it is truncated, or has an unsupported format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is text"),  # which Ghostscript would be run for
     ],
 )
 def test_what_is_no_picture(tmp_path, content, reason):
@@ -334,7 +336,7 @@ def test_a_changed_byte_in_the_pixels_is_noticed_where_the_format_has_checksums(
 
 def test_numbers_of_no_known_range(tmp_path):
     path = saved(tmp_path / "x.tif", Image.new("F", (2, 2), 0.5))
-    with pytest.raises(Unreadable, match="its pixels are F numbers of no known range"):
+    with pytest.raises(Unreadable, match="pixels of mode F have an unknown range"):
         decode(path, (1, 2, 2))
 
 
@@ -406,7 +408,7 @@ def test_a_file_that_ends_its_process_is_named_and_the_others_are_read(jobs, nam
     paths = ["x" * n for n in range(1, 40)]
     paths[5] = paths[20] = name
     expected = list(range(1, 40))
-    expected[5] = expected[20] = f"the process that read it was ended ({how}), twice"
+    expected[5] = expected[20] = f"two processes that read the file ended unexpectedly ({how})"
     assert outcome(jobs.length, paths, workers=2) == expected
 
 
@@ -422,8 +424,8 @@ def test_a_file_that_takes_for_ever_is_named_and_the_others_are_read(jobs):
     paths = ["x" * n for n in range(1, 40)]
     paths[5] = paths[20] = "hang"
     expected = list(range(1, 40))
-    expected[5] = expected[20] = "it could not be read in 2 seconds"
-    assert outcome(jobs.length, paths, workers=2, patience=2.0) == expected
+    expected[5] = expected[20] = "not read within 2 seconds"
+    assert outcome(jobs.length, paths, workers=2, timeout=2.0) == expected
 
 
 @pytest.mark.parametrize("executable", ["/bin/false", "/nowhere/python"])
@@ -439,7 +441,7 @@ def test_an_error_of_our_own_is_not_hidden(jobs):
 
 
 def test_few_files_start_no_process(jobs, monkeypatch):
-    monkeypatch.setattr(worker_pool, "ALONE", 3)
+    monkeypatch.setattr(worker_pool, "FEW_FILES", 3)
     own = {result[1] for _, result in map_files(jobs.length, ["x"] * 3)}
     others = {result[1] for _, result in map_files(jobs.length, ["x"] * 4)}
     assert own == {os.getpid()}

@@ -183,18 +183,20 @@ def test_other_processes_change_nothing(photos, tmp_path, monkeypatch):
     (photos / "n05.png").write_bytes(b"")
     here = load(photos, unreadable="skip")
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "other"))
-    monkeypatch.setattr(worker_pool, "ALONE", 0)
+    monkeypatch.setattr(worker_pool, "FEW_FILES", 0)
     there = load(photos, unreadable="skip")
     assert torch.equal(here.images, there.images)
     assert here[1:] == there[1:]
-    assert here.left_out == {17: "it is empty"}
+    assert here.left_out == {17: "the file is empty"}
 
 
 def test_the_commonest_size_is_taken_and_of_equally_many_the_larger(photos):
     Image.new("L", (8, 6), 3).save(photos / "x.png")
     found = load(photos)
     assert tuple(found.images.shape) == (13, 1, 3, 4)
-    assert found.notes == ("files come in 2 sizes; all become the commonest, 3×4 (height×width), which 12 of 13 have",)
+    assert found.notes == (
+        "the files have 2 sizes; all are converted to the most frequent one, 3×4 (height×width; 12 of 13 files)",
+    )
     for number in range(11):
         Image.new("L", (5, 5), 3).save(photos / f"y{number}.png")
     assert tuple(load(photos).images.shape[1:]) == (1, 3, 4)
@@ -228,8 +230,9 @@ def test_unreadable_files_are_all_named_and_nothing_is_kept(photos, settings, sh
     lines = str(refused.value).split("\n")
     assert lines[0] == "3 of 12 files cannot be read:"
     assert [line.partition(": ")[0] for line in lines[1:4]] == [f"  {photos}/{n}.png" for n in ("02", "07", "11")]
-    assert lines[1].endswith(": it is empty")
-    assert "--images.unreadable skip" in lines[-1]
+    assert lines[1].endswith(": the file is empty")
+    assert "set images.unreadable to skip" in lines[-1]
+    assert refused.value.settings == ("images.unreadable=skip", "images.largest")
     assert list(shelf.iterdir()) == []
 
 
@@ -295,7 +298,7 @@ def test_file_names_of_any_bytes(photos):
     Image.new("L", (4, 3), 77).save(photos / strange)
     assert shades(load(photos))[-1] == 77
     (photos / strange).write_bytes(b"")
-    with pytest.raises(UsageError, match=re.escape(r"/\udcff\n\x1b.png: it is empty")) as refused:
+    with pytest.raises(UsageError, match=re.escape(r"/\udcff\n\x1b.png: the file is empty")) as refused:
         load(photos)
     assert str(refused.value).isascii()
 
@@ -303,12 +306,12 @@ def test_file_names_of_any_bytes(photos):
 def test_progress_is_told(photos):
     told = []
     load(photos, Access(progress=lambda *words: told.append(words)))
-    assert told == [("look at", 12, 12), ("decode", 12, 12)]
+    assert told == [("reading headers", 12, 12), ("decoding images", 12, 12)]
 
 
 def test_a_full_disk_is_noticed_before_anything_is_decoded(photos, monkeypatch, shelf):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "total used free")(1, 1, 143))
-    with pytest.raises(RunError, match=rf"{shelf}, which needs 144 bytes: No space left on device.*DANLU_CACHE"):
+    with pytest.raises(RunError, match=rf"{shelf} \(144 bytes\): No space left on device.*DANLU_CACHE"):
         load(photos)
     assert list(shelf.iterdir()) == []
 
@@ -318,7 +321,7 @@ def test_a_disk_that_is_full_while_it_is_written(photos, shelf, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(cache._Rows, "__setitem__", write)
-    with pytest.raises(RunError, match=r"which needs 144 bytes: No space left on device"):
+    with pytest.raises(RunError, match=r"\(144 bytes\): No space left on device"):
         load(photos)
     assert list(shelf.iterdir()) == []
 
@@ -353,7 +356,7 @@ def test_a_system_that_refuses_to_write_more(photos, shelf):
         photos,
     )
     out, err = process.communicate()
-    assert re.match(r"RunError .*decoded, which needs 73,728 bytes: File too large", out), out + err
+    assert re.match(r"RunError .*decoded \(73,728 bytes\): File too large", out), out + err
     assert list(shelf.iterdir()) == []
 
 
@@ -390,21 +393,21 @@ def test_who_comes_second_waits_and_finds_the_work_done(photos, monkeypatch, tmp
     refuse_to_decode(monkeypatch)
     assert shades(load(photos, Access(progress=tell))) == list(range(12))
     assert process.wait() == 0
-    waiting = "wait for another process that decodes these files"
+    waiting = "waiting for another process that reads the same files"
     assert (told[0], told[-1]) == ((waiting, 0, None), (waiting, 1, 1))
 
 
 def test_without_locks_two_processes_end_well_too(photos, monkeypatch, shelf):
     """While this process decodes, another one finishes the same entry."""
-    monkeypatch.setattr(cache_entries, "_locked", lambda *args, **options: None)
-    usual, found = cache._Work._write_page, []
+    monkeypatch.setattr(cache_entries, "_lock", lambda *args, **options: None)
+    usual, found = cache._Decoder._write_page, []
 
     def later(work, *args):
-        monkeypatch.setattr(cache._Work, "_write_page", usual)
+        monkeypatch.setattr(cache._Decoder, "_write_page", usual)
         found.append(load(photos))
         return usual(work, *args)
 
-    monkeypatch.setattr(cache._Work, "_write_page", later)
+    monkeypatch.setattr(cache._Decoder, "_write_page", later)
     found.append(load(photos))
     assert [shades(some) for some in found] == [list(range(12))] * 2
     assert len(list(shelf.iterdir())) == 1
@@ -449,7 +452,7 @@ def test_where_nothing_can_be_written_files_are_decoded_into_memory(photos, tmp_
     assert shades(found) == [0, 1, 3, 4, 5, 6, 8, 9, 10]
     assert not found.mapped
     assert found.notes == (
-        f"{tmp_path}/file/decoded cannot be written (Not a directory), so that files are decoded anew at each start",
+        f"{tmp_path}/file/decoded cannot be written (Not a directory); the files are decoded again at each start",
     )
 
 
@@ -459,7 +462,10 @@ def test_too_much_for_memory(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "IN_MEMORY", 143)
     refuse = decode.decode
     monkeypatch.setattr(decode, "decode", None)
-    with pytest.raises(RunError, match=r"cannot be written \(Not a directory\).*need 144 bytes.*set DANLU_CACHE"):
+    with pytest.raises(
+        RunError,
+        match=r"cannot be written \(Not a directory\).*144 bytes of decoded images do not fit in memory; set .* DANLU_CACHE",
+    ):
         load(photos)
     monkeypatch.setattr(decode, "decode", refuse)
     monkeypatch.setattr(cache, "IN_MEMORY", 144)
@@ -518,11 +524,13 @@ def test_the_worker_that_a_file_ends_is_not_the_end(tmp_path, photos, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     import decoder_that_dies
 
-    monkeypatch.setattr(worker_pool, "ALONE", 0)
+    monkeypatch.setattr(worker_pool, "FEW_FILES", 0)
     monkeypatch.setattr(decode, "decode", decoder_that_dies.decode)
     found = load(photos, unreadable="skip")
     assert shades(found) == [0, 1, 2, *range(4, 12)]
-    assert found.left_out == {3: f"the process that read it was ended (signal 9, {signal.strsignal(9)}), twice"}
+    assert found.left_out == {
+        3: f"two processes that read the file ended unexpectedly (signal 9, {signal.strsignal(9)})"
+    }
     with pytest.raises(UsageError, match=r"1 of 12 files.*\n.*03.png: the process that read it was ended"):
         load(photos)
     monkeypatch.setattr(decode, "decode", DECODE)  # it was not the file that ended it: memory was short, say

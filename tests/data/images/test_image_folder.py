@@ -140,7 +140,7 @@ def test_a_share_that_nothing_is_split_by_is_refused(photos):
     fill(photos / "train" / "cat", *range(100))
     fill(photos / "test" / "cat", *range(200, 205))
     refused(
-        photos, r"--split.test does nothing, .*photos has a folder of its own for it; leave it out", split={"test": 0.3}
+        photos, r"split.test has no effect: .*photos has a folder for the test part; leave it out", split={"test": 0.3}
     )
     assert sizes(load(photos, split={"validation": 0.2})) == (80, 20, 5)
 
@@ -202,7 +202,7 @@ def test_what_is_no_image_is_left_alone_and_counted(photos):
     assert sum(sizes(data)) == 40
     (note,) = data.notes
     start, _, kinds = note.partition(": ")
-    assert start == "8 other files were left alone"
+    assert start == "8 other files are ignored"
     assert kinds.startswith("3 hidden, 2 .txt, ")
     assert sorted(kinds.split(", ")[2:]) == ["1 .csv", "1 .json", "1 without a suffix"]
 
@@ -245,8 +245,8 @@ def test_files_that_are_left_out_change_nothing_for_the_others(photos):
         assert shades(data.part(name)) == kept
         assert data.part(name)["label"].tolist() == [int(shade >= 100) for shade in kept]
     assert data.notes == (
-        "3 of 200 files could not be read and were left out: cat/003.png (it is empty), cat/050.png (it is empty), "
-        "dog/130.png (it is empty)",
+        "3 of 200 files could not be read and were left out: cat/003.png (the file is empty), "
+        "cat/050.png (the file is empty), dog/130.png (the file is empty)",
     )
 
 
@@ -263,8 +263,14 @@ def test_progress_is_told(photos):
     fill(photos / "cat", *range(20))
     told = []
     read_folder(str(photos), access=Access(progress=lambda *words: told.append(words)))
-    found = [("list", 0, None), ("list", 20, None), ("list", 20, 20)]
-    assert told == [*found, ("look at", 16, 20), ("look at", 20, 20), ("decode", 16, 20), ("decode", 20, 20)]
+    found = [("listing files", 0, None), ("listing files", 20, None), ("listing files", 20, 20)]
+    assert told == [
+        *found,
+        ("reading headers", 16, 20),
+        ("reading headers", 20, 20),
+        ("decoding images", 16, 20),
+        ("decoding images", 20, 20),
+    ]
 
 
 def refused(photos, pattern, **settings):
@@ -274,59 +280,61 @@ def refused(photos, pattern, **settings):
 
 def test_paths_that_are_no_folder(photos):
     fill(photos, 1)
-    with pytest.raises(UsageError, match="after folder comes the path of a folder"):
+    with pytest.raises(UsageError, match="the data set folder needs the path of a folder"):
         read_folder(argument="")
-    refused(photos / "001.png", r"names a file; name the folder")
-    refused(photos.parent / "photo", r"there is no folder .*; did you mean 'photos'\?")
+    refused(photos / "001.png", r"is a file; give the folder that contains it")
+    refused(photos.parent / "photo", r"folder not found: .*; did you mean 'photos'\?")
 
 
 def test_mixed_layouts(photos):
     fill(photos / "cat", *range(5))
     fill(photos, 10, 11)
-    refused(photos, r"photos holds 2 image files \(010.png, 011.png\) beside the folders cat/; put every image into")
+    refused(photos, r"photos has 2 image files \(010.png, 011.png\) beside the folders cat/; put every image into")
 
 
 def test_official_parts_that_do_not_fit_together(photos):
     fill(photos / "train" / "cat", *range(5))
     fill(photos / "test", 10)
-    refused(photos, r"train has a sub-folder for each class and .*test has no sub-folders; lay out all parts alike")
+    refused(
+        photos, r"train has one subfolder per class, and .*test has no subfolders; all parts must have the same layout"
+    )
 
 
 def test_official_parts_with_other_classes(photos):
     fill(photos / "train" / "cat", *range(5))
     fill(photos / "train" / "dog", *range(10, 15))
     fill(photos / "test" / "dogs", 20)
-    refused(photos, r"test/dogs is a class that train/ does not have; did you mean 'dog'\?")
+    refused(photos, r"test/dogs: train/ has no class of this name; did you mean 'dog'\?")
 
 
 def test_official_parts_beside_something_else(photos):
     for name, shade in (("train", 0), ("test", 100), ("more", 200)):
         fill(photos / name / "cat", *range(shade, shade + 5))
-    refused(photos, r"holds test/, train/, which look like parts, and more/ beside them")
+    refused(photos, r"has the folders test/, train/, which look like parts, and more/; put each")
 
 
 def test_official_parts_beside_files(photos):
     fill(photos / "train" / "cat", *range(5))
     fill(photos / "test" / "cat", *range(10, 15))
     fill(photos, 20)
-    refused(photos, r"holds test/, train/ and 1 image file \(020.png\) beside them")
+    refused(photos, r"has test/, train/ and 1 image file \(020.png\) outside of them")
 
 
 def test_two_folders_for_one_part(photos):
     for name in ("train", "val", "valid"):
         fill(photos / name, *range(5))
-    refused(photos, r"holds val/ and valid/, which both mean validation; keep one")
+    refused(photos, r"has two folders for the validation part, val/ and valid/; keep one")
 
 
 def test_no_training_part(photos):
     fill(photos / "test" / "cat", *range(5))
-    refused(photos, r"holds test/ and no train/; there is nothing to learn from")
+    refused(photos, r"has test/ but no train/, which is needed for training")
 
 
 def test_classes_and_parts_that_would_be_empty(photos):
     for name in "ab":
         fill(photos / name, *range(2))
-    refused(photos, r"of 4 images in 2 classes none is left for the validation part; add images, change --split")
+    refused(photos, r"the validation part would be empty \(4 images in 2 classes\); add images, change split")
     for name in "abcde":
         fill(photos / name, *range(4))
     assert sizes(load(photos)) == (14, 2, 4), "small classes do not each round the validation part to nothing"
@@ -336,7 +344,7 @@ def test_classes_and_parts_that_would_be_empty(photos):
     fill(photos / "f", 1)
     refused(
         photos,
-        r"the class f has 1 of 21 images, and none of them is for training",
+        r"class f has 1 of 21 images, and none in the training part",
         split={"validation": 0.3, "test": 0.3},
     )
 
@@ -346,7 +354,7 @@ def test_a_class_of_which_nothing_can_be_read(photos):
     fill(photos / "dog", *range(20))
     for path in (photos / "dog").iterdir():
         path.write_bytes(b"")
-    refused(photos, r"the class dog has 0 of 20 images", images={"unreadable": "skip"})
+    refused(photos, r"class dog has 0 of 20 images, and none in the training part", images={"unreadable": "skip"})
 
 
 def test_a_folder_that_may_not_be_read(photos, monkeypatch):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from importlib import import_module
 
 import pytest
 import torch
@@ -66,7 +67,7 @@ def test_examples_that_are_in_two_parts_are_found(shape, dtype):
     assert found.repeated == {
         "train": 50, "test": 1, "train and validation": 4, "train and test": 1, "validation and test": 2,
     }  # fmt: skip
-    assert "4 examples are in train and validation, so scores of the latter are too good" in found.problems
+    assert "4 examples are in both train and validation; scores on the latter are too optimistic" in found.problems
     assert "50 of 3,050 examples of the train part repeat an earlier one" in found.problems
 
 
@@ -76,7 +77,7 @@ def test_columns_and_pixels_that_hardly_vary_are_named():
     x[:, 2] = 5.0 + 1e-9 * x[:, 2]
     found = compute_survey(made(x, columns=("a", "still", "nearly", "d")))
     assert found.constant == ["still", "nearly"]
-    assert "hardly varying in the training part: still, nearly" in found.problems
+    assert "constant or nearly constant in the training part: still, nearly" in found.problems
     image = torch.rand(50, 1, 2, 3)
     image[:, :, 0, :2] = 0
     assert compute_survey(made(image)).constant == ["2 of 6 pixels"]
@@ -87,9 +88,7 @@ def test_classes_that_are_missing_or_uneven_are_named():
     none = [torch.zeros(200, dtype=torch.long), torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long)]
     assert "no training example of class dog" in compute_survey(made(x, labels=none)).problems
     few = [torch.arange(200).eq(7).long(), none[1], none[2]]
-    assert (
-        "the classes are uneven: 199 training examples of cat, 1 of dog" in compute_survey(made(x, labels=few)).problems
-    )
+    assert "imbalanced classes: 199 training examples of cat, 1 of dog" in compute_survey(made(x, labels=few)).problems
 
 
 def test_numbers_that_are_not_finite_and_empty_parts_are_named():
@@ -101,7 +100,11 @@ def test_numbers_that_are_not_finite_and_empty_parts_are_named():
 
 def test_of_many_columns_and_classes_the_first_are_named():
     x, names = torch.ones(50, 3000), tuple(f"column{number}" for number in range(3000))
-    (problem,) = (line for line in compute_survey(made(x, columns=names)).problems if line.startswith("hardly varying"))
+    (problem,) = (
+        line
+        for line in compute_survey(made(x, columns=names)).problems
+        if line.startswith("constant or nearly constant")
+    )
     assert problem.endswith(": " + ", ".join(names[:8]) + " and 2,992 more")
     x[3] = torch.inf
     (problem,) = (line for line in compute_survey(made(x, columns=names)).problems if line.endswith("not finite"))
@@ -120,6 +123,24 @@ def test_it_is_kept_by_the_fingerprint(tmp_path, monkeypatch):
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path))
     path.write_text("{}")
     assert survey_data_set(data, Access()) == first
+
+
+@pytest.mark.parametrize("change", ["format", "version"])
+def test_a_survey_of_another_version_is_computed_again(change, tmp_path, monkeypatch):
+    monkeypatch.setenv("DANLU_CACHE", str(tmp_path))
+    data = digits()
+    survey_data_set(data, Access())
+    (path,) = (tmp_path / "surveys").iterdir()
+    page = json.loads(path.read_text())
+    path.write_text(json.dumps({**page, "problems": ["old words"]}))
+    assert survey_data_set(data, Access()).problems == ["old words"]
+    module = import_module("danlu.data.survey.survey")
+    if change == "format":
+        monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
+    else:
+        monkeypatch.setattr(module, "version", lambda _: "0.0.0.dev0")
+    assert survey_data_set(data, Access()).problems == []
+    assert len(list((tmp_path / "surveys").iterdir())) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):

@@ -92,7 +92,8 @@ def test_the_tokenizer_sees_the_training_part_alone(tmp_path):
 def test_a_character_that_training_lacks_is_named_with_file_and_line(tmp_path):
     name = written(tmp_path, "ab\n" * 90 + "a€\n" + "ab\n" * 9)
     with pytest.raises(
-        UsageError, match=r"t\.txt, line 91: '€' \(U\+20AC\) is none of .* --text\.min-count 2, or .* bpe"
+        UsageError,
+        match=r"t\.txt, line 91: '€' \(U\+20AC\) is not in the vocabulary; .*text\.min_count to 2 .* text\.tokens to bpe",
     ):
         load(name)
     data = load(name, min_count=2)
@@ -128,7 +129,7 @@ def test_files_named_after_parts_are_the_parts(pattern, tmp_path):
     assert [text_of(data, part) for part in PARTS] == [texts[0], unseen, unseen]
     files = [pattern.format(name) for name in NAMES]
     assert data.notes[0] == f"train is {files[0]}; validation is {files[1]}; test is {files[2]}"
-    assert data.notes[1] == "1 other text was left alone: about.txt"
+    assert data.notes[1] == "1 other text file is not used: about.txt"
 
 
 @pytest.mark.parametrize("lacks", ["valid", "test"])
@@ -153,12 +154,16 @@ def test_one_file_that_is_called_train_is_a_text_like_others(tmp_path):
 @pytest.mark.parametrize(
     ("files", "split", "words"),
     [
-        (("valid.txt", "test.txt"), {}, "holds test.txt, valid.txt and no file to train on"),
-        (("train.txt", "valid.txt", "val.txt"), {}, "val.txt and valid.txt, which both mean validation"),
+        (("valid.txt", "test.txt"), {}, "has test.txt, valid.txt but no training file"),
+        (("train.txt", "valid.txt", "val.txt"), {}, "has two files for the validation part, val.txt and valid.txt"),
         (("a.train.txt", "a.test.txt", "b.train.txt", "b.test.txt"), {}, "the parts of several texts"),
-        (("train.txt", "test.txt"), {"test": 0.5}, "test.txt is its file; leave it out"),
-        (("train.txt", "test.txt"), {"seed": 1}, "--split.seed does nothing"),
-        (("train.txt", "test.txt", "x.valid.txt"), {"validation": 0.05}, "of 42 bytes none is left for the validation"),
+        (("train.txt", "test.txt"), {"test": 0.5}, "split.test has no effect: test.txt is the test part; leave it out"),
+        (("train.txt", "test.txt"), {"seed": 1}, "split.seed has no effect"),
+        (
+            ("train.txt", "test.txt", "x.valid.txt"),
+            {"validation": 0.05},
+            "the validation part would be empty .a fraction of 0.05 of 42 bytes",
+        ),
     ],
 )
 def test_parts_that_do_not_go_together_are_told(files, split, words, tmp_path):
@@ -171,7 +176,7 @@ def test_parts_that_do_not_go_together_are_told(files, split, words, tmp_path):
 def test_an_empty_part_is_told(tmp_path):
     written(tmp_path, "a line\n", "train.txt")
     written(tmp_path, "", "test.txt")
-    with pytest.raises(UsageError, match=r"test\.txt is empty, and is the test part"):
+    with pytest.raises(UsageError, match=r"test\.txt is the test part, but it is empty"):
         load(f"text:{tmp_path}")
 
 
@@ -249,7 +254,7 @@ def test_official_texts_may_be_damaged_compressed_or_missing(tmp_path):
         (folder / file.name).write_bytes(b"no\n")
     with pytest.raises(RunError, match=r"ptb\.train\.txt is not the official file"):
         load("ptb", Access(tmp_path / "data", download=False))
-    with pytest.raises(RunError, match="not there"):
+    with pytest.raises(RunError, match="were not found"):
         load("tiny-shakespeare", Access(tmp_path / "data", download=False))
 
 
@@ -266,18 +271,18 @@ def test_pydoc_comes_with_python():
 @pytest.mark.parametrize(
     ("name", "settings", "said"),
     [
-        ("pydoc", {"text": {"encoding": "latin-1"}}, "--text.encoding does nothing with pydoc"),
-        ("pydoc", {"split": {"seed": 1}}, "--split.seed does nothing with running text"),
-        ("pydoc", {"images": {"size": (3,)}}, "images.size does nothing with pydoc"),
-        ("ptb", {"split": {"test": 0.3}}, "--split.test does nothing, .*: its parts are official"),
-        ("tiny-shakespeare", {"split": {"validation": 0.3}}, "--split.validation does nothing"),
+        ("pydoc", {"text": {"encoding": "latin-1"}}, "text.encoding has no effect on pydoc"),
+        ("pydoc", {"split": {"seed": 1}}, "split.seed has no effect on running text"),
+        ("pydoc", {"images": {"size": (3,)}}, "images.size has no effect on pydoc"),
+        ("ptb", {"split": {"test": 0.3}}, "split.test has no effect: its parts are official"),
+        ("tiny-shakespeare", {"split": {"validation": 0.3}}, "split.validation has no effect"),
         (
             "digits",
             {"text": {"tokens": "bpe", "min_count": 2}},
-            "text.tokens, text.min_count do nothing with digits",
+            "text.tokens, text.min_count have no effect on digits",
         ),
-        ("pydoc:x", {}, "pydoc takes nothing after its name"),
-        ("text", {}, "after text comes the path"),
+        ("pydoc:x", {}, "the data set pydoc takes no argument"),
+        ("text", {}, "the data set text needs the path"),
     ],
 )
 def test_settings_that_do_nothing_are_refused(name, settings, said):
@@ -296,7 +301,7 @@ def entries(tmp_path):
 def test_tokens_in_the_cache_are_those_in_memory(kind, tmp_path, monkeypatch):
     name = written(tmp_path, LINES + "日本\n" * 100)
     page = {"tokens": kind, "min_count": 1 + (kind == "characters")}
-    monkeypatch.setattr(token_cache, "SOON", 0)
+    monkeypatch.setattr(token_cache, "SMALL", 0)
     cached = load(name, **page)
     assert cached.train.mapped
     assert len(entries(tmp_path)) == 1
@@ -311,7 +316,7 @@ def test_tokens_in_the_cache_are_those_in_memory(kind, tmp_path, monkeypatch):
 
 
 def test_an_entry_is_made_anew_when_the_text_or_a_setting_changes_or_it_is_damaged(tmp_path, monkeypatch):
-    monkeypatch.setattr(token_cache, "SOON", 0)
+    monkeypatch.setattr(token_cache, "SMALL", 0)
     name = written(tmp_path, LINES)
     first = load(name)
     assert load(name).fingerprint() == first.fingerprint()
@@ -332,7 +337,7 @@ def test_an_entry_is_made_anew_when_the_text_or_a_setting_changes_or_it_is_damag
 
 def test_a_large_text_is_never_in_memory_as_a_whole(tmp_path, monkeypatch):
     """Pieces stay small, and so does what is held of them."""
-    monkeypatch.setattr(token_cache, "SOON", 0)
+    monkeypatch.setattr(token_cache, "SMALL", 0)
     monkeypatch.setattr("danlu.data.text.text_files.PIECE", 1000)
     longest = []
     real = token_cache.at_seams

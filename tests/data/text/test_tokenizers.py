@@ -59,7 +59,7 @@ def test_no_token_may_be_a_line_by_accident():
 
 def test_a_character_that_was_never_seen_is_named_with_its_place():
     tokenizer = learn_characters(["abc\n "])
-    with pytest.raises(UnknownCharacter, match=r"line 3, column 2 of the text: '€' \(U\+20AC\) is none of") as caught:
+    with pytest.raises(UnknownCharacter, match=r"line 3, column 2 of the text: '€' \(U\+20AC\) is not in") as caught:
         tokenizer.encode("ab\nc\na€c€")
     assert (caught.value.character, caught.value.line, caught.value.column) == ("€", 3, 2)
     with pytest.raises(UnknownCharacter, match=r"line 1, column 1 of the text: a character \(U\+0007\)"):
@@ -77,14 +77,14 @@ def test_unknown_characters_share_a_token_when_some_are_rare():
 
 @pytest.mark.unchecked
 def test_half_a_surrogate_pair_is_refused_in_a_line():
-    with pytest.raises(UsageError, match="cannot be written in UTF-8"):
+    with pytest.raises(UsageError, match="cannot be encoded in UTF-8"):
         learn_byte_pairs([TEXT], 260).encode("a\ud800")
 
 
 @pytest.mark.unchecked
 @pytest.mark.parametrize("make", [lambda: Characters("aa"), lambda: Characters(["ab"]), lambda: Words(["a", "b"])])
 def test_a_vocabulary_that_cannot_be_is_refused(make):
-    with pytest.raises(ValueError, match="once"):
+    with pytest.raises(ValueError, match="distinct"):
         make()
 
 
@@ -139,7 +139,7 @@ def join(word, pair):
 
 
 def test_byte_pairs_need_the_bytes():
-    with pytest.raises(UsageError, match="256 bytes"):
+    with pytest.raises(UsageError, match="text.vocabulary must be at least 256"):
         learn_byte_pairs([TEXT], vocabulary=255)
     assert learn_byte_pairs([TEXT], vocabulary=256).vocabulary == 256
 
@@ -198,11 +198,17 @@ def test_a_file_brings_it_back_and_opens_in_the_package_tokenizers(kind, tmp_pat
     [
         (b"\x1f\x8b\x08", "it looks like a gzip archive"),
         (b"<html>", "it looks like a web page"),
-        (b"{}", "this is none"),
-        (b'{"model": {"type": "Unigram"}, "pre_tokenizer": null}', "this is Unigram over None"),
-        (b'{"model": {"type": "WordLevel", "vocab": {"a": 1}}, "pre_tokenizer": {"type": "Split"}}', "from 0 on"),
-        (b'{"model": {"type": "BPE"}, "pre_tokenizer": {"type": "ByteLevel"}}', "is no tokenizer"),
-        (b"[1]", "this is none"),
+        (b"{}", "it has no model"),
+        (
+            b'{"model": {"type": "Unigram"}, "pre_tokenizer": null}',
+            "the model Unigram and the pre-tokenizer None",
+        ),
+        (b'{"model": {"type": "WordLevel", "vocab": {"a": 1}}, "pre_tokenizer": {"type": "Split"}}', "numbered from 0"),
+        (
+            b'{"model": {"type": "BPE"}, "pre_tokenizer": {"type": "ByteLevel"}}',
+            "not a supported tokenizer: Missing",
+        ),
+        (b"[1]", "it has no model"),
     ],
 )
 def test_what_is_no_tokenizer_is_told_so(content, said, tmp_path):

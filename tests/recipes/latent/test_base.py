@@ -76,11 +76,11 @@ def test_probabilities_of_pixels_are_for_pixels(family, info):
         ("vae --capacity -2", "capacity: expected a number >= 0 or null, got -2"),
         (
             "vae --data moons --model.likelihood gaussian --binarize static",
-            "binarize does nothing with moons: it is for images; leave it out (--binarize)",
+            "binarize has no effect on moons: it applies to images; leave it out (--binarize)",
         ),
         (
             "vae --data moons --model.likelihood gaussian --binarize dynamic",
-            "binarize does nothing with moons: it is for images; leave it out (--binarize)",
+            "binarize has no effect on moons: it applies to images; leave it out (--binarize)",
         ),
         ("vae --model.channels 8 8 8 8", "4 convolutions with stride 2 are too many for 8×8 pixels"),
         ("vae --data moons --model.likelihood gaussian --model.channels 8", "must be (channels, height, width)"),

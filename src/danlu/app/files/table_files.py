@@ -36,7 +36,7 @@ class Rows:
     """
 
     def __init__(self, path: Path, info: TableInfo, encoding: str):
-        options = ReadOptions(encoding, "--encoding latin-1", fixed=True)
+        options = ReadOptions(encoding, "encoding", fixed=True)
         self._file, self._info = open_table(path.expanduser(), no_progress, options), info
         self.unused = tuple(name for name in self._file.header if name not in info.columns)
         missing = [name for name in info.columns if name not in self._file.header]
@@ -53,20 +53,20 @@ class Rows:
     def with_gaps(self) -> Iterator[tuple[list[str], Float64[np.ndarray, "n d"]]]:
         """Names of rows (file and line), and their numbers in the units of the file; NaN if a number is missing."""
         for block in self._blocks():
-            yield [self._file.at(int(place)) for place in block.places], block.numbers
+            yield [self._file.at(int(place)) for place in block.positions], block.numbers
 
     def _blocks(self) -> Iterator[Block]:
         count = 0
         for block in self._file.blocks(self._info.columns, None, {}):
-            for start in range(0, len(block.places), _AT_ONCE):
-                count += len(block.places[start : start + _AT_ONCE])
+            for start in range(0, len(block.positions), _AT_ONCE):
+                count += len(block.positions[start : start + _AT_ONCE])
                 yield Block(*(values[start : start + _AT_ONCE] for values in block))
         if not count:
             raise UsageError(f"{self._file.path} has no rows below its first line, the names of the columns")
 
     def _inputs(self, block: Block) -> Iterator[RowBatch]:
         """All rows of a block at once if they are valid, else one by one, so that valid rows are still used."""
-        names = [self._file.at(int(place)) for place in block.places]
+        names = [self._file.at(int(place)) for place in block.positions]
         if self._info.fill or not np.isnan(block.numbers).any():
             try:
                 yield names, standardize(self._info, block.numbers), None

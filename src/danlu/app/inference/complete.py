@@ -233,7 +233,7 @@ def _end_token(tokenizer: Tokenizer, end: str, by_beam_search: bool) -> int | No
     try:
         tokens = tokenizer.encode(end).tolist()
     except UnknownCharacter as error:
-        raise UsageError(f"end: {error.what}; this model cannot generate it", settings=("end",)) from error
+        raise UsageError(f"end: {error.problem}; this model cannot generate it", settings=("end",)) from error
     if tokenizer.unknown in tokens and end != UNKNOWN:
         raise UsageError(
             f"end: {end!r} is not in the vocabulary of this model, which cannot generate it", settings=("end",)

@@ -74,10 +74,10 @@ def score_text(run: str | Path, model: Any, files: Sequence[str | Path], encodin
 def _scored(model: Any, tokenizer: Tokenizer, document: Document, encoding: str, display: Any) -> TextScore:
     name = display(document.name)
     try:
-        text = "".join(piece.text for piece in read([whole(document)], encoding, no_progress))
+        text = "".join(piece.text for piece in read([whole(document)], encoding, no_progress, "encoding"))
         tokens = tokenizer.encode(text)
     except UsageError as error:
-        message = display(str(error)).replace("--text.encoding", "--encoding")
+        message = display(str(error))
         return TextScore(name, error=message if message.startswith(name) else f"{name}: {message}")
     if len(tokens) < 2:
         what = "is empty" if not text else f"has {len(tokens)} token{'s' * (len(tokens) != 1)}"

@@ -1,4 +1,4 @@
-"""The stream of batches: a pure function of a position, so that resuming is a number."""
+"""Streams of batches. A batch is a pure function of its position, so a stream can be resumed at any position."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from danlu.rng.keys import generator
 
 @dataclass(slots=True)
 class Batch:
-    """The examples of one step, or the slice of them that this process and this micro-batch has.
+    """The examples of one step, or the rows of it that belong to this process and micro-batch.
 
     Attributes:
         fields: tensors of one length n, by name; ``batch["image"]`` reads one.
-        rows: which rows of the whole batch these are; a buffer with one row per row of the batch is indexed by it.
+        rows: the rows of the whole batch that these are; it indexes a buffer with one row per row of the whole batch.
         size: number of rows of the whole batch, over all processes and micro-batches.
         numbers: number of each example in its part, (n,).
-        parts: batches that come together, by name; ``batch.part("labeled")`` reads one.
+        parts: batches of joined streams, by name; ``batch.part("labeled")`` reads one.
     """
 
     fields: dict[str, Tensor]
@@ -40,18 +40,18 @@ class Batch:
         return self.rows.stop - self.rows.start
 
     def part(self, name: str) -> Batch:
-        """One of the batches that come together."""
+        """The batch of one of the joined streams."""
         return self.parts[name]
 
 
 @runtime_checkable
 class Stream(Protocol):
-    """Where batches come from."""
+    """A source of batches."""
 
     size: int
     """Number of rows of every batch."""
     epoch_rounds: float
-    """How many batches hold as many rows as the part has examples."""
+    """Number of batches per epoch; it can be fractional."""
 
     def batch(self, position: int, rows: slice) -> Batch:
         """These rows of the batch at this position (0, 1, …)."""
@@ -65,15 +65,15 @@ class PartStream(Stream, Protocol):
 
 
 class Shuffled:
-    """Batches of an endless row of epochs, each a permutation of the examples.
+    """Batches of an endless sequence of epochs, each a random permutation of the examples.
 
-    Batch p holds entries pB to (p+1)B of the concatenated permutations: every batch is full, every example comes
-    exactly once an epoch, and a batch can lie across the end of one.
+    Batch p has entries pB to (p+1)B of the concatenated permutations. Every batch is full, every example occurs
+    exactly once per epoch, and a batch can contain the end of one epoch and the start of the next.
 
     Args:
         part: the examples.
-        batch_size: rows B of a batch, or "full" for all examples.
-        seed: which permutations.
+        batch_size: number of rows B of a batch, or "full" for all examples.
+        seed: random seed of the permutations.
 
     Raises:
         UsageError: if the part has fewer examples than a batch.
@@ -88,11 +88,15 @@ class Shuffled:
         self.part = part
         self.size = len(part) if batch_size == "full" else batch_size
         if self.size < 1:
-            raise UsageError(f"batch_size={batch_size}, of {len(part)} training examples: a batch has at least one")
+            raise UsageError(
+                f"batch_size must be at least 1, got {self.size} ({len(part):,} training examples)",
+                settings=("batch_size",),
+            )
         if self.size > len(part):
             raise UsageError(
-                f"batch_size={self.size} is more than the {len(part)} training examples; "
-                f"use at most {len(part)}, or 'full'"
+                f"batch_size={self.size} is larger than the training part of {len(part):,} examples; "
+                f"use at most {len(part)}, or 'full'",
+                settings=("batch_size",),
             )
         self.seed = seed
         self.epoch_rounds = len(part) / self.size
@@ -108,22 +112,22 @@ class Shuffled:
         start, length = position * self.size + rows.start, rows.stop - rows.start
         epoch, entry = divmod(start, len(self.part))
         index = self._permutation(epoch)[entry : entry + length]
-        if len(index) < length:  # the batch lies across the end of an epoch
+        if len(index) < length:  # the batch contains the end of an epoch
             index = torch.cat([index, self._permutation(epoch + 1)[: length - len(index)]])
         return index
 
     def _permutation(self, epoch: int) -> Int[Tensor, "examples"]:
-        known = self._permutations.get(epoch)
-        if known is not None:
-            return known
+        cached = self._permutations.get(epoch)
+        if cached is not None:
+            return cached
         order = torch.randperm(len(self.part), generator=generator("order", self.seed, epoch)).to(self.part.device)
-        # a new mapping, for several threads may be here
+        # a new mapping, because several threads may read the old one
         self._permutations = {old: p for old, p in self._permutations.items() if old == epoch - 1} | {epoch: order}
         return order
 
 
 def in_order(part: Part, batch_size: int) -> Iterator[Batch]:
-    """All examples once, in their own order; the last batch can be smaller.
+    """All examples once, in their order in the part; the last batch can be smaller.
 
     >>> [len(batch) for batch in in_order(Part({"x": torch.arange(5)}), 2)]
     [2, 2, 1]

@@ -1,4 +1,4 @@
-"""What a data set is: three parts of named tensors, and what the data decides about a model."""
+"""Data sets: three parts of named tensors, and properties that a model depends on."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class DataInfo:
         kind: name of the kind of data: a key of ``data.kinds.KINDS``.
         inputs: name of the field that is the input of a model.
         shape: shape of one example without the batch dimension.
-        classes: number of classes, 0 without labels.
-        class_names: name of each class in the order of the labels.
+        classes: number of classes; 0 without labels.
+        class_names: names of the classes in the order of the labels.
         range: smallest and largest value of an input.
     """
 
@@ -60,7 +60,7 @@ class DataInfo:
 
     @property
     def description(self) -> str:
-        """What the examples are, for a message."""
+        """A description of the examples for messages."""
         return f"{self.kind} of shape {self.shape}"
 
     def to_json(self) -> dict[str, Any]:
@@ -72,13 +72,13 @@ class DataInfo:
 class Part:
     """Examples: tensors of one length, by name (``image``, ``label``, …), in memory or mapped from a file.
 
-    A field of bytes (uint8) holds fractions in steps of 1/255, as image files do; it stays bytes until it is asked for,
-    and then comes as numbers from 0 to 1.
+    A field of dtype uint8 holds fractions in steps of 1/255, as image files do. It is stored as bytes, and is returned
+    as numbers from 0 to 1.
 
     Args:
         fields: the tensors.
-        dtype: of fractional numbers.
-        mapped: whether the tensors lie in a file that is read when they are.
+        dtype: dtype of fractional numbers.
+        mapped: whether the tensors are mapped from a file.
 
     >>> part = Part({"image": torch.zeros(5, 1, 8, 8), "label": torch.arange(5)})
     >>> len(part), part.take(torch.tensor([3, 1]))["label"]
@@ -94,7 +94,7 @@ class Part:
     def __post_init__(self) -> None:
         if len({len(values) for values in self.fields.values()}) != 1:
             lengths = {name: len(values) for name, values in self.fields.items()}
-            raise ValueError(f"the fields of a part must have one length, and these have {lengths}")
+            raise ValueError(f"the fields of a part must have the same length, got {lengths}")
 
     def __len__(self) -> int:
         return len(next(iter(self.fields.values())))
@@ -103,7 +103,7 @@ class Part:
         return self._numbers(self.fields[name])
 
     def rows(self, index: Tensor | slice) -> dict[str, Tensor]:
-        """The fields of these examples, bytes as numbers."""
+        """The fields of these examples, with bytes converted to numbers."""
         if isinstance(index, slice):
             return {name: self._numbers(values[index]) for name, values in self.fields.items()}
         return {name: self._numbers(values.index_select(0, index)) for name, values in self.fields.items()}
@@ -113,7 +113,7 @@ class Part:
         return Part({name: values[index] for name, values in self.fields.items()}, self.dtype)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Part:
-        """The same examples on a device; fractional fields in a dtype, if one is named."""
+        """The same examples on a device, with fractional fields in ``dtype`` if it is given."""
         fields = {
             name: values.to(device, dtype if values.is_floating_point() else None)
             for name, values in self.fields.items()
@@ -126,12 +126,12 @@ class Part:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the fields take."""
+        """Size of the fields in bytes."""
         return sum(values.nbytes for values in self.fields.values())
 
     @property
     def device(self) -> torch.device:
-        """Where the fields are."""
+        """Device of the fields."""
         return next(iter(self.fields.values())).device
 
     def _numbers(self, values: Tensor) -> Tensor:
@@ -140,16 +140,16 @@ class Part:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Three parts that share no example. Early stopping sees ``validation``; ``test`` is for the end alone.
+    """Three disjoint parts. Early stopping uses ``validation``; ``test`` is used only once, after the training.
 
     Attributes:
-        name: what it is called.
-        info: what it decides about a model.
-        train: examples to learn from.
-        validation: examples to choose by.
-        test: examples to judge by.
-        notes: what the user should know about how it was read, files that were left out for instance.
-        tokenizer: for text, what made its tokens.
+        name: name of the data set.
+        info: properties that a model depends on.
+        train: examples for training.
+        validation: examples for choosing weights and settings.
+        test: examples for the final evaluation.
+        notes: remarks for the user on how the data was read, for example on files that were left out.
+        tokenizer: for text, the tokenizer of its tokens.
     """
 
     name: str
@@ -165,18 +165,18 @@ class DataSet:
         return getattr(self, name)
 
     def fingerprint(self) -> str:
-        """SHA-256 over names, shapes and bytes of all parts: equal for equal data in equal order, of equal tokens."""
+        """SHA-256 of the names, shapes and values of all fields in order, and of the tokenizer."""
         digest = hashlib.sha256()
         for part in (self.train, self.validation, self.test):
             for name, values in sorted(part.fields.items()):
                 digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-                for some in values.split(_ROWS):  # a mapped field may be larger than memory
-                    digest.update(some.contiguous().cpu().numpy().tobytes())
+                for block in values.split(_ROWS):  # a mapped field may be larger than memory
+                    digest.update(block.contiguous().cpu().numpy().tobytes())
         if self.tokenizer is not None:
             digest.update(self.tokenizer.to_json().encode())
         return digest.hexdigest()
 
 
 def spread_over(part: Part, most: int) -> Part:
-    """At most so many examples of a part, evenly spread over it."""
+    """At most ``most`` examples of a part, evenly spaced over it."""
     return part if len(part) <= most else part.take(torch.arange(most) * len(part) // max(1, most))

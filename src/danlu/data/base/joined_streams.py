@@ -1,4 +1,4 @@
-"""Several streams at once, each with its own epochs: labeled and unlabeled examples, or two domains."""
+"""Several streams joined into one, each with its own epochs: labeled and unlabeled examples, or two domains."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from danlu.errors import UsageError
 
 
 class JoinedStreams:
-    """Batches whose parts come from several streams; ``join_streams`` makes one.
+    """Batches whose parts come from several streams; ``join_streams`` creates one.
 
-    The first stream is the main one: its batch size is the size of the whole, and the rows that a process or a
-    micro-batch has of it decide its share of every other part.
+    The first stream is the main one. Its batch size is the size of the whole batch. A process or micro-batch that has a
+    fraction of its rows has the same fraction of the rows of each other stream.
 
     Args:
-        streams: by name.
+        streams: the streams by name.
     """
 
     def __init__(self, streams: dict[str, Stream]):
@@ -25,25 +25,27 @@ class JoinedStreams:
         """The same rows of every part, in proportion to its size.
 
         Raises:
-            UsageError: if a part has no whole number of rows for these.
+            UsageError: if this gives a fractional number of rows for a part.
         """
         parts = {
-            name: stream.batch(position, self._share(name, stream.size, rows)) for name, stream in self.streams.items()
+            name: stream.batch(position, self._rows_of(name, stream.size, rows))
+            for name, stream in self.streams.items()
         }
         return Batch({}, rows, self.size, next(iter(parts.values())).numbers, parts)
 
-    def _share(self, name: str, size: int, rows: slice) -> slice:
+    def _rows_of(self, name: str, size: int, rows: slice) -> slice:
         ends = [edge * size / self.size for edge in (rows.start, rows.stop)]
         if any(end % 1 for end in ends):
             raise UsageError(
-                f"batches of {self.size} are cut at row {rows.start} and {rows.stop}, which cuts the {size} rows of "
-                f"{name!r} at {ends[0]:g} and {ends[1]:g}; choose sizes that processes and micro-batches divide"
+                f"rows {rows.start} to {rows.stop} of {self.size} correspond to rows {ends[0]:g} to {ends[1]:g} of "
+                f"the {size} rows of {name!r}, which must be whole numbers; choose batch sizes that are "
+                f"multiples of the number of processes and micro-batches"
             )
         return slice(*map(int, ends))
 
 
 def join_streams(**streams: Stream) -> JoinedStreams:
-    """Join streams; the first is the main one.
+    """Join streams into one; the first is the main one.
 
     >>> import torch
     >>> from danlu.data import Part
@@ -54,8 +56,8 @@ def join_streams(**streams: Stream) -> JoinedStreams:
     (tensor([0., 0.]), tensor([1., 1., 1., 1., 1., 1.]))
 
     Raises:
-        UsageError: if there are none.
+        UsageError: if there is no stream.
     """
     if not streams:
-        raise UsageError("join_streams() needs at least one stream, by name: join_streams(labeled=…, unlabeled=…)")
+        raise UsageError("join_streams() needs at least one named stream, as in join_streams(labeled=…, unlabeled=…)")
     return JoinedStreams(streams)

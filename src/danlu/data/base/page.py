@@ -11,22 +11,19 @@ from danlu.errors import UsageError
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 _Copied = TypeVar("_Copied", bound="Page")
-"""in place of Self, which beartype, the checker of signatures in tests, refuses outside of classes that it decorates"""
-
-
-P = TypeVar("P", bound="Page")  # not Self, which beartype cannot check in a method
+"""used in place of Self, because beartype, which checks signatures in tests, does not accept Self here"""
 
 
 class Page(BaseModel):
-    """Settings that explain themselves and do not change."""
+    """Base class of settings: immutable, without unknown names, with the docstrings of the fields as descriptions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     def model_copy(self: _Copied, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> _Copied:
-        """A copy with other values, which are not validated; pydantic itself accepts names that do not exist.
+        """A copy with other values, which are not validated. Unlike in pydantic, the names must exist.
 
         Raises:
-            TypeError: if there is no setting of a name.
+            TypeError: if there is no setting with a given name.
 
         >>> Page().model_copy(update={"size": 3})
         Traceback (most recent call last):
@@ -39,10 +36,10 @@ class Page(BaseModel):
 
 
 def no_argument(name: str, argument: str) -> None:
-    """A data set of one kind takes nothing after its name.
+    """Check that a data set without an argument was not given one.
 
     Raises:
-        UsageError: if something was given.
+        UsageError: if there is an argument.
     """
     if argument:
-        raise UsageError(f"{name}:{argument}: {name} takes nothing after its name")
+        raise UsageError(f"{name}:{argument}: the data set {name} takes no argument; write {name}")

@@ -1,4 +1,4 @@
-"""Where examples stay while they are trained on: on the device if they fit there, else where they are."""
+"""Placement of the training examples: on the device if they fit there, else prefetched in batches."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from danlu.data.base.batch_stream import PartStream, Shuffled
 from danlu.data.base.dataset import Part
 from danlu.data.base.prefetch import PrefetchedStream
 
-SHARE = 0.5
-"""of the free memory that examples may take"""
+MEMORY_FRACTION = 0.5
+"""maximum fraction of the free memory for the examples"""
 
 
 class Placement(NamedTuple):
-    """A stream of training batches, and where its examples stay, in words."""
+    """A stream of training batches, and a description of where its examples are stored."""
 
     stream: PartStream
     reason: str
@@ -30,32 +30,32 @@ def choose_placement(
     dtype: torch.dtype,
     free: int | None = None,
 ) -> Placement:
-    """The stream of a part: from memory on the device if that has room, else from where the part is, read ahead.
+    """A stream of shuffled batches of a part, which is copied to the device if it fits, else prefetched.
 
-    The batches are the same in both cases, in the same order.
+    The batches and their order are the same in both cases.
 
     Args:
         part: the examples, in memory or mapped from a file.
-        batch_size: rows of a batch, or "full".
-        seed: of the order.
-        device: where batches are wanted.
-        dtype: of fractional numbers.
-        free: bytes of free memory on the device; asked for if not given.
+        batch_size: number of rows of a batch, or "full".
+        seed: random seed of the order.
+        device: device of the batches.
+        dtype: dtype of fractional numbers.
+        free: free memory of the device in bytes; measured if not given.
 
     >>> choose_placement(Part({"x": torch.zeros(4)}), 2, 0, torch.device("cpu"), torch.float32).reason
     'in memory'
     """
     free = free_memory(device) if free is None else free
-    if part.nbytes <= SHARE * free or batch_size == "full":
+    if part.nbytes <= MEMORY_FRACTION * free or batch_size == "full":
         stream = Shuffled(part.to(device, dtype).unmapped(), batch_size, seed)
         return Placement(stream, "in memory" if device.type == "cpu" else f"on {device}")
     size = f"{part.nbytes / 2**20:,.0f} MiB"
-    ahead = PrefetchedStream(Shuffled(Part(part.fields, dtype, part.mapped), batch_size, seed), device)
-    return Placement(ahead, f"read ahead from where they are, for {size} are too much to be held on {device}")
+    prefetched = PrefetchedStream(Shuffled(Part(part.fields, dtype, part.mapped), batch_size, seed), device)
+    return Placement(prefetched, f"prefetched in batches, because {size} do not fit on {device}")
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device; of a CPU, what the system could give without swapping."""
+    """Free memory of a device in bytes; for a CPU, the memory available without swapping."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:

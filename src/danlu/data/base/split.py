@@ -1,4 +1,4 @@
-"""Cutting one set of examples into parts that share none."""
+"""Split examples into disjoint parts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from danlu.data.base.page import Fraction, Page
 from danlu.errors import UsageError
 from danlu.rng.keys import generator
 
-_ROUNDING = 1e-9  # what a share times a number of examples may miss a whole number by
+_ROUNDING = 1e-9  # tolerance for a fraction times a number of examples that should be a whole number
 
 
 class Split(Page):
-    """How examples are parted where a data set has no official parts."""
+    """How examples are split into parts if a data set has no official parts."""
 
     seed: int = 0
     """seed of the random split, if there is no official one"""
@@ -29,14 +29,14 @@ class Split(Page):
     """fraction of the examples for the test, if there is no official test part"""
 
     @model_validator(mode="after")
-    def _something_is_left(self) -> Split:
+    def _train_is_not_empty(self) -> Split:
         if self.validation + self.test >= 1:
-            raise ValueError("validation and test together must leave something to train on")
+            raise ValueError(f"validation + test must be less than 1, got {self.validation + self.test:g}")
         return self
 
 
 def part_fractions(split: Split) -> tuple[float, float, float]:
-    """The shares of the three parts: train, validation, test.
+    """The fractions of the three parts: train, validation, test.
 
     >>> part_fractions(Split(validation=0.25, test=0.25))
     (0.5, 0.25, 0.25)
@@ -45,23 +45,23 @@ def part_fractions(split: Split) -> tuple[float, float, float]:
 
 
 def stratified_split(
-    labels: Int[Tensor, "n"], shares: tuple[float, ...], seed: int = 0
+    labels: Int[Tensor, "n"], fractions: tuple[float, ...], seed: int = 0
 ) -> tuple[Int[Tensor, "..."], ...]:
-    """Numbers of the examples of each part; every class is shared out alike, up to one example.
+    """A stratified random split: each class is split in the same proportions, up to one example.
 
-    The sizes of the parts are the shares of all examples by largest remainders, so that many small classes do not each
-    round a small part to nothing.
+    The sizes of the parts are the fractions of all examples, rounded by largest remainders. So a small part is not
+    empty even if it gets less than one example of every class.
 
     Args:
         labels: class of each example.
-        shares: size of each part as a share of all, summing to 1.
-        seed: which split.
+        fractions: size of each part as a fraction of all examples; they sum to 1.
+        seed: random seed of the split.
 
     Returns:
-        For each part the numbers of its examples, ascending.
+        For each part the numbers of its examples, in ascending order.
 
     Raises:
-        ValueError: if the shares do not sum to 1.
+        ValueError: if the fractions do not sum to 1.
 
     >>> a, b = stratified_split(torch.tensor([0, 0, 0, 0, 1, 1]), (0.5, 0.5))
     >>> len(a), len(b)
@@ -69,53 +69,54 @@ def stratified_split(
     >>> [len(part) for part in stratified_split(torch.arange(30) // 3, (0.7, 0.1, 0.2))]  # ten classes of three
     [21, 3, 6]
     """
-    if abs(sum(shares) - 1) > 1e-9 or min(shares) < 0:
-        raise ValueError(f"shares={shares} must be at least 0 and sum to 1, and sum to {sum(shares)}")
+    if abs(sum(fractions) - 1) > 1e-9 or min(fractions) < 0:
+        raise ValueError(f"fractions must be at least 0 and sum to 1, got {fractions} with sum {sum(fractions)}")
     classes, sizes = labels.unique(return_counts=True)
-    parts: list[list[Tensor]] = [[labels.new_empty(0)] for _ in shares]
-    for label, counts in zip(classes.tolist(), _counts(sizes, shares).tolist(), strict=True):
+    parts: list[list[Tensor]] = [[labels.new_empty(0)] for _ in fractions]
+    for label, counts in zip(classes.tolist(), _counts(sizes, fractions).tolist(), strict=True):
         members = (labels == label).nonzero().flatten()
         members = members[torch.randperm(len(members), generator=generator("split", seed, label))]
-        for part, some in zip(parts, members.split(counts), strict=True):
-            part.append(some)
+        for part, numbers in zip(parts, members.split(counts), strict=True):
+            part.append(numbers)
     return tuple(torch.cat(part).sort().values for part in parts)
 
 
-def check_parts(what: str, sizes: Iterable[int], shares: Iterable[float]) -> None:
-    """Every part that was given a share has an example.
+def check_parts(what: str, sizes: Iterable[int], fractions: Iterable[float]) -> None:
+    """Check that every part with a positive fraction has an example.
 
     Args:
-        what: was split, in words.
-        sizes: examples of each part, in the order of ``PARTS``.
-        shares: of each part.
+        what: the data that was split, for the message.
+        sizes: number of examples of each part, in the order of ``PARTS``.
+        fractions: fraction of each part.
 
     Raises:
-        UsageError: if one has none.
+        UsageError: if a part is empty.
 
     >>> check_parts("t.csv", (2, 0, 0), (0.9, 0.1, 0.0))
     Traceback (most recent call last):
-    danlu.errors.UsageError: t.csv: of 2 examples none is left for the validation part at a share of 0.1; add examples,
-    or change --split.validation
+    danlu.errors.UsageError: t.csv: the validation part would be empty (a fraction of 0.1 of 2 examples); add examples,
+    or change split.validation
     """
     sizes = tuple(sizes)
-    for name, size, share in zip(PARTS, sizes, shares, strict=False):
-        if share and not size:
-            flags = "--split.validation and --split.test" if name == "train" else f"--split.{name}"
+    for name, size, fraction in zip(PARTS, sizes, fractions, strict=False):
+        if fraction and not size:
+            settings = ("split.validation", "split.test") if name == "train" else (f"split.{name}",)
             raise UsageError(
-                f"{what}: of {sum(sizes):,} examples none is left for the {name} part at a share of {share:g}; "
-                f"add examples, or change {flags}"
+                f"{what}: the {name} part would be empty (a fraction of {fraction:g} of {sum(sizes):,} examples); "
+                f"add examples, or change {' and '.join(settings)}",
+                settings=settings,
             )
 
 
-def _counts(sizes: Int[Tensor, "classes"], shares: tuple[float, ...]) -> Int[Tensor, "classes parts"]:
-    """How many examples of each class each part gets: no entry is further than 1 from its exact share.
+def _counts(sizes: Int[Tensor, "classes"], fractions: tuple[float, ...]) -> Int[Tensor, "classes parts"]:
+    """Number of examples of each class in each part; each differs by less than 1 from the exact fraction.
 
-    Every entry is rounded down; the examples that are left of a class go to different parts. A part takes what it lacks
-    from the classes that have most left, and among these from those of the largest remainders: taken from the classes
-    with most left, a table of zeros and ones with given sums comes out whenever there is one (Ryser, "Combinatorial
-    properties of matrices of zeros and ones", 1957).
+    Every entry is rounded down first. The remaining examples of a class go to different parts. A part takes its missing
+    examples from the classes with the most remaining examples, and among these from those with the largest remainders.
+    This order finds a table of zeros and ones with given row and column sums whenever one exists (Ryser,
+    "Combinatorial properties of matrices of zeros and ones", 1957).
     """
-    exact = sizes[:, None].double() * torch.tensor(shares, dtype=torch.float64)
+    exact = sizes[:, None].double() * torch.tensor(fractions, dtype=torch.float64)
     counts = (exact + _ROUNDING).floor().long()
     lacking = _largest_remainders(exact.sum(0)) - counts.sum(0)
     left = sizes - counts.sum(1)
@@ -128,7 +129,7 @@ def _counts(sizes: Int[Tensor, "classes"], shares: tuple[float, ...]) -> Int[Ten
 
 
 def _largest_remainders(exact: Float64[Tensor, "parts"]) -> Int[Tensor, "parts"]:
-    """Whole numbers with the same sum, each rounded down or up: up where most would be cut off.
+    """Whole numbers with the same sum: all rounded down, except those with the largest remainders.
 
     >>> _largest_remainders(torch.tensor([2.1, 0.3, 0.6], dtype=torch.float64))
     tensor([2, 0, 1])
@@ -139,21 +140,20 @@ def _largest_remainders(exact: Float64[Tensor, "parts"]) -> Int[Tensor, "parts"]
     return whole
 
 
-def refuse_unused_fraction(split: Split, part: Literal["validation", "test"], why: str) -> None:
-    """The share of a part that nothing is split off for must be the usual one.
+def refuse_unused_fraction(split: Split, part: Literal["validation", "test"], reason: str) -> None:
+    """Check that the fraction of a part that is not split off has its default value.
 
     Args:
-        split: has the share.
-        part: which is given.
-        why: by whom, in words.
+        split: settings of the split.
+        part: the part that is not split off.
+        reason: why it is not split off, for the message.
 
     Raises:
-        UsageError: if it is not.
+        UsageError: if the fraction is not the default.
 
-    >>> refuse_unused_fraction(Split(test=0.5), "test", "mnist has an official one")
+    >>> refuse_unused_fraction(Split(test=0.5), "test", "mnist has an official test part")
     Traceback (most recent call last):
-    danlu.errors.UsageError: --split.test does nothing, for no test part is split off: mnist has an official one; leave
-    it out
+    danlu.errors.UsageError: split.test has no effect: mnist has an official test part; leave it out
     """
     if getattr(split, part) != getattr(Split(), part):
-        raise UsageError(f"--split.{part} does nothing, for no {part} part is split off: {why}; leave it out")
+        raise UsageError(f"split.{part} has no effect: {reason}; leave it out", settings=(f"split.{part}",))

@@ -1,4 +1,4 @@
-"""What every tokenizer can do."""
+"""The interface of tokenizers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ TokenKind = Literal["characters", "words", "bpe"]
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Text to numbers and back."""
+    """Converts text to tokens and back."""
 
     kind: TokenKind
-    """what a token is"""
+    """type of the tokens"""
     vocabulary: int
     """number of different tokens"""
     unknown: int | None
-    """the token that stands for what is not known, if there is one"""
+    """number of the token for unknown text, or None"""
 
     def encode(self, text: str) -> Int[Tensor, "n"]:
         """The tokens of a text."""
@@ -31,9 +31,9 @@ class Tokenizer(Protocol):
         ...
 
     def token(self, number: int) -> str:
-        """One token as a reader may see it."""
+        """The text of one token, for display."""
         ...
 
     def to_json(self) -> str:
-        """The tokenizer as the text of a file ``tokenizer.json``, which the package tokenizers can open too."""
+        """The content of a file ``tokenizer.json``, which the package tokenizers can also open."""
         ...

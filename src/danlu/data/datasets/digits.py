@@ -1,4 +1,4 @@
-"""The 8×8 handwritten digits that come with scikit-learn, so that danlu has real data without a network."""
+"""The 8×8 handwritten digits of scikit-learn, which need no download."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from danlu.storage.access import Access
 
 
 def digits(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
-    """1797 gray images of handwritten digits, 8×8, ink 1 on paper 0: 70 % train, 10 % validation, 20 % test.
+    """1,797 gray images of handwritten digits, 8×8, with ink 1 on background 0: 70% train, 10% validation, 20% test.
 
     Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI repository, 1998 (its test part, as in
-    scikit-learn). The set has no official split; this one is stratified and depends on its seed alone.
+    scikit-learn). The data set has no official split; this one is stratified and depends only on its seed.
 
     Args:
         argument: must be empty.
-        split: shares and seed of the parts.
+        split: fractions and seed of the parts.
         access: not needed.
 
     >>> data = digits()
@@ -34,25 +34,28 @@ def digits(argument: str = "", split: Split = Split(), access: Access | None = N
     """
     no_argument("digits", argument)
     images, labels = _read()
-    everything = Part({"image": torch.from_numpy(images / 16).float().unsqueeze(1), "label": torch.from_numpy(labels)})
-    shares = part_fractions(split)
-    train, validation, test = stratified_split(everything["label"], shares, split.seed)
-    check_parts("digits", map(len, (train, validation, test)), shares)
+    all_digits = Part({"image": torch.from_numpy(images / 16).float().unsqueeze(1), "label": torch.from_numpy(labels)})
+    fractions = part_fractions(split)
+    train, validation, test = stratified_split(all_digits["label"], fractions, split.seed)
+    check_parts("digits", map(len, (train, validation, test)), fractions)
     info = ImageInfo(shape=(1, 8, 8), classes=10, class_names=tuple("0123456789"))
-    return DataSet("digits", info, everything.take(train), everything.take(validation), everything.take(test))
+    return DataSet("digits", info, all_digits.take(train), all_digits.take(validation), all_digits.take(test))
 
 
 def _read() -> tuple[np.ndarray, np.ndarray]:
-    """Ink from 0 to 16, (1797, 8, 8), and labels, from the file in scikit-learn, whose import takes seconds."""
+    """Images of shape (1797, 8, 8) with values 0 to 16, and labels.
+
+    The file is read directly, because importing scikit-learn takes seconds.
+    """
     package = find_spec("sklearn")
-    places = (package.submodule_search_locations if package is not None else None) or ()
-    for place in places:
-        path = Path(place, "datasets", "data", "digits.csv.gz")
+    folders = (package.submodule_search_locations if package is not None else None) or ()
+    for folder in folders:
+        path = Path(folder, "datasets", "data", "digits.csv.gz")
         if path.is_file():
             with gzip.open(path, "rt", encoding="ascii") as lines:
                 table = np.loadtxt(lines, delimiter=",")
             return table[:, :64].reshape(-1, 8, 8), table[:, 64].astype(np.int64)
-    from sklearn.datasets import load_digits  # which knows where it lies in other versions
+    from sklearn.datasets import load_digits  # finds the file in other versions of scikit-learn
 
     raw: Any = load_digits()
     return raw.images, raw.target.astype(np.int64)

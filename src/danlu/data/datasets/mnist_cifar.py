@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and CIFAR-10 from their official files, which are looked for, checked, fetched if missing."""
+"""MNIST, Fashion-MNIST and CIFAR-10, from their official files, which are downloaded if needed and verified."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from danlu.storage.download import File, fetch, mismatch
 
 
 @dataclass(frozen=True)
-class Official:
-    """A data set of official files.
+class OfficialFiles:
+    """The official files of a data set.
 
     Attributes:
-        name: what it is called, also as a folder.
-        folders: what other folders that people keep it in are called.
-        files: all that it needs.
-        mirrors: addresses of folders that have them, or have the archive.
-        archive: a file that holds them, and the folder inside it, or None if they are fetched one by one.
+        name: name of the data set and of its folder.
+        folders: other common names of its folder.
+        files: the files.
+        mirrors: URLs of folders that contain the files or the archive.
+        archive: an archive of the files, and the folder inside of it; None if the files are downloaded one by one.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Official:
 
 
 def _idx_files(*sizes_and_digests: tuple[int, str]) -> tuple[File, ...]:
-    """Images and labels of the training part and of the test part, as MNIST and what took its place name them."""
+    """Images and labels of the training and test parts, with the file names of MNIST."""
     names = [f"{part}-{what}-ubyte.gz" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
-    return tuple(File(name, *facts) for name, facts in zip(names, sizes_and_digests, strict=True))
+    return tuple(File(name, *size_and_digest) for name, size_and_digest in zip(names, sizes_and_digests, strict=True))
 
 
-MNIST = Official(
+MNIST = OfficialFiles(
     "mnist",
     ("MNIST/raw",),
     _idx_files(
@@ -61,7 +61,7 @@ MNIST = Official(
     ),
 )
 
-FASHION_MNIST = Official(
+FASHION_MNIST = OfficialFiles(
     "fashion-mnist",
     ("FashionMNIST/raw",),
     _idx_files(
@@ -78,7 +78,7 @@ FASHION_MNIST = Official(
 
 _BATCH = 10_000 * (1 + 3 * 32 * 32)
 
-CIFAR10 = Official(
+CIFAR10 = OfficialFiles(
     "cifar10",
     ("cifar-10-batches-bin", "cifar10/cifar-10-batches-bin", "cifar-10"),
     (
@@ -96,148 +96,148 @@ CIFAR10 = Official(
     ),
 )
 
-_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-_THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CLOTHING = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def mnist(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
-    """70 000 gray images of handwritten digits, 28×28, ink 1 on paper 0; the 10 000 official test images are the test.
+    """70,000 gray images of handwritten digits, 28×28, with ink 1 on background 0; 10,000 are the official test part.
 
     LeCun et al., "Gradient-based learning applied to document recognition", 1998.
 
     Args:
         argument: must be empty.
-        split: ``split.validation`` is the share of the 60 000 training images that are for validation.
-        access: where the files may lie.
+        split: ``split.validation`` is the fraction of the 60,000 training images that is used for validation.
+        access: folders of the files.
 
     Raises:
-        RunError: if they cannot be had, or are damaged.
+        RunError: if a file cannot be downloaded, or is damaged.
     """
     return _idx(MNIST, tuple("0123456789"), argument, split, access)
 
 
 def fashion_mnist(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
-    """70 000 gray images of clothes, 28×28; the 10 000 official test images are the test.
+    """70,000 gray images of clothing, 28×28; 10,000 are the official test part.
 
     Xiao, Rasul and Vollgraf, "Fashion-MNIST", 2017, https://arxiv.org/abs/1708.07747.
 
     Args:
         argument: must be empty.
-        split: ``split.validation`` is the share of the 60 000 training images that are for validation.
-        access: where the files may lie.
+        split: ``split.validation`` is the fraction of the 60,000 training images that is used for validation.
+        access: folders of the files.
 
     Raises:
-        RunError: if they cannot be had, or are damaged.
+        RunError: if a file cannot be downloaded, or is damaged.
     """
-    return _idx(FASHION_MNIST, _CLOTHES, argument, split, access)
+    return _idx(FASHION_MNIST, _CLOTHING, argument, split, access)
 
 
 def cifar10(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
-    """60 000 color images of animals and vehicles, 32×32; the 10 000 official test images are the test.
+    """60,000 color images of animals and vehicles, 32×32; 10,000 are the official test part.
 
     Krizhevsky, "Learning multiple layers of features from tiny images", 2009; the binary version of the files.
 
     Args:
         argument: must be empty.
-        split: ``split.validation`` is the share of the 50 000 training images that are for validation.
-        access: where the files may lie.
+        split: ``split.validation`` is the fraction of the 50,000 training images that is used for validation.
+        access: folders of the files.
 
     Raises:
-        RunError: if they cannot be had, or are damaged.
+        RunError: if a file cannot be downloaded, or is damaged.
     """
     no_argument("cifar10", argument)
-    *train, test = (read_cifar(path) for path in files_of(CIFAR10, access or Access()))
+    *train, test = (read_cifar(path) for path in find_files(CIFAR10, access or Access()))
     images, labels = (torch.cat(parts) for parts in zip(*train, strict=True))
-    everything = Part({"image": images, "label": labels})
-    return _parted("cifar10", everything, Part(dict(zip(("image", "label"), test, strict=True))), _THINGS, split)
+    training_images = Part({"image": images, "label": labels})
+    return _split("cifar10", training_images, Part(dict(zip(("image", "label"), test, strict=True))), _OBJECTS, split)
 
 
-def _idx(official: Official, names: tuple[str, ...], argument: str, split: Split, access: Access | None) -> DataSet:
+def _idx(
+    official: OfficialFiles, names: tuple[str, ...], argument: str, split: Split, access: Access | None
+) -> DataSet:
     no_argument(official.name, argument)
-    images, labels, test_images, test_labels = (read_idx(path) for path in files_of(official, access or Access()))
+    images, labels, test_images, test_labels = (read_idx(path) for path in find_files(official, access or Access()))
     train = Part({"image": images.unsqueeze(1), "label": labels.long()})
     test = Part({"image": test_images.unsqueeze(1), "label": test_labels.long()})
-    return _parted(official.name, train, test, names, split)
+    return _split(official.name, train, test, names, split)
 
 
-def _parted(name: str, train: Part, test: Part, names: tuple[str, ...], split: Split) -> DataSet:
-    refuse_unused_fraction(split, "test", f"{name} has an official one")
-    shares = 1 - split.validation, split.validation
-    kept, validation = stratified_split(train["label"], shares, split.seed)
-    check_parts(name, map(len, (kept, validation)), shares)
+def _split(name: str, train: Part, test: Part, names: tuple[str, ...], split: Split) -> DataSet:
+    refuse_unused_fraction(split, "test", f"{name} has an official test part")
+    fractions = 1 - split.validation, split.validation
+    kept, validation = stratified_split(train["label"], fractions, split.seed)
+    check_parts(name, map(len, (kept, validation)), fractions)
     info = ImageInfo(tuple(train.fields["image"].shape[1:]), classes=len(names), class_names=names)
     return DataSet(name, info, train.take(kept), train.take(validation), test)
 
 
-def files_of(official: Official, access: Access) -> list[Path]:
-    """Where the files lie; they are fetched into the cache if they lie nowhere.
+def find_files(official: OfficialFiles, access: Access) -> list[Path]:
+    """Paths of the official files, which are downloaded to the cache if they are not found.
 
-    They are looked for in the folder that the user has named, there under the usual names of folders, and in the cache,
-    with or without ``.gz``.
+    They are searched in the user's folder of data sets, under the common names of folders, and in the cache, with or
+    without ``.gz``.
 
     Raises:
-        RunError: if one is not what it should be, or cannot be fetched.
+        RunError: if a file is not the official one, or cannot be downloaded.
     """
     cache = access.cache / official.name
-    *looked, _ = folders = folders_of(official, access)
+    *user_folders, _ = folders = search_folders(official, access)
     for folder in folders:
-        found = [_in(folder, file) for file in official.files]
-        if all(found):
-            return [_checked(path, file) for path, file in zip(found, official.files, strict=True) if path]
+        paths = [_find(folder, file) for file in official.files]
+        if all(paths):
+            return [_verified(path, file) for path, file in zip(paths, official.files, strict=True) if path]
     if not access.download:
-        where = ", ".join(map(str, [*looked[:1], cache]))
-        raise RunError(f"the files of {official.name} are not there (looked in {where} and below)")
+        searched = ", ".join(map(str, [*user_folders[:1], cache]))
+        raise RunError(f"the files of {official.name} were not found (searched in {searched})")
     if official.archive is not None:
-        _fetch_archive(official, looked, cache, access)
-        return [_checked(cache / file.name, file) for file in official.files]
+        _fetch_archive(official, user_folders, cache, access)
+        return [_verified(cache / file.name, file) for file in official.files]
     return [
-        found if (found := _in(cache, file)) and not mismatch(found, file) else _fetched(file, official, cache, access)
+        path
+        if (path := _find(cache, file)) and not mismatch(path, file)
+        else fetch(file, official.mirrors, cache, access.progress)
         for file in official.files
     ]
 
 
-def folders_of(official: Official, access: Access) -> list[Path]:
-    """Where files are looked for: below the folder that the user has named, and last in the cache."""
-    return [*(_looked(official, access.user_folder) if access.user_folder else []), access.cache / official.name]
+def search_folders(official: OfficialFiles, access: Access) -> list[Path]:
+    """Folders in which the files are searched: in the user's folder of data sets, then in the cache."""
+    return [*(_candidates(official, access.user_folder) if access.user_folder else []), access.cache / official.name]
 
 
-def _fetched(file: File, official: Official, cache: Path, access: Access) -> Path:
-    return fetch(file, official.mirrors, cache, access.progress)
-
-
-def _fetch_archive(official: Official, looked: list[Path], cache: Path, access: Access) -> None:
+def _fetch_archive(official: OfficialFiles, user_folders: list[Path], cache: Path, access: Access) -> None:
     assert official.archive is not None
     archive, inside = official.archive
-    there = next((path for folder in looked if (path := folder / archive.name).is_file()), None)
-    path = _checked(there, archive) if there else fetch(archive, official.mirrors, cache, access.progress)
+    existing = next((path for folder in user_folders if (path := folder / archive.name).is_file()), None)
+    path = _verified(existing, archive) if existing else fetch(archive, official.mirrors, cache, access.progress)
     cache.mkdir(parents=True, exist_ok=True)
     unpack(path, {f"{inside}/{file.name}": file.size for file in official.files}, cache)
-    if there is None:
+    if existing is None:
         path.unlink()
 
 
-def _looked(official: Official, given: Path) -> list[Path]:
-    return [given / official.name, *(given / folder for folder in official.folders), given]
+def _candidates(official: OfficialFiles, root: Path) -> list[Path]:
+    return [root / official.name, *(root / folder for folder in official.folders), root]
 
 
-def _in(folder: Path, file: File) -> Path | None:
+def _find(folder: Path, file: File) -> Path | None:
     candidates = [folder / file.name, folder / file.name.removesuffix(".gz")]
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _checked(path: Path, file: File) -> Path:
+def _verified(path: Path, file: File) -> Path:
     if path.name == file.name and (problem := mismatch(path, file)):
-        raise RunError(f"{path} is not the official file: {problem}; remove it, and it will be fetched")
+        raise RunError(f"{path} is not the official file: {problem}; remove it, and it will be downloaded")
     return path
 
 
 def read_idx(path: Path) -> Tensor:
-    """The bytes of an idx file, as a tensor of uint8 of the shape that the file says.
+    """Read an idx file of bytes as a tensor of dtype uint8.
 
     The header is big-endian: two zeros, 8 for bytes, the number of dimensions, and each dimension in four bytes.
 
     Raises:
-        RunError: if it is no such file, or has another length than it says.
+        RunError: if it is not such a file, or its size does not match its header.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -245,26 +245,26 @@ def read_idx(path: Path) -> Tensor:
     except (OSError, EOFError, zlib.error) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
     if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise RunError(f"{path} is no idx file of bytes: it begins with {content[:4].hex(' ')}")
+        raise RunError(f"{path} is not an idx file of bytes: it begins with {content[:4].hex(' ')}")
     dimensions = content[3]
     shape = tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
     start, needed = 4 + 4 * dimensions, int(np.prod(shape))
     if len(content) - start != needed:
-        raise RunError(f"{path} says that it holds {shape}, {needed:,} bytes, and holds {len(content) - start:,}")
+        raise RunError(f"{path}: expected {needed:,} bytes for the shape {shape}, got {len(content) - start:,}")
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy())
 
 
 def read_cifar(path: Path) -> tuple[Tensor, Tensor]:
-    """Images (n, 3, 32, 32) as bytes and labels (n,) of a batch of CIFAR-10's binary version.
+    """Read a file of the binary version of CIFAR-10: images (n, 3, 32, 32) as bytes, and labels (n,).
 
     Raises:
-        RunError: if it has no whole number of records, or a label above 9.
+        RunError: if the file has an incomplete record, or a label above 9.
     """
     content = np.fromfile(path, np.uint8)
     if len(content) == 0 or len(content) % 3073:
-        raise RunError(f"{path} has {len(content):,} bytes, which is no number of records of 3,073 bytes")
+        raise RunError(f"{path} has {len(content):,} bytes, which is not a multiple of the record size, 3,073 bytes")
     records = content.reshape(-1, 3073)
     if records[:, 0].max() > 9:
-        raise RunError(f"{path} has a label {records[:, 0].max()}, and there are classes 0 to 9")
+        raise RunError(f"{path}: labels must be 0 to 9, got {records[:, 0].max()}")
     images = torch.from_numpy(records[:, 1:].copy()).view(-1, 3, 32, 32)
     return images, torch.from_numpy(records[:, 0].astype(np.int64))

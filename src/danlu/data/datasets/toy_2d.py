@@ -1,8 +1,8 @@
-"""Points in the plane: small sets on which a model can be seen to work, or not.
+"""Points in the plane: two-dimensional toy data on which the behavior of a model is easy to see.
 
-Every one is drawn, point by point, from a distribution that a function here states; ``ring`` and ``grid`` have an exact
-density too. Points are drawn as float64 and rounded to float32, which hides the last bits in which the cosines and
-logarithms of two machines can differ.
+The points of each data set are independent samples of a distribution, which is defined by a function of this module;
+``ring`` and ``grid`` also have an exact density. Points are drawn in float64 and rounded to float32, which removes
+differences between machines in the last bits of cosines and logarithms.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from danlu.rng.keys import generator as generator_of
 from danlu.storage.access import Access
 
 POINTS = 10_000
-MOST_POINTS = 10_000_000
+MAX_POINTS = 10_000_000
 MOONS_NOISE = 0.1
 CIRCLES_NOISE, CIRCLES_FACTOR = 0.08, 0.5
 RING_MODES, RING_RADIUS, RING_DEVIATION = 8, 2.0, 0.02
@@ -33,19 +33,19 @@ Points = tuple[Float[Tensor, "n 2"], Int[Tensor, "n"]]
 
 
 def sample_moons(n: int, generator: torch.Generator) -> Points:
-    r"""Two half circles of radius 1 that reach into each other, and noise of deviation 0.1.
+    r"""Two interleaving half circles of radius 1, with normal noise of standard deviation 0.1.
 
     .. math:: (\cos t, \sin t) \;\text{or}\; (1 - \cos t, \tfrac12 - \sin t), \qquad t \sim U(0, \pi)
 
-    The curves are those of scikit-learn's ``make_moons``, which spaces t evenly where this draws it; the noise is that
-    of FFJORD's toy data (Grathwohl et al., 2019).
+    The curves are those of scikit-learn's ``make_moons``, but with random instead of evenly spaced t; the noise is
+    that of FFJORD's toy data (Grathwohl et al., 2019).
 
     Args:
         n: number of points.
-        generator: where the random numbers come from.
+        generator: source of the random numbers.
 
     Returns:
-        Points, and for each 0 for the upper moon or 1 for the lower.
+        Points, and labels: 0 for the upper half circle, 1 for the lower one.
 
     >>> x, label = sample_moons(4, torch.Generator().manual_seed(0))
     >>> x.shape, label.shape
@@ -59,17 +59,17 @@ def sample_moons(n: int, generator: torch.Generator) -> Points:
 
 
 def sample_circles(n: int, generator: torch.Generator) -> Points:
-    r"""Two circles around one center, of radius 1 and 0.5, and noise of deviation 0.08.
+    r"""Two concentric circles of radius 1 and 0.5, with normal noise of standard deviation 0.08.
 
-    The curves are those of scikit-learn's ``make_circles`` with ``factor=0.5``, on which angles are drawn uniformly
-    here; factor and noise are those of FFJORD's toy data (Grathwohl et al., 2019).
+    The curves are those of scikit-learn's ``make_circles`` with ``factor=0.5``, but with random
+    angles; factor and noise are those of FFJORD's toy data (Grathwohl et al., 2019).
 
     Args:
         n: number of points.
-        generator: where the random numbers come from.
+        generator: source of the random numbers.
 
     Returns:
-        Points, and for each 0 for the outer circle or 1 for the inner.
+        Points, and labels: 0 for the outer circle, 1 for the inner one.
     """
     label = torch.randint(2, (n,), generator=generator)
     angle = 2 * math.pi * _uniform(n, generator)
@@ -78,7 +78,7 @@ def sample_circles(n: int, generator: torch.Generator) -> Points:
 
 
 def sample_spirals(n: int, generator: torch.Generator) -> Points:
-    r"""Two spirals that turn one and a half times, each the other turned by half a circle.
+    r"""Two spirals of one and a half turns, rotated by 180 degrees against each other.
 
     .. math:: x = \pm \tfrac13 (-t \cos t + u, \; t \sin t + v) + 0.1 \, \epsilon, \qquad
         t = 3 \pi \sqrt{w}, \quad u, v \sim U(0, \tfrac12), \; w \sim U(0, 1), \; \epsilon \sim N(0, I)
@@ -87,10 +87,10 @@ def sample_spirals(n: int, generator: torch.Generator) -> Points:
 
     Args:
         n: number of points.
-        generator: where the random numbers come from.
+        generator: source of the random numbers.
 
     Returns:
-        Points, and for each 0 for the arm with the sign + or 1 for the other.
+        Points, and labels: 0 for the arm with the sign +, 1 for the other one.
     """
     label = torch.randint(2, (n,), generator=generator)
     t = 3 * math.pi * _uniform(n, generator).sqrt()
@@ -99,53 +99,54 @@ def sample_spirals(n: int, generator: torch.Generator) -> Points:
 
 
 def sample_checkerboard(n: int, generator: torch.Generator) -> Points:
-    """Uniform over the eight dark squares of a board of 4×4 from -4 to 4; a square has side 2.
+    """Uniform distribution over the eight dark squares of a 4×4 board on [-4, 4]; the side of a square is 2.
 
-    Column i and row j, counted from 0 at the bottom left, are a dark square if i + j is even: "checkerboard" of
+    The square in column i and row j, counted from 0 at the bottom left, is dark if i + j is even: "checkerboard" of
     FFJORD's toy data (Grathwohl et al., 2019).
 
     Args:
         n: number of points.
-        generator: where the random numbers come from.
+        generator: source of the random numbers.
 
     Returns:
-        Points, and for each the number of its square: 2 i + (the lower or the upper dark one of column i).
+        Points, and labels: the number of the square, 2 i for the lower and 2 i + 1 for the upper one of column i.
     """
     label = torch.randint(8, (n,), generator=generator)
     column = label // 2
     row = 2 * (label % 2) + column % 2
     corner = (2 * torch.stack([column, row], dim=1) - 4).float()
     x = (corner + 2 * _uniform((n, 2), generator)).float()
-    return torch.minimum(x, (corner + 2).nextafter(corner)), label  # rounding up would reach the next square's edge
+    below_border = (corner + 2).nextafter(corner)  # rounding up could reach the border of the next square
+    return torch.minimum(x, below_border), label
 
 
 def sample_pinwheel(n: int, generator: torch.Generator) -> Points:
-    r"""Five bent arms: Gaussians of deviations 0.3 and 0.1 around (1, 0), turned the further the further out they lie.
+    r"""Five bent arms: Gaussians with standard deviations 0.3 and 0.1 around (1, 0), rotated more at larger radii.
 
     .. math:: x = 2 R(-\alpha) f, \qquad f \sim N((1, 0), \operatorname{diag}(0.3^2, 0.1^2)), \quad
         \alpha = \tfrac{2 \pi k}{5} + \tfrac14 e^{f_1}
 
-    with R(a) the rotation by a against the clock and k the arm. Johnson et al., "Composing graphical models with neural
-    networks for structured representations and fast inference", 2016, with the numbers of FFJORD's toy data (Grathwohl
-    et al., 2019).
+    where R(a) is the counter-clockwise rotation by a, and k is the number of the arm. Johnson et al., "Composing
+    graphical models with neural networks for structured representations and fast inference", 2016, with the parameters
+    of FFJORD's toy data (Grathwohl et al., 2019).
 
     Args:
         n: number of points.
-        generator: where the random numbers come from.
+        generator: source of the random numbers.
 
     Returns:
-        Points, and for each the number k of its arm.
+        Points, and labels: the number k of the arm.
     """
     label = torch.randint(PINWHEEL_ARMS, (n,), generator=generator)
     deviations = torch.tensor(PINWHEEL_DEVIATIONS, dtype=torch.float64)
-    out, aside = (_normal((n, 2), generator) * deviations + torch.tensor([1.0, 0.0])).unbind(1)
-    angle = 2 * math.pi * label / PINWHEEL_ARMS + PINWHEEL_RATE * out.exp()
+    radial, tangential = (_normal((n, 2), generator) * deviations + torch.tensor([1.0, 0.0])).unbind(1)
+    angle = 2 * math.pi * label / PINWHEEL_ARMS + PINWHEEL_RATE * radial.exp()
     cos, sin = angle.cos(), angle.sin()
-    return (2 * _pairs(out * cos + aside * sin, aside * cos - out * sin)).float(), label
+    return (2 * _pairs(radial * cos + tangential * sin, tangential * cos - radial * sin)).float(), label
 
 
 def ring_centers(dtype: torch.dtype = torch.float32) -> Float[Tensor, "8 2"]:
-    """The centers of the eight Gaussians of ``ring``: evenly on a circle of radius 2, against the clock from (2, 0).
+    """Centers of the eight Gaussians of ``ring``: evenly spaced on a circle of radius 2, counter-clockwise from (2, 0).
 
     >>> ring_centers()[2].allclose(torch.tensor([0.0, 2.0]), atol=1e-6)
     True
@@ -155,7 +156,7 @@ def ring_centers(dtype: torch.dtype = torch.float32) -> Float[Tensor, "8 2"]:
 
 
 def grid_centers(dtype: torch.dtype = torch.float32) -> Float[Tensor, "25 2"]:
-    """The centers of the 25 Gaussians of ``grid``: -4, -2, 0, 2, 4 along either axis, the second running fastest.
+    """Centers of the 25 Gaussians of ``grid``: -4, -2, 0, 2, 4 on both axes; the second coordinate varies fastest.
 
     >>> grid_centers()[[0, 1, 5]]
     tensor([[-4., -4.],
@@ -167,38 +168,38 @@ def grid_centers(dtype: torch.dtype = torch.float32) -> Float[Tensor, "25 2"]:
 
 
 def sample_ring(n: int, generator: torch.Generator) -> Points:
-    """Eight Gaussians of deviation 0.02, evenly on a circle of radius 2.
+    """Eight Gaussians of standard deviation 0.02, evenly spaced on a circle of radius 2.
 
     Metz et al., "Unrolled generative adversarial networks", 2017, section 3.1.
 
     Args:
         n: number of points.
-        generator: where the random numbers come from.
+        generator: source of the random numbers.
 
     Returns:
-        Points, and for each the number of its Gaussian in ``ring_centers``.
+        Points, and labels: the number of the Gaussian in ``ring_centers``.
     """
     return _sample_mixture(n, ring_centers(torch.float64), RING_DEVIATION, generator)
 
 
 def sample_grid(n: int, generator: torch.Generator) -> Points:
-    """25 Gaussians of deviation 0.05 on a grid of 5×5 with steps of 2.
+    """25 Gaussians of standard deviation 0.05 on a 5×5 grid with spacing 2.
 
-    Dumoulin et al., "Adversarially learned inference", 2017, and Srivastava et al., "VEEGAN", 2017, have such a grid;
-    the numbers are those of Lin et al., "PacGAN", 2018, section 4.1.
+    Dumoulin et al., "Adversarially learned inference", 2017, and Srivastava et al., "VEEGAN", 2017, use such a grid;
+    the parameters are those of Lin et al., "PacGAN", 2018, section 4.1.
 
     Args:
         n: number of points.
-        generator: where the random numbers come from.
+        generator: source of the random numbers.
 
     Returns:
-        Points, and for each the number of its Gaussian in ``grid_centers``.
+        Points, and labels: the number of the Gaussian in ``grid_centers``.
     """
     return _sample_mixture(n, grid_centers(torch.float64), GRID_DEVIATION, generator)
 
 
 def ring_log_prob(x: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n"]:
-    r"""Log-density of ``ring`` in nats: 8 centers c, deviation :math:`\sigma = 0.02`.
+    r"""Log-density of ``ring`` in nats: 8 centers c, standard deviation :math:`\sigma = 0.02`.
 
     .. math:: \log \tfrac18 \sum_c \frac{1}{2 \pi \sigma^2} \exp\left(-\frac{\lVert x - c \rVert^2}{2 \sigma^2}\right)
 
@@ -209,7 +210,7 @@ def ring_log_prob(x: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n"]:
 
 
 def grid_log_prob(x: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n"]:
-    """Log-density of ``grid`` in nats: as that of ``ring``, with 25 centers and deviation 0.05.
+    """Log-density of ``grid`` in nats: as for ``ring``, with 25 centers and standard deviation 0.05.
 
     >>> grid_log_prob(torch.tensor([[0.0, 4.0]]))
     tensor([0.9347])
@@ -244,13 +245,13 @@ def _noisy(x: Float[Tensor, "n 2"], deviation: float, generator: torch.Generator
 
 
 def _points(name: str, argument: str) -> int:
-    """How many points were asked for."""
+    """The number of points in the argument of a data set."""
     if not argument:
         return POINTS
-    if not (argument.isascii() and argument.isdigit()) or not 1 <= int(argument[:10]) <= MOST_POINTS:
+    if not (argument.isascii() and argument.isdigit()) or not 1 <= int(argument[:10]) <= MAX_POINTS:
         raise UsageError(
-            f"{name}:{argument}: after {name} comes the number of its points, from 1 to {MOST_POINTS}, "
-            f"as in {name}:5000; {POINTS} if nothing does"
+            f"{name}:{argument}: the argument must be a number of points from 1 to {MAX_POINTS:,}, for example "
+            f"{name}:5000; the default is {POINTS:,}"
         )
     return int(argument)
 
@@ -261,27 +262,27 @@ def _loader(
     def load(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
         n = _points(name, argument)
         x, label = sample(n, generator_of(name, split.seed))
-        shares = part_fractions(split)
-        cuts = stratified_split(label, shares, split.seed)
-        check_parts(f"{name}:{n}", map(len, cuts), shares)
+        fractions = part_fractions(split)
+        cuts = stratified_split(label, fractions, split.seed)
+        check_parts(f"{name}:{n}", map(len, cuts), fractions)
         train, validation, test = (Part({"x": x[cut], "label": label[cut]}) for cut in cuts)
         low, high = x.aminmax()
-        taken = (low.item(), high.item())
-        info = TableInfo((2,), len(class_names), class_names, range=taken, columns=("x", "y"))
+        value_range = (low.item(), high.item())
+        info = TableInfo((2,), len(class_names), class_names, range=value_range, columns=("x", "y"))
         return DataSet(name, info, train, validation, test)
 
     load.__name__ = load.__qualname__ = name
     load.__doc__ = f"""{(sample.__doc__ or "").splitlines()[0]}
 
-    Points are drawn by ``{sample.__name__}``, and each class is shared out alike. ``x`` is (n, 2), ``label`` (n,).
+    Points are drawn by ``{sample.__name__}``; the split is stratified. ``x`` is (n, 2), ``label`` is (n,).
 
     Args:
-        argument: number of points in all parts together; {POINTS} if not given.
-        split: shares of the parts, and the seed of the split and of the points.
+        argument: total number of points; {POINTS} by default.
+        split: fractions of the parts, and the seed of the split and of the points.
         access: not needed.
 
     Raises:
-        UsageError: if the argument is no such number, or a part is left without points.
+        UsageError: if the argument is not such a number, or a part would be empty.
     """
     return load
 

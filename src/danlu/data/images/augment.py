@@ -1,7 +1,7 @@
-"""Changing training pictures a little each time they are seen, on the device where they are.
+"""Random augmentation of training images, on the device of the images.
 
-What happens to a picture is a function of (seed, epoch, number of the example) alone. So it is the same in whatever
-batch, micro-batch or process the example is, and can be replayed.
+The augmentation of an image is a function of (seed, epoch, number of the example) only. So it is the same in every
+batch, micro-batch or process, and after resuming.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Flip = Literal["none", "horizontal", "vertical", "both", "alternating"]
 
 
 class Augment(Page):
-    """Random changes of the training images; all are off by default.
+    """Random transformations of the training images; all are off by default.
 
-    A picture is mirrored, turned and zoomed about its middle, shifted, erased in part, made noisy, mixed with another,
-    in this order. Erasing is that of DeVries and Taylor, "Improved regularization of convolutional neural networks with
-    cutout", 2017, but that the rectangle has the proportions of the picture and lies within it; alternating flips are
-    from Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024.
+    An image is flipped, rotated and scaled about its center, translated, partly erased, perturbed by noise, and mixed
+    with another image, in this order. Erasing is the cutout of DeVries and Taylor, "Improved regularization of
+    convolutional neural networks with cutout", 2017, except that the rectangle has the proportions of the image and is
+    inside of it. Alternating flips are from Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024.
 
     >>> Augment().on, Augment(flip="horizontal", crop=4).on
     (False, True)
@@ -62,22 +62,22 @@ class Augment(Page):
     """CutMix: parameter alpha of the Beta distribution of the remaining area fraction"""
 
     @model_validator(mode="after")
-    def _values_go_together(self) -> Augment:
+    def _values_are_consistent(self) -> Augment:
         low, high = self.scale
         if not 0 < low <= high < math.inf:
-            raise ValueError(f"scale {low:g} {high:g}: the smallest zoom comes first, and is greater than 0")
+            raise ValueError(f"scale must be two numbers, 0 < smallest <= largest, got {low:g} {high:g}")
         if self.mixup and self.cutmix:
-            raise ValueError("mixup and cutmix both mix two pictures; give one of them")
+            raise ValueError("mixup and cutmix cannot be combined; set one of them to 0")
         return self
 
     @property
     def on(self) -> bool:
-        """Whether anything is changed."""
+        """Whether any transformation is on."""
         return self != Augment(pad_mode=self.pad_mode)
 
     @property
     def mixes(self) -> bool:
-        """Whether two pictures are mixed, and so are their labels."""
+        """Whether two images and their labels are mixed."""
         return bool(self.mixup or self.cutmix)
 
     @property
@@ -89,17 +89,17 @@ class Augment(Page):
 def augment(
     images: Float[Tensor, "n c h w"], numbers: Int[Tensor, "n"], epochs: Int[Tensor, "n"], seed: int, page: Augment
 ) -> Float[Tensor, "n c h w"]:
-    """Change each picture in its own way; all but mixing, which takes a second picture.
+    """Apply all transformations to each image, except mixing.
 
-    Mirrored, turned, zoomed and shifted pictures are interpolated once (bilinear); those that are only mirrored and
-    cropped not at all. A crop out of a picture with a border is a shift by whole pixels.
+    Flips, rotations, scalings and translations are combined into one bilinear interpolation. If images are only flipped
+    and cropped, they are not interpolated: a crop of a padded image is a shift by whole pixels.
 
     Args:
-        images: the pictures.
-        numbers: of the examples in their part.
-        epochs: in which each example is seen.
-        seed: of every random number.
-        page: what to do.
+        images: the images.
+        numbers: number of each example in its part.
+        epochs: epoch of each example.
+        seed: random seed.
+        page: settings of the augmentation.
 
     >>> images, numbers, epochs = torch.rand(4, 1, 8, 8), torch.tensor([3, 1, 4, 5]), torch.zeros(4, dtype=torch.long)
     >>> page = Augment(crop=2, flip="horizontal")
@@ -114,7 +114,7 @@ def augment(
         images = move(images, drawn.mirror < 0, drawn.crop.long(), page.pad_mode)
     if page.erase:
         images = images.masked_fill(_rectangle(images, drawn.first, drawn.first + drawn.erased), 0)
-    return _noisy(images, _places(numbers, epochs), seed, page.noise) if page.noise else images
+    return _noisy(images, _counters(numbers, epochs), seed, page.noise) if page.noise else images
 
 
 def mix(
@@ -125,66 +125,65 @@ def mix(
     seed: int,
     page: Augment,
 ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n"]]:
-    r"""Mix each picture with another, and say what share of it is its own.
+    r"""Mix each image with another one, by mixup or CutMix.
 
-    With mixup every pixel is :math:`\lambda x + (1 - \lambda) x'` (Zhang et al., "mixup: beyond empirical risk
-    minimization", 2018). With cutmix a rectangle shows the other picture, of sides :math:`\sqrt{1 - \lambda}` about a
-    random middle, as far as it is inside (Yun et al., "CutMix", 2019). λ is from Beta(α, α). The loss is the share
-    times the loss of the own label, plus the rest times the loss of the other's.
+    In mixup, every pixel is :math:`\lambda x + (1 - \lambda) x'` (Zhang et al., "mixup: beyond empirical risk
+    minimization", 2018). In CutMix, a rectangle with the relative sides :math:`\sqrt{1 - \lambda}` and a random center,
+    clipped to the image, is replaced by that of the other image (Yun et al., "CutMix", 2019). λ is drawn from
+    Beta(α, α). The loss is the weighted mean of the losses of both labels, with the returned weight for the first.
 
     Args:
-        images: the pictures.
-        others: what each is mixed with.
-        numbers: of the examples in their part.
-        epochs: in which each example is seen.
-        seed: of every random number.
-        page: with mixup or cutmix.
+        images: the images.
+        others: the images that they are mixed with.
+        numbers: number of each example in its part.
+        epochs: epoch of each example.
+        seed: random seed.
+        page: settings of the augmentation, with mixup or cutmix.
 
     Returns:
-        The pictures, and the share of each that is its own.
+        The mixed images, and for each the fraction of the first image.
 
-    >>> ink, paper, numbers, epochs = torch.ones(3, 1, 8, 8), torch.zeros(3, 1, 8, 8), torch.arange(3), torch.ones(3)
-    >>> mixed, share = mix(ink, paper, numbers, epochs.long(), 0, Augment(cutmix=1.0))
-    >>> torch.allclose(mixed.mean((1, 2, 3)), share)
+    >>> white, black, numbers, epochs = torch.ones(3, 1, 8, 8), torch.zeros(3, 1, 8, 8), torch.arange(3), torch.ones(3)
+    >>> mixed, fraction = mix(white, black, numbers, epochs.long(), 0, Augment(cutmix=1.0))
+    >>> torch.allclose(mixed.mean((1, 2, 3)), fraction)
     True
     """
-    places = _places(numbers, epochs)
-    share = betas(page.mixup or page.cutmix, key("augment", seed, "share"), places, images.dtype)
+    counters = _counters(numbers, epochs)
+    fraction = betas(page.mixup or page.cutmix, key("augment", seed, "share"), counters, images.dtype)
     if page.mixup:
-        return torch.lerp(others, images, share[:, None, None, None]), share
-    sides = _across_and_down(images.shape[2:], images.dtype, images.device)
-    middle = (uniforms(_seeds(seed, "middle", 2, images.device), places[:, None], images.dtype) * sides).floor_()
-    cut = ((1 - share).sqrt()[:, None] * sides).floor_()
-    first = middle - cut / 2
+        return torch.lerp(others, images, fraction[:, None, None, None]), fraction
+    sides = _width_and_height(images.shape[2:], images.dtype, images.device)
+    center = (uniforms(_seeds(seed, "middle", 2, images.device), counters[:, None], images.dtype) * sides).floor_()
+    cut = ((1 - fraction).sqrt()[:, None] * sides).floor_()
+    first = center - cut / 2
     inside = _rectangle(images, first, first + cut)
     return torch.where(inside, others, images), 1 - inside.to(images.dtype).mean((1, 2, 3))
 
 
 def partners(numbers: Int[Tensor, "n"], epochs: Int[Tensor, "n"], seed: int, examples: int) -> Int[Tensor, "n"]:
-    """With which example of a part each is mixed: any of them, at random.
+    """Random number of the example that each example is mixed with.
 
     Args:
-        numbers: of the examples in their part.
-        epochs: in which each example is seen.
-        seed: of every random number.
-        examples: of the part.
+        numbers: number of each example in its part.
+        epochs: epoch of each example.
+        seed: random seed.
+        examples: number of examples of the part.
     """
-    return bits(key("augment", seed, "partner"), _places(numbers, epochs)).remainder_(examples)
+    return bits(key("augment", seed, "partner"), _counters(numbers, epochs)).remainder_(examples)
 
 
 class Augmented:
-    """The batches of another stream with their pictures changed, and mixed where that is asked for.
+    """The batches of another stream with augmented images.
 
-    Mixed batches have two more fields: ``other_label`` (n,), and ``share`` (n,), the weight of the own label.
+    With mixup or cutmix, batches also have the fields ``other_label`` (n,) and ``share`` (n,), the weight of ``label``.
 
     Args:
-        stream: batches with a field ``image``, which lie in their part as ``Shuffled`` has them.
-        page: what to do.
-        seed: of every random number.
+        stream: stream with a field ``image``, with the order of ``Shuffled``.
+        page: settings of the augmentation.
+        seed: random seed.
 
     Raises:
-        UsageError: if the examples are no pictures, or the pictures too small for what is asked, or have no labels
-            that could be mixed.
+        UsageError: if the examples are not images, are too small for the crop, or have no labels to mix.
 
     >>> from danlu.data import Shuffled
     >>> part = Part({"image": torch.rand(6, 1, 8, 8), "label": torch.arange(6)})
@@ -204,60 +203,66 @@ class Augmented:
         start = position * self.size
         entries = torch.arange(start + rows.start, start + rows.stop, device=batch.numbers.device)
         epochs = entries.div_(len(self.part), rounding_mode="floor")
-        change = self._mixed if self.page.mixes else self._changed
-        return Batch({**batch.fields, **change(batch, epochs)}, rows, self.size, batch.numbers)
+        augmented = self._mixed if self.page.mixes else self._augmented
+        return Batch({**batch.fields, **augmented(batch, epochs)}, rows, self.size, batch.numbers)
 
-    def _changed(self, batch: Batch, epochs: Int[Tensor, "n"]) -> dict[str, Tensor]:
+    def _augmented(self, batch: Batch, epochs: Int[Tensor, "n"]) -> dict[str, Tensor]:
         return {"image": augment(batch["image"], batch.numbers, epochs, self.seed, self.page)}
 
     def _mixed(self, batch: Batch, epochs: Int[Tensor, "n"]) -> dict[str, Tensor]:
-        """Both pictures are changed, each as it would be alone, and then mixed."""
+        """Augment both images independently, then mix them."""
         numbers, device = batch.numbers, batch["image"].device
         other_numbers = partners(numbers, epochs, self.seed, len(self.part))
-        wanted = Part({name: self.part.fields[name] for name in ("image", "label")}, self.part.dtype)
-        others = {name: v.to(device) for name, v in wanted.rows(other_numbers.to(self.part.device)).items()}
+        candidates = Part({name: self.part.fields[name] for name in ("image", "label")}, self.part.dtype)
+        others = {name: v.to(device) for name, v in candidates.rows(other_numbers.to(self.part.device)).items()}
         both = torch.cat([batch["image"], others["image"]])
-        changed = augment(both, torch.cat([numbers, other_numbers]), epochs.repeat(2), self.seed, self.page)
-        own, other = changed.chunk(2)
-        image, share = mix(own, other, numbers, epochs, self.seed, self.page)
-        return {"image": image, "other_label": others["label"], "share": share}
+        augmented = augment(both, torch.cat([numbers, other_numbers]), epochs.repeat(2), self.seed, self.page)
+        own, other = augmented.chunk(2)
+        image, fraction = mix(own, other, numbers, epochs, self.seed, self.page)
+        return {"image": image, "other_label": others["label"], "share": fraction}
 
 
 def _check(fields: Mapping[str, Tensor], page: Augment) -> None:
-    """Augmentation has what it needs."""
+    """Check that the examples can be augmented."""
     if "image" not in fields or fields["image"].dim() != 4:
-        raise UsageError(f"augmentation is for images, and the examples have {', '.join(fields)}; leave augment out")
+        raise UsageError(
+            f"augment applies to images, and the examples have the fields {', '.join(fields)}; leave it out"
+        )
     if page.mixes and "label" not in fields:
-        raise UsageError("mixup and cutmix mix labels too, and these examples have none; leave both at 0")
+        raise UsageError(
+            "augment.mixup and augment.cutmix need labels, and the examples have none; leave them out",
+            settings=("augment.mixup", "augment.cutmix"),
+        )
     height, width = fields["image"].shape[2:]
     if page.crop >= min(height, width):
         raise UsageError(
-            f"augment.crop={page.crop}: the border must be narrower than the pictures, which are {height}×{width}"
+            f"augment.crop must be less than the height and width of the images, {height}×{width}; got {page.crop}",
+            settings=("augment.crop",),
         )
 
 
 class _Drawn(NamedTuple):
-    """What happens to each picture; pairs are (across, down)."""
+    """The parameters of each image; pairs are (horizontal, vertical)."""
 
     mirror: Float[Tensor, "n 2"]
-    """below 0 where left and right, or top and bottom, change places"""
+    """negative if the image is flipped in this direction"""
     turn: Float[Tensor, "n 1"]
     zoom: Float[Tensor, "n 1"]
     shift: Float[Tensor, "n 2"]
     crop: Float[Tensor, "n 2"]
     first: Float[Tensor, "n 2"]
-    """first pixel of the rectangle that is erased"""
+    """first pixel of the erased rectangle"""
     erased: Float[Tensor, "2"]
-    """its sides"""
+    """sides of the erased rectangle"""
 
 
 def _draw(
     images: Float[Tensor, "n c h w"], numbers: Int[Tensor, "n"], epochs: Int[Tensor, "n"], seed: int, page: Augment
 ) -> _Drawn:
-    """All numbers at once: each is uniform between two bounds, which are equal for what is off."""
+    """Draw all parameters; each is uniform between two bounds, which are equal if the transformation is off."""
     shape, dtype, device = images.shape[2:], images.dtype, images.device
-    low, span, erased = _bounds(page, shape, dtype, device)  # type: ignore[arg-type]  # a frozen page has a hash
-    drawn = uniforms(_seeds(seed, "move", len(low), device), _places(numbers, epochs)[:, None], dtype)
+    low, span, erased = _bounds(page, shape, dtype, device)  # type: ignore[arg-type]  # a frozen page is hashable
+    drawn = uniforms(_seeds(seed, "move", len(low), device), _counters(numbers, epochs)[:, None], dtype)
     mirror, turn, zoom, shift, crop, first = torch.addcmul(low, span, drawn).split_with_sizes([2, 1, 1, 2, 2, 2], 1)
     if page.flip == "alternating":
         mirror[:, 0] = 0.5 - ((bits(key("augment", seed, "first"), numbers) + epochs) & 1)
@@ -266,37 +271,37 @@ def _draw(
 
 @lru_cache(maxsize=16)
 def _bounds(page: Augment, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """Smallest value and span of each number that is drawn for a picture, and the sides of what is erased.
+    """Lower bound and range of each parameter of an image, and the sides of the erased rectangle.
 
-    Whole numbers are rounded down later, so their upper bound is never reached.
+    Integers are rounded down later, so their upper bound is excluded.
     """
     turn, (height, width) = math.radians(page.rotate), shape
-    gone = [max(1, round(side * page.erase**0.5)) for side in (width, height)]
+    erased_sides = [max(1, round(side * page.erase**0.5)) for side in (width, height)]
     bounds = [
-        *((-1, 1) if page.flip in (way, "both") else (1, 1) for way in ("horizontal", "vertical")),
+        *((-1, 1) if page.flip in (direction, "both") else (1, 1) for direction in ("horizontal", "vertical")),
         (-turn, turn),
         page.scale,
         *((-page.translate * side, page.translate * side) for side in (width, height)),
         *((0, 2 * page.crop + 1),) * 2,
-        *((0, side - erased + 1) for side, erased in zip((width, height), gone, strict=True)),
+        *((0, side - erased + 1) for side, erased in zip((width, height), erased_sides, strict=True)),
     ]
     low, high = torch.tensor(bounds, dtype=torch.float64).T
-    return low.to(device, dtype), (high - low).to(device, dtype), torch.tensor(gone, dtype=dtype, device=device)
+    return low.to(device, dtype), (high - low).to(device, dtype), torch.tensor(erased_sides, dtype=dtype, device=device)
 
 
 @lru_cache(maxsize=16)
-def _seeds(seed: int, word: str, count: int, device: torch.device) -> Int[Tensor, "count"]:
-    """Seeds of as many sequences."""
-    return torch.tensor([key("augment", seed, word, number) for number in range(count)], device=device)
+def _seeds(seed: int, use: str, count: int, device: torch.device) -> Int[Tensor, "count"]:
+    """Seeds of ``count`` sequences."""
+    return torch.tensor([key("augment", seed, use, number) for number in range(count)], device=device)
 
 
 @lru_cache(maxsize=16)
-def _across_and_down(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "2"]:
+def _width_and_height(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "2"]:
     """Width and height."""
     return torch.tensor(shape[::-1], dtype=dtype, device=device)
 
 
-def _places(numbers: Int[Tensor, "n"], epochs: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
+def _counters(numbers: Int[Tensor, "n"], epochs: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
     """One counter for each example and epoch."""
     return (epochs << 32) + numbers
 
@@ -304,18 +309,18 @@ def _places(numbers: Int[Tensor, "n"], epochs: Int[Tensor, "n"]) -> Int[Tensor, 
 def _rectangle(
     images: Float[Tensor, "n c h w"], first: Float[Tensor, "n 2"], end: Float[Tensor, "n 2"]
 ) -> Bool[Tensor, "n 1 h w"]:
-    """Which pixels are in each picture's rectangle, which may lie partly outside."""
+    """Mask of a rectangle in each image; the rectangle can be partly outside."""
     height, width = images.shape[2:]
     x, y = (torch.arange(side, device=images.device) for side in (width, height))
-    across, down = ((p >= first[:, i, None]) & (p < end[:, i, None]) for i, p in enumerate((x, y)))
-    return (across[:, None, :] & down[:, :, None])[:, None]
+    columns, rows = ((p >= first[:, i, None]) & (p < end[:, i, None]) for i, p in enumerate((x, y)))
+    return (columns[:, None, :] & rows[:, :, None])[:, None]
 
 
 def _noisy(
-    images: Float[Tensor, "n c h w"], places: Int[Tensor, "n"], seed: int, deviation: float
+    images: Float[Tensor, "n c h w"], counters: Int[Tensor, "n"], seed: int, deviation: float
 ) -> Float[Tensor, "n c h w"]:
-    """With normal noise on every value, cut to what is between 0 and 1."""
+    """Add normal noise to every value, and clip the result to [0, 1]."""
     values = math.prod(images.shape[1:])
-    own = bits(key("augment", seed, "noise"), places)[:, None]
-    noise = normals(own, torch.arange((values + 1) // 2, device=images.device), images.dtype)
+    seeds = bits(key("augment", seed, "noise"), counters)[:, None]
+    noise = normals(seeds, torch.arange((values + 1) // 2, device=images.device), images.dtype)
     return torch.add(images, noise.flatten(1)[:, :values].view_as(images), alpha=deviation).clamp_(0, 1)

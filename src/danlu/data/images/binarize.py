@@ -1,4 +1,4 @@
-"""Gray pictures as black and white ones: each pixel is 1 with the probability of its value, or by a threshold."""
+"""Binarization of gray images: a pixel is 1 with the probability given by its value, or by a threshold."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _ROWS = 4096
 def binary(
     images: Float[Tensor, "n *shape"], numbers: Int[Tensor, "n"], epochs: Int[Tensor, "n"] | int, seed: int
 ) -> Float[Tensor, "n *shape"]:
-    """1 with the probability that a value says, else 0: a function of (seed, epoch, number of the example).
+    """Sample 1 with the probability given by each value, else 0; a function of (seed, epoch, number of the example).
 
     >>> x = torch.full((3, 4), 0.5)
     >>> a = binary(x, torch.tensor([5, 6, 7]), 0, seed=0)
     >>> torch.equal(binary(x[1:2], torch.tensor([6]), 0, seed=0), a[1:2]), set(a.flatten().tolist()) == {0.0, 1.0}
     (True, True)
     """
-    own = bits(key("binarise", seed), (torch.as_tensor(epochs, device=numbers.device) << 32) + numbers)[:, None]
-    places = torch.arange(images[0].numel(), device=images.device)
-    return (uniforms(own, places, images.dtype).view_as(images) < images).to(images.dtype)
+    seeds = bits(key("binarise", seed), (torch.as_tensor(epochs, device=numbers.device) << 32) + numbers)[:, None]
+    counters = torch.arange(images[0].numel(), device=images.device)
+    return (uniforms(seeds, counters, images.dtype).view_as(images) < images).to(images.dtype)
 
 
 def binary_part(part: Part, how: Binarize, seed: int) -> Part:
-    """A part whose pictures stay black and white for good; what is dynamic while training is drawn once here.
+    """A part with binarized images. They are sampled once, also with ``how="dynamic"``.
 
     Raises:
-        UsageError: if the examples are no pictures.
+        UsageError: if the examples are not images.
     """
     if how == "none" or not len(part):
         return part
@@ -54,14 +54,14 @@ def binary_part(part: Part, how: Binarize, seed: int) -> Part:
 
 
 class Binarized:
-    """A stream whose pictures are drawn black and white, anew in every epoch.
+    """A stream whose images are binarized at random in every epoch.
 
     Args:
-        stream: of gray pictures, which lie in their part as ``Shuffled`` has them.
-        seed: of the draws.
+        stream: stream of gray images, with the order of ``Shuffled``.
+        seed: random seed.
 
     Raises:
-        UsageError: if the examples are no pictures.
+        UsageError: if the examples are not images.
     """
 
     def __init__(self, stream: PartStream, seed: int = 0):
@@ -75,10 +75,13 @@ class Binarized:
         start = position * self.size
         entries = torch.arange(start + rows.start, start + rows.stop, device=batch.numbers.device)
         epochs = entries.div_(len(self.part), rounding_mode="floor")
-        drawn = binary(batch["image"], batch.numbers, epochs, self.seed)
-        return Batch({**batch.fields, "image": drawn}, batch.rows, batch.size, batch.numbers, batch.parts)
+        sampled = binary(batch["image"], batch.numbers, epochs, self.seed)
+        return Batch({**batch.fields, "image": sampled}, batch.rows, batch.size, batch.numbers, batch.parts)
 
 
 def _check(fields: dict[str, Tensor]) -> None:
     if "image" not in fields:
-        raise UsageError(f"binarize is for pictures, and the examples have {', '.join(fields)}; leave it out")
+        raise UsageError(
+            f"binarize applies to images, and the examples have the fields {', '.join(fields)}; leave it out",
+            settings=("binarize",),
+        )

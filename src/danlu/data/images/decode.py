@@ -1,17 +1,18 @@
-"""Image files as bytes of one shape: what becomes of every kind of file, and which are refused.
+"""Decode image files to bytes of one shape.
 
-What becomes of a file:
+A file is converted as follows:
 
-- a camera's orientation (EXIF) is applied, so that the picture is upright;
-- of an animation, and of a file with several pages, the first picture is taken;
-- gray of 16 bits is scaled to 8 and rounded (v / 257), of 12 bits too (v / 4095 · 255); of colors of 16 bits a
-  channel the upper byte is taken;
-- what is transparent lies on white;
-- palettes, CMYK and bits become gray or RGB; gray is 0.299 R + 0.587 G + 0.114 B; color profiles are not applied;
-- pictures of another size are scaled by Lanczos' filter, then cut to the middle, bordered with white, or stretched.
+- The orientation of the camera (EXIF) is applied.
+- The first image of an animation or of a file with several pages is used.
+- 16-bit gray is scaled to 8 bits and rounded (v / 257), and so is 12-bit gray (v / 4095 · 255). Of 16-bit color, the
+  upper byte of each channel is used.
+- Transparent images are put on a white background.
+- Palettes, CMYK and 1-bit images are converted to gray or RGB. Gray is 0.299 R + 0.587 G + 0.114 B. Color profiles are
+  not applied.
+- Images of another size are scaled with a Lanczos filter, and cropped at the center, padded with white, or stretched.
 
-The content decides what a file is, not its name. Formats that hold drawings or programs (EPS, WMF, SVG) or icons of
-many sizes are not read. This file does without torch, so that the processes that decode start fast.
+The format is recognized by the content of a file, not by its name. Vector formats and programs (EPS, WMF, SVG) and icon
+files are not supported. This module does not import torch, so worker processes start fast.
 """
 
 from __future__ import annotations
@@ -48,41 +49,41 @@ _FORMATS = {
     "TGA": (".tga",),
 }
 SUFFIXES = frozenset(suffix for suffixes in _FORMATS.values() for suffix in suffixes)
-"""how the names of image files end"""
+"""suffixes of image files"""
 LARGEST = 100_000_000
-"""pixels of the largest picture that is opened, if nothing else is said"""
+"""maximum number of pixels of an image by default"""
 
 _MODES = {1: "L", 3: "RGB"}
 _GRAY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
-_GAP = 3.0  # a picture that is much too large is first averaged to this many times its size: as good, and faster
-_ON_ITS_SIDE = (5, 6, 7, 8)  # the EXIF orientations that exchange width and height
+_GAP = 3.0  # much larger images are first reduced to this multiple of the final size: the same quality, but faster
+_ROTATED = (5, 6, 7, 8)  # the EXIF orientations that exchange width and height
 _BITS_PER_SAMPLE = 258
-_one_at_a_time = threading.RLock()  # Pillow's limits are variables of its modules
+_lock = threading.RLock()  # Pillow's limits are module variables
 
 
 class Unreadable(Exception):
-    """Why a file cannot be used, as a half-sentence that follows its name.
+    """A file cannot be used.
 
     Args:
-        reason: the half-sentence.
-        passing: whether it may lie in the disk or the machine and not in the file, which may be readable another time.
+        reason: the reason, which follows the file name in messages.
+        transient: whether the cause may be the disk or the machine, so another attempt may succeed.
     """
 
-    def __init__(self, reason: str, passing: bool = False):
-        super().__init__(reason, passing)  # both, so that it can be sent from one process to another
-        self.passing = passing
+    def __init__(self, reason: str, transient: bool = False):
+        super().__init__(reason, transient)  # both, because pickle passes them to the constructor
+        self.transient = transient
 
     def __str__(self) -> str:
         return self.args[0]
 
 
 class Header(NamedTuple):
-    """What a file says about its picture.
+    """The header of an image file.
 
     Attributes:
-        height: in pixels, when it is upright.
-        width: in pixels.
-        gray: whether it can only hold shades of gray.
+        height: height in pixels, after the orientation is applied.
+        width: width in pixels, after the orientation is applied.
+        gray: whether the image is gray.
     """
 
     height: int
@@ -91,14 +92,14 @@ class Header(NamedTuple):
 
 
 def header(path: str | os.PathLike[str], largest: int = LARGEST) -> Header:
-    """What a file says about its picture, without decoding it.
+    """Read the header of an image file without decoding the image.
 
     Args:
-        path: of the file.
-        largest: pixels that it may have.
+        path: path of the file.
+        largest: maximum number of pixels.
 
     Raises:
-        Unreadable: if it is no picture, or too large a one.
+        Unreadable: if the file is not an image, or has too many pixels.
 
     >>> import tempfile, pathlib
     >>> file = pathlib.Path(tempfile.mkdtemp(), "x.png")
@@ -108,7 +109,7 @@ def header(path: str | os.PathLike[str], largest: int = LARGEST) -> Header:
     """
     with _opened(path, largest) as file:
         width, height = file.size
-        if _orientation(file) in _ON_ITS_SIDE and file.format != "TIFF":  # which Pillow turns when it opens it
+        if _orientation(file) in _ROTATED and file.format != "TIFF":  # Pillow applies the orientation of TIFF files
             width, height = height, width
         return Header(height, width, file.mode in _GRAY)
 
@@ -116,17 +117,17 @@ def header(path: str | os.PathLike[str], largest: int = LARGEST) -> Header:
 def decode(
     path: str | os.PathLike[str], shape: tuple[int, int, int], fit: Fit = "crop", largest: int = LARGEST
 ) -> UInt8[np.ndarray, "c h w"]:
-    """The picture in a file, as described above.
+    """Decode an image file and convert the image to a shape, as described in this module.
 
     Args:
-        path: of the file.
+        path: path of the file.
         shape: channels (1 for gray, 3 for RGB), height and width.
-        fit: "crop" scales until the shorter side fits and cuts to the middle; "pad" scales until the whole fits and
-            borders it with white; "stretch" scales each side by itself.
-        largest: pixels that the file's picture may have.
+        fit: "crop" scales until the shorter side fits and crops at the center; "pad" scales until the complete image
+            fits and pads with white; "stretch" scales each side independently.
+        largest: maximum number of pixels of the file.
 
     Raises:
-        Unreadable: if the file is no picture, a damaged one or too large a one.
+        Unreadable: if the file is not an image, is damaged, or has too many pixels.
 
     >>> import tempfile, pathlib
     >>> file = pathlib.Path(tempfile.mkdtemp(), "x.png")
@@ -141,39 +142,39 @@ def decode(
             ImageOps.exif_transpose(file, in_place=True)
         image = _on_white(_in_eight_bits(file)).convert(_MODES[channels])
     pixels = np.asarray(_fitted(image, width, height, fit)).reshape(height, width, channels)
-    return np.array(pixels.transpose(2, 0, 1), order="C")  # a copy, for Pillow's own memory is read-only
+    return np.array(pixels.transpose(2, 0, 1), order="C")  # a copy, because Pillow's memory is read-only
 
 
 @contextmanager
 def _opened(path: str | os.PathLike[str], largest: int) -> Iterator[ImageFile.ImageFile]:
-    """A file as Pillow sees it before it decodes; whatever Pillow raises about it is a reason that it is unreadable.
+    """Open a file with Pillow, and convert all exceptions to ``Unreadable``.
 
-    A decoder that meets damage may raise nearly anything, and every bit of it means the same to the user.
+    The decoders of Pillow raise exceptions of many types for damaged files.
     """
     try:
         with _own_limits(), open(path, "rb") as content:
             if not content.read(1):
-                raise Unreadable("it is empty")
+                raise Unreadable("the file is empty")
             with Image.open(content, formats=_formats()) as file:
                 width, height = file.size
                 if width * height > largest:
-                    raise Unreadable(f"it has {width} × {height} = {width * height:,} pixels; largest is {largest:,}")
-                Image.MAX_IMAGE_PIXELS = largest / 2  # Pillow refuses twice that: tiles that are larger than the whole
+                    raise Unreadable(f"{width} × {height} = {width * height:,} pixels exceed the limit of {largest:,}")
+                Image.MAX_IMAGE_PIXELS = largest / 2  # Pillow refuses twice this number: tiles larger than the image
                 yield file
     except Unreadable:
         raise
     except UnidentifiedImageError:
-        raise Unreadable(f"it is no picture that can be read: {_instead(path)}") from None
+        raise Unreadable(f"not a readable image: {_file_type(path)}") from None
     except Exception as error:
-        of_the_system = isinstance(error, OSError) and error.errno is not None  # Pillow's own have no number
+        from_system = isinstance(error, OSError) and error.errno is not None  # errors of Pillow have no number
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Unreadable(reason or type(error).__name__, of_the_system or isinstance(error, MemoryError)) from error
+        raise Unreadable(reason or type(error).__name__, from_system or isinstance(error, MemoryError)) from error
 
 
 @contextmanager
 def _own_limits() -> Iterator[None]:
-    """Set Pillow's own limits and warnings aside, and whatever somebody has told it about truncated files."""
-    with _one_at_a_time, warnings.catch_warnings():
+    """Disable Pillow's limits and warnings, and its setting on truncated files, within the context."""
+    with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
@@ -184,40 +185,41 @@ def _own_limits() -> Iterator[None]:
 
 
 def _formats() -> list[str]:
-    """Those that this Pillow can read: some need libraries that it was built without."""
+    """The formats that this build of Pillow can read."""
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def _instead(path: str | os.PathLike[str]) -> str:
+def _file_type(path: str | os.PathLike[str]) -> str:
+    """Description of the content of a file that is not an image."""
     with open(path, "rb") as file:
         start = file.read(200)
-    kind = looks_like(start)
-    words = f", {start.lstrip()[:20].decode()!r}" if kind == "text" else ""
-    return f"it holds {kind}{words}" if kind else "it is cut off, or of another format"
+    file_type = looks_like(start)
+    beginning = f", {start.lstrip()[:20].decode()!r}" if file_type == "text" else ""
+    return f"it is {file_type}{beginning}" if file_type else "it is truncated, or has an unsupported format"
 
 
 def _orientation(file: Image.Image) -> Any:
-    """As the camera was held; a damaged record says nothing."""
+    """The EXIF orientation; 1 (upright) if the EXIF data is missing or damaged."""
     try:
-        return Image.Image.getexif(file).get(0x0112, 1)  # that of PNG files would decode the picture
+        return Image.Image.getexif(file).get(0x0112, 1)  # the method of PNG files would decode the image
     except Exception:
         return 1
 
 
 def _in_eight_bits(image: ImageFile.ImageFile) -> Image.Image:
-    """Pillow cuts off what is above 255 where it should scale."""
+    """Scale 16-bit images to 8 bits; Pillow would clip them at 255."""
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return image
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
-        raise Unreadable(f"its pixels are {image.mode} numbers of no known range")
+        raise Unreadable(f"pixels of mode {image.mode} have an unknown range")
     values = np.asarray(image).astype(np.float64)
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE)
     if bits is not None and tuple(np.atleast_1d(bits)) == (12,):
         values *= 65535 / 4095
-    clear = image.info.get("transparency")
-    if isinstance(clear, int):
-        values[values == clear] = 65535
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        values[values == transparent] = 65535
     return Image.fromarray((values / 257).round().clip(0, 255).astype(np.uint8))
 
 
@@ -229,21 +231,21 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _fitted(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
-    across, down = image.size
+    image_width, image_height = image.size
     if fit == "pad":
-        scale = min(width / across, height / down)
-        inside = max(1, round(across * scale)), max(1, round(down * scale))
-        page = Image.new(image.mode, (width, height), "white")
-        page.paste(_scaled(image, inside), ((width - inside[0]) // 2, (height - inside[1]) // 2))
-        return page
-    if fit == "crop" and across * height > width * down:
-        cut = width * down / height
-        left = int((across - cut) / 2)  # a whole number, so that a cut alone does not blur
-        return _scaled(image, (width, height), (float(left), 0.0, left + cut, float(down)))
+        scale = min(width / image_width, height / image_height)
+        inside = max(1, round(image_width * scale)), max(1, round(image_height * scale))
+        padded = Image.new(image.mode, (width, height), "white")
+        padded.paste(_scaled(image, inside), ((width - inside[0]) // 2, (height - inside[1]) // 2))
+        return padded
+    if fit == "crop" and image_width * height > width * image_height:
+        cut = width * image_height / height
+        left = int((image_width - cut) / 2)  # an integer, so a crop without scaling does not blur
+        return _scaled(image, (width, height), (float(left), 0.0, left + cut, float(image_height)))
     if fit == "crop":
-        cut = height * across / width
-        top = int((down - cut) / 2)
-        return _scaled(image, (width, height), (0.0, float(top), float(across), top + cut))
+        cut = height * image_width / width
+        top = int((image_height - cut) / 2)
+        return _scaled(image, (width, height), (0.0, float(top), float(image_width), top + cut))
     return _scaled(image, (width, height))
 
 

@@ -1,4 +1,4 @@
-"""Settings of a training on images."""
+"""Settings for training on images."""
 
 from __future__ import annotations
 

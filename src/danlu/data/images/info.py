@@ -40,7 +40,7 @@ class ImageInfo(DataInfo):
 
     @property
     def description(self) -> str:
-        """What the examples are, for a message.
+        """A description of the examples for messages.
 
         >>> ImageInfo((1, 8, 8)).description
         'images of 1×8×8'

@@ -10,7 +10,7 @@ from danlu.data.base.page import Page
 
 
 class Images(Page):
-    """How image files become examples of one shape."""
+    """How image files are converted to examples of one shape."""
 
     size: tuple[int, ...] | None = None
     """height and width, or one number for both; the most frequent size of the files if not given"""
@@ -24,7 +24,7 @@ class Images(Page):
     """maximum number of pixels of an image file"""
 
     @model_validator(mode="after")
-    def _a_size_has_one_or_two_numbers(self) -> Images:
+    def _size_is_valid(self) -> Images:
         if self.size is not None and (len(self.size) not in (1, 2) or min(self.size) < 1):
-            raise ValueError("size is one number or two, height and width, of at least 1")
+            raise ValueError(f"size must be one or two numbers (height and width) of at least 1, got {self.size}")
         return self

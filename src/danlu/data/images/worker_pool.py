@@ -1,6 +1,6 @@
-"""The same work on many files, in other processes, each of which may be ended or stopped by a file.
+"""Apply a function to many files in worker processes; a file that crashes or blocks a worker is reported.
 
-This file does without torch, so that the processes start fast.
+This module does not import torch, so the workers start fast.
 """
 
 from __future__ import annotations
@@ -18,196 +18,199 @@ from typing import Any
 
 from danlu.data.images.decode import Unreadable
 
-ALONE = 500
-"""files up to which this process decodes itself; other processes are not worth their start"""
-CREW = 16
-"""processes that decode at most; then the one that collects is what limits"""
-PATIENCE = 60.0
-"""seconds that a process may take for one file"""
-STARTING = 300.0
-"""seconds that a process may take to start"""
-_AT_ONCE = 16  # files that a process is told of at a time
+FEW_FILES = 500
+"""maximum number of files that are processed without workers, because starting workers takes longer"""
+MAX_WORKERS = 16
+"""maximum number of workers; with more, the process that collects the results is the bottleneck"""
+TIMEOUT = 60.0
+"""maximum time in seconds for one file"""
+START_TIMEOUT = 300.0
+"""maximum time in seconds for the start of a worker"""
+_BATCH = 16  # number of files that are sent to a worker at a time
 
 
 def map_files(
-    job: Callable[[str], Any], paths: Sequence[str], workers: int | None = None, patience: float | None = None
+    job: Callable[[str], Any], paths: Sequence[str], workers: int | None = None, timeout: float | None = None
 ) -> Generator[tuple[int, Any], None, None]:
-    """Do the same with many files, in other processes if there are many; what comes out does not depend on how many.
+    """Apply a function to many files, in worker processes if there are many. Results do not depend on the workers.
 
-    The processes are started as programs of their own and not by ``multiprocessing``, which would run the user's script
-    again in each, and each answers file by file on a line of its own, so that it is known which file ends or stops it.
-    A file that ends two processes is unreadable, and so is one that keeps one busy for too long.
+    Workers are started as separate programs, not by ``multiprocessing``, which would run the user's script again in
+    each. A worker sends one result per file, so the file that crashes or blocks it is known. A file that crashes two
+    workers is unreadable, and so is a file that takes too long.
 
     Args:
-        job: a function of a path that can be pickled; it raises Unreadable for a file that cannot be used.
-        paths: of the files.
-        workers: processes; 0 for this one alone; chosen by the number of files if not given.
-        patience: seconds for a file in another process; ``PATIENCE`` if not given.
+        job: a picklable function of a path; it raises Unreadable for a file that cannot be used.
+        paths: paths of the files.
+        workers: number of workers; 0 for none; by default it depends on the number of files.
+        timeout: maximum time in seconds for one file in a worker; ``TIMEOUT`` by default.
 
     Yields:
-        Number of a file, and what the job returned or the Unreadable that it raised; in any order, each file once.
+        Number of a file, and the result of the job or the Unreadable that it raised; each file once, in any order.
 
     >>> list(map_files(os.path.basename, ["a/x.png", "b/y.png"]))
     [(0, 'x.png'), (1, 'y.png')]
     """
     size = default_workers(len(paths)) if workers is None else workers
-    crew = _Crew(job, paths, size, PATIENCE if patience is None else patience)
+    pool = _Pool(job, paths, size, TIMEOUT if timeout is None else timeout)
     try:
-        yield from crew.results()
+        yield from pool.results()
     finally:
-        crew.dismiss()
+        pool.close()
 
 
 def default_workers(files: int) -> int:
-    """How many processes so many files are worth; 0 for this one alone."""
-    if files <= ALONE or os.name != "posix" or not sys.executable:
+    """Number of workers for a number of files; 0 for none."""
+    if files <= FEW_FILES or os.name != "posix" or not sys.executable:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, CREW)
+    return min(cores, MAX_WORKERS)
 
 
-class _Crew:
-    """Processes, the files that wait for one, and what became of them."""
+class _Pool:
+    """Workers, and the files that are not yet assigned to one."""
 
-    def __init__(self, job: Callable[[str], Any], paths: Sequence[str], size: int, patience: float):
-        self.job, self.paths, self.size, self.patience = job, paths, size, patience
+    def __init__(self, job: Callable[[str], Any], paths: Sequence[str], size: int, timeout: float):
+        self.job, self.paths, self.size, self.timeout = job, paths, size, timeout
         self.waiting: deque[int] = deque(range(len(paths)))
         self.workers: list[_Worker] = []
         self.suspects: set[int] = set()
 
     def results(self) -> Iterator[tuple[int, Any]]:
-        while self.waiting or any(worker.todo for worker in self.workers):
-            self._hire()
-            if not self.workers:  # none can be started here
+        while self.waiting or any(worker.pending for worker in self.workers):
+            self._start_workers()
+            if not self.workers:  # workers cannot be started on this system
                 while self.waiting:
                     number = self.waiting.popleft()
-                    yield number, _outcome(self.job, self.paths[number])
+                    yield number, _result(self.job, self.paths[number])
                 return
-            pause = min(worker.deadline(self.patience) for worker in self.workers) - time.monotonic()
-            ready = wait([worker.line for worker in self.workers], min(max(0.0, pause), STARTING))
-            for worker in [worker for worker in self.workers if worker.line in ready]:
-                yield from self._hear(worker)
+            pause = min(worker.deadline(self.timeout) for worker in self.workers) - time.monotonic()
+            ready = wait([worker.connection for worker in self.workers], min(max(0.0, pause), START_TIMEOUT))
+            for worker in [worker for worker in self.workers if worker.connection in ready]:
+                yield from self._receive(worker)
             for worker in list(self.workers):
-                if time.monotonic() > worker.deadline(self.patience) and not worker.line.poll():
-                    yield from self._stuck(worker)
+                if time.monotonic() > worker.deadline(self.timeout) and not worker.connection.poll():
+                    yield from self._handle_timeout(worker)
 
-    def dismiss(self) -> None:
+    def close(self) -> None:
         for worker in self.workers:
             worker.end()
         self.workers = []
 
-    def _hire(self) -> None:
+    def _start_workers(self) -> None:
         while len(self.workers) < min(self.size, len(self.waiting)):
             try:
                 self.workers.append(_Worker(self.job))
             except OSError:
                 self.size -= 1
 
-    def _hear(self, worker: _Worker) -> Iterator[tuple[int, Any]]:
+    def _receive(self, worker: _Worker) -> Iterator[tuple[int, Any]]:
         try:
-            answer = worker.line.recv()
+            result = worker.connection.recv()
         except (EOFError, OSError):
-            yield from self._gone(worker)
+            yield from self._handle_exit(worker)
             return
-        worker.since = time.monotonic()
+        worker.last_message = time.monotonic()
         if worker.ready:
-            yield worker.todo.popleft(), answer
+            yield worker.pending.popleft(), result
         worker.ready = True
-        if not worker.todo and self.waiting:  # it listens now, so that telling it cannot block
-            worker.todo.extend(self.waiting.popleft() for _ in range(min(_AT_ONCE, len(self.waiting))))
-            with suppress(OSError):  # if it is gone, that will be heard
-                worker.line.send([self.paths[number] for number in worker.todo])
+        if not worker.pending and self.waiting:  # the worker is receiving, so sending cannot block
+            worker.pending.extend(self.waiting.popleft() for _ in range(min(_BATCH, len(self.waiting))))
+            with suppress(OSError):  # an exit is noticed by the next receive
+                worker.connection.send([self.paths[number] for number in worker.pending])
 
-    def _gone(self, worker: _Worker) -> Iterator[tuple[int, Any]]:
-        """A process has ended. Its file is tried once more, for it may have been ended by somebody else."""
-        how = worker.end(grace=1.0)  # it has closed its line, so that its exit code is near
+    def _handle_exit(self, worker: _Worker) -> Iterator[tuple[int, Any]]:
+        """A worker has ended. Its file is tried once more, because the file may not be the cause."""
+        how = worker.end(grace=1.0)  # its connection is closed, so it is about to exit
         self._replace(worker)
-        if worker.todo and worker.todo[0] in self.suspects:
-            yield worker.todo.popleft(), Unreadable(f"the process that read it was ended ({how}), twice", passing=True)
-        self.suspects.update(list(worker.todo)[:1])
-        self.waiting.extendleft(reversed(worker.todo))
+        if worker.pending and worker.pending[0] in self.suspects:
+            yield (
+                worker.pending.popleft(),
+                Unreadable(f"two processes that read the file ended unexpectedly ({how})", transient=True),
+            )
+        self.suspects.update(list(worker.pending)[:1])
+        self.waiting.extendleft(reversed(worker.pending))
 
-    def _stuck(self, worker: _Worker) -> Iterator[tuple[int, Any]]:
+    def _handle_timeout(self, worker: _Worker) -> Iterator[tuple[int, Any]]:
         worker.end()
         self._replace(worker)
-        if worker.todo:
-            yield worker.todo.popleft(), Unreadable(f"it could not be read in {self.patience:g} seconds", passing=True)
-        self.waiting.extendleft(reversed(worker.todo))
+        if worker.pending:
+            yield worker.pending.popleft(), Unreadable(f"not read within {self.timeout:g} seconds", transient=True)
+        self.waiting.extendleft(reversed(worker.pending))
 
     def _replace(self, worker: _Worker) -> None:
-        """Somebody else will be hired in its place, unless it never came to work."""
+        """Remove a worker; another one is started in its place unless this one never started."""
         self.workers.remove(worker)
         self.size -= not worker.ready
 
 
 class _Worker:
-    """A process that does the job with one file after another.
+    """A process that applies the job to one file after another.
 
     Attributes:
-        line: where it is told of files and answers.
-        todo: numbers of the files that it was told of and has not answered.
-        ready: whether it has started.
-        since: when it was last heard of.
+        connection: connection to the process.
+        pending: numbers of the files that were sent and have no result yet.
+        ready: whether the process has started.
+        last_message: time of the last message of the process.
     """
 
     def __init__(self, job: Callable[[str], Any]):
-        self.todo: deque[int] = deque()
-        self.ready, self.since = False, time.monotonic()
-        self.line, theirs = Pipe()
-        with theirs:
-            code = f"from {__name__} import serve; serve({theirs.fileno()})"
-            places = os.pathsep.join(place or os.getcwd() for place in sys.path)
+        self.pending: deque[int] = deque()
+        self.ready, self.last_message = False, time.monotonic()
+        self.connection, worker_end = Pipe()
+        with worker_end:
+            code = f"from {__name__} import serve; serve({worker_end.fileno()})"
+            python_path = os.pathsep.join(path or os.getcwd() for path in sys.path)
             try:
                 self.process = subprocess.Popen(
                     [sys.executable, "-P", "-c", code],
-                    env={**os.environ, "PYTHONPATH": places},
-                    pass_fds=[theirs.fileno()],
+                    env={**os.environ, "PYTHONPATH": python_path},
+                    pass_fds=[worker_end.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                 )
             except OSError:
-                self.line.close()
+                self.connection.close()
                 raise
-        with suppress(OSError):  # if it is gone, that will be heard
-            self.line.send(job)
+        with suppress(OSError):  # an exit is noticed by the next receive
+            self.connection.send(job)
 
-    def deadline(self, patience: float) -> float:
-        """When it must have been heard of again."""
+    def deadline(self, timeout: float) -> float:
+        """Time at which the next message is overdue."""
         if not self.ready:
-            return self.since + STARTING
-        return self.since + patience if self.todo else float("inf")
+            return self.last_message + START_TIMEOUT
+        return self.last_message + timeout if self.pending else float("inf")
 
     def end(self, grace: float = 0.0) -> str:
-        """End it, after so many seconds in which it may end by itself; how it ended, in words."""
+        """Kill the process after a grace period in seconds; returns a description of its exit."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(grace)
         self.process.kill()
         code = self.process.wait()
-        self.line.close()
+        self.connection.close()
         return f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.strsignal(-code)}"
 
 
 def serve(handle: int) -> None:
-    """Be one of the processes of ``map_files``: take the job, then files, and answer each.
+    """The main function of a worker: receive the job, then paths, and send the result for each.
 
     Args:
-        handle: the line to the process that asks.
+        handle: file descriptor of the connection to the main process.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides when to end
-    with Connection(handle) as line:
-        job = line.recv()
-        line.send("ready")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to end
+    with Connection(handle) as connection:
+        job = connection.recv()
+        connection.send("ready")
         while True:
             try:
-                paths: Iterable[str] = line.recv()
+                paths: Iterable[str] = connection.recv()
             except EOFError:
                 return
             for path in paths:
-                line.send(_outcome(job, path))
+                connection.send(_result(job, path))
 
 
-def _outcome(job: Callable[[str], Any], path: str) -> Any:
+def _result(job: Callable[[str], Any], path: str) -> Any:
     try:
         return job(path)
     except Unreadable as error:

@@ -1,1 +1,1 @@
-"""Descriptions of data sets."""
+"""Statistics of data sets."""

@@ -14,11 +14,11 @@ from danlu.data.survey.result import Survey
 from danlu.errors import few
 
 _ROWS = 4096
-"""examples that are read at once"""
-_UNEVEN = 50
-"""largest ratio of the sizes of two classes that is not reported as a problem"""
-_STILL = 1e-6
-"""share of the range of the values below which a standard deviation counts as zero"""
+"""number of examples that are read at a time"""
+_IMBALANCED = 50
+"""maximum ratio of the sizes of two classes; above it, the classes are reported as imbalanced"""
+_CONSTANT = 1e-6
+"""a standard deviation at or below this fraction of the range of the values counts as zero"""
 
 
 def survey_arrays(data: DataSet, constant: Callable[[DataSet, Tensor], list[str]], problem: str = "") -> Survey:
@@ -26,8 +26,9 @@ def survey_arrays(data: DataSet, constant: Callable[[DataSet, Tensor], list[str]
 
     Args:
         data: the data set.
-        constant: names what hardly varies, from the data set and a mask over (channels, positions) or (columns,).
-        problem: what the survey says of constant columns, with {} for their names; empty if it is no problem.
+        constant: returns the names of constant values, from the data set and a mask of shape (channels, positions) or
+            (columns,).
+        problem: message on constant values, with {} for their names; empty if they are not a problem.
     """
     inputs = data.info.inputs
     parts = {name: part for name in PARTS if len(part := data.part(name))}
@@ -36,9 +37,9 @@ def survey_arrays(data: DataSet, constant: Callable[[DataSet, Tensor], list[str]
         for name, part in parts.items()
         if data.info.classes and "label" in part.fields
     }
-    channels, still = _channels(data)
-    names = constant(data, still)
-    found = Survey(
+    channels, is_constant = _channels(data)
+    names = constant(data, is_constant)
+    survey = Survey(
         {name: len(data.part(name)) for name in PARTS},
         classes,
         inputs,
@@ -46,12 +47,12 @@ def survey_arrays(data: DataSet, constant: Callable[[DataSet, Tensor], list[str]
         _repeated({name: part.fields[inputs] for name, part in parts.items()}),
         names,
     )
-    found.problems.extend(_problems(data, found, problem.format(few(names)) if names else ""))
-    return found
+    survey.problems.extend(_problems(data, survey, problem.format(few(names)) if names else ""))
+    return survey
 
 
 def _channels(data: DataSet) -> tuple[list[dict[str, Any]], Tensor]:
-    """Statistics of each channel or column of the training part; and at which positions the values hardly vary."""
+    """Statistics of each channel or column of the training part, and a mask of the constant positions."""
     low, high, mean, spread = _statistics(data.train, data.info.inputs)
     names = data.info.channel_names or tuple(str(number) for number in range(len(mean)))
     rows = []
@@ -60,11 +61,11 @@ def _channels(data: DataSet) -> tuple[list[dict[str, Any]], Tensor]:
         deviation = (spread[number].square() + (mean[number] - level).square()).mean().sqrt()
         values = {"low": low[number].min(), "high": high[number].max(), "mean": level, "deviation": deviation}
         rows.append({"name": name, **{key: float(value) for key, value in values.items()}})
-    return rows, (spread <= _STILL * float((high - low).max())).flatten(1 if spread.ndim > 1 else 0)
+    return rows, (spread <= _CONSTANT * float((high - low).max())).flatten(1 if spread.ndim > 1 else 0)
 
 
 def _statistics(part: Part, name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Smallest and largest value, mean and deviation over the examples, at each place of an example."""
+    """Minimum, maximum, mean and standard deviation over the examples, at each position of an example."""
     first = next(_blocks(part, name))[0]
     low, high = torch.full_like(first, torch.inf), torch.full_like(first, -torch.inf)
     total, squares = torch.zeros_like(first), torch.zeros_like(first)
@@ -82,24 +83,24 @@ def _blocks(part: Part, name: str) -> Iterator[Tensor]:
 
 
 def _repeated(inputs: dict[str, Tensor]) -> dict[str, int]:
-    """How many examples of a part have an equal one in another part, or before them in their own."""
+    """Number of examples that repeat an earlier example of their part, or occur in two parts."""
     hashes = {name: _hashes(values) for name, values in inputs.items()}
-    found = {}
+    repeated = {}
     names = list(hashes)
     for name in names:
         repeats = len(hashes[name]) - len(np.unique(hashes[name]))
         if repeats:
-            found[name] = repeats
+            repeated[name] = repeats
     for number, first in enumerate(names):
         for second in names[number + 1 :]:
             shared = int(np.isin(hashes[second], hashes[first]).sum())
             if shared:
-                found[f"{first} and {second}"] = shared
-    return found
+                repeated[f"{first} and {second}"] = shared
+    return repeated
 
 
 def _hashes(values: Tensor) -> np.ndarray:
-    """A number of 64 bits for each row: equal for equal rows, and by accident for about n²/2⁶⁵ pairs of others."""
+    """A 64-bit hash of each row; about n²/2⁶⁵ pairs of different rows collide."""
     width = values[0].numel() * values.element_size()
     words = -(-width // 8)
     weights = np.random.default_rng(0).integers(0, 2**63, words, dtype=np.uint64) * 2 + 1
@@ -114,24 +115,24 @@ def _hashes(values: Tensor) -> np.ndarray:
     return hashes
 
 
-def _problems(data: DataSet, found: Survey, constant: str) -> Iterator[str]:
+def _problems(data: DataSet, survey: Survey, constant: str) -> Iterator[str]:
     names = data.info.label_names
     for part in PARTS[1:]:
-        if not found.examples[part]:
+        if not survey.examples[part]:
             yield f"the {part} part is empty"
-    counts = found.classes.get("train", [])
+    counts = survey.classes.get("train", [])
     if missing := [name for name, count in zip(names, counts, strict=False) if not count]:
         yield f"no training example of class {few(missing)}"
-    elif counts and max(counts) > _UNEVEN * min(counts):
-        rare, many = names[counts.index(min(counts))], names[counts.index(max(counts))]
-        yield f"the classes are uneven: {max(counts):,} training examples of {many}, {min(counts):,} of {rare}"
+    elif counts and max(counts) > _IMBALANCED * min(counts):
+        rarest, largest = names[counts.index(min(counts))], names[counts.index(max(counts))]
+        yield f"imbalanced classes: {max(counts):,} training examples of {largest}, {min(counts):,} of {rarest}"
     values = ("low", "high", "mean")
-    if wild := [c["name"] for c in found.channels if not np.isfinite([c[value] for value in values]).all()]:
-        yield f"{few(wild)} {'has' if len(wild) == 1 else 'have'} values that are not finite"
+    if infinite := [c["name"] for c in survey.channels if not np.isfinite([c[value] for value in values]).all()]:
+        yield f"{few(infinite)} {'has' if len(infinite) == 1 else 'have'} values that are not finite"
     if constant:
         yield constant
-    for places, count in found.repeated.items():
-        if " and " in places:
-            yield f"{count:,} examples are in {places}, so scores of the latter are too good"
-        elif count > found.examples[places] // 100:
-            yield f"{count:,} of {found.examples[places]:,} examples of the {places} part repeat an earlier one"
+    for parts, count in survey.repeated.items():
+        if " and " in parts:
+            yield f"{count:,} examples are in both {parts}; scores on the latter are too optimistic"
+        elif count > survey.examples[parts] // 100:
+            yield f"{count:,} of {survey.examples[parts]:,} examples of the {parts} part repeat an earlier one"

@@ -10,10 +10,10 @@ from danlu.data.survey.result import Survey
 
 
 def survey_images(data: DataSet) -> Survey:
-    """Statistics of each channel and class, repeated images, and the number of pixels that hardly vary."""
+    """Statistics of each channel and class, repeated images, and the number of constant pixels."""
     return survey_arrays(data, _constant_pixels)
 
 
-def _constant_pixels(data: DataSet, still: Tensor) -> list[str]:
-    count = int(still.all(0).sum())
-    return [f"{count} of {still.shape[1]} pixels"] if count else []
+def _constant_pixels(data: DataSet, constant: Tensor) -> list[str]:
+    count = int(constant.all(0).sum())
+    return [f"{count} of {constant.shape[1]} pixels"] if count else []

@@ -1,4 +1,4 @@
-"""The result of a survey."""
+"""The statistics of a data set."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Survey:
-    """A data set in numbers.
+    """Statistics of a data set.
 
     Attributes:
-        examples: how many each part has.
-        classes: how many of each class each part has, in the order of the labels.
-        inputs: name of the field that a model sees.
-        channels: for each channel or column of the training part: name, smallest and largest value, mean, deviation.
-        repeated: how many examples of a part are also in another ("train and test") or earlier in the same one.
-        constant: columns, or for images the number of pixels, that hardly vary over the training part.
-        problems: what the user should know, in words.
-        text: for running text, what ``text_statistics`` returns; an example is a token then.
+        examples: number of examples of each part.
+        classes: number of examples of each class in each part, in the order of the labels.
+        inputs: name of the field that is the input of a model.
+        channels: for each channel or column of the training part: name, minimum, maximum, mean, standard deviation.
+        repeated: number of examples that are in two parts ("train and test"), or repeat an earlier one of their part.
+        constant: names of constant columns of the training part; for images, the number of constant pixels.
+        problems: possible problems, as messages.
+        text: for running text, the result of ``text_statistics``; an example is then a token.
     """
 
     examples: dict[str, int]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import asdict
+from importlib.metadata import version
 
 from danlu.catalogue.lookup import resolve
 from danlu.data.base.dataset import DataSet
@@ -13,21 +14,25 @@ from danlu.data.survey.result import Survey
 from danlu.storage.access import Access
 from danlu.storage.atomic import write_text
 
-FORMAT = 2
+FORMAT = 3
+"""increase it when a statistic or the wording of a problem changes"""
 
 
 def survey_data_set(data: DataSet, access: Access | None = None) -> Survey:
-    """The statistics of a data set; they are kept in the cache, if it can be written.
+    """The statistics of a data set, from the cache if possible.
+
+    The cache file depends on the format of a survey, the version of danlu and the fingerprint of the data, so a survey
+    of another version, with other statistics or messages, is not used.
 
     Args:
         data: the data set.
-        access: where the cache is.
+        access: folder of the cache.
 
     >>> from danlu.data import digits
     >>> survey_data_set(digits()).examples
     {'train': 1258, 'validation': 180, 'test': 359}
     """
-    path = (access or Access()).cache / "surveys" / f"{FORMAT}-{data.fingerprint()}.json"
+    path = (access or Access()).cache / "surveys" / f"{FORMAT}-{version('danlu')}-{data.fingerprint()}.json"
     with suppress(OSError, ValueError, TypeError):
         return Survey(**json.loads(path.read_text(encoding="utf-8")))
     computed = compute_survey(data)
@@ -38,5 +43,5 @@ def survey_data_set(data: DataSet, access: Access | None = None) -> Survey:
 
 
 def compute_survey(data: DataSet) -> Survey:
-    """The statistics of a data set, without the cache: what the kind of its data says in ``data.kinds``."""
+    """The statistics of a data set, computed by the function of its kind in ``data.kinds``, without the cache."""
     return resolve(KINDS[data.info.kind].survey)(data)

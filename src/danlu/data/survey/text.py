@@ -1,4 +1,4 @@
-"""What a text looks like in numbers: how long, of which tokens, how much of it is not known, and how it begins."""
+"""Statistics of running text: its length, its tokens, the fraction of unknown tokens, and its first lines."""
 
 from __future__ import annotations
 
@@ -14,38 +14,39 @@ from danlu.data.base.tokenizer import Tokenizer
 from danlu.data.survey.result import Survey
 
 COMMONEST = 12
-"""tokens that are named"""
+"""number of most frequent tokens in the statistics"""
 LINES, WIDTH = 3, 100
-"""lines of the beginning that are shown, and characters of each"""
-_AT_ONCE = 1 << 20  # tokens
-_MANY = 0.1  # share of unknown tokens that is said
+"""number of first lines in the statistics, and maximum length of each in characters"""
+_BLOCK = 1 << 20  # tokens
+_MANY_UNKNOWN = 0.1  # fraction of unknown tokens above which a problem is reported
 
 
 def token_counts(part: Part, vocabulary: int) -> Int[Tensor, "vocabulary"]:
-    """How often each token occurs in a part, as a unigram distribution or the order of a vocabulary wants it.
+    """Number of occurrences of each token in a part.
 
     >>> token_counts(Part({"token": torch.tensor([0, 2, 2])}), 4)
     tensor([1, 0, 2, 0])
     """
     counts = torch.zeros(vocabulary, dtype=torch.long)
-    for some in part.fields["token"].split(_AT_ONCE):
-        counts += some.cpu().long().bincount(minlength=vocabulary)
+    for block in part.fields["token"].split(_BLOCK):
+        counts += block.cpu().long().bincount(minlength=vocabulary)
     return counts
 
 
 def survey_text(data: DataSet) -> Survey:
     """Statistics of running text; an example is a token."""
-    seen = text_statistics(data)
+    statistics = text_statistics(data)
     examples = {name: len(data.part(name)) for name in PARTS}
-    return Survey(examples, {}, data.info.inputs, [], {}, [], list(text_problems(data, seen)), seen)
+    return Survey(examples, {}, data.info.inputs, [], {}, [], list(text_problems(data, statistics)), statistics)
 
 
 def text_statistics(data: DataSet) -> dict[str, Any]:
-    """A text in numbers.
+    """Statistics of a text.
 
     Returns:
-        Characters and bytes of each part, the share of its tokens that are unknown, the commonest tokens of the
-        training part with their counts, how many tokens do not occur there, and its first lines.
+        The number of characters and bytes of each part, the fraction of its tokens that are unknown, the most frequent
+        tokens of the training part with their counts, the number of tokens of the vocabulary that do not occur in it,
+        and its first lines.
     """
     tokenizer = data.tokenizer
     assert tokenizer is not None, "a text has a tokenizer"
@@ -60,8 +61,8 @@ def text_statistics(data: DataSet) -> dict[str, Any]:
         "bytes": {name: size for name, (_, size) in sizes.items()},
         "vocabulary": tokenizer.vocabulary,
         "unknown": {
-            name: 0.0 if unknown is None else float(many[unknown]) / max(1, int(many.sum()))
-            for name, many in counts.items()
+            name: 0.0 if unknown is None else float(count[unknown]) / max(1, int(count.sum()))
+            for name, count in counts.items()
         },
         "commonest": [[tokenizer.token(number), int(train[number])] for number in commonest if train[number]],
         "unseen": int((train == 0).sum()),
@@ -69,26 +70,25 @@ def text_statistics(data: DataSet) -> dict[str, Any]:
     }
 
 
-def text_problems(data: DataSet, seen: dict[str, Any]) -> Iterator[str]:
-    """What the user should know of a text."""
+def text_problems(data: DataSet, statistics: dict[str, Any]) -> Iterator[str]:
+    """Possible problems of a text, as messages."""
     for part in PARTS[1:]:
         if not len(data.part(part)):
             yield f"the {part} part is empty"
-    unknown, tokenizer = seen["unknown"], data.tokenizer
+    unknown, tokenizer = statistics["unknown"], data.tokenizer
     if tokenizer is None or tokenizer.unknown is None:
         return
     if unknown["train"] == 0 and any(unknown.values()):
-        yield "no training token is <unk>, so that a model never learns when to expect it; see --text.min-count 2"
-    elif (most := max(unknown, key=unknown.__getitem__)) and unknown[most] > _MANY:
-        more = "a larger --text.vocabulary, or more training text, would know more"
-        yield f"{unknown[most]:.1%} of the {most} tokens are <unk>; {more}"
+        yield "the training part has no token <unk>, so a model cannot learn its probability; set text.min_count to 2"
+    elif (most := max(unknown, key=unknown.__getitem__)) and unknown[most] > _MANY_UNKNOWN:
+        yield f"{unknown[most]:.1%} of the {most} tokens are <unk>; use a larger text.vocabulary or more training text"
 
 
 def _sizes(part: Part, tokenizer: Tokenizer) -> tuple[int, int]:
-    """Characters and bytes of UTF-8 of a part; where it is looked at in blocks, a character cut in two counts twice."""
+    """Number of characters and of UTF-8 bytes of a part; a character that a block border cuts is counted twice."""
     characters = size = 0
-    for some in part.fields["token"].split(_AT_ONCE):
-        text = tokenizer.decode(some.cpu().long())
+    for block in part.fields["token"].split(_BLOCK):
+        text = tokenizer.decode(block.cpu().long())
         characters += len(text)
         size += len(text.encode())
     return characters, size

@@ -13,10 +13,10 @@ class TableInfo(DataInfo):
     """Rows of numbers.
 
     Attributes:
-        columns: name of each column.
-        shift: the number that is subtracted from each column.
-        scale: the number by which each column is divided after that.
-        fill: the number that replaces a missing one in each column; empty if no number may be missing.
+        columns: names of the columns.
+        shift: number that is subtracted from each column.
+        scale: number by which each column is divided after the subtraction.
+        fill: number that replaces missing numbers in each column; empty if missing numbers are refused.
     """
 
     kind: ClassVar[str] = "table"
@@ -34,7 +34,7 @@ class TableInfo(DataInfo):
 
     @property
     def description(self) -> str:
-        """What the examples are, for a message.
+        """A description of the examples for messages.
 
         >>> TableInfo((2,)).description
         'rows of 2'

@@ -1,4 +1,4 @@
-"""Tables in Parquet files, which need a package that danlu does without."""
+"""Parquet files. They need the optional package pyarrow."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class ParquetTable:
 
     Args:
         path: the file.
-        progress: is told how many of its rows have been read.
-        options: how it is read.
+        progress: progress callback, called with the number of rows read.
+        options: how the file is read.
 
     Attributes:
         header: names of the columns.
 
     Raises:
-        UsageError: if the package is missing, or the file is damaged.
+        UsageError: if the package is not installed, or the file is damaged.
     """
 
     def __init__(self, path: Path, progress: Progress, options: ReadOptions):
@@ -37,7 +37,7 @@ class ParquetTable:
             parquet: Any = import_module("pyarrow.parquet")
         except ImportError as error:
             raise UsageError(
-                f"{path}: a Parquet file needs the package pyarrow; install it with pip install pyarrow, "
+                f"{path}: reading Parquet files needs the package pyarrow; install it with pip install pyarrow, "
                 f"or save the table as CSV"
             ) from error
         try:
@@ -49,33 +49,35 @@ class ParquetTable:
 
     @property
     def top(self) -> str:
-        """Where the header is."""
+        """Position of the header, for messages."""
         return str(self.path)
 
-    def at(self, place: int) -> str:
-        """The place of a row, in words."""
-        return f"{self.path}, row {place}"
+    def at(self, position: int) -> str:
+        """Position of a row, for messages."""
+        return f"{self.path}, row {position}"
 
     def most_rows(self) -> int:
-        """No fewer than there are rows."""
+        """The number of rows."""
         return self._file.metadata.num_rows
 
     def blocks(self, columns: tuple[str, ...], target: str | None, classes: dict[str, int]) -> Iterator[Block]:
-        """The rows in order, as of a ``CSVTable``."""
+        """The rows in order, as in ``CSVTable.blocks``."""
         numeric = [name for name in self.header if name != target and self._is_numeric(name)]
         for name in columns:
             if name not in numeric:
                 kind = self._file.schema_arrow.field(name).type
-                hint = leave_out(name, numeric, target is not None, self._options)
-                raise UsageError(f"{self.path}: column {name!r} holds {kind}, which is not a number; {hint}")
+                advice, settings = leave_out(name, numeric, target is not None, self._options)
+                raise UsageError(
+                    f"{self.path}: column {name!r} has type {kind}, which is not numeric; {advice}", settings=settings
+                )
         names = [*columns, *(() if target is None else (target,))]
-        place = 1
+        position = 1
         for batch in self._batches(names):
-            block = self._block(batch, place, columns, target, classes)
+            block = self._block(batch, position, columns, target, classes)
             refuse_large(self, columns, block)
             yield block
-            place += len(block.places)
-            self._progress(f"reading {self.path.name}", place - 1, self.most_rows())
+            position += len(block.positions)
+            self._progress(f"reading {self.path.name}", position - 1, self.most_rows())
 
     def _batches(self, names: list[str]) -> Iterator[Any]:
         try:
@@ -84,16 +86,16 @@ class ParquetTable:
             raise UsageError(f"{self.path} cannot be read as Parquet: {error}") from error
 
     def _block(
-        self, batch: Any, place: int, columns: tuple[str, ...], target: str | None, classes: dict[str, int]
+        self, batch: Any, position: int, columns: tuple[str, ...], target: str | None, classes: dict[str, int]
     ) -> Block:
         values = np.empty((batch.num_rows, len(columns)))
         for k, name in enumerate(columns):
             values[:, k] = batch.column(name).cast("float64", safe=False).to_numpy(zero_copy_only=False)
         labels = np.zeros(len(values), np.int64)
         if target is not None:
-            given = batch.column(target).to_pylist()
-            labels[:] = [-1 if _is_missing(value) else class_number(str(value), classes) for value in given]
-        return Block(np.arange(place, place + len(values)), values, labels)
+            values_of_target = batch.column(target).to_pylist()
+            labels[:] = [-1 if _is_missing(value) else class_number(str(value), classes) for value in values_of_target]
+        return Block(np.arange(position, position + len(values)), values, labels)
 
     def _is_numeric(self, name: str) -> bool:
         kind, types = self._file.schema_arrow.field(name).type, self._types
@@ -103,5 +105,5 @@ class ParquetTable:
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether a field of the target names no class; a floating column says so by NaN, which equals nothing."""
+    """Whether the class is missing: null, or in a floating column NaN, which does not equal itself."""
     return value is None or value != value

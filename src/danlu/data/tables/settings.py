@@ -1,4 +1,4 @@
-"""Settings of tables."""
+"""Settings of table files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from danlu.data.base.page import Page
 
 
 class Table(Page):
-    """How the columns of a table become numbers."""
+    """How the columns of a table are converted to numbers."""
 
     target: str | None = None
-    """column with the class of each row; none if not given"""
+    """column with the class of each row; if not given, rows have no class"""
     columns: tuple[str, ...] | None = None
-    """columns to use; all but the target if not given"""
+    """columns to use; all except the target if not given"""
     standardize: bool = True
     """scale each column to mean 0 and standard deviation 1 on the training rows"""
     missing: Literal["refuse", "drop", "mean"] = "refuse"
@@ -21,6 +21,6 @@ class Table(Page):
     encoding: str = "utf-8"
     """character encoding of CSV files, for example latin-1"""
     validation_file: str | None = None
-    """file with the rows for validation"""
+    """file with the rows of the validation part"""
     test_file: str | None = None
-    """file with the rows for the test"""
+    """file with the rows of the test part"""

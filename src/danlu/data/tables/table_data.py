@@ -1,4 +1,4 @@
-"""Settings of a training on tables."""
+"""Settings for training on tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ S = TypeVar("S", bound="TableData")
 
 
 class TableData(DataSettings):
-    """A table and how its columns become numbers.
+    """A table and how its columns are converted to numbers.
 
     >>> TableData(data="table:flowers.csv", table=Table(target="species")).table.target
     'species'
@@ -21,10 +21,10 @@ class TableData(DataSettings):
     kind: ClassVar[str] = "table"
 
     table: Table = Table()
-    """how the columns of a table become numbers"""
+    """how the columns of a table are converted to numbers"""
 
     def with_absolute_paths(self: S) -> S:
-        """The same settings with absolute paths, also of the tables for validation and test."""
+        """The same settings with absolute paths, including those of the validation and test files."""
         settings = super().with_absolute_paths()
         files = {name: getattr(self.table, name) for name in ("validation_file", "test_file")}
         absolute = {name: str(absolute_path(path)) for name, path in files.items() if path is not None}

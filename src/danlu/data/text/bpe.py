@@ -1,4 +1,4 @@
-"""Pieces of words as tokens: byte pair encoding over bytes, by the package tokenizers, imported when needed."""
+"""Byte pair encoding (BPE) over bytes, by the package tokenizers, which is imported when needed."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ if TYPE_CHECKING:
     import tokenizers
 
 BYTES = 256
-MOST_PIECES = 4_096
+MAX_VOCABULARY = 4_096
+"""maximum size of the vocabulary by default"""
 SEAM = re.compile(r"(?<=\S)(?=[ \r\n])")
-"""where a text can be cut so that each half has the tokens that it has in the whole: after a word, before the space"""
-_AT_ONCE = 4_096  # characters of a segment that is encoded at once
+"""positions where a text can be cut without changing its tokens: after a word, before white space"""
+_SEGMENT = 4_096  # minimum number of characters of a segment
 
 
 class BytePairs:
-    """Byte pair encoding over the bytes of UTF-8: no text is unknown, and every text comes back byte for byte.
+    """Byte pair encoding over the bytes of UTF-8: every text can be encoded, and is decoded exactly.
 
-    A text is cut into words as GPT-2 does, each with the space before it, and of the training text the commonest pairs
-    are joined again and again. Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words with Subword
-    Units", 2016; over bytes: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.2.
+    As in GPT-2, a text is split into words, each with the space before it. The most frequent pairs of tokens in the
+    training text are merged repeatedly. Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words with
+    Subword Units", 2016; over bytes: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019,
+    section 2.2.
 
     Args:
-        tokenizer: of the package tokenizers, with the model BPE over bytes.
+        tokenizer: tokenizer of the package tokenizers, with a byte-level BPE model.
 
     >>> tokenizer = learn_byte_pairs(["low lower lowest " * 9], vocabulary=260)
     >>> tokenizer.vocabulary, tokenizer.decode(tokenizer.encode("slowly, 慢"))
@@ -49,44 +51,47 @@ class BytePairs:
         """The tokens of a text.
 
         Raises:
-            UsageError: if it has half a surrogate pair, which no UTF-8 has.
+            UsageError: if the text has an unpaired surrogate, which UTF-8 cannot represent.
         """
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            where = f"{error.reason} at character {error.start}"
-            raise UsageError(f"the text cannot be written in UTF-8: {where}") from None
-        found = self._tokenizer.encode_batch_fast(list(segments(text)), add_special_tokens=False)
-        return torch.tensor([number for segment in found for number in segment.ids], dtype=torch.long)
+            position = f"{error.reason} at character {error.start}"
+            raise UsageError(f"the text cannot be encoded in UTF-8: {position}") from None
+        encodings = self._tokenizer.encode_batch_fast(list(segments(text)), add_special_tokens=False)
+        return torch.tensor([number for encoding in encodings for number in encoding.ids], dtype=torch.long)
 
     def decode(self, tokens: Int[Tensor, "n"] | Sequence[int]) -> str:
-        """The text of tokens; bytes that are no UTF-8 become U+FFFD."""
+        """The text of tokens; bytes that are not valid UTF-8 become U+FFFD."""
         numbers = tokens.tolist() if isinstance(tokens, Tensor) else list(tokens)
         return self._tokenizer.decode(numbers, skip_special_tokens=False)
 
     def token(self, number: int) -> str:
-        """The text of one token; U+FFFD where it ends within a character."""
+        """The text of one token; U+FFFD for an incomplete character."""
         return self.decode([number])
 
     def to_json(self) -> str:
-        """The tokenizer as a text of JSON."""
+        """The tokenizer as JSON."""
         return self._tokenizer.to_str(pretty=True)
 
 
 def learn_byte_pairs(pieces: Iterable[str], vocabulary: int | None = None, min_count: int = 1) -> BytePairs:
-    """All bytes, and the pairs that are joined first.
+    """Learn a byte-level BPE tokenizer: all bytes, and the most frequent pairs.
 
     Args:
         pieces: the training text, cut at seams.
-        vocabulary: number of tokens, bytes included; 4 096 if not given; fewer if the text has no more pairs.
-        min_count: how often a pair must occur to be joined.
+        vocabulary: maximum size of the vocabulary including the 256 bytes; 4,096 by default.
+        min_count: minimum number of occurrences of a pair to be merged.
 
     Raises:
-        UsageError: if that is less than the 256 bytes.
+        UsageError: if the vocabulary is smaller than 256.
     """
-    vocabulary = vocabulary or MOST_PIECES
+    vocabulary = vocabulary or MAX_VOCABULARY
     if vocabulary < BYTES:
-        raise UsageError(f"a vocabulary of {vocabulary} cannot hold the {BYTES} bytes that every bpe begins with")
+        raise UsageError(
+            f"text.vocabulary must be at least {BYTES} with text.tokens bpe (one token per byte), got {vocabulary}",
+            settings=("text.vocabulary",),
+        )
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -103,14 +108,14 @@ def learn_byte_pairs(pieces: Iterable[str], vocabulary: int | None = None, min_c
 
 
 def segments(text: str) -> Iterator[str]:
-    """The text in segments that have, one after the other, the tokens of the whole.
+    """Segments of a text whose concatenated tokens are the tokens of the text.
 
     >>> "".join(segments("a b")) == "a b"
     True
     """
     start = 0
     while start < len(text):
-        seam = SEAM.search(text, start + _AT_ONCE)
+        seam = SEAM.search(text, start + _SEGMENT)
         end = seam.start() if seam else len(text)
         yield text[start:end]
         start = end

@@ -13,8 +13,8 @@ class TextInfo(DataInfo):
     """Running text as a sequence of tokens.
 
     Attributes:
-        vocabulary: number of different tokens.
-        tokens: what a token is: characters, words or bpe.
+        vocabulary: size of the vocabulary.
+        tokens: type of the tokens: characters, words or bpe.
     """
 
     kind: ClassVar[str] = "text"
@@ -26,7 +26,7 @@ class TextInfo(DataInfo):
 
     @property
     def description(self) -> str:
-        """What the examples are, for a message.
+        """A description of the examples for messages.
 
         >>> TextInfo(vocabulary=10_000, tokens="words").description
         'tokens (words)'

@@ -1,4 +1,4 @@
-"""Files of a folder that are the parts of a text by their names, such as train.txt, ptb.valid.txt, wiki.test.tokens."""
+"""Official parts of a text, recognized by file names such as train.txt, ptb.valid.txt and wiki.test.tokens."""
 
 from __future__ import annotations
 
@@ -15,33 +15,36 @@ _PART_OF = {"train": "train", "validation": "validation", "valid": "validation",
 _NAME = re.compile(rf"(?:(?P<set>.+)\.)?(?P<part>{'|'.join(_PART_OF)})\.(?:txt|tokens|raw)", re.IGNORECASE)
 
 
-class Official(NamedTuple):
-    """The files of a folder that are parts.
+class OfficialParts(NamedTuple):
+    """The files of the official parts in a folder.
 
     Attributes:
-        files: of each part that has one.
-        others: names of the files of text that are none.
+        files: the file of each part that has one.
+        others: names of the other text files.
     """
 
     files: Mapping[str, Path]
     others: tuple[str, ...]
 
 
-def find_official_files(folder: Path) -> Official | None:
-    """The parts of a text that a folder has files for: train, and validation or test or both; None if it has not.
+def find_official_parts(folder: Path) -> OfficialParts | None:
+    """Find the files of the official parts in a folder: train, and validation or test or both.
 
-    A file is called after its part, with .txt, .tokens or .raw behind it, and before it, if there is anything, the name
-    of the set, the same for all.
+    A file is named after its part, with the suffix .txt, .tokens or .raw, and optionally with the name of the data set
+    before it, as in ``wiki.train.tokens``.
+
+    Returns:
+        The files, or None if the folder does not have official parts.
 
     Raises:
-        UsageError: if there is nothing to learn from, two files are the same part, or two sets lie there.
+        UsageError: if there is no training file, two files are the same part, or there are several data sets.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> for name in ("wiki.train.tokens", "wiki.valid.tokens", "about.txt"):
     ...     _ = (folder / name).write_text("a line\\n")
-    >>> found = find_official_files(folder)
-    >>> sorted(found.files), found.others
+    >>> official = find_official_parts(folder)
+    >>> sorted(official.files), official.others
     (['train', 'validation'], ('about.txt',))
     """
     sets: dict[str, dict[str, Path]] = {}
@@ -52,53 +55,55 @@ def find_official_files(folder: Path) -> Official | None:
         part, files = _PART_OF[name["part"].lower()], sets.setdefault(name["set"] or "", {})
         if part in files:
             raise UsageError(
-                f"{folder} holds {files[part].name} and {path.name}, which both mean {part}; keep one of them"
+                f"{folder} has two files for the {part} part, {files[part].name} and {path.name}; keep one of them"
             )
         files[part] = path
-    known = [files for files in sets.values() if len(files) > 1]  # one file alone may be any text of that name
-    if not known:
+    candidates = [files for files in sets.values() if len(files) > 1]  # a single file may be any text with such a name
+    if not candidates:
         return None
-    if len(known) > 1:
-        names = ", ".join(next(iter(files.values())).name for files in known)
-        raise UsageError(f"{folder} holds the parts of several texts ({names}, …); put each into a folder of its own")
-    files = known[0]
+    if len(candidates) > 1:
+        names = ", ".join(next(iter(files.values())).name for files in candidates)
+        raise UsageError(f"{folder} has the parts of several texts ({names}, …); use one folder per text")
+    files = candidates[0]
     if "train" not in files:
-        has = ", ".join(path.name for path in files.values())
-        raise UsageError(f"{folder} holds {has} and no file to train on; add one that is called train.txt like these")
+        names = ", ".join(path.name for path in files.values())
+        raise UsageError(f"{folder} has {names} but no training file; add a file such as train.txt")
     texts = sorted(path for path in folder.rglob("*.txt") if path not in files.values())
-    return Official(files, tuple(str(path.relative_to(folder)) for path in texts if not path.name.startswith(".")))
+    return OfficialParts(files, tuple(str(path.relative_to(folder)) for path in texts if not path.name.startswith(".")))
 
 
-def official_spans(folder: Path, found: Official, shares: Sequence[float]) -> list[tuple[Span, ...]]:
-    """The spans of all three parts; what has no file is the end of the training file, by its share.
+def official_spans(folder: Path, official: OfficialParts, fractions: Sequence[float]) -> list[tuple[Span, ...]]:
+    """The spans of the three parts; a part without a file is split off the end of the training file.
 
     Args:
-        folder: which no link may lead out of.
-        found: its files.
-        shares: of all three parts; those with a file count for nothing.
+        folder: the folder; links to files outside of it are refused.
+        official: the files of the parts.
+        fractions: fractions of the three parts; those of parts with a file are ignored.
 
     Raises:
-        UsageError: if a file is empty, or cannot be read.
+        UsageError: if a file is empty or cannot be read.
     """
-    documents = {part: document_of(path, folder) for part, path in found.files.items()}
+    documents = {part: document_of(path, folder) for part, path in official.files.items()}
     for part, document in documents.items():
         if not document.size:
-            raise UsageError(f"{document.name} is empty, and is the {part} part; fill it or remove it")
+            raise UsageError(f"{document.name} is the {part} part, but it is empty; add text to it, or remove it")
     missing = [part for part in PARTS[1:] if part not in documents]
-    cuts = [share for part, share in zip(PARTS, shares, strict=True) if part in missing]
+    cuts = [fraction for part, fraction in zip(PARTS, fractions, strict=True) if part in missing]
     train, *rest = split_documents([documents["train"]], [1.0 - sum(cuts), *cuts])
     spans = {part: (whole(document),) for part, document in documents.items()}
     spans |= {"train": train, **dict(zip(missing, rest, strict=True))}
     return [spans[part] for part in PARTS]
 
 
-def official_notes(found: Official, spans: Sequence[Sequence[Span]]) -> tuple[str, ...]:
-    """What the user should know: which file is which part, and what was left alone."""
-    said = [
-        f"{part} is {found.files[part].name}" if part in found.files else f"{part} is the end of the training file"
-        for part, some in zip(PARTS, spans, strict=True)
-        if some
+def official_notes(official: OfficialParts, spans: Sequence[Sequence[Span]]) -> tuple[str, ...]:
+    """Notes for the user: the file of each part, and the files that are not used."""
+    notes = [
+        f"{part} is {official.files[part].name}"
+        if part in official.files
+        else f"{part} is the end of the training file"
+        for part, part_spans in zip(PARTS, spans, strict=True)
+        if part_spans
     ]
-    count = len(found.others)
-    left = f"{count:,} other text{'s were' if count > 1 else ' was'} left alone: {few(found.others, 5)}"
-    return ("; ".join(said), *([left] if count else []))
+    count = len(official.others)
+    unused = f"{count:,} other text file{'s are' if count > 1 else ' is'} not used: {few(official.others, 5)}"
+    return ("; ".join(notes), *([unused] if count else []))

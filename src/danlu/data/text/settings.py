@@ -10,7 +10,7 @@ from danlu.data.base.page import Page
 
 
 class Text(Page):
-    """How running text becomes tokens."""
+    """How running text is converted to tokens."""
 
     tokens: Literal["auto", "characters", "words", "bpe"] = "auto"
     """tokenization: characters, words or bpe (byte-pair encoding); auto: words for ptb, characters for others"""

@@ -1,4 +1,4 @@
-"""Settings of a training on running text."""
+"""Settings for training on running text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from danlu.data.text.settings import Text
 
 
 class TextData(DataSettings):
-    """Running text and how it becomes tokens.
+    """Running text and how it is converted to tokens.
 
     >>> TextData(data="pydoc", text=Text(tokens="words")).text.tokens
     'words'
@@ -18,4 +18,4 @@ class TextData(DataSettings):
     kind: ClassVar[str] = "text"
 
     text: Text = Text()
-    """how running text becomes tokens"""
+    """how running text is converted to tokens"""

@@ -1,4 +1,4 @@
-"""Text as files have it: bytes that are checked and become characters piece by piece, and where parts are cut."""
+"""Text documents: decode them piece by piece with checks, and split them into parts."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ from danlu.storage.text_encoding import encoding_of
 Progress = Callable[[str, int, int | None], None]
 
 PIECE = 1 << 20
-"""bytes that are read at once"""
-_NEAR = 1 << 16  # bytes within which a part is cut at the end of a line
+"""number of bytes that are read at a time"""
+_SEARCH = 1 << 16  # maximum number of bytes that are searched for the end of a line
+
+
+_ADVICE = {"text in UTF-16": "save it in UTF-8", "a Git LFS pointer": "download the file with git lfs pull"}
 
 
 class Document(NamedTuple):
-    """A text in bytes.
+    """An encoded text, in a file or in memory.
 
     Attributes:
-        name: path of its file, or what it is called.
+        name: path of the file, or a name.
         size: number of bytes.
-        stamp: what changes when the content does: size and times of a file, or a checksum.
-        content: the bytes, if it is no file.
+        stamp: a string that changes with the content: size and times of a file, or a checksum.
+        content: the bytes of a document in memory; None for a file.
     """
 
     name: str
@@ -40,7 +43,7 @@ class Document(NamedTuple):
     content: bytes | None = None
 
     def open(self) -> BufferedIOBase:
-        """The bytes from the first on.
+        """Open the document for reading in bytes.
 
         Raises:
             UsageError: if the file cannot be read.
@@ -54,7 +57,7 @@ class Document(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Bytes of a document, from the first to before the last."""
+    """The bytes ``start:stop`` of a document."""
 
     document: Document
     start: int
@@ -62,7 +65,7 @@ class Span(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Some text of a document, and the number of the line that it begins in."""
+    """A piece of the text of a document, and the number of its first line."""
 
     text: str
     name: str
@@ -70,183 +73,194 @@ class Piece(NamedTuple):
 
 
 def whole(document: Document) -> Span:
-    """All of a document."""
+    """The span of a complete document."""
     return Span(document, 0, document.size)
 
 
-def read(spans: Sequence[Span], encoding: str, progress: Progress) -> Iterator[Piece]:
-    """The text of spans, one after the other; where a document ends without an end of line, one comes before the next.
+def read(
+    spans: Sequence[Span], encoding: str, progress: Progress, encoding_setting: str = "text.encoding"
+) -> Iterator[Piece]:
+    """Read the text of spans in order. A newline is added between documents if the first does not end with one.
 
     Args:
-        spans: in order; of one document they begin at the beginning or at the end of another span.
-        encoding: how the text is written.
-        progress: is told how many bytes have been read.
+        spans: the spans. A span begins at the start of its document or at the end of another span.
+        encoding: text encoding.
+        progress: progress callback, called with the number of bytes read.
+        encoding_setting: name of the setting of the encoding, for error messages.
 
     Raises:
-        UsageError: if something is no text of this encoding; the message has path, line and byte.
+        UsageError: if a document is not text in this encoding; the message has its path, line and byte.
     """
     codec = encoding_of(encoding)
     total, done = sum(span.stop - span.start for span in spans), 0
     for number, span in enumerate(spans):
         last = ""
-        for piece, read_so_far in _pieces(span, codec, encoding):
+        for piece, read_so_far in _pieces(span, codec, encoding, encoding_setting):
             yield piece
             last = piece.text or last
-            progress("read text", done + read_so_far, total)
+            progress("reading text", done + read_so_far, total)
         if number + 1 < len(spans) and last and not last.endswith("\n"):
             yield Piece("\n", span.document.name, 0)
         done += span.stop - span.start
 
 
-def _pieces(span: Span, codec: str, encoding: str) -> Iterator[tuple[Piece, int]]:
+def _pieces(span: Span, codec: str, encoding: str, encoding_setting: str) -> Iterator[tuple[Piece, int]]:
     document, offset = span.document, span.start
     with document.open() as file:
-        line = 1 + _ends_of_lines(file, span.start)
+        line = 1 + _count_lines(file, span.start)
         decoder = codecs.getincrementaldecoder(codec)("strict")
         left = span.stop - span.start
         while left:
             data = file.read(min(PIECE, left))
             if not data:
-                raise UsageError(f"{document.name} has become shorter while it was read; try again")
+                raise UsageError(f"{document.name} was truncated while it was read; try again")
             left -= len(data)
             if offset == 0:
-                data, offset = _begun(data, document.name, codec, encoding)
-            waiting = len(decoder.getstate()[0])
+                data, offset = _without_mark(data, document.name, codec, encoding)
+            undecoded = len(decoder.getstate()[0])
             bad = data.find(b"\0")
             try:
                 text = decoder.decode(data if bad < 0 else data[:bad], final=not left)
             except UnicodeDecodeError as error:
-                raise _refusal(document.name, line, offset - waiting, error.object, error.start, encoding) from None
+                raise _bad_byte(
+                    document.name, line, offset - undecoded, error.object, error.start, encoding, encoding_setting
+                ) from None
             if bad >= 0:
-                raise _refusal(document.name, line, offset, data, bad, encoding)
+                raise _bad_byte(document.name, line, offset, data, bad, encoding, encoding_setting)
             yield Piece(text, document.name, line), span.stop - span.start - left
             offset += len(data)
             line += text.count("\n")
 
 
-def _ends_of_lines(file: BufferedIOBase, size: int) -> int:
-    """How many lines end in the first bytes of a file, which are read."""
-    found = 0
+def _count_lines(file: BufferedIOBase, size: int) -> int:
+    """Read the first ``size`` bytes of a file and count the newlines."""
+    count = 0
     while size:
         data = file.read(min(PIECE, size))
-        found += data.count(b"\n")
+        count += data.count(b"\n")
         size -= len(data) or size
-    return found
+    return count
 
 
-def _begun(data: bytes, name: str, codec: str, encoding: str) -> tuple[bytes, int]:
-    """The first bytes of a document without a byte-order mark, and how long that was."""
-    kind = looks_like(data)
-    if kind and kind not in ("text", "a web page"):
-        advice = "save it in UTF-8" if "UTF-16" in kind else "unpack it first" if "archive" in kind else "fetch it"
-        raise UsageError(f"{name} is {kind}; {advice}")
+def _without_mark(data: bytes, name: str, codec: str, encoding: str) -> tuple[bytes, int]:
+    """Remove the byte-order mark from the first bytes of a document; returns its length too."""
+    file_type = looks_like(data)
+    if file_type and file_type not in ("text", "a web page"):
+        advice = _ADVICE.get(file_type, "decompress it first")
+        raise UsageError(f"{name} is {file_type}; {advice}")
     if not data.startswith(BOM_UTF8):
         return data, 0
     if codec != "utf-8":
-        raise UsageError(f"{name} begins with the byte-order mark of UTF-8, so it is not {encoding}")
+        raise UsageError(f"{name} begins with a UTF-8 byte-order mark, so its encoding is not {encoding}")
     return data.removeprefix(BOM_UTF8), len(BOM_UTF8)
 
 
-def _refusal(name: str, line: int, offset: int, data: bytes, bad: int, encoding: str) -> UsageError:
-    """What to say of a byte that cannot be, where these bytes begin at an offset of the file."""
-    usual = encoding_of(encoding) == "utf-8"
-    what = f"0x{data[bad]:02x}, which is not {'UTF-8' if usual else encoding} there" if data[bad] else ""
-    other = ", or name its encoding with --text.encoding latin-1" if data[bad] and usual else ""
+def _bad_byte(
+    name: str, line: int, offset: int, data: bytes, bad: int, encoding: str, encoding_setting: str
+) -> UsageError:
+    """The error for an invalid byte in data that begins at this offset of the file."""
+    is_utf8 = encoding_of(encoding) == "utf-8"
+    codec = "UTF-8" if is_utf8 else encoding
+    problem = f"0x{data[bad]:02x}, which is not valid {codec}" if data[bad] else "NUL, which is not text"
+    other = data[bad] and is_utf8
+    advice = f", or set {encoding_setting}, for example to latin-1" if other else ""
     return UsageError(
         f"{name}, line {line + data.count(10, 0, bad)}: byte {offset + bad} of the file is "
-        f"{what or 'NUL, which no text has'}; save the text in UTF-8{other}"
+        f"{problem}; save the text in UTF-8{advice}",
+        settings=(f"{encoding_setting}=latin-1",) if other else (),
     )
 
 
-def split_documents(documents: Sequence[Document], shares: Sequence[float]) -> list[tuple[Span, ...]]:
-    """Documents one after the other, in parts that follow each other and share nothing.
+def split_documents(documents: Sequence[Document], fractions: Sequence[float]) -> list[tuple[Span, ...]]:
+    """Split concatenated documents into consecutive parts.
 
-    A part ends with the line in which its share of the bytes ends, or, where that line is very long, with the word.
+    A part ends at the end of the line in which its fraction of the bytes ends; if this line is very long, at the end of
+    the word.
 
     Args:
-        documents: in order.
-        shares: of each part, summing to 1.
+        documents: the documents in order.
+        fractions: fraction of each part; they sum to 1.
 
     >>> document = Document("poem", 12, "", b"one\\ntwo\\nten\\n")
     >>> [[(start, stop) for _, start, stop in part] for part in split_documents([document], (0.5, 0.5))]
     [[(0, 8)], [(8, 12)]]
     """
     total = sum(document.size for document in documents)
-    ends, reached = [], 0.0
-    for share in shares[:-1]:
-        reached += share
-        ends.append(_end(documents, round(reached * total)))
+    ends, cumulative = [], 0.0
+    for fraction in fractions[:-1]:
+        cumulative += fraction
+        ends.append(_end(documents, round(cumulative * total)))
     return [_between(documents, start, stop) for start, stop in pairwise([0, *ends, total])]
 
 
 def _between(documents: Sequence[Document], start: int, stop: int) -> tuple[Span, ...]:
-    """The spans of the bytes from start to stop of all documents."""
-    spans, begins = [], 0
+    """The spans of the bytes ``start:stop`` of the concatenated documents."""
+    spans, first = [], 0
     for document in documents:
-        low, high = max(start - begins, 0), min(stop - begins, document.size)
+        low, high = max(start - first, 0), min(stop - first, document.size)
         if low < high:
             spans.append(Span(document, low, high))
-        begins += document.size
+        first += document.size
     return tuple(spans)
 
 
 def _end(documents: Sequence[Document], target: int) -> int:
-    """The first place from a byte on where a part may end."""
-    begins = 0
+    """The first position at or after the target where a part may end."""
+    first = 0
     for document in documents:
-        if begins < target < begins + document.size:
+        if first < target < first + document.size:
             with document.open() as file:
-                file.seek(target - begins - 1)
-                near = file.read(_NEAR)
-            for sign in (b"\n", b" "):
-                if (found := near.find(sign)) >= 0:
-                    return target + found
-            return target + next((k for k, byte in enumerate(near[1:]) if byte & 0xC0 != 0x80), 0)
-        begins += document.size
+                file.seek(target - first - 1)
+                following = file.read(_SEARCH)
+            for separator in (b"\n", b" "):
+                if (index := following.find(separator)) >= 0:
+                    return target + index
+            return target + next((k for k, byte in enumerate(following[1:]) if byte & 0xC0 != 0x80), 0)
+        first += document.size
     return target
 
 
 def at_seams(pieces: Iterator[Piece]) -> Iterator[str]:
-    """The same text in pieces that no tokenizer sees: each ends with a word, before white space."""
-    held = ""
+    """The same text, cut only at seams: each piece ends with a word, before white space."""
+    rest = ""
     for piece in pieces:
-        held += piece.text
-        seams = list(SEAM.finditer(held, max(len(held) - _NEAR, 0))) or list(SEAM.finditer(held))
+        rest += piece.text
+        seams = list(SEAM.finditer(rest, max(len(rest) - _SEARCH, 0))) or list(SEAM.finditer(rest))
         if seams:
-            yield held[: seams[-1].start()]
-            held = held[seams[-1].start() :]
-    if held:
-        yield held
+            yield rest[: seams[-1].start()]
+            rest = rest[seams[-1].start() :]
+    if rest:
+        yield rest
 
 
 def find_documents(path: Path) -> list[Document]:
-    """A text file, or all files of a folder and of those below whose name ends with .txt, sorted by path.
+    """A text file, or all files with the suffix .txt in a folder and its subfolders, sorted by path.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: if there is no such file.
     """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*.txt") if file.is_file() and not file.name.startswith("."))
         if not files:
-            raise UsageError(f"{path} has no file whose name ends with .txt")
+            raise UsageError(f"{path} has no files with the suffix .txt")
         return [document_of(file, path) for file in files]
     if not path.is_file():
-        raise UsageError(f"{path}: there is no such file or folder")
+        raise UsageError(f"{path}: file or folder not found")
     return [document_of(path)]
 
 
 def document_of(file: Path, folder: Path | None = None) -> Document:
-    """A text file, which must lie in a folder if one is given.
+    """A text file; if a folder is given, the file must be inside of it.
 
     Raises:
-        UsageError: if it is a link that leads out of the folder.
+        UsageError: if it is a link to a file outside of the folder.
     """
     if folder is not None and not file.resolve().is_relative_to(folder.resolve()):
-        raise UsageError(f"{file} is a link that leads out of {folder}; put the file itself there")
+        raise UsageError(f"{file} is a link to a file outside of {folder}; replace it by a copy of the file")
     state = file.stat()
     return Document(str(file), state.st_size, f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}")
 
 
 def document(name: str, content: bytes) -> Document:
-    """A text that is in memory."""
+    """A document in memory."""
     return Document(name, len(content), hashlib.sha256(content).hexdigest(), content)

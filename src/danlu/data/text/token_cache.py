@@ -1,9 +1,9 @@
-"""Texts as tokens: in memory if that is soon done, else tokenized once, into a file of the cache that is mapped.
+"""Tokenized texts: small texts are tokenized in memory, others once into a file of the cache, which is mapped.
 
-An entry is a folder ``texts/KEY`` with ``tokens.bin``, the tokens of the three parts one after another, the tokenizer,
-and ``page.json``, which says how many each part has. The key is the SHA-256 of the settings and of what identifies the
-documents: path, size and times of a file, as for pictures, or a checksum. The entry is there whole or not at all, and
-one whose file was cut off or written to since is made anew.
+An entry is a folder ``texts/KEY`` with ``tokens.bin``, the concatenated tokens of the three parts, the tokenizer, and
+``page.json``, which has the number of tokens of each part. The key is the SHA-256 of the settings and of the identity
+of the documents: path, size and times of a file, as for images, or a checksum. An entry is either complete or absent.
+An entry whose file was truncated or modified is created again.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from danlu.storage.disk import sync
 from danlu.storage.memory_map import map_file
 
 FORMAT = 1
-SOON = 1 << 22
-"""bytes of a text whose characters or words are not worth a file"""
+SMALL = 1 << 22
+"""maximum size in bytes of a text whose characters or words are not cached"""
 IN_MEMORY = 1 << 30
-"""bytes of text that are tokenized in memory where the cache cannot be written"""
+"""maximum size in bytes of a text that is tokenized in memory if the cache cannot be written"""
 _TOKENS, _PAGE = "tokens.bin", "page.json"
 
 
 class ReadOptions(NamedTuple):
-    """How a text becomes tokens."""
+    """How a text is read and tokenized."""
 
     kind: TokenKind
     vocabulary: int | None = None
@@ -52,13 +52,13 @@ class ReadOptions(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """What became of a text.
+    """A tokenized text.
 
     Attributes:
         parts: the tokens of train, validation and test.
-        tokenizer: made of the training part.
-        mapped: whether they lie in a file, and are read from there.
-        notes: what the user should know.
+        tokenizer: the tokenizer, learned from the training part.
+        mapped: whether the tokens are mapped from a file.
+        notes: remarks for the user.
     """
 
     parts: tuple[Int[Tensor, "n"], ...]
@@ -68,50 +68,50 @@ class Tokens(NamedTuple):
 
 
 def tokenize(parts: Sequence[Sequence[Span]], options: ReadOptions, access: Access) -> Tokens:
-    """The tokens of three parts; the tokenizer sees the first alone.
+    """Tokenize three parts; the tokenizer is learned from the first one only.
 
     Args:
         parts: spans of documents.
-        options: how they become tokens.
-        access: has the cache, and is told of progress.
+        options: how the text is tokenized.
+        access: has the cache and the progress callback.
 
     Raises:
-        UsageError: if something is no text, or has a character that no training text has.
-        RunError: if the disk has no room, or the cache cannot be written and the text is too large for memory.
+        UsageError: if a document is not text, or has a character that is not in the vocabulary.
+        RunError: if the disk is full, or the cache cannot be written and the text is too large for memory.
     """
     size = sum(span.stop - span.start for spans in parts for span in spans)
-    if options.kind != "bpe" and size <= SOON:
+    if options.kind != "bpe" and size <= SMALL:
         return _in_memory(parts, options, access)
-    shelf = _shelf(access)
-    if isinstance(shelf, str):
+    entries = _entries_folder(access)
+    if isinstance(entries, str):
         if size > IN_MEMORY:
             raise RunError(
-                f"{shelf}, and {size:,} bytes of text are too many to be tokenized into memory at each start; set "
-                f"DANLU_CACHE to a folder with that much room"
+                f"{entries}, and a text of {size:,} bytes is too large to be tokenized in memory; set the environment "
+                f"variable DANLU_CACHE to a folder with enough space"
             )
-        note = f"{shelf}, so that the text is tokenized anew at each start"
+        note = f"{entries}; the text is tokenized again at each start"
         return _in_memory(parts, options, access)._replace(notes=(note,))
     key = _key(parts, options)
-    if found := _read(shelf / key, key):
-        return found
-    with locked_entry(shelf, key, access.progress):
-        return _read(shelf / key, key) or _on_disk(shelf, key, parts, options, access)
+    if tokens := _read(entries / key, key):
+        return tokens
+    with locked_entry(entries, key, access.progress):
+        return _read(entries / key, key) or _on_disk(entries, key, parts, options, access)
 
 
-def _shelf(access: Access) -> Path | str:
-    """Where entries lie, or why none can be made there."""
+def _entries_folder(access: Access) -> Path | str:
+    """The folder of the entries, or the reason why it cannot be written."""
     try:
-        shelf = access.cache / "texts"
-    except RuntimeError as error:  # there is no home
-        return f"a cache cannot be written ({error})"
+        entries = access.cache / "texts"
+    except RuntimeError as error:  # no home folder
+        return f"the cache cannot be written ({error})"
     try:
-        shelf.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=shelf).close()
+        entries.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=entries).close()
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_room(shelf, error) from error
-        return f"{shelf} cannot be written ({error.strerror or error})"
-    return shelf
+            raise _cannot_write(entries, error) from error
+        return f"{entries} cannot be written ({error.strerror or error})"
+    return entries
 
 
 def _key(parts: Sequence[Sequence[Span]], options: ReadOptions) -> str:
@@ -120,15 +120,15 @@ def _key(parts: Sequence[Sequence[Span]], options: ReadOptions) -> str:
     return hashlib.sha256(repr((FORMAT, options, library, spans)).encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def _learnt(parts: Sequence[Sequence[Span]], options: ReadOptions, access: Access) -> Tokenizer:
+def _learn_tokenizer(parts: Sequence[Sequence[Span]], options: ReadOptions, access: Access) -> Tokenizer:
     pieces = at_seams(read(parts[0], options.encoding, access.progress))
     return learn(options.kind, pieces, options.vocabulary, options.min_count)
 
 
-def _encoded(
+def _encode(
     spans: Sequence[Span], options: ReadOptions, tokenizer: Tokenizer, access: Access
 ) -> Iterator[Int[Tensor, "n"]]:
-    """The tokens of a part, piece by piece."""
+    """Yield the tokens of a part piece by piece."""
     pieces = read(spans, options.encoding, access.progress)
     if tokenizer.kind != "characters":
         yield from map(tokenizer.encode, at_seams(pieces))
@@ -138,24 +138,25 @@ def _encoded(
             yield tokenizer.encode(piece.text)
         except UnknownCharacter as error:
             raise UsageError(
-                f"{piece.name}, line {piece.line + error.line - 1}: {error.what}; let rare characters share a token "
-                f"with --text.min-count 2, or take bytes with --text.tokens bpe"
+                f"{piece.name}, line {piece.line + error.line - 1}: {error.problem}; set text.min_count to 2 "
+                f"to use one token for rare characters, or text.tokens to bpe",
+                settings=("text.min_count=2", "text.tokens=bpe"),
             ) from None
 
 
 def _in_memory(parts: Sequence[Sequence[Span]], options: ReadOptions, access: Access) -> Tokens:
-    tokenizer = _learnt(parts, options, access)
+    tokenizer = _learn_tokenizer(parts, options, access)
     dtype = dtype_for(tokenizer.vocabulary)
-    none = torch.empty(0, dtype=dtype)
-    found = [
-        torch.cat([none, *(tokens.to(dtype) for tokens in _encoded(spans, options, tokenizer, access))])
+    empty = torch.empty(0, dtype=dtype)
+    encoded = [
+        torch.cat([empty, *(tokens.to(dtype) for tokens in _encode(spans, options, tokenizer, access))])
         for spans in parts
     ]
-    return Tokens(tuple(found), tokenizer, mapped=False)
+    return Tokens(tuple(encoded), tokenizer, mapped=False)
 
 
 def dtype_for(vocabulary: int) -> torch.dtype:
-    """The smallest type for tokens; never bytes, which count as fractions.
+    """The smallest dtype for tokens; not uint8, which stands for fractions in a ``Part``.
 
     >>> dtype_for(32768), dtype_for(32769)
     (torch.int16, torch.int32)
@@ -163,16 +164,16 @@ def dtype_for(vocabulary: int) -> torch.dtype:
     return torch.int16 if vocabulary <= 1 << 15 else torch.int32
 
 
-def _on_disk(shelf: Path, key: str, parts: Sequence[Sequence[Span]], options: ReadOptions, access: Access) -> Tokens:
-    """Make the entry of that key, and map it."""
-    tokenizer = _learnt(parts, options, access)
+def _on_disk(entries: Path, key: str, parts: Sequence[Sequence[Span]], options: ReadOptions, access: Access) -> Tokens:
+    """Create the entry of this key, and map it."""
+    tokenizer = _learn_tokenizer(parts, options, access)
     dtype = dtype_for(tokenizer.vocabulary)
     try:
-        with temporary_folder(shelf, key) as folder:
+        with temporary_folder(entries, key) as folder:
             counts = []
             with (folder / _TOKENS).open("wb") as file:
                 for spans in parts:
-                    counts.append(_write(file, _encoded(spans, options, tokenizer, access), dtype))
+                    counts.append(_write(file, _encode(spans, options, tokenizer, access), dtype))
                 file.flush()
                 os.fsync(file.fileno())
             (folder / FILE).write_text(tokenizer.to_json(), encoding="utf-8")
@@ -183,19 +184,19 @@ def _on_disk(shelf: Path, key: str, parts: Sequence[Sequence[Span]], options: Re
                 "counts": counts,
                 "bytes": state.st_size,
                 "modified": state.st_mtime_ns,
-                "tokenizer": _sum(folder / FILE),
+                "tokenizer": _file_checksum(folder / FILE),
             }
-            (folder / _PAGE).write_text(json.dumps({**page, "sha256": _seal(page)}), encoding="utf-8")
-            for made in (folder / FILE, folder / _PAGE, folder):
-                sync(made)
-            publish(folder, shelf / key)
+            (folder / _PAGE).write_text(json.dumps({**page, "sha256": _checksum(page)}), encoding="utf-8")
+            for path in (folder / FILE, folder / _PAGE, folder):
+                sync(path)
+            publish(folder, entries / key)
     except OSError as error:
-        raise _no_room(shelf, error) from error
-    found = _read(shelf / key, key)
-    remove_unused(shelf, used=_PAGE, held=_TOKENS)
-    if found is None:
-        raise RunError(f"{shelf / key} was written and cannot be read again; remove it and try once more")
-    return found
+        raise _cannot_write(entries, error) from error
+    tokens = _read(entries / key, key)
+    remove_unused(entries, used=_PAGE, held=_TOKENS)
+    if tokens is None:
+        raise RunError(f"{entries / key} was written but cannot be read; remove it and try again")
+    return tokens
 
 
 def _write(file: BufferedIOBase, pieces: Iterator[Int[Tensor, "n"]], dtype: torch.dtype) -> int:
@@ -210,10 +211,10 @@ def _read(entry: Path, key: str) -> Tokens | None:
     try:
         page = json.loads((entry / _PAGE).read_text(encoding="utf-8"))
         state = (entry / _TOKENS).stat()
-        seal = page.pop("sha256")
-        if page["format"] != FORMAT or page["key"] != key or seal != _seal(page):
+        checksum = page.pop("sha256")
+        if page["format"] != FORMAT or page["key"] != key or checksum != _checksum(page):
             return None
-        if (state.st_size, state.st_mtime_ns, _sum(entry / FILE)) != (
+        if (state.st_size, state.st_mtime_ns, _file_checksum(entry / FILE)) != (
             page["bytes"],
             page["modified"],
             page["tokenizer"],
@@ -223,20 +224,21 @@ def _read(entry: Path, key: str) -> Tokens | None:
         tokenizer = from_json((entry / FILE).read_text(encoding="utf-8"))
         tokens = map_file(entry / _TOKENS).view(dtype_for(tokenizer.vocabulary))
         return Tokens(tuple(tokens.split(page["counts"])), tokenizer, mapped=True)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # whatever it is, it is no entry
+    # any of these means that there is no valid entry
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):
         return None
 
 
-def _seal(page: dict[str, Any]) -> str:
+def _checksum(page: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
 
 
-def _sum(path: Path) -> str:
+def _file_checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _no_room(shelf: Path, error: OSError) -> RunError:
+def _cannot_write(entries: Path, error: OSError) -> RunError:
     return RunError(
-        f"cannot keep the tokens in {shelf}: {error.strerror or error}. Nothing was kept. Make room, or set "
-        f"DANLU_CACHE to a folder on another disk"
+        f"cannot write the tokens to {entries}: {error.strerror or error}; free disk space, or set the environment "
+        f"variable DANLU_CACHE to a folder on another disk"
     )

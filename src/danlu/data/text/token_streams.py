@@ -1,4 +1,4 @@
-"""Running text as batches: lanes, along which a state can be carried, and windows, which stand alone."""
+"""Batches of running text: lanes, with a state that is carried along, and independent windows."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from danlu.rng.keys import generator
 
 
 class Lanes:
-    r"""Batches of running text of which each goes on where the last one ended: for models that carry a state.
+    r"""Batches of running text in which each batch continues the previous one, for models that carry a state.
 
-    The text lies in B lanes, each a contiguous stretch of it. Batch p holds positions pT to (p+1)T of every lane, as
-    ``token`` (B, T), and what comes next after each, ``target`` (B, T). An epoch of N tokens has as many batches as
-    fit, the whole part of (N − 1)/(BT); then the lanes begin again, and ``fresh`` (B,) says that no state is to be
-    carried into a row. An epoch leaves out fewer than BT tokens, and each leaves out others: its lanes begin so many
-    tokens late as (seed, epoch) says.
+    The text is cut into B lanes, each a contiguous piece. Batch p has positions pT to (p+1)T of every lane: ``token``
+    (B, T), and the next token of each, ``target`` (B, T). An epoch of N tokens has floor((N − 1)/(BT)) batches. Then
+    the lanes start again, and ``fresh`` (B,) is True for rows into which no state must be carried. An epoch leaves out
+    fewer than BT tokens. These differ between epochs, because the first lane starts at an offset that is a function of
+    (seed, epoch).
 
-    Zaremba, Sutskever and Vinyals, "Recurrent Neural Network Regularization", 2014, section 4.1: successive
-    minibatches, whose final states are the next ones' initial states.
+    Zaremba, Sutskever and Vinyals, "Recurrent Neural Network Regularization", 2014, section 4.1: the
+    final state of a minibatch is the initial state of the next one.
 
     Args:
-        part: with the field ``token``, in memory, mapped from a file or on a device.
-        lanes: B, the rows of a batch.
-        length: T, tokens of a row.
-        seed: of the beginnings.
-        device: where batches are wanted; where the part is if not given.
+        part: examples with the field ``token``, in memory, mapped from a file or on a device.
+        lanes: number of rows B of a batch.
+        length: number of tokens T of a row.
+        seed: random seed of the offsets.
+        device: device of the batches; by default that of the part.
 
     Raises:
         UsageError: if the part has fewer than BT + 1 tokens.
@@ -57,29 +57,29 @@ class Lanes:
         return _batch(self.part, starts, self.length, fresh, rows, self.size, self.device)
 
     def numbers(self, position: int, rows: slice) -> Int[Tensor, "n"]:
-        """Where in the part these rows of the batch at this position begin."""
+        """Positions in the part of the first tokens of these rows of the batch at this position."""
         epoch, step = divmod(position, self.steps)
         lane = torch.arange(rows.start, rows.stop)
-        return self._begin(epoch) + (lane * self.steps + step) * self.length
+        return self._offset(epoch) + (lane * self.steps + step) * self.length
 
-    def _begin(self, epoch: int) -> int:
+    def _offset(self, epoch: int) -> int:
         left_out = len(self.part) - 1 - self.steps * self.size * self.length
-        return _drawn(left_out + 1, "lanes", self.seed, epoch)
+        return _random_below(left_out + 1, "lanes", self.seed, epoch)
 
 
 class Windows:
-    r"""Batches of windows of a text in random order: for models that see nothing before their window.
+    r"""Batches of windows of a text in random order, for models without a state.
 
-    The windows of an epoch, T tokens each, lie side by side and come once each, shuffled; they begin so many tokens
-    late as (seed, epoch) says, so that each epoch cuts the text elsewhere. Batches lie across the ends of epochs, as
-    those of ``Shuffled`` do, and have the fields of ``Lanes``; every row is fresh.
+    The windows of an epoch are adjacent, have T tokens each, and occur once each in random order. They start at an
+    offset that is a function of (seed, epoch), so each epoch cuts the text at other positions. As in ``Shuffled``, a
+    batch can contain the end of an epoch. Batches have the fields of ``Lanes``, and every row is fresh.
 
     Args:
-        part: with the field ``token``, in memory, mapped from a file or on a device.
-        batch_size: B, the rows of a batch.
-        length: T, tokens of a row.
-        seed: of order and beginnings.
-        device: where batches are wanted; where the part is if not given.
+        part: examples with the field ``token``, in memory, mapped from a file or on a device.
+        batch_size: number of rows B of a batch.
+        length: number of tokens T of a row.
+        seed: random seed of the order and the offsets.
+        device: device of the batches; by default that of the part.
 
     Raises:
         UsageError: if the part has fewer than BT + 1 tokens.
@@ -106,38 +106,38 @@ class Windows:
         return _batch(self.part, starts, self.length, fresh, rows, self.size, self.device)
 
     def numbers(self, position: int, rows: slice) -> Int[Tensor, "n"]:
-        """Where in the part these rows of the batch at this position begin."""
+        """Positions in the part of the first tokens of these rows of the batch at this position."""
         entries = range(position * self.size + rows.start, position * self.size + rows.stop)
         epochs = range(entries.start // self.windows, (entries.stop - 1) // self.windows + 1)
-        found = []
+        starts = []
         for epoch in epochs:
             first = epoch * self.windows
-            some = slice(max(entries.start - first, 0), min(entries.stop - first, self.windows))
-            found.append(self._starts(epoch)[some])
-        return torch.cat(found)
+            entries_of_epoch = slice(max(entries.start - first, 0), min(entries.stop - first, self.windows))
+            starts.append(self._starts(epoch)[entries_of_epoch])
+        return torch.cat(starts)
 
     def _starts(self, epoch: int) -> Int[Tensor, "windows"]:
-        known = self._orders.get(epoch)
-        if known is not None:
-            return known
+        cached = self._orders.get(epoch)
+        if cached is not None:
+            return cached
         order = torch.randperm(self.windows, generator=generator("windows", self.seed, epoch))
         room = min(self.length, len(self.part) - self.windows * self.length)
-        starts = order * self.length + _drawn(room, "windows begin", self.seed, epoch)
+        starts = order * self.length + _random_below(room, "windows begin", self.seed, epoch)
         self._orders = {old: o for old, o in self._orders.items() if old == epoch - 1} | {epoch: starts}
         return starts
 
 
 def lanes_in_order(part: Part, lanes: int, length: int, device: torch.device | str | None = None) -> Iterator[Batch]:
-    """The whole of a text once, for evaluation with a carried state: every token but the first is predicted once.
+    """A complete text once, for evaluation with a carried state: every token except the first is predicted once.
 
-    The first lanes are one token longer where that is needed; then the last batch has them alone, one token each. In
-    a single lane every token is predicted from all before it.
+    If the lanes cannot have equal lengths, the first lanes are one token longer, and the last batch has only these
+    lanes, with one token each. With a single lane, every token is predicted from all previous tokens.
 
     Args:
-        part: with the field ``token``.
-        lanes: most rows of a batch; fewer if there are fewer tokens.
-        length: most tokens of a row.
-        device: where batches are wanted; where the part is if not given.
+        part: examples with the field ``token``.
+        lanes: maximum number of rows of a batch.
+        length: maximum number of tokens of a row.
+        device: device of the batches; by default that of the part.
 
     >>> part = Part({"token": torch.arange(12)})
     >>> [batch["target"].tolist() for batch in lanes_in_order(part, 2, 3)]
@@ -162,13 +162,13 @@ def lanes_in_order(part: Part, lanes: int, length: int, device: torch.device | s
 def windows_in_order(
     part: Part, batch_size: int, length: int, device: torch.device | str | None = None
 ) -> Iterator[Batch]:
-    """The whole of a text once, in windows that stand alone: every token but the first is predicted once.
+    """A complete text once, in independent windows: every token except the first is predicted once.
 
     Args:
-        part: with the field ``token``.
-        batch_size: most rows of a batch.
-        length: tokens of a row; the last batch has the rest of the text in one row, if there is any.
-        device: where batches are wanted; where the part is if not given.
+        part: examples with the field ``token``.
+        batch_size: maximum number of rows of a batch.
+        length: number of tokens of a row; the remaining tokens are one row of the last batch.
+        device: device of the batches; by default that of the part.
 
     >>> part = Part({"token": torch.arange(9)})
     >>> [batch["target"].tolist() for batch in windows_in_order(part, 2, 3)]
@@ -176,9 +176,9 @@ def windows_in_order(
     """
     count = len(part) - 1
     starts = torch.arange(max(count, 0) // length) * length
-    for some in starts.split(batch_size) if len(starts) else ():
-        rows = slice(0, len(some))
-        yield _batch(part, some, length, torch.ones_like(some, dtype=torch.bool), rows, len(some), device)
+    for block in starts.split(batch_size) if len(starts) else ():
+        rows = slice(0, len(block))
+        yield _batch(part, block, length, torch.ones_like(block, dtype=torch.bool), rows, len(block), device)
     rest = count - len(starts) * length
     if rest > 0:
         start = torch.tensor([len(starts) * length])
@@ -194,26 +194,28 @@ def _batch(
     size: int,
     device: torch.device | str | None,
 ) -> Batch:
-    """Rows of so many tokens from each start, and the tokens one later."""
+    """The tokens of rows with these starts, and the next token of each."""
     tokens = part.fields["token"]
-    places = (starts[:, None] + torch.arange(length + 1)).to(tokens.device)
-    found = tokens[places].to(device or tokens.device).long()
-    fields = {"token": found[:, :-1], "target": found[:, 1:], "fresh": fresh.to(found.device)}
-    return Batch(fields, rows, size, starts.to(found.device))
+    positions = (starts[:, None] + torch.arange(length + 1)).to(tokens.device)
+    values = tokens[positions].to(device or tokens.device).long()
+    fields = {"token": values[:, :-1], "target": values[:, 1:], "fresh": fresh.to(values.device)}
+    return Batch(fields, rows, size, starts.to(values.device))
 
 
 def _check(part: Part, rows: int, length: int, what: str) -> None:
     if rows < 1 or length < 1:
-        raise UsageError(f"{rows} {what} of {length} tokens: there is at least one, of at least one token")
+        raise UsageError(f"{rows} {what} of {length} tokens: both numbers must be at least 1")
     if rows * length + 1 > len(part):
         fewer = max(1, (len(part) - 1) // length)
-        advice = f"use at most {fewer}, or shorter ones" if len(part) > length else "use shorter ones, or more text"
+        advice = (
+            f"use at most {fewer} {what}, or shorter ones" if len(part) > length else "use shorter ones or more text"
+        )
         raise UsageError(
-            f"{rows} {what} of {length} tokens need a text of {rows * length + 1:,} tokens, and the training part has "
-            f"{len(part):,}; {advice}"
+            f"{rows} {what} of {length} tokens need a text of at least {rows * length + 1:,} tokens; the training "
+            f"part has {len(part):,}; {advice}"
         )
 
 
-def _drawn(below: int, *places: int | str) -> int:
-    """A number from 0 to before another: a function of the place."""
-    return int(torch.randint(below, (), generator=generator(*places))) if below > 1 else 0
+def _random_below(limit: int, *parts: int | str) -> int:
+    """A random number from 0 to limit - 1, a function of the parts of a key."""
+    return int(torch.randint(limit, (), generator=generator(*parts))) if limit > 1 else 0

@@ -1,4 +1,4 @@
-"""Tokenizers from a training text, and from the file ``tokenizer.json`` of a model."""
+"""Learn a tokenizer from a training text; save and load the file ``tokenizer.json``."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from danlu.errors import RunError
 from danlu.storage.disk import looks_like
 
 FILE = "tokenizer.json"
-"""what the file of a tokenizer is called in the folder of a model"""
+"""name of the tokenizer's file in a model folder"""
 
 
 def learn(kind: TokenKind, pieces: Iterable[str], vocabulary: int | None = None, min_count: int = 1) -> Tokenizer:
-    """A tokenizer of a training text.
+    """Learn a tokenizer from a training text.
 
     Args:
-        kind: what a token is.
+        kind: type of the tokens.
         pieces: the text, cut at white space.
-        vocabulary: most tokens; for words 10 000, for bpe 4 096, all characters if not given.
-        min_count: how often a token must occur.
+        vocabulary: maximum size of the vocabulary; by default 10,000 words, 4,096 subwords (bpe), or all characters.
+        min_count: minimum number of occurrences of a token.
 
     >>> learn("characters", ["abba"]).vocabulary
     2
     """
-    how = {"characters": learn_characters, "words": learn_words, "bpe": learn_byte_pairs}[kind]
-    return how(pieces, vocabulary, min_count)
+    learn_tokens = {"characters": learn_characters, "words": learn_words, "bpe": learn_byte_pairs}[kind]
+    return learn_tokens(pieces, vocabulary, min_count)
 
 
 def save(tokenizer: Tokenizer, path: Path) -> None:
-    """Write a tokenizer into a file."""
+    """Write a tokenizer to a file."""
     path.write_bytes(tokenizer.to_json().encode())  # the same bytes on every system
 
 
 def load(path: Path) -> Tokenizer:
-    """The tokenizer of a file ``tokenizer.json``, also of one that the package tokenizers has written.
+    """Load a tokenizer from a file ``tokenizer.json``, which the package tokenizers may have written.
 
     Raises:
-        RunError: if it cannot be read, or is of a kind that danlu does not have.
+        RunError: if the file cannot be read, or is not a tokenizer that danlu supports.
     """
     try:
         content = path.read_bytes()
@@ -50,27 +50,27 @@ def load(path: Path) -> Tokenizer:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         return from_json(content.decode())
-    except ValueError as error:  # it is no UTF-8, no JSON, or has not what it should have
-        raise RunError(f"{path} is no tokenizer: {_what_is(content, error)}") from None
+    except ValueError as error:  # invalid UTF-8, JSON or content
+        raise RunError(f"{path} is not a supported tokenizer: {_problem(content, error)}") from None
 
 
-def _what_is(content: bytes, error: ValueError) -> str:
-    """What a file looks like that is no tokenizer."""
-    kind = looks_like(content)
-    if not content or (kind and kind != "text"):
-        return f"it looks like {kind}" if content else "it is empty"
+def _problem(content: bytes, error: ValueError) -> str:
+    """Why the content of a file is not a tokenizer."""
+    file_type = looks_like(content)
+    if not content or (file_type and file_type != "text"):
+        return f"it looks like {file_type}" if content else "it is empty"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8"
-    return f"it is no JSON, or damaged: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
+    return f"invalid JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def from_json(text: str) -> Tokenizer:
-    """The tokenizer of such a file's text: the opposite of ``to_json``.
+    """Create a tokenizer from the content of a file ``tokenizer.json``, as returned by ``to_json``.
 
-    Characters and words are told by how they part a text, and need no other package; bpe is read by tokenizers.
+    Tokenizers of characters and words are recognized by their pre-tokenizer; bpe needs the package tokenizers.
 
     Raises:
-        ValueError: if it is none of these.
+        ValueError: if the content is not one of these tokenizers.
 
     >>> from_json(Characters("ab").to_json()).decode([1, 0])
     'ba'
@@ -81,35 +81,35 @@ def from_json(text: str) -> Tokenizer:
         return _byte_pairs(text)
     vocabulary = page["model"].get("vocab")
     if not isinstance(vocabulary, dict) or sorted(vocabulary.values()) != list(range(len(vocabulary))):
-        raise ValueError("its vocabulary does not number the tokens from 0 on")
+        raise ValueError("the tokens of its vocabulary must be numbered from 0 without gaps")
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     return Characters(tokens) if kind == "characters" else Words(tokens)
 
 
 def _kind(page: Any) -> TokenKind:
-    model, parted = (_page_in(page, name) for name in ("model", "pre_tokenizer"))
+    model, pre_tokenizer = (_mapping(page, name) for name in ("model", "pre_tokenizer"))
     kinds: dict[tuple[Any, Any], TokenKind] = {
         ("WordLevel", "Split"): "characters",
         ("WordLevel", "WhitespaceSplit"): "words",
         ("BPE", "ByteLevel"): "bpe",
     }
-    found = model.get("type"), parted.get("type")
-    if found not in kinds:
-        this = "is none" if found == (None, None) else f"is {found[0]} over {found[1]}"
-        raise ValueError(f"danlu has characters, words and byte-level bpe, and this {this}")
-    return kinds[found]
+    types = model.get("type"), pre_tokenizer.get("type")
+    if types not in kinds:
+        has = "has no model" if types == (None, None) else f"has the model {types[0]} and the pre-tokenizer {types[1]}"
+        raise ValueError(f"it {has}; supported: characters, words, byte-level bpe")
+    return kinds[types]
 
 
-def _page_in(page: Any, name: str) -> dict[str, Any]:
-    """What has a name on a page, if it is a page."""
-    found = page.get(name) if isinstance(page, dict) else None
-    return found if isinstance(found, dict) else {}
+def _mapping(page: Any, name: str) -> dict[str, Any]:
+    """The mapping with this name in a JSON object; empty if there is none."""
+    value = page.get(name) if isinstance(page, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def _byte_pairs(text: str) -> BytePairs:
-    from tokenizers import Tokenizer as Foreign
+    from tokenizers import Tokenizer as LibraryTokenizer
 
     try:
-        return BytePairs(Foreign.from_str(text))
-    except Exception as error:  # the package raises Exception itself
+        return BytePairs(LibraryTokenizer.from_str(text))
+    except Exception as error:  # the package raises plain Exception
         raise ValueError(str(error)) from error

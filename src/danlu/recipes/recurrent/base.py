@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 
 from danlu.data.base.dataset import DataInfo, Part
-from danlu.data.base.placement import SHARE, Placement, free_memory
+from danlu.data.base.placement import MEMORY_FRACTION, Placement, free_memory
 from danlu.data.text.info import TextInfo
 from danlu.data.text.text_data import TextData
 from danlu.data.text.token_streams import Lanes
@@ -75,7 +75,7 @@ class LanguageRecipe(OptimizerSettings, Recipe, TextData):
         Raises:
             UsageError: if the text is shorter than one step.
         """
-        fits = part.nbytes <= SHARE * free_memory(device)
+        fits = part.nbytes <= MEMORY_FRACTION * free_memory(device)
         where = "in memory" if device.type == "cpu" else f"on {device}"
         part = part.to(device).unmapped() if fits else part
         try:
