@@ -61,7 +61,7 @@ def test_what_the_message_advises_works(capsys, content, words):
     code, out, err = looked(capsys, content, *words)
     assert (code, err) == (0, "")
     assert out.startswith("text:t.txt: 320 tokens (characters); 224 train, 32 validation, 64 test\n")
-    assert "begins       größe of a line" in out
+    assert "beginning    größe of a line" in out
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_list_names_every_recipe():
         (["train", "cnn", "--rounds=5", "--epochs=40"], "set exactly one of rounds and epochs"),
         (["train", "cnn", "--optimizer", "adamm"], "adamw, muon, got 'adamm'"),
         (["train", "cnn", "--momentum", "0.5"], "'adamw' has no momentum"),
-        (["train", "cnn", "--batch-size", "5000"], "1258 training examples"),
+        (["train", "cnn", "--batch-size", "5000"], "training part of 1,258 examples"),
         (["train", "cnn", "--grad-accumulation", "100"], "grad_accumulation=100"),
         (["train", "cnn", "--model.kernel", "30"], "is larger than the input of 8"),
         (["train", "cnn", "--monitor", "acuracy"], "did you mean 'accuracy'"),
@@ -113,13 +113,16 @@ def test_wrong_use_is_exit_2_with_a_hint_and_no_traceback(tmp_path, monkeypatch,
     [
         (
             "--split.validation 0.6 --split.test 0.6",
-            "split: validation + test must be less than 1, got",
+            "split: validation + test must be less than 1, got 1.2",
         ),
         ("--split.validation -0.1", "split.validation: expected a number >= 0 and < 1, got -0.1"),
         ("--split.validation nan", "split.validation: expected a number >= 0 and < 1, got .nan"),
-        ("--images.size 1 2 3", "images: size is one number or two, height and width, of at least 1"),
+        (
+            "--images.size 1 2 3",
+            "images: size must be one or two numbers (height and width) of at least 1",
+        ),
         ("--augment.rotate 999", "augment.rotate: expected a number >= 0 and <= 180, got 999"),
-        ("--augment.mixup 1 --augment.cutmix 1", "augment: mixup and cutmix both mix two pictures; give one of them"),
+        ("--augment.mixup 1 --augment.cutmix 1", "augment: mixup and cutmix cannot be combined; set one of them to 0"),
     ],
 )
 def test_values_that_cannot_be_are_told_in_a_line_wherever_they_are(tmp_path, words, line):
@@ -322,7 +325,10 @@ def test_a_terminal_without_all_characters_is_no_reason_to_fail(tmp_path):
 
 
 def test_check_refuses_what_train_would_refuse(tmp_path):
-    for line, hint in (("monitor: acuracy", "did you mean 'accuracy'"), ("batch_size: 5000", "1258 training examples")):
+    for line, hint in (
+        ("monitor: acuracy", "did you mean 'accuracy'"),
+        ("batch_size: 5000", "training part of 1,258 examples"),
+    ):
         (tmp_path / "mine.yaml").write_text(f"recipe: cnn\n{line}\n")
         code, _, err = call("check", str(tmp_path / "mine.yaml"))
         assert code == 2

@@ -96,13 +96,13 @@ def test_a_gap_is_said_by_a_model_that_does_not_and_the_other_rows_are_answered(
     [
         ("length\n1\n", "line 1: missing column 'width'; the model needs the columns 'length', 'width'"),
         ("a\n1\n", "line 1: missing columns 'length', 'width'; the model needs the columns 'length', 'width'"),
-        ("length,width\n1,x\n", "line 2: column 'width' holds 'x', which is not a number; the model needs a number"),
-        ("length,width\n1,2,3\n", "line 2: 3 fields, where the header has 2"),
+        ("length,width\n1,x\n", "line 2: column 'width': 'x' is not a number; the model needs a number"),
+        ("length,width\n1,2,3\n", "line 2: 3 fields, expected 2 as in the header"),
         ("length,width\n", "has no rows below its first line, the names of the columns"),
-        ("", "is empty; a table begins with a line that names its columns"),
-        (b"length,width\n1,\xe9\n", "line 2: byte 15 of the file is 0xe9, which is not UTF-8 there; save"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0", "line 3: byte 8 of the file is NUL, which no text has; save the table as CSV"),
-        ("length,width\n1,1e300\n", r"line 2: column 'width' holds 1e\+300, and float32 ends at"),
+        ("", "is empty; the first line of a table must have the names of the columns"),
+        (b"length,width\n1,\xe9\n", "line 2: byte 15 of the file is 0xe9, which is not valid UTF-8; save"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "line 3: byte 8 of the file is NUL, which is not text; save the table as CSV"),
+        ("length,width\n1,1e300\n", r"line 2: column 'width': 1e\+300 exceeds the range of float32"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_in_a_line(model, tmp_path, content, message):
@@ -117,8 +117,8 @@ def test_what_is_wrong_with_the_words_is_said(model, tmp_path):
     path = written(tmp_path, "length,width\n1,2\n")
     assert "invert applies to images only" in call_checked("classify", model, path, "--invert", code=2)[1]
     assert "no.csv does not exist" in call_checked("classify", model, "no.csv", code=2)[1]
-    assert "is a folder, not a table" in call_checked("classify", model, tmp_path, code=2)[1]
-    with pytest.raises(UsageError, match="there is no encoding 'utf-9'"):
+    assert "is a folder; give the path of a CSV or Parquet file" in call_checked("classify", model, tmp_path, code=2)[1]
+    with pytest.raises(UsageError, match="unknown encoding 'utf-9'"):
         danlu.classify(model, path, encoding="utf-9")
 
 
@@ -149,7 +149,7 @@ def test_a_number_too_large_when_standardized_is_said_of_its_row(tmp_path):
     assert torch.equal(x, torch.ones(1, 1))
     assert (none, nothing) == (None, None)
     assert (first[0][-6:], second[0][-6:]) == ("line 2", "line 3")
-    assert error.endswith("line 3: column 'a': 1e+30 cannot be used")
+    assert error.endswith("line 3: column 'a': 1e+30 is not a finite number")
 
 
 def test_models_of_other_inputs_say_so(tmp_path):
@@ -176,4 +176,4 @@ def test_rows_of_a_parquet_file_are_rows_too(model, tmp_path):
     assert first.file == f"{tmp_path / 'new.parquet'}, row 1"
     assert [name for name, _ in first.classes] == [name for name, _ in same.classes]
     assert dict(first.classes) == pytest.approx(dict(same.classes), rel=1e-6)
-    assert "new.parquet, row 2: column 'width': missing number" in second.error
+    assert "new.parquet, row 2: the number in column 'width' is missing" in second.error

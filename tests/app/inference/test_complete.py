@@ -145,7 +145,7 @@ def test_words_come_with_spaces_between(convolution):
     ("words", "line"),
     [
         ([""], "prompt is empty"),
-        (["row é"], "'é' (U+00E9) is none of the characters"),
+        (["row é"], "'é' (U+00E9) is not in the vocabulary"),
         (["row \udc80"], "the prompt is not valid UTF-8"),
         (["row", "--beam", "2", "--top-k", "3"], "remove temperature, top_k"),
         (["row", "--top-p", "2"], "top_p=2.0 must be"),
@@ -166,7 +166,7 @@ def test_words_come_with_spaces_between(convolution):
             "length_form has an effect only with",
         ),
         (["row", "--beam", "4", "--end", "la"], "'la' is 2 tokens of this model"),
-        (["row", "--end", "é"], "'é' (U+00E9) is none of the characters"),
+        (["row", "--end", "é"], "'é' (U+00E9) is not in the vocabulary"),
         (["row", "--end", ""], "end has no tokens: it is empty"),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_text_is_scored_from_its_beginning(run, tmp_path):
     ("text", "changes", "words"),
     [
         ("", {}, "is empty"),
-        ("la\n" * 15, {}, "need a text of 41 tokens"),
+        ("la\n" * 15, {}, "need a text of at least 41 tokens"),
         (SONG, {"batch_size": "full"}, "no full batch"),
         (SONG, {"augment": {"flip": "horizontal"}}, "augment: there is no such setting"),
         (SONG, {"model": {"tied": True}}, "differ"),
@@ -222,10 +222,10 @@ def test_what_cannot_be_trained_is_one_line(tmp_path, text, changes, words):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda page: b"", "the file is empty"),
-        (lambda page: page[:90], "it is no JSON, or damaged"),
+        (lambda page: b"", "it is empty"),
+        (lambda page: page[:90], "invalid JSON"),
         (lambda page: b"<!DOCTYPE html><html>", "looks like a web page"),
-        (lambda page: b'{"model": "x"}', "and this is none"),
+        (lambda page: b'{"model": "x"}', "it has no model"),
         (lambda page: Characters("row 3").to_json().encode(), "has 5 tokens, and the model"),
         (lambda page: page.replace(b'"r"', b'"R"'), "is damaged, or another model's: its SHA-256"),
     ],
@@ -245,5 +245,5 @@ def test_a_tokenizer_that_is_damaged_or_anothers_is_told(run, tmp_path, damage, 
 
 
 def test_pictures_are_no_text():
-    with pytest.raises(danlu.errors.UsageError, match="this recipe is for text"):
+    with pytest.raises(danlu.errors.UsageError, match="this recipe is for data of kind text"):
         danlu.train("lstm-lm", data="digits", quiet=True)

@@ -45,11 +45,14 @@ def test_a_picture_is_drawn(tmp_path):
     [
         ((), "data: the first argument must be a data set"),
         (("digit",), "unknown data set 'digit'; did you mean 'digits'?"),
-        (("digits:3",), "digits takes nothing after its name"),
-        (("digits", "--split.test", "0.95"), "validation and test together must leave something to train on"),
+        (("digits:3",), "the data set digits takes no argument"),
+        (("digits", "--split.test", "0.95"), "validation + test must be less than 1, got"),
         (("digits", "--image", "a.xyz"), "a.xyz cannot be drawn"),
         (("mnist", "--data-dir", "/nowhere"), "data_dir: folder not found: /nowhere (--data-dir)"),
-        (("digits", "--images.size", "0"), "images: size is one number or two, height and width, of at least 1"),
+        (
+            ("digits", "--images.size", "0"),
+            "images: size must be one or two numbers (height and width) of at least 1, got (0,)",
+        ),
         (
             ("digits", "--split.validation", "nan"),
             "split.validation: expected a number >= 0 and < 1, got .nan",

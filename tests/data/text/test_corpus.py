@@ -93,7 +93,7 @@ def test_a_character_that_training_lacks_is_named_with_file_and_line(tmp_path):
     name = written(tmp_path, "ab\n" * 90 + "a€\n" + "ab\n" * 9)
     with pytest.raises(
         UsageError,
-        match=r"t\.txt, line 91: '€' \(U\+20AC\) is not in the vocabulary; .*text\.min_count to 2 .* text\.tokens to bpe",
+        match=r"t\.txt, line 91: '€' \(U\+20AC\) is not in the vocabulary; .*text\.min_count to 2.*text\.tokens to bpe",
     ):
         load(name)
     data = load(name, min_count=2)

@@ -62,7 +62,7 @@ def test_a_character_that_was_never_seen_is_named_with_its_place():
     with pytest.raises(UnknownCharacter, match=r"line 3, column 2 of the text: '€' \(U\+20AC\) is not in") as caught:
         tokenizer.encode("ab\nc\na€c€")
     assert (caught.value.character, caught.value.line, caught.value.column) == ("€", 3, 2)
-    with pytest.raises(UnknownCharacter, match=r"line 1, column 1 of the text: a character \(U\+0007\)"):
+    with pytest.raises(UnknownCharacter, match=r"line 1, column 1 of the text: the character \(U\+0007\)"):
         tokenizer.encode("\a")
     with pytest.raises(UnknownCharacter, match=r"U\+10FFFF"):
         tokenizer.encode("\U0010ffff")
@@ -139,7 +139,7 @@ def join(word, pair):
 
 
 def test_byte_pairs_need_the_bytes():
-    with pytest.raises(UsageError, match="text.vocabulary must be at least 256"):
+    with pytest.raises(UsageError, match=r"text\.vocabulary must be at least 256"):
         learn_byte_pairs([TEXT], vocabulary=255)
     assert learn_byte_pairs([TEXT], vocabulary=256).vocabulary == 256
 
