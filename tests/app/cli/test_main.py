@@ -119,7 +119,7 @@ def test_wrong_use_is_exit_2_with_a_hint_and_no_traceback(tmp_path, monkeypatch,
         ("--split.validation nan", "split.validation: expected a number >= 0 and < 1, got .nan"),
         (
             "--images.size 1 2 3",
-            "images: size must be one or two numbers (height and width) of at least 1",
+            "images: size must be one or two numbers (height and width) of at least 1, got (1, 2, 3)",
         ),
         ("--augment.rotate 999", "augment.rotate: expected a number >= 0 and <= 180, got 999"),
         ("--augment.mixup 1 --augment.cutmix 1", "augment: mixup and cutmix cannot be combined; set one of them to 0"),
