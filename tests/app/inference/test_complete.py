@@ -209,7 +209,7 @@ def test_a_text_is_scored_from_its_beginning(run, tmp_path):
     [
         ("", {}, "is empty"),
         ("la\n" * 15, {}, "need a text of at least 41 tokens"),
-        (SONG, {"batch_size": "full"}, "no full batch"),
+        (SONG, {"batch_size": "full"}, "batch_size=full is not available for running text"),
         (SONG, {"augment": {"flip": "horizontal"}}, "augment: there is no such setting"),
         (SONG, {"model": {"tied": True}}, "differ"),
     ],
@@ -226,8 +226,8 @@ def test_what_cannot_be_trained_is_one_line(tmp_path, text, changes, words):
         (lambda page: page[:90], "invalid JSON"),
         (lambda page: b"<!DOCTYPE html><html>", "looks like a web page"),
         (lambda page: b'{"model": "x"}', "it has no model"),
-        (lambda page: Characters("row 3").to_json().encode(), "has 5 tokens, and the model"),
-        (lambda page: page.replace(b'"r"', b'"R"'), "is damaged, or another model's: its SHA-256"),
+        (lambda page: Characters("row 3").to_json().encode(), "has 5 tokens, expected 25"),
+        (lambda page: page.replace(b'"r"', b'"R"'), "is damaged or of another model: its SHA-256"),
     ],
 )
 def test_a_tokenizer_that_is_damaged_or_anothers_is_told(run, tmp_path, damage, words):

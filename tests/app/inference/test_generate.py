@@ -453,7 +453,7 @@ def test_what_cannot_be_written_leaves_nothing(run, tmp_path, monkeypatch):
 
 
 WRONG = [
-    (["sample", "nowhere"], "holds no model"),
+    (["sample", "nowhere"], "has no model.json; give a run folder"),
     (["sample", "RUN", "-n", "0"], "n must be at least 1, got 0"),
     (["sample", "RUN", "--columns", "0"], "columns must be at least 1, got 0"),
     (["sample", "RUN", "-n", "20000"], "an image grid has at most 10,000 images, got 20,000"),
