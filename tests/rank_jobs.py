@@ -116,7 +116,7 @@ def save_split_game(runtime: Runtime, name: str, folder: str) -> None:
     """Play half of a split game and write a checkpoint in parts."""
     trainer = game_of(name, runtime, dropout=False, shard=True)
     for _ in range(4):
-        trainer.play()
+        trainer.run_round()
     write(Path(folder), Checkpoint(trainer.round, trainer.state(), {"drawn": trainer.drawn}), runtime)
 
 
@@ -166,7 +166,7 @@ def looked_at(runtime: Runtime) -> dict[str, object]:
     trainer = Trainer(task, descent, Shuffled(data, 16), rounds=8, runtime=runtime)
     states, scores = [], []
     for _ in range(2):
-        trainer.play()
+        trainer.run_round()
         task.classifier(data["x"])
         scores.append(evaluate(trainer, data))
         task.classifier(data["x"])

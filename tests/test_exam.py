@@ -24,7 +24,9 @@ def test_every_parameter_gets_a_gradient(name):
     seen = {player: set() for player in trainer.players}
     for _ in trainer:
         for player in trainer.players.values():
-            seen[player.name] |= {n for n, p in zip(player.moving(), player.gradients(), strict=True) if p.any()}
+            seen[player.name] |= {
+                n for n, p in zip(player.names_with_gradient(), player.gradients(), strict=True) if p.any()
+            }
     for player in trainer.players.values():
         known = {f"{player.name}.{n}" for n, _ in player.module.named_parameters()}
         assert {f"{player.name}.{n}" for n in seen[player.name]} == known - find_recipe(name).without_gradient

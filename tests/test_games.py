@@ -33,10 +33,10 @@ def test_a_round_can_be_played_alone(name, tmp_path):
     """From the state before round 4, that round alone gives the state after it."""
     trainer = game_of(name, Runtime())
     for _ in range(4):
-        trainer.play()
+        trainer.run_round()
     alone = go_on(trainer, game_of(name, Runtime()), tmp_path)
-    trainer.play()
-    alone.play()
+    trainer.run_round()
+    alone.run_round()
     assert_same_tensors(alone.state(), trainer.state())
 
 

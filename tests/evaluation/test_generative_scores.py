@@ -181,14 +181,14 @@ def test_points_are_judged_by_their_distribution_and_known_modes():
 
 def stop_after(monkeypatch, rounds: int) -> None:
     """As if somebody pressed Ctrl-C in that round."""
-    real = session_module.Trainer.play
+    real = session_module.Trainer.run_round
 
-    def play(self):
+    def run_round(self):
         report = real(self)
         Interrupt.asked = Interrupt.asked or report.round == rounds
         return report
 
-    monkeypatch.setattr(session_module.Trainer, "play", play)
+    monkeypatch.setattr(session_module.Trainer, "run_round", run_round)
 
 
 def test_a_game_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, monkeypatch):

@@ -68,12 +68,12 @@ import os
 if "RANK" in os.environ:
     import time
     from danlu.training.trainer import Trainer
-    real = Trainer.play
-    def play(self):
+    real = Trainer.run_round
+    def run_round(self):
         if self.round:
             time.sleep(60)
         return real(self)
-    Trainer.play = play
+    Trainer.run_round = run_round
 """
 
 
@@ -195,7 +195,7 @@ def test_torchrun_by_hand_trains_the_same_and_goes_on(undisturbed, tmp_path):
 
 @pytest.mark.xdist_group("devices")
 def test_torchrun_by_hand_says_whose_error_it_was(tmp_path):
-    fault = FAULT.format(rank=1, where="Trainer, 'play'", error="MemoryError('12 GB')", tries=str(tmp_path / "tries"))
+    fault = FAULT.format(rank=1, where="Trainer, 'run_round'", error="MemoryError('12 GB')", tries=str(tmp_path / "tries"))
     processes = start_ranks(*TRAIN, "--out", tmp_path / "run", first=fault)
     assert all(process.wait() and process.code for process in processes)
     said = "".join(process.said for process in processes)
@@ -223,7 +223,7 @@ def test_a_run_that_diverges_in_every_process_is_not_tried_again(tmp_path):
 @pytest.mark.parametrize(
     ("rank", "where", "error", "line"),
     [
-        (1, "Trainer, 'play'", "MemoryError('12 GB')", "process 1: out of memory: 12 GB"),
+        (1, "Trainer, 'run_round'", "MemoryError('12 GB')", "process 1: out of memory: 12 GB"),
         pytest.param(
             0,
             "Trainer, 'state'",

@@ -76,14 +76,14 @@ assert not asked, asked
 def test_out_of_memory_says_what_needs_less_and_keeps_what_was_saved(tmp_path, monkeypatch, error):
     from danlu.training import Trainer
 
-    real = Trainer.play
+    real = Trainer.run_round
 
-    def play(self):
+    def run_round(self):
         if self.round == 45:
             raise error
         return real(self)
 
-    monkeypatch.setattr(Trainer, "play", play)
+    monkeypatch.setattr(Trainer, "run_round", run_round)
     code, _, said = call("train", "mlp", "--epochs", "4", "--out", tmp_path / "run")
     assert code == 1
     for hint in ("out of memory", "--batch-size", "--grad-accumulation", "--precision bf16"):

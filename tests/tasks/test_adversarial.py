@@ -217,7 +217,7 @@ def test_historical_averaging_pulls_towards_the_mean_of_all_weights_so_far():
     for report in trainer:
         assert len(noted["critic"]) == 1 + 2 * report.round
         assert len(noted["generator"]) == 1 + report.round
-        trainer.cast.release()
+        trainer.active_player.release()
         for name, weights in noted.items():
             mean = sum(weights) / len(weights)
             term = getattr(entered(task), {"critic": "critic_terms", "generator": "generator_terms"}[name])(
@@ -349,7 +349,7 @@ def test_spectral_norm_moves_once_with_each_turn_of_the_critic():
     trainer = trainer_for(task, rounds=1)
     real = trainer.players["critic"].step
     trainer.players["critic"].step = lambda lr, unless=None: (real(lr), weights.append(first.original.detach().clone()))
-    trainer.play()
+    trainer.run_round()
     for weight in weights:
         v = weight.T @ before
         before = weight @ (v / v.norm())
@@ -364,7 +364,7 @@ def test_the_reference_is_chosen_once_and_kept(tmp_path):
     make = lambda: trainer_for(game(classes=3, critic=virtual, generator=virtual), part=pictures(24))  # noqa: E731
     trainer = make()
     task = trainer.task
-    trainer.play()
+    trainer.run_round()
     assert trainer.drawn == 2
     batch = trainer.stream.batch(0, slice(0, 8))
     torch.testing.assert_close(task.critic.reference, seen(batch)[:5])
@@ -382,7 +382,7 @@ def test_the_reference_is_chosen_once_and_kept(tmp_path):
 def test_a_reference_larger_than_the_batch_is_refused():
     task = game(critic={"norm": "virtual", "reference": 9})
     with pytest.raises(UsageError, match="reference=9 must be at most the batch size, 8"):
-        trainer_for(task).play()
+        trainer_for(task).run_round()
 
 
 @pytest.mark.parametrize(

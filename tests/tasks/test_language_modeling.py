@@ -116,7 +116,7 @@ def trained(task, rounds=5, **given):
 
 def test_scores_are_of_the_whole_part_in_order_and_leave_the_state_alone():
     trainer = trained(Language(model_of(), 4))
-    trainer.play()
+    trainer.run_round()
     before, held_out = trainer.task.state.clone(), part_of(40)
     scores = evaluate(trainer, held_out)
     assert scores["cross_entropy"] == pytest.approx(

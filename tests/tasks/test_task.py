@@ -175,7 +175,7 @@ def test_the_first_turn_of_a_round_needs_a_fresh_batch(kind):
 
 def test_a_game_in_which_nobody_descends():
     task, _, reports = played([(Update, True), (Update, True), (Update, False)], rounds=3)
-    assert [(report.round, report.drawn, report.moves) for report in reports] == [(1, 2, []), (2, 4, []), (3, 6, [])]
+    assert [(report.round, report.drawn, report.steps) for report in reports] == [(1, 2, []), (2, 4, []), (3, 6, [])]
     assert len(task.numbers) == 9
     assert reports[0].values() == {}
 
@@ -204,7 +204,7 @@ def test_noise_of_a_replayed_round_is_the_same():
     task, trainer, _ = played(TWO_TURNS, rounds=3)
     trainer.load_state({name: value.clone() for name, value in trainer.state().items()}, round=1, drawn=1)
     first, task.noises = task.noises[2:4], []
-    trainer.play()
+    trainer.run_round()
     for once, again in zip(first, task.noises, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 

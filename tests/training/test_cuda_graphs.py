@@ -69,7 +69,7 @@ def test_a_loaded_state_is_recorded_anew():
     whole = play(trainer(True))
     first, second = trainer(True), trainer(True)
     for _ in range(WARM_UP + 2):
-        first.play(), second.play()
+        first.run_round(), second.run_round()
     Again.made = 0
     second.load_state({k: v.clone() for k, v in first.state().items()}, first.round, first.drawn)
     for name, value in play(second).items():
@@ -92,7 +92,7 @@ def test_a_recorded_turn_sees_each_batch_whole_with_its_numbers_and_parts_and_it
 
     for round in range(WARM_UP + 3):
         given = batch(batch())
-        totals, _, norm, _ = replays.play(0, given, round / 8, turn)
+        totals, _, norm, _ = replays.run(0, given, round / 8, turn)
         inner = given.parts["part"]
         expected = [given["x"].sum(), given.numbers.sum(), inner["x"].sum(), inner.numbers.sum(), round / 8]
         assert [float(value) for value in (*totals.values(), norm)] == [float(value) for value in expected], round
@@ -103,7 +103,7 @@ def test_before_turns_are_recorded_optimizers_are_told_to_count_on_the_device(op
     """torch refuses to record an Adam that was not told, which without a GPU cannot be seen; SGD has no such flag."""
     monkeypatch.setattr("danlu.training.trainer.check_replay", lambda *anything: None)
     made = trainer(False, optimizer=optimizer)
-    made.replay(Replays(made.runtime, Again))
+    made.use_replays(Replays(made.runtime, Again))
     groups = [group for each in made.players["classifier"].optimizers for group in each.param_groups]
     assert {group.get("capturable") for group in groups} == {flag}
 
@@ -129,7 +129,7 @@ def test_an_optimizer_that_a_setting_keeps_from_being_recorded_is_named_with_it(
     with pytest.raises(
         UsageError, match=r"optimizer adam with eps_inside of classifier cannot be recorded; .* without"
     ):
-        made.replay(Replays(made.runtime, Again))
+        made.use_replays(Replays(made.runtime, Again))
 
 
 @pytest.mark.unchecked
@@ -138,7 +138,7 @@ def test_several_processes_and_compilation_are_refused():
     made = Trainer(task, OptimizerSettings(), stream, 3)
     made.runtime = Runtime(world=2, compile=True)
     with pytest.raises(UsageError, match=r"single process.*compile does the same"):
-        made.replay(Replays(made.runtime))
+        made.use_replays(Replays(made.runtime))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA graph needs a GPU")
@@ -148,7 +148,7 @@ def test_on_a_gpu_a_graph_plays_what_the_turn_plays(name, optimizer):
     changes = {"rounds": 12, "optimizer": optimizer, "schedule": "cosine", "deterministic": True}
     runtime = Runtime.start("cuda", deterministic=True)
     played, recorded = (trainer_of(tiny(name, **changes), runtime) for _ in range(2))
-    recorded.replay(Replays(runtime, Graph))
+    recorded.use_replays(Replays(runtime, Graph))
     whole = play(played)
     for key, value in play(recorded).items():
         torch.testing.assert_close(value, whole[key], rtol=1e-5, atol=1e-6, msg=lambda m, key=key: f"{key}: {m}")

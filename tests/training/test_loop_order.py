@@ -46,7 +46,7 @@ def test_a_round_has_the_learning_rate_of_its_own_number():
     task = Slope()
     trainer, before = trainer_of(task, schedule="linear"), 0.0
     for round in range(4):
-        report = trainer.play()
+        report = trainer.run_round()
         after = task.player.weight.item()
         expected = 0.5 * trainer.players["player"].settings.factor(round, 4)
         assert before - after == pytest.approx(expected, rel=1e-6)
@@ -60,7 +60,7 @@ def test_the_average_takes_in_the_weights_after_the_step():
     task = Slope()
     trainer, average = trainer_of(task, ema=0.9), 0.0
     for step in range(1, 5):
-        trainer.play()
+        trainer.run_round()
         share = 1 - min(0.9, (1 + step) / (10 + step))
         average += share * (task.player.weight.item() - average)
         with trainer.players["player"].averaged():

@@ -90,7 +90,7 @@ def test_channels_last_is_another_order_in_memory_and_nothing_else(tmp_path):
     assert any(p.stride(1) == 1 and p.shape[2:] > (1, 1) for p in ordered.task.parameters() if p.dim() == 4)
     for trainer in (plain, ordered):
         while trainer.round < 3:
-            trainer.play()
+            trainer.run_round()
     ends = [go_on(plain, _fast(True), tmp_path / "a"), go_on(ordered, _fast(False), tmp_path / "b"), plain, ordered]
     expected, *others = [play(trainer) for trainer in ends]
     for other in others:
@@ -102,7 +102,7 @@ def test_channels_last_is_another_order_in_memory_and_nothing_else(tmp_path):
 @pytest.mark.parametrize("optimizer", ["nesterov", "rmsprop", "adamw", "muon"])
 def test_channels_last_after_a_stop_ends_the_same_to_the_bit(tmp_path, optimizer):
     through, stopped, fresh = (_fast(True, optimizer=optimizer, lr=0.01) for _ in range(3))
-    stopped.play()
+    stopped.run_round()
     gone_on = play(go_on(stopped, fresh, tmp_path))
     for name, tensor in play(through).items():
         assert torch.equal(gone_on[name], tensor), name

@@ -58,7 +58,7 @@ def test_a_checkpoint_in_parts_is_gone_on_with_by_two_ranks_and_by_one(name, two
 def test_a_checkpoint_of_one_process_is_gone_on_with_in_parts(two_ranks, tmp_path):
     trainer = game_of("adversarial", DOUBLE, dropout=False)
     for _ in range(3):
-        trainer.play()
+        trainer.run_round()
     write(tmp_path, Checkpoint(trainer.round, trainer.state(), {"drawn": trainer.drawn}))
     split, _ = two_ranks.run(go_on_split, "adversarial", str(tmp_path))
     close(split, play(game_of("adversarial", DOUBLE, dropout=False)))

@@ -74,10 +74,10 @@ def blame(error):
 @pytest.mark.parametrize("bad", BAD)
 def test_nan_and_infinity_stop_the_run_before_the_step(optimizer, bad):
     trainer = trainer_of(bad, optimizer, ema=0.9)
-    trainer.play(), trainer.play()
+    trainer.run_round(), trainer.run_round()
     before = snapshot(trainer)
     with pytest.raises(Diverged, match="player 'walker' is not finite in round 2") as caught:
-        trainer.play()
+        trainer.run_round()
     assert blame(caught.value) == ("walker", BAD[bad][1], 2, BAD[bad][2])
     assert equal(before, snapshot(trainer))
 
@@ -90,13 +90,13 @@ def test_where_steps_are_masked_the_bad_one_is_left_out_and_told_later(optimizer
     trainer = trainer_of(bad, optimizer, MASKING)
     masks = trainer.players["walker"].maskable
     assert masks == (optimizer != "rmsprop")
-    trainer.play(), trainer.play()
+    trainer.run_round(), trainer.run_round()
     before = snapshot(trainer)
     if masks:
-        trainer.play()  # the bad round is not known to be bad yet
+        trainer.run_round()  # the bad round is not known to be bad yet
         assert equal(before, snapshot(trainer))
     with pytest.raises(Diverged) as caught:
-        trainer.settle() if masks and ask == "settle" else trainer.play()
+        trainer.check_values() if masks and ask == "settle" else trainer.run_round()
     assert blame(caught.value) == ("walker", BAD[bad][1], 2, BAD[bad][2])
 
 
@@ -118,11 +118,11 @@ def filled_memory():
 def test_a_first_step_that_is_left_out_leaves_no_trace_in_the_optimizer(optimizer, filled_memory):
     """The step after it is what a first step would have been."""
     masked = trainer_of("nan loss", optimizer, MASKING, bad_round=0)
-    masked.play()
+    masked.run_round()
     with pytest.raises(Diverged):
-        masked.play()  # sound itself, and played to its end before the round before it is found bad
+        masked.run_round()  # sound itself, and played to its end before the round before it is found bad
     once = trainer_of("nan loss", optimizer)
-    once.play()
+    once.run_round()
     torch.testing.assert_close(masked.task.net.state_dict(), once.task.net.state_dict(), atol=1e-12, rtol=0)
 
 
@@ -141,7 +141,7 @@ def test_a_norm_that_overflows_is_blamed_on_the_gradient():
     norms = torch.tensor([1.5e19, 1.5e19])
     doubt = FiniteCheck(player, 3, {"square": torch.tensor(1.0)}, torch.linalg.vector_norm(norms), norms)
     with pytest.raises(Diverged, match="the gradient of player 'walker' is not finite in round 3") as caught:
-        doubt.settle()
+        doubt.check_values()
     assert "None" not in caught.value.tensor
 
 

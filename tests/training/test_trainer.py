@@ -80,7 +80,7 @@ def test_clipping_shortens_the_step_and_reports_the_norm_before(clip):
     for name, limit in (("whole", None), ("clipped", clip)):
         reports, weights = play(Walk(square), rounds=1, lr=1.0, grad_clip=limit)
         steps[name] = torch.cat([(start[key] - weights[key]).flatten() for key in start])
-        norms[name] = reports[0].moves[0].norm.item()
+        norms[name] = reports[0].steps[0].norm.item()
     length = steps["whole"].norm().item()
     assert norms == pytest.approx({"whole": length, "clipped": length}, rel=1e-12)
     torch.testing.assert_close(steps["clipped"], steps["whole"] * min(1.0, clip / length), rtol=1e-5, atol=0)
@@ -105,7 +105,7 @@ def test_micro_batches_give_the_update_of_the_whole_batch(optimizer, batch_size,
     torch.testing.assert_close(others, weights, atol=1e-10, rtol=0)
     for a, b in zip(whole, pieces, strict=True):
         assert a.values() == pytest.approx(b.values(), abs=1e-10)
-        assert a.moves[0].examples == b.moves[0].examples == batch_size
+        assert a.steps[0].examples == b.steps[0].examples == batch_size
 
 
 @pytest.mark.parametrize("grad_accumulation", [1, 3, 40])
@@ -122,7 +122,7 @@ def test_terms_over_valid_tokens_are_divided_once_by_how_many_there_are(grad_acc
     (gradient,) = torch.autograd.grad(loss, w)
     reports, weights = play(task, rounds=1, batch_size="full", lr=1.0, grad_accumulation=grad_accumulation, data=data)
     torch.testing.assert_close(weights["net.weight"], w.detach() - gradient, atol=1e-12, rtol=0)
-    assert reports[0].moves[0].examples == int(keep.sum()) != len(data)
+    assert reports[0].steps[0].examples == int(keep.sum()) != len(data)
     assert reports[0].values()["walker/square"] == pytest.approx(loss.item(), abs=1e-12)
 
 
@@ -183,7 +183,7 @@ def test_a_trainer_that_is_rebuilt_from_its_state_goes_on_bit_for_bit(optimizer,
     """Stopped in the middle of an epoch, and rebuilt from other first weights, so that the state must bring all."""
     first, again = rich(optimizer, grad_accumulation, seed=1), rich(optimizer, grad_accumulation, seed=2)
     for _ in range(stop):
-        first.play()
+        first.run_round()
     again.load_state(snapshot(first), first.round, first.drawn)
     for a, b in zip(first, again, strict=True):
         assert a.values() == b.values()
@@ -228,5 +228,5 @@ def test_a_precision_has_the_types_that_it_promises(precision, inside, outside, 
     state = {n: v.dtype for n, v in trainer.state().items() if v.is_floating_point() and not n.endswith("/step")}
     assert set(state.values()) == {outside}
     assert {p.grad.dtype for p in net.parameters()} == {outside}
-    assert reports[-1].moves[0].totals["square"].dtype == reports[-1].moves[0].norm.dtype == outside
+    assert reports[-1].steps[0].totals["square"].dtype == reports[-1].steps[0].norm.dtype == outside
     assert reports[-1].values()["walker/square"] < reports[0].values()["walker/square"]

@@ -87,7 +87,7 @@ def test_a_network_that_comes_in_evaluation_mode_is_trained_in_training_mode():
 
 def test_the_weights_come_back_when_evaluation_fails():
     trainer = trainer_with(ema=0.9)
-    trainer.play()
+    trainer.run_round()
     before = state_of(trainer)
     with pytest.raises(KeyError):
         evaluate(trainer, Part({"x": torch.randn(3, 4)}))  # no labels

@@ -32,16 +32,16 @@ class ActivePlayer:
         for parameter in task.parameters():
             parameter.requires_grad_(id(parameter) in moving)
         task.eval()
-        self.on_stage()
+        self.train_mode()
 
-    def on_stage(self) -> None:
+    def train_mode(self) -> None:
         """Set all modules to training mode, except those that belong to no player."""
         if not (self.task.training and all(player.module.training for player in self.players.values())):
             self.task.train()
             for module in self._bystanders:
                 module.training = False
 
-    def give_turn(self, player: Player) -> None:
+    def activate(self, player: Player) -> None:
         """Make this player the only active one."""
         if player is self._mover:
             return

@@ -84,7 +84,7 @@ class Replays:
         self._seen: dict[int, int] = {}
         self._recorded: dict[int, tuple[Batch, Tensor, Recording]] = {}
 
-    def play(self, number: int, batch: Batch, lr: float, turn: Turned) -> Outcome:
+    def run(self, number: int, batch: Batch, lr: float, turn: Turned) -> Outcome:
         """Execute or replay a turn.
 
         Args:

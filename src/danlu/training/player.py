@@ -132,7 +132,7 @@ class Player:
         with self.average.in_place() if self.average else nullcontext():
             yield
 
-    def moving(self) -> list[str]:
+    def names_with_gradient(self) -> list[str]:
         """The names of the parameters with a gradient, in the order of ``gradients``."""
         return [name for parameter, name in self._name_of.items() if parameter.grad is not None]
 

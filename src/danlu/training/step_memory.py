@@ -78,7 +78,7 @@ def measure_step(trainer: Trainer) -> StepMemory:
     (40, 80)
     """
     few, many = _measured_batches(trainer)
-    trainer.cast.on_stage()
+    trainer.active_player.train_mode()
     steps = []
     for number, turn in enumerate(_different_turns(trainer)):
         of_few, of_many = (_step(trainer, turn, number, batch) for batch in (few, many))
@@ -134,7 +134,7 @@ def _step(trainer: Trainer, turn: Descend, number: int, batch: Batch | None) -> 
     if batch is None:
         return _Step(0, 0, 0)
     runtime, player = trainer.runtime, trainer.players[turn.player]
-    trainer.cast.give_turn(player)
+    trainer.active_player.activate(player)
     player.clear()
     size = trainer.stream.size
     trainer.task.enter(Place(trainer.seed, 0, number, batch.rows, size, runtime.device, runtime.dtype))

@@ -43,18 +43,18 @@ class Report(NamedTuple):
     Attributes:
         round: number of completed rounds, including this one.
         drawn: number of batches drawn so far.
-        moves: one for each optimizer step; the tensors stay on the device until they are read.
+        steps: one for each optimizer step; the tensors stay on the device until they are read.
     """
 
     round: int
     drawn: int
-    moves: list[PlayerStep]
+    steps: list[PlayerStep]
 
     def values(self) -> dict[str, float]:
         """Each term, gradient norm and learning rate by name, averaged over the turns of a player."""
         seen: dict[str, list[float]] = {}
-        for move in self.moves:
-            for name, value in move.values().items():
+        for step in self.steps:
+            for name, value in step.values().items():
                 seen.setdefault(name, []).append(value)
         return {name: sum(values) / len(values) for name, values in seen.items()}
 
@@ -80,7 +80,7 @@ class FiniteCheck(NamedTuple):
         """Whether all values are finite, as a tensor on the device."""
         return torch.stack([self.norm, *self.totals.values()]).isfinite().all()
 
-    def settle(self) -> None:
+    def check_values(self) -> None:
         """Read the values.
 
         Raises:
@@ -91,7 +91,7 @@ class FiniteCheck(NamedTuple):
         bad_term = next((name for name, term in self.totals.items() if not term.isfinite()), None)
         bad_gradients = (~self.norms.isfinite()).nonzero().flatten().tolist()
         if bad_gradients:
-            tensor = f"gradient of {self.player.moving()[bad_gradients[0]]}"
+            tensor = f"gradient of {self.player.names_with_gradient()[bad_gradients[0]]}"
         else:
             tensor = f"term {bad_term}" if bad_term else "norm of the whole gradient"
         raise Diverged(self.player.name, bad_term, self.round, tensor)

@@ -84,7 +84,7 @@ class Trainer:
         modules = task.players()
         self.shards = Shards(modules, {name for name in modules if settings[name].shard}, self.runtime)
         self.players = {name: Player(name, module, settings[name], rounds) for name, module in modules.items()}
-        self.cast = ActivePlayer(task, self.players)
+        self.active_player = ActivePlayer(task, self.players)
         self.round = self.drawn = 0
         self._shares = self.runtime.share(stream.size, grad_accumulation)
         self._one_over_size = torch.tensor(1 / stream.size, dtype=self.runtime.dtype, device=self.runtime.device)
@@ -95,7 +95,7 @@ class Trainer:
             compile_modules(modules.values())
         self._replays: Replays | None = None
         if self.runtime.cuda_graphs:
-            self.replay(Replays(self.runtime))
+            self.use_replays(Replays(self.runtime))
 
     def check_processes(self, world: int) -> None:
         """Check that the task can be trained in ``world`` processes, before they are started.
@@ -111,7 +111,7 @@ class Trainer:
         if world > 1 and split:
             units({name: player.module for name, player in self.players.items()}, split)
 
-    def replay(self, replays: Replays) -> None:
+    def use_replays(self, replays: Replays) -> None:
         """Record and replay all following turns.
 
         Raises:
@@ -125,18 +125,18 @@ class Trainer:
     def __iter__(self) -> Iterator[Report]:
         try:
             while self.round < self.rounds:
-                yield self.play()
-            self.settle()
+                yield self.run_round()
+            self.check_values()
         finally:
-            self.cast.release()
+            self.active_player.release()
 
-    def play(self) -> Report:
+    def run_round(self) -> Report:
         """Execute one round.
 
         Raises:
             Diverged: if a term or gradient is NaN or infinite; the step is not taken.
         """
-        self.cast.on_stage()
+        self.active_player.train_mode()
         last, self._checks = self._checks, []
         steps = []
         for number, turn in enumerate(self.task.turns(self.round)):
@@ -148,25 +148,25 @@ class Trainer:
             else:
                 self._update(turn, number)
         for check in last:  # one round later the values are known, and reading them does not wait
-            check.settle()
+            check.check_values()
         self.round += 1
         return Report(self.round, self.drawn, steps)
 
-    def settle(self) -> None:
+    def check_values(self) -> None:
         """Check the values of the last round. On a GPU they are otherwise checked one round later.
 
         Raises:
             Diverged: if a value is not finite.
         """
         for check in self._checks:
-            check.settle()
+            check.check_values()
         self._checks = []
 
     def _take_turn(self, turn: Descend, number: int) -> PlayerStep:
         if turn.player not in self.players:
             raise ValueError(f"there is no player {turn.player!r}; {nearest(turn.player, self.players)}")
         player = self.players[turn.player]
-        self.cast.give_turn(player)
+        self.active_player.activate(player)
         lr = player.lr(self.round)
         places = zip(self._dropout_keys, self._shares, strict=True)
         # lazy, because entering a micro-batch seeds its dropout: each is entered after the previous one is computed
@@ -174,7 +174,7 @@ class Trainer:
         if self._replays is None:
             outcome = self._step(turn, player, batches, lr)
         else:
-            outcome = self._replays.play(number, next(batches), lr, partial(self._step_once, turn, player))
+            outcome = self._replays.run(number, next(batches), lr, partial(self._step_once, turn, player))
         if self._skips_bad_steps(player):
             # not the check of _step: a replay does not run Python, and its tensors are overwritten
             self._checks.append(FiniteCheck(player, self.round, outcome.totals, outcome.norm, outcome.norms))
@@ -211,7 +211,7 @@ class Trainer:
         if self._skips_bad_steps(player):
             player.step(lr, unless=1 - check.finite().float())
         else:
-            check.settle()
+            check.check_values()
             player.step(lr)
         return Outcome(totals, everywhere, norm, norms)
 
@@ -234,7 +234,7 @@ class Trainer:
                 with player.all_gradients() as everywhere:
                     self.runtime.sum([*everywhere, examples, *totals.values()])
             gradients[:] = player.gradients()
-            self.runtime.mean(self.cast.running_statistics())
+            self.runtime.mean(self.active_player.running_statistics())
         elif n == 0:
             raise ValueError(f"the terms of player {player.name!r} have no values in round {self.round}")
         if isinstance(examples, Tensor) or examples != self.stream.size:  # the divisor before backward

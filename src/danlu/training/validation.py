@@ -37,7 +37,7 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
     if not len(part):
         return {}
     totals: dict[str, float] = {}
-    with as_judged(trainer):
+    with evaluation_mode(trainer):
         runtime = trainer.runtime
         part = part.to(runtime.device, runtime.dtype)
         for number, batch in enumerate(in_order(part, batch_size)):
@@ -53,7 +53,7 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
 
 
 @contextmanager
-def as_judged(trainer: Trainer) -> Iterator[None]:
+def evaluation_mode(trainer: Trainer) -> Iterator[None]:
     """A context for evaluation: the task is in evaluation mode, with averaged weights if there are any.
 
     All processes enter it together; within it, no process waits for another. Training then continues as before.
@@ -63,7 +63,7 @@ def as_judged(trainer: Trainer) -> Iterator[None]:
         for player in trainer.players.values():
             stack.enter_context(player.averaged())
         stack.enter_context(trainer.shards.whole())
-        trainer.cast.release()  # otherwise norms of inactive players would normalize by their input
+        trainer.active_player.release()  # otherwise norms of inactive players would normalize by their input
         trainer.task.eval()
         yield
 

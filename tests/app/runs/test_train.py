@@ -95,15 +95,15 @@ def test_one_seed_one_outcome(tmp_path):
 
 def stop_after(monkeypatch, rounds: int) -> None:
     """As if somebody pressed Ctrl-C in that round."""
-    real = session_module.Trainer.play
+    real = session_module.Trainer.run_round
 
-    def play(self):
+    def run_round(self):
         report = real(self)
         if report.round == rounds:
             Interrupt.asked = True
         return report
 
-    monkeypatch.setattr(session_module.Trainer, "play", play)
+    monkeypatch.setattr(session_module.Trainer, "run_round", run_round)
 
 
 @pytest.fixture

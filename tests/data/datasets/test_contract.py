@@ -51,7 +51,7 @@ def resumed(disk):
             fresh = watching(Runtime(), file, ROUNDS, 1)
             trainer = fresh if trainer is None else go_on(trainer, fresh, tmp_path / f"checkpoints-{life}")
             while trainer.round < rounds:
-                trainer.play()
+                trainer.run_round()
             found += trainer.task.seen
         return found
 
@@ -111,14 +111,14 @@ def test_two_processes_see_the_pictures_that_one_sees(two_ranks):
 
 def stop_after(monkeypatch, rounds):
     """As if somebody pressed Ctrl-C in that round."""
-    real = Trainer.play
+    real = Trainer.run_round
 
-    def play(self):
+    def run_round(self):
         report = real(self)
         Interrupt.asked = report.round == rounds
         return report
 
-    monkeypatch.setattr(Trainer, "play", play)
+    monkeypatch.setattr(Trainer, "run_round", run_round)
 
 
 @pytest.mark.parametrize("changes", [MOVES, ALL], ids=["moves", "everything"])

@@ -140,7 +140,7 @@ def test_the_gradient_is_that_of_a_loop_over_examples():
         gradients = torch.autograd.grad((1 - d).log().sum(), list(game.generator.parameters()))
         total = [t + g / len(z) for t, g in zip(total, gradients, strict=True)]
     expected = torch.cat([t.flatten() for t in total]).norm()
-    assert float(report.moves[0].norm) == pytest.approx(float(expected), rel=1e-4)
+    assert float(report.steps[0].norm) == pytest.approx(float(expected), rel=1e-4)
 
 
 def gradients(won=1.0, minimax=1e-3, others=1.0):

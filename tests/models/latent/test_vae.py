@@ -177,7 +177,9 @@ def test_every_likelihood_takes_a_step_with_finite_gradients(kind, likelihood, s
     vae = vae_of(kind, likelihood=likelihood, spread=spread)
     x = torch.cat([pictures(6), torch.zeros(1, *SHAPE), torch.ones(1, *SHAPE)])
     before = {name: value.clone() for name, value in vae.named_parameters()}
-    values = Trainer(Elbo(vae), OptimizerSettings(lr=1e-3), Shuffled(Part({"image": x}), 8), rounds=1).play().values()
+    values = (
+        Trainer(Elbo(vae), OptimizerSettings(lr=1e-3), Shuffled(Part({"image": x}), 8), rounds=1).run_round().values()
+    )
     assert all(torch.tensor(value).isfinite() for value in values.values())
     for name, parameter in vae.named_parameters():
         assert parameter.isfinite().all(), name

@@ -105,10 +105,10 @@ def test_the_loop_takes_it_for_a_batch_norm():
     assert task.coupled == "batch norm"
     cast = ActivePlayer(task, players)
     x = torch.arange(20.0).view(5, 4)
-    cast.give_turn(players["other"])
+    cast.activate(players["other"])
     task.norm(x, WHOLE.float())
     assert not task.norm.running_mean.any()
-    cast.give_turn(players["norm"])
+    cast.activate(players["norm"])
     task.norm(x, WHOLE.float())
     assert task.norm.running_mean.all()
     assert [id(s) for s in cast.running_statistics()] == [id(task.norm.running_mean), id(task.norm.running_var)]

@@ -28,7 +28,7 @@ from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint
 from danlu.training.runtime import DeviceName, Runtime
 from danlu.training.trainer import Trainer
-from danlu.training.validation import Best, as_judged, evaluate
+from danlu.training.validation import Best, evaluate, evaluation_mode
 from danlu.verbs import need
 
 SECONDS_BETWEEN_SAVES = 30.0
@@ -169,7 +169,7 @@ class Session:
     def _write_samples(self, run: RunFolder) -> None:
         """Write samples of the model. This happens before the checkpoint, so that a resumed run has them too."""
         trainer = self.trainer
-        with torch.no_grad(), as_judged(trainer), trainer.runtime.autocast():
+        with torch.no_grad(), evaluation_mode(trainer), trainer.runtime.autocast():
             if not trainer.runtime.rank:
                 write_samples(trainer.task.model, self.data.validation, self.data.info, run.samples, trainer.round)
 
@@ -193,7 +193,7 @@ class Session:
         if self.scorer is None:
             return {}
         scores = {self.scorer.monitored: 0.0}
-        with torch.no_grad(), as_judged(self.trainer):
+        with torch.no_grad(), evaluation_mode(self.trainer):
             if not self.trainer.runtime.rank:
                 scores = self.scorer.quick_scores(self.scorer.draw(self.trainer.task.model))
         scores[self.scorer.monitored] = self.trainer.runtime.broadcast(scores[self.scorer.monitored])
@@ -201,7 +201,7 @@ class Session:
 
     def save(self, run: RunFolder) -> None:
         """Write a checkpoint, and remove older ones."""
-        self.trainer.settle()
+        self.trainer.check_values()
         state = self.trainer.state()
         now = time.monotonic()
         self.seconds += now - self._now

@@ -108,7 +108,7 @@ def evaluated(loss: Loss, shift: float, rounds: int, seed: int) -> Numbers:
         pass
     frozen = Alone(deepcopy(task).requires_grad_(), "generator")
     (report,) = Trainer(frozen, OptimizerSettings(optimizer="sgd", lr=1e-9), Shuffled(part, POINTS, seed), 1, seed)
-    return {"distance": estimated_distance(task, part["x"], shift), "gradient": float(report.moves[0].norm)}
+    return {"distance": estimated_distance(task, part["x"], shift), "gradient": float(report.steps[0].norm)}
 
 
 @torch.no_grad()

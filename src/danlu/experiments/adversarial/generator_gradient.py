@@ -127,7 +127,7 @@ def gradient(task: Adversarial, cost: Cost, part: Part, seed: int) -> float:
     (report,) = Trainer(
         single_step, OptimizerSettings(optimizer="sgd", lr=1e-9), Shuffled(part, EVALUATED, seed), 1, seed
     )
-    return float(report.moves[0].norm)
+    return float(report.steps[0].norm)
 
 
 def left(run: list[float]) -> float:

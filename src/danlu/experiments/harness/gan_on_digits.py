@@ -21,7 +21,7 @@ from danlu.rng.keys import generator as generator_of
 from danlu.training.optimization.schedules import Schedule
 from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
-from danlu.training.validation import as_judged
+from danlu.training.validation import evaluation_mode
 
 SCORED_IMAGES = 1000  # generated images that are scored
 FEATURES_NAME = "digits-cnn"  # the name of the feature extractor in scores
@@ -84,7 +84,7 @@ def pair(make: Callable[[], Generator], against: Callable[[], Critic], seed: int
 def samples(trainer: Trainer, n: int, seed: int) -> Tensor:
     """Draw images from the generator of a task in evaluation mode, with seeded latents."""
     generator = cast(Generator, trainer.task.model)
-    with as_judged(trainer):
+    with evaluation_mode(trainer):
         return generator.sample(n, generator=generator_of("judged", seed))
 
 
