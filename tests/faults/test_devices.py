@@ -195,7 +195,8 @@ def test_torchrun_by_hand_trains_the_same_and_goes_on(undisturbed, tmp_path):
 
 @pytest.mark.xdist_group("devices")
 def test_torchrun_by_hand_says_whose_error_it_was(tmp_path):
-    fault = FAULT.format(rank=1, where="Trainer, 'run_round'", error="MemoryError('12 GB')", tries=str(tmp_path / "tries"))
+    error, tries = "MemoryError('12 GB')", str(tmp_path / "tries")
+    fault = FAULT.format(rank=1, where="Trainer, 'run_round'", error=error, tries=tries)
     processes = start_ranks(*TRAIN, "--out", tmp_path / "run", first=fault)
     assert all(process.wait() and process.code for process in processes)
     said = "".join(process.said for process in processes)
