@@ -1,7 +1,10 @@
 """The model folder: the same outputs bit for bit after a round trip, and clear lines for everything that is wrong."""
 
+import errno
 import json
+import os
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ from torch import nn
 
 from danlu.catalogue import MODELS
 from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
 from danlu.errors import RunError, UsageError
 from danlu.models import CNN, FORMAT, MLP, Model, load_model, save_model
 
@@ -202,3 +206,19 @@ def test_what_is_no_weights_at_all_is_named(folder, content, kind):
     (folder / "model.safetensors").write_bytes(content)
     with pytest.raises(RunError, match=f"model.safetensors is {kind}"):
         load_model(folder)
+
+
+def test_a_full_disk_leaves_the_old_model(tmp_path, monkeypatch):
+    info, old = TableInfo((4,), 2), MLP((4,), 2, hidden=(3,))
+    save_model(old, tmp_path, info)
+
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(MLP((4,), 2, hidden=(3,)), tmp_path, info)
+    monkeypatch.undo()
+    kept = load_model(tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), old.parameters(), strict=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]

@@ -17,6 +17,7 @@ from danlu.data.base.dataset import DataInfo
 from danlu.data.images.info import ImageInfo
 from danlu.data.text.info import TextInfo
 from danlu.models.base import Model
+from danlu.storage.atomic import write_text
 from danlu.verbs import VERBS, has, verbs_of
 
 MOST_CLASSES = 50
@@ -94,7 +95,7 @@ def write_card(
         "diagnosis": run.get("diagnosis"),
         "verbs": {verb: VERBS[verb].__doc__ for verb in about.verbs},
     }
-    path.write_text(templates.get_template("card.md.jinja").render(page), encoding="utf-8")
+    write_text(path, templates.get_template("card.md.jinja").render(page))
 
 
 @singledispatch

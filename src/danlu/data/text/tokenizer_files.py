@@ -11,6 +11,7 @@ from danlu.data.base.tokenizer import Tokenizer, TokenKind
 from danlu.data.text.bpe import BytePairs, learn_byte_pairs
 from danlu.data.text.tokenizers import Characters, Words, learn_characters, learn_words
 from danlu.errors import RunError
+from danlu.storage.atomic import write_text
 from danlu.storage.disk import looks_like
 
 FILE = "tokenizer.json"
@@ -35,7 +36,7 @@ def learn(kind: TokenKind, pieces: Iterable[str], vocabulary: int | None = None,
 
 def save(tokenizer: Tokenizer, path: Path) -> None:
     """Write a tokenizer to a file."""
-    path.write_bytes(tokenizer.to_json().encode())  # the same bytes on every system
+    write_text(path, tokenizer.to_json())
 
 
 def load(path: Path) -> Tokenizer:

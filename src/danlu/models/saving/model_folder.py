@@ -22,6 +22,7 @@ from danlu.data.text.tokenizer_files import save as save_tokenizer
 from danlu.errors import RunError, UsageError
 from danlu.models.base import Model
 from danlu.nn.state_dict import load_tensors, named_tensors
+from danlu.storage.atomic import write_bytes, write_text
 from danlu.storage.disk import diagnose_weights
 from danlu.storage.json_page import read_page
 
@@ -69,10 +70,10 @@ def save_model(
     except TypeError as error:
         raise UsageError(f"the arguments of this {type(model).__name__} cannot be saved: {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.safetensors").write_bytes(weights)
-    (folder / "model.json").write_text(page + "\n", encoding="utf-8")
+    write_bytes(folder / "model.safetensors", weights)
     if model.tokenizer is not None:
         save_tokenizer(model.tokenizer, folder / FILE)
+    write_text(folder / "model.json", page + "\n")  # last: it has the SHA-256 of the other files
 
 
 def load_model(folder: str | Path) -> Model:

@@ -12,6 +12,7 @@ from danlu.app.report.section import Section
 from danlu.data.base.dataset import Part
 from danlu.evaluation.subject import Subject
 from danlu.sampling.decoding.generate import SamplingOptions
+from danlu.storage.atomic import write_text
 from danlu.verbs import can
 
 PROMPT, WRITTEN = 64, 400
@@ -34,7 +35,7 @@ def write_sample(model: Any, part: Part, folder: Path, round: int) -> None:
         return
     folder.mkdir(exist_ok=True)
     begin, rest = written(model, part)
-    (folder / f"round-{round:06d}.txt").write_text(f"{begin}│{rest}\n", encoding="utf-8")
+    write_text(folder / f"round-{round:06d}.txt", f"{begin}│{rest}\n")
 
 
 @torch.no_grad()
