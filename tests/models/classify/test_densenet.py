@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from danlu.data.images.info import ImageInfo
 from danlu.models import DenseNet, load_model, save_model
-from danlu.models.classify.densenet import SIZES
+from danlu.models.classify.densenet_sizes import SIZES
 
 SMALL = {"blocks": (3, 2), "growth": 4, "width": 6}
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import count, takewhile
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,50 +14,22 @@ from torch import Tensor, nn
 from torch.utils import checkpoint as checkpointing
 
 from danlu.models.base import Model
-from danlu.models.saving.pretrained import (
-    Renames,
-    check_convolutions,
-    classes_in,
-    distinct,
-    fill,
-    own_arguments,
-    read_tensors,
-    renamed,
+from danlu.models.classify.densenet_sizes import (
+    Form,
+    Layer,
+    Size,
+    Stem,
+    channels_kept,
+    check_form,
+    make_form,
+    output_sides,
 )
+from danlu.models.classify.densenet_weights import STEM, arguments_in, read_weights
+from danlu.models.saving.pretrained import classes_in, fill
 from danlu.nn.activations import Activation
 from danlu.nn.conv.he_init import he_normal
 from danlu.nn.conv.residual import conv, inplace_activation
-from danlu.nn.dense import check_dropout, check_width, check_widths
-
-Size = Literal[40, 100, 190, 250, 121, 161, 169, 201, "notes"]
-Stem = Literal["7x7", "3x3"]
-Layer = Literal["bottleneck", "basic", "notes"]
-
-
-class Form(NamedTuple):
-    """Configuration of a published network."""
-
-    layer: Layer
-    blocks: tuple[int, ...]
-    growth: int
-    width: int
-    stem: Stem
-    compression: float | None
-    bottleneck: int = 4
-    pool: bool = True
-
-
-SIZES: dict[Size, Form] = {
-    40: Form("basic", (12, 12, 12), 12, 16, "3x3", 1.0),
-    100: Form("bottleneck", (16, 16, 16), 12, 24, "3x3", 0.5),
-    190: Form("bottleneck", (31, 31, 31), 40, 80, "3x3", 0.5),
-    250: Form("bottleneck", (41, 41, 41), 24, 48, "3x3", 0.5),
-    121: Form("bottleneck", (6, 12, 24, 16), 32, 64, "7x7", 0.5),
-    161: Form("bottleneck", (6, 12, 36, 24), 48, 96, "7x7", 0.5),
-    169: Form("bottleneck", (6, 12, 32, 32), 32, 64, "7x7", 0.5),
-    201: Form("bottleneck", (6, 12, 48, 32), 32, 64, "7x7", 0.5),
-    "notes": Form("notes", (2, 2), 32, 32, "3x3", None, pool=False),
-}
+from danlu.nn.dense import check_dropout, check_width
 
 
 class DenseNet(Model):
@@ -131,11 +102,11 @@ class DenseNet(Model):
     ):
         super().__init__()
         parts = {"blocks": tuple(blocks) or None, "growth": growth, "width": width, "layer": layer, "stem": stem}
-        form = _form(size, {**parts, "compression": compression, "bottleneck": bottleneck, "pool": pool})
+        form = make_form(size, {**parts, "compression": compression, "bottleneck": bottleneck, "pool": pool})
         check_width("classes", classes)
         check_dropout(dropout)
-        _check(form)
-        height, width_ = _sides(form, shape)
+        check_form(form)
+        height, width_ = output_sides(form, shape)
 
         self.features = _stem(form, shape[0], activation)
         depth = form.width
@@ -144,7 +115,7 @@ class DenseNet(Model):
             self.features.add_module(f"denseblock{number}", block)
             depth += layers * form.growth
             if number < len(form.blocks) or form.layer == "notes":
-                outputs = _kept(form, depth)
+                outputs = channels_kept(form, depth)
                 self.features.add_module(f"transition{number}", _transition(form, depth, outputs, activation, dropout))
                 depth = outputs
         if form.layer != "notes":
@@ -198,16 +169,11 @@ class DenseNet(Model):
         >>> net.arguments["blocks"], net.arguments["growth"], net.fresh
         ((2, 2), 4, ())
         """
-        tensors = renamed(read_tensors(path), OLDER)
-        check_convolutions(tensors, ("features.conv0.weight", f"{FIRST}.conv1.weight"), f"{path} holds no DenseNet")
+        tensors = read_weights(path)
         classes = classes_in(tensors, "classifier.weight", path) if classes is None else classes
-        model = cls(**{**_arguments(path, tensors), "shape": shape, "classes": classes})
-        model.fresh = fill(model, tensors, path, first="features.conv0.weight", head="classifier")
+        model = cls(**{**arguments_in(path, tensors), "shape": shape, "classes": classes})
+        model.fresh = fill(model, tensors, path, first=STEM, head="classifier")
         return model.eval()
-
-
-FIRST = "features.denseblock1.denselayer1"
-OLDER: Renames = {r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)": r"\1\2"}
 
 
 class DenseBlock(nn.Module):
@@ -351,93 +317,3 @@ def _transition(form: Form, inputs: int, outputs: int, activation: Activation, d
     transition.add_module("dropout", nn.Dropout(dropout))
     transition.add_module("pool", nn.AvgPool2d(2))
     return transition
-
-
-def _kept(form: Form, depth: int) -> int:
-    """Channels after a transition."""
-    return 2 * form.growth if form.compression is None else int(depth * form.compression)
-
-
-def _form(size: Size | None, parts: Mapping[str, Any]) -> Form:
-    """The configuration of a size, with the given parts replaced."""
-    if size is None:
-        size = 100
-    if size not in SIZES:
-        raise ValueError(
-            f"size={size!r} must be one of {', '.join(map(str, SIZES))}; for other networks give blocks and growth"
-        )
-    return SIZES[size]._replace(**{name: value for name, value in parts.items() if value is not None})
-
-
-def _check(form: Form) -> None:
-    check_widths("blocks", form.blocks)
-    for name in ("growth", "width", "bottleneck"):
-        check_width(name, getattr(form, name))
-    for name, value, known in (("layer", form.layer, get_args(Layer)), ("stem", form.stem, get_args(Stem))):
-        if value not in known:
-            raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(known)}")
-    if form.compression is not None and not 0 < form.compression <= 1:
-        raise ValueError(f"compression={form.compression} must be greater than 0 and at most 1")
-    if form.compression is not None and not _kept(form, form.width + form.blocks[0] * form.growth):
-        raise ValueError(f"compression={form.compression} leaves no channels; use a larger compression or growth")
-
-
-def _sides(form: Form, shape: Sequence[int]) -> tuple[int, int]:
-    """Height and width after the last block."""
-    if len(shape) != 3:
-        raise ValueError(f"shape={tuple(shape)} must be (channels, height, width): a DenseNet takes images")
-    check_widths("shape", shape)
-    height, width = (_side(form, n) for n in shape[1:])
-    if not height or not width:
-        least = next(n for n in count(1) if _side(form, n))
-        hint = "stem='3x3' or fewer blocks" if form.stem == "7x7" else "fewer blocks"
-        raise ValueError(
-            f"an image of {shape[1]}×{shape[2]} is too small: "
-            f"this network needs at least {least}×{least}; resize the images, or use {hint}"
-        )
-    return height, width
-
-
-def _side(form: Form, n: int) -> int:
-    """Height or width after the last block. The stem halves twice, rounding up; transitions halve, rounding down."""
-    transitions = len(form.blocks) - (form.layer != "notes")
-    return (-(-n // 4) if form.stem == "7x7" else n) // 2**transitions
-
-
-def _arguments(path: str | Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Constructor arguments: those stored with the weights if danlu wrote them, else derived from the weights."""
-    if (own := own_arguments(path, "DenseNet")) is not None:
-        return own
-    form = _form_in(tensors)
-    size = next((size for size, known in SIZES.items() if known == form), None)
-    return {"size": size} if size else form._asdict()
-
-
-def _form_in(tensors: Mapping[str, Tensor]) -> Form:
-    """The configuration derived from names and shapes of the tensors."""
-    last = tensors.get(f"{FIRST}.conv2.weight")
-    inner = len(tensors[f"{FIRST}.conv1.weight"])
-    growth = inner if last is None or last.ndim != 4 or not last.numel() else len(last)
-    basic = f"{FIRST}.norm2.weight" not in tensors
-    layers = (distinct(rf"features\.denseblock{number}\.denselayer(\d+)\.", tensors) for number in count(1))
-    return Form(
-        layer="basic" if basic else "bottleneck",
-        blocks=tuple(takewhile(bool, layers)),
-        growth=growth,
-        width=len(tensors["features.conv0.weight"]),
-        stem="7x7" if tensors["features.conv0.weight"].shape[-1] == 7 else "3x3",
-        compression=_compression(tensors),
-        bottleneck=4 if basic else max(1, inner // growth),
-    )
-
-
-def _compression(tensors: Mapping[str, Tensor]) -> float:
-    """The fraction of channels that transitions keep: one that gives, rounded down, the sizes of all transitions."""
-    low, high = 0.0, 2.0
-    for number in count(1):
-        weight = tensors.get(f"features.transition{number}.conv.weight")
-        if weight is None or weight.ndim < 2:
-            break
-        low, high = max(low, weight.shape[0] / weight.shape[1]), min(high, (weight.shape[0] + 1) / weight.shape[1])
-    usual = [share for share in (0.5, 1.0) if low <= share < high]
-    return usual[0] if usual else min(1.0, (low + high) / 2)
