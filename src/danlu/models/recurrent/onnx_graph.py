@@ -7,18 +7,16 @@ only. ONNX has an operator for every kind of recurrent layer except the GRU of t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from danlu.data.base.tokenizer import Tokenizer
 from danlu.errors import UsageError
 from danlu.models.onnx import OnnxCase, OnnxGraph
 from danlu.nn.conv.causal import CausalConvolutions
 from danlu.nn.recurrent.layer import Recurrent
-
-if TYPE_CHECKING:
-    from danlu.models.recurrent.language import LanguageModel
 
 OPSET, VERSION = 17, 8
 """Versions of the ONNX operators and of the file format, old enough for all runtimes."""
@@ -28,7 +26,36 @@ SIZES = ((1, 1), (3, 7))
 """Number and length of the texts with which the graph is checked."""
 
 
-def language_graph(model: LanguageModel) -> OnnxGraph:
+class LanguageParts(Protocol):
+    """The parts of a language model that its graph is built from; see ``danlu.models.LanguageModel``."""
+
+    vocabulary: int
+    embedding: nn.Embedding | None
+    layers: Recurrent | CausalConvolutions
+    log_z: nn.Parameter | None
+    adaptive: nn.AdaptiveLogSoftmaxWithLoss | None
+    bias: nn.Parameter | None
+    tokenizer: Tokenizer | None
+
+    @property
+    def output(self) -> Tensor:
+        """The matrix of the output layer, (vocabulary, width)."""
+        ...
+
+    def __call__(self, tokens: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features after each token, and the next state."""
+        ...
+
+    def zero_state(self, n: int) -> Tensor:
+        """The initial state of n rows."""
+        ...
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits of all tokens."""
+        ...
+
+
+def language_graph(model: LanguageParts) -> OnnxGraph:
     """The graph of a language model, with the tokenizer in its metadata.
 
     Raises:
@@ -39,7 +66,7 @@ def language_graph(model: LanguageModel) -> OnnxGraph:
 
 
 @torch.no_grad()
-def _cases(model: LanguageModel) -> Iterator[OnnxCase]:
+def _cases(model: LanguageParts) -> Iterator[OnnxCase]:
     """Texts of several sizes, each in two chunks; the second starts with the state after the first."""
     source = torch.Generator().manual_seed(1)
     for n, t in SIZES:
@@ -84,7 +111,7 @@ class Graph:
         return self.one("Slice", x, *(self.keep([number]) for number in (start, stop, axis)))
 
 
-def _proto(model: LanguageModel) -> Any:
+def _proto(model: LanguageParts) -> Any:
     """``token`` (n, t) and ``state`` (n, …) to ``logits`` and ``next_state``; n and t are free.
 
     The initial state is zeros; the logits of an adaptive softmax are log-probabilities.
@@ -180,7 +207,7 @@ def _convolved(graph: Graph, layers: Any, x: str, state: str) -> tuple[str, str]
     return graph.one("Transpose", here, perm=[0, 2, 1]), graph.one("Concat", *after, axis=1)
 
 
-def _logits(graph: Graph, model: LanguageModel, features: str) -> str:
+def _logits(graph: Graph, model: LanguageParts, features: str) -> str:
     """Logits of all tokens; log-probabilities for an adaptive softmax."""
 
     def times(x: str, weight: Tensor) -> str:
