@@ -27,8 +27,8 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData
         words: the data set first.
 
     Raises:
-        UsageError: if no data set is named, or the settings are invalid.
-        SystemExit: after help (0), and for flags and values that cannot be parsed (2).
+        UsageError: if no data set is named, or words or settings are invalid.
+        SystemExit: after help.
     """
     usage = f"usage: danlu {name} NAME|PATH|folder:PATH|table:FILE|text:PATH [--settings …]"
     if {"-h", "--help"} & set(words):

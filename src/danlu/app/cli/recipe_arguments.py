@@ -28,8 +28,8 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[Recipe, dict
         words: the recipe first.
 
     Raises:
-        UsageError: if the recipe is unknown or its settings are invalid.
-        SystemExit: after help (0), and for flags and values that cannot be parsed (2).
+        UsageError: if the recipe is unknown, or words or settings are invalid.
+        SystemExit: after help.
     """
     base = as_recipe(words[0])
     if {"-h", "--help"} & set(words):

@@ -12,9 +12,9 @@ from typing import Any
 import tyro
 
 from danlu.app.cli.argument_types import DataArgument, RecipeArgument
-from danlu.app.cli.check_words import check_words
 from danlu.app.cli.command_help import command_help, recipe_usage
 from danlu.app.cli.signature import Function, arguments_of, page_argument
+from danlu.app.cli.usage_errors import clear_errors
 from danlu.app.command_table import COMMANDS
 from danlu.errors import UsageError
 
@@ -35,8 +35,8 @@ def bind(name: str, words: list[str]) -> partial[int]:
         words: arguments, flags and their values.
 
     Raises:
-        UsageError: if a recipe or a data set is missing or unknown, or its settings are invalid.
-        SystemExit: after help (0), and for flags and values that cannot be parsed (2).
+        UsageError: if words or settings are invalid, or a recipe or data set is missing or unknown.
+        SystemExit: after help.
 
     >>> bind("list", ["--json"]).keywords
     {'json': True}
@@ -56,8 +56,8 @@ def bind(name: str, words: list[str]) -> partial[int]:
     for argument in arguments_of(function):
         if argument.rewrites is not None:
             words = argument.rewrites.rewrite(words)
-    check_words(f"danlu {name}", function, words)
-    return tyro.cli(_bound(function), prog=f"danlu {name}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
+    with clear_errors(f"danlu {name}", function, words):
+        return tyro.cli(_bound(function), prog=f"danlu {name}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
 
 
 def _bind_recipe(name: str, function: Function, words: list[str]) -> partial[int]:

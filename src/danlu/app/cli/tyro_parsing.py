@@ -15,8 +15,8 @@ import tyro
 from pydantic import BaseModel
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-from danlu.app.cli.check_words import check_words
 from danlu.app.cli.signature import Function, arguments_of
+from danlu.app.cli.usage_errors import clear_errors
 
 _unchecked = ConstructorRegistry()
 
@@ -40,14 +40,13 @@ def given_values(
     >>> given_values(TrainingData(), summary, "danlu", ["--split.test", "2", "--table.no-standardize"])
     ({'split': {'test': 2.0}, 'table': {'standardize': False}}, {})
     """
-    check_words(prog, function, words, page)
     flat = tyro.conf.arg(name="")
     options = _as_dataclass(function)
     flags = [
         ("page", Annotated[type(page), flat], field(default=page)),
         ("options", Annotated[options, flat], field(default=options())),
     ]
-    with warnings.catch_warnings(), _unchecked:
+    with warnings.catch_warnings(), _unchecked, clear_errors(prog, function, words, page):
         warnings.filterwarnings("ignore", message="Could not resolve type parameter")
         parsed: Any = tyro.cli(make_dataclass("Command", flags), prog=prog, args=words)
     named = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}

@@ -1,12 +1,16 @@
-"""Check the words of a command before they are parsed, so that an error names the option and what it allows.
+"""Error messages for words that tyro cannot parse: they name the option, the allowed values and the similar option.
 
-tyro parses the words afterwards. Its own messages describe types and do not know the settings of a recipe.
+tyro decides whether words are valid. Its own messages describe Python types and are drawn in boxes. Only if tyro
+refuses the words, this module looks for the reason; if it finds none, tyro's message is used.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from difflib import SequenceMatcher, get_close_matches
+from itertools import dropwhile, takewhile
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -18,7 +22,7 @@ from danlu.errors import UsageError
 
 _SIMILAR = 0.6
 _SPECIAL_NUMBERS = ("-inf", "-infinity", "-nan")
-_NOUNS = {int: "a whole number", float: "a number"}
+_NOUNS = {int: ("an integer", "integers"), float: ("a number", "numbers")}
 
 
 class Option(NamedTuple):
@@ -47,8 +51,43 @@ class Option(NamedTuple):
         return any(count is None for count, _ in _forms(self.annotation))
 
 
-def check_words(prog: str, function: Function, words: Sequence[str], page: BaseModel | None = None) -> None:
-    """Check flags, values and arguments of a command.
+@contextmanager
+def clear_errors(prog: str, function: Function, words: Sequence[str], page: BaseModel | None = None) -> Iterator[None]:
+    """A context in which tyro parses the words of a command; an error of tyro is replaced by a clear one.
+
+    Args:
+        prog: the command, as it was typed.
+        function: the function of the command.
+        words: the words after ``prog``.
+        page: settings that are also flags of the command.
+
+    Raises:
+        UsageError: if tyro refuses the words.
+    """
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed):
+            yield
+    except SystemExit as ended:
+        if not ended.code:
+            raise
+        explain_words(prog, function, words, page)
+        raise UsageError(f"{_command(prog)}: {_without_box(printed.getvalue())}{_see_help(prog)}") from None
+
+
+def _without_box(text: str) -> str:
+    """The sentences of a message of tyro, which is drawn in a box.
+
+    >>> _without_box("╭─ Value error ──╮\\n│ --n: not valid │\\n│ ────────────── │\\n│ For help, see x │\\n╰────────╯")
+    '--n: not valid'
+    """
+    lines = [line.strip("│ ") for line in text.splitlines()[1:]]
+    first_part = takewhile(lambda line: not set(line) <= {"─", "-", "╰", "╯"}, dropwhile(lambda line: not line, lines))
+    return " ".join(first_part) or "invalid arguments"
+
+
+def explain_words(prog: str, function: Function, words: Sequence[str], page: BaseModel | None = None) -> None:
+    """Find the error in flags, values and arguments of a command.
 
     Args:
         prog: the command, as it was typed.
@@ -57,10 +96,10 @@ def check_words(prog: str, function: Function, words: Sequence[str], page: BaseM
         page: settings that are also flags of the command.
 
     Raises:
-        UsageError: if an option is unknown, a value is missing or invalid, or there are too many or too few arguments.
+        UsageError: the error: an unknown option, a missing or invalid value, or a wrong number of arguments.
 
     >>> from danlu.app.cli.commands.recipes import check
-    >>> check_words("danlu check", check, ["a.yaml", "--jsn"])
+    >>> explain_words("danlu check", check, ["a.yaml", "--jsn"])
     Traceback (most recent call last):
     danlu.errors.UsageError: check: unknown option --jsn; did you mean --json? `danlu check --help` lists all arguments
     and options
@@ -286,8 +325,7 @@ def _allowed(option: Option) -> str:
         if choices := [str(w) for m in members if get_origin(m) is Literal for w in get_args(m)]:
             parts.append(f"one of {', '.join(dict.fromkeys(choices))}" if len(choices) > 1 else choices[0])
         if nouns and count != 1:
-            noun = nouns[0].removeprefix("a ") + "s"
-            parts.append(noun if count is None else f"{count} {noun}")
+            parts.append(nouns[0][1] if count is None else f"{count} {nouns[0][1]}")
         elif nouns:
-            parts.append(nouns[0])
+            parts.append(nouns[0][0])
     return " or ".join(dict.fromkeys(parts)) or option.meaning or "a value"

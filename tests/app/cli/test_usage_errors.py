@@ -1,11 +1,12 @@
-"""Words of a command are checked before tyro parses them, and the message names option, allowed values and hint."""
+"""Error messages for words that tyro refuses: they name the option, the allowed values and a similar option."""
 
 import pytest
 
 from commands import call_checked
-from danlu.app.cli.check_words import check_words
+from danlu.app.cli import usage_errors
 from danlu.app.cli.commands import evaluation, generation, machine, recipes, text, training
 from danlu.app.cli.tyro_parsing import given_values
+from danlu.app.cli.usage_errors import explain_words
 from danlu.data import TrainingData
 from danlu.errors import UsageError
 from danlu.recipes import MLPRecipe
@@ -13,7 +14,7 @@ from danlu.recipes import MLPRecipe
 
 def message(function, words, page=None):
     with pytest.raises(UsageError) as caught:
-        check_words("danlu verb", function, words, page)
+        explain_words("danlu verb", function, words, page)
     return str(caught.value)
 
 
@@ -45,11 +46,11 @@ def test_without_a_similar_option_the_few_of_the_command_are_listed():
         (["--lr", "fast"], "--lr: expected a number, got 'fast'"),
         (["--lr"], "the option --lr needs a value: a number"),
         (["--lr", "--compile"], "the option --lr needs a value: a number"),
-        (["--seed", "1.5"], "--seed: expected a whole number, got '1.5'"),
+        (["--seed", "1.5"], "--seed: expected an integer, got '1.5'"),
         (["--betas", "0.9"], "--betas: expected 2 numbers, got '0.9'"),
         (["--betas", "0.9", "x"], "--betas: expected 2 numbers, got '0.9 x'"),
-        (["--model.hidden", "a"], "--model.hidden: expected whole numbers, got 'a'"),
-        (["--batch-size", "ful"], "--batch-size: expected a whole number or full, got 'ful'; did you mean 'full'?"),
+        (["--model.hidden", "a"], "--model.hidden: expected integers, got 'a'"),
+        (["--batch-size", "ful"], "--batch-size: expected an integer or full, got 'ful'; did you mean 'full'?"),
         (["--precision=fp16"], "--precision: expected one of float32, bf16, float64, got 'fp16'"),
         (["--compile=1"], "the option --compile takes no value, got '1'"),
         (["more"], "unexpected argument 'more'"),
@@ -80,7 +81,7 @@ def test_arguments_and_required_options():
     ],
 )
 def test_valid_words_pass(function, words):
-    check_words("danlu verb", function, words)
+    explain_words("danlu verb", function, words)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +101,31 @@ def test_words_that_pass_are_parsed_by_tyro(words):
 
 
 def test_settings_of_data_are_options():
-    check_words("danlu data digits", machine.data, ["--split.test", "0.3", "--image", "a.png"], TrainingData())
+    explain_words("danlu data digits", machine.data, ["--split.test", "0.3", "--image", "a.png"], TrainingData())
     assert "did you mean --split.test?" in message(machine.data, ["--split.tset", "1"], TrainingData())
+
+
+@pytest.mark.parametrize("words", [["--lr", "fast"], ["--lerning-rate", "3"], ["--betas", "0.9"]])
+def test_an_error_without_explanation_has_the_words_of_tyro_on_one_line(words, monkeypatch):
+    monkeypatch.setattr(usage_errors, "explain_words", lambda *_: None)
+    with pytest.raises(UsageError) as caught:
+        given_values(MLPRecipe(), training.train, "danlu train mlp", words)
+    line = str(caught.value)
+    assert line.startswith("train mlp: ")
+    assert words[0] in line
+    assert not {"\n", "│", "─"} & {*line}
+    assert "full helptext" not in line
+
+
+def test_words_that_tyro_accepts_are_not_checked_again(monkeypatch):
+    monkeypatch.setattr(usage_errors, "explain_words", lambda *_: pytest.fail("it must not be asked"))
+    assert given_values(MLPRecipe(), training.train, "danlu train mlp", ["--lr", "0.5"])[0] == {"lr": 0.5}
+
+
+def test_help_of_a_context_is_not_an_error():
+    with pytest.raises(SystemExit) as ended, usage_errors.clear_errors("danlu x", training.train, []):
+        raise SystemExit(0)
+    assert ended.value.code == 0
 
 
 def test_the_error_is_one_line_and_exit_code_2():
