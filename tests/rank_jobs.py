@@ -204,12 +204,12 @@ def split_stack(runtime: Runtime) -> dict[str, object]:
     alone = copy.deepcopy(model)
     shards = Shards({"stack": model}, {"stack"}, runtime, block=40)
     x = torch.randn(8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    mine = runtime.share(8)[0]
+    mine = runtime.row_slices(8)[0]
     model.logits(x[mine]).square().sum().backward()
-    shards.rest()
+    shards.reshard()
     gradients = {name: full_tensor(p.grad) for name, p in model.named_parameters()}
     alone.logits(x).square().sum().backward()
-    with shards.whole(keep=True), torch.no_grad():
+    with shards.gathered(keep=True), torch.no_grad():
         before = {name: value.clone() for name, value in named_tensors(model).items()}
         answers = [model.logits(x), model(x), model.logits(x)]  # nobody gathers meanwhile, so one process could ask
         model.shift.add_(1)

@@ -209,7 +209,7 @@ def test_historical_averaging_pulls_towards_the_mean_of_all_weights_so_far():
     for name, player in trainer.players.items():
         real = player.step
 
-        def step(lr, unless=None, name=name, player=player, real=real):
+        def step(lr, skip=None, name=name, player=player, real=real):
             real(lr)
             noted[name].append(flat(player.module))
 
@@ -334,7 +334,7 @@ def test_weights_are_clipped_after_each_turn_of_the_critic():
     task = game("wasserstein", weight_clip=0.02, critic_turns=2)
     trainer = trainer_for(task, lr=1.0)
     largest = []
-    trainer.players["generator"].step = lambda lr, unless=None: largest.append(flat(task.critic).abs().max().item())
+    trainer.players["generator"].step = lambda lr, skip=None: largest.append(flat(task.critic).abs().max().item())
     for _ in trainer:
         pass
     assert largest == [pytest.approx(0.02)] * 4
@@ -348,7 +348,7 @@ def test_spectral_norm_moves_once_with_each_turn_of_the_critic():
     before, weights = first[0].u.clone(), []
     trainer = trainer_for(task, rounds=1)
     real = trainer.players["critic"].step
-    trainer.players["critic"].step = lambda lr, unless=None: (real(lr), weights.append(first.original.detach().clone()))
+    trainer.players["critic"].step = lambda lr, skip=None: (real(lr), weights.append(first.original.detach().clone()))
     trainer.run_round()
     for weight in weights:
         v = weight.T @ before

@@ -167,7 +167,7 @@ def moved(separate, objective="elbo"):
     for name, player in trainer.players.items():
         real = player.step
 
-        def step(lr, unless=None, name=name, real=real):
+        def step(lr, skip=None, name=name, real=real):
             before = {n: p.clone() for n, p in task.named_parameters()}
             real(lr)
             changed = {n for n, p in task.named_parameters() if not torch.equal(p, before[n])}

@@ -169,7 +169,7 @@ def test_an_update_sees_the_whole_batch_also_where_descents_see_pieces_of_it():
 
 @pytest.mark.parametrize("kind", [Descend, Update])
 def test_the_first_turn_of_a_round_needs_a_fresh_batch(kind):
-    with pytest.raises(ValueError, match="first turn of a round has no batch before it to share; give it fresh=True"):
+    with pytest.raises(ValueError, match="first turn of a round cannot reuse a batch; set fresh=True"):
         played([(kind, False), (Descend, True)])
 
 

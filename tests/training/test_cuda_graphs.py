@@ -112,11 +112,11 @@ def test_before_turns_are_recorded_optimizers_are_told_to_count_on_the_device(op
 @pytest.mark.parametrize(
     ("name", "changes", "reason"),
     [
-        ("supervised", {}, "it takes a GPU, and the device is cpu"),
-        ("adversarial", {}, "turns of Adversarial are not the same in every round"),
-        ("adversarial", {}, "optimizer rmsprop of critic cannot be recorded; sgd, .* adam and adamw can"),
-        ("adversarial", {}, "the average of generator takes another step"),
-        ("supervised", {"grad_accumulation": 2}, "leave grad_accumulation at 1"),
+        ("supervised", {}, "a GPU is required, and the device is cpu"),
+        ("adversarial", {}, "the turns of Adversarial differ between rounds"),
+        ("adversarial", {}, "optimizer rmsprop of critic cannot be recorded; supported: sgd, .* adam and adamw"),
+        ("adversarial", {}, "the moving average \\(ema\\) of generator changes its decay"),
+        ("supervised", {"grad_accumulation": 2}, "grad_accumulation must be 1"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_with_every_reason(name, changes, reason):
@@ -137,7 +137,7 @@ def test_several_processes_and_compilation_are_refused():
     task, stream = GAMES["supervised"].task(), trainer(False).stream
     made = Trainer(task, OptimizerSettings(), stream, 3)
     made.runtime = Runtime(world=2, compile=True)
-    with pytest.raises(UsageError, match=r"single process.*compile does the same"):
+    with pytest.raises(UsageError, match=r"single process.*compile cannot be combined"):
         made.use_replays(Replays(made.runtime))
 
 

@@ -31,7 +31,7 @@ def test_a_device_that_is_not_there_is_refused_with_what_to_do(device):
 
 @pytest.mark.parametrize(("size", "world", "parts"), [(64, 1, 1), (64, 2, 4), (10, 3, 3), (7, 7, 1), (9, 1, 9)])
 def test_shares_cut_the_batch_without_gap_or_overlap(size, world, parts):
-    shares = [share for rank in range(world) for share in Runtime(rank=rank, world=world).share(size, parts)]
+    shares = [share for rank in range(world) for share in Runtime(rank=rank, world=world).row_slices(size, parts)]
     assert shares[0].start == 0
     assert shares[-1].stop == size
     assert all(a.stop == b.start for a, b in pairwise(shares))
@@ -43,7 +43,7 @@ def test_shares_cut_the_batch_without_gap_or_overlap(size, world, parts):
 @pytest.mark.unchecked
 def test_more_parts_than_rows_are_refused():
     with pytest.raises(UsageError, match=r"a batch of 5 cannot be split into 6 \(2 processes × 3 micro-batches\)"):
-        Runtime(world=2).share(5, 3)
+        Runtime(world=2).row_slices(5, 3)
 
 
 @pytest.mark.xdist_group("two ranks")

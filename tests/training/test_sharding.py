@@ -75,7 +75,7 @@ def test_each_rank_writes_its_own_part_and_a_damaged_one_is_noticed(two_ranks, t
     parts[1].write_bytes(content)
     said = []
     assert newest(tmp_path, said.append) is None
-    assert "part-00002-of-00002.safetensors does not fit" in said[0]
+    assert "part-00002-of-00002.safetensors does not match its checksum" in said[0]
 
 
 @pytest.mark.xdist_group("two ranks")
@@ -134,7 +134,7 @@ def test_layers_methods_and_what_is_written_meanwhile(two_ranks):
 @pytest.mark.unchecked
 @pytest.mark.parametrize("settings", [{"optimizer": "muon"}, {"l1": 0.1}, {"l2": 0.1}])
 def test_what_needs_whole_weights_is_refused_with_shard(settings):
-    with pytest.raises(ValueError, match="needs them whole"):
+    with pytest.raises(ValueError, match="needs unsharded weights"):
         OptimizerSettings(shard=True, **settings)
 
 

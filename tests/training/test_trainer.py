@@ -146,7 +146,7 @@ def test_a_spread_value_counts_once(grad_accumulation):
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        (lambda task, batch: {}, "player 'walker' was given no terms"),
+        (lambda task, batch: {}, "player 'walker' has no terms to minimize"),
         (
             lambda task, batch: {**square(task, batch), "short": square(task, batch)["square"][:3]},
             r"terms 'square' and 'short' of player 'walker' have 64 and 3 values; .*per_example",
@@ -162,9 +162,7 @@ def test_terms_that_cannot_be_descended_on_are_refused(terms, message):
 
 
 def test_players_and_descents_belong_together():
-    with pytest.raises(
-        UsageError, match=r"players are \['walker'\], and there are optimizer_settings for \['runner'\]"
-    ):
+    with pytest.raises(UsageError, match=r"for the players \['walker'\], got \['runner'\]"):
         Trainer(Walk(square), {"runner": OptimizerSettings()}, Shuffled(part(), 4), rounds=1)
 
 

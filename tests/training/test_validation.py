@@ -168,7 +168,7 @@ def test_nothing_is_said_of_no_examples():
 
 
 def seen(best, scores):
-    return [best.see(round, score) for round, score in enumerate(scores)]
+    return [best.update(round, score) for round, score in enumerate(scores)]
 
 
 @pytest.mark.parametrize(("higher", "sign"), [(True, 1), (False, -1)])
@@ -188,12 +188,12 @@ def test_nan_is_never_the_best_not_even_as_the_first():
 @pytest.mark.parametrize("patience", [1, 2, 3])
 def test_patience_is_over_after_so_many_evaluations_without_a_better_score(patience):
     best = Best("score", higher=True, patience=patience)
-    best.see(0, 1.0)
+    best.update(0, 1.0)
     for round in range(1, patience + 1):
         assert not best.exhausted
-        best.see(round, 0.5)
+        best.update(round, 0.5)
     assert best.exhausted
-    best.see(patience + 1, 2.0)
+    best.update(patience + 1, 2.0)
     assert not best.exhausted
 
 
@@ -210,5 +210,5 @@ def test_best_goes_on_from_its_state(scores):
     again.load_state(best.state())
     assert again == best
     for score in (0.7, 1.5):
-        assert again.see(9, score) == best.see(9, score)
+        assert again.update(9, score) == best.update(9, score)
         assert again.exhausted == best.exhausted

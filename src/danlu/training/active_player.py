@@ -24,13 +24,13 @@ class ActivePlayer:
 
     def __init__(self, task: Task, players: Mapping[str, Player]):
         self.task, self.players = task, players
-        self._mover: Player | None = None
+        self._active: Player | None = None
         self._norms = [m for m in task.modules() if isinstance(m, _NormBase) and m.track_running_stats]
-        played = {id(m) for player in players.values() for m in player.module.modules()}
-        self._bystanders = [m for m in task.modules() if id(m) not in played and m is not task]
-        moving = {id(p) for player in players.values() for p in player.parameters}
+        player_modules = {id(m) for player in players.values() for m in player.module.modules()}
+        self._frozen_modules = [m for m in task.modules() if id(m) not in player_modules and m is not task]
+        trained = {id(p) for player in players.values() for p in player.parameters}
         for parameter in task.parameters():
-            parameter.requires_grad_(id(parameter) in moving)
+            parameter.requires_grad_(id(parameter) in trained)
         task.eval()
         self.train_mode()
 
@@ -38,18 +38,18 @@ class ActivePlayer:
         """Set all modules to training mode, except those that belong to no player."""
         if not (self.task.training and all(player.module.training for player in self.players.values())):
             self.task.train()
-            for module in self._bystanders:
+            for module in self._frozen_modules:
                 module.training = False
 
     def activate(self, player: Player) -> None:
         """Make this player the only active one."""
-        if player is self._mover:
+        if player is self._active:
             return
-        self._mover = player
-        mine = {id(p) for p in player.parameters}
+        self._active = player
+        active_parameters = {id(p) for p in player.parameters}
         for other in self.players.values():
             for parameter in other.parameters:
-                parameter.requires_grad_(id(parameter) in mine)
+                parameter.requires_grad_(id(parameter) in active_parameters)
         modules = {id(m) for m in player.module.modules()}
         # without tracking, a norm in training mode normalizes by the batch, as an opponent must, and does not change
         # its running statistics; in evaluation mode it would normalize by them
@@ -58,7 +58,7 @@ class ActivePlayer:
 
     def release(self) -> None:
         """Make all players active again, as before the first turn."""
-        self._mover = None
+        self._active = None
         for player in self.players.values():
             for parameter in player.parameters:
                 parameter.requires_grad_()
@@ -83,8 +83,8 @@ def check_players(task: Task) -> dict[str, nn.Module]:
         ValueError: if a player is not a module of the task; the task could not save it or move it to a device.
     """
     players = task.players()
-    inside = {id(module) for module in task.modules()}
+    task_modules = {id(module) for module in task.modules()}
     for name, module in players.items():
-        if id(module) not in inside:
+        if id(module) not in task_modules:
             raise ValueError(f"player {name!r} is not a module of {type(task).__name__}; assign it to self in __init__")
     return players

@@ -1,10 +1,10 @@
 """Write and read checkpoints. A checkpoint is complete or does not exist.
 
-A checkpoint is a folder ``round-000000120`` with tensors, a page of numbers and, written last, a manifest with the
-SHA-256 of all files. For sharded tensors each process writes its part into a separate file; any number of processes
-can read the parts. The folder is written under a temporary name, synced to disk and renamed, so after a crash it is
-complete or does not exist under its final name. A checkpoint whose files do not match its manifest is renamed, and the
-previous one is used.
+A checkpoint is a folder ``round-000000120`` with tensors, a JSON page of other values and, written last, a manifest
+with the SHA-256 of all files. For sharded tensors each process writes its part into a separate file; any number of
+processes can read the parts. The folder is written under a temporary name, synced to disk and renamed, so after a
+crash it is complete or does not exist under its final name. A checkpoint whose files do not match its manifest is
+renamed, and the previous one is used.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Checkpoint:
     Attributes:
         round: number of completed rounds.
         tensors: the tensors, by name.
-        page: numbers and texts that belong to them.
+        page: other values of the state, for JSON.
     """
 
     round: int
@@ -50,7 +50,7 @@ class Checkpoint:
     page: dict[str, Any]
 
 
-class Stored(Mapping[str, Tensor]):
+class StoredTensors(Mapping[str, Tensor]):
     """The tensors of a checkpoint, each read on access. Sharded tensors are concatenated.
 
     Args:
@@ -61,25 +61,25 @@ class Stored(Mapping[str, Tensor]):
     """
 
     def __init__(self, files: list[Path]):
-        self._where: dict[str, list[Any]] = {}
+        self._files: dict[str, list[Any]] = {}
         for path in files:
             try:
                 file: Any = safe_open(path, framework="pt")
             except SafetensorError:
                 with path.open("rb") as content:
                     raise RunError(f"{path} {diagnose_weights(content.read(200))}") from None
-            for name in file.keys():  # noqa: SIM118 (it is no mapping)
-                self._where.setdefault(name, []).append(file)
+            for name in file.keys():  # noqa: SIM118 (not a mapping)
+                self._files.setdefault(name, []).append(file)
 
     def __getitem__(self, name: str) -> Tensor:
-        parts = [file.get_tensor(name) for file in self._where[name]]
+        parts = [file.get_tensor(name) for file in self._files[name]]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._where)
+        return iter(self._files)
 
     def __len__(self) -> int:
-        return len(self._where)
+        return len(self._files)
 
 
 def write(folder: Path, checkpoint: Checkpoint, runtime: Runtime | None = None) -> Path:
@@ -87,7 +87,7 @@ def write(folder: Path, checkpoint: Checkpoint, runtime: Runtime | None = None) 
 
     Args:
         folder: the folder of checkpoints, the same for every process.
-        checkpoint: the state, as this process has it.
+        checkpoint: the state in this process.
         runtime: the processes; all of them must call this function.
 
     Returns:
@@ -104,54 +104,54 @@ def write(folder: Path, checkpoint: Checkpoint, runtime: Runtime | None = None) 
     """
     runtime = runtime or Runtime()
     final = folder / f"round-{checkpoint.round:09d}"
-    making = folder / f".making-{final.name}"
+    temporary = folder / f".making-{final.name}"
     if runtime.broadcast_bool(runtime.rank == 0 and final.is_dir() and _damage(final) is None):
         return final
-    for step in (_begin, _write_own, _seal):
+    for step in (_make_folder, _write_tensors, _write_manifest):
         problem: Exception | None = None
         try:
-            step(making, final, checkpoint, runtime)
+            step(temporary, final, checkpoint, runtime)
         except (OSError, SafetensorError) as error:
             problem = error
-        failing = runtime.first_rank_where(problem is not None)
-        if failing is not None:
-            shutil.rmtree(making, ignore_errors=True)
+        failing_rank = runtime.first_rank_where(problem is not None)
+        if failing_rank is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
             size = sum(local_shard(tensor).nbytes for tensor in checkpoint.tensors.values())
-            reason = getattr(problem, "strerror", None) or problem or f"process {failing} could not write its part"
+            reason = getattr(problem, "strerror", None) or problem or f"process {failing_rank} could not write its part"
             raise RunError(
                 f"cannot write the checkpoint {final}, which needs {size:,} bytes: {reason}. "
-                f"Earlier checkpoints are untouched."
+                f"Earlier checkpoints are unchanged."
             ) from problem
     return final
 
 
-def _begin(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
+def _make_folder(temporary: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
     if runtime.rank == 0:
         if final.is_dir():
-            _set_aside(final)
-        for left in making.parent.glob(FOLDERS):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        making.mkdir(parents=True)
+            _rename_damaged(final)
+        for leftover in temporary.parent.glob(FOLDERS):  # left by a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary.mkdir(parents=True)
 
 
-def _write_own(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
+def _write_tensors(temporary: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
     parts = {name: tensor for name, tensor in checkpoint.tensors.items() if is_sharded(tensor)}
     if parts:
-        _save(parts, making / f"part-{runtime.rank + 1:05d}-of-{runtime.world:05d}.safetensors")
+        _save(parts, temporary / f"part-{runtime.rank + 1:05d}-of-{runtime.world:05d}.safetensors")
     if runtime.rank == 0:
-        _save({name: tensor for name, tensor in checkpoint.tensors.items() if name not in parts}, making / _TENSORS)
+        _save({name: tensor for name, tensor in checkpoint.tensors.items() if name not in parts}, temporary / _TENSORS)
         page = {"format": FORMAT, "round": checkpoint.round, **checkpoint.page}
-        (making / _PAGE).write_text(json.dumps(page, indent=1), encoding="utf-8")
-        sync(making / _PAGE)
+        (temporary / _PAGE).write_text(json.dumps(page, indent=1), encoding="utf-8")
+        sync(temporary / _PAGE)
 
 
-def _seal(making: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
+def _write_manifest(temporary: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
     if runtime.rank == 0:
-        manifest = {"format": FORMAT, "sha256": {path.name: _digest(path) for path in sorted(making.iterdir())}}
-        (making / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        sync(making / _MANIFEST)
-        sync(making)
-        publish(making, final)
+        manifest = {"format": FORMAT, "sha256": {path.name: _digest(path) for path in sorted(temporary.iterdir())}}
+        (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        sync(temporary / _MANIFEST)
+        sync(temporary)
+        publish(temporary, final)
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -159,14 +159,14 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     sync(path)
 
 
-def newest(folder: Path, say: Callable[[str], None] = lambda line: None) -> Checkpoint | None:
-    """The newest complete checkpoint, or None. Damaged ones are renamed, and ``say`` receives a message."""
-    for path in reversed(_all(folder)):
+def newest(folder: Path, report: Callable[[str], None] = lambda line: None) -> Checkpoint | None:
+    """The newest complete checkpoint, or None. Damaged ones are renamed, and ``report`` receives a message."""
+    for path in reversed(_checkpoint_folders(folder)):
         damage = _damage(path)
         if damage is None:
             return read(path)
-        aside = _set_aside(path)
-        say(f"the checkpoint {path.name} is damaged ({damage}); it is set aside as {aside.name}")
+        renamed = _rename_damaged(path)
+        report(f"the checkpoint {path.name} is damaged ({damage}); it is renamed to {renamed.name}")
     return None
 
 
@@ -184,23 +184,23 @@ def read(path: Path) -> Checkpoint:
         RunError: if its files are damaged.
     """
     page = read_page(path / _PAGE, FORMAT, {"round"})
-    return Checkpoint(page["round"], Stored(_tensor_files(path)), page)
+    return Checkpoint(page["round"], StoredTensors(_tensor_files(path)), page)
 
 
 def _tensor_files(path: Path) -> list[Path]:
     """The tensor files in the manifest, in the order of the processes."""
-    named = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
-    return [path / _TENSORS, *(path / name for name in sorted(named) if name.startswith("part-"))]
+    names = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
+    return [path / _TENSORS, *(path / name for name in sorted(names) if name.startswith("part-"))]
 
 
 def prune(folder: Path, best: int | None, keep: int = CHECKPOINTS_KEPT) -> None:
     """Remove all checkpoints except the ``keep`` newest ones and that of the best round."""
-    for path in _all(folder)[:-keep]:
+    for path in _checkpoint_folders(folder)[:-keep]:
         if best is None or path.name != f"round-{best:09d}":
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _all(folder: Path) -> list[Path]:
+def _checkpoint_folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("round-*") if p.is_dir() and p.name.removeprefix("round-").isdigit())
 
 
@@ -210,7 +210,7 @@ def _damage(path: Path) -> str | None:
         digests = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
         for name in {_TENSORS, _PAGE} | digests.keys():
             if _digest(path / name) != digests[name]:
-                return f"{name} does not fit its checksum"
+                return f"{name} does not match its checksum"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -218,11 +218,11 @@ def _damage(path: Path) -> str | None:
     return None
 
 
-def _set_aside(path: Path) -> Path:
+def _rename_damaged(path: Path) -> Path:
     number = 1
-    while (aside := path.with_name(f"damaged-{number}-{path.name}")).exists():
+    while (renamed := path.with_name(f"damaged-{number}-{path.name}")).exists():
         number += 1
-    return path.rename(aside)
+    return path.rename(renamed)
 
 
 def _digest(path: Path) -> str:

@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
     norms: Tensor
 
 
-Turned = Callable[[Batch, Tensor], Outcome]
+TurnFunction = Callable[[Batch, Tensor], Outcome]
 
 
 class Recording(Protocol):
@@ -81,10 +81,10 @@ class Replays:
 
     def forget(self) -> None:
         """Discard the recordings, because tensors were replaced."""
-        self._seen: dict[int, int] = {}
+        self._counts: dict[int, int] = {}
         self._recorded: dict[int, tuple[Batch, Tensor, Recording]] = {}
 
-    def run(self, number: int, batch: Batch, lr: float, turn: Turned) -> Outcome:
+    def run(self, number: int, batch: Batch, lr: float, turn: TurnFunction) -> Outcome:
         """Execute or replay a turn.
 
         Args:
@@ -93,15 +93,15 @@ class Replays:
             lr: learning rate.
             turn: function that executes the turn, given batch and learning rate.
         """
-        seen = self._seen[number] = self._seen.get(number, 0) + 1
-        if seen <= WARM_UP:
+        count = self._counts[number] = self._counts.get(number, 0) + 1
+        if count <= WARM_UP:
             return turn(batch, self._rate(lr))
         if number not in self._recorded:
-            still, rate = _copy(batch), self._rate(lr)
-            self._recorded[number] = still, rate, self._record(lambda: turn(still, rate))
-        still, rate, recording = self._recorded[number]
-        _fill(still, batch)
-        rate.fill_(lr)
+            static_batch, static_lr = _copy(batch), self._rate(lr)
+            self._recorded[number] = static_batch, static_lr, self._record(lambda: turn(static_batch, static_lr))
+        static_batch, static_lr, recording = self._recorded[number]
+        _fill(static_batch, batch)
+        static_lr.fill_(lr)
         recording.replay()
         return tree_map(lambda value: value.clone() if isinstance(value, Tensor) else value, recording.outcome)
 
@@ -117,23 +117,23 @@ def check_replay(task: Task, players: Mapping[str, Player], runtime: Runtime, gr
     """
     device = runtime.device.type
     reasons = {
-        f"it takes a GPU, and the device is {device}": device != "cuda",
-        "it takes a single process": runtime.world > 1,
-        "it takes whole batches; leave grad_accumulation at 1": grad_accumulation > 1,
-        "compile does the same; use one of the two": runtime.compile,
-        f"turns of {type(task).__name__} are not the same in every round": not task.replayable,
+        f"a GPU is required, and the device is {device}": device != "cuda",
+        "a single process is required": runtime.world > 1,
+        "grad_accumulation must be 1": grad_accumulation > 1,
+        "compile cannot be combined with cuda_graphs": runtime.compile,
+        f"the turns of {type(task).__name__} differ between rounds": not task.replayable,
     }
     for name, player in players.items():
         optimizer = player.settings.optimizer + (" with eps_inside" if player.settings.eps_inside else "")
-        able = "sgd, momentum, nesterov, adam and adamw can, without eps_inside"
-        reasons[f"optimizer {optimizer} of {name} cannot be recorded; {able}"] = not player.maskable
-        reasons[f"the average of {name} takes another step in every round"] = player.average is not None
-    if found := [reason for reason, holds in reasons.items() if holds]:
-        raise UsageError("turns cannot be recorded as CUDA graphs: " + "; ".join(found) + ". Set cuda_graphs=False")
+        supported = "supported: sgd, momentum, nesterov, adam and adamw, without eps_inside"
+        reasons[f"optimizer {optimizer} of {name} cannot be recorded; {supported}"] = not player.maskable
+        reasons[f"the moving average (ema) of {name} changes its decay in every round"] = player.average is not None
+    if problems := [reason for reason, applies in reasons.items() if applies]:
+        raise UsageError("turns cannot be recorded as CUDA graphs: " + "; ".join(problems) + ". Set cuda_graphs=False")
 
 
 def prepare(player: Player) -> None:
-    """Make the optimizers keep their step counts on the device."""
+    """Configure the optimizers to keep their step counts on the device."""
     for optimizer in player.optimizers:
         for group in optimizer.param_groups:
             if "capturable" in group:
@@ -146,9 +146,9 @@ def _copy(batch: Batch) -> Batch:
     return Batch(fields, batch.rows, batch.size, batch.numbers.clone(), parts)
 
 
-def _fill(still: Batch, batch: Batch) -> None:
-    still.numbers.copy_(batch.numbers)
-    for name, value in still.fields.items():
+def _fill(static_batch: Batch, batch: Batch) -> None:
+    static_batch.numbers.copy_(batch.numbers)
+    for name, value in static_batch.fields.items():
         value.copy_(batch.fields[name])
-    for name, part in still.parts.items():
+    for name, part in static_batch.parts.items():
         _fill(part, batch.parts[name])

@@ -21,5 +21,5 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    kept = any(mallopt(M_MMAP_THRESHOLD, size) for size in LARGEST)
-    return kept and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+    applied = any(mallopt(M_MMAP_THRESHOLD, size) for size in LARGEST)
+    return applied and bool(mallopt(M_TRIM_THRESHOLD, NEVER))

@@ -47,19 +47,19 @@ class Player:
 
     def __init__(self, name: str, module: nn.Module, settings: OptimizerSettings, rounds: int):
         self.name, self.module, self.settings, self.rounds = name, module, settings, rounds
-        names: dict[Tensor, str] = {p: key for key, p in module.named_parameters() if p.requires_grad}
+        names: dict[Tensor, str] = {p: path for path, p in module.named_parameters() if p.requires_grad}
         if not names:
             raise ValueError(f"player {name!r} has no parameter that requires a gradient, so it cannot be optimized")
         self.parameters = list(names)
         self._name_of = names
-        self._parameter_of = {key: p for p, key in names.items()}
+        self._parameter_of = {path: p for p, path in names.items()}
         with compiler_not_loaded():
             self.optimizers = optimizers(module, self.parameters, settings)
         # torch wraps step() in hooks and a profiler range, which cost 13 µs, and in a gradient switch that imports
         # the compiler; there are no hooks here, and step() below switches gradients off
         self._steps = [inspect.unwrap(type(optimizer).step) for optimizer in self.optimizers]
         self.split = any(is_sharded(p) for p in self.parameters)
-        self.maskable = all(_takes_a_flag(optimizer) for optimizer in self.optimizers) and not self.split
+        self.maskable = all(_can_skip_steps(optimizer) for optimizer in self.optimizers) and not self.split
         self.average = None if settings.ema is None else Average(module, settings.ema)
         everything = settings.decay_all
         self.penalized = bool(settings.l1 or settings.l2)
@@ -110,18 +110,18 @@ class Player:
         return clip_gradients(gradients, self.settings.grad_clip, runtime.sum if self.split else None)
 
     @torch.no_grad()
-    def step(self, lr: float | Tensor, unless: Float[Tensor, ""] | None = None) -> None:
+    def step(self, lr: float | Tensor, skip: Float[Tensor, ""] | None = None) -> None:
         """Take a step with the existing gradients, and update the weight average.
 
         Args:
             lr: the learning rate.
-            unless: a flag on the device; if it is 1, the step is skipped (only if ``maskable``).
+            skip: a flag on the device; if it is 1, the step is skipped. Needs ``maskable``.
         """
         for optimizer, step in zip(self.optimizers, self._steps, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            if unless is not None:
-                optimizer.found_inf, optimizer.grad_scale = unless, None  # type: ignore[attr-defined]
+            if skip is not None:
+                optimizer.found_inf, optimizer.grad_scale = skip, None  # type: ignore[attr-defined]
             step(optimizer)
         if self.average is not None:
             self.average.update()
@@ -140,8 +140,8 @@ class Player:
         """The state of the optimizers and of the average, as tensors by name."""
         state = {}
         for optimizer in self.optimizers:
-            for parameter, memory in optimizer.state.items():
-                for kind, value in memory.items():
+            for parameter, entries in optimizer.state.items():
+                for kind, value in entries.items():
                     if isinstance(value, Tensor):
                         state[f"{type(optimizer).__name__}/{self._name_of[parameter]}/{kind}"] = value
         if self.average is not None:
@@ -151,14 +151,17 @@ class Player:
         return state
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what ``state`` returned.
+        """Restore a result of ``state``.
 
         Raises:
             UsageError: if the state belongs to other optimizers.
         """
-        known = {type(optimizer).__name__ for optimizer in self.optimizers} | {"average", "average.steps"}
-        if foreign := {name.partition("/")[0] for name in state} - known:
-            raise UsageError(f"the checkpoint has {', '.join(foreign)} for player {self.name!r}, which has {known}")
+        names = {type(optimizer).__name__ for optimizer in self.optimizers} | {"average", "average.steps"}
+        if unknown := {name.partition("/")[0] for name in state} - names:
+            raise UsageError(
+                f"the checkpoint has a state of {', '.join(sorted(unknown))} for player {self.name!r}; "
+                f"expected {', '.join(sorted(names))}"
+            )
         with compiler_not_loaded():
             for optimizer in self.optimizers:
                 self._load_optimizer(optimizer, state)
@@ -170,20 +173,20 @@ class Player:
                 value.copy_(distribute_like(state[f"average/{name}"], value))
 
     def _load_optimizer(self, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
-        memory: dict[str, dict[str, Tensor]] = {}
-        for full in state:
-            owner, _, rest = full.partition("/")
+        entries: dict[str, dict[str, Tensor]] = {}
+        for path in state:
+            owner, _, rest = path.partition("/")
             if owner == type(optimizer).__name__:
                 name, _, kind = rest.rpartition("/")
-                memory.setdefault(name, {})[kind] = self._placed(name, state[full])
+                entries.setdefault(name, {})[kind] = self._like_parameter(name, state[path])
         order = [self._name_of[p] for group in optimizer.param_groups for p in group["params"]]
-        numbered: dict[str, Any] = {
-            "state": {number: memory[name] for number, name in enumerate(order) if name in memory},
+        state_dict: dict[str, Any] = {
+            "state": {number: entries[name] for number, name in enumerate(order) if name in entries},
             "param_groups": optimizer.state_dict()["param_groups"],
         }
-        optimizer.load_state_dict(numbered)
+        optimizer.load_state_dict(state_dict)
 
-    def _placed(self, name: str, value: Tensor) -> Tensor:
+    def _like_parameter(self, name: str, value: Tensor) -> Tensor:
         """Optimizer state of a parameter, with the sharding and the memory layout of the parameter.
 
         The fused optimizers assume that both have the same memory layout, and do not check it.
@@ -196,6 +199,6 @@ class Player:
         )
 
 
-def _takes_a_flag(optimizer: torch.optim.Optimizer) -> bool:
+def _can_skip_steps(optimizer: torch.optim.Optimizer) -> bool:
     """Whether a flag on the device can make the optimizer skip a step."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False) and optimizer.defaults.get("fused"))

@@ -1,4 +1,4 @@
-"""Device, precision, compilation and communication between processes. Only this module asks torch for them."""
+"""Device, precision, compilation and communication between processes. No other module queries them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bf16", "float64"]
 Number = TypeVar("Number", int, float)
 
+_CPU_BUILD = "this build of PyTorch supports the CPU only"
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -41,7 +43,7 @@ class Runtime:
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    reason: str = "asked for"
+    reason: str = "requested"
     precision: Precision = "float32"
     compile: bool = False
     cuda_graphs: bool = False
@@ -58,7 +60,7 @@ class Runtime:
         cuda_graphs: bool = False,
         deterministic: bool = False,
         tf32: bool = False,
-        alone: bool = False,
+        single_process: bool = False,
         channels_last: bool = False,
     ) -> Runtime:
         """Choose a device, join the other processes if a launcher started several, set the global options of torch.
@@ -70,31 +72,33 @@ class Runtime:
             cuda_graphs: whether to record and replay turns as CUDA graphs.
             deterministic: whether to use deterministic algorithms on a GPU.
             tf32: whether matrix products on a GPU use 10-bit mantissas.
-            alone: whether to ignore other processes that a launcher started.
+                single_process: whether to ignore other processes that a launcher started.
             channels_last: whether convolutions use the memory format channels_last.
 
         Raises:
             UsageError: if the device is not available or does not support an option.
         """
-        picked, reason = pick_device(device)
-        if compile and picked.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
+        chosen, reason = pick_device(device)
+        if compile and chosen.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
             raise UsageError(
                 "compile=True on a CPU needs a C++ compiler; g++ or clang++ must be on the path",
                 settings=("compile=False",),
             )
-        if precision == "float64" and picked.type == "mps":
+        if precision == "float64" and chosen.type == "mps":
             raise UsageError("precision float64 is not available on mps; use device cpu", settings=("device=cpu",))
         if deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        if picked.type == "cpu":
+        if chosen.type == "cpu":
             keep_freed_memory()
         _set_deterministic(deterministic)
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
-        runtime = cls(picked, reason, precision, compile, cuda_graphs, channels_last)
-        return runtime._joined() if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not alone else runtime
+        runtime = cls(chosen, reason, precision, compile, cuda_graphs, channels_last)
+        return (
+            runtime._join_processes() if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not single_process else runtime
+        )
 
-    def _joined(self) -> Runtime:
+    def _join_processes(self) -> Runtime:
         device = self.device
         if device.type == "cuda":
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -146,10 +150,10 @@ class Runtime:
 
         return init_device_mesh(self.device.type, (self.world,))
 
-    def share(self, size: int, parts: int = 1) -> list[slice]:
+    def row_slices(self, size: int, parts: int = 1) -> list[slice]:
         """The rows of a batch for this process, as one slice for each micro-batch.
 
-        >>> Runtime().share(10, parts=3)
+        >>> Runtime().row_slices(10, parts=3)
         [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
 
         Raises:
@@ -179,63 +183,67 @@ class Runtime:
             self.sum(tensors)
             torch._foreach_div_(tensors, self.world)
 
-    def collect(self, tensor: Tensor, mine: slice, dim: int) -> None:
-        """Fill in the rows of the other processes; this process has the rows ``mine`` along the dimension."""
+    def collect(self, tensor: Tensor, rows: slice, dim: int) -> None:
+        """Replace a tensor by one with the rows of all processes. This process has computed ``rows`` along ``dim``."""
         if self.world > 1:
-            own = tensor.narrow(dim, mine.start, mine.stop - mine.start).clone()
+            own_rows = tensor.narrow(dim, rows.start, rows.stop - rows.start).clone()
             tensor.zero_()
-            tensor.narrow(dim, mine.start, mine.stop - mine.start).copy_(own)
+            tensor.narrow(dim, rows.start, rows.stop - rows.start).copy_(own_rows)
             dist.all_reduce(tensor)
 
     def broadcast(self, number: Number) -> Number:
-        """The number of process 0, bitwise the same on every process."""
+        """The number of process 0, bitwise equal in every process."""
         if self.world == 1:
             return number
         dtype = torch.float64 if isinstance(number, float) else torch.int64
-        told = torch.tensor(number, dtype=dtype, device=self.device)
-        dist.broadcast(told, src=0)
-        return type(number)(told.item())
+        value = torch.tensor(number, dtype=dtype, device=self.device)
+        dist.broadcast(value, src=0)
+        return type(number)(value.item())
 
-    def first_rank_where(self, here: bool) -> int | None:
-        """The lowest rank on which ``here`` is true, the same on every process; None if there is none.
+    def first_rank_where(self, condition: bool) -> int | None:
+        """The lowest rank where the condition is true, the same in every process; None if it is false in all of them.
 
         >>> Runtime().first_rank_where(True), Runtime().first_rank_where(False)
         (0, None)
         """
         if self.world == 1:
-            return 0 if here else None
-        mine = torch.tensor(self.rank if here else self.world, device=self.device)
-        dist.all_reduce(mine, dist.ReduceOp.MIN)
-        found = int(mine.item())
-        return found if found < self.world else None
+            return 0 if condition else None
+        candidate = torch.tensor(self.rank if condition else self.world, device=self.device)
+        dist.all_reduce(candidate, dist.ReduceOp.MIN)
+        first = int(candidate.item())
+        return first if first < self.world else None
 
-    def broadcast_bool(self, answer: bool) -> bool:
-        """The value of process 0, on every process."""
-        return bool(self.broadcast(int(answer)))
+    def broadcast_bool(self, value: bool) -> bool:
+        """The value of process 0, in every process."""
+        return bool(self.broadcast(int(value)))
 
     def check_agreement(self, tensors: Mapping[str, Tensor]) -> None:
         """Check that all processes have the same tensors.
 
         Raises:
-            RunError: if they differ; names the first tensor that does.
+            RunError: if they differ; the message names the first tensor that differs.
         """
         if self.world == 1 or not tensors:
             return
-        mine = torch.stack([torch.hash_tensor(tensor).view(torch.int64).to(self.device) for tensor in tensors.values()])
-        theirs = [torch.empty_like(mine) for _ in range(self.world)]
-        dist.all_gather(theirs, mine)
-        for name, hashes in zip(tensors, zip(*(t.tolist() for t in theirs), strict=True), strict=True):
+        own_hashes = torch.stack(
+            [torch.hash_tensor(tensor).view(torch.int64).to(self.device) for tensor in tensors.values()]
+        )
+        all_hashes = [torch.empty_like(own_hashes) for _ in range(self.world)]
+        dist.all_gather(all_hashes, own_hashes)
+        for name, hashes in zip(tensors, zip(*(t.tolist() for t in all_hashes), strict=True), strict=True):
             if len(set(hashes)) > 1:
                 raise RunError(f"the processes have different values of {name}; resume from the last checkpoint")
 
 
-def _set_deterministic(wanted: bool) -> None:
-    if wanted != torch.are_deterministic_algorithms_enabled():  # the call below loads the compiler, for seconds
-        torch.use_deterministic_algorithms(wanted)
+def _set_deterministic(enabled: bool) -> None:
+    if (
+        enabled != torch.are_deterministic_algorithms_enabled()
+    ):  # the call below imports the compiler, which takes seconds
+        torch.use_deterministic_algorithms(enabled)
 
 
 @contextmanager
-def as_torch_was() -> Iterator[None]:
+def preserve_torch_state() -> Iterator[None]:
     """A context that restores torch's generator, number of threads and global options at its end."""
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
@@ -249,29 +257,31 @@ def as_torch_was() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
 
 
-def pick_device(asked: DeviceName) -> tuple[torch.device, str]:
+def pick_device(requested: DeviceName) -> tuple[torch.device, str]:
     """Choose a device, and give the reason for messages.
 
     >>> pick_device("cpu")
-    (device(type='cpu'), 'asked for')
+    (device(type='cpu'), 'requested')
 
     Raises:
         UsageError: if the requested device is not available.
     """
-    if asked not in get_args(DeviceName):
-        raise UsageError(f"unknown device {asked!r}; valid devices: {', '.join(get_args(DeviceName))}")
+    if requested not in get_args(DeviceName):
+        raise UsageError(f"unknown device {requested!r}; valid devices: {', '.join(get_args(DeviceName))}")
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if asked == "auto":
+    if requested == "auto":
         if cuda:
-            return torch.device("cuda", 0), f"a GPU is there: {torch.cuda.get_device_name(0)}"
+            return torch.device("cuda", 0), f"GPU found: {torch.cuda.get_device_name(0)}"
         if mps:
-            return torch.device("mps"), f"Apple's GPU is there ({platform.machine()})"
-        return torch.device("cpu"), "no GPU is there" if torch.version.cuda else "this torch is built for the CPU"
-    if asked == "cuda" and not cuda:
-        built = "this torch is built for the CPU" if torch.version.cuda is None else "torch finds no NVIDIA GPU"
+            return torch.device("mps"), f"Apple GPU found ({platform.machine()})"
+        return torch.device(
+            "cpu"
+        ), "no GPU found" if torch.version.cuda else "this build of PyTorch supports the CPU only"
+    if requested == "cuda" and not cuda:
+        reason = _CPU_BUILD if torch.version.cuda is None else "no NVIDIA GPU found"
         raise UsageError(
-            f"device cuda: {built}; use device cpu, or install a CUDA build of torch", settings=("device=cpu",)
+            f"device cuda: {reason}; use device cpu, or install a CUDA build of PyTorch", settings=("device=cpu",)
         )
-    if asked == "mps" and not mps:
-        raise UsageError("device mps: torch finds no Apple GPU; use device cpu", settings=("device=cpu",))
-    return torch.device("cuda", 0) if asked == "cuda" else torch.device(asked), "asked for"
+    if requested == "mps" and not mps:
+        raise UsageError("device mps: no Apple GPU found; use device cpu", settings=("device=cpu",))
+    return torch.device("cuda", 0) if requested == "cuda" else torch.device(requested), "requested"

@@ -46,38 +46,38 @@ class Shards:
         if not split or runtime.world == 1:
             return
         for unit in units(players, split):
-            self._layers += [_shard(layer, runtime, again=True) for layer in layers(unit, block)]
-            self.units.append(_shard(unit, runtime, again=False))
+            self._layers += [_shard(layer, runtime, reshard=True) for layer in layers(unit, block)]
+            self.units.append(_shard(unit, runtime, reshard=False))
 
-    def rest(self) -> None:
-        """Free the gathered weights, so that every module holds only its part."""
+    def reshard(self) -> None:
+        """Free the gathered weights; every module then holds only its part."""
         for unit in [*self.units, *self._layers]:
             unit.reshard()
 
     @contextmanager
-    def whole(self, keep: bool = False) -> Iterator[None]:
-        """A context in which every module holds all its weights, so that no process waits for another.
+    def gathered(self, keep: bool = False) -> Iterator[None]:
+        """A context in which every module holds all its weights; no process then waits for another.
 
         Args:
             keep: whether to keep changes of the weights that are made in the context.
         """
-        self.rest()
-        everybody = [*self.units, *self._layers]
-        parts = [parameter for unit in everybody for parameter in unit.parameters()]
-        for unit in everybody:
+        self.reshard()
+        modules = [*self.units, *self._layers]
+        parts = [parameter for unit in modules for parameter in unit.parameters()]
+        for unit in modules:
             unit.set_reshard_after_forward(False, recurse=False)
             unit.unshard()
         try:
             yield
             if keep:
-                gathered = [parameter for unit in everybody for parameter in unit.parameters()]
+                gathered = [parameter for unit in modules for parameter in unit.parameters()]
                 with torch.no_grad():
-                    for part, now in zip(parts, gathered, strict=True):
-                        part.copy_(distribute_like(now.detach(), part))
+                    for part, full in zip(parts, gathered, strict=True):
+                        part.copy_(distribute_like(full.detach(), part))
         finally:
             for layer in self._layers:
                 layer.set_reshard_after_forward(True, recurse=False)
-            self.rest()
+            self.reshard()
 
 
 def units(players: Mapping[str, nn.Module], split: set[str]) -> list[nn.Module]:
@@ -101,27 +101,27 @@ def units(players: Mapping[str, nn.Module], split: set[str]) -> list[nn.Module]:
             raise UsageError(f"player {min(names)!r} has a weight that is a single number, which cannot be sharded")
         if names & split and not names <= split:
             raise UsageError(f"players {', '.join(sorted(names))} share weights; shard all of them, or none")
-    found: dict[nn.Module, None] = {}
+    modules: dict[nn.Module, None] = {}
     for name in sorted(split):
-        found.update(dict.fromkeys(_units_in(players[name], owners, name)))
-    seen: set[Tensor] = set()
-    for unit in found:
-        theirs = set(unit.parameters())
-        if seen & theirs:
+        modules.update(dict.fromkeys(_units_in(players[name], owners, name)))
+    claimed: set[Tensor] = set()
+    for unit in modules:
+        unit_weights = set(unit.parameters())
+        if claimed & unit_weights:
             raise UsageError("two parts of a player that run separately share weights, which cannot be sharded")
-        seen |= theirs
-    return list(found)
+        claimed |= unit_weights
+    return list(modules)
 
 
 def _units_in(module: nn.Module, owners: Mapping[Tensor, frozenset[str]], player: str) -> Iterator[nn.Module]:
-    runs = type(module).forward is not nn.Module.forward
-    if runs and len({owners[parameter] for parameter in module.parameters()}) == 1:
+    has_forward = type(module).forward is not nn.Module.forward
+    if has_forward and len({owners[parameter] for parameter in module.parameters()}) == 1:
         yield module
         return
-    if own := [name for name, _ in module.named_parameters(recurse=False)]:
+    if own_names := [name for name, _ in module.named_parameters(recurse=False)]:
         raise UsageError(
-            f"player {player!r} cannot be sharded: {', '.join(own)} of {type(module).__name__} is shared with another "
-            f"player or belongs to a module without forward"
+            f"player {player!r} cannot be sharded: {', '.join(own_names)} of {type(module).__name__} is shared with "
+            f"another player or belongs to a module without forward"
         )
     for child in module.children():
         yield from _units_in(child, owners, player)
@@ -134,40 +134,40 @@ def layers(unit: nn.Module, block: int) -> list[nn.Module]:
     >>> [sum(p.numel() for p in layer.parameters()) for layer in layers(stack, block=90)]
     [90, 180]
     """
-    everywhere = [parameter for module in unit.modules() for parameter in module.parameters(recurse=False)]
-    found = []
+    all_parameters = [parameter for module in unit.modules() for parameter in module.parameters(recurse=False)]
+    large_layers = []
     for child in unit.children():
-        own = list(child.parameters())
-        tied = any(sum(p is other for other in everywhere) > 1 for p in own)
-        large = sum(p.numel() for p in own) >= block and type(child).forward is not nn.Module.forward
+        parameters = list(child.parameters())
+        tied = any(sum(p is other for other in all_parameters) > 1 for p in parameters)
+        large = sum(p.numel() for p in parameters) >= block and type(child).forward is not nn.Module.forward
         if isinstance(unit, (nn.Sequential, nn.ModuleList)) and large and not tied:
-            found.append(child)
+            large_layers.append(child)
         else:
-            found += layers(child, block)
-    return found
+            large_layers += layers(child, block)
+    return large_layers
 
 
-def _shard(module: nn.Module, runtime: Runtime, again: bool) -> nn.Module:
-    """Shard a module. Its methods and ``forward`` gather the weights, and free them afterwards if ``again``."""
+def _shard(module: nn.Module, runtime: Runtime, reshard: bool) -> nn.Module:
+    """Shard a module. Its methods and ``forward`` gather the weights, and free them afterwards if ``reshard``."""
     from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method  # takes time to import
 
     public = _public_methods(module)
-    fully_shard(module, mesh=runtime.mesh(), reshard_after_forward=again)
+    fully_shard(module, mesh=runtime.mesh(), reshard_after_forward=reshard)
     assert isinstance(module, FSDPModule)
     # gradients are summed here and divided once, by the trainer; gloo supports only sums
     module.set_gradient_divide_factor(1.0)
     module.set_force_sum_reduction_for_comms(True)
     for name in public:
         register_fsdp_forward_method(module, name)
-        setattr(module, name, _watched(getattr(module, name)))
-    module.register_forward_hook(lambda module, given, answer: _watch(answer))
+        setattr(module, name, _with_gradient_check(getattr(module, name)))
+    module.register_forward_hook(lambda module, inputs, output: _check_derivatives(output))
     return module
 
 
 def _public_methods(module: nn.Module) -> list[str]:
     """Public methods besides ``forward``, for example log_prob; torch's own methods need no weights."""
-    ours = [cls for cls in type(module).__mro__ if not cls.__module__.startswith("torch.") and cls is not object]
-    names = dict.fromkeys(name for cls in ours for name, value in vars(cls).items() if callable(value))
+    classes = [cls for cls in type(module).__mro__ if not cls.__module__.startswith("torch.") and cls is not object]
+    names = dict.fromkeys(name for cls in classes for name, value in vars(cls).items() if callable(value))
     return [name for name in names if not name.startswith("_") and name != "forward" and _is_method(module, name)]
 
 
@@ -175,19 +175,19 @@ def _is_method(module: nn.Module, name: str) -> bool:
     return getattr(getattr(module, name), "__self__", None) is module
 
 
-def _watched(method: Callable[..., Any]) -> Callable[..., Any]:
+def _with_gradient_check(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        answer = method(*args, **kwargs)
-        _watch(answer)
-        return answer
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        output = method(*args, **kwargs)
+        _check_derivatives(output)
+        return output
 
-    return watched
+    return checked
 
 
-def _watch(answer: Any) -> None:
+def _check_derivatives(output: Any) -> None:
     """Refuse second derivatives of the outputs of a sharded module: torch can compute them incorrectly."""
-    for tensor in tree_leaves(answer):
+    for tensor in tree_leaves(output):
         if isinstance(tensor, Tensor) and tensor.requires_grad:
             tensor.register_hook(_refuse_second_derivatives)
 

@@ -30,8 +30,8 @@ class StepMemory:
     Attributes:
         weights: parameters and buffers of the task.
         training: gradients, optimizer states and averages of all players.
-        fixed: what a step saves for backward for a batch of any size.
-        per_row: what a step saves for backward for each row of the batch.
+        fixed: bytes that a step saves for backward for a batch of any size.
+        per_row: bytes that a step saves for backward for each row of the batch.
         examples_per_row: values of a term per row of the batch: the tokens of a row of text, otherwise 1.
 
     >>> StepMemory(weights=400, training=1200, fixed=0, per_row=10.0, examples_per_row=1.0).total(rows=20)
@@ -59,10 +59,10 @@ class StepMemory:
 
 
 def measure_step(trainer: Trainer) -> StepMemory:
-    """Let each player make one step on a few rows, and count what is allocated and what is saved for backward.
+    """Take one step of each player on a few rows, and measure allocated memory and memory saved for backward.
 
     The saved tensors of two small batches give a part that is fixed and a part that grows with the rows. Turns without
-    an optimizer are left out. The step changes the task: use a trainer that is made for this and is not used again.
+    an optimizer are left out. The step changes the task: use a trainer that is discarded afterwards.
 
     Args:
         trainer: in one process, not compiled and without CUDA graphs.
@@ -77,22 +77,22 @@ def measure_step(trainer: Trainer) -> StepMemory:
     >>> memory.weights, memory.training
     (40, 80)
     """
-    few, many = _measured_batches(trainer)
+    small_batch, large_batch = _measured_batches(trainer)
     trainer.active_player.train_mode()
     steps = []
     for number, turn in enumerate(_different_turns(trainer)):
-        of_few, of_many = (_step(trainer, turn, number, batch) for batch in (few, many))
-        rows, saved, examples = (b - a for a, b in zip(of_few, of_many, strict=True))
-        steps.append(_Line(max(0.0, of_few.saved - of_few.rows * saved / rows), saved / rows, examples / rows or 1.0))
-    most = max(steps, key=lambda line: line.fixed + line.per_row * trainer.stream.size, default=_Line(0.0, 0.0, 1.0))
+        small, large = (_step(trainer, turn, number, batch) for batch in (small_batch, large_batch))
+        rows, saved, examples = (b - a for a, b in zip(small, large, strict=True))
+        steps.append(_Line(max(0.0, small.saved - small.rows * saved / rows), saved / rows, examples / rows or 1.0))
+    largest = max(steps, key=lambda line: line.fixed + line.per_row * trainer.stream.size, default=_Line(0.0, 0.0, 1.0))
     players = trainer.players.values()
     gradients = [p.grad for player in players for p in player.parameters if p.grad is not None]
     states = [x for player in players for x in player.state().values()]
-    return StepMemory(_size(_tensors(trainer)), _size([*gradients, *states]), *most)
+    return StepMemory(_size(_tensors(trainer)), _size([*gradients, *states]), *largest)
 
 
 class _Step(NamedTuple):
-    """What a step was measured on, and what was measured."""
+    """The measurements of one step: rows of the batch, bytes saved for backward, and values of a term."""
 
     rows: int
     saved: int
@@ -100,7 +100,7 @@ class _Step(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """What a step saves as a function of the rows: the last three attributes of ``StepMemory``."""
+    """Bytes saved as a linear function of the rows: the last three attributes of ``StepMemory``."""
 
     fixed: float
     per_row: float
@@ -115,12 +115,12 @@ def _different_turns(trainer: Trainer) -> list[Descend]:
 
 
 def _measured_batches(trainer: Trainer) -> tuple[Batch | None, Batch]:
-    """Two small batches; of a batch that cannot be cut none and the whole."""
+    """Two small batches; None and the whole batch if the batch cannot be split."""
     stream = trainer.stream
     for rows in range(ROWS, stream.size // 2 + 1):
         try:
             return stream.batch(0, slice(0, rows)), stream.batch(0, slice(0, 2 * rows))
-        except UsageError:  # joined streams are cut where all of them have whole rows
+        except UsageError:  # joined streams are split only where all of them have whole rows
             continue
     return None, stream.batch(0, slice(0, stream.size))
 
@@ -151,20 +151,20 @@ def _step(trainer: Trainer, turn: Descend, number: int, batch: Batch | None) -> 
 
 @contextmanager
 def _saved_for_backward(excluded: Iterable[Tensor]) -> Iterator[dict[int, torch.UntypedStorage]]:
-    """The storages that autograd saves meanwhile, without those of some tensors."""
-    known = {x.untyped_storage()._cdata for x in excluded}
+    """A context that collects the storages that autograd saves in it, except those of ``excluded``."""
+    excluded_storages = {x.untyped_storage()._cdata for x in excluded}
     saved: dict[int, torch.UntypedStorage] = {}
 
-    def keep(x: Tensor) -> Tensor:
+    def record(x: Tensor) -> Tensor:
         storage = x.untyped_storage()
-        if storage._cdata not in known:
-            saved[storage._cdata] = storage  # held, so no address is used twice
+        if storage._cdata not in excluded_storages:
+            saved[storage._cdata] = storage  # a reference, so that its address is not reused
         return x
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+    with torch.autograd.graph.saved_tensors_hooks(record, lambda x: x):
         yield saved
 
 
 def _size(tensors: Iterable[Tensor]) -> int:
-    """Bytes of tensors; storage that several share counts once."""
+    """Bytes of tensors; a storage that several tensors share is counted once."""
     return sum({s._cdata: s.nbytes() for s in (x.untyped_storage() for x in tensors)}.values())

@@ -52,11 +52,11 @@ class Report(NamedTuple):
 
     def values(self) -> dict[str, float]:
         """Each term, gradient norm and learning rate by name, averaged over the turns of a player."""
-        seen: dict[str, list[float]] = {}
+        values_by_name: dict[str, list[float]] = {}
         for step in self.steps:
             for name, value in step.values().items():
-                seen.setdefault(name, []).append(value)
-        return {name: sum(values) / len(values) for name, values in seen.items()}
+                values_by_name.setdefault(name, []).append(value)
+        return {name: sum(values) / len(values) for name, values in values_by_name.items()}
 
 
 class FiniteCheck(NamedTuple):

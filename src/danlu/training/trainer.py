@@ -86,7 +86,7 @@ class Trainer:
         self.players = {name: Player(name, module, settings[name], rounds) for name, module in modules.items()}
         self.active_player = ActivePlayer(task, self.players)
         self.round = self.drawn = 0
-        self._shares = self.runtime.share(stream.size, grad_accumulation)
+        self._row_slices = self.runtime.row_slices(stream.size, grad_accumulation)
         self._one_over_size = torch.tensor(1 / stream.size, dtype=self.runtime.dtype, device=self.runtime.device)
         self._dropout_keys = [key("dropout", seed, self.runtime.rank, micro) for micro in range(grad_accumulation)]
         self._update_key = key("update", seed)
@@ -104,9 +104,9 @@ class Trainer:
             UsageError: if it cannot.
         """
         runtime = replace(self.runtime, world=world)
-        runtime.share(self.stream.size, len(self._shares))
+        runtime.row_slices(self.stream.size, len(self._row_slices))
         if self._replays is not None:
-            check_replay(self.task, self.players, runtime, len(self._shares))
+            check_replay(self.task, self.players, runtime, len(self._row_slices))
         split = {name for name, player in self.players.items() if player.settings.shard}
         if world > 1 and split:
             units({name: player.module for name, player in self.players.items()}, split)
@@ -117,7 +117,7 @@ class Trainer:
         Raises:
             UsageError: if the turns cannot be replayed.
         """
-        check_replay(self.task, self.players, self.runtime, len(self._shares))
+        check_replay(self.task, self.players, self.runtime, len(self._row_slices))
         for player in self.players.values():
             prepare(player)
         self._replays = replays
@@ -137,17 +137,17 @@ class Trainer:
             Diverged: if a term or gradient is NaN or infinite; the step is not taken.
         """
         self.active_player.train_mode()
-        last, self._checks = self._checks, []
+        previous_checks, self._checks = self._checks, []
         steps = []
         for number, turn in enumerate(self.task.turns(self.round)):
             if number == 0 and not turn.fresh:
-                raise ValueError("the first turn of a round has no batch before it to share; give it fresh=True")
+                raise ValueError("the first turn of a round cannot reuse a batch; set fresh=True")
             self.drawn += turn.fresh
             if isinstance(turn, Descend):
                 steps.append(self._take_turn(turn, number))
             else:
                 self._update(turn, number)
-        for check in last:  # one round later the values are known, and reading them does not wait
+        for check in previous_checks:  # one round later the values are available without waiting
             check.check_values()
         self.round += 1
         return Report(self.round, self.drawn, steps)
@@ -164,13 +164,13 @@ class Trainer:
 
     def _take_turn(self, turn: Descend, number: int) -> PlayerStep:
         if turn.player not in self.players:
-            raise ValueError(f"there is no player {turn.player!r}; {nearest(turn.player, self.players)}")
+            raise ValueError(f"unknown player {turn.player!r}; {nearest(turn.player, self.players)}")
         player = self.players[turn.player]
         self.active_player.activate(player)
         lr = player.lr(self.round)
-        places = zip(self._dropout_keys, self._shares, strict=True)
+        micro_batches = zip(self._dropout_keys, self._row_slices, strict=True)
         # lazy, because entering a micro-batch seeds its dropout: each is entered after the previous one is computed
-        batches = (self._enter(number, dropout_key, rows) for dropout_key, rows in places)
+        batches = (self._enter(number, dropout_key, rows) for dropout_key, rows in micro_batches)
         if self._replays is None:
             outcome = self._step(turn, player, batches, lr)
         else:
@@ -191,7 +191,7 @@ class Trainer:
         for batch in batches:
             with self.runtime.autocast():
                 terms = turn.terms(batch)
-                examples = _length(terms, turn.player)
+                examples = _examples_per_term(terms, turn.player)
                 if player.penalized:
                     terms = {**terms, **player.penalties(examples)}
             sums = {name: term.sum(dtype=self.runtime.dtype) for name, term in terms.items()}
@@ -205,15 +205,15 @@ class Trainer:
             totals = {name: totals[name] + s.detach() if totals else s.detach() for name, s in sums.items()}
             n += examples
         gradients = player.gradients()
-        everywhere = self._sum_up(player, gradients, totals, n)
+        all_examples = self._sum_up(player, gradients, totals, n)
         norm, norms = player.clip(gradients, self.runtime)
         check = FiniteCheck(player, self.round, totals, norm, norms)
         if self._skips_bad_steps(player):
-            player.step(lr, unless=1 - check.finite().float())
+            player.step(lr, skip=1 - check.finite().float())
         else:
             check.check_values()
             player.step(lr)
-        return Outcome(totals, everywhere, norm, norms)
+        return Outcome(totals, all_examples, norm, norms)
 
     def _skips_bad_steps(self, player: Player) -> bool:
         """Whether a flag on the device skips a bad step, and the host checks one round later."""
@@ -228,11 +228,11 @@ class Trainer:
         if self.runtime.world > 1:
             examples = torch.tensor(float(n), dtype=self.runtime.dtype, device=self.runtime.device)
             if player.split:
-                self.shards.rest()
+                self.shards.reshard()
                 self.runtime.sum([examples, *totals.values()])
             else:
-                with player.all_gradients() as everywhere:
-                    self.runtime.sum([*everywhere, examples, *totals.values()])
+                with player.all_gradients() as all_gradients:
+                    self.runtime.sum([*all_gradients, examples, *totals.values()])
             gradients[:] = player.gradients()
             self.runtime.mean(self.active_player.running_statistics())
         elif n == 0:
@@ -244,7 +244,7 @@ class Trainer:
     @torch.no_grad()
     def _update(self, turn: Update, number: int) -> None:
         batch = self._enter(number, self._update_key, slice(0, self.stream.size))
-        with self.shards.whole(keep=True):
+        with self.shards.gathered(keep=True):
             turn.apply(batch)
 
     def _enter(self, number: int, dropout_key: int, rows: slice) -> Batch:
@@ -262,13 +262,13 @@ class Trainer:
         Raises:
             RunError: if the processes have different tensors.
         """
-        self.shards.rest()
+        self.shards.reshard()
         for name, dim in self.task.row_dimensions.items():
-            mine = slice(self._shares[0].start, self._shares[-1].stop)
-            self.runtime.collect(self.task.get_buffer(name), mine, dim)
+            own_rows = slice(self._row_slices[0].start, self._row_slices[-1].stop)
+            self.runtime.collect(self.task.get_buffer(name), own_rows, dim)
         state = {f"task/{name}": value for name, value in named_tensors(self.task).items()}
         for name, player in self.players.items():
-            state.update({f"player/{name}/{place}": value for place, value in player.state().items()})
+            state.update({f"player/{name}/{entry}": value for entry, value in player.state().items()})
         self.runtime.check_agreement({name: value for name, value in state.items() if not is_sharded(value)})
         return state
 
@@ -276,14 +276,14 @@ class Trainer:
         """Continue from a state.
 
         Args:
-            state: what ``state`` returned.
+            state: a result of ``state``.
             round: number of completed rounds.
             drawn: number of batches drawn.
 
         Raises:
             UsageError: if the state belongs to another task.
         """
-        self.shards.rest()
+        self.shards.reshard()
         load_tensors(self.task, PrefixView(state, "task/"), "the checkpoint")
         for name, player in self.players.items():
             player.load_state(PrefixView(state, f"player/{name}/"))
@@ -296,30 +296,30 @@ def _settings_of_players(
     task: Task, optimizer_settings: OptimizerSettings | Mapping[str, OptimizerSettings]
 ) -> dict[str, OptimizerSettings]:
     """The optimizer settings of each player."""
-    modules = check_players(task)
+    players = check_players(task)
     if isinstance(optimizer_settings, OptimizerSettings):
-        return dict.fromkeys(modules, optimizer_settings)
-    if optimizer_settings.keys() != modules.keys():
+        return dict.fromkeys(players, optimizer_settings)
+    if optimizer_settings.keys() != players.keys():
         raise UsageError(
-            f"the players are {sorted(modules)}, and there are optimizer_settings for {sorted(optimizer_settings)}"
+            f"expected optimizer_settings for the players {sorted(players)}, got {sorted(optimizer_settings)}"
         )
     return dict(optimizer_settings)
 
 
-def _length(terms: Terms, player: str) -> int:
-    """The length n, which is the same for all terms."""
+def _examples_per_term(terms: Terms, player: str) -> int:
+    """The number of values of each term, after a check that it is the same for all terms."""
     if not terms:
-        raise ValueError(f"player {player!r} was given no terms to descend on")
+        raise ValueError(f"player {player!r} has no terms to minimize")
     for name, term in terms.items():
         if term.dim() != 1:
             raise ValueError(
-                f"term {name!r} of player {player!r} has shape {tuple(term.shape)}; a term is (n,), one value per "
-                f"example, and per_example(value, n) makes one of anything else"
+                f"term {name!r} of player {player!r} has shape {tuple(term.shape)};expected (n,), one value per "
+                f"example; use per_example(value, n) for any other value"
             )
     for a, b in pairwise(terms):
         if len(terms[a]) != len(terms[b]):
             raise ValueError(
                 f"terms {a!r} and {b!r} of player {player!r} have {len(terms[a])} and {len(terms[b])} values; "
-                f"all terms of a turn have one value per example, and per_example(value, n) makes one of anything else"
+                f"all terms of a turn must have one value per example; use per_example(value, n) for any other value"
             )
     return len(next(iter(terms.values())))

@@ -18,7 +18,7 @@ from danlu.training.trainer import Trainer
 
 @torch.no_grad()
 def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, float]:
-    """The scores of the task: means over all examples, and scores of the part as a whole.
+    """The scores of the task: means over all examples, and scores that need the whole part.
 
     Args:
         trainer: the trainer of the task; the evaluation does not affect the training.
@@ -48,8 +48,8 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
             for name, values in scores.items():
                 totals[name] = totals.get(name, 0.0) + float(values.double().sum())
         with runtime.autocast():
-            whole = trainer.task.scores_of_part(part)
-    return {name: total / len(part) for name, total in totals.items()} | whole
+            part_scores = trainer.task.scores_of_part(part)
+    return {name: total / len(part) for name, total in totals.items()} | part_scores
 
 
 @contextmanager
@@ -59,10 +59,10 @@ def evaluation_mode(trainer: Trainer) -> Iterator[None]:
     All processes enter it together; within it, no process waits for another. Training then continues as before.
     """
     with ExitStack() as stack:
-        trainer.shards.rest()
+        trainer.shards.reshard()
         for player in trainer.players.values():
             stack.enter_context(player.averaged())
-        stack.enter_context(trainer.shards.whole())
+        stack.enter_context(trainer.shards.gathered())
         trainer.active_player.release()  # otherwise norms of inactive players would normalize by their input
         trainer.task.eval()
         yield
@@ -80,7 +80,7 @@ class Best:
         patience: number of evaluations without improvement after which to stop; None for never.
 
     >>> best = Best("accuracy", higher=True, patience=2)
-    >>> [best.see(n, score) for n, score in enumerate([0.5, 0.7, 0.6, 0.7])]
+    >>> [best.update(n, score) for n, score in enumerate([0.5, 0.7, 0.6, 0.7])]
     [True, True, False, True]
     >>> best.round, best.exhausted
     (3, True)
@@ -93,8 +93,8 @@ class Best:
     round: int | None = None
     waited: int = 0
 
-    def see(self, round: int, score: float) -> bool:
-        """Record a score, and return whether it is the best so far. NaN never is."""
+    def update(self, round: int, score: float) -> bool:
+        """Record a score, and return whether it is the best so far. NaN is never the best."""
         if math.isnan(score):
             self.waited += 1
             return False
@@ -114,5 +114,5 @@ class Best:
         return {"score": self.score, "round": self.round, "waited": self.waited}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore what ``state`` returned."""
+        """Restore a result of ``state``."""
         self.score, self.round, self.waited = state["score"], state["round"], state["waited"]

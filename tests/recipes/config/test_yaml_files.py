@@ -427,7 +427,7 @@ def test_a_page_of_settings_must_be_a_mapping(name, value):
         ("grad_accumulation: 65", "2: batch_size must be at least grad_accumulation=65"),
         (
             "momentum: 0.9\noptimizer: adam",
-            "2: optimizer 'adam' has no momentum; those that have: momentum, nesterov, rmsprop, muon (lines 2 and 3)",
+            "2: optimizer 'adam' has no momentum; supported by: momentum, nesterov, rmsprop, muon (lines 2 and 3)",
         ),
     ],
 )
@@ -700,7 +700,7 @@ def test_mistakes_in_changes_are_said_without_a_file():
         ({"lr.x": 1}, "lr: expected a number > 0, got a mapping"),
         ({"lr": math.nan}, "lr: expected a finite number, got .nan"),
         ({"rounds": 1.5}, "rounds: expected an integer >= 1 or null, got 1.5"),
-        ({"optimizer": "sgd", "eps": 1e-3}, "optimizer 'sgd' has no eps; those that have: rmsprop, adam, adamw, muon"),
+        ({"optimizer": "sgd", "eps": 1e-3}, "optimizer 'sgd' has no eps; supported by: rmsprop, adam, adamw, muon"),
         (
             {"model.zzz": 4},
             "model.zzz: there is no such setting; available: "
@@ -774,7 +774,7 @@ side: right
 third: 2
 """
     assert complaints(text) == [
-        "mine.yaml:3: critic: optimizer 'adam' has no momentum; those that have: momentum, nesterov, rmsprop, muon "
+        "mine.yaml:3: critic: optimizer 'adam' has no momentum; supported by: momentum, nesterov, rmsprop, muon "
         "(lines 3 and 4)",
         "mine.yaml:5: generator: schedule 'inverse_sqrt' needs warmup, for example 4000",
         "mine.yaml:6: width: expected an integer, null or a list (each item an integer), got [1, 'x']",

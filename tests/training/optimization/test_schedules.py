@@ -116,9 +116,9 @@ def test_no_course_leaves_the_range_from_0_to_1_also_in_very_short_runs(schedule
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"optimizer": "sgd", "momentum": 0.9}, "'sgd' has no momentum; those that have: momentum, nesterov"),
+        ({"optimizer": "sgd", "momentum": 0.9}, "'sgd' has no momentum; supported by: momentum, nesterov"),
         ({"optimizer": "adam", "momentum": 0.9}, "'adam' has no momentum"),
-        ({"optimizer": "rmsprop", "betas": (0.9, 0.99)}, "'rmsprop' has no betas; those that have: adam, adamw"),
+        ({"optimizer": "rmsprop", "betas": (0.9, 0.99)}, "'rmsprop' has no betas; supported by: adam, adamw"),
         ({"optimizer": "momentum", "eps": 1e-8}, "'momentum' has no eps"),
         ({"optimizer": "muon", "eps_inside": True}, "eps_inside is for adam and adamw, not for 'muon'"),
         ({"optimizer": "nesterov", "momentum": 0.0}, "momentum"),

@@ -70,7 +70,7 @@ def _create_or_open(
     screen: Screen,
 ) -> RunFolder:
     """Create or open the run in the first process, before it connects to the others."""
-    session = Session.start(recipe, device, access, alone=True)
+    session = Session.start(recipe, device, access, single_process=True)
     page = manifest(session, command, int(os.environ["WORLD_SIZE"]), threads or torch.get_num_threads())
     if (out / "run.json").is_file():
         run = RunFolder.open(out).hold()

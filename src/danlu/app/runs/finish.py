@@ -35,7 +35,7 @@ def finish(session: Session, run: RunFolder, screen: Screen, dry_run: bool = Fal
     with ExitStack() as stack:
         for player in session.trainer.players.values():
             stack.enter_context(player.averaged())
-        stack.enter_context(session.trainer.shards.whole())
+        stack.enter_context(session.trainer.shards.gathered())
         if session.trainer.runtime.rank:
             return
         facts["diagnosis"] = _diagnosis(session, run, facts)

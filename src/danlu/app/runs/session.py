@@ -71,7 +71,7 @@ class Session:
 
     @classmethod
     def start(
-        cls, recipe: Recipe, device: DeviceName = "auto", access: Access | None = None, alone: bool = False
+        cls, recipe: Recipe, device: DeviceName = "auto", access: Access | None = None, single_process: bool = False
     ) -> Session:
         """Load the data and build task and trainer. Two calls with the same recipe build the same.
 
@@ -79,12 +79,12 @@ class Session:
             recipe: the recipe.
             device: the device.
             access: access to data files and to the cache.
-            alone: whether to ignore other processes that torchrun started.
+            single_process: whether to ignore other processes that torchrun started.
 
         Raises:
             UsageError: if recipe, data and device are not compatible.
         """
-        runtime = start_runtime(recipe, device, alone)
+        runtime = start_runtime(recipe, device, single_process)
         built = build(recipe, runtime, access)
         every = recipe.evaluate_every or max(1, round(built.epoch))
         scorer = _scorer(built, runtime, access)
@@ -177,7 +177,7 @@ class Session:
         if self.best is None:
             return False
         part = "generated" if self.scorer is not None and self.best.monitor == self.scorer.monitored else "validation"
-        return self.best.see(entry["round"], entry[f"{part}/{self.best.monitor}"])
+        return self.best.update(entry["round"], entry[f"{part}/{self.best.monitor}"])
 
     def _exhausted(self) -> bool:
         return self.best is not None and self.best.exhausted

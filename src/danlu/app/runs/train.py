@@ -24,7 +24,7 @@ from danlu.errors import UsageError
 from danlu.recipes.config.changes import changed
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.resolve import as_recipe
-from danlu.training.runtime import DeviceName, as_torch_was
+from danlu.training.runtime import DeviceName, preserve_torch_state
 
 _training = threading.Lock()
 
@@ -144,7 +144,7 @@ def _one_training() -> Iterator[None]:
     if not _training.acquire(blocking=False):
         raise UsageError("another training is running in this process; use a second process")
     try:
-        with as_torch_was():
+        with preserve_torch_state():
             yield
     finally:
         _training.release()

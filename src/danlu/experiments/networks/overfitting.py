@@ -101,7 +101,7 @@ def _learn(remedy: Remedy, seed: int, rounds: int) -> Numbers:
     best_tensors = named_tensors(trainer.task)
     for report in trainer:
         if remedy.patience and report.round % EVERY == 0:
-            if best.see(report.round, evaluate(trainer, data.validation)["cross_entropy"]):
+            if best.update(report.round, evaluate(trainer, data.validation)["cross_entropy"]):
                 best_tensors = {name: value.clone() for name, value in named_tensors(trainer.task).items()}
             if best.exhausted:
                 break

@@ -40,13 +40,13 @@ class Built:
     epoch: float
 
 
-def start_runtime(recipe: Recipe, device: DeviceName = "auto", alone: bool = False) -> Runtime:
+def start_runtime(recipe: Recipe, device: DeviceName = "auto", single_process: bool = False) -> Runtime:
     """Device, precision and processes for a recipe.
 
     Args:
         recipe: the recipe.
         device: the device.
-        alone: whether to ignore other processes that torchrun started.
+        single_process: whether to ignore other processes that torchrun started.
 
     Raises:
         UsageError: if the device is missing or does not support the settings of the recipe.
@@ -58,7 +58,7 @@ def start_runtime(recipe: Recipe, device: DeviceName = "auto", alone: bool = Fal
         recipe.cuda_graphs,
         recipe.deterministic,
         recipe.tf32,
-        alone,
+        single_process,
         recipe.channels_last,
     )
 
@@ -148,8 +148,8 @@ def estimate_memory(recipe: Recipe, info: DataInfo, stream: Stream, runtime: Run
     True
     """
     device = runtime.device
-    alone = replace(runtime, compile=False, cuda_graphs=False, rank=0, world=1)
+    local = replace(runtime, compile=False, cuda_graphs=False, rank=0, world=1)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         task = build_task(recipe, info)
         rounds = recipe.length(stream.epoch_rounds / task.draws())
-        return measure_step(Trainer(task, recipe.optimizer_settings(), stream, rounds, recipe.seed, runtime=alone))
+        return measure_step(Trainer(task, recipe.optimizer_settings(), stream, rounds, recipe.seed, runtime=local))

@@ -18,8 +18,8 @@ def clip_gradients(
     (2013) and in ``torch.nn.utils.clip_grad_norm_``.
 
     Args:
-        gradients: the k gradients; of sharded parameters, the part of this process.
-        max_norm: the largest norm; None: the norms are computed and nothing is clipped.
+        gradients: the k gradients; for sharded parameters, the part of this process.
+        max_norm: the largest norm; None computes the norms without clipping.
         sum_over_processes: sums tensors over the processes in place; needed for sharded parameters.
 
     Returns:

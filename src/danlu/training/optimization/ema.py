@@ -43,25 +43,27 @@ class Average:
     def update(self) -> None:
         """Update the average with the current weights."""
         self.steps += 1
-        share = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
-        now = [p.detach().to(a.dtype) for p, a in zip(self.module.parameters(), self.parameters.values(), strict=True)]
-        torch._foreach_lerp_(list(self.parameters.values()), now, share)
-        for mine, theirs in zip(self.buffers.values(), self.module.buffers(), strict=True):
-            mine.copy_(theirs)
+        weight = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
+        weights = [
+            p.detach().to(a.dtype) for p, a in zip(self.module.parameters(), self.parameters.values(), strict=True)
+        ]
+        torch._foreach_lerp_(list(self.parameters.values()), weights, weight)
+        for average, buffer in zip(self.buffers.values(), self.module.buffers(), strict=True):
+            average.copy_(buffer)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """A context in which the module has the averaged weights."""
-        live = [*self.module.parameters(), *self.module.buffers()]
-        kept = [tensor.detach().clone() for tensor in live]
-        self._write(live, [*self.parameters.values(), *self.buffers.values()])
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        saved = [tensor.detach().clone() for tensor in tensors]
+        self._write(tensors, [*self.parameters.values(), *self.buffers.values()])
         try:
             yield
         finally:
-            self._write(live, kept)
+            self._write(tensors, saved)
 
     @staticmethod
     @torch.no_grad()
-    def _write(live: list[Tensor], values: list[Tensor]) -> None:
-        for tensor, value in zip(live, values, strict=True):
+    def _write(tensors: list[Tensor], values: list[Tensor]) -> None:
+        for tensor, value in zip(tensors, values, strict=True):
             tensor.copy_(value)

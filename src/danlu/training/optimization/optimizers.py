@@ -23,18 +23,18 @@ def optimizers(module: nn.Module, parameters: list[Tensor], settings: OptimizerS
         parameters: its parameters that are trained.
         settings: the optimizer settings.
     """
-    shrinking = {id(p) for p in (parameters if settings.decay_all else weights(module))}
+    decayed = {id(p) for p in (parameters if settings.decay_all else weights(module))}
     if settings.optimizer != "muon":
-        return [_MAKERS[settings.optimizer](_groups(parameters, shrinking, settings.weight_decay), settings)]
+        return [_FACTORIES[settings.optimizer](_groups(parameters, decayed, settings.weight_decay), settings)]
     matrices = {id(p) for p in hidden_matrices(module)}
     first = [p for p in parameters if id(p) in matrices]
     rest = [p for p in parameters if id(p) not in matrices]
-    made = []
+    result = []
     if first:
-        made.append(_muon(_groups(first, shrinking, settings.weight_decay), settings))
+        result.append(_muon(_groups(first, decayed, settings.weight_decay), settings))
     if rest:
-        made.append(_adam(AdamW, _groups(rest, shrinking, settings.weight_decay), settings))
-    return made
+        result.append(_adam(AdamW, _groups(rest, decayed, settings.weight_decay), settings))
+    return result
 
 
 def weights(module: nn.Module) -> list[Tensor]:
@@ -119,10 +119,10 @@ class AdamEpsInside(Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group)
+                    self._update(parameter, parameter.grad, group)
         return loss
 
-    def _move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state, lr, decay, (beta1, beta2) = self.state[parameter], group["lr"], group["weight_decay"], group["betas"]
         if not state:
             state["step"] = torch.tensor(0.0)
@@ -143,13 +143,15 @@ class AdamEpsInside(Optimizer):
 Groups = list[dict[str, Any]]
 
 
-def _groups(parameters: list[Tensor], shrinking: set[int], decay: float) -> Groups:
+def _groups(parameters: list[Tensor], decayed: set[int], decay: float) -> Groups:
     if not decay:  # a second group would double the cost of a step
         return [{"params": parameters, "weight_decay": 0.0}]
-    shrink = [p for p in parameters if id(p) in shrinking]
-    keep = [p for p in parameters if id(p) not in shrinking]
+    with_decay = [p for p in parameters if id(p) in decayed]
+    without_decay = [p for p in parameters if id(p) not in decayed]
     return [
-        {"params": members, "weight_decay": amount} for members, amount in ((shrink, decay), (keep, 0.0)) if members
+        {"params": members, "weight_decay": group_decay}
+        for members, group_decay in ((with_decay, decay), (without_decay, 0.0))
+        if members
     ]
 
 
@@ -192,7 +194,7 @@ def _muon(groups: Groups, settings: OptimizerSettings) -> Optimizer:
     return Muon(groups, lr=settings.lr, momentum=momentum, adjust_lr_fn="match_rms_adamw")
 
 
-_MAKERS: dict[str, Callable[[Groups, OptimizerSettings], Optimizer]] = {
+_FACTORIES: dict[str, Callable[[Groups, OptimizerSettings], Optimizer]] = {
     "sgd": _sgd,
     "momentum": _sgd,
     "nesterov": _sgd,

@@ -24,7 +24,7 @@ def linear(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float
     >>> linear(5, 10), linear(10, 10, floor=0.1)
     (0.5, 0.1)
     """
-    return floor + (1 - floor) * (1 - _share(round, start, rounds))
+    return floor + (1 - floor) * (1 - _progress(round, start, rounds))
 
 
 def cosine(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float:
@@ -37,7 +37,7 @@ def cosine(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float
     >>> cosine(0, 10), round(cosine(5, 10), 12), cosine(10, 10)
     (1.0, 0.5, 0.0)
     """
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * _share(round, start, rounds)))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * _progress(round, start, rounds)))
 
 
 def step(round: int, rounds: int, milestones: Sequence[float] = (0.5, 0.75), gamma: float = 0.1) -> float:
@@ -83,9 +83,9 @@ def one_cycle(round: int, rounds: int, rise: float = 0.3, start: float = 1 / 25,
     return _between(1.0, floor, (round - top) / (last - top) if last > top else 1.0)
 
 
-def _share(round: int, start: int, rounds: int) -> float:
+def _progress(round: int, start: int, rounds: int) -> float:
     return min(1.0, max(0.0, (round - start) / max(1, rounds - start)))
 
 
-def _between(a: float, b: float, share: float) -> float:
-    return b + (a - b) * 0.5 * (1 + math.cos(math.pi * share))
+def _between(a: float, b: float, progress: float) -> float:
+    return b + (a - b) * 0.5 * (1 + math.cos(math.pi * progress))

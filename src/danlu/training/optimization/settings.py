@@ -56,7 +56,7 @@ class OptimizerSettings(Page):
     l2: NonNegative = 0.0
     """weight of the penalty sum w²/2"""
     decay_all: bool = False
-    """apply weight decay, l1 and l2 to normalization layers and biases, too"""
+    """also apply weight decay, l1 and l2 to normalization layers and biases"""
     schedule: Schedule = "constant"
     """learning-rate schedule"""
     warmup: Annotated[int, Field(ge=0)] = 0
@@ -75,20 +75,20 @@ class OptimizerSettings(Page):
     """distribute weights and optimizer state over the processes, for models too large for one device"""
 
     @model_validator(mode="after")
-    def _only_what_the_optimizer_has(self) -> OptimizerSettings:
-        for name, having in _OPTIMIZERS_WITH.items():
-            if getattr(self, name) is not None and self.optimizer not in having:
-                raise ValueError(f"optimizer {self.optimizer!r} has no {name}; those that have: {', '.join(having)}")
-        for name, having in _SCHEDULES_WITH.items():
-            if getattr(self, name) is not None and self.schedule not in having:
-                raise ValueError(f"schedule {self.schedule!r} has no {name}; those that have: {', '.join(having)}")
+    def _check_supported(self) -> OptimizerSettings:
+        for name, supported in _OPTIMIZERS_WITH.items():
+            if getattr(self, name) is not None and self.optimizer not in supported:
+                raise ValueError(f"optimizer {self.optimizer!r} has no {name}; supported by: {', '.join(supported)}")
+        for name, supported in _SCHEDULES_WITH.items():
+            if getattr(self, name) is not None and self.schedule not in supported:
+                raise ValueError(f"schedule {self.schedule!r} has no {name}; supported by: {', '.join(supported)}")
         if self.optimizer == "nesterov" and self.momentum == 0:
-            raise ValueError("optimizer 'nesterov' needs a momentum greater than 0; sgd has none")
+            raise ValueError("optimizer 'nesterov' needs a momentum greater than 0; use sgd for no momentum")
         if self.shard and (self.optimizer == "muon" or self.l1 or self.l2):
-            whole = "optimizer muon" if self.optimizer == "muon" else "l1" if self.l1 else "l2"
+            unsupported = "optimizer muon" if self.optimizer == "muon" else "l1" if self.l1 else "l2"
             raise ValueError(
-                f"shard splits the weights over processes, and {whole} needs them whole; use "
-                f"{'adamw' if whole == 'optimizer muon' else 'weight_decay'}, or leave shard off"
+                f"shard cannot be combined with {unsupported}, which needs unsharded weights; use "
+                f"{'adamw' if unsupported == 'optimizer muon' else 'weight_decay'}, or set shard=False"
             )
         if self.eps_inside and self.optimizer not in ("adam", "adamw"):
             raise ValueError(f"eps_inside is for adam and adamw, not for {self.optimizer!r}")
@@ -107,11 +107,11 @@ class OptimizerSettings(Page):
             case "one_cycle":
                 return schedules.one_cycle(round, rounds)
             case "linear":
-                course = schedules.linear(round, rounds, self.warmup, floor)
+                decay = schedules.linear(round, rounds, self.warmup, floor)
             case "cosine":
-                course = schedules.cosine(round, rounds, self.warmup, floor)
+                decay = schedules.cosine(round, rounds, self.warmup, floor)
             case "step":
-                course = schedules.step(round, rounds, self.milestones or (0.5, 0.75), self.gamma or 0.1)
+                decay = schedules.step(round, rounds, self.milestones or (0.5, 0.75), self.gamma or 0.1)
             case "constant":
-                course = 1.0
-        return course * schedules.warm_up(round, self.warmup)
+                decay = 1.0
+        return decay * schedules.warm_up(round, self.warmup)
