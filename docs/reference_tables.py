@@ -1,4 +1,4 @@
-"""Fills in tables that are derived from danlu: its commands with their options, and the recipes of its catalogue."""
+"""Inserts tables that are derived from the code: the commands with their options, and the recipes of the catalogue."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ PLACEHOLDER = re.compile(r"<!-- (table of commands|table of recipes|number of re
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace each placeholder by its table."""
-    return PLACEHOLDER.sub(lambda found: _filled(found[1], found[2]), markdown)
+    return PLACEHOLDER.sub(lambda match: _table_for(match[1], match[2]), markdown)
 
 
-def _filled(what: str, command: str | None) -> str:
+def _table_for(title: str, command: str | None) -> str:
+    """The text for a placeholder with this title."""
     if command is not None:
         return options(command)
     tables = {
@@ -31,25 +32,27 @@ def _filled(what: str, command: str | None) -> str:
         "table of recipes": recipes,
         "number of recipes": lambda: str(len(RECIPES)),
     }
-    return tables[what]()
+    return tables[title]()
 
 
 def commands() -> str:
-    """Each command, what it does and its library function."""
+    """Each command with its summary and its library function."""
     rows = [(f"[`{name}`](#{name})", summary_of(function_of(name)), _call(name)) for name in COMMANDS]
-    return _table(("command", "what it does", "in Python"), rows)
+    return _table(("command", "description", "in Python"), rows)
 
 
 def options(name: str) -> str:
     """The arguments and options of a command."""
     function = function_of(name)
-    plain = [a for a in arguments_of(function) if not a.flags and a.annotation not in (RecipeArgument, DataArgument)]
-    rows = [(f"`{placeholder(argument)}`", argument.meaning) for argument in plain]
+    positional = [
+        a for a in arguments_of(function) if not a.flags and a.annotation not in (RecipeArgument, DataArgument)
+    ]
+    rows = [(f"`{placeholder(argument)}`", argument.meaning) for argument in positional]
     for flag in option_flags(function):
         choices = f" ({', '.join(f'`{word}`' for word in flag.choices)})" if flag.choices else ""
         default = f"; default: `{flag.default}`" if flag.metavar and flag.default is not None else ""
         rows.append((f"`{f'{flag.name} {flag.metavar}'.strip()}`", flag.meaning + choices + default))
-    return _table(("argument or option" if plain else "option", "meaning"), rows)
+    return _table(("argument or option" if positional else "option", "meaning"), rows)
 
 
 def recipes() -> str:
@@ -68,10 +71,10 @@ def _call(name: str) -> str:
         return "for shells only"
     module, _, attribute = call.partition(":")
     parameters = inspect.signature(getattr(import_module(module), attribute)).parameters.values()
-    star = {inspect.Parameter.VAR_POSITIONAL: "*"}
-    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-    words = ", ".join(star.get(parameter.kind, "") + parameter.name for parameter in needed)
-    return f"`danlu.{'list' if name == 'list' else attribute}({words})`"
+    prefixes = {inspect.Parameter.VAR_POSITIONAL: "*"}
+    required = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    arguments = ", ".join(prefixes.get(parameter.kind, "") + parameter.name for parameter in required)
+    return f"`danlu.{'list' if name == 'list' else attribute}({arguments})`"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

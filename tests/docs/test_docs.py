@@ -118,6 +118,16 @@ def test_names_of_the_code_exist(page):
             resolve_name(f"danlu.{name}")
 
 
+def test_files_named_in_the_contributing_page_exist():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = [
+        path for path in re.findall(r"`([\w./-]+\.(?:py|pyi|md|yml|jinja))`", page) if not re.search("[A-Z]{4}", path)
+    ]
+    folders = (ROOT, ROOT / "src/danlu", ROOT / "tests")
+    assert [path for path in paths if not any((folder / path).exists() for folder in folders)] == []
+    assert "training/checkpoint.py" in paths
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_commands_exist(page):
     """A command that is refused must be shown with the words that refuse it."""
