@@ -15,8 +15,8 @@ from .base.page import Fraction as Fraction
 from .base.page import Page as Page
 from .base.placement import Placement as Placement
 from .base.prefetch import PrefetchedStream as PrefetchedStream
-from .base.split import Split as Split
 from .base.split import stratified_split as stratified_split
+from .base.split_settings import Split as Split
 from .base.tokenizer import Tokenizer as Tokenizer
 from .datasets.digits import digits as digits
 from .datasets.mnist_cifar import cifar10 as cifar10
@@ -26,12 +26,13 @@ from .datasets.ptb_shakespeare import ptb as ptb
 from .datasets.ptb_shakespeare import tiny_shakespeare as tiny_shakespeare
 from .datasets.pydoc import pydoc as pydoc
 from .datasets.toy_2d import ring as ring
-from .images.augment import Augment as Augment
 from .images.augment import Augmented as Augmented
 from .images.augment import augment as augment
-from .images.binarize import Binarize as Binarize
 from .images.binarize import Binarized as Binarized
+from .images.binarize import binary_part as binary_part
 from .images.image_folder import read_folder as read_folder
+from .images.settings import Augment as Augment
+from .images.settings import Binarize as Binarize
 from .images.settings import Images as Images
 from .images.warp import warp as warp
 from .settings import DataSettings as DataSettings

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from danlu import data as room
 from danlu.catalogue.lookup import look_up, resolve
-from danlu.data.base.dataset import DataInfo
 
 
 class Kind(NamedTuple):
@@ -104,7 +104,7 @@ def find_kind(name: str) -> Kind:
     return look_up("kind of data", name, KINDS)
 
 
-def info_from_json(values: dict[str, Any]) -> DataInfo:
+def info_from_json(values: dict[str, Any]) -> room.DataInfo:
     """Create a ``DataInfo`` from the values that ``to_json`` returned.
 
     Raises:

@@ -1,4 +1,8 @@
-"""Settings of every data set: its name and its split into parts."""
+"""Settings of every data set: its name and its split into parts.
+
+Help and the parsing of flags need the settings but no tensors, so this module does not import torch. The names of
+``danlu.data`` are imported when they are used.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from danlu import catalogue
+from danlu import data as room
 from danlu.catalogue.datasets import DATA, find_data_entry
-from danlu.data.base.batch_stream import PartStream, Stream
-from danlu.data.base.dataset import DataSet
 from danlu.data.base.page import Page
-from danlu.data.base.split import Split
+from danlu.data.base.split_settings import Split
 from danlu.data.kinds import KINDS
 from danlu.errors import UsageError
 from danlu.storage.access import Access
@@ -76,7 +79,7 @@ class DataSettings(Page):
         used = by_kind.get(DATA[name].kind, ())
         return frozenset(setting for names in by_kind.values() for setting in names if setting not in used)
 
-    def load(self, access: Access | None = None) -> DataSet:
+    def load(self, access: Access | None = None) -> room.DataSet:
         """Read the data set.
 
         Args:
@@ -104,7 +107,7 @@ class DataSettings(Page):
         """The settings that are needed to use the trained model. They are saved with it."""
         return {}
 
-    def transform(self, stream: PartStream, seed: int) -> Stream:
+    def transform(self, stream: room.PartStream, seed: int) -> room.Stream:
         """Apply the transformations of training examples to a stream.
 
         Args:
@@ -128,6 +131,16 @@ class DataSettings(Page):
 def data_set_of(path: Path) -> str:
     """Name of the data set that reads a path, by the type of the path: folder, text or table."""
     return "folder" if path.is_dir() else "text" if path.suffix.lower() == ".txt" else "table"
+
+
+def name_of(source: str | Path) -> str:
+    """The name of the data set that reads a path: a folder of images, a text (.txt), or a table.
+
+    >>> name_of("digits"), name_of("/")
+    ('digits', 'folder:/')
+    """
+    path = Path(source).expanduser()
+    return f"{data_set_of(path)}:{path}" if path.exists() else str(source)
 
 
 def refuse_unused_settings(settings: DataSettings) -> None:

@@ -39,7 +39,7 @@ def digit(tmp_path):
 
 
 FAST = [["--help"], [], ["list"], ["list", "--json"], ["--version"], ["experiment"], ["train", "--help"]]
-FAST += [[verb, "--help"] for verb in COMMANDS if verb != "data"]
+FAST += [[verb, "--help"] for verb in COMMANDS]
 
 
 @pytest.mark.parametrize("words", FAST, ids=" ".join)

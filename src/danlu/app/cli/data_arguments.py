@@ -10,8 +10,8 @@ from danlu.app.cli.command_help import option_flags, sections
 from danlu.app.cli.signature import Function, description_of
 from danlu.app.cli.tyro_parsing import given_values
 from danlu.app.console.settings_flags import flags
-from danlu.app.inspect.dataset_survey import name_of
 from danlu.catalogue.datasets import DATA
+from danlu.data.settings import name_of
 from danlu.data.training_data import TrainingData
 from danlu.errors import UsageError
 from danlu.recipes.config.error_messages import problems_of

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 import typing
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from danlu.app.console.flag import Flag, flag_name, flag_of
-from danlu.recipes.config.recipe import Recipe
+
+if TYPE_CHECKING:
+    from danlu.recipes.config.recipe import Recipe  # imports torch, and help for data sets does not need it
 
 _SECTIONS = {
     "DataSettings": "data",

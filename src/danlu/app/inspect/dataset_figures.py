@@ -15,7 +15,8 @@ from torch import Tensor
 from danlu.catalogue.lookup import resolve
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import DataSet, Part
-from danlu.data.images.augment import Augment, Augmented
+from danlu.data.images.augment import Augmented
+from danlu.data.images.settings import Augment
 from danlu.data.kinds import KINDS
 from danlu.errors import UsageError
 

@@ -9,7 +9,7 @@ from typing import Any
 from danlu.app.console.formatting import number
 from danlu.app.console.progress import Screen, access_to
 from danlu.data.base.dataset import PARTS, DataSet
-from danlu.data.settings import DataSettings, data_set_of
+from danlu.data.settings import DataSettings, name_of
 from danlu.data.survey.result import Survey
 from danlu.data.survey.survey import survey_data_set
 from danlu.data.training_data import TrainingData
@@ -47,16 +47,6 @@ def survey(
     access = access_to(data_dir, screen)
     data_set = source.with_absolute_paths().load(access)
     return data_set, survey_data_set(data_set, access)
-
-
-def name_of(source: str | Path) -> str:
-    """The name of the data set that reads a path: a folder of images, a text (.txt), or a table.
-
-    >>> name_of("digits"), name_of("/")
-    ('digits', 'folder:/')
-    """
-    path = Path(source).expanduser()
-    return f"{data_set_of(path)}:{path}" if path.exists() else str(source)
 
 
 def show(data_set: DataSet, statistics: Survey, screen: Screen) -> None:

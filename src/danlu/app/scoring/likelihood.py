@@ -18,8 +18,9 @@ from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.apply import check_at_least, require_files, seeded
 from danlu.app.inference.load import load_without_seeding
 from danlu.app.scoring.text_perplexity import TextScores, score_text
-from danlu.data.images.binarize import Binarize, binary
+from danlu.data.images.binarize import binary
 from danlu.data.images.info import ImageInfo
+from danlu.data.images.settings import Binarize
 from danlu.data.tables.info import TableInfo
 from danlu.data.text.info import TextInfo
 from danlu.errors import UsageError

@@ -12,7 +12,8 @@ import torch
 
 from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import Split, check_parts, part_fractions, stratified_split
+from danlu.data.base.split import check_parts, stratified_split
+from danlu.data.base.split_settings import Split, part_fractions
 from danlu.data.images.info import ImageInfo
 from danlu.storage.access import Access
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import Split, check_parts, refuse_unused_fraction, stratified_split
+from danlu.data.base.split import check_parts, refuse_unused_fraction, stratified_split
+from danlu.data.base.split_settings import Split
 from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError
 from danlu.storage.access import Access

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from danlu.data.base.dataset import DataSet
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import Split, refuse_unused_fraction
+from danlu.data.base.split import refuse_unused_fraction
+from danlu.data.base.split_settings import Split
 from danlu.data.datasets.mnist_cifar import OfficialFiles, find_files, search_folders
 from danlu.data.text.corpus import refuse_unused_encoding, refuse_unused_seed, tokenized_data
 from danlu.data.text.settings import Text

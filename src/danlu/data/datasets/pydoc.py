@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from danlu.data.base.dataset import DataSet
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import Split
+from danlu.data.base.split_settings import Split
 from danlu.data.text.corpus import refuse_unused_encoding, split_text
 from danlu.data.text.settings import Text
 from danlu.data.text.text_files import document

@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from danlu.data.base.dataset import DataSet, Part
-from danlu.data.base.split import Split, check_parts, part_fractions, stratified_split
+from danlu.data.base.split import check_parts, stratified_split
+from danlu.data.base.split_settings import Split, part_fractions
 from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
 from danlu.rng.keys import generator as generator_of

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from danlu.data.base.batch_stream import Batch, PartStream
 from danlu.data.base.dataset import Part
+from danlu.data.images.settings import Binarize
 from danlu.errors import UsageError
 from danlu.rng.counter_based import bits, uniforms
 from danlu.rng.keys import key
-
-Binarize = Literal["none", "threshold", "static", "dynamic"]
 
 _ROWS = 4096
 

@@ -1,15 +1,12 @@
-"""Settings for training on images."""
+"""Settings for training on images. The code that they select is imported when it is used (``danlu.data.settings``)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import ClassVar
 
-from danlu.data.base.batch_stream import PartStream, Stream
-from danlu.data.base.dataset import DataSet
-from danlu.data.images.augment import Augment, Augmented
-from danlu.data.images.binarize import Binarize, Binarized, binary_part
-from danlu.data.images.settings import Images
+from danlu import data as room
+from danlu.data.images.settings import Augment, Binarize, Images
 from danlu.data.settings import DataSettings
 from danlu.storage.access import Access
 
@@ -30,7 +27,7 @@ class ImageData(DataSettings):
     binarize: Binarize = "none"
     """convert gray to black and white: by a threshold, or at random once (static) or in every epoch (dynamic)"""
 
-    def load(self, access: Access | None = None) -> DataSet:
+    def load(self, access: Access | None = None) -> room.DataSet:
         """Read the data set; with ``binarize`` its parts are black and white.
 
         With ``binarize="dynamic"`` the training part stays gray; ``transform`` binarizes its batches.
@@ -40,7 +37,7 @@ class ImageData(DataSettings):
             return data
         names = ("validation", "test") if self.binarize == "dynamic" else ("train", "validation", "test")
         seed = self.split.seed
-        return replace(data, **{name: binary_part(data.part(name), self.binarize, seed) for name in names})
+        return replace(data, **{name: room.binary_part(data.part(name), self.binarize, seed) for name in names})
 
     def usage(self) -> dict[str, str]:
         """The settings that are needed to use the trained model: ``binarize``, if images are binarized."""
@@ -51,8 +48,8 @@ class ImageData(DataSettings):
         """Whether ``augment.mixup`` or ``augment.cutmix`` mixes the labels of the examples of a batch."""
         return self.augment.mixes
 
-    def transform(self, stream: PartStream, seed: int) -> Stream:
+    def transform(self, stream: room.PartStream, seed: int) -> room.Stream:
         """The stream with augmented and, if ``binarize`` is dynamic, binarized images."""
         if self.augment.on:
-            stream = Augmented(stream, self.augment, seed)
-        return Binarized(stream, seed) if self.binarize == "dynamic" else stream
+            stream = room.Augmented(stream, self.augment, seed)
+        return room.Binarized(stream, seed) if self.binarize == "dynamic" else stream

@@ -14,7 +14,8 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from danlu.data.base.dataset import DataSet, Part
-from danlu.data.base.split import Split, refuse_unused_fraction, stratified_split
+from danlu.data.base.split import refuse_unused_fraction, stratified_split
+from danlu.data.base.split_settings import Split
 from danlu.data.images.decode import SUFFIXES
 from danlu.data.images.decode_cache import FileEntry, decode_files, printable
 from danlu.data.images.info import ImageInfo

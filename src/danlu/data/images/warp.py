@@ -7,14 +7,13 @@ Pixels outside of an image are zero, or the reflected image, without repetition 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-PadMode = Literal["zeros", "reflect"]
+from danlu.data.images.settings import PadMode
 
 
 def move(

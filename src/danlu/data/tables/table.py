@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from danlu.data.base.dataset import DataInfo, DataSet, Part
-from danlu.data.base.split import Split, check_parts, part_fractions, refuse_unused_fraction, stratified_split
+from danlu.data.base.split import check_parts, refuse_unused_fraction, stratified_split
+from danlu.data.base.split_settings import Split, part_fractions
 from danlu.data.tables.csv_file import Block, CSVTable, Progress, ReadOptions, TableFile
 from danlu.data.tables.info import TableInfo
 from danlu.data.tables.parquet_file import ParquetTable

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from danlu.data.base.dataset import PARTS, DataSet, Part
-from danlu.data.base.split import Split, part_fractions, refuse_unused_fraction
+from danlu.data.base.split import refuse_unused_fraction
+from danlu.data.base.split_settings import Split, part_fractions
 from danlu.data.base.tokenizer import TokenKind
 from danlu.data.text.info import TextInfo
 from danlu.data.text.official_splits import OfficialParts, find_official_parts, official_notes, official_spans

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.data.base.split import stratified_split
-from danlu.data.images.augment import Augment, Augmented
+from danlu.data.images.augment import Augmented
+from danlu.data.images.settings import Augment
 from danlu.rng.keys import key
 from danlu.tasks.supervised import Supervised
 from danlu.tasks.task import Descend, Place, Task, Turn

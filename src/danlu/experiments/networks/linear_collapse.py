@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.data.base.dataset import Part
-from danlu.data.base.split import Split
+from danlu.data.base.split_settings import Split
 from danlu.data.settings import DataSettings
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
 from danlu.experiments.harness.trainers import classifying, error, from_seed, spread

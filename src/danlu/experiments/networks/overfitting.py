@@ -13,9 +13,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from danlu.data.base.dataset import DataSet, Part
-from danlu.data.base.split import Split
+from danlu.data.base.split_settings import Split
 from danlu.data.datasets.digits import digits
-from danlu.data.images.augment import Augment
+from danlu.data.images.settings import Augment
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
 from danlu.experiments.harness.trainers import always_less, classifying, from_seed, some_of, spread
 from danlu.models.classify.cnn import CNN

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from danlu.data.base.dataset import Part
-from danlu.data.base.split import Split
+from danlu.data.base.split_settings import Split
 from danlu.data.datasets.digits import digits
 from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
 from danlu.experiments.harness.trainers import always_less, classifying, error, from_seed, spread

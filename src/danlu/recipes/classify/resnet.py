@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from danlu.data.base.dataset import DataInfo
-from danlu.data.images.augment import Augment
+from danlu.data.images.settings import Augment
 from danlu.models.classify.resnet import ResNet
 from danlu.recipes.classify.published import Published
 from danlu.recipes.config.constructor_settings import Settings, settings

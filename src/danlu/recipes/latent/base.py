@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, TypeVar
 from pydantic import Field
 
 from danlu.data.base.dataset import DataInfo
-from danlu.data.images.binarize import Binarize
 from danlu.data.images.image_data import ImageData
 from danlu.data.images.info import ImageInfo
+from danlu.data.images.settings import Binarize
 from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
 from danlu.models.base import Model
