@@ -1,4 +1,4 @@
-"""Lists in the docs are those of danlu: filled in from its tables, or compared with them."""
+"""Tables in the documentation agree with the code: they are derived from it, or compared with it."""
 
 import importlib.util
 import re
@@ -9,7 +9,9 @@ import pytest
 from danlu.app.cli.run_command import function_of
 from danlu.app.cli.signature import arguments_of
 from danlu.app.command_table import COMMANDS
-from danlu.catalogue import RECIPES
+from danlu.app.console.settings_flags import flags
+from danlu.catalogue import RECIPES, find_recipe
+from danlu.catalogue.experiments import EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -52,3 +54,35 @@ def test_the_models_of_the_readme_are_those_of_the_catalogue():
     assert sorted(name for row in names.values() for name in row) == sorted(RECIPES)
     assert {row[0] for row in rows[2:] if row[3] == "available"} == {model for model, row in names.items() if row}
     assert {row[3] for row in rows[2:]} <= {"available", "planned"}
+
+
+def table_rows(page: str) -> list[list[str]]:
+    """The cells of each line of the tables in a page."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
+
+
+def test_the_list_of_experiments_is_that_of_the_catalogue():
+    rows = [row for row in table_rows((DOCS / "experiments.md").read_text(encoding="utf-8")) if len(row) == 6]
+    assert rows[0][:3] == ["name", "notes", "claim"]
+    entries = [[name, entry.section, entry.claim] for name, entry in EXPERIMENTS.items()]
+    assert sorted(row[:3] for row in rows[2:]) == sorted(entries)
+
+
+def test_every_experiment_is_in_the_table_of_the_notes():
+    page = (DOCS / "notes-to-code.md").read_text(encoding="utf-8")
+    named = {name for row in table_rows(page) for cell in row for name in cell.split(", ")}
+    assert set(EXPERIMENTS) - named == set()
+
+
+def test_settings_in_tables_exist():
+    """The first column of a table of settings has settings of a recipe; ``model.hidden`` is ``--model.hidden``."""
+    known = {flag.name.removeprefix("--").replace("-", "_") for name in RECIPES for flag in flags(find_recipe(name)())}
+    named = set()
+    for page in (DOCS / "recipes.md", *sorted((DOCS / "models").glob("*.md"))):
+        header = ""
+        for line in page.read_text(encoding="utf-8").splitlines():
+            header = "" if line[:1] != "|" else header or line
+            if header.startswith("| setting |"):
+                named |= set(re.findall(r"`([a-z][\w.]*)`", line.split("|")[1]))
+    assert {"lr", "grad_clip", "model.hidden"} <= named
+    assert named - known == set()
