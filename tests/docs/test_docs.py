@@ -1,7 +1,7 @@
-"""The documentation is true: its examples run and print what it says, its links lead somewhere, its commands exist.
+"""The examples of the documentation run and have the shown output; its links, names and commands exist.
 
-A block ``python`` directly followed by a block ``text`` promises that output; ``...`` in it stands for anything. A
-block marked ``python no-run`` is not run.
+A block ``python`` directly followed by a block ``text`` must print that text, in which ``...`` matches anything.
+A block marked ``python no-run`` is not run.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 class Block(NamedTuple):
-    """A fenced block: what its fence says, its text, the line where the text begins, and where the block ends."""
+    """A fenced block: its language, its text, the line where the text begins, and the position of its end."""
 
     kind: str
     text: str
@@ -49,7 +49,7 @@ def blocks(page: str) -> list[Block]:
 
 
 def examples(page: str) -> Iterator[tuple[Block, str | None]]:
-    """Each block to run, with what it promises to print."""
+    """Each block to run, with its expected output."""
     all_blocks = blocks(page)
     for block, after in zip(all_blocks, [*all_blocks[1:], None], strict=False):
         if block.kind == "python":
@@ -58,7 +58,7 @@ def examples(page: str) -> Iterator[tuple[Block, str | None]]:
 
 
 def shell_commands(page: str) -> Iterator[list[str]]:
-    """The words of each danlu command that a page shows."""
+    """The arguments of each danlu command in a page."""
     for block in blocks(page):
         prompt = {"console": "$ ", "sh": ""}.get(block.kind.split(" ")[0])
         if prompt is None:
@@ -69,7 +69,7 @@ def shell_commands(page: str) -> Iterator[list[str]]:
 
 
 def simple_commands(line: str) -> Iterator[list[str]]:
-    """The commands of a line, without what redirects them."""
+    """The commands of a line, without redirections."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     words: list[str] = []
@@ -90,25 +90,25 @@ NAMES = re.compile(r"`((?:nn|losses|sampling|data|models|metrics|tasks|training|
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_examples_run_and_print_what_the_page_says(page, tmp_path, monkeypatch):
+def test_examples_run_and_print_the_shown_output(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "example"}
-    for block, promised in examples(page.read_text(encoding="utf-8")):
+    for block, expected in examples(page.read_text(encoding="utf-8")):
         code = "\n" * (block.line - 1) + block.text  # so that a traceback names the line of the page
-        with contextlib.redirect_stdout(io.StringIO()) as said:
+        with contextlib.redirect_stdout(io.StringIO()) as output:
             exec(compile(code, str(page), "exec", dont_inherit=True), namespace)
-        if promised is not None:
-            same = OutputChecker().check_output(promised, said.getvalue(), ELLIPSIS | NORMALIZE_WHITESPACE)
-            assert same, f"{page}:{block.line} promises\n{promised}\nand prints\n{said.getvalue()}"
+        if expected is not None:
+            same = OutputChecker().check_output(expected, output.getvalue(), ELLIPSIS | NORMALIZE_WHITESPACE)
+            assert same, f"{page}:{block.line} expected\n{expected}\ngot\n{output.getvalue()}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_links_and_pictures_are_there(page):
+def test_targets_of_links_and_images_exist(page):
     prose = FENCED.sub("", page.read_text(encoding="utf-8"))
     targets = re.findall(r"\]\(([^)\s]+)\)|<img[^>]*\bsrc=\"([^\"]+)\"", prose)
     relative = [target for pair in targets for target in pair if target and not re.match(r"[a-z]+:|#", target)]
     missing = [target for target in relative if not (page.parent / target.partition("#")[0]).exists()]
-    assert not missing, f"{page} leads to what is not there: {missing}"
+    assert not missing, f"{page} has links to files that do not exist: {missing}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -130,7 +130,7 @@ def test_files_named_in_the_contributing_page_exist():
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_commands_exist(page):
-    """A command that is refused must be shown with the words that refuse it."""
+    """A command that is an error must be shown with its error message."""
     text = page.read_text(encoding="utf-8")
     for verb, *words in shell_commands(text):
         if verb.startswith("-"):
@@ -140,13 +140,13 @@ def test_commands_exist(page):
         words = [word for word in words if word != "--debug"]
         if verb in ("train", "show", "summary"):
             words = ["cnn" if word.endswith(".yaml") else word for word in words]
-        with understood(f"danlu {shlex.join([verb, *words])}", text):
+        with valid_arguments(f"danlu {shlex.join([verb, *words])}", text):
             bind(verb, words)
 
 
 @contextlib.contextmanager
-def understood(command: str, page: str) -> Iterator[None]:
-    """The words of a command are parsed here, and must be valid."""
+def valid_arguments(command: str, page: str) -> Iterator[None]:
+    """Check that the arguments of a command, which are parsed in this context, are valid."""
     code = None
     with contextlib.redirect_stderr(io.StringIO()) as complaint:
         try:
@@ -176,9 +176,9 @@ def test_a_wrong_command_is_found(page, tmp_path):
         test_commands_exist(path)
 
 
-def test_blocks_are_found_with_what_they_promise():
+def test_blocks_are_found_with_their_output():
     page = "a\n```python\nprint(1)\n```\n\n```text\n1\n```\n```python\nx = 1\n```\nwords\n```text\n2\n```\n"
-    assert [(block.text, block.line, promised) for block, promised in examples(page)] == [
+    assert [(block.text, block.line, expected) for block, expected in examples(page)] == [
         ("print(1)\n", 3, "1\n"),
         ("x = 1\n", 10, None),
     ]

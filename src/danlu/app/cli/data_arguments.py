@@ -1,4 +1,4 @@
-"""The words after a command on a data set: its name or path, then settings of the data and options as flags."""
+"""Parse the arguments of a command on a data set: its name or path, then settings of the data and options as flags."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from danlu.recipes.config.strict_yaml import failure
 
 
 def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData, dict[str, Any]]:
-    """A data set with the given settings, and the options of the command.
+    """Parse the settings of a data set and the options of a command.
 
     Args:
-        name: of the command.
-        function: of the command.
-        words: the data set first.
+        name: name of the command.
+        function: function of the command.
+        words: the arguments after the command; the first is the data set.
 
     Raises:
         UsageError: if no data set is named, or words or settings are invalid.

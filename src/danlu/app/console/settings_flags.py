@@ -1,4 +1,4 @@
-"""The settings of a recipe as flags, for help, completion and the command that trains it."""
+"""The settings of a recipe or of a data set as flags, for help and completion, and the command that trains a recipe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECTIONS = {
 
 
 def flags(page: BaseModel, prefix: str = "", section: str = "") -> Iterator[Flag]:
-    """The settings of a recipe as flags; a setting of a network has the network's name as prefix.
+    """The settings as flags; a setting of a network has the name of the network as prefix.
 
     >>> from danlu.recipes import MLPRecipe
     >>> [flag.name for flag in flags(MLPRecipe()) if flag.section == "model"]
@@ -37,16 +37,16 @@ def flags(page: BaseModel, prefix: str = "", section: str = "") -> Iterator[Flag
             yield from flags(value, f"{prefix}{name}.", prefix + name)
         else:
             first = next(base for base in reversed(type(page).__mro__) if name in getattr(base, "model_fields", {}))
-            where = section or _SECTIONS.get(first.__name__, "loss")
-            words = " ".join((field.description or "").split())
-            yield Flag(flag_name(prefix + name), where, value, words, _choices(field.annotation))
+            heading = section or _SECTIONS.get(first.__name__, "loss")
+            meaning = " ".join((field.description or "").split())
+            yield Flag(flag_name(prefix + name), heading, value, meaning, _choices(field.annotation))
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:
-    """The words of a Literal type, if there is one."""
-    inside = [annotation, *typing.get_args(annotation)]
+    """The values of a Literal type, if there is one."""
+    types = [annotation, *typing.get_args(annotation)]
     return tuple(
-        str(word) for one in inside if typing.get_origin(one) is typing.Literal for word in typing.get_args(one)
+        str(value) for one in types if typing.get_origin(one) is typing.Literal for value in typing.get_args(one)
     )
 
 
