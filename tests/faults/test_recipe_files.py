@@ -130,7 +130,7 @@ def test_keys_that_name_code_elsewhere_are_unknown_here(key: str):
 
 
 def test_a_repeated_key_is_refused():
-    assert refused("recipe: cnn\nlr: 0.1\nseed: 1\nlr: 0.001") == ["mine.yaml:4: lr: given twice, first in line 2"]
+    assert refused("recipe: cnn\nlr: 0.1\nseed: 1\nlr: 0.001") == ["mine.yaml:4: lr: set twice, first in line 2"]
 
 
 def test_numbers_are_numbers_and_quoted_numbers_are_text():
@@ -169,7 +169,7 @@ def test_the_command_line_says_every_mistake_and_exits_with_2(
     assert said.err.splitlines() == [
         f"danlu: {path}:2: lr: expected a number > 0, got 'fast'",
         f"{path}:3: model: the tag !!python/object/apply:os.system is not allowed; a recipe file has plain values only",
-        f"{path}:4: lr: given twice, first in line 2",
+        f"{path}:4: lr: set twice, first in line 2",
         f"{path}:5: sead: there is no such setting; did you mean 'seed'?",
     ]
     assert sorted(tmp_path.iterdir()) == before

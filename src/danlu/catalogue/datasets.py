@@ -29,25 +29,25 @@ DATA: dict[str, DataEntry] = {
         "danlu.data.datasets.mnist_cifar:cifar10", "images", "images", "60,000 color images, 32×32", "Krizhevsky 2009"
     ),
     "folder": DataEntry(
-        "danlu.data.images.image_folder:read_folder", "images", "images", "your own images: folder:PATH", "user", True
+        "danlu.data.images.image_folder:read_folder", "images", "images", "your own images: folder:PATH", "", True
     ),
     "table": DataEntry(
         "danlu.data.tables.table:read_table",
         "tables",
         "table",
         "your own table, CSV or Parquet: table:FILE",
-        "user",
+        "",
         True,
     ),
     "text": DataEntry(
-        "danlu.data.text.corpus:read_text", "text", "text", "your own text, a file or a folder: text:PATH", "user", True
+        "danlu.data.text.corpus:read_text", "text", "text", "your own text, a file or a folder: text:PATH", "", True
     ),
     "pydoc": DataEntry(
         "danlu.data.datasets.pydoc:pydoc",
         "text",
         "text",
         "465,000 characters of Python's manual, included",
-        "Python",
+        "Python documentation",
         True,
     ),
     "ptb": DataEntry(

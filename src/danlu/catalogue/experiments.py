@@ -43,7 +43,9 @@ EXPERIMENTS: dict[str, Claim] = {
         "danlu.experiments.optimization.momentum:EXPERIMENT", "0.3.3", "momentum damps oscillation and converges faster"
     ),
     "optimizers": Claim(
-        "danlu.experiments.optimization.optimizers:EXPERIMENT", "0.3.4", "Adam adapts and converges where SGD struggles"
+        "danlu.experiments.optimization.optimizers:EXPERIMENT",
+        "0.3.4",
+        "Adam adapts its step sizes and converges where SGD is slow or diverges",
     ),
     "linear-collapse": Claim(
         "danlu.experiments.networks.linear_collapse:EXPERIMENT",
@@ -53,7 +55,7 @@ EXPERIMENTS: dict[str, Claim] = {
     "line-detector": Claim(
         "danlu.experiments.networks.line_detector:EXPERIMENT",
         "1.2.2",
-        "a 3×3 kernel detects vertical lines, and max pooling keeps the answer",
+        "a 3×3 kernel detects vertical lines, and max pooling keeps the detected lines",
     ),
     "shift-invariance": Claim(
         "danlu.experiments.networks.shift_invariance:EXPERIMENT",
@@ -68,12 +70,12 @@ EXPERIMENTS: dict[str, Claim] = {
     "overfitting": Claim(
         "danlu.experiments.networks.overfitting:EXPERIMENT",
         "1.3",
-        "L2, augmentation, dropout and early stopping close the generalization gap",
+        "L2, augmentation, dropout and early stopping reduce the generalization gap",
     ),
     "depth": Claim(
         "danlu.experiments.networks.depth:EXPERIMENT",
         "1.4",
-        "deep plain networks do not train; residual and dense ones do",
+        "deep plain networks are not trained well; residual and dense networks are",
     ),
     "mle-vs-sum": Claim(
         "danlu.experiments.likelihood.mle_vs_sum:EXPERIMENT",
@@ -96,7 +98,7 @@ EXPERIMENTS: dict[str, Claim] = {
     "fid-vs-is": Claim(
         "danlu.experiments.adversarial.fid_vs_is:EXPERIMENT",
         "2.2.3.1",
-        "FID detects noise and blur, the Inception Score hardly; it also accepts one image per class",
+        "FID detects noise and blur; the Inception Score hardly changes, even with one image per class",
     ),
     "kl-directions": Claim(
         "danlu.experiments.adversarial.kl_directions:EXPERIMENT",
@@ -124,7 +126,7 @@ EXPERIMENTS: dict[str, Claim] = {
     "one-sided-smoothing": Claim(
         "danlu.experiments.adversarial.one_sided_smoothing:EXPERIMENT",
         "2.2.4.2",
-        "smoothing the real target helps, smoothing the fake target harms",
+        "smoothing the target of real examples helps, that of generated examples harms",
     ),
     "batchnorm-hue": Claim(
         "danlu.experiments.adversarial.batchnorm_hue:EXPERIMENT",
@@ -139,7 +141,7 @@ EXPERIMENTS: dict[str, Claim] = {
     "wgan-architectures": Claim(
         "danlu.experiments.adversarial.wgan_architectures:EXPERIMENT",
         "2.2.5.1",
-        "WGAN trains with any architecture",
+        "training of a WGAN succeeds with every tested architecture",
     ),
     "weight-clipping": Claim(
         "danlu.experiments.adversarial.weight_clipping:EXPERIMENT",

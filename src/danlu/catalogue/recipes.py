@@ -92,13 +92,13 @@ RECIPES: dict[str, Entry] = {
     "peephole-lm": Entry(
         "danlu.recipes.recurrent.peephole_lm:PeepholeLMRecipe",
         "recurrent",
-        "language model over LSTMs with peephole connections",
+        "LSTM language model with peephole connections",
         "Gers and Schmidhuber 2000",
     ),
     "coupled-lm": Entry(
         "danlu.recipes.recurrent.coupled_lm:CoupledLMRecipe",
         "recurrent",
-        "language model over LSTMs with coupled gates",
+        "LSTM language model with coupled gates",
         "Greff et al. 2017",
     ),
     "gru-lm": Entry(
@@ -107,7 +107,7 @@ RECIPES: dict[str, Entry] = {
     "nce-lm": Entry(
         "danlu.recipes.recurrent.nce_lm:NCELMRecipe",
         "recurrent",
-        "language model by noise-contrastive estimation",
+        "language model trained by noise-contrastive estimation",
         "Mnih and Teh 2012",
     ),
 }

@@ -95,7 +95,7 @@ class DataSettings(Page):
         entry = find_data_entry(name)
         if entry.kind not in self.kinds:
             raise UsageError(
-                f"this recipe is for data of kind {' or '.join(self.kinds)}; {self.data} has kind {entry.kind}",
+                f"this recipe needs data of kind {' or '.join(self.kinds)}; {self.data} is of kind {entry.kind}",
                 settings=("data",),
             )
         refuse_unused_settings(self)

@@ -319,7 +319,7 @@ formt: 1
         "mine.yaml:3: rounds: expected an integer >= 1 or null, got 1.5",
         "mine.yaml:4: precision: expected 'float32', 'bf16' or 'float64', got 'float23'; did you mean 'float32'?",
         "mine.yaml:5: lr: expected a number > 0, got 'fast'",
-        "mine.yaml:6: lr: given twice, first in line 5",
+        "mine.yaml:6: lr: set twice, first in line 5",
         "mine.yaml:7: data: expected text, got 5; write it in quotes",
         "mine.yaml:8: betas: expected null or a list of 2 (each a number >= 0 and < 1), got [0.9]",
         "mine.yaml:10: class_weights[0]: expected a number >= 0, got -1",
@@ -446,9 +446,9 @@ def test_settings_are_not_compared_while_one_is_refused():
 
 def test_repeated_keys_are_refused_with_both_lines():
     assert complaints("recipe: cnn\nmodel:\n  pool: 1\n  kernel: 5\n  pool: 1\nlr: 1\n'lr': 1\nlr: 2") == [
-        "mine.yaml:5: model.pool: given twice, first in line 3",
-        "mine.yaml:7: lr: given twice, first in line 6",
-        "mine.yaml:8: lr: given twice, first in line 6",
+        "mine.yaml:5: model.pool: set twice, first in line 3",
+        "mine.yaml:7: lr: set twice, first in line 6",
+        "mine.yaml:8: lr: set twice, first in line 6",
     ]
 
 
@@ -637,7 +637,7 @@ def test_mistakes_are_listed_beside_an_unknown_recipe():
     assert complaints("format: x\nrecipe: cmn\nlr: 1\nlr: 2") == [
         "mine.yaml:1: format: expected an integer >= 1, got 'x'",
         "mine.yaml:2: recipe: unknown recipe 'cmn'; did you mean 'cnn'?",
-        "mine.yaml:4: lr: given twice, first in line 3",
+        "mine.yaml:4: lr: set twice, first in line 3",
     ]
 
 
@@ -694,8 +694,8 @@ def test_mistakes_in_changes_are_said_without_a_file():
     [
         ({"epoch": 1}, "epoch: there is no such setting; did you mean 'epochs'?"),
         ({"hidden": 1}, "hidden: there is no such setting; did you mean 'model.hidden'?"),
-        ({"model.hidden": (1,), "model": {"hidden": (2,)}}, "model.hidden: given twice"),
-        ({"model": {"hidden": (2,)}, "model.hidden": (1,)}, "model.hidden: given twice"),
+        ({"model.hidden": (1,), "model": {"hidden": (2,)}}, "model.hidden: set twice"),
+        ({"model": {"hidden": (2,)}, "model.hidden": (1,)}, "model.hidden: set twice"),
         ({"lr": "1e-3"}, "lr: expected a number > 0, got '1e-3'; write it without quotes"),
         ({"lr.x": 1}, "lr: expected a number > 0, got a mapping"),
         ({"lr": math.nan}, "lr: expected a finite number, got .nan"),

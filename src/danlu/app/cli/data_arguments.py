@@ -33,8 +33,11 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData
     usage = f"usage: danlu {name} NAME|PATH|folder:PATH|table:FILE|text:PATH [--settings …]"
     if {"-h", "--help"} & set(words):
         width = max(map(len, DATA))
-        listing = "\n".join(f"  {name:<{width}}  {entry.title} ({entry.source})" for name, entry in DATA.items())
-        text = sections([*option_flags(function), *flags(TrainingData())])
+        listing = "\n".join(
+            f"  {name:<{width}}  {entry.title}{f' ({entry.source})' if entry.source else ''}"
+            for name, entry in DATA.items()
+        )
+        text = sections([*option_flags(function), *(flag for flag in flags(TrainingData()) if flag.name != "--data")])
         print(f"{usage}\n\n{description_of(function)}\n\ndata sets:\n{listing}\n{text}")
         raise SystemExit(0)
     if not words or words[0].startswith("-"):
@@ -43,6 +46,8 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData
             f"{usage}\n\ndata sets: {', '.join(DATA)}"
         )
     base = TrainingData(data=name_of(words[0]))
+    if any(word.partition("=")[0] == "--data" for word in words):
+        raise UsageError(f"{name}: the data set is the first argument; remove --data")
     settings, options = given_values(base, function, f"danlu {name} {words[0]}", words[1:])
     try:
         return TrainingData.model_validate({"data": base.data, **settings}), options

@@ -26,11 +26,11 @@ def in_short(entry: dict[str, float]) -> str:
     for name, value in entry.items():
         owner, _, term = name.partition("/")
         if owner == "validation":
-            words.append(f"validation {term.replace('_', ' ')} {number(value)}")
+            words.append(f"validation {score_name(term)} {number(value)}")
         elif owner == "generated":
-            words.append(f"{term.replace('_', ' ')} {score_value(term, value)}")
+            words.append(f"{score_name(term)} {score_value(term, value)}")
         elif owner in players and term not in ("lr", "gradient_norm"):
-            words.append(f"{owner + ' ' if len(players) > 1 else ''}{term.replace('_', ' ')} {number(value)}")
+            words.append(f"{owner + ' ' if len(players) > 1 else ''}{score_name(term)} {number(value)}")
     return "  ".join(words)
 
 
@@ -41,6 +41,24 @@ def number(value: float) -> str:
     ('0.9832', '2.13e-05')
     """
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
+
+
+def score_name(name: str) -> str:
+    """The name of a score in text.
+
+    >>> score_name("top_5"), score_name("cross_entropy"), score_name("f1")
+    ('top-5 accuracy', 'cross-entropy', 'f1')
+    """
+    if name.startswith("top_"):
+        return f"{name.replace('_', '-')} accuracy"
+    if name.startswith("log_prob_bound_"):
+        return f"lower bound of the log-likelihood ({name.rpartition('_')[2]} draws)"
+    names = {
+        "cross_entropy": "cross-entropy",
+        "elbo": "ELBO",
+        "calibrated_error": "calibration error after temperature scaling",
+    }
+    return names.get(name, name.replace("_", " "))
 
 
 def score_value(name: str, value: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from danlu.app.console.formatting import duration, number, score_value
+from danlu.app.console.formatting import duration, number, score_name, score_value
 from danlu.app.report.figures.all_figures import draw
 from danlu.app.report.section import Scores, Section, figure
 from danlu.storage.atomic import write_text
@@ -151,19 +151,6 @@ def results(run: dict[str, Any], scores: Scores) -> list[Result]:
     return by_part
 
 
-def score_name(name: str) -> str:
-    """The name of a score in text.
-
-    >>> score_name("top_5"), score_name("cross_entropy"), score_name("f1")
-    ('top-5 accuracy', 'cross-entropy', 'f1')
-    """
-    if name.startswith("top_"):
-        return f"{name.replace('_', '-')} accuracy"
-    if name.startswith("log_prob_bound_"):
-        return f"lower bound of the log-likelihood ({name.rpartition('_')[2]} draws)"
-    return {"cross_entropy": "cross-entropy", "elbo": "ELBO"}.get(name, name.replace("_", " "))
-
-
 def _count(name: str, value: float, n: int | None) -> str:
     """A remark on a score: the count of an accuracy, the unit of a cross-entropy."""
     if n is not None and (name == "accuracy" or name.startswith("top_")):
@@ -184,7 +171,7 @@ def environment(run: dict[str, Any]) -> list[tuple[str, str]]:
         "device": f"{run['device']}{reason}" if "device" in run else None,
         "precision": run.get("precision"),
         "threads": run.get("threads"),
-        "ranks": run.get("ranks"),
+        "processes": run.get("ranks"),
         "started": _moment(run.get("started")),
         "duration": duration(run["seconds"]) if "seconds" in run else None,
     }

@@ -93,7 +93,7 @@ class RunFolder:
         """Whether the run is finished; if so, a line on the screen says where its model is."""
         if self.page["status"] != "finished":
             return False
-        screen.say(f"{self.path} is finished: {self.page['round']} rounds. Its model is {self.model}.")
+        screen.say(f"The run {self.path} is finished, after {self.page['round']} rounds. Its model is in {self.model}.")
         return True
 
     @property

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from danlu.app.console.formatting import duration, quoted, score_value
+from danlu.app.console.formatting import duration, quoted, score_name, score_value
 from danlu.app.console.progress import Screen
 from danlu.app.report.section import Scores
 from danlu.app.report.usage import after_training
@@ -142,13 +142,14 @@ def write_pages(
 
 def print_summary(run: RunFolder, screen: Screen, usage: list[tuple[str, str]]) -> None:
     """Print the scores, the path of the report, and commands that use the model."""
+    from danlu.app.report.html_report import describe_weights
+
     page = run.page
     early = f", stopped early after {page['round']} of {page['rounds']} rounds" if page["stopped_early"] else ""
-    best = page["best"]
-    weights = f"best {best['monitor']} in round {best['round']}" if page["weights"] == "best" else page["weights"]
-    screen.say(f"Done in {duration(page['seconds'])}{early}. Weights: {weights}.")
+    weights = describe_weights(page)
+    screen.say(f"Done in {duration(page['seconds'])}{early}. The saved weights are {weights}.")
     for part, values in page["scores"].items():
-        line = "  ".join(f"{name.replace('_', ' ')} {score_value(name, value)}" for name, value in values.items())
+        line = "  ".join(f"{score_name(name)} {score_value(name, value)}" for name, value in values.items())
         screen.say(f"  {part:<10}  {line}")
     has_scores = {"test", "generated"} & page["scores"].keys()
     evaluate = [("evaluate", f"danlu evaluate {quoted(run.path)}")] if has_scores else []

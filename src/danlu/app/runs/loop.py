@@ -31,7 +31,11 @@ def train_to_end(session: Session, run: RunFolder, screen: Screen, dry_run: bool
                 screen.end()
             if session.stopped:
                 run.save_page(status="stopped", round=trainer.round, seconds=session.seconds)
-                what_next = "Nothing was kept." if dry_run else f"Resume with:\n  danlu resume {quoted(run.path)}"
+                what_next = (
+                    "The files of the dry run were removed."
+                    if dry_run
+                    else f"Resume with:\n  danlu resume {quoted(run.path)}"
+                )
                 screen.say(f"Stopped after round {trainer.round}. {what_next}")
             else:
                 finish(session, run, screen, dry_run)

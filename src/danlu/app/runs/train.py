@@ -91,7 +91,7 @@ def train(
             else:
                 train_to_end(session, run, screen, dry_run)
         if dry_run and run.page["status"] == "finished":
-            screen.say("The dry run passed: data, two rounds, saving, loading and report. Nothing was kept.")
+            screen.say("The dry run passed: data, two rounds, saving, loading and report. Its files were removed.")
     return run
 
 

@@ -113,7 +113,9 @@ def score(
     verb = next((name for name in ("log_prob", "log_prob_bound") if can(model, name)), None)
     if verb is None:
         verbs = ", ".join(verbs_of(model)) or "none"
-        raise UsageError(f"{type(model).__name__} has no likelihood and no bound of it; its verbs: {verbs}")
+        raise UsageError(
+            f"{type(model).__name__} has neither a log-likelihood nor a lower bound of it; its verbs: {verbs}"
+        )
     if verb == "log_prob" and samples is not None:
         raise UsageError(
             f"{type(model).__name__} computes the exact log-likelihood, without samples; remove samples",

@@ -164,7 +164,7 @@ def _opened(path: str | os.PathLike[str], largest: int) -> Iterator[ImageFile.Im
     except Unreadable:
         raise
     except UnidentifiedImageError:
-        raise Unreadable(f"not a readable image: {_file_type(path)}") from None
+        raise Unreadable(_file_type(path)) from None
     except Exception as error:
         from_system = isinstance(error, OSError) and error.errno is not None  # errors of Pillow have no number
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -196,7 +196,9 @@ def _file_type(path: str | os.PathLike[str]) -> str:
         start = file.read(200)
     file_type = looks_like(start)
     beginning = f", {start.lstrip()[:20].decode()!r}" if file_type == "text" else ""
-    return f"it is {file_type}{beginning}" if file_type else "it is truncated, or has an unsupported format"
+    return (
+        f"the file is {file_type}{beginning}" if file_type else "the file is truncated, or its format is not supported"
+    )
 
 
 def _orientation(file: Image.Image) -> Any:

@@ -102,7 +102,8 @@ def _root(argument: str) -> Path:
         raise UsageError(f"folder:{argument} is a file; give the folder that contains it")
     if not root.is_dir():
         neighbors = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
-        raise UsageError(f"folder not found: {argument}" + (f"; {nearest(root.name, neighbors)}" if neighbors else ""))
+        hint = nearest(root.name, neighbors)
+        raise UsageError(f"folder not found: {argument}" + (f"; {hint}" if hint.endswith("?") else ""))
     return root
 
 

@@ -43,6 +43,6 @@ class ImageInfo(DataInfo):
         """A description of the examples for messages.
 
         >>> ImageInfo((1, 8, 8)).description
-        'images of 1×8×8'
+        'images of shape 1×8×8'
         """
-        return f"images of {'×'.join(map(str, self.shape))}"
+        return f"images of shape {'×'.join(map(str, self.shape))}"

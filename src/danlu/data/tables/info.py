@@ -37,6 +37,6 @@ class TableInfo(DataInfo):
         """A description of the examples for messages.
 
         >>> TableInfo((2,)).description
-        'rows of 2'
+        'rows with 2 columns'
         """
-        return f"rows of {'×'.join(map(str, self.shape))}"
+        return f"rows with {'×'.join(map(str, self.shape))} columns"

@@ -202,7 +202,7 @@ def _chosen(file: TableFile, page: Table, columns: tuple[str, ...] | None) -> tu
 
 def _refuse_missing(file: TableFile, columns: tuple[str, ...], block: Block, page: Table) -> None:
     """Raise an error for the first missing value that is not allowed."""
-    drop = "set table.missing to drop to leave out such rows"
+    drop = "table.missing=drop leaves out such rows"
     for row in np.flatnonzero(block.classes < 0)[:1]:
         raise UsageError(
             f"{file.at(int(block.positions[row]))}: column {page.target!r}: missing class; {drop}",
@@ -212,7 +212,7 @@ def _refuse_missing(file: TableFile, columns: tuple[str, ...], block: Block, pag
         for row, column in np.argwhere(np.isnan(block.numbers))[:1]:
             raise UsageError(
                 f"{file.at(int(block.positions[row]))}: column {columns[column]!r}: missing number; {drop}, "
-                f"or to mean to fill in the mean of the training rows",
+                f"table.missing=mean fills in the mean of the training rows",
                 settings=("table.missing=drop", "table.missing=mean"),
             )
 

@@ -208,7 +208,9 @@ def _check(part: Part, rows: int, length: int, what: str) -> None:
     if rows * length + 1 > len(part):
         fewer = max(1, (len(part) - 1) // length)
         advice = (
-            f"use at most {fewer} {what}, or shorter ones" if len(part) > length else "use shorter ones or more text"
+            f"use at most {fewer} {what}, or fewer tokens in each"
+            if len(part) > length
+            else "use fewer tokens in each, or more text"
         )
         raise UsageError(
             f"{rows} {what} of {length} tokens need a text of at least {rows * length + 1:,} tokens; the training "

@@ -50,7 +50,7 @@ def _insert(tree: dict[str, Any], branch: dict[str, Any], path: KeyPath) -> None
         elif isinstance(tree[name], dict) and isinstance(value, dict):
             _insert(tree[name], value, (*path, name))
         else:
-            raise UsageError(f"{spelled((*path, name))}: given twice")
+            raise UsageError(f"{spelled((*path, name))}: set twice")
 
 
 def checked(recipe: Recipe, values: dict[str, Any], reading: Reading, name: str | None) -> Recipe:

@@ -265,7 +265,7 @@ class _Walk:
                 continue
             here = (*path, key.value)
             if here in self.lines:
-                self._refuse(key, here, f"given twice, first in line {self.lines[here]}")
+                self._refuse(key, here, f"set twice, first in line {self.lines[here]}")
                 continue
             self.lines[here] = _line(key)
             converted = self.value(value, here)

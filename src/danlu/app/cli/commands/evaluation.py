@@ -31,22 +31,22 @@ def evaluate(
         generated: number of examples to generate and to compare with the training part (FID and similar scores);
             default: 10000 for models without other scores, else 0
     """
-    from danlu.app.console.formatting import score_value
+    from danlu.app.console.formatting import score_name, score_value
     from danlu.app.scoring.evaluate import evaluate
 
     result = evaluate(run, part, device, flip, generated)
     if json:
         return as_json({"run": str(run), **result})
     generated_scores = result.get("generated", {})
-    width = max([18, *map(len, [*result["scores"], *generated_scores])])
+    width = max([18, *(len(score_name(name)) for name in (*result["scores"], *generated_scores))])
     if result["scores"]:
         print(f"{result['data']}, {part} part, {result['examples']:,} examples")
     for name, value in result["scores"].items():
-        print(f"  {name.replace('_', ' '):<{width}} {score_value(name, value)}")
+        print(f"  {score_name(name):<{width}} {score_value(name, value)}")
     if generated_scores:
         print(f"{result['data']}, generated examples compared with the train part")
     for name, value in generated_scores.items():
-        print(f"  {name.replace('_', ' '):<{width}} {score_value(name, value)}")
+        print(f"  {score_name(name):<{width}} {score_value(name, value)}")
     return 0
 
 
@@ -94,7 +94,7 @@ def export(
 
     Args:
         run: run folder or model folder
-        out: file to write, FILE.onnx or FILE.safetensors; required
+        out: file to write, FILE.onnx or FILE.safetensors
         verb: method of the model to export as ONNX, for example classify; default: the first that can be exported
     """
     from danlu.app.export.export import export
@@ -102,7 +102,7 @@ def export(
     exported = export(run, out, verb)
     if json:
         return as_json({**exported._asdict(), "path": str(exported.path)})
-    method = f" of {exported.verb}" if exported.verb else ""
+    method = f", verb {exported.verb}" if exported.verb else ""
     compared = exported.difference is not None
-    checked = f"; largest difference in onnxruntime: {exported.difference:.1g}" if compared else ""
+    checked = f"; largest difference between PyTorch and onnxruntime: {exported.difference:.1g}" if compared else ""
     return say(f"{exported.path}: {exported.format}{method}{checked}")

@@ -48,6 +48,7 @@ def _list_experiments(json: bool) -> int:
         keys = ("section", "group", "claim")
         return as_json({"experiments": [{"name": n, **dict(zip(keys, c, strict=True))} for n, c in claims.items()]})
     width, group = max(map(len, EXPERIMENTS)), None
+    print(f"  {'name':<{width}}  section  claim of the lecture notes")
     for name, entry in EXPERIMENTS.items():
         if entry.group != group:
             print(group := entry.group)

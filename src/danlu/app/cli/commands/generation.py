@@ -136,8 +136,8 @@ def interpolate(
             first sample, which `danlu sample --numbers` shows for the same seed, n and label
         b: the second file, or the number of the second sample
         steps: number of examples in the interpolation, including both ends
-        n: for numbers: number of samples that `danlu sample` generated; default: 64
-        label: for numbers: class by name or number, for class-conditional models
+        n: if A and B are numbers of samples: the number of samples that `danlu sample` generated; default: 64
+        label: if A and B are numbers of samples: their class, by name or number, for class-conditional models
         out: FILE.png (an image grid), FOLDER/, FILE.csv, FILE.npy or - (standard output); default: interpolation.png or
             interpolation.csv in the run folder
     """
@@ -166,7 +166,7 @@ def arithmetic(
     device: Device = "auto",
     json: Json = False,
 ) -> int:
-    """Add and subtract latent codes of samples, and decode the result.
+    """Add and subtract the latents of samples, and decode the result.
 
     For example: danlu arithmetic RUN 3,5,8 - 1,4,9 + 2,6,7
 

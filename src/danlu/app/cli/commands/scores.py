@@ -74,11 +74,11 @@ def score_images(
 
     Args:
         images: image files or folders; the last one is the reference: the name of a data set, or a folder of images
-        feature_extractor: network whose features are compared; auto: a classifier of the data set, or pixels if it
-            has no classes
+        feature_extractor: network whose features are compared; auto: a classifier trained on the data set, or
+            pixel values if the data set has no classes
         count: number of images to score; default: all, at most 10000
     """
-    from danlu.app.console.formatting import score_value
+    from danlu.app.console.formatting import score_name, score_value
     from danlu.app.scoring.image_quality import score_images
 
     if len(images) < 2:
@@ -91,8 +91,8 @@ def score_images(
         as_json(scores._asdict())
         return int(bool(scores.errors))
     print(f"{scores.images:,} images compared with {scores.examples:,} of {scores.reference}, train part")
-    width = max(map(len, scores.scores))
+    width = max(len(score_name(name)) for name in scores.scores)
     for name, value in scores.scores.items():
-        print(f"  {name.replace('_', ' '):<{width}}  {score_value(name, value)}")
+        print(f"  {score_name(name):<{width}}  {score_value(name, value)}")
     print("\n".join(f"  {note}" for note in scores.notes), end="\n" if scores.notes else "")
     return int(bool(scores.errors))

@@ -107,8 +107,8 @@ def _calibration(probabilities: Tensor, labels: Tensor, temperature: float | Non
     if temperature is not None:
         after = calibration(cooled(probabilities, temperature), labels)
         caption += (
-            f" Rings: the same after temperature scaling. The temperature {temperature:.3g} was fitted on the "
-            f"validation part; a temperature above 1 means that the model is overconfident."
+            f" Rings: accuracy after temperature scaling. The temperature {temperature:.3g} was fitted on the "
+            f"validation part; above 1 the model is overconfident, below 1 underconfident."
         )
     return Section("Calibration", caption, figure("reliability", calibration=before, after=after))
 
