@@ -78,7 +78,7 @@ def test_corrupt_empty_and_mislabeled_files_are_listed_before_the_first_step(pho
     assert [line.split(": ")[0] for line in said[1:4]] == [
         f"  {photos}/{n}.png" for n in ("cat/03", "cat/04", "dog/05")
     ]
-    assert "it is text, 'these are words'" in said[3]
+    assert "the file is text, 'these are words'" in said[3]
     assert "--images.unreadable skip" in said[-1]
     code, out, _ = danlu(capsys, *MLP, f"folder:{photos}", "--images.unreadable", "skip", "--out", "run")
     assert code == 0

@@ -136,11 +136,18 @@ def data_set_of(path: Path) -> str:
 def name_of(source: str | Path) -> str:
     """The name of the data set that reads a path: a folder of images, a text (.txt), or a table.
 
+    Raises:
+        UsageError: if it is a path, and does not exist.
+
     >>> name_of("digits"), name_of("/")
     ('digits', 'folder:/')
     """
     path = Path(source).expanduser()
-    return f"{data_set_of(path)}:{path}" if path.exists() else str(source)
+    if path.exists():
+        return f"{data_set_of(path)}:{path}"
+    if ":" not in str(source) and (len(path.parts) > 1 or path.suffix):
+        raise UsageError(f"{source}: no such file or folder")
+    return str(source)
 
 
 def refuse_unused_settings(settings: DataSettings) -> None:

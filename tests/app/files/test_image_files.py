@@ -66,7 +66,7 @@ def test_ranges_colors_and_inversion(tmp_path):
 
 def test_what_takes_no_images_says_so(tmp_path):
     Image.new("L", (4, 4)).save(tmp_path / "x.png")
-    with pytest.raises(UsageError, match=r"takes rows of 5"):
+    with pytest.raises(UsageError, match=r"takes rows with 5 columns"):
         read_image(tmp_path / "x.png", TableInfo((5,)))
 
 

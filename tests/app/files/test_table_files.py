@@ -154,7 +154,7 @@ def test_a_number_too_large_when_standardized_is_said_of_its_row(tmp_path):
 
 def test_models_of_other_inputs_say_so(tmp_path):
     path = written(tmp_path, "a\n1\n")
-    with pytest.raises(UsageError, match=r"takes images of 1×8×8, not rows of a table"):
+    with pytest.raises(UsageError, match=r"takes images of shape 1×8×8, not rows of a table"):
         read_rows(path, ImageInfo((1, 8, 8)))
     with pytest.raises(UsageError, match="has no column names"):
         read_rows(path, TableInfo((1,)))

@@ -245,5 +245,5 @@ def test_a_tokenizer_that_is_damaged_or_anothers_is_told(run, tmp_path, damage, 
 
 
 def test_pictures_are_no_text():
-    with pytest.raises(danlu.errors.UsageError, match="this recipe is for data of kind text"):
+    with pytest.raises(danlu.errors.UsageError, match="this recipe needs data of kind text"):
         danlu.train("lstm-lm", data="digits", quiet=True)

@@ -488,7 +488,7 @@ WRONG = [
     (["inpaint", "RUN", "0.png", "--mask", "black.png", "-o", "x.png"], "no pixel is missing: it has no white pixels"),
     (["inpaint", "ROWS", "t.csv", "-o", "x.csv"], "no row has an empty field"),
     (["inpaint", "ROWS", "t.csv", "--mask", "half", "-o", "x.csv"], "mask applies to images only"),
-    (["score", "MLP", "0.png"], "MLP has no likelihood and no bound of it; its verbs: classify"),
+    (["score", "MLP", "0.png"], "MLP has neither a log-likelihood nor a lower bound of it; its verbs: classify"),
     (["score", "RUN"], "no input file is given"),
     (["score", "RUN", "0.png", "--samples", "0"], "samples must be at least 1, got 0"),
     (["score", "RUN", "0.png", "--binarize", "yes"], "binarize"),

@@ -17,7 +17,7 @@ from danlu.errors import UsageError
 
 def test_a_set_is_described():
     out = call_checked("data", "digits")[0]
-    assert "digits: 1,797 images of 1×8×8; 1,258 train, 180 validation, 359 test" in out
+    assert "digits: 1,797 images of shape 1×8×8; 1,258 train, 180 validation, 359 test" in out
     assert "No problems found." in out
     assert f"fingerprint {danlu.survey('digits')[0].fingerprint()}" in out
 
@@ -174,7 +174,7 @@ def test_without_a_validation_part_nothing_is_watched_and_the_last_weights_are_k
         assert ended.value.code == 0, capsys.readouterr().err
         said = capsys.readouterr().out
         assert "note: the validation part is empty" in said
-        assert "Weights: last." in said
+        assert "The saved weights are those of the last round" in said
     run = RunFolder.open(tmp_path / "with")
     assert (run.page["weights"], run.page["best"], run.scores.keys()) == ("last", None, {"test"})
     assert not any(name.startswith("validation/") for entry in run.metrics() for name in entry)

@@ -310,11 +310,14 @@ def test_files_that_are_cut_off(tmp_path, suffix, share, monkeypatch):
     ("content", "reason"),
     [
         (b"", "the file is empty"),
-        (b"hello, I am a text\n", "it is text, 'hello, I am a text"),
-        (b"\n<!DOCTYPE html><html>404</html>", "it is a web page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid", "it is a Git LFS pointer"),
-        (b"\x00\x01\x02\x03" * 50, "it is truncated, or has an unsupported format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is text"),  # which Ghostscript would be run for
+        (b"hello, I am a text\n", "the file is text, 'hello, I am a text"),
+        (b"\n<!DOCTYPE html><html>404</html>", "the file is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "the file is a Git LFS pointer"),
+        (b"\x00\x01\x02\x03" * 50, "the file is truncated, or its format is not supported"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "the file is text",
+        ),  # which Ghostscript would be run for
     ],
 )
 def test_what_is_no_picture(tmp_path, content, reason):

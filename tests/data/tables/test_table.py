@@ -365,7 +365,7 @@ def test_missing_numbers_are_refused_left_out_or_filled_in(tmp_path, word):
     page["validation_file"] = page["test_file"] = str(written(tmp_path, f"a,b,k\n0,{word},u\n0,8,v\n", "other.csv"))
     refused(
         path,
-        r"t.csv, line 3: column 'b': missing number; set table.missing to drop .* to mean",
+        r"t.csv, line 3: column 'b': missing number; table.missing=drop .* table.missing=mean",
         **page,
     )
     dropped = loaded(path, **page, missing="drop")
@@ -401,7 +401,7 @@ def test_a_row_without_a_class_can_only_be_left_out(tmp_path):
     for missing in ("refuse", "mean"):
         refused(
             path,
-            r"line 3: column 'k': missing class; set table.missing to drop to leave out such rows$",
+            r"line 3: column 'k': missing class; table.missing=drop leaves out such rows$",
             target="k",
             missing=missing,
         )
@@ -865,7 +865,7 @@ def test_a_class_that_is_no_number_is_missing(parquet):
     )
     refused(
         path,
-        "t.parquet, row 11: column 'k': missing class; set table.missing to drop to leave out such rows",
+        "t.parquet, row 11: column 'k': missing class; table.missing=drop leaves out such rows",
         target="k",
     )
     data = loaded(path, target="k", missing="drop", split=WHOLE)

@@ -122,7 +122,7 @@ def test_a_text_without_a_second_token_has_nothing_to_predict():
     ("count", "rows", "length", "said"),
     [
         (10, 4, 3, r"4 \w+ of 3 tokens need a text of at least 13 tokens; the training part has 10; use at most 3"),
-        (3, 1, 3, r"need a text of at least 4 tokens; the training part has 3; use shorter ones or more text"),
+        (3, 1, 3, r"need a text of at least 4 tokens; the training part has 3; use fewer tokens in each, or more text"),
         (0, 1, 1, "training part has 0"),
         (9, 0, 3, "both numbers must be at least 1"),
         (9, 3, 0, "both numbers must be at least 1"),

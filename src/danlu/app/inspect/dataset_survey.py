@@ -13,7 +13,7 @@ from danlu.data.settings import DataSettings, name_of
 from danlu.data.survey.result import Survey
 from danlu.data.survey.survey import survey_data_set
 from danlu.data.training_data import TrainingData
-from danlu.errors import UsageError, few
+from danlu.errors import few
 
 _BAR = 30
 """length of the longest bar in characters"""

@@ -13,7 +13,7 @@ class Split(Page):
     seed: int = 0
     """seed of the random split, if there is no official one"""
     validation: Fraction = 0.1
-    """fraction of the examples for validation; of the training part, if the test part is official"""
+    """fraction of the examples for validation; with an official test part, fraction of the official training part"""
     test: Fraction = 0.2
     """fraction of the examples for the test, if there is no official test part"""
 

@@ -1,4 +1,4 @@
-"""A 3×3 kernel finds vertical lines, and max pooling keeps the answer (notes, 1.2.2).
+"""A 3×3 kernel finds vertical lines, and max pooling keeps the detected lines (notes, 1.2.2).
 
 The kernel of the notes has 1 in its middle column and −1 in the two others. The experiment computes its response to
 all 2⁹ binary patches and to patches of random gray values. It then applies the convolution to images, some of which

@@ -1,4 +1,4 @@
-"""Adam adapts and converges where SGD struggles (notes, 0.3.4).
+"""Adam adapts its step sizes and converges where SGD is slow or diverges (notes, 0.3.4).
 
 One network is trained on the digits in two versions: unchanged, and with each pixel multiplied by its own factor
 between 0.01 and 100, which makes the loss steep in some directions and flat in others. SGD, momentum, RMSProp and Adam
