@@ -15,7 +15,7 @@ class DanluError(Exception):
     of ``settings`` to it.
 
     Args:
-        message: what was wrong, where, what is allowed, what to do.
+        message: the problem, its place, the allowed values, the remedy.
         settings: the settings to look at, each as ``"name"`` or, to suggest a value, ``"name=value"``.
 
     >>> error = UsageError("no test part is split off; leave split.test out", settings=("split.test",))

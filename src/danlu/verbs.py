@@ -1,15 +1,15 @@
-"""What a model can do: its verbs, one protocol each, and the capabilities that it declares.
+"""Verbs: the operations of a model, one protocol each. Capabilities: properties that a model declares.
 
-The command line, the evaluation and the reports ask a model for a verb or for a capability and never for its class.
-Tensors go in and out; files and strings belong to the application. A model has a verb exactly if it has the method:
+The command line, the evaluation and the reports test for a verb or a capability, never for a class.
+Tensors go in and out; files and strings belong to the application. A model has a verb if it has the method:
 
 >>> class Coin:
 ...     def log_prob(self, x): return -0.6931
 >>> isinstance(Coin(), LogProb), verbs_of(Coin())
 (True, ['log_prob'])
 
-A capability is what a protocol does not show, such as an additional argument of a verb. A model declares it in its
-attribute ``capabilities``, see ``CAPABILITIES``:
+A capability is a property that a protocol does not show, such as an additional argument of a verb. A model declares
+it in its attribute ``capabilities``, see ``CAPABILITIES``:
 
 >>> class Die:
 ...     capabilities = frozenset({"generator"})
@@ -60,7 +60,7 @@ class Sample(Protocol):
     """The model draws examples."""
 
     def sample(self, n: int) -> Tensor:
-        """n examples, (n, ...)."""
+        """Draw n examples, (n, ...)."""
         ...
 
 
@@ -69,7 +69,7 @@ class Prior(Protocol):
     """The model samples latent codes from its prior."""
 
     def prior(self, n: int) -> Tensor:
-        """n codes, (n, ...), for ``decode``."""
+        """Draw n codes for ``decode``, (n, ...)."""
         ...
 
 
@@ -159,7 +159,7 @@ class Recall(Protocol):
     """The model restores stored patterns from damaged ones."""
 
     def recall(self, x: Tensor) -> Tensor:
-        """The pattern to which each x settles, in the shape of x."""
+        """The stored pattern to which each x converges, in the shape of x."""
         ...
 
 
@@ -188,7 +188,7 @@ def verbs_of(model: object) -> list[str]:
 
 
 def can(model: object, verb: str) -> bool:
-    """Whether a model has a verb. A part of it that happens to have the name, such as ``self.embed``, is none."""
+    """Whether a model has a verb. A submodule of the same name, such as ``self.embed``, does not count."""
     return isinstance(model, VERBS[verb]) and callable(getattr(type(model), verb, None))
 
 
@@ -196,7 +196,7 @@ def need(model: object, verb: str) -> Any:
     """The model, if it has the verb.
 
     Raises:
-        UsageError: if it has not; the message names the verbs that it has.
+        UsageError: if it does not; the message names the verbs that it has.
 
     >>> need(object(), "classify")
     Traceback (most recent call last):
@@ -208,7 +208,7 @@ def need(model: object, verb: str) -> Any:
     return model
 
 
-def picks_latents(model: object) -> bool:
+def samples_latents(model: object) -> bool:
     """Whether a sample of the model has a latent code that can be drawn alone and decoded."""
     return can(model, "prior") and can(model, "decode")
 
@@ -227,15 +227,15 @@ Capability = Literal[
 ]
 
 CAPABILITIES: dict[Capability, str] = {
-    "class_conditional": "``sample`` and ``decode`` (if there is one) take ``labels``, the class of each example (n,)",
+    "class_conditional": "``sample`` and ``decode`` (if it exists) take ``labels``, the class of each example (n,)",
     "generator": "the verbs that draw (``sample``, ``prior``, ``log_prob_bound``) take ``generator``",
-    "value_sampling": "``sample`` takes ``values``: whether each value is drawn; without it the mean is given",
+    "value_sampling": "``sample`` takes ``values``: whether each value is drawn; otherwise the mean is returned",
     "masks": "trained to fill in hidden values: ``inpaint`` needs a single pass",
     "token_log_probs": "``log_probs(tokens, targets, state)`` gives the log-probability of each token and the state",
     "unit_divergence": "``posterior(x).divergence()`` gives the KL divergence of each latent unit (n, d), or None",
     "onnx_graph": "``onnx_graph()`` gives the ONNX graph of a verb that torch cannot trace",
 }
-"""every capability, and what a model that declares it promises"""
+"""each capability, with its meaning"""
 
 
 @runtime_checkable
@@ -252,12 +252,12 @@ def has(model: object, capability: Capability) -> bool:
     """Whether a model declares a capability.
 
     Raises:
-        KeyError: if there is no capability of this name.
+        KeyError: if the capability is unknown.
 
     >>> from danlu.models import MLPGenerator
     >>> [has(MLPGenerator((2,), classes, None), "class_conditional") for classes in (0, 3)]
     [False, True]
     """
     if capability not in CAPABILITIES:
-        raise KeyError(f"there is no capability {capability!r}; there is {', '.join(get_args(Capability))}")
+        raise KeyError(f"unknown capability {capability!r}; available: {', '.join(get_args(Capability))}")
     return isinstance(model, Declares) and capability in model.capabilities

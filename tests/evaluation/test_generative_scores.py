@@ -141,7 +141,7 @@ def test_coverage_is_the_share_of_modes_and_of_classes():
 
 
 def test_a_single_example_is_refused_before_anything_is_learned(lessons):
-    with pytest.raises(UsageError, match="eval_samples=1 is too few"):
+    with pytest.raises(UsageError, match="eval_samples=1 must be 0"):
         danlu.train("gan", **{**SHORT, "eval_samples": 1})
     assert not lessons
 

@@ -25,7 +25,7 @@ def test_bernoulli_is_torchs(shape):
     logits, x = 3 * numbers(*shape), (numbers(*shape, seed=1) > 0).double()
     expected = distributions.Bernoulli(logits=logits).log_prob(x)
     torch.testing.assert_close(bernoulli_log_prob(x, logits), expected.flatten(1).sum(1))
-    torch.testing.assert_close(bernoulli_log_prob(x, logits, given=2), expected.flatten(2).sum(2))
+    torch.testing.assert_close(bernoulli_log_prob(x, logits, batch_dims=2), expected.flatten(2).sum(2))
 
 
 def test_bernoulli_of_all_binary_values_sums_to_one():
@@ -51,7 +51,7 @@ def test_gaussian_is_torchs(spread):
     deviation = torch.as_tensor(log_variance, dtype=torch.float64).mul(0.5).exp()
     expected = distributions.Normal(mean, deviation).log_prob(x)
     torch.testing.assert_close(gaussian_log_prob(x, mean, log_variance), expected.sum((1, 2)))
-    torch.testing.assert_close(gaussian_log_prob(x, mean, log_variance, given=2), expected.sum(2))
+    torch.testing.assert_close(gaussian_log_prob(x, mean, log_variance, batch_dims=2), expected.sum(2))
 
 
 def direct_logistic(x, mean, log_scale, levels):
@@ -67,7 +67,7 @@ def direct_logistic(x, mean, log_scale, levels):
 def test_the_cut_logistic_sums_to_one_over_its_levels(log_scale):
     steps = torch.linspace(0, 1, 256, dtype=torch.float64)[:, None, None]
     means = torch.cat([torch.tensor([-5.0, -0.01, 0.0, 0.5, 1.0, 1.01, 7.0]), torch.rand(9)]).double()
-    log_prob = discretized_logistic_log_prob(steps.expand(256, 16, 1), means[None, :, None], log_scale, given=2)
+    log_prob = discretized_logistic_log_prob(steps.expand(256, 16, 1), means[None, :, None], log_scale, batch_dims=2)
     torch.testing.assert_close(log_prob.logsumexp(0), torch.zeros(16, dtype=torch.float64), atol=1e-12, rtol=0)
 
 
@@ -80,7 +80,7 @@ def test_the_cut_logistic_equals_the_formula_where_that_has_digits(levels):
     expected = direct_logistic(x, mean, log_scale, levels)[..., 0]
     sound = expected > -12  # the difference of two sigmoids has at least ten digits there
     assert sound.float().mean() > 0.9
-    ours = discretized_logistic_log_prob(x, mean, log_scale, levels, given=2)
+    ours = discretized_logistic_log_prob(x, mean, log_scale, levels, batch_dims=2)
     torch.testing.assert_close(ours[sound], expected[sound], rtol=1e-9, atol=1e-9)
 
 
@@ -113,7 +113,9 @@ def test_the_divergence_is_the_mean_of_log_ratios():
     """Within three standard errors for each of twenty distributions."""
     mean, log_variance, draws = numbers(20, 1), numbers(20, 1, seed=1), 20_000
     z = mean + (0.5 * log_variance).exp() * numbers(draws, 20, 1, seed=2)
-    ratio = gaussian_log_prob(z, mean, log_variance, given=2) - gaussian_log_prob(z, torch.zeros(()), 0.0, given=2)
+    ratio = gaussian_log_prob(z, mean, log_variance, batch_dims=2) - gaussian_log_prob(
+        z, torch.zeros(()), 0.0, batch_dims=2
+    )
     error = ratio.std(0) / draws**0.5
     assert ((ratio.mean(0) - kl_to_standard_normal(mean, log_variance)[:, 0]).abs() < 3 * error).all()
 

@@ -38,7 +38,7 @@ def test_equal_to_a_direct_loop():
         if min(distances) <= 2.5 * 0.7:
             good += 1
             counts[distances.index(min(distances))] += 1
-    found = modes(x, centers, deviation=0.7, within=2.5, least=20)
+    found = modes(x, centers, deviation=0.7, within=2.5, minimum=20)
     assert found.good == good / 300
     assert found.counts.tolist() == counts
     assert found.covered == sum(count >= 20 for count in counts)
@@ -51,7 +51,7 @@ def test_a_mode_takes_twenty_of_2500_samples():
     assert found.covered == 1
     assert found.counts.tolist() == [20, 19]
     assert found.good == 39 / 2500
-    assert modes(x, centers, deviation=0.1, least=1).covered == 2  # as in the paper
+    assert modes(x, centers, deviation=0.1, minimum=1).covered == 2  # as in the paper
 
 
 @pytest.mark.parametrize(("samples", "least"), [(2500, 20), (5000, 40), (1, 1), (125, 1), (126, 2)])
@@ -62,7 +62,7 @@ def test_the_threshold_grows_with_the_number_of_samples(samples, least):
 
 def test_what_is_not_finite_is_not_good():
     x = torch.tensor([[math.nan, 0.0], [math.inf, 0.0], [0.0, 0.0]])
-    found = modes(x, torch.zeros(1, 2), deviation=1.0, least=1)
+    found = modes(x, torch.zeros(1, 2), deviation=1.0, minimum=1)
     assert found.good == 1 / 3
     assert found.counts.tolist() == [1]
 
@@ -70,7 +70,7 @@ def test_what_is_not_finite_is_not_good():
 def test_classes_are_covered_from_the_threshold_on():
     guesses = torch.tensor([0] * 40 + [2] * 39 + [3] * 4921)
     assert classes_covered(guesses, classes=5) == 2
-    assert classes_covered(guesses, classes=5, least=1) == 3
+    assert classes_covered(guesses, classes=5, minimum=1) == 3
     assert classes_covered(guesses[:0], classes=5) == 0
 
 
@@ -83,7 +83,7 @@ def test_what_makes_no_sense_is_refused():
         modes(x[:0], centers, 1.0)
     with pytest.raises(ValueError, match="deviation=0"):
         modes(x, centers, 0.0)
-    with pytest.raises(ValueError, match="least=0"):
-        modes(x, centers, 1.0, least=0)
+    with pytest.raises(ValueError, match="minimum=0"):
+        modes(x, centers, 1.0, minimum=0)
     with pytest.raises(ValueError, match="guesses must be from 0 to 4, got 0 to 7"):
         classes_covered(torch.tensor([0, 7]), classes=5)

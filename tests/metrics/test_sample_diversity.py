@@ -36,9 +36,9 @@ def test_equal_samples_have_no_diversity():
 def test_nearest_equals_a_direct_loop():
     x, training = draw(23, 2, 2), draw(31, 2, 2, seed=1)
     found = nearest(x, training)
-    for sample, distance, number in zip(x, found.distance, found.number, strict=True):
+    for sample, distance, number in zip(x, found.distance, found.indices, strict=True):
         by_hand = [float((sample - example).norm()) for example in training]
-        assert int(number) == by_hand.index(min(by_hand))
+        assert int(number) == by_hand.indices(min(by_hand))
         assert float(distance) == pytest.approx(min(by_hand), rel=1e-6)
 
 
@@ -46,17 +46,17 @@ def test_a_copy_is_found_at_distance_zero():
     """Also where the examples lie far from zero, and a distance made of products would be rounding."""
     training = 1000 + draw(50, 20)
     found = nearest(training[[7, 30]], training)
-    assert found.number.tolist() == [7, 30]
+    assert found.indices.tolist() == [7, 30]
     assert found.distance.tolist() == [0, 0]
 
 
 def test_the_nearest_is_found_in_batches_too():
     samples, training = draw(20, 6, seed=0), draw(50, 6, seed=1)
     whole, parts = nearest(samples, training), nearest(samples, iter(training.split(17)))
-    assert torch.equal(parts.number, whole.number)
+    assert torch.equal(parts.indices, whole.indices)
     torch.testing.assert_close(parts.distance, whole.distance)
     twice = nearest(samples, (training, training))  # of two that are as near, the first
-    assert torch.equal(twice.number, whole.number)
+    assert torch.equal(twice.indices, whole.indices)
     with pytest.raises(ValueError, match="training must have at least one example"):
         nearest(samples, ())
 

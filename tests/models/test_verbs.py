@@ -147,5 +147,5 @@ def test_what_a_model_declares_can_be_called(model):
 
 @pytest.mark.unchecked
 def test_a_capability_that_does_not_exist_is_refused():
-    with pytest.raises(KeyError, match="there is no capability 'generators'"):
+    with pytest.raises(KeyError, match="unknown capability 'generators'"):
         has(MLP((4,), 2), "generators")

@@ -12,7 +12,7 @@ import torch
 from danlu.data import Part, Shuffled
 from danlu.losses import Loss
 from danlu.models import DCGANCritic, DCGANGenerator, MLPCritic, MLPGenerator
-from danlu.tasks import Adversarial, Techniques, refusal
+from danlu.tasks import Adversarial, Techniques, conflict
 from danlu.training import OptimizerSettings, Trainer
 from examined import play
 
@@ -68,11 +68,11 @@ def flat(player):
 
 
 def check(kind, loss, on, norm):
-    """It is refused with the line that ``refusal`` has for it, or both players take finite steps."""
+    """It is refused with the line that ``conflict`` has for it, or both players take finite steps."""
     values = {key: value for name in on for key, value in SWITCHES[name].items()}
     of_critic = {key: values.pop(key) for key in OF_CRITIC if key in values}
     how, here = Techniques(**values), (loss, on, norm)
-    line = refusal(loss, how, "spectral" in of_critic, "minibatch" in of_critic, norm == "batch")
+    line = conflict(loss, how, "spectral" in of_critic, "minibatch" in of_critic, norm == "batch")
     assert (line is not None) == expected(loss, on, norm), here
     torch.manual_seed(0)
     players = players_of(kind, norm, **of_critic)
@@ -138,7 +138,7 @@ def why(loss, *names):
     if loss == "wasserstein" and not {"clip", "penalty", "R1", "spectral"} & set(names):
         values["weight_clip"] = 0.01
     network = {key: values.pop(key, False) for key in OF_NETWORK}
-    return refusal(loss, Techniques(**values), **network)
+    return conflict(loss, Techniques(**values), **network)
 
 
 def table_of_pairs():
@@ -163,4 +163,4 @@ def test_the_page_has_the_table_of_pairs():
     page = PAGE.read_text(encoding="utf-8")
     assert table in page, f"the page should have\n{table}"
     assert lines in page, f"the page should have\n{lines}"
-    assert f"- {refusal('wasserstein', Techniques())}\n" in page
+    assert f"- {conflict('wasserstein', Techniques())}\n" in page

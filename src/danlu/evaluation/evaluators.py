@@ -13,7 +13,7 @@ from danlu.data.base.dataset import spread_over
 from danlu.data.images.info import ImageInfo
 from danlu.evaluation.model_scores import (
     BOUND_DRAWS,
-    BOUNDED,
+    BOUND_EXAMPLES,
     bound,
     calibrated,
     class_probabilities,
@@ -77,7 +77,7 @@ def _has_bound(subject: Subject, evaluation: Evaluation) -> bool:
 def _bounds(subject: Subject, evaluation: Evaluation) -> None:
     model, examples, inputs = subject.model, subject.examples, subject.info.inputs
     evaluation.scores["elbo"] = bound(model, examples, inputs, 1)
-    tighter = bound(model, spread_over(examples, BOUNDED), inputs, BOUND_DRAWS)
+    tighter = bound(model, spread_over(examples, BOUND_EXAMPLES), inputs, BOUND_DRAWS)
     evaluation.scores[f"log_prob_bound_{BOUND_DRAWS}"] = tighter
 
 
@@ -91,8 +91,8 @@ def _reconstruction(subject: Subject, evaluation: Evaluation) -> None:
 
 
 def _calibrates(subject: Subject, evaluation: Evaluation) -> bool:
-    known = subject.part == "validation" or subject.temperature is not None
-    return "probabilities" in evaluation.evidence and known and not subject.flip
+    has_temperature = subject.part == "validation" or subject.temperature is not None
+    return "probabilities" in evaluation.evidence and has_temperature and not subject.flip
 
 
 def _calibration(subject: Subject, evaluation: Evaluation) -> None:
@@ -106,7 +106,7 @@ def _calibration(subject: Subject, evaluation: Evaluation) -> None:
     evaluation.evidence["temperature"] = temperature
 
 
-def _can_be_disturbed(subject: Subject, evaluation: Evaluation) -> bool:
+def _tests_robustness(subject: Subject, evaluation: Evaluation) -> bool:
     return subject.detailed and isinstance(subject.info, ImageInfo) and "probabilities" in evaluation.evidence
 
 
@@ -133,6 +133,6 @@ EVALUATORS: tuple[Evaluator, ...] = (
     Evaluator("bounds of the log-likelihood", _has_bound, _bounds),
     Evaluator("reconstruction error", _reconstructs, _reconstruction),
     Evaluator("calibration", _calibrates, _calibration),
-    Evaluator("robustness", _can_be_disturbed, _robustness),
+    Evaluator("robustness", _tests_robustness, _robustness),
     Evaluator("generated examples", _generates, _generation),
 )

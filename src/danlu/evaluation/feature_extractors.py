@@ -86,12 +86,11 @@ def check_features(feature_extractor: Features, info: DataInfo) -> None:
     """
     if feature_extractor != "auto" and not isinstance(info, ImageInfo):
         raise UsageError(
-            f"feature_extractor={feature_extractor} is for images, and this data is {info.kind}; leave it out"
+            f"feature_extractor={feature_extractor} is for images, got data of the kind {info.kind}; leave it out"
         )
     if feature_extractor == "inception" and info.shape[0] not in (1, 3):
         raise UsageError(
-            f"feature_extractor=inception is for images with 1 or 3 channels, and these have {info.shape[0]}; "
-            f"use pixels"
+            f"feature_extractor=inception is for images with 1 or 3 channels, got {info.shape[0]} channels; use pixels"
         )
 
 
@@ -161,7 +160,7 @@ def inception(access: Access) -> InceptionFeatures:
             path = fetch(WEIGHTS, MIRRORS, cache, access.progress)
         except RunError as error:
             reason = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
-            raise RunError(f"{needs}; put it there. It could not be downloaded: {reason}") from error
+            raise RunError(f"{needs}. The download failed: {reason}. Download the file manually") from error
     return InceptionFeatures(InceptionFID.from_pretrained(path))
 
 

@@ -77,7 +77,7 @@ class ClassifierFeatures(nn.Module):
         super().__init__()
         linear = [module for module in classifier.modules() if isinstance(module, nn.Linear)]
         if not linear:
-            raise ValueError(f"a {type(classifier).__name__} has no linear layer, so nothing before its last one")
+            raise ValueError(f"{type(classifier).__name__} has no linear layer, whose inputs would be the features")
         self.classifier, self.last = classifier, linear[-1]
         self.origin = Origin(name, weights=fingerprint(classifier))
 
@@ -88,13 +88,13 @@ class ClassifierFeatures(nn.Module):
 
     def features(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
         """The inputs of the last linear layer."""
-        seen: list[Tensor] = []
-        hook = self.last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        captured: list[Tensor] = []
+        hook = self.last.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
         try:
             self.classifier(x)
         finally:
             hook.remove()
-        return seen[-1].flatten(1)
+        return captured[-1].flatten(1)
 
     def probabilities(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """The probability of each class."""
@@ -267,8 +267,8 @@ def score_name(score: str, features: str | Origin, count: int, reference: str | 
     >>> score_name("IS", Origin("inception", "299×299"), 50000)
     'IS[inception at 299×299, 50000]'
     """
-    named = features if isinstance(features, str) else str(features._replace(weights=""))
-    return f"{score}[{named}, {count}{f' vs {reference}' if reference else ''}]"
+    feature_name = features if isinstance(features, str) else str(features._replace(weights=""))
+    return f"{score}[{feature_name}, {count}{f' vs {reference}' if reference else ''}]"
 
 
 def fingerprint(network: nn.Module) -> str:

@@ -40,11 +40,11 @@ from danlu.verbs import can, has
 
 GENERATED = 10_000
 """number of generated examples that are scored at the end of a run"""
-AT_ONCE = 500
-COMPARED, KNOWN = 1000, 20_000
-"""number of examples for distances, and of training examples that represent the training part"""
-NEIGHBORS, IN_A_BATCH = 200_000, 2000
-"""number of training examples among which the nearest is searched, all except for very large sets; batch size"""
+BATCH = 500
+DISTANCE_EXAMPLES, TRAINING_EXAMPLES = 1000, 20_000
+"""number of examples for distances; number of training examples that represent the training part"""
+NEIGHBORS, NEIGHBOR_BATCH = 200_000, 2000
+"""maximum number of training examples for nearest-neighbor search; examples per batch"""
 DETAILED, MANIFOLDS = 10_000, 2000
 """number of real and of generated examples for the kernel distance, and for precision and recall"""
 MIXTURES = {"ring": (ring_centers, RING_DEVIATION), "grid": (grid_centers, GRID_DEVIATION)}
@@ -77,9 +77,9 @@ class GenerativeScorer:
     ):
         check_features(feature_extractor, data.info)
         if count < 2:
-            raise UsageError(f"eval_samples={count} is too few: scores compare examples; use 2000, or 0 for no scores")
+            raise UsageError(f"eval_samples={count} must be 0 (no scores) or at least 2; 2000 is usual")
         self.feature_extractor: Features = feature_extractor
-        self.at_once = INCEPTION_BATCH if feature_extractor == "inception" else AT_ONCE
+        self.batch_size = INCEPTION_BATCH if feature_extractor == "inception" else BATCH
         self.data, self.count, self.runtime = data, count, runtime
         self.images = isinstance(data.info, ImageInfo)
         self.access, self.folder = access or Access(), folder
@@ -112,24 +112,26 @@ class GenerativeScorer:
         """
         if not self.images:
             return {
-                self._name("SWD", x): sliced_wasserstein(x, self._known),
+                self._name("SWD", x): sliced_wasserstein(x, self._training_examples),
                 **self._mixture_scores(x),
-                **self._variety(x),
+                **self._diversity_scores(x),
             }
-        seen = extract(self.network, x, self.at_once)
-        scores = {self._name("FID", x): self._frechet(seen.features)}
-        if seen.probabilities is not None:
-            scores[self._name("IS", x, against=False)] = inception_score(seen.probabilities).mean
-        if seen.probabilities is not None and self.feature_extractor == "auto":
-            scores["classes_covered"] = float(classes_covered(seen.probabilities.argmax(1), self.data.info.classes))
-        return {**scores, **self._variety(x)}
+        extracted = extract(self.network, x, self.batch_size)
+        scores = {self._name("FID", x): self._frechet(extracted.features)}
+        if extracted.probabilities is not None:
+            scores[self._name("IS", x, with_reference=False)] = inception_score(extracted.probabilities).mean
+        if extracted.probabilities is not None and self.feature_extractor == "auto":
+            scores["classes_covered"] = float(
+                classes_covered(extracted.probabilities.argmax(1), self.data.info.classes)
+            )
+        return {**scores, **self._diversity_scores(x)}
 
     def all_scores(self, x: Tensor) -> dict[str, float]:
         """All scores of generated examples, which are in the range of the data and on the CPU."""
         scores = self.quick_scores(x)
         if self.images:
-            both = (random_subset(examples, DETAILED) for examples in (self._known, x))
-            real, fake = (extract(self.network, examples, self.at_once).features.float() for examples in both)
+            subsets = (random_subset(examples, DETAILED) for examples in (self._training_examples, x))
+            real, fake = (extract(self.network, examples, self.batch_size).features.float() for examples in subsets)
             scores[self._name("KID", fake)] = kernel_distance(real, fake).mean
             count = min(len(real), len(fake), MANIFOLDS)
             if count > K_TH:
@@ -156,15 +158,15 @@ class GenerativeScorer:
         x = draw_samples(model, count or self.count)
         return x.clamp(*self.data.info.range) if self.images else x
 
-    def _name(self, score: str, x: Tensor, against: bool = True) -> str:
+    def _name(self, score: str, x: Tensor, with_reference: bool = True) -> str:
         name = self.network.origin if self.images else feature_name(self.data)
-        return score_name(score, name, len(x), "train" if against else None)
+        return score_name(score, name, len(x), "train" if with_reference else None)
 
     def _frechet(self, features: Tensor) -> float:
         return frechet_distance(Moments.of(features, self.network.origin), self._moments)
 
     def _batches(self) -> Iterator[Tensor]:
-        return (batch[self.data.info.inputs] for batch in in_order(self.data.train, self.at_once))
+        return (batch[self.data.info.inputs] for batch in in_order(self.data.train, self.batch_size))
 
     def _mixture_scores(self, x: Tensor) -> dict[str, float]:
         if self.data.name not in MIXTURES:
@@ -173,23 +175,23 @@ class GenerativeScorer:
         mixture = modes(x, centers(), deviation)
         return {"modes_covered": float(mixture.covered), "good_samples": mixture.good}
 
-    def _variety(self, x: Tensor) -> dict[str, float]:
+    def _diversity_scores(self, x: Tensor) -> dict[str, float]:
         """Diversity, and distance to the training examples, both relative to the data."""
-        subset = random_subset(x, COMPARED)
+        subset = random_subset(x, DISTANCE_EXAMPLES)
         scores = {"diversity": diversity(subset) / self._diversity}
         if len(self.data.validation):
             neighbors = nearest(subset, training_batches(self.data))
-            scores["memorization"] = memorization(neighbors.distance, self._new_distances)
+            scores["memorization"] = memorization(neighbors.distance, self._validation_distances)
         return scores
 
     @cached_property
-    def _known(self) -> Tensor:
-        return spread_over(self.data.train, KNOWN)[self.data.info.inputs].cpu().float()
+    def _training_examples(self) -> Tensor:
+        return spread_over(self.data.train, TRAINING_EXAMPLES)[self.data.info.inputs].cpu().float()
 
     @cached_property
-    def _new_distances(self) -> Tensor:
+    def _validation_distances(self) -> Tensor:
         """Distances of validation examples to their nearest training example."""
-        unseen = spread_over(self.data.validation, COMPARED)[self.data.info.inputs].cpu().float()
+        unseen = spread_over(self.data.validation, DISTANCE_EXAMPLES)[self.data.info.inputs].cpu().float()
         return nearest(unseen, training_batches(self.data)).distance
 
     @cached_property
@@ -199,12 +201,12 @@ class GenerativeScorer:
 
     @cached_property
     def _diversity(self) -> float:
-        return diversity(spread_over(self.data.train, COMPARED)[self.data.info.inputs].cpu().float())
+        return diversity(spread_over(self.data.train, DISTANCE_EXAMPLES)[self.data.info.inputs].cpu().float())
 
 
 def training_batches(data: DataSet) -> Iterator[Tensor]:
     """The training examples for the search of nearest neighbors, in batches on the CPU."""
-    batches = in_order(spread_over(data.train, NEIGHBORS), IN_A_BATCH)
+    batches = in_order(spread_over(data.train, NEIGHBORS), NEIGHBOR_BATCH)
     return (batch[data.info.inputs].cpu().float() for batch in batches)
 
 
@@ -224,7 +226,7 @@ def draw_samples(model: Any, count: int) -> Tensor:
     """Samples of a model, the same in each call, on the CPU."""
     source = generator("judged", device=next(model.parameters()).device)
     options = {"generator": source} if has(model, "generator") else {}
-    parts = (min(AT_ONCE, count - start) for start in range(0, count, AT_ONCE))
+    parts = (min(BATCH, count - start) for start in range(0, count, BATCH))
     return torch.cat([model.sample(n, **options).float().cpu() for n in parts])
 
 

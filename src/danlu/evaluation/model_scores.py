@@ -19,7 +19,7 @@ from danlu.verbs import has
 Verb = Callable[[Tensor], Tensor]
 
 BATCH = 500
-BOUND_DRAWS, BOUNDED = 100, 1000
+BOUND_DRAWS, BOUND_EXAMPLES = 100, 1000
 """draws per example for the tighter bound of the log-likelihood, and number of examples for it"""
 SHIFTS, DEVIATIONS, ROBUSTNESS_IMAGES = (0, 1, 2, 3, 4), (0.0, 0.05, 0.1, 0.2, 0.4), 1000
 """robustness of a classifier: shifts in pixels, standard deviations of noise relative to the range, number of images"""
@@ -82,11 +82,11 @@ def robustness(model: Any, part: Part, info: DataInfo) -> tuple[Robustness, Robu
 
 def classification_scores(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
     """Accuracy, top-5 accuracy (of more than five classes), cross-entropy in nats, expected calibration error."""
-    of_label = probabilities.double().gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float64).tiny)
+    label_probabilities = probabilities.double().gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float64).tiny)
     scores = {"accuracy": float(correct(probabilities, labels).double().mean())}
     if probabilities.shape[1] > 5:
         scores["top_5"] = float(correct(probabilities, labels, k=5).double().mean())
-    scores["cross_entropy"] = float(-of_label.log().mean())
+    scores["cross_entropy"] = float(-label_probabilities.log().mean())
     scores["calibration_error"] = calibration(probabilities, labels).error
     return scores
 

@@ -43,14 +43,14 @@ def reference_moments(
     >>> from danlu.evaluation import Columns
     >>> rows = torch.eye(3)
     >>> first = reference_moments(Columns(), "a1b2", "train", lambda: rows)
-    >>> again = reference_moments(Columns(), "a1b2", "train", lambda: 1 / 0)  # from the cache
-    >>> bool((first.mean == again.mean).all()), again.count
+    >>> cached = reference_moments(Columns(), "a1b2", "train", lambda: 1 / 0)  # from the cache
+    >>> bool((first.mean == cached.mean).all()), cached.count
     (True, 3)
     """
     key = {"format": str(FORMAT), "data": data, "part": part, **network.origin._asdict()}
     try:
         folder = (access or Access()).cache / "moments"
-    except RuntimeError:  # there is no home folder
+    except RuntimeError:  # no home folder
         return moments(network, examples())
     path = folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]}.safetensors"
     cached = load_moments(path)
@@ -80,9 +80,9 @@ def save_moments(moments: Moments, path: str | Path) -> None:
 def load_moments(path: str | Path) -> Moments | None:
     """The moments in a file; None if it is missing, damaged, or of another format."""
     try:
-        with safetensors.safe_open(path, "pt") as opened:
-            page = opened.metadata() or {}
-            state = {name: opened.get_tensor(name) for name in ("count", "mean", "scatter")}
+        with safetensors.safe_open(path, "pt") as file:
+            page = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in ("count", "mean", "scatter")}
         if page["format"] != str(FORMAT) or page["sha256"] != _digest(state):
             return None
         return Moments.from_state(state, Origin(page["name"], page["resize"], page["weights"]))

@@ -34,5 +34,5 @@ def bits(reading: Reading, kind: str, text: str) -> dict[str, float]:
     >>> bits(Reading(nats=4 * 0.6931471805599453, tokens=4), "characters", "über")
     {'bits_per_character': 1.0, 'bits_per_byte': 0.8}
     """
-    of_characters = {"bits_per_character": reading.bits_per(len(text))} if kind == "characters" else {}
-    return {**of_characters, "bits_per_byte": reading.bits_per(len(text.encode()))}
+    per_character = {"bits_per_character": reading.bits_per(len(text))} if kind == "characters" else {}
+    return {**per_character, "bits_per_byte": reading.bits_per(len(text.encode()))}

@@ -142,8 +142,8 @@ def slope_penalty(slope: _Scores, one_sided: bool = False) -> _Scores:
     >>> slope_penalty(torch.tensor([3.0, 0.5])), slope_penalty(torch.tensor([3.0, 0.5]), one_sided=True)
     (tensor([4.0000, 0.2500]), tensor([4., 0.]))
     """
-    over = slope - 1
-    return (F.relu(over) if one_sided else over).square()
+    excess = slope - 1
+    return (F.relu(excess) if one_sided else excess).square()
 
 
 def _cross_entropy(scores: _Scores, target: float) -> _Scores:

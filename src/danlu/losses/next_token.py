@@ -45,37 +45,37 @@ def chunked_cross_entropy(
     """
     device = features.device.type
     if torch.is_autocast_enabled(device):  # autocast does not apply inside a custom autograd function
-        kind = torch.get_autocast_dtype(device)
-        features, weight = features.to(kind), weight.to(kind)
+        dtype = torch.get_autocast_dtype(device)
+        features, weight = features.to(dtype), weight.to(dtype)
     rows = rows or max(1, LOGITS_IN_MEMORY // len(weight))
-    learning = torch.is_grad_enabled()  # grad mode is off inside the autograd function
-    return _Chunked.apply(features, weight, bias, targets, rows, learning)  # type: ignore[return-value]
+    grad_enabled = torch.is_grad_enabled()  # grad mode is off inside the autograd function
+    return _Chunked.apply(features, weight, bias, targets, rows, grad_enabled)  # type: ignore[return-value]
 
 
 class _Chunked(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, rows: int, learning: bool
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, rows: int, grad_enabled: bool
     ) -> Tensor:
         ctx.rows = rows
-        wanted = learning and any(ctx.needs_input_grad[:3])
-        losses, gradients = _losses_and_gradients(features, weight, bias, targets, rows, wanted)
+        with_gradients = grad_enabled and any(ctx.needs_input_grad[:3])
+        losses, gradients = _losses_and_gradients(features, weight, bias, targets, rows, with_gradients)
         ctx.save_for_backward(features, weight, bias, targets, *gradients)
         return losses
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        features, weight, bias, targets, *found = ctx.saved_tensors
+        features, weight, bias, targets, *saved = ctx.saved_tensors
         (upstream,) = gradients
         if torch.is_grad_enabled():  # a second derivative may be requested
             return *_differentiable_gradients(features, weight, bias, targets, upstream), None, None, None
         if _is_constant(upstream):
             scale = upstream[0]
         else:
-            _, found = _losses_and_gradients(features, weight, bias, targets, ctx.rows, True, upstream)
+            _, saved = _losses_and_gradients(features, weight, bias, targets, ctx.rows, True, upstream)
             scale = upstream.new_ones(())
-        given = (features, weight, bias)
-        return *((f * scale).to(x.dtype) for f, x in zip(found, given, strict=True)), None, None, None
+        inputs = (features, weight, bias)
+        return *((gradient * scale).to(x.dtype) for gradient, x in zip(saved, inputs, strict=True)), None, None, None
 
 
 def _is_constant(values: Tensor) -> bool:
@@ -88,11 +88,11 @@ def _differentiable_gradients(
     features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, upstream: Tensor
 ) -> list[Tensor | None]:
     """Differentiable gradients, computed with all logits."""
-    given = [x for x in (features, weight, bias) if x.requires_grad]
+    inputs = [x for x in (features, weight, bias) if x.requires_grad]
     logits = F.linear(features, weight, bias.to(weight.dtype)).to(upstream.dtype)
     losses = F.cross_entropy(logits, targets, reduction="none")
-    found = iter(torch.autograd.grad(losses, given, upstream, create_graph=True))
-    return [next(found) if x.requires_grad else None for x in (features, weight, bias)]
+    gradients = iter(torch.autograd.grad(losses, inputs, upstream, create_graph=True))
+    return [next(gradients) if x.requires_grad else None for x in (features, weight, bias)]
 
 
 def _losses_and_gradients(
@@ -101,30 +101,30 @@ def _losses_and_gradients(
     bias: Tensor,
     targets: Tensor,
     rows: int,
-    wanted: bool,
+    with_gradients: bool,
     upstream: Tensor | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Losses and, if ``wanted``, gradients of their sum, weighted by the upstream gradient."""
+    """Losses and, if ``with_gradients``, gradients of their sum, weighted by the upstream gradient."""
     exact = torch.promote_types(features.dtype, torch.float32)
     losses = torch.empty(len(features), dtype=exact, device=features.device)
-    by_features = torch.empty_like(features, dtype=exact) if wanted else features
-    by_weight = torch.zeros_like(weight, dtype=exact) if wanted else weight
-    by_bias = torch.zeros_like(bias, dtype=exact)
+    grad_features = torch.empty_like(features, dtype=exact) if with_gradients else features
+    grad_weight = torch.zeros_like(weight, dtype=exact) if with_gradients else weight
+    grad_bias = torch.zeros_like(bias, dtype=exact)
     for start in range(0, len(features), rows):
-        some = slice(start, start + rows)
-        x, y = features[some], targets[some, None]
+        chunk = slice(start, start + rows)
+        x, y = features[chunk], targets[chunk, None]
         logits = product(x, weight.t(), bias.to(x.dtype)).to(exact)
-        losses[some] = _softmax_inplace(logits, y)
-        if not wanted:
+        losses[chunk] = _softmax_inplace(logits, y)
+        if not with_gradients:
             continue
         logits.scatter_add_(1, y, logits.new_full((len(x), 1), -1.0))
         if upstream is not None:
-            logits.mul_(upstream[some, None])
-        by_bias += logits.sum(0)
+            logits.mul_(upstream[chunk, None])
+        grad_bias += logits.sum(0)
         error = logits.to(x.dtype)
-        by_features[some] = product(error, weight)
-        add_product_(by_weight, error.t(), x)
-    return losses, [by_features, by_weight, by_bias] if wanted else []
+        grad_features[chunk] = product(error, weight)
+        add_product_(grad_weight, error.t(), x)
+    return losses, [grad_features, grad_weight, grad_bias] if with_gradients else []
 
 
 def _softmax_inplace(logits: Tensor, targets: Tensor) -> Tensor:
@@ -133,9 +133,11 @@ def _softmax_inplace(logits: Tensor, targets: Tensor) -> Tensor:
     The normalizer is computed from the largest logit and its probability, which is exact even if the probability of the
     target rounds to 0.
     """
-    largest, right = logits.amax(1), logits.gather(1, targets).squeeze(1)
+    largest, target_logits = logits.amax(1), logits.gather(1, targets).squeeze(1)
     torch.softmax(logits, 1, out=logits)
-    return (largest - right) - logits.amax(1).log()  # the order of operations preserves small losses at large logits
+    return (largest - target_logits) - logits.amax(
+        1
+    ).log()  # the order of operations preserves small losses at large logits
 
 
 def noise_contrastive(
@@ -164,9 +166,9 @@ def noise_contrastive(
     tensor([1.3863])
     """
     log_k = math.log(noise_scores.shape[1])
-    right = F.softplus(log_q + log_k - scores)
-    wrong = F.softplus(noise_scores - (noise_log_q + log_k))
-    return right + wrong.sum(1)
+    target_loss = F.softplus(log_q + log_k - scores)
+    noise_loss = F.softplus(noise_scores - (noise_log_q + log_k))
+    return target_loss + noise_loss.sum(1)
 
 
 def sampled_softmax(
@@ -187,12 +189,12 @@ def sampled_softmax(
         scores: s of the correct words.
         noise_scores: s of the noise words in each context.
         noise_log_q: log-probability of the noise words, which all contexts share.
-        hits: where a noise word equals the correct word and is left out.
+        hits: where a noise word equals the correct word, which excludes it from the sum.
 
     >>> zeros = torch.zeros(1, 2)
     >>> sampled_softmax(zeros[:, 0], zeros, torch.full((2,), 0.25).log(), torch.tensor([[False, True]]))  # log(1 + 4/2)
     tensor([1.0986])
     """
     log_k = math.log(noise_scores.shape[1])
-    others = (noise_scores - (noise_log_q + log_k)).masked_fill(hits, -torch.inf)
-    return torch.cat([scores[:, None], others], 1).logsumexp(1) - scores
+    noise_terms = (noise_scores - (noise_log_q + log_k)).masked_fill(hits, -torch.inf)
+    return torch.cat([scores[:, None], noise_terms], 1).logsumexp(1) - scores

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def bernoulli_log_prob(x: Float[Tensor, "*n_shape"], logits: Float[Tensor, "*n_shape"], given: int = 1) -> Tensor:
-    r"""Log-probability of binary values, summed over all dimensions after the first ``given``.
+def bernoulli_log_prob(x: Float[Tensor, "*n_shape"], logits: Float[Tensor, "*n_shape"], batch_dims: int = 1) -> Tensor:
+    r"""Log-probability of binary values, summed over all dimensions after the first ``batch_dims``.
 
     .. math:: \sum_j x_j \log p_j + (1 - x_j) \log(1 - p_j), \qquad p = \sigma(\text{logits})
 
@@ -25,16 +25,16 @@ def bernoulli_log_prob(x: Float[Tensor, "*n_shape"], logits: Float[Tensor, "*n_s
     Args:
         x: values from 0 to 1.
         logits: log-odds of a 1.
-        given: number of leading dimensions that are not summed.
+        batch_dims: number of leading dimensions that are not summed.
 
     >>> bernoulli_log_prob(torch.ones(2, 3), torch.zeros(2, 3))
     tensor([-2.0794, -2.0794])
     """
-    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(given).sum(given)
+    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(batch_dims).sum(batch_dims)
 
 
-def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor | float, given: int = 1) -> Tensor:
-    r"""Log-density of independent normal values, summed over all dimensions after the first ``given``.
+def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor | float, batch_dims: int = 1) -> Tensor:
+    r"""Log-density of independent normal values, summed over all dimensions after the first ``batch_dims``.
 
     .. math:: -\tfrac12 \sum_j \left( \log 2\pi + \log \sigma_j^2 + (x_j - \mu_j)^2 / \sigma_j^2 \right)
 
@@ -44,18 +44,18 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor | float, giv
         x: the values.
         mean: μ, in the shape of x.
         log_variance: log σ², in the shape of x, or a number.
-        given: number of leading dimensions that are not summed.
+        batch_dims: number of leading dimensions that are not summed.
 
     >>> gaussian_log_prob(torch.zeros(2, 3), torch.zeros(2, 3), 0.0)
     tensor([-2.7568, -2.7568])
     """
-    spread = torch.as_tensor(log_variance, dtype=x.dtype, device=x.device)
-    terms = (x - mean).square() * (-spread).exp() + spread + math.log(2 * math.pi)
-    return -0.5 * terms.flatten(given).sum(given)
+    log_var = torch.as_tensor(log_variance, dtype=x.dtype, device=x.device)
+    terms = (x - mean).square() * (-log_var).exp() + log_var + math.log(2 * math.pi)
+    return -0.5 * terms.flatten(batch_dims).sum(batch_dims)
 
 
 def discretized_logistic_log_prob(
-    x: Tensor, mean: Tensor, log_scale: Tensor | float, levels: int = 256, given: int = 1
+    x: Tensor, mean: Tensor, log_scale: Tensor | float, levels: int = 256, batch_dims: int = 1
 ) -> Tensor:
     r"""Log-probability of values on an equidistant grid from 0 to 1 under a discretized logistic distribution.
 
@@ -70,20 +70,20 @@ def discretized_logistic_log_prob(
         mean: μ, in the shape of x.
         log_scale: log s, in the shape of x, or a number.
         levels: number of grid points, 256 for bytes.
-        given: number of leading dimensions that are not summed.
+        batch_dims: number of leading dimensions that are not summed.
 
     >>> steps = torch.linspace(0, 1, 256)[:, None]
     >>> discretized_logistic_log_prob(steps, torch.full_like(steps, 0.3), -2.0).exp().sum().round(decimals=4)
     tensor(1.)
     """
     log_scale = torch.as_tensor(log_scale, dtype=x.dtype, device=x.device)
-    narrow, half = (-log_scale).exp(), 0.5 / (levels - 1)
-    above, below = (x - mean + half) * narrow, (x - mean - half) * narrow
+    inverse_scale, half = (-log_scale).exp(), 0.5 / (levels - 1)
+    above, below = (x - mean + half) * inverse_scale, (x - mean - half) * inverse_scale
     # log(σ(a) − σ(b)) = log(1 − exp(b − a)) − softplus(−a) − softplus(b), accurate also in the tails
-    width = 2 * half * narrow
-    middle = torch.log(-torch.expm1(-width)) - F.softplus(-above) - F.softplus(below)
-    terms = torch.where(x < half, F.logsigmoid(above), torch.where(x > 1 - half, -F.softplus(below), middle))
-    return terms.flatten(given).sum(given)
+    width = 2 * half * inverse_scale
+    inner = torch.log(-torch.expm1(-width)) - F.softplus(-above) - F.softplus(below)
+    terms = torch.where(x < half, F.logsigmoid(above), torch.where(x > 1 - half, -F.softplus(below), inner))
+    return terms.flatten(batch_dims).sum(batch_dims)
 
 
 def kl_to_standard_normal(mean: Float[Tensor, "*n d"], log_variance: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
@@ -122,7 +122,7 @@ def importance_bound(log_weights: Float[Tensor, "k *n"]) -> Float[Tensor, "*n"]:
     return log_weights.logsumexp(0) - math.log(len(log_weights))
 
 
-def free_bits(kl: Float[Tensor, "n d"], least: float) -> Float[Tensor, "n"]:
+def free_bits(kl: Float[Tensor, "n d"], minimum: float) -> Float[Tensor, "n"]:
     r"""KL divergence of each example, with at least λ nats counted for each unit.
 
     .. math:: \sum_j \max(\lambda, \; \tfrac1n \sum_i \mathrm{KL}_{ij})
@@ -132,7 +132,7 @@ def free_bits(kl: Float[Tensor, "n d"], least: float) -> Float[Tensor, "n"]:
 
     Args:
         kl: divergence of each example and unit.
-        least: λ in nats.
+        minimum: λ in nats.
 
     Returns:
         One value per example; the mean over the batch is the sum above.
@@ -140,5 +140,5 @@ def free_bits(kl: Float[Tensor, "n d"], least: float) -> Float[Tensor, "n"]:
     >>> free_bits(torch.tensor([[0.0, 3.0], [0.2, 1.0]]), 0.5)
     tensor([3.5000, 1.5000])
     """
-    kept = kl.mean(0, keepdim=True) > least
-    return torch.where(kept, kl, torch.full_like(kl, least)).sum(1)
+    above_minimum = kl.mean(0, keepdim=True) > minimum
+    return torch.where(above_minimum, kl, torch.full_like(kl, minimum)).sum(1)

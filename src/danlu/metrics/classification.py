@@ -26,11 +26,11 @@ def correct(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"],
     return (probabilities.topk(k, dim=1).indices == labels[:, None]).any(dim=1)
 
 
-def confusion_matrix(guesses: Int[Tensor, "n"], labels: Int[Tensor, "n"], classes: int) -> Int[Tensor, "k k"]:
+def confusion_matrix(predictions: Int[Tensor, "n"], labels: Int[Tensor, "n"], classes: int) -> Int[Tensor, "k k"]:
     """Count the examples of each class (row) that were predicted as each class (column).
 
     Args:
-        guesses: predicted classes, (n,).
+        predictions: predicted classes, (n,).
         labels: correct classes, (n,).
         classes: number k of classes.
 
@@ -41,7 +41,7 @@ def confusion_matrix(guesses: Int[Tensor, "n"], labels: Int[Tensor, "n"], classe
     tensor([[1, 1],
             [0, 1]])
     """
-    return torch.bincount(labels * classes + guesses, minlength=classes**2).view(classes, classes)
+    return torch.bincount(labels * classes + predictions, minlength=classes**2).view(classes, classes)
 
 
 class Calibration(NamedTuple):
@@ -76,11 +76,11 @@ def calibration(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "
     >>> round(calibration(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.tensor([0, 0]), bins=10).error, 6)
     0.4
     """
-    confidence, guesses = probabilities.double().max(dim=1)
-    right = (guesses == labels).double()
-    place = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
-    count = torch.bincount(place, minlength=bins)
-    mean_confidence = torch.bincount(place, confidence, minlength=bins) / count
-    accuracy = torch.bincount(place, right, minlength=bins) / count
+    confidence, predictions = probabilities.double().max(dim=1)
+    hits = (predictions == labels).double()
+    bin_index = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
+    count = torch.bincount(bin_index, minlength=bins)
+    mean_confidence = torch.bincount(bin_index, confidence, minlength=bins) / count
+    accuracy = torch.bincount(bin_index, hits, minlength=bins) / count
     gaps = (accuracy - mean_confidence).abs().nan_to_num() * count
     return Calibration(mean_confidence, accuracy, count, float(gaps.sum() / len(labels)))

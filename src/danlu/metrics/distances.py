@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 _ENTRIES = 1 << 23
-"""Maximum number of distances that are in memory at once."""
+"""Maximum number of distances in memory at a time."""
 
 
-def distances(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Iterator[tuple[slice, Float[Tensor, "some m"]]]:
+def distances(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Iterator[tuple[slice, Float[Tensor, "rows m"]]]:
     """Yield Euclidean distances from blocks of rows of a to all rows of b.
 
     They are computed from products, |a|² - 2ab + |b|², after subtracting the mean of b from both. This is fast, but
@@ -28,7 +28,7 @@ def distances(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Iterator[tupl
     Raises:
         ValueError: if the widths differ or a set is empty.
 
-    >>> [(rows, found) for rows, found in distances(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))]
+    >>> [(rows, block) for rows, block in distances(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))]
     [(slice(0, 1, None), tensor([[5.]]))]
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
@@ -39,9 +39,9 @@ def distances(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Iterator[tupl
 
 
 def _distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    middle = b.mean(0)
-    near = b - middle
+    center = b.mean(0)
+    centered = b - center
     step = max(1, _ENTRIES // len(b))
     for start in range(0, len(a), step):
         rows = slice(start, min(start + step, len(a)))
-        yield rows, torch.cdist(a[rows] - middle, near)
+        yield rows, torch.cdist(a[rows] - center, centered)

@@ -39,11 +39,11 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     if a.count < b.count:
         a, b = b, a  # with more examples the Cholesky factorization succeeds more often
     b = b.to(a.mean.device)
-    one, other = a.covariance(), b.covariance()
-    factor, triangular = _factor(one, a.count - 1)
-    eigenvalues = torch.linalg.eigvalsh(_sandwich(factor, other, triangular))  # ascending
+    covariance_a, covariance_b = a.covariance(), b.covariance()
+    factor, triangular = _factor(covariance_a, a.count - 1)
+    eigenvalues = torch.linalg.eigvalsh(_sandwich(factor, covariance_b, triangular))  # ascending
     cross = eigenvalues[-min(b.count - 1, len(eigenvalues)) :].clamp_min(0).sqrt().sum()
-    return _distance(a.mean - b.mean, one.trace() + other.trace(), cross)
+    return _distance(a.mean - b.mean, covariance_a.trace() + covariance_b.trace(), cross)
 
 
 def fid_from_features(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> float:
@@ -72,7 +72,7 @@ def fid_from_features(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) ->
         check_count(len(features))
     if real.shape[1] != fake.shape[1]:
         raise ValueError(f"both sets must have the same number of features, got {real.shape[1]} and {fake.shape[1]}")
-    if not _examples_are_few(len(real), len(fake), real.shape[1]):
+    if not _singular_values_are_cheaper(len(real), len(fake), real.shape[1]):
         return frechet_distance(Moments.of(real), Moments.of(fake))
     means = [mean_of(features) for features in (real, fake)]
     a, b = ((f - mean) / (len(f) - 1) ** 0.5 for f, mean in zip((real, fake), means, strict=True))
@@ -80,9 +80,9 @@ def fid_from_features(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) ->
     return _distance(means[0] - means[1], a.square().sum() + b.square().sum(), cross)
 
 
-def _distance(apart: Float[Tensor, "d"], traces: Tensor, cross: Tensor) -> float:
+def _distance(mean_difference: Float[Tensor, "d"], traces: Tensor, cross: Tensor) -> float:
     """The sum of the three terms; a negative sum is a rounding error and becomes 0."""
-    return float((apart.square().sum() + traces - 2 * cross).clamp_min(0))
+    return float((mean_difference.square().sum() + traces - 2 * cross).clamp_min(0))
 
 
 def _factor(covariance: Float[Tensor, "d d"], rank: int) -> tuple[Float[Tensor, "d r"], bool]:
@@ -99,16 +99,18 @@ def _factor(covariance: Float[Tensor, "d d"], rank: int) -> tuple[Float[Tensor, 
 def _sandwich(factor: Float[Tensor, "d r"], middle: Float[Tensor, "d d"], triangular: bool) -> Float[Tensor, "r r"]:
     """FᵀMF on and below the diagonal, the part that ``eigvalsh`` reads. Zeros of a triangular F are skipped."""
     d, r = factor.shape
-    right, product = middle.new_empty(d, r), middle.new_zeros(r, r)
+    half_product, product = middle.new_empty(d, r), middle.new_zeros(r, r)
     blocks = [(slice(start, start + _BLOCK), slice(start if triangular else 0, d)) for start in range(0, r, _BLOCK)]
     for columns, rows in blocks:
-        right[:, columns] = middle[:, rows] @ factor[rows, columns]
+        half_product[:, columns] = middle[:, rows] @ factor[rows, columns]
     for columns, rows in blocks:
-        product[columns, : columns.stop] = factor[rows, columns].T @ right[rows, : columns.stop]
+        product[columns, : columns.stop] = factor[rows, columns].T @ half_product[rows, : columns.stop]
     return product
 
 
-def _examples_are_few(n: int, m: int, d: int) -> bool:
+def _singular_values_are_cheaper(n: int, m: int, d: int) -> bool:
     """Whether the singular values of an n × m matrix cost less than two covariances and their eigenproblem."""
-    few, many = min(n, m), max(n, m)
-    return 2 * n * m * d + 4 * few**2 * many + 3 * few**3 < (n + m) * d**2 + 6 * d**3  # multiplications, roughly
+    smaller, larger = min(n, m), max(n, m)
+    return (
+        2 * n * m * d + 4 * smaller**2 * larger + 3 * smaller**3 < (n + m) * d**2 + 6 * d**3
+    )  # multiplications, roughly

@@ -64,8 +64,8 @@ def kernel_distance(
     for _ in range(subsets):
         rows = [torch.randperm(len(x), generator=source)[:size].to(x.device) for x in (real, fake)]
         values.append(squared_discrepancy(real[rows[0]], fake[rows[1]]))
-    found = torch.stack(values)
-    return KernelDistance(float(found.mean()), float(found.std(correction=0)))
+    estimates = torch.stack(values)
+    return KernelDistance(float(estimates.mean()), float(estimates.std(correction=0)))
 
 
 def squared_discrepancy(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
@@ -94,7 +94,7 @@ def _k(a: Tensor, b: Tensor) -> Tensor:
 
 def _check(real: Tensor, fake: Tensor) -> None:
     if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
-        given = f"{tuple(real.shape)} and {tuple(fake.shape)}"
-        raise ValueError(f"both sets must be features (n, d) with the same d, got {given}")
+        shapes = f"{tuple(real.shape)} and {tuple(fake.shape)}"
+        raise ValueError(f"both sets must be features (n, d) with the same d, got {shapes}")
     if not bool(real.isfinite().all()) or not bool(fake.isfinite().all()):
         raise ValueError("some features are infinite or NaN; check the examples and the feature network")

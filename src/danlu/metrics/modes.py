@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-WITHIN = 3.0
+GOOD_DEVIATIONS = 3.0
 """A sample is good within this number of standard deviations of the nearest center."""
-LEAST, OF = 20, 2500
+COVERED_SAMPLES, COVERED_OF = 20, 2500
 """A mode is covered if it has at least 20 of 2500 samples, or the same fraction of another number."""
 
 
@@ -32,14 +32,14 @@ def modes(
     samples: Float[Tensor, "n d"],
     centers: Float[Tensor, "k d"],
     deviation: float,
-    within: float = WITHIN,
-    least: int | None = None,
+    within: float = GOOD_DEVIATIONS,
+    minimum: int | None = None,
 ) -> Modes:
     """Count the Gaussians of a mixture that samples cover, and the fraction of good samples.
 
     A good sample lies within three standard deviations of the nearest center and counts for that center. Srivastava et
     al., "VEEGAN: Reducing mode collapse in GANs using implicit variational learning", 2017, section 4.1, with 2500
-    samples. In the paper one good sample captures a mode (``least=1``). Here a mode needs 20 of 2500, so stray
+    samples. In the paper one good sample captures a mode (``minimum=1``). Here a mode needs 20 of 2500, so stray
     samples between two modes do not count.
 
     Args:
@@ -47,18 +47,18 @@ def modes(
         centers: centers of the Gaussians, (k, d).
         deviation: standard deviation of each Gaussian along every axis.
         within: number of standard deviations within which a sample is good.
-        least: minimum number of good samples of a covered mode; None means 20 per 2500 samples.
+        minimum: minimum number of good samples of a covered mode; None means 20 per 2500 samples.
 
     Raises:
         ValueError: if there are no samples or centers, the widths differ, or a number is out of range.
 
     >>> x = torch.tensor([[0.0], [0.2], [5.0], [9.9]])
-    >>> modes(x, centers=torch.tensor([[0.0], [10.0]]), deviation=0.1, least=1)
+    >>> modes(x, centers=torch.tensor([[0.0], [10.0]]), deviation=0.1, minimum=1)
     Modes(good=0.75, covered=2, counts=tensor([2, 1]))
     """
     if samples.ndim != 2 or centers.ndim != 2 or samples.shape[1] != centers.shape[1]:
-        given = f"{tuple(samples.shape)} and {tuple(centers.shape)}"
-        raise ValueError(f"samples (n, d) and centers (k, d) must have the same d, got {given}")
+        shapes = f"{tuple(samples.shape)} and {tuple(centers.shape)}"
+        raise ValueError(f"samples (n, d) and centers (k, d) must have the same d, got {shapes}")
     if not len(samples) or not len(centers):
         raise ValueError(f"at least 1 sample and 1 center are needed, got {len(samples)} and {len(centers)}")
     if not deviation > 0 or not within > 0:
@@ -67,44 +67,46 @@ def modes(
     distance, nearest = distances.nan_to_num(nan=torch.inf).min(dim=1)
     good = distance <= within * deviation
     counts = torch.bincount(nearest[good], minlength=len(centers))
-    return Modes(float(good.double().mean()), covered_by(counts, len(samples), least), counts)
+    return Modes(float(good.double().mean()), covered_by(counts, len(samples), minimum), counts)
 
 
-def classes_covered(guesses: Int[Tensor, "n"], classes: int, least: int | None = None) -> int:
+def classes_covered(predictions: Int[Tensor, "n"], classes: int, minimum: int | None = None) -> int:
     """Count the classes that a classifier predicts for enough samples.
 
     Args:
-        guesses: predicted class of each sample, (n,).
+        predictions: predicted class of each sample, (n,).
         classes: number of classes.
-        least: minimum number of samples of a covered class; None means 20 per 2500 samples.
+        minimum: minimum number of samples of a covered class; None means 20 per 2500 samples.
 
     Raises:
-        ValueError: if a predicted class is outside of 0 to classes - 1.
+        ValueError: if a predicted class is not from 0 to classes - 1.
 
-    >>> classes_covered(torch.tensor([0, 0, 2, 2, 2, 1]), classes=4, least=2)
+    >>> classes_covered(torch.tensor([0, 0, 2, 2, 2, 1]), classes=4, minimum=2)
     2
     """
-    if len(guesses) and not 0 <= int(guesses.min()) <= int(guesses.max()) < classes:
-        raise ValueError(f"guesses must be from 0 to {classes - 1}, got {int(guesses.min())} to {int(guesses.max())}")
-    return covered_by(torch.bincount(guesses, minlength=classes), len(guesses), least)
+    if len(predictions) and not 0 <= int(predictions.min()) <= int(predictions.max()) < classes:
+        raise ValueError(
+            f"predictions must be from 0 to {classes - 1}, got {int(predictions.min())} to {int(predictions.max())}"
+        )
+    return covered_by(torch.bincount(predictions, minlength=classes), len(predictions), minimum)
 
 
-def covered_by(counts: Int[Tensor, "k"], samples: int, least: int | None = None) -> int:
+def covered_by(counts: Int[Tensor, "k"], samples: int, minimum: int | None = None) -> int:
     """Count the modes that have enough samples.
 
     Args:
         counts: number of samples of each mode, (k,).
         samples: number of samples drawn, including those of no mode.
-        least: minimum number of samples of a covered mode; None means 20 per 2500 drawn samples, and at least one.
+        minimum: minimum number of samples of a covered mode; None means 20 per 2500 drawn samples, and at least one.
 
     Raises:
-        ValueError: if ``least`` is below 1.
+        ValueError: if ``minimum`` is below 1.
 
     >>> covered_by(torch.tensor([10, 9, 0]), samples=1250)
     1
     """
-    if least is None:
-        least = max(1, -(-samples * LEAST // OF))  # rounded up
-    if least < 1:
-        raise ValueError(f"least={least} must be at least 1; otherwise modes without samples would count as covered")
-    return int((counts >= least).sum())
+    if minimum is None:
+        minimum = max(1, -(-samples * COVERED_SAMPLES // COVERED_OF))  # rounded up
+    if minimum < 1:
+        raise ValueError(f"least={minimum} must be at least 1; otherwise modes without samples would count as covered")
+    return int((counts >= minimum).sum())

@@ -108,9 +108,9 @@ class Moments:
         total = self.count + count
         if not total:
             return
-        apart = mean - self.mean
-        self.scatter += scatter + torch.outer(apart, apart) * (self.count * count / total)
-        self.mean += apart * (count / total)
+        difference = mean - self.mean
+        self.scatter += scatter + torch.outer(difference, difference) * (self.count * count / total)
+        self.mean += difference * (count / total)
         self.count = total
 
     def covariance(self) -> Float[Tensor, "d d"]:

@@ -1,4 +1,4 @@
-"""How well a model predicts running text: cross-entropy, perplexity, bits."""
+"""Cross-entropy, perplexity and bits per character of a model on running text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Reading(NamedTuple):
     """Likelihood of a text.
 
     Attributes:
-        nats: negative log-likelihood of all tokens but the first, in nats.
+        nats: negative log-likelihood of all tokens except the first, in nats.
         tokens: number of these tokens.
     """
 
@@ -54,7 +54,7 @@ class Reading(NamedTuple):
 
 @torch.no_grad()
 def read_through(model: Any, part: Part, lanes: int = 1) -> Reading:
-    """Compute the likelihood of a text. The state is carried from chunk to chunk, so their size does not matter.
+    """Compute the likelihood of a text. The state is carried from chunk to chunk.
 
     Args:
         model: has ``log_probs(tokens, targets, state)``.
@@ -70,10 +70,10 @@ def read_through(model: Any, part: Part, lanes: int = 1) -> Reading:
     """
     nats, count, state = 0.0, 0, None
     for batch in lanes_in_order(part, lanes, max(1, AT_ONCE // lanes), _device(model)):
-        known = None if state is None else state[batch.rows]  # the last batch may contain only the first lanes
-        found, state = model.log_probs(batch["token"], batch["target"], known)
-        nats -= float(found.double().sum())
-        count += found.numel()
+        lane_state = None if state is None else state[batch.rows]  # the last batch may contain only the first lanes
+        log_probs, state = model.log_probs(batch["token"], batch["target"], lane_state)
+        nats -= float(log_probs.double().sum())
+        count += log_probs.numel()
     return Reading(nats, count)
 
 

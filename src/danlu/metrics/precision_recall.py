@@ -1,4 +1,4 @@
-"""Precision and recall of samples: whether they look like data, and whether they cover the data."""
+"""Precision (realism) and recall (coverage of the data) of samples."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def precision_recall(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], nei
         ValueError: if the widths differ, features are not finite, or a set has no k-th neighbor.
 
     >>> real, fake = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.5], [0.6], [9.0]])
-    >>> found = precision_recall(real, fake, neighbors=1)
-    >>> round(found.precision, 2), round(found.recall, 2)  # the ball around 9 reaches back to 0.6
+    >>> overlap = precision_recall(real, fake, neighbors=1)
+    >>> round(overlap.precision, 2), round(overlap.recall, 2)  # the ball around 9 reaches back to 0.6
     (0.67, 0.67)
     """
     for x in (real, fake):
@@ -58,18 +58,18 @@ def precision_recall(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], nei
             raise ValueError(f"neighbors={neighbors} must be at least 1 and less than the number of examples, {len(x)}")
         if not bool(x.isfinite().all()):
             raise ValueError("some features are infinite or NaN; check the examples and the feature network")
-    of_real, of_fake = radii(real, neighbors), radii(fake, neighbors)
-    around = torch.zeros(len(fake), dtype=torch.long, device=fake.device)  # balls of the data around each sample
+    real_radii, fake_radii = radii(real, neighbors), radii(fake, neighbors)
+    ball_counts = torch.zeros(len(fake), dtype=torch.long, device=fake.device)  # balls of the data around each sample
     recalled = covered = 0
-    for rows, found in distances(real, fake):
-        inside = found <= of_real[rows, None]
-        around += inside.sum(0)
-        covered += int(inside.any(1).sum())
-        recalled += int((found <= of_fake).any(1).sum())
+    for rows, block in distances(real, fake):
+        in_ball = block <= real_radii[rows, None]
+        ball_counts += in_ball.sum(0)
+        covered += int(in_ball.any(1).sum())
+        recalled += int((block <= fake_radii).any(1).sum())
     return Manifolds(
-        precision=float((around > 0).double().mean()),
+        precision=float((ball_counts > 0).double().mean()),
         recall=recalled / len(real),
-        density=float(around.double().mean()) / neighbors,
+        density=float(ball_counts.double().mean()) / neighbors,
         coverage=covered / len(real),
     )
 
@@ -84,8 +84,8 @@ def radii(x: Float[Tensor, "n d"], neighbors: int = NEIGHBORS) -> Float[Tensor, 
     >>> radii(torch.tensor([[0.0], [1.0], [3.0]]), neighbors=1)
     tensor([1., 1., 2.])
     """
-    found = []
-    for rows, some in distances(x, x):
-        some.diagonal(rows.start).fill_(torch.inf)  # an example is not its own neighbor
-        found.append(some.kthvalue(neighbors, dim=1).values)
-    return torch.cat(found)
+    result = []
+    for rows, block in distances(x, x):
+        block.diagonal(rows.start).fill_(torch.inf)  # an example is not its own neighbor
+        result.append(block.kthvalue(neighbors, dim=1).values)
+    return torch.cat(result)

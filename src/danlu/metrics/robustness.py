@@ -44,12 +44,12 @@ def under_shift(
     (1.0, 0.0)
     """
     directions = torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1]], device=images.device)
-    still = torch.zeros(len(images), 2, dtype=torch.bool, device=images.device)
+    no_flip = torch.zeros(len(images), 2, dtype=torch.bool, device=images.device)
     accuracy = []
     for step in pixels:
-        ways = directions[:1] if step == 0 else directions
-        shifted = [move(images, still, (step * way).expand(len(images), 2)) for way in ways]
-        accuracy.append(sum(_accuracy(classify, pictures, labels) for pictures in shifted) / len(shifted))
+        used = directions[:1] if step == 0 else directions
+        shifted = [move(images, no_flip, (step * direction).expand(len(images), 2)) for direction in used]
+        accuracy.append(sum(_accuracy(classify, batch, labels) for batch in shifted) / len(shifted))
     return Robustness(tuple(map(float, pixels)), tuple(accuracy))
 
 
@@ -81,7 +81,7 @@ def under_noise(
     source = generator("robustness", seed, device=images.device)
     noise = torch.randn(images.shape, generator=source, device=images.device, dtype=images.dtype)
     noisy = ((images + deviation * (high - low) * noise).clamp(low, high) for deviation in deviations)
-    accuracy = tuple(_accuracy(classify, pictures, labels) for pictures in noisy)
+    accuracy = tuple(_accuracy(classify, batch, labels) for batch in noisy)
     return Robustness(tuple(map(float, deviations)), accuracy)
 
 

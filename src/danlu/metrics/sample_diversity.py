@@ -34,9 +34,9 @@ def diversity(samples: Float[Tensor, "n *shape"]) -> float:
     if n < 2:
         raise ValueError(f"diversity needs at least 2 samples, got {n}")
     total = 0.0
-    for rows, found in distances(x, x):
-        found.diagonal(rows.start).zero_()  # distances of samples to themselves, not exactly 0 after rounding
-        total += float(found.sum(dtype=torch.float64))
+    for rows, block in distances(x, x):
+        block.diagonal(rows.start).zero_()  # distances of samples to themselves, not exactly 0 after rounding
+        total += float(block.sum(dtype=torch.float64))
     return total / (n * (n - 1))
 
 
@@ -44,12 +44,12 @@ class Nearest(NamedTuple):
     """The nearest training example of each sample.
 
     Attributes:
-        distance: distance to it, (n,).
-        number: its index among the training examples, (n,).
+        distance: distance to this example, (n,).
+        indices: index of this example in the training examples, (n,).
     """
 
     distance: Float[Tensor, "n"]
-    number: Int[Tensor, "n"]
+    indices: Int[Tensor, "n"]
 
 
 def nearest(samples: Float[Tensor, "n *shape"], training: Tensor | Iterable[Tensor]) -> Nearest:
@@ -62,22 +62,22 @@ def nearest(samples: Float[Tensor, "n *shape"], training: Tensor | Iterable[Tens
     Raises:
         ValueError: if the shapes differ, or a set is empty.
 
-    >>> nearest(torch.tensor([[0.9], [5.0]]), torch.tensor([[5.0], [1.0]])).number
+    >>> nearest(torch.tensor([[0.9], [5.0]]), torch.tensor([[5.0], [1.0]])).indices
     tensor([1, 0])
     """
     best: Nearest | None = None
-    before = 0
-    for some in [training] if isinstance(training, Tensor) else training:
-        found = _nearest(samples, some)
+    offset = 0
+    for batch in [training] if isinstance(training, Tensor) else training:
+        candidate = _nearest(samples, batch)
         if best is None:
-            best = found
+            best = candidate
         else:
-            closer = found.distance < best.distance
+            closer = candidate.distance < best.distance
             best = Nearest(
-                torch.where(closer, found.distance, best.distance),
-                torch.where(closer, found.number + before, best.number),
+                torch.where(closer, candidate.distance, best.distance),
+                torch.where(closer, candidate.indices + offset, best.indices),
             )
-        before += len(some)
+        offset += len(batch)
     if best is None:
         raise ValueError("training must have at least one example")
     return best
@@ -85,15 +85,15 @@ def nearest(samples: Float[Tensor, "n *shape"], training: Tensor | Iterable[Tens
 
 def _nearest(samples: Float[Tensor, "n *shape"], training: Float[Tensor, "m *shape"]) -> Nearest:
     if samples.shape[1:] != training.shape[1:]:
-        given = f"{tuple(samples.shape[1:])} and {tuple(training.shape[1:])}"
-        raise ValueError(f"samples and training examples must have the same shape, got {given}")
+        shapes = f"{tuple(samples.shape[1:])} and {tuple(training.shape[1:])}"
+        raise ValueError(f"samples and training examples must have the same shape, got {shapes}")
     a, b = samples.flatten(1), training.flatten(1)
-    number = torch.cat([found.argmin(dim=1) for _, found in distances(a, b)])
-    exact = [(some - b[at]).norm(dim=1) for some, at in zip(a.split(1024), number.split(1024), strict=True)]
-    return Nearest(torch.cat(exact), number)
+    indices = torch.cat([block.argmin(dim=1) for _, block in distances(a, b)])
+    exact = [(chunk - b[rows]).norm(dim=1) for chunk, rows in zip(a.split(1024), indices.split(1024), strict=True)]
+    return Nearest(torch.cat(exact), indices)
 
 
-def memorization(ours: Float[Tensor, "n"], usual: Float[Tensor, "k"]) -> float:
+def memorization(sample_distances: Float[Tensor, "n"], data_distances: Float[Tensor, "k"]) -> float:
     r"""Median distance of samples to the training examples, relative to that of new examples of the data.
 
     .. math:: \operatorname{median}_i \min_j \lVert x_i - t_j \rVert \,\big/\,
@@ -103,17 +103,19 @@ def memorization(ours: Float[Tensor, "n"], usual: Float[Tensor, "k"]) -> float:
     samples are far from the data.
 
     Args:
-        ours: distance of each sample to its nearest training example, (n,). Use all training examples: a copy of an
-            omitted example would not be found.
-        usual: the same distance for examples of the data that the generator was not trained on, (k,).
+        sample_distances: distance of each sample to its nearest training example, (n,). Use all training examples:
+            a copy of an omitted example would be missed.
+        data_distances: the same distance for examples of the data that the generator was not trained on, (k,).
 
     >>> training = torch.tensor([[0.0], [1.0]])
-    >>> ours, usual = (nearest(torch.tensor(x), training) for x in ([[0.0], [1.5]], [[2.0], [3.0]]))
-    >>> memorization(ours.distance, usual.distance)
+    >>> fake, real = (nearest(torch.tensor(x), training) for x in ([[0.0], [1.5]], [[2.0], [3.0]]))
+    >>> memorization(fake.distance, real.distance)
     0.1666...
     """
-    middle, usually = (float(distance.double().quantile(0.5)) for distance in (ours, usual))
-    return middle / usually if usually else float("nan" if not middle else "inf")
+    sample_median, data_median = (
+        float(distance.double().quantile(0.5)) for distance in (sample_distances, data_distances)
+    )
+    return sample_median / data_median if data_median else float("nan" if not sample_median else "inf")
 
 
 def wasserstein_1d(x: Float[Tensor, "*k n"], y: Float[Tensor, "*k m"]) -> Float[Tensor, "*k"]:
@@ -138,8 +140,8 @@ def wasserstein_1d(x: Float[Tensor, "*k n"], y: Float[Tensor, "*k m"]) -> Float[
         return (x.sort(dim=-1).values - y.sort(dim=-1).values).abs().mean(-1)
     values, order = torch.cat([x, y], dim=-1).sort(dim=-1)
     steps = torch.cat([values.new_full((n,), 1 / n), values.new_full((m,), -1 / m)])
-    between = steps[order].cumsum(-1)[..., :-1].abs()  # difference of the functions between neighboring values
-    return (between * values.diff(dim=-1)).sum(-1)
+    differences = steps[order].cumsum(-1)[..., :-1].abs()  # difference of the functions between neighboring values
+    return (differences * values.diff(dim=-1)).sum(-1)
 
 
 def sliced_wasserstein(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], directions: int = 128, seed: int = 0) -> float:

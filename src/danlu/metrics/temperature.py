@@ -37,20 +37,20 @@ def fit_temperature(probabilities: Float[Tensor, "n classes"], labels: Int[Tenso
     if bool((probabilities.argmax(1) == labels).all()):
         return None
     z = _logits(probabilities)
-    of_label = z.gather(1, labels[:, None]).squeeze(1)
+    label_logits = z.gather(1, labels[:, None]).squeeze(1)
     low, high = 1 / BOUNDS[1], 1 / BOUNDS[0]
     beta = 1.0
     for _ in range(_STEPS):
         p = (beta * z).softmax(dim=1)
         mean = (p * z).sum(dim=1)
-        slope = float((mean - of_label).mean())
+        slope = float((mean - label_logits).mean())
         curvature = float(((p * z.square()).sum(dim=1) - mean.square()).mean())
         low, high = (beta, high) if slope < 0 else (low, beta)
-        wanted = beta - slope / curvature if curvature > 0 else float("inf")
-        new = wanted if low < wanted < high else (low * high) ** 0.5
-        if abs(new - beta) <= 1e-12 * beta:
+        newton_step = beta - slope / curvature if curvature > 0 else float("inf")
+        next_beta = newton_step if low < newton_step < high else (low * high) ** 0.5
+        if abs(next_beta - beta) <= 1e-12 * beta:
             break
-        beta = new
+        beta = next_beta
     return 1 / beta
 
 

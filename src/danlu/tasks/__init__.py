@@ -1,4 +1,4 @@
-"""Tasks: what is trained, and on which terms."""
+"""Tasks: the players of a training and the losses that they minimize."""
 
 import lazy_loader
 

@@ -2,7 +2,7 @@ from .adversarial import PLAIN as PLAIN
 from .adversarial import Adversarial as Adversarial
 from .adversarial import Matching as Matching
 from .adversarial import Techniques as Techniques
-from .adversarial import refusal as refusal
+from .adversarial import conflict as conflict
 from .elbo import Elbo as Elbo
 from .elbo import KLWeight as KLWeight
 from .elbo import Masks as Masks

@@ -20,14 +20,14 @@ from danlu.nn.norm.spectral import power_iteration_step, spectral_norm_weights
 from danlu.tasks.historical_average import HistoricalAverage
 from danlu.tasks.task import Descend, Task, Terms, Turn, Update
 
-LEAST_DIVERSITY, LEAST_COVERAGE, LEAST_MEMORIZATION, SATURATED = 0.5, 0.8, 0.5, -5.0
+MIN_DIVERSITY, MIN_COVERAGE, MIN_MEMORIZATION, SATURATED = 0.5, 0.8, 0.5, -5.0
 """Thresholds of ``diagnose``; at scores below the last one the gradient of loss minimax vanishes."""
 
 Matching = Literal["none", "replace", "add"]
 
 
 class Techniques(NamedTuple):
-    """Techniques added to plain adversarial training; ``refusal`` lists the combinations that are not allowed.
+    """Techniques added to plain adversarial training; ``conflict`` describes combinations that are not allowed.
 
     Attributes:
         critic_turns: turns of the critic per turn of the generator.
@@ -61,8 +61,8 @@ class Techniques(NamedTuple):
         >>> Techniques(instance_noise=0.5, noise_rounds=100).noise_at(75)
         0.125
         """
-        left = max(0.0, 1 - round / self.noise_rounds) if self.noise_rounds else 1.0
-        return self.instance_noise * left
+        remaining = max(0.0, 1 - round / self.noise_rounds) if self.noise_rounds else 1.0
+        return self.instance_noise * remaining
 
 
 PLAIN = Techniques()
@@ -86,7 +86,7 @@ class Adversarial(Task):
         inputs: name of the batch field with the examples.
 
     Raises:
-        ValueError: if a number is out of range, generator and critic do not match, or ``refusal`` gives a reason.
+        ValueError: if a number is out of range, generator and critic do not match, or ``conflict`` gives a reason.
 
     >>> from danlu.models import MLPCritic, MLPGenerator
     >>> players = MLPGenerator((2,), classes=0, range=None), MLPCritic((2,), classes=0)
@@ -108,9 +108,9 @@ class Adversarial(Task):
         super().__init__()
         _check(generator, critic, techniques)
         self.has_spectral_norm = any(True for _ in spectral_norm_weights(critic))
-        compares = critic.minibatch is not None
-        if why := refusal(loss, techniques, self.has_spectral_norm, compares, _normalizes_by_batch(critic)):
-            raise ValueError(why)
+        has_minibatch = critic.minibatch is not None
+        if reason := conflict(loss, techniques, self.has_spectral_norm, has_minibatch, _normalizes_by_batch(critic)):
+            raise ValueError(reason)
         self.generator, self.critic = generator, critic
         self.loss: Loss = loss
         self.techniques, self.inputs = techniques, inputs
@@ -148,21 +148,21 @@ class Adversarial(Task):
 
     def critic_terms(self, batch: Batch, round: int) -> Terms:
         """The critic's loss on real and generated examples, and its penalties."""
-        how = self.techniques
+        techniques = self.techniques
         labels = self._labels(batch)
         real = self._with_instance_noise(self.generator.seen(batch[self.inputs]), round)
         with torch.no_grad():
             fake = self._with_instance_noise(self._generated(labels), round)
         real_scores, fake_scores = self._scores(real, fake, labels)
         terms = {
-            "real": real_cost(real_scores, self.loss, how.real_target),
-            "fake": fake_cost(fake_scores, self.loss, how.fake_target),
+            "real": real_cost(real_scores, self.loss, techniques.real_target),
+            "fake": fake_cost(fake_scores, self.loss, techniques.fake_target),
         }
-        if how.penalty:
+        if techniques.penalty:
             between = fake + self.noise((1,) * (real.dim() - 1), uniform=True) * (real - fake)
-            terms["penalty"] = how.penalty * slope_penalty(self._slopes(between, labels), how.one_sided)
-        if how.r1:
-            terms["r1"] = how.r1 / 2 * self._slopes(real, labels).square()
+            terms["penalty"] = techniques.penalty * slope_penalty(self._slopes(between, labels), techniques.one_sided)
+        if techniques.r1:
+            terms["r1"] = techniques.r1 / 2 * self._slopes(real, labels).square()
         return self._with_history(terms, "critic", len(real))
 
     def generator_terms(self, batch: Batch, round: int) -> Terms:
@@ -182,7 +182,7 @@ class Adversarial(Task):
         return self._with_history(terms, "generator", len(fake))
 
     def constrain_critic(self, batch: Batch) -> None:
-        """After each turn of the critic: clip its weights, run the power iteration, update its historical average."""
+        """Constrain the critic after each of its turns: clip weights, run the power iteration, update its average."""
         if (limit := self.techniques.weight_clip) is not None:
             for parameter in self.critic.parameters():
                 parameter.clamp_(-limit, limit)
@@ -225,9 +225,9 @@ class Adversarial(Task):
     def _problems(self, scores: Mapping[str, float]) -> Iterator[str]:
         diversity, memorization = scores.get("diversity", 1.0), scores.get("memorization", 1.0)
         symptoms = []
-        if diversity < LEAST_DIVERSITY:
+        if diversity < MIN_DIVERSITY:
             symptoms.append(f"generated examples have {diversity:.2g} times the diversity of the data")
-        if (coverage := scores.get("coverage", 1.0)) < LEAST_COVERAGE:
+        if (coverage := scores.get("coverage", 1.0)) < MIN_COVERAGE:
             symptoms.append(f"{1 - coverage:.0%} of the modes of the data are not generated")
         if symptoms:
             yield f"Mode collapse: {' and '.join(symptoms)}. Try {self._remedies()}."
@@ -236,7 +236,7 @@ class Adversarial(Task):
                 f"Saturation: the mean score of generated examples is {scores['score_on_fake']:.1f}, where the "
                 f"gradient of loss minimax vanishes. Use loss non-saturating."
             )
-        if memorization < LEAST_MEMORIZATION:
+        if memorization < MIN_MEMORIZATION:
             yield (
                 f"Memorization: the distance of generated examples to the nearest training example is "
                 f"{memorization:.2g} times that of new examples of the data. Train for fewer rounds or on more "
@@ -244,7 +244,7 @@ class Adversarial(Task):
             )
 
     def _remedies(self) -> str:
-        """What to try against mode collapse; techniques that the training already has or refuses are left out."""
+        """Suggestions against mode collapse, without techniques that are already used or cannot be combined."""
         if self.techniques.penalty or self.techniques.r1:
             return "another seed, a larger critic, or more critic_turns"
         minibatch = "minibatch discrimination (critic.minibatch=16), " if self.critic.minibatch is None else ""
@@ -284,36 +284,40 @@ class Adversarial(Task):
         return {**terms, "history": per_example(self.techniques.history * distance, n)}
 
 
-def refusal(
-    loss: Loss, how: Techniques, spectral: bool = False, minibatch: bool = False, batch_norm: bool = False
+def conflict(
+    loss: Loss, techniques: Techniques, spectral: bool = False, minibatch: bool = False, batch_norm: bool = False
 ) -> str | None:
-    """Why a loss, techniques and a critic cannot be combined, or None if they can.
+    """The reason why a loss, techniques and a critic cannot be combined, or None if they can.
 
     Args:
         loss: name of the loss.
-        how: the techniques.
+        techniques: the techniques.
         spectral: whether the critic has spectral normalization.
         minibatch: whether it has minibatch discrimination.
         batch_norm: whether it has batch normalization.
 
-    >>> refusal("hinge", Techniques(real_target=0.9))
-    'label smoothing needs a loss with targets (...), and loss hinge has none'
+    >>> conflict("hinge", Techniques(real_target=0.9))
+    'label smoothing needs a loss with targets (...), got loss hinge'
     """
-    if how.fake_target >= how.real_target:
-        return f"fake_target={how.fake_target} must be less than real_target={how.real_target}"
-    if (how.real_target, how.fake_target) != (1.0, 0.0) and loss not in TARGETED:
-        return f"label smoothing needs a loss with targets ({', '.join(TARGETED)}), and loss {loss} has none"
-    constraints = {"weight_clip": how.weight_clip is not None, "penalty": how.penalty > 0, "critic.spectral": spectral}
+    if techniques.fake_target >= techniques.real_target:
+        return f"fake_target={techniques.fake_target} must be less than real_target={techniques.real_target}"
+    if (techniques.real_target, techniques.fake_target) != (1.0, 0.0) and loss not in TARGETED:
+        return f"label smoothing needs a loss with targets ({', '.join(TARGETED)}), got loss {loss}"
+    constraints = {
+        "weight_clip": techniques.weight_clip is not None,
+        "penalty": techniques.penalty > 0,
+        "critic.spectral": spectral,
+    }
     if sum(constraints.values()) > 1:
         names = " and ".join(name for name, on in constraints.items() if on)
         return f"{names} constrain the gradient of the critic in different ways; set only one of them"
-    if loss == "wasserstein" and not any(constraints.values()) and not how.r1:
+    if loss == "wasserstein" and not any(constraints.values()) and not techniques.r1:
         return (
             "loss wasserstein is unbounded without a constraint of the critic; set weight_clip, penalty, r1 or "
             "critic.spectral"
         )
-    if how.penalty or how.r1:
-        name = "penalty" if how.penalty else "r1"
+    if techniques.penalty or techniques.r1:
+        name = "penalty" if techniques.penalty else "r1"
         single = f"{name} needs scores that depend on one example each"
         if batch_norm:
             return f"{single}, and with batch norm they depend on the whole batch; use norm layer, virtual or none"
@@ -322,22 +326,22 @@ def refusal(
     return None
 
 
-def _check(generator: Generator, critic: Critic, how: Techniques) -> None:
+def _check(generator: Generator, critic: Critic, techniques: Techniques) -> None:
     if generator.shape != critic.shape or generator.classes != critic.classes:
         raise ValueError(
             f"generator and critic must have the same shape and classes, got {generator.shape} and "
             f"{generator.classes} for the generator, {critic.shape} and {critic.classes} for the critic"
         )
-    if how.critic_turns < 1:
-        raise ValueError(f"critic_turns={how.critic_turns} must be at least 1")
+    if techniques.critic_turns < 1:
+        raise ValueError(f"critic_turns={techniques.critic_turns} must be at least 1")
     for name in ("real_target", "fake_target"):
-        if not 0 <= getattr(how, name) <= 1:
-            raise ValueError(f"{name}={getattr(how, name)} must be from 0 to 1")
+        if not 0 <= getattr(techniques, name) <= 1:
+            raise ValueError(f"{name}={getattr(techniques, name)} must be from 0 to 1")
     for name in ("penalty", "r1", "history", "instance_noise", "noise_rounds"):
-        if getattr(how, name) < 0:
-            raise ValueError(f"{name}={getattr(how, name)} must be at least 0")
-    if how.weight_clip is not None and how.weight_clip <= 0:
-        raise ValueError(f"weight_clip={how.weight_clip} must be greater than 0")
+        if getattr(techniques, name) < 0:
+            raise ValueError(f"{name}={getattr(techniques, name)} must be at least 0")
+    if techniques.weight_clip is not None and techniques.weight_clip <= 0:
+        raise ValueError(f"weight_clip={techniques.weight_clip} must be greater than 0")
 
 
 def _normalizes_by_batch(module: nn.Module) -> bool:

@@ -89,20 +89,21 @@ class Masks(NamedTuple):
         """Draw masks: 1 where a value is visible. All channels of a pixel have the same mask."""
         size = x.shape[2:] if x.dim() > 2 else x.shape[1:]
         hidden, kind = task.noise((1,), uniform=True) * self.fraction, task.noise((1,), uniform=True)
-        single = task.noise(tuple(size), uniform=True).flatten(1) >= hidden
+        pixels = task.noise(tuple(size), uniform=True).flatten(1) >= hidden
         if not self.blocks or len(size) != 2:
-            return _shaped(single, x, size)
-        corner = task.noise((4,), uniform=True)
-        block = _outside(corner, hidden[:, 0], size, x).flatten(1)
-        return _shaped(torch.where(kind < 0.5, single, block), x, size)
+            return _shaped(pixels, x, size)
+        position = task.noise((4,), uniform=True)
+        rectangle = _outside(position, hidden[:, 0], size, x).flatten(1)
+        return _shaped(torch.where(kind < 0.5, pixels, rectangle), x, size)
 
 
-def _outside(drawn: Tensor, fraction: Tensor, size: torch.Size, x: Tensor) -> Tensor:
+def _outside(uniform: Tensor, fraction: Tensor, size: torch.Size, x: Tensor) -> Tensor:
     """True outside a rectangle with this fraction of the image area. The ratio of its relative sides is at most 2."""
-    tall = (fraction.sqrt() * 2.0 ** (drawn[:, 2] - 0.5)).clamp(max=1).maximum(fraction)  # lower would be too wide
-    height, width = tall * size[0], fraction / tall.clamp(min=1e-6) * size[1]
+    # at least the fraction, because a lower rectangle would be wider than the image
+    relative_height = (fraction.sqrt() * 2.0 ** (uniform[:, 2] - 0.5)).clamp(max=1).maximum(fraction)
+    height, width = relative_height * size[0], fraction / relative_height.clamp(min=1e-6) * size[1]
     rows, columns = (torch.arange(side, device=x.device) + 0.5 for side in size)
-    top, left = drawn[:, 0] * (size[0] - height), drawn[:, 1] * (size[1] - width)
+    top, left = uniform[:, 0] * (size[0] - height), uniform[:, 1] * (size[1] - width)
     inside_rows = (rows >= top[:, None]) & (rows < (top + height)[:, None])
     inside_columns = (columns >= left[:, None]) & (columns < (left + width)[:, None])
     return ~(inside_rows[:, :, None] & inside_columns[:, None, :])
@@ -160,7 +161,7 @@ class Elbo(Task):
         if samples < 1:
             raise ValueError(f"samples={samples} must be at least 1")
         if objective == "iwae" and kl_weight != PLAIN:
-            raise ValueError("objective iwae has no separate KL term to weight; use objective elbo")
+            raise ValueError("objective iwae has no separate KL term; use objective elbo to set a KL weight")
         if kl_weight.free_bits and kl_weight.capacity is not None:
             raise ValueError("free_bits and capacity both set a target of the KL term; set only one of them")
         if masks is not None and isinstance(vae, ConditionalVAE):
@@ -194,18 +195,18 @@ class Elbo(Task):
     def fit(self, batch: Batch, round: int) -> Terms:
         """The terms of the negative bound of each example, with the weights of this round."""
         x, condition = batch[self.inputs], self._condition(batch)
-        through = self.vae(x, self._codes(x, self.samples), condition)
+        output = self.vae(x, self._codes(x, self.samples), condition)
         if self.objective == "iwae":
-            return {"minus_bound": -importance_bound(self.vae.autoencoder.log_weights(x, through))}
-        reconstruction = self.vae.autoencoder.distortion(x, through).mean(0)
-        return {"reconstruction": reconstruction, "divergence": self.kl_weight.weighted(_rate(through), round)}
+            return {"minus_bound": -importance_bound(self.vae.autoencoder.log_weights(x, output))}
+        reconstruction = self.vae.autoencoder.distortion(x, output).mean(0)
+        return {"reconstruction": reconstruction, "divergence": self.kl_weight.weighted(_rate(output), round)}
 
     def scores(self, batch: Batch) -> Terms:
         """The bound with β = 1 from one sample, its two terms, and the mean squared error of a reconstruction."""
         x = batch[self.inputs]
         label = self._label(batch)
-        through = self.vae(x, self._codes(x, 1), label)
-        distortion, rate = self.vae.autoencoder.distortion(x, through)[0], _rate(through).sum(1)
+        output = self.vae(x, self._codes(x, 1), label)
+        distortion, rate = self.vae.autoencoder.distortion(x, output)[0], _rate(output).sum(1)
         reconstruction = self.vae.reconstruct(x, label)
         error = (reconstruction - x).square().flatten(1).mean(1)
         return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate, "squared_error": error}
@@ -238,11 +239,11 @@ class Elbo(Task):
         return self.noise((samples, self.vae.latent)).transpose(0, 1)
 
 
-def _rate(through: Pass) -> Float[Tensor, "n d"]:
+def _rate(output: Pass) -> Float[Tensor, "n d"]:
     """Divergence of each unit. Without a closed form, a Monte Carlo estimate of the sum, returned as a single unit."""
-    exact = through.posterior.divergence()
+    exact = output.posterior.divergence()
     if exact is not None:
         return exact
-    z = through.z
+    z = output.z
     prior = -0.5 * (z.square() + torch.tensor(2 * torch.pi, dtype=z.dtype).log()).sum(-1)
-    return (through.log_q - prior).mean(0)[:, None]
+    return (output.log_q - prior).mean(0)[:, None]

@@ -86,12 +86,15 @@ class NoiseContrastive(RunningText):
         features, targets = self.read(batch)
         log_q = self.log_q()
         words = self.draw(log_q)
-        right, wrong = self.language.scores(features, targets), self.language.scores(features, words[None])
-        right, wrong = right.to(log_q.dtype), wrong.to(log_q.dtype)
+        scores, noise = (
+            self.language.scores(features, targets),
+            self.language.scores(features, words[None]),
+        )
+        scores, noise = scores.to(log_q.dtype), noise.to(log_q.dtype)
         if self.objective == "sampled":
-            return {"sampled": sampled_softmax(right, wrong, log_q[words], words[None] == targets[:, None])}
+            return {"sampled": sampled_softmax(scores, noise, log_q[words], words[None] == targets[:, None])}
         z = self.noise_.log_z
-        return {"nce": noise_contrastive(right - z, log_q[targets], wrong - z, log_q[words])}
+        return {"nce": noise_contrastive(scores - z, log_q[targets], noise - z, log_q[words])}
 
     def log_q(self) -> Float[Tensor, "v"]:
         """Log-probability of each word under the noise distribution."""
@@ -102,5 +105,5 @@ class NoiseContrastive(RunningText):
         """Draw noise words, the same in every process and micro-batch."""
         first = Batch({}, slice(0, 1), 1, self.counts[:1])
         uniform = self.noise((self.noise_.words,), uniform=True, batch=first)[0]
-        ends = log_q.exp().cumsum(0)
-        return torch.searchsorted(ends, uniform * ends[-1], right=True).clamp_max(len(ends) - 1)
+        cumulative = log_q.exp().cumsum(0)
+        return torch.searchsorted(cumulative, uniform * cumulative[-1], right=True).clamp_max(len(cumulative) - 1)

@@ -105,10 +105,10 @@ class SemiSupervised(Task):
         assert self.first is not None
         unlabeled = batch.part("unlabeled")
         x = unlabeled[self.inputs]
-        through = self.first(x, self.noise((self.first.latent,), batch=unlabeled)[None])
-        rate = through.posterior.divergence()
+        output = self.first(x, self.noise((self.first.latent,), batch=unlabeled)[None])
+        rate = output.posterior.divergence()
         assert rate is not None
-        return {"reconstruction": self.first.autoencoder.distortion(x, through)[0], "divergence": rate.sum(1)}
+        return {"reconstruction": self.first.autoencoder.distortion(x, output)[0], "divergence": rate.sum(1)}
 
     def fit(self, batch: Batch) -> Terms:
         """Both negative bounds, weighted by their fractions of the examples, and the weighted cross-entropy."""
@@ -119,15 +119,15 @@ class SemiSupervised(Task):
         noise = self.noise((self.labeling.latent,), batch=labeled)
         costs = self.labeling(x, noise, one_hot(labels, self.labeling.classes, x))
         with_label = costs.distortion + costs.rate + math.log(self.labeling.classes)
-        wrong = cross_entropy(costs.logits, labels)
+        label_loss = cross_entropy(costs.logits, labels)
         return {
             "unlabeled": (1 - self.labeled_share) * without_label,
             "labeled": self.labeled_share * per_example(with_label, n),
-            "cross_entropy": self.classification * per_example(wrong, n),
+            "cross_entropy": self.classification * per_example(label_loss, n),
         }
 
     def scores(self, batch: Batch) -> Terms:
-        """Accuracy and cross-entropy of the classifier, and the bound of log p(x), which does not use the label."""
+        """Accuracy and cross-entropy of the classifier, and the bound of log p(x), computed without the label."""
         x, labels = batch[self.inputs], batch["label"]
         codes = x if self.first is None else self.first.encode(x)
         costs = self.labeling(codes, self.noise((self.labeling.latent,)))
@@ -139,9 +139,9 @@ class SemiSupervised(Task):
 
     def _bound_of_both(self, first: VAE, x: Tensor) -> Tensor:
         """log p(x | z) - log q(z | x) for a sample z of the first model, plus the bound of the second model for z."""
-        through = first(x, self.noise((first.latent,))[None])
-        costs = self.labeling(through.z[0], self.noise((self.labeling.latent,)))
-        return -first.autoencoder.distortion(x, through)[0] - through.log_q[0] - unlabeled_cost(costs)
+        output = first(x, self.noise((first.latent,))[None])
+        costs = self.labeling(output.z[0], self.noise((self.labeling.latent,)))
+        return -first.autoencoder.distortion(x, output)[0] - output.log_q[0] - unlabeled_cost(costs)
 
     def _without_label(self, batch: Batch) -> Tensor:
         x = self._codes(batch)

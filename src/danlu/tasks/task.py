@@ -1,4 +1,4 @@
-"""A task defines what is trained: its players, and the turns of a round.
+"""Base class of tasks. A task defines the players that are trained and the turns of a round.
 
 In a turn a player makes an optimizer step, or tensors change without an optimizer. The trainer knows nothing else about
 a model family. Ordinary training has one player and one turn, a GAN two players, a Hopfield network no optimizer step.
@@ -130,7 +130,7 @@ class Task(nn.Module):
 
     @property
     def coupled(self) -> str | None:
-        """Why the loss of an example depends on the other examples of its batch, or None if it does not.
+        """The reason why the loss of an example depends on other examples of its batch, or None if it does not.
 
         Results of a coupled task change slightly when a batch is split over micro-batches or processes.
         """
@@ -161,7 +161,7 @@ class Task(nn.Module):
         return {}
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
-        """A known failure that the scores of the trained model show, and what to do about it, or None."""
+        """A message about a known failure that the scores of the trained model show, with a remedy; or None."""
         return None
 
     def enter(self, place: Place) -> None:

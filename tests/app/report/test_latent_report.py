@@ -81,8 +81,8 @@ def test_scores_by_hand():
     )
     with torch.no_grad():
         log_p = torch.stack([bernoulli_log_prob(x, vae.autoencoder.generation(draw)[:, 0]) for draw in z])
-    prior = gaussian_log_prob(z, torch.zeros_like(z), 0.0, given=2)
-    posterior = gaussian_log_prob(z, q.mean.expand_as(z), q.log_variance.expand_as(z), given=2)
+    prior = gaussian_log_prob(z, torch.zeros_like(z), 0.0, batch_dims=2)
+    posterior = gaussian_log_prob(z, q.mean.expand_as(z), q.log_variance.expand_as(z), batch_dims=2)
     elbos = log_p + prior - posterior
     elbos = elbos.detach()
     error = float((elbos.var(0).mean() / len(x)).sqrt())

@@ -202,7 +202,7 @@ class Sheared(NamedTuple):
         along = noise @ direction
         z = self.mean + noise + self.bend.norm() * direction * along.tanh()[..., None]
         log_determinant = (1 + self.bend.norm() * (1 - along.tanh().square())).log()
-        return z, gaussian_log_prob(noise, torch.zeros_like(noise), 0.0, given=2) - log_determinant
+        return z, gaussian_log_prob(noise, torch.zeros_like(noise), 0.0, batch_dims=2) - log_determinant
 
     def divergence(self):
         return None

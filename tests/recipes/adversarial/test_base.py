@@ -191,7 +191,7 @@ def test_the_page_has_examples():
         ("sngan --penalty 1", "penalty and critic.spectral constrain the gradient of the critic"),
         ("wgan --critic.spectral", "weight_clip and critic.spectral constrain the gradient of the critic"),
         ("wgan-gp --critic.minibatch 8", "with minibatch discrimination they depend on the whole batch"),
-        ("wgan-gp --real-target 0.9", "and loss wasserstein has none"),
+        ("wgan-gp --real-target 0.9", "got loss wasserstein"),
         ("sngan --r1 1 --shard", "r1 needs second derivatives, which sharded networks do not have"),
         ("gan --critic.minibatch 4 --batch-size 1", "batch_size=1 with grad_accumulation=1 gives less"),
         ("dcgan --generator.norm virtual --batch-size 16", "generator.reference=64 must be at most batch_size=16"),

@@ -77,7 +77,7 @@ def test_the_example_of_the_notes():
         return "我爱" + "".join(signs[token] for token in tokens)
 
     start = torch.tensor([0])
-    greedy = torch.cat(list(generate(step, start, choice=SamplingOptions(temperature=0.0), length=2)))
+    greedy = torch.cat(list(generate(step, start, options=SamplingOptions(temperature=0.0), length=2)))
     one = beam_search(step, start, beams=1, length=2)
     two = beam_search(step, start, beams=2, length=2, best=2)
     assert said(greedy) == said(one.tokens[0, 0]) == "我爱大妈"

@@ -22,14 +22,14 @@ def drawn(*asked, **settings):
 
 
 def test_greedy_takes_the_most_probable_token():
-    greedy = drawn(markov, torch.tensor([0, 1, 2]), choice=SamplingOptions(temperature=0.0), length=3)
+    greedy = drawn(markov, torch.tensor([0, 1, 2]), options=SamplingOptions(temperature=0.0), length=3)
     assert greedy.tolist() == [[1, 0, 1], [0, 1, 0], [2, 2, 2]]
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-300])
 def test_however_low_a_temperature_is_it_draws_what_is_likeliest(temperature):
     start = torch.arange(3)
-    assert drawn(markov, start, choice=SamplingOptions(temperature), length=3).tolist() == [
+    assert drawn(markov, start, options=SamplingOptions(temperature), length=3).tolist() == [
         [1, 0, 1],
         [0, 1, 0],
         [2, 2, 2],
@@ -39,7 +39,7 @@ def test_however_low_a_temperature_is_it_draws_what_is_likeliest(temperature):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_tokens_come_as_often_as_they_are_probable(temperature):
     start = torch.arange(4).repeat_interleave(20_000)
-    (first,) = generate(markov, start, choice=SamplingOptions(temperature=temperature), length=1, seed=3)
+    (first,) = generate(markov, start, options=SamplingOptions(temperature=temperature), length=1, seed=3)
     for token in range(4):
         expected = CHAIN[token] ** (1 / temperature)
         counts = first[start == token].bincount(minlength=4)
@@ -61,7 +61,7 @@ def test_the_second_token_follows_the_first():
 
 def test_filters_leave_the_proportions_of_what_remains():
     start = torch.ones(40_000, dtype=torch.long)
-    (first,) = generate(markov, start, choice=SamplingOptions(top_k=2), length=1)
+    (first,) = generate(markov, start, options=SamplingOptions(top_k=2), length=1)
     counts = first.bincount(minlength=4)
     assert counts[2:].tolist() == [0, 0]
     assert chisquare(counts[:2], torch.tensor([4 / 7, 3 / 7], dtype=torch.float64) * 40_000).pvalue > 1e-4
@@ -93,10 +93,10 @@ def test_an_impossible_token_is_never_drawn():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"temperature": -1.0}, "temperature=-1.0 must be a number of at least 0"),
+        ({"temperature": -1.0}, "temperature=-1.0 must be a finite number >= 0"),
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"top_k": 0}, "top_k=0 must be at least 1"),
-        ({"top_p": 0.0}, "top_p=0.0 must be above 0"),
+        ({"top_p": 0.0}, "top_p=0.0 must be greater than 0"),
         ({"min_p": 2.0, "repetition_penalty": 0.0}, "min_p=2.0 .*; repetition_penalty=0.0 must be a number above 0"),
     ],
 )
@@ -132,7 +132,7 @@ def test_tokens_come_as_soon_as_they_are_known_and_rows_end():
         calls.append(tokens.tolist())
         return nn.functional.one_hot((tokens + 1).clamp_max(5), 6).float() * 99, state
 
-    stream = generate(counting, torch.tensor([1, 3]), choice=SamplingOptions(temperature=0.0), end=5)
+    stream = generate(counting, torch.tensor([1, 3]), options=SamplingOptions(temperature=0.0), end=5)
     assert next(stream).tolist() == [2, 4]
     assert len(calls) == 1  # nothing is computed ahead
     assert [tokens.tolist() for tokens in stream] == [[3, 5], [4, 5], [5, 5]]
@@ -158,9 +158,9 @@ def test_the_repetition_penalty_counts_prompt_and_what_was_drawn():
         ids = torch.cat([ids, processor(ids, table[ids[:, -1]]).argmax(1, keepdim=True)], 1)
         expected.append(ids[:, -1])
     choice = SamplingOptions(temperature=0.0, repetition_penalty=5.0)
-    ours = drawn(lambda t, s: (table[t], s), prompt[:, -1], choice=choice, length=6, seen=prompt)
+    ours = drawn(lambda t, s: (table[t], s), prompt[:, -1], options=choice, length=6, seen=prompt)
     assert torch.equal(ours, torch.stack(expected, 1))
-    plain = drawn(lambda t, s: (table[t], s), prompt[:, -1], choice=SamplingOptions(temperature=0.0), length=6)
+    plain = drawn(lambda t, s: (table[t], s), prompt[:, -1], options=SamplingOptions(temperature=0.0), length=6)
     assert not torch.equal(ours, plain)
 
 
@@ -228,6 +228,6 @@ def test_a_cache_gives_what_the_whole_text_gives(choice):
         logits, _ = step(ids[:, -1], {"seen": ids[:, :-1]})
         torch.manual_seed(0)  # which must not matter
         fixed = drawn(step, start, {"seen": torch.empty(3, 0, dtype=torch.long)}, choice, length=position + 1, seed=2)
-        assert bool(choice.changed(logits).gather(1, fixed[:, -1:]).isfinite().all())
+        assert bool(choice.filtered(logits).gather(1, fixed[:, -1:]).isfinite().all())
         ids = torch.cat([ids, fixed[:, -1:]], 1)
     assert torch.equal(ids[:, 1:], cached)

@@ -76,4 +76,4 @@ def test_all_at_once_are_done_in_the_usual_order():
     steps = (RepetitionPenaltyLogitsProcessor(1.3), TemperatureLogitsWarper(1.7), TopKLogitsWarper(8))
     for change in (*steps, TopPLogitsWarper(0.95), MinPLogitsWarper(0.04)):
         expected = change(before, expected)
-    torch.testing.assert_close(choice.changed(LOGITS, seen), expected)
+    torch.testing.assert_close(choice.filtered(LOGITS, seen), expected)

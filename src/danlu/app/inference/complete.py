@@ -100,7 +100,7 @@ def sampling_options(
             "repetition_penalty",
             settings=("beam",),
         )
-    if not options.drawn and (top_k, top_p, min_p) != (None, None, None):
+    if not options.stochastic and (top_k, top_p, min_p) != (None, None, None):
         raise UsageError(
             "temperature 0 always takes the most probable token; remove top_k, top_p and min_p, or give a temperature "
             "above 0",

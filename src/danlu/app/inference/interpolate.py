@@ -18,7 +18,7 @@ from danlu.app.inference.load import load_without_seeding
 from danlu.errors import RunError, UsageError
 from danlu.sampling.latent_interpolation import slerp
 from danlu.training.runtime import DeviceName, pick_device
-from danlu.verbs import can, need, picks_latents
+from danlu.verbs import can, need, samples_latents
 
 
 def interpolate(
@@ -104,13 +104,13 @@ def _numbers(
     name = type(model).__name__
     if len(numbers) == 1:
         raise UsageError(f"{a} and {b}: one is the number of a sample, the other a file; give two numbers or two files")
-    if numbers and picks_latents(model):
+    if numbers and samples_latents(model):
         return numbers[0], numbers[1]
     if numbers and can(model, "interpolate"):
         raise UsageError(
             f"{name} does not generate samples from latents, so samples {a} and {b} do not exist; give two files"
         )
-    if not can(model, "interpolate") and picks_latents(model):
+    if not can(model, "interpolate") and samples_latents(model):
         raise UsageError(
             f"{name} cannot encode files; give the numbers of two samples, which `danlu sample RUN --numbers` shows: "
             f"danlu interpolate RUN 3 17"

@@ -14,7 +14,7 @@ from danlu.app.inference.apply import BATCH, check_at_least, seeded
 from danlu.app.inference.class_labels import labels_of
 from danlu.errors import UsageError
 from danlu.rng.keys import generator
-from danlu.verbs import has, picks_latents, verbs_of
+from danlu.verbs import has, samples_latents, verbs_of
 
 DEFAULT_SAMPLES = 64
 """default number of samples"""
@@ -26,7 +26,7 @@ def need_latents(model: Any) -> Any:
     Raises:
         UsageError: if it does not; the message lists the verbs of the model.
     """
-    if not picks_latents(model):
+    if not samples_latents(model):
         verbs = ", ".join(verbs_of(model)) or "none"
         raise UsageError(f"{type(model).__name__} does not generate samples from latents; its verbs: {verbs}")
     return model

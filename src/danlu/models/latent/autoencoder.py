@@ -52,7 +52,7 @@ class Diagonal(NamedTuple):
     def draw(self, noise: Float[Tensor, "k n d"]) -> tuple[Tensor, Tensor]:
         """Draw codes from standard normal noise, and compute their log-densities."""
         z = self.mean + (0.5 * self.log_variance).exp() * noise
-        return z, gaussian_log_prob(noise, torch.zeros_like(noise), 0.0, given=2) - 0.5 * self.log_variance.sum(1)
+        return z, gaussian_log_prob(noise, torch.zeros_like(noise), 0.0, batch_dims=2) - 0.5 * self.log_variance.sum(1)
 
     def divergence(self) -> Float[Tensor, "n d"]:
         """The divergence of each unit in closed form."""
@@ -174,7 +174,7 @@ class Autoencoder(nn.Module):
 
     def log_weights(self, x: Tensor, through: Pass) -> Float[Tensor, "k n"]:
         r"""The importance weight :math:`\log p(x \mid z) + \log p(z) - \log q(z \mid x)` of each sample, in nats."""
-        prior = gaussian_log_prob(through.z, torch.zeros_like(through.z), 0.0, given=2)
+        prior = gaussian_log_prob(through.z, torch.zeros_like(through.z), 0.0, batch_dims=2)
         return prior - through.log_q - self.distortion(x, through)
 
     def bound(

@@ -65,10 +65,10 @@ class Likelihood(nn.Module):
         center = output[:, :, 0]
         match self.family:
             case "bernoulli":
-                return bernoulli_log_prob(x.expand_as(center), center, given=2)
+                return bernoulli_log_prob(x.expand_as(center), center, batch_dims=2)
             case "gaussian":
-                return gaussian_log_prob(x, center, 2 * self._log_spread(output), given=2)
-        return discretized_logistic_log_prob(x, center, self._log_spread(output), LEVELS, given=2)
+                return gaussian_log_prob(x, center, 2 * self._log_spread(output), batch_dims=2)
+        return discretized_logistic_log_prob(x, center, self._log_spread(output), LEVELS, batch_dims=2)
 
     def mean(self, output: Tensor) -> Tensor:
         """The mean of each value; for "logistic" the center, clipped to the range of values.

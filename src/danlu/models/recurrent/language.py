@@ -245,7 +245,7 @@ class LanguageModel(Model):
         self,
         prompt: Int[Tensor, "n p"],
         tokens: int,
-        choice: SamplingOptions | None = None,
+        options: SamplingOptions | None = None,
         seed: int = 0,
         beams: int | None = None,
     ) -> Int[Tensor, "n p+{tokens}"]:
@@ -254,7 +254,7 @@ class LanguageModel(Model):
         Args:
             prompt: prompts of at least one token, (n, p).
             tokens: number of new tokens.
-            choice: sampling options; by default tokens are drawn from the full distribution.
+            options: sampling options; by default tokens are drawn from the full distribution.
             seed: random seed.
             beams: number of beams; the most probable sequence of a beam search is used instead of sampling.
 
@@ -266,7 +266,7 @@ class LanguageModel(Model):
             return prompt
         if beams is not None:
             return torch.cat([prompt, beam_search(self.step, last, state, beams, tokens).tokens[:, 0]], 1)
-        new = list(generate(self.step, last, state, choice, tokens, seed=seed, seen=prompt))
+        new = list(generate(self.step, last, state, options, tokens, seed=seed, seen=prompt))
         return torch.cat([prompt, torch.stack(new, 1)], 1)
 
     @property

@@ -20,7 +20,7 @@ from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.generative_recipe import GenerativeRecipe
 from danlu.recipes.config.recipe import Count
-from danlu.tasks.adversarial import Adversarial, Matching, Techniques, refusal
+from danlu.tasks.adversarial import Adversarial, Matching, Techniques, conflict
 from danlu.training.optimization.settings import NonNegative, OptimizerName, OptimizerSettings, Positive
 
 Rounds = Annotated[int, Field(ge=0)]
@@ -129,7 +129,7 @@ class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
     def _compatible(self) -> Self:
         # batch norm is checked when the networks are built: examples that are not images have other networks
         critic: Any = self.critic
-        if why := refusal(self.loss, self.techniques(), critic.spectral, critic.minibatch > 0):
+        if why := conflict(self.loss, self.techniques(), critic.spectral, critic.minibatch > 0):
             raise ValueError(why)
         if self.penalty or self.r1:
             name = "penalty" if self.penalty else "r1"

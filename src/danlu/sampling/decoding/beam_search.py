@@ -14,8 +14,8 @@ from danlu.sampling.decoding.generate import Step
 Lengths = Literal["wu", "power"]
 
 
-class Found(NamedTuple):
-    """The sequences found by a search, best first.
+class BeamSearchResult(NamedTuple):
+    """The result of a beam search: sequences, best first.
 
     Attributes:
         tokens: (n, best, t), without the prompt; after the end of a sequence its last token is repeated.
@@ -63,8 +63,8 @@ class _Beams(NamedTuple):
 
     def best(self, k: int) -> _Beams:
         """The k sequences with the highest score; ties keep their order."""
-        places = self.score.sort(dim=1, descending=True, stable=True).indices[:, :k]
-        return _Beams(self.tokens.gather(1, _wide(places, self.tokens)), *(x.gather(1, places) for x in self[1:]))
+        indices = self.score.sort(dim=1, descending=True, stable=True).indices[:, :k]
+        return _Beams(self.tokens.gather(1, _expanded(indices, self.tokens)), *(x.gather(1, indices) for x in self[1:]))
 
 
 @torch.no_grad()
@@ -81,7 +81,7 @@ def beam_search(
     diversity: float = 0.5,
     prefix: Int[Tensor, "n p"] | None = None,
     dim: int = 0,
-) -> Found:
+) -> BeamSearchResult:
     r"""Beam search for each of n prompts.
 
     Each step extends every running sequence by every token. The ``beams`` best extensions that do not end keep running;
@@ -112,44 +112,44 @@ def beam_search(
         ValueError: if an argument is out of range.
 
     >>> chain = torch.tensor([[0.1, 0.6, 0.3], [0.4, 0.3, 0.3], [0.05, 0.05, 0.9]]).log()
-    >>> found = beam_search(lambda tokens, state: (chain[tokens], state), torch.tensor([0]), beams=3, length=2)
-    >>> found.tokens[0, 0], found.log_prob[0].exp()
+    >>> result = beam_search(lambda tokens, state: (chain[tokens], state), torch.tensor([0]), beams=3, length=2)
+    >>> result.tokens[0, 0], result.log_prob[0].exp()
     (tensor([2, 2]), tensor([0.2700]))
     """
     _check(beams, length, best, groups, prefix)
     penalty = penalty or Penalty()
     n, width = len(tokens), beams // groups
-    first = torch.empty(n, 0, dtype=torch.long, device=tokens.device) if prefix is None else prefix
-    logits, state, log_prob = _forced(step, tokens, state, first)
+    forced = torch.empty(n, 0, dtype=torch.long, device=tokens.device) if prefix is None else prefix
+    logits, state, log_prob = _forced(step, tokens, state, forced)
     logits = logits.repeat_interleave(beams, 0)
     state = repeat_rows(state, beams, n, dim)
-    running, kept = _begin(first, log_prob, beams, groups)
-    for position in range(first.shape[1], length):
+    running, kept = _begin(forced, log_prob, beams, groups)
+    for position in range(forced.shape[1], length):
         log_probs = _log_probs(logits).view(n, groups, width, -1)
-        taken = torch.zeros(n, log_probs.shape[-1], dtype=log_probs.dtype, device=tokens.device)
-        last, rows = position + 1 == length, []
+        counts = torch.zeros(n, log_probs.shape[-1], dtype=log_probs.dtype, device=tokens.device)
+        last, parent_rows = position + 1 == length, []
         for g in range(groups):
-            grown, parents = _grow(running[g], log_probs[:, g], diversity * taken if groups > 1 else taken)
-            chosen = grown.tokens[:, :width, -1]
-            taken = taken.scatter_add(1, chosen, grown.score[:, :width].isfinite().to(taken.dtype))
-            ends = torch.full_like(grown.lengths, last, dtype=torch.bool)
-            ends = ends if end is None else ends | (grown.tokens[:, :, -1] == end)
-            kept[g] = _keep(kept[g], grown, ends, width, penalty(position + 1))
-            order = grown.score.masked_fill(ends, -torch.inf).sort(dim=1, descending=True, stable=True)
-            places = order.indices[:, :width]
-            running[g] = _taken(grown, places)._replace(score=order.values[:, :width])
-            rows.append(parents.gather(1, places) + g * width)
+            extended, parents = _extend(running[g], log_probs[:, g], diversity * counts if groups > 1 else counts)
+            chosen = extended.tokens[:, :width, -1]
+            counts = counts.scatter_add(1, chosen, extended.score[:, :width].isfinite().to(counts.dtype))
+            is_end = torch.full_like(extended.lengths, last, dtype=torch.bool)
+            is_end = is_end if end is None else is_end | (extended.tokens[:, :, -1] == end)
+            kept[g] = _keep(kept[g], extended, is_end, width, penalty(position + 1))
+            order = extended.score.masked_fill(is_end, -torch.inf).sort(dim=1, descending=True, stable=True)
+            indices = order.indices[:, :width]
+            running[g] = _select(extended, indices)._replace(score=order.values[:, :width])
+            parent_rows.append(parents.gather(1, indices) + g * width)
         if last or not _can_improve(running, kept, penalty, position + 2, length):
             break
-        chosen_rows = torch.cat(rows, 1) + torch.arange(n, device=tokens.device)[:, None] * beams
+        chosen_rows = torch.cat(parent_rows, 1) + torch.arange(n, device=tokens.device)[:, None] * beams
         state = take_rows(state, chosen_rows.flatten(), dim)
         logits, state = step(torch.cat([beam.tokens[:, :, -1] for beam in running], 1).flatten(), state)
-    return _joined(kept, best)
+    return _collect(kept, best)
 
 
 def _check(beams: int, length: int, best: int, groups: int, prefix: Tensor | None) -> None:
     if beams < 1 or not 1 <= best <= beams:
-        raise ValueError(f"beams={beams} must be at least 1, and best={best} from 1 to that")
+        raise ValueError(f"beams={beams} must be at least 1, and best={best} must be from 1 to beams")
     if groups < 1 or beams % groups:
         raise ValueError(f"groups={groups} must divide beams={beams}")
     if length <= (0 if prefix is None else prefix.shape[1]):
@@ -184,11 +184,11 @@ def _begin(prefix: Tensor, log_prob: Tensor, beams: int, groups: int) -> tuple[l
     score[:, 1:] = -torch.inf
     lengths = torch.full((n, k), prefix.shape[1], device=prefix.device)
     running = _Beams(tokens, lengths, log_prob[:, None].expand(n, k), score)
-    nothing = running._replace(score=torch.full_like(score, -torch.inf))
-    return [running] * groups, [nothing] * groups
+    no_results = running._replace(score=torch.full_like(score, -torch.inf))
+    return [running] * groups, [no_results] * groups
 
 
-def _grow(beams: _Beams, log_probs: Float[Tensor, "n k v"], cost: Float[Tensor, "n v"]) -> tuple[_Beams, Tensor]:
+def _extend(beams: _Beams, log_probs: Float[Tensor, "n k v"], cost: Float[Tensor, "n v"]) -> tuple[_Beams, Tensor]:
     """The best extensions by one token, up to 2k, because k of them may end.
 
     Returns:
@@ -196,42 +196,42 @@ def _grow(beams: _Beams, log_probs: Float[Tensor, "n k v"], cost: Float[Tensor, 
     """
     _, k, v = log_probs.shape
     score = (beams.score[:, :, None] + log_probs - cost[:, None]).flatten(1)
-    score, places = score.topk(min(2 * k, k * v), dim=1)
-    parents, token = places // v, places % v
-    plain = beams.log_prob.gather(1, parents) + log_probs.flatten(1).gather(1, places)
-    tokens = torch.cat([beams.tokens.gather(1, _wide(parents, beams.tokens)), token[:, :, None]], 2)
-    return _Beams(tokens, beams.lengths.gather(1, parents) + 1, plain, score), parents
+    score, indices = score.topk(min(2 * k, k * v), dim=1)
+    parents, token = indices // v, indices % v
+    log_prob = beams.log_prob.gather(1, parents) + log_probs.flatten(1).gather(1, indices)
+    tokens = torch.cat([beams.tokens.gather(1, _expanded(parents, beams.tokens)), token[:, :, None]], 2)
+    return _Beams(tokens, beams.lengths.gather(1, parents) + 1, log_prob, score), parents
 
 
-def _keep(kept: _Beams, grown: _Beams, ends: Tensor, width: int, penalty: float) -> _Beams:
+def _keep(kept: _Beams, extended: _Beams, ends: Tensor, width: int, penalty: float) -> _Beams:
     """The best of the kept sequences and of the ``width`` best extensions that end now."""
-    among = ends & (torch.arange(ends.shape[1], device=ends.device) < width)
-    ended = grown._replace(score=(grown.score / penalty).masked_fill(~among, -torch.inf))
-    padded = _padded(kept.tokens, grown.tokens.shape[2])
-    both = [torch.cat(pair, 1) for pair in zip((padded, *kept[1:]), ended, strict=True)]
-    return _Beams(*both).best(width)
+    in_beam = ends & (torch.arange(ends.shape[1], device=ends.device) < width)
+    ended = extended._replace(score=(extended.score / penalty).masked_fill(~in_beam, -torch.inf))
+    padded = _padded(kept.tokens, extended.tokens.shape[2])
+    merged = [torch.cat(pair, 1) for pair in zip((padded, *kept[1:]), ended, strict=True)]
+    return _Beams(*merged).best(width)
 
 
-def _can_improve(running: list[_Beams], kept: list[_Beams], penalty: Penalty, soonest: int, latest: int) -> bool:
+def _can_improve(running: list[_Beams], kept: list[_Beams], penalty: Penalty, min_length: int, max_length: int) -> bool:
     """Whether a running sequence could still exceed a kept one if all further tokens had probability 1."""
-    for now, known in zip(running, kept, strict=True):
-        hope = now.score.amax(1)
-        hope = torch.maximum(hope / penalty(soonest), hope / penalty(latest))
-        if bool((hope > known.score.amin(1)).any()):
+    for active, finished in zip(running, kept, strict=True):
+        best_score = active.score.amax(1)
+        best_score = torch.maximum(best_score / penalty(min_length), best_score / penalty(max_length))
+        if bool((best_score > finished.score.amin(1)).any()):
             return True
     return False
 
 
-def _joined(kept: list[_Beams], best: int) -> Found:
+def _collect(kept: list[_Beams], best: int) -> BeamSearchResult:
     longest = max(int(group.lengths.masked_fill(group.score.isneginf(), 0).amax()) for group in kept)
     parts = zip(*((_padded(group.tokens, longest), *group[1:]) for group in kept), strict=True)
-    found = _Beams(*(torch.cat(part, 1) for part in parts)).best(best)
-    none = found.score.isneginf()
-    return Found(
-        found.tokens[:, :, :longest],
-        found.lengths.masked_fill(none, 0),
-        found.log_prob.masked_fill(none, -torch.inf),
-        found.score,
+    best_beams = _Beams(*(torch.cat(part, 1) for part in parts)).best(best)
+    missing = best_beams.score.isneginf()
+    return BeamSearchResult(
+        best_beams.tokens[:, :, :longest],
+        best_beams.lengths.masked_fill(missing, 0),
+        best_beams.log_prob.masked_fill(missing, -torch.inf),
+        best_beams.score,
     )
 
 
@@ -245,10 +245,10 @@ def _padded(tokens: Tensor, length: int) -> Tensor:
     return torch.cat([tokens, tokens[:, :, -1:].expand(-1, -1, missing)], 2)
 
 
-def _taken(beams: _Beams, places: Tensor) -> _Beams:
-    return _Beams(beams.tokens.gather(1, _wide(places, beams.tokens)), *(x.gather(1, places) for x in beams[1:]))
+def _select(beams: _Beams, indices: Tensor) -> _Beams:
+    return _Beams(beams.tokens.gather(1, _expanded(indices, beams.tokens)), *(x.gather(1, indices) for x in beams[1:]))
 
 
-def _wide(places: Int[Tensor, "n k"], tokens: Int[Tensor, "n m t"]) -> Int[Tensor, "n k t"]:
+def _expanded(indices: Int[Tensor, "n k"], tokens: Int[Tensor, "n m t"]) -> Int[Tensor, "n k t"]:
     """Indices for ``gather`` over whole sequences."""
-    return places[:, :, None].expand(-1, -1, tokens.shape[2])
+    return indices[:, :, None].expand(-1, -1, tokens.shape[2])

@@ -1,8 +1,8 @@
-"""Drawing sequences token by token, from any model that says how probable the next token is.
+"""Generation of sequences token by token, from any model that predicts the next token.
 
-A model is a function ``step(tokens, state) -> logits, state``: ``tokens`` (n,) are the last ones, ``state`` is what the
-model carries, and ``logits`` (n, v) say how probable each next token is. Recurrent states and the caches of attention
-are states alike.
+A model is a function ``step(tokens, state) -> logits, state``: ``tokens`` (n,) are the last tokens, ``state`` is the
+state of the model after all earlier tokens, for example a recurrent state or an attention cache, and ``logits`` (n, v)
+are unnormalized log-probabilities of the next token.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 
 from danlu.rng.counter_based import bits, uniforms
 from danlu.rng.keys import key
-from danlu.sampling.decoding import logit_filters as change
+from danlu.sampling.decoding import logit_filters as filters
 from danlu.sampling.decoding.decoder_state import State
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
-"""last tokens (n,) and a state to logits (n, v) and the next state"""
+"""function from the last tokens (n,) and a state to logits (n, v) and the next state"""
 
-_LARGEST = 1 - 2.0**-40  # below 1, also after it is multiplied
-_LOW = 1e-6  # temperature, at which nothing is drawn but what is likeliest
+_LARGEST = 1 - 2.0**-40  # largest uniform number; less than 1 also after a multiplication
+_LOW_TEMPERATURE = 1e-6  # temperature below which only the most probable token is sampled
 
 
 @dataclass(frozen=True)
@@ -55,24 +55,25 @@ class SamplingOptions:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        wrong = {
-            f"temperature={self.temperature} must be a number of at least 0": not 0 <= self.temperature < float("inf"),
+        violations = {
+            f"temperature={self.temperature} must be a finite number >= 0": not 0 <= self.temperature < float("inf"),
             f"top_k={self.top_k} must be at least 1": self.top_k is not None and self.top_k < 1,
-            f"top_p={self.top_p} must be above 0 and at most 1": self.top_p is not None and not 0 < self.top_p <= 1,
+            f"top_p={self.top_p} must be greater than 0 and at most 1": self.top_p is not None
+            and not 0 < self.top_p <= 1,
             f"min_p={self.min_p} must be from 0 to 1": self.min_p is not None and not 0 <= self.min_p <= 1,
-            f"repetition_penalty={self.repetition_penalty} must be a number above 0": not (
+            f"repetition_penalty={self.repetition_penalty} must be a finite number > 0": not (
                 0 < self.repetition_penalty < float("inf")
             ),
         }
-        if any(wrong.values()):
-            raise ValueError("; ".join(line for line, is_wrong in wrong.items() if is_wrong))
+        if any(violations.values()):
+            raise ValueError("; ".join(line for line, violated in violations.items() if violated))
 
     @property
-    def drawn(self) -> bool:
+    def stochastic(self) -> bool:
         """Whether tokens are sampled, not chosen greedily."""
         return self.temperature > 0
 
-    def changed(self, logits: Float[Tensor, "n v"], seen: Bool[Tensor, "n v"] | None = None) -> Float[Tensor, "n v"]:
+    def filtered(self, logits: Float[Tensor, "n v"], seen: Bool[Tensor, "n v"] | None = None) -> Float[Tensor, "n v"]:
         """The logits used for sampling; −∞ for excluded tokens.
 
         Args:
@@ -80,17 +81,17 @@ class SamplingOptions:
             seen: which tokens have occurred before, for the repetition penalty.
         """
         if self.repetition_penalty != 1 and seen is not None:
-            logits = change.repetition_penalty(logits, seen, self.repetition_penalty)
-        if 0 < self.temperature < _LOW:  # else the largest would become infinite, too
+            logits = filters.repetition_penalty(logits, seen, self.repetition_penalty)
+        if 0 < self.temperature < _LOW_TEMPERATURE:  # otherwise the largest logit would become infinite, too
             logits = logits - logits.amax(1, keepdim=True)
-        if self.drawn:
+        if self.stochastic:
             logits = logits / max(self.temperature, torch.finfo(logits.dtype).tiny)
         if self.top_k is not None:
-            logits = change.top_k(logits, self.top_k)
+            logits = filters.top_k(logits, self.top_k)
         if self.top_p is not None and self.top_p < 1:
-            logits = change.top_p(logits, self.top_p)
+            logits = filters.top_p(logits, self.top_p)
         if self.min_p is not None:
-            logits = change.min_p(logits, self.min_p)
+            logits = filters.min_p(logits, self.min_p)
         return logits
 
 
@@ -101,9 +102,9 @@ def draw(logits: Float[Tensor, "n v"], uniform: Float[Tensor, "n"]) -> Int[Tenso
     tensor([0, 0, 2])
     """
     exact = torch.float32 if logits.device.type == "mps" else torch.float64
-    ends = logits.to(exact).softmax(1).cumsum(1)
-    place = uniform.to(exact).clamp_max(_LARGEST)[:, None] * ends[:, -1:]
-    return torch.searchsorted(ends, place, right=True).squeeze(1).clamp_max(logits.shape[1] - 1)
+    cumulative = logits.to(exact).softmax(1).cumsum(1)
+    target = uniform.to(exact).clamp_max(_LARGEST)[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, target, right=True).squeeze(1).clamp_max(logits.shape[1] - 1)
 
 
 @torch.no_grad()
@@ -111,13 +112,13 @@ def generate(
     step: Step,
     tokens: Int[Tensor, "n"],
     state: State = None,
-    choice: SamplingOptions | None = None,
+    options: SamplingOptions | None = None,
     length: int | None = None,
     end: int | None = None,
     seed: int = 0,
     seen: Int[Tensor, "n p"] | None = None,
 ) -> Iterator[Int[Tensor, "n"]]:
-    """Generate tokens one at a time, yielding each as soon as it is known.
+    """Generate tokens one at a time, yielding each as soon as it is chosen.
 
     The sampled tokens of a row depend only on (seed, row, position) and on the probabilities of that row, not on other
     rows.
@@ -126,7 +127,7 @@ def generate(
         step: the model.
         tokens: the last token of each prompt.
         state: the state after all earlier tokens; see ``read``.
-        choice: how a token is chosen; by default sampling from the full distribution.
+        options: sampling options; by default sampling from the full distribution.
         length: number of tokens; unlimited by default.
         end: end token. A row that has ended repeats it; generation stops when all rows have ended.
         seed: random seed.
@@ -138,25 +139,25 @@ def generate(
 
     >>> counting = lambda tokens, state: (torch.nn.functional.one_hot((tokens + 1) % 5, 5).float(), state)
     >>> greedy = SamplingOptions(temperature=0.0)
-    >>> [int(token) for token in generate(counting, torch.tensor([2]), choice=greedy, length=4)]
+    >>> [int(token) for token in generate(counting, torch.tensor([2]), options=greedy, length=4)]
     [3, 4, 0, 1]
     """
-    choice = choice or SamplingOptions()
-    own = bits(key("decode", seed), torch.arange(len(tokens), device=tokens.device))
+    options = options or SamplingOptions()
+    row_keys = bits(key("decode", seed), torch.arange(len(tokens), device=tokens.device))
     ended = torch.zeros_like(tokens, dtype=torch.bool)
     mask = None
     position = 0
     while length is None or position < length:
         logits, state = step(tokens, state)
-        if choice.repetition_penalty != 1:
+        if options.repetition_penalty != 1:
             if mask is None:
                 mask = torch.zeros_like(logits, dtype=torch.bool)
                 mask = mask if seen is None else mask.scatter(1, seen, True)
             mask.scatter_(1, tokens[:, None], True)
-        logits = choice.changed(logits, mask)
-        if choice.drawn:
+        logits = options.filtered(logits, mask)
+        if options.stochastic:
             exact = torch.float32 if logits.device.type == "mps" else torch.float64
-            tokens = draw(logits, uniforms(own, torch.full_like(own, position), exact))
+            tokens = draw(logits, uniforms(row_keys, torch.full_like(row_keys, position), exact))
         else:
             tokens = logits.argmax(1)
         if end is not None:

@@ -1,4 +1,4 @@
-"""Filters of logits before sampling: each makes some tokens less probable or excludes them."""
+"""Filters of logits before sampling. A filter makes tokens less probable or excludes them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def top_k(logits: Float[Tensor, "n v"], k: int) -> Float[Tensor, "n v"]:
     >>> top_k(torch.tensor([[1.0, 3.0, 2.0]]), 2)
     tensor([[-inf, 3., 2.]])
     """
-    least = logits.topk(min(k, logits.shape[1]), dim=1).values[:, -1:]
-    return logits.masked_fill(logits < least, -torch.inf)
+    threshold = logits.topk(min(k, logits.shape[1]), dim=1).values[:, -1:]
+    return logits.masked_fill(logits < threshold, -torch.inf)
 
 
 def top_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
@@ -49,12 +49,12 @@ def top_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
     >>> top_p(torch.tensor([[0.5, 0.3, 0.2]]).log(), 0.6).exp()
     tensor([[0.5000, 0.3000, 0.0000]])
     """
-    ordered, places = logits.sort(dim=1, descending=True, stable=True)
-    shares = ordered.softmax(1)
-    before = shares.cumsum(1) - shares
-    out = (before >= p).scatter(1, places, before >= p)
-    out.scatter_(1, places[:, :1], False)  # keep the most probable token even if p is 0
-    return logits.masked_fill(out, -torch.inf)
+    sorted_logits, order = logits.sort(dim=1, descending=True, stable=True)
+    probabilities = sorted_logits.softmax(1)
+    preceding = probabilities.cumsum(1) - probabilities
+    excluded = (preceding >= p).scatter(1, order, preceding >= p)
+    excluded.scatter_(1, order[:, :1], False)  # keep the most probable token even if p is 0
+    return logits.masked_fill(excluded, -torch.inf)
 
 
 def min_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
@@ -67,5 +67,5 @@ def min_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
     >>> min_p(torch.tensor([[0.6, 0.3, 0.1]]).log(), 0.4).exp()
     tensor([[0.6000, 0.3000, 0.0000]])
     """
-    shares = logits.softmax(1)
-    return logits.masked_fill(shares < p * shares.amax(1, keepdim=True), -torch.inf)
+    probabilities = logits.softmax(1)
+    return logits.masked_fill(probabilities < p * probabilities.amax(1, keepdim=True), -torch.inf)

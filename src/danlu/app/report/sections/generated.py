@@ -16,7 +16,7 @@ from danlu.evaluation.subject import Subject
 from danlu.metrics.sample_diversity import nearest
 from danlu.rng.keys import generator
 from danlu.sampling.latent_interpolation import slerp
-from danlu.verbs import has, picks_latents
+from danlu.verbs import has, samples_latents
 
 SHOWN, WALKS = 20, 5
 
@@ -29,7 +29,7 @@ def generated_sections(subject: Subject, evidence: Mapping[str, Any]) -> list[Se
     if "generated" not in evidence or not subject.info.viewable:
         return []
     sections = [_nearest(evidence["generated"][:SHOWN], subject.data)]
-    return [*sections, _interpolations(subject.model, subject.data)] if picks_latents(subject.model) else sections
+    return [*sections, _interpolations(subject.model, subject.data)] if samples_latents(subject.model) else sections
 
 
 def _nearest(x: Tensor, data: DataSet) -> Section:
@@ -41,7 +41,7 @@ def _nearest(x: Tensor, data: DataSet) -> Section:
         f"A model that memorizes training images shows identical pairs."
     )
     images = interleave_rows(
-        x, training_images.take(matches.number.to(training_images.device))[data.info.inputs].cpu().float()
+        x, training_images.take(matches.indices.to(training_images.device))[data.info.inputs].cpu().float()
     )
     return Section(
         "Nearest training images",
