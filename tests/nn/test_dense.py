@@ -64,7 +64,7 @@ def test_dropout_zeroes_a_share_and_scales_the_rest():
 @pytest.mark.unchecked
 @pytest.mark.parametrize("widths", [(0,), (4, -1), (2.5,)])
 def test_widths_that_are_not_positive_whole_numbers_are_refused(widths):
-    with pytest.raises(ValueError, match=r"hidden=.* must be whole numbers of at least 1"):
+    with pytest.raises(ValueError, match=r"hidden=.* must be integers >= 1"):
         check_widths("hidden", widths)
 
 

@@ -5,7 +5,7 @@ from .adversarial.base import needs_bias as needs_bias
 from .adversarial.base import normalization as normalization
 from .adversarial.dcgan import DCGANCritic as DCGANCritic
 from .adversarial.dcgan import DCGANGenerator as DCGANGenerator
-from .adversarial.image_sizes import attended as attended
+from .adversarial.image_sizes import attention_layers as attention_layers
 from .adversarial.image_sizes import check_attention as check_attention
 from .adversarial.image_sizes import map_sizes as map_sizes
 from .adversarial.mlp import MLPCritic as MLPCritic

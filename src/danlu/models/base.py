@@ -38,16 +38,18 @@ class Model(nn.Module):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the model can do beyond its verbs: keys of ``danlu.verbs.CAPABILITIES``."""
+        """The capabilities of the model: keys of ``danlu.verbs.CAPABILITIES``."""
         return frozenset()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Model:
         self = super().__new__(cls)
         try:
-            given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)  # partial: copy passes none
+            bound = inspect.signature(cls.__init__).bind_partial(
+                self, *args, **kwargs
+            )  # partial: copy.copy passes no arguments
         except TypeError as error:
             raise TypeError(f"{cls.__name__}: {error}; signature: {cls.__name__}{inspect.signature(cls)}") from None
-        given.apply_defaults()
+        bound.apply_defaults()
         self.__dict__["kind"] = cls
-        self.__dict__["arguments"] = {name: value for name, value in given.arguments.items() if name != "self"}
+        self.__dict__["arguments"] = {name: value for name, value in bound.arguments.items() if name != "self"}
         return self

@@ -43,25 +43,23 @@ def dense(
 
 
 def check_widths(name: str, widths: Sequence[int]) -> None:
-    """Check that all widths are whole numbers of at least 1.
+    """Check that all widths are integers >= 1.
 
     Raises:
-        ValueError: if a width is not.
+        ValueError: if a width is not an integer >= 1.
     """
     if any(not isinstance(width, int) or width < 1 for width in widths):
-        raise ValueError(
-            f"{name}={tuple(widths)} must be whole numbers of at least 1; to remove a layer, omit its width"
-        )
+        raise ValueError(f"{name}={tuple(widths)} must be integers >= 1; to remove a layer, omit its width")
 
 
 def check_width(name: str, width: int) -> None:
-    """Check that a width is a whole number of at least 1.
+    """Check that a width is an integer >= 1.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if it is not an integer >= 1.
     """
     if not isinstance(width, int) or width < 1:
-        raise ValueError(f"{name}={width!r} must be a whole number of at least 1")
+        raise ValueError(f"{name}={width!r} must be an integer >= 1")
 
 
 def check_dropout(dropout: float) -> None:

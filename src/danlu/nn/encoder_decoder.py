@@ -18,8 +18,8 @@ from danlu.nn.norm.by_name import Norm
 from danlu.nn.norm.by_name import norm as norm_named
 
 KERNEL, STRIDE, PADDING = 4, 2, 1
-"""Of every convolution. It halves height and width; the kernel is a multiple of the stride, which avoids checkerboard
-artifacts in the decoder."""
+"""Kernel size, stride and padding of each convolution. It halves height and width; the kernel is a multiple of the
+stride, which avoids checkerboard artifacts in the decoder."""
 
 
 class Encoder(nn.Module):
@@ -73,13 +73,13 @@ class Encoder(nn.Module):
             ]
             self.convolutions.add_module(str(number), nn.Sequential(*layer))
             depth = outputs
-        flat = depth * math.prod(sizes[-1]) if channels else math.prod(shape)
-        self.first = Linear(flat, hidden[0]) if hidden else None
+        flat_size = depth * math.prod(sizes[-1]) if channels else math.prod(shape)
+        self.first = Linear(flat_size, hidden[0]) if hidden else None
         self.label = Linear(classes, hidden[0], bias=False) if classes else None
-        after = [*_norm_and_activation(hidden[0], activation, norm, False), nn.Dropout(dropout)] if hidden else []
+        norm_layers = [*_norm_and_activation(hidden[0], activation, norm, False), nn.Dropout(dropout)] if hidden else []
         layers = (dense(n, m, activation, norm, dropout, Linear) for n, m in pairwise(hidden))
-        self.rest = nn.Sequential(*after, *layers)
-        self.features = hidden[-1] if hidden else flat
+        self.rest = nn.Sequential(*norm_layers, *layers)
+        self.features = hidden[-1] if hidden else flat_size
 
     def forward(
         self, x: Float[Tensor, "n *shape"], label: Float[Tensor, "n classes"] | None = None
@@ -138,12 +138,12 @@ class Decoder(nn.Module):
             self.first = nn.Sequential(first, *_norm_and_activation(math.prod(self.start), activation, None, False))
         self.convolutions = nn.Sequential()
         depths = [*reversed(channels), outputs * shape[0]] if channels else []
-        for number, ((depth, wanted), size, target) in enumerate(
+        for number, ((depth, layer_outputs), size, target) in enumerate(
             zip(pairwise(depths), reversed(sizes[1:]), reversed(sizes[:-1]), strict=True)
         ):
-            layer: list[nn.Module] = [_upsampling(depth, wanted, size, target)]
+            layer: list[nn.Module] = [_upsampling(depth, layer_outputs, size, target)]
             if number < len(channels) - 1:
-                layer += _norm_and_activation(wanted, activation, norm, True)
+                layer += _norm_and_activation(layer_outputs, activation, norm, True)
             self.convolutions.add_module(str(number), nn.Sequential(*layer))
 
     def forward(self, z: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs *shape"]:
@@ -178,10 +178,10 @@ def halved_sizes(shape: Sequence[int], times: int) -> list[tuple[int, int]]:
 
 def _upsampling(inputs: int, outputs: int, size: tuple[int, int], target: tuple[int, int]) -> nn.Module:
     """The transposed convolution from ``size`` to ``target``, which is twice as large, or twice and one more."""
-    more = (target[0] - 2 * size[0], target[1] - 2 * size[1])
-    return nn.ConvTranspose2d(inputs, outputs, KERNEL, STRIDE, PADDING, output_padding=more)
+    output_padding = (target[0] - 2 * size[0], target[1] - 2 * size[1])
+    return nn.ConvTranspose2d(inputs, outputs, KERNEL, STRIDE, PADDING, output_padding=output_padding)
 
 
 def _norm_and_activation(width: int, activation: Activation, norm: Norm | None, images: bool) -> list[nn.Module]:
-    normed = [norm_named(norm, width, images=images)] if norm else []
-    return [*normed, activation_named(activation)]
+    norms = [norm_named(norm, width, images=images)] if norm else []
+    return [*norms, activation_named(activation)]

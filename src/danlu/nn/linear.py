@@ -44,15 +44,15 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
         (a, b), gradient = ctx.saved_tensors, gradients[0].contiguous()
-        for_a, for_b = ctx.needs_input_grad
+        needs_a, needs_b = ctx.needs_input_grad
         return (
-            _Product.apply(gradient, b.t()) if for_a else None,
-            _Product.apply(gradient.t(), a.t()) if for_b else None,
+            _Product.apply(gradient, b.t()) if needs_a else None,
+            _Product.apply(gradient.t(), a.t()) if needs_b else None,
         )
 
 
 def product(
-    a: Float[Tensor, "n k"], b: Float[Tensor, "k m"], plus: Float[Tensor, "m"] | None = None
+    a: Float[Tensor, "n k"], b: Float[Tensor, "k m"], bias: Float[Tensor, "m"] | None = None
 ) -> Float[Tensor, "n m"]:
     """Compute a b, plus an optional row, with the faster of MKL and oneDNN.
 
@@ -62,8 +62,8 @@ def product(
     [[4.0], [4.0]]
     """
     if _use_onednn(a, b.t()):
-        return torch.ops.mkldnn._linear_pointwise(_dense(a), _dense(b.t()), plus, "none", [], "")
-    return a @ b if plus is None else torch.addmm(plus, a, b)
+        return torch.ops.mkldnn._linear_pointwise(_dense(a), _dense(b.t()), bias, "none", [], "")
+    return a @ b if bias is None else torch.addmm(bias, a, b)
 
 
 def add_product_(total: Float[Tensor, "n m"], a: Float[Tensor, "n k"], b: Float[Tensor, "k m"]) -> None:

@@ -42,5 +42,5 @@ class MinibatchDiscrimination(nn.Module):
             )
         rows = torch.einsum("nf,fbw->bnw", f, self.projection)
         distances = torch.cdist(rows, rows, p=1.0)  # (B, n, n); no second derivative, so penalties are refused
-        others = (-distances).exp().sum(2) - 1  # an example is at distance 0 from itself
-        return torch.cat([f, others.T], dim=1)
+        similarities = (-distances).exp().sum(2) - 1  # an example is at distance 0 from itself
+        return torch.cat([f, similarities.T], dim=1)

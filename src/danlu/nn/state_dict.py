@@ -25,8 +25,8 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     """
     names: dict[Tensor, str] = {}
     for path, owner in module.named_modules(remove_duplicate=False):
-        passing = owner._non_persistent_buffers_set
-        buffers = {name: buffer for name, buffer in owner._buffers.items() if name not in passing}
+        non_persistent = owner._non_persistent_buffers_set
+        buffers = {name: buffer for name, buffer in owner._buffers.items() if name not in non_persistent}
         for name, tensor in {**owner._parameters, **buffers}.items():
             if tensor is not None:
                 names.setdefault(tensor, f"{path}.{name}" if path else name)
@@ -46,13 +46,15 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
         UsageError: if names or shapes differ from those of the module.
     """
     expected = named_tensors(module)
-    if wrong := sorted(tensors.keys() ^ expected.keys()):
-        where = "only in the file" if wrong[0] in tensors else "only in the model"
-        raise UsageError(f"{source} is of another model: {len(wrong)} names differ, first {wrong[0]!r} ({where})")
+    if differing := sorted(tensors.keys() ^ expected.keys()):
+        where = "only in the file" if differing[0] in tensors else "only in the model"
+        raise UsageError(
+            f"{source} is of another model: {len(differing)} names differ, first {differing[0]!r} ({where})"
+        )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
-            shape, own = tuple(tensor.shape), tuple(expected[name].shape)
-            raise UsageError(f"{source} is of another model: {name!r} has shape {shape}, expected {own}")
+            shape, expected_shape = tuple(tensor.shape), tuple(expected[name].shape)
+            raise UsageError(f"{source} is of another model: {name!r} has shape {shape}, expected {expected_shape}")
     for name, tensor in tensors.items():
         expected[name].copy_(distribute_like(tensor, expected[name]))
 

@@ -150,7 +150,7 @@ class Adversarial(Task):
         """The critic's loss on real and generated examples, and its penalties."""
         techniques = self.techniques
         labels = self._labels(batch)
-        real = self._with_instance_noise(self.generator.seen(batch[self.inputs]), round)
+        real = self._with_instance_noise(self.generator.to_critic_range(batch[self.inputs]), round)
         with torch.no_grad():
             fake = self._with_instance_noise(self._generated(labels), round)
         real_scores, fake_scores = self._scores(real, fake, labels)
@@ -176,7 +176,7 @@ class Adversarial(Task):
             terms["fool"] = generator_cost(self.critic.score(features, labels), self.loss)
         if matching != "none":
             with torch.no_grad():
-                real = self._with_instance_noise(self.generator.seen(batch[self.inputs]), round)
+                real = self._with_instance_noise(self.generator.to_critic_range(batch[self.inputs]), round)
                 target = self.critic.features(real, labels).mean(0)
             terms["features"] = per_example((features.mean(0) - target).square().sum(), len(fake))
         return self._with_history(terms, "generator", len(fake))
@@ -201,7 +201,7 @@ class Adversarial(Task):
             if reference is not None and len(reference) > len(batch):
                 raise UsageError(f"reference={len(reference)} must be at most the batch size, {len(batch)}")
         if (reference := self.critic.reference) is not None:
-            reference.copy_(self.generator.seen(batch[self.inputs][: len(reference)]))
+            reference.copy_(self.generator.to_critic_range(batch[self.inputs][: len(reference)]))
             if self.critic.reference_labels is not None:
                 self.critic.reference_labels.copy_(batch["label"][: len(reference)])
         if (reference := self.generator.reference) is not None:
@@ -215,7 +215,7 @@ class Adversarial(Task):
         if self.critic.minibatch is not None:
             return {}
         labels = self._labels(batch)
-        real, fake = self.generator.seen(batch[self.inputs]), self._generated(labels)
+        real, fake = self.generator.to_critic_range(batch[self.inputs]), self._generated(labels)
         return {"score_on_real": self.critic(real, labels), "score_on_fake": self.critic(fake, labels)}
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:

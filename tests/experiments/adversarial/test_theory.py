@@ -317,7 +317,7 @@ def test_an_interval_is_uniform():
 
 def test_a_linear_critic_sees_the_shift_times_its_slope():
     class Linear(MLPCritic):
-        def read(self, x, shares):
+        def compute_features(self, x, shares):
             return x
 
         def score(self, features, labels=None):

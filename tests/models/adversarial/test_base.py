@@ -174,8 +174,8 @@ def test_shown_and_seen_are_inverse(range):
     generator = MLPGenerator((1, 2, 2), 0, range, latent=2)
     low, high = range
     ends = torch.tensor([low, (low + high) / 2, high])
-    torch.testing.assert_close(generator.seen(ends), torch.tensor([-1.0, 0.0, 1.0]))
-    torch.testing.assert_close(generator.shown(generator.seen(ends)), ends)
+    torch.testing.assert_close(generator.to_critic_range(ends), torch.tensor([-1.0, 0.0, 1.0]))
+    torch.testing.assert_close(generator.to_data_range(generator.to_critic_range(ends)), ends)
 
 
 @families
@@ -186,7 +186,7 @@ def test_pictures_are_in_their_range_whatever_the_code(family):
     assert -1 <= x.min() < -0.1
     assert 0.1 < x.max() <= 1
     assert 0 <= shown.min() <= shown.max() <= 1
-    torch.testing.assert_close(generator.seen(shown), x)
+    torch.testing.assert_close(generator.to_critic_range(shown), x)
     torch.testing.assert_close(shown, (x + 1) / 2)
 
 
@@ -195,8 +195,8 @@ def test_what_is_no_picture_is_made_as_it_is():
     generator = MLPGenerator((3,), 0, None, latent=2, hidden=(8,))
     x = generator(100 * numbers(50, 2, dtype=torch.float32))
     assert x.abs().max() > 1
-    assert torch.equal(generator.shown(x), x)
-    assert torch.equal(generator.seen(x), x)
+    assert torch.equal(generator.to_data_range(x), x)
+    assert torch.equal(generator.to_critic_range(x), x)
 
 
 @families
@@ -233,8 +233,8 @@ def test_draws_take_classes_in_turn(family):
 def test_shares_of_classes_may_be_mixed(family):
     generator, _ = pair(family, classes=3)
     z, whole = numbers(5, 3), torch.eye(3, dtype=torch.float64)[LABELS]
-    assert torch.equal(generator.blended(z, whole), generator(z, LABELS))
-    mixed = generator.blended(z, 0.5 * whole + 0.5 * whole.roll(1, 0))
+    assert torch.equal(generator.generate_mixed(z, whole), generator(z, LABELS))
+    mixed = generator.generate_mixed(z, 0.5 * whole + 0.5 * whole.roll(1, 0))
     assert mixed.shape == (5, *SHAPE)
     assert not torch.allclose(mixed, generator(z, LABELS))
 

@@ -117,7 +117,7 @@ def test_the_generator_by_functions(norm, size, grows):
             inner = convolved(before(inner, norm, block.before2, shares), block.conv2)
             h = inner + convolved(larger(h, target), block.shortcut)
         expected = convolved(before(h, norm, net.last, shares), net.last[-1]).tanh()
-        torch.testing.assert_close(net.blended(z, shares), expected)
+        torch.testing.assert_close(net.generate_mixed(z, shares), expected)
         if shares is whole:
             torch.testing.assert_close(net(z, LABELS), expected)
 

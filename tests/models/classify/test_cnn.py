@@ -106,8 +106,8 @@ def _normalized(h, norm, batch_dims, layer_dims):
     ("arguments", "message"),
     [
         ({"shape": (28, 28)}, r"shape=\(28, 28\) must be \(channels, height, width\)"),
-        ({"channels": (4, 0)}, "channels=.*whole numbers of at least 1"),
-        ({"hidden": (-3,)}, "hidden=.*whole numbers of at least 1"),
+        ({"channels": (4, 0)}, "channels=.*integers >= 1"),
+        ({"hidden": (-3,)}, "hidden=.*integers >= 1"),
         ({"dropout": -0.5}, "dropout=-0.5 must be at least 0"),
         ({"activation": "softmax"}, "'softmax' is unknown"),
         ({"channels": (4,) * 4}, "kernel=2 is larger than the input of 1 .*fewer poolings"),

@@ -280,7 +280,7 @@ def test_the_features_are_as_large_as_they_come_out(layer, stem, blocks):
         ({"size": 99}, "size=99 must be one of 40, 100"),
         ({"classes": 0}, "classes="),
         ({"blocks": (2, 0)}, r"blocks=\(2, 0\)"),
-        ({"growth": 0}, "growth=0 must be a whole number of at least 1"),
+        ({"growth": 0}, "growth=0 must be an integer >= 1"),
         ({"width": 0}, "width=0 must be"),
         ({"bottleneck": 0}, "bottleneck=0 must be"),
         ({"layer": "wide"}, "layer='wide' is unknown; choose one of bottleneck, basic, notes"),

@@ -231,5 +231,5 @@ def test_weights_of_another_network_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"has no fc\.weight and no fc\.bias for 1008 classes"):
         InceptionFID.from_pretrained(path, described(path))
     torch.save({"conv1.weight": torch.zeros(1)}, path)
-    with pytest.raises(UsageError, match="holds no Inception-v3"):
+    with pytest.raises(UsageError, match="is not an Inception-v3"):
         InceptionFID.from_pretrained(path, described(path))

@@ -77,7 +77,7 @@ def test_dropout_falls_on_hidden_units_in_training_only():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"hidden": (0,)}, "hidden=.*whole numbers of at least 1; to remove a layer, omit its width"),
+        ({"hidden": (0,)}, "hidden=.*integers >= 1; to remove a layer, omit its width"),
         ({"dropout": 1.0}, "dropout=1.0 must be at least 0 and less than 1"),
         ({"activation": "rellu"}, "'rellu' is unknown; choose one of"),
         ({"norm": "instance"}, "norm.*batch.*layer"),

@@ -269,7 +269,7 @@ def test_the_features_are_as_large_as_they_come_out(stem, stages):
         ({"size": 19}, "size=19 must be one of 18, 34"),
         ({"classes": 0}, "classes="),
         ({"blocks": (2, 0)}, r"blocks=\(2, 0\)"),
-        ({"width": 0}, "width=0 must be a whole number of at least 1"),
+        ({"width": 0}, "width=0 must be an integer >= 1"),
         ({"block": "wide"}, "block='wide' is unknown; choose one of basic, bottleneck, notes"),
         ({"stem": "5x5"}, "stem='5x5' is unknown; choose one of 7x7, 3x3"),
         ({"shortcut": "C"}, "shortcut='C' is unknown; choose one of padding, projection, none"),
@@ -399,5 +399,5 @@ def test_what_danlu_has_written_comes_back_whole(arguments, tmp_path):
 def test_another_model_of_danlu_is_refused_by_its_name(tmp_path):
     net = DenseNet((3, 16, 16), 4, blocks=(2, 2), growth=4, width=8)
     save_model(net, tmp_path, ImageInfo((3, 16, 16), 4))
-    with pytest.raises(UsageError, match=r"holds no ResNet: .* a DenseNet"):
+    with pytest.raises(UsageError, match=r"is not a ResNet: .* a DenseNet"):
         ResNet.from_pretrained(tmp_path)

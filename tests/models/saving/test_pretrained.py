@@ -182,20 +182,20 @@ def small():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.pop("bn1.weight"), "does not fit: it lacks 'bn1.weight'$"),
+        (lambda t: t.pop("bn1.weight"), "does not match the network: missing 'bn1.weight'$"),
         (
             lambda t: t.pop("conv1.weight"),
-            "holds no ResNet: it has no 'conv1.weight', but 'bn1.weight', .* and 34 more; it looks like a ResNet",
+            "is not a ResNet: it has no 'conv1.weight', but 'bn1.weight', .* and 34 more; it looks like a ResNet",
         ),
-        (lambda t: t.pop("fc.bias"), "does not fit: it lacks 'fc.bias'$"),
-        (lambda t: t.update(more=torch.zeros(1)), "does not fit: nothing here is called 'more'$"),
+        (lambda t: t.pop("fc.bias"), "does not match the network: missing 'fc.bias'$"),
+        (lambda t: t.update(more=torch.zeros(1)), "does not match the network: unexpected 'more'$"),
         (
             lambda t: t.update({"layer1.7.conv1.weight": torch.zeros(1)}),
-            "it lacks 'layer1.1.conv1.weight', .* and nothing",
+            "missing 'layer1.1.conv1.weight', .* and nothing",
         ),
         (
             lambda t: t.update({"layer9.0.conv1.weight": torch.zeros(1)}),
-            "nothing here is called 'layer9.0.conv1.weight'",
+            "unexpected 'layer9.0.conv1.weight'",
         ),
         (
             lambda t: t.update({"conv1.weight": torch.zeros(4)}),
@@ -235,21 +235,21 @@ def test_tensors_of_another_network(small, change, words, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.pop("features.norm5.bias"), "does not fit: it lacks 'features.norm5.bias'$"),
+        (lambda t: t.pop("features.norm5.bias"), "does not match the network: missing 'features.norm5.bias'$"),
         (
             lambda t: t.update({"features.denseblock1.denselayer1.conv2.weight": torch.zeros(())}),
             r"has shape \(\), expected",
         ),
         (
             lambda t: t.pop("features.denseblock1.denselayer1.conv2.weight"),
-            "it lacks 'features.denseblock1.denselayer1",
+            "missing 'features.denseblock1.denselayer1",
         ),
-        (lambda t: t.pop("features.denseblock1.denselayer1.norm2.weight"), "nothing here is called"),
+        (lambda t: t.pop("features.denseblock1.denselayer1.norm2.weight"), "unexpected"),
         (
             lambda t: t.update({"features.transition1.conv.weight": torch.zeros(99, 14, 1, 1)}),
             r"shape \(99, 14, 1, 1\)",
         ),
-        (lambda t: t.update({"features.denseblock9.denselayer1.x": torch.zeros(1)}), "nothing here is called"),
+        (lambda t: t.update({"features.denseblock9.denselayer1.x": torch.zeros(1)}), "unexpected"),
     ],
 )
 def test_tensors_of_another_densenet(change, words, tmp_path):
@@ -264,12 +264,12 @@ def test_each_family_is_known_by_its_names(small, tmp_path):
     dense = DenseNet((3, 16, 16), 5, blocks=(1,), growth=4, width=6).state_dict()
     torch.save(dense, tmp_path / "dense.pth")
     torch.save(small, tmp_path / "residual.pth")
-    with pytest.raises(UsageError, match=r"dense.pth holds no ResNet: .* it looks like a DenseNet as torchvision"):
+    with pytest.raises(UsageError, match=r"dense.pth is not a ResNet: .* it looks like a DenseNet as torchvision"):
         ResNet.from_pretrained(tmp_path / "dense.pth")
-    with pytest.raises(UsageError, match=r"residual.pth holds no DenseNet: .* it looks like a ResNet as torchvision"):
+    with pytest.raises(UsageError, match=r"residual.pth is not a DenseNet: .* it looks like a ResNet as torchvision"):
         DenseNet.from_pretrained(tmp_path / "residual.pth")
     assert looks_like(["vit.encoder.layer.0.attention.attention.query.weight"]) == "it looks like a ViT"
-    assert looks_like(["x"]) == "it looks like no network that is known here"
+    assert looks_like(["x"]) == "it is not a network that danlu recognizes"
 
 
 def test_a_wide_network_is_not_taken_for_a_narrow_one(tmp_path):
@@ -290,7 +290,7 @@ def test_a_refusal_comes_before_the_model_is_changed(small):
 
     net = ResNet((3, 16, 16), 5, blocks=(1, 1), width=4, shortcut="projection")
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    with pytest.raises(UsageError, match="does not fit"):
+    with pytest.raises(UsageError, match="does not match the network"):
         fill(net, {**small, "fc.bias": torch.zeros(6)}, "net.pth", first="conv1.weight", head="fc")
     same(net.state_dict(), before)
 

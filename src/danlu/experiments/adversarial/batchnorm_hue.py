@@ -98,7 +98,7 @@ def in_batches(
     fixed = torch.randn(codes, LATENT, generator=source)
     batches = torch.randn(codes, shown_batches, BATCH, LATENT, generator=source)
     batches[:, :, 0] = fixed[:, None]
-    shown = [model.shown(model(batch))[0] for batch in batches.flatten(0, 1)]
+    shown = [model.to_data_range(model(batch))[0] for batch in batches.flatten(0, 1)]
     return torch.stack(shown).unflatten(0, (codes, shown_batches))
 
 
@@ -106,7 +106,7 @@ def in_batches(
 def tied(model: DCGANGenerator, batches: int, seed: int) -> Numbers:
     """For each statistic, the ratio and the fraction of variance due to the other latents of the batch."""
     codes = torch.randn(batches, BATCH, LATENT, generator=generator_of("batches", seed))
-    values = statistics(torch.stack([model.shown(model(batch)) for batch in codes])).double()
+    values = statistics(torch.stack([model.to_data_range(model(batch)) for batch in codes])).double()
     alone = statistics(in_batches(model, batches // 10, 20, seed)).double()
     by_companions, by_code = alone.var(1).mean(0), alone.mean(1).var(0)
     return {

@@ -63,7 +63,7 @@ class Interval(Generator):
         super().__init__((1,), classes=0, range=None, latent=1)
         self.shift = nn.Parameter(torch.tensor(shift))
 
-    def made(self, z: Float[Tensor, "n latent"], shares: Tensor | None) -> Float[Tensor, "n 1"]:
+    def generate(self, z: Float[Tensor, "n latent"], class_weights: Tensor | None) -> Float[Tensor, "n 1"]:
         """The numbers that the latents map to."""
         return self.shift + torch.special.ndtr(z)
 

@@ -109,7 +109,7 @@ def _measurements(task: Adversarial, part: Part, seed: int) -> Numbers:
     real = digits().test["image"]
     with torch.no_grad():
         fake = task.generator.sample(len(real), generator=generator_of("judged", seed))
-        of_real, of_fake = (task.critic(task.generator.seen(x)) for x in (real, fake))
+        of_real, of_fake = (task.critic(task.generator.to_critic_range(x)) for x in (real, fake))
     # the score of a Wasserstein critic has an arbitrary offset
     between = 0.0 if task.loss == "minimax" else float(of_real.mean() + of_fake.mean()) / 2
     costs = {name: cost for name, cost in COSTS.items() if cost.critic == task.loss}

@@ -58,31 +58,33 @@ class Generator(Model):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
+        """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
         return frozenset({"generator", "class_conditional"} if self.classes else {"generator"})
 
-    def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
+    def generate(
+        self, z: Float[Tensor, "n latent"], class_weights: Float[Tensor, "n classes"] | None
+    ) -> Float[Tensor, "n ..."]:
         """Generate examples from codes and class weights, (n, classes). Images are returned before tanh."""
-        raise NotImplementedError(f"{type(self).__name__} must say how it makes examples")
+        raise NotImplementedError(f"{type(self).__name__} must define generate")
 
     def forward(
         self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None
     ) -> Float[Tensor, "n *shape"]:
         """Generate examples from codes, in the range of the critic."""
-        return self.blended(z, _shares(self, z, labels))
+        return self.generate_mixed(z, _class_weights(self, z, labels))
 
-    def blended(
-        self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None
+    def generate_mixed(
+        self, z: Float[Tensor, "n latent"], class_weights: Float[Tensor, "n classes"] | None
     ) -> Float[Tensor, "n *shape"]:
         """Generate examples from codes and class weights, which may mix several classes for an interpolation."""
-        z, shares = _beside_reference(self, z, shares)
-        x = self.made(z, shares)[_count(self) :]
+        z, class_weights = _with_reference(self, z, class_weights)
+        x = self.generate(z, class_weights)[_reference_size(self) :]
         return x if self.range is None else x.tanh()
 
     def prior(self, n: int, *, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
         """Draw n standard normal codes."""
-        some = next(self.parameters())
-        return torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
+        weight = next(self.parameters())
+        return torch.randn(n, self.latent, generator=generator, device=weight.device, dtype=weight.dtype)
 
     def decode(self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
         """Generate examples from codes, in the range of the data.
@@ -93,7 +95,7 @@ class Generator(Model):
         """
         if labels is None and self.classes:
             labels = cycle_classes(len(z), self.classes, z.device)
-        return self.shown(self(z, labels))
+        return self.to_data_range(self(z, labels))
 
     def sample(
         self, n: int, labels: Int[Tensor, "n"] | None = None, *, generator: torch.Generator | None = None
@@ -107,14 +109,14 @@ class Generator(Model):
         """
         return self.decode(self.prior(n, generator=generator), labels)
 
-    def shown(self, x: Tensor) -> Tensor:
+    def to_data_range(self, x: Tensor) -> Tensor:
         """Convert examples from the range of the critic to the range of the data."""
         if self.range is None:
             return x
         low, high = self.range
         return (x + 1) * ((high - low) / 2) + low
 
-    def seen(self, x: Tensor) -> Tensor:
+    def to_critic_range(self, x: Tensor) -> Tensor:
         """Convert examples from the range of the data to the range of the critic."""
         if self.range is None:
             return x
@@ -147,26 +149,28 @@ class Critic(Model):
         self.shape, self.classes = tuple(shape), classes
         _register_reference(self, reference, self.shape, classes)
 
-    def score_with(self, features: int, minibatch: int, projected: bool) -> None:
+    def build_score_layers(self, features: int, minibatch: int, projected: bool) -> None:
         """Build the layers after the features. A constructor of a critic calls this last.
 
         Args:
             features: number of features.
             minibatch: number of kernels of minibatch discrimination, or 0.
-            projected: whether labels enter as a projection, and not before the features.
+            projected: whether labels enter as a projection instead of before the features.
         """
         self.minibatch = MinibatchDiscrimination(features, minibatch) if minibatch else None
         self.last = nn.Linear(features + minibatch, 1)
         self.of_label = nn.Linear(features, self.classes, bias=False) if projected and self.classes else None
 
-    def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
+    def compute_features(
+        self, x: Float[Tensor, "n *shape"], class_weights: Float[Tensor, "n classes"] | None
+    ) -> Float[Tensor, "n d"]:
         """Compute features from examples and class weights, (n, classes)."""
-        raise NotImplementedError(f"{type(self).__name__} must say how it reads examples")
+        raise NotImplementedError(f"{type(self).__name__} must define compute_features")
 
     def features(self, x: Float[Tensor, "n *shape"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n d"]:
         """The features from which the score is computed: the last hidden layer."""
-        x, shares = _beside_reference(self, x, _shares(self, x, labels))
-        return self.read(x, shares)[_count(self) :]
+        x, class_weights = _with_reference(self, x, _class_weights(self, x, labels))
+        return self.compute_features(x, class_weights)[_reference_size(self) :]
 
     def forward(self, x: Float[Tensor, "n *shape"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n"]:
         """Compute the score of each example."""
@@ -174,10 +178,10 @@ class Critic(Model):
 
     def score(self, features: Float[Tensor, "n d"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n"]:
         """Compute the score of each row of features."""
-        known = self.last(features if self.minibatch is None else self.minibatch(features))[:, 0]
+        score = self.last(features if self.minibatch is None else self.minibatch(features))[:, 0]
         if self.of_label is None or labels is None:
-            return known
-        return known + (self.of_label(features) * one_hot(labels, self.classes, features)).sum(1)
+            return score
+        return score + (self.of_label(features) * one_hot(labels, self.classes, features)).sum(1)
 
 
 def normalization(norm: PlayerNorm, size: int, reference: int, images: bool = False, classes: int = 0) -> nn.Module:
@@ -199,7 +203,7 @@ def normalization(norm: PlayerNorm, size: int, reference: int, images: bool = Fa
     if norm == "virtual":
         return VirtualBatchNorm(size, reference)
     if norm not in ("batch", "layer"):
-        raise ValueError(f"norm={norm!r} is unknown; choose batch, layer or virtual, or None for none")
+        raise ValueError(f"norm={norm!r} is unknown; choose batch, layer or virtual, or None for no normalization")
     if norm == "batch" and classes:
         return ConditionalBatchNorm(size, classes)
     return norm_named(norm, size, images)
@@ -210,9 +214,9 @@ def needs_bias(norm: PlayerNorm | None) -> bool:
     return norm not in ("batch", "virtual")
 
 
-def concat_labels(x: Float[Tensor, "n d"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n e"]:
+def concat_labels(x: Float[Tensor, "n d"], class_weights: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n e"]:
     """Concatenate class weights to each row, if there are any."""
-    return x if shares is None else torch.cat([x, shares], dim=1)
+    return x if class_weights is None else torch.cat([x, class_weights], dim=1)
 
 
 def _register_reference(player: Generator | Critic, count: int, shape: tuple[int, ...], classes: int) -> None:
@@ -222,21 +226,23 @@ def _register_reference(player: Generator | Critic, count: int, shape: tuple[int
     player.register_buffer("reference_labels", labels)
 
 
-def _count(player: Generator | Critic) -> int:
+def _reference_size(player: Generator | Critic) -> int:
     return 0 if player.reference is None else len(player.reference)
 
 
-def _beside_reference(player: Generator | Critic, x: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def _with_reference(
+    player: Generator | Critic, x: Tensor, class_weights: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     """Concatenate the reference examples and the examples of the batch."""
     if player.reference is None:
-        return x, shares
-    if shares is not None and player.reference_labels is not None:
-        known = one_hot(player.reference_labels, player.classes, player.reference)
-        shares = torch.cat([known.to(shares.dtype), shares])
-    return torch.cat([player.reference.to(x.dtype), x]), shares
+        return x, class_weights
+    if class_weights is not None and player.reference_labels is not None:
+        reference_weights = one_hot(player.reference_labels, player.classes, player.reference)
+        class_weights = torch.cat([reference_weights.to(class_weights.dtype), class_weights])
+    return torch.cat([player.reference.to(x.dtype), x]), class_weights
 
 
-def _shares(player: Generator | Critic, x: Tensor, labels: Tensor | None) -> Tensor | None:
+def _class_weights(player: Generator | Critic, x: Tensor, labels: Tensor | None) -> Tensor | None:
     """One-hot labels, or None for an unconditional network.
 
     Raises:
@@ -244,6 +250,6 @@ def _shares(player: Generator | Critic, x: Tensor, labels: Tensor | None) -> Ten
     """
     if bool(player.classes) != (labels is not None):
         name = type(player).__name__
-        why = f"needs the label of each example, one of {player.classes}" if player.classes else "takes no labels"
-        raise ValueError(f"{name} {why}")
+        reason = f"needs the label of each example, one of {player.classes}" if player.classes else "has no labels"
+        raise ValueError(f"{name} {reason}")
     return None if labels is None else one_hot(labels, player.classes, x)

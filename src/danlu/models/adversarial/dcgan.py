@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.models.adversarial.base import LEAK, Critic, Generator, PlayerNorm, concat_labels, needs_bias, normalization
-from danlu.models.adversarial.image_sizes import attended, check_attention, map_sizes
+from danlu.models.adversarial.image_sizes import attention_layers, check_attention, map_sizes
 from danlu.nn.dense import check_dropout, check_width
 from danlu.nn.encoder_decoder import KERNEL, PADDING, STRIDE
 from danlu.nn.linear import Linear
@@ -60,27 +60,29 @@ class DCGANGenerator(Generator):
         reference: int = 64,
     ):
         super().__init__(shape, classes, range, latent, reference if norm == "virtual" else 0)
-        *sizes, (height, across) = map_sizes(shape, levels)
-        check_attention(attention, [*sizes[1:], (height, across)])
-        size, channels = (height, across), _channels(width, len(sizes))[-1]
+        *sizes, (height, map_width) = map_sizes(shape, levels)
+        check_attention(attention, [*sizes[1:], (height, map_width)])
+        size, channels = (height, map_width), _channels(width, len(sizes))[-1]
         self.first = nn.Sequential(
-            Linear(latent + classes, channels * height * across, bias=needs_bias(norm)),
-            nn.Unflatten(1, (channels, height, across)),
-            *_after(channels, norm, reference, nn.ReLU(inplace=True)),
-            *attended(size, channels, attention),
+            Linear(latent + classes, channels * height * map_width, bias=needs_bias(norm)),
+            nn.Unflatten(1, (channels, height, map_width)),
+            *_norm_and_activation(channels, norm, reference, nn.ReLU(inplace=True)),
+            *attention_layers(size, channels, attention),
         )
         self.body = nn.Sequential()
         for target in reversed(sizes[1:]):
-            after = _after(channels // 2, norm, reference, nn.ReLU(inplace=True))
-            up = _doubling(channels, channels // 2, size, target, needs_bias(norm))
+            norm_layers = _norm_and_activation(channels // 2, norm, reference, nn.ReLU(inplace=True))
+            upsampling = _upsampling(channels, channels // 2, size, target, needs_bias(norm))
             size, channels = target, channels // 2
-            self.body.append(nn.Sequential(up, *after, *attended(size, channels, attention)))
-        self.last = _doubling(channels, shape[0], size, sizes[0], bias=True)
-        _start(self)
+            self.body.append(nn.Sequential(upsampling, *norm_layers, *attention_layers(size, channels, attention)))
+        self.last = _upsampling(channels, shape[0], size, sizes[0], bias=True)
+        _init_weights(self)
 
-    def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
+    def generate(
+        self, z: Float[Tensor, "n latent"], class_weights: Float[Tensor, "n classes"] | None
+    ) -> Float[Tensor, "n ..."]:
         """The images generated from codes, before tanh."""
-        return self.last(self.body(self.first(concat_labels(z, shares))))
+        return self.last(self.body(self.first(concat_labels(z, class_weights))))
 
 
 class DCGANCritic(Critic):
@@ -129,18 +131,22 @@ class DCGANCritic(Critic):
         channels = [shape[0], *_channels(width, len(sizes))]
         self.body = nn.Sequential()
         for size, (inputs, outputs) in zip(sizes, pairwise(channels), strict=True):
-            here = norm if len(self.body) else None
-            down = nn.Conv2d(inputs, outputs, KERNEL, STRIDE, PADDING, bias=needs_bias(here))
-            after = _after(outputs, here, reference, nn.LeakyReLU(LEAK, inplace=True))
-            dropped = [nn.Dropout(dropout)] if dropout else []
-            self.body.append(nn.Sequential(down, *after, *dropped, *attended(size, outputs, attention)))
-        height, across = sizes[-1]
-        self.score_with(channels[-1] * height * across, minibatch, projected=True)
-        _start(self)
+            layer_norm = norm if len(self.body) else None
+            downsampling = nn.Conv2d(inputs, outputs, KERNEL, STRIDE, PADDING, bias=needs_bias(layer_norm))
+            norm_layers = _norm_and_activation(outputs, layer_norm, reference, nn.LeakyReLU(LEAK, inplace=True))
+            dropout_layers = [nn.Dropout(dropout)] if dropout else []
+            self.body.append(
+                nn.Sequential(downsampling, *norm_layers, *dropout_layers, *attention_layers(size, outputs, attention))
+            )
+        height, map_width = sizes[-1]
+        self.build_score_layers(channels[-1] * height * map_width, minibatch, projected=True)
+        _init_weights(self)
         if spectral:
             spectral_norm(self)
 
-    def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
+    def compute_features(
+        self, x: Float[Tensor, "n *shape"], class_weights: Float[Tensor, "n classes"] | None
+    ) -> Float[Tensor, "n d"]:
         """The flattened last feature map. Labels enter later."""
         return self.body(x).flatten(1)
 
@@ -151,17 +157,19 @@ def _channels(width: int, levels: int) -> list[int]:
     return [width * 2**level for level in range(levels)]
 
 
-def _after(channels: int, norm: PlayerNorm | None, reference: int, activation: nn.Module) -> list[nn.Module]:
+def _norm_and_activation(
+    channels: int, norm: PlayerNorm | None, reference: int, activation: nn.Module
+) -> list[nn.Module]:
     return [*([normalization(norm, channels, reference, images=True)] if norm else []), activation]
 
 
-def _doubling(inputs: int, outputs: int, size: tuple[int, int], target: tuple[int, int], bias: bool) -> nn.Module:
+def _upsampling(inputs: int, outputs: int, size: tuple[int, int], target: tuple[int, int], bias: bool) -> nn.Module:
     """A transposed convolution from one size to another, which is twice as large or one more."""
-    more = (target[0] - STRIDE * size[0], target[1] - STRIDE * size[1])
-    return nn.ConvTranspose2d(inputs, outputs, KERNEL, STRIDE, PADDING, output_padding=more, bias=bias)
+    output_padding = (target[0] - STRIDE * size[0], target[1] - STRIDE * size[1])
+    return nn.ConvTranspose2d(inputs, outputs, KERNEL, STRIDE, PADDING, output_padding=output_padding, bias=bias)
 
 
-def _start(module: nn.Module) -> None:
+def _init_weights(module: nn.Module) -> None:
     """Initialize weights as in the paper, and gains as in the published code of its authors."""
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):

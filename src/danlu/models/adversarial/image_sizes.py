@@ -57,6 +57,6 @@ def check_attention(side: int | None, sizes: Sequence[tuple[int, int]]) -> None:
         )
 
 
-def attended(size: tuple[int, int], channels: int, side: int | None) -> list[nn.Module]:
+def attention_layers(size: tuple[int, int], channels: int, side: int | None) -> list[nn.Module]:
     """A self-attention layer if it is requested for feature maps of this size, else no layer."""
     return [SelfAttention2d(channels)] if min(size) == side else []

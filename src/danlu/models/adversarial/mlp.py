@@ -55,9 +55,11 @@ class MLPGenerator(Generator):
         self.body = nn.Sequential(*(_layer(n, m, activation, norm, reference) for n, m in pairwise(widths)))
         self.last = nn.Linear(widths[-1], math.prod(shape))
 
-    def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
+    def generate(
+        self, z: Float[Tensor, "n latent"], class_weights: Float[Tensor, "n classes"] | None
+    ) -> Float[Tensor, "n ..."]:
         """The examples generated from codes."""
-        return self.last(self.body(concat_labels(z, shares))).unflatten(1, self.shape)
+        return self.last(self.body(concat_labels(z, class_weights))).unflatten(1, self.shape)
 
 
 class MLPCritic(Critic):
@@ -101,17 +103,19 @@ class MLPCritic(Critic):
         widths = [math.prod(shape) + classes, *hidden]
         layers = (_layer(n, m, activation, norm, reference, dropout) for n, m in pairwise(widths))
         self.body = nn.Sequential(*layers)
-        self.score_with(widths[-1], minibatch, projected=False)
+        self.build_score_layers(widths[-1], minibatch, projected=False)
         if spectral:
             spectral_norm(self)
 
-    def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
+    def compute_features(
+        self, x: Float[Tensor, "n *shape"], class_weights: Float[Tensor, "n classes"] | None
+    ) -> Float[Tensor, "n d"]:
         """The features of examples."""
-        return self.body(concat_labels(x.flatten(1), shares))
+        return self.body(concat_labels(x.flatten(1), class_weights))
 
 
 def _layer(
     inputs: int, outputs: int, activation: Activation, norm: PlayerNorm | None, reference: int, dropout: float = 0.0
 ) -> nn.Module:
-    after = nn.LeakyReLU(LEAK) if activation == "leaky_relu" else activation
-    return dense(inputs, outputs, after, normalization(norm, outputs, reference) if norm else None, dropout)
+    nonlinearity = nn.LeakyReLU(LEAK) if activation == "leaky_relu" else activation
+    return dense(inputs, outputs, nonlinearity, normalization(norm, outputs, reference) if norm else None, dropout)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from danlu.models.adversarial.base import Critic, Generator, PlayerNorm, concat_labels, needs_bias, normalization
-from danlu.models.adversarial.image_sizes import attended, check_attention, map_sizes
+from danlu.models.adversarial.image_sizes import attention_layers, check_attention, map_sizes
 from danlu.nn.conv.residual import conv
 from danlu.nn.dense import check_width
 from danlu.nn.linear import Linear
@@ -61,26 +61,28 @@ class ResNetGenerator(Generator):
         check_width("width", width)
         sizes = map_sizes(shape)[::-1]
         check_attention(attention, sizes)
-        height, across = sizes[0]
-        self.choosing = classes if norm == "batch" else 0
+        height, map_width = sizes[0]
+        self.label_classes = classes if norm == "batch" else 0
         self.first = nn.Sequential(
-            Linear(latent + classes - self.choosing, width * height * across),
-            nn.Unflatten(1, (width, height, across)),
-            *attended(sizes[0], width, attention),
+            Linear(latent + classes - self.label_classes, width * height * map_width),
+            nn.Unflatten(1, (width, height, map_width)),
+            *attention_layers(sizes[0], width, attention),
         )
         self.body = nn.Sequential()
-        for before, size in pairwise(sizes):
-            self.body.append(_Block(width, width, norm, reference, before, size, classes=self.choosing))
-            self.body.extend(attended(size, width, attention))
+        for previous, size in pairwise(sizes):
+            self.body.append(_Block(width, width, norm, reference, previous, size, classes=self.label_classes))
+            self.body.extend(attention_layers(size, width, attention))
         self.last = nn.Sequential(
-            *_before(norm, width, reference, classes=self.choosing), conv(width, shape[0], 3, bias=True)
+            *_norm_and_relu(norm, width, reference, classes=self.label_classes), conv(width, shape[0], 3, bias=True)
         )
-        _start(self)
+        _init_weights(self)
 
-    def made(self, z: Float[Tensor, "n latent"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n ..."]:
+    def generate(
+        self, z: Float[Tensor, "n latent"], class_weights: Float[Tensor, "n classes"] | None
+    ) -> Float[Tensor, "n ..."]:
         """The images generated from codes, before tanh."""
-        x = self.first(z if self.choosing else concat_labels(z, shares))
-        return _through(self.last, _through(self.body, x, shares), shares)
+        x = self.first(z if self.label_classes else concat_labels(z, class_weights))
+        return _apply_layers(self.last, _apply_layers(self.body, x, class_weights), class_weights)
 
 
 class ResNetCritic(Critic):
@@ -130,20 +132,22 @@ class ResNetCritic(Critic):
         self.pooling = pooling
         self.body = nn.Sequential(
             _Block(shape[0], width, None, reference, *sizes[:2], first=True),
-            *attended(sizes[1], width, attention),
+            *attention_layers(sizes[1], width, attention),
         )
-        for before, size in pairwise(sizes[1:]):
-            self.body.append(_Block(width, width, norm, reference, before, size))
-            self.body.extend(attended(size, width, attention))
+        for previous, size in pairwise(sizes[1:]):
+            self.body.append(_Block(width, width, norm, reference, previous, size))
+            self.body.extend(attention_layers(size, width, attention))
         for _ in range(2):
             self.body.append(_Block(width, width, norm, reference, sizes[-1], sizes[-1]))
         self.body.append(nn.ReLU(inplace=True))
-        self.score_with(width, minibatch, projected=True)
-        _start(self)
+        self.build_score_layers(width, minibatch, projected=True)
+        _init_weights(self)
         if spectral:
             spectral_norm(self)
 
-    def read(self, x: Float[Tensor, "n *shape"], shares: Float[Tensor, "n classes"] | None) -> Float[Tensor, "n d"]:
+    def compute_features(
+        self, x: Float[Tensor, "n *shape"], class_weights: Float[Tensor, "n classes"] | None
+    ) -> Float[Tensor, "n d"]:
         """The sum or mean of the last feature map over positions. Labels enter later."""
         h = self.body(x)
         return h.sum((2, 3)) if self.pooling == "sum" else h.mean((2, 3))
@@ -182,35 +186,35 @@ class _Block(nn.Module):
         super().__init__()
         self.larger, self.smaller = target > size, target < size
         self.target = target
-        before = [] if first else _before(norm, inputs, reference, shared=True, classes=classes)
-        self.before1 = nn.Sequential(*before)
+        norm_layers = [] if first else _norm_and_relu(norm, inputs, reference, shared=True, classes=classes)
+        self.before1 = nn.Sequential(*norm_layers)
         self.conv1 = conv(inputs, outputs, 3, bias=needs_bias(norm))
-        self.before2 = nn.Sequential(*_before(norm, outputs, reference, classes=classes))
+        self.before2 = nn.Sequential(*_norm_and_relu(norm, outputs, reference, classes=classes))
         self.conv2 = conv(outputs, outputs, 3, bias=True)
-        same = size == target and inputs == outputs
-        self.shortcut = nn.Identity() if same else conv(inputs, outputs, 1, bias=True)
+        unchanged = size == target and inputs == outputs
+        self.shortcut = nn.Identity() if unchanged else conv(inputs, outputs, 1, bias=True)
 
     def forward(
-        self, x: Float[Tensor, "n c h w"], shares: Float[Tensor, "n classes"] | None = None
+        self, x: Float[Tensor, "n c h w"], class_weights: Float[Tensor, "n classes"] | None = None
     ) -> Float[Tensor, "n d i j"]:
-        h = _through(self.before1, x, shares)
+        h = _apply_layers(self.before1, x, class_weights)
         if self.larger:
             h = F.interpolate(h, self.target)
-        h = self.conv2(_through(self.before2, self.conv1(h), shares))
+        h = self.conv2(_apply_layers(self.before2, self.conv1(h), class_weights))
         if self.smaller:
             h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
-        around = self.shortcut(x)
-        return h + (F.interpolate(around, self.target) if self.larger else around)
+        shortcut = self.shortcut(x)
+        return h + (F.interpolate(shortcut, self.target) if self.larger else shortcut)
 
 
-def _through(layers: nn.Sequential, x: Tensor, shares: Tensor | None) -> Tensor:
+def _apply_layers(layers: nn.Sequential, x: Tensor, class_weights: Tensor | None) -> Tensor:
     """Apply layers in sequence; some of them take labels."""
     for layer in layers:
-        x = layer(x, shares) if isinstance(layer, (_Block, ConditionalBatchNorm)) else layer(x)
+        x = layer(x, class_weights) if isinstance(layer, (_Block, ConditionalBatchNorm)) else layer(x)
     return x
 
 
-def _before(
+def _norm_and_relu(
     norm: PlayerNorm | None, channels: int, reference: int, shared: bool = False, classes: int = 0
 ) -> list[nn.Module]:
     """Normalization and ReLU before a convolution. The ReLU works in place unless its input is also used elsewhere."""
@@ -219,7 +223,7 @@ def _before(
     return [normalization(norm, channels, reference, images=True, classes=classes), nn.ReLU(inplace=True)]
 
 
-def _start(module: nn.Module) -> None:
+def _init_weights(module: nn.Module) -> None:
     """Initialize as in the code of both papers: Glorot, times √2 for convolutions within blocks; biases are 0."""
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.Linear)):

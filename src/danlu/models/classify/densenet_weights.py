@@ -24,7 +24,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         UsageError: if the file does not exist, has no state dict, or has the weights of a different network.
     """
     tensors = renamed(read_tensors(path), OLDER)
-    check_convolutions(tensors, (STEM, f"{FIRST}.conv1.weight"), f"{path} holds no DenseNet")
+    check_convolutions(tensors, (STEM, f"{FIRST}.conv1.weight"), f"{path} is not a DenseNet")
     return tensors
 
 

@@ -58,18 +58,18 @@ class InceptionFID(Model):
         self.Conv2d_2b_3x3 = Unit(32, 64, 3)
         self.Conv2d_3b_1x1 = Unit(64, 80, 1)
         self.Conv2d_4a_3x3 = Unit(80, 192, 3, padding=0)
-        self.Mixed_5b = _fine(192, pooled=32)
-        self.Mixed_5c = _fine(256, pooled=64)
-        self.Mixed_5d = _fine(288, pooled=64)
+        self.Mixed_5b = _block_35(192, pooled=32)
+        self.Mixed_5c = _block_35(256, pooled=64)
+        self.Mixed_5d = _block_35(288, pooled=64)
         self.Mixed_6a = Mixed(288, {"branch3x3": [(384, 3)], "branch3x3dbl": [(64, 1), (96, 3), (96, 3)]}, "halve")
-        self.Mixed_6b = _long(inner=128)
-        self.Mixed_6c = _long(inner=160)
-        self.Mixed_6d = _long(inner=160)
-        self.Mixed_6e = _long(inner=192)
+        self.Mixed_6b = _block_17(inner=128)
+        self.Mixed_6c = _block_17(inner=160)
+        self.Mixed_6d = _block_17(inner=160)
+        self.Mixed_6e = _block_17(inner=192)
         halving = {"branch3x3": [(192, 1), (320, 3)], "branch7x7x3": [(192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3)]}
         self.Mixed_7a = Mixed(768, halving, "halve")
-        self.Mixed_7b = _wide(1280, "mean")
-        self.Mixed_7c = _wide(2048, "max")
+        self.Mixed_7b = _block_8(1280, "mean")
+        self.Mixed_7c = _block_8(2048, "max")
         self.fc = nn.Linear(FEATURES, CLASSES)
         self.eval()
 
@@ -118,9 +118,9 @@ class InceptionFID(Model):
         if problem := mismatch(path, file):
             raise UsageError(f"{path} is not the public {file.name}: {problem}; download it again from {MIRRORS[0]}")
         model, tensors, first = cls(), read_tensors(path), "Conv2d_1a_3x3.conv.weight"
-        check_convolutions(tensors, (first,), f"{path} holds no Inception-v3")
-        if fresh := fill(model, tensors, path, first, head="fc"):
-            raise UsageError(f"{path} has no {' and no '.join(fresh)} for {CLASSES} classes")
+        check_convolutions(tensors, (first,), f"{path} is not an Inception-v3")
+        if missing := fill(model, tensors, path, first, head="fc"):
+            raise UsageError(f"{path} has no {' and no '.join(missing)} for {CLASSES} classes")
         return model.eval()
 
 
@@ -138,8 +138,8 @@ class Unit(nn.Module):
     def __init__(self, inputs: int, outputs: int, window: Window, stride: int = 1, padding: int | None = None):
         super().__init__()
         height, width = (window, window) if isinstance(window, int) else window
-        around = (height // 2, width // 2) if padding is None else (padding, padding)
-        self.conv = nn.Conv2d(inputs, outputs, (height, width), stride, around, bias=False)
+        zeros = (height // 2, width // 2) if padding is None else (padding, padding)
+        self.conv = nn.Conv2d(inputs, outputs, (height, width), stride, zeros, bias=False)
         self.bn = nn.BatchNorm2d(outputs, eps=0.001)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d u v"]:
@@ -151,39 +151,39 @@ class Mixed(nn.Module):
 
     Args:
         inputs: input channels.
-        ways: the steps of each branch by its name in the public weights. Step 2 of a branch with several steps is named
-            ``…_2``; two parallel convolutions are ``…_2a`` and ``…_2b``.
+        branches: the steps of each branch by its name in the public weights. Step 2 of a branch with several steps is
+            named ``…_2``; two parallel convolutions are ``…_2a`` and ``…_2b``.
         pool: "mean" for 3×3 average pooling without padding values, "max" for 3×3 max pooling, or "halve" for max
-            pooling with stride 2; the last convolution of each branch then has stride 2 and no padding too.
+            pooling with stride 2; the last convolution of each branch then also has stride 2 and no padding.
         pooled: channels of the convolution after the pooling; 0 for none.
     """
 
-    def __init__(self, inputs: int, ways: Mapping[str, Sequence[Step]], pool: Pool, pooled: int = 0):
+    def __init__(self, inputs: int, branches: Mapping[str, Sequence[Step]], pool: Pool, pooled: int = 0):
         super().__init__()
         self.pool = pool
-        self.ways: list[list[tuple[str, ...]]] = []
-        for way, steps in ways.items():
+        self.branches: list[list[tuple[str, ...]]] = []
+        for branch, steps in branches.items():
             names, channels = [], inputs
             for number, step in enumerate(steps, start=1):
-                name = way if len(steps) == 1 else f"{way}_{number}"
-                halves = pool == "halve" and number == len(steps)
+                name = branch if len(steps) == 1 else f"{branch}_{number}"
+                is_strided = pool == "halve" and number == len(steps)
                 sides = {name + side: part for side, part in _sides(step).items()}
-                for own, (outputs, window) in sides.items():
-                    unit = Unit(channels, outputs, window, *((2, 0) if halves else ()))
-                    self.add_module(own, unit)
+                for unit_name, (outputs, window) in sides.items():
+                    unit = Unit(channels, outputs, window, *((2, 0) if is_strided else ()))
+                    self.add_module(unit_name, unit)
                 names.append(tuple(sides))
                 channels = sum(outputs for outputs, _ in sides.values())
-            self.ways.append(names)
+            self.branches.append(names)
         self.branch_pool = Unit(inputs, pooled, 1) if pooled else nn.Identity()
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d u v"]:
-        found = []
-        for way in self.ways:
+        outputs = []
+        for branch in self.branches:
             h = x
-            for names in way:
+            for names in branch:
                 h = torch.cat([self.get_submodule(name)(h) for name in names], dim=1)
-            found.append(h)
-        return torch.cat([*found, self.branch_pool(self._pooled(x))], dim=1)
+            outputs.append(h)
+        return torch.cat([*outputs, self.branch_pool(self._pooled(x))], dim=1)
 
     def _pooled(self, x: Tensor) -> Tensor:
         if self.pool == "mean":
@@ -199,33 +199,33 @@ def _sides(step: Step) -> dict[str, Convolution]:
     return {"": step}  # type: ignore[dict-item]
 
 
-def _fine(inputs: int, pooled: int) -> Mixed:
+def _block_35(inputs: int, pooled: int) -> Mixed:
     """A block for 35×35 feature maps."""
-    ways = {
+    branches = {
         "branch1x1": [(64, 1)],
         "branch5x5": [(48, 1), (64, 5)],
         "branch3x3dbl": [(64, 1), (96, 3), (96, 3)],
     }
-    return Mixed(inputs, ways, "mean", pooled)
+    return Mixed(inputs, branches, "mean", pooled)
 
 
-def _long(inner: int) -> Mixed:
+def _block_17(inner: int) -> Mixed:
     """A block for 17×17 feature maps, with kernels of 1×7 and 7×1."""
-    across, down = (1, 7), (7, 1)
-    ways = {
+    row, column = (1, 7), (7, 1)
+    branches = {
         "branch1x1": [(192, 1)],
-        "branch7x7": [(inner, 1), (inner, across), (192, down)],
-        "branch7x7dbl": [(inner, 1), (inner, down), (inner, across), (inner, down), (192, across)],
+        "branch7x7": [(inner, 1), (inner, row), (192, column)],
+        "branch7x7dbl": [(inner, 1), (inner, column), (inner, row), (inner, column), (192, row)],
     }
-    return Mixed(768, ways, "mean", 192)
+    return Mixed(768, branches, "mean", 192)
 
 
-def _wide(inputs: int, pool: Pool) -> Mixed:
+def _block_8(inputs: int, pool: Pool) -> Mixed:
     """A block for 8×8 feature maps, whose branches end in parallel kernels of 1×3 and 3×1."""
-    fork = ((384, (1, 3)), (384, (3, 1)))
-    ways = {
+    parallel = ((384, (1, 3)), (384, (3, 1)))
+    branches = {
         "branch1x1": [(320, 1)],
-        "branch3x3": [(384, 1), fork],
-        "branch3x3dbl": [(448, 1), (384, 3), fork],
+        "branch3x3": [(384, 1), parallel],
+        "branch3x3dbl": [(448, 1), (384, 3), parallel],
     }
-    return Mixed(inputs, ways, pool, 192)
+    return Mixed(inputs, branches, pool, 192)

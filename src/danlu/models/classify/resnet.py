@@ -144,13 +144,13 @@ class ResNet(Model):
         _check(form, preactivation, stride_first, zero_init)
         self.features_shape = _features_shape(form, shape)
         depth = self.features_shape[0]
-        normal = form.block != "notes"
+        has_norm = form.block != "notes"
 
         if form.stem == "7x7":
-            self.conv1 = conv(shape[0], form.width, 7, stride=2, bias=not normal)
+            self.conv1 = conv(shape[0], form.width, 7, stride=2, bias=not has_norm)
         else:
-            self.conv1 = conv(shape[0], form.width, 3, bias=not normal)
-        self.bn1 = nn.BatchNorm2d(form.width) if normal else nn.Identity()
+            self.conv1 = conv(shape[0], form.width, 3, bias=not has_norm)
+        self.bn1 = nn.BatchNorm2d(form.width) if has_norm else nn.Identity()
         self.activation = inplace_activation(activation)
         self.maxpool = _pooling(form.stem)
         self.stages = [f"layer{number + 1}" for number in range(len(form.blocks))]
@@ -160,7 +160,7 @@ class ResNet(Model):
         self.pool = nn.AdaptiveAvgPool2d(1) if form.pool else nn.Identity()
         self.fc = nn.Linear(depth if form.pool else math.prod(self.features_shape), classes)
 
-        if normal:
+        if has_norm:
             he_normal(self)
         for module in self.modules() if zero_init else ():
             if isinstance(module, ResidualBlock):
@@ -219,7 +219,7 @@ class ResNet(Model):
         (20, 1, ('fc.weight', 'fc.bias'))
         """
         tensors = renamed(read_tensors(path), TRANSFORMERS)
-        check_convolutions(tensors, ("conv1.weight", "layer1.0.conv1.weight"), f"{path} holds no ResNet")
+        check_convolutions(tensors, ("conv1.weight", "layer1.0.conv1.weight"), f"{path} is not a ResNet")
         classes = classes_in(tensors, "fc.weight", path) if classes is None else classes
         model = cls(**{**_arguments(path, tensors, stride_first), "shape": shape, "classes": classes})
         model.fresh = fill(model, tensors, path, first="conv1.weight", head="fc")
@@ -232,10 +232,10 @@ _BLOCK = r"^(?:resnet\.)?encoder\.stages\.(\d+)\.layers\.(\d+)\."
 TRANSFORMERS: Renames = {
     r"^(?:resnet\.)?embedder\.embedder\.convolution\.": "conv1.",
     r"^(?:resnet\.)?embedder\.embedder\.normalization\.": "bn1.",
-    _BLOCK + r"layer\.(\d+)\.convolution\.": lambda at: f"layer{int(at[1]) + 1}.{at[2]}.conv{int(at[3]) + 1}.",
-    _BLOCK + r"layer\.(\d+)\.normalization\.": lambda at: f"layer{int(at[1]) + 1}.{at[2]}.bn{int(at[3]) + 1}.",
-    _BLOCK + r"shortcut\.convolution\.": lambda at: f"layer{int(at[1]) + 1}.{at[2]}.downsample.0.",
-    _BLOCK + r"shortcut\.normalization\.": lambda at: f"layer{int(at[1]) + 1}.{at[2]}.downsample.1.",
+    _BLOCK + r"layer\.(\d+)\.convolution\.": lambda m: f"layer{int(m[1]) + 1}.{m[2]}.conv{int(m[3]) + 1}.",
+    _BLOCK + r"layer\.(\d+)\.normalization\.": lambda m: f"layer{int(m[1]) + 1}.{m[2]}.bn{int(m[3]) + 1}.",
+    _BLOCK + r"shortcut\.convolution\.": lambda m: f"layer{int(m[1]) + 1}.{m[2]}.downsample.0.",
+    _BLOCK + r"shortcut\.normalization\.": lambda m: f"layer{int(m[1]) + 1}.{m[2]}.downsample.1.",
     r"^classifier\.1\.": "fc.",
 }
 
@@ -254,13 +254,13 @@ def _form(size: Size | None, parts: dict[str, object]) -> Form:
 def _check(form: Form, preactivation: bool, stride_first: bool, zero_init: bool) -> None:
     check_widths("blocks", form.blocks)
     check_width("width", form.width)
-    for name, value, known in (
+    for name, value, allowed in (
         ("block", form.block, get_args(BlockName)),
         ("stem", form.stem, get_args(Stem)),
         ("shortcut", form.shortcut, get_args(ShortcutName)),
     ):
-        if value not in known:
-            raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(known)}")
+        if value not in allowed:
+            raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")
     if stride_first and form.block != "bottleneck":
         raise ValueError(f"stride_first is for block='bottleneck', got block={form.block!r}; leave it out")
     if preactivation and form.block == "notes":
@@ -279,11 +279,11 @@ def _features_shape(form: Form, shape: Sequence[int]) -> tuple[int, int, int]:
     check_widths("shape", shape)
     height, width = (_side(form, n) for n in shape[1:])
     if not height or not width:
-        least = next(n for n in count(1) if _side(form, n))
+        minimum = next(n for n in count(1) if _side(form, n))
         hint = "stem='3x3' or fewer stages in blocks" if form.stem != "3x3" else "fewer stages in blocks"
         raise ValueError(
             f"an image of {shape[1]}×{shape[2]} is too small: "
-            f"this network needs at least {least}×{least}; resize the images, or use {hint}"
+            f"this network needs at least {minimum}×{minimum}; resize the images, or use {hint}"
         )
     depth = form.width * 2 ** (len(form.blocks) - 1) * EXPANSION[form.block]
     return depth, height, width
@@ -311,23 +311,23 @@ def _stage(form: Form, number: int, preactivation: bool, stride_first: bool, act
     stage = nn.Sequential()
     for index in range(form.blocks[number]):
         stride = 2 if number and index == 0 else 1
-        maps = convolutions(form.block, inputs, width, stride, stride_first)
-        normal = form.block != "notes" and not preactivation
-        around = shortcut(form.shortcut, inputs, outputs, stride, norm=normal)
+        layers = convolutions(form.block, inputs, width, stride, stride_first)
+        has_norm = form.block != "notes" and not preactivation
+        shortcut_layer = shortcut(form.shortcut, inputs, outputs, stride, norm=has_norm)
         if preactivation:
-            stage.append(PreactivationBlock(maps, around, activation, first=number == index == 0))
+            stage.append(PreactivationBlock(layers, shortcut_layer, activation, first=number == index == 0))
         else:
-            stage.append((ResidualBlock if normal else NotesBlock)(maps, around, activation))
+            stage.append((ResidualBlock if has_norm else NotesBlock)(layers, shortcut_layer, activation))
         inputs = outputs
     return stage
 
 
 def _arguments(path: str | Path, tensors: Mapping[str, Tensor], stride_first: bool) -> dict[str, Any]:
     """Constructor arguments: those stored with the weights if danlu wrote them, else derived from the weights."""
-    if (own := own_arguments(path, "ResNet")) is not None:
-        return own
+    if (stored := own_arguments(path, "ResNet")) is not None:
+        return stored
     form = _form_in(tensors)
-    size = next((size for size, known in SIZES.items() if known == form), None)
+    size = next((size for size, published in SIZES.items() if published == form), None)
     parts: dict[str, Any] = {"size": size} if size else form._asdict()
     return {**parts, "preactivation": "norm.weight" in tensors, "stride_first": stride_first}
 

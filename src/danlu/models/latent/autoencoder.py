@@ -128,7 +128,7 @@ class Autoencoder(nn.Module):
         activation: activation function after each layer.
         norm: normalization before each activation.
         dropout: fraction of the hidden units of the encoder that are set to zero during training.
-        seen: shape of one encoder input, if it differs from ``shape``.
+        input_shape: shape of one encoder input, if it differs from ``shape``.
         posterior: module from features to a distribution of codes; by default a diagonal normal one.
     """
 
@@ -144,17 +144,17 @@ class Autoencoder(nn.Module):
         activation: Activation = "relu",
         norm: Norm | None = None,
         dropout: float = 0.0,
-        seen: Sequence[int] | None = None,
+        input_shape: Sequence[int] | None = None,
         posterior: nn.Module | None = None,
     ):
         super().__init__()
         check_width("latent", latent)
         self.shape, self.latent = tuple(shape), latent
-        encoder = Encoder(seen or shape, hidden, channels, classes, activation, norm, dropout)
+        encoder = Encoder(input_shape or shape, hidden, channels, classes, activation, norm, dropout)
         self.inference = Inference(encoder, posterior or DiagonalPosterior(encoder.features, latent))
-        values = Likelihood(likelihood, spread)
-        decoder = Decoder(latent + classes, shape, hidden, channels, values.outputs, activation, norm)
-        self.generation = Generation(decoder, values)
+        distribution = Likelihood(likelihood, spread)
+        decoder = Decoder(latent + classes, shape, hidden, channels, distribution.outputs, activation, norm)
+        self.generation = Generation(decoder, distribution)
 
     @property
     def likelihood(self) -> Likelihood:
@@ -168,14 +168,14 @@ class Autoencoder(nn.Module):
         repeated = None if label is None else label.repeat(len(z), 1)
         return Pass(self.generation(z.flatten(0, 1), repeated), posterior, z, log_q)
 
-    def distortion(self, x: Tensor, through: Pass) -> Float[Tensor, "k n"]:
+    def distortion(self, x: Tensor, result: Pass) -> Float[Tensor, "k n"]:
         """−log p(x | z) of each sample, in nats."""
-        return -self.likelihood.log_prob(x, through.output.unflatten(0, through.z.shape[:2]))
+        return -self.likelihood.log_prob(x, result.output.unflatten(0, result.z.shape[:2]))
 
-    def log_weights(self, x: Tensor, through: Pass) -> Float[Tensor, "k n"]:
+    def log_weights(self, x: Tensor, result: Pass) -> Float[Tensor, "k n"]:
         r"""The importance weight :math:`\log p(x \mid z) + \log p(z) - \log q(z \mid x)` of each sample, in nats."""
-        prior = gaussian_log_prob(through.z, torch.zeros_like(through.z), 0.0, batch_dims=2)
-        return prior - through.log_q - self.distortion(x, through)
+        prior = gaussian_log_prob(result.z, torch.zeros_like(result.z), 0.0, batch_dims=2)
+        return prior - result.log_q - self.distortion(x, result)
 
     def bound(
         self,
@@ -183,7 +183,7 @@ class Autoencoder(nn.Module):
         samples: int,
         label: Tensor | None = None,
         generator: torch.Generator | None = None,
-        seen: Tensor | None = None,
+        encoder_input: Tensor | None = None,
         rows: int = 5000,
     ) -> Float[Tensor, "n"]:
         """A lower bound of log p(x) of each example in nats.
@@ -193,7 +193,7 @@ class Autoencoder(nn.Module):
             samples: number of codes per example.
             label: one-hot labels of a conditional model.
             generator: random number generator.
-            seen: input of the encoder, if it differs from ``x``.
+            encoder_input: input of the encoder, if it differs from ``x``.
             rows: maximum number of rows that are decoded at a time.
 
         Raises:
@@ -201,12 +201,12 @@ class Autoencoder(nn.Module):
         """
         if samples < 1:
             raise ValueError(f"samples={samples} must be at least 1")
-        weights, each = [], max(1, rows // max(1, len(x)))
-        for start in range(0, samples, each):
-            draws = range(min(each, samples - start))
-            # drawn one sample at a time, so the numbers do not depend on how many are decoded together
+        weights, batch = [], max(1, rows // max(1, len(x)))
+        for start in range(0, samples, batch):
+            draws = range(min(batch, samples - start))
+            # drawn one sample at a time, so that the numbers do not depend on the number decoded at a time
             noise = torch.stack([_normal(x, self.latent, generator) for _ in draws])
-            weights.append(self.log_weights(x, self(x if seen is None else seen, noise, label)))
+            weights.append(self.log_weights(x, self(x if encoder_input is None else encoder_input, noise, label)))
         return importance_bound(torch.cat(weights))
 
 

@@ -79,12 +79,12 @@ class ConditionalVAE(LabeledAutoencoder):
         self.autoencoder = Autoencoder(
             shape, latent, hidden, channels, likelihood, spread, classes, activation, norm, dropout, None, posterior
         )
-        drawn = torch.randn(DRAWS, 1, latent, generator=generator_for("labels"))
-        self.register_buffer("noise", drawn, persistent=False)
+        noise = torch.randn(DRAWS, 1, latent, generator=generator_for("labels"))
+        self.register_buffer("noise", noise, persistent=False)
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
+        """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
         return super().capabilities | frozenset({"unit_divergence"})
 
     def forward(self, x: Tensor, noise: Float[Tensor, "k n d"], labels: Int[Tensor, "n"]) -> Pass:
@@ -105,6 +105,6 @@ class ConditionalVAE(LabeledAutoencoder):
         noise = self.noise.to(x.dtype).expand(-1, n, -1)
         bounds = []
         for label in torch.eye(self.classes, dtype=x.dtype, device=x.device):
-            through = self.autoencoder(x, noise, label.expand(n, -1))
-            bounds.append(importance_bound(self.autoencoder.log_weights(x, through)))
+            result = self.autoencoder(x, noise, label.expand(n, -1))
+            bounds.append(importance_bound(self.autoencoder.log_weights(x, result)))
         return torch.stack(bounds, 1).softmax(1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def fill_in(x: Tensor, there: Tensor, passed: Callable[[Tensor], Tensor], rounds: int) -> Tensor:
+def fill_in(x: Tensor, observed: Tensor, reconstruct: Callable[[Tensor], Tensor], rounds: int) -> Tensor:
     """Replace missing values by reconstructions, starting with 0.
 
     Rezende, Mohamed and Wierstra, "Stochastic backpropagation and approximate inference in deep generative models",
@@ -16,16 +16,16 @@ def fill_in(x: Tensor, there: Tensor, passed: Callable[[Tensor], Tensor], rounds
 
     Args:
         x: the examples; missing values may be arbitrary numbers.
-        there: true for given values, in the shape of x.
-        passed: function that reconstructs examples.
+        observed: true for given values, in the shape of x.
+        reconstruct: function that reconstructs examples.
         rounds: number of reconstructions.
 
     >>> fill_in(torch.tensor([[1.0, 9.0]]), torch.tensor([[True, False]]), lambda x: x + 1, rounds=3)
     tensor([[1., 3.]])
     """
-    filled = torch.where(there, x, torch.zeros_like(x))
+    filled = torch.where(observed, x, torch.zeros_like(x))
     for _ in range(rounds):
-        filled = torch.where(there, x, passed(filled))
+        filled = torch.where(observed, x, reconstruct(filled))
     return filled
 
 
@@ -47,5 +47,5 @@ def checked_mask(x: Tensor, mask: Tensor) -> Tensor:
     except RuntimeError:
         raise ValueError(f"a mask of shape {tuple(mask.shape)} does not broadcast to {tuple(x.shape)}") from None
     if not bool(((mask == 0) | (mask == 1)).all()):
-        raise ValueError("a mask must be 1 for given and 0 for missing values, and this one has other values")
+        raise ValueError("a mask must be 1 for given and 0 for missing values; it has other values")
     return mask.bool()

@@ -28,7 +28,7 @@ class LabeledAutoencoder(Model):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
+        """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
         return frozenset({"class_conditional", "generator", "value_sampling"})
 
     @property

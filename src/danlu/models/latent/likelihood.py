@@ -15,7 +15,7 @@ Spread = float | Literal["shared", "each"]
 
 LEVELS = 256
 LEAST_LOG_SPREAD = -6.0
-"""Minimum log-spread, less than a gray level. Without it, a constant value could get an infinite density."""
+"""Minimum log-spread, less than one gray level. Without it, the density of a constant value could become infinite."""
 
 
 class Likelihood(nn.Module):

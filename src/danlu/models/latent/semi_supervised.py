@@ -123,23 +123,23 @@ class SemiSupervisedVAE(LabeledAutoencoder):
             label = ((logits.log_softmax(1) + gumbel) / temperature).softmax(1)
         if label is None:
             return self._with_every_label(x, noise, logits)
-        through = self.autoencoder(x, noise[None], label)
-        return Costs(logits, self.autoencoder.distortion(x, through)[0], _rate(through.posterior))
+        result = self.autoencoder(x, noise[None], label)
+        return Costs(logits, self.autoencoder.distortion(x, result)[0], _rate(result.posterior))
 
     def _with_every_label(self, x: Tensor, noise: Tensor, logits: Tensor) -> Costs:
         """Compute all labels in one pass of n · classes rows. Terms without the label are computed once."""
         n, k = len(x), self.classes
         inference, generation = self.autoencoder.inference, self.autoencoder.generation
         labels = torch.eye(k, dtype=x.dtype, device=x.device)
-        seen = inference.encoder.first_layer(x)[:, None]
-        each = seen if inference.encoder.label is None else seen + inference.encoder.label(labels)
-        posterior: Diagonal = inference.posterior(inference.encoder.rest(each.flatten(0, 1)))
-        ways = len(posterior.mean) // n  # 1 if the encoder does not use the label
-        z = posterior.draw(noise.repeat_interleave(ways, 0)[None])[0][0]
-        z = z.unflatten(0, (n, ways)).expand(n, k, -1)
+        shared = inference.encoder.first_layer(x)[:, None]
+        inputs = shared if inference.encoder.label is None else shared + inference.encoder.label(labels)
+        posterior: Diagonal = inference.posterior(inference.encoder.rest(inputs.flatten(0, 1)))
+        repeats = len(posterior.mean) // n  # 1 if the encoder does not use the label
+        z = posterior.draw(noise.repeat_interleave(repeats, 0)[None])[0][0]
+        z = z.unflatten(0, (n, repeats)).expand(n, k, -1)
         output = generation(z.flatten(0, 1), labels.repeat(n, 1)).unflatten(0, (n, k))
         distortion = -generation.likelihood.log_prob(x, output.transpose(0, 1)).T
-        rate = _rate(posterior).unflatten(0, (n, ways)).expand(n, k)
+        rate = _rate(posterior).unflatten(0, (n, repeats)).expand(n, k)
         return Costs(logits, distortion, rate)
 
     def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:

@@ -44,7 +44,7 @@ class StackedVAE(Model):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
+        """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
         return frozenset({"class_conditional", "generator", "value_sampling"})
 
     @property
@@ -91,8 +91,8 @@ class StackedVAE(Model):
 
     def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Float[Tensor, "n steps *shape"]:
         """Interpolate in the second model from the code of each a to that of its b, and decode; both ends included."""
-        walk = self.second.interpolate(self.first.encode(a), self.first.encode(b), steps)
-        return self.first.decode(walk.flatten(0, 1)).unflatten(0, (-1, steps))
+        codes = self.second.interpolate(self.first.encode(a), self.first.encode(b), steps)
+        return self.first.decode(codes.flatten(0, 1)).unflatten(0, (-1, steps))
 
     def inpaint(
         self, x: Float[Tensor, "n *shape"], mask: Tensor, labels: Int[Tensor, "n"] | None = None, rounds: int = 10
@@ -138,11 +138,11 @@ class StackedVAE(Model):
         """
         if samples < 1:
             raise ValueError(f"samples={samples} must be at least 1")
-        posterior, half = self.first.posterior(x), self.first.autoencoder
+        posterior, autoencoder = self.first.posterior(x), self.first.autoencoder
         weights = []
         for _ in range(samples):
             noise = torch.randn(len(x), self.first.latent, generator=generator, device=x.device, dtype=x.dtype)
             codes, log_q = posterior.draw(noise[None])
-            log_x = half.likelihood.log_prob(x, half.generation(codes[0])[None])
+            log_x = autoencoder.likelihood.log_prob(x, autoencoder.generation(codes[0])[None])
             weights.append(log_x + self.second.log_prob_bound(codes[0], 1, labels, generator=generator) - log_q)
         return importance_bound(torch.cat(weights))

@@ -65,16 +65,16 @@ class VAE(Model):
     ):
         super().__init__()
         self.masks = masks
-        seen = (2 * shape[0], *shape[1:]) if masks else None
+        input_shape = (2 * shape[0], *shape[1:]) if masks else None
         self.autoencoder = Autoencoder(
-            shape, latent, hidden, channels, likelihood, spread, 0, activation, norm, dropout, seen, posterior
+            shape, latent, hidden, channels, likelihood, spread, 0, activation, norm, dropout, input_shape, posterior
         )
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
-        always = frozenset({"generator", "value_sampling", "unit_divergence"})
-        return always | {"masks"} if self.masks else always
+        """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
+        common = frozenset({"generator", "value_sampling", "unit_divergence"})
+        return common | {"masks"} if self.masks else common
 
     @property
     def latent(self) -> int:
@@ -83,11 +83,11 @@ class VAE(Model):
 
     def forward(self, x: Tensor, noise: Float[Tensor, "k n d"], mask: Tensor | None = None) -> Pass:
         """Encode the given values of each example, draw k codes, decode them."""
-        return self.autoencoder(self._seen(x, mask), noise)
+        return self.autoencoder(self._encoder_input(x, mask), noise)
 
     def posterior(self, x: Tensor, mask: Tensor | None = None) -> Posterior:
         """The distribution of codes, q(z | x)."""
-        return self.autoencoder.inference(self._seen(x, mask))
+        return self.autoencoder.inference(self._encoder_input(x, mask))
 
     def encode(self, x: Float[Tensor, "n *shape"], mask: Tensor | None = None) -> Float[Tensor, "n latent"]:
         """The posterior mean, the code of an example."""
@@ -103,8 +103,8 @@ class VAE(Model):
 
     def prior(self, n: int, *, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
         """Draw n standard normal codes."""
-        some = next(self.parameters())
-        return torch.randn(n, self.latent, generator=generator, device=some.device, dtype=some.dtype)
+        weight = next(self.parameters())
+        return torch.randn(n, self.latent, generator=generator, device=weight.device, dtype=weight.dtype)
 
     def sample(
         self, n: int, *, generator: torch.Generator | None = None, values: bool = False
@@ -141,9 +141,11 @@ class VAE(Model):
         Raises:
             ValueError: if the shape of the mask does not match the examples, or it has values other than 0 and 1.
         """
-        there = checked_mask(x, mask)
-        told = there.to(x.dtype)
-        return fill_in(x, there, lambda filled: self.decode(self.encode(filled, told)), 1 if self.masks else rounds)
+        observed = checked_mask(x, mask)
+        weights = observed.to(x.dtype)
+        return fill_in(
+            x, observed, lambda filled: self.decode(self.encode(filled, weights)), 1 if self.masks else rounds
+        )
 
     def log_prob_bound(
         self, x: Float[Tensor, "n *shape"], samples: int = 1, *, generator: torch.Generator | None = None
@@ -155,9 +157,9 @@ class VAE(Model):
             samples: number of codes per example; the expected bound does not decrease with it.
             generator: random number generator.
         """
-        return self.autoencoder.bound(x, samples, generator=generator, seen=self._seen(x, None))
+        return self.autoencoder.bound(x, samples, generator=generator, encoder_input=self._encoder_input(x, None))
 
-    def _seen(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _encoder_input(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Input of the encoder: the given values, and their mask for a model with masks."""
         if not self.masks:
             return x

@@ -116,11 +116,11 @@ class LanguageModel(Model):
         self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(width, vocabulary, list(cutoffs)) if cutoffs else None
         self.bias = None if cutoffs else nn.Parameter(torch.zeros(vocabulary))
         self.weight = None if cutoffs or tied else nn.Parameter(torch.empty(vocabulary, width))
-        self._begin(width, scale)
+        self._init_weights(width, scale)
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the model can do beyond its verbs, see ``danlu.verbs.CAPABILITIES``."""
+        """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
         return frozenset({"token_log_probs", "onnx_graph"})
 
     def onnx_graph(self) -> OnnxGraph:
@@ -178,10 +178,10 @@ class LanguageModel(Model):
         assert self.bias is not None, "an adaptive softmax has no single scores"
         weight, bias = self.output, self.bias
         if words.dim() == 2:
-            found = F.linear(features, weight[words[0]], bias[words[0]])
+            logits = F.linear(features, weight[words[0]], bias[words[0]])
         else:
-            found = (features * weight[words]).sum(1) + bias[words]
-        return found if self.log_z is None else found - self.log_z
+            logits = (features * weight[words]).sum(1) + bias[words]
+        return logits if self.log_z is None else logits - self.log_z
 
     def cross_entropy(self, features: Float[Tensor, "m width"], targets: Int[Tensor, "m"]) -> Float[Tensor, "m"]:
         """Negative log-probability of the target of each row. Logits are computed for a few rows at a time."""
@@ -274,7 +274,7 @@ class LanguageModel(Model):
         return next(self.layers.parameters()).dtype
 
     @torch.no_grad()
-    def _begin(self, width: int, scale: float | None) -> None:
+    def _init_weights(self, width: int, scale: float | None) -> None:
         if scale is not None:
             for parameter in self.parameters():
                 parameter.uniform_(-scale, scale)
@@ -287,25 +287,27 @@ class LanguageModel(Model):
             self.weight.uniform_(-(width**-0.5), width**-0.5)
 
 
-def _refuse_recurrent(**given: Any) -> None:
+def _refuse_recurrent(**settings: Any) -> None:
     """Raise an error if settings of recurrent layers are given for convolutions."""
-    usual = {"reset": "after", "nonlinearity": "tanh", "initial": "uniform", "forget_bias": None}
-    idle = [name for name, value in usual.items() if given[name] != value]
-    if idle:
-        has, instead = (", ".join(f"{name}={page[name]}" for name in idle) for page in (given, usual))
-        be = "is" if len(idle) == 1 else "are"
-        raise ValueError(f"{has} {be} for recurrent layers, and kind='convolution' has none; use {instead}")
+    defaults = {"reset": "after", "nonlinearity": "tanh", "initial": "uniform", "forget_bias": None}
+    changed = [name for name, value in defaults.items() if settings[name] != value]
+    if changed:
+        got, expected = (", ".join(f"{name}={page[name]}" for name in changed) for page in (settings, defaults))
+        verb = "is" if len(changed) == 1 else "are"
+        raise ValueError(f"{got} {verb} for recurrent layers, not for kind='convolution'; use {expected}")
 
 
 def _check(
-    vocabulary: int, kind: Any, width: int, embedding: int, tied: bool, cutoffs: Sequence[int], learns: bool
+    vocabulary: int, kind: Any, width: int, embedding: int, tied: bool, cutoffs: Sequence[int], learn_normalizer: bool
 ) -> None:
     if embedding:
         check_width("embedding", embedding)
     if tied and embedding != width:
-        what = "one-hot vectors have no weights" if not embedding else f"embedding={embedding} and width={width} differ"
-        raise ValueError(f"tied: the softmax cannot share the weights of the embedding: {what}; omit one of them")
-    if cutoffs and (tied or learns):
+        reason = (
+            "one-hot vectors have no weights" if not embedding else f"embedding={embedding} and width={width} differ"
+        )
+        raise ValueError(f"tied: the softmax cannot share the weights of the embedding: {reason}; omit one of them")
+    if cutoffs and (tied or learn_normalizer):
         name = "tied" if tied else "learn_normalizer"
         raise ValueError(f"cutoffs give an adaptive softmax, which cannot be combined with {name}; omit one of them")
     if cutoffs and (sorted(set(cutoffs)) != list(cutoffs) or not 0 < cutoffs[0] <= cutoffs[-1] < vocabulary):

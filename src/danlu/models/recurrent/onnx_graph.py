@@ -21,7 +21,7 @@ from danlu.nn.recurrent.layer import Recurrent
 OPSET, VERSION = 17, 8
 """Versions of the ONNX operators and of the file format, old enough for all runtimes."""
 INPUTS, OUTPUTS = ("token", "state"), ("logits", "next_state")
-_END = 2**63 - 1  # "to the end" of a slice
+_SLICE_END = 2**63 - 1  # "to the end" of a slice
 SIZES = ((1, 1), (3, 7))
 """Number and length of the texts with which the graph is checked."""
 
@@ -85,7 +85,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.tensors: list[Any] = []
 
-    def put(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
+    def add_node(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
         """Add a node and return the names of its outputs."""
         from onnx import helper
 
@@ -93,11 +93,11 @@ class Graph:
         self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
         return names
 
-    def one(self, operator: str, *inputs: str, **attributes: Any) -> str:
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output and return its name."""
-        return self.put(operator, *inputs, **attributes)[0]
+        return self.add_node(operator, *inputs, **attributes)[0]
 
-    def keep(self, values: Tensor | Sequence[int] | int) -> str:
+    def constant(self, values: Tensor | Sequence[int] | int) -> str:
         """Add a constant and return its name."""
         from onnx import numpy_helper
 
@@ -106,9 +106,9 @@ class Graph:
         self.tensors.append(numpy_helper.from_array(values.contiguous().numpy(), name))
         return name
 
-    def cut(self, x: str, axis: int, start: int, stop: int = _END) -> str:
+    def slice(self, x: str, axis: int, start: int, stop: int = _SLICE_END) -> str:
         """Add a slice along one axis."""
-        return self.one("Slice", x, *(self.keep([number]) for number in (start, stop, axis)))
+        return self.add("Slice", x, *(self.constant([number]) for number in (start, stop, axis)))
 
 
 def _proto(model: LanguageParts) -> Any:
@@ -120,51 +120,53 @@ def _proto(model: LanguageParts) -> Any:
 
     graph, (token, state) = Graph(), INPUTS
     if model.embedding is None:
-        x = graph.one("OneHot", token, graph.keep(model.vocabulary), graph.keep(torch.tensor([0.0, 1.0])))
+        x = graph.add("OneHot", token, graph.constant(model.vocabulary), graph.constant(torch.tensor([0.0, 1.0])))
     else:
-        x = graph.one("Gather", graph.keep(model.embedding.weight), token)
-    how = _convolved if isinstance(model.layers, CausalConvolutions) else _read
-    features, after = how(graph, model.layers, x, state)
-    logits = _logits(graph, model, features)
-    for found, name in zip((logits, after), OUTPUTS, strict=True):
-        graph.nodes.append(helper.make_node("Identity", [found], [name]))
-    of_state = ["n", *model.zero_state(1).shape[1:]]
-    shapes = {token: (TensorProto.INT64, ["n", "t"]), state: (TensorProto.FLOAT, of_state)}
+        x = graph.add("Gather", graph.constant(model.embedding.weight), token)
+    add_layers = _add_convolutions if isinstance(model.layers, CausalConvolutions) else _add_recurrent_layers
+    features, after = add_layers(graph, model.layers, x, state)
+    logits = _add_logits(graph, model, features)
+    for result, name in zip((logits, after), OUTPUTS, strict=True):
+        graph.nodes.append(helper.make_node("Identity", [result], [name]))
+    state_shape = ["n", *model.zero_state(1).shape[1:]]
+    shapes = {token: (TensorProto.INT64, ["n", "t"]), state: (TensorProto.FLOAT, state_shape)}
     shapes |= {"logits": (TensorProto.FLOAT, ["n", "t", model.vocabulary]), "next_state": shapes[state]}
-    known = {name: helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in shapes.items()}
-    given, made = ([known[name] for name in names] for names in (INPUTS, OUTPUTS))
-    body = helper.make_graph(graph.nodes, "language model", given, made, graph.tensors)
+    value_infos = {name: helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in shapes.items()}
+    graph_inputs, graph_outputs = ([value_infos[name] for name in names] for names in (INPUTS, OUTPUTS))
+    onnx_graph = helper.make_graph(graph.nodes, "language model", graph_inputs, graph_outputs, graph.tensors)
     opsets = [helper.make_opsetid("", OPSET)]
-    proto = helper.make_model(body, opset_imports=opsets, ir_version=VERSION, producer_name="danlu")
+    proto = helper.make_model(onnx_graph, opset_imports=opsets, ir_version=VERSION, producer_name="danlu")
     checker.check_model(proto)
     return proto
 
 
-def _read(graph: Graph, layers: Any, x: str, state: str) -> tuple[str, str]:
+def _add_recurrent_layers(graph: Graph, layers: Any, x: str, state: str) -> tuple[str, str]:
     """Recurrent layers: outputs of the last layer, and the state after the last token."""
-    after: list[list[str]] = [[] for _ in range(layers.cells.states)]
-    x = graph.one("Transpose", x, perm=[1, 0, 2])  # ONNX has the steps first
+    last_states: list[list[str]] = [[] for _ in range(layers.cells.states)]
+    x = graph.add("Transpose", x, perm=[1, 0, 2])  # ONNX has the steps first
     for layer in range(layers.layers):
-        begins = [_part_of_state(graph, state, part, layer) for part in range(layers.cells.states)]
-        outputs, *ends = _layer(graph, layers, layer, x, begins)
-        x = graph.one("Squeeze", outputs, graph.keep([1]))
-        for found, end in zip(after, ends, strict=True):
-            found.append(graph.one("Transpose", end, perm=[1, 0, 2]))
-    parts = [graph.one("Unsqueeze", graph.one("Concat", *ends, axis=1), graph.keep([1])) for ends in after]
-    return graph.one("Transpose", x, perm=[1, 0, 2]), graph.one("Concat", *parts, axis=1)
+        starts = [_initial_state(graph, state, part, layer) for part in range(layers.cells.states)]
+        outputs, *ends = _add_layer(graph, layers, layer, x, starts)
+        x = graph.add("Squeeze", outputs, graph.constant([1]))
+        for layer_states, end in zip(last_states, ends, strict=True):
+            layer_states.append(graph.add("Transpose", end, perm=[1, 0, 2]))
+    parts = [graph.add("Unsqueeze", graph.add("Concat", *ends, axis=1), graph.constant([1])) for ends in last_states]
+    return graph.add("Transpose", x, perm=[1, 0, 2]), graph.add("Concat", *parts, axis=1)
 
 
-def _part_of_state(graph: Graph, state: str, part: int, layer: int) -> str:
+def _initial_state(graph: Graph, state: str, part: int, layer: int) -> str:
     """The initial state of a layer, (1, n, width)."""
-    found = graph.one("Gather", graph.one("Gather", state, graph.keep(part), axis=1), graph.keep(layer), axis=1)
-    return graph.one("Unsqueeze", found, graph.keep([0]))
+    layer_state = graph.add(
+        "Gather", graph.add("Gather", state, graph.constant(part), axis=1), graph.constant(layer), axis=1
+    )
+    return graph.add("Unsqueeze", layer_state, graph.constant([0]))
 
 
-def _layer(graph: Graph, layers: Recurrent, layer: int, x: str, begins: list[str]) -> list[str]:
+def _add_layer(graph: Graph, layers: Recurrent, layer: int, x: str, starts: list[str]) -> list[str]:
     """One layer as an ONNX LSTM, GRU or RNN: its outputs and last state."""
     kind, width = layers.kind, layers.width
-    known = {name: getattr(layers, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh")}
-    biases = [getattr(layers, f"bias_{name}_l{layer}", known["weight_ih"].new_zeros(0)) for name in ("ih", "hh")]
+    matrices = {name: getattr(layers, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh")}
+    biases = [getattr(layers, f"bias_{name}_l{layer}", matrices["weight_ih"].new_zeros(0)) for name in ("ih", "hh")]
     if kind == "gru" and layers.cells.reads:
         raise UsageError("ONNX has no GRU with this position of the reset gate; train with another reset")
 
@@ -175,53 +177,53 @@ def _layer(graph: Graph, layers: Recurrent, layer: int, x: str, begins: list[str
         order = gates.get(kind, (0,))
         return torch.cat([torch.zeros_like(blocks[0]) if k is None else blocks[k] for k in order])[None]
 
-    weights = [graph.keep(ordered(matrix)) for matrix in known.values()]
-    bias = graph.keep(torch.cat([ordered(bias) for bias in biases], 1)) if layers.bias else ""
-    given = [x, *weights, bias, "", *begins]
+    weights = [graph.constant(ordered(matrix)) for matrix in matrices.values()]
+    bias = graph.constant(torch.cat([ordered(bias) for bias in biases], 1)) if layers.bias else ""
+    inputs = [x, *weights, bias, "", *starts]
     if kind == "rnn":
         relu = layers.cells.kernel == "rnn_relu"
-        return graph.put("RNN", *given, outputs=2, hidden_size=width, activations=["Relu" if relu else "Tanh"])
+        return graph.add_node("RNN", *inputs, outputs=2, hidden_size=width, activations=["Relu" if relu else "Tanh"])
     if kind == "gru":
         after = int(layers.cells.kernel == "gru")
-        return graph.put("GRU", *given, outputs=2, hidden_size=width, linear_before_reset=after)
+        return graph.add_node("GRU", *inputs, outputs=2, hidden_size=width, linear_before_reset=after)
     if kind == "peephole":
-        of_input, of_forget, of_output = getattr(layers, f"peephole_l{layer}")
-        given.append(graph.keep(torch.cat([of_input, of_output, of_forget])[None]))
-    return graph.put("LSTM", *given, outputs=3, hidden_size=width, input_forget=int(kind == "coupled"))
+        input_row, forget_row, output_row = getattr(layers, f"peephole_l{layer}")
+        inputs.append(graph.constant(torch.cat([input_row, output_row, forget_row])[None]))
+    return graph.add_node("LSTM", *inputs, outputs=3, hidden_size=width, input_forget=int(kind == "coupled"))
 
 
-def _convolved(graph: Graph, layers: Any, x: str, state: str) -> tuple[str, str]:
+def _add_convolutions(graph: Graph, layers: Any, x: str, state: str) -> tuple[str, str]:
     """Causal convolutions: outputs of the last layer, and the inputs that each layer keeps."""
-    here, after = graph.one("Transpose", x, perm=[0, 2, 1]), []
-    pasts = graph.put("Split", state, graph.keep(layers.sizes), outputs=len(layers.sizes), axis=1)
-    for block, past in zip(layers.blocks, pasts, strict=True):
+    h, next_states = graph.add("Transpose", x, perm=[0, 2, 1]), []
+    contexts = graph.add_node("Split", state, graph.constant(layers.sizes), outputs=len(layers.sizes), axis=1)
+    for block, context in zip(layers.blocks, contexts, strict=True):
         convolution, memory = block.convolution, block.memory
-        before = graph.one("Reshape", past, graph.keep([0, convolution.in_channels, memory]))
-        seen = graph.one("Concat", before, here, axis=2)
-        after.append(graph.one("Flatten", graph.cut(seen, 2, -memory)))
-        kept = (graph.keep(convolution.weight), graph.keep(convolution.bias))
-        both = graph.one("Conv", seen, *kept, dilations=list(convolution.dilation))
-        values, gates = graph.put("Split", both, graph.keep([layers.outputs] * 2), outputs=2, axis=1)
-        gated = graph.one("Mul", values, graph.one("Sigmoid", gates))
-        here = graph.one("Add", gated, graph.cut(seen, 2, memory)) if block.shortcut else gated
-    return graph.one("Transpose", here, perm=[0, 2, 1]), graph.one("Concat", *after, axis=1)
+        memory_input = graph.add("Reshape", context, graph.constant([0, convolution.in_channels, memory]))
+        extended = graph.add("Concat", memory_input, h, axis=2)
+        next_states.append(graph.add("Flatten", graph.slice(extended, 2, -memory)))
+        weights = (graph.constant(convolution.weight), graph.constant(convolution.bias))
+        output = graph.add("Conv", extended, *weights, dilations=list(convolution.dilation))
+        values, gates = graph.add_node("Split", output, graph.constant([layers.outputs] * 2), outputs=2, axis=1)
+        gated = graph.add("Mul", values, graph.add("Sigmoid", gates))
+        h = graph.add("Add", gated, graph.slice(extended, 2, memory)) if block.shortcut else gated
+    return graph.add("Transpose", h, perm=[0, 2, 1]), graph.add("Concat", *next_states, axis=1)
 
 
-def _logits(graph: Graph, model: LanguageParts, features: str) -> str:
+def _add_logits(graph: Graph, model: LanguageParts, features: str) -> str:
     """Logits of all tokens; log-probabilities for an adaptive softmax."""
 
-    def times(x: str, weight: Tensor) -> str:
-        return graph.one("MatMul", x, graph.keep(weight.t()))
+    def matmul(x: str, weight: Tensor) -> str:
+        return graph.add("MatMul", x, graph.constant(weight.t()))
 
     if model.adaptive is None:
         assert model.bias is not None
         bias = model.bias if model.log_z is None else model.bias - model.log_z
-        return graph.one("Add", times(features, model.output), graph.keep(bias))
-    head = graph.one("LogSoftmax", times(features, model.adaptive.head.weight), axis=-1)
+        return graph.add("Add", matmul(features, model.output), graph.constant(bias))
+    head = graph.add("LogSoftmax", matmul(features, model.adaptive.head.weight), axis=-1)
     tails: Any = model.adaptive.tail
-    common, found = model.adaptive.shortlist_size, []
+    shortlist, log_probs = model.adaptive.shortlist_size, []
     for k, tail in enumerate(tails):
-        reached = times(times(features, tail[0].weight), tail[1].weight)
-        of_tail = graph.cut(head, 2, common + k, common + k + 1)
-        found.append(graph.one("Add", graph.one("LogSoftmax", reached, axis=-1), of_tail))
-    return graph.one("Concat", graph.cut(head, 2, 0, common), *found, axis=2)
+        tail_logits = matmul(matmul(features, tail[0].weight), tail[1].weight)
+        tail_log_prob = graph.slice(head, 2, shortlist + k, shortlist + k + 1)
+        log_probs.append(graph.add("Add", graph.add("LogSoftmax", tail_logits, axis=-1), tail_log_prob))
+    return graph.add("Concat", graph.slice(head, 2, 0, shortlist), *log_probs, axis=2)

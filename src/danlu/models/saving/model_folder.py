@@ -46,8 +46,7 @@ def save_model(
         usage: settings of the recipe that are needed to use the model; a loaded model has them as ``model.usage``.
 
     Raises:
-        UsageError: if the model is not in the catalogue, because it could not be built again, or its arguments cannot
-            be written as JSON.
+        UsageError: if the model is not in the catalogue or its arguments cannot be written as JSON.
 
     >>> from tempfile import TemporaryDirectory
     >>> from danlu.data.tables.info import TableInfo
@@ -57,9 +56,9 @@ def save_model(
     ...     load_model(folder).info.classes
     2
     """
-    described = {"data": info.to_json(), "made_with": made_with or {}, "usage": usage or {}}
-    description = {"format": FORMAT, **describe(model), **described}
-    assert isinstance(model, Model)  # describe raises for everything else
+    extra = {"data": info.to_json(), "made_with": made_with or {}, "usage": usage or {}}
+    description = {"format": FORMAT, **describe(model), **extra}
+    assert isinstance(model, Model)  # describe raises an error for other objects
     folder = Path(folder)
     weights = save({name: values.cpu().contiguous() for name, values in named_tensors(model).items()})
     description["sha256"] = sha256(weights).hexdigest()
@@ -113,8 +112,8 @@ def _tokenizer(path: Path, digest: str | None, info: DataInfo) -> Tokenizer:
         raise RunError(
             f"{path} has {tokenizer.vocabulary:,} tokens, expected {vocabulary:,}; it is damaged or of another model"
         )
-    if digest is not None and (is_now := sha256(path.read_bytes()).hexdigest()) != digest:
-        raise RunError(f"{path} is damaged or of another model: its SHA-256 is {is_now[:12]}…, and was {digest[:12]}…")
+    if digest is not None and (actual := sha256(path.read_bytes()).hexdigest()) != digest:
+        raise RunError(f"{path} is damaged or of another model: its SHA-256 is {actual[:12]}…, expected {digest[:12]}…")
     return tokenizer
 
 
@@ -160,8 +159,8 @@ def _weights(path: Path, digest: str) -> dict[str, Tensor]:
         content = path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"{path} is missing: model.json needs these weights") from None
-    if (is_now := sha256(content).hexdigest()) != digest:
+    if (actual := sha256(content).hexdigest()) != digest:
         raise RunError(
-            f"{path} {diagnose_weights(content)}: its SHA-256 is {is_now[:12]}…, and was {str(digest)[:12]}…"
+            f"{path} {diagnose_weights(content)}: its SHA-256 is {actual[:12]}…, expected {str(digest)[:12]}…"
         )
     return load(content)

@@ -21,13 +21,13 @@ Renames = Mapping[str, str | Callable[[re.Match[str]], str]]
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 FAMILIES = {
-    r"features\.denseblock1\.": "a DenseNet as torchvision writes it",
-    r"layer1\.0\.conv1\.": "a ResNet as torchvision writes it",
-    r"(resnet\.)?encoder\.stages\.0\.layers\.0\.layer\.0\.convolution\.": "a ResNet as transformers writes it",
+    r"features\.denseblock1\.": "a DenseNet of torchvision",
+    r"layer1\.0\.conv1\.": "a ResNet of torchvision",
+    r"(resnet\.)?encoder\.stages\.0\.layers\.0\.layer\.0\.convolution\.": "a ResNet of transformers",
     r"(vit\.)?encoder\.layer\.0\.attention\.|encoder\.layers\.encoder_layer_0\.": "a ViT",
     r"(swin\.)?encoder\.layers\.0\.blocks\.0\.": "a Swin",
-    r"(blocks|stages|layers)\.0\.": "a model as timm writes it",
-    r"features\.0\.": "an AlexNet, a VGG or a MobileNet as torchvision writes it",
+    r"(blocks|stages|layers)\.0\.": "a model of timm",
+    r"features\.0\.": "an AlexNet, a VGG or a MobileNet of torchvision",
     r"(bert|roberta|gpt2|transformer|model|encoder|decoder|shared)\.": "a language model",
 }
 
@@ -52,14 +52,14 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """
     file = _file(Path(path))
     try:
-        with file.open("rb") as opened:
-            start = opened.read(200)
+        with file.open("rb") as stream:
+            start = stream.read(200)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from None
     if start[4:9] == b"\0\0\0\0{":  # last bytes of the header length, and first of the header
         return _read_safetensors(file)
     if start[:2] == b"PK" or start[:1] == b"\x80":
-        return _named(_read_pickle(file), file)
+        return _state_dict(_read_pickle(file), file)
     raise UsageError(
         f"{file} {diagnose_weights(start)}; give a safetensors file, or a state dict written by torch.save"
     )
@@ -78,7 +78,7 @@ def own_arguments(path: str | Path, model: str) -> dict[str, Any] | None:
         UsageError: if it is a different model of danlu.
     """
     file = _file(Path(path))
-    page = _page_beside(file) if Path(path).is_dir() else _page_in(file)
+    page = _page_of_folder(file) if Path(path).is_dir() else _page_of_file(file)
     if page is None:
         return None
     if page["model"] != model:
@@ -86,7 +86,7 @@ def own_arguments(path: str | Path, model: str) -> dict[str, Any] | None:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in page["arguments"].items()}
 
 
-def _page_beside(file: Path) -> dict[str, Any] | None:
+def _page_of_folder(file: Path) -> dict[str, Any] | None:
     """The description in model.json of a model folder."""
     try:
         return _page(json.loads((file.parent / "model.json").read_text(encoding="utf-8")))
@@ -94,18 +94,18 @@ def _page_beside(file: Path) -> dict[str, Any] | None:
         return None
 
 
-def _page_in(file: Path) -> dict[str, Any] | None:
+def _page_of_file(file: Path) -> dict[str, Any] | None:
     """The description in the metadata of a safetensors file."""
     try:
-        with safetensors.safe_open(file, "pt") as opened:
-            return _page(json.loads((opened.metadata() or {}).get("danlu", "null")))
+        with safetensors.safe_open(file, "pt") as stream:
+            return _page(json.loads((stream.metadata() or {}).get("danlu", "null")))
     except (safetensors.SafetensorError, OSError, ValueError):
         return None
 
 
 def _page(page: Any) -> dict[str, Any] | None:
-    described = isinstance(page, dict) and isinstance(page.get("arguments"), dict) and "model" in page
-    return page if described else None
+    is_description = isinstance(page, dict) and isinstance(page.get("arguments"), dict) and "model" in page
+    return page if is_description else None
 
 
 def _file(path: Path) -> Path:
@@ -113,23 +113,30 @@ def _file(path: Path) -> Path:
         raise UsageError(f"{path} does not exist; give a file of weights, or a folder with {' or '.join(FILES)}")
     if not path.is_dir():
         return path
-    found = next((path / name for name in FILES if (path / name).is_file()), None)
-    if found is None:
+    file = next((path / name for name in FILES if (path / name).is_file()), None)
+    if file is None:
         raise UsageError(f"{path} has no {' or '.join(FILES)}; give the file of weights itself")
-    return found
+    return file
 
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return _without_module(load_file(file))
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:  # the last two: a data type unknown to torch
-        raise UsageError(f"{file} is damaged, although it begins like a safetensors file; download it again") from error
+    except (
+        safetensors.SafetensorError,
+        ValueError,
+        KeyError,
+    ) as error:  # the last two: a data type that torch does not have
+        raise UsageError(f"{file} is damaged, although it starts like a safetensors file; download it again") from error
 
 
 def _read_pickle(file: Path) -> Any:
     try:
-        with file.open("rb") as opened, warnings.catch_warnings(action="ignore"):  # torch goes by a suffix
-            return torch.load(opened, map_location="cpu", weights_only=True)
+        with (
+            file.open("rb") as stream,
+            warnings.catch_warnings(action="ignore"),
+        ):  # torch warns about the suffix of the file
+            return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may raise any exception
         message = str(error).casefold()
         if "global" in message or "torchscript" in message:
@@ -143,7 +150,7 @@ def _read_pickle(file: Path) -> Any:
         ) from None
 
 
-def _named(value: Any, file: Path) -> dict[str, Tensor]:
+def _state_dict(value: Any, file: Path) -> dict[str, Tensor]:
     """The tensors by name in the content of a pickle."""
     for key in ("state_dict", "model"):
         if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
@@ -177,12 +184,12 @@ def renamed(tensors: Mapping[str, Tensor], renames: Renames) -> dict[str, Tensor
     {'b.1': tensor([0.])}
     """
 
-    def new(name: str) -> str:
+    def renamed_name(name: str) -> str:
         for pattern, replacement in renames.items():
             name = re.sub(pattern, replacement, name)
         return name
 
-    return {new(name): tensor for name, tensor in tensors.items()}
+    return {renamed_name(name): tensor for name, tensor in tensors.items()}
 
 
 def distinct(pattern: str, names: Iterable[str]) -> int:
@@ -195,30 +202,30 @@ def distinct(pattern: str, names: Iterable[str]) -> int:
     >>> distinct(r"layer(\\d+)", ["layer1.a", "layer1.b", "layer2.a", "head"])
     2
     """
-    return len({found[1] for name in names if (found := re.match(pattern, name))})
+    return len({match[1] for name in names if (match := re.match(pattern, name))})
 
 
-def check_convolutions(tensors: Mapping[str, Tensor], needed: Sequence[str], refusal: str) -> None:
+def check_convolutions(tensors: Mapping[str, Tensor], needed: Sequence[str], problem: str) -> None:
     """Check that the tensors include the convolutions from which the sizes of a network are derived.
 
     Args:
         tensors: tensors by name.
         needed: names of the weights of the convolutions.
-        refusal: first part of the error message.
+        problem: first part of the error message.
 
     Raises:
-        UsageError: if one is missing or not a convolution. The message names the model that the tensors look like.
+        UsageError: if one is missing or not a convolution. The message names the model that they resemble.
 
-    >>> check_convolutions({"features.denseblock1.w": torch.zeros(1)}, ("conv1.weight",), "x.pth holds no ResNet")
+    >>> check_convolutions({"features.denseblock1.w": torch.zeros(1)}, ("conv1.weight",), "x.pth is not a ResNet")
     Traceback (most recent call last):
-    danlu.errors.UsageError: x.pth holds no ResNet: it has no 'conv1.weight', but 'features.denseblock1.w';
-    it looks like a DenseNet as torchvision writes it
+    danlu.errors.UsageError: x.pth is not a ResNet: it has no 'conv1.weight', but 'features.denseblock1.w';
+    it looks like a DenseNet of torchvision
     """
     for name in needed:
         if name not in tensors:
-            raise UsageError(f"{refusal}: it has no {name!r}, but {_first(tensors)}; {looks_like(tensors)}")
+            raise UsageError(f"{problem}: it has no {name!r}, but {_first(tensors)}; {looks_like(tensors)}")
         if tensors[name].ndim != 4 or not tensors[name].numel():
-            raise UsageError(f"{refusal}: {name!r} has shape {tuple(tensors[name].shape)}, so it is not a convolution")
+            raise UsageError(f"{problem}: {name!r} has shape {tuple(tensors[name].shape)}, so it is not a convolution")
 
 
 def looks_like(names: Iterable[str]) -> str:
@@ -227,7 +234,7 @@ def looks_like(names: Iterable[str]) -> str:
     for pattern, family in FAMILIES.items():
         if any(re.match(pattern, name) for name in names):
             return f"it looks like {family}"
-    return "it looks like no network that is known here"
+    return "it is not a network that danlu recognizes"
 
 
 def classes_in(tensors: Mapping[str, Tensor], head: str, source: str | Path) -> int:
@@ -254,7 +261,7 @@ def spread_channels(weight: Tensor, channels: int) -> Tensor:
     .. math:: W'_{o,c} = \frac{1}{C'} \sum_{c'=1}^{C} W_{o,c'} \qquad (c = 1, …, C')
 
     The output for a gray image, equal in all channels, does not change, so later layers remain useful. For one channel
-    the result is the sum over the colors. Differences between colors are lost and have to be learned again.
+    the result is the sum over the colors. Differences between colors are lost and must be learned again.
 
     Args:
         weight: weights, (outputs, channels, height, width).
@@ -276,49 +283,51 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], source: str | Path, fi
         tensors: the weights by parameter names of the model.
         source: name of the file in error messages.
         first: name of the weight of the first convolution, which is adapted to the number of channels.
-        head: name of the last layer, which is kept if the weights lack it or have a different number of classes.
+        head: name of the last layer, which keeps its values if the weights lack it or have another number of classes.
 
     Returns:
-        names of the parameters that were kept.
+        names of the parameters that keep their values.
 
     Raises:
         UsageError: if other weights are missing, unexpected, or have a different shape.
     """
-    expected, given = model.state_dict(), dict(tensors)
-    own = [name for name in expected if name.startswith(f"{head}.")]
-    weight = given.get(f"{head}.weight")
-    fresh = tuple(own) if weight is None or len(weight) != len(expected[f"{head}.weight"]) else ()
-    for name in fresh:
-        given.pop(name, None)
-    given[first] = spread_channels(given[first], expected[first].shape[1])
+    expected, loaded = model.state_dict(), dict(tensors)
+    head_names = [name for name in expected if name.startswith(f"{head}.")]
+    weight = loaded.get(f"{head}.weight")
+    kept = tuple(head_names) if weight is None or len(weight) != len(expected[f"{head}.weight"]) else ()
+    for name in kept:
+        loaded.pop(name, None)
+    loaded[first] = spread_channels(loaded[first], expected[first].shape[1])
 
     counts = {name for name in expected if name.endswith("num_batches_tracked")}  # not in files before torch 0.4.1
-    _check_names(expected.keys() - counts - set(fresh), expected.keys(), given, source)
-    for name, tensor in given.items():
+    _check_names(expected.keys() - counts - set(kept), expected.keys(), loaded, source)
+    for name, tensor in loaded.items():
         _check_tensor(name, tensor, expected[name], source)
-    model.load_state_dict({**expected, **given})
-    return fresh
+    model.load_state_dict({**expected, **loaded})
+    return kept
 
 
-def _check_names(needed: set[str], known: Iterable[str], given: Mapping[str, Tensor], source: str | Path) -> None:
-    known = dict.fromkeys(known)
-    wrong = []
-    if missing := [name for name in known if name in needed and name not in given]:
-        wrong.append(f"it lacks {_first(missing)}")
-    if unexpected := [name for name in given if name not in known]:
-        wrong.append(f"nothing here is called {_first(unexpected)}")
-    if wrong:
-        raise UsageError(f"{source} does not fit: {', and '.join(wrong)}")
+def _check_names(needed: set[str], names: Iterable[str], loaded: Mapping[str, Tensor], source: str | Path) -> None:
+    names = dict.fromkeys(names)
+    problems = []
+    if missing := [name for name in names if name in needed and name not in loaded]:
+        problems.append(f"missing {_first(missing)}")
+    if unexpected := [name for name in loaded if name not in names]:
+        problems.append(f"unexpected {_first(unexpected)}")
+    if problems:
+        raise UsageError(f"{source} does not match the network: {'; '.join(problems)}")
 
 
 def _check_tensor(name: str, tensor: Tensor, expected: Tensor, source: str | Path) -> None:
     if tensor.shape != expected.shape:
         raise UsageError(
-            f"{source} does not fit: {name!r} has shape {tuple(tensor.shape)}, expected "
-            f"{tuple(expected.shape)}, so the network has other widths"
+            f"{source} does not match the network: {name!r} has shape {tuple(tensor.shape)}, expected "
+            f"{tuple(expected.shape)}, so the widths of the network differ"
         )
     if expected.is_floating_point() and not tensor.is_floating_point():
-        raise UsageError(f"{source} does not fit: {name!r} has dtype {tensor.dtype}, expected floating-point numbers")
+        raise UsageError(
+            f"{source} does not match the network: {name!r} has dtype {tensor.dtype}, expected floating-point numbers"
+        )
 
 
 def _first(names: Iterable[str], most: int = 3) -> str:

@@ -38,7 +38,7 @@ class GatedBlock(nn.Module):
         self.convolution = nn.Conv1d(inputs, 2 * width, kernel, dilation=dilation)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "n inputs seen"]) -> Float[Tensor, "n width t"]:
+    def forward(self, x: Float[Tensor, "n inputs m"]) -> Float[Tensor, "n width t"]:
         """Outputs for all steps after the first ``memory`` ones, which only provide context."""
         gated = self.dropout(F.glu(self.convolution(x), dim=1))
         return gated + x[:, :, self.memory :] if self.shortcut else gated
@@ -82,8 +82,8 @@ class CausalConvolutions(nn.Module):
         dilations = [2**layer if dilated else 1 for layer in range(layers)]
         channels = [inputs] + [width] * (layers - 1)
         self.blocks = nn.ModuleList(
-            GatedBlock(before, width, kernel, dilation, dropout)
-            for before, dilation in zip(channels, dilations, strict=True)
+            GatedBlock(block_inputs, width, kernel, dilation, dropout)
+            for block_inputs, dilation in zip(channels, dilations, strict=True)
         )
         self.receptive_field = receptive_field([((kernel - 1) * dilation + 1, 1) for dilation in dilations])
         self.sizes = [c * (kernel - 1) * dilation for c, dilation in zip(channels, dilations, strict=True)]
@@ -108,12 +108,12 @@ class CausalConvolutions(nn.Module):
             state = self.zero_state(len(x))
         if state.shape != (len(x), sum(self.sizes)):
             raise ValueError(f"state of shape {tuple(state.shape)}; expected ({len(x)}, {sum(self.sizes)})")
-        here, after = x.transpose(1, 2), []
-        for block, past in zip(self.blocks, state.split(self.sizes, 1), strict=True):
-            seen = torch.cat([past.view(len(x), here.shape[1], -1).to(here.dtype), here], 2)
-            after.append(seen[:, :, here.shape[2] :].flatten(1))
-            here = block(seen)
-        return here.transpose(1, 2), torch.cat(after, 1)
+        h, next_states = x.transpose(1, 2), []
+        for block, context in zip(self.blocks, state.split(self.sizes, 1), strict=True):
+            extended = torch.cat([context.view(len(x), h.shape[1], -1).to(h.dtype), h], 2)
+            next_states.append(extended[:, :, h.shape[2] :].flatten(1))
+            h = block(extended)
+        return h.transpose(1, 2), torch.cat(next_states, 1)
 
     def zero_state(self, n: int) -> Float[Tensor, "n memory"]:
         """The initial state of n rows."""

@@ -45,5 +45,5 @@ class SelfAttention2d(nn.Module):
         keys, values = (F.max_pool2d(part(x), 2).flatten(2) for part in (self.key, self.value))
         # torch's fused attention has no second derivative, which gradient penalties need
         weights = (queries.transpose(1, 2) @ keys).softmax(-1)  # (n, positions, positions / 4)
-        attended = (values @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
-        return torch.addcmul(x, self.gain, self.last(attended))
+        output = (values @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
+        return torch.addcmul(x, self.gain, self.last(output))

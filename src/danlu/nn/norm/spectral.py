@@ -19,7 +19,7 @@ class SpectralNorm(nn.Module):
 
     Miyato et al., "Spectral normalization for generative adversarial networks", 2018, equations 8 to 12. The vectors
     u and v change only in ``power_iteration_step`` and never in ``forward``, so every forward pass of a turn uses the
-    same weights, no matter how the batch is split.
+    same weights, for every division of the batch.
 
     Args:
         weight: the initial weight; all dimensions after the first are flattened into one.

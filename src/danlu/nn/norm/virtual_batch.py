@@ -43,14 +43,14 @@ class VirtualBatchNorm(nn.Module):
         if len(x) < self.reference:
             raise ValueError(f"a batch of {len(x)} must start with the {self.reference} reference examples")
         flat = x.flatten(2) if x.dim() > 2 else x[:, :, None]
-        fixed, own = flat[: self.reference], flat[self.reference :]
-        mean, variance = fixed.mean((0, 2)), fixed.var((0, 2), correction=0)
-        share = 1 / (self.reference + 1)
-        own_mean, own_variance = own.mean(2), own.var(2, correction=0)
-        means = torch.lerp(mean.expand_as(own_mean), own_mean, share)
-        # variance of two groups together: within the groups plus between their means
-        between = share * (1 - share) * (own_mean - mean).square()
-        variances = torch.lerp(variance.expand_as(own_variance), own_variance, share) + between
+        reference, batch = flat[: self.reference], flat[self.reference :]
+        mean, variance = reference.mean((0, 2)), reference.var((0, 2), correction=0)
+        weight = 1 / (self.reference + 1)
+        batch_mean, batch_variance = batch.mean(2), batch.var(2, correction=0)
+        means = torch.lerp(mean.expand_as(batch_mean), batch_mean, weight)
+        # variance of the union of two groups: within the groups plus between their means
+        between = weight * (1 - weight) * (batch_mean - mean).square()
+        variances = torch.lerp(variance.expand_as(batch_variance), batch_variance, weight) + between
         means = torch.cat([mean.expand(self.reference, -1), means])
         scale = self.weight * torch.cat([variance.expand(self.reference, -1), variances]).add(self.eps).rsqrt()
         shift = self.bias - means * scale

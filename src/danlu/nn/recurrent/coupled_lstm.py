@@ -33,48 +33,50 @@ def forward(steps: Steps, x: Tensor, start: Tensor, weights: Weights) -> tuple[T
     """Outputs of all steps; the weights are input matrix, recurrent matrix and bias."""
     matrix, recurrent, bias = weights
     gates = input_projection(x, matrix, bias)
-    cells, squashed, outputs = gates.new_empty(3, len(x), recurrent.shape[1])
+    cells, tanh_cells, outputs = gates.new_empty(3, len(x), recurrent.shape[1])
     recurrent_t = recurrent.t()
     h0, c0 = h, c = start.unbind(1)
     blocks = gates.view(len(x), 3, -1).unbind(1)
-    for a, i, g, o, now, tanh, out in zip(*map(steps.split, (gates, *blocks, cells, squashed, outputs)), strict=True):
+    for a, i, g, o, cell, tanh_cell, out in zip(
+        *map(steps.split, (gates, *blocks, cells, tanh_cells, outputs)), strict=True
+    ):
         h, c = align_rows(h, h0, len(a)), align_rows(c, c0, len(a))
         a.addmm_(h, recurrent_t)
-        torch.lerp(c, g.tanh_(), i.sigmoid_(), out=now)
-        torch.mul(o.sigmoid_(), torch.tanh(now, out=tanh), out=out)
-        h, c = out, now
+        torch.lerp(c, g.tanh_(), i.sigmoid_(), out=cell)
+        torch.mul(o.sigmoid_(), torch.tanh(cell, out=tanh_cell), out=out)
+        h, c = out, cell
     end = torch.stack([final_states(steps.split(outputs)), final_states(steps.split(cells))], 1)
-    return outputs, end, (gates, cells, squashed, outputs)
+    return outputs, end, (gates, cells, tanh_cells, outputs)
 
 
 def backward(
-    steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, by_output: Tensor, by_end: Tensor
+    steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, grad_outputs: Tensor, grad_end: Tensor
 ) -> tuple[Tensor | None, Tensor, Weights]:
     """All gradients; terms that do not depend on later steps are computed for all steps at once, before the loop."""
     matrix, recurrent, _ = weights
-    gates, cells, squashed, outputs = saved
-    h_before, c_before = steps.previous(outputs, start[:, 0]), steps.previous(cells, start[:, 1])
+    gates, cells, tanh_cells, outputs = saved
+    previous_h, previous_c = steps.previous(outputs, start[:, 0]), steps.previous(cells, start[:, 1])
     i, g, o = gates.view(len(x), 3, -1).unbind(1)
     d = torch.empty_like(gates)
     blocks = d.view(len(x), 3, -1)
     d_i, d_g, d_o = blocks.unbind(1)
-    sigmoid_backward(g - c_before, i, d_i)
+    sigmoid_backward(g - previous_c, i, d_i)
     tanh_backward(i, g, d_g)
-    sigmoid_backward(squashed, o, d_o)
-    to_cell = tanh_backward(o, squashed, torch.empty_like(cells))
-    keep = 1 - i
+    sigmoid_backward(tanh_cells, o, d_o)
+    to_cell = tanh_backward(o, tanh_cells, torch.empty_like(cells))
+    forget = 1 - i
 
-    on_h, on_c = by_end.transpose(0, 1).clone(memory_format=torch.contiguous_format)
-    parts = [steps.split(part)[::-1] for part in (by_output, d, blocks[:, :2], d_o, to_cell, keep)]
-    for gradient, whole, first, last, slope, kept in zip(*parts, strict=True):
-        dh, dc = on_h[: len(whole)], on_c[: len(whole)]
+    grad_h, grad_c = grad_end.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+    parts = [steps.split(part)[::-1] for part in (grad_outputs, d, blocks[:, :2], d_o, to_cell, forget)]
+    for gradient, d_step, d_ig, d_out, slope, forget_step in zip(*parts, strict=True):
+        dh, dc = grad_h[: len(d_step)], grad_c[: len(d_step)]
         dh.add_(gradient)
         dc.addcmul_(dh, slope)
-        first.mul_(dc[:, None])
-        last.mul_(dh)
-        dc.mul_(kept)
-        torch.mm(whole, recurrent, out=dh)
-    return input_gradient(d, x, matrix), torch.stack([on_h, on_c], 1), weight_gradients(d, x, h_before)
+        d_ig.mul_(dc[:, None])
+        d_out.mul_(dh)
+        dc.mul_(forget_step)
+        torch.mm(d_step, recurrent, out=dh)
+    return input_gradient(d, x, matrix), torch.stack([grad_h, grad_c], 1), weight_gradients(d, x, previous_h)
 
 
 COUPLED_LSTM = Cell(forward, backward)

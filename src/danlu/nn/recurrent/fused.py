@@ -41,7 +41,7 @@ def fused(
     x: Tensor | PackedSequence,
     state: Float[Tensor, "n states layers width"],
     weights: list[Tensor],
-    how: KernelArguments,
+    arguments: KernelArguments,
 ) -> tuple[Tensor, Float[Tensor, "n states layers width"]]:
     """Run all layers in one call.
 
@@ -52,22 +52,22 @@ def fused(
         x: sequences, batch first, or packed.
         state: the state before the first step.
         weights: the weights of each layer and direction in torch's order.
-        how: the other arguments of the kernel.
+        arguments: the other arguments of the kernel.
     """
     if state.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        own = weights[0].dtype
+        dtype = weights[0].dtype
         with torch.autocast("cpu", enabled=False):
-            x, state = x.to(own), state.to(own)
-            return fused(kernel, x, state, weights, how)
-    if state.device.type == "cuda" and layer_by_layer(how.layers, how.dropout):
-        return fused_layer_by_layer(kernel, x, state, weights, how)
+            x, state = x.to(dtype), state.to(dtype)
+            return fused(kernel, x, state, weights, arguments)
+    if state.device.type == "cuda" and layer_by_layer(arguments.layers, arguments.dropout):
+        return fused_layer_by_layer(kernel, x, state, weights, arguments)
     parts = [part.transpose(0, 1).contiguous() for part in state.unbind(1)]  # in torch the layers come first
     hidden = tuple(parts) if kernel == "lstm" else parts[0]
     operation = getattr(torch._VF, kernel)  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(x, PackedSequence):
-        outputs, *after = operation(x.data, x.batch_sizes, hidden, weights, *how)
+        outputs, *after = operation(x.data, x.batch_sizes, hidden, weights, *arguments)
     else:
-        outputs, *after = operation(x, hidden, weights, *how, True)
+        outputs, *after = operation(x, hidden, weights, *arguments, True)
     return outputs, torch.stack([part.transpose(0, 1) for part in after], 1)
 
 
@@ -85,23 +85,30 @@ def fused_layer_by_layer(
     x: Tensor | PackedSequence,
     state: Float[Tensor, "n states layers width"],
     weights: list[Tensor],
-    how: KernelArguments,
+    arguments: KernelArguments,
 ) -> tuple[Tensor, Float[Tensor, "n states layers width"]]:
     """Like ``fused``, with one call per layer and torch's dropout between the layers."""
-    per_call, after = len(weights) // how.layers, []
+    per_call, after = len(weights) // arguments.layers, []
     outputs: Tensor = x.data if isinstance(x, PackedSequence) else x
-    for layer, start in enumerate(state.chunk(how.layers, 2)):
+    for layer, start in enumerate(state.chunk(arguments.layers, 2)):
         inputs = PackedSequence(outputs, x.batch_sizes) if isinstance(x, PackedSequence) else outputs
-        own = weights[layer * per_call : (layer + 1) * per_call]
-        outputs, end = fused(kernel, inputs, start, own, how._replace(layers=1, dropout=0.0))
+        layer_weights = weights[layer * per_call : (layer + 1) * per_call]
+        outputs, end = fused(kernel, inputs, start, layer_weights, arguments._replace(layers=1, dropout=0.0))
         after.append(end)
-        if layer + 1 < how.layers:
-            outputs = F.dropout(outputs, how.dropout, how.training)
+        if layer + 1 < arguments.layers:
+            outputs = F.dropout(outputs, arguments.dropout, arguments.training)
     return outputs, torch.cat(after, 2)
 
 
 def flatten_parameters(
-    module: nn.Module, names: list[str], kernel: str, inputs: int, width: int, bias: bool, layers: int, both: bool
+    module: nn.Module,
+    names: list[str],
+    kernel: str,
+    inputs: int,
+    width: int,
+    bias: bool,
+    layers: int,
+    bidirectional: bool,
 ) -> None:
     """Store parameters contiguously, as cuDNN requires; otherwise it copies them at every call.
 
@@ -113,12 +120,18 @@ def flatten_parameters(
         width: units of a layer.
         bias: whether there are biases.
         layers: number of layers.
-        both: whether the layers are bidirectional.
+        bidirectional: whether the layers are bidirectional.
     """
     first = module.get_parameter(names[0])
-    how = {"bias": bias, "num_layers": layers, "bidirectional": both, "device": "meta", "dtype": first.dtype}
-    model = MODULES[kernel](inputs, width, **how).to_empty(device=first.device)  # torch's modules have this layout
+    settings = {
+        "bias": bias,
+        "num_layers": layers,
+        "bidirectional": bidirectional,
+        "device": "meta",
+        "dtype": first.dtype,
+    }
+    model = MODULES[kernel](inputs, width, **settings).to_empty(device=first.device)  # torch's modules have this layout
     for name, parameter in zip(names, model.parameters(), strict=True):
-        memory = parameter.data
-        memory.copy_(module.get_parameter(name).data)
-        module.get_parameter(name).data = memory
+        storage = parameter.data
+        storage.copy_(module.get_parameter(name).data)
+        module.get_parameter(name).data = storage

@@ -27,46 +27,46 @@ def forward(steps: Steps, x: Tensor, start: Tensor, weights: Weights) -> tuple[T
     width = recurrent.shape[1]
     gates = input_projection(x, matrix, bias)
     outputs, resets = gates.new_empty(2, len(x), width)
-    of_gates, of_new = recurrent[: 2 * width].t(), recurrent[2 * width :].t()
+    gate_weight, new_weight = recurrent[: 2 * width].t(), recurrent[2 * width :].t()
     h0 = h = start[:, 0]
     parts = (gates[:, : 2 * width], *gates.split(width, 1), resets, outputs)
     for a, r, z, new, reset, out in zip(*map(steps.split, parts), strict=True):
         h = align_rows(h, h0, len(a))
-        a.addmm_(h, of_gates).sigmoid_()
-        new.addmm_(torch.mul(r, h, out=reset), of_new).tanh_()
+        a.addmm_(h, gate_weight).sigmoid_()
+        new.addmm_(torch.mul(r, h, out=reset), new_weight).tanh_()
         h = torch.lerp(new, h, z, out=out)
     return outputs, final_states(steps.split(outputs))[:, None], (gates, resets, outputs)
 
 
 def backward(
-    steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, by_output: Tensor, by_end: Tensor
+    steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, grad_outputs: Tensor, grad_end: Tensor
 ) -> tuple[Tensor | None, Tensor, Weights]:
     """All gradients; the state gets one through the candidate and the reset gate, and one through the gates."""
     matrix, recurrent, _ = weights
     gates, resets, outputs = saved
     width = recurrent.shape[1]
-    of_gates, of_new = recurrent.split((2 * width, width))
-    h_before = steps.previous(outputs, start[:, 0])
+    gate_weight, new_weight = recurrent.split((2 * width, width))
+    previous_h = steps.previous(outputs, start[:, 0])
     r, z, new = gates.split(width, 1)
     d = torch.empty_like(gates)
     d_r, d_z, d_new = d.split(width, 1)
-    sigmoid_backward(h_before, r, d_r)
-    sigmoid_backward(h_before - new, z, d_z)
+    sigmoid_backward(previous_h, r, d_r)
+    sigmoid_backward(previous_h - new, z, d_z)
     tanh_backward(1 - z, new, d_new)
 
-    on_h = by_end[:, 0].clone(memory_format=torch.contiguous_format)
-    scratch = torch.empty_like(on_h)
-    later = d.view(len(x), 3, width)[:, 1:]
-    parts = [steps.split(part)[::-1] for part in (by_output, d[:, : 2 * width], later, d_r, d_new, r, z)]
-    for gradient, by_gates, both, by_reset, by_new, reset, kept in zip(*parts, strict=True):
-        dh, through = on_h[: len(gradient)], scratch[: len(gradient)]
+    grad_h = grad_end[:, 0].clone(memory_format=torch.contiguous_format)
+    scratch = torch.empty_like(grad_h)
+    d_later = d.view(len(x), 3, width)[:, 1:]
+    parts = [steps.split(part)[::-1] for part in (grad_outputs, d[:, : 2 * width], d_later, d_r, d_new, r, z)]
+    for gradient, d_gates, d_zn, d_reset, d_candidate, reset, z_step in zip(*parts, strict=True):
+        dh, product = grad_h[: len(gradient)], scratch[: len(gradient)]
         dh.add_(gradient)
-        both.mul_(dh[:, None])
-        torch.mm(by_new, of_new, out=through)
-        by_reset.mul_(through)
-        dh.mul_(kept).addcmul_(through, reset).addmm_(by_gates, of_gates)
-    for_recurrent = torch.cat([d[:, : 2 * width].t() @ h_before, d_new.t() @ resets])
-    return input_gradient(d, x, matrix), on_h[:, None], (d.t() @ x, for_recurrent, d.sum(0))
+        d_zn.mul_(dh[:, None])
+        torch.mm(d_candidate, new_weight, out=product)
+        d_reset.mul_(product)
+        dh.mul_(z_step).addcmul_(product, reset).addmm_(d_gates, gate_weight)
+    grad_recurrent = torch.cat([d[:, : 2 * width].t() @ previous_h, d_new.t() @ resets])
+    return input_gradient(d, x, matrix), grad_h[:, None], (d.t() @ x, grad_recurrent, d.sum(0))
 
 
 GRU_RESET_BEFORE = Cell(forward, backward)

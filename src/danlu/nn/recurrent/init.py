@@ -89,8 +89,8 @@ def init_parameters(
 
 def _recurrent(weight: Tensor, width: int, gates: int, initial: Initial) -> None:
     if initial == "orthogonal":
-        others = [width] * (gates - 1)  # the first gate may have a different number of rows
-        orthogonal_blocks(weight, [len(weight) - sum(others), *others])
+        other_rows = [width] * (gates - 1)  # the first gate may have a different number of rows
+        orthogonal_blocks(weight, [len(weight) - sum(other_rows), *other_rows])
     elif initial == "radius" and gates == 1:
         scale_radius(weight)
     elif initial == "radius":

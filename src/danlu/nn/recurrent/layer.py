@@ -87,7 +87,7 @@ class Recurrent(nn.Module):
         init_parameters(
             dict(self.named_parameters()), width, self.cells.gates, initial, self.cells.forgets, forget_bias
         )
-        self._compact()
+        self._flatten_weights()
 
     def forward(
         self,
@@ -110,11 +110,11 @@ class Recurrent(nn.Module):
             outputs, after = self(pack(padded, lengths), state)
             return pad_packed_sequence(outputs, batch_first=True, total_length=padded.shape[1])[0], after
         if not isinstance(x, PackedSequence):
-            return self._run(x, self._start(x, len(x), state))
-        state = self._start(x.data, int(x.batch_sizes[0]), state)
-        order, back = x.sorted_indices, x.unsorted_indices
+            return self._run(x, self._initial_state(x, len(x), state))
+        state = self._initial_state(x.data, int(x.batch_sizes[0]), state)
+        order, unsorted = x.sorted_indices, x.unsorted_indices
         outputs, state = self._run(x, state if order is None else state[order])
-        return PackedSequence(outputs, x.batch_sizes, order, back), state if back is None else state[back]
+        return PackedSequence(outputs, x.batch_sizes, order, unsorted), state if unsorted is None else state[unsorted]
 
     @classmethod
     def stay_eager(cls) -> None:
@@ -127,18 +127,18 @@ class Recurrent(nn.Module):
         """The initial state of n rows."""
         return next(self.parameters()).new_zeros(n, self.cells.states, self.layers * self.directions, self.width)
 
-    def _start(self, data: Tensor, rows: int, state: Tensor | None) -> Tensor:
+    def _initial_state(self, data: Tensor, rows: int, state: Tensor | None) -> Tensor:
         """The state before the first step, with both shapes checked."""
         if data.shape[-1] != self.inputs:
-            raise ValueError(f"input with {data.shape[-1]} features per step; expected inputs={self.inputs}")
+            raise ValueError(f"expected inputs with {self.inputs} features per step, got {data.shape[-1]}")
         if 0 in data.shape[:-1]:
-            raise ValueError(f"input of shape {tuple(data.shape)} is empty; give at least one step")
+            raise ValueError(f"the input must have at least one step, got shape {tuple(data.shape)}")
         zeros = self.zero_state(rows)
         if state is None:
             return zeros.to(data.dtype)
         if state.shape != zeros.shape:
             raise ValueError(
-                f"state of shape {tuple(state.shape)}; expected {tuple(zeros.shape)}: rows, states, "
+                f"state has shape {tuple(state.shape)}, expected {tuple(zeros.shape)}: rows, states, "
                 f"layers · directions, width"
             )
         return state
@@ -147,52 +147,52 @@ class Recurrent(nn.Module):
         """Run all layers; for a packed sequence, return its data only."""
         if not isinstance(self.cells.kernel, Cell):
             weights = [getattr(self, name) for name in self._names()]
-            how = KernelArguments(self.bias, self.layers, self.dropout, self.training, self.bidirectional)
-            return fused(self.cells.kernel, x, state, weights, how)
+            arguments = KernelArguments(self.bias, self.layers, self.dropout, self.training, self.bidirectional)
+            return fused(self.cells.kernel, x, state, weights, arguments)
         if isinstance(x, PackedSequence):
-            return self._run_own_kernel(self.cells.kernel, x.data, x.batch_sizes.tolist(), state)
+            return self._run_cell(self.cells.kernel, x.data, x.batch_sizes.tolist(), state)
         n, t = x.shape[:2]
-        outputs, state = self._run_own_kernel(self.cells.kernel, x.transpose(0, 1).reshape(t * n, -1), [n] * t, state)
+        outputs, state = self._run_cell(self.cells.kernel, x.transpose(0, 1).reshape(t * n, -1), [n] * t, state)
         return outputs.view(t, n, -1).transpose(0, 1), state
 
-    def _run_own_kernel(self, cell: Cell, data: Tensor, sizes: list[int], state: Tensor) -> tuple[Tensor, Tensor]:
+    def _run_cell(self, cell: Cell, data: Tensor, sizes: list[int], state: Tensor) -> tuple[Tensor, Tensor]:
         """Run all layers with a cell of danlu, on data ordered by time step."""
         after: list[Tensor] = []
         for layer in range(self.layers):
-            both = []
+            direction_outputs = []
             for direction in range(self.directions):
                 start, steps = state[:, :, len(after)], Steps(sizes, backwards=direction == 1)
                 outputs, end = scan(cell, steps, data, start, self._weights(layer, direction))
-                both.append(outputs)
+                direction_outputs.append(outputs)
                 after.append(end)
-            data = torch.cat(both, 1) if self.bidirectional else both[0]
+            data = torch.cat(direction_outputs, 1) if self.bidirectional else direction_outputs[0]
             if layer + 1 < self.layers and self.dropout:
                 data = F.dropout(data, self.dropout, self.training)
         return data, torch.stack(after, 2)
 
     def _weights(self, layer: int, direction: int) -> Weights:
         """Both matrices, the sum of torch's two biases, and further parameters of the cell."""
-        end = _suffix(layer, direction)
-        matrix, recurrent = getattr(self, f"weight_ih_{end}"), getattr(self, f"weight_hh_{end}")
+        suffix = _suffix(layer, direction)
+        matrix, recurrent = getattr(self, f"weight_ih_{suffix}"), getattr(self, f"weight_hh_{suffix}")
         if self.bias:
-            bias = getattr(self, f"bias_ih_{end}") + getattr(self, f"bias_hh_{end}")
+            bias = getattr(self, f"bias_ih_{suffix}") + getattr(self, f"bias_hh_{suffix}")
         else:
             bias = matrix.new_zeros(len(matrix))
-        more = (getattr(self, f"peephole_{end}"),) if self.kind == "peephole" else ()
-        return matrix, recurrent, bias, *more
+        extra = (getattr(self, f"peephole_{suffix}"),) if self.kind == "peephole" else ()
+        return matrix, recurrent, bias, *extra
 
     def _add(self, layer: int, inputs: int) -> None:
         """Register the parameters of a layer without initializing them."""
         rows = sum(self.cells.rows(inputs, self.width))
         for direction in range(self.directions):
-            end = _suffix(layer, direction)
+            suffix = _suffix(layer, direction)
             shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, self.width)}
             if self.bias:
                 shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
             if self.kind == "peephole":
                 shapes["peephole"] = (3, self.width)
             for name, shape in shapes.items():
-                self.register_parameter(f"{name}_{end}", nn.Parameter(torch.empty(shape)))
+                self.register_parameter(f"{name}_{suffix}", nn.Parameter(torch.empty(shape)))
 
     def _names(self) -> list[str]:
         """Names of the parameters that torch's kernels take, in torch's order, which is that of registration."""
@@ -200,19 +200,19 @@ class Recurrent(nn.Module):
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Recurrent:
         super()._apply(fn, recurse)
-        self._compact()
+        self._flatten_weights()
         return self
 
-    def _compact(self) -> None:
+    def _flatten_weights(self) -> None:
         names, kernel = self._names(), self.cells.kernel
         if not isinstance(kernel, str) or next(self.parameters()).device.type != "cuda":
             return
         calls = self.layers if layer_by_layer(self.layers, self.dropout) else 1
         per_call = len(names) // calls
         for call in range(calls):
-            inputs, some = self.outputs if call else self.inputs, names[call * per_call : (call + 1) * per_call]
+            inputs, call_names = self.outputs if call else self.inputs, names[call * per_call : (call + 1) * per_call]
             flatten_parameters(
-                self, some, kernel, inputs, self.width, self.bias, self.layers // calls, self.bidirectional
+                self, call_names, kernel, inputs, self.width, self.bias, self.layers // calls, self.bidirectional
             )
 
     def extra_repr(self) -> str:

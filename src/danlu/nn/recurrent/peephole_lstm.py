@@ -35,59 +35,59 @@ def forward(steps: Steps, x: Tensor, start: Tensor, weights: Weights) -> tuple[T
     """Outputs of all steps; the weights are input matrix, recurrent matrix, bias, and the rows p_i, p_f, p_o."""
     matrix, recurrent, bias, peepholes = weights
     gates = input_projection(x, matrix, bias)
-    cells, squashed, outputs = gates.new_empty(3, len(x), recurrent.shape[1])
+    cells, tanh_cells, outputs = gates.new_empty(3, len(x), recurrent.shape[1])
     blocks = gates.view(len(x), 4, -1)
-    recurrent_t, (of_memory, of_output) = recurrent.t(), peepholes.split((2, 1))
+    recurrent_t, (if_weights, o_weight) = recurrent.t(), peepholes.split((2, 1))
     h0, c0 = h, c = start.unbind(1)
-    for a, memory, i, f, g, o, now, tanh, out in zip(
-        *map(steps.split, (gates, blocks[:, :2], *blocks.unbind(1), cells, squashed, outputs)), strict=True
+    for a, if_gates, i, f, g, o, cell, tanh_cell, out in zip(
+        *map(steps.split, (gates, blocks[:, :2], *blocks.unbind(1), cells, tanh_cells, outputs)), strict=True
     ):
         h, c = align_rows(h, h0, len(a)), align_rows(c, c0, len(a))
         a.addmm_(h, recurrent_t)
-        memory.addcmul_(c[:, None], of_memory).sigmoid_()
+        if_gates.addcmul_(c[:, None], if_weights).sigmoid_()
         g.tanh_()
-        torch.mul(f, c, out=now).addcmul_(i, g)
-        o.addcmul_(now, of_output).sigmoid_()
-        torch.mul(o, torch.tanh(now, out=tanh), out=out)
-        h, c = out, now
+        torch.mul(f, c, out=cell).addcmul_(i, g)
+        o.addcmul_(cell, o_weight).sigmoid_()
+        torch.mul(o, torch.tanh(cell, out=tanh_cell), out=out)
+        h, c = out, cell
     end = torch.stack([final_states(steps.split(outputs)), final_states(steps.split(cells))], 1)
-    return outputs, end, (gates, cells, squashed, outputs)
+    return outputs, end, (gates, cells, tanh_cells, outputs)
 
 
 def backward(
-    steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, by_output: Tensor, by_end: Tensor
+    steps: Steps, x: Tensor, start: Tensor, weights: Weights, saved: Weights, grad_outputs: Tensor, grad_end: Tensor
 ) -> tuple[Tensor | None, Tensor, Weights]:
     """All gradients; terms that do not depend on later steps are computed for all steps at once, before the loop."""
     matrix, recurrent, _, peepholes = weights
-    gates, cells, squashed, outputs = saved
-    h_before, c_before = steps.previous(outputs, start[:, 0]), steps.previous(cells, start[:, 1])
+    gates, cells, tanh_cells, outputs = saved
+    previous_h, previous_c = steps.previous(outputs, start[:, 0]), steps.previous(cells, start[:, 1])
     i, f, g, o = gates.view(len(x), 4, -1).unbind(1)
     p_i, p_f, p_o = peepholes
     d = torch.empty_like(gates)
     blocks = d.view(len(x), 4, -1)
     d_i, d_f, d_g, d_o = blocks.unbind(1)
     sigmoid_backward(g, i, d_i)
-    sigmoid_backward(c_before, f, d_f)
+    sigmoid_backward(previous_c, f, d_f)
     tanh_backward(i, g, d_g)
-    sigmoid_backward(squashed, o, d_o)
-    to_cell = tanh_backward(o, squashed, torch.empty_like(cells)).addcmul_(d_o, p_o)
+    sigmoid_backward(tanh_cells, o, d_o)
+    to_cell = tanh_backward(o, tanh_cells, torch.empty_like(cells)).addcmul_(d_o, p_o)
     keep = torch.addcmul(f, d_i, p_i).addcmul_(d_f, p_f)
 
-    on_h, on_c = by_end.transpose(0, 1).clone(memory_format=torch.contiguous_format)
-    parts = [steps.split(part)[::-1] for part in (by_output, d, blocks[:, :3], d_o, to_cell, keep)]
-    for gradient, whole, first, last, slope, kept in zip(*parts, strict=True):
-        dh, dc = on_h[: len(whole)], on_c[: len(whole)]
+    grad_h, grad_c = grad_end.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+    parts = [steps.split(part)[::-1] for part in (grad_outputs, d, blocks[:, :3], d_o, to_cell, keep)]
+    for gradient, d_step, d_ifg, d_out, slope, keep_step in zip(*parts, strict=True):
+        dh, dc = grad_h[: len(d_step)], grad_c[: len(d_step)]
         dh.add_(gradient)
         dc.addcmul_(dh, slope)
-        first.mul_(dc[:, None])
-        last.mul_(dh)
-        dc.mul_(kept)
-        torch.mm(whole, recurrent, out=dh)
-    for_peepholes = torch.stack([(d_i * c_before).sum(0), (d_f * c_before).sum(0), (d_o * cells).sum(0)])
+        d_ifg.mul_(dc[:, None])
+        d_out.mul_(dh)
+        dc.mul_(keep_step)
+        torch.mm(d_step, recurrent, out=dh)
+    grad_peepholes = torch.stack([(d_i * previous_c).sum(0), (d_f * previous_c).sum(0), (d_o * cells).sum(0)])
     return (
         input_gradient(d, x, matrix),
-        torch.stack([on_h, on_c], 1),
-        (*weight_gradients(d, x, h_before), for_peepholes),
+        torch.stack([grad_h, grad_c], 1),
+        (*weight_gradients(d, x, previous_h), grad_peepholes),
     )
 
 

@@ -52,16 +52,16 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, cell: Cell, steps: Steps, x: Tensor, start: Tensor, *weights: Tensor) -> Any:
         outputs, end, saved = cell.forward(steps, x, start, weights)
-        ctx.cell, ctx.steps, ctx.given = cell, steps, 2 + len(weights)
+        ctx.cell, ctx.steps, ctx.num_inputs = cell, steps, 2 + len(weights)
         ctx.save_for_backward(x, start, *weights, *saved)
         return outputs, end
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (x, start, *weights), saved = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
+        (x, start, *weights), saved = ctx.saved_tensors[: ctx.num_inputs], ctx.saved_tensors[ctx.num_inputs :]
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            for_x, for_start, for_weights = ctx.cell.backward(ctx.steps, x, start, tuple(weights), saved, *gradients)
-        input_gradients = (for_x, for_start, *for_weights)
+            grad_x, grad_start, grad_weights = ctx.cell.backward(ctx.steps, x, start, tuple(weights), saved, *gradients)
+        input_gradients = (grad_x, grad_start, *grad_weights)
         if torch.is_grad_enabled():  # a second derivative may be requested
             input_gradients = _FirstDerivativesOnly.apply(*(x.new_zeros(()).requires_grad_(), *input_gradients))
         return None, None, *input_gradients
