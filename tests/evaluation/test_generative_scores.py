@@ -121,8 +121,8 @@ def test_the_distance_is_that_of_the_judges_features(tmp_path):
 
 def test_copies_are_found_among_all_training_examples(monkeypatch):
     """Also where a few examples stand for the training part in other scores."""
-    monkeypatch.setattr("danlu.evaluation.generative_scores.KNOWN", 100)
-    monkeypatch.setattr("danlu.evaluation.generative_scores.IN_A_BATCH", 300)
+    monkeypatch.setattr("danlu.evaluation.generative_scores.TRAINING_EXAMPLES", 100)
+    monkeypatch.setattr("danlu.evaluation.generative_scores.NEIGHBOR_BATCH", 300)
     data = DataSettings(data="ring").load()
     copies = data.train["x"][-150:]
     assert GenerativeScorer(data, 150, Runtime()).quick_scores(copies)["memorization"] == 0
@@ -252,7 +252,7 @@ def test_who_does_not_sample_is_not_asked_for_samples(tmp_path, capsys):
     run = danlu.train("mlp", epochs=1, model={"hidden": (4,)}, out=tmp_path / "mlp", quiet=True)
     with pytest.raises(UsageError, match="MLP cannot sample; it can classify"):
         danlu.evaluate(run.path, generated=500)
-    with pytest.raises(UsageError, match="take at least 100"):
+    with pytest.raises(UsageError, match="generated must be 0 or at least 100"):
         danlu.evaluate(danlu.train("vae", epochs=1, out=tmp_path / "vae", model={"hidden": (4,)}, quiet=True).path,
                        generated=50)  # fmt: skip
     both = danlu.evaluate(tmp_path / "vae", generated=100)

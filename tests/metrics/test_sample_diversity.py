@@ -38,7 +38,7 @@ def test_nearest_equals_a_direct_loop():
     found = nearest(x, training)
     for sample, distance, number in zip(x, found.distance, found.indices, strict=True):
         by_hand = [float((sample - example).norm()) for example in training]
-        assert int(number) == by_hand.indices(min(by_hand))
+        assert int(number) == by_hand.index(min(by_hand))
         assert float(distance) == pytest.approx(min(by_hand), rel=1e-6)
 
 

@@ -108,5 +108,7 @@ def covered_by(counts: Int[Tensor, "k"], samples: int, minimum: int | None = Non
     if minimum is None:
         minimum = max(1, -(-samples * COVERED_SAMPLES // COVERED_OF))  # rounded up
     if minimum < 1:
-        raise ValueError(f"least={minimum} must be at least 1; otherwise modes without samples would count as covered")
+        raise ValueError(
+            f"minimum={minimum} must be at least 1; otherwise modes without samples would count as covered"
+        )
     return int((counts >= minimum).sum())

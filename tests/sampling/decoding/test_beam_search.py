@@ -293,7 +293,7 @@ def test_groups_differ_more_the_more_it_costs_to_agree():
     ("settings", "said"),
     [
         ({"beams": 0}, "beams=0 must be at least 1"),
-        ({"beams": 2, "best": 3}, "best=3 from 1 to that"),
+        ({"beams": 2, "best": 3}, "best=3 must be from 1 to beams"),
         ({"beams": 4, "groups": 3}, "groups=3 must divide beams=4"),
         ({"length": 0}, "length=0 must be more than the 0 tokens"),
         ({"length": 2, "prefix": torch.tensor([[1, 2]])}, "length=2 must be more than the 2 tokens"),

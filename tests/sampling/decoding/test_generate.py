@@ -97,7 +97,7 @@ def test_an_impossible_token_is_never_drawn():
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"top_k": 0}, "top_k=0 must be at least 1"),
         ({"top_p": 0.0}, "top_p=0.0 must be greater than 0"),
-        ({"min_p": 2.0, "repetition_penalty": 0.0}, "min_p=2.0 .*; repetition_penalty=0.0 must be a number above 0"),
+        ({"min_p": 2.0, "repetition_penalty": 0.0}, "min_p=2.0 .*; repetition_penalty=0.0 must be a finite number > 0"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(settings, said):

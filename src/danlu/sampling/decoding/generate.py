@@ -42,9 +42,9 @@ class SamplingOptions:
     Raises:
         ValueError: if an argument is out of range.
 
-    >>> SamplingOptions(top_p=0.9).drawn
+    >>> SamplingOptions(top_p=0.9).stochastic
     True
-    >>> SamplingOptions(temperature=0.0).drawn
+    >>> SamplingOptions(temperature=0.0).stochastic
     False
     """
 
