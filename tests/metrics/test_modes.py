@@ -85,5 +85,5 @@ def test_what_makes_no_sense_is_refused():
         modes(x, centers, 0.0)
     with pytest.raises(ValueError, match="minimum=0"):
         modes(x, centers, 1.0, minimum=0)
-    with pytest.raises(ValueError, match="guesses must be from 0 to 4, got 0 to 7"):
+    with pytest.raises(ValueError, match="predictions must be from 0 to 4, got 0 to 7"):
         classes_covered(torch.tensor([0, 7]), classes=5)
