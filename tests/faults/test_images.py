@@ -165,7 +165,7 @@ def test_one_class_is_nothing_to_tell_apart(photos, capsys):
     (photos / "dog").rmdir()
     code, _, err = danlu(capsys, *MLP, f"folder:{photos}")
     assert code == 2
-    assert "needs labels of at least two classes, and folder:" in err
+    assert "needs labels of at least two classes, folder:" in err
     assert read_folder(str(photos)).info.classes == 1
 
 

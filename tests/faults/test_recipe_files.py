@@ -126,7 +126,7 @@ def test_keys_that_name_code_elsewhere_are_unknown_here(key: str):
         (f"recipe: cnn\nmodel: {{{key}: trap.Model}}", f"model.{key}"),
     ):
         (line,) = refused(text)
-        assert line.startswith(f"mine.yaml:2: {path}: there is no such setting; ")
+        assert line.startswith(f"mine.yaml:2: {path}: unknown setting; ")
 
 
 def test_a_repeated_key_is_refused():
@@ -143,8 +143,8 @@ def test_numbers_are_numbers_and_quoted_numbers_are_text():
 @every_recipe
 def test_misspelt_and_unknown_keys_are_refused_with_the_nearest(name: str):
     assert refused(f"recipe: {name}\nbatchsize: 8\nsead: 1\n") == [
-        "mine.yaml:2: batchsize: there is no such setting; did you mean 'batch_size'?",
-        "mine.yaml:3: sead: there is no such setting; did you mean 'seed'?",
+        "mine.yaml:2: batchsize: unknown setting; did you mean 'batch_size'?",
+        "mine.yaml:3: sead: unknown setting; did you mean 'seed'?",
     ]
 
 
@@ -170,7 +170,7 @@ def test_the_command_line_says_every_mistake_and_exits_with_2(
         f"danlu: {path}:2: lr: expected a number > 0, got 'fast'",
         f"{path}:3: model: the tag !!python/object/apply:os.system is not allowed; a recipe file has plain values only",
         f"{path}:4: lr: set twice, first in line 2",
-        f"{path}:5: sead: there is no such setting; did you mean 'seed'?",
+        f"{path}:5: sead: unknown setting; did you mean 'seed'?",
     ]
     assert sorted(tmp_path.iterdir()) == before
 

@@ -23,7 +23,7 @@ def check_classes(info: DataInfo, data: str, what: str) -> None:
     kind = find_kind(info.kind)
     own_files = data.startswith(f"{kind.dataset}:") and kind.labels
     raise UsageError(
-        f"{what} needs labels of at least two classes, and {data} has {info.classes}"
+        f"{what} needs labels of at least two classes, {data} has {info.classes}"
         + (f"; {kind.labels}" if own_files else ""),
         settings=(kind.label_setting,) if own_files and kind.label_setting else (),
     )

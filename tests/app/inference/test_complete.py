@@ -210,7 +210,7 @@ def test_a_text_is_scored_from_its_beginning(run, tmp_path):
         ("", {}, "is empty"),
         ("la\n" * 15, {}, "need a text of at least 41 tokens"),
         (SONG, {"batch_size": "full"}, "batch_size=full is not available for running text"),
-        (SONG, {"augment": {"flip": "horizontal"}}, "augment: there is no such setting"),
+        (SONG, {"augment": {"flip": "horizontal"}}, "augment: unknown setting"),
         (SONG, {"model": {"tied": True}}, "differ"),
     ],
 )

@@ -265,7 +265,7 @@ def test_labels_are_asked_for_and_refused(family):
         with pytest.raises(ValueError, match="labels from 1 to 3 must be from 0 to 2"):
             player(x, LABELS + 1)
     for player, x in zip(pair(family), (numbers(5, 3), numbers(5, *SHAPE)), strict=True):
-        with pytest.raises(ValueError, match=f"{type(player).__name__} takes no labels"):
+        with pytest.raises(ValueError, match=f"{type(player).__name__} does not take labels"):
             player(x, LABELS)
 
 

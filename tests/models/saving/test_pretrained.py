@@ -137,7 +137,7 @@ def test_no_state_dict(value, words, tmp_path):
         (b"\xff" * 100, "is damaged; give a safetensors file, or a state dict"),
         (b"PK\x03\x04 and then no zip file", "is damaged, or a pickle that torch.save did not write"),
         (b"\x80\x02 and then no pickle", "is damaged, or a pickle that torch.save did not write"),
-        (b"\x20\0\0\0\0\0\0\0{ and no header here", "is damaged, although it begins like a safetensors file"),
+        (b"\x20\0\0\0\0\0\0\0{ and no header here", "is damaged, although it starts like a safetensors file"),
     ],
 )
 def test_no_weights_at_all(content, words, tmp_path):
@@ -191,7 +191,7 @@ def small():
         (lambda t: t.update(more=torch.zeros(1)), "does not match the network: unexpected 'more'$"),
         (
             lambda t: t.update({"layer1.7.conv1.weight": torch.zeros(1)}),
-            "missing 'layer1.1.conv1.weight', .* and nothing",
+            "missing 'layer1.1.conv1.weight', .*; unexpected",
         ),
         (
             lambda t: t.update({"layer9.0.conv1.weight": torch.zeros(1)}),
@@ -264,9 +264,9 @@ def test_each_family_is_known_by_its_names(small, tmp_path):
     dense = DenseNet((3, 16, 16), 5, blocks=(1,), growth=4, width=6).state_dict()
     torch.save(dense, tmp_path / "dense.pth")
     torch.save(small, tmp_path / "residual.pth")
-    with pytest.raises(UsageError, match=r"dense.pth is not a ResNet: .* it looks like a DenseNet as torchvision"):
+    with pytest.raises(UsageError, match=r"dense.pth is not a ResNet: .* it looks like a DenseNet of torchvision"):
         ResNet.from_pretrained(tmp_path / "dense.pth")
-    with pytest.raises(UsageError, match=r"residual.pth is not a DenseNet: .* it looks like a ResNet as torchvision"):
+    with pytest.raises(UsageError, match=r"residual.pth is not a DenseNet: .* it looks like a ResNet of torchvision"):
         DenseNet.from_pretrained(tmp_path / "residual.pth")
     assert looks_like(["vit.encoder.layer.0.attention.attention.query.weight"]) == "it looks like a ViT"
     assert looks_like(["x"]) == "it is not a network that danlu recognizes"
@@ -281,7 +281,7 @@ def test_a_wide_network_is_not_taken_for_a_narrow_one(tmp_path):
         if "conv2.weight" in name:
             tensors[name] = torch.zeros(2 * tensors[name].shape[0], *tensors[name].shape[1:])
     torch.save(tensors, tmp_path / "wide.pth")
-    with pytest.raises(UsageError, match=r"'layer1.0.conv2.weight' has shape .* so the network has other widths"):
+    with pytest.raises(UsageError, match=r"'layer1.0.conv2.weight' has shape .* so the widths of the network differ"):
         ResNet.from_pretrained(tmp_path / "wide.pth", (3, 64, 64))
 
 

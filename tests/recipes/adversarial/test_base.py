@@ -152,7 +152,7 @@ def test_labels_are_asked_for_only_where_there_are_some(name, info):
     for classes in (0, 1):
         bare = type(info)(info.shape, classes)
         recipe_of(name, conditional=False).task(bare)
-        with pytest.raises(UsageError, match=f"labels of at least two classes, and digits has {classes}; set"):
+        with pytest.raises(UsageError, match=f"labels of at least two classes, digits has {classes}; set"):
             recipe_of(name, conditional=True).task(bare)
 
 
@@ -192,7 +192,7 @@ def test_the_page_has_examples():
         ("wgan --critic.spectral", "weight_clip and critic.spectral constrain the gradient of the critic"),
         ("wgan-gp --critic.minibatch 8", "with minibatch discrimination they depend on the whole batch"),
         ("wgan-gp --real-target 0.9", "got loss wasserstein"),
-        ("sngan --r1 1 --shard", "r1 needs second derivatives, which sharded networks do not have"),
+        ("sngan --r1 1 --shard", "r1 needs second derivatives, which sharded networks do not support"),
         ("gan --critic.minibatch 4 --batch-size 1", "batch_size=1 with grad_accumulation=1 gives less"),
         ("dcgan --generator.norm virtual --batch-size 16", "generator.reference=64 must be at most batch_size=16"),
         ("gan --real-target 1.5", "real_target: expected a number >= 0 and <= 1, got 1.5"),

@@ -250,6 +250,8 @@ def _class_weights(player: Generator | Critic, x: Tensor, labels: Tensor | None)
     """
     if bool(player.classes) != (labels is not None):
         name = type(player).__name__
-        reason = f"needs the label of each example, one of {player.classes}" if player.classes else "has no labels"
+        reason = (
+            f"needs the label of each example, one of {player.classes}" if player.classes else "does not take labels"
+        )
         raise ValueError(f"{name} {reason}")
     return None if labels is None else one_hot(labels, player.classes, x)

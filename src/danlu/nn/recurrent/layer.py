@@ -130,7 +130,7 @@ class Recurrent(nn.Module):
     def _initial_state(self, data: Tensor, rows: int, state: Tensor | None) -> Tensor:
         """The state before the first step, with both shapes checked."""
         if data.shape[-1] != self.inputs:
-            raise ValueError(f"expected inputs with {self.inputs} features per step, got {data.shape[-1]}")
+            raise ValueError(f"expected inputs={self.inputs} features per step, got {data.shape[-1]}")
         if 0 in data.shape[:-1]:
             raise ValueError(f"the input must have at least one step, got shape {tuple(data.shape)}")
         zeros = self.zero_state(rows)

@@ -80,11 +80,11 @@ class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
 
     def generator_for(self, info: DataInfo) -> Generator:
         """The generator for these examples."""
-        raise NotImplementedError(f"{type(self).__name__} must build its generator")
+        raise NotImplementedError(f"{type(self).__name__} must define generator_for")
 
     def critic_for(self, info: DataInfo) -> Critic:
         """The critic for these examples."""
-        raise NotImplementedError(f"{type(self).__name__} must build its critic")
+        raise NotImplementedError(f"{type(self).__name__} must define critic_for")
 
     def task(self, info: DataInfo) -> Adversarial:
         """Generator and critic, with their losses.
@@ -94,7 +94,7 @@ class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
         """
         if self.conditional and info.classes < 2:
             raise UsageError(
-                f"conditional needs labels of at least two classes, and {self.data} has {info.classes}; "
+                f"conditional needs labels of at least two classes, {self.data} has {info.classes}; "
                 f"set conditional=False",
                 settings=("conditional=False",),
             )
@@ -113,8 +113,8 @@ class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
         critic = self.model_copy(update={"lr": self.critic_lr or self.lr, "ema": None})
         return {"critic": critic, "generator": self}
 
-    def decided(self, info: DataInfo) -> dict[str, Any]:
-        """The arguments of both networks that the data determines."""
+    def data_arguments(self, info: DataInfo) -> dict[str, Any]:
+        """The arguments of both networks that depend on the data."""
         return {"shape": info.shape, "classes": info.classes if self.conditional else 0}
 
     @model_validator(mode="after")
@@ -129,17 +129,17 @@ class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
     def _compatible(self) -> Self:
         # batch norm is checked when the networks are built: examples that are not images have other networks
         critic: Any = self.critic
-        if why := conflict(self.loss, self.techniques(), critic.spectral, critic.minibatch > 0):
-            raise ValueError(why)
+        if reason := conflict(self.loss, self.techniques(), critic.spectral, critic.minibatch > 0):
+            raise ValueError(reason)
         if self.penalty or self.r1:
             name = "penalty" if self.penalty else "r1"
             for switch, networks in {"shard": "sharded", "compile": "compiled"}.items():
                 if getattr(self, switch):
                     raise ValueError(
-                        f"{name} needs second derivatives, which {networks} networks do not have; set {switch}=False"
+                        f"{name} needs second derivatives, which {networks} networks do not support; set {switch}=False"
                     )
         if self.history and self.shard:
-            raise ValueError("history needs all weights on one device, and shard splits them; set one of the two only")
+            raise ValueError("history needs unsharded weights and cannot be combined with shard; set only one of them")
         return self
 
     @model_validator(mode="after")
@@ -175,10 +175,10 @@ class DensePair(AdversarialRecipe):
     """Fully connected generator and critic, for images and tables."""
 
     def generator_for(self, info: DataInfo) -> Generator:
-        return self.generator.build(**self.decided(info), range=image_range(info))
+        return self.generator.build(**self.data_arguments(info), range=image_range(info))
 
     def critic_for(self, info: DataInfo) -> Critic:
-        return self.critic.build(**self.decided(info))
+        return self.critic.build(**self.data_arguments(info))
 
 
 class ConvolutionalPair(AdversarialRecipe):
@@ -189,17 +189,17 @@ class ConvolutionalPair(AdversarialRecipe):
 
     def generator_for(self, info: DataInfo) -> Generator:
         if isinstance(info, ImageInfo):
-            return self.generator.build(**self.decided(info), range=info.range)
+            return self.generator.build(**self.data_arguments(info), range=info.range)
         points = settings(MLPGenerator, latent=self.points.latent, hidden=self.points.hidden)
-        return points.build(**self.decided(info), range=None)
+        return points.build(**self.data_arguments(info), range=None)
 
     def critic_for(self, info: DataInfo) -> Critic:
         page: Any = self.critic
         if isinstance(info, ImageInfo):
-            return page.build(**self.decided(info))
+            return page.build(**self.data_arguments(info))
         shared = {"minibatch": page.minibatch, "spectral": page.spectral}
         points = settings(MLPCritic, hidden=self.points.hidden, **shared)
-        return points.build(**self.decided(info))
+        return points.build(**self.data_arguments(info))
 
 
 def image_range(info: DataInfo) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""Build data, task and trainer from a recipe. Only this module does so."""
+"""Build data, task and trainer from a recipe."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def build(
         model.tokenizer = data.tokenizer
     stream, placement = recipe.make_stream(data.train, runtime.device, runtime.dtype)
     if recipe.mixes_labels and not task.mixes:
-        raise UsageError(f"mixup and cutmix mix labels, and {type(task).__name__} does not use labels; set both to 0")
+        raise UsageError(f"mixup and cutmix mix labels, which {type(task).__name__} does not use; set both to 0")
     stream = recipe.transform(stream, recipe.seed)
     epoch = stream.epoch_rounds / task.draws()
     trainer = Trainer(
@@ -116,7 +116,7 @@ def build_task(recipe: Recipe, info: DataInfo) -> Task:
         UsageError: if settings and data are not compatible.
     """
     if info.kind not in recipe.kinds:
-        raise UsageError(f"this recipe needs {' or '.join(recipe.kinds)}, and {recipe.data} has {info.kind}")
+        raise UsageError(f"this recipe needs {' or '.join(recipe.kinds)}, got {info.kind} ({recipe.data})")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key("weights", recipe.seed))
         try:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from danlu.errors import UsageError
 from danlu.recipes.config.error_messages import problems_of
 from danlu.recipes.config.recipe import Recipe
-from danlu.recipes.config.strict_yaml import KeyPath, Reading, failure, spelled
+from danlu.recipes.config.strict_yaml import KeyPath, ParsedYAML, failure, format_path
 
 
 def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
@@ -29,7 +29,7 @@ def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     Traceback (most recent call last):
     danlu.errors.UsageError: lr: expected a number > 0, got -1
     """
-    return checked(recipe, _nested(changes), Reading(changes, {}, {}, []), None)
+    return checked(recipe, _nested(changes), ParsedYAML(changes, {}, {}, []), None)
 
 
 def _nested(changes: dict[str, Any]) -> dict[str, Any]:
@@ -50,42 +50,42 @@ def _insert(tree: dict[str, Any], branch: dict[str, Any], path: KeyPath) -> None
         elif isinstance(tree[name], dict) and isinstance(value, dict):
             _insert(tree[name], value, (*path, name))
         else:
-            raise UsageError(f"{spelled((*path, name))}: set twice")
+            raise UsageError(f"{format_path((*path, name))}: set twice")
 
 
-def checked(recipe: Recipe, values: dict[str, Any], reading: Reading, name: str | None) -> Recipe:
+def checked(recipe: Recipe, values: dict[str, Any], parsed: ParsedYAML, name: str | None) -> Recipe:
     """A copy of a recipe with these values, validated.
 
     Args:
         recipe: its other values are kept.
-        values: the new values, nested as the settings are.
-        reading: where each value was written, and the errors found so far; they are reported together.
+        values: the new values, nested like the settings.
+        parsed: the lines of the values, and the errors found so far, which are reported together.
         name: the file, for error messages; None if there is none.
 
     Raises:
         UsageError: with all errors, one per line.
     """
     try:
-        new = type(recipe).model_validate(_merged(recipe.with_dependent_defaults(values), values), strict=True)
+        result = type(recipe).model_validate(_merged(recipe.with_dependent_defaults(values), values), strict=True)
     except ValidationError as error:
-        raise failure([*reading.problems, *problems_of(error, type(recipe), reading)], name) from None
-    if reading.problems:
-        raise failure(reading.problems, name)
-    return new
+        raise failure([*parsed.problems, *problems_of(error, type(recipe), parsed)], name) from None
+    if parsed.problems:
+        raise failure(parsed.problems, name)
+    return result
 
 
 def _merged(page: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a page, replaced by the given ones; nested pages are merged in the same way."""
+    """The values of a page, updated with new values; nested pages are merged recursively."""
     merged = dict(page)
     for name, value in values.items():
-        inner = merged.get(name)
-        both = isinstance(inner, BaseModel) and isinstance(value, dict)
-        merged[name] = _merged(inner, value) if both else plain(value)  # type: ignore[arg-type]
+        current = merged.get(name)
+        is_page = isinstance(current, BaseModel) and isinstance(value, dict)
+        merged[name] = _merged(current, value) if is_page else plain(value)  # type: ignore[arg-type]
     return merged
 
 
 def plain(value: Any) -> Any:
-    """Lists as tuples and 1e3 as 1000, so that validation can be strict."""
+    """Convert lists to tuples and 1e3 to 1000, because validation is strict."""
     match value:
         case list() | tuple():
             return tuple(plain(item) for item in value)

@@ -54,9 +54,9 @@ def settings(network: type[M], **values: Any) -> Settings[M]:
 @cache
 def _page(network: type[Any]) -> type[Settings[Any]]:
     types = typing.get_type_hints(network.__init__, include_extras=True)
-    described = {p.arg_name: _one_line(p.description) for p in parse(inspect.getdoc(network) or "").params}
+    descriptions = {p.arg_name: _one_line(p.description) for p in parse(inspect.getdoc(network) or "").params}
     fields: dict[str, Any] = {
-        name: (_immutable(types[name]), Field(default=p.default, description=described.get(name)))
+        name: (_immutable(types[name]), Field(default=p.default, description=descriptions.get(name)))
         for name, p in inspect.signature(network.__init__).parameters.items()
         if p.default is not inspect.Parameter.empty and not _is_network(types[name])
     }

@@ -1,4 +1,4 @@
-"""Error messages for invalid settings: one sentence for each error of the validator."""
+"""Error messages for invalid settings: one message for each error of the validator."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from danlu.errors import nearest
-from danlu.recipes.config.strict_yaml import KeyPath, Problem, Reading, scalar, short, spelled, written
+from danlu.recipes.config.strict_yaml import KeyPath, ParsedYAML, Problem, format_path, format_value, scalar, short
 
 
-def problems_of(error: ValidationError, page: type[BaseModel], reading: Reading | None = None) -> list[Problem]:
+def problems_of(error: ValidationError, page: type[BaseModel], parsed: ParsedYAML | None = None) -> list[Problem]:
     """The problems in a validation error: one for each setting, although each member of a union has its own error.
 
     Args:
         error: the error of the validation.
         page: the class of the recipe, or of the page of settings, that was validated.
-        reading: the file that the values come from, if any, for line numbers.
+        parsed: the file of the values, if any, for line numbers.
 
     >>> from danlu.recipes import MLPRecipe
     >>> from danlu.recipes.config.strict_yaml import failure
@@ -29,69 +29,69 @@ def problems_of(error: ValidationError, page: type[BaseModel], reading: Reading 
     ...     print(failure(problems_of(error, MLPRecipe)))
     batch_size: expected an integer >= 1 or 'full', got 0
     """
-    reading = reading or Reading({}, {}, {}, [])
+    parsed = parsed or ParsedYAML({}, {}, {}, [])
     problems: dict[KeyPath, Problem] = {}
-    for fault in error.errors(include_url=False):
-        path = _key_path(fault, page)
-        of_page = any(_is_page(member) for member in _members(_type_at(page, path)))
-        if not of_page or fault["type"] not in ("value_error", "assertion_error"):
-            problems.setdefault(path, Problem(reading.line(path), path, _wrong(fault, path, page, reading)))
-        elif not reading.problems:  # otherwise a rule may be violated only because a refused value is missing
-            problems.setdefault(path, _rule(fault, path, reading))
+    for entry in error.errors(include_url=False):
+        path = _key_path(entry, page)
+        is_page = any(_is_page(member) for member in _members(_type_at(page, path)))
+        if not is_page or entry["type"] not in ("value_error", "assertion_error"):
+            problems.setdefault(path, Problem(parsed.line(path), path, _describe_error(entry, path, page, parsed)))
+        elif not parsed.problems:  # otherwise a rule may be violated only because an invalid value was left out
+            problems.setdefault(path, _combination_error(entry, path, parsed))
     return [problems[path] for path in problems if not any(path[:n] in problems for n in range(len(path)))]
 
 
-def _key_path(fault: Any, page: type[BaseModel]) -> KeyPath:
+def _key_path(entry: Any, page: type[BaseModel]) -> KeyPath:
     """The key path of a fault: its location without the names of a union's members."""
     path: list[str | int] = []
-    for step in fault["loc"]:
+    for step in entry["loc"]:
         if _type_at(page, (*path, step)) is not None:
             path.append(step)
-    if fault["type"] == "extra_forbidden":
-        path.append(fault["loc"][-1])
-    elif fault["type"] == "missing" and isinstance(path[-1], int):
+    if entry["type"] == "extra_forbidden":
+        path.append(entry["loc"][-1])
+    elif entry["type"] == "missing" and isinstance(path[-1], int):
         path.pop()  # the error belongs to the list, which is too short, and not to the missing item
     return tuple(path)
 
 
-def _rule(fault: Any, path: KeyPath, reading: Reading) -> Problem:
-    """A combination of settings that a page refuses, with the lines of the settings that its message names."""
-    text = _message(fault)
+def _combination_error(entry: Any, path: KeyPath, parsed: ParsedYAML) -> Problem:
+    """The problem of an invalid combination of settings, with the lines of the settings that its message names."""
+    text = _message(entry)
     words = set(re.findall(r"\w+", text))
-    named = (p for p in reading.lines if p[:-1] == path and p and p[-1] in words)
-    lines = sorted(reading.lines[p] for p in named)
+    mentioned = (p for p in parsed.lines if p[:-1] == path and p and p[-1] in words)
+    lines = sorted(parsed.lines[p] for p in mentioned)
     if len(lines) > 1:
         text += f" (lines {', '.join(map(str, lines[:-1]))} and {lines[-1]})"
-    return Problem(lines[0] if lines else reading.line(path), path, text)
+    return Problem(lines[0] if lines else parsed.line(path), path, text)
 
 
 # Sentences
 
-_OF_KIND = (
+_TYPE_ERRORS = (
     *("missing", "literal_error", "int_from_float", "int_parsing_size", "multiple_of"),
     *("greater_than", "greater_than_equal", "less_than", "less_than_equal"),
     *("too_short", "too_long", "string_too_short", "string_too_long"),
 )
 
 
-def _wrong(fault: Any, path: KeyPath, page: type[BaseModel], reading: Reading) -> str:
-    kinds, value = _kinds(_type_at(page, path)), shown(fault["input"], reading.written.get(path))
-    match fault["type"]:
+def _describe_error(entry: Any, path: KeyPath, page: type[BaseModel], parsed: ParsedYAML) -> str:
+    kinds, value = _kinds(_type_at(page, path)), display(entry["input"], parsed.raw.get(path))
+    match entry["type"]:
         case "extra_forbidden":
-            return f"there is no such setting; {_nearest_setting(path, page, bool(reading.lines))}"
-        case "missing" if isinstance(fault["input"], dict):
+            return f"unknown setting; {_nearest_setting(path, page, bool(parsed.lines))}"
+        case "missing" if isinstance(entry["input"], dict):
             return f"missing; expected {_alternatives(kinds)}"
-        case kind if kinds and (kind in _OF_KIND or kind.endswith(("_type", "_parsing"))):
-            return f"expected {_alternatives(kinds)}, got {value}{_hint(fault['input'], kinds)}"
-    if "error" in fault.get("ctx", {}):
-        return f"invalid value {value}: {_message(fault)}"
-    return f"{_message(fault)}, got {value}"
+        case kind if kinds and (kind in _TYPE_ERRORS or kind.endswith(("_type", "_parsing"))):
+            return f"expected {_alternatives(kinds)}, got {value}{_hint(entry['input'], kinds)}"
+    if "error" in entry.get("ctx", {}):
+        return f"invalid value {value}: {_message(entry)}"
+    return f"{_message(entry)}, got {value}"
 
 
-def _message(fault: Any) -> str:
+def _message(entry: Any) -> str:
     """The message of danlu's validator, or that of pydantic."""
-    own = fault.get("ctx", {}).get("error")
-    return " ".join(str(own).split()) if own else re.sub(r"^\w+ should be", "expected", fault["msg"])
+    message = entry.get("ctx", {}).get("error")
+    return " ".join(str(message).split()) if message else re.sub(r"^\w+ should be", "expected", entry["msg"])
 
 
 def _alternatives(kinds: list[str]) -> str:
@@ -103,39 +103,39 @@ def _hint(value: Any, kinds: list[str]) -> str:
     """A suggestion, if there is a likely one."""
     if isinstance(value, str):
         numbers = any(kind.startswith(("a number", "an integer")) for kind in kinds)
-        wanted = {int: numbers, float: numbers, bool: "true" in kinds, NoneType: "null" in kinds}
-        if wanted.get(type(scalar(value)), False):
+        unquoted = {int: numbers, float: numbers, bool: "true" in kinds, NoneType: "null" in kinds}
+        if unquoted.get(type(scalar(value)), False):
             return "; write it without quotes"
-        near = nearest(value, [kind[1:-1] for kind in kinds if kind.startswith("'")])
-        return f"; {near}" if near.endswith("?") else ""
+        suggestion = nearest(value, [kind[1:-1] for kind in kinds if kind.startswith("'")])
+        return f"; {suggestion}" if suggestion.endswith("?") else ""
     return "; write it in quotes" if "text" in kinds and isinstance(value, int | float) else ""
 
 
-def shown(value: Any, as_written: str | None) -> str:
+def display(value: Any, as_written: str | None) -> str:
     match value:
         case str():
             return short(repr(value))
         case None:
             return "null"
         case list() | tuple():
-            return short(f"[{', '.join(shown(item, None) for item in value)}]")
+            return short(f"[{', '.join(display(item, None) for item in value)}]")
         case dict():
             return "a mapping"
         case BaseModel():
             return type(value).__name__
-    return short(as_written or (written(value) if isinstance(value, int | float) else repr(value)))
+    return short(as_written or (format_value(value) if isinstance(value, int | float) else repr(value)))
 
 
 def _nearest_setting(path: KeyPath, page: type[BaseModel], in_file: bool) -> str:
     """The most similar name at this level, or a setting with the same name at another level."""
     settings = list(_settings(page))
     for setting in settings:
-        if path == (spelled(setting),):
-            return f"write '{spelled(setting[:-1])}:' and below it, indented, '{setting[-1]}:'"
+        if path == (format_path(setting),):
+            return f"write '{format_path(setting[:-1])}:' and below it, indented, '{setting[-1]}:'"
         if path[-1] == setting[-1]:
-            return f"did you mean {spelled(setting)!r}?"
-    here = [str(setting[-1]) for setting in settings if setting[:-1] == path[:-1]]
-    return nearest(str(path[-1]), [*here, "format"] if in_file and len(path) == 1 else here)
+            return f"did you mean {format_path(setting)!r}?"
+    siblings = [str(setting[-1]) for setting in settings if setting[:-1] == path[:-1]]
+    return nearest(str(path[-1]), [*siblings, "format"] if in_file and len(path) == 1 else siblings)
 
 
 def _settings(page: type[BaseModel], path: KeyPath = ()) -> Iterator[KeyPath]:
@@ -165,8 +165,8 @@ def _type_at(kind: Any, path: KeyPath) -> Any:
     """The type of the setting, or of the list item, at a path; None if it is unknown."""
     if not path:
         return kind
-    inside = (_type_inside(member, path[0]) for member in _members(kind))
-    return next((_type_at(member, path[1:]) for member in inside if member is not None), None)
+    types = (_type_inside(member, path[0]) for member in _members(kind))
+    return next((_type_at(member, path[1:]) for member in types if member is not None), None)
 
 
 def _type_inside(kind: Any, step: str | int) -> Any:
@@ -208,28 +208,28 @@ def _kinds(kind: Any, limits: str = "") -> list[str]:
     if origin is Annotated:
         return _kinds(items[0], _limits(items[1:]))
     if origin in (Union, UnionType):
-        return [words for member in items for words in _kinds(member, limits)]
+        return [description for member in items for description in _kinds(member, limits)]
     if origin is Literal:
-        return [repr(item) if isinstance(item, str) else written(item) for item in items]
+        return [repr(item) if isinstance(item, str) else format_value(item) for item in items]
     if origin is tuple:
         return [_list(items) + limits]
     if _is_page(kind):
         return [f"a mapping with the settings {', '.join(kind.model_fields)}"]
     if origin is dict:
         return ["a mapping"]
-    return [words + limits * (kind in (int, float, str)) for words in _PLAIN_KINDS.get(kind, [])]
+    return [description + limits * (kind in (int, float, str)) for description in _PLAIN_KINDS.get(kind, [])]
 
 
 def _limits(metadata: tuple[Any, ...]) -> str:
     rules = [rule for item in metadata for rule in getattr(item, "metadata", [item])]
-    values = ((words, getattr(rule, name, None)) for rule in rules for name, words in _LIMITS.items())
-    limits = [words.format(written(value)) for words, value in values if value is not None]
+    values = ((template, getattr(rule, name, None)) for rule in rules for name, template in _LIMITS.items())
+    limits = [template.format(format_value(value)) for template, value in values if value is not None]
     return f" {' and '.join(limits)}" if limits else ""
 
 
 def _list(items: tuple[Any, ...]) -> str:
     if items[-1:] == (...,):
         return f"a list (each item {' or '.join(_kinds(items[0]))})"
-    alike = bool(items) and all(item == items[0] for item in items)
-    each = f" (each {' or '.join(_kinds(items[0]))})" if alike else ""
-    return f"a list of {len(items)}{each}"
+    equal = bool(items) and all(item == items[0] for item in items)
+    suffix = f" (each {' or '.join(_kinds(items[0]))})" if equal else ""
+    return f"a list of {len(items)}{suffix}"

@@ -1,4 +1,4 @@
-"""The settings that all recipes have: length, seed, precision, monitored score; and the interface of a recipe."""
+"""The settings of all recipes: length, seed, precision, monitored score; and the interface of a recipe."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class Recipe(DataSettings):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """A setting whose default a recipe changes keeps its description."""
+        """Keep the description of a setting when a recipe changes its default."""
         super().__pydantic_init_subclass__(**kwargs)
         for name, field in cls.model_fields.items():
             for base in cls.__mro__:
-                known = getattr(base, "model_fields", {}).get(name)
-                if field.description is None and known is not None:
-                    field.description = known.description
+                base_field = getattr(base, "model_fields", {}).get(name)
+                if field.description is None and base_field is not None:
+                    field.description = base_field.description
 
     def task(self, info: DataInfo) -> Task:
         """Build the task for this data.
@@ -86,7 +86,7 @@ class Recipe(DataSettings):
 
     @property
     def sample_files(self) -> int:
-        """How often samples are saved during training; 0 for a model that does not generate."""
+        """Number of times that samples are saved during training; 0 for a model that does not generate."""
         return 0
 
     def make_stream(self, part: Part, device: torch.device, dtype: torch.dtype) -> Placement:
@@ -101,7 +101,7 @@ class Recipe(DataSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _rounds_take_the_place_of_epochs(cls, values: Any) -> Any:
+    def _rounds_replace_epochs(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("rounds") is not None:
             return {"epochs": None, **values}
         return values
@@ -115,11 +115,11 @@ class Recipe(DataSettings):
         return self
 
     @model_validator(mode="after")
-    def _one_length(self) -> Recipe:
+    def _check_length_and_batch(self) -> Recipe:
         if (self.rounds is None) == (self.epochs is None):
             raise ValueError("set exactly one of rounds and epochs")
         if self.patience is not None and self.monitor == "none":
-            raise ValueError("patience needs a monitored score, and monitor is none")
+            raise ValueError("patience needs a monitored score; set monitor, or leave patience out")
         if self.batch_size != "full" and self.grad_accumulation > self.batch_size:
             raise ValueError(f"batch_size must be at least grad_accumulation={self.grad_accumulation}")
         return self

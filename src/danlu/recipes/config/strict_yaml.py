@@ -29,21 +29,21 @@ class Problem(NamedTuple):
     text: str
 
 
-class Reading(NamedTuple):
-    """The values of a file, the line of each, each scalar as it is written, and the errors."""
+class ParsedYAML(NamedTuple):
+    """The content of a YAML file: values, the line of each, the original text of each scalar, and the errors."""
 
     values: Any
     lines: dict[KeyPath, int]
-    written: dict[KeyPath, str]
+    raw: dict[KeyPath, str]
     problems: list[Problem]
 
     def line(self, path: KeyPath) -> int | None:
         """The line of a setting, or of the nearest mapping or list around it."""
-        around = (path[:length] for length in range(len(path), 0, -1))
-        return next((self.lines[p] for p in around if p in self.lines), None)
+        parents = (path[:length] for length in range(len(path), 0, -1))
+        return next((self.lines[p] for p in parents if p in self.lines), None)
 
 
-def read(text: str, name: str) -> Reading:
+def read(text: str, name: str) -> ParsedYAML:
     """Read a YAML text. Values with an error are left out; the errors are listed as problems.
 
     Args:
@@ -61,9 +61,9 @@ def read(text: str, name: str) -> Reading:
         root = composer.get_single_node()
     except yaml.YAMLError as error:
         raise UsageError(_syntax(error, text, name)) from None
-    walk = _Walk(composer.refused)
-    value = walk.value(root, ()) if root else None
-    return Reading(None if value is REFUSED else value, walk.lines, walk.written, walk.problems)
+    walker = _NodeReader(composer.refused)
+    value = walker.value(root, ()) if root else None
+    return ParsedYAML(None if value is REFUSED else value, walker.lines, walker.raw, walker.problems)
 
 
 def failure(problems: list[Problem], name: str | None = None) -> UsageError:
@@ -73,14 +73,14 @@ def failure(problems: list[Problem], name: str | None = None) -> UsageError:
 
 
 def _sentence(problem: Problem, name: str | None) -> str:
-    place = f"{name}:{problem.line}" if name and problem.line else name
-    return ": ".join(part for part in (place, spelled(problem.path), problem.text) if part)
+    location = f"{name}:{problem.line}" if name and problem.line else name
+    return ": ".join(part for part in (location, format_path(problem.path), problem.text) if part)
 
 
-def spelled(path: KeyPath) -> str:
+def format_path(path: KeyPath) -> str:
     """A key path as text.
 
-    >>> spelled(("model", "hidden", 1))
+    >>> format_path(("model", "hidden", 1))
     'model.hidden[1]'
     """
     text = ""
@@ -96,7 +96,7 @@ def short(text: str) -> str:
 
 
 _PREFIXED = re.compile(r"[-+]?0(x[0-9a-f_]+|o[0-7_]+|b[01_]+)", re.IGNORECASE)
-_WHOLE = re.compile(r"[-+]?[0-9][0-9_]*")
+_INTEGER = re.compile(r"[-+]?[0-9][0-9_]*")
 _DECIMAL = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(e[-+]?[0-9]+)?", re.IGNORECASE)
 _NAMED = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -119,7 +119,7 @@ def scalar(text: str) -> str | int | float | bool | None:
     try:
         if _PREFIXED.fullmatch(text):
             return int(text, 0)
-        if _WHOLE.fullmatch(text):
+        if _INTEGER.fullmatch(text):
             return int(text)
         if _DECIMAL.fullmatch(text) and math.isfinite(float(text)):
             return float(text)
@@ -128,10 +128,10 @@ def scalar(text: str) -> str | int | float | bool | None:
     return text
 
 
-def written(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as YAML in one line. This module and any reader of YAML 1.1 read the same value from it.
 
-    >>> written((32, 1e-8, 40.0, None, True, "relu", "yes", {"a b": 1}))
+    >>> format_value((32, 1e-8, 40.0, None, True, "relu", "yes", {"a b": 1}))
     "[32, 1.0e-8, 40, null, true, relu, 'yes', {'a b': 1}]"
 
     Raises:
@@ -149,11 +149,11 @@ def written(value: Any) -> str:
         case float():
             return _float(float(value))
         case list() | tuple():
-            return f"[{', '.join(written(item) for item in value)}]"
+            return f"[{', '.join(format_value(item) for item in value)}]"
         case BaseModel():
-            return written(dict(value))
+            return format_value(dict(value))
         case dict():
-            return f"{{{', '.join(f'{_text(str(key))}: {written(item)}' for key, item in value.items())}}}"
+            return f"{{{', '.join(f'{_text(str(key))}: {format_value(item)}' for key, item in value.items())}}}"
     raise UsageError(f"a recipe file cannot have {short(repr(value))}; allowed: numbers, text, lists and mappings")
 
 
@@ -176,7 +176,7 @@ def _float(number: float) -> str:
     return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{exponent[0]}{exponent[1:].lstrip('0')}"
 
 
-class _Refused(yaml.MarkedYAMLError):
+class _YAMLError(yaml.MarkedYAMLError):
     """An error that PyYAML does not detect, or reports without its position."""
 
 
@@ -195,14 +195,14 @@ class _Composer(yaml.SafeLoader):
         try:
             return super().get_single_node()
         except (ValueError, OverflowError):  # PyYAML lets an escape beyond Unicode through to chr
-            beyond = f"{_ESCAPE}, and this one is not a character; use single quotes"
-            raise _Refused(None, None, beyond, self.get_mark()) from None
+            message = f"{_ESCAPE}, and this one is not a character; use single quotes"
+            raise _YAMLError(None, None, message, self.get_mark()) from None
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event: Any = self.peek_event()
         if self.depth == DEPTH:
-            raise _Refused(None, None, f"nested more than {DEPTH} levels deep, which no recipe needs", event.start_mark)
-        refusal = _refusal(event)
+            raise _YAMLError(None, None, f"nested more than {DEPTH} levels deep", event.start_mark)
+        problem = _syntax_problem(event)
         if isinstance(event, yaml.AliasEvent):
             self.get_event()
             node = yaml.ScalarNode("", "", event.start_mark, event.end_mark)
@@ -211,12 +211,12 @@ class _Composer(yaml.SafeLoader):
             self.depth += 1
             node = super().compose_node(parent, index)
             self.depth -= 1
-        if refusal and node:
-            self.refused[node] = refusal
+        if problem and node:
+            self.refused[node] = problem
         return node
 
 
-def _refusal(event: Any) -> str | None:
+def _syntax_problem(event: Any) -> str | None:
     """The reason why the node of this event is not allowed in a recipe file, or None."""
     if isinstance(event, yaml.AliasEvent):
         return f"the alias *{short(event.anchor)} is not allowed; write the value itself"
@@ -233,13 +233,13 @@ def _refusal(event: Any) -> str | None:
 REFUSED = object()  # stands for a value with an error
 
 
-class _Walk:
+class _NodeReader:
     """Converts nodes to values and records their lines."""
 
     def __init__(self, refused: dict[yaml.Node, str]):
         self.refused = refused
         self.lines: dict[KeyPath, int] = {}
-        self.written: dict[KeyPath, str] = {}
+        self.raw: dict[KeyPath, str] = {}
         self.problems: list[Problem] = []
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
@@ -255,7 +255,7 @@ class _Walk:
         if isinstance(node, yaml.SequenceNode):
             items = [self.value(item, (*path, number)) for number, item in enumerate(node.value)]
             return REFUSED if REFUSED in items else items
-        self.written[path] = node.value
+        self.raw[path] = node.value
         return scalar(node.value) if getattr(node, "style", None) is None else node.value
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
@@ -263,12 +263,12 @@ class _Walk:
         for key, value in node.value:
             if not self._is_name(key, path):
                 continue
-            here = (*path, key.value)
-            if here in self.lines:
-                self._refuse(key, here, f"set twice, first in line {self.lines[here]}")
+            key_path = (*path, key.value)
+            if key_path in self.lines:
+                self._refuse(key, key_path, f"set twice, first in line {self.lines[key_path]}")
                 continue
-            self.lines[here] = _line(key)
-            converted = self.value(value, here)
+            self.lines[key_path] = _line(key)
+            converted = self.value(value, key_path)
             if converted is not REFUSED:
                 values[key.value] = converted
         return values
@@ -294,7 +294,7 @@ def _line(node: yaml.Node) -> int:
 
 
 # messages of PyYAML, and clearer ones: {0} is the first group, {line} the line where the error begins
-_CLEARER = {
+_CLEAR_MESSAGES = {
     r"'\\t' that cannot": "a tab; indent with spaces",
     r"character (.+) that cannot": "a value cannot start with {0}; put the text in quotes",
     r"mapping values are not": "a second ':' in one line, or wrong indentation; put text that contains ':' in quotes",
@@ -307,7 +307,7 @@ _CLEARER = {
     r"unexpected (end of stream|document)": "the quote that opens in line {line} is never closed",
     r"escape character (.+)": _ESCAPE + ", and {0} is not one; use single quotes",
     r"expected escape sequence": _ESCAPE + ", and this one is incomplete; use single quotes",
-    r"another document": "a second document starts here; a recipe file has one",
+    r"another document": "a second document starts here; a recipe file must have one document",
     r"tag handle (.+)": "the tag {0} is not allowed; a recipe file has plain values only",
 }
 
@@ -318,17 +318,17 @@ def _syntax(error: yaml.YAMLError, text: str, name: str) -> str:
         return f"{name}:{line}: the character U+{error.character:04X} is not allowed in a YAML file; remove it"
     if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
         return f"{name}: this is not YAML ({error})"
-    mark, began = error.problem_mark, error.context_mark or error.problem_mark
+    mark, start = error.problem_mark, error.context_mark or error.problem_mark
     if "simple key" in (error.context or ""):
-        mark = began  # the line without ':', where PyYAML points to the end of what it tried
-    return f"{name}:{mark.line + 1}: column {mark.column + 1}: {_clearer(error, began.line + 1)}"
+        mark = start  # the line without ':', where PyYAML points to the end of what it tried
+    return f"{name}:{mark.line + 1}: column {mark.column + 1}: {_clear_message(error, start.line + 1)}"
 
 
-def _clearer(error: yaml.MarkedYAMLError, line: int) -> str:
+def _clear_message(error: yaml.MarkedYAMLError, line: int) -> str:
     problem = error.problem or ""
-    if isinstance(error, _Refused):
+    if isinstance(error, _YAMLError):
         return problem
-    for pattern, words in _CLEARER.items():
-        if found := re.search(pattern, problem):
-            return words.format(*found.groups(), line=line)
+    for pattern, template in _CLEAR_MESSAGES.items():
+        if match := re.search(pattern, problem):
+            return template.format(*match.groups(), line=line)
     return f"this is not YAML ({problem})"

@@ -12,9 +12,9 @@ from danlu.data.settings import DataSettings
 from danlu.errors import UsageError, nearest
 from danlu.recipes.config import strict_yaml
 from danlu.recipes.config.changes import checked, plain
-from danlu.recipes.config.error_messages import shown
+from danlu.recipes.config.error_messages import display
 from danlu.recipes.config.recipe import Recipe
-from danlu.recipes.config.strict_yaml import Problem, Reading, failure, written
+from danlu.recipes.config.strict_yaml import ParsedYAML, Problem, failure, format_value
 
 FORMAT = 1
 LARGEST = 2**20  # bytes; a recipe has a few thousand
@@ -38,7 +38,7 @@ def to_yaml(recipe: Recipe) -> str:
       hidden: [512]             # width of each hidden layer; empty for softmax regression
     ...
     """
-    head = [f"format: {FORMAT}", f"recipe: {written(catalogue.name_of_recipe(type(recipe)))}", ""]
+    head = [f"format: {FORMAT}", f"recipe: {format_value(catalogue.name_of_recipe(type(recipe)))}", ""]
     return "\n".join([*head, *_lines(recipe), ""])
 
 
@@ -68,16 +68,18 @@ def from_text(text: str, name: str = "recipe") -> Recipe:
     >>> from_text("recipe: cnn\\nlr: fast\\nmodel:\\n  chanels: [8]", "mine.yaml")
     Traceback (most recent call last):
     danlu.errors.UsageError: mine.yaml:2: lr: expected a number > 0, got 'fast'
-    mine.yaml:4: model.chanels: there is no such setting; did you mean 'channels'?
+    mine.yaml:4: model.chanels: unknown setting; did you mean 'channels'?
     """
-    reading = strict_yaml.read(text, name)
-    if not isinstance(reading.values, dict):
-        what = "the file is empty" if reading.values is None else f"the file has only {shown(reading.values, None)}"
-        problem = Problem(None, (), f"{what}; a recipe file has lines such as 'recipe: cnn' and 'lr: 0.01'")
-        raise failure(reading.problems or [problem], name)
-    defaults = _named(reading, name).model_construct()
-    values = {key: value for key, value in reading.values.items() if key not in ("format", "recipe")}
-    return checked(defaults, values, reading, name)
+    parsed = strict_yaml.read(text, name)
+    if not isinstance(parsed.values, dict):
+        problem_text = (
+            "the file is empty" if parsed.values is None else f"the file has only {display(parsed.values, None)}"
+        )
+        problem = Problem(None, (), f"{problem_text}; a recipe file has lines such as 'recipe: cnn' and 'lr: 0.01'")
+        raise failure(parsed.problems or [problem], name)
+    defaults = _named(parsed, name).model_construct()
+    values = {key: value for key, value in parsed.values.items() if key not in ("format", "recipe")}
+    return checked(defaults, values, parsed, name)
 
 
 # Writing
@@ -91,15 +93,17 @@ def _lines(page: BaseModel, indent: str = "") -> Iterator[str]:
         if name in unused:
             continue
         value = getattr(page, name)
-        inside = isinstance(value, BaseModel) and bool(type(value).model_fields)
-        first_on = next(base for base in reversed(type(page).__mro__) if name in getattr(base, "model_fields", {}))
-        if last not in (None, first_on):
+        is_page = isinstance(value, BaseModel) and bool(type(value).model_fields)
+        declaring_page = next(
+            base for base in reversed(type(page).__mro__) if name in getattr(base, "model_fields", {})
+        )
+        if last not in (None, declaring_page):
             yield ""
-        last = first_on
-        setting = f"{indent}{name}:" if inside else f"{indent}{name}: {written(value)}"
+        last = declaring_page
+        setting = f"{indent}{name}:" if is_page else f"{indent}{name}: {format_value(value)}"
         description = " ".join((field.description or "").split())
         yield f"{setting:<{_COLUMN - 1}} # {description}" if description else setting
-        if inside:
+        if is_page:
             yield from _lines(value, indent + "  ")
 
 
@@ -125,12 +129,12 @@ def _file_text(path: Path) -> str:
         raise UsageError(f"{path}:{line}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
 
 
-def _named(reading: Reading, name: str) -> type[Recipe]:
+def _named(parsed: ParsedYAML, name: str) -> type[Recipe]:
     """The class of the recipe that the text names. Without it, no setting can be validated."""
     path = ("recipe",)
-    recipe, line = reading.values.get("recipe"), reading.line(path)
+    recipe, line = parsed.values.get("recipe"), parsed.line(path)
     available = nearest("", catalogue.all_recipes())
-    _check_format(reading, name)
+    _check_format(parsed, name)
     if isinstance(recipe, str):
         try:
             return catalogue.find_recipe(recipe)
@@ -139,18 +143,18 @@ def _named(reading: Reading, name: str) -> type[Recipe]:
     elif line is None:
         message = f"the name of the recipe is missing; add a line such as 'recipe: cnn' ({available})"
     else:
-        message = f"expected a name, got {shown(recipe, reading.written.get(path))}; {available}"
-    refused = any(problem.path == path for problem in reading.problems)
+        message = f"expected a name, got {display(recipe, parsed.raw.get(path))}; {available}"
+    refused = any(problem.path == path for problem in parsed.problems)
     missing = [] if refused else [Problem(line, path if line else (), message)]
-    raise failure([*reading.problems, *missing], name)
+    raise failure([*parsed.problems, *missing], name)
 
 
-def _check_format(reading: Reading, name: str) -> None:
+def _check_format(parsed: ParsedYAML, name: str) -> None:
     path = ("format",)
-    number, line = plain(reading.values.get("format", FORMAT)), reading.line(path)
+    number, line = plain(parsed.values.get("format", FORMAT)), parsed.line(path)
     if type(number) is not int or number < 1:
-        what = shown(number, reading.written.get(path))
-        reading.problems.append(Problem(line, path, f"expected an integer >= 1, got {what}"))
+        what = display(number, parsed.raw.get(path))
+        parsed.problems.append(Problem(line, path, f"expected an integer >= 1, got {what}"))
     elif number > FORMAT:  # other errors may be valid in the newer format
         newer = f"{number} is newer than this version of danlu, which reads up to {FORMAT}; update danlu"
         raise failure([Problem(line, path, newer)], name)

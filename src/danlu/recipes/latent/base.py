@@ -48,7 +48,7 @@ class LatentRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
 
     def network(self, info: DataInfo) -> VAE | ConditionalVAE:
         """The model for these examples."""
-        raise NotImplementedError(f"{type(self).__name__} must build its network")
+        raise NotImplementedError(f"{type(self).__name__} must define network")
 
     def kl_weight(self) -> KLWeight:
         """The weight of the KL divergence."""
@@ -69,7 +69,7 @@ def check_likelihood(network: M, info: DataInfo, data: str, page: str = "model")
         page: name of the settings of the network.
 
     Raises:
-        UsageError: if it is not.
+        UsageError: if the likelihood is not defined for these values.
     """
     family = network.autoencoder.likelihood.family  # type: ignore[union-attr]
     if family != "gaussian" and (not isinstance(info, ImageInfo) or info.range != (0.0, 1.0)):

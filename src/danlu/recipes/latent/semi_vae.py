@@ -51,7 +51,7 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
         "first_rounds": 3,
     }
     two_rounds: ClassVar[dict[str, Any]] = {**GenerativeRecipe.two_rounds, "first_rounds": 1}
-    overfits_to: ClassVar[float | None] = 0.8  # a bound in nats has no 0 to which it could fall
+    overfits_to: ClassVar[float | None] = 0.8  # a loss in nats does not approach 0
 
     labels: Count = 50
     """training examples that keep their labels"""
@@ -122,8 +122,8 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
 
     @model_validator(mode="after")
     def _rounds_for_both(self) -> Self:
-        if self.rounds is not None and (why := self._without_second(self.rounds)):
-            raise ValueError(why)
+        if self.rounds is not None and (reason := self._without_second(self.rounds)):
+            raise ValueError(reason)
         return self
 
     def length(self, epoch_rounds: float) -> int:
@@ -136,12 +136,12 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
             UsageError: if no rounds are left for M2.
         """
         rounds = super().length(epoch_rounds)
-        if why := self._without_second(rounds):
-            raise UsageError(why)
+        if reason := self._without_second(rounds):
+            raise UsageError(reason)
         return rounds
 
     def _without_second(self, rounds: int) -> str | None:
-        """Why no rounds are left for M2, or None if some are."""
+        """The error message if no rounds are left for M2, else None."""
         if not self.stacked or (self.first_rounds or 0) < rounds:
             return None
         return f"first_rounds={self.first_rounds} must be less than rounds={rounds}, which include those of M2"
@@ -173,10 +173,10 @@ def balanced_subset(labels: Int[Tensor, "n"], count: int, seed: int) -> Int[Tens
     """
     order = torch.randperm(len(labels), generator=generator("labelled", seed)).to(labels.device)
     shuffled = labels[order]
-    rank = torch.zeros_like(shuffled)  # of an example within its class
+    rank = torch.zeros_like(shuffled)  # rank of an example within its class
     for label in shuffled.unique():
-        same = shuffled == label
-        rank[same] = torch.arange(int(same.sum()), device=shuffled.device)
+        members = shuffled == label
+        rank[members] = torch.arange(int(members.sum()), device=shuffled.device)
     if count > len(labels):
         raise UsageError(f"labels={count} must be at most the number of training examples, {len(labels)}")
     return order[rank.argsort(stable=True)[:count]].sort().values
