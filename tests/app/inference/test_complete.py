@@ -149,7 +149,7 @@ def test_words_come_with_spaces_between(convolution):
         (["row \udc80"], "the prompt is not valid UTF-8"),
         (["row", "--beam", "2", "--top-k", "3"], "remove temperature, top_k"),
         (["row", "--top-p", "2"], "top_p=2.0 must be"),
-        (["row", "--temperature", "inf"], "temperature=inf must be a number"),
+        (["row", "--temperature", "inf"], "temperature=inf must be a finite number"),
         (["row", "--tokens", "0"], "at least 1"),
         (["row", "--temperature", "0", "--top-p", "0.5"], "temperature 0 always takes the most probable"),
         (["row", "--best", "2", "--groups", "2"], "best, groups have an effect only with beam search"),
