@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from danlu.data import Part, digits
-from danlu.experiments.harness.trainers import some_of
+from danlu.experiments.harness.trainers import stratified_subset
 from danlu.experiments.networks import batchnorm, depth, line_detector, linear_collapse, shift_invariance
 from danlu.experiments.optimization import momentum
 from danlu.experiments.optimization.sgd_noise import sharpness
@@ -153,6 +153,6 @@ def test_networks_have_as_many_layers_as_they_say(name, layers):
 
 
 def test_some_of_a_part_has_all_classes_alike():
-    some = some_of(digits().train, 200, seed=1)
+    some = stratified_subset(digits().train, 200, seed=1)
     assert len(some) == 200
     assert some["label"].bincount().tolist() == pytest.approx([20] * 10, abs=1)

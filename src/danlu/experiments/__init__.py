@@ -1,4 +1,4 @@
-"""Experiments: claims of the notes, each run small and judged."""
+"""Experiments: claims of the lecture notes, tested on small problems."""
 
 import lazy_loader
 

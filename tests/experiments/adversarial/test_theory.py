@@ -20,7 +20,7 @@ from danlu.experiments.adversarial import (
     tug_of_war,
 )
 from danlu.experiments.harness import densities
-from danlu.experiments.harness.trainers import Alone
+from danlu.experiments.harness.trainers import SinglePlayer
 from danlu.models import MLPCritic, MLPGenerator
 from danlu.tasks import Adversarial, Techniques
 from danlu.training import OptimizerSettings, Trainer
@@ -42,7 +42,7 @@ def test_alone_moves_one_player_and_no_other(who):
     game = pair()
     before = deepcopy(game.state_dict())
     part = Part({"x": torch.randn(64, 1)})
-    for _ in Trainer(Alone(game, who), OptimizerSettings(lr=0.01), Shuffled(part, 16), 3):
+    for _ in Trainer(SinglePlayer(game, who), OptimizerSettings(lr=0.01), Shuffled(part, 16), 3):
         pass
     moved = {name.split(".")[0] for name, value in game.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {who}
@@ -52,7 +52,7 @@ def test_alone_plays_the_turns_of_the_game():
     """A critic's first step is the same alone and in the game, with the same noise."""
     game, part = pair(), Part({"x": torch.randn(64, 1)})
     other = deepcopy(game)
-    for task in (Alone(game, "critic"), other):
+    for task in (SinglePlayer(game, "critic"), other):
         for _ in Trainer(task, OptimizerSettings(lr=0.01), Shuffled(part, 16), 1):
             pass
     for name, value in game.critic.state_dict().items():
@@ -129,7 +129,7 @@ def test_optimal_discriminator(factor, distance, off, word):
 
 def test_the_gradient_is_that_of_a_loop_over_examples():
     game = pair(seed=1)
-    asked = Alone(deepcopy(game), "generator")
+    asked = SinglePlayer(deepcopy(game), "generator")
     part = Part({"x": torch.randn(32, 1)})
     (report,) = Trainer(asked, OptimizerSettings(optimizer="sgd", lr=1e-9), Shuffled(part, 32), 1)
     asked.enter(asked._noise.place)
@@ -221,7 +221,7 @@ def test_kl_directions(numbers, word):
 # the tug of war
 
 
-@pytest.mark.parametrize("way", tug_of_war.WAYS)
+@pytest.mark.parametrize("way", tug_of_war.SCHEMES)
 @pytest.mark.parametrize("rate", [0.1, 0.4])
 def test_ways_are_powers_of_their_matrices(way, rate):
     path = tug_of_war.trajectory(way, rate, 30, angle=0.7).numpy()
@@ -244,8 +244,8 @@ def test_ways_are_powers_of_their_matrices(way, rate):
     [((1e3, 1.0, 1e-3), LIMITS), ((1e3, 1.0, 0.5), HOLDS), ((1e3, 1e-3, 1e-3), NOT), ((1e-3, 1.0, 0.5), NOT)],
 )
 def test_tug_of_war(ends, word):
-    distances = {way: {"0.1": [1.0] + [end] * 10} for way, end in zip(tug_of_war.WAYS, ends, strict=True)}
-    averages = {way: {"0.1": 0.0} for way in tug_of_war.WAYS}
+    distances = {way: {"0.1": [1.0] + [end] * 10} for way, end in zip(tug_of_war.SCHEMES, ends, strict=True)}
+    averages = {way: {"0.1": 0.0} for way in tug_of_war.SCHEMES}
     assert tug_of_war.verdict({"rounds": [0, 1000], "distances": distances, "averages": averages}).word == word
 
 
@@ -257,7 +257,7 @@ def test_spoiled_digits():
     sure = torch.eye(10)[test["label"]]
     given = fid_vs_is.HeldOut(test["image"], test["label"], sure, 0)
     each = fid_vs_is.one_each(given)
-    assert each.shape == given.pictures.shape
+    assert each.shape == given.images.shape
     assert len(each.unique(dim=0)) == 10
     noisy = fid_vs_is.noisy(0.2, given)
     assert 0 <= noisy.min() <= noisy.max() <= 1
@@ -265,7 +265,7 @@ def test_spoiled_digits():
     assert (fid_vs_is.noisy(0.1, gray) - 0.5).std().item() == pytest.approx(0.1, rel=0.2)
     dot = torch.zeros(1, 1, 8, 8)
     dot[0, 0, 4, 4] = 1
-    blurred = fid_vs_is.blurred(0.7, gray._replace(pictures=dot))[0, 0]
+    blurred = fid_vs_is.blurred(0.7, gray._replace(images=dot))[0, 0]
     assert (blurred[4, 5] / blurred[4, 4]).item() == pytest.approx(math.exp(-1 / (2 * 0.49)), rel=1e-5)
     assert blurred.sum().item() == pytest.approx(1, abs=1e-3)
 
@@ -277,7 +277,7 @@ def test_what_is_moved_by_a_length_is_its_square_away(length):
 
 def scored(weak=(10.0, 8.5), strong=(50.0, 8.5), each=(30.0, 9.9), half=(50.0, 8.5)):
     """FID and Inception Score, where held-out digits have 1 and 9."""
-    scores = {way: {"fid": [1.0], "is": [9.0]} for way in fid_vs_is.WAYS}
+    scores = {way: {"fid": [1.0], "is": [9.0]} for way in fid_vs_is.MODIFICATIONS}
     given = {**dict.fromkeys(fid_vs_is.WEAK, weak), **dict.fromkeys(fid_vs_is.STRONG, strong)}
     for way, (fid, inception) in {**given, fid_vs_is.ONE_EACH: each, fid_vs_is.HALF: half}.items():
         scores[way] = {"fid": [fid], "is": [inception]}

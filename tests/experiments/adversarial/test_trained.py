@@ -44,7 +44,7 @@ def test_pixels_alone_have_the_values_of_each_pixel_and_no_picture_of_the_data()
 def test_the_judge_knows_digits_and_puts_worse_pictures_further_away(judge):
     test, real = digits().test, judge(digits().train["image"])
     found = judge(test["image"])
-    assert (found.guesses == test["label"]).double().mean() > 0.9
+    assert (found.predictions == test["label"]).double().mean() > 0.9
     assert (real.covered, found.covered) == (10, 10)
     assert real.fid == pytest.approx(0.0, abs=1e-6)
     ones = judge(test["image"][test["label"] == 1])
@@ -288,7 +288,7 @@ def test_a_sum_of_attributes_is_the_kind_that_is_asked_for():
 
 
 def test_discs_have_the_size_and_color_that_their_kind_says():
-    part = latent_arithmetic.pictures("size and color", 200, 0)
+    part = latent_arithmetic.images("size and color", 200, 0)
     x, kind = part["image"], part["label"]
     assert (float(x.min()), bool(x.max() <= 1)) == (0.0, True)
     assert torch.equal((x.amax(1) > 0).sum((1, 2)) > 14, kind // 2 == 1)  # pixels with ink
@@ -297,7 +297,7 @@ def test_discs_have_the_size_and_color_that_their_kind_says():
 
 
 def test_boxes_and_crosses_have_the_pixels_and_the_bar_that_their_kind_says():
-    part = latent_arithmetic.pictures("shape and bar", 200, 0)
+    part = latent_arithmetic.images("shape and bar", 200, 0)
     ink, kind = part["image"][:, 0] > 0, part["label"]
     assert part["image"].shape == (200, 1, 8, 8)
     # 16 pixels around a box, 9 in a cross, 5 in a bar, all within the picture wherever they are
@@ -308,7 +308,7 @@ def test_boxes_and_crosses_have_the_pixels_and_the_bar_that_their_kind_says():
 def test_codes_of_a_generator_that_is_linear_in_its_attributes_add():
     """A code's first two signs are its attributes: sums of means are right but where a mean is near 0."""
     torch.manual_seed(0)
-    kinds = latent_arithmetic.pictures("size and color", 400, 0)
+    kinds = latent_arithmetic.images("size and color", 400, 0)
     examples = [kinds["image"][kinds["label"] == kind][0] for kind in range(4)]
 
     class Signs(nn.Module):

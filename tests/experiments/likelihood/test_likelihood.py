@@ -166,8 +166,8 @@ def test_beta_vae(runs, word):
 def test_envy_by_hand():
     run = [{"rate": 6.0, "distortion": 10.0}, {"rate": 4.0, "distortion": 13.0}]
     # the second could have 6 nats for 10: at β = 1 that is 16 against 17
-    assert beta_vae.envy([0.5, 1.0], run) == pytest.approx(1.0)
-    assert beta_vae.envy([1.0, 2.0], run) == 0.0
+    assert beta_vae.suboptimality([0.5, 1.0], run) == pytest.approx(1.0)
+    assert beta_vae.suboptimality([1.0, 2.0], run) == 0.0
 
 
 def test_rate_and_distortion_are_means_of_the_closed_form_and_of_draws():

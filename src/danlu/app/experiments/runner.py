@@ -24,7 +24,7 @@ from danlu.app.console.progress import Screen
 from danlu.app.report.figures import style
 from danlu.catalogue.experiments import EXPERIMENTS, find_experiment
 from danlu.errors import UsageError
-from danlu.experiments.harness.experiment import Experiment, Numbers, Outcome, Table, Tell
+from danlu.experiments.harness.experiment import Experiment, Numbers, Outcome, ProgressCallback, Table
 from danlu.storage.atomic import write_text
 
 OUT = Path("runs/experiments")
@@ -150,7 +150,7 @@ def _folder(out: str | Path) -> Path:
     return folder
 
 
-def _run(name: str, seed: int, tell: Tell, folder: Path | None, quick: bool) -> ExperimentResult:
+def _run(name: str, seed: int, tell: ProgressCallback, folder: Path | None, quick: bool) -> ExperimentResult:
     """Run, draw and write one."""
     subject: Experiment = find_experiment(name)
     start, threads = time.monotonic(), torch.get_num_threads()
@@ -185,7 +185,7 @@ def _result(name: str, seed: int, **values: Any) -> ExperimentResult:
 
 
 @contextmanager
-def _progress(screen: Screen, name: str) -> Iterator[Tell]:
+def _progress(screen: Screen, name: str) -> Iterator[ProgressCallback]:
     """A progress bar while an experiment runs, in a terminal only."""
     if screen.console.quiet or not screen.console.is_terminal:
         yield lambda what, done, total: None

@@ -22,7 +22,7 @@ from torch import Tensor
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.digits import digits
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.rng.keys import generator as generator_of
@@ -50,13 +50,13 @@ def colored(seed: int) -> Part:
     return Part({"image": x * inks[:, :, None, None]})
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Ratios and shares by norm and seed; for the first seed, images of a few latents in several batches."""
     seeds = range(seed, seed + (1 if quick else 3))
     rounds, batches = (40, 200) if quick else (400, 1000)
     numbers: Numbers = {"batch": BATCH, "batches": batches, "runs": {name: [] for name in NORMS}, "codes": {}}
     for done, (name, run_seed) in enumerate((name, run_seed) for name in NORMS for run_seed in seeds):
-        tell("generators", done, len(NORMS) * len(seeds))
+        progress("generators", done, len(NORMS) * len(seeds))
         model = _learn(NORMS[name], rounds, run_seed)
         numbers["runs"][name].append(tied(model, batches, run_seed))
         if run_seed == seed:
@@ -68,15 +68,15 @@ def _learn(norm: Literal["batch", "virtual"], rounds: int, seed: int) -> DCGANGe
     make = lambda: DCGANGenerator(SHAPE, 0, (0.0, 1.0), LATENT, WIDTH, norm=norm, reference=BATCH)  # noqa: E731
     model = cast(DCGANGenerator, from_seed(make, 2 * seed))
     critic = from_seed(lambda: cast(DCGANCritic, DCGANCritic(SHAPE, 0, WIDTH)), 2 * seed + 1)
-    descent = OptimizerSettings(optimizer="adam", lr=4e-4, betas=(0.5, 0.999))
-    for _ in Trainer(Adversarial(model, critic), descent, Shuffled(colored(seed), BATCH, seed), rounds, seed):
+    settings = OptimizerSettings(optimizer="adam", lr=4e-4, betas=(0.5, 0.999))
+    for _ in Trainer(Adversarial(model, critic), settings, Shuffled(colored(seed), BATCH, seed), rounds, seed):
         pass
     return model.train()
 
 
-def statistics(pictures: Float[Tensor, "*n 3 h w"]) -> Float[Tensor, "*n 2"]:
+def statistics(images: Float[Tensor, "*n 3 h w"]) -> Float[Tensor, "*n 2"]:
     """Brightness and red minus blue of each image."""
-    red, green, blue = pictures.mean((-2, -1)).unbind(-1)
+    red, green, blue = images.mean((-2, -1)).unbind(-1)
     return torch.stack([(red + green + blue) / 3, red - blue], dim=-1)
 
 
@@ -125,8 +125,8 @@ def verdict(numbers: Numbers) -> Verdict:
     """Holds if only batch norm makes images depend on the rest of the batch, with a ratio above 1."""
     low, high = limits(numbers["batches"])
     batch_norm_runs, virtual = (numbers["runs"][name] for name in NORMS)
-    both = [[run[what][name] for run in batch_norm_runs for name in STATISTICS] for what in ("ratio", "share")]
-    free = [[run[what][name] for run in virtual for name in STATISTICS] for what in ("ratio", "share")]
+    both = [[run[quantity][name] for run in batch_norm_runs for name in STATISTICS] for quantity in ("ratio", "share")]
+    free = [[run[quantity][name] for run in virtual for name in STATISTICS] for quantity in ("ratio", "share")]
     reason = (
         f"With batch norm the other images of a batch cause {min(both[1]):.0%} to {max(both[1]):.0%} of the variance "
         "of "
@@ -152,14 +152,14 @@ def table(numbers: Numbers) -> Table:
     rows: Table = [("norm", "statistic", "variance of batch means, 1 if independent", "share due to the batch")]
     for name, runs in numbers["runs"].items():
         for statistic in STATISTICS:
-            cells = (spread([run[what][statistic] for run in runs], form) for what, form in FORMS.items())
+            cells = (spread([run[quantity][statistic] for run in runs], form) for quantity, form in FORMS.items())
             rows.append((name, statistic, *cells))
     return rows
 
 
 def plot(numbers: Numbers) -> Figure:
     """The hue of a few latents, each in several batches, and the ratios."""
-    from danlu.experiments.harness.plots import colors, panels, quiet
+    from danlu.experiments.harness.plots import colors, panels, secondary_color
 
     figure, (*left, right) = panels(3, height=2.4)
     for number, (axes, (name, codes)) in enumerate(zip(left, numbers["codes"].items(), strict=True)):
@@ -169,7 +169,7 @@ def plot(numbers: Numbers) -> Figure:
         axes.grid(True, axis="y")
     left[0].set_ylabel("red minus blue of the image")
     low, high = limits(numbers["batches"])
-    right.axhspan(low, high, color=quiet(), alpha=0.3, linewidth=0)
+    right.axhspan(low, high, color=secondary_color(), alpha=0.3, linewidth=0)
     for number, (name, runs) in enumerate(numbers["runs"].items()):
         for index, statistic in enumerate(STATISTICS):
             values = [run["ratio"][statistic] for run in runs]

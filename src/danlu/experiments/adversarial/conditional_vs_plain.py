@@ -17,7 +17,7 @@ import torch
 
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsEvaluator, pair, samples
 from danlu.experiments.harness.trainers import always_less, spread
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
@@ -34,7 +34,7 @@ SHOWN = 30
 FOLLOWS = 0.5  # fraction of images with the requested label from which the GAN counts as conditional
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """FID, classes and label accuracy during training, by kind and seed; images of the first seed."""
     seeds = range(seed, seed + (1 if quick else 3))
     every, times = (20, 2) if quick else (100, 6)
@@ -46,11 +46,11 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
         "pictures": {},
     }
     for done, (kind, run_seed) in enumerate((kind, run_seed) for kind in KINDS for run_seed in seeds):
-        tell("games", done, len(KINDS) * len(seeds))
-        results, pictures = _train(evaluator, KINDS[kind], every, times, run_seed)
+        progress("games", done, len(KINDS) * len(seeds))
+        results, images = _train(evaluator, KINDS[kind], every, times, run_seed)
         numbers["runs"][kind].append(results)
         if run_seed == seed:
-            numbers["pictures"][kind] = pictures
+            numbers["pictures"][kind] = images
     return numbers
 
 
@@ -60,8 +60,8 @@ def _train(evaluator: DigitsEvaluator, classes: int, every: int, times: int, see
         lambda: cast(DCGANCritic, DCGANCritic(SHAPE, classes, WIDTH)),
         seed,
     )
-    moves = OptimizerSettings(optimizer="adam", lr=4e-4, betas=(0.5, 0.999))
-    trainer = Trainer(Adversarial(*players), moves, Shuffled(evaluator.part, BATCH, seed), every * times, seed)
+    settings = OptimizerSettings(optimizer="adam", lr=4e-4, betas=(0.5, 0.999))
+    trainer = Trainer(Adversarial(*players), settings, Shuffled(evaluator.part, BATCH, seed), every * times, seed)
     results: Numbers = {"fid": [], "covered": [], "as told": []}
     for report in trainer:
         if report.round % every == 0:
@@ -69,18 +69,18 @@ def _train(evaluator: DigitsEvaluator, classes: int, every: int, times: int, see
             results["fid"].append(quality.fid)
             results["covered"].append(quality.covered)
             requested = torch.arange(SCORED_IMAGES) % CLASSES
-            results["as told"].append(float((quality.guesses == requested).double().mean()) if classes else None)
+            results["as told"].append(float((quality.predictions == requested).double().mean()) if classes else None)
     return results, (samples(trainer, SHOWN, seed)[:, 0] * 100).round().div(100).tolist()
 
 
-def _end(runs: list[Numbers], what: str) -> list[Any]:
-    return [run[what][-1] for run in runs]
+def _end(runs: list[Numbers], quantity: str) -> list[Any]:
+    return [run[quantity][-1] for run in runs]
 
 
 def verdict(numbers: Numbers) -> Verdict:
     """Holds if labels lower FID in every seed, lose no class, and are followed."""
     plain, follows = (numbers["runs"][kind] for kind in KINDS)
-    fids, classes = ([_end(runs, what) for runs in (plain, follows)] for what in ("fid", "covered"))
+    fids, classes = ([_end(runs, quantity) for runs in (plain, follows)] for quantity in ("fid", "covered"))
     label_accuracy = _end(follows, "as told")
     better = sum(b < a for a, b in zip(*fids, strict=True))
     reason = (
@@ -102,7 +102,7 @@ def table(numbers: Numbers) -> Table:
     for kind, runs in numbers["runs"].items():
         for index, rounds in enumerate(numbers["rounds"]):
             fid, covered, label_accuracy = (
-                [run[what][index] for run in runs] for what in ("fid", "covered", "as told")
+                [run[quantity][index] for run in runs] for quantity in ("fid", "covered", "as told")
             )
             requested = "–" if label_accuracy[0] is None else spread(label_accuracy, ".0%")
             rows.append((kind, str(rounds), spread(fid, ".1f"), spread(covered, ".1f"), requested))
@@ -114,16 +114,16 @@ def plot(numbers: Numbers) -> Figure:
     """FID during training, and images of the first seed."""
     from danlu.experiments.harness.plots import image_grid, line, logarithmic, panels
 
-    figure, (left, *sheets) = panels(3, height=2.3)
+    figure, (left, *grids) = panels(3, height=2.3)
     for number, kind in enumerate(KINDS):
         runs = [run["fid"] for run in numbers["runs"][kind]]
         line(left, numbers["rounds"], runs, number, {"plain": "without labels", "conditional": "with labels"}[kind])
-        image_grid(sheets[number], numbers["pictures"][kind], columns=CLASSES)
+        image_grid(grids[number], numbers["pictures"][kind], columns=CLASSES)
     logarithmic(left.yaxis, (3, 10, 30, 100, 300, 1000))
     left.set(title="distance to the digits", xlabel="rounds", ylabel="FID", xlim=(0, None))
     left.legend()
-    sheets[0].set(title="without labels", xlabel="random samples")
-    sheets[1].set(title="with labels", xlabel="labels 0 to 9, three times")
+    grids[0].set(title="without labels", xlabel="random samples")
+    grids[1].set(title="with labels", xlabel="labels 0 to 9, three times")
     return figure
 
 

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.experiments.harness.densities import jensen_shannon
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.trainers import Alone, from_seed
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.trainers import SinglePlayer, from_seed
 from danlu.losses.adversarial import Loss, fake_cost, real_cost
 from danlu.metrics.sample_diversity import wasserstein_1d
 from danlu.models.adversarial.base import Generator
@@ -73,13 +73,13 @@ def even_grid() -> Float[Tensor, "n"]:
     return (torch.arange(POINTS, dtype=torch.float64) + 0.5) / POINTS
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Both distances at each shift, and the estimates of trained critics at some shifts."""
     learned = (0.0, 3.0) if quick else LEARNED
     runs: list[tuple[Loss, float]] = [(loss, shift) for loss in TECHNIQUES for shift in learned]
     critics: Numbers = {loss: [] for loss in TECHNIQUES}
     for done, (loss, shift) in enumerate(runs):
-        tell("critics", done, len(runs))
+        progress("critics", done, len(runs))
         critics[loss].append(evaluated(loss, shift, 100 if quick else 600, seed))
     distances = [float(wasserstein_1d(even_grid(), even_grid() + shift)) for shift in SHIFTS]
     return {
@@ -103,10 +103,10 @@ def evaluated(loss: Loss, shift: float, rounds: int, seed: int) -> Numbers:
     critic = from_seed(partial(MLPCritic, (1,), classes=0, hidden=(64, 64)), seed)
     task = Adversarial(cast(Interval, Interval(shift)), cast(MLPCritic, critic), loss, TECHNIQUES[loss], inputs="x")
     part = Part({"x": even_grid().float()[:, None]})
-    descent = OptimizerSettings(optimizer="adam", lr=2e-3, betas=(0.5, 0.999), schedule="cosine")
-    for _ in Trainer(Alone(task, "critic"), descent, Shuffled(part, BATCH, seed), rounds, seed):
+    settings = OptimizerSettings(optimizer="adam", lr=2e-3, betas=(0.5, 0.999), schedule="cosine")
+    for _ in Trainer(SinglePlayer(task, "critic"), settings, Shuffled(part, BATCH, seed), rounds, seed):
         pass
-    frozen = Alone(deepcopy(task).requires_grad_(), "generator")
+    frozen = SinglePlayer(deepcopy(task).requires_grad_(), "generator")
     (report,) = Trainer(frozen, OptimizerSettings(optimizer="sgd", lr=1e-9), Shuffled(part, POINTS, seed), 1, seed)
     return {"distance": estimated_distance(task, part["x"], shift), "gradient": float(report.steps[0].norm)}
 
@@ -168,15 +168,17 @@ def table(numbers: Numbers) -> Table:
 
 def plot(numbers: Numbers) -> Figure:
     """The two intervals; both distances against the shift; the gradients."""
-    from danlu.experiments.harness.plots import colors, legend_above, panels, quiet
+    from danlu.experiments.harness.plots import colors, legend_above, panels, secondary_color
 
     figure, (first, middle, right) = panels(3, height=2.4, width_ratios=(1, 1.3, 1.3))
     blue, red = colors()[:2]
     for start, label in ((0.0, "data"), (2.0, "generated")):
-        first.fill_between([start, start + 1], [1, 1], color=quiet(), alpha=0.5 - 0.15 * start, linewidth=0)
-        first.annotate(label, (start + 0.5, 1.05), ha="center", fontsize=7, color=quiet())
-    first.annotate("", (2, 0.5), (0, 0.5), arrowprops={"arrowstyle": "->", "color": quiet(), "linewidth": 0.8})
-    first.annotate("shift", (1.5, 0.55), ha="center", fontsize=7, color=quiet())
+        first.fill_between([start, start + 1], [1, 1], color=secondary_color(), alpha=0.5 - 0.15 * start, linewidth=0)
+        first.annotate(label, (start + 0.5, 1.05), ha="center", fontsize=7, color=secondary_color())
+    first.annotate(
+        "", (2, 0.5), (0, 0.5), arrowprops={"arrowstyle": "->", "color": secondary_color(), "linewidth": 0.8}
+    )
+    first.annotate("shift", (1.5, 0.55), ha="center", fontsize=7, color=secondary_color())
     first.set(title="two intervals", xlabel="x", ylabel="density", ylim=(0, 1.3), yticks=(0, 1), xticks=(0, 1, 2, 3))
     learned = numbers["learned"]
     looks = (("divergence", "minimax", blue, "Jensen–Shannon"), ("distance", "wasserstein", red, "Wasserstein"))
@@ -188,7 +190,7 @@ def plot(numbers: Numbers) -> Figure:
     middle.set(title="distance", xlabel="shift (above 1: disjoint)")
     right.set(title="gradient for the generator", xlabel="shift (above 1: disjoint)", ylim=(-0.05, None))
     for axes in (middle, right):
-        axes.axvspan(1, max(numbers["shifts"]), color=quiet(), alpha=0.08, linewidth=0)
+        axes.axvspan(1, max(numbers["shifts"]), color=secondary_color(), alpha=0.08, linewidth=0)
         axes.grid(True, axis="y")
     legend_above(figure, middle, columns=4)
     return figure

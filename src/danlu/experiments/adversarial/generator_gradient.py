@@ -5,7 +5,7 @@ alone. During this training the experiment measures the critic's accuracy on hel
 of the gradient that the generator would receive with four losses: log(1 − D), the objective in the notes; −log D, which
 Goodfellow et al. (2014, section 3) use for this reason; feature matching (Salimans et al., 2016, section 3.1); and the
 score of a Wasserstein critic with gradient penalty. Arjovsky and Bottou, "Towards principled methods for training
-generative adversarial networks", 2017, show such curves. Three seeds.
+generative adversarial networks", 2017, show similar curves. Three seeds.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.digits import digits
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.trainers import Alone, from_seed, spread
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.trainers import SinglePlayer, from_seed, spread
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.rng.keys import generator as generator_of
@@ -59,30 +59,30 @@ NEAR_OPTIMAL = 0.99  # a critic with at least this accuracy counts as near-optim
 VANISHED, KEPT = 0.01, 0.1  # relative to the largest gradient: vanished if below the first, kept if above the second
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Accuracy of each critic, D of generated images, and the gradient of each loss, by seed and round."""
     seeds, rounds = (range(seed, seed + 1), MEASURED[:4]) if quick else (range(seed, seed + 3), MEASURED)
     runs: list[tuple[int, Loss]] = [(run_seed, critic) for run_seed in seeds for critic in CRITICS]
     accuracy: Numbers = {critic: [] for critic in CRITICS}
-    trust: list[list[float]] = []
+    fake_probability: list[list[float]] = []
     gradients: Numbers = {name: [] for name in COSTS}
     for done, (run_seed, critic) in enumerate(runs):
-        tell("critics", done, len(runs))
+        progress("critics", done, len(runs))
         results = _learn(trained_generator(30 if quick else BEFORE, run_seed), critic, rounds, run_seed)
-        accuracy[critic].append([at["accuracy"] for at in results])
+        accuracy[critic].append([record["accuracy"] for record in results])
         if critic == "minimax":
-            trust.append([at["trust"] for at in results])
+            fake_probability.append([record["trust"] for record in results])
         for name in results[0]["gradients"]:
-            gradients[name].append([at["gradients"][name] for at in results])
-    return {"rounds": list(rounds), "accuracy": accuracy, "trust": trust, "gradients": gradients}
+            gradients[name].append([record["gradients"][name] for record in results])
+    return {"rounds": list(rounds), "accuracy": accuracy, "trust": fake_probability, "gradients": gradients}
 
 
 def trained_generator(rounds: int, seed: int) -> MLPGenerator:
     """A generator after a short joint training."""
     make = partial(MLPGenerator, SHAPE, classes=0, range=(0.0, 1.0), latent=16, hidden=(128, 128))
     task = Adversarial(cast(MLPGenerator, from_seed(make, seed)), _critic(seed))
-    descent = OptimizerSettings(optimizer="adam", lr=1e-3, betas=(0.5, 0.999))
-    for _ in Trainer(task, descent, Shuffled(digits().train, BATCH, seed), rounds, seed):
+    settings = OptimizerSettings(optimizer="adam", lr=1e-3, betas=(0.5, 0.999))
+    for _ in Trainer(task, settings, Shuffled(digits().train, BATCH, seed), rounds, seed):
         pass
     return cast(MLPGenerator, task.generator)
 
@@ -95,8 +95,8 @@ def _learn(generator: MLPGenerator, loss: Loss, rounds: tuple[int, ...], seed: i
     """Train a critic alone and measure it after the given rounds."""
     task = Adversarial(generator, _critic(seed + 1000), loss, CRITICS[loss])
     part = digits().train
-    descent = OptimizerSettings(optimizer="adam", lr=1e-3, betas=(0.5, 0.999))
-    trainer = Trainer(Alone(task, "critic"), descent, Shuffled(part, BATCH, seed), rounds[-1], seed)
+    settings = OptimizerSettings(optimizer="adam", lr=1e-3, betas=(0.5, 0.999))
+    trainer = Trainer(SinglePlayer(task, "critic"), settings, Shuffled(part, BATCH, seed), rounds[-1], seed)
     results = [_measurements(task, part, seed)]
     for report in trainer:
         if report.round in rounds:
@@ -109,13 +109,13 @@ def _measurements(task: Adversarial, part: Part, seed: int) -> Numbers:
     real = digits().test["image"]
     with torch.no_grad():
         fake = task.generator.sample(len(real), generator=generator_of("judged", seed))
-        of_real, of_fake = (task.critic(task.generator.to_critic_range(x)) for x in (real, fake))
+        real_scores, fake_scores = (task.critic(task.generator.to_critic_range(x)) for x in (real, fake))
     # the score of a Wasserstein critic has an arbitrary offset
-    between = 0.0 if task.loss == "minimax" else float(of_real.mean() + of_fake.mean()) / 2
+    threshold = 0.0 if task.loss == "minimax" else float(real_scores.mean() + fake_scores.mean()) / 2
     costs = {name: cost for name, cost in COSTS.items() if cost.critic == task.loss}
     return {
-        "accuracy": float((of_real > between).double().mean() + (of_fake < between).double().mean()) / 2,
-        "trust": float(of_fake.double().sigmoid().mean()),
+        "accuracy": float((real_scores > threshold).double().mean() + (fake_scores < threshold).double().mean()) / 2,
+        "trust": float(fake_scores.double().sigmoid().mean()),
         "gradients": {name: gradient(task, cost, part, seed) for name, cost in costs.items()},
     }
 
@@ -123,38 +123,38 @@ def _measurements(task: Adversarial, part: Part, seed: int) -> Numbers:
 def gradient(task: Adversarial, cost: Cost, part: Part, seed: int) -> float:
     """Norm of the gradient with respect to all generator weights; the networks are not changed."""
     players = deepcopy(task.generator).requires_grad_(), deepcopy(task.critic)
-    single_step = Alone(Adversarial(*players, cost.generator, cost.techniques), "generator")
+    single_step = SinglePlayer(Adversarial(*players, cost.generator, cost.techniques), "generator")
     (report,) = Trainer(
         single_step, OptimizerSettings(optimizer="sgd", lr=1e-9), Shuffled(part, EVALUATED, seed), 1, seed
     )
     return float(report.steps[0].norm)
 
 
-def left(run: list[float]) -> float:
+def final_fraction(run: list[float]) -> float:
     """The final gradient relative to the largest one."""
     return run[-1] / max(run)
 
 
 def verdict(numbers: Numbers) -> Verdict:
     """Holds if the gradient has vanished for every loss; limits if it has only for log(1 − D)."""
-    won = min(run[-1] for runs in numbers["accuracy"].values() for run in runs)
-    shares = {name: [left(run) for run in runs] for name, runs in numbers["gradients"].items()}
-    trust = max(run[-1] for run in numbers["trust"])
+    accuracy = min(run[-1] for runs in numbers["accuracy"].values() for run in runs)
+    shares = {name: [final_fraction(run) for run in runs] for name, runs in numbers["gradients"].items()}
+    fake_probability = max(run[-1] for run in numbers["trust"])
     shares_text = "; ".join(f"{name} {min(share):.2g} to {max(share):.2g}" for name, share in shares.items())
     reason = (
-        f"After training alone, critics have an accuracy of at least {won:.1%}, and D of generated images is "
-        f"{trust:.0e}. "
+        f"After training alone, critics have an accuracy of at least {accuracy:.1%}, and D of generated images is "
+        f"{fake_probability:.0e}. "
         f"The gradient of each loss is then, relative to its largest value: {shares_text}."
     )
-    if won < NEAR_OPTIMAL or max(shares[MINIMAX]) > VANISHED:
+    if accuracy < NEAR_OPTIMAL or max(shares[MINIMAX]) > VANISHED:
         return Verdict("does not hold", reason)
-    kept_losses = [name for name, share in shares.items() if min(share) >= KEPT]
-    if not kept_losses:
+    kept = [name for name, share in shares.items() if min(share) >= KEPT]
+    if not kept:
         return Verdict("holds", reason)
     return Verdict(
         "holds with limits",
-        f"{reason} It vanishes for log(1 − D), the loss in the notes, but not for {' or '.join(kept_losses)}"
-        f"{'. GANs are usually trained with −log D, whose gradient grows' if NON_SATURATING in kept_losses else ''}.",
+        f"{reason} It vanishes for log(1 − D), the loss in the notes, but not for {' or '.join(kept)}"
+        f"{'. GANs are usually trained with −log D, whose gradient grows' if NON_SATURATING in kept else ''}.",
     )
 
 
@@ -163,7 +163,7 @@ def table(numbers: Numbers) -> Table:
     rows: Table = [("critic trained alone for", *(f"{rounds} rounds" for rounds in numbers["rounds"]))]
     names = {"minimax": "accuracy, critic", "wasserstein": "accuracy, Wasserstein critic"}
     results = [(names[critic], runs, ".3f") for critic, runs in numbers["accuracy"].items()]
-    results.append(("D of generated pictures", numbers["trust"], ".1e"))
+    results.append(("D of generated images", numbers["trust"], ".1e"))
     results += [(f"gradient, {name}", runs, ".1e") for name, runs in numbers["gradients"].items()]
     for name, runs, form in results:
         rows.append((name, *(spread(column, form) for column in zip(*runs, strict=True))))

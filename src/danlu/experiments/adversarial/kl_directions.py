@@ -23,7 +23,7 @@ from torch import Tensor, distributions, nn
 from danlu.data.base.batch_stream import Batch, Shuffled
 from danlu.data.base.dataset import Part
 from danlu.experiments.harness.densities import divergence, jensen_shannon, mixture
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.losses.per_example import per_example
 from danlu.rng.keys import generator
 from danlu.tasks.task import Descend, Task, Terms, Turn
@@ -108,7 +108,7 @@ class Approach(Task):
         return {"divergence": per_example(self.distances().sum(), len(batch))}
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """The fraction of the smaller mode for each best fit, and the densities of some fits."""
     separations, rounds = (SEPARATIONS[::3], 60) if quick else (SEPARATIONS, 700)
     log_p = torch.stack([data(s).log_prob(POINTS) for s in separations])
@@ -116,7 +116,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     covered: Numbers = {capacity: {} for capacity in CAPACITIES}
     curves: Numbers = {}
     for done, (capacity, name) in enumerate(runs):
-        tell("fits", done, len(runs))
+        progress("fits", done, len(runs))
         fits, best = fitted(log_p, separations, CAPACITIES[capacity], name, rounds, seed)
         pick = torch.arange(len(separations)), best
         with torch.no_grad():
@@ -156,9 +156,9 @@ def fitted(
     nudge = torch.randn(*means.shape, capacity, generator=generator("starts", seed), dtype=torch.float64)
     fits = Fits(means[..., None] + 0.3 * nudge, deviations[..., None].expand_as(nudge))
     task = Approach(fits, log_p, name)
-    descent = OptimizerSettings(optimizer="adam", lr=0.1, schedule="cosine")
+    settings = OptimizerSettings(optimizer="adam", lr=0.1, schedule="cosine")
     no_data = Shuffled(Part({"x": torch.zeros(1)}), 1)  # an integral needs no examples
-    for _ in Trainer(task, descent, no_data, rounds, seed, runtime=Runtime(precision="float64")):
+    for _ in Trainer(task, settings, no_data, rounds, seed, runtime=Runtime(precision="float64")):
         pass
     with torch.no_grad():
         return fits, task.distances().argmin(dim=1)
@@ -209,17 +209,17 @@ def table(numbers: Numbers) -> Table:
 
 def plot(numbers: Numbers) -> Figure:
     """Fits of one Gaussian at some separations; the fraction of the smaller mode by separation."""
-    from danlu.experiments.harness.plots import MARKERS, colors, legend_above, panels, quiet
+    from danlu.experiments.harness.plots import MARKERS, colors, legend_above, panels, secondary_color
 
     figure, axes = panels(len(numbers["shown"]) + 2, height=2.4, width_ratios=[1] * len(numbers["shown"]) + [1.3] * 2)
-    *pictures, left, right = axes
-    for place, (picture, separation) in enumerate(zip(pictures, numbers["shown"], strict=True)):
-        picture.fill_between(numbers["x"], numbers["p"][place], color=quiet(), alpha=0.25, linewidth=0)
+    *images, left, right = axes
+    for index, (panel, separation) in enumerate(zip(images, numbers["shown"], strict=True)):
+        panel.fill_between(numbers["x"], numbers["p"][index], color=secondary_color(), alpha=0.25, linewidth=0)
         for number, name in enumerate(DIVERGENCES):
-            picture.plot(numbers["x"], numbers["fits"][name][place], color=colors()[number], linestyle=STYLES[number])
-        picture.set(title=f"separation {separation}", yticks=[], xticks=(-5, 0, 5), xlabel="x")
-        picture.spines["left"].set_visible(False)
-    pictures[0].set_ylabel("density (gray: data)")
+            panel.plot(numbers["x"], numbers["fits"][name][index], color=colors()[number], linestyle=STYLES[number])
+        panel.set(title=f"separation {separation}", yticks=[], xticks=(-5, 0, 5), xlabel="x")
+        panel.spines["left"].set_visible(False)
+    images[0].set_ylabel("density (gray: data)")
     for panel, (capacity, results) in zip((left, right), numbers["covered"].items(), strict=True):
         for number, (name, shares) in enumerate(results.items()):
             look = {"color": colors()[number], "linestyle": STYLES[number], "marker": MARKERS[number]}

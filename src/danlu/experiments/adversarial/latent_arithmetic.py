@@ -19,9 +19,9 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.gan_on_digits import pair
-from danlu.experiments.harness.trainers import classifying, error, from_seed, spread
+from danlu.experiments.harness.trainers import classification_trainer, error, from_seed, spread
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.models.classify.cnn import CNN
 from danlu.rng.keys import generator as generator_of
@@ -44,12 +44,12 @@ MOST = 0.5  # fraction of correct sums from which latents count as additive
 ROWS = 1  # rows per kind in the figure
 
 
-def pictures(which: str, n: int, seed: int) -> Part:
+def images(dataset: str, n: int, seed: int) -> Part:
     """Random images with two attributes on black; position, brightness and disc radius vary."""
     source = generator_of("pictures", seed)
     kind = torch.randint(KINDS, (n,), generator=source)
     light = 0.7 + 0.3 * torch.rand(n, 1, 1, 1, generator=source)
-    render = _shapes if which == "shape and bar" else _discs
+    render = _shapes if dataset == "shape and bar" else _discs
     return Part({"image": render(kind // 2, kind % 2, source) * light, "label": kind})
 
 
@@ -59,25 +59,25 @@ def _shapes(box: Tensor, bar: Tensor, source: torch.Generator) -> Float[Tensor, 
     x[1, :, [0, 4], 0:5] = x[1, :, 0:5, [0, 4]] = 1
     x[0, :, 2, 0:5] = x[0, :, 0:5, 2] = 1
     x[:, 1, 6, 0:5] = 1
-    down, across = torch.randint(2, (len(box),), generator=source), torch.randint(4, (len(box),), generator=source)
-    placed = [one.roll((int(y), int(z)), (0, 1)) for one, y, z in zip(x[box, bar], down, across, strict=True)]
-    return torch.stack(placed)[:, None]
+    rows, columns = torch.randint(2, (len(box),), generator=source), torch.randint(4, (len(box),), generator=source)
+    shifted = [one.roll((int(y), int(z)), (0, 1)) for one, y, z in zip(x[box, bar], rows, columns, strict=True)]
+    return torch.stack(shifted)[:, None]
 
 
 def _discs(large: Tensor, red: Tensor, source: torch.Generator) -> Float[Tensor, "n 3 8 8"]:
     """Small or large discs, red or blue."""
-    varied, across, down = torch.rand(3, len(large), 1, 1, generator=source)
+    radius_noise, across, down = torch.rand(3, len(large), 1, 1, generator=source)
     axis = torch.arange(SIDE)
-    far = ((axis - 2.5 - 2 * across).square() + (axis[:, None] - 2.5 - 2 * down).square()).sqrt()
-    ink = (1.3 + 1.4 * large[:, None, None] + 0.5 * varied - far).clamp(0, 1)
+    distance = ((axis - 2.5 - 2 * across).square() + (axis[:, None] - 2.5 - 2 * down).square()).sqrt()
+    ink = (1.3 + 1.4 * large[:, None, None] + 0.5 * radius_noise - distance).clamp(0, 1)
     color = torch.stack([red, torch.zeros_like(red), 1 - red], dim=1)
     return ink[:, None] * color[:, :, None, None]
 
 
-WHATS = {
+MEASURES = {
     "sums": "sums of means of three latents",
     "single": "sums of single latents",
-    "pixels": "of pictures",
+    "pixels": "sums of images",
     "random": "sums of random kinds",
     "means": "means of three latents",
 }
@@ -92,24 +92,24 @@ def operands(kind: int) -> tuple[int, int, int]:
     return kind ^ 1, kind ^ 3, kind ^ 2
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Fraction of sums that have the expected kind, by set, kind and seed; images of the first seed."""
     seeds = range(seed, seed + (1 if quick else 2))
     rounds, examples = (40, 500) if quick else (1200, 3000)
-    numbers: Numbers = {"errors": {}, "runs": {which: [] for which in SETS}, "pictures": {}}
-    for place, which in enumerate(SETS):
-        part, test = pictures(which, examples, seed), pictures(which, 500, seed + 1)
+    numbers: Numbers = {"errors": {}, "runs": {dataset: [] for dataset in SETS}, "pictures": {}}
+    for index, dataset in enumerate(SETS):
+        part, test = images(dataset, examples, seed), images(dataset, 500, seed + 1)
         shape = tuple(part["image"].shape[1:])
         classifier = cast(CNN, from_seed(lambda shape=shape: cast(CNN, CNN(shape, KINDS, hidden=(32,))), seed))
-        for _ in classifying(classifier, part, OptimizerSettings(lr=3e-3), 150, BATCH, seed):
+        for _ in classification_trainer(classifier, part, OptimizerSettings(lr=3e-3), 150, BATCH, seed):
             pass
-        numbers["errors"][which] = error(classifier, test["image"], test["label"])
+        numbers["errors"][dataset] = error(classifier, test["image"], test["label"])
         for run_seed in seeds:
-            tell("generators", place * len(seeds) + run_seed - seed, len(SETS) * len(seeds))
+            progress("generators", index * len(seeds) + run_seed - seed, len(SETS) * len(seeds))
             results, shown = add(_learn(part, rounds, run_seed), classifier, run_seed)
-            numbers["runs"][which].append(results)
+            numbers["runs"][dataset].append(results)
             if run_seed == seed:
-                numbers["pictures"][which] = shown
+                numbers["pictures"][dataset] = shown
     return numbers
 
 
@@ -120,8 +120,8 @@ def _learn(part: Part, rounds: int, seed: int) -> DCGANGenerator:
         lambda: cast(DCGANCritic, DCGANCritic(shape, 0, WIDTH)),
         seed,
     )
-    moves = OptimizerSettings(optimizer="adam", lr=4e-4, betas=(0.5, 0.999))
-    for _ in Trainer(Adversarial(generator, critic), moves, Shuffled(part, BATCH, seed), rounds, seed):
+    settings = OptimizerSettings(optimizer="adam", lr=4e-4, betas=(0.5, 0.999))
+    for _ in Trainer(Adversarial(generator, critic), settings, Shuffled(part, BATCH, seed), rounds, seed):
         pass
     return cast(DCGANGenerator, generator.eval())
 
@@ -131,8 +131,8 @@ def add(generator: DCGANGenerator, classifier: CNN, seed: int) -> tuple[Numbers,
     """Accuracy of latent sums, and examples: images of the three means and of the sum."""
     source = generator_of("codes", seed)
     z = generator.prior(CODES, generator=source)
-    sure, guesses = classifier(generator.decode(z)).softmax(1).max(1)
-    pools = [z[(guesses == kind) & (sure > SURE)] for kind in range(KINDS)]
+    confidence, predictions = classifier(generator.decode(z)).softmax(1).max(1)
+    pools = [z[(predictions == kind) & (confidence > SURE)] for kind in range(KINDS)]
     results: Numbers = {"codes": [len(pool) for pool in pools], "sums": None}
     if min(map(len, pools)) < AVERAGED:
         return results, []
@@ -143,8 +143,8 @@ def add(generator: DCGANGenerator, classifier: CNN, seed: int) -> tuple[Numbers,
     def share(kind: int, x: Tensor) -> float:
         return float((classifier(x).argmax(1) == kind).double().mean())
 
-    for what in WHATS:
-        results[what] = []
+    for quantity in MEASURES:
+        results[quantity] = []
     for kind in range(KINDS):
         a, b, c = (means(other) for other in operands(kind))
         results["sums"].append(share(kind, generator.decode(a - b + c)))
@@ -168,65 +168,67 @@ def _examples(generator: DCGANGenerator, codes: list[Tensor]) -> list:
 
 
 def _failure(runs: list[Numbers]) -> str:
-    """Why the latents are not additive; empty if they are."""
+    """The reason why the latents are not additive; empty if they are."""
     if not all(run["sums"] for run in runs):
         return "one kind is never generated"
     if fmean(fmean(run["sums"]) for run in runs) < MOST:
         return "most sums have another kind"
     if any(a <= b for run in runs for a, b in zip(run["sums"], run["random"], strict=True)):
-        return "sums of random kinds do as well"
+        return "sums of random kinds are as often correct"
     return "" if min(min(run["sums"]) for run in runs) >= MOST else "not for every kind in every seed"
 
 
 def verdict(numbers: Numbers) -> Verdict:
     """Holds if most sums have the expected kind in every seed, and more than for random kinds."""
     sentences, failed = [], {}
-    for which, runs in numbers["runs"].items():
-        failed[which] = _failure(runs)
-        made = [run for run in runs if run["sums"]]
-        if made:
-            mean = {what: f"{fmean(fmean(run[what]) for run in made):.0%}" for what in WHATS}
+    for dataset, runs in numbers["runs"].items():
+        failed[dataset] = _failure(runs)
+        complete = [run for run in runs if run["sums"]]
+        if complete:
+            mean = {quantity: f"{fmean(fmean(run[quantity]) for run in complete):.0%}" for quantity in MEASURES}
             sentences.append(
-                f"With {which}, {mean['sums']} of the sums of means of three latents have the expected kind; of sums "
+                f"With {dataset}, {mean['sums']} of the sums of means of three latents have the expected kind; of sums "
                 "of "
                 f"single latents {mean['single']}, of sums of images {mean['pixels']}, of sums of random kinds "
                 f"{mean['random']}."
             )
-    reason = " ".join(sentences + [f"With {which}: {why}." for which, why in failed.items() if why])
+    reason = " ".join(sentences + [f"With {dataset}: {problem}." for dataset, problem in failed.items() if problem])
     if not any(failed.values()):
         return Verdict("holds", reason)
-    partly = any(why in ("", "not for every kind in every seed") for why in failed.values())
-    return Verdict("holds with limits" if partly else "does not hold", reason)
+    limited = any(problem in ("", "not for every kind in every seed") for problem in failed.values())
+    return Verdict("holds with limits" if limited else "does not hold", reason)
 
 
 def table(numbers: Numbers) -> Table:
     """Fraction of images with the expected kind, by kind."""
-    rows: Table = [("asked for", *WHATS.values())]
-    for which, kinds in SETS.items():
-        runs = [run for run in numbers["runs"][which] if run["sums"]]
+    rows: Table = [("expected kind", *MEASURES.values())]
+    for dataset, kinds in SETS.items():
+        runs = [run for run in numbers["runs"][dataset] if run["sums"]]
         for kind, name in enumerate(kinds):
-            rows.append((name, *(spread([r[what][kind] for r in runs], ".2f") if runs else "–" for what in WHATS)))
+            rows.append(
+                (name, *(spread([r[quantity][kind] for r in runs], ".2f") if runs else "–" for quantity in MEASURES))
+            )
     return rows
 
 
 def plot(numbers: Numbers) -> Figure:
-    """Sums of the first seed, and the share with the expected kind."""
+    """Sums of the first seed, and the fraction with the expected kind."""
     from danlu.experiments.harness.plots import colors, panels
 
     figure, axes = panels(2 * len(SETS), height=2.4, width_ratios=(1, 1.3) * len(SETS))
-    for place, (which, kinds) in enumerate(SETS.items()):
-        left, right = axes[2 * place : 2 * place + 2]
-        _equation_rows(left, numbers["pictures"][which])
-        left.set_title(which)
-        runs = [run for run in numbers["runs"][which] if run["sums"]]
-        for number, what in enumerate(("sums", "pixels", "random")):
+    for index, (dataset, kinds) in enumerate(SETS.items()):
+        left, right = axes[2 * index : 2 * index + 2]
+        _equation_rows(left, numbers["pictures"][dataset])
+        left.set_title(dataset)
+        runs = [run for run in numbers["runs"][dataset] if run["sums"]]
+        for number, quantity in enumerate(("sums", "pixels", "random")):
             for kind in range(KINDS):
-                values = [run[what][kind] for run in runs]
+                values = [run[quantity][kind] for run in runs]
                 right.plot(values, [kind + 0.2 * (number - 1)] * len(values), "os^"[number], color=colors()[number],
-                           markersize=3.5, label=WHATS[what] if kind == place == 0 else None)  # fmt: skip
+                           markersize=3.5, label=MEASURES[quantity] if kind == index == 0 else None)  # fmt: skip
         right.set(yticks=range(KINDS), yticklabels=[kind.replace(", ", ",\n") for kind in kinds])
         right.set(
-            xlim=(-0.04, 1.04), ylim=(KINDS - 0.5, -0.5), xticks=[0, 0.5, 1], xlabel="share with the expected kind"
+            xlim=(-0.04, 1.04), ylim=(KINDS - 0.5, -0.5), xticks=[0, 0.5, 1], xlabel="fraction with the expected kind"
         )
         right.grid(True, axis="x")
     handles, labels = axes[1].get_legend_handles_labels()
@@ -241,9 +243,9 @@ def _equation_rows(axes: Axes, rows: list) -> None:
     shown = torch.tensor(rows) if rows else torch.zeros(KINDS, ROWS, 4, 3, SIDE, SIDE)
     image_grid(axes, torch.nn.functional.pad(shown.flatten(0, 2), (2, 2, 1, 1), value=1.0).numpy(), columns=4)
     wide, high = SIDE + 6, SIDE + 4  # an image with its border and the gap for the sign
-    for place, sign in enumerate("−+="):
+    for index, sign in enumerate("−+="):
         for row in range(KINDS * ROWS):
-            axes.text(wide * (place + 1) - 0.5, high * (row + 0.5) - 0.5, sign, ha="center", va="center")
+            axes.text(wide * (index + 1) - 0.5, high * (row + 0.5) - 0.5, sign, ha="center", va="center")
 
 
 EXPERIMENT = Experiment(measure, verdict, table, plot)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.toy_2d import RING_DEVIATION, RING_MODES, ring_centers, sample_ring
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.gan_on_digits import pair, samples
 from danlu.experiments.harness.trainers import spread
 from danlu.losses.adversarial import Loss
@@ -58,7 +58,7 @@ GAMES = {
 PLAIN_GAN, *REMEDIES, MORE_MOMENTUM = GAMES
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Covered modes and good samples during training, by GAN and seed; samples of the first seed."""
     seeds = range(seed, seed + (1 if quick else 5))
     every, times = (30, 2) if quick else (250, 5)
@@ -72,7 +72,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
         results: Numbers = {"covered": [], "near": [], "good": []}
         for report in trainer:
             if report.round % every == 0:
-                tell("games", done * times + report.round // every - 1, len(GAMES) * len(seeds) * times)
+                progress("games", done * times + report.round // every - 1, len(GAMES) * len(seeds) * times)
                 x = samples(trainer, SAMPLES, run_seed)
                 covered_now = modes(x, ring_centers(), RING_DEVIATION)
                 results["near"].append(modes(x, ring_centers(), RING_DEVIATION, within=NEAR).covered)
@@ -92,8 +92,8 @@ def _trainer(game: Game, rounds: int, seed: int) -> Trainer:
         lambda: cast(MLPCritic, MLPCritic((2,), 0, HIDDEN, minibatch=game.minibatch)),
         seed,
     )
-    moves = OptimizerSettings(optimizer="adam", lr=game.lr, betas=game.betas, schedule="cosine")
-    optimizer_settings = {"critic": moves, "generator": moves.model_copy(update={"ema": 0.99})}
+    settings = OptimizerSettings(optimizer="adam", lr=game.lr, betas=game.betas, schedule="cosine")
+    optimizer_settings = {"critic": settings, "generator": settings.model_copy(update={"ema": 0.99})}
     points, _ = sample_ring(POINTS, generator_of("points", seed))
     task = Adversarial(*players, game.loss, game.techniques, "x")
     return Trainer(task, optimizer_settings, Shuffled(Part({"x": points}), BATCH, seed), rounds, seed)
@@ -108,8 +108,8 @@ def lost(covered: list[int]) -> int:
     return sum(max(0, a - b) for a, b in pairwise(covered))
 
 
-def _end(runs: list[Numbers], what: str = "covered") -> list[int]:
-    return [run[what][-1] for run in runs]
+def _end(runs: list[Numbers], quantity: str = "covered") -> list[int]:
+    return [run[quantity][-1] for run in runs]
 
 
 def verdict(numbers: Numbers) -> Verdict:
@@ -149,13 +149,13 @@ def table(numbers: Numbers) -> Table:
 
 def plot(numbers: Numbers) -> Figure:
     """Final samples of the first seed, and covered modes during training."""
-    from danlu.experiments.harness.plots import colors, line, panels, quiet
+    from danlu.experiments.harness.plots import colors, line, panels, secondary_color
 
     figure, axes = panels(len(GAMES), rows=2, height=1.9)
     centers = ring_centers().tolist()
     for number, name in enumerate(GAMES):
         top, bottom = axes[number], axes[number + len(GAMES)]
-        top.scatter(*zip(*centers, strict=True), s=60, facecolors="none", edgecolors=quiet(), linewidths=0.6)
+        top.scatter(*zip(*centers, strict=True), s=60, facecolors="none", edgecolors=secondary_color(), linewidths=0.6)
         top.scatter(*zip(*numbers["samples"][name], strict=True), s=1.5, color=colors()[number], linewidths=0)
         top.set(xlim=(-2.9, 2.9), ylim=(-2.9, 2.9), xticks=[], yticks=[], aspect="equal")
         top.set_title(name.replace(", ", ",\n").replace("minibatch ", "minibatch\n"), fontsize=7.5)

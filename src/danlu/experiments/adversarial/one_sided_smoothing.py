@@ -23,7 +23,7 @@ from torch import Tensor
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.toy_2d import RING_DEVIATION, ring, ring_centers
 from danlu.experiments.adversarial.optimal_discriminator import POINTS, Pair, train_critic
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import always_less, from_seed, spread
 from danlu.metrics.modes import modes
 from danlu.metrics.sample_diversity import sliced_wasserstein
@@ -45,7 +45,7 @@ VANISHED = 0.1  # a gradient below this fraction of the one without smoothing ha
 UNCHANGED = 2.0  # a gradient below this multiple of the one without smoothing is unchanged
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Optimal and trained critic for each pair of targets, and the quality of generators by seed."""
     seeds = range(seed, seed + (1 if quick else 5))
     critics: Numbers = {}
@@ -54,7 +54,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     runs = [(name, run_seed) for name in LABELS for run_seed in seeds]
     games: Numbers = {name: [] for name in LABELS}
     for done, (name, run_seed) in enumerate(runs):
-        tell("games", done, len(runs))
+        progress("games", done, len(runs))
         games[name].append(train_on_ring(LABELS[name], 50 if quick else 1200, run_seed))
     return {"critics": critics, "games": games}
 
@@ -92,13 +92,13 @@ def push(curve: Float[Tensor, "points"], q: Float[Tensor, "points"]) -> float:
 def train_on_ring(labels: tuple[float, float], rounds: int, seed: int) -> Numbers:
     """Train a generator on the ring with a pair of targets and measure its quality."""
     data = ring()
-    make = partial(MLPGenerator, (2,), classes=0, range=None, latent=8, hidden=(64, 64))
-    against = partial(MLPCritic, (2,), classes=0, hidden=(64, 64))
-    players = cast(MLPGenerator, from_seed(make, seed)), cast(MLPCritic, from_seed(against, seed + 1000))
-    how = Techniques(real_target=labels[0], fake_target=labels[1])
-    game = Adversarial(*players, "non-saturating", how, inputs="x")
-    descent = OptimizerSettings(optimizer="adam", lr=1e-3, betas=(0.5, 0.999))
-    for _ in Trainer(game, descent, Shuffled(data.train, 128, seed), rounds, seed):
+    make_generator = partial(MLPGenerator, (2,), classes=0, range=None, latent=8, hidden=(64, 64))
+    make_critic = partial(MLPCritic, (2,), classes=0, hidden=(64, 64))
+    players = cast(MLPGenerator, from_seed(make_generator, seed)), cast(MLPCritic, from_seed(make_critic, seed + 1000))
+    techniques = Techniques(real_target=labels[0], fake_target=labels[1])
+    game = Adversarial(*players, "non-saturating", techniques, inputs="x")
+    settings = OptimizerSettings(optimizer="adam", lr=1e-3, betas=(0.5, 0.999))
+    for _ in Trainer(game, settings, Shuffled(data.train, 128, seed), rounds, seed):
         pass
     with torch.no_grad():
         samples = players[0].sample(SAMPLES, generator=generator_of("judged", seed))
@@ -167,7 +167,7 @@ def table(numbers: Numbers) -> Table:
     ]
     for name in LABELS:
         results, games = numbers["critics"][name], numbers["games"][name]
-        pushes = (f"{results[key][who]:.3f}" for key in ("push", "minimax push") for who in ("best", "trained"))
+        pushes = (f"{results[key][kind]:.3f}" for key in ("push", "minimax push") for kind in ("best", "trained"))
         covered = sorted({run["covered"] for run in games})
         modes_ = f"{covered[0]}" if len(covered) == 1 else f"{covered[0]}–{covered[-1]}"
         scores = (spread([run[key] for run in games], form) for key, form in (("distance", ".2f"), ("good", ".2f")))
@@ -177,7 +177,7 @@ def table(numbers: Numbers) -> Table:
 
 def plot(numbers: Numbers) -> Figure:
     """Critics in one dimension, gradients on the generator, distances on the ring."""
-    from danlu.experiments.harness.plots import colors, legend_above, panels, quiet
+    from danlu.experiments.harness.plots import colors, legend_above, panels, secondary_color
 
     figure, (left, middle, right) = panels(3, height=2.5, width_ratios=(1.5, 1, 1))
     for number, (name, results) in enumerate(numbers["critics"].items()):
@@ -187,11 +187,11 @@ def plot(numbers: Numbers) -> Figure:
         middle.bar(number, results["push"]["best"], 0.6, color=color)
         distances = [run["distance"] for run in numbers["games"][name]]
         right.bar(number, fmean(distances), 0.6, color=color, alpha=0.8)
-        right.plot([number] * len(distances), distances, "o", color=quiet(), markersize=2.5)
+        right.plot([number] * len(distances), distances, "o", color=secondary_color(), markersize=2.5)
     for index, density, label in ((0, "p", "data"), (4, "q", "generated")):
         curves = numbers["critics"][NONE]["curves"]
-        left.fill_between(curves["x"], curves[density], color=quiet(), alpha=0.2, linewidth=0)
-        left.annotate(label, (index, 0.43), ha="center", fontsize=7, color=quiet())
+        left.fill_between(curves["x"], curves[density], color=secondary_color(), alpha=0.2, linewidth=0)
+        left.annotate(label, (index, 0.43), ha="center", fontsize=7, color=secondary_color())
     left.set(title="optimal critic (dots: trained)", xlabel="x", ylabel="D(x)", ylim=(-0.03, 1.05), yticks=(0, 0.5, 1))
     middle.set(title="gradient on the generator", ylabel="mean slope of −log D")
     right.set(title="ring", ylabel="distance to the data")

@@ -20,8 +20,8 @@ from torch import Tensor, distributions
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.experiments.harness.densities import draw_examples, jensen_shannon, mixture
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.trainers import Alone, from_seed
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.trainers import SinglePlayer, from_seed
 from danlu.losses.adversarial import fake_cost, real_cost
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.tasks.adversarial import PLAIN, Adversarial, Techniques
@@ -60,11 +60,11 @@ EXACT = 1e-3  # nats: allowed difference between value and formula, because trai
 NEAR = 0.02  # mean distance of D from p / (p + q); 1e-3 nats above the optimum allow an RMS of 0.016
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """For each pair: divergence, value with the trained critic, and distance from the optimal critic."""
     critics: dict[str, MLPCritic] = {}
     for done, (name, pair) in enumerate(PAIRS.items()):
-        tell("critics", done, len(PAIRS))
+        progress("critics", done, len(PAIRS))
         critics[name] = train_critic(pair, 100 if quick else 1500, seed)
     pairs = {name: compare(PAIRS[name], critic) for name, critic in critics.items()}
     return {"pairs": pairs, "shown": _curves(PAIRS[SHOWN], critics[SHOWN])}
@@ -80,8 +80,8 @@ def train_critic(pair: Pair, rounds: int, seed: int, techniques: Techniques = PL
     critic = cast(MLPCritic, from_seed(make, seed))
     task = Adversarial(generator, critic, "minimax", techniques, inputs="x")
     examples = Part({"x": draw_examples(pair.densities()[0], EXAMPLES, seed)})
-    descent = OptimizerSettings(optimizer="adam", lr=5e-3, schedule="cosine")
-    for _ in Trainer(Alone(task, "critic"), descent, Shuffled(examples, BATCH, seed), rounds, seed):
+    settings = OptimizerSettings(optimizer="adam", lr=5e-3, schedule="cosine")
+    for _ in Trainer(SinglePlayer(task, "critic"), settings, Shuffled(examples, BATCH, seed), rounds, seed):
         pass
     return critic.eval()
 
@@ -154,7 +154,7 @@ def table(numbers: Numbers) -> Table:
 
 def plot(numbers: Numbers) -> Figure:
     """One pair of densities and its critic; values against divergences, with both formulas."""
-    from danlu.experiments.harness.plots import colors, panels, quiet
+    from danlu.experiments.harness.plots import colors, panels, secondary_color
 
     figure, (left, middle, right) = panels(3, height=2.5)
     shown, color = numbers["shown"], colors()
@@ -162,13 +162,13 @@ def plot(numbers: Numbers) -> Figure:
         left.plot(shown["x"], shown[name], color=color[number], label=label)
         left.fill_between(shown["x"], shown[name], color=color[number], alpha=0.12, linewidth=0)
     left.set(title="two densities", xlabel="x", ylabel="density", ylim=(0, 0.52))
-    middle.plot(shown["x"], shown["best"], color=quiet(), linewidth=3, alpha=0.35, label="p / (p + q)")
+    middle.plot(shown["x"], shown["best"], color=secondary_color(), linewidth=3, alpha=0.35, label="p / (p + q)")
     middle.plot(shown["x"], shown["trained"], color=color[2], label="trained")
     middle.set(title="critic", xlabel="x", ylabel="D(x): probability of data", ylim=(0, 1.3), yticks=(0, 0.5, 1))
     bounds = [0.0, 0.56]
     for factor, style, label in ((2, "-", "2·JSD − log 4"), (1, "--", "JSD − log 4, notes")):
         line = [factor * end - math.log(4) for end in bounds]
-        right.plot(bounds, line, style, color=quiet(), linewidth=0.9, label=label)
+        right.plot(bounds, line, style, color=secondary_color(), linewidth=0.9, label=label)
     results = numbers["pairs"].values()
     divergences, values = ([one[key] for one in results] for key in ("divergence", "value"))
     right.plot(divergences, values, "o", color=color[2], markersize=4, label="trained critics")

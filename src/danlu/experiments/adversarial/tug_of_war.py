@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from danlu.data.base.batch_stream import Batch, Shuffled
 from danlu.data.base.dataset import Part
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.losses.per_example import per_example
 from danlu.rng.keys import generator
 from danlu.tasks.task import Descend, Task, Terms, Turn, Update
@@ -29,20 +29,20 @@ from danlu.training.trainer import Trainer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Way = Literal["at the same time", "in turns", "looking ahead"]
-WAYS: tuple[Way, ...] = ("at the same time", "in turns", "looking ahead")
+Scheme = Literal["at the same time", "in turns", "looking ahead"]
+SCHEMES: tuple[Scheme, ...] = ("at the same time", "in turns", "looking ahead")
 RATES = (0.1, 0.2, 0.4)
 SHOWN = 0.1
 ROUNDS = 1000  # extragradient at the smallest rate then reaches (1 − 0.1² + 0.1⁴)^500 = 0.007
 CONVERGED = 0.05  # a method has converged if its distance stays below this fraction of the initial one
 
 
-class Pulled(nn.Module):
+class ScalarPlayer(nn.Module):
     """A player with a single parameter."""
 
     def __init__(self, start: float):
         super().__init__()
-        self.at = nn.Parameter(torch.tensor([start], dtype=torch.float64))
+        self.value = nn.Parameter(torch.tensor([start], dtype=torch.float64))
 
 
 class TugOfWar(Task):
@@ -55,9 +55,9 @@ class TugOfWar(Task):
         rate: learning rate of the extragradient step.
     """
 
-    def __init__(self, x: float, y: float, way: Way, rate: float):
+    def __init__(self, x: float, y: float, scheme: Scheme, rate: float):
         super().__init__()
-        self.x, self.y, self.way, self.rate = Pulled(x), Pulled(y), way, rate
+        self.x, self.y, self.scheme, self.rate = ScalarPlayer(x), ScalarPlayer(y), scheme, rate
         self.register_buffer("other_x", torch.zeros(1, dtype=torch.float64))
         self.register_buffer("other_y", torch.zeros(1, dtype=torch.float64))
 
@@ -65,47 +65,47 @@ class TugOfWar(Task):
         return {"x": self.x, "y": self.y}
 
     def turns(self, round: int) -> list[Turn]:
-        moves: list[Turn] = [Descend("x", self.pull_x), Descend("y", self.pull_y)]
-        if self.way == "in turns":
-            return moves
-        return [Update(self.set_positions, fresh=True), *moves]
+        player_turns: list[Turn] = [Descend("x", self.loss_x), Descend("y", self.loss_y)]
+        if self.scheme == "in turns":
+            return player_turns
+        return [Update(self.set_positions, fresh=True), *player_turns]
 
     def set_positions(self, batch: Batch) -> None:
         """Store the positions for the gradients: the current ones, or those after a step of both."""
-        x, y = self.x.at, self.y.at
-        ahead = self.rate if self.way == "looking ahead" else 0.0
-        self.get_buffer("other_x").copy_(x - ahead * y)
-        self.get_buffer("other_y").copy_(y + ahead * x)
+        x, y = self.x.value, self.y.value
+        step = self.rate if self.scheme == "looking ahead" else 0.0
+        self.get_buffer("other_x").copy_(x - step * y)
+        self.get_buffer("other_y").copy_(y + step * x)
 
-    def pull_x(self, batch: Batch) -> Terms:
+    def loss_x(self, batch: Batch) -> Terms:
         """The loss xy of player x."""
-        return {"xy": per_example(self.x.at * self._position("y"), len(batch))}
+        return {"xy": per_example(self.x.value * self._position("y"), len(batch))}
 
-    def pull_y(self, batch: Batch) -> Terms:
+    def loss_y(self, batch: Batch) -> Terms:
         """The loss −xy of player y."""
-        return {"minus_xy": per_example(-self._position("x") * self.y.at, len(batch))}
+        return {"minus_xy": per_example(-self._position("x") * self.y.value, len(batch))}
 
     def _position(self, player: str) -> Tensor:
-        if self.way == "in turns":
-            return self.players()[player].at.detach()  # type: ignore[union-attr]
+        if self.scheme == "in turns":
+            return self.players()[player].value.detach()  # type: ignore[union-attr]
         return self.get_buffer(f"other_{player}")
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Positions after each round, by update scheme and learning rate, from a random direction."""
     angle = float(2 * torch.pi * torch.rand(1, generator=generator("start", seed), dtype=torch.float64))
     rounds = 300 if quick else ROUNDS
-    runs: list[tuple[Way, float]] = [(way, rate) for way in WAYS for rate in RATES]
-    distances: Numbers = {way: {} for way in WAYS}
-    averages: Numbers = {way: {} for way in WAYS}
+    runs: list[tuple[Scheme, float]] = [(scheme, rate) for scheme in SCHEMES for rate in RATES]
+    distances: Numbers = {scheme: {} for scheme in SCHEMES}
+    averages: Numbers = {scheme: {} for scheme in SCHEMES}
     paths: Numbers = {}
-    for done, (way, rate) in enumerate(runs):
-        tell("games", done, len(runs))
-        path = trajectory(way, rate, rounds, angle)
-        distances[way][str(rate)] = path.norm(dim=1)[:: rounds // 100].tolist()
-        averages[way][str(rate)] = float(path.mean(0).norm())
+    for done, (scheme, rate) in enumerate(runs):
+        progress("games", done, len(runs))
+        path = trajectory(scheme, rate, rounds, angle)
+        distances[scheme][str(rate)] = path.norm(dim=1)[:: rounds // 100].tolist()
+        averages[scheme][str(rate)] = float(path.mean(0).norm())
         if rate == SHOWN:
-            paths[way] = path[:150].tolist()
+            paths[scheme] = path[:150].tolist()
     return {
         "rounds": list(range(0, rounds + 1, rounds // 100)),
         "distances": distances,
@@ -114,16 +114,16 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     }
 
 
-def trajectory(way: Way, rate: float, rounds: int, angle: float) -> Tensor:
+def trajectory(scheme: Scheme, rate: float, rounds: int, angle: float) -> Tensor:
     """x and y after 0, 1, 2, … rounds, (rounds + 1, 2)."""
     x, y = (float(part) for part in (torch.tensor(angle).cos(), torch.tensor(angle).sin()))
-    task = TugOfWar(x, y, way, rate)
-    nothing = Shuffled(Part({"x": torch.zeros(1)}), 1)
-    descent = OptimizerSettings(optimizer="sgd", lr=rate)
-    trainer = Trainer(task, descent, nothing, rounds, runtime=Runtime(precision="float64"))
-    seen = [torch.cat([task.x.at, task.y.at]).detach().clone()]
-    seen += [torch.cat([task.x.at, task.y.at]).detach().clone() for _ in trainer]
-    return torch.stack(seen)
+    task = TugOfWar(x, y, scheme, rate)
+    stream = Shuffled(Part({"x": torch.zeros(1)}), 1)
+    settings = OptimizerSettings(optimizer="sgd", lr=rate)
+    trainer = Trainer(task, settings, stream, rounds, runtime=Runtime(precision="float64"))
+    positions = [torch.cat([task.x.value, task.y.value]).detach().clone()]
+    positions += [torch.cat([task.x.value, task.y.value]).detach().clone() for _ in trainer]
+    return torch.stack(positions)
 
 
 def final_range(distances: list[float]) -> tuple[float, float]:
@@ -134,11 +134,11 @@ def final_range(distances: list[float]) -> tuple[float, float]:
 
 def verdict(numbers: Numbers) -> Verdict:
     """Holds if no update scheme converges at every learning rate."""
-    finals = {way: [final_range(results) for results in numbers["distances"][way].values()] for way in WAYS}
-    converged = [way for way in WAYS if all(high < CONVERGED for _, high in finals[way])]
+    finals = {scheme: [final_range(results) for results in numbers["distances"][scheme].values()] for scheme in SCHEMES}
+    converged = [scheme for scheme in SCHEMES if all(high < CONVERGED for _, high in finals[scheme])]
     distances_text = "; ".join(
-        f"{way} {min(low for low, _ in results):.2g} to {max(high for _, high in results):.2g}"
-        for way, results in finals.items()
+        f"{scheme} {min(low for low, _ in results):.2g} to {max(high for _, high in results):.2g}"
+        for scheme, results in finals.items()
     )
     mean = max(numbers["averages"]["in turns"].values())
     reason = (
@@ -163,28 +163,28 @@ def table(numbers: Numbers) -> Table:
     rounds = numbers["rounds"]
     places = [0, len(rounds) // 20, len(rounds) // 4, len(rounds) // 2, len(rounds) - 1]
     rows: Table = [("updates", "learning rate", *(f"round {rounds[p]}" for p in places), "mean position")]
-    for way, results in numbers["distances"].items():
+    for scheme, results in numbers["distances"].items():
         for rate, distances in results.items():
             columns = (f"{distances[p]:.3g}" for p in places)
-            rows.append((way, rate, *columns, f"{numbers['averages'][way][rate]:.2g}"))
+            rows.append((scheme, rate, *columns, f"{numbers['averages'][scheme][rate]:.2g}"))
     return rows
 
 
 def plot(numbers: Numbers) -> Figure:
     """Trajectories of the three update schemes over 150 rounds, and their distances."""
-    from danlu.experiments.harness.plots import colors, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import colors, logarithmic, panels, secondary_color
 
     figure, (*maps, right) = panels(4, height=1.85, width_ratios=(1, 1, 1, 1.5))
-    for number, (panel, (way, path)) in enumerate(zip(maps, numbers["paths"].items(), strict=True)):
+    for number, (panel, (scheme, path)) in enumerate(zip(maps, numbers["paths"].items(), strict=True)):
         x, y = zip(*path, strict=True)
         panel.plot(x, y, color=colors()[number], linewidth=0.9)
         panel.plot(x[0], y[0], "o", color=colors()[number], markersize=4)
         panel.plot(0, 0, "+", color="black", markersize=7)
-        panel.set(title=way, xlabel="x", xticks=(-2, 0, 2), yticks=(-2, 0, 2), xlim=(-2.3, 2.3), ylim=(-2.3, 2.3))
+        panel.set(title=scheme, xlabel="x", xticks=(-2, 0, 2), yticks=(-2, 0, 2), xlim=(-2.3, 2.3), ylim=(-2.3, 2.3))
     maps[0].set_ylabel("y")
-    for number, (way, results) in enumerate(numbers["distances"].items()):
-        right.plot(numbers["rounds"], results[str(SHOWN)], color=colors()[number], label=way)
-    right.axhline(1, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
+    for number, (scheme, results) in enumerate(numbers["distances"].items()):
+        right.plot(numbers["rounds"], results[str(SHOWN)], color=colors()[number], label=scheme)
+    right.axhline(1, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))
     logarithmic(right.yaxis)
     right.set(title="distance from +", xlabel=f"rounds, learning rate {SHOWN}")
     return figure

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.toy_2d import sample_ring
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.gan_on_digits import pair
 from danlu.experiments.harness.trainers import spread
 from danlu.losses.adversarial import slopes
@@ -38,9 +38,9 @@ HIDDEN, LATENT, BATCH, POINTS = (128, 128, 128), 8, 64, 2000
 CLIPS = (0.01, 0.1, 0.3)
 PENALTY = "penalty"
 EDGE = 0.95  # a weight of at least this fraction of the bound is at the bound (Adam steps of 0.001 may move it inward)
-GATHERED = 0.25  # fraction of weights at the bound from which they gather there: five times the uniform share
-MOST = 0.5  # share from which most weights are at the bound
-UNIFORM = 0.05  # share up to which they do not gather: that of uniform weights
+GATHERED = 0.25  # fraction of weights at the bound from which they gather there: five times the uniform fraction
+MOST = 0.5  # fraction from which most weights are at the bound
+UNIFORM = 0.05  # fraction up to which they do not gather: that of uniform weights
 NEAR_ONE = (0.5, 2.0)  # range in which a median slope counts as about 1
 BINS, SHOWN = 40, "0.1"  # bins of the histogram, and the c that it shows
 
@@ -50,13 +50,13 @@ def largest_initial_weight() -> float:
     return HIDDEN[0] ** -0.5
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Fraction of weights at the bound after one round and at the end, slopes and histogram, by bound and seed."""
     seeds = range(seed, seed + (1 if quick else 3))
     rounds = 15 if quick else 600
     numbers: Numbers = {"runs": {name: [] for name in (*map(str, CLIPS), PENALTY)}}
     for done, (name, run_seed) in enumerate((name, run_seed) for name in numbers["runs"] for run_seed in seeds):
-        tell("games", done, len(numbers["runs"]) * len(seeds))
+        progress("games", done, len(numbers["runs"]) * len(seeds))
         numbers["runs"][name].append(_train(None if name == PENALTY else float(name), rounds, run_seed))
     return numbers
 
@@ -67,11 +67,11 @@ def _train(clip: float | None, rounds: int, seed: int) -> Numbers:
         lambda: cast(Critic, MLPCritic((2,), 0, HIDDEN)),
         seed,
     )
-    how = Techniques(critic_turns=3, weight_clip=clip, penalty=0.0 if clip else 10.0)
+    techniques = Techniques(critic_turns=3, weight_clip=clip, penalty=0.0 if clip else 10.0)
     points, _ = sample_ring(20_000, generator_of("points", seed))
     stream = Shuffled(Part({"x": points}), BATCH, seed)
-    descent = OptimizerSettings(optimizer="adam", lr=1e-3, betas=(0.0, 0.9))
-    trainer = Trainer(Adversarial(generator, critic, "wasserstein", how, "x"), descent, stream, rounds, seed)
+    settings = OptimizerSettings(optimizer="adam", lr=1e-3, betas=(0.0, 0.9))
+    trainer = Trainer(Adversarial(generator, critic, "wasserstein", techniques, "x"), settings, stream, rounds, seed)
     shares = [at_the_bound(critic, clip) for report in trainer if report.round in (1, rounds)]
     return {
         "first": shares[0],
@@ -145,33 +145,33 @@ def table(numbers: Numbers) -> Table:
         ("critic", "at the bound after 1 round", "after training", "slope, median", "quantile 0.1", "quantile 0.9")
     ]
     for name, runs in numbers["runs"].items():
-        low, middle, high = ([run["slopes"][place] for run in runs] for place in range(3))
+        low, middle, high = ([run["slopes"][index] for run in runs] for index in range(3))
         shares = (spread([run[when] for run in runs], ".1%") for when in ("first", "end"))
-        called = "gradient penalty" if name == PENALTY else f"clipped at {name}"
-        rows.append((called, *shares, spread(middle, ".2g"), f"{fmean(low):.2g}", f"{fmean(high):.2g}"))
+        label = "gradient penalty" if name == PENALTY else f"clipped at {name}"
+        rows.append((label, *shares, spread(middle, ".2g"), f"{fmean(low):.2g}", f"{fmean(high):.2g}"))
     return rows
 
 
 def plot(numbers: Numbers) -> Figure:
     """Histograms of weights relative to the bound, and slopes."""
-    from danlu.experiments.harness.plots import colors, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import colors, logarithmic, panels, secondary_color
 
     figure, (*left, right) = panels(3, height=2.3)
-    places = [-1 + (2 * place + 1) / BINS for place in range(BINS)]
+    centers = [-1 + (2 * index + 1) / BINS for index in range(BINS)]
     titles = {SHOWN: f"clipped at c = {SHOWN}", PENALTY: "gradient penalty"}
     for number, (axes, name) in enumerate(zip(left, (SHOWN, PENALTY), strict=True)):
-        axes.bar(places, numbers["runs"][name][0]["histogram"], 2 / BINS, color=colors()[number])
+        axes.bar(centers, numbers["runs"][name][0]["histogram"], 2 / BINS, color=colors()[number])
         axes.set(title=titles[name], xticks=[-1, 0, 1], xlabel="hidden weight")
     left[0].set(xticklabels=["−c", "0", "c"], ylabel="fraction of weights")
     left[1].set(xticklabels=["−largest", "0", "largest"])
     names = list(numbers["runs"])
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         color = colors()[int(name == PENALTY)]
         for run in numbers["runs"][name]:
             low, middle, high = run["slopes"]
-            right.plot([place, place], [low, high], color=color, linewidth=0.8, alpha=0.5)
-            right.plot(place, middle, "os"[name == PENALTY], color=color, markersize=4)
-    right.axhline(1, color=quiet(), linewidth=0.8, linestyle="dotted")
+            right.plot([index, index], [low, high], color=color, linewidth=0.8, alpha=0.5)
+            right.plot(index, middle, "os"[name == PENALTY], color=color, markersize=4)
+    right.axhline(1, color=secondary_color(), linewidth=0.8, linestyle="dotted")
     logarithmic(right.yaxis)
     right.set(title="slope of the critic", xticks=range(len(names)), xlim=(-0.5, len(names) - 0.5))
     right.set(xticklabels=[*names[:-1], "penalty"], xlabel="clipping bound c, or penalty")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsEvaluator, pair, pixels_alone, samples
 from danlu.experiments.harness.trainers import spread
 from danlu.losses.adversarial import Loss
@@ -38,7 +38,7 @@ class Game(NamedTuple):
 
     loss: Loss
     techniques: Techniques
-    descent: OptimizerSettings
+    settings: OptimizerSettings
     rounds: int
     norm: Literal["batch"] | None
 
@@ -81,7 +81,7 @@ def players(which: str, game: Game, seed: int) -> tuple[Generator, Critic]:
     )
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """FID and predicted classes by pair, objective and seed; images of the first seed."""
     seeds = range(seed, seed + (1 if quick else 2))
     evaluator = DigitsEvaluator(seed, rounds=60 if quick else 300)
@@ -93,17 +93,17 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     }
     runs = [(which, name, run_seed) for which in PAIRS for name in GAMES for run_seed in seeds]
     for done, (which, name, run_seed) in enumerate(runs):
-        tell("games", done, len(runs))
-        results, pictures = _train(evaluator, which, GAMES[name], GAMES[name].rounds // (20 if quick else 1), run_seed)
+        progress("games", done, len(runs))
+        results, images = _train(evaluator, which, GAMES[name], GAMES[name].rounds // (20 if quick else 1), run_seed)
         numbers["runs"][which][name].append(results)
         if run_seed == seed:
-            numbers["pictures"][which][name] = pictures
+            numbers["pictures"][which][name] = images
     return numbers
 
 
 def _train(evaluator: DigitsEvaluator, which: str, game: Game, rounds: int, seed: int) -> tuple[Numbers, Any]:
     task = Adversarial(*players(which, game, seed), game.loss, game.techniques)
-    trainer = Trainer(task, game.descent, Shuffled(evaluator.part, BATCH, seed), rounds, seed)
+    trainer = Trainer(task, game.settings, Shuffled(evaluator.part, BATCH, seed), rounds, seed)
     try:
         for _ in trainer:
             pass
@@ -167,11 +167,11 @@ def plot(numbers: Numbers) -> Figure:
     for which in PAIRS:
         for name in GAMES:
             panel = next(places)
-            pictures, fid = numbers["pictures"][which][name], numbers["runs"][which][name][0]["fid"]
-            if pictures:
-                image_grid(panel, pictures, columns=8)
+            images, fid = numbers["pictures"][which][name], numbers["runs"][which][name][0]["fid"]
+            if images:
+                image_grid(panel, images, columns=8)
             passed = fid is not None and fid < numbers["pixels alone"]
-            title = f"{name}, FID {fid:.0f}" if pictures else f"{name}, diverged"
+            title = f"{name}, FID {fid:.0f}" if images else f"{name}, diverged"
             panel.set_title(title if passed else f"{title}: fails", color=colors()[0 if passed else 1])
             panel.set(xticks=[], yticks=[], ylabel=which.replace(" without", "\nwithout") if name == "GAN" else "")
     return figure

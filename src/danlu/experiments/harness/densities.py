@@ -20,9 +20,11 @@ def mixture(weights: list[float], means: list[float], deviations: list[float]) -
     >>> mixture([0.5, 0.5], [-2.0, 2.0], [1.0, 1.0]).mean
     tensor(0., dtype=torch.float64)
     """
-    shares, centers, scales = (torch.tensor(values, dtype=torch.float64) for values in (weights, means, deviations))
+    probabilities, centers, scales = (
+        torch.tensor(values, dtype=torch.float64) for values in (weights, means, deviations)
+    )
     parts = distributions.Normal(centers, scales)
-    return distributions.MixtureSameFamily(distributions.Categorical(shares), parts)
+    return distributions.MixtureSameFamily(distributions.Categorical(probabilities), parts)
 
 
 def draw_examples(p: distributions.Distribution, n: int, seed: int) -> Float[Tensor, "n 1"]:

@@ -16,7 +16,7 @@ Numbers = dict[str, Any]
 """The measurements, as values that JSON can represent; None stands for a value that cannot be measured."""
 Table = list[tuple[str, ...]]
 """Rows of equal length. The first row holds the column names, the first column the row names."""
-Tell = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """A progress callback: a description, the number of steps done, and the total number of steps."""
 
 
@@ -62,7 +62,7 @@ class Experiment:
         plot: creates the figure.
 
     >>> coin = Experiment(
-    ...     measure=lambda seed, tell, quick: {"heads": 7},
+    ...     measure=lambda seed, progress, quick: {"heads": 7},
     ...     verdict=lambda numbers: Verdict("holds" if numbers["heads"] == 5 else "does not hold", "7 of 10"),
     ...     table=lambda numbers: [("side", "times"), ("heads", "7")],
     ...     plot=lambda numbers: None,
@@ -71,18 +71,18 @@ class Experiment:
     'does not hold'
     """
 
-    measure: Callable[[int, Tell, bool], Numbers]
+    measure: Callable[[int, ProgressCallback, bool], Numbers]
     verdict: Callable[[Numbers], Verdict]
     table: Callable[[Numbers], Table]
     plot: Callable[[Numbers], Figure]
 
-    def run(self, seed: int = 0, tell: Tell = no_progress, quick: bool = False) -> Outcome:
+    def run(self, seed: int = 0, progress: ProgressCallback = no_progress, quick: bool = False) -> Outcome:
         """Run the measurement and evaluate the claim.
 
         Args:
             seed: the random seed; the same seed gives the same numbers.
-            tell: the progress callback.
+            progress: the progress callback.
             quick: run a small version. It tests the code; its verdict is not meaningful.
         """
-        numbers = self.measure(seed, tell, quick)
+        numbers = self.measure(seed, progress, quick)
         return Outcome(numbers, self.verdict(numbers), self.table(numbers), partial(self.plot, numbers))

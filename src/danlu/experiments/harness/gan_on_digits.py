@@ -12,7 +12,7 @@ from torch import Tensor
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.digits import digits
 from danlu.evaluation.feature_networks import ClassifierFeatures, extract, moments
-from danlu.experiments.harness.trainers import classifying, from_seed
+from danlu.experiments.harness.trainers import classification_trainer, from_seed
 from danlu.metrics.frechet import Moments, frechet_distance
 from danlu.metrics.modes import classes_covered
 from danlu.models.adversarial.base import Critic, Generator
@@ -38,7 +38,7 @@ class Quality(NamedTuple):
 
     fid: float
     covered: int
-    guesses: Tensor
+    predictions: Tensor
 
 
 class DigitsEvaluator:
@@ -53,31 +53,35 @@ class DigitsEvaluator:
     def __init__(self, seed: int, rounds: int = 300, schedule: Schedule = "constant"):
         self.part, info = digits().train, digits().info
         classifier = from_seed(lambda: cast(CNN, CNN(info.shape, info.classes, hidden=(32,))), seed)
-        for _ in classifying(classifier, self.part, OptimizerSettings(lr=3e-3, schedule=schedule), rounds, 128, seed):
+        for _ in classification_trainer(
+            classifier, self.part, OptimizerSettings(lr=3e-3, schedule=schedule), rounds, 128, seed
+        ):
             pass
         self.network = ClassifierFeatures(classifier.eval(), FEATURES_NAME)
         self.real = moments(self.network, self.part["image"])
 
-    def look(self, pictures: Tensor) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n classes"]]:
+    def extract_features(self, images: Tensor) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n classes"]]:
         """The features and the class probabilities of images."""
-        seen = extract(self.network, pictures)
-        assert seen.probabilities is not None
-        return seen.features, seen.probabilities
+        extracted = extract(self.network, images)
+        assert extracted.probabilities is not None
+        return extracted.features, extracted.probabilities
 
     def fid(self, features: Float[Tensor, "n d"]) -> float:
         """The Fréchet distance between images with these features and the training images."""
         return frechet_distance(self.real, Moments.of(features, self.network.origin))
 
-    def __call__(self, pictures: Tensor) -> Quality:
+    def __call__(self, images: Tensor) -> Quality:
         """The quality of generated images."""
-        features, probabilities = self.look(pictures)
-        guesses = probabilities.argmax(1)
-        return Quality(self.fid(features), classes_covered(guesses, probabilities.shape[1]), guesses)
+        features, probabilities = self.extract_features(images)
+        predictions = probabilities.argmax(1)
+        return Quality(self.fid(features), classes_covered(predictions, probabilities.shape[1]), predictions)
 
 
-def pair(make: Callable[[], Generator], against: Callable[[], Critic], seed: int) -> tuple[Generator, Critic]:
+def pair(
+    make_generator: Callable[[], Generator], make_critic: Callable[[], Critic], seed: int
+) -> tuple[Generator, Critic]:
     """Build a generator and a critic with seeded initial weights."""
-    return from_seed(make, 2 * seed), from_seed(against, 2 * seed + 1)
+    return from_seed(make_generator, 2 * seed), from_seed(make_critic, 2 * seed + 1)
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ def colors() -> list[str]:
     return rcParams["axes.prop_cycle"].by_key()["color"]
 
 
-def quiet() -> str:
+def secondary_color() -> str:
     """The color of the current style for secondary elements."""
     return rcParams["axes.labelcolor"]
 

@@ -40,8 +40,8 @@ def _targets(symbols: Int[Tensor, "n t"]) -> dict[str, Tensor]:
     """Targets: the first symbol. Only the last step is scored."""
     last = torch.zeros_like(symbols, dtype=torch.bool)
     last[:, -1] = True
-    answers = symbols[:, :1].expand_as(symbols)
-    return {"target": answers, "valid": last, "fresh": torch.ones(len(symbols), dtype=torch.bool)}
+    first_symbols = symbols[:, :1].expand_as(symbols)
+    return {"target": first_symbols, "valid": last, "fresh": torch.ones(len(symbols), dtype=torch.bool)}
 
 
 class AnyLag:

@@ -36,10 +36,10 @@ def from_seed(make: Callable[[], M], seed: int) -> M:
         return make()
 
 
-def classifying(
+def classification_trainer(
     network: nn.Module,
     part: Part,
-    descent: OptimizerSettings,
+    settings: OptimizerSettings,
     rounds: int,
     batch_size: int | Literal["full"],
     seed: int,
@@ -50,7 +50,7 @@ def classifying(
     Args:
         network: maps inputs to logits.
         part: the examples, with the field ``image`` or ``x``, and ``label``.
-        descent: the optimizer settings.
+        settings: the optimizer settings.
         rounds: length of the training.
         batch_size: examples per batch, or ``full`` for the whole part.
         seed: random seed of the batches.
@@ -63,10 +63,10 @@ def classifying(
     stream = Shuffled(part, batch_size, seed)
     batches = stream if augment is None else Augmented(stream, augment, seed)
     inputs = "image" if "image" in part.fields else "x"
-    return Trainer(Supervised(network, inputs=inputs), descent, batches, rounds, seed)
+    return Trainer(Supervised(network, inputs=inputs), settings, batches, rounds, seed)
 
 
-class Alone(Task):
+class SinglePlayer(Task):
     """A task with several players in which only one is trained. Updates without an optimizer are skipped.
 
     Args:
@@ -98,15 +98,15 @@ class Alone(Task):
         return [turn._replace(fresh=True) for turn in player_turns]
 
 
-def some_of(part: Part, count: int, seed: int) -> Part:
+def stratified_subset(part: Part, count: int, seed: int) -> Part:
     """A stratified random subset of a part.
 
     >>> part = Part({"x": torch.arange(10), "label": torch.arange(10) % 2})
     >>> sorted(some_of(part, 4, seed=0)["label"].tolist())
     [0, 0, 1, 1]
     """
-    share = count / len(part)
-    return part.take(stratified_split(part["label"], (share, 1 - share), seed)[0])
+    fraction = count / len(part)
+    return part.take(stratified_split(part["label"], (fraction, 1 - fraction), seed)[0])
 
 
 @torch.no_grad()
@@ -132,7 +132,7 @@ def spread(values: Sequence[float], form: str = ".3f") -> str:
 def always_less(a: Sequence[float], b: Sequence[float]) -> bool:
     """Whether a is less than b in every seed.
 
-    If neither is better, this happens by chance once in 32 times with five seeds (sign test).
+    Under the hypothesis of no difference, the probability is 1/32 with five seeds (sign test).
 
     >>> always_less([1, 2, 3], [2, 3, 4]), always_less([1, 2, 3], [2, 3, 1])
     (True, False)

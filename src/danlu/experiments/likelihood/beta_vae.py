@@ -18,7 +18,7 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.models.latent.vae import VAE
 from danlu.rng.keys import generator
@@ -39,7 +39,7 @@ TRAVERSED = (1.0, 4.0)  # values of β for the latent traversals
 STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # in standard deviations of the prior
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Rate, distortion and active units by β and seed; traversals of the units with the highest rate."""
     seeds = range(seed, seed + (1 if quick else 2))
     betas, rounds = (BETAS[::3], 150) if quick else (BETAS, 2000)
@@ -48,8 +48,8 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     walks: Numbers = {}
     for run_seed in seeds:
         runs.append([])
-        for place, beta in enumerate(betas):
-            tell("VAEs", (run_seed - seed) * len(betas) + place, len(seeds) * len(betas))
+        for index, beta in enumerate(betas):
+            progress("VAEs", (run_seed - seed) * len(betas) + index, len(seeds) * len(betas))
             vae = _learn(beta, rounds, run_seed)
             runs[-1].append(_measured(vae, x, run_seed))
             if run_seed == seed and (beta in TRAVERSED or quick):
@@ -64,8 +64,8 @@ def _vae(seed: int) -> VAE:
 
 def _learn(beta: float, rounds: int, seed: int) -> VAE:
     vae = _vae(seed)
-    descent = OptimizerSettings(lr=3e-3, schedule="cosine")
-    for _ in Trainer(Elbo(vae, KLWeight(beta)), descent, Shuffled(digits().train, 128, seed), rounds, seed):
+    settings = OptimizerSettings(lr=3e-3, schedule="cosine")
+    for _ in Trainer(Elbo(vae, KLWeight(beta)), settings, Shuffled(digits().train, 128, seed), rounds, seed):
         pass
     vae.eval()
     return vae
@@ -93,17 +93,17 @@ def _traversal(vae: VAE, x: Tensor, units: int = 3) -> list[list[list[list[float
     z = torch.zeros(units, len(STEPS), LATENT)
     for row, unit in enumerate(best.tolist()):
         z[row, :, unit] = torch.tensor(STEPS)
-    pictures = vae.decode(z.flatten(0, 1))[:, 0].unflatten(0, (units, len(STEPS)))
-    return [[[[round(p, 3) for p in line] for line in one] for one in row] for row in pictures.tolist()]
+    images = vae.decode(z.flatten(0, 1))[:, 0].unflatten(0, (units, len(STEPS)))
+    return [[[[round(p, 3) for p in line] for line in one] for one in row] for row in images.tolist()]
 
 
-def envy(betas: list[float], run: list[Numbers]) -> float:
+def suboptimality(betas: list[float], run: list[Numbers]) -> float:
     """The largest advantage, in nats, of a neighboring model over a model at its own β; 0 if there is none."""
-    found = [0.0]
+    results = [0.0]
     for (a, one), (b, other) in pairwise(zip(betas, run, strict=True)):
-        found.append(one["distortion"] + a * one["rate"] - other["distortion"] - a * other["rate"])
-        found.append(other["distortion"] + b * other["rate"] - one["distortion"] - b * one["rate"])
-    return max(found)
+        results.append(one["distortion"] + a * one["rate"] - other["distortion"] - a * other["rate"])
+        results.append(other["distortion"] + b * other["rate"] - one["distortion"] - b * one["rate"])
+    return max(results)
 
 
 def _traded(run: list[Numbers]) -> bool:
@@ -116,8 +116,8 @@ def verdict(numbers: Numbers) -> Verdict:
     """Holds if, in every seed, rate falls and distortion rises with β and each model is best at its own β."""
     betas, runs = numbers["betas"], numbers["runs"]
     ends = [(run[0], run[-1]) for run in runs]
-    worst = max(envy(betas, run) for run in runs)
-    (low, high), one = ends[0], runs[0][min(range(len(betas)), key=lambda place: abs(betas[place] - 1))]
+    worst = max(suboptimality(betas, run) for run in runs)
+    (low, high), one = ends[0], runs[0][min(range(len(betas)), key=lambda index: abs(betas[index] - 1))]
     reason = (
         f"From β = {betas[0]:g} to {betas[-1]:g} the rate changes from {low['rate']:.1f} to {high['rate']:.1f} nats, "
         "the "
@@ -139,18 +139,18 @@ def verdict(numbers: Numbers) -> Verdict:
 def table(numbers: Numbers) -> Table:
     """Rate, distortion, bound and active units by β."""
     rows: Table = [("β", "rate, nats", "distortion, nats", "bound", "active units")]
-    for place, beta in enumerate(numbers["betas"]):
-        found = [run[place] for run in numbers["runs"]]
-        bound = [-one["rate"] - one["distortion"] for one in found]
-        active = sorted({one["active"] for one in found})
-        columns = (spread([one[key] for one in found], ".2f") for key in ("rate", "distortion"))
+    for index, beta in enumerate(numbers["betas"]):
+        results = [run[index] for run in numbers["runs"]]
+        bound = [-one["rate"] - one["distortion"] for one in results]
+        active = sorted({one["active"] for one in results})
+        columns = (spread([one[key] for one in results], ".2f") for key in ("rate", "distortion"))
         rows.append((f"{beta:g}", *columns, spread(bound, ".2f"), "–".join(map(str, active))))
     return rows
 
 
 def plot(numbers: Numbers) -> Figure:
     """The rate-distortion curve, and traversals of the units with the highest rate."""
-    from danlu.experiments.harness.plots import colors, panels, quiet
+    from danlu.experiments.harness.plots import colors, panels, secondary_color
 
     figure, (left, *walks) = panels(1 + len(numbers["walks"]), height=2.5)
     for number, run in enumerate(numbers["runs"]):
@@ -158,14 +158,14 @@ def plot(numbers: Numbers) -> Figure:
         left.plot(rates, distortions, "o-"[number > 0 :], color=colors()[number], markersize=3)
         if number == 0:
             for beta, rate, distortion in zip(numbers["betas"], rates, distortions, strict=True):
-                place = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7, "color": quiet()}
-                left.annotate(f"{beta:g}", (rate, distortion), **place)
+                index = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7, "color": secondary_color()}
+                left.annotate(f"{beta:g}", (rate, distortion), **index)
     left.set(title="rate and distortion by β", xlabel="rate, nats", ylabel="distortion, nats")
     left.grid(True)
     left.margins(x=0.14)
     for axes, (beta, rows) in zip(walks, numbers["walks"].items(), strict=True):
-        sheet = torch.tensor(rows)
-        lines = [torch.cat([torch.nn.functional.pad(one, (1, 1, 1, 1), value=1.0) for one in row], 1) for row in sheet]
+        grid = torch.tensor(rows)
+        lines = [torch.cat([torch.nn.functional.pad(one, (1, 1, 1, 1), value=1.0) for one in row], 1) for row in grid]
         axes.imshow(torch.cat(lines).numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set(title=f"β = {float(beta):g}", xticks=[], yticks=[], xlabel="one latent unit, −2 to 2")
         axes.spines[:].set_visible(False)

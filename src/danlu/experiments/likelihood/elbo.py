@@ -20,7 +20,7 @@ from torch import Tensor, distributions, nn
 
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.models.latent.autoencoder import Diagonal
 from danlu.models.latent.vae import VAE
@@ -108,19 +108,19 @@ def with_the_posterior(vae: VAE) -> VAE:
     return vae
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """The three terms during training and with q as the posterior, for each seed."""
     seeds = range(seed, seed + (1 if quick else 2))
     rounds = MEASURED[:4] if quick else MEASURED
     runs = []
     for index, run_seed in enumerate(seeds):
         runs.append(
-            _learn(rounds, run_seed, lambda done, index=index: tell("VAEs", index * 100 + done, len(seeds) * 100))
+            _learn(rounds, run_seed, lambda done, index=index: progress("VAEs", index * 100 + done, len(seeds) * 100))
         )
     return {"rounds": list(rounds), "runs": runs}
 
 
-def _learn(rounds: tuple[int, ...], seed: int, tell: object) -> Numbers:
+def _learn(rounds: tuple[int, ...], seed: int, progress: object) -> Numbers:
     data = digits()
     runtime = Runtime(precision="float64")
     part, x = data.train.to("cpu", torch.float64), data.test["image"].double()
@@ -132,7 +132,7 @@ def _learn(rounds: tuple[int, ...], seed: int, tell: object) -> Numbers:
     terms = [three_terms(vae, x)]
     for report in trainer:
         if report.round in rounds:
-            tell(100 * report.round // rounds[-1])  # type: ignore[operator]
+            progress(100 * report.round // rounds[-1])  # type: ignore[operator]
             terms.append(three_terms(vae, x))
     return {"on the way": terms, "at the posterior": three_terms(with_the_posterior(vae), x)}
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from danlu.data.base.batch_stream import Batch, Shuffled
 from danlu.data.base.dataset import Part
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.losses.variational import bernoulli_log_prob
 from danlu.rng.keys import generator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 OBJECTIVES: tuple[Literal["sum of p", "sum of log p"], ...] = ("sum of p", "sum of log p")
 CASES = {"all as frequent": 1, "one comes twice": 2}
-PICTURES = 512
+IMAGES = 512
 SIDES = (2, 4, 8, 16, 28)
 FORGOTTEN = 0.1  # an image is forgotten if its probability is below this fraction of its frequency
 NEAR = 0.99  # an objective is at its optimum if it reaches this fraction of its best value
@@ -46,7 +46,7 @@ class CategoricalModel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.randn(PICTURES))
+        self.logits = nn.Parameter(torch.randn(IMAGES))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-probabilities of images, given by their numbers."""
@@ -83,13 +83,13 @@ def bars() -> list[int]:
     return sorted(rows | columns)
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Final probabilities for each objective, and gradient norms by number of pixels."""
     seeds, rounds = range(seed, seed + (1 if quick else 3)), 1500 if quick else 4000
     runs = [(case, objective, run_seed) for case in CASES for objective in OBJECTIVES for run_seed in seeds]
     results: Numbers = {case: {objective: [] for objective in OBJECTIVES} for case in CASES}
     for done, (case, objective, run_seed) in enumerate(runs):
-        tell("catalogues", done, len(runs))
+        progress("catalogues", done, len(runs))
         results[case][objective].append(train(objective, CASES[case], rounds, run_seed))
     sides = SIDES[:3] if quick else SIDES
     gradients = {o: [[gradient(o, side, run_seed) for side in sides] for run_seed in seeds] for o in OBJECTIVES}
@@ -101,8 +101,8 @@ def train(objective: str, copies: int, rounds: int, seed: int) -> list[float]:
     shown = bars()
     training_part = Part({"x": torch.tensor([shown[0]] * (copies - 1) + shown)})
     model = from_seed(CategoricalModel, seed)
-    task, descent = MaximizeSum(model, objective == "sum of log p"), OptimizerSettings(optimizer="adam", lr=0.05)
-    for _ in Trainer(task, descent, Shuffled(training_part, "full", seed), rounds, seed):
+    task, settings = MaximizeSum(model, objective == "sum of log p"), OptimizerSettings(optimizer="adam", lr=0.05)
+    for _ in Trainer(task, settings, Shuffled(training_part, "full", seed), rounds, seed):
         pass
     with torch.no_grad():
         return model.log_prob(torch.tensor(shown)).double().exp().tolist()
@@ -112,8 +112,8 @@ def gradient(objective: str, side: int, seed: int) -> float:
     """Norm of the objective's gradient with respect to the pixel log-odds, for the mean over 64 random images."""
     odds = torch.zeros(side**2, requires_grad=True)
     source = generator("pictures", seed)
-    pictures: Float[Tensor, "n d"] = (torch.rand(64, side**2, generator=source) < 0.3).float()
-    log_prob = bernoulli_log_prob(pictures, odds.expand(64, -1))
+    images: Float[Tensor, "n d"] = (torch.rand(64, side**2, generator=source) < 0.3).float()
+    log_prob = bernoulli_log_prob(images, odds.expand(64, -1))
     value = (log_prob if objective == "sum of log p" else log_prob.exp()).mean()
     return float(torch.autograd.grad(value, odds)[0].norm())
 
@@ -192,7 +192,7 @@ def table(numbers: Numbers) -> Table:
 
 def plot(numbers: Numbers) -> Figure:
     """Sorted probabilities of the first seed, and gradients against the number of pixels."""
-    from danlu.experiments.harness.plots import colors, line, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import colors, line, logarithmic, panels, secondary_color
 
     figure, (left, middle, right) = panels(3, height=2.3)
     for axes, (case, copies) in zip((left, middle), CASES.items(), strict=True):
@@ -205,13 +205,15 @@ def plot(numbers: Numbers) -> Figure:
             [*(p - 0.3 for p in range(len(expected) + 1))],
             [*expected, expected[-1]],
             where="post",
-            color=quiet(),
+            color=secondary_color(),
             lw=0.8,
         )
         axes.set(title=case, xlabel="images by probability", ylim=(0, 1), xticks=[])
     left.set(ylabel="probability after training")
     left.legend()
-    middle.annotate("line: frequency", (0.97, 0.9), xycoords="axes fraction", ha="right", fontsize=7, color=quiet())
+    middle.annotate(
+        "line: frequency", (0.97, 0.9), xycoords="axes fraction", ha="right", fontsize=7, color=secondary_color()
+    )
     for number, objective in enumerate(OBJECTIVES):
         shown = [[value or None for value in run] for run in numbers["gradients"][objective]]
         length = min(sum(value is not None for value in run) for run in shown)
@@ -220,7 +222,12 @@ def plot(numbers: Numbers) -> Figure:
     logarithmic(right.xaxis, numbers["pixels"])
     if any(run[-1] == 0 for run in numbers["gradients"]["sum of p"]):
         right.annotate(
-            "beyond: 0 in float32", (0.97, 0.5), xycoords="axes fraction", ha="right", fontsize=7, color=quiet()
+            "beyond: 0 in float32",
+            (0.97, 0.5),
+            xycoords="axes fraction",
+            ha="right",
+            fontsize=7,
+            color=secondary_color(),
         )
     right.set(title="gradient before training", xlabel="pixels", ylabel="norm")
     return figure

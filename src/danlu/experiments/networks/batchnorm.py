@@ -20,8 +20,8 @@ from torch import nn
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.trainers import classifying, error, from_seed, spread
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.trainers import classification_trainer, error, from_seed, spread
 from danlu.losses.classification import cross_entropy
 from danlu.models.classify.mlp import MLP
 from danlu.training.optimization.settings import OptimizerSettings
@@ -48,7 +48,7 @@ def network(norm: bool, init: float) -> MLP:
     return model
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Scales of activations and gradients by layer, before and after training, by kind, factor and seed; accuracy."""
     seeds = range(seed, seed + (1 if quick else 3))
     rounds = 30 if quick else 200
@@ -56,11 +56,13 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     runs = [(kind, init, run_seed) for kind in KINDS for init in INITS for run_seed in seeds]
     numbers: Numbers = {kind: {f"{init:.3g}": [] for init in INITS} for kind in KINDS}
     for done, (kind, init, run_seed) in enumerate(runs):
-        tell("networks", done, len(runs))
+        progress("networks", done, len(runs))
         net = from_seed(lambda kind=kind, init=init: network(kind == "with", init), run_seed)
         results: Numbers = {"start": scales(net, data.train)}
         try:
-            for _ in classifying(net, data.train, OptimizerSettings(optimizer="sgd", lr=0.1), rounds, 64, run_seed):
+            for _ in classification_trainer(
+                net, data.train, OptimizerSettings(optimizer="sgd", lr=0.1), rounds, 64, run_seed
+            ):
                 pass
             results |= {
                 "end": scales(net, data.train),
@@ -104,10 +106,10 @@ def ratio(values: list[float]) -> float:
     return max(values) / max(min(values), 1e-30)
 
 
-def _worst(numbers: Numbers, kind: str, what: str, when: str, init: str | None = None) -> float:
+def _worst(numbers: Numbers, kind: str, quantity: str, when: str, init: str | None = None) -> float:
     """The largest ratio between layers over seeds, and over all factors or for one; infinite if a run diverged."""
     runs = [run for run_seed, runs in numbers["runs"][kind].items() for run in runs if init in (None, run_seed)]
-    return max(ratio(run[when][what]) if run[when] else float("inf") for run in runs)
+    return max(ratio(run[when][quantity]) if run[when] else float("inf") for run in runs)
 
 
 def verdict(numbers: Numbers) -> Verdict:
@@ -160,14 +162,14 @@ def table(numbers: Numbers) -> Table:
     ]
     for kind in KINDS:
         for init, runs in numbers["runs"][kind].items():
-            cells = [_mean_ratio(runs, what, when) for what in ("activations", "gradients") for when in WHEN]
+            cells = [_mean_ratio(runs, quantity, when) for quantity in ("activations", "gradients") for when in WHEN]
             right = [run["accuracy"] for run in runs if run["accuracy"] is not None]
             rows.append((f"{kind} batch norm", f"× {init}", *cells, spread(right, ".2f") if right else "diverged"))
     return rows
 
 
-def _mean_ratio(runs: list[Numbers], what: str, when: str) -> str:
-    values = [ratio(run[when][what]) for run in runs if run[when]]
+def _mean_ratio(runs: list[Numbers], quantity: str, when: str) -> str:
+    values = [ratio(run[when][quantity]) for run in runs if run[when]]
     mean = fmean(values) if values else float("inf")
     return "–" if not values else f"{mean:.1f}" if mean < 1000 else f"{mean:.0e}"
 
@@ -178,10 +180,10 @@ def plot(numbers: Numbers) -> Figure:
 
     figure, axes = panels(2, rows=2, height=2.1, sharex=True)
     layers = range(1, DEPTH + 1)
-    for index, (what, when) in enumerate((w, t) for w in ("activations", "gradients") for t in WHEN):
+    for index, (quantity, when) in enumerate((w, t) for w in ("activations", "gradients") for t in WHEN):
         for number, kind in enumerate(KINDS):
             for style, (init, runs) in zip(("dotted", "solid", "dashed"), numbers["runs"][kind].items(), strict=True):
-                run_seed = [run[when][what] for run in runs if run[when]]
+                run_seed = [run[when][quantity] for run in runs if run[when]]
                 if run_seed:
                     line(
                         axes[index],
@@ -193,8 +195,8 @@ def plot(numbers: Numbers) -> Figure:
                         marker=None,
                     )
         logarithmic(axes[index].yaxis)
-        axes[index].set_title(f"{what}, {'before training' if when == 'start' else 'after training'}")
-        axes[index].set_ylabel("standard deviation over examples" if what == "activations" else "root mean square")
+        axes[index].set_title(f"{quantity}, {'before training' if when == 'start' else 'after training'}")
+        axes[index].set_ylabel("standard deviation over examples" if quantity == "activations" else "root mean square")
         axes[index].set_xticks([1, 4, 8, 12, 16])
     axes[2].set_xlabel("layer")
     axes[3].set_xlabel("layer")

@@ -23,8 +23,8 @@ from torch import nn
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.trainers import classifying, from_seed, spread
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.trainers import classification_trainer, from_seed, spread
 from danlu.losses.classification import cross_entropy
 from danlu.models.classify.densenet import DenseNet
 from danlu.models.classify.resnet import ResNet
@@ -57,7 +57,7 @@ def _blocks(depth: int) -> tuple[int]:
     return ((depth - 2) // 2,)
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Gradient of the first layer and final loss, by kind of network, depth and seed."""
     seeds = range(seed, seed + (1 if quick else 2))
     depths, rounds = ((4, 32), 6) if quick else (DEPTHS, 80)
@@ -65,7 +65,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     runs = [(name, run_seed, depth) for name in NETWORKS for run_seed in seeds for depth in depths]
     numbers: Numbers = {name: {"gradient": [], "loss": []} for name in NETWORKS}
     for done, (name, run_seed, depth) in enumerate(runs):
-        tell("networks", done, len(runs))
+        progress("networks", done, len(runs))
         network = from_seed(lambda name=name, depth=depth: NETWORKS[name](depth), run_seed)
         if depth == depths[0]:
             for values in numbers[name].values():
@@ -87,7 +87,9 @@ def _learn(network: nn.Module, part: Part, rate: float, rounds: int, seed: int) 
     """The mean training loss of the last tenth of the rounds; the loss of guessing if training diverged."""
     losses: list[float] = []
     try:
-        for report in classifying(network, part, OptimizerSettings(optimizer="momentum", lr=rate), rounds, 32, seed):
+        for report in classification_trainer(
+            network, part, OptimizerSettings(optimizer="momentum", lr=rate), rounds, 32, seed
+        ):
             losses.append(report.values()["classifier/cross_entropy"])
     except Diverged:
         return GUESSING
@@ -134,30 +136,32 @@ def table(numbers: Numbers) -> Table:
     """Loss and gradient by network and depth."""
     rows: Table = [("network", "measured", *(f"{depth} layers" for depth in numbers["depths"]))]
     for name, results in numbers["networks"].items():
-        for what, form in (("loss", ".2f"), ("gradient", ".1e")):
-            columns = zip(*results[what], strict=True)
-            rows.append((name, f"{what}", *(spread(values, form) for values in columns)))
+        for quantity, form in (("loss", ".2f"), ("gradient", ".1e")):
+            columns = zip(*results[quantity], strict=True)
+            rows.append((name, f"{quantity}", *(spread(values, form) for values in columns)))
     return rows
 
 
 def plot(numbers: Numbers) -> Figure:
     """Gradient of the first layer and loss after training against depth."""
-    from danlu.experiments.harness.plots import legend_above, line, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import legend_above, line, logarithmic, panels, secondary_color
 
     figure, (left, right) = panels(2, height=2.6)
     for number, (name, results) in enumerate(numbers["networks"].items()):
         line(left, numbers["depths"], results["gradient"], number, name)
         line(right, numbers["depths"], results["loss"], number, name)
         if not all(run[-1] for run in results["gradient"]):
-            left.annotate("0 in float32", (0.98, 0.04), xycoords="axes fraction", ha="right", fontsize=7, color=quiet())
-    right.axhline(GUESSING, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
+            left.annotate(
+                "0 in float32", (0.98, 0.04), xycoords="axes fraction", ha="right", fontsize=7, color=secondary_color()
+            )
+    right.axhline(GUESSING, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))
     right.annotate(
         "guessing",
         (numbers["depths"][0], GUESSING),
         xytext=(0, 3),
         textcoords="offset points",
         fontsize=7,
-        color=quiet(),
+        color=secondary_color(),
     )
     logarithmic(left.yaxis)
     for axes in (left, right):

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.models.classify.cnn import convolution
 from danlu.rng.keys import generator
 
@@ -51,14 +51,14 @@ def all_patches() -> Float[Tensor, "512 1 3 3"]:
     return torch.tensor(list(product((0.0, 1.0), repeat=9))).view(-1, 1, 3, 3)
 
 
-def has_line(pictures: Float[Tensor, "n 1 h w"]) -> Bool[Tensor, "n"]:
+def has_line(images: Float[Tensor, "n 1 h w"]) -> Bool[Tensor, "n"]:
     """Whether any 3×3 patch of an image equals the line."""
-    patches = pictures.unfold(2, 3, 1).unfold(3, 3, 1)
+    patches = images.unfold(2, 3, 1).unfold(3, 3, 1)
     return (patches == torch.tensor(LINE)).flatten(4).all(4).flatten(1).any(1)
 
 
 @torch.no_grad()
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Responses to all binary patches and to gray patches; answers on images; one image with its maps."""
     count = 200 if quick else 4000
     patches = all_patches()
@@ -66,16 +66,16 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     is_line = has_line(patches)
     source = generator("pictures", seed)
     gray = detector(3)(torch.rand(10_000, 1, 3, 3, generator=source)).flatten()
-    pictures = (torch.rand(count, 1, SIDE, SIDE, generator=source) < INK).float()
+    images = (torch.rand(count, 1, SIDE, SIDE, generator=source) < INK).float()
     half = count // 2
-    pictures[:half] = _with_a_line(pictures[:half], source)
-    right = (detector(SIDE, pool=SIDE - 2)(pictures).flatten() == LINE_RESPONSE) == has_line(pictures)
+    images[:half] = _with_a_line(images[:half], source)
+    right = (detector(SIDE, pool=SIDE - 2)(images).flatten() == LINE_RESPONSE) == has_line(images)
     example = _example()
     return {
         "patches": {"line": responses[is_line].tolist(), "others": responses[~is_line].tolist()},
         "largest on gray patches": float(gray.max()),
         "pictures": count,
-        "with a line": int(has_line(pictures).sum()),
+        "with a line": int(has_line(images).sum()),
         "right after pooling the whole map": int(right.sum()),
         "shown": {
             "picture": example[0, 0].tolist(),
@@ -85,32 +85,32 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     }
 
 
-def _with_a_line(pictures: Float[Tensor, "n 1 h w"], source: torch.Generator) -> Float[Tensor, "n 1 h w"]:
+def _with_a_line(images: Float[Tensor, "n 1 h w"], source: torch.Generator) -> Float[Tensor, "n 1 h w"]:
     """Draw one line, with paper on both sides, at a random position in each image."""
-    for picture in pictures:
+    for image in images:
         row, column = torch.randint(SIDE - 2, (2,), generator=source).tolist()
-        picture[0, row : row + 3, column : column + 3] = torch.tensor(LINE)
-    return pictures
+        image[0, row : row + 3, column : column + 3] = torch.tensor(LINE)
+    return images
 
 
 def _example() -> Float[Tensor, "1 1 12 12"]:
     """An image with a long vertical line and four other shapes: a bar, a dash, a diagonal and a faint line."""
-    picture = torch.zeros(1, 1, SIDE, SIDE)
-    picture[0, 0, 1:6, 2] = 1  # long
-    picture[0, 0, 1:5, 5:7] = 1  # two pixels wide
-    picture[0, 0, 8, 1:5] = 1  # horizontal
+    image = torch.zeros(1, 1, SIDE, SIDE)
+    image[0, 0, 1:6, 2] = 1  # long
+    image[0, 0, 1:5, 5:7] = 1  # two pixels wide
+    image[0, 0, 8, 1:5] = 1  # horizontal
     for step in range(4):
-        picture[0, 0, 7 + step, 7 + step] = 1  # diagonal
-    picture[0, 0, 1:4, 9] = 0.6  # faint
-    return picture
+        image[0, 0, 7 + step, 7 + step] = 1  # diagonal
+    image[0, 0, 1:4, 9] = 0.6  # faint
+    return image
 
 
 def verdict(numbers: Numbers) -> Verdict:
-    """Holds if the response is 3 on the line and less on the other 511 patches, and every answer is right."""
+    """Holds if the response is 3 on the line and less on the other 511 patches, and every prediction is correct."""
     line, other_responses = numbers["patches"]["line"], numbers["patches"]["others"]
     exact = line == [LINE_RESPONSE]
     below = max(other_responses) < LINE_RESPONSE and numbers["largest on gray patches"] < LINE_RESPONSE
-    answers, pictures = numbers["right after pooling the whole map"], numbers["pictures"]
+    correct, images = numbers["right after pooling the whole map"], numbers["pictures"]
     if not (exact and below):
         return Verdict(
             "does not hold",
@@ -118,22 +118,22 @@ def verdict(numbers: Numbers) -> Verdict:
             f"{max([*other_responses, numbers['largest on gray patches']]):g}: a response of 3 does not identify the "
             "line.",
         )
-    if answers < pictures:
+    if correct < images:
         return Verdict(
-            "holds with limits", f"After pooling the answer is wrong on {pictures - answers} of {pictures} images."
+            "holds with limits", f"After pooling the prediction is wrong for {images - correct} of {images} images."
         )
     return Verdict(
         "holds",
         f"Of the 512 patches only the line gives 3; the next largest response is {max(other_responses):g}. After max "
         "pooling over "
-        f"the whole map the answer is right on all {pictures:,} images, {numbers['with a line']:,} of which have a "
-        "line. "
-        f"(A response of 3 requires full ink on clean paper; a faint line gives less.)",
+        f"the whole map the prediction is correct for all {images:,} images, {numbers['with a line']:,} of "
+        "them with a line. "
+        f"(A response of 3 requires line pixels of 1 on a background of 0; a faint line gives less.)",
     )
 
 
 def table(numbers: Numbers) -> Table:
-    """The responses and the number of right answers."""
+    """The responses and the number of correct predictions."""
     other_responses = numbers["patches"]["others"]
     return [
         ("quantity", "value"),
@@ -141,24 +141,24 @@ def table(numbers: Numbers) -> Table:
         ("largest response to the other 511 patches", f"{max(other_responses):g}"),
         ("largest response to 10,000 gray patches", f"{numbers['largest on gray patches']:.2f}"),
         ("images, with and without a line", f"{numbers['pictures']:,}"),
-        ("right answers after max pooling", f"{numbers['right after pooling the whole map']:,}"),
+        ("correct predictions after max pooling", f"{numbers['right after pooling the whole map']:,}"),
     ]
 
 
 def plot(numbers: Numbers) -> Figure:
     """An image, its response map and its pooled map; the number of patches with each response."""
-    from danlu.experiments.harness.plots import colors, panels, quiet
+    from danlu.experiments.harness.plots import colors, panels, secondary_color
 
-    figure, (picture, response_map, pooled, bars) = panels(4, height=2.0)
+    figure, (image, response_map, pooled, bars) = panels(4, height=2.0)
     for axes, name, title in (
-        (picture, "picture", "image"),
+        (image, "picture", "image"),
         (response_map, "map", "response, clipped at 0"),
         (pooled, "pooled", "max pooling 2×2"),
     ):
         values = numbers["shown"][name]
         axes.imshow(values, cmap="Greys", vmin=0, vmax=1 if name == "picture" else LINE_RESPONSE, interpolation="none")
         axes.set(title=title, xticks=[], yticks=[])
-        axes.spines[:].set(visible=True, color=quiet())
+        axes.spines[:].set(visible=True, color=secondary_color())
         for row, line in enumerate(values if name != "picture" else []):
             for column, value in enumerate(line):
                 if value == LINE_RESPONSE:
@@ -166,7 +166,9 @@ def plot(numbers: Numbers) -> Figure:
     other_responses = numbers["patches"]["others"]
     levels = sorted({*other_responses, LINE_RESPONSE})
     counts = [other_responses.count(response) for response in levels]
-    bars.bar(levels, counts, color=[quiet() if response < LINE_RESPONSE else colors()[1] for response in levels])
+    bars.bar(
+        levels, counts, color=[secondary_color() if response < LINE_RESPONSE else colors()[1] for response in levels]
+    )
     bars.bar([LINE_RESPONSE], [len(numbers["patches"]["line"])], color=colors()[0])
     bars.annotate(
         "the line:\n1 patch",

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from danlu.data.base.dataset import Part
 from danlu.data.base.split_settings import Split
 from danlu.data.settings import DataSettings
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.trainers import classifying, error, from_seed, spread
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.trainers import classification_trainer, error, from_seed, spread
 from danlu.models.classify.mlp import MLP
 from danlu.training.optimization.settings import OptimizerSettings
 
@@ -56,7 +56,7 @@ def composed(network: MLP) -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"
     return weight.detach(), bias.detach()
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Test error, distance from the composed map and rank, by activation, depth and seed; predictions on a grid."""
     seeds = range(seed, seed + (2 if quick else 5))
     depths, rounds = (DEPTHS[:3], 150) if quick else (DEPTHS, 1000)
@@ -73,7 +73,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
             data = DataSettings(data="moons:2000", split=Split(seed=run_seed)).load()
             rows: list[tuple[float, int, float]] = []
             for index, depth in enumerate(depths):
-                tell("networks", (number * len(seeds) + run_seed - seed) * len(depths) + index, runs)
+                progress("networks", (number * len(seeds) + run_seed - seed) * len(depths) + index, runs)
                 network = _learn(kind, depth, data.train, rounds, run_seed)
                 rows.append((error(network, data.test["x"], data.test["label"]), *_as_a_map(network, data.test["x"])))
                 if run_seed == seed and depth == depths[-1]:
@@ -89,7 +89,7 @@ def _learn(kind: Literal["identity", "relu"], depth: int, part: Part, rounds: in
     """Train one network."""
     make = partial(MLP, (2,), 2, hidden=(WIDTH,) * depth, activation=kind)
     network = from_seed(make, seed)
-    for _ in classifying(network, part, DESCENT, rounds, 128, seed):
+    for _ in classification_trainer(network, part, DESCENT, rounds, 128, seed):
         pass
     return cast(MLP, network)
 
@@ -145,8 +145,8 @@ def table(numbers: Numbers) -> Table:
     ]
     for index, depth in enumerate(numbers["depths"]):
         column = {
-            (what, kind): [run[index] for run in numbers[what][kind]]
-            for what in ("error", "rank", "distance")
+            (quantity, kind): [run[index] for run in numbers[quantity][kind]]
+            for quantity in ("error", "rank", "distance")
             for kind in KINDS
         }
         rows.append(

@@ -16,8 +16,8 @@ from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.split_settings import Split
 from danlu.data.datasets.digits import digits
 from danlu.data.images.settings import Augment
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.trainers import always_less, classifying, from_seed, some_of, spread
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.trainers import always_less, classification_trainer, from_seed, spread, stratified_subset
 from danlu.models.classify.cnn import CNN
 from danlu.nn.state_dict import load_tensors, named_tensors
 from danlu.training.optimization.settings import OptimizerSettings
@@ -60,7 +60,7 @@ STRENGTHS: dict[str, list[Remedy]] = {
 CLAIMED = ("L2", "augmentation", "dropout", "early stopping")
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Cross-entropy, accuracy and final round by remedy and seed; loss curves without remedies."""
     seeds = range(seed, seed + (2 if quick else 5))
     rounds = 25 if quick else 500
@@ -71,9 +71,11 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     numbers: Numbers = {name: [] for name in remedies}
     for index, (name, remedy) in enumerate(remedies.items()):
         for run_seed in seeds:
-            tell("networks", index * len(seeds) + run_seed - seed, len(remedies) * len(seeds))
+            progress("networks", index * len(seeds) + run_seed - seed, len(remedies) * len(seeds))
             numbers[name].append(_learn(remedy, run_seed, rounds))
-    strengths = {name: f"{getattr(chosen[name], what):g}" for name, what in (("L2", "l2"), ("dropout", "dropout"))}
+    strengths = {
+        name: f"{getattr(chosen[name], quantity):g}" for name, quantity in (("L2", "l2"), ("dropout", "dropout"))
+    }
     rotation = chosen["augmentation"].augment
     strengths["augmentation"] = f"±{rotation.rotate:g}°" if rotation else "none"
     return {"remedies": numbers, "strengths": strengths, "curve": _curve(seed, rounds), "examples": EXAMPLES}
@@ -88,10 +90,10 @@ def _strongest(remedies: list[Remedy], seeds: list[int], rounds: int) -> Remedy:
 
 def _trainer(remedy: Remedy, seed: int, rounds: int) -> tuple[Trainer, DataSet, Part]:
     data = digits(split=Split(seed=seed))
-    part = some_of(data.train, EXAMPLES, seed)
+    part = stratified_subset(data.train, EXAMPLES, seed)
     network = from_seed(lambda: CNN(data.info.shape, 10, (16, 32), hidden=(64,), dropout=remedy.dropout), seed)
-    descent = OptimizerSettings(optimizer="adam", lr=5e-3, l2=remedy.l2)
-    return classifying(network, part, descent, rounds, 32, seed, remedy.augment), data, part
+    settings = OptimizerSettings(optimizer="adam", lr=5e-3, l2=remedy.l2)
+    return classification_trainer(network, part, settings, rounds, 32, seed, remedy.augment), data, part
 
 
 def _learn(remedy: Remedy, seed: int, rounds: int) -> Numbers:
@@ -147,11 +149,12 @@ def verdict(numbers: Numbers) -> Verdict:
         f"{share:.0%} with {name}" for name, share in left.items()
     )
     test = f". The test loss is lower in every seed with {_and(helps)}."
-    flipped, right = (fmean(on_test(runs[name], "accuracy")) for name in ("mirrored", "nothing"))
+    accuracy_with_flips, accuracy_without = (fmean(on_test(runs[name], "accuracy")) for name in ("mirrored", "nothing"))
     flip_note = (
-        f" Flips, which change the class of some digits, reduce the test accuracy from {right:.1%} to {flipped:.1%}."
+        f" Flips, which change the class of some digits, reduce the test accuracy from {accuracy_without:.1%} to "
+        f"{accuracy_with_flips:.1%}."
     )
-    reason = gap + test + (flip_note if flipped < right else "")
+    reason = gap + test + (flip_note if accuracy_with_flips < accuracy_without else "")
     if len(narrows) < len(CLAIMED) / 2:
         return Verdict("does not hold", f"{reason} The gap is narrower in every seed only with {_and(narrows)}.")
     if len(narrows) == len(CLAIMED) and not harms and max(left.values()) <= CLOSED:
@@ -194,7 +197,7 @@ def table(numbers: Numbers) -> Table:
 
 def plot(numbers: Numbers) -> Figure:
     """Loss curves of one seed without remedies; final losses with each remedy."""
-    from danlu.experiments.harness.plots import colors, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import colors, logarithmic, panels, secondary_color
 
     figure, (left, right) = panels(2, height=2.7, width_ratios=(1, 1.5))
     curve = numbers["curve"]
@@ -208,7 +211,7 @@ def plot(numbers: Numbers) -> Figure:
     for row, name in enumerate(names):
         runs = numbers["remedies"][name]
         for train, test in zip((run["train"]["cross_entropy"] for run in runs), on_test(runs), strict=True):
-            right.plot([train, test], [row, row], color=quiet(), linewidth=0.5)
+            right.plot([train, test], [row, row], color=secondary_color(), linewidth=0.5)
             right.plot(train, row, "o", color=colors()[0], markersize=3)
             right.plot(test, row, "D", color=colors()[1], markersize=3)
     right.set_yticks(range(len(names)), names)

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from danlu.data.base.dataset import Part
 from danlu.data.base.split_settings import Split
 from danlu.data.datasets.digits import digits
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.trainers import always_less, classifying, error, from_seed, spread
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.trainers import always_less, classification_trainer, error, from_seed, spread
 from danlu.models.classify.cnn import CNN
 from danlu.models.classify.mlp import MLP
 from danlu.training.optimization.settings import OptimizerSettings
@@ -39,18 +39,18 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 KEPT = 0.9  # fraction of its accuracy that a shift-invariant network keeps at the largest shift
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Accuracy by network, seed and shift."""
     seeds = range(seed, seed + (1 if quick else 5))
     numbers: Numbers = {"sizes": {}, "accuracy": {name: [] for name in NETWORKS}, "shifts": list(SHIFTS)}
     for panel, (name, make) in enumerate(NETWORKS.items()):
         numbers["sizes"][name] = sum(p.numel() for p in make().parameters())
         for run_seed in seeds:
-            tell("networks", panel * len(seeds) + run_seed - seed, len(NETWORKS) * len(seeds))
+            progress("networks", panel * len(seeds) + run_seed - seed, len(NETWORKS) * len(seeds))
             data = digits(split=Split(seed=run_seed))
             network = from_seed(make, run_seed)
-            descent = OptimizerSettings(optimizer="adam", lr=2e-3, schedule="cosine")
-            for _ in classifying(network, framed(data.train), descent, 15 if quick else 400, 64, run_seed):
+            settings = OptimizerSettings(optimizer="adam", lr=2e-3, schedule="cosine")
+            for _ in classification_trainer(network, framed(data.train), settings, 15 if quick else 400, 64, run_seed):
                 pass
             numbers["accuracy"][name].append([_accuracy(network, framed(data.test), shift) for shift in SHIFTS])
     example = framed(digits().test)["image"][0, 0]
@@ -121,17 +121,17 @@ def table(numbers: Numbers) -> Table:
 
 def plot(numbers: Numbers) -> Figure:
     """A digit with its border, unshifted and shifted; accuracy against the shift."""
-    from danlu.experiments.harness.plots import legend_above, line, panels, quiet
+    from danlu.experiments.harness.plots import legend_above, line, panels, secondary_color
 
     figure, (first, second, axes) = panels(3, height=2.4, width_ratios=(1, 1, 2.6))
     for panel, shift, values in zip((first, second), (0, BORDER), numbers["example"], strict=True):
         panel.imshow(values, cmap="Greys", vmin=0, vmax=1, interpolation="none")
         panel.set(title=f"shift {shift}", xticks=[], yticks=[])
-        panel.spines[:].set(visible=True, color=quiet())
+        panel.spines[:].set(visible=True, color=secondary_color())
     for number, (name, runs) in enumerate(numbers["accuracy"].items()):
         line(axes, numbers["shifts"], [[100 * value for value in run] for run in runs], number, name)
-    axes.axhline(10, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
-    axes.annotate("chance", (0, 10), xytext=(0, 3), textcoords="offset points", fontsize=7, color=quiet())
+    axes.axhline(10, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))
+    axes.annotate("chance", (0, 10), xytext=(0, 3), textcoords="offset points", fontsize=7, color=secondary_color())
     axes.set(xlabel="shift, pixels", ylabel="test accuracy, %", ylim=(0, 103), xticks=numbers["shifts"])
     legend_above(figure, axes)
     return figure

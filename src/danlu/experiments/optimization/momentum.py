@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from danlu.data.base.batch_stream import Batch, Shuffled
 from danlu.data.base.dataset import Part
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.losses.per_example import per_example
 from danlu.rng.keys import generator
 from danlu.tasks.task import Descend, Task, Terms, Turn
@@ -75,13 +75,13 @@ def walk(
     Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
     """
     task = Valley(starts, condition)
-    descent = (
+    settings = (
         OptimizerSettings(optimizer="momentum", momentum=momentum, lr=lr)
         if momentum
         else OptimizerSettings(optimizer="sgd", lr=lr)
     )
     no_data = Shuffled(Part({"x": torch.zeros(1)}), 1)  # the objective needs no data
-    trainer = Trainer(task, descent, no_data, steps, runtime=Runtime(precision="float64"))
+    trainer = Trainer(task, settings, no_data, steps, runtime=Runtime(precision="float64"))
     points = task.walkers.get_parameter("points")
     positions = [points.detach().clone()]
     for report in trainer:
@@ -91,7 +91,7 @@ def walk(
     return torch.stack(positions)
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Steps and trajectory length for each condition number, method, learning rate and starting point."""
     conditions = {10: 200, 100: 1000} if quick else {10: 400, 100: 4000, 1000: 5000}  # κ: maximum number of steps
     angles = 2 * torch.pi * torch.rand(STARTS, generator=generator("starts", seed), dtype=torch.float64)
@@ -105,7 +105,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     ]
     numbers: Numbers = {str(c): {method: [] for method in LIMITS} for c in conditions}
     for done, (condition, method, rate) in enumerate(runs):
-        tell("valleys", done, len(runs))
+        progress("valleys", done, len(runs))
         trajectory = walk(starts, condition, rate, GAMMA if method == "with" else 0.0, conditions[condition])
         numbers[str(condition)][method].append({"rate": rate, **_of_way(trajectory)})
     best = {method: fastest(numbers[str(SHOWN)][method])["rate"] for method in LIMITS}
@@ -221,18 +221,18 @@ def plot(numbers: Numbers) -> Figure:
     plane.plot(0, 0, marker="+", color="black", markersize=7)
     plane.set(title=f"60 steps, κ = {SHOWN}", xlabel="x₂ (flat direction)", ylabel="x₁ (steep direction)")
     runs = numbers["conditions"][str(SHOWN)]
-    for axes, what, label in ((left, "steps", "steps"), (right, "path", "length, straight line = 1")):
+    for axes, quantity, label in ((left, "steps", "steps"), (right, "path", "length, straight line = 1")):
         for number, method in enumerate(LIMITS):
-            reached = [run for run in runs[method] if run[what]]
+            reached = [run for run in runs[method] if run[quantity]]
             line(
                 axes,
                 [run["rate"] for run in reached],
-                list(zip(*(run[what] for run in reached), strict=True)),
+                list(zip(*(run[quantity] for run in reached), strict=True)),
                 number,
                 names[method],
             )
         logarithmic(axes.xaxis, (0.1, 0.4, 1, 3))
-        logarithmic(axes.yaxis, (100, 300, 1000, 3000) if what == "steps" else (1, 3, 10, 30, 100))
+        logarithmic(axes.yaxis, (100, 300, 1000, 3000) if quantity == "steps" else (1, 3, 10, 30, 100))
         axes.set(xlabel="learning rate · λ", ylabel=label)
     left.set_title(f"Steps to 10⁻³, κ = {SHOWN}")
     right.set_title(f"Trajectory length to 10⁻³, κ = {SHOWN}")

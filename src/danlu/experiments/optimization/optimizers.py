@@ -18,8 +18,8 @@ import torch
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.trainers import always_less, classifying, from_seed, spread
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.trainers import always_less, classification_trainer, from_seed, spread
 from danlu.models.classify.mlp import MLP
 from danlu.rng.keys import generator
 from danlu.training.optimization.settings import OptimizerSettings
@@ -38,7 +38,7 @@ LEARNED = 0.5  # nats: an optimizer has learned at a learning rate if its loss i
 EVERY = 10  # rounds that are averaged into one point of a curve
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Loss by round at the best learning rate of each optimizer, and the final loss at every learning rate."""
     seeds = range(seed, seed + (2 if quick else 3))
     rounds, rates = (40, RATES[2::2]) if quick else (300, RATES)
@@ -48,13 +48,13 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     for problem, name in runs:
         final_losses: list[float | None] = []
         for rate in rates:
-            tell("networks", done := done + 1, steps)
+            progress("networks", done := done + 1, steps)
             curve = _learn(problem, name, rate, rounds, seed + 1000)
             final_losses.append(curve[-1] if curve else None)
         best = min((loss, rate) for loss, rate in zip(final_losses, rates, strict=True) if loss is not None)[1]
         curves = []
         for run_seed in seeds:
-            tell("networks", done := done + 1, steps)
+            progress("networks", done := done + 1, steps)
             curves.append(_learn(problem, name, best, rounds, run_seed))
         numbers[problem][name] = {"rates": final_losses, "best": best, "curves": curves}
     return {"problems": numbers, "rates": rates, "rounds": list(range(EVERY, rounds + 1, EVERY))}
@@ -68,7 +68,9 @@ def _learn(problem: str, name: Optimizer, rate: float, rounds: int, seed: int) -
     network = from_seed(lambda: MLP((1, 8, 8), 10, hidden=(32,)), seed)
     losses: list[float] = []
     try:
-        for report in classifying(network, part, OptimizerSettings(optimizer=name, lr=rate), rounds, 64, seed):
+        for report in classification_trainer(
+            network, part, OptimizerSettings(optimizer=name, lr=rate), rounds, 64, seed
+        ):
             losses.append(report.values()["classifier/cross_entropy"])
     except Diverged:
         return None
@@ -93,8 +95,8 @@ def verdict(numbers: Numbers) -> Verdict:
     badly = ", ".join(f"{NAMES[name]} {value:.3g}" for name, value in means.items())
     well = ", ".join(f"{NAMES[name]} {fmean(values):.3g}" for name, values in good.items())
     reason = f"Training loss at the best learning rate of each optimizer, badly scaled: {badly}; well scaled: {well}."
-    struggles = always_less([STRUGGLES * loss for loss in bad["adam"]], bad["sgd"])
-    if not struggles:
+    sgd_fails = always_less([STRUGGLES * loss for loss in bad["adam"]], bad["sgd"])
+    if not sgd_fails:
         return Verdict(
             "does not hold", f"{reason} The final loss of SGD is not above twice that of Adam in every seed."
         )

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from danlu.data.base.dataset import Part
 from danlu.data.base.split_settings import Split
 from danlu.data.datasets.digits import digits
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
-from danlu.experiments.harness.trainers import always_less, classifying, from_seed, some_of, spread
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.trainers import always_less, classification_trainer, from_seed, spread, stratified_subset
 from danlu.losses.classification import cross_entropy
 from danlu.models.classify.mlp import MLP
 from danlu.rng.keys import generator
@@ -37,16 +37,16 @@ STOP_LOSS = 0.02  # training loss, in nats, at which training stops
 MATERIAL = 0.05  # relative reduction of the test loss that counts as material
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Test loss, accuracy, sharpness and rounds, by batch size and seed."""
     seeds = range(seed, seed + (2 if quick else 5))
     goal, sizes = (0.2, (4, 400)) if quick else (STOP_LOSS, SIZES)
     runs: Numbers = {str(size): [] for size in sizes}
     for place, size in enumerate(sizes):
         for run_seed in seeds:
-            tell("networks", place * len(seeds) + run_seed - seed, len(sizes) * len(seeds))
+            progress("networks", place * len(seeds) + run_seed - seed, len(sizes) * len(seeds))
             data = digits(split=Split(seed=run_seed))
-            part = some_of(data.train, EXAMPLES, run_seed)
+            part = stratified_subset(data.train, EXAMPLES, run_seed)
             runs[str(size)].append(_learn(part, data.test, size, goal, run_seed))
     return {"batch sizes": list(sizes), "runs": runs, "stopped at": goal}
 
@@ -54,7 +54,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
 def _learn(part: Part, test: Part, size: int, goal: float, seed: int) -> Numbers:
     """Train one network until its training loss reaches the goal."""
     network = from_seed(lambda: MLP((1, 8, 8), 10, hidden=(64,)), seed)
-    trainer = classifying(network, part, OptimizerSettings(optimizer="sgd", lr=LR), 40_000, size, seed)
+    trainer = classification_trainer(network, part, OptimizerSettings(optimizer="sgd", lr=LR), 40_000, size, seed)
     loss = float("inf")
     for report in trainer:
         if report.round % 25 == 0:
@@ -106,10 +106,13 @@ def sharpness(network: nn.Module, x: Tensor, labels: Tensor, steps: int = 200, t
 def verdict(numbers: Numbers) -> Verdict:
     """Holds if the smallest batch has the lower test loss in every seed, by a twentieth, and a flatter minimum."""
     sizes = numbers["batch sizes"]
-    noisy, calm = (numbers["runs"][str(size)] for size in (min(sizes), max(sizes)))
-    better, flatter = (always_less(_all(noisy, what), _all(calm, what)) for what in ("test loss", "sharpness"))
-    a, b = (fmean(_all(runs, "test loss")) for runs in (noisy, calm))
-    p, q = (fmean(_all(runs, "sharpness")) for runs in (noisy, calm))
+    small_batches, large_batches = (numbers["runs"][str(size)] for size in (min(sizes), max(sizes)))
+    better, flatter = (
+        always_less(_all(small_batches, quantity), _all(large_batches, quantity))
+        for quantity in ("test loss", "sharpness")
+    )
+    a, b = (fmean(_all(runs, "test loss")) for runs in (small_batches, large_batches))
+    p, q = (fmean(_all(runs, "sharpness")) for runs in (small_batches, large_batches))
     reason = (
         f"At equal training loss ({numbers['stopped at']:g} nats) the test loss is {a:.3f} with batches of "
         f"{min(sizes)} and {b:.3f} with batches of {max(sizes)}; the sharpness is {p:.2f} and {q:.2f}."
@@ -133,8 +136,8 @@ def verdict(numbers: Numbers) -> Verdict:
     return Verdict("holds with limits", reason + "".join(limits))
 
 
-def _all(runs: list[Numbers], what: str) -> list[float]:
-    return [run[what] for run in runs]
+def _all(runs: list[Numbers], quantity: str) -> list[float]:
+    return [run[quantity] for run in runs]
 
 
 def table(numbers: Numbers) -> Table:
@@ -142,8 +145,8 @@ def table(numbers: Numbers) -> Table:
     rows: Table = [("batch size", "rounds", "training loss", "test loss", "test accuracy", "sharpness")]
     for size, runs in numbers["runs"].items():
         cells = (
-            spread(_all(runs, what), form)
-            for what, form in (
+            spread(_all(runs, quantity), form)
+            for quantity, form in (
                 ("training loss", ".4f"),
                 ("test loss", ".3f"),
                 ("accuracy", ".3f"),
@@ -156,17 +159,17 @@ def table(numbers: Numbers) -> Table:
 
 def plot(numbers: Numbers) -> Figure:
     """Test loss and sharpness against the batch size."""
-    from danlu.experiments.harness.plots import line, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import line, logarithmic, panels, secondary_color
 
     figure, axes = panels(2)
     shown = (("test loss", "cross-entropy, nats"), ("sharpness", "largest eigenvalue of the Hessian"))
-    for place, (what, label) in enumerate(shown):
-        by_seed = list(zip(*(_all(runs, what) for runs in numbers["runs"].values()), strict=True))
-        line(axes[place], numbers["batch sizes"], by_seed, place, what)
+    for place, (quantity, label) in enumerate(shown):
+        by_seed = list(zip(*(_all(runs, quantity) for runs in numbers["runs"].values()), strict=True))
+        line(axes[place], numbers["batch sizes"], by_seed, place, quantity)
         for values in by_seed:
-            axes[place].plot(numbers["batch sizes"], values, color=quiet(), linewidth=0.4, zorder=0)
+            axes[place].plot(numbers["batch sizes"], values, color=secondary_color(), linewidth=0.4, zorder=0)
         logarithmic(axes[place].xaxis, numbers["batch sizes"])
-        axes[place].set(title=what, xlabel="batch size (larger: less noise)", ylabel=label)
+        axes[place].set(title=quantity, xlabel="batch size (larger: less noise)", ylabel=label)
     return figure
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from danlu.data.base.dataset import DataSet, Part
 from danlu.data.datasets.pydoc import pydoc
 from danlu.data.text.token_streams import Lanes
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.experiments.harness.two_character_models import NOTES, TRAP, Words
 from danlu.models.recurrent.language import LanguageModel
@@ -47,7 +47,7 @@ RARELY = 0.05  # a search does not miss the best if it is beaten for at most thi
 SAME = 1e-4  # nats: tolerance for equal log-probabilities
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Results for both tables; log-probabilities with a trained model, by seed, prompt and number of beams."""
     tables = {
         name: {str(beams): Words.of(chances).searched(beams) for beams in (1, 2, 3)}
@@ -58,18 +58,18 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     asked = prompts(data.test, 2 if quick else PROMPTS)
     runs = []
     for index, run_seed in enumerate(seeds):
-        tell("models", index, len(seeds))
+        progress("models", index, len(seeds))
         runs.append(search_results(train_model(data, 20 if quick else 600, run_seed), asked, beams))
     return {"tables": tables, "beams": list(beams), "runs": runs}
 
 
 def train_model(data: DataSet, rounds: int, seed: int) -> LanguageModel:
     """Train a character-level model on the text."""
-    how = {"width": 96, "layers": 1, "embedding": 32, "initial": "orthogonal", "forget_bias": 1.0}
+    techniques = {"width": 96, "layers": 1, "embedding": 32, "initial": "orthogonal", "forget_bias": 1.0}
     assert data.tokenizer is not None
-    model = cast(LanguageModel, from_seed(partial(LanguageModel, data.tokenizer.vocabulary, **how), seed))
-    descent = OptimizerSettings(lr=1e-2, schedule="one_cycle", grad_clip=1.0)
-    for _ in Trainer(Language(model, 32), descent, Lanes(data.train, 32, 48, seed), rounds, seed):
+    model = cast(LanguageModel, from_seed(partial(LanguageModel, data.tokenizer.vocabulary, **techniques), seed))
+    settings = OptimizerSettings(lr=1e-2, schedule="one_cycle", grad_clip=1.0)
+    for _ in Trainer(Language(model, 32), settings, Lanes(data.train, 32, 48, seed), rounds, seed):
         pass
     return model.eval()
 
@@ -88,17 +88,17 @@ def search_results(model: LanguageModel, prompt: Int[Tensor, "n p"], beams: tupl
         Lists with one value for each prompt; by number of beams, except for ``best``.
     """
     last, state = model.read(prompt)
-    found: Numbers = {"long": {}, "short": {}}
+    results: Numbers = {"long": {}, "short": {}}
     for name, length in (("long", LENGTH), ("short", SHORT)):
         for width in beams:
             if width == 1:
                 tokens = model.complete(prompt, length, SamplingOptions(temperature=0.0))[:, prompt.shape[1] :]
             else:
                 tokens = beam_search(model.step, last, state, width, length).tokens[:, 0]
-            found[name][str(width)] = log_prob(model, prompt, tokens).tolist()
+            results[name][str(width)] = log_prob(model, prompt, tokens).tolist()
     every = model.vocabulary ** (SHORT - 1)  # number of prefixes: no prefix is discarded before the last character
     best = [beam_search(model.step, last[[row]], state[[row]], every, SHORT).tokens[:, 0] for row in range(len(prompt))]
-    return {**found, "best": log_prob(model, prompt, torch.cat(best)).tolist()}
+    return {**results, "best": log_prob(model, prompt, torch.cat(best)).tolist()}
 
 
 def log_prob(model: LanguageModel, prompt: Int[Tensor, "n p"], tokens: Int[Tensor, "n t"]) -> Float[Tensor, "n"]:
@@ -115,9 +115,9 @@ def beaten(run: Numbers, beams: int, by: str) -> float:
         beams: number of beams.
         by: ``long`` compares with the best result of any number of beams, ``short`` with the true optimum.
     """
-    found = run[by][str(beams)]
+    results = run[by][str(beams)]
     best = run["best"] if by == "short" else [max(column) for column in zip(*run["long"].values(), strict=True)]
-    return fmean(known > run_seed + SAME for known, run_seed in zip(best, found, strict=True))
+    return fmean(known > run_seed + SAME for known, run_seed in zip(best, results, strict=True))
 
 
 def worse(run: Numbers) -> float:
@@ -177,8 +177,8 @@ def table(numbers: Numbers) -> Table:
         mean = spread([fmean(run["long"][str(width)]) for run in runs], ".2f")
         shares = (spread([beaten(run, width, by) for run in runs], ".0%") for by in ("long", "short"))
         words = [numbers["tables"][name].get(str(width)) for name in ("trap", "notes")]
-        found = (f"{one['word']} {one['probability']:g}" if one else "" for one in words)
-        rows.append((str(width) if width > 1 else "1, greedy", mean, *shares, *found))
+        results = (f"{one['word']} {one['probability']:g}" if one else "" for one in words)
+        rows.append((str(width) if width > 1 else "1, greedy", mean, *shares, *results))
     return rows
 
 
@@ -202,20 +202,20 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-def _tree(axes: Axes, found: Numbers) -> None:
+def _tree(axes: Axes, results: Numbers) -> None:
     """Two bars: probabilities of the first characters, and of the words."""
-    from danlu.experiments.harness.plots import colors, quiet
+    from danlu.experiments.harness.plots import colors, secondary_color
 
     english = dict(zip(NOTES, ENGLISH, strict=True))
     words = sorted(NOTES, key=lambda word: (word[0] == "大", NOTES[word]), reverse=True)
     share = sum(NOTES[word] for word in words if word[0] == "大")
-    chosen = {found["1"]["word"]: colors()[1], found["2"]["word"]: colors()[0]}
+    chosen = {results["1"]["word"]: colors()[1], results["2"]["word"]: colors()[0]}
     start = 0.0
     for word in words:
-        look = {"color": chosen.get(word, quiet()), "alpha": 1.0 if word in chosen else 0.35}
+        look = {"color": chosen.get(word, secondary_color()), "alpha": 1.0 if word in chosen else 0.35}
         axes.barh(0, NOTES[word], 0.5, left=start, edgecolor="white", linewidth=0.8, **look)
         axes.text(start + NOTES[word] / 2, -0.32, f"{english[word]} {NOTES[word]:.2f}", rotation=90, ha="center",
-                  va="top", fontsize=6.5, color=chosen.get(word, quiet()))  # fmt: skip
+                  va="top", fontsize=6.5, color=chosen.get(word, secondary_color()))  # fmt: skip
         start += NOTES[word]
     for left, width, name, color in ((0.0, share, "dà", colors()[1]), (share, 1 - share, "píng", colors()[0])):
         axes.barh(1, width, 0.5, left=left, color=color, edgecolor="white", linewidth=0.8)

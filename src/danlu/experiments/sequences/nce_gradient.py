@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import from_seed
 from danlu.losses.next_token import noise_contrastive
 from danlu.models.recurrent.language import LanguageModel
@@ -121,7 +121,7 @@ def _gradient(model: LanguageModel, loss: Tensor) -> Tensor:
     return torch.cat([gradient.flatten() for gradient in results])
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Cosine, ratio and distance by case, seed and k."""
     seeds = range(seed, seed + (1 if quick else 5))
     amounts = [k for k in AMOUNTS if k in (1, 100, LARGE_K)] if quick else list(AMOUNTS)
@@ -131,7 +131,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
         wanted = likelihood(known)
         uneven = torch.randn(CONTEXTS, dtype=torch.float64, generator=generator("log Z", run_seed))
         for done, (name, case) in enumerate(CASES.items()):
-            tell("gradients", place * len(CASES) + done, len(seeds) * len(CASES))
+            progress("gradients", place * len(CASES) + done, len(seeds) * len(CASES))
             results = [
                 contrastive(known, known.noise(case.noise), k, case.log_z + case.spread * uneven) for k in amounts
             ]
@@ -145,10 +145,10 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     return {"k": amounts, "runs": runs}
 
 
-def at(numbers: Numbers, name: str, what: str, k: int = LARGE_K) -> list[float]:
+def at(numbers: Numbers, name: str, quantity: str, k: int = LARGE_K) -> list[float]:
     """A measurement of each seed at one value of k."""
     place = numbers["k"].index(k)
-    return [run[what][place] for run in numbers["runs"][name]]
+    return [run[quantity][place] for run in numbers["runs"][name]]
 
 
 def agrees(numbers: Numbers, name: str) -> bool:
@@ -191,21 +191,21 @@ def table(numbers: Numbers) -> Table:
     """Cosine and ratio of norms by case and k, means over seeds."""
     rows: Table = [("scores and noise", "quantity", *(f"k = {k}" for k in numbers["k"]))]
     for name, runs in numbers["runs"].items():
-        for what in ("cosine", "ratio"):
-            columns = zip(*(run[what] for run in runs), strict=True)
-            rows.append((name, {"cosine": "cosine", "ratio": "norms"}[what], *(f"{fmean(c):.4f}" for c in columns)))
+        for quantity in ("cosine", "ratio"):
+            columns = zip(*(run[quantity] for run in runs), strict=True)
+            rows.append((name, {"cosine": "cosine", "ratio": "norms"}[quantity], *(f"{fmean(c):.4f}" for c in columns)))
     return rows
 
 
 def plot(numbers: Numbers) -> Figure:
     """Distance of the gradients and ratio of their norms against k."""
-    from danlu.experiments.harness.plots import legend_above, line, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import legend_above, line, logarithmic, panels, secondary_color
 
     figure, (left, right) = panels(2, height=2.6)
     for number, (name, runs) in enumerate(numbers["runs"].items()):
         line(left, numbers["k"], [run["distance"] for run in runs], number, name)
         line(right, numbers["k"], [run["ratio"] for run in runs], number, name)
-    right.axhline(1, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
+    right.axhline(1, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))
     logarithmic(left.yaxis)
     left.set(title="distance of the two gradients", ylabel="relative to the likelihood gradient")
     right.set(title="ratio of their norms", ylim=(0, None))

@@ -22,7 +22,7 @@ from danlu.data.base.dataset import Part
 from danlu.data.datasets.pydoc import pydoc
 from danlu.data.text.settings import Text
 from danlu.data.text.token_streams import Lanes, lanes_in_order
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.models.recurrent.language import LanguageModel
 from danlu.tasks.language_modeling import Language, RunningText
@@ -65,26 +65,26 @@ def task(way: Objective, seed: int) -> RunningText:
     make = partial(LanguageModel, WORDS, width=WIDTH, layers=1, initial="orthogonal", forget_bias=1.0)
     model = cast(LanguageModel, from_seed(make, seed))
     if way.objective == "cross-entropy":
-        found: RunningText = Language(model, LANES)
+        task: RunningText = Language(model, LANES)
     else:
-        found = NoiseContrastive(model, LANES, Noise(way.noise), way.objective)
+        task = NoiseContrastive(model, LANES, Noise(way.noise), way.objective)
     torch.nn.init.constant_(model.get_parameter("bias"), way.begin - math.log(WORDS))
-    return found
+    return task
 
 
 @torch.no_grad()
 def normalizers(model: LanguageModel, part: Part) -> tuple[Tensor, float]:
     """log Z after each word of a text, and the mean cross-entropy of the normalized model."""
-    state, found, losses = None, [], []
+    state, results, losses = None, [], []
     for batch in lanes_in_order(part, 16, 100):
         features, state = model(batch["token"], None if state is None else state[: len(batch)])
         logits = model.logits(features)
-        found.append(logits.logsumexp(2).flatten())
-        losses.append(found[-1] - logits.gather(2, batch["target"][..., None]).flatten())
-    return torch.cat(found), float(torch.cat(losses).mean())
+        results.append(logits.logsumexp(2).flatten())
+        losses.append(results[-1] - logits.gather(2, batch["target"][..., None]).flatten())
+    return torch.cat(results), float(torch.cat(losses).mean())
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """log Z during and after training, by objective and seed."""
     seeds = range(seed, seed + (1 if quick else 2))
     data = pydoc(text=Text(tokens="words", vocabulary=WORDS))
@@ -92,7 +92,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
     test = _beginning(data.test, 500) if quick else data.test
     runs: Numbers = {name: [] for name in WAYS}
     for done, (name, run_seed) in enumerate((name, run_seed) for name in WAYS for run_seed in seeds):
-        tell("models", done, len(WAYS) * len(seeds))
+        progress("models", done, len(WAYS) * len(seeds))
         runs[name].append(_learn(WAYS[name], data.train, test, every, every * times, run_seed))
     return {"rounds": [every * index for index in range(times + 1)], "contexts": len(test) - 1, "runs": runs}
 
@@ -137,9 +137,9 @@ def verdict(numbers: Numbers) -> Verdict:
     """Holds if Z is close to 1 after noise-contrastive estimation from every initial value, and only then."""
     runs = numbers["runs"]
     summary = "; ".join(
-        f"{name} {_range([run['mean'] for run in found])} ± {fmean(run['deviation'] for run in found):.2f}, "
-        f"{min(run['close'] for run in found):.0%}"
-        for name, found in runs.items()
+        f"{name} {_range([run['mean'] for run in results])} ± {fmean(run['deviation'] for run in results):.2f}, "
+        f"{min(run['close'] for run in results):.0%}"
+        for name, results in runs.items()
     )
     reason = (
         f"log Z over {numbers['contexts']} contexts of held-out text: mean ± standard deviation, and fraction with Z "
@@ -177,7 +177,7 @@ def table(numbers: Numbers) -> Table:
 
 def plot(numbers: Numbers) -> Figure:
     """Histograms of the final log Z, and its mean during training."""
-    from danlu.experiments.harness.plots import colors, legend_above, line, panels, quiet
+    from danlu.experiments.harness.plots import colors, legend_above, line, panels, secondary_color
 
     figure, (left, right) = panels(2, height=2.6)
     shown = {USUAL: "-", HIGH: "--", LOW: ":", LIKELIHOOD: "-", AWAY: "--", SAMPLED: "-"}
@@ -190,7 +190,7 @@ def plot(numbers: Numbers) -> Figure:
         line(right, numbers["rounds"], [run["means"] for run in runs], groups[WAYS[name].objective], name,
              linestyle=style, marker=None)  # fmt: skip
     for axes, span in ((left, left.axvline), (right, right.axhline)):
-        span(0, color=quiet(), linewidth=0.6)
+        span(0, color=secondary_color(), linewidth=0.6)
         axes.grid(False)
     left.set(title="log Z after training", xlabel="log Z", ylabel="contexts, %", xlim=(-3, 6), ylim=(0, None))
     right.set(title="mean log Z during training", xlabel="rounds", xlim=(0, numbers["rounds"][-1]))

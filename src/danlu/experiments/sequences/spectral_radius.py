@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.nn.recurrent.init import scale_radius
 from danlu.nn.recurrent.layer import Recurrent
 from danlu.rng.keys import generator
@@ -41,11 +41,11 @@ HELD = 40  # steps for the pair; rounding errors become visible beyond
 
 def layer(weight: Float[Tensor, "width width"]) -> Recurrent:
     """A recurrent layer with the given matrix; each unit has its own input."""
-    found = Recurrent(len(weight), len(weight), kind="rnn", bias=False).double()
+    results = Recurrent(len(weight), len(weight), kind="rnn", bias=False).double()
     with torch.no_grad():
-        found.get_parameter("weight_hh_l0").copy_(weight)
-        found.get_parameter("weight_ih_l0").copy_(torch.eye(len(weight)))
-    return found
+        results.get_parameter("weight_hh_l0").copy_(weight)
+        results.get_parameter("weight_ih_l0").copy_(torch.eye(len(weight)))
+    return results
 
 
 def gradients(
@@ -88,7 +88,7 @@ def held_pair(radius: float = SMALL, gain: float = 2.0, at: float = 0.9) -> tupl
     return weight, state, torch.atanh(state) - weight @ state
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """State and gradient norms by radius and seed, and gradients of the constructed matrices."""
     seeds = range(seed, seed + (1 if quick else 3))
     radii = [r for r in RADII if r in (0.8, 1.0, 1.2, 3.0)] if quick else list(RADII)
@@ -103,7 +103,7 @@ def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
         )
         start = start / start.norm(dim=1, keepdim=True)
         for done, radius in enumerate(radii):
-            tell("radii", place * len(radii) + done, len(seeds) * len(radii))
+            progress("radii", place * len(radii) + done, len(seeds) * len(radii))
             weight = raw.clone()
             scale_radius(weight, radius)
             norms += [float(torch.linalg.matrix_norm(weight, 2)) / radius] if not done else []
@@ -118,7 +118,7 @@ def _by_hand(seed: int) -> Numbers:
     """Gradients of the linear chain and of the pair, with their radii and largest singular values."""
     matrix_generator = generator("directions", seed)
     links, (pair, state, holding) = chain(), held_pair()
-    found: Numbers = {}
+    results: Numbers = {}
     for name, weight, x, start in (
         (
             "chain",
@@ -129,12 +129,12 @@ def _by_hand(seed: int) -> Numbers:
         ("pair", pair, holding.expand(ROWS, HELD + 1, 2), state.expand(ROWS, 2)),
     ):
         towards = torch.randn(ROWS, len(weight), dtype=torch.float64, generator=matrix_generator)
-        found[name] = {
+        results[name] = {
             "radius": float(torch.linalg.eigvals(weight).abs().max()),
             "norm": float(torch.linalg.matrix_norm(weight, 2)),
             "gradient": gradients(weight, x, towards, start),
         }
-    return found
+    return results
 
 
 def factors(numbers: Numbers, name: str, radius: float) -> list[float]:
@@ -193,22 +193,22 @@ def verdict(numbers: Numbers) -> Verdict:
 def _limits_of_the_radius(numbers: Numbers) -> list[str]:
     """Limits of the radius as a criterion."""
     chained, pair = numbers["chain"], numbers["pair"]
-    hump = max(chained["gradient"]) / chained["gradient"][0]
+    peak = max(chained["gradient"]) / chained["gradient"][0]
     growth = pair["gradient"][-1] / pair["gradient"][0]
-    found = []
-    if hump >= MANY:
-        found.append(
+    results = []
+    if peak >= MANY:
+        results.append(
             f"The radius determines only long-term growth: a chain of radius {chained['radius']:.2g} first grows "
-            f"{hump:.0f}-fold"
+            f"{peak:.0f}-fold"
         )
     if growth >= MANY:
-        found.append(
+        results.append(
             f"A radius above 1 is not necessary either: two tanh units of radius {pair['radius']:.2g}, one of them "
             "saturated, "
             f"have gradients that grow {growth:.0e}-fold in {HELD} steps; a largest singular value below 1 would "
             "exclude this"
         )
-    return found
+    return results
 
 
 def _range(values: list[float]) -> str:
@@ -230,7 +230,7 @@ def plot(numbers: Numbers) -> Figure:
     """Gradients by lag, linear and tanh, and growth per step by radius."""
     from matplotlib.colors import LinearSegmentedColormap, to_hex
 
-    from danlu.experiments.harness.plots import MARKERS, colors, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import MARKERS, colors, logarithmic, panels, secondary_color
 
     figure, (left, middle, right) = panels(3, height=2.7)
     shown = [r for r in (0.8, 0.9, 1.0, 1.1, 1.2) if r in numbers["radii"]]
@@ -248,10 +248,10 @@ def plot(numbers: Numbers) -> Figure:
         logarithmic(axes.yaxis)
         axes.set(title=name, xlabel="steps back", xlim=(0, STEPS), ylim=(1e-13, 1e9))
     hand = numbers["chain"]["gradient"]
-    left.plot([value / hand[0] for value in hand], color=quiet(), linestyle=(0, (3, 2)), linewidth=0.9)
-    left.annotate(f"dashed: a chain\nof radius {SMALL}", (2, 4e5), fontsize=7, color=quiet())
+    left.plot([value / hand[0] for value in hand], color=secondary_color(), linestyle=(0, (3, 2)), linewidth=0.9)
+    left.annotate(f"dashed: a chain\nof radius {SMALL}", (2, 4e5), fontsize=7, color=secondary_color())
     left.set_ylabel("gradient, relative to lag 0")
-    right.axhline(1, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
+    right.axhline(1, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))
     radii = numbers["radii"]
     for number, name in enumerate(INPUTS):
         rates = [fmean(rate(run) for run in numbers["gradients"][name][str(r)]) for r in radii]

@@ -24,7 +24,7 @@ import torch
 from torch.nn import functional as F
 
 from danlu.data.base.batch_stream import Shuffled
-from danlu.experiments.harness.experiment import Experiment, Numbers, Table, Tell, Verdict
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.recall_task import TOKENS, AnyLag, sequences
 from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.models.recurrent.language import LanguageModel
@@ -93,22 +93,22 @@ def train(model: LanguageModel, stream: Shuffled | AnyLag, rounds: int, seed: in
 
 def recall_by_lag(name: str, seed: int, lags: tuple[int, ...], rounds: int) -> list[float]:
     """Recall of a network trained on one lag alone, for each lag up to the first that is not learned."""
-    found: list[float] = []
+    results: list[float] = []
     for lag in lags:
         stream = Shuffled(sequences(BATCH * rounds, lag, seed), BATCH, seed)
-        found.append(recall(train(network(name, seed), stream, rounds, seed), lag, seed))
-        if found[-1] < RIGHT:
+        results.append(recall(train(network(name, seed), stream, rounds, seed), lag, seed))
+        if results[-1] < RIGHT:
             break
-    return found
+    return results
 
 
-def measure(seed: int, tell: Tell, quick: bool = False) -> Numbers:
+def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Gradients and recall by network and seed."""
     seeds = range(seed, seed + (1 if quick else 3))
     lags, rounds, long_lag = ((2, 5), 10, 20) if quick else (LAGS, ROUNDS, FAR)
     runs: Numbers = {name: [] for name in NETWORKS}
     for done, (name, run_seed) in enumerate((name, run_seed) for name in NETWORKS for run_seed in seeds):
-        tell("networks", done, len(NETWORKS) * len(seeds))
+        progress("networks", done, len(NETWORKS) * len(seeds))
         begun = network(name, run_seed)
         mixed = train(deepcopy(begun), AnyLag(lags[-1] if quick else MIXED, BATCH, run_seed), 2 * rounds, run_seed)
         runs[name].append(
@@ -140,12 +140,12 @@ def near(steps: float, claimed: float) -> bool:
 def verdict(numbers: Numbers) -> Verdict:
     """Holds if the learned lags are about those of the notes; limits if some LSTM learns longer lags than the RNN."""
     runs, lags = numbers["runs"], numbers["lags"]
-    spans = {name: [largest_lag(lags, run) for run in found] for name, found in runs.items()}
-    mean = {name: fmean(found) for name, found in spans.items()}
+    spans = {name: [largest_lag(lags, run) for run in results] for name, results in runs.items()}
+    mean = {name: fmean(results) for name, results in spans.items()}
     longer = [name for name in LSTMS if all(a > b for a, b in zip(spans[name], spans[RNN], strict=True))]
-    lags_text = "; ".join(f"{name}: {_range(found)}" for name, found in spans.items())
+    lags_text = "; ".join(f"{name}: {_range(results)}" for name, results in spans.items())
     gone = "; ".join(
-        f"{name}: {_steps([vanishing_lag(run['gradient']) for run in found])}" for name, found in runs.items()
+        f"{name}: {_steps([vanishing_lag(run['gradient']) for run in results])}" for name, results in runs.items()
     )
     reason = (
         f"Largest lag that a network learns alone within {numbers['rounds']} rounds: {lags_text}. Lag at which the "
@@ -167,12 +167,12 @@ def verdict(numbers: Numbers) -> Verdict:
 
 def _recall_without_gradient(numbers: Numbers) -> list[str]:
     """Whether a network with vanished gradient still recalls."""
-    found, long_lag = numbers["runs"][RNN], numbers["far"]
-    least = min(run["mixed"][-1] for run in found)
+    results, long_lag = numbers["runs"][RNN], numbers["far"]
+    least = min(run["mixed"][-1] for run in results)
     if least < RIGHT:
         return []
-    place = min(50, len(found[0]["gradient then"]) - 1)
-    left = max(run["gradient then"][place] for run in found)
+    place = min(50, len(results[0]["gradient then"]) - 1)
+    left = max(run["gradient then"][place] for run in results)
     return [
         f"The limit is learning, not memory: trained with mixed lags, the RNN recalls {least:.0%} over {long_lag} "
         "steps, while "
@@ -198,12 +198,12 @@ def table(numbers: Numbers) -> Table:
         ("network", "largest lag alone", f"gradient at {VANISHED:.0%}, lag", "gradient, lag 10", "lag 50",
          f"mixed lags: recall, lag {lags[-1]}", f"lag {long_lag}", "gradient, lag 50")
     ]  # fmt: skip
-    for name, found in numbers["runs"].items():
-        spans = ", ".join(str(largest_lag(lags, run)) for run in found)
-        gone = _steps([vanishing_lag(run["gradient"]) for run in found])
-        early = (_power([run["gradient"][back] for run in found]) for back in (10, 50))
-        mixed = (spread([run["mixed"][place] for run in found], ".0%") for place in (-2, -1))
-        rows.append((name, spans, gone, *early, *mixed, _power([run["gradient then"][50] for run in found])))
+    for name, results in numbers["runs"].items():
+        spans = ", ".join(str(largest_lag(lags, run)) for run in results)
+        vanishing = _steps([vanishing_lag(run["gradient"]) for run in results])
+        early = (_power([run["gradient"][back] for run in results]) for back in (10, 50))
+        mixed = (spread([run["mixed"][place] for run in results], ".0%") for place in (-2, -1))
+        rows.append((name, spans, vanishing, *early, *mixed, _power([run["gradient then"][50] for run in results])))
     return rows
 
 
@@ -213,22 +213,25 @@ def _power(values: list[float]) -> str:
 
 def plot(numbers: Numbers) -> Figure:
     """Gradients at initialization, lags learned alone, and gradients after training with mixed lags."""
-    from danlu.experiments.harness.plots import MARKERS, colors, legend_above, logarithmic, panels, quiet
+    from danlu.experiments.harness.plots import MARKERS, colors, legend_above, logarithmic, panels, secondary_color
 
     figure, (left, middle, right) = panels(3, height=2.7, width_ratios=(1, 0.8, 1))
-    for number, (name, found) in enumerate(numbers["runs"].items()):
+    for number, (name, results) in enumerate(numbers["runs"].items()):
         text_style = {"color": colors()[number], "label": name}
         for axes, when in ((left, "gradient"), (right, "gradient then")):
             axes.plot(
-                [math.exp(fmean(map(math.log, column))) for column in zip(*(run[when] for run in found), strict=True)],
+                [
+                    math.exp(fmean(map(math.log, column)))
+                    for column in zip(*(run[when] for run in results), strict=True)
+                ],
                 **text_style,
             )
-        spans = [max(1, largest_lag(numbers["lags"], run)) for run in found]
+        spans = [max(1, largest_lag(numbers["lags"], run)) for run in results]
         places = [number + 0.2 * (place - (len(spans) - 1) / 2) for place in range(len(spans))]
         middle.plot(places, spans, MARKERS[number], markersize=5, **text_style)
     for steps, cell, above in ((OF_RNN, "RNN", -9), (OF_LSTM, "LSTM", 3)):
-        middle.axhline(steps, color=quiet(), linewidth=0.7, linestyle=(0, (3, 2)))
-        text_style = {"textcoords": "offset points", "ha": "right", "fontsize": 7, "color": quiet()}
+        middle.axhline(steps, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))
+        text_style = {"textcoords": "offset points", "ha": "right", "fontsize": 7, "color": secondary_color()}
         middle.annotate(f"notes: {cell}", (3.5, steps), (0, above), **text_style)
     for axes in (left, right):
         logarithmic(axes.yaxis)
@@ -236,11 +239,11 @@ def plot(numbers: Numbers) -> Figure:
     logarithmic(middle.yaxis, (5, 10, 20, 50, 100))
     left.set(title="gradient at initialization", ylabel="relative to lag 0", ylim=(1e-20, 1e2))
     middle.set(title="learnt alone", ylabel="steps", xticks=[], xlim=(-0.6, 3.6), ylim=(4, 200))
-    least = min(run["mixed"][-1] for found in numbers["runs"].values() for run in found)
+    least = min(run["mixed"][-1] for results in numbers["runs"].values() for run in results)
     right.set(title="gradient after mixed lags", ylim=(1e-40, 1e2))
     known = "all" if least == 1 else f"{least:.0%} or more"
     words = f"recalled over\n{numbers['far']:,} steps:\n{known}"
-    right.annotate(words, (98, 1e-22), ha="right", fontsize=7, color=quiet())
+    right.annotate(words, (98, 1e-22), ha="right", fontsize=7, color=secondary_color())
     legend_above(figure, left, columns=4)
     return figure
 
