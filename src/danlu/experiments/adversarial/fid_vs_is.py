@@ -148,8 +148,8 @@ def verdict(numbers: Numbers) -> Verdict:
     squares = ", ".join(f"{value:.0f}" for value in numbers["moved"][0])
     reason = (
         f"Weak noise or blur multiplies FID by at least {smallest_increase:.1f} and reduces the Inception Score "
-        f"by at most {largest_loss:.0%}. One image per class multiplies FID by at least {fid_increase:.0f}; the Inception "
-        f"Score {f'falls by {is_loss:.0%}' if is_loss > 0 else 'does not fall'}."
+        f"by at most {largest_loss:.0%}. One image per class multiplies FID by at least {fid_increase:.0f}; the "
+        f"Inception Score {f'falls by {is_loss:.0%}' if is_loss > 0 else 'does not fall'}."
     )
     if smallest_increase < REACTS or largest_loss > HARDLY or fid_increase < REACTS or is_loss > HARDLY:
         return Verdict("does not hold", reason)
