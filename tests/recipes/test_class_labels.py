@@ -15,12 +15,12 @@ def error(info, data: str) -> UsageError:
 
 
 def test_a_data_set_of_the_catalogue_has_no_hint_on_files():
-    assert str(error(TableInfo((2,)), "ring")) == "cgan needs labels of at least two classes, and ring has 0"
+    assert str(error(TableInfo((2,)), "ring")) == "cgan needs labels of at least two classes, ring has 0"
 
 
 @pytest.mark.parametrize(("info", "data"), [(TableInfo((2,)), "table:a.csv"), (ImageInfo((1, 8, 8)), "folder:a")])
 def test_own_files_have_a_hint(info, data: str):
-    start = f"cgan needs labels of at least two classes, and {data} has 0; "
+    start = f"cgan needs labels of at least two classes, {data} has 0; "
     assert str(error(info, data)).startswith(start)
 
 
