@@ -16,7 +16,7 @@ from danlu.catalogue import find_recipe
 from danlu.data import Shuffled
 from danlu.models import MLP
 from danlu.recipes import changed
-from danlu.recipes.latent.semi_vae import some_of_each
+from danlu.recipes.latent.semi_vae import balanced_subset
 from danlu.tasks import Supervised
 from danlu.training import OptimizerSettings, Trainer
 
@@ -66,7 +66,7 @@ def run() -> list[Score]:
 def _labels_alone(seed: int) -> float:
     """Test error of a classifier that sees the labeled images and nothing else."""
     data = changed(find_recipe("mlp")(), {"data": "mnist"}).load()
-    part = data.train.take(some_of_each(data.train["label"], LABELS, seed))
+    part = data.train.take(balanced_subset(data.train["label"], LABELS, seed))
     torch.manual_seed(seed)
     task = Supervised(MLP(data.info.shape, data.info.classes, hidden=HIDDEN))
     for _ in Trainer(task, OptimizerSettings(optimizer="adamw"), Shuffled(part, 50, seed), 1000, seed):

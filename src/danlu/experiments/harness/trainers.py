@@ -57,7 +57,7 @@ def classification_trainer(
         augment: augmentation of the training images, if any.
 
     >>> part = Part({"x": torch.eye(4), "label": torch.arange(4)})
-    >>> sum(1 for _ in classifying(nn.Linear(4, 4), part, OptimizerSettings(), rounds=3, batch_size=2, seed=0))
+    >>> sum(1 for _ in classification_trainer(nn.Linear(4, 4), part, OptimizerSettings(), rounds=3, batch_size=2, seed=0))
     3
     """
     stream = Shuffled(part, batch_size, seed)
@@ -76,7 +76,7 @@ class SinglePlayer(Task):
     >>> from danlu.models import MLPCritic, MLPGenerator
     >>> from danlu.tasks import Adversarial
     >>> game = Adversarial(MLPGenerator((1,), 0, None, hidden=()), MLPCritic((1,), 0, (8,)), inputs="x")
-    >>> [turn.player for turn in Alone(game, "generator").turns(0)], list(Alone(game, "critic").players())
+    >>> [turn.player for turn in SinglePlayer(game, "generator").turns(0)], list(SinglePlayer(game, "critic").players())
     (['generator'], ['critic'])
     """
 
@@ -102,7 +102,7 @@ def stratified_subset(part: Part, count: int, seed: int) -> Part:
     """A stratified random subset of a part.
 
     >>> part = Part({"x": torch.arange(10), "label": torch.arange(10) % 2})
-    >>> sorted(some_of(part, 4, seed=0)["label"].tolist())
+    >>> sorted(stratified_subset(part, 4, seed=0)["label"].tolist())
     [0, 0, 1, 1]
     """
     fraction = count / len(part)
