@@ -57,7 +57,8 @@ def classification_trainer(
         augment: augmentation of the training images, if any.
 
     >>> part = Part({"x": torch.eye(4), "label": torch.arange(4)})
-    >>> sum(1 for _ in classification_trainer(nn.Linear(4, 4), part, OptimizerSettings(), rounds=3, batch_size=2, seed=0))
+    >>> trainer = classification_trainer(nn.Linear(4, 4), part, OptimizerSettings(), rounds=3, batch_size=2, seed=0)
+    >>> sum(1 for _ in trainer)
     3
     """
     stream = Shuffled(part, batch_size, seed)
