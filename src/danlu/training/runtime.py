@@ -165,8 +165,8 @@ class Runtime:
                 f"a batch of {size} cannot be split into {pieces} ({self.world} processes × {parts} micro-batches)"
             )
         cuts = [size * number // pieces for number in range(pieces + 1)]
-        mine = range(self.rank * parts, (self.rank + 1) * parts)
-        return [slice(cuts[number], cuts[number + 1]) for number in mine]
+        own_numbers = range(self.rank * parts, (self.rank + 1) * parts)
+        return [slice(cuts[number], cuts[number + 1]) for number in own_numbers]
 
     def sum(self, tensors: list[Tensor]) -> None:
         """Replace each tensor by its sum over all processes, in one operation."""
