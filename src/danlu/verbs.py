@@ -200,11 +200,11 @@ def need(model: object, verb: str) -> Any:
 
     >>> need(object(), "classify")
     Traceback (most recent call last):
-    danlu.errors.UsageError: object cannot classify; it has no verbs
+    danlu.errors.UsageError: object has no verb 'classify'; its verbs: none
     """
     if not can(model, verb):
-        has = ", ".join(verbs_of(model))
-        raise UsageError(f"{type(model).__name__} cannot {verb}; {'it can ' + has if has else 'it has no verbs'}")
+        verbs = ", ".join(verbs_of(model)) or "none"
+        raise UsageError(f"{type(model).__name__} has no verb {verb!r}; its verbs: {verbs}")
     return model
 
 

@@ -250,7 +250,7 @@ def test_without_held_out_parts_there_is_still_what_is_generated(tmp_path):
 
 def test_who_does_not_sample_is_not_asked_for_samples(tmp_path, capsys):
     run = danlu.train("mlp", epochs=1, model={"hidden": (4,)}, out=tmp_path / "mlp", quiet=True)
-    with pytest.raises(UsageError, match="MLP cannot sample; it can classify"):
+    with pytest.raises(UsageError, match="MLP has no verb 'sample'; its verbs: classify"):
         danlu.evaluate(run.path, generated=500)
     with pytest.raises(UsageError, match="generated must be 0 or at least 100"):
         danlu.evaluate(danlu.train("vae", epochs=1, out=tmp_path / "vae", model={"hidden": (4,)}, quiet=True).path,

@@ -318,11 +318,11 @@ def conflict(
         )
     if techniques.penalty or techniques.r1:
         name = "penalty" if techniques.penalty else "r1"
-        single = f"{name} needs scores that depend on one example each"
+        single = f"{name} needs a critic whose score of an example does not depend on other examples"
         if batch_norm:
-            return f"{single}, and with batch norm they depend on the whole batch; use norm layer, virtual or none"
+            return f"{single}, which batch norm violates; set critic.norm to layer, virtual or None"
         if minibatch:
-            return f"{single}, and with minibatch discrimination they depend on the whole batch; use one of them"
+            return f"{single}, which minibatch discrimination violates; use one of them"
     return None
 
 

@@ -223,8 +223,8 @@ class Elbo(Task):
             return None
         return (
             f"Posterior collapse: the KL term is {rate:.2g} nats and {units or 0:.0f} of {self.vae.latent} latent "
-            f"units are active, so the decoder ignores the latent. Try a smaller beta, beta_warmup, free_bits or "
-            f"a smaller decoder."
+            f"units are active, so the decoder ignores the latent. Try a smaller beta, beta_warmup or "
+            f"free_bits above 0, or a smaller decoder."
         )
 
     def _label(self, batch: Batch) -> Tensor | None:

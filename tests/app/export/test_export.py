@@ -181,7 +181,7 @@ def test_what_onnx_has_not_of_a_language_model(settings, verb, words, tmp_path):
     [
         ("model.pt", None, r"the name must end in \.onnx or \.safetensors"),
         ("nowhere/model.onnx", None, "does not exist"),
-        ("model.onnx", "sample", "CNN cannot sample; it can classify"),
+        ("model.onnx", "sample", "CNN has no verb 'sample'; its verbs: classify"),
         ("model.onnx", "sing", "there is no verb 'sing'"),
         ("model.safetensors", "classify", "weights only; remove verb"),
     ],

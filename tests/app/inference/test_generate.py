@@ -453,7 +453,7 @@ def test_what_cannot_be_written_leaves_nothing(run, tmp_path, monkeypatch):
 
 
 WRONG = [
-    (["sample", "nowhere"], "has no model.json; give a run folder"),
+    (["sample", "nowhere"], "nowhere does not exist; give a run folder"),
     (["sample", "RUN", "-n", "0"], "n must be at least 1, got 0"),
     (["sample", "RUN", "--columns", "0"], "columns must be at least 1, got 0"),
     (["sample", "RUN", "-n", "20000"], "an image grid has at most 10,000 images, got 20,000"),
@@ -466,14 +466,14 @@ WRONG = [
     (["sample", "RUN", "-o", "x.npy", "--columns", "3"], "columns applies to image grids only"),
     (["sample", "RUN", "--label", "3"], "VAE is not class-conditional"),
     (["sample", "RUN", "--device", "gpu"], "gpu"),
-    (["sample", "MLP"], "MLP cannot sample; it can classify"),
+    (["sample", "MLP"], "MLP has no verb 'sample'; its verbs: classify"),
     (["sample", "ROWS", "-o", "x.png"], "this model generates rows of a table"),
     (["reconstruct", "RUN"], "no input file is given"),
     (["reconstruct", "RUN", "missing.png", "-o", "x.png"], "missing.png: no such file or folder"),
-    (["reconstruct", "MLP", "0.png"], "MLP cannot reconstruct; it can classify"),
+    (["reconstruct", "MLP", "0.png"], "MLP has no verb 'reconstruct'; its verbs: classify"),
     (["reconstruct", "ROWS", "0.png", "-o", "x.csv"], "0.png"),
     (["reconstruct", "ROWS", "t.csv", "--invert", "-o", "x.csv"], "invert applies to images only"),
-    (["interpolate", "MLP", "0.png", "0.png"], "MLP cannot interpolate; it can classify"),
+    (["interpolate", "MLP", "0.png", "0.png"], "MLP has no verb 'interpolate'; its verbs: classify"),
     (["interpolate", "RUN", "0.png"], "interpolate: the argument B is missing"),
     (["interpolate", "RUN", "0.png", "0.png", "--steps", "1"], "steps must be at least 2, got 1"),
     (["interpolate", "RUN", "0.png", "many", "-o", "x.png"], "many: expected one image or one row, got 2"),

@@ -192,7 +192,7 @@ WRONG = [
     (["interpolate", "PLAIN", "0.png", "0.png"], "cannot encode files; give the numbers of two samples"),
     (["interpolate", "PLAIN", "3", "0.png"], "one is the number of a sample, the other a file"),
     (["interpolate", "PLAIN", "3", "64"], "there is no sample 64"),
-    (["interpolate", "MLP", "3", "4"], "MLP cannot interpolate; it can classify"),
+    (["interpolate", "MLP", "3", "4"], "MLP has no verb 'interpolate'; its verbs: classify"),
     (["interpolate", "LABELED", "3", "4"], "is class-conditional"),
     (["interpolate", "VAE", "0.png", "0.png", "-n", "5"], "n applies to numbers of samples"),
     (["interpolate", "VAE", "0.png", "0.png", "--label", "1"], "label applies to numbers of samples"),

@@ -213,9 +213,15 @@ def test_what_does_not_go_together_is_said_before_data_is_loaded(words, said, ca
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("dcgan --penalty 10", "penalty needs scores that depend on one example each, and with batch norm they"),
+        (
+            "dcgan --penalty 10",
+            "penalty needs a critic whose score of an example does not depend on other examples, which batch norm",
+        ),
         ("wgan-gp --critic.norm batch", "with batch norm they depend on the whole batch; use norm layer"),
-        ("dcgan --r1 1", "r1 needs scores that depend on one example each, and with batch norm"),
+        (
+            "dcgan --r1 1",
+            "r1 needs a critic whose score of an example does not depend on other examples, which batch norm",
+        ),
         ("wgan-gp --generator.attention 5", "danlu: generator.attention=5 must be the shorter side of a feature map"),
         (
             "sngan --generator.attention 4 --critic.attention 8",

@@ -32,13 +32,13 @@ class Generator(Model):
         shape: shape of one example.
         classes: number of labels of a conditional network, or 0.
         range: smallest and largest value of an image; None for other data.
-        latent: length of a code.
+        latent: dimension of the latent.
         reference: number of reference codes of virtual batch norm, or 0.
 
     Attributes:
         shape: shape of one example.
         classes: number of labels.
-        latent: length of a code.
+        latent: dimension of the latent.
         range: smallest and largest value of an image, or None.
 
     Raises:

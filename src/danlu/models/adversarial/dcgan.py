@@ -33,12 +33,13 @@ class DCGANGenerator(Generator):
         shape: (channels, height, width) of one image.
         classes: number of labels of a conditional network, or 0.
         range: smallest and largest value of an image; None omits the tanh.
-        latent: length of a code.
+        latent: dimension of the latent.
         width: channels of the largest hidden feature map; each smaller one has twice as many.
-        levels: number of times the size doubles; by default from a shorter side of 3 to 5, and at least twice.
-        norm: normalization before each activation: "batch", "layer" or "virtual"; None for none.
-        attention: shorter side of the feature map that is followed by self-attention; None for none.
-        reference: number of reference codes of virtual batch norm.
+        levels: number of layers that double the size; by default as many as make the shorter side of the first feature
+            map 3 to 5, at least 2.
+        norm: normalization before each activation: "batch", "layer" or "virtual"; None: none.
+        attention: shorter side of the feature map that is followed by self-attention; None: no self-attention.
+        reference: number of reference latents of virtual batch norm.
 
     Raises:
         ValueError: if a number is out of range, or the shape is not that of an image or too small.
@@ -96,12 +97,13 @@ class DCGANCritic(Critic):
         shape: (channels, height, width) of one image.
         classes: number of labels of a conditional network, or 0.
         width: channels of the largest feature map; each smaller one has twice as many.
-        levels: number of times the size halves; by default until the shorter side is 3 to 5, and at least twice.
-        norm: normalization before each activation but the first: "batch", "layer" or "virtual"; None for none.
+        levels: number of layers that halve the size; by default as many as make the shorter side of the last feature
+            map 3 to 5, at least 2.
+        norm: normalization before each activation except the first: "batch", "layer" or "virtual"; None: none.
         dropout: fraction of hidden units that are set to zero during training.
         minibatch: number of kernels of minibatch discrimination, or 0.
         spectral: whether spectral normalization keeps the largest singular value of each weight at 1.
-        attention: shorter side of the feature map that is followed by self-attention; None for none.
+        attention: shorter side of the feature map that is followed by self-attention; None: no self-attention.
         reference: number of reference examples of virtual batch norm.
 
     Raises:

@@ -19,7 +19,7 @@ def map_sizes(shape: Sequence[int], levels: int | None = None) -> list[tuple[int
 
     Args:
         shape: (channels, height, width) of the image.
-        levels: number of times the size is halved; by default until the shorter side is 3 to 5, and at least twice.
+        levels: number of times the size is halved; by default until the shorter side is 3 to 5, at least 2.
 
     Raises:
         ValueError: if the shape is not that of an image or too small.

@@ -25,7 +25,7 @@ class MLPGenerator(Generator):
         shape: shape of one example.
         classes: number of labels of a conditional network, or 0.
         range: smallest and largest value of an image; None for other data.
-        latent: length of a code.
+        latent: dimension of the latent.
         hidden: width of each hidden layer.
         activation: activation function after each hidden layer.
         norm: normalization before each activation: "batch", "layer" or "virtual"; None for none.

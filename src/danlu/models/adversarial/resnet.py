@@ -33,7 +33,7 @@ class ResNetGenerator(Generator):
         shape: (channels, height, width) of one image.
         classes: number of labels of a conditional network, or 0.
         range: smallest and largest value of an image; None omits the tanh.
-        latent: length of a code.
+        latent: dimension of the latent.
         width: channels of every map.
         norm: normalization before each activation: "batch", "layer" or "virtual"; None for none.
         attention: shorter side of the feature map that is followed by self-attention; None for none.

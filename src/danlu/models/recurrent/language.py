@@ -40,7 +40,8 @@ class LanguageModel(Model):
 
     Args:
         vocabulary: number of different tokens.
-        kind: "rnn", "lstm", "peephole", "coupled" or "gru", or "convolution", which sees a fixed number of tokens.
+        kind: "rnn", "lstm", "peephole", "coupled" or "gru", or "convolution", which depends on a fixed number
+            of previous tokens.
         width: units of each layer.
         layers: number of layers.
         embedding: length of the learned vector of a token, 0 for one-hot vectors; by default ``width``.
@@ -49,14 +50,14 @@ class LanguageModel(Model):
         cutoffs: token indices that split the vocabulary of an adaptive softmax; tokens must be ordered from the most to
             the least frequent. Empty for a full softmax.
         learn_normalizer: whether to learn a constant log Z of unnormalized scores, for noise-contrastive estimation.
-        reset: reset gate of a GRU: "after" (torch), "before" (Cho et al. 2014) or "notes".
+        reset: reset gate of a GRU: "after" (torch), "before" (Cho et al. 2014) or "notes" (the lecture notes).
         nonlinearity: activation of an RNN: "tanh" or "relu".
         initial: initialization of the recurrent matrices: "uniform", "orthogonal", or for an RNN "radius", which sets
             the spectral radius to 1.
         forget_bias: initial bias of the forget gate of an LSTM; random by default.
         kernel: kernel size of the convolutions.
         dilated: whether the dilation doubles with each convolution.
-        scale: initialize all weights uniformly within ±scale, as Zaremba et al.; by default each layer's own
+        scale: initialize all weights uniformly within ±scale, as in Zaremba et al. 2014; by default each layer's own
             initialization.
 
     Raises:

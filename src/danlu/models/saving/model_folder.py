@@ -87,7 +87,8 @@ def load_model(folder: str | Path) -> Model:
     """
     folder = Path(folder)
     if not (folder / "model.json").is_file():
-        raise UsageError(f"{folder} has no model.json; give a run folder or its model/ folder")
+        reason = "has no model.json" if folder.is_dir() else "does not exist"
+        raise UsageError(f"{folder} {reason}; give a run folder or its model/ folder")
     page = read_page(folder / "model.json", FORMAT, {"model", "arguments", "data", "sha256"})
     tensors = _weights(folder / "model.safetensors", page["sha256"])
     try:

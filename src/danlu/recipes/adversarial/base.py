@@ -31,7 +31,7 @@ class Points(Page):
     """Fully connected networks for examples that are not images, in recipes for images."""
 
     latent: Count = 2
-    """dimension of the latent vector"""
+    """dimension of the latent"""
     hidden: tuple[Count, ...] = (128, 128, 128, 128)
     """width of each hidden layer"""
 
@@ -56,7 +56,7 @@ class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
     real_target: Target = 1.0
     """target of the critic for real examples; 0.9 is one-sided label smoothing"""
     fake_target: Target = 0.0
-    """target of the critic for generated examples; above 0 smoothing is not one-sided"""
+    """target of the critic for generated examples; a value above 0 is two-sided label smoothing"""
     weight_clip: Positive | None = None
     """clip the critic's weights to this absolute value"""
     penalty: NonNegative = 0.0

@@ -6,8 +6,8 @@ danlu train wgan-gp --data mnist --generator.width 32 --critic.width 32
 danlu train wgan-gp --data fashion-mnist --conditional
 danlu train wgan-gp --critic.norm layer
 
-Adam with β = (0, 0.9), five turns of the critic per turn of the generator, λ = 10. The penalty needs scores that depend
-on one example each, so the critic has no batch norm.
+Adam with β = (0, 0.9), five turns of the critic per turn of the generator, λ = 10. The gradient
+penalty requires that each score depends on one example only; therefore the critic has no batch norm.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ class GenerativeRecipe(Recipe):
     """A recipe whose model generates images or rows, which are scored and saved during training."""
 
     eval_samples: Annotated[int, Field(ge=0)] = 0
-    """number of generated examples that are scored at each evaluation; their first score is the monitor; 0: none"""
+    """number of generated examples to score at each evaluation; the first score selects the saved weights; 0: none"""
     feature_extractor: Literal["auto", "inception"] = "auto"
     """feature extractor for FID and similar scores; auto: a classifier of the data if it has classes, else pixels"""
     sample_grids: Annotated[int, Field(ge=0)] = 10

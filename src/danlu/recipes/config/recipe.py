@@ -36,13 +36,13 @@ class Recipe(DataSettings):
     batch_size: Count | Literal["full"] = 64
     """examples per optimizer step, over all processes and micro-batches; full: the whole training part"""
     rounds: Count | None = None
-    """length of the training in rounds; replaces epochs"""
+    """number of rounds; a round updates each network at least once; replaces epochs"""
     epochs: Positive | None = None
     """length of the training in passes over the training data"""
     seed: int = 0
     """random seed"""
     grad_accumulation: Count = 1
-    """number of micro-batches per step; more need less memory"""
+    """number of micro-batches per step; a larger number needs less memory"""
     precision: Precision = "float32"
     """bf16: automatic mixed precision with bfloat16"""
     compile: bool = False
@@ -56,7 +56,7 @@ class Recipe(DataSettings):
     channels_last: bool = False
     """use the channels-last memory format; faster on most devices"""
     evaluate_every: Count | None = None
-    """rounds between evaluations on the validation part; an epoch if not given"""
+    """rounds between evaluations on the validation part; default: one epoch"""
     monitor: str | None = None
     """score that selects the saved weights; the first validation score if not given; none: the last weights"""
     patience: Count | None = None

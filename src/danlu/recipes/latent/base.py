@@ -34,7 +34,7 @@ class LatentRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     beta_warmup: Rounds = 0
     """rounds over which beta increases from 0"""
     free_bits: NonNegative = 0.0
-    """KL per latent unit that is not penalized, in nats"""
+    """KL term of a latent unit up to which it is not penalized, in nats"""
     capacity: NonNegative | None = None
     """target C of the KL term, in nats (Burgess et al. 2018)"""
     capacity_rounds: Rounds = 0

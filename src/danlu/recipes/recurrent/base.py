@@ -36,7 +36,7 @@ class LanguageRecipe(OptimizerSettings, Recipe, TextData):
     model: Settings[LanguageModel]
     """the network"""
     batch_size: Count | Literal["full"] = 32
-    """number of lanes of the text that are read in parallel, over all processes and micro-batches"""
+    """number of parts of the text (lanes) that are read in parallel, over all processes and micro-batches"""
     bptt: Count = 64
     """length of truncated backpropagation through time, in tokens"""
     epochs: Positive | None = 5
@@ -87,5 +87,5 @@ class LanguageRecipe(OptimizerSettings, Recipe, TextData):
     @model_validator(mode="after")
     def _lanes_are_counted(self) -> Self:
         if self.batch_size == "full":
-            raise ValueError("batch_size=full is not available for running text; give the number of lanes")
+            raise ValueError("batch_size=full is not available for running text; give a number, for example 32")
         return self

@@ -32,7 +32,7 @@ def cosine(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float
 
     .. math:: f + \tfrac12 (1 - f) (1 + \cos(\pi t / T))
 
-    Loshchilov and Hutter, "SGDR: stochastic gradient settings with warm restarts", 2017, equation 5.
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, equation 5.
 
     >>> cosine(0, 10), round(cosine(5, 10), 12), cosine(10, 10)
     (1.0, 0.5, 0.0)
