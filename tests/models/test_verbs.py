@@ -49,7 +49,7 @@ def test_a_protocol_has_the_one_method_of_its_name(verb):
 
 @pytest.mark.unchecked
 def test_a_missing_verb_is_refused_with_those_that_are_there():
-    with pytest.raises(UsageError, match=r"Thing cannot translate; it can energy, sample$"):
+    with pytest.raises(UsageError, match=r"Thing has no verb 'translate'; its verbs: energy, sample$"):
         need(having("sample", "energy"), "translate")
     with pytest.raises(UsageError, match=r"Thing has no verb 'sample'; its verbs: none$"):
         need(having(), "sample")

@@ -160,7 +160,7 @@ def inception(access: Access) -> InceptionFeatures:
             path = fetch(WEIGHTS, MIRRORS, cache, access.progress)
         except RunError as error:
             reason = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
-            raise RunError(f"{needs}. The download failed: {reason}. Download the file manually") from error
+            raise RunError(f"{needs}. The download failed: {reason}. Download it yourself and put it there") from error
     return InceptionFeatures(InceptionFID.from_pretrained(path))
 
 

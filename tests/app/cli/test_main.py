@@ -91,7 +91,7 @@ def test_list_names_every_recipe():
         (["show", "cnn", "--json"], "show cnn: unknown option --json"),
         (["resume", "nowhere"], "is not a run folder: there is no such folder"),
         (["evaluate", "nowhere"], "is not a run"),
-        (["classify", "nowhere", "x.png"], "no model"),
+        (["classify", "nowhere", "x.png"], "does not exist; give a run folder or its model"),
         (["classify"], "classify: the argument RUN is missing"),
         (["check", "missing.yaml"], "no such file"),
         (["evaluate", "nowhere", "--part", "tset"], "did you mean 'test'?"),
@@ -357,3 +357,26 @@ def test_garbage_is_not_collected_during_imports_but_while_the_command_runs(monk
         gc.enable()
     assert ended.value.code == 0
     assert collects == {"imports": False, "command": True}
+
+
+def test_flags_that_a_command_lacks_are_not_suggested(tmp_path):
+    (tmp_path / "bad").mkdir()
+    for number in range(3):
+        Image.new("L", (8, 8)).save(tmp_path / f"{number}.png")
+        (tmp_path / "bad" / f"{number}.png").write_bytes(b"no image")
+    images = [str(tmp_path / f"{number}.png") for number in range(3)]
+    ended = call("score-images", *images, tmp_path / "bad")
+    assert ended.code
+    assert "--images." not in ended.err
+    ended = call("data", tmp_path / "bad")
+    assert ended.code
+    assert "--images.unreadable skip" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flag"), [("vae", "--eval-samples"), ("vae", "--sample-grids"), ("lstm-lm", "--text-samples")]
+)
+def test_settings_of_samples_are_run_settings(recipe: str, flag: str):
+    out = call("train", recipe, "--help").out
+    heading = [line for line in out[: out.index(f"  {flag}")].splitlines() if re.fullmatch(r"[a-z ]+:", line)][-1]
+    assert heading == "run:"

@@ -193,7 +193,7 @@ def test_a_text_is_scored_from_its_beginning(run, tmp_path):
     (tmp_path / "d.txt").write_bytes(b"r\xff")
     said_of_d = score(run, tmp_path / "d.txt").files[0].error
     assert said_of_d.startswith(f"{tmp_path / 'd.txt'}, line 1: byte 1")
-    assert said_of_d.endswith("set encoding, for example to latin-1")
+    assert said_of_d.endswith("or set encoding, for example to latin-1 (--encoding latin-1)")
     with pytest.raises(danlu.errors.UsageError, match="unknown encoding 'utf-9'"):
         score(run, tmp_path / "d.txt", encoding="utf-9")
     code, out, err = call("score", run, tmp_path)

@@ -182,3 +182,9 @@ def test_without_a_validation_part_nothing_is_watched_and_the_last_weights_are_k
     assert danlu.evaluate(run.path)["scores"] == pytest.approx(run.scores["test"])
     with pytest.raises(UsageError, match="the validation part of digits has no examples"):
         danlu.evaluate(run.path, "validation")
+
+
+@pytest.mark.parametrize("name", ["moons", "ring", "grid"])
+def test_points_of_a_large_table_are_drawn(name, tmp_path):
+    call_checked("data", name, "--image", tmp_path / "points.png")
+    assert (tmp_path / "points.png").stat().st_size > 1000

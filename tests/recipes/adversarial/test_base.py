@@ -190,7 +190,7 @@ def test_the_page_has_examples():
         ("wgan-gp --weight-clip 0.1", "weight_clip and penalty constrain the gradient of the critic in different ways"),
         ("sngan --penalty 1", "penalty and critic.spectral constrain the gradient of the critic"),
         ("wgan --critic.spectral", "weight_clip and critic.spectral constrain the gradient of the critic"),
-        ("wgan-gp --critic.minibatch 8", "with minibatch discrimination they depend on the whole batch"),
+        ("wgan-gp --critic.minibatch 8", "which minibatch discrimination violates"),
         ("wgan-gp --real-target 0.9", "got loss wasserstein"),
         ("sngan --r1 1 --shard", "r1 needs second derivatives, which sharded networks do not support"),
         ("gan --critic.minibatch 4 --batch-size 1", "batch_size=1 with grad_accumulation=1 gives less"),
@@ -215,12 +215,12 @@ def test_what_does_not_go_together_is_said_before_data_is_loaded(words, said, ca
     [
         (
             "dcgan --penalty 10",
-            "penalty needs a critic whose score of an example does not depend on other examples, which batch norm",
+            "penalty needs a critic whose score of an example does not depend on other",
         ),
-        ("wgan-gp --critic.norm batch", "with batch norm they depend on the whole batch; use norm layer"),
+        ("wgan-gp --critic.norm batch", "which batch norm violates; set critic.norm to layer"),
         (
             "dcgan --r1 1",
-            "r1 needs a critic whose score of an example does not depend on other examples, which batch norm",
+            "r1 needs a critic whose score of an example does not depend on other examples",
         ),
         ("wgan-gp --generator.attention 5", "danlu: generator.attention=5 must be the shorter side of a feature map"),
         (

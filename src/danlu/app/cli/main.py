@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from danlu.app.cli.run_command import bind, function_of
-from danlu.app.cli.signature import summary_of
+from danlu.app.cli.signature import arguments_of, page_argument, summary_of
 from danlu.app.command_table import COMMANDS
 from danlu.app.console.error_lines import explain
 from danlu.errors import UsageError, nearest
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         if debug:
             raise
-        code, line = explain(error)
+        code, line = explain(error, known=_known_flags(words))
         print(f"danlu: {line}", file=sys.stderr)
         if "--json" in words:
             print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False))
@@ -101,6 +101,14 @@ def run(words: list[str]) -> int:
         gc.freeze()  # the objects of imported modules stay; collections need not visit them
         gc.enable()
     return call()
+
+
+def _known_flags(words: list[str]) -> set[str] | None:
+    """The flags of a command for error messages; None if it also has those of all settings."""
+    if not words or words[0] not in COMMANDS:
+        return None
+    function = function_of(words[0])
+    return None if page_argument(function) else {flag for option in arguments_of(function) for flag in option.flags}
 
 
 def _summary(name: str) -> str:

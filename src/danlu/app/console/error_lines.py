@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from danlu.app.console.flag import flag_of
+from collections.abc import Container
+
+from danlu.app.console.flag import flag_name, flag_of
 from danlu.errors import DanluError, RunError, UsageError
 
 
-def explain(error: BaseException, where: str = "--debug prints the traceback") -> tuple[int, str]:
+def explain(
+    error: BaseException, where: str = "--debug prints the traceback", known: Container[str] | None = None
+) -> tuple[int, str]:
     """The exit code and the message of an error.
 
     Args:
         error: the exception.
         where: for an unexpected error, how to get its traceback.
+        known: the flags of the command; others are not suggested. None: all flags are known.
 
     >>> explain(UsageError("split.test must be less than 1", settings=("split.test",)))
     (2, 'split.test must be less than 1 (--split.test)')
@@ -19,9 +24,9 @@ def explain(error: BaseException, where: str = "--debug prints the traceback") -
     'out of memory: 12 GB'
     """
     if isinstance(error, UsageError):
-        return 2, _with_flags(error)
+        return 2, with_flags(error, known)
     if isinstance(error, RunError):
-        return 1, _with_flags(error)
+        return 1, with_flags(error, known)
     if is_broken_connection(error):
         return 1, (
             f"another process of this run ended unexpectedly; the system may have killed it because memory ran out "
@@ -39,9 +44,15 @@ def explain(error: BaseException, where: str = "--debug prints the traceback") -
     return 1, f"{type(error).__name__}: {error} (this is a bug in danlu; {where})"
 
 
-def _with_flags(error: DanluError) -> str:
-    """The message, followed by the flags of the settings that it names."""
-    return f"{error} ({', '.join(map(flag_of, error.settings))})" if error.settings else str(error)
+def with_flags(error: DanluError, known: Container[str] | None = None) -> str:
+    """The message, followed by those flags of the settings it names that the command has.
+
+    >>> error = UsageError("3 files are not readable", settings=("images.unreadable=skip",))
+    >>> with_flags(error), with_flags(error, known=("--count",))
+    ('3 files are not readable (--images.unreadable skip)', '3 files are not readable')
+    """
+    settings = [s for s in error.settings if known is None or flag_name(s.partition("=")[0]) in known]
+    return f"{error} ({', '.join(map(flag_of, settings))})" if settings else str(error)
 
 
 def is_broken_connection(error: BaseException) -> bool:

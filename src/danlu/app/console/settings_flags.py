@@ -20,6 +20,8 @@ _SECTIONS = {
     "TableData": "data",
     "TextData": "data",
     "Recipe": "run",
+    "GenerativeRecipe": "run",
+    "LanguageRecipe": "run",
     "OptimizerSettings": "optimization",
 }
 

@@ -76,7 +76,7 @@ def draw_table(data: DataSet, augment: Augment | None, rows: int) -> Figure:
     part, info = data.train, data.info
     if info.shape == (2,):
         names = info.class_names or ("",)
-        return points(part["x"][:POINTS], _labels(part), info.channel_names or ("0", "1"), names)
+        return points(part["x"][:POINTS], _labels(part)[:POINTS], info.channel_names or ("0", "1"), names)
     return histograms(part["x"], info.channel_names or tuple(map(str, range(info.shape[0]))))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from danlu.app.console.error_lines import with_flags
 from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.complete import tokenizer_of
 from danlu.data.base.dataset import Part
@@ -77,7 +78,7 @@ def _scored(model: Any, tokenizer: Tokenizer, document: Document, encoding: str,
         text = "".join(piece.text for piece in read([whole(document)], encoding, no_progress, "encoding"))
         tokens = tokenizer.encode(text)
     except UsageError as error:
-        message = display(str(error))
+        message = display(with_flags(error))
         return TextScore(name, error=message if message.startswith(name) else f"{name}: {message}")
     if len(tokens) < 2:
         what = "is empty" if not text else f"has {len(tokens)} token{'s' * (len(tokens) != 1)}"
