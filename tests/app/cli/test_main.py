@@ -361,7 +361,7 @@ def test_garbage_is_not_collected_during_imports_but_while_the_command_runs(monk
 
 def test_flags_that_a_command_lacks_are_not_suggested(tmp_path):
     (tmp_path / "bad").mkdir()
-    for number in range(3):
+    for number in range(12):
         Image.new("L", (8, 8)).save(tmp_path / f"{number}.png")
         (tmp_path / "bad" / f"{number}.png").write_bytes(b"no image")
     images = [str(tmp_path / f"{number}.png") for number in range(3)]
