@@ -223,7 +223,15 @@ def method(model: object, verb: str) -> Any:
 
 
 Capability = Literal[
-    "class_conditional", "generator", "value_sampling", "masks", "token_log_probs", "unit_divergence", "onnx_graph"
+    "class_conditional",
+    "generator",
+    "value_sampling",
+    "masks",
+    "token_log_probs",
+    "token_stream",
+    "unit_divergence",
+    "receptive_field",
+    "onnx_graph",
 ]
 
 CAPABILITIES: dict[Capability, str] = {
@@ -232,7 +240,9 @@ CAPABILITIES: dict[Capability, str] = {
     "value_sampling": "``sample`` takes ``values``: whether each value is drawn; otherwise the mean is returned",
     "masks": "trained to fill in hidden values: ``inpaint`` needs a single pass",
     "token_log_probs": "``log_probs(tokens, targets, state)`` gives the log-probability of each token and the state",
+    "token_stream": "``read(tokens)``, ``step(token, state)`` and ``window``: logits of a text that grows by tokens",
     "unit_divergence": "``posterior(x).divergence()`` gives the KL divergence of each latent unit (n, d), or None",
+    "receptive_field": "``receptive_field``: side in pixels of what an output of the last convolution depends on",
     "onnx_graph": "``onnx_graph()`` gives the ONNX graph of a verb that torch cannot trace",
 }
 """each capability, with its meaning"""

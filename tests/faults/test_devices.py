@@ -207,7 +207,7 @@ def test_torchrun_by_hand_says_whose_error_it_was(tmp_path):
 @pytest.mark.xdist_group("devices")
 def test_torchrun_by_hand_needs_a_common_folder(tmp_path):
     for process in start_ranks(*TRAIN, folder=tmp_path):
-        assert "give it with --out" in process.ended(2)
+        assert "give it (--out)" in process.ended(2)
 
 
 @pytest.mark.xdist_group("devices")
@@ -272,8 +272,8 @@ def test_a_dry_run_in_two_processes_keeps_nothing(tmp_path):
     ("words", "line"),
     [
         (["--batch-size", "1", "--devices", "2"], "a batch of 1 cannot be split into 2"),
-        (["--devices", "100000"], "--devices 100000: this machine has"),
-        (["--devices", "0"], "--devices 0: expected at least 1"),
+        (["--devices", "100000"], "devices=100000: this machine has"),
+        (["--devices", "0"], "devices: expected at least 1, got 0 (--devices)"),
     ],
 )
 def test_what_processes_cannot_do_is_refused_before_the_run_begins(words, line, tmp_path):

@@ -115,6 +115,8 @@ def test_a_model_declares_exactly_what_its_methods_can_do(model):
     assert has(model, "value_sampling") == takes(model, "sample", "values")
     assert has(model, "masks") == (can(model, "inpaint") and model.arguments.get("masks", False))
     assert has(model, "token_log_probs") == hasattr(model, "log_probs")
+    assert has(model, "token_stream") == all(hasattr(model, name) for name in ("read", "step", "window"))
+    assert has(model, "receptive_field") == (hasattr(model, "receptive_field") and not has(model, "token_stream"))
     assert has(model, "unit_divergence") == hasattr(model, "posterior")
     assert has(model, "onnx_graph") == hasattr(model, "onnx_graph")
 
@@ -143,6 +145,12 @@ def test_what_a_model_declares_can_be_called(model):
     if has(model, "token_log_probs"):
         tokens = torch.zeros(2, 3, dtype=torch.long)
         assert model.log_probs(tokens, tokens, None)[0].shape == (2, 3)
+    if has(model, "token_stream"):
+        last, state = model.read(torch.zeros(2, 3, dtype=torch.long))
+        assert model.step(last, state)[0].shape == (2, model.vocabulary)
+        assert model.window is None or model.window > 0
+    if has(model, "receptive_field"):
+        assert model.receptive_field > 1
 
 
 @pytest.mark.unchecked

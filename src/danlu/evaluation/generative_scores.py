@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,17 @@ class GenerativeScorer:
         self.batch_size = INCEPTION_BATCH if feature_extractor == "inception" else BATCH
         self.data, self.count, self.runtime = data, count, runtime
         self.images = isinstance(data.info, ImageInfo)
+        self.distance = find_kind(data.info.kind).distance
+        if self.distance not in QUICK_SCORES:
+            raise UsageError(
+                f"generated {data.info.kind} cannot be scored; remove eval_samples", settings=("eval_samples",)
+            )
         self.access, self.folder = access or Access(), folder
 
     @property
     def monitored(self) -> str:
         """The name of the first score of ``quick_scores``, which selects the weights; lower is better."""
-        distance = find_kind(self.data.info.kind).distance
-        return score_name(distance, feature_name(self.data, self.feature_extractor), self.count, "train")
+        return score_name(self.distance, feature_name(self.data, self.feature_extractor), self.count, "train")
 
     @property
     def ready(self) -> bool:
@@ -110,12 +114,16 @@ class GenerativeScorer:
         Args:
             x: generated examples in the range of the data, on the CPU.
         """
-        if not self.images:
-            return {
-                self._name("SWD", x): sliced_wasserstein(x, self._training_examples),
-                **self._mixture_scores(x),
-                **self._diversity_scores(x),
-            }
+        return QUICK_SCORES[self.distance](self, x)
+
+    def _point_scores(self, x: Tensor) -> dict[str, float]:
+        return {
+            self._name("SWD", x): sliced_wasserstein(x, self._training_examples),
+            **self._mixture_scores(x),
+            **self._diversity_scores(x),
+        }
+
+    def _image_scores(self, x: Tensor) -> dict[str, float]:
         extracted = extract(self.network, x, self.batch_size)
         scores = {self._name("FID", x): self._frechet(extracted.features)}
         if extracted.probabilities is not None:
@@ -233,3 +241,10 @@ def draw_samples(model: Any, count: int) -> Tensor:
 def only_generates(model: Any) -> bool:
     """Whether a model samples but has no likelihood, bound of it, or energy."""
     return can(model, "sample") and not any(can(model, verb) for verb in ("log_prob", "log_prob_bound", "energy"))
+
+
+QUICK_SCORES: dict[str, Callable[[GenerativeScorer, Tensor], dict[str, float]]] = {
+    "FID": GenerativeScorer._image_scores,
+    "SWD": GenerativeScorer._point_scores,
+}
+"""for each distance in the table of kinds, the function that computes it first, and further scores"""

@@ -205,6 +205,8 @@ def prepare_prompt(
     """
     check_at_least(1, tokens=tokens)
     model = load_with_verb(run, "complete", device)
+    if not has(model, "token_stream"):
+        raise UsageError(f"{type(model).__name__} cannot be used token by token; call its method complete in Python")
     tokenizer = tokenizer_of(model, run)
     if not prompt:
         raise UsageError("the prompt is empty; give at least one character")

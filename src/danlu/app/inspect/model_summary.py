@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.training.step_memory import StepMemory
-from danlu.verbs import can
+from danlu.verbs import can, has
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,15 @@ def summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
     finally:
         model.train(training)
     count = sum(p.numel() for p in model.parameters())
-    unit = "token" if can(model, "complete") else "example"
-    field = getattr(model, "receptive_field", None)
+    unit = "token" if has(model, "token_log_probs") else "example"
+    field = model.receptive_field if has(model, "receptive_field") else None  # type: ignore[attr-defined]
     return Summary(type(model).__name__, layers, count, parameter.element_size() * numbers, unit, field)
 
 
 def _without_module(model: Any) -> list[Layer]:
-    """The softmax of a model that completes texts, if its weights belong to the model and not to a module of it."""
+    """The softmax of a model of texts, if its weights belong to the model and not to a module of it."""
     own = sum(p.numel() for p in model.parameters(recurse=False))
-    if not own or not can(model, "complete"):
+    if not own or not has(model, "token_stream"):
         return []
     logits, _ = model.step(torch.zeros(1, dtype=torch.long, device=next(model.parameters()).device))
     return [Layer("softmax", "Softmax", (1, logits.shape[1]), own)]
@@ -110,7 +110,7 @@ def _observed(model: nn.Module, note: Callable[[nn.Module, str, object], None]) 
 
 def _run(model: Any, x: Tensor) -> None:
     """Run all layers of a model once: on one example, one latent, or one token."""
-    if can(model, "complete"):
+    if has(model, "token_log_probs"):
         model.log_probs(*torch.zeros(2, 1, 1, dtype=torch.long, device=x.device))
         return
     if can(model, "reconstruct"):

@@ -191,10 +191,11 @@ def _use_folder(path: Path) -> Path:
 def _check_empty(path: Path) -> None:
     if (path / "run.json").exists():
         raise UsageError(
-            f"{path} already contains a run; resume it with `danlu resume {quoted(path)}`, or choose another --out"
+            f"{path} already contains a run; resume it with `danlu resume {quoted(path)}`, or choose another folder",
+            settings=("out",),
         )
     if not path.is_dir() or any(inside.name != LOCK for inside in path.iterdir()):
-        raise UsageError(f"{path} is not an empty folder; choose another --out")
+        raise UsageError(f"{path} is not an empty folder; choose another folder", settings=("out",))
 
 
 def _new_folder(name: str, data: str) -> Path:

@@ -40,7 +40,7 @@ def train_as_rank(
         RunError: if the training failed.
     """
     if out is None:
-        raise UsageError("processes started by torchrun need a common run folder; give it with --out")
+        raise UsageError("processes started by torchrun need a common run folder; give it", settings=("out",))
     first = os.environ["RANK"] == "0"
     screen = Screen(quiet or not first)
     run = _create_or_open(Path(out), recipe, device, access, threads, command, screen) if first else None

@@ -40,13 +40,21 @@ def check_devices(devices: int, device: str) -> None:
         UsageError: if it cannot.
     """
     if devices < 1:
-        raise UsageError(f"--devices {devices}: expected at least 1")
+        raise UsageError(f"devices: expected at least 1, got {devices}", settings=("devices",))
     if devices > 1 and device == "mps":
-        raise UsageError("--devices: training on an Apple GPU is limited to one process; use --device cpu")
+        raise UsageError(
+            "training on an Apple GPU is limited to one process; use the CPU", settings=("devices", "device=cpu")
+        )
     if device == "cpu" and devices > max(2, os.cpu_count() or 1):
-        raise UsageError(f"--devices {devices}: this machine has {os.cpu_count()} processors; use at most as many")
+        raise UsageError(
+            f"devices={devices}: this machine has {os.cpu_count()} processors; use at most as many",
+            settings=("devices",),
+        )
     if devices > 1 and device == "cuda" and devices > torch.cuda.device_count():
-        raise UsageError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs; use at most as many")
+        raise UsageError(
+            f"devices={devices}: this machine has {torch.cuda.device_count()} GPUs; use at most as many",
+            settings=("devices",),
+        )
 
 
 def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:

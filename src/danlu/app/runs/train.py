@@ -72,7 +72,10 @@ def train(
     recipe = as_recipe(recipe, changes).with_absolute_paths()
     if launched():
         if devices > 1 or dry_run:
-            raise UsageError("torchrun has started the processes; use --devices and --dry-run without it")
+            raise UsageError(
+                "torchrun has started the processes; use devices and dry_run without it",
+                settings=("devices", "dry_run"),
+            )
         with _one_training():
             return train_as_rank(recipe, out, device, access_to(data_dir), threads, quiet, command)
     screen = Screen(quiet)
@@ -116,7 +119,7 @@ def resume(
         UsageError: if a condition has changed that affects the result.
     """
     if launched():
-        raise UsageError("with torchrun, resume a run by the command that started it, with the same --out")
+        raise UsageError("with torchrun, resume a run by the command that started it, with the same run folder")
     run, screen = RunFolder.open(path), Screen(quiet)
     if run.is_finished(screen):
         return run

@@ -89,6 +89,11 @@ class CNN(Model):
         self.dense = nn.Sequential(*(dense(n, m, activation, norm, dropout) for n, m in pairwise(widths)))
         self.head = nn.Linear(widths[-1], classes)
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
+        return frozenset({"receptive_field"})
+
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Logits: unnormalized log-probabilities of the classes."""
         return self.head(self.dense(self.dropout(self.convolutions(x).flatten(1))))

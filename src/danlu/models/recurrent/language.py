@@ -122,7 +122,7 @@ class LanguageModel(Model):
     @property
     def capabilities(self) -> frozenset[str]:
         """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
-        return frozenset({"token_log_probs", "onnx_graph"})
+        return frozenset({"token_log_probs", "token_stream", "onnx_graph"})
 
     def onnx_graph(self) -> OnnxGraph:
         """An ONNX graph from tokens and a state to logits and the next state, for text completion in other programs."""
