@@ -19,6 +19,7 @@ from danlu.errors import RunError, UsageError
 from danlu.sampling.decoding.beam_search import Lengths
 from danlu.sampling.decoding.generate import SamplingOptions, generate
 from danlu.training.runtime import DeviceName
+from danlu.verbs import has
 
 
 def complete(

@@ -80,7 +80,7 @@ def summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
         model.train(training)
     count = sum(p.numel() for p in model.parameters())
     unit = "token" if has(model, "token_log_probs") else "example"
-    field = model.receptive_field if has(model, "receptive_field") else None  # type: ignore[attr-defined]
+    field: Any = model.receptive_field if has(model, "receptive_field") else None
     return Summary(type(model).__name__, layers, count, parameter.element_size() * numbers, unit, field)
 
 

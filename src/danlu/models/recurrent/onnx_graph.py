@@ -7,7 +7,7 @@ only. ONNX has an operator for every kind of recurrent layer except the GRU of t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ SIZES = ((1, 1), (3, 7))
 """Number and length of the texts with which the graph is checked."""
 
 
+@runtime_checkable
 class LanguageParts(Protocol):
     """The parts of a language model that its graph is built from; see ``danlu.models.LanguageModel``."""
 
