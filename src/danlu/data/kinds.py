@@ -26,7 +26,8 @@ class Kind(NamedTuple):
         info: the subclass of ``DataInfo``.
         settings: the settings for training on such data, a subclass of ``DataSettings``.
         page: name of the page in these settings that describes how the user's files are read.
-        dataset: name of the data set that reads the user's files, as in ``folder:PATH``.
+        dataset: name of the data set that reads the user's files.
+        usage: how the user names such files, as in ``folder:PATH``.
         files: description of the user's files, for messages.
         survey: the function that computes the statistics of a data set.
         read_files: the function that reads files as inputs of a trained model; empty if there is none.
@@ -43,6 +44,7 @@ class Kind(NamedTuple):
     settings: str
     page: str
     dataset: str
+    usage: str
     files: str
     survey: str
     read_files: str = ""
@@ -60,6 +62,7 @@ KINDS: dict[str, Kind] = {
         settings="danlu.data.images.image_data:ImageData",
         page="images",
         dataset="folder",
+        usage="folder:PATH",
         files="your own images (folder:PATH)",
         survey="danlu.data.survey.images:survey_images",
         read_files="danlu.app.files.image_files:read_images",
@@ -74,6 +77,7 @@ KINDS: dict[str, Kind] = {
         settings="danlu.data.tables.table_data:TableData",
         page="table",
         dataset="table",
+        usage="table:FILE",
         files="your own tables (table:FILE)",
         survey="danlu.data.survey.tables:survey_table",
         read_files="danlu.app.files.table_files:read_tables",
@@ -89,6 +93,7 @@ KINDS: dict[str, Kind] = {
         settings="danlu.data.text.text_data:TextData",
         page="text",
         dataset="text",
+        usage="text:PATH",
         files="running text",
         survey="danlu.data.survey.text:survey_text",
     ),

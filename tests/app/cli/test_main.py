@@ -380,3 +380,11 @@ def test_settings_of_samples_are_run_settings(recipe: str, flag: str):
     out = call("train", recipe, "--help").out
     heading = [line for line in out[: out.index(f"  {flag}")].splitlines() if re.fullmatch(r"[a-z ]+:", line)][-1]
     assert heading == "run:"
+
+
+def test_the_help_of_a_recipe_names_its_own_kinds_of_data_only():
+    text, images = (call("train", recipe, "--help").out for recipe in ("lstm-lm", "vae"))
+    assert "text:PATH" in text
+    assert not re.search(r"folder:|table:|image|augment", text)
+    assert "folder:PATH" in images
+    assert "text:" not in images

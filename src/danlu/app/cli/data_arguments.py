@@ -11,6 +11,7 @@ from danlu.app.cli.signature import Function, description_of
 from danlu.app.cli.tyro_parsing import given_values
 from danlu.app.console.settings_flags import flags
 from danlu.catalogue.datasets import DATA
+from danlu.data.kinds import KINDS
 from danlu.data.settings import name_of
 from danlu.data.training_data import TrainingData
 from danlu.errors import UsageError
@@ -30,7 +31,7 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData
         UsageError: if no data set is named, or words or settings are invalid.
         SystemExit: after help.
     """
-    usage = f"usage: danlu {name} NAME|PATH|folder:PATH|table:FILE|text:PATH [--settings …]"
+    usage = f"usage: danlu {name} NAME|PATH|{'|'.join(kind.usage for kind in KINDS.values())} [--settings …]"
     if {"-h", "--help"} & set(words):
         width = max(map(len, DATA))
         listing = "\n".join(

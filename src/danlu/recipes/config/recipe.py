@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from danlu.data.base.dataset import DataInfo, Part
 from danlu.data.base.placement import Placement, choose_placement
+from danlu.data.kinds import KINDS
 from danlu.data.settings import DataSettings
 from danlu.tasks.task import Task
 from danlu.training.optimization.settings import OptimizerSettings, Positive
@@ -64,13 +65,15 @@ class Recipe(DataSettings):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Keep the description of a setting when a recipe changes its default."""
+        """Keep the description of a setting when a recipe changes its default; ``data`` names the kinds it accepts."""
         super().__pydantic_init_subclass__(**kwargs)
         for name, field in cls.model_fields.items():
             for base in cls.__mro__:
                 base_field = getattr(base, "model_fields", {}).get(name)
                 if field.description is None and base_field is not None:
                     field.description = base_field.description
+        if usages := [KINDS[kind].usage for kind in cls.settings_by_kind()]:
+            cls.model_fields["data"].description = f"name of the data set, or {' or '.join(usages)} for your own files"
 
     def task(self, info: DataInfo) -> Task:
         """Build the task for this data.
