@@ -7,7 +7,7 @@ Help and the parsing of flags need the settings but no tensors, so this module d
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel
 
@@ -34,6 +34,8 @@ class DataSettings(Page):
     >>> DataSettings(data="digits").load().info.shape
     (1, 8, 8)
     """
+
+    help_section: ClassVar[str] = "data"
 
     data: str = "digits"
     """name of the data set; for your own files folder:PATH (images), table:FILE (rows) or text:PATH (running text)"""

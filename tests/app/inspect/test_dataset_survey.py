@@ -188,3 +188,10 @@ def test_without_a_validation_part_nothing_is_watched_and_the_last_weights_are_k
 def test_points_of_a_large_table_are_drawn(name, tmp_path):
     call_checked("data", name, "--image", tmp_path / "points.png")
     assert (tmp_path / "points.png").stat().st_size > 1000
+
+
+def test_invalid_settings_of_the_library_call_are_a_usage_error():
+    with pytest.raises(UsageError, match=r"split.validation: expected a number >= 0 and < 1, got 2"):
+        danlu.survey("digits", split={"validation": 2})
+    with pytest.raises(UsageError, match=r"splitt: unknown setting"):
+        danlu.survey("digits", splitt={"validation": 0.2})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
 from danlu.app.cli.command_help import option_flags, sections
 from danlu.app.cli.signature import Function, description_of
 from danlu.app.cli.tyro_parsing import given_values
@@ -15,8 +13,7 @@ from danlu.data.kinds import KINDS
 from danlu.data.settings import name_of
 from danlu.data.training_data import TrainingData
 from danlu.errors import UsageError
-from danlu.recipes.config.error_messages import problems_of
-from danlu.recipes.config.strict_yaml import failure
+from danlu.recipes.config.error_messages import validate
 
 
 def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData, dict[str, Any]]:
@@ -50,7 +47,4 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData
     if any(word.partition("=")[0] == "--data" for word in words):
         raise UsageError(f"{name}: the data set is the first argument; remove --data")
     settings, options = given_values(base, function, f"danlu {name} {words[0]}", words[1:])
-    try:
-        return TrainingData.model_validate({"data": base.data, **settings}), options
-    except ValidationError as error:
-        raise failure(problems_of(error, TrainingData)) from None
+    return validate(TrainingData, {"data": base.data, **settings}), options

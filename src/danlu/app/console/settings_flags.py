@@ -14,17 +14,6 @@ from danlu.app.console.flag import Flag, flag_name, flag_of
 if TYPE_CHECKING:
     from danlu.recipes.config.recipe import Recipe  # imports torch, and help for data sets does not need it
 
-_SECTIONS = {
-    "DataSettings": "data",
-    "ImageData": "data",
-    "TableData": "data",
-    "TextData": "data",
-    "Recipe": "run",
-    "GenerativeRecipe": "run",
-    "LanguageRecipe": "run",
-    "OptimizerSettings": "optimization",
-}
-
 
 def flags(page: BaseModel, prefix: str = "", section: str = "") -> Iterator[Flag]:
     """The settings as flags; a setting of a network has the name of the network as prefix.
@@ -38,8 +27,8 @@ def flags(page: BaseModel, prefix: str = "", section: str = "") -> Iterator[Flag
         if isinstance(value, BaseModel):
             yield from flags(value, f"{prefix}{name}.", prefix + name)
         else:
-            first = next(base for base in reversed(type(page).__mro__) if name in getattr(base, "model_fields", {}))
-            heading = section or _SECTIONS.get(first.__name__, "loss")
+            first: Any = next(b for b in reversed(type(page).__mro__) if name in getattr(b, "model_fields", {}))
+            heading = section or first.help_section
             meaning = " ".join((field.description or "").split())
             yield Flag(flag_name(prefix + name), heading, value, meaning, _choices(field.annotation))
 

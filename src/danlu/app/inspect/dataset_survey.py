@@ -14,6 +14,7 @@ from danlu.data.survey.result import Survey
 from danlu.data.survey.survey import survey_data_set
 from danlu.data.training_data import TrainingData
 from danlu.errors import few
+from danlu.recipes.config.error_messages import validate
 
 _BAR = 30
 """length of the longest bar in characters"""
@@ -37,13 +38,13 @@ def survey(
         settings: settings of the data: ``images={"size": (32,)}``, ``split={"seed": 1}``.
 
     Raises:
-        UsageError: if the data set does not exist, or its files are not valid.
+        UsageError: if the data set does not exist, or its files or settings are not valid.
 
     >>> survey("digits")[1].examples["train"]
     1258
     """
     if not isinstance(source, DataSettings):
-        source = TrainingData(data=name_of(source), **settings)
+        source = validate(TrainingData, {"data": name_of(source), **settings})
     access = access_to(data_dir, screen)
     data_set = source.with_absolute_paths().load(access)
     return data_set, survey_data_set(data_set, access)

@@ -1,6 +1,6 @@
 """What a run prints before the first round: data, model, memory, optimizers, length, device, folder, and warnings.
 
-``ROWS`` and ``WARNINGS`` are written lists: what is new to tell is a function and an entry there.
+A new row or warning is a function and an entry in ``ROWS`` or ``WARNINGS``.
 """
 
 from __future__ import annotations

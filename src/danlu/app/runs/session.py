@@ -34,8 +34,10 @@ from danlu.verbs import need
 SECONDS_BETWEEN_SAVES = 30.0
 LINES_OF_LOG = 500
 """approximate number of rounds that are logged, in addition to those with an evaluation"""
-SMALL = 4e6, 1e6
-"""bytes of layer outputs of a batch, and parameters, up to which one thread is as fast as several"""
+SMALL_OUTPUTS = 4e6
+"""bytes of the layer outputs of a batch below which one thread is as fast as several, if there are few parameters"""
+SMALL_PARAMETERS = 1e6
+"""number of parameters for the same"""
 
 
 @dataclass
@@ -108,7 +110,7 @@ class Session:
     def set_threads(self, threads: int | None) -> None:
         """Set the number of threads; if None, one on a CPU for small models, where more only wait for each other."""
         outputs = self.summary.output_bytes * self.trainer.stream.size
-        small = outputs < SMALL[0] and self.summary.parameters < SMALL[1]
+        small = outputs < SMALL_OUTPUTS and self.summary.parameters < SMALL_PARAMETERS
         if threads or (small and self.trainer.runtime.device.type == "cpu"):
             torch.set_num_threads(threads or 1)
 

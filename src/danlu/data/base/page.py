@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,9 @@ _Copied = TypeVar("_Copied", bound="Page")
 
 class Page(BaseModel):
     """Base class of settings: immutable, without unknown names, with the docstrings of the fields as descriptions."""
+
+    help_section: ClassVar[str] = "settings"
+    """heading of the help under which the settings that a class declares are listed"""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

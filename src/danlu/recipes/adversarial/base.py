@@ -39,6 +39,7 @@ class Points(Page):
 class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """A generator and a critic that are trained against each other."""
 
+    help_section: ClassVar[str] = "loss"
     overfits_to: ClassVar[float | None] = None  # the losses of the two players need not decrease
 
     generator: Settings[Any]

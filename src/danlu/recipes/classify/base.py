@@ -18,6 +18,7 @@ from danlu.training.optimization.settings import NonNegative, OptimizerSettings,
 class Classification(OptimizerSettings, Recipe, TableData, ImageData):
     """One classifier, trained with cross-entropy."""
 
+    help_section: ClassVar[str] = "loss"
     overfits_to: ClassVar[float | None] = 0.05
 
     smoothing: Share = 0.0

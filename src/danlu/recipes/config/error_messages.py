@@ -5,12 +5,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from danlu.errors import nearest
-from danlu.recipes.config.strict_yaml import KeyPath, ParsedYAML, Problem, format_path, format_value, scalar, short
+from danlu.recipes.config.strict_yaml import (
+    KeyPath,
+    ParsedYAML,
+    Problem,
+    failure,
+    format_path,
+    format_value,
+    scalar,
+    short,
+)
+
+P = TypeVar("P", bound=BaseModel)
+
+
+def validate(page: type[P], values: dict[str, Any]) -> P:
+    """A page of settings with these values.
+
+    Raises:
+        UsageError: with all errors, one per line.
+
+    >>> from danlu.data.training_data import TrainingData
+    >>> validate(TrainingData, {"data": "digits", "split": {"validation": 2}})
+    Traceback (most recent call last):
+    danlu.errors.UsageError: split.validation: expected a number >= 0 and < 1, got 2
+    """
+    try:
+        return page.model_validate(values)
+    except ValidationError as error:
+        raise failure(problems_of(error, page)) from None
 
 
 def problems_of(error: ValidationError, page: type[BaseModel], parsed: ParsedYAML | None = None) -> list[Problem]:
@@ -22,7 +50,6 @@ def problems_of(error: ValidationError, page: type[BaseModel], parsed: ParsedYAM
         parsed: the file of the values, if any, for line numbers.
 
     >>> from danlu.recipes import MLPRecipe
-    >>> from danlu.recipes.config.strict_yaml import failure
     >>> try:
     ...     MLPRecipe(batch_size=0)
     ... except ValidationError as error:

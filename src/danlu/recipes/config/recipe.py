@@ -25,6 +25,7 @@ class Recipe(DataSettings):
         ValueError: if both rounds and epochs are given, or settings are not compatible.
     """
 
+    help_section: ClassVar[str] = "run"
     tiny: ClassVar[dict[str, Any]] = {}
     """changes that make the recipe small enough for the tests"""
     two_rounds: ClassVar[dict[str, Any]] = {"rounds": 2, "epochs": None, "evaluate_every": 1}

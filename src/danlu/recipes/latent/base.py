@@ -27,6 +27,7 @@ Rounds = Annotated[int, Field(ge=0)]
 class LatentRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """Encoder and decoder that minimize the negative evidence lower bound, in nats per example."""
 
+    help_section: ClassVar[str] = "loss"
     overfits_to: ClassVar[float | None] = 0.7  # the loss in nats does not approach 0
 
     beta: NonNegative = 1.0

@@ -42,6 +42,7 @@ from danlu.training.optimization.settings import NonNegative, OptimizerSettings,
 class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """M1 + M2 in one run: half of the rounds for each."""
 
+    help_section: ClassVar[str] = "loss"
     tiny: ClassVar[dict[str, Any]] = {
         "model": {"hidden": (8,), "judges": (8,), "latent": 2},
         "first": {"hidden": (16,), "latent": 3},

@@ -24,6 +24,7 @@ from danlu.training.optimization.settings import OptimizerSettings, Positive
 class LanguageRecipe(OptimizerSettings, Recipe, TextData):
     """A language model that reads lanes of running text and carries its state from step to step."""
 
+    help_section: ClassVar[str] = "run"
     tiny: ClassVar[dict[str, Any]] = {
         "model": {"width": 8, "layers": 2, "embedding": 6},
         "batch_size": 8,

@@ -40,6 +40,7 @@ class NoisePage(Page):
 class NCELMRecipe(LanguageRecipe):
     """An LSTM trained by noise-contrastive estimation."""
 
+    help_section: ClassVar[str] = "loss"
     tiny: ClassVar[dict[str, Any]] = {
         **LanguageRecipe.tiny,
         "noise": {"words": 7},

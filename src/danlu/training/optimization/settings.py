@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -34,6 +34,8 @@ class OptimizerSettings(Page):
     Raises:
         ValueError: if a setting is given to an optimizer or a schedule that has no such setting.
     """
+
+    help_section: ClassVar[str] = "optimization"
 
     optimizer: OptimizerName = "adamw"
     """optimizer; muon updates matrices with Muon and the other parameters with AdamW"""
