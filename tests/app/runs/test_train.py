@@ -251,3 +251,10 @@ def test_what_cannot_be_done_again_is_not_recommended(tmp_path, capsys):
     told = capsys.readouterr()
     assert "no validation examples" in told.out + told.err
     assert "danlu evaluate" not in told.out + told.err
+
+
+def test_a_command_with_bytes_that_are_no_text_is_written_with_escapes(tmp_path):
+    """Paths on Linux can have any bytes; run.json and the report are UTF-8."""
+    run = danlu.train("mlp", out=tmp_path / "run", command="danlu train mlp --data folder:\udcff", **SMALL)
+    assert run.page["command"] == r"danlu train mlp --data folder:\udcff"
+    assert r"folder:\udcff" in (run.path / "report.html").read_text(encoding="utf-8")
