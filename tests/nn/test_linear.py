@@ -96,11 +96,24 @@ def test_products_for_formulas_are_torchs(monkeypatch, quicker):
     monkeypatch.setattr(linear, "PREFER_ONEDNN", quicker)
     torch.manual_seed(0)
     a, b, row, total = torch.randn(7, 5), torch.randn(3, 5).t(), torch.randn(3), torch.randn(7, 3)
-    close(linear.product(a, b), a @ b, 5)
-    close(linear.product(a, b, row), a @ b + row, 5)
     expected = total + a @ b
-    linear.add_product_(total, a, b)
+    with torch.no_grad():
+        close(linear.product(a, b), a @ b, 5)
+        close(linear.product(a, b, row), a @ b + row, 5)
+        linear.add_product_(total, a, b)
     close(total, expected, 5)
+
+
+@needs
+def test_products_where_autograd_records_have_torchs_gradients():
+    torch.manual_seed(0)
+    a, b = torch.randn(7, 5, requires_grad=True), torch.randn(5, 3, requires_grad=True)
+    total = torch.zeros(7, 3)
+    linear.add_product_(total, a, b)
+    expected = torch.autograd.grad((a @ b).square().sum(), [a, b])
+    for out in (linear.product(a, b), total):
+        for ours, theirs in zip(torch.autograd.grad(out.square().sum(), [a, b]), expected, strict=True):
+            close(ours, theirs, 7)
 
 
 def test_small_maps_are_left_to_torch(monkeypatch):

@@ -88,11 +88,13 @@ def _differentiable_gradients(
     features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, upstream: Tensor
 ) -> list[Tensor | None]:
     """Differentiable gradients, computed with all logits."""
-    inputs = [x for x in (features, weight, bias) if x.requires_grad]
-    logits = F.linear(features, weight, bias.to(weight.dtype)).to(upstream.dtype)
+    # Aliases: weights and features may share a history (tied embeddings), through which gradients must not flow here.
+    x, w, b = (tensor.view_as(tensor) for tensor in (features, weight, bias))
+    inputs = [tensor for tensor in (x, w, b) if tensor.requires_grad]
+    logits = F.linear(x, w, b.to(w.dtype)).to(upstream.dtype)
     losses = F.cross_entropy(logits, targets, reduction="none")
     gradients = iter(torch.autograd.grad(losses, inputs, upstream, create_graph=True))
-    return [next(gradients) if x.requires_grad else None for x in (features, weight, bias)]
+    return [next(gradients) if tensor.requires_grad else None for tensor in (x, w, b)]
 
 
 def _losses_and_gradients(

@@ -33,13 +33,17 @@ class Linear(nn.Linear):
 
 
 class _Product(torch.autograd.Function):
-    """a bᵀ. Its derivatives are products of the same kind, so it has derivatives of every order."""
+    """a bᵀ. Its derivatives are products of the same kind, so it has derivatives of every order, also in torch.func."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        a, b = _dense(a), _dense(b)
-        ctx.save_for_backward(a, b)
-        return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(_dense(a), _dense(b), None, "none", [], "")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        # The inputs themselves and not their dense copies: a copy has no history, and second derivatives would lose it.
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -50,18 +54,30 @@ class _Product(torch.autograd.Function):
             _Product.apply(gradient.t(), a.t()) if needs_b else None,
         )
 
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        (a, b), (tangent_a, tangent_b) = ctx.saved_tensors, tangents
+        parts = [] if tangent_a is None else [_Product.apply(tangent_a, b)]
+        parts += [] if tangent_b is None else [_Product.apply(a, tangent_b)]
+        return sum(parts[1:], parts[0])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, int | None], a: Tensor, b: Tensor) -> tuple[Tensor, int]:
+        a, b = (x if d is None else x.movedim(d, 0) for x, d in zip((a, b), in_dims, strict=True))
+        return a @ b.mT, 0
+
 
 def product(
     a: Float[Tensor, "n k"], b: Float[Tensor, "k m"], bias: Float[Tensor, "m"] | None = None
 ) -> Float[Tensor, "n m"]:
     """Compute a b, plus an optional row, with the faster of MKL and oneDNN.
 
-    It is for functions that define their own derivatives: autograd does not differentiate through it.
+    It is for functions that define their own derivatives; where autograd records, it is torch's own product.
 
     >>> product(torch.ones(2, 3), torch.ones(3, 1), torch.ones(1)).tolist()
     [[4.0], [4.0]]
     """
-    if _use_onednn(a, b.t()):
+    if not torch.is_grad_enabled() and _use_onednn(a, b.t()):
         return torch.ops.mkldnn._linear_pointwise(_dense(a), _dense(b.t()), bias, "none", [], "")
     return a @ b if bias is None else torch.addmm(bias, a, b)
 
@@ -74,7 +90,7 @@ def add_product_(total: Float[Tensor, "n m"], a: Float[Tensor, "n k"], b: Float[
     >>> total.tolist()
     [[4.0], [4.0]]
     """
-    if total.dtype == a.dtype and not _use_onednn(a, b.t()):
+    if total.dtype == a.dtype and (torch.is_grad_enabled() or not _use_onednn(a, b.t())):
         total.addmm_(a, b)
     else:
         total += product(a, b)

@@ -63,16 +63,20 @@ class _Scan(torch.autograd.Function):
             grad_x, grad_start, grad_weights = ctx.cell.backward(ctx.steps, x, start, tuple(weights), saved, *gradients)
         input_gradients = (grad_x, grad_start, *grad_weights)
         if torch.is_grad_enabled():  # a second derivative may be requested
-            input_gradients = _FirstDerivativesOnly.apply(*(x.new_zeros(()).requires_grad_(), *input_gradients))
+            origins = (x, start, *weights, *gradients)
+            input_gradients = _FirstDerivativesOnly.apply(len(origins), *origins, *input_gradients)
         return None, None, *input_gradients
 
 
 class _FirstDerivativesOnly(torch.autograd.Function):
-    """Raise an error when gradients are differentiated again; otherwise they would silently count as constants."""
+    """Raise an error when gradients are differentiated again; otherwise they would silently count as constants.
+
+    The gradients are connected to all tensors on which they depend, so that no second derivative bypasses the error.
+    """
 
     @staticmethod
-    def forward(ctx: Any, flag: Tensor, *gradients: Tensor) -> Any:
-        return gradients
+    def forward(ctx: Any, num_origins: int, *tensors: Tensor) -> Any:
+        return tensors[num_origins:]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
