@@ -62,8 +62,8 @@ class _Product(torch.autograd.Function):
         return sum(parts[1:], parts[0])
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, int | None], a: Tensor, b: Tensor) -> tuple[Tensor, int]:
-        a, b = (x if d is None else x.movedim(d, 0) for x, d in zip((a, b), in_dims, strict=True))
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Tensor) -> tuple[Tensor, int]:
+        a, b = (x if d is None else x.movedim(d, 0) for x, d in zip(args, in_dims, strict=True))
         return a @ b.mT, 0
 
 
