@@ -163,7 +163,7 @@ class GenerativeScorer:
 
     def draw(self, model: Any, count: int | None = None) -> Tensor:
         """Generate examples, the same in each call, on the CPU; images are clamped to the range of the data."""
-        x = draw_samples(model, count or self.count)
+        x = draw_samples(model, self.count if count is None else count)
         return x.clamp(*self.data.info.range) if self.images else x
 
     def _name(self, score: str, x: Tensor, with_reference: bool = True) -> str:

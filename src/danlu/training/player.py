@@ -40,7 +40,7 @@ class Player:
         maskable: whether a flag on the device can skip a step.
         split: whether the weights are sharded over the processes; their gradients are then already summed.
 
-    >>> player = Player("net", nn.Linear(2, 1), OptimizerSettings(lr=0.1, schedule="cosine"), rounds=10)
+    >>> player = Player("net", nn.Linear(2, 1), OptimizerSettings(lr=0.1, schedule="cosine"), rounds=11)
     >>> player.lr(0), round(player.lr(5), 6)
     (0.1, 0.05)
     """

@@ -154,6 +154,13 @@ def test_a_warm_up_that_is_longer_than_the_training_is_said(tmp_path):
     assert "warm-up" not in call(*words, str(tmp_path / "c"), "--warmup", "100", "--dry-run")[1]
 
 
+def test_a_training_whose_only_round_is_the_end_of_its_schedule_is_said(tmp_path):
+    words = ["train", "mlp", "--rounds", "1", "--lr", "0.01", "--out"]
+    note = "note: the training has one round, and schedule cosine ends with the learning rate 0; use more rounds"
+    assert note in call(*words, str(tmp_path / "a"), "--schedule", "cosine")[1]
+    assert "one round" not in call(*words, str(tmp_path / "b"), "--schedule", "cosine", "--floor", "0.1")[1]
+
+
 def test_an_error_names_the_setting_and_the_command_line_its_flag(tmp_path):
     with pytest.raises(UsageError) as refused:
         danlu.survey("mnist", data_dir=tmp_path / "missing")

@@ -480,6 +480,7 @@ WRONG = [
     (["inpaint", "RUN", "0.png", "-o", "x.png"], "choose a mask, for example half (--mask half)"),
     (["inpaint", "RUN", "0.png", "--mask", "haf", "-o", "x.png"], "did you mean 'half'"),
     (["inpaint", "RUN", "0.png", "--mask", "random:2", "-o", "x.png"], "above 0 and at most 1"),
+    (["inpaint", "RUN", "0.png", "--mask", "random:", "-o", "x.png"], "above 0 and at most 1"),
     (["inpaint", "RUN", "0.png", "--mask", "many", "-o", "x.png"], "many is a folder"),
     (
         ["inpaint", "RUN", "0.png", "--mask", "odd.png", "-o", "x.png"],

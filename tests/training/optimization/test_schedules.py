@@ -1,6 +1,7 @@
 """Schedules against torch's and against the papers' formulas; and what a descent refuses."""
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -41,10 +42,11 @@ def test_one_cycle_is_torchs(rounds):
     same(ours(OptimizerSettings(schedule="one_cycle"), rounds), expected)
 
 
-@pytest.mark.parametrize("rounds", [1, 10, 37])
+@pytest.mark.parametrize("rounds", [2, 10, 37])
 @pytest.mark.parametrize("floor", [0.0, 0.1])
 def test_cosine_is_torchs(rounds, floor):
-    expected = torchs(lambda o: lr_scheduler.CosineAnnealingLR(o, rounds, eta_min=floor * PEAK), rounds)
+    """torch counts steps between rates, of which there is one less than rounds."""
+    expected = torchs(lambda o: lr_scheduler.CosineAnnealingLR(o, rounds - 1, eta_min=floor * PEAK), rounds)
     same(ours(OptimizerSettings(schedule="cosine", floor=floor), rounds), expected)
 
 
@@ -52,7 +54,7 @@ def test_cosine_is_torchs(rounds, floor):
 @pytest.mark.parametrize("gamma", [0.1, 0.5])
 def test_step_is_torchs(milestones, gamma):
     rounds = 40
-    at = [math.ceil(share * rounds) for share in milestones]
+    at = [math.ceil(Fraction(str(share)) * rounds) for share in milestones]
     expected = torchs(lambda o: lr_scheduler.MultiStepLR(o, [m for m in at if m > 0], gamma), rounds)
     late = gamma ** at.count(0)  # torch's first milestone comes after the first step
     same(
@@ -61,11 +63,53 @@ def test_step_is_torchs(milestones, gamma):
     )
 
 
-@pytest.mark.parametrize("rounds", [1, 10])
+@pytest.mark.parametrize("rounds", [2, 10])
 @pytest.mark.parametrize("floor", [0.0, 0.25])
 def test_linear_is_torchs(rounds, floor):
-    expected = torchs(lambda o: lr_scheduler.LinearLR(o, 1.0, max(floor, 0.0), total_iters=rounds), rounds)
+    expected = torchs(lambda o: lr_scheduler.LinearLR(o, 1.0, max(floor, 0.0), total_iters=rounds - 1), rounds)
     same(ours(OptimizerSettings(schedule="linear", floor=floor), rounds), expected)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize("floor", [None, 0.0, 0.1])
+@pytest.mark.parametrize("rounds", [1, 2, 3, 10, 1000])
+@pytest.mark.parametrize("warmup", [0, 1, 2, 9])
+def test_the_last_round_has_the_floor_and_the_round_after_the_warm_up_the_peak(schedule, floor, rounds, warmup):
+    settings = OptimizerSettings(schedule=schedule, floor=floor, warmup=warmup)
+    last = settings.factor(rounds - 1, rounds)
+    if warmup >= rounds:  # no round is left for the decay
+        assert last == rounds / warmup
+        return
+    assert last == (floor or 0.0)
+    if warmup < rounds - 1:
+        assert settings.factor(warmup, rounds) == pytest.approx(1)
+    if warmup:
+        assert settings.factor(warmup - 1, rounds) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 10])
+def test_the_last_round_of_the_other_schedules(rounds):
+    assert OptimizerSettings().factor(rounds - 1, rounds) == 1
+    assert OptimizerSettings(schedule="one_cycle").factor(rounds - 1, rounds) == pytest.approx(1e-4 / 25)
+    after = {1: 1, 2: 0.1, 10: 0.01}  # the milestones 0.5 and 0.75 that are behind rounds 0, 1 and 9
+    assert OptimizerSettings(schedule="step").factor(rounds - 1, rounds) == pytest.approx(after[rounds])
+    after_warm_up = OptimizerSettings(schedule="inverse_sqrt", warmup=1).factor(rounds - 1, rounds)
+    assert after_warm_up == pytest.approx(rounds**-0.5)
+
+
+def test_no_milestones_are_no_steps():
+    settings = OptimizerSettings(schedule="step", milestones=())
+    assert [settings.factor(t, 100) for t in (0, 50, 75, 99)] == [1] * 4
+
+
+def test_a_milestone_is_an_exact_fraction_of_the_training():
+    """In doubles 0.7 · 10 exceeds 7, for one of many."""
+    for rounds in (3, 10, 30, 70, 1000):
+        for percent in range(1, 100):
+            settings = OptimizerSettings(schedule="step", milestones=(percent / 100,))
+            first = math.ceil(Fraction(percent, 100) * rounds)
+            assert settings.factor(first - 1, rounds) == 1
+            assert first == rounds or settings.factor(first, rounds) == 0.1
 
 
 @pytest.mark.parametrize(("width", "warmup"), [(512, 4000), (64, 10), (16, 1)])
@@ -88,7 +132,7 @@ def test_a_warm_up_comes_before_a_course_that_takes_the_rounds_that_are_left(flo
     warmup, rounds = 4, 20
     left = rounds - warmup
     rise = [(t + 1) / warmup for t in range(warmup)]
-    fall = [t / left for t in range(left)]
+    fall = [t / (left - 1) for t in range(left)]
     linear = rise + [1 - (1 - floor) * share for share in fall]
     cosine = rise + [floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2 for share in fall]
     for name, expected in (("linear", linear), ("cosine", cosine), ("constant", rise + [1.0] * left)):

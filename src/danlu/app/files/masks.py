@@ -42,9 +42,9 @@ class Mask:
 
     def __init__(self, mask: str | Path, info: DataInfo, seed: int = 0):
         self._mask, self._info, self._seed, self._fraction = str(mask), info, seed, 0.5
-        word, _, fraction = self._mask.partition(":")
+        word, colon, fraction = self._mask.partition(":")
         if word == "random":
-            self._fraction = _fraction(fraction or "0.5", self._mask)
+            self._fraction = _fraction(fraction if colon else "0.5", self._mask)
         self._file = None if word == "random" or self._mask in NAMES else _file(self._mask)
 
     def known(self, image: str | Path = "", number: int = 0) -> Bool[Tensor, "1 h w"]:

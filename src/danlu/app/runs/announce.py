@@ -18,6 +18,8 @@ from danlu.errors import UsageError
 from danlu.models.saving.model_folder import describe
 from danlu.recipes.config.build import estimate_memory
 
+SMALL_FACTOR = 0.01
+"""a training whose only round has less than this fraction of the peak learning rate gets a note"""
 Row = tuple[str, str]
 """a label, empty in the rows below it, and the text"""
 
@@ -28,7 +30,7 @@ def announce(session: Session, run: RunFolder, screen: Screen, dry_run: bool = F
     screen.say(f"danlu {page['versions']['danlu']}: {page['recipe']} on {session.recipe.data}{' (dry run)' * dry_run}")
     folder = "in a folder that is removed afterwards" if dry_run else str(run.path)
     screen.rows([*(row for rows_of in ROWS for row in rows_of(session, run)), ("run", folder)])
-    for warnings_of in (*WARNINGS, *(() if dry_run else (_unfinished_warmup,))):
+    for warnings_of in (*WARNINGS, *(() if dry_run else (_unfinished_warmup, _single_round))):
         for line in warnings_of(session, run):
             screen.say(f"  note: {line}")
 
@@ -118,6 +120,18 @@ def _unfinished_warmup(session: Session, run: RunFolder) -> Iterator[str]:
             yield (
                 f"the warm-up{player} has {settings.warmup:,} rounds and the training {rounds:,}, so the learning rate "
                 f"only rises, to {settings.lr * settings.factor(rounds - 1, rounds):.3g} of {settings.lr:g}"
+            )
+
+
+def _single_round(session: Session, run: RunFolder) -> Iterator[str]:
+    """A training of one round, which is the last round of its schedule."""
+    optimizer_settings = session.recipe.optimizer_settings() if session.trainer.rounds == 1 else {}
+    for name, settings in optimizer_settings.items():
+        if settings.factor(0, 1) < SMALL_FACTOR:
+            player = f" of {name}" if len(optimizer_settings) > 1 else ""
+            yield (
+                f"the training has one round, and schedule {settings.schedule} ends with the learning rate "
+                f"{settings.lr * settings.factor(0, 1):.3g}{player}; use more rounds, or schedule constant"
             )
 
 

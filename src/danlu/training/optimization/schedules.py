@@ -19,25 +19,31 @@ def warm_up(round: int, warmup: int) -> float:
 
 
 def linear(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float:
-    """Linear decay from 1 at round ``start`` to ``floor`` at the end.
+    r"""Linear decay from 1 in round ``start`` to ``floor`` in the last round.
 
-    >>> linear(5, 10), linear(10, 10, floor=0.1)
-    (0.5, 0.1)
+    .. math:: 1 - (1 - f) \, p, \qquad p = (t - s) / (T - 1 - s)
+
+    with rounds t = 0, …, T − 1. If ``start`` is the last round, its factor is ``floor``.
+
+    >>> [linear(t, 5, floor=0.2) for t in range(5)]
+    [1.0, 0.8, 0.6, 0.4, 0.2]
     """
-    return floor + (1 - floor) * (1 - _progress(round, start, rounds))
+    progress = _progress(round, start, rounds)
+    return (1 - progress) + floor * progress  # exactly 1 and floor at the ends
 
 
 def cosine(round: int, rounds: int, start: int = 0, floor: float = 0.0) -> float:
-    r"""Cosine decay from 1 at round ``start`` to ``floor`` at the end.
+    r"""Cosine decay from 1 in round ``start`` to ``floor`` in the last round.
 
-    .. math:: f + \tfrac12 (1 - f) (1 + \cos(\pi t / T))
+    .. math:: f + \tfrac12 (1 - f) (1 + \cos(\pi p)), \qquad p = (t - s) / (T - 1 - s)
 
-    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, equation 5.
+    with rounds t = 0, …, T − 1. If ``start`` is the last round, its factor is ``floor``. Loshchilov and Hutter, "SGDR:
+    stochastic gradient descent with warm restarts", 2017, equation 5.
 
-    >>> cosine(0, 10), round(cosine(5, 10), 12), cosine(10, 10)
-    (1.0, 0.5, 0.0)
+    >>> cosine(0, 11), round(cosine(5, 11), 12), cosine(10, 11, floor=0.1)
+    (1.0, 0.5, 0.1)
     """
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * _progress(round, start, rounds)))
+    return _between(1.0, floor, _progress(round, start, rounds))
 
 
 def step(round: int, rounds: int, milestones: Sequence[float] = (0.5, 0.75), gamma: float = 0.1) -> float:
@@ -46,7 +52,8 @@ def step(round: int, rounds: int, milestones: Sequence[float] = (0.5, 0.75), gam
     >>> [step(t, 100) for t in (49, 50, 75)]
     [1.0, 0.1, 0.010000000000000002]
     """
-    return gamma ** sum(round >= milestone * rounds for milestone in milestones)
+    # the quotient is rounded as the milestone was: 7 / 10 equals 0.7, but 0.7 * 10 exceeds 7
+    return gamma ** sum(round / rounds >= milestone for milestone in milestones)
 
 
 def inverse_sqrt(round: int, warmup: int) -> float:
@@ -84,7 +91,11 @@ def one_cycle(round: int, rounds: int, rise: float = 0.3, start: float = 1 / 25,
 
 
 def _progress(round: int, start: int, rounds: int) -> float:
-    return min(1.0, max(0.0, (round - start) / max(1, rounds - start)))
+    """0 up to round ``start``, then linear to 1 in the last round."""
+    last = rounds - 1
+    if round < start:
+        return 0.0
+    return min(1.0, (round - start) / (last - start)) if last > start else 1.0
 
 
 def _between(a: float, b: float, progress: float) -> float:

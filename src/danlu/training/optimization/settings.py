@@ -28,7 +28,7 @@ _SCHEDULES_WITH = {"milestones": ("step",), "gamma": ("step",), "floor": ("linea
 class OptimizerSettings(Page):
     """How a player is optimized. None means the optimizer's usual value.
 
-    >>> OptimizerSettings(optimizer="momentum", lr=0.1, schedule="cosine").factor(50, 100)
+    >>> OptimizerSettings(optimizer="momentum", lr=0.1, schedule="cosine").factor(50, 101)
     0.5...
 
     Raises:
@@ -64,11 +64,11 @@ class OptimizerSettings(Page):
     warmup: Annotated[int, Field(ge=0)] = 0
     """rounds of linear warm-up"""
     milestones: tuple[Share, ...] | None = None
-    """for schedule step: points where the rate decreases, as fractions of the training (usually 0.5 0.75)"""
+    """for schedule step: points of decrease, as fractions of the training (usually 0.5 0.75); an empty list for none"""
     gamma: Positive | None = None
     """for schedule step: factor at each milestone (usually 0.1)"""
     floor: Share | None = None
-    """for schedules linear and cosine: final rate as a fraction of the peak (usually 0)"""
+    """for schedules linear and cosine: rate of the last round as a fraction of the peak (usually 0)"""
     grad_clip: Positive | None = None
     """clip the gradient norm to this value"""
     ema: Share | None = None
@@ -102,7 +102,7 @@ class OptimizerSettings(Page):
 
     def factor(self, round: int, rounds: int) -> float:
         """The learning rate of a round divided by the peak learning rate."""
-        floor = self.floor or 0.0
+        floor = 0.0 if self.floor is None else self.floor
         match self.schedule:
             case "inverse_sqrt":
                 return schedules.inverse_sqrt(round, self.warmup)
@@ -113,7 +113,8 @@ class OptimizerSettings(Page):
             case "cosine":
                 decay = schedules.cosine(round, rounds, self.warmup, floor)
             case "step":
-                decay = schedules.step(round, rounds, self.milestones or (0.5, 0.75), self.gamma or 0.1)
+                milestones = (0.5, 0.75) if self.milestones is None else self.milestones
+                decay = schedules.step(round, rounds, milestones, 0.1 if self.gamma is None else self.gamma)
             case "constant":
                 decay = 1.0
         return decay * schedules.warm_up(round, self.warmup)
