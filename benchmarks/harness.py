@@ -32,7 +32,7 @@ class Row:
         difference: median of ours - theirs over the pairs.
         target: what was promised, in words.
         met: whether it was.
-        notes: what a reader must know to judge it.
+        notes: context that is needed to interpret the result.
     """
 
     name: str

@@ -28,7 +28,7 @@ COMMON: dict[str, Any] = {
     "batch_size": 100,
     "evaluate_every": 2000,
     "model.hidden": HIDDEN,
-    "model.judges": HIDDEN,
+    "model.classifier_hidden": HIDDEN,
     "model.latent": 50,
 }
 ALONE: dict[str, Any] = {"stacked": False, "rounds": 4000, "classification": 10.0, "model.likelihood": "bernoulli"}

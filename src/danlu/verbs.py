@@ -229,7 +229,7 @@ Capability = Literal[
     "masks",
     "token_log_probs",
     "token_stream",
-    "unit_divergence",
+    "unit_kl",
     "receptive_field",
     "onnx_graph",
 ]
@@ -241,7 +241,7 @@ CAPABILITIES: dict[Capability, str] = {
     "masks": "trained to fill in hidden values: ``inpaint`` needs a single pass",
     "token_log_probs": "``log_probs(tokens, targets, state)`` gives the log-probability of each token and the state",
     "token_stream": "``read(tokens)``, ``step(token, state)`` and ``window``: logits of a text that grows by tokens",
-    "unit_divergence": "``posterior(x).divergence()`` gives the KL divergence of each latent unit (n, d), or None",
+    "unit_kl": "``posterior(x).kl()`` gives the KL divergence of each latent unit (n, d), or None",
     "receptive_field": "``receptive_field``: side in pixels of what an output of the last convolution depends on",
     "onnx_graph": "``onnx_graph()`` gives the ONNX graph of a verb that torch cannot trace",
 }

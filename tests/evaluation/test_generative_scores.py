@@ -1,4 +1,4 @@
-"""Who judges generated examples, what the judge says, and that it says the same after a run was interrupted."""
+"""Feature extractors and scores of generated examples, also after a run was interrupted."""
 
 import json
 import shutil
@@ -29,15 +29,15 @@ SHORT = {**TINY, "rounds": 40, "evaluate_every": 10, "eval_samples": 100, "sampl
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
-    """Judges learn little, and each test has a cache of its own."""
+    """Feature extractors are trained briefly, and each test has its own cache."""
     monkeypatch.setattr(feature_extractors, "ROUNDS", 20)
     monkeypatch.setattr("danlu.app.runs.finish.GENERATED", 200)
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def lessons(monkeypatch):
-    """How often a judge has learned."""
+def trainings(monkeypatch):
+    """One entry for each time that a feature extractor is trained."""
     real, given = feature_extractors._train, []
 
     def taught(*words):
@@ -48,51 +48,51 @@ def lessons(monkeypatch):
     return given
 
 
-def test_a_judge_learns_once_and_is_kept_in_cache_and_run(tmp_path, lessons):
+def test_a_feature_extractor_is_trained_once_and_kept_in_cache_and_run(tmp_path, trainings):
     first = danlu.train("gan", out=tmp_path / "a", **SHORT)
     second = danlu.train("gan", out=tmp_path / "b", seed=1, **SHORT)
-    assert len(lessons) == 1
-    (shelf,) = (tmp_path / "cache" / "judges").iterdir()
-    assert same_tensors(weights(shelf), weights(first.judge))
-    assert same_tensors(weights(shelf), weights(second.judge))
+    assert len(trainings) == 1
+    (cached,) = (tmp_path / "cache" / "feature-extractors").iterdir()
+    assert same_tensors(weights(cached), weights(first.feature_extractor))
+    assert same_tensors(weights(cached), weights(second.feature_extractor))
 
 
-def test_a_judge_that_is_damaged_or_gone_is_made_again_alike(tmp_path, lessons):
+def test_a_damaged_or_missing_feature_extractor_is_trained_again_with_the_same_result(tmp_path, trainings):
     access, runtime = Access(), Runtime()
-    first = feature_extractors.features_for(digits(), runtime, access, tmp_path / "judge")
-    (shelf,) = (tmp_path / "cache" / "judges").iterdir()
-    for folder, taught in ((shelf, 1), (tmp_path / "judge", 1), (None, 2)):
-        damaged = [folder] if folder else [shelf, tmp_path / "judge"]
+    first = feature_extractors.features_for(digits(), runtime, access, tmp_path / "feature-extractor")
+    (cached,) = (tmp_path / "cache" / "feature-extractors").iterdir()
+    for folder, taught in ((cached, 1), (tmp_path / "feature-extractor", 1), (None, 2)):
+        damaged = [folder] if folder else [cached, tmp_path / "feature-extractor"]
         for place in damaged:  # one of the two is enough
             weights = place / "model.safetensors"
             content = bytearray(weights.read_bytes())
             content[-1] ^= 1
             weights.write_bytes(content)
-        again = feature_extractors.features_for(digits(), runtime, access, tmp_path / "judge")
+        again = feature_extractors.features_for(digits(), runtime, access, tmp_path / "feature-extractor")
         assert again.origin == first.origin
-        assert len(lessons) == taught
-        if folder == shelf:
-            shutil.rmtree(shelf)
-            shutil.copytree(tmp_path / "judge", shelf)
+        assert len(trainings) == taught
+        if folder == cached:
+            shutil.rmtree(cached)
+            shutil.copytree(tmp_path / "feature-extractor", cached)
         else:
-            load_model(tmp_path / "judge")
+            load_model(tmp_path / "feature-extractor")
 
 
-def test_scores_of_a_run_can_be_had_again_without_its_judge(tmp_path, lessons, capsys):
+def test_scores_of_a_run_can_be_computed_without_its_feature_extractor(tmp_path, trainings, capsys):
     run = danlu.train("gan", out=tmp_path / "run", **SHORT)
     first = danlu.evaluate(run.path, generated=200)["generated"]
     assert first == run.scores["generated"]
-    shutil.rmtree(run.judge)
+    shutil.rmtree(run.feature_extractor)
     assert danlu.evaluate(run.path, generated=200)["generated"] == first  # of the cache
     shutil.rmtree(tmp_path / "cache")
     assert danlu.evaluate(run.path, generated=200)["generated"] == first  # learned again
-    assert len(lessons) == 2
+    assert len(trainings) == 2
     out = call("evaluate", run.path, "--generated", "200").out
     assert "generated examples compared with the train part" in out
     assert "FID[digits-cnn, 200 vs train]" in out
 
 
-def test_who_has_a_judge_and_what_it_is_called():
+def test_which_data_have_a_feature_extractor_and_its_name():
     data = digits()
     blank = {name: Part({"image": data.part(name).fields["image"]}) for name in ("train", "validation", "test")}
     without = replace(data, **blank, info=replace(data.info, classes=0, class_names=()))
@@ -105,9 +105,9 @@ def test_who_has_a_judge_and_what_it_is_called():
         assert next(iter(scorer.quick_scores(some.train["image"][:100]))) == scorer.monitored
 
 
-def test_the_distance_is_that_of_the_judges_features(tmp_path):
+def test_the_distance_is_that_of_the_extracted_features(tmp_path):
     data = digits()
-    scorer = GenerativeScorer(data, 150, Runtime(), folder=tmp_path / "judge")
+    scorer = GenerativeScorer(data, 150, Runtime(), folder=tmp_path / "feature-extractor")
     x = data.test["image"][:150]
     scores = scorer.all_scores(x)
     a, b = (extract(scorer.network, some).features for some in (data.train["image"], x))
@@ -140,10 +140,10 @@ def test_coverage_is_the_share_of_modes_and_of_classes():
     assert GenerativeScorer(data, 100, Runtime()).coverage({"diversity": 0.1}) == {}
 
 
-def test_a_single_example_is_refused_before_anything_is_learned(lessons):
+def test_a_single_example_is_refused_before_anything_is_learned(trainings):
     with pytest.raises(UsageError, match="eval_samples=1 must be 0"):
         danlu.train("gan", **{**SHORT, "eval_samples": 1})
-    assert not lessons
+    assert not trainings
 
 
 def test_what_begins_to_go_wrong_is_said_while_training(tmp_path, monkeypatch, capsys):
@@ -159,7 +159,7 @@ def test_what_begins_to_go_wrong_is_said_while_training(tmp_path, monkeypatch, c
         assert [line.split()[1].rstrip(":") for line in said] == rounds
 
 
-def test_what_is_sorted_by_class_is_judged_as_what_is_not():
+def test_the_order_of_examples_does_not_affect_their_scores():
     """A few are taken of many by chance, and not from the beginning or at even steps."""
     labels = torch.arange(10).repeat_interleave(1000)
     for rows in (labels, torch.arange(10_000) % 10):
@@ -168,7 +168,7 @@ def test_what_is_sorted_by_class_is_judged_as_what_is_not():
     assert torch.equal(random_subset(labels, 2000), random_subset(labels, 2000))
 
 
-def test_points_are_judged_by_their_distribution_and_known_modes():
+def test_points_are_scored_by_their_distribution_and_known_modes():
     data = DataSettings(data="ring").load()
     scorer = GenerativeScorer(data, 1000, Runtime())
     three = ring_centers()[:3].repeat(400, 1)
@@ -209,7 +209,7 @@ def test_a_game_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, monkeypatc
 
 
 def test_a_game_that_is_killed_ends_as_if_it_had_not_been(tmp_path):
-    """Of points, whose judge has nothing to learn; killed once it has logged, wherever it is then."""
+    """A run on points, whose features need no training; it is killed at any time after its first logged line."""
     tiny = ["--generator.hidden", "16", "--critic.hidden", "16", "--rounds", "150", "--evaluate-every", "10"]
     words = ["train", "gan", "--data", "ring", *tiny, "--eval-samples", "100", "--out"]
     out, whole = tmp_path / "run", tmp_path / "whole"
@@ -224,7 +224,7 @@ def test_a_game_that_is_killed_ends_as_if_it_had_not_been(tmp_path):
     assert same_tensors(weights(out), weights(whole))
 
 
-def test_two_processes_judge_alike_and_keep_one_best(tmp_path):
+def test_two_processes_have_the_same_scores_and_keep_one_best(tmp_path):
     tiny = ["--generator.hidden", "16", "--critic.hidden", "16", "--rounds", "30", "--evaluate-every", "10"]
     trained_by_ranks("train", "gan", "--data", "ring", *tiny, "--eval-samples", "100", "--out", tmp_path / "run")
     page = run_page(tmp_path / "run")

@@ -175,7 +175,7 @@ def test_split_players_train_what_whole_ones_train_in_any_number_of_processes(tm
         assert bool(parts) == (before == 2), parts
         if before != after:
             assert f"ranks: {before} before, {after} now" in start("resume", out, "--devices", after).ended(2)
-        assert "Resuming" in start("resume", out, "--devices", after, "--anyway").ended()
+        assert "Resuming" in start("resume", out, "--devices", after, "--ignore-changes").ended()
         assert_close_tensors(weights(whole), weights(out), 1e-6)
         assert run_page(out)["scores"].keys() == run_page(whole)["scores"].keys()
 

@@ -73,7 +73,7 @@ def every_model():
     """A small model of every class of the catalogue, and of those whose capabilities depend on an argument two."""
     shape, image = (4,), (1, 8, 8)
     labeled = {"hidden": (8,), "latent": 2}
-    second = SemiSupervisedVAE((3,), 2, judges=(4,), likelihood="gaussian", **labeled)
+    second = SemiSupervisedVAE((3,), 2, classifier_hidden=(4,), likelihood="gaussian", **labeled)
     return [
         MLP(shape, 2),
         CNN(image, 2),
@@ -82,7 +82,7 @@ def every_model():
         VAE(shape, latent=2, hidden=(8,)),
         VAE(image, latent=2, hidden=(8,), masks=True),
         ConditionalVAE(shape, 2, **labeled),
-        SemiSupervisedVAE(shape, 2, judges=(4,), **labeled),
+        SemiSupervisedVAE(shape, 2, classifier_hidden=(4,), **labeled),
         StackedVAE(VAE(shape, latent=3, hidden=(8,)), second),
         DCGANGenerator(image, 0, (0.0, 1.0), width=4),
         DCGANCritic(image, 0, width=4),
@@ -117,7 +117,7 @@ def test_a_model_declares_exactly_what_its_methods_can_do(model):
     assert has(model, "token_log_probs") == hasattr(model, "log_probs")
     assert has(model, "token_stream") == all(hasattr(model, name) for name in ("read", "step", "window"))
     assert has(model, "receptive_field") == (hasattr(model, "receptive_field") and not has(model, "token_stream"))
-    assert has(model, "unit_divergence") == hasattr(model, "posterior")
+    assert has(model, "unit_kl") == hasattr(model, "posterior")
     assert has(model, "onnx_graph") == hasattr(model, "onnx_graph")
 
 
@@ -139,9 +139,9 @@ def test_what_a_model_declares_can_be_called(model):
             assert model.decode(model.prior(3, generator=source), labels).shape == first.shape
     if has(model, "value_sampling"):
         assert len(model.sample(3, generator=source, values=True)) == 3
-    if has(model, "unit_divergence"):
+    if has(model, "unit_kl"):
         x = torch.rand(3, *model.arguments["shape"])
-        assert model.posterior(x).divergence().shape == (3, model.latent)
+        assert model.posterior(x).kl().shape == (3, model.latent)
     if has(model, "token_log_probs"):
         tokens = torch.zeros(2, 3, dtype=torch.long)
         assert model.log_probs(tokens, tokens, None)[0].shape == (2, 3)

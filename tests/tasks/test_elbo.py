@@ -58,7 +58,7 @@ def test_the_terms_are_the_bound_in_two_parts(samples):
     """Their sum, over many draws, is minus the evidence lower bound; here draw by draw with the same noise."""
     vae, batch = vae_of(), batch_of()
     terms = entered(Elbo(vae, samples=samples), 7).fit(batch, 0)
-    assert terms.keys() == {"reconstruction", "divergence"}
+    assert terms.keys() == {"reconstruction", "kl"}
     noise = entered(Elbo(vae), 7).noise((samples, 3))
     q, x = vae.posterior(batch["image"]), batch["image"]
     expected = torch.zeros(7, dtype=torch.float64)
@@ -67,29 +67,29 @@ def test_the_terms_are_the_bound_in_two_parts(samples):
         expected -= bernoulli_log_prob(x, vae.autoencoder.generation(z)[:, 0]) / samples
     torch.testing.assert_close(terms["reconstruction"], expected)
     by_hand = 0.5 * (q.mean.square() + q.log_variance.exp() - 1 - q.log_variance).sum(1)
-    torch.testing.assert_close(terms["divergence"], by_hand)
+    torch.testing.assert_close(terms["kl"], by_hand)
 
 
 def test_the_importance_weighted_term_is_by_hand():
     vae, batch, k = vae_of(), batch_of(), 5
     terms = entered(Elbo(vae, samples=k, objective="iwae"), 7).fit(batch, 0)
-    assert terms.keys() == {"minus_bound"}
+    assert terms.keys() == {"negative_iwae_bound"}
     noise, q, x = entered(Elbo(vae), 7).noise((k, 3)), vae.posterior(batch["image"]), batch["image"]
     weights = []
     for draw in range(k):
         z = q.mean + (q.log_variance / 2).exp() * noise[:, draw]
         joint = bernoulli_log_prob(x, vae.autoencoder.generation(z)[:, 0]) + gaussian_log_prob(z, 0 * z, 0.0)
         weights.append(joint - gaussian_log_prob(z, q.mean, q.log_variance))
-    torch.testing.assert_close(terms["minus_bound"], -torch.stack(weights).exp().mean(0).log())
+    torch.testing.assert_close(terms["negative_iwae_bound"], -torch.stack(weights).exp().mean(0).log())
 
 
 def test_one_importance_weight_is_the_bound_without_the_closed_form():
     vae, x = vae_of(), batch_of()["image"].repeat(3000, 1, 1, 1)
     batch = next(in_order(Part({"image": x}), len(x)))
     with torch.no_grad():
-        sampled = -entered(Elbo(vae, objective="iwae"), len(x)).fit(batch, 0)["minus_bound"]
+        sampled = -entered(Elbo(vae, objective="iwae"), len(x)).fit(batch, 0)["negative_iwae_bound"]
         terms = entered(Elbo(vae), len(x)).fit(batch, 0)
-        closed = -terms["reconstruction"] - terms["divergence"]
+        closed = -terms["reconstruction"] - terms["kl"]
     difference = sampled - closed
     assert difference.mean().abs() < 3 * difference.std() / len(x) ** 0.5
 
@@ -98,12 +98,32 @@ def test_scores_are_the_plain_bound_for_every_kl_weight():
     vae, batch = vae_of().eval(), batch_of()
     scores = entered(Elbo(vae, KLWeight(beta=7.0, warmup=3)), 7).scores(batch)
     terms = entered(Elbo(vae), 7).fit(batch, 0)
-    torch.testing.assert_close(scores["distortion"], terms["reconstruction"])
-    torch.testing.assert_close(scores["rate"], terms["divergence"])
-    torch.testing.assert_close(scores["elbo"], -terms["reconstruction"] - terms["divergence"])
+    torch.testing.assert_close(scores["reconstruction"], terms["reconstruction"])
+    torch.testing.assert_close(scores["kl"], terms["kl"])
+    torch.testing.assert_close(scores["elbo"], -terms["reconstruction"] - terms["kl"])
     error = (vae.reconstruct(batch["image"]) - batch["image"]).square().flatten(1).mean(1)
     torch.testing.assert_close(scores["squared_error"], error)
     assert Elbo.better.keys() - {"active_units"} <= scores.keys()
+
+
+@pytest.mark.parametrize(
+    ("kl_weight", "name"),
+    [
+        (KLWeight(), "kl"),
+        (KLWeight(beta=7.0), "weighted_kl"),
+        (KLWeight(warmup=9), "weighted_kl"),
+        (KLWeight(free_bits=0.5), "weighted_kl"),
+        (KLWeight(capacity=1.0), "weighted_kl"),
+    ],
+)
+def test_a_term_has_the_name_of_a_score_only_if_it_is_the_same_quantity(kl_weight, name):
+    vae, batch = vae_of().eval(), batch_of()
+    terms = entered(Elbo(vae, kl_weight), 7).fit(batch, 3)
+    scores = entered(Elbo(vae, kl_weight), 7).scores(batch)
+    assert terms.keys() == {"reconstruction", name}
+    for common in terms.keys() & scores.keys():
+        torch.testing.assert_close(terms[common], scores[common])
+    assert (name in scores) == torch.equal(terms[name], scores["kl"])
 
 
 def test_active_units_are_those_whose_mean_varies():
@@ -122,11 +142,11 @@ def test_active_units_are_those_whose_mean_varies():
 @pytest.mark.parametrize(
     ("scores", "collapsed"),
     [
-        ({"rate": 0.02, "active_units": 1.0}, True),
-        ({"rate": 3.0, "active_units": 0.0}, True),
-        ({"rate": 3.0, "active_units": 1.0}, False),
-        ({"rate": 0.02}, True),
-        ({"rate": 3.0}, False),
+        ({"kl": 0.02, "active_units": 1.0}, True),
+        ({"kl": 3.0, "active_units": 0.0}, True),
+        ({"kl": 3.0, "active_units": 1.0}, False),
+        ({"kl": 0.02}, True),
+        ({"kl": 3.0}, False),
         ({}, False),
     ],
 )
@@ -147,7 +167,7 @@ def test_the_scale_is_nats_summed_over_pixels_and_units():
         torch.testing.assert_close(
             terms["reconstruction"], torch.full((3,), side**2, dtype=torch.float64) * torch.tensor(2.0).double().log()
         )
-        assert terms["divergence"].tolist() == [0, 0, 0]
+        assert terms["kl"].tolist() == [0, 0, 0]
 
 
 # turns
@@ -269,7 +289,7 @@ def test_what_is_hidden_does_not_reach_the_encoder_and_is_in_the_loss():
     other = batch_of()
     other.fields["image"] = torch.where(mask.bool(), batch["image"], 1 - batch["image"])
     assert (mask == 0).any()
-    assert torch.equal(fit(batch)["divergence"], fit(other)["divergence"])
+    assert torch.equal(fit(batch)["kl"], fit(other)["kl"])
     assert not torch.equal(fit(batch)["reconstruction"], fit(other)["reconstruction"])
 
 

@@ -19,8 +19,8 @@ from examined import tiny
 
 def game(**settings):
     torch.manual_seed(0)
-    model = SemiSupervisedVAE((6,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian")
-    return SemiSupervised(model, **{"labeled_share": 0.25, "classification": 2.0, "inputs": "x", **settings}).double()
+    model = SemiSupervisedVAE((6,), 3, latent=2, hidden=(8,), classifier_hidden=(8,), likelihood="gaussian")
+    return SemiSupervised(model, **{"labeled_weight": 0.25, "classification": 2.0, "inputs": "x", **settings}).double()
 
 
 def batch():
@@ -47,10 +47,10 @@ def test_the_terms_are_those_of_the_paper():
     q = model.classify(many["x"])
     for y in range(3):
         cost = model(many["x"], noise[0], one_hot(torch.full((8,), y), 3, many["x"]))
-        u += q[:, y] * (cost.distortion + cost.rate + math.log(3) + q[:, y].log())
+        u += q[:, y] * (cost.reconstruction + cost.kl + math.log(3) + q[:, y].log())
     torch.testing.assert_close(terms["unlabeled"], 0.75 * u)
     cost = model(few["x"], noise[1], one_hot(few["label"], 3, few["x"]))
-    labeled = (cost.distortion + cost.rate + math.log(3)).mean()
+    labeled = (cost.reconstruction + cost.kl + math.log(3)).mean()
     torch.testing.assert_close(terms["labeled"], (0.25 * labeled).expand(8))
     wrong = -model.classify(few["x"]).gather(1, few["label"][:, None]).log().mean()
     torch.testing.assert_close(terms["cross_entropy"], (2.0 * wrong).expand(8))
@@ -134,7 +134,7 @@ def test_a_dry_run_goes_through_both_models():
 def test_of_a_stack_the_score_is_the_bound_of_the_examples_and_not_of_their_codes():
     torch.manual_seed(0)
     first = VAE((6,), latent=2, hidden=(8,), likelihood="gaussian", spread=0.5)
-    second = SemiSupervisedVAE((2,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian")
+    second = SemiSupervisedVAE((2,), 3, latent=2, hidden=(8,), classifier_hidden=(8,), likelihood="gaussian")
     task = SemiSupervised(StackedVAE(first, second), 0.5, first_rounds=1, inputs="x").double().eval()
     seen = batch().part("unlabeled")
     score = at(task).scores(seen)["elbo"]

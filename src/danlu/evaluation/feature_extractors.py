@@ -123,7 +123,7 @@ def features_for(
         return plain_features(data.info)
     if folder is not None and (network := _load(folder)) is not None:
         return _as_features(network, data, runtime)
-    cached = access.cache / "judges" / _key(data)
+    cached = access.cache / "feature-extractors" / _key(data)
     network = _load(cached)
     if network is None:
         network = _train(data, runtime, access)
@@ -136,7 +136,7 @@ def features_for(
 
 def is_trained(data: DataSet, access: Access, folder: Path | None = None, feature_extractor: Features = "auto") -> bool:
     """Whether the feature extractor is available without training."""
-    folders = (folder, access.cache / "judges" / _key(data))
+    folders = (folder, access.cache / "feature-extractors" / _key(data))
     return not _needs_classifier(data, feature_extractor) or any(
         folder and (folder / "model.json").is_file() for folder in folders
     )
@@ -183,7 +183,7 @@ def _train(data: DataSet, runtime: Runtime, access: Access) -> nn.Module:
 
 
 def _key(data: DataSet) -> str:
-    page = {"data": data.fingerprint(), "rounds": ROUNDS, "batch": BATCH, "lesson": SETTINGS.model_dump(mode="json")}
+    page = {"data": data.fingerprint(), "rounds": ROUNDS, "batch": BATCH, "settings": SETTINGS.model_dump(mode="json")}
     return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -201,7 +201,7 @@ def _save(network: nn.Module, folder: Path, data: DataSet) -> None:
     """Write a classifier atomically."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(folder.parent, folder.name) as temporary:
-        save_model(network, temporary, data.info, {"role": "judges generated examples"})
+        save_model(network, temporary, data.info, {"role": "feature extractor of generated examples"})
         publish(temporary, folder)
 
 

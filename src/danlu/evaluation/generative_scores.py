@@ -77,7 +77,7 @@ class GenerativeScorer:
     ):
         check_features(feature_extractor, data.info)
         if count < 2:
-            raise UsageError(f"eval_samples={count} must be 0 (no scores) or at least 2; 2000 is usual")
+            raise UsageError(f"eval_samples={count} must be 0 (no scores) or at least 2, for example 2000")
         self.feature_extractor: Features = feature_extractor
         self.batch_size = INCEPTION_BATCH if feature_extractor == "inception" else BATCH
         self.data, self.count, self.runtime = data, count, runtime

@@ -20,7 +20,7 @@ class OnnxGraph(NamedTuple):
 
     Attributes:
         proto: the graph, an ``onnx.ModelProto``.
-        verb: the verb that the graph computes, or of which it computes one step.
+        verb: the verb that the graph computes, or one step of it.
         outputs: names of its outputs.
         metadata: strings by name that are stored in the file.
         cases: yields inputs of several sizes with the outputs of the model.

@@ -38,7 +38,7 @@ def absolute_path(path: str | Path) -> Path:
 
 
 def looks_like(start: bytes) -> str | None:
-    r"""The type of a file, judged by its first bytes, or None if it is not recognized.
+    r"""The type of a file, determined from its first bytes, or None if it is not recognized.
 
     >>> looks_like(b"\n<!DOCTYPE html><html>"), looks_like(b"a,b"), looks_like(b"\0"), looks_like(b"a\0,\0")
     ('a web page', 'text', None, 'text in UTF-16')
@@ -64,7 +64,7 @@ def _in_pairs(start: bytes) -> bool:
 
 
 def diagnose_weights(content: bytes) -> str:
-    """The problem of a file that should contain weights, judged by its content, as a predicate.
+    """The problem of a file that should contain weights, determined from its content, as a predicate.
 
     >>> diagnose_weights(b"<!DOCTYPE html><html>")
     'is not a weights file; it looks like a web page'

@@ -23,7 +23,7 @@ Objective = Literal["elbo", "iwae"]
 
 BATCH = 500
 """Number of examples encoded at a time."""
-COLLAPSED_RATE = 0.1
+COLLAPSED_KL = 0.1
 """KL divergence in nats below which a latent code carries almost no information."""
 
 
@@ -38,7 +38,7 @@ class KLWeight(NamedTuple):
     Attributes:
         beta: final value of β.
         warmup: rounds over which β rises linearly from 0.
-        free_bits: minimum λ of the divergence of each unit, in nats; see ``danlu.losses.free_bits``.
+        free_bits: minimum λ of the KL divergence of each unit, in nats; see ``danlu.losses.free_bits``.
         capacity: final value of C in nats, or None for the first form.
         capacity_rounds: rounds over which C rises linearly from 0.
 
@@ -61,7 +61,7 @@ class KLWeight(NamedTuple):
         return (self.capacity or 0.0) * (min(1.0, round / self.capacity_rounds) if self.capacity_rounds else 1.0)
 
     def weighted(self, kl: Float[Tensor, "n d"], round: int) -> Float[Tensor, "n"]:
-        """The weighted divergence of each example."""
+        """The weighted KL divergence of each example."""
         if self.free_bits:
             return self.beta_at(round) * free_bits(kl, self.free_bits)
         total = kl.sum(1)
@@ -117,15 +117,17 @@ def _shaped(mask: Tensor, x: Tensor, size: torch.Size) -> Tensor:
 class Elbo(Task):
     """Trains a variational autoencoder by minimizing its negative evidence lower bound.
 
-    The terms are the reconstruction, −log p(x | z), and the weighted divergence from the prior. They are in nats per
-    example and are sums over values and latent units. For a conditional model it is the bound of log p(x | y), with y
-    the field ``label`` of the batch.
+    The terms are ``reconstruction``, the expectation of −log p(x | z), and ``kl``, the KL divergence from the prior.
+    They are in nats per example and are sums over values and latent units. With a β other than 1, a warm-up, free bits
+    or a capacity, the second term is ``weighted_kl``, as ``KLWeight`` defines it. The objective "iwae" has the single
+    term ``negative_iwae_bound``. Scores are always of the ELBO with β = 1. For a conditional model the ELBO is a bound
+    of log p(x | y), with y the field ``label`` of the batch.
 
     Args:
         vae: the model to train.
-        kl_weight: weight of the divergence.
+        kl_weight: weight of the KL divergence.
         samples: number of samples of the code per example.
-        objective: "elbo", or "iwae" for the importance-weighted bound, which has no separate divergence.
+        objective: "elbo", or "iwae" for the importance-weighted bound, which has no separate KL divergence.
         masks: random masks of the values that are hidden from the encoder during training.
         separate: train decoder and encoder in alternating turns instead of together.
         inputs: name of the field that is the input of the model.
@@ -141,8 +143,8 @@ class Elbo(Task):
 
     better: ClassVar = {
         "elbo": "higher",
-        "distortion": "lower",
-        "rate": "lower",
+        "reconstruction": "lower",
+        "kl": "lower",
         "squared_error": "lower",
         "active_units": "higher",
     }
@@ -193,23 +195,23 @@ class Elbo(Task):
         return [Descend("decoder", fit), Descend("encoder", fit, fresh=False)]
 
     def fit(self, batch: Batch, round: int) -> Terms:
-        """The terms of the negative bound of each example, with the weights of this round."""
+        """The terms of the negative ELBO of each example, with the weights of this round."""
         x, condition = batch[self.inputs], self._condition(batch)
         output = self.vae(x, self._codes(x, self.samples), condition)
         if self.objective == "iwae":
-            return {"minus_bound": -importance_bound(self.vae.autoencoder.log_weights(x, output))}
-        reconstruction = self.vae.autoencoder.distortion(x, output).mean(0)
-        return {"reconstruction": reconstruction, "divergence": self.kl_weight.weighted(_rate(output), round)}
+            return {"negative_iwae_bound": -importance_bound(self.vae.autoencoder.log_weights(x, output))}
+        reconstruction = self.vae.autoencoder.reconstruction(x, output).mean(0)
+        name = "kl" if self.kl_weight == PLAIN else "weighted_kl"
+        return {"reconstruction": reconstruction, name: self.kl_weight.weighted(_kl(output), round)}
 
     def scores(self, batch: Batch) -> Terms:
-        """The bound with β = 1 from one sample, its two terms, and the mean squared error of a reconstruction."""
+        """The ELBO with β = 1 from one sample, its two terms, and the mean squared error of a reconstruction."""
         x = batch[self.inputs]
         label = self._label(batch)
         output = self.vae(x, self._codes(x, 1), label)
-        distortion, rate = self.vae.autoencoder.distortion(x, output)[0], _rate(output).sum(1)
-        reconstruction = self.vae.reconstruct(x, label)
-        error = (reconstruction - x).square().flatten(1).mean(1)
-        return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate, "squared_error": error}
+        reconstruction, kl = self.vae.autoencoder.reconstruction(x, output)[0], _kl(output).sum(1)
+        error = (self.vae.reconstruct(x, label) - x).square().flatten(1).mean(1)
+        return {"elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl, "squared_error": error}
 
     def scores_of_part(self, part: Part) -> dict[str, float]:
         """Number of active latent units."""
@@ -218,11 +220,11 @@ class Elbo(Task):
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
         """Detect posterior collapse: the code carries no information and the decoder ignores it."""
-        rate, units = scores.get("rate"), scores.get("active_units")
-        if rate is None or not (rate < COLLAPSED_RATE or units == 0):
+        kl, units = scores.get("kl"), scores.get("active_units")
+        if kl is None or not (kl < COLLAPSED_KL or units == 0):
             return None
         return (
-            f"Posterior collapse: the KL term is {rate:.2g} nats and {units or 0:.0f} of {self.vae.latent} latent "
+            f"Posterior collapse: the KL divergence is {kl:.2g} nats and {units or 0:.0f} of {self.vae.latent} latent "
             f"units are active, so the decoder ignores the latent. Try a smaller beta, beta_warmup or "
             f"free_bits above 0, or a smaller decoder."
         )
@@ -239,9 +241,9 @@ class Elbo(Task):
         return self.noise((samples, self.vae.latent)).transpose(0, 1)
 
 
-def _rate(output: Pass) -> Float[Tensor, "n d"]:
-    """Divergence of each unit. Without a closed form, a Monte Carlo estimate of the sum, returned as a single unit."""
-    exact = output.posterior.divergence()
+def _kl(output: Pass) -> Float[Tensor, "n d"]:
+    """KL divergence of each unit; without a closed form, a Monte Carlo estimate of the sum, as a single unit."""
+    exact = output.posterior.kl()
     if exact is not None:
         return exact
     z = output.z

@@ -37,7 +37,7 @@ class SemiSupervised(Task):
 
     Args:
         model: the model to train.
-        labeled_share: fraction of the examples that have labels.
+        labeled_weight: s, the weight of the bound of labeled examples; in the paper, the fraction of labeled examples.
         classification: α, the weight of the cross-entropy.
         relaxation: "enumerate" sums over all labels, "gumbel" samples one from the Gumbel-softmax distribution.
         temperature: temperature of the Gumbel-softmax distribution.
@@ -46,9 +46,9 @@ class SemiSupervised(Task):
         inputs: name of the field that is the input of the model.
 
     Raises:
-        ValueError: if ``labeled_share`` or ``temperature`` is out of range.
+        ValueError: if ``labeled_weight`` or ``temperature`` is out of range.
 
-    >>> model = SemiSupervisedVAE((4,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian")
+    >>> model = SemiSupervisedVAE((4,), 3, latent=2, hidden=(8,), classifier_hidden=(8,), likelihood="gaussian")
     >>> [turn.player for turn in SemiSupervised(model, 0.1, inputs="x").turns(0)]
     ['model']
     """
@@ -58,7 +58,7 @@ class SemiSupervised(Task):
     def __init__(
         self,
         model: SemiSupervisedVAE | StackedVAE,
-        labeled_share: float,
+        labeled_weight: float,
         classification: float = 0.1,
         relaxation: Relaxation = "enumerate",
         temperature: float = 0.5,
@@ -67,12 +67,12 @@ class SemiSupervised(Task):
         inputs: str = "image",
     ):
         super().__init__()
-        if not 0 < labeled_share <= 1:
-            raise ValueError(f"labeled_share={labeled_share} must be greater than 0 and at most 1")
+        if not 0 < labeled_weight <= 1:
+            raise ValueError(f"labeled_weight={labeled_weight} must be greater than 0 and at most 1")
         if not temperature > 0:
             raise ValueError(f"temperature={temperature} must be greater than 0")
         self.whole = model
-        self.labeled_share, self.classification, self.inputs = labeled_share, classification, inputs
+        self.labeled_weight, self.classification, self.inputs = labeled_weight, classification, inputs
         self.relaxation, self.temperature = relaxation, temperature
         self.first_rounds, self.codes = first_rounds, codes
 
@@ -101,28 +101,28 @@ class SemiSupervised(Task):
         return [Descend("first", self.fit_first) if round < self.first_rounds else Descend("second", self.fit)]
 
     def fit_first(self, batch: Batch) -> Terms:
-        """The two terms of the negative bound of the first model."""
+        """The two terms of the negative ELBO of the first model."""
         assert self.first is not None
         unlabeled = batch.part("unlabeled")
         x = unlabeled[self.inputs]
         output = self.first(x, self.noise((self.first.latent,), batch=unlabeled)[None])
-        rate = output.posterior.divergence()
-        assert rate is not None
-        return {"reconstruction": self.first.autoencoder.distortion(x, output)[0], "divergence": rate.sum(1)}
+        kl = output.posterior.kl()
+        assert kl is not None
+        return {"reconstruction": self.first.autoencoder.reconstruction(x, output)[0], "kl": kl.sum(1)}
 
     def fit(self, batch: Batch) -> Terms:
-        """Both negative bounds, weighted by their fractions of the examples, and the weighted cross-entropy."""
+        """The weighted negative ELBOs of unlabeled and labeled examples, and the weighted cross-entropy."""
         unlabeled, labeled = batch.part("unlabeled"), batch.part("labeled")
         n = len(unlabeled)
         without_label = self._without_label(unlabeled)
         x, labels = self._codes(labeled), labeled["label"]
         noise = self.noise((self.labeling.latent,), batch=labeled)
         costs = self.labeling(x, noise, one_hot(labels, self.labeling.classes, x))
-        with_label = costs.distortion + costs.rate + math.log(self.labeling.classes)
+        with_label = costs.reconstruction + costs.kl + math.log(self.labeling.classes)
         label_loss = cross_entropy(costs.logits, labels)
         return {
-            "unlabeled": (1 - self.labeled_share) * without_label,
-            "labeled": self.labeled_share * per_example(with_label, n),
+            "unlabeled": (1 - self.labeled_weight) * without_label,
+            "labeled": self.labeled_weight * per_example(with_label, n),
             "cross_entropy": self.classification * per_example(label_loss, n),
         }
 
@@ -141,7 +141,7 @@ class SemiSupervised(Task):
         """log p(x | z) - log q(z | x) for a sample z of the first model, plus the bound of the second model for z."""
         output = first(x, self.noise((first.latent,))[None])
         costs = self.labeling(output.z[0], self.noise((self.labeling.latent,)))
-        return -first.autoencoder.distortion(x, output)[0] - output.log_q[0] - unlabeled_cost(costs)
+        return -first.autoencoder.reconstruction(x, output)[0] - output.log_q[0] - unlabeled_cost(costs)
 
     def _without_label(self, batch: Batch) -> Tensor:
         x = self._codes(batch)
@@ -153,7 +153,7 @@ class SemiSupervised(Task):
         gumbel = -(-uniform.clamp_min(tiny).log()).clamp_min(tiny).log()
         costs = self.labeling(x, noise, gumbel=gumbel, temperature=self.temperature)
         q = costs.logits.log_softmax(1)
-        return costs.distortion + costs.rate + (q.exp() * q).sum(1) + math.log(self.labeling.classes)
+        return costs.reconstruction + costs.kl + (q.exp() * q).sum(1) + math.log(self.labeling.classes)
 
     def _codes(self, batch: Batch) -> Tensor:
         """The examples, or their codes from the first model."""
@@ -168,16 +168,16 @@ class SemiSupervised(Task):
 
 
 def unlabeled_cost(costs: Costs) -> Tensor:
-    r"""The negative bound of each unlabeled example, in nats, for uniform p(y).
+    r"""The negative ELBO of each unlabeled example, in nats, for uniform p(y).
 
     .. math:: U(x) = \sum_y q(y \mid x) \, (L(x, y) + \log q(y \mid x))
 
     Args:
-        costs: distortion, rate and logits for all labels.
+        costs: logits, reconstruction and KL divergence for all labels.
 
     >>> unlabeled_cost(Costs(torch.zeros(1, 2), torch.tensor([[3.0, 5.0]]), torch.zeros(1, 2)))
     tensor([4.])
     """
     q = costs.logits.log_softmax(1)
     prior = math.log(costs.logits.shape[1])
-    return (q.exp() * (costs.distortion + costs.rate + prior + q)).sum(1)
+    return (q.exp() * (costs.reconstruction + costs.kl + prior + q)).sum(1)

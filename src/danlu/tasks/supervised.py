@@ -72,7 +72,7 @@ class Supervised(Task):
         own = cross_entropy(logits, batch["label"], self.smoothing, self.class_weights)
         if "other_label" in batch.fields:
             other = cross_entropy(logits, batch["other_label"], self.smoothing, self.class_weights)
-            own = other.lerp(own, batch["share"].to(own.dtype))
+            own = other.lerp(own, batch["label_weight"].to(own.dtype))
         return {"cross_entropy": own}
 
     def scores(self, batch: Batch) -> Terms:

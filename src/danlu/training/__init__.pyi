@@ -10,7 +10,6 @@ from .optimization.settings import NonNegative as NonNegative
 from .optimization.settings import OptimizerName as OptimizerName
 from .optimization.settings import OptimizerSettings as OptimizerSettings
 from .optimization.settings import Positive as Positive
-from .optimization.settings import Share as Share
 from .player import Player as Player
 from .runtime import DeviceName as DeviceName
 from .runtime import Precision as Precision

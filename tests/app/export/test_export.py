@@ -44,10 +44,10 @@ def test_onnxruntime_gives_the_models_answers_for_batches_of_any_size(folder, n)
 
 def latent_models():
     cvae = ConditionalVAE((1, 8, 8), 3, latent=2, hidden=(8,), channels=(4,))
-    m2 = SemiSupervisedVAE((1, 8, 8), 3, latent=2, hidden=(8,), judges=(8,))
+    m2 = SemiSupervisedVAE((1, 8, 8), 3, latent=2, hidden=(8,), classifier_hidden=(8,))
     stack = StackedVAE(
         VAE((1, 8, 8), latent=4, hidden=(8,)),
-        SemiSupervisedVAE((4,), 3, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian"),
+        SemiSupervisedVAE((4,), 3, latent=2, hidden=(8,), classifier_hidden=(8,), likelihood="gaussian"),
     )
     told = VAE((1, 8, 8), latent=2, hidden=(8,), masks=True, likelihood="gaussian")
     return {"cvae": cvae, "m2": m2, "stack": stack, "told": told}

@@ -85,7 +85,7 @@ def test_a_gap_is_said_by_a_model_that_does_not_and_the_other_rows_are_answered(
     assert [line.split("  ")[0] for line in out.splitlines()] == [f"{path}, line 2", f"{path}, line 4"]
     assert err == (
         f"danlu: {path}, line 3: the number in column 'width' is missing; fill it in, or train a model with "
-        f"--table.missing mean\n"
+        f"the setting table.missing=mean\n"
     )
     guesses = json.loads(call_checked("classify", model, path, "--json", code=1)[0])["guesses"]
     assert [guess["error"] is None for guess in guesses] == [True, False, True]

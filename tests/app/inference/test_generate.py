@@ -140,7 +140,12 @@ def test_of_a_model_folder_it_is_in_the_current_folder_and_is_not_overwritten(ru
     monkeypatch.chdir(tmp_path)
     call_checked("sample", run / "model", "-n", 1)
     before = (tmp_path / "samples.png").read_bytes()
-    assert "samples.png already exists" in call_checked("sample", run / "model", "-n", 2, code=2)[1]
+    message = "samples.png already exists; write to another path with out, or set overwrite=True to replace it"
+    error = call_checked("sample", run / "model", "-n", 2, code=2)[1]
+    assert error.endswith(f"{message} (--out, --overwrite)\n")
+    with pytest.raises(UsageError) as caught:
+        danlu.sample(run / "model", 2)
+    assert str(caught.value) == message  # no flags in Python
     assert (tmp_path / "samples.png").read_bytes() == before
     call_checked("sample", run / "model", "-n", 2, "--overwrite")
     assert (tmp_path / "samples.png").read_bytes() != before

@@ -228,8 +228,8 @@ def test_collapse_is_noticed_told_and_kept(beta, collapsed, tmp_path, capsys):
     changes = {**SMALL, "quiet": False, "epochs": 12, "sample_grids": 0}
     run = danlu.train("vae", out=tmp_path / "run", beta=beta, model={"hidden": (32,), "latent": 2}, **without(changes))
     said = capsys.readouterr().out
-    last = [entry for entry in run.metrics() if "validation/rate" in entry][-1]
-    assert (last["validation/rate"] < 0.1) == collapsed
+    last = [entry for entry in run.metrics() if "validation/kl" in entry][-1]
+    assert (last["validation/kl"] < 0.1) == collapsed
     assert said.count("Posterior collapse") == collapsed
     page = json.loads((run.path / "run.json").read_text())
     assert ("Posterior collapse" in (page["diagnosis"] or "")) == collapsed

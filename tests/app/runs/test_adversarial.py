@@ -29,7 +29,7 @@ SIDE = 32  # of a picture on a sheet, four times as large as it is
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """The classifier that judges learns little."""
+    """The classifier of the scores is trained briefly."""
     monkeypatch.setattr(feature_extractors, "ROUNDS", 20)
 
 
@@ -244,7 +244,8 @@ def test_images_are_scored_by_their_pixels(folder, capsys):
         assert f"{name}[pixels, 100 vs train]" in page["scores"]
 
 
-def test_images_are_scored_by_a_classifier_of_the_data(folder, capsys):
+def test_images_are_scored_by_a_classifier_of_the_data(folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "cache"))
     out, _ = said(capsys, "score-images", folder, "digits")
     assert "100 images compared with 1,258 of digits, train part" in out
     for name in (
@@ -256,7 +257,8 @@ def test_images_are_scored_by_a_classifier_of_the_data(folder, capsys):
     ):
         assert name in out
     again = danlu.score_images(folder, "digits", quiet=True)
-    assert "learned to judge" not in " ".join(again.notes)
+    assert "the feature extractor digits-cnn was trained" in out
+    assert "was trained" not in " ".join(again.notes)
     few = danlu.score_images(sorted(folder.iterdir())[:3], "digits", quiet=True)
     assert "3 images are few" in few.notes[-1]
     assert "precision" not in " ".join(few.scores)

@@ -142,9 +142,9 @@ def edit(path, **changes):
 def test_differences_are_listed_and_refused_without_a_flag(stopped):
     page = stopped.path / "run.json"
     edit(page, data={**stopped.page["data"], "fingerprint": "0" * 64})
-    with pytest.raises(UsageError, match=r"(?s)data.fingerprint: 0{64} before.*--anyway"):
+    with pytest.raises(UsageError, match=r"(?s)data.fingerprint: 0{64} before.*ignore_changes=True"):
         danlu.resume(stopped.path, quiet=True)
-    assert danlu.resume(stopped.path, anyway=True, quiet=True).page["status"] == "finished"
+    assert danlu.resume(stopped.path, ignore_changes=True, quiet=True).page["status"] == "finished"
 
 
 def test_a_changed_recipe_is_of_another_model(stopped):
@@ -153,7 +153,7 @@ def test_a_changed_recipe_is_of_another_model(stopped):
     with pytest.raises(UsageError, match=r"settings.model.hidden: \[16\] before, \[20\] now"):
         danlu.resume(stopped.path, quiet=True)
     with pytest.raises(UsageError, match="of another model"):
-        danlu.resume(stopped.path, anyway=True, quiet=True)
+        danlu.resume(stopped.path, ignore_changes=True, quiet=True)
 
 
 @pytest.mark.parametrize("file", ["run.json", "recipe.yaml"])
@@ -211,7 +211,7 @@ def test_an_average_that_the_checkpoint_lacks_is_a_clear_line(stopped):
     with pytest.raises(UsageError, match=r"settings.ema: None before, 0.9 now"):
         danlu.resume(stopped.path, quiet=True)
     with pytest.raises(UsageError, match="has no averaged weights of player 'classifier'"):
-        danlu.resume(stopped.path, anyway=True, quiet=True)
+        danlu.resume(stopped.path, ignore_changes=True, quiet=True)
 
 
 def test_runs_that_begin_together_get_folders_of_their_own(tmp_path):

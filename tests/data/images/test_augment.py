@@ -386,7 +386,7 @@ def test_mixup_is_the_weighted_mean_of_two_examples(alpha):
     found = seen(Augmented(Shuffled(part, 8), page), epochs=3)
     for (epoch, number), fields in found.items():
         own, other = views[epoch, number]["image"], views[epoch, int(fields["other_label"])]["image"]
-        share = fields["share"]
+        share = fields["label_weight"]
         assert fields["label"] == number
         torch.testing.assert_close(fields["image"], share * own + (1 - share) * other)
 
@@ -403,7 +403,7 @@ def test_cutmix_shows_a_rectangle_of_the_other_and_says_its_share():
         if fields["other_label"] == number:
             continue
         others += 1
-        assert fields["share"].item() == pytest.approx(1 - shown.double().mean().item(), abs=1e-6)
+        assert fields["label_weight"].item() == pytest.approx(1 - shown.double().mean().item(), abs=1e-6)
         rows, columns = shown[0].any(1), shown[0].any(0)
         assert torch.equal(shown[0], rows[:, None] & columns)
         assert all((line.nonzero().diff(dim=0) == 1).all() for line in (rows, columns))  # without gaps

@@ -25,11 +25,11 @@ from danlu.models import DCGANGenerator, MLPCritic, MLPGenerator
 HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"
 
 
-# pictures and their judge
+# images and their scores
 
 
 @pytest.fixture(scope="module")
-def judge():
+def evaluator():
     return DigitsEvaluator(0, rounds=150)
 
 
@@ -41,14 +41,14 @@ def test_pixels_alone_have_the_values_of_each_pixel_and_no_picture_of_the_data()
     assert nearest(mixed, part["image"]).distance.min() > 0.3
 
 
-def test_the_judge_knows_digits_and_puts_worse_pictures_further_away(judge):
-    test, real = digits().test, judge(digits().train["image"])
-    found = judge(test["image"])
+def test_the_evaluator_classifies_digits_and_gives_worse_images_a_larger_distance(evaluator):
+    test, real = digits().test, evaluator(digits().train["image"])
+    found = evaluator(test["image"])
     assert (found.predictions == test["label"]).double().mean() > 0.9
     assert (real.covered, found.covered) == (10, 10)
     assert real.fid == pytest.approx(0.0, abs=1e-6)
-    ones = judge(test["image"][test["label"] == 1])
-    assert found.fid < 0.2 * min(ones.fid, judge(pixels_alone(judge.part, 0)).fid)
+    ones = evaluator(test["image"][test["label"] == 1])
+    assert found.fid < 0.2 * min(ones.fid, evaluator(pixels_alone(evaluator.part, 0)).fid)
     assert ones.covered < 6
 
 
@@ -356,11 +356,11 @@ def test_conditional_vs_plain(numbers, word):
     assert len({len(row) for row in conditional_vs_plain.table(numbers)}) == 1
 
 
-def test_the_conditional_game_has_ten_inputs_and_ten_vectors_more_and_nothing_else(judge, monkeypatch):
+def test_the_conditional_game_has_ten_inputs_and_ten_vectors_more_and_nothing_else(evaluator, monkeypatch):
     seen = []
     real = conditional_vs_plain.Adversarial
     monkeypatch.setattr(conditional_vs_plain, "Adversarial", lambda *players: seen.append(players) or real(*players))
-    found = [conditional_vs_plain._train(judge, classes, 1, 1, 0)[0] for classes in (0, 10)]
+    found = [conditional_vs_plain._train(evaluator, classes, 1, 1, 0)[0] for classes in (0, 10)]
     counts = [[sum(p.numel() for p in player.parameters()) for player in players] for players in seen]
     # two levels from 8×8 leave maps of 2×2: the last has twice the width, and a label's vector is as long as all of it
     values = 2 * conditional_vs_plain.WIDTH * 2 * 2

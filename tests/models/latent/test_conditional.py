@@ -67,7 +67,7 @@ def test_the_bound_nears_the_likelihood_of_a_linear_model_and_labels_are_those_o
             z = self.mean + noise @ self.root.T
             return z, torch.distributions.MultivariateNormal(self.mean, scale_tril=self.root).log_prob(z)
 
-        def divergence(self):
+        def kl(self):
             return None
 
     model.autoencoder.inference.encoder = Both()
@@ -187,7 +187,7 @@ def test_a_conditional_model_in_the_game_of_the_bound():
     torch.testing.assert_close(terms["reconstruction"], -values.flatten(1).sum(1))
     q = torch.distributions.Normal(through.posterior.mean, (0.5 * through.posterior.log_variance).exp())
     kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(1)
-    torch.testing.assert_close(terms["divergence"], kl)
+    torch.testing.assert_close(terms["kl"], kl)
     enter()
     scores = task.scores(batch)
     error = (model.reconstruct(batch["image"], LABELS) - batch["image"]).square().flatten(1).mean(1)

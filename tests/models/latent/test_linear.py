@@ -20,16 +20,16 @@ def cubature(n):
 def parts(model, x):
     """Distortion and log weights of the cubature points; their means are exact expectations."""
     through = model.vae(x, cubature(len(x)))
-    return model.vae.autoencoder.distortion(x, through), model.vae.autoencoder.log_weights(x, through)
+    return model.vae.autoencoder.reconstruction(x, through), model.vae.autoencoder.log_weights(x, through)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_bound_is_log_p_less_the_divergence_from_the_true_posterior(seed, x):
     model = linear(seed, exact=False)
-    distortion, log_weights = parts(model, x)
+    reconstruction, log_weights = parts(model, x)
     torch.testing.assert_close(log_weights.mean(0), model.elbo(x), rtol=1e-10, atol=1e-10)
-    rate = model.vae.posterior(x).divergence().sum(1)
-    torch.testing.assert_close(-distortion.mean(0) - rate, model.elbo(x), rtol=1e-10, atol=1e-10)
+    kl = model.vae.posterior(x).kl().sum(1)
+    torch.testing.assert_close(-reconstruction.mean(0) - kl, model.elbo(x), rtol=1e-10, atol=1e-10)
     assert (model.elbo(x) < model.log_prob(x)).all()
 
 
@@ -64,8 +64,8 @@ def test_the_gradient_of_the_bound_is_the_analytic_one(x):
     model = linear(exact=False)
     # of the closed form only the encoder's weights are variables: the decoder's are in it as W and b
     encoder = list(model.vae.autoencoder.inference.parameters())
-    distortion, _ = parts(model, x)
-    estimated = torch.autograd.grad((-distortion.mean(0) - model.vae.posterior(x).divergence().sum(1)).sum(), encoder)
+    reconstruction, _ = parts(model, x)
+    estimated = torch.autograd.grad((-reconstruction.mean(0) - model.vae.posterior(x).kl().sum(1)).sum(), encoder)
     for found, expected in zip(estimated, torch.autograd.grad(model.elbo(x).sum(), encoder), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
@@ -90,7 +90,7 @@ def test_the_mean_of_sampled_gradients_is_the_analytic_one(x):
     gradients = []
     for _ in range(draws):
         through = model.vae(x, torch.randn(1, len(x), LATENT, generator=source, dtype=x.dtype))
-        bound = -model.vae.autoencoder.distortion(x, through)[0] - through.posterior.divergence().sum(1)
+        bound = -model.vae.autoencoder.reconstruction(x, through)[0] - through.posterior.kl().sum(1)
         gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(bound.sum(), encoder)]))
     found = torch.stack(gradients)
     expected = torch.cat([g.flatten() for g in torch.autograd.grad(model.elbo(x).sum(), encoder)])

@@ -16,7 +16,7 @@ K, N, D = 4, 5, 3
 
 def made(**settings):
     torch.manual_seed(0)
-    settings = {"likelihood": "gaussian", "latent": D, "hidden": (7,), "judges": (6,), **settings}
+    settings = {"likelihood": "gaussian", "latent": D, "hidden": (7,), "classifier_hidden": (6,), **settings}
     return SemiSupervisedVAE((1, 4, 4), K, **settings).double().eval()
 
 
@@ -40,10 +40,10 @@ def test_every_label_at_once_costs_what_each_costs_alone_and_its_gradient_too(se
     model, (x, noise) = made(**settings), drawn()
     at_once = model(x, noise)
     alone = [model(x, noise, one_hot(torch.full((N,), label), K, x)) for label in range(K)]
-    torch.testing.assert_close(at_once.distortion, torch.stack([cost.distortion for cost in alone], 1))
-    torch.testing.assert_close(at_once.rate, torch.stack([cost.rate for cost in alone], 1))
+    torch.testing.assert_close(at_once.reconstruction, torch.stack([cost.reconstruction for cost in alone], 1))
+    torch.testing.assert_close(at_once.kl, torch.stack([cost.kl for cost in alone], 1))
     q = model.classify(x)
-    by_loop = sum(q[:, y] * (alone[y].distortion + alone[y].rate + math.log(K) + q[:, y].log()) for y in range(K))
+    by_loop = sum(q[:, y] * (alone[y].reconstruction + alone[y].kl + math.log(K) + q[:, y].log()) for y in range(K))
     torch.testing.assert_close(unlabeled_cost(at_once), by_loop)
     parameters = list(model.parameters())
     ours = torch.autograd.grad(unlabeled_cost(at_once).sum(), parameters, allow_unused=True)
@@ -58,7 +58,7 @@ def test_the_sum_over_labels_is_the_mean_over_draws_of_them():
     model, (x, noise) = made(), drawn()
     costs = model(x, noise)
     q = model.classify(x)
-    each = costs.distortion + costs.rate + math.log(K) + q.log()
+    each = costs.reconstruction + costs.kl + math.log(K) + q.log()
     labels = torch.multinomial(q, 40_000, replacement=True, generator=torch.Generator().manual_seed(2))
     found = each.gather(1, labels)
     error = found.std(1) / math.sqrt(labels.shape[1])
@@ -72,8 +72,8 @@ def test_a_relaxed_draw_at_a_low_temperature_is_a_draw():
     relaxed = model(x, noise, gumbel=gumbel, temperature=1e-3)
     labels = (model.logits(x).log_softmax(1) + gumbel).argmax(1)
     hard = model(x, noise, one_hot(labels, K, x))
-    torch.testing.assert_close(relaxed.distortion, hard.distortion, rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(relaxed.rate, hard.rate, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(relaxed.reconstruction, hard.reconstruction, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(relaxed.kl, hard.kl, rtol=1e-6, atol=1e-8)
 
 
 def test_the_bound_sums_over_labels():
@@ -116,7 +116,7 @@ def test_labels_that_do_not_fit_are_refused(labels, words):
 def stacked():
     torch.manual_seed(1)
     first = VAE((1, 4, 4), latent=3, hidden=(8,))
-    second = SemiSupervisedVAE((3,), K, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian")
+    second = SemiSupervisedVAE((3,), K, latent=2, hidden=(8,), classifier_hidden=(8,), likelihood="gaussian")
     return StackedVAE(first, second).eval()
 
 
@@ -135,8 +135,8 @@ def test_the_stack_labels_codes_and_is_saved_whole(tmp_path):
 def test_models_that_do_not_fit_on_each_other_are_refused():
     first = VAE((1, 4, 4), latent=3, hidden=(8,))
     for second in (
-        SemiSupervisedVAE((4,), K, latent=2, hidden=(8,), judges=(8,), likelihood="gaussian"),
-        SemiSupervisedVAE((3,), K, latent=2, hidden=(8,), judges=(8,)),
+        SemiSupervisedVAE((4,), K, latent=2, hidden=(8,), classifier_hidden=(8,), likelihood="gaussian"),
+        SemiSupervisedVAE((3,), K, latent=2, hidden=(8,), classifier_hidden=(8,)),
     ):
         with pytest.raises(ValueError, match="the second model must take the latents of the first"):
             StackedVAE(first, second)

@@ -204,7 +204,7 @@ class Sheared(NamedTuple):
         log_determinant = (1 + self.bend.norm() * (1 - along.tanh().square())).log()
         return z, gaussian_log_prob(noise, torch.zeros_like(noise), 0.0, batch_dims=2) - log_determinant
 
-    def divergence(self):
+    def kl(self):
         return None
 
 
@@ -238,13 +238,14 @@ def test_a_posterior_without_a_closed_divergence_works_in_the_bound_and_learns()
         report.values()
         for report in Trainer(task, OptimizerSettings(lr=1e-2), Shuffled(Part({"image": x}), 8), rounds=60)
     ]
-    assert last["vae/reconstruction"] + last["vae/divergence"] < first["vae/reconstruction"] + first["vae/divergence"]
+    assert last["vae/reconstruction"] + last["vae/kl"] < first["vae/reconstruction"] + first["vae/kl"]
     assert vae.autoencoder.inference.posterior.bend.tolist() != [1.0, 1.0, 1.0]
 
 
 def test_the_draws_of_such_a_posterior_give_the_divergence_in_expectation():
     """Where the shear is nothing the divergence is known: ½ |μ|², within five standard errors."""
-    from danlu.tasks.elbo import _rate
+
+    from danlu.tasks.elbo import _kl
 
     vae = vae_of(posterior=Bent(12, 3)).double()
     vae.autoencoder.inference.posterior.bend.data.zero_()
@@ -253,4 +254,4 @@ def test_the_draws_of_such_a_posterior_give_the_divergence_in_expectation():
         through = vae(x, torch.randn(20_000, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     expected = 0.5 * vae.encode(x).square().sum(1)
     error = vae.encode(x).norm(dim=1) / 20_000**0.5
-    assert ((_rate(through).sum(1) - expected).abs() < 5 * error).all()
+    assert ((_kl(through).sum(1) - expected).abs() < 5 * error).all()

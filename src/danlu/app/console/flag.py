@@ -15,7 +15,7 @@ class Flag(NamedTuple):
         default: the value if it is not given; None or False for none.
         meaning: one line for the help.
         choices: the allowed words, if they are listed.
-        metavar: stands for the value in the help, which then states the default in words.
+        metavar: placeholder of the value in the help; the text of the help then states the default.
     """
 
     name: str

@@ -70,7 +70,8 @@ def find_destination(
     if str(out) == "-":
         if default == "grid" and sys.stdout.isatty():
             raise UsageError(
-                "-o -: a terminal cannot show an image; give a file (-o FILE.png), or redirect: … -o - > FILE.png"
+                "out: a terminal cannot show an image; write to a file, or redirect standard output",
+                settings=("out=FILE.png",),
             )
         return Destination(None, default)
     path = Path(out)
@@ -111,7 +112,10 @@ def _free(destination: Destination) -> Destination:
         return destination
     if path.exists():
         what = "is not empty" if destination.form == "folder" and path.is_dir() else "already exists"
-        raise UsageError(f"{path} {what}; give another name with -o, or replace it with --overwrite")
+        raise UsageError(
+            f"{path} {what}; write to another path with out, or set overwrite=True to replace it",
+            settings=("out", "overwrite=True"),
+        )
     return destination
 
 
@@ -153,8 +157,9 @@ def check_grid_size(destination: Destination, count: int) -> None:
     """
     if destination.form == "grid" and count > LARGEST_GRID:
         raise UsageError(
-            f"an image grid has at most {LARGEST_GRID:,} images, got {count:,}; write a folder (-o FOLDER/) or an "
-            f"array (-o FILE.npy)"
+            f"an image grid has at most {LARGEST_GRID:,} images, got {count:,}; write to a folder, whose name ends in "
+            f"/, or to an array, whose name ends in .npy",
+            settings=("out=FOLDER/", "out=FILE.npy"),
         )
 
 

@@ -81,8 +81,8 @@ class Rows:
                 names,
                 None,
                 (
-                    f"{names[0]}: the number in column {name!r} is missing; fill it in, or train a model with "
-                    f"--table.missing mean"
+                    f"{names[0]}: the number in column {name!r} is missing; fill it in, or train a model with the "
+                    f"setting table.missing=mean"
                 ),
             )
             return

@@ -31,9 +31,9 @@ def doctor() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processors": f"{os.cpu_count()} ({torch.get_num_threads()} used by torch)",
         "device": f"{device} ({reason})",
-        "compiler": shutil.which("g++") or shutil.which("clang++") or "none (needed for --compile on a CPU)",
+        "compiler": shutil.which("g++") or shutil.which("clang++") or "none (needed for the setting compile on a CPU)",
         "free disk space": f"{shutil.disk_usage('.').free / 1e9:.1f} GB",
-        "folder writable": "yes" if os.access(Path.cwd(), os.W_OK) else "no; give another folder with --out",
+        "folder writable": "yes" if os.access(Path.cwd(), os.W_OK) else "no; set out to another folder",
         "data folder": os.environ.get("DANLU_DATA") or "none (DANLU_DATA is not set; digits and pydoc are included)",
     }
     return facts | {name: _version(name) for name in PACKAGES}

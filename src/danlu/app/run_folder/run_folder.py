@@ -112,9 +112,9 @@ class RunFolder:
         return self.path / "samples"
 
     @property
-    def judge(self) -> Path:
+    def feature_extractor(self) -> Path:
         """The folder of the classifier that is the feature extractor for generated examples, if there is one."""
-        return self.path / "judge"
+        return self.path / "feature-extractor"
 
     @property
     def model(self) -> Path:

@@ -101,7 +101,7 @@ def _layers_that_mix_examples(session: Session, run: RunFolder) -> Iterator[str]
 
 def _useless_sharding(session: Session, run: RunFolder) -> Iterator[str]:
     if run.page["ranks"] == 1 and any(settings.shard for settings in session.recipe.optimizer_settings().values()):
-        yield "shard has no effect with one process; see --devices"
+        yield "shard has no effect with one process; set devices to 2 or more"
 
 
 def _not_savable(session: Session, run: RunFolder) -> Iterator[str]:

@@ -74,7 +74,7 @@ def _create_or_open(
     page = manifest(session, command, int(os.environ["WORLD_SIZE"]), threads or torch.get_num_threads())
     if (out / "run.json").is_file():
         run = RunFolder.open(out).hold()
-        check_unchanged(run.page, page, anyway=False)
+        check_unchanged(run.page, page, ignore_changes=False)
         rank_errors.remove_errors(out)
         return run
     run = RunFolder.create(out, recipe, page)

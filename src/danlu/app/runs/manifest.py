@@ -60,7 +60,7 @@ def manifest(session: Session, command: str | None, ranks: int, threads: int | N
     }
 
 
-def check_unchanged(then: dict[str, Any], now: dict[str, Any], anyway: bool) -> None:
+def check_unchanged(then: dict[str, Any], now: dict[str, Any], ignore_changes: bool) -> None:
     """Check that a resumed run would have the result of an uninterrupted run.
 
     Raises:
@@ -70,10 +70,12 @@ def check_unchanged(then: dict[str, Any], now: dict[str, Any], anyway: bool) -> 
     keys = [*_DECISIVE, *(key for key in sorted(old.keys() | new.keys()) if key.startswith("settings."))]
     changed = [key for key in keys if old.get(key) != new.get(key)]
     differences = [f"  {key}: {old.get(key)} before, {new.get(key)} now" for key in changed]
-    if differences and not anyway:
+    if differences and not ignore_changes:
         raise UsageError(
             "the conditions of this run have changed:\n" + "\n".join(differences) + "\n"
-            "Restore them, or resume with --anyway; the result will then differ from that of an uninterrupted run."
+            "Restore them, or resume with ignore_changes=True; the result will then differ from that of an "
+            "uninterrupted run",
+            settings=("ignore_changes=True",),
         )
 
 

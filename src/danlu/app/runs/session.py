@@ -117,7 +117,7 @@ class Session:
     def prepare_scorer(self, run: RunFolder, screen: Screen) -> None:
         """Load the feature extractor for generated examples; train it first if it is not cached."""
         if self.scorer is not None and not self.trainer.runtime.rank:
-            self.scorer.folder = run.judge
+            self.scorer.folder = run.feature_extractor
             self.scorer.access = replace(self.scorer.access, progress=screen.progress)
             if not self.scorer.ready:
                 name = feature_name(self.data, self.scorer.feature_extractor)

@@ -103,7 +103,7 @@ def resume(
     *,
     device: DeviceName | None = None,
     devices: int | None = None,
-    anyway: bool = False,
+    ignore_changes: bool = False,
     quiet: bool = False,
 ) -> RunFolder:
     """Resume a run from its newest complete checkpoint.
@@ -112,7 +112,7 @@ def resume(
         path: the run folder.
         device: the device; by default the same as before.
         devices: number of processes; by default the same as before.
-        anyway: resume even if recipe, data, versions, threads or devices have changed.
+        ignore_changes: resume even if recipe, data, versions, threads or devices have changed.
         quiet: print nothing.
 
     Raises:
@@ -129,7 +129,7 @@ def resume(
         ranks = run.page["ranks"] if devices is None else devices
         session.check_processes(ranks)
         now = manifest(session, run.page["command"], ranks, run.page["threads"])
-        check_unchanged(run.page, now, anyway)
+        check_unchanged(run.page, now, ignore_changes)
         run.page.update(settings=now["settings"], device=now["device"], ranks=ranks)
         announce(session, run, screen)
         run.save_page()

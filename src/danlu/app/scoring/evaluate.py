@@ -80,7 +80,7 @@ def evaluate(
 def _scorer(folder: RunFolder, data: DataSet, model: Model, count: int) -> GenerativeScorer:
     """The scorer of generated examples, with the classifier in the run folder if there is one."""
     runtime = Runtime(device=next(model.parameters()).device)
-    kept = folder.judge if (folder.judge / "model.json").is_file() else None
+    kept = folder.feature_extractor if (folder.feature_extractor / "model.json").is_file() else None
     recipe = folder.recipe
     features = recipe.feature_extractor if isinstance(recipe, GenerativeRecipe) else "auto"
     return GenerativeScorer(data, count, runtime, folder.access(), kept, features)

@@ -198,7 +198,7 @@ def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[s
     if likelihood == "bernoulli" and gray:
         notes.append(
             "gray pixels: the score is the mean over black and white pixels, not the likelihood of the gray values; "
-            "see --binarize"
+            "see the option binarize"
         )
     if isinstance(model.info, TableInfo):
         shifted = ", shifted and scaled as the training rows" if model.info.shift else ""

@@ -113,7 +113,8 @@ def partners(numbers: Int[Tensor, "n"], epochs: Int[Tensor, "n"], seed: int, exa
 class Augmented:
     """The batches of another stream with augmented images.
 
-    With mixup or cutmix, batches also have the fields ``other_label`` (n,) and ``share`` (n,), the weight of ``label``.
+    With mixup or cutmix, batches also have the fields ``other_label`` (n,) and ``label_weight`` (n,),
+    the weight of ``label``.
 
     Args:
         stream: stream with a field ``image``, with the order of ``Shuffled``.
@@ -127,7 +128,7 @@ class Augmented:
     >>> part = Part({"image": torch.rand(6, 1, 8, 8), "label": torch.arange(6)})
     >>> stream = Augmented(Shuffled(part, 4), Augment(mixup=0.2), seed=0)
     >>> list(stream.batch(0, slice(0, 4)).fields)
-    ['image', 'label', 'other_label', 'share']
+    ['image', 'label', 'other_label', 'label_weight']
     """
 
     def __init__(self, stream: PartStream, page: Augment, seed: int = 0):
@@ -157,7 +158,7 @@ class Augmented:
         augmented = augment(both, torch.cat([numbers, other_numbers]), epochs.repeat(2), self.seed, self.page)
         own, other = augmented.chunk(2)
         image, fraction = mix(own, other, numbers, epochs, self.seed, self.page)
-        return {"image": image, "other_label": others["label"], "share": fraction}
+        return {"image": image, "other_label": others["label"], "label_weight": fraction}
 
 
 def _check(fields: Mapping[str, Tensor], page: Augment) -> None:

@@ -320,7 +320,7 @@ def printable(name: str) -> str:
 
 
 class _Rows:
-    """Rows of bytes in a file, of which one at a time is in memory.
+    """Rows of bytes in a file; one row at a time is in memory.
 
     The file is not written through a memory map, because a full disk would then crash the process.
     """

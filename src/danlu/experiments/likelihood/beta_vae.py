@@ -76,10 +76,10 @@ def _measured(vae: VAE, x: Tensor, seed: int) -> Numbers:
     """Means over the examples and over fixed draws of the latent noise."""
     noise = torch.randn(DRAWS, len(x), LATENT, generator=generator("codes", seed))
     through = vae(x, noise)
-    divergence = through.posterior.divergence().mean(0)
+    divergence = through.posterior.kl().mean(0)
     return {
         "rate": float(divergence.sum()),
-        "distortion": float(vae.autoencoder.distortion(x, through).mean()),
+        "distortion": float(vae.autoencoder.reconstruction(x, through).mean()),
         "active": int((divergence > ACTIVE).sum()),
     }
 
@@ -87,7 +87,7 @@ def _measured(vae: VAE, x: Tensor, seed: int) -> Numbers:
 @torch.no_grad()
 def _traversal(vae: VAE, x: Tensor, units: int = 3) -> list[list[list[list[float]]]]:
     """Decoded images along each of the units with the highest rate; all other units are 0."""
-    rates = vae.posterior(x).divergence()
+    rates = vae.posterior(x).kl()
     assert rates is not None
     best = rates.mean(0).argsort(descending=True)[:units]
     z = torch.zeros(units, len(STEPS), LATENT)

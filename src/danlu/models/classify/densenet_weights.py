@@ -63,5 +63,5 @@ def _compression(tensors: Mapping[str, Tensor]) -> float:
         if weight is None or weight.ndim < 2:
             break
         low, high = max(low, weight.shape[0] / weight.shape[1]), min(high, (weight.shape[0] + 1) / weight.shape[1])
-    usual = [fraction for fraction in (0.5, 1.0) if low <= fraction < high]
-    return usual[0] if usual else min(1.0, (low + high) / 2)
+    common = [fraction for fraction in (0.5, 1.0) if low <= fraction < high]
+    return common[0] if common else min(1.0, (low + high) / 2)

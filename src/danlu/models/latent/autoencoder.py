@@ -31,8 +31,8 @@ class Posterior(Protocol):
         """Draw codes from standard normal noise (k, n, latent), and compute their log-densities (k, n)."""
         ...
 
-    def divergence(self) -> Tensor | None:
-        """Exact divergence of each unit from the prior in nats, (n, latent); None without a closed form."""
+    def kl(self) -> Tensor | None:
+        """Exact KL divergence of each unit from the prior in nats, (n, latent); None without a closed form."""
         ...
 
 
@@ -54,8 +54,8 @@ class Diagonal(NamedTuple):
         z = self.mean + (0.5 * self.log_variance).exp() * noise
         return z, gaussian_log_prob(noise, torch.zeros_like(noise), 0.0, batch_dims=2) - 0.5 * self.log_variance.sum(1)
 
-    def divergence(self) -> Float[Tensor, "n d"]:
-        """The divergence of each unit in closed form."""
+    def kl(self) -> Float[Tensor, "n d"]:
+        """The KL divergence of each unit in closed form."""
         return kl_to_standard_normal(self.mean, self.log_variance)
 
 
@@ -168,14 +168,14 @@ class Autoencoder(nn.Module):
         repeated = None if label is None else label.repeat(len(z), 1)
         return Pass(self.generation(z.flatten(0, 1), repeated), posterior, z, log_q)
 
-    def distortion(self, x: Tensor, result: Pass) -> Float[Tensor, "k n"]:
+    def reconstruction(self, x: Tensor, result: Pass) -> Float[Tensor, "k n"]:
         """−log p(x | z) of each sample, in nats."""
         return -self.likelihood.log_prob(x, result.output.unflatten(0, result.z.shape[:2]))
 
     def log_weights(self, x: Tensor, result: Pass) -> Float[Tensor, "k n"]:
         r"""The importance weight :math:`\log p(x \mid z) + \log p(z) - \log q(z \mid x)` of each sample, in nats."""
         prior = gaussian_log_prob(result.z, torch.zeros_like(result.z), 0.0, batch_dims=2)
-        return prior - result.log_q - self.distortion(x, result)
+        return prior - result.log_q - self.reconstruction(x, result)
 
     def bound(
         self,

@@ -85,7 +85,7 @@ class ConditionalVAE(LabeledAutoencoder):
     @property
     def capabilities(self) -> frozenset[str]:
         """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
-        return super().capabilities | frozenset({"unit_divergence"})
+        return super().capabilities | frozenset({"unit_kl"})
 
     def forward(self, x: Tensor, noise: Float[Tensor, "k n d"], labels: Int[Tensor, "n"]) -> Pass:
         """Encode each example with its label, draw k codes, decode them with the label."""

@@ -72,7 +72,7 @@ class LabeledAutoencoder(Model):
             n: number of examples.
             labels: label of each example, (n,); by default the classes in turn.
             generator: random number generator.
-            values: draw each value from p(x | y, z) as well; by default its mean is returned, as is usual for images.
+            values: draw each value from p(x | y, z) as well; by default its mean is returned.
         """
         z = self.prior(n, generator=generator)
         labels = cycle_classes(n, self.classes, z.device) if labels is None else labels

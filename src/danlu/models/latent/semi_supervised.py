@@ -24,13 +24,13 @@ class Costs(NamedTuple):
 
     Attributes:
         logits: logits of q(y | x), (n, classes).
-        distortion: −log p(x | y, z) in nats, (n, classes) for all labels, or (n,) for one label.
-        rate: divergence of q(z | x, y) from the prior in nats, with the same shape.
+        reconstruction: −log p(x | y, z) in nats, (n, classes) for all labels, or (n,) for one label.
+        kl: KL divergence of q(z | x, y) from the prior in nats, with the same shape.
     """
 
     logits: Tensor
-    distortion: Tensor
-    rate: Tensor
+    reconstruction: Tensor
+    kl: Tensor
 
 
 class SemiSupervisedVAE(LabeledAutoencoder):
@@ -49,7 +49,7 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         classes: number of labels.
         latent: number of latent units.
         hidden: width of each fully connected layer of the encoder; the decoder has them in reverse order.
-        judges: width of each fully connected layer of the classifier.
+        classifier_hidden: width of each fully connected layer of the classifier.
         channels: output channels of each convolution of encoder and classifier; empty for fully connected networks.
         likelihood: distribution of the values: "bernoulli" for values from 0 to 1, "gaussian" for any real values,
             "logistic" for bytes.
@@ -63,7 +63,7 @@ class SemiSupervisedVAE(LabeledAutoencoder):
     Raises:
         ValueError: if an argument is out of range.
 
-    >>> model = SemiSupervisedVAE(shape=(4,), classes=3, hidden=(8,), judges=(8,), likelihood="gaussian")
+    >>> model = SemiSupervisedVAE(shape=(4,), classes=3, hidden=(8,), classifier_hidden=(8,), likelihood="gaussian")
     >>> model.classify(torch.zeros(5, 4)).shape, model.sample(2, torch.tensor([0, 2])).shape
     (torch.Size([5, 3]), torch.Size([2, 4]))
     """
@@ -74,7 +74,7 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         classes: int,
         latent: int = 50,
         hidden: Sequence[int] = (500,),
-        judges: Sequence[int] = (500,),
+        classifier_hidden: Sequence[int] = (500,),
         channels: Sequence[int] = (),
         likelihood: Family = "bernoulli",
         spread: Spread = "shared",
@@ -86,8 +86,8 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         super().__init__()
         check_width("classes", classes)
         self.classes, self.factorized = classes, factorized
-        self.judge = Encoder(shape, judges, channels, 0, activation, norm, dropout)
-        self.head = Linear(self.judge.features, classes)
+        self.classifier = Encoder(shape, classifier_hidden, channels, 0, activation, norm, dropout)
+        self.head = Linear(self.classifier.features, classes)
         self.autoencoder = Autoencoder(
             shape, latent, hidden, channels, likelihood, spread, classes, activation, norm, dropout
         )
@@ -96,7 +96,7 @@ class SemiSupervisedVAE(LabeledAutoencoder):
 
     def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Logits of q(y | x)."""
-        return self.head(self.judge(x))
+        return self.head(self.classifier(x))
 
     def forward(
         self,
@@ -124,7 +124,7 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         if label is None:
             return self._with_every_label(x, noise, logits)
         result = self.autoencoder(x, noise[None], label)
-        return Costs(logits, self.autoencoder.distortion(x, result)[0], _rate(result.posterior))
+        return Costs(logits, self.autoencoder.reconstruction(x, result)[0], _kl(result.posterior))
 
     def _with_every_label(self, x: Tensor, noise: Tensor, logits: Tensor) -> Costs:
         """Compute all labels in one pass of n · classes rows. Terms without the label are computed once."""
@@ -138,14 +138,14 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         z = posterior.draw(noise.repeat_interleave(repeats, 0)[None])[0][0]
         z = z.unflatten(0, (n, repeats)).expand(n, k, -1)
         output = generation(z.flatten(0, 1), labels.repeat(n, 1)).unflatten(0, (n, k))
-        distortion = -generation.likelihood.log_prob(x, output.transpose(0, 1)).T
-        rate = _rate(posterior).unflatten(0, (n, repeats)).expand(n, k)
-        return Costs(logits, distortion, rate)
+        reconstruction = -generation.likelihood.log_prob(x, output.transpose(0, 1)).T
+        kl = _kl(posterior).unflatten(0, (n, repeats)).expand(n, k)
+        return Costs(logits, reconstruction, kl)
 
     def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """The probability of each label, q(y | x)."""
         return self.logits(x).softmax(1)
 
 
-def _rate(posterior: Diagonal) -> Float[Tensor, "n"]:
-    return posterior.divergence().sum(-1)
+def _kl(posterior: Diagonal) -> Float[Tensor, "n"]:
+    return posterior.kl().sum(-1)

@@ -27,7 +27,7 @@ class StackedVAE(Model):
         ValueError: if the second model does not have the shape and the likelihood for codes of the first.
 
     >>> first = VAE((1, 8, 8), latent=4, hidden=(16,))
-    >>> second = SemiSupervisedVAE((4,), 10, latent=2, hidden=(16,), judges=(16,), likelihood="gaussian")
+    >>> second = SemiSupervisedVAE((4,), 10, latent=2, hidden=(16,), classifier_hidden=(16,), likelihood="gaussian")
     >>> model = StackedVAE(first, second).eval()
     >>> model.classify(torch.zeros(3, 1, 8, 8)).shape, model.sample(5).shape
     (torch.Size([3, 10]), torch.Size([5, 1, 8, 8]))
@@ -82,7 +82,7 @@ class StackedVAE(Model):
             n: number of examples.
             labels: label of each example, (n,); by default the classes in turn.
             generator: random number generator.
-            values: draw each value from p(x | z) as well; by default its mean is returned, as is usual for images.
+            values: draw each value from p(x | z) as well; by default its mean is returned.
         """
         codes = self.second.sample(n, labels, generator=generator, values=True)
         if not values:

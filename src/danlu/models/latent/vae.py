@@ -73,7 +73,7 @@ class VAE(Model):
     @property
     def capabilities(self) -> frozenset[str]:
         """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
-        common = frozenset({"generator", "value_sampling", "unit_divergence"})
+        common = frozenset({"generator", "value_sampling", "unit_kl"})
         return common | {"masks"} if self.masks else common
 
     @property
@@ -114,7 +114,7 @@ class VAE(Model):
         Args:
             n: number of examples.
             generator: random number generator.
-            values: draw each value from p(x | z) as well; by default its mean is returned, as is usual for images.
+            values: draw each value from p(x | z) as well; by default its mean is returned.
         """
         z = self.prior(n, generator=generator)
         if not values:

@@ -39,12 +39,12 @@ class ConditionalBatchNorm(_BatchNorm):
         self.gain, self.shift = nn.Parameter(torch.ones(classes, size)), nn.Parameter(torch.zeros(classes, size))
 
     def forward(  # type: ignore[override]
-        self, input: Float[Tensor, "n size *positions"], shares: Float[Tensor, "n classes"]
+        self, input: Float[Tensor, "n size *positions"], class_weights: Float[Tensor, "n classes"]
     ) -> Float[Tensor, "n size *positions"]:
         """The normalized batch, scaled and shifted by the label of each example."""
         normal = super().forward(input)
         each = (..., *(None,) * (input.dim() - 2))  # at every position
-        return torch.addcmul((shares @ self.shift)[each], normal, (shares @ self.gain)[each])
+        return torch.addcmul((class_weights @ self.shift)[each], normal, (class_weights @ self.gain)[each])
 
     def extra_repr(self) -> str:
         """Sizes, for ``repr``."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from danlu.data.base.page import Fraction
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.recipes.adversarial.base import DensePair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
-from danlu.training.optimization.settings import Share
 
 
 class CGANRecipe(DensePair):
@@ -31,7 +31,7 @@ class CGANRecipe(DensePair):
     generator: Settings[MLPGenerator] = settings(MLPGenerator, latent=32, hidden=(256, 256))
     critic: Settings[MLPCritic] = settings(MLPCritic, hidden=(256, 256))
     conditional: bool = True
-    betas: tuple[Share, Share] | None = (0.5, 0.999)
-    ema: Share | None = 0.999
+    betas: tuple[Fraction, Fraction] | None = (0.5, 0.999)
+    ema: Fraction | None = 0.999
     batch_size: Count | Literal["full"] = 128
     rounds: Count | None = 6000

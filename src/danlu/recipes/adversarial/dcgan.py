@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from danlu.data.base.page import Fraction
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.recipes.adversarial.base import ConvolutionalPair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
-from danlu.training.optimization.settings import Share
 
 
 class DCGANRecipe(ConvolutionalPair):
@@ -35,7 +35,7 @@ class DCGANRecipe(ConvolutionalPair):
 
     generator: Settings[DCGANGenerator] = settings(DCGANGenerator, latent=100, width=64)
     critic: Settings[DCGANCritic] = settings(DCGANCritic, width=64)
-    betas: tuple[Share, Share] | None = (0.5, 0.999)
-    ema: Share | None = 0.999
+    betas: tuple[Fraction, Fraction] | None = (0.5, 0.999)
+    ema: Fraction | None = 0.999
     batch_size: Count | Literal["full"] = 128
     rounds: Count | None = 3000

@@ -1,7 +1,7 @@
 """Generative adversarial network. Goodfellow et al., "Generative adversarial nets", 2014.
 
 danlu train gan                                       digits
-danlu train gan --data ring                           eight Gaussians, of which some are often not covered
+danlu train gan --data ring                           eight Gaussians; some are often not covered
 danlu train gan --data ring --critic.minibatch 16     with minibatch discrimination (Salimans et al., 2016)
 danlu train gan --loss minimax                        the minimax value, whose gradient vanishes
 danlu train gan --feature-matching add                as in the notes; the paper uses replace
@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from danlu.data.base.page import Fraction
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.recipes.adversarial.base import DensePair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
-from danlu.training.optimization.settings import Share
 
 
 class GANRecipe(DensePair):
@@ -29,7 +29,7 @@ class GANRecipe(DensePair):
 
     generator: Settings[MLPGenerator] = settings(MLPGenerator, latent=32, hidden=(256, 256))
     critic: Settings[MLPCritic] = settings(MLPCritic, hidden=(256, 256))
-    betas: tuple[Share, Share] | None = (0.5, 0.999)
-    ema: Share | None = 0.999
+    betas: tuple[Fraction, Fraction] | None = (0.5, 0.999)
+    ema: Fraction | None = 0.999
     batch_size: Count | Literal["full"] = 128
     rounds: Count | None = 6000

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from danlu.data.base.page import Fraction
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.resnet import ResNetCritic, ResNetGenerator
 from danlu.recipes.adversarial.base import ConvolutionalPair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
-from danlu.training.optimization.settings import Positive, Share
+from danlu.training.optimization.settings import Positive
 
 
 class SNGANRecipe(ConvolutionalPair):
@@ -39,7 +40,7 @@ class SNGANRecipe(ConvolutionalPair):
     loss: Loss = "hinge"
     critic_turns: Count = 5
     lr: Positive = 2e-4
-    betas: tuple[Share, Share] | None = (0.0, 0.9)
-    ema: Share | None = 0.999
+    betas: tuple[Fraction, Fraction] | None = (0.0, 0.9)
+    ema: Fraction | None = 0.999
     batch_size: Count | Literal["full"] = 64
     rounds: Count | None = 2000

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from danlu.data.base.page import Fraction
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.recipes.adversarial.base import ConvolutionalPair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
-from danlu.training.optimization.settings import OptimizerName, Positive, Share
+from danlu.training.optimization.settings import OptimizerName, Positive
 
 
 class WGANRecipe(ConvolutionalPair):
@@ -40,6 +41,6 @@ class WGANRecipe(ConvolutionalPair):
     weight_clip: Positive | None = 0.01
     optimizer: OptimizerName = "rmsprop"
     lr: Positive = 5e-5
-    ema: Share | None = 0.999
+    ema: Fraction | None = 0.999
     batch_size: Count | Literal["full"] = 64
     rounds: Count | None = 3000

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from danlu.data.base.page import Fraction
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.recipes.adversarial.base import ConvolutionalPair
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
-from danlu.training.optimization.settings import NonNegative, Positive, Share
+from danlu.training.optimization.settings import NonNegative, Positive
 
 
 class WGANGPRecipe(ConvolutionalPair):
@@ -41,7 +42,7 @@ class WGANGPRecipe(ConvolutionalPair):
     critic_turns: Count = 5
     penalty: NonNegative = 10.0
     lr: Positive = 1e-4
-    betas: tuple[Share, Share] | None = (0.0, 0.9)
-    ema: Share | None = 0.999
+    betas: tuple[Fraction, Fraction] | None = (0.0, 0.9)
+    ema: Fraction | None = 0.999
     batch_size: Count | Literal["full"] = 64
     rounds: Count | None = 3000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from danlu.data.base.dataset import DataInfo
+from danlu.data.base.page import Fraction
 from danlu.data.images.image_data import ImageData
 from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
@@ -12,7 +13,7 @@ from danlu.models.base import Model
 from danlu.recipes.class_labels import check_classes
 from danlu.recipes.config.recipe import Recipe
 from danlu.tasks.supervised import Supervised
-from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Share
+from danlu.training.optimization.settings import NonNegative, OptimizerSettings
 
 
 class Classification(OptimizerSettings, Recipe, TableData, ImageData):
@@ -21,7 +22,7 @@ class Classification(OptimizerSettings, Recipe, TableData, ImageData):
     help_section: ClassVar[str] = "loss"
     overfits_to: ClassVar[float | None] = 0.05
 
-    smoothing: Share = 0.0
+    smoothing: Fraction = 0.0
     """label smoothing"""
     class_weights: tuple[NonNegative, ...] | None = None
     """weight of each class in the loss"""

@@ -57,9 +57,9 @@ class Published(Classification):
         return self
 
 
-def _changed(page: BaseModel, usual: BaseModel, but: tuple[str, ...]) -> dict[str, Any]:
+def _changed(page: BaseModel, default: BaseModel, but: tuple[str, ...]) -> dict[str, Any]:
     """The values of settings that differ from their defaults."""
-    return {name: value for name, value in dict(page).items() if name not in but and value != getattr(usual, name)}
+    return {name: value for name, value in dict(page).items() if name not in but and value != getattr(default, name)}
 
 
 def _defaults(page: BaseModel) -> dict[str, Any]:

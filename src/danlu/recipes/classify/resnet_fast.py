@@ -14,12 +14,13 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from danlu.data.base.dataset import DataInfo
+from danlu.data.base.page import Fraction
 from danlu.models.classify.resnet import ResNet
 from danlu.recipes.classify.base import Classification
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
 from danlu.training.optimization.schedules import Schedule
-from danlu.training.optimization.settings import NonNegative, OptimizerName, Positive, Share
+from danlu.training.optimization.settings import NonNegative, OptimizerName, Positive
 
 
 class ResNetFastRecipe(Classification):
@@ -38,7 +39,7 @@ class ResNetFastRecipe(Classification):
     lr: Positive = 0.1
     schedule: Schedule = "one_cycle"
     weight_decay: NonNegative = 5e-4
-    smoothing: Share = 0.1
+    smoothing: Fraction = 0.1
     channels_last: bool = True
 
     def network(self, info: DataInfo) -> ResNet:

@@ -44,7 +44,7 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
 
     help_section: ClassVar[str] = "loss"
     tiny: ClassVar[dict[str, Any]] = {
-        "model": {"hidden": (8,), "judges": (8,), "latent": 2},
+        "model": {"hidden": (8,), "classifier_hidden": (8,), "latent": 2},
         "first": {"hidden": (16,), "latent": 3},
         "batch_size": 16,
         "labels": 20,
@@ -58,7 +58,7 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """training examples that keep their labels"""
     labeled_batch_size: Count = 16
     """labeled examples per step"""
-    labeled_share: Fraction = 0.1
+    labeled_weight: Fraction = 0.1
     """weight of the bound of labeled examples; the paper uses their fraction of the data"""
     classification: NonNegative = 1.0
     """weight of the cross-entropy of labeled examples; the paper uses 0.1"""
@@ -75,7 +75,7 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     codes: Codes = "draw"
     """input of M2: mean latent code of an example, or a sample of it as in the paper"""
     model: Settings[SemiSupervisedVAE] = settings(
-        SemiSupervisedVAE, latent=8, hidden=(256,), judges=(256,), likelihood="gaussian"
+        SemiSupervisedVAE, latent=8, hidden=(256,), classifier_hidden=(256,), likelihood="gaussian"
     )
     """M2"""
     rounds: Count | None = 6000
@@ -96,7 +96,7 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
             )
         return SemiSupervised(
             self._network(info),
-            self.labeled_share,
+            self.labeled_weight,
             self.classification,
             self.relaxation,
             self.temperature,

@@ -1,7 +1,7 @@
 """Variational autoencoder. Kingma and Welling, "Auto-encoding variational Bayes", 2014.
 
 danlu train vae                                       digits
-danlu train vae --data mnist --binarize dynamic       binary images, as usual for test bounds in nats
+danlu train vae --data mnist --binarize dynamic       binary images, for comparison with published bounds
 danlu train vae --data fashion-mnist --model.channels 32 64 --model.likelihood logistic
 danlu train vae --data moons --model.likelihood gaussian
 danlu train vae --separate                            update decoder and encoder alternately, as in the lecture notes

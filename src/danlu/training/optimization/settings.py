@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from danlu.data.base.page import Page
+from danlu.data.base.page import Fraction, Page
 from danlu.training.optimization import schedules
 from danlu.training.optimization.schedules import Schedule
 
@@ -14,7 +14,6 @@ OptimizerName = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 _OPTIMIZERS_WITH = {
     "momentum": ("momentum", "nesterov", "rmsprop", "muon"),
@@ -26,7 +25,7 @@ _SCHEDULES_WITH = {"milestones": ("step",), "gamma": ("step",), "floor": ("linea
 
 
 class OptimizerSettings(Page):
-    """How a player is optimized. None means the optimizer's usual value.
+    """How a player is optimized. None means the default of the optimizer or the schedule.
 
     >>> OptimizerSettings(optimizer="momentum", lr=0.1, schedule="cosine").factor(50, 101)
     0.5...
@@ -41,14 +40,14 @@ class OptimizerSettings(Page):
     """optimizer; muon updates matrices with Muon and the other parameters with AdamW"""
     lr: Positive = 1e-3
     """peak learning rate"""
-    momentum: Share | None = None
-    """for momentum and nesterov (usually 0.9), rmsprop (0) and muon (0.95)"""
-    betas: tuple[Share, Share] | None = None
-    """for adam, adamw and the adamw part of muon (usually 0.9 0.999)"""
-    alpha: Share | None = None
-    """for rmsprop: decay of the mean square (usually 0.99)"""
+    momentum: Fraction | None = None
+    """for momentum and nesterov (default 0.9), rmsprop (default 0) and muon (default 0.95)"""
+    betas: tuple[Fraction, Fraction] | None = None
+    """for adam, adamw and the adamw part of muon (default 0.9 0.999)"""
+    alpha: Fraction | None = None
+    """for rmsprop: decay of the mean square (default 0.99)"""
     eps: Positive | None = None
-    """for rmsprop, adam, adamw and muon's adamw part (usually 1e-8)"""
+    """for rmsprop, adam, adamw and muon's adamw part (default 1e-8)"""
     eps_inside: bool = False
     """adam, adamw: divide by sqrt(v + eps) instead of sqrt(v) + eps"""
     weight_decay: NonNegative = 0.0
@@ -63,15 +62,15 @@ class OptimizerSettings(Page):
     """learning-rate schedule"""
     warmup: Annotated[int, Field(ge=0)] = 0
     """rounds of linear warm-up"""
-    milestones: tuple[Share, ...] | None = None
-    """for schedule step: points of decrease, as fractions of the training (usually 0.5 0.75); an empty list for none"""
+    milestones: tuple[Fraction, ...] | None = None
+    """for schedule step: points of decrease, as fractions of the training (default 0.5 0.75); an empty list for none"""
     gamma: Positive | None = None
-    """for schedule step: factor at each milestone (usually 0.1)"""
-    floor: Share | None = None
-    """for schedules linear and cosine: rate of the last round as a fraction of the peak (usually 0)"""
+    """for schedule step: factor at each milestone (default 0.1)"""
+    floor: Fraction | None = None
+    """for schedules linear and cosine: rate of the last round as a fraction of the peak (default 0)"""
     grad_clip: Positive | None = None
     """clip the gradient norm to this value"""
-    ema: Share | None = None
+    ema: Fraction | None = None
     """decay of an exponential moving average of the weights, for example 0.999; the average is evaluated and saved"""
     shard: bool = False
     """distribute weights and optimizer state over the processes, for models too large for one device"""

@@ -57,7 +57,7 @@ def resume(
     *,
     device: DeviceName | None = None,
     devices: int | None = None,
-    anyway: bool = False,
+    ignore_changes: bool = False,
     json: Json = False,
 ) -> int:
     """Resume a run that was stopped or killed.
@@ -66,12 +66,12 @@ def resume(
         run: the run folder
         device: device to train on; default: the device of the run
         devices: number of processes; default: that of the run
-        anyway: resume even if versions, data, threads or devices have changed; the result may differ
+        ignore_changes: resume even if versions, data, threads or devices have changed; the result may differ
     """
     from danlu.app.console.signals import EXIT_CODE
     from danlu.app.runs.train import resume
 
-    resumed = resume(run, device=device, devices=devices, anyway=anyway, quiet=json)
+    resumed = resume(run, device=device, devices=devices, ignore_changes=ignore_changes, quiet=json)
     if json:
         as_json({"run": str(resumed.path), **resumed.page})
     return EXIT_CODE if resumed.page["status"] == "stopped" else 0

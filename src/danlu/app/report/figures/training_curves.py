@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from danlu.app.report.figures.style import INK, PLAYERS, QUIET, VERMILION, WIDTH, styled, tick
 
 Line = tuple[list[float], list[float]]
-JUDGED = {"validation": VERMILION, "generated": "#009e73"}
+SCORED = {"validation": VERMILION, "generated": "#009e73"}
 """owners of values that are scores and not terms of a player, and their colors"""
 TITLE = 42
 """largest number of letters in a line of a panel's title"""
@@ -37,7 +37,7 @@ def curves(metrics: Sequence[Mapping[str, float]], best_round: int | None) -> Fi
     ['loss', 'learning rate']
     """
     panels = _panels(metrics)
-    players = [who for who in dict.fromkeys(who for lines in panels.values() for who in lines) if who not in JUDGED]
+    players = [who for who in dict.fromkeys(who for lines in panels.values() for who in lines) if who not in SCORED]
     columns = min(2, max(1, len(panels)))
     rows = max(1, math.ceil(len(panels) / columns))
     figure = Figure(figsize=(WIDTH, 0.45 + 1.55 * rows), layout="constrained")
@@ -67,19 +67,19 @@ def _panels(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Line]
                 rounds.append(entry["round"])
                 values.append(value)
     last = {"gradient_norm": 2, "lr": 3}
-    return dict(sorted(panels.items(), key=lambda item: last.get(item[0], int(set(item[1]) <= set(JUDGED)))))
+    return dict(sorted(panels.items(), key=lambda item: last.get(item[0], int(set(item[1]) <= set(SCORED)))))
 
 
 def _draw_panel(axes: Axes, name: str, lines: dict[str, Line], players: list[str], best_round: int | None) -> None:
     if best_round is not None:
         axes.axvline(best_round, color=INK, linewidth=0.9, linestyle=(0, (1.5, 1.5)), label=f"best: round {best_round}")
-    for who in sorted(lines, key=lambda who: who in JUDGED):  # scores are drawn last, on top
+    for who in sorted(lines, key=lambda who: who in SCORED):  # scores are drawn last, on top
         rounds, values = lines[who]
-        held_out = who in JUDGED
+        held_out = who in SCORED
         axes.plot(
             rounds,
             values,
-            color=JUDGED[who] if held_out else PLAYERS[players.index(who) % len(PLAYERS)],
+            color=SCORED[who] if held_out else PLAYERS[players.index(who) % len(PLAYERS)],
             linewidth=1.4 if held_out else 0.8,
             marker="o" if len(rounds) == 1 or (held_out and len(rounds) <= 60) else None,
             markersize=2.4,

@@ -95,9 +95,9 @@ def grid(model: Any, side: int) -> Float[Tensor, "side*side *shape"]:
 @torch.no_grad()
 def divergences(model: Any, x: Tensor) -> Float[Tensor, "n d"] | None:
     """KL divergence of each unit's posterior from the prior; None if the model does not compute it per unit."""
-    if not has(model, "unit_divergence"):
+    if not has(model, "unit_kl"):
         return None
-    divergences = [model.posterior(_to(model, batch)).divergence() for batch in x.split(BATCH)]
+    divergences = [model.posterior(_to(model, batch)).kl() for batch in x.split(BATCH)]
     return None if any(batch is None for batch in divergences) else torch.cat(divergences).float().cpu()
 
 
