@@ -244,7 +244,6 @@ def test_a_posterior_without_a_closed_divergence_works_in_the_bound_and_learns()
 
 def test_the_draws_of_such_a_posterior_give_the_divergence_in_expectation():
     """Where the shear is nothing the divergence is known: ½ |μ|², within five standard errors."""
-
     from danlu.tasks.elbo import _kl
 
     vae = vae_of(posterior=Bent(12, 3)).double()
