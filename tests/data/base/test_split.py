@@ -1,6 +1,7 @@
 """A split is disjoint and complete, shares every class out alike, and gives each part its size."""
 
 from fractions import Fraction
+from itertools import combinations_with_replacement, product
 
 import pytest
 import torch
@@ -68,6 +69,38 @@ def test_many_small_classes_do_not_each_round_a_part_to_nothing():
     train, validation, test = split((3,) * 10, SHARES[0])
     assert (len(train), len(validation), len(test)) == (21, 3, 6)
     assert labels_of((3,) * 10)[validation].bincount().max() == 1
+
+
+def tables(sizes, shares, totals):
+    """All tables of counts with these sums in which every entry is an exact share, rounded down or up."""
+    exact = [[Fraction(share) * size for share in shares] for size in sizes]
+    rows = [
+        [row for row in product(*({part // 1, -(-part // 1)} for part in parts)) if sum(row) == size]
+        for size, parts in zip(sizes, exact, strict=True)
+    ]
+    return [table for table in product(*rows) if [sum(column) for column in zip(*table, strict=True)] == totals]
+
+
+@pytest.mark.parametrize("tenths", [(7, 1, 2), (7, 2, 1), (8, 1, 1), (5, 1, 4), (9, 0, 1)])
+def test_every_class_is_in_the_first_part_if_a_split_of_these_sizes_has_it(tenths):
+    """All class counts up to 7 of up to three classes, against all tables that keep the rules."""
+    shares, searched = [f"{tenth}/10" for tenth in tenths], 0
+    for sizes in (sizes for k in (1, 2, 3) for sizes in combinations_with_replacement(range(1, 8), k)):
+        labels, parts = labels_of(sizes), split(sizes, shares)
+        found = tuple(tuple(int(labels[part].eq(label).sum()) for part in parts) for label in range(len(sizes)))
+        possible = tables(sizes, shares, [len(part) for part in parts])
+        assert found in possible or not possible, (sizes, found)
+        if any(all(row[0] for row in table) for table in possible):
+            assert all(row[0] for row in found), (sizes, found)
+            searched += len(possible) > 1
+    assert searched
+
+
+@pytest.mark.parametrize("sizes", [(150, 149, 1), (1, 150, 149), (149, 1, 1, 149)])
+def test_a_class_of_one_example_is_in_the_first_part(sizes):
+    labels, parts = labels_of(sizes), split(sizes, SHARES[0])
+    assert [len(part) for part in parts] == [sum(sizes) * share // 10 for share in (7, 1, 2)]
+    assert labels[parts[0]].bincount(minlength=len(sizes)).min() >= 1
 
 
 def test_sizes_and_shares_at_random():

@@ -493,9 +493,12 @@ def test_a_very_long_class_is_read_and_a_very_long_line_is_not(tmp_path, monkeyp
 
 
 def test_a_class_that_training_gets_none_of_is_named(tmp_path):
-    path = written(tmp_path, "a,k\n" + "1,u\n2,v\n" * 9 + "5,w\n")
-    with pytest.raises(UsageError, match=r"t.csv: class 'w' has 1 of 19 rows, and none in the training part; add rows"):
-        loaded(path, target="k", split={"validation": 0.1, "test": 0.6})
+    """There is such a class if the training part has fewer rows than there are classes, and only then."""
+    path, split = written(tmp_path, "a,k\n" + "1,u\n2,v\n" * 9 + "5,w\n"), {"validation": 0.1, "test": 0.6}
+    assert 2 in loaded(path, target="k", split=split).train["label"]
+    path = written(tmp_path, "a,k\n" + "1,u\n" * 4 + "2,v\n3,w\n4,x\n")
+    with pytest.raises(UsageError, match=r"t.csv: class '[vwx]' has 1 of 7 rows, and none in the training part; add"):
+        loaded(path, target="k", split=split)
 
 
 def test_a_part_that_gets_no_row_is_named(tmp_path):

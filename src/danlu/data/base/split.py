@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
 from danlu.data.base.dataset import PARTS
@@ -23,7 +23,8 @@ def stratified_split(
     """A stratified random split: each class is split in the same proportions, up to one example.
 
     The sizes of the parts are the fractions of all examples, rounded by largest remainders. So a small part is not
-    empty even if it gets less than one example of every class.
+    empty even if it gets less than one example of every class. Every class has an example in the first part if there is
+    such a split.
 
     Args:
         labels: class of each example.
@@ -87,18 +88,83 @@ def _counts(sizes: Int[Tensor, "classes"], fractions: tuple[float, ...]) -> Int[
     Every entry is rounded down first. The remaining examples of a class go to different parts. A part takes its missing
     examples from the classes with the most remaining examples, and among these from those with the largest remainders.
     This order finds a table of zeros and ones with given row and column sums whenever one exists (Ryser,
-    "Combinatorial properties of matrices of zeros and ones", 1957).
+    "Combinatorial properties of matrices of zeros and ones", 1957). If it leaves a class out of the first part, or adds
+    to an entry without a remainder, ``_rearranged`` searches for a table that does not.
     """
     exact = sizes[:, None].double() * torch.tensor(fractions, dtype=torch.float64)
-    counts = (exact + _ROUNDING).floor().long()
-    lacking = _largest_remainders(exact.sum(0)) - counts.sum(0)
-    left = sizes - counts.sum(1)
+    whole = (exact + _ROUNDING).floor().long()
+    lacking = _largest_remainders(exact.sum(0)) - whole.sum(0)
+    left = sizes - whole.sum(1)
+    added = torch.zeros_like(whole, dtype=torch.bool)
     for part in lacking.argsort(stable=True).tolist():
-        by_remainder = (exact - counts)[:, part].argsort(descending=True, stable=True)
+        by_remainder = (exact - whole)[:, part].argsort(descending=True, stable=True)
         taken = by_remainder[left[by_remainder].argsort(descending=True, stable=True)][: lacking[part]]
-        counts[taken, part] += 1
+        added[taken, part] = True
         left[taken] -= 1
-    return counts
+    allowed = exact - whole > _ROUNDING
+    required = (whole[:, 0] == 0) & allowed[:, 0]
+    for rows in (required, torch.zeros_like(required)):
+        if (table := _rearranged(added, allowed, rows)) is not None:
+            return whole + table.long()
+    return whole + added.long()
+
+
+def _rearranged(
+    added: Bool[Tensor, "classes parts"], allowed: Bool[Tensor, "classes parts"], required: Bool[Tensor, "classes"]
+) -> Bool[Tensor, "classes parts"] | None:
+    """A table of zeros and ones with the same row and column sums, ones only where they are allowed and required.
+
+    It is a maximum flow from the classes to the parts, found by augmenting paths that begin at the given table (Ford
+    and Fulkerson, "Maximal flow through a network", 1956).
+
+    Args:
+        added: the given table.
+        allowed: where ones are allowed.
+        required: the classes that must have a one in the first part.
+
+    Returns:
+        The table, or None if there is none.
+    """
+    if not (added & ~allowed).any() and not (required & ~added[:, 0]).any():
+        return added
+    rows, columns = added.sum(1), added.sum(0)
+    table, free = added & allowed, allowed.clone()
+    free[required, 0] = False  # these ones stay
+    for row in (required & ~table[:, 0]).nonzero().flatten().tolist():
+        table[row, 0] = True
+        if table[row].sum() > rows[row]:
+            table[row, 1 + int(table[row, 1:].nonzero()[0])] = False
+    movable = (table & free)[:, 0].nonzero().flatten()
+    surplus = int(table[:, 0].sum() - columns[0])
+    if surplus > len(movable):
+        return None
+    table[movable[: max(0, surplus)], 0] = False
+    for row in range(len(table)):
+        while table[row].sum() < rows[row]:
+            if not _augment(table, free, columns, row):
+                return None
+    return table
+
+
+def _augment(table: Tensor, free: Tensor, columns: Tensor, row: int) -> bool:
+    """Add a one to a row; ones of other rows move to other columns if necessary. False if this is impossible."""
+    reached = dict.fromkeys((free[row] & ~table[row]).nonzero().flatten().tolist(), (row, -1))
+    queue = list(reached)
+    for column in queue:
+        if table[:, column].sum() < columns[column]:
+            while column >= 0:
+                mover, previous = reached[column]
+                table[mover, column] = True
+                if previous >= 0:
+                    table[mover, previous] = False
+                column = previous
+            return True
+        for mover in (table & free)[:, column].nonzero().flatten().tolist():
+            for other in (free[mover] & ~table[mover]).nonzero().flatten().tolist():
+                if other not in reached:
+                    reached[other] = (mover, column)
+                    queue.append(other)
+    return False
 
 
 def _largest_remainders(exact: Float64[Tensor, "parts"]) -> Int[Tensor, "parts"]:
