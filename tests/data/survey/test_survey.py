@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+from fractions import Fraction
 from importlib import import_module
 
 import pytest
@@ -50,6 +52,26 @@ def test_the_deviation_of_a_channel_is_over_examples_and_pixels():
         assert channel["mean"] == pytest.approx(values.mean().item(), abs=1e-6)
         assert channel["deviation"] == pytest.approx(values.std(correction=0).item(), abs=1e-6)
     assert [channel["name"] for channel in found.channels] == ["red", "green", "blue"]
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(1000.0, 0.1), (-1e6, 1.0), (1e8, 100.0), (0.0, 1e-30), (1e30, 1e25)])
+def test_mean_and_deviation_of_float32_columns_far_from_zero(mean, deviation):
+    """Against exact rational arithmetic, over several blocks of rows and with an outlier in the first row."""
+    source = torch.Generator().manual_seed(0)
+    x = (mean + deviation * torch.randn(5000, 1, generator=source, dtype=torch.float64)).float()
+    x[0] = mean + 1e3 * deviation
+    (channel,) = compute_survey(made(x)).channels
+    exact = [Fraction(value) for value in x.flatten().tolist()]
+    exact_mean = sum(exact) / len(exact)
+    variance = sum((value - exact_mean) ** 2 for value in exact) / len(exact)
+    assert channel["mean"] == pytest.approx(float(exact_mean), rel=1e-13)
+    assert channel["deviation"] == pytest.approx(math.sqrt(variance), rel=1e-13)
+
+
+def test_a_column_of_small_numbers_beside_one_of_large_numbers_is_not_constant():
+    source = torch.Generator().manual_seed(0)
+    x = torch.rand(50, 3, generator=source) * torch.tensor([1e9, 1.0, 1e-9]) + torch.tensor([0.0, 1000.0, 0.0])
+    assert compute_survey(made(x)).constant == []
 
 
 @pytest.mark.parametrize("shape", [(3,), (1, 3, 3), (3, 5, 5)])

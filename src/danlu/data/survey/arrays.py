@@ -17,8 +17,8 @@ _ROWS = 4096
 """number of examples that are read at a time"""
 _IMBALANCED = 50
 """maximum ratio of the sizes of two classes; above it, the classes are reported as imbalanced"""
-_CONSTANT = 1e-6
-"""a standard deviation at or below this fraction of the range of the values counts as zero"""
+_CONSTANT = float(torch.finfo(torch.float32).eps)
+"""a standard deviation at or below this fraction of the largest absolute value of its channel counts as zero"""
 
 
 def survey_arrays(data: DataSet, constant: Callable[[DataSet, Tensor], list[str]], problem: str = "") -> Survey:
@@ -61,20 +61,30 @@ def _channels(data: DataSet) -> tuple[list[dict[str, Any]], Tensor]:
         deviation = (spread[number].square() + (mean[number] - level).square()).mean().sqrt()
         values = {"low": low[number].min(), "high": high[number].max(), "mean": level, "deviation": deviation}
         rows.append({"name": name, **{key: float(value) for key, value in values.items()}})
-    return rows, (spread <= _CONSTANT * float((high - low).max())).flatten(1 if spread.ndim > 1 else 0)
+    largest = low.abs().maximum(high.abs()).flatten(1 if low.ndim > 1 else 0)
+    if spread.ndim > 1:
+        return rows, spread.flatten(1) <= _CONSTANT * largest.amax(1, keepdim=True)
+    return rows, spread <= _CONSTANT * largest
 
 
 def _statistics(part: Part, name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Minimum, maximum, mean and standard deviation over the examples, at each position of an example."""
+    """Minimum, maximum, mean and standard deviation over the examples, at each position of an example.
+
+    The squares are of deviations from the mean of a block, and are merged over the blocks (Chan, Golub and LeVeque,
+    "Algorithms for computing the sample variance", 1983, equation 2.1). The difference of mean squares would lose all
+    digits of a deviation that is small compared with the mean.
+    """
     first = next(_blocks(part, name))[0]
     low, high = torch.full_like(first, torch.inf), torch.full_like(first, -torch.inf)
-    total, squares = torch.zeros_like(first), torch.zeros_like(first)
+    count, mean, squares = 0, torch.zeros_like(first), torch.zeros_like(first)
     for values in _blocks(part, name):
         low, high = torch.minimum(low, values.amin(0)), torch.maximum(high, values.amax(0))
-        total += values.sum(0)
-        squares += values.square().sum(0)
-    mean = total / len(part)
-    return low, high, mean, (squares / len(part) - mean.square()).clamp_min(0).sqrt()
+        block_mean, total = values.mean(0), count + len(values)
+        difference = block_mean - mean
+        squares += (values - block_mean).square().sum(0) + difference.square() * (count * len(values) / total)
+        mean += difference * (len(values) / total)
+        count = total
+    return low, high, mean, (squares / count).sqrt()
 
 
 def _blocks(part: Part, name: str) -> Iterator[Tensor]:
