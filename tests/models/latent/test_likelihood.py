@@ -1,5 +1,7 @@
 """What a decoder says of an example: draws have the moments of the probabilities, and wrong arguments are refused."""
 
+import math
+
 import pytest
 import torch
 
@@ -88,6 +90,19 @@ def test_a_learned_spread_has_a_least_value(family, spread):
     x = torch.zeros(1, 3)
     assert likelihood._log_spread(outputs).unique().tolist() == [LEAST_LOG_SPREAD]
     assert likelihood.log_prob(x, torch.zeros_like(outputs)).isfinite().all()
+
+
+@pytest.mark.parametrize("raw", [-4.0, -6.0, -9.0, -16.0, -26.0])
+@pytest.mark.parametrize("error", [0.0, 0.25])
+def test_the_gradient_below_the_least_spread_is_exact_and_not_zero(raw, error):
+    """In closed form: (error² / σ² − 1) · sigmoid(raw − least), with log σ = least + softplus(raw − least)."""
+    above = math.log1p(math.exp(raw - LEAST_LOG_SPREAD))
+    variance = math.exp(2 * (LEAST_LOG_SPREAD + above))
+    exact = (error**2 / variance - 1) / (1 + math.exp(LEAST_LOG_SPREAD - raw))
+    output = torch.tensor([0.5, raw]).view(1, 1, 2, 1).requires_grad_()
+    Likelihood("gaussian", "each").log_prob(torch.tensor([[0.5 + error]]), output).sum().backward()
+    assert output.grad is not None
+    assert output.grad[0, 0, 1, 0].item() == pytest.approx(exact, rel=1e-4)
 
 
 def test_the_mean_of_bernoulli_is_its_probability_and_the_others_their_center():

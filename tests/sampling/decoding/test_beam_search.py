@@ -275,6 +275,24 @@ def test_groups_are_a_loop(beams, groups, strength):
         assert sorted(found.tokens[0].tolist()) == sorted(e[0][2:] for e in expected)
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.4])
+@pytest.mark.parametrize("length", [1, 2, 5])
+@pytest.mark.parametrize(("v", "beams", "groups"), [(1, 4, 2), (2, 6, 2), (2, 8, 2), (3, 8, 2), (2, 5, 1)])
+def test_a_vocabulary_smaller_than_a_group(v, beams, groups, length, strength):
+    """A group has as many sequences as there are, each once; the others are missing."""
+    for seed in range(3):
+        table, recurrent, _ = with_memory(seed, v)
+        start = torch.tensor([v - 1]), (torch.tensor([0]),)
+        found = beam_search(recurrent, *start, beams, length, best=beams, groups=groups, diversity=strength)
+        expected = diverse(table, 0, v - 1, beams, groups, length, strength)
+        count = int(found.lengths[0].gt(0).sum())
+        assert count == len(expected) == groups * min(beams // groups, v**length)
+        torch.testing.assert_close(found.score[0, :count], torch.tensor([e[1] for e in expected], dtype=torch.double))
+        assert sorted(found.tokens[0, :count].tolist()) == sorted(e[0][2:] for e in expected)
+        assert found.score[0, count:].isneginf().all()
+        assert found.log_prob[0, count:].isneginf().all()
+
+
 def test_groups_differ_more_the_more_it_costs_to_agree():
     differing = []
     for strength in (0.0, 5.0):
