@@ -10,6 +10,10 @@ from typing import Any
 from torch import nn
 
 
+class FromData:
+    """Marks, as ``Annotated[int, FromData]``, an argument with a default that the data determines: no setting."""
+
+
 class Model(nn.Module):
     """Base class of models. The arguments of the constructor are the configuration of the model.
 

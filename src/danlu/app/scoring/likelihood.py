@@ -200,6 +200,8 @@ def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[s
             "gray pixels: the score is the mean over black and white pixels, not the likelihood of the gray values; "
             "see the option binarize"
         )
+    if likelihood == "logistic" and isinstance(model.info, ImageInfo) and model.info.levels < 256:
+        notes.append(f"gray values are rounded to the {model.info.levels} levels of the training data")
     if isinstance(model.info, TableInfo):
         shifted = ", shifted and scaled as the training rows" if model.info.shift else ""
         notes.append(f"densities of rows{shifted}; a density can be above 1, and its logarithm above 0")

@@ -39,7 +39,7 @@ def digits(argument: str = "", split: Split = Split(), access: Access | None = N
     fractions = part_fractions(split)
     train, validation, test = stratified_split(all_digits["label"], fractions, split.seed)
     check_parts("digits", map(len, (train, validation, test)), fractions)
-    info = ImageInfo(shape=(1, 8, 8), classes=10, class_names=tuple("0123456789"))
+    info = ImageInfo(shape=(1, 8, 8), classes=10, class_names=tuple("0123456789"), levels=17)
     return DataSet("digits", info, all_digits.take(train), all_digits.take(validation), all_digits.take(test))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from danlu import data as room
 from danlu.data.images.settings import Augment, Binarize, Images
@@ -37,7 +37,9 @@ class ImageData(DataSettings):
             return data
         names = ("validation", "test") if self.binarize == "dynamic" else ("train", "validation", "test")
         seed = self.split.seed
-        return replace(data, **{name: room.binary_part(data.part(name), self.binarize, seed) for name in names})
+        parts = {name: room.binary_part(data.part(name), self.binarize, seed) for name in names}
+        levels: dict[str, Any] = {"levels": 2}
+        return replace(data, info=replace(data.info, **levels), **parts)
 
     def usage(self) -> dict[str, str]:
         """The settings that are needed to use the trained model: ``binarize``, if images are binarized."""

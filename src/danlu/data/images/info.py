@@ -14,6 +14,7 @@ class ImageInfo(DataInfo):
 
     Attributes:
         fit: how image files of another shape are converted to this one.
+        levels: number of gray levels: equidistant values from the smallest to the largest one, both included.
 
     >>> ImageInfo((3, 8, 8)).viewable, ImageInfo((2, 8, 8)).viewable
     (True, False)
@@ -23,6 +24,7 @@ class ImageInfo(DataInfo):
     inputs: ClassVar[str] = "image"
 
     fit: Literal["crop", "pad", "stretch"] = "stretch"
+    levels: int = 256
 
     @property
     def viewable(self) -> bool:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.losses.variational import gaussian_log_prob, importance_bound, kl_to_standard_normal
-from danlu.models.latent.likelihood import Family, Likelihood, Spread
+from danlu.models.latent.likelihood import LEVELS, Family, Likelihood, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
 from danlu.nn.encoder_decoder import Decoder, Encoder
@@ -130,6 +130,7 @@ class Autoencoder(nn.Module):
         dropout: fraction of the hidden units of the encoder that are set to zero during training.
         input_shape: shape of one encoder input, if it differs from ``shape``.
         posterior: module from features to a distribution of codes; by default a diagonal normal one.
+        levels: number of levels of the values, for the likelihood "logistic".
     """
 
     def __init__(
@@ -146,13 +147,14 @@ class Autoencoder(nn.Module):
         dropout: float = 0.0,
         input_shape: Sequence[int] | None = None,
         posterior: nn.Module | None = None,
+        levels: int = LEVELS,
     ):
         super().__init__()
         check_width("latent", latent)
         self.shape, self.latent = tuple(shape), latent
         encoder = Encoder(input_shape or shape, hidden, channels, classes, activation, norm, dropout)
         self.inference = Inference(encoder, posterior or DiagonalPosterior(encoder.features, latent))
-        distribution = Likelihood(likelihood, spread)
+        distribution = Likelihood(likelihood, spread, levels)
         decoder = Decoder(latent + classes, shape, hidden, channels, distribution.outputs, activation, norm)
         self.generation = Generation(decoder, distribution)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from danlu.losses.variational import importance_bound
+from danlu.models.base import FromData
 from danlu.models.latent.autoencoder import Autoencoder, Pass, Posterior
 from danlu.models.latent.labeled_base import LabeledAutoencoder
-from danlu.models.latent.likelihood import Family, Spread
+from danlu.models.latent.likelihood import LEVELS, Family, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
 from danlu.nn.norm.by_name import Norm
@@ -41,13 +43,14 @@ class ConditionalVAE(LabeledAutoencoder):
         channels: output channels of each convolution of the encoder, which halves the image; empty for fully connected
             layers only.
         likelihood: distribution of the values: "bernoulli" for values from 0 to 1, "gaussian" for any real values,
-            "logistic" for bytes.
+            "logistic" for gray values on equidistant levels.
         spread: standard deviation of "gaussian" or scale of "logistic": a fixed number, "shared" to learn one for all
             values, or "each" to learn one per value.
         activation: activation function after each layer.
         norm: normalization before each activation.
         dropout: fraction of the hidden units of the encoder that are set to zero during training.
         posterior: module from features of the encoder to a distribution of codes; by default a diagonal normal one.
+        levels: number of levels of the values, for the likelihood "logistic"; 256 for bytes.
 
     Raises:
         ValueError: if an argument is out of range, or the image is too small for the convolutions.
@@ -72,12 +75,25 @@ class ConditionalVAE(LabeledAutoencoder):
         norm: Norm | None = None,
         dropout: float = 0.0,
         posterior: nn.Module | None = None,
+        levels: Annotated[int, FromData] = LEVELS,
     ):
         super().__init__()
         check_width("classes", classes)
         self.classes = classes
         self.autoencoder = Autoencoder(
-            shape, latent, hidden, channels, likelihood, spread, classes, activation, norm, dropout, None, posterior
+            shape,
+            latent,
+            hidden,
+            channels,
+            likelihood,
+            spread,
+            classes,
+            activation,
+            norm,
+            dropout,
+            None,
+            posterior,
+            levels,
         )
         noise = torch.randn(DRAWS, 1, latent, generator=generator_for("labels"))
         self.register_buffer("noise", noise, persistent=False)

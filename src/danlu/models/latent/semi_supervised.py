@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from danlu.models.base import FromData
 from danlu.models.latent.autoencoder import Autoencoder, Diagonal
 from danlu.models.latent.labeled_base import LabeledAutoencoder
-from danlu.models.latent.likelihood import Family, Spread
+from danlu.models.latent.likelihood import LEVELS, Family, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
 from danlu.nn.encoder_decoder import Encoder
@@ -52,13 +53,14 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         classifier_hidden: width of each fully connected layer of the classifier.
         channels: output channels of each convolution of encoder and classifier; empty for fully connected networks.
         likelihood: distribution of the values: "bernoulli" for values from 0 to 1, "gaussian" for any real values,
-            "logistic" for bytes.
+            "logistic" for gray values on equidistant levels.
         spread: standard deviation of "gaussian" or scale of "logistic": a fixed number, "shared" to learn one for all
             values, or "each" to learn one per value.
         activation: activation function after each layer.
         norm: normalization before each activation.
         dropout: fraction of the hidden units of encoder and classifier that are set to zero during training.
         factorized: whether the encoder does not use the label, q(y | x) q(z | x), as in the notes.
+        levels: number of levels of the values, for the likelihood "logistic"; 256 for bytes.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -82,6 +84,7 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         norm: Norm | None = None,
         dropout: float = 0.0,
         factorized: bool = False,
+        levels: Annotated[int, FromData] = LEVELS,
     ):
         super().__init__()
         check_width("classes", classes)
@@ -89,7 +92,17 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         self.classifier = Encoder(shape, classifier_hidden, channels, 0, activation, norm, dropout)
         self.head = Linear(self.classifier.features, classes)
         self.autoencoder = Autoencoder(
-            shape, latent, hidden, channels, likelihood, spread, classes, activation, norm, dropout
+            shape,
+            latent,
+            hidden,
+            channels,
+            likelihood,
+            spread,
+            classes,
+            activation,
+            norm,
+            dropout,
+            levels=levels,
         )
         if factorized:
             self.autoencoder.inference.encoder.label = None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.models.base import Model
+from danlu.models.base import FromData, Model
 from danlu.models.latent.autoencoder import Autoencoder, Pass, Posterior
 from danlu.models.latent.inpainting import checked_mask, fill_in
-from danlu.models.latent.likelihood import Family, Spread
+from danlu.models.latent.likelihood import LEVELS, Family, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.norm.by_name import Norm
 from danlu.sampling.latent_interpolation import lerp
@@ -32,7 +33,7 @@ class VAE(Model):
         channels: output channels of each convolution of the encoder, which halves the image; empty for fully connected
             layers only.
         likelihood: distribution of the values: "bernoulli" for values from 0 to 1, "gaussian" for any real values,
-            "logistic" for bytes.
+            "logistic" for gray values on equidistant levels.
         spread: standard deviation of "gaussian" or scale of "logistic": a fixed number, "shared" to learn one for all
             values, or "each" to learn one per value.
         activation: activation function after each layer.
@@ -40,6 +41,7 @@ class VAE(Model):
         dropout: fraction of the hidden units of the encoder that are set to zero during training.
         masks: whether a mask of the given values is a second input of the encoder, for examples with missing values.
         posterior: module from features of the encoder to a distribution of codes; by default a diagonal normal one.
+        levels: number of levels of the values, for the likelihood "logistic"; 256 for bytes.
 
     Raises:
         ValueError: if an argument is out of range, or the image is too small for the convolutions.
@@ -62,12 +64,25 @@ class VAE(Model):
         dropout: float = 0.0,
         masks: bool = False,
         posterior: nn.Module | None = None,
+        levels: Annotated[int, FromData] = LEVELS,
     ):
         super().__init__()
         self.masks = masks
         input_shape = (2 * shape[0], *shape[1:]) if masks else None
         self.autoencoder = Autoencoder(
-            shape, latent, hidden, channels, likelihood, spread, 0, activation, norm, dropout, input_shape, posterior
+            shape,
+            latent,
+            hidden,
+            channels,
+            likelihood,
+            spread,
+            0,
+            activation,
+            norm,
+            dropout,
+            input_shape,
+            posterior,
+            levels,
         )
 
     @property

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, create_model
 from torch import nn
 
 from danlu.data.base.page import Page
-from danlu.models.base import Model
+from danlu.models.base import FromData, Model
 
 M = TypeVar("M", bound=Model)
 
@@ -58,7 +58,7 @@ def _page(network: type[Any]) -> type[Settings[Any]]:
     fields: dict[str, Any] = {
         name: (_immutable(types[name]), Field(default=p.default, description=descriptions.get(name)))
         for name, p in inspect.signature(network.__init__).parameters.items()
-        if p.default is not inspect.Parameter.empty and not _is_network(types[name])
+        if p.default is not inspect.Parameter.empty and not _is_network(types[name]) and not _is_from_data(types[name])
     }
     page = create_model(f"{network.__name__}Settings", __base__=Settings, **fields)
     page.network = network
@@ -69,6 +69,11 @@ def _is_network(annotation: Any) -> bool:
     """Whether an argument is a network, which cannot be a setting."""
     kinds = typing.get_args(annotation) or (annotation,)
     return any(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in kinds)
+
+
+def _is_from_data(annotation: Any) -> bool:
+    """Whether the data determines an argument."""
+    return FromData in getattr(annotation, "__metadata__", ())
 
 
 def _immutable(annotation: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import Field
 
@@ -58,6 +58,11 @@ class LatentRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     def elbo(self, info: DataInfo, masks: Masks | None = None, separate: bool = False) -> Elbo:
         """The task with the network of this recipe."""
         return Elbo(self.network(info), self.kl_weight(), self.samples, self.objective, masks, separate, info.inputs)
+
+
+def data_arguments(info: DataInfo) -> dict[str, Any]:
+    """The arguments of an autoencoder that depend on the data: the shape, and for images the number of gray levels."""
+    return {"shape": info.shape, "levels": info.levels} if isinstance(info, ImageInfo) else {"shape": info.shape}
 
 
 def check_likelihood(network: M, info: DataInfo, data: str, page: str = "model") -> M:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from danlu.data.base.dataset import DataInfo
 from danlu.models.latent.vae import VAE
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.recipes.latent.base import LatentRecipe, check_likelihood
+from danlu.recipes.latent.base import LatentRecipe, check_likelihood, data_arguments
 from danlu.tasks.elbo import Elbo
 from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
 
@@ -33,7 +33,7 @@ class BetaVAERecipe(LatentRecipe):
     epochs: Positive | None = 100
 
     def network(self, info: DataInfo) -> VAE:
-        return check_likelihood(self.model.build(shape=info.shape), info, self.data)
+        return check_likelihood(self.model.build(**data_arguments(info)), info, self.data)
 
     def task(self, info: DataInfo) -> Elbo:
         return self.elbo(info)

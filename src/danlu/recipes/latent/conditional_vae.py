@@ -15,7 +15,7 @@ from danlu.data.base.dataset import DataInfo
 from danlu.models.latent.conditional import ConditionalVAE
 from danlu.recipes.class_labels import check_classes
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.recipes.latent.base import LatentRecipe, check_likelihood
+from danlu.recipes.latent.base import LatentRecipe, check_likelihood, data_arguments
 from danlu.tasks.elbo import Elbo
 from danlu.training.optimization.settings import OptimizerSettings, Positive
 
@@ -31,7 +31,7 @@ class ConditionalVAERecipe(LatentRecipe):
 
     def network(self, info: DataInfo) -> ConditionalVAE:
         check_classes(info, self.data, "conditional-vae")
-        return check_likelihood(self.model.build(shape=info.shape, classes=info.classes), info, self.data)
+        return check_likelihood(self.model.build(**data_arguments(info), classes=info.classes), info, self.data)
 
     def task(self, info: DataInfo) -> Elbo:
         return self.elbo(info)

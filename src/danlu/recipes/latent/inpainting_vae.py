@@ -18,7 +18,7 @@ from danlu.data.base.dataset import DataInfo
 from danlu.data.base.page import Fraction
 from danlu.models.latent.vae import VAE
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.recipes.latent.base import LatentRecipe, check_likelihood
+from danlu.recipes.latent.base import LatentRecipe, check_likelihood, data_arguments
 from danlu.tasks.elbo import Elbo, Masks
 from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
 
@@ -43,7 +43,7 @@ class InpaintingVAERecipe(LatentRecipe):
     """hide a rectangle in half of the images, instead of single pixels"""
 
     def network(self, info: DataInfo) -> VAE:
-        return check_likelihood(self.model.build(shape=info.shape), info, self.data)
+        return check_likelihood(self.model.build(**data_arguments(info)), info, self.data)
 
     def task(self, info: DataInfo) -> Elbo:
         return self.elbo(info, Masks(self.hide, self.blocks))

@@ -33,7 +33,7 @@ from danlu.recipes.class_labels import check_classes
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.generative_recipe import GenerativeRecipe
 from danlu.recipes.config.recipe import Count
-from danlu.recipes.latent.base import check_likelihood
+from danlu.recipes.latent.base import check_likelihood, data_arguments
 from danlu.rng.keys import generator
 from danlu.tasks.semi_supervised import Codes, Relaxation, SemiSupervised
 from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
@@ -107,8 +107,8 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
 
     def _network(self, info: DataInfo) -> Any:
         if not self.stacked:
-            return check_likelihood(self.model.build(shape=info.shape, classes=info.classes), info, self.data)
-        first = check_likelihood(self.first.build(shape=info.shape), info, self.data, "first")
+            return check_likelihood(self.model.build(**data_arguments(info), classes=info.classes), info, self.data)
+        first = check_likelihood(self.first.build(**data_arguments(info)), info, self.data, "first")
         return StackedVAE(first, self.model.build(shape=(first.latent,), classes=info.classes))
 
     def _first_rounds(self) -> int:
