@@ -19,6 +19,7 @@ from danlu.evaluation import (
 from danlu.evaluation.feature_networks import score_name
 from danlu.metrics import Moments, Origin, frechet_distance
 from danlu.models import CNN, MLP, DenseNet, InceptionFID, ResNet
+from danlu.nn import output_layer
 from danlu.storage import Access
 
 SHAPE = (1, 8, 8)
@@ -54,6 +55,22 @@ def test_nothing_stays_on_the_classifier():
     assert not network.last._forward_pre_hooks
     with pytest.raises(ValueError, match="no linear layer"):
         ClassifierFeatures(nn.ReLU(), "none")
+
+
+def test_the_declared_output_layer_gives_the_features_whatever_is_registered_after_it():
+    class Backwards(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.logits = output_layer(nn.Linear(3, 2))
+            self.hidden = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.logits(self.hidden(x))
+
+    net, x = Backwards(), torch.rand(5, 4)
+    network = ClassifierFeatures(net, "backwards")
+    torch.testing.assert_close(network.features(x), net.hidden(x))
+    torch.testing.assert_close(network.probabilities(x), net(x).softmax(1))
 
 
 def test_looking_is_batched_without_gradients_in_evaluation_mode():

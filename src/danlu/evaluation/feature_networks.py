@@ -20,6 +20,7 @@ from torch.nn import functional
 from danlu.data.base.dataset import DataInfo
 from danlu.metrics.moments import Moments, Origin
 from danlu.models.classify.inception import SIDE, InceptionFID
+from danlu.nn.roles import roles
 
 BATCH = 500
 """examples per batch"""
@@ -57,10 +58,11 @@ class ClassifyingNetwork(FeatureNetwork, Protocol):
 
 
 class ClassifierFeatures(nn.Module):
-    """A classifier as a feature network: its features are the inputs of its last linear layer.
+    """A classifier as a feature network: its features are the inputs of the linear layer that computes the logits.
 
     Args:
-        classifier: a trained classifier whose last linear layer computes the logits, as in all classifiers of danlu.
+        classifier: a trained classifier; the layer of the logits is the declared output layer (``danlu.nn.roles``), or
+            the linear layer that was registered last if none is declared.
         name: the name in the names of scores, for example ``digits-cnn``.
 
     Raises:
@@ -78,7 +80,9 @@ class ClassifierFeatures(nn.Module):
         linear = [module for module in classifier.modules() if isinstance(module, nn.Linear)]
         if not linear:
             raise ValueError(f"{type(classifier).__name__} has no linear layer, whose inputs would be the features")
-        self.classifier, self.last = classifier, linear[-1]
+        role_of = roles(classifier)
+        outputs = [layer for layer in linear if role_of.get(layer.weight) == "output"]
+        self.classifier, self.last = classifier, (outputs or linear)[-1]
         self.origin = Origin(name, weights=fingerprint(classifier))
 
     @property
@@ -87,7 +91,7 @@ class ClassifierFeatures(nn.Module):
         return self.origin.name
 
     def features(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
-        """The inputs of the last linear layer."""
+        """The inputs of the layer of the logits."""
         captured: list[Tensor] = []
         hook = self.last.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
         try:

@@ -32,5 +32,9 @@ from .recurrent.init import Initial as Initial
 from .recurrent.init import orthogonal_blocks as orthogonal_blocks
 from .recurrent.init import scale_radius as scale_radius
 from .recurrent.layer import Recurrent as Recurrent
+from .roles import Role as Role
+from .roles import output_layer as output_layer
+from .roles import roles as roles
+from .roles import set_role as set_role
 from .state_dict import load_tensors as load_tensors
 from .state_dict import named_tensors as named_tensors

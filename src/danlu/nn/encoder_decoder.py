@@ -16,6 +16,7 @@ from danlu.nn.dense import check_dropout, check_widths, dense
 from danlu.nn.linear import Linear
 from danlu.nn.norm.by_name import Norm
 from danlu.nn.norm.by_name import norm as norm_named
+from danlu.nn.roles import output_layer, set_role
 
 KERNEL, STRIDE, PADDING = 4, 2, 1
 """Kernel size, stride and padding of each convolution. It halves height and width; the kernel is a multiple of the
@@ -75,7 +76,7 @@ class Encoder(nn.Module):
             depth = outputs
         flat_size = depth * math.prod(sizes[-1]) if channels else math.prod(shape)
         self.first = Linear(flat_size, hidden[0]) if hidden else None
-        self.label = Linear(classes, hidden[0], bias=False) if classes else None
+        self.label = set_role(Linear(classes, hidden[0], bias=False), "embedding") if classes else None
         norm_layers = [*_norm_and_activation(hidden[0], activation, norm, False), nn.Dropout(dropout)] if hidden else []
         layers = (dense(n, m, activation, norm, dropout, Linear) for n, m in pairwise(hidden))
         self.rest = nn.Sequential(*norm_layers, *layers)
@@ -131,7 +132,7 @@ class Decoder(nn.Module):
         widths = [inputs, *reversed(hidden)]
         self.dense = nn.Sequential(*(dense(n, m, activation, norm, linear=Linear) for n, m in pairwise(widths)))
         if not channels:
-            self.start, self.first = None, Linear(widths[-1], outputs * math.prod(shape))
+            self.start, self.first = None, output_layer(Linear(widths[-1], outputs * math.prod(shape)))
         else:
             self.start = (channels[-1], *sizes[-1])
             first = Linear(widths[-1], math.prod(self.start))
@@ -141,9 +142,11 @@ class Decoder(nn.Module):
         for number, ((depth, layer_outputs), size, target) in enumerate(
             zip(pairwise(depths), reversed(sizes[1:]), reversed(sizes[:-1]), strict=True)
         ):
-            layer: list[nn.Module] = [_upsampling(depth, layer_outputs, size, target)]
+            upsampling = _upsampling(depth, layer_outputs, size, target)
             if number < len(channels) - 1:
-                layer += _norm_and_activation(layer_outputs, activation, norm, True)
+                layer = [upsampling, *_norm_and_activation(layer_outputs, activation, norm, True)]
+            else:
+                layer = [output_layer(upsampling)]
             self.convolutions.add_module(str(number), nn.Sequential(*layer))
 
     def forward(self, z: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs *shape"]:

@@ -10,12 +10,10 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from danlu.catalogue import RECIPES
 from danlu.data import Part, Shuffled
+from danlu.nn import output_layer
 from danlu.tasks import Descend, Task
 from danlu.training import OptimizerSettings, Runtime, Trainer
-from danlu.training.optimization.optimizers import hidden_matrices
-from examined import tiny
 
 LR, ROUNDS = 0.05, 10
 
@@ -144,11 +142,11 @@ class Words(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(5, 6)
         self.tall, self.wide, self.square = nn.Linear(6, 9), nn.Linear(9, 4), nn.Linear(4, 4, bias=False)
-        self.head = nn.Linear(4, 2)
+        self.last = output_layer(nn.Linear(4, 2))
 
     def forward(self, counts):
         h = torch.tanh(self.tall(counts @ self.embedding.weight))
-        return self.head(torch.tanh(self.square(torch.tanh(self.wide(h)))))
+        return self.last(torch.tanh(self.square(torch.tanh(self.wide(h)))))
 
 
 def newton_schulz(m):
@@ -243,15 +241,3 @@ def test_a_shared_matrix_is_penalized_once():
     before = module[0].weight.detach().clone()
     after = by_danlu(module, zeros, OptimizerSettings(optimizer="sgd", lr=0.1, l2=1.0), rounds=1)
     torch.testing.assert_close(after["0.weight"], 0.9 * before)
-
-
-@pytest.mark.parametrize("name", [name for name, entry in RECIPES.items() if entry.family == "classify"])
-def test_muon_leaves_the_last_layer_of_every_classifier_to_adamw(name):
-    recipe = tiny(name)
-    info = recipe.load().info
-    model = recipe.task(info).model
-    moved = {id(p) for p in hidden_matrices(model)}
-    last = list(model.parameters())[-2:]  # weight and bias that make the logits
-    assert last[0].shape[0] == last[1].shape[0] == info.classes
-    assert last[0].ndim == 2
-    assert not moved & {id(p) for p in last}

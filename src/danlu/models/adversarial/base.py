@@ -16,6 +16,7 @@ from danlu.nn.norm.by_name import norm as norm_named
 from danlu.nn.norm.conditional_batch import ConditionalBatchNorm
 from danlu.nn.norm.virtual_batch import VirtualBatchNorm
 from danlu.nn.one_hot import cycle_classes, one_hot
+from danlu.nn.roles import output_layer
 
 PlayerNorm = Literal["batch", "layer", "virtual"]
 LEAK = 0.2
@@ -158,8 +159,10 @@ class Critic(Model):
             projected: whether labels enter as a projection instead of before the features.
         """
         self.minibatch = MinibatchDiscrimination(features, minibatch) if minibatch else None
-        self.last = nn.Linear(features + minibatch, 1)
-        self.of_label = nn.Linear(features, self.classes, bias=False) if projected and self.classes else None
+        self.last = output_layer(nn.Linear(features + minibatch, 1))
+        self.of_label = (
+            output_layer(nn.Linear(features, self.classes, bias=False)) if projected and self.classes else None
+        )
 
     def compute_features(
         self, x: Float[Tensor, "n *shape"], class_weights: Float[Tensor, "n classes"] | None

@@ -15,6 +15,7 @@ from danlu.nn.encoder_decoder import KERNEL, PADDING, STRIDE
 from danlu.nn.linear import Linear
 from danlu.nn.norm.spectral import spectral_norm
 from danlu.nn.norm.virtual_batch import VirtualBatchNorm
+from danlu.nn.roles import output_layer
 
 DEVIATION = 0.02
 """Standard deviation of initial weights around 0, and of initial gains of norms around 1."""
@@ -76,7 +77,7 @@ class DCGANGenerator(Generator):
             upsampling = _upsampling(channels, channels // 2, size, target, needs_bias(norm))
             size, channels = target, channels // 2
             self.body.append(nn.Sequential(upsampling, *norm_layers, *attention_layers(size, channels, attention)))
-        self.last = _upsampling(channels, shape[0], size, sizes[0], bias=True)
+        self.last = output_layer(_upsampling(channels, shape[0], size, sizes[0], bias=True))
         _init_weights(self)
 
     def generate(

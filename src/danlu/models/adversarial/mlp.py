@@ -13,6 +13,7 @@ from danlu.models.adversarial.base import LEAK, Critic, Generator, PlayerNorm, c
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_dropout, check_widths, dense
 from danlu.nn.norm.spectral import spectral_norm
+from danlu.nn.roles import output_layer
 
 
 class MLPGenerator(Generator):
@@ -53,7 +54,7 @@ class MLPGenerator(Generator):
         check_widths("hidden", hidden)
         widths = [latent + classes, *hidden]
         self.body = nn.Sequential(*(_layer(n, m, activation, norm, reference) for n, m in pairwise(widths)))
-        self.last = nn.Linear(widths[-1], math.prod(shape))
+        self.last = output_layer(nn.Linear(widths[-1], math.prod(shape)))
 
     def generate(
         self, z: Float[Tensor, "n latent"], class_weights: Float[Tensor, "n classes"] | None

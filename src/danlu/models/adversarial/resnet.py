@@ -17,6 +17,7 @@ from danlu.nn.dense import check_width
 from danlu.nn.linear import Linear
 from danlu.nn.norm.conditional_batch import ConditionalBatchNorm
 from danlu.nn.norm.spectral import spectral_norm
+from danlu.nn.roles import output_layer
 
 Pooling = Literal["sum", "mean"]
 
@@ -73,7 +74,8 @@ class ResNetGenerator(Generator):
             self.body.append(_Block(width, width, norm, reference, previous, size, classes=self.label_classes))
             self.body.extend(attention_layers(size, width, attention))
         self.last = nn.Sequential(
-            *_norm_and_relu(norm, width, reference, classes=self.label_classes), conv(width, shape[0], 3, bias=True)
+            *_norm_and_relu(norm, width, reference, classes=self.label_classes),
+            output_layer(conv(width, shape[0], 3, bias=True)),
         )
         _init_weights(self)
 

@@ -16,6 +16,7 @@ from danlu.nn.conv.convolution import output_size, receptive_field
 from danlu.nn.dense import check_dropout, check_width, check_widths, dense
 from danlu.nn.norm.by_name import Norm
 from danlu.nn.norm.by_name import norm as norm_named
+from danlu.nn.roles import output_layer
 
 
 class CNN(Model):
@@ -87,7 +88,7 @@ class CNN(Model):
         widths = [math.prod(self.features_shape), *hidden]
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Sequential(*(dense(n, m, activation, norm, dropout) for n, m in pairwise(widths)))
-        self.head = nn.Linear(widths[-1], classes)
+        self.head = output_layer(nn.Linear(widths[-1], classes))
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -30,6 +30,7 @@ from danlu.nn.activations import Activation
 from danlu.nn.conv.he_init import he_normal
 from danlu.nn.conv.residual import conv, inplace_activation
 from danlu.nn.dense import check_dropout, check_width
+from danlu.nn.roles import output_layer
 
 
 class DenseNet(Model):
@@ -123,7 +124,8 @@ class DenseNet(Model):
             self.features.add_module("relu5", inplace_activation(activation))
         self.features_shape = (depth, height, width_)
         self.pool = nn.AdaptiveAvgPool2d(1) if form.pool else nn.Identity()
-        self.classifier = nn.Linear(depth if form.pool else math.prod(self.features_shape), classes)
+        features = depth if form.pool else math.prod(self.features_shape)
+        self.classifier = output_layer(nn.Linear(features, classes))
         if form.layer != "notes":
             he_normal(self)
 

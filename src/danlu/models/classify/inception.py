@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.models.saving.pretrained import check_convolutions, fill, read_tensors
+from danlu.nn.roles import output_layer
 from danlu.storage.download import File, mismatch
 
 WEIGHTS = File(
@@ -70,7 +71,7 @@ class InceptionFID(Model):
         self.Mixed_7a = Mixed(768, halving, "halve")
         self.Mixed_7b = _block_8(1280, "mean")
         self.Mixed_7c = _block_8(2048, "max")
-        self.fc = nn.Linear(FEATURES, CLASSES)
+        self.fc = output_layer(nn.Linear(FEATURES, CLASSES))
         self.eval()
 
     def features(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 2048"]:

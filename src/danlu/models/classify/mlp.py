@@ -13,6 +13,7 @@ from danlu.models.base import Model
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_dropout, check_width, check_widths, dense
 from danlu.nn.norm.by_name import Norm
+from danlu.nn.roles import output_layer
 
 
 class MLP(Model):
@@ -55,7 +56,7 @@ class MLP(Model):
         check_dropout(dropout)
         widths = [math.prod(shape), *hidden]
         self.body = nn.Sequential(*(dense(n, m, activation, norm, dropout) for n, m in pairwise(widths)))
-        self.head = nn.Linear(widths[-1], classes)
+        self.head = output_layer(nn.Linear(widths[-1], classes))
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Logits: unnormalized log-probabilities of the classes."""

@@ -37,6 +37,7 @@ from danlu.nn.conv.residual import (
     shortcut,
 )
 from danlu.nn.dense import check_width, check_widths
+from danlu.nn.roles import output_layer
 
 Size = Literal[18, 34, 50, 101, 152, 20, 32, 44, 56, 110, 164, 1001, "notes"]
 Stem = Literal["7x7", "3x3", "3x3 pool"]
@@ -158,7 +159,7 @@ class ResNet(Model):
             self.add_module(name, _stage(form, number, preactivation, stride_first, activation))
         self.norm = nn.BatchNorm2d(depth) if preactivation else None
         self.pool = nn.AdaptiveAvgPool2d(1) if form.pool else nn.Identity()
-        self.fc = nn.Linear(depth if form.pool else math.prod(self.features_shape), classes)
+        self.fc = output_layer(nn.Linear(depth if form.pool else math.prod(self.features_shape), classes))
 
         if has_norm:
             he_normal(self)

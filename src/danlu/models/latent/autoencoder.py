@@ -16,6 +16,7 @@ from danlu.nn.dense import check_width
 from danlu.nn.encoder_decoder import Decoder, Encoder
 from danlu.nn.linear import Linear
 from danlu.nn.norm.by_name import Norm
+from danlu.nn.roles import output_layer
 
 
 @runtime_checkable
@@ -69,7 +70,7 @@ class DiagonalPosterior(nn.Module):
 
     def __init__(self, features: int, latent: int):
         super().__init__()
-        self.linear = Linear(features, 2 * latent)
+        self.linear = output_layer(Linear(features, 2 * latent))
 
     def forward(self, features: Float[Tensor, "*n f"]) -> Diagonal:
         """The distribution for each row of features."""

@@ -18,6 +18,7 @@ from danlu.nn.dense import check_width
 from danlu.nn.encoder_decoder import Encoder
 from danlu.nn.linear import Linear
 from danlu.nn.norm.by_name import Norm
+from danlu.nn.roles import output_layer
 
 
 class Costs(NamedTuple):
@@ -90,7 +91,7 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         check_width("classes", classes)
         self.classes, self.factorized = classes, factorized
         self.classifier = Encoder(shape, classifier_hidden, channels, 0, activation, norm, dropout)
-        self.head = Linear(self.classifier.features, classes)
+        self.head = output_layer(Linear(self.classifier.features, classes))
         self.autoencoder = Autoencoder(
             shape,
             latent,

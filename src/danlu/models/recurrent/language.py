@@ -19,6 +19,7 @@ from danlu.nn.dense import check_dropout, check_width
 from danlu.nn.recurrent.cell_types import Nonlinearity, Reset
 from danlu.nn.recurrent.init import Initial
 from danlu.nn.recurrent.layer import Recurrent
+from danlu.nn.roles import set_role
 from danlu.sampling.decoding.beam_search import beam_search
 from danlu.sampling.decoding.generate import SamplingOptions, generate
 
@@ -117,6 +118,10 @@ class LanguageModel(Model):
         self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(width, vocabulary, list(cutoffs)) if cutoffs else None
         self.bias = None if cutoffs else nn.Parameter(torch.zeros(vocabulary))
         self.weight = None if cutoffs or tied else nn.Parameter(torch.empty(vocabulary, width))
+        if self.weight is not None:
+            set_role(self, "output", "weight")
+        if self.one_hot and isinstance(self.layers, Recurrent):
+            set_role(self.layers, "embedding", "weight_ih_l0")  # one column per token
         self._init_weights(width, scale)
 
     @property

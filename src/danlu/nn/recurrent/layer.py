@@ -17,6 +17,7 @@ from danlu.nn.recurrent.fused import KernelArguments, flatten_parameters, fused,
 from danlu.nn.recurrent.init import Initial, init_parameters
 from danlu.nn.recurrent.scan import Cell, Weights, scan
 from danlu.nn.recurrent.steps import Steps, pack, unpacked
+from danlu.nn.roles import set_role
 
 State = Tensor
 """(n, states, layers · directions, width): the first state is the output h, the second the memory cell c of an LSTM"""
@@ -193,6 +194,8 @@ class Recurrent(nn.Module):
                 shapes["peephole"] = (3, self.width)
             for name, shape in shapes.items():
                 self.register_parameter(f"{name}_{suffix}", nn.Parameter(torch.empty(shape)))
+            if self.kind == "peephole":
+                set_role(self, "vectors", f"peephole_{suffix}")  # one diagonal matrix per gate
 
     def _names(self) -> list[str]:
         """Names of the parameters that torch's kernels take, in torch's order, which is that of registration."""

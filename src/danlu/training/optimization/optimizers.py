@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer, RMSprop
 
+from danlu.nn.roles import roles
 from danlu.nn.state_dict import is_sharded
 from danlu.training.optimization.settings import OptimizerSettings
 
@@ -43,36 +44,32 @@ def weights(module: nn.Module) -> list[Tensor]:
     >>> [tuple(p.shape) for p in weights(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))]
     [(3, 2)]
     """
+    vectors = {parameter for parameter, role in roles(module).items() if role == "vectors"}
     return list(
         dict.fromkeys(  # each once, also if several modules share it
             parameter
             for owner in module.modules()
             if not isinstance(owner, NORMS)
             for name, parameter in owner.named_parameters(recurse=False)
-            if "bias" not in name and parameter.ndim > 1
+            if "bias" not in name and parameter.ndim > 1 and parameter not in vectors
         )
     )
 
 
-LAST = ("head", "fc", "classifier")
-"""names of the last layer, in danlu and in the published weights of ResNet and DenseNet"""
-
-
 def hidden_matrices(module: nn.Module) -> list[Tensor]:
-    """The parameters for Muon: matrices between hidden layers.
+    """The parameters for Muon: all matrices except embeddings, output layers and normalization layers.
 
-    Embeddings, the last layer, weights shared with these, and normalization layers are excluded.
+    The model declares its output layers, see ``danlu.nn.roles``. A matrix that an embedding or an output layer shares
+    with another layer is excluded too.
 
-    >>> [tuple(p.shape) for p in hidden_matrices(nn.Sequential(nn.Embedding(9, 2), nn.Linear(2, 3)))]
+    >>> from danlu.nn import output_layer
+    >>> net = nn.Sequential(nn.Embedding(9, 2), nn.Linear(2, 3), output_layer(nn.Linear(3, 9)))
+    >>> [tuple(p.shape) for p in hidden_matrices(net)]
     [(3, 2)]
     """
-    outer = {
-        parameter
-        for path, owner in module.named_modules()
-        if isinstance(owner, (nn.Embedding, nn.EmbeddingBag, *NORMS)) or path.split(".")[-1] in LAST
-        for parameter in owner.parameters(recurse=False)
-    }
-    return [parameter for parameter in module.parameters() if parameter.ndim == 2 and parameter not in outer]
+    norms = {p for part in module.modules() if isinstance(part, NORMS) for p in part.parameters(recurse=False)}
+    excluded = roles(module).keys() | norms
+    return [parameter for parameter in module.parameters() if parameter.ndim == 2 and parameter not in excluded]
 
 
 class AdamEpsInside(Optimizer):

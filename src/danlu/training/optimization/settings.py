@@ -37,7 +37,7 @@ class OptimizerSettings(Page):
     help_section: ClassVar[str] = "optimization"
 
     optimizer: OptimizerName = "adamw"
-    """optimizer; muon updates matrices with Muon and the other parameters with AdamW"""
+    """optimizer; muon updates hidden matrices with Muon and the other parameters with AdamW"""
     lr: Positive = 1e-3
     """peak learning rate"""
     momentum: Fraction | None = None
