@@ -1,10 +1,13 @@
 """The kernel distance against a direct double loop, torchmetrics' estimate, and what equal distributions give."""
 
+import statistics
+
 import pytest
 import torch
 from torchmetrics.image.kid import poly_mmd
 
 from danlu.metrics import kernel_distance, squared_discrepancy
+from danlu.rng.keys import generator
 
 
 def draw(*shape, seed=0):
@@ -37,7 +40,18 @@ def test_subsets_of_everything_are_the_estimate():
     x, y = draw(20, 4), draw(20, 4, seed=1) + 1
     found = kernel_distance(x, y, subsets=3)
     assert found.mean == pytest.approx(float(squared_discrepancy(x, y)), rel=1e-9)
-    assert found.deviation == pytest.approx(0, abs=1e-9)
+    assert found.deviation == 0
+
+
+@pytest.mark.parametrize(("n", "m"), [(30, 8), (8, 30)])
+def test_a_set_as_large_as_a_subset_is_always_used_whole(n, m):
+    """The subsets of the other set are drawn as if both were drawn; three of them are averaged here by loops."""
+    x, y = draw(n, 4), draw(m, 4, seed=1) + 0.5
+    source, values = generator("kernel distance", 0), []
+    for _ in range(3):
+        rows = [torch.randperm(len(z), generator=source)[:8] for z in (x, y)]
+        values.append(by_loops(x[rows[0]], y[rows[1]]))
+    assert kernel_distance(x, y, subsets=3) == pytest.approx((statistics.mean(values), statistics.pstdev(values)))
 
 
 def test_subsets_are_drawn_without_replacement_from_both_sets():

@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 import torch
 
+from danlu.data import digits
 from danlu.metrics import precision_recall, radii
 
 
@@ -72,6 +73,33 @@ def test_one_outlier_of_the_samples_deceives_recall_but_not_coverage():
 def test_equal_examples_are_neighbors_at_no_distance():
     x = torch.tensor([[0.0], [0.0], [5.0]])
     assert radii(x, neighbors=1).tolist() == [0, 0, 5]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_of_two_points_lie_in_each_others_balls(seed):
+    """All radii are 0, and each point is in the 13 balls around the data at the same point: density is 13 / 3."""
+    one, other = draw(2, 64, seed=seed).float()
+    real, fake = (torch.stack([one] * n + [other] * m) for n, m in ((13, 13), (20, 7)))
+    assert precision_recall(real, fake) == (1, 1, pytest.approx(13 / 3), 1)
+
+
+def test_binary_images_whose_distances_are_often_equal(monkeypatch):
+    """Squared distances of binary images are integers, so radii and balls can be computed exactly."""
+    monkeypatch.undo()
+    data = digits()
+    real, fake = (part["image"][:359].flatten(1) >= 0.5 for part in (data.train, data.test))
+    k = 3
+
+    def squared(a, b):
+        return torch.stack([(row != b).sum(1) for row in a])
+
+    radius = [squared(x, x).fill_diagonal_(1000).kthvalue(k, dim=1).values for x in (real, fake)]
+    across = squared(real, fake)
+    in_ball, in_ball_of_fake = across <= radius[0][:, None], across <= radius[1]
+    expected = (in_ball.any(0).double().mean(), in_ball_of_fake.any(1).double().mean())
+    expected += (int(in_ball.sum()) / (k * len(fake)), in_ball.any(1).double().mean())
+    found = precision_recall(real.float(), fake.float(), k)
+    assert found == pytest.approx([float(value) for value in expected], rel=1e-12)
 
 
 @pytest.mark.unchecked

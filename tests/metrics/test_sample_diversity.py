@@ -50,6 +50,24 @@ def test_a_copy_is_found_at_distance_zero():
     assert found.distance.tolist() == [0, 0]
 
 
+def test_a_copy_is_found_beside_near_copies():
+    training = 100 + torch.rand(50, 64, generator=torch.Generator().manual_seed(0))
+    near = training + 1e-4
+    for order, place in (([near, training], 50), ([training, near], 0)):
+        found = nearest(training, torch.cat(order))
+        assert not found.distance.any()
+        assert torch.equal(found.indices, torch.arange(place, place + 50))
+        assert not nearest(training, iter(order)).distance.any()
+
+
+def test_diversity_of_copies_of_two_examples():
+    """Of 50 · 49 / 2 pairs, 30 · 20 have the distance of the two examples, and the others 0."""
+    for seed in range(5):
+        one, other = draw(2, 64, seed=seed)
+        found = diversity(torch.stack([one] * 30 + [other] * 20))
+        assert found == pytest.approx(600 / 1225 * float((one - other).double().norm()), rel=1e-6)
+
+
 def test_the_nearest_is_found_in_batches_too():
     samples, training = draw(20, 6, seed=0), draw(50, 6, seed=1)
     whole, parts = nearest(samples, training), nearest(samples, iter(training.split(17)))

@@ -5,6 +5,7 @@ from .classification import Calibration as Calibration
 from .classification import calibration as calibration
 from .classification import confusion_matrix as confusion_matrix
 from .classification import correct as correct
+from .distances import PairDistances as PairDistances
 from .distances import distances as distances
 from .frechet import fid_from_features as fid_from_features
 from .frechet import frechet_distance as frechet_distance
@@ -23,6 +24,8 @@ from .moments import check_count as check_count
 from .moments import check_same as check_same
 from .moments import check_shape as check_shape
 from .moments import mean_of as mean_of
+from .neighbors import Neighbors as Neighbors
+from .neighbors import nearest_neighbors as nearest_neighbors
 from .perplexity import Reading as Reading
 from .perplexity import read_through as read_through
 from .precision_recall import NEIGHBORS as NEIGHBORS

@@ -60,10 +60,14 @@ def kernel_distance(
     if size < 2:
         raise ValueError(f"a subset must have at least 2 examples of each set, got {size}")
     source = generator("kernel distance", seed)
+    if size == len(real) == len(fake):
+        subsets = 1  # every subset is the whole set
+    whole = [_within(x.double()) if size == len(x) else None for x in (real, fake)]  # the same for every subset
     values = []
     for _ in range(subsets):
         rows = [torch.randperm(len(x), generator=source)[:size].to(x.device) for x in (real, fake)]
-        values.append(squared_discrepancy(real[rows[0]], fake[rows[1]]))
+        x, y = real[rows[0]].double(), fake[rows[1]].double()
+        values.append(_discrepancy(x, y, *whole))
     estimates = torch.stack(values)
     return KernelDistance(float(estimates.mean()), float(estimates.std(correction=0)))
 
@@ -83,9 +87,20 @@ def squared_discrepancy(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Flo
     >>> squared_discrepancy(torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [2.0]]))  # 1 + 27 - (1 + 1 + 8 + 27) / 2
     tensor(9.5000, dtype=torch.float64)
     """
-    x, y = x.double(), y.double()
-    within = [(kernel.sum() - kernel.trace()) / (len(kernel) * (len(kernel) - 1)) for kernel in (_k(x, x), _k(y, y))]
-    return within[0] + within[1] - 2 * _k(x, y).mean()
+    return _discrepancy(x.double(), y.double())
+
+
+def _discrepancy(x: Tensor, y: Tensor, within_x: Tensor | None = None, within_y: Tensor | None = None) -> Tensor:
+    """The estimate; the mean kernel values within the sets can be given."""
+    within_x = _within(x) if within_x is None else within_x
+    within_y = _within(y) if within_y is None else within_y
+    return within_x + within_y - 2 * _k(x, y).mean()
+
+
+def _within(x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """The mean kernel value of two different examples of a set."""
+    kernel = _k(x, x)
+    return (kernel.sum() - kernel.trace()) / (len(x) * (len(x) - 1))
 
 
 def _k(a: Tensor, b: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from danlu.metrics.distances import distances
+from danlu.metrics.distances import PairDistances
+from danlu.metrics.neighbors import nearest_neighbors
 
 NEIGHBORS = 3
 """Default k: the distance to the k-th neighbor is the radius of a ball."""
@@ -58,19 +59,20 @@ def precision_recall(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], nei
             raise ValueError(f"neighbors={neighbors} must be at least 1 and less than the number of examples, {len(x)}")
         if not bool(x.isfinite().all()):
             raise ValueError("some features are infinite or NaN; check the examples and the feature network")
-    real_radii, fake_radii = radii(real, neighbors), radii(fake, neighbors)
+    real_radii, fake_radii = _squared_radii(real, neighbors)[:, None], _squared_radii(fake, neighbors)[None]
     ball_counts = torch.zeros(len(fake), dtype=torch.long, device=fake.device)  # balls of the data around each sample
-    recalled = covered = 0
-    for rows, block in distances(real, fake):
-        in_ball = block <= real_radii[rows, None]
-        ball_counts += in_ball.sum(0)
-        covered += int(in_ball.any(1).sum())
-        recalled += int((block <= fake_radii).any(1).sum())
+    covered, recalled = (torch.zeros(len(real), dtype=torch.bool, device=real.device) for _ in range(2))
+    pairs = PairDistances(real, fake)
+    for rows, bounds in pairs.blocks():
+        i, j = pairs.within(rows, bounds, real_radii[rows])
+        ball_counts += j.bincount(minlength=len(fake))
+        covered[rows][i] = True
+        recalled[rows][pairs.within(rows, bounds, fake_radii)[0]] = True
     return Manifolds(
         precision=float((ball_counts > 0).double().mean()),
-        recall=recalled / len(real),
+        recall=float(recalled.double().mean()),
         density=float(ball_counts.double().mean()) / neighbors,
-        coverage=covered / len(real),
+        coverage=float(covered.double().mean()),
     )
 
 
@@ -84,8 +86,8 @@ def radii(x: Float[Tensor, "n d"], neighbors: int = NEIGHBORS) -> Float[Tensor, 
     >>> radii(torch.tensor([[0.0], [1.0], [3.0]]), neighbors=1)
     tensor([1., 1., 2.])
     """
-    result = []
-    for rows, block in distances(x, x):
-        block.diagonal(rows.start).fill_(torch.inf)  # an example is not its own neighbor
-        result.append(block.kthvalue(neighbors, dim=1).values)
-    return torch.cat(result)
+    return _squared_radii(x, neighbors).sqrt().to(x.dtype)
+
+
+def _squared_radii(x: Float[Tensor, "n d"], neighbors: int) -> Float[Tensor, "n"]:
+    return nearest_neighbors(x, x, neighbors, exclude_self=True).squared[:, -1]

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from danlu.metrics.distances import distances
+from danlu.metrics.neighbors import Neighbors, nearest_neighbors
 from danlu.rng.keys import generator
 
 
@@ -65,32 +66,29 @@ def nearest(samples: Float[Tensor, "n *shape"], training: Tensor | Iterable[Tens
     >>> nearest(torch.tensor([[0.9], [5.0]]), torch.tensor([[5.0], [1.0]])).indices
     tensor([1, 0])
     """
-    best: Nearest | None = None
+    best: Neighbors | None = None
     offset = 0
     for batch in [training] if isinstance(training, Tensor) else training:
         candidate = _nearest(samples, batch)
         if best is None:
             best = candidate
         else:
-            closer = candidate.distance < best.distance
-            best = Nearest(
-                torch.where(closer, candidate.distance, best.distance),
+            closer = candidate.squared < best.squared
+            best = Neighbors(
+                torch.where(closer, candidate.squared, best.squared),
                 torch.where(closer, candidate.indices + offset, best.indices),
             )
         offset += len(batch)
     if best is None:
         raise ValueError("training must have at least one example")
-    return best
+    return Nearest(best.squared[:, 0].sqrt().to(samples.dtype), best.indices[:, 0])
 
 
-def _nearest(samples: Float[Tensor, "n *shape"], training: Float[Tensor, "m *shape"]) -> Nearest:
+def _nearest(samples: Float[Tensor, "n *shape"], training: Float[Tensor, "m *shape"]) -> Neighbors:
     if samples.shape[1:] != training.shape[1:]:
         shapes = f"{tuple(samples.shape[1:])} and {tuple(training.shape[1:])}"
         raise ValueError(f"samples and training examples must have the same shape, got {shapes}")
-    a, b = samples.flatten(1), training.flatten(1)
-    indices = torch.cat([block.argmin(dim=1) for _, block in distances(a, b)])
-    exact = [(chunk - b[rows]).norm(dim=1) for chunk, rows in zip(a.split(1024), indices.split(1024), strict=True)]
-    return Nearest(torch.cat(exact), indices)
+    return nearest_neighbors(samples.flatten(1), training.flatten(1))
 
 
 def memorization(sample_distances: Float[Tensor, "n"], data_distances: Float[Tensor, "k"]) -> float:
