@@ -59,7 +59,10 @@ def own_numbers(file: str | None = None, n: int = 23) -> Part:
         image = torch.arange(n * 6).remainder(251).to(torch.uint8)
     else:
         image = torch.from_file(file, shared=False, size=n * 6, dtype=torch.uint8)
-    return Part({"image": image.view(n, 1, 3, 2), "own_number": torch.arange(n)}, mapped=file is not None)
+    return Part(
+        {"image": image.view(n, 1, 3, 2), "own_number": torch.arange(n)},
+        sources={} if file is None else {"image": str(file)},
+    )
 
 
 def file_of_pictures(folder: Path) -> str:

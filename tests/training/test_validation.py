@@ -212,3 +212,26 @@ def test_best_goes_on_from_its_state(scores):
     for score in (0.7, 1.5):
         assert again.update(9, score) == best.update(9, score)
         assert again.exhausted == best.exhausted
+
+
+def test_a_large_part_is_moved_batch_by_batch():
+    """No tensor of the size of the part is made, whatever the type in which scores are computed."""
+    rows, largest = 1000, 0
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            out = function(*args, **(kwargs or {}))
+            if torch.is_tensor(out) and out.untyped_storage().data_ptr() not in inputs:
+                largest = max(largest, len(out) if out.dim() else 0)
+            return out
+
+    held_out = part(rows, seed=1)
+    inputs = {values.untyped_storage().data_ptr() for values in held_out.fields.values()}
+    trainer = trainer_with("float64")
+    with Watch():
+        scores = evaluate(trainer, held_out, batch_size=50)
+    assert largest == 50
+    weights = {name: value.double() for name, value in trainer.task.model.state_dict().items()}
+    expected = log_loss(held_out["label"], probabilities_of(weights, held_out["x"].double()))
+    assert scores["cross_entropy"] == pytest.approx(expected, rel=1e-12)

@@ -7,4 +7,5 @@ from .atomic import write_text as write_text
 from .download import File as File
 from .download import fetch as fetch
 from .json_page import read_page as read_page
+from .memory_map import file_identity as file_identity
 from .memory_map import map_file as map_file

@@ -28,3 +28,14 @@ def map_file(path: Path) -> UInt8[Tensor, "bytes"]:
             flags, prot = mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE
             region = mmap.mmap(file.fileno(), 0, flags=flags, prot=prot)
     return torch.frombuffer(region, dtype=torch.uint8)
+
+
+def file_identity(path: Path) -> str:
+    """A text that changes when the file or its content changes: path, device, inode, size and both times.
+
+    >>> file_identity(Path(__file__)) == file_identity(Path(__file__))
+    True
+    """
+    state = path.stat()
+    numbers = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    return " ".join([str(path.resolve()), *map(str, numbers)])

@@ -215,7 +215,9 @@ class Elbo(Task):
 
     def scores_of_part(self, part: Part) -> dict[str, float]:
         """Number of active latent units."""
-        codes = [self.vae.encode(batch[self.inputs], self._label(batch)) for batch in in_order(part, BATCH)]
+        weight = next(self.vae.parameters())
+        batches = in_order(part, BATCH, weight.device, weight.dtype)
+        codes = [self.vae.encode(batch[self.inputs], self._label(batch)) for batch in batches]
         return {"active_units": float(active(torch.cat(codes).double()).sum())} if codes else {}
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:

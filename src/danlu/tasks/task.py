@@ -156,7 +156,7 @@ class Task(nn.Module):
         """Scores on held-out data that are not means over examples but need all examples together.
 
         Args:
-            part: held-out data, on the device of the task.
+            part: held-out data, on any device; it can be larger than the memory of the task's device.
         """
         return {}
 

@@ -22,7 +22,7 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
 
     Args:
         trainer: the trainer of the task; the evaluation does not affect the training.
-        part: the examples; each is used once, in order.
+        part: the examples, on any device; each is used once, in order.
         batch_size: number of examples per batch.
 
     >>> from danlu.data import Shuffled
@@ -39,8 +39,7 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
     totals: dict[str, float] = {}
     with evaluation_mode(trainer):
         runtime = trainer.runtime
-        part = part.to(runtime.device, runtime.dtype)
-        for number, batch in enumerate(in_order(part, batch_size)):
+        for number, batch in enumerate(in_order(part, batch_size, runtime.device, runtime.dtype)):
             # round -1 does not occur in training: scores that use random numbers get the same ones each time
             trainer.task.enter(Place(trainer.seed, -1, number, batch.rows, batch.size, runtime.device, runtime.dtype))
             with runtime.autocast():

@@ -3,13 +3,16 @@
 import os
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from danlu.data import DataSet, read_folder
+from danlu.data import DataSet, Part, read_folder
+from danlu.data.base import dataset
+from danlu.data.base.dataset import PARTS
 from danlu.data.images import image_folder as module
 from danlu.data.images.image_data import ImageData
 from danlu.errors import UsageError
@@ -188,10 +191,61 @@ def test_parts_are_mapped_and_use_one_file(photos):
     fill(photos, *range(40))
     data = load(photos)
     parts = (data.train, data.validation, data.test)
-    assert all(part.mapped for part in parts)
+    assert all(part.sources for part in parts)
     starts = [part.fields["image"].data_ptr() - data.train.fields["image"].data_ptr() for part in parts]
     assert starts == [0, 28 * 12, 32 * 12]
     torch.testing.assert_close(data.train["image"][:, 0, 0, 0] * 255, torch.tensor(shades(data.train)).float())
+
+
+def count_hashed_values(monkeypatch):
+    """The fields whose values are hashed, in a list that grows."""
+    hashed, original = [], dataset._update_with_values
+
+    def watched(digest, part, name):
+        hashed.append(name)
+        original(digest, part, name)
+
+    monkeypatch.setattr(dataset, "_update_with_values", watched)
+    return hashed
+
+
+def test_the_fingerprint_of_mapped_images_is_that_of_the_images_in_memory_and_reads_them_once(photos, monkeypatch):
+    fill(photos, *range(40))
+    data = load(photos)
+    memory = replace(data, **{name: data.part(name).unmapped() for name in PARTS})
+    hashed = count_hashed_values(monkeypatch)
+    expected = memory.fingerprint()
+    assert hashed.count("image") == 3
+    assert data.fingerprint() == expected
+    assert hashed.count("image") == 6
+    assert data.fingerprint() == load(photos).fingerprint() == expected
+    assert hashed.count("image") == 6
+    for entry in (Path(os.environ["DANLU_CACHE"]) / "fingerprints").iterdir():
+        entry.write_text("garbled")
+    assert data.fingerprint() == expected
+
+
+def test_the_fingerprint_changes_with_the_file_the_position_and_the_other_fields(photos):
+    fill(photos, *range(40))
+    data = load(photos)
+    first = data.fingerprint()
+    assert replace(data, train=data.validation, validation=data.train).fingerprint() != first
+    labeled = Part({**data.train.fields, "label": torch.zeros(28, dtype=torch.int64)}, sources=data.train.sources)
+    assert replace(data, train=labeled).fingerprint() != first
+    neighbor = Part(
+        {**data.train.fields, "image": data.train.fields["image"].roll(1, 0)}, sources={"image": "another file"}
+    )
+    assert replace(data, train=neighbor).fingerprint() != first
+    fill(photos, *range(1, 41))
+    assert load(photos).fingerprint() != first
+
+
+def test_a_fingerprint_without_a_cache_is_computed(photos, monkeypatch):
+    fill(photos, *range(40))
+    data = load(photos)
+    first = data.fingerprint()
+    monkeypatch.setenv("DANLU_CACHE", "/dev/null/no")
+    assert data.fingerprint() == first
 
 
 def test_what_is_no_image_is_left_alone_and_counted(photos):

@@ -303,14 +303,14 @@ def test_tokens_in_the_cache_are_those_in_memory(kind, tmp_path, monkeypatch):
     page = {"tokens": kind, "min_count": 1 + (kind == "characters")}
     monkeypatch.setattr(token_cache, "SMALL", 0)
     cached = load(name, **page)
-    assert cached.train.mapped
+    assert cached.train.sources
     assert len(entries(tmp_path)) == 1
     monkeypatch.setattr(token_cache, "learn", None)  # nothing is learnt again
     again = load(name, **page)
     monkeypatch.undo()
     monkeypatch.setenv("DANLU_CACHE", "/dev/null/none")
     memory = load(name, **page)
-    assert not memory.train.mapped
+    assert not memory.train.sources
     assert cached.fingerprint() == again.fingerprint() == memory.fingerprint()
     assert bool(memory.notes) == (kind == "bpe")
 

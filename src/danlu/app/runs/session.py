@@ -16,7 +16,8 @@ from danlu.app.inspect.model_summary import Summary, summarize
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.app.runs.launcher import check_devices
 from danlu.app.runs.training_samples import is_due, write_samples
-from danlu.data.base.dataset import DataSet
+from danlu.data.base.dataset import DataSet, Part
+from danlu.data.base.placement import fits
 from danlu.errors import UsageError, nearest
 from danlu.evaluation.feature_extractors import feature_name
 from danlu.evaluation.generative_scores import GenerativeScorer
@@ -92,6 +93,12 @@ class Session:
         scorer = _scorer(built, runtime, access)
         best = _monitored(recipe, built.task.better, bool(len(built.data.validation)), scorer)
         return cls(recipe, built.data, built.trainer, best, every, built.placement, access or Access(), scorer)
+
+    @cached_property
+    def validation(self) -> Part:
+        """The validation examples, copied to the device once if they fit there."""
+        runtime, part = self.trainer.runtime, self.data.validation
+        return part.to(runtime.device, runtime.dtype) if fits(part, runtime.device, runtime.dtype) else part
 
     @cached_property
     def summary(self) -> Summary:
@@ -186,7 +193,7 @@ class Session:
 
     def _evaluate(self) -> dict[str, float]:
         """The scores of process 0: the last bit can differ, and processes must agree on the best score."""
-        broadcast, scores = self.trainer.runtime.broadcast, evaluate(self.trainer, self.data.validation)
+        broadcast, scores = self.trainer.runtime.broadcast, evaluate(self.trainer, self.validation)
         validation = {f"validation/{name}": broadcast(value) for name, value in scores.items()}
         return validation | {f"generated/{name}": value for name, value in self._generated_scores().items()}
 

@@ -63,6 +63,10 @@ class PartStream(Stream, Protocol):
 
     part: Part
 
+    def numbers(self, position: int, rows: slice) -> Int[Tensor, "n"]:
+        """Numbers of the examples in these rows of the batch at this position, without reading the examples."""
+        ...
+
 
 class Shuffled:
     """Batches of an endless sequence of epochs, each a random permutation of the examples.
@@ -126,12 +130,21 @@ class Shuffled:
         return order
 
 
-def in_order(part: Part, batch_size: int) -> Iterator[Batch]:
+def in_order(
+    part: Part, batch_size: int, device: torch.device | None = None, dtype: torch.dtype | None = None
+) -> Iterator[Batch]:
     """All examples once, in their order in the part; the last batch can be smaller.
+
+    Args:
+        part: the examples; only one batch at a time is copied to the device.
+        batch_size: maximum number of rows of a batch.
+        device: device of the batches; that of the part if not given.
+        dtype: dtype of fractional numbers; that of the part if not given.
 
     >>> [len(batch) for batch in in_order(Part({"x": torch.arange(5)}), 2)]
     [2, 2, 1]
     """
     for start in range(0, len(part), batch_size):
         stop = min(start + batch_size, len(part))
-        yield Batch(part.rows(slice(start, stop)), slice(0, stop - start), stop - start, torch.arange(start, stop))
+        fields = part.take(slice(start, stop)).to(device or part.device, dtype).rows(slice(None))
+        yield Batch(fields, slice(0, stop - start), stop - start, torch.arange(start, stop))

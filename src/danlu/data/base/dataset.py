@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from danlu.data.base.tokenizer import Tokenizer
+from danlu.storage.access import Access
+from danlu.storage.atomic import write_text
 
 _ROWS = 65_536
 
@@ -78,7 +82,7 @@ class Part:
     Args:
         fields: the tensors.
         dtype: dtype of fractional numbers.
-        mapped: whether the tensors are mapped from a file.
+        sources: for each field that is mapped from a file, the identity of the file (``storage.file_identity``).
 
     >>> part = Part({"image": torch.zeros(5, 1, 8, 8), "label": torch.arange(5)})
     >>> len(part), part.take(torch.tensor([3, 1]))["label"]
@@ -89,7 +93,7 @@ class Part:
 
     fields: dict[str, Tensor]
     dtype: torch.dtype = torch.float32
-    mapped: bool = False
+    sources: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len({len(values) for values in self.fields.values()}) != 1:
@@ -108,7 +112,7 @@ class Part:
             return {name: self._numbers(values[index]) for name, values in self.fields.items()}
         return {name: self._numbers(values.index_select(0, index)) for name, values in self.fields.items()}
 
-    def take(self, index: Tensor) -> Part:
+    def take(self, index: Tensor | slice) -> Part:
         """The examples with these numbers, in this order."""
         return Part({name: values[index] for name, values in self.fields.items()}, self.dtype)
 
@@ -118,16 +122,25 @@ class Part:
             name: values.to(device, dtype if values.is_floating_point() else None)
             for name, values in self.fields.items()
         }
-        return Part(fields, dtype or self.dtype, self.mapped)
+        sources = {name: source for name, source in self.sources.items() if fields[name] is self.fields[name]}
+        return Part(fields, dtype or self.dtype, sources)
 
     def unmapped(self) -> Part:
-        """The same examples in memory, if they are mapped from a file."""
-        return Part({name: v.clone() for name, v in self.fields.items()}, self.dtype) if self.mapped else self
+        """The same examples in memory; fields that are mapped from a file are copied."""
+        return Part({name: v.clone() if name in self.sources else v for name, v in self.fields.items()}, self.dtype)
 
     @property
     def nbytes(self) -> int:
         """Size of the fields in bytes."""
-        return sum(values.nbytes for values in self.fields.values())
+        return self.nbytes_as(None)
+
+    def nbytes_as(self, dtype: torch.dtype | None) -> int:
+        """Size of the fields in bytes, with fractional fields in ``dtype`` if it is given."""
+        sizes = (
+            values.itemsize if dtype is None or not values.is_floating_point() else dtype.itemsize
+            for values in self.fields.values()
+        )
+        return sum(values.numel() * size for values, size in zip(self.fields.values(), sizes, strict=True))
 
     @property
     def device(self) -> torch.device:
@@ -165,16 +178,49 @@ class DataSet:
         return getattr(self, name)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the names, shapes and values of all fields in order, and of the tokenizer."""
+        """SHA-256 of the names, shapes and values of all fields in order, and of the tokenizer.
+
+        Fields that are mapped from a file can be larger than memory. Their fingerprint is computed once and cached
+        under the identity of the file, so that not every start reads the whole file.
+        """
+        if not any(part.sources for part in (self.train, self.validation, self.test)):
+            return self._digest(_update_with_values)
+        path = Access().cache / "fingerprints" / self._digest(_update_with_source)
+        with suppress(OSError, ValueError):
+            cached = path.read_text(encoding="ascii")
+            if len(bytes.fromhex(cached)) == hashlib.sha256().digest_size:
+                return cached
+        computed = self._digest(_update_with_values)
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, computed)
+        return computed
+
+    def _digest(self, update: Callable[[hashlib._Hash, Part, str], None]) -> str:
         digest = hashlib.sha256()
         for part in (self.train, self.validation, self.test):
             for name, values in sorted(part.fields.items()):
                 digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-                for block in values.split(_ROWS):  # a mapped field may be larger than memory
-                    digest.update(block.contiguous().cpu().numpy().tobytes())
+                update(digest, part, name)
         if self.tokenizer is not None:
             digest.update(self.tokenizer.to_json().encode())
         return digest.hexdigest()
+
+
+def _update_with_values(digest: hashlib._Hash, part: Part, name: str) -> None:
+    for block in part.fields[name].split(_ROWS):  # a mapped field may be larger than memory
+        digest.update(block.contiguous().cpu().numpy().tobytes())
+
+
+def _update_with_source(digest: hashlib._Hash, part: Part, name: str) -> None:
+    """Like ``_update_with_values``, with the identity of the file and the position in it for mapped fields."""
+    if name in part.sources:
+        values = part.fields[name]
+        digest.update(
+            f"{part.sources[name]} {values.storage_offset()} {values.stride()}".encode(errors="surrogateescape")
+        )
+    else:
+        _update_with_values(digest, part, name)
 
 
 def spread_over(part: Part, most: int) -> Part:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal, NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from danlu.data.base.batch_stream import PartStream, Shuffled
 from danlu.data.base.dataset import Part
 from danlu.data.base.prefetch import PrefetchedStream
+from danlu.storage.available_memory import available_memory
 
 MEMORY_FRACTION = 0.5
 """maximum fraction of the free memory for the examples"""
@@ -45,22 +45,30 @@ def choose_placement(
     >>> choose_placement(Part({"x": torch.zeros(4)}), 2, 0, torch.device("cpu"), torch.float32).reason
     'in memory'
     """
-    free = free_memory(device) if free is None else free
-    if part.nbytes <= MEMORY_FRACTION * free or batch_size == "full":
+    if batch_size == "full" or fits(part, device, dtype, free):
         stream = Shuffled(part.to(device, dtype).unmapped(), batch_size, seed)
         return Placement(stream, "in memory" if device.type == "cpu" else f"on {device}")
-    size = f"{part.nbytes / 2**20:,.0f} MiB"
-    prefetched = PrefetchedStream(Shuffled(Part(part.fields, dtype, part.mapped), batch_size, seed), device)
+    size = f"{part.nbytes_as(dtype) / 2**20:,.0f} MiB"
+    prefetched = PrefetchedStream(Shuffled(Part(part.fields, dtype, part.sources), batch_size, seed), device)
     return Placement(prefetched, f"prefetched in batches, because {size} do not fit on {device}")
 
 
+def fits(part: Part, device: torch.device, dtype: torch.dtype | None = None, free: int | None = None) -> bool:
+    """Whether a part may be copied to a device: it needs at most half of the free memory.
+
+    Args:
+        part: the examples.
+        device: the device.
+        dtype: dtype of fractional numbers on the device; that of the part if not given.
+        free: free memory of the device in bytes; measured if not given.
+
+    >>> part, cpu = Part({"x": torch.zeros(4)}), torch.device("cpu")
+    >>> fits(part, cpu, free=32), fits(part, cpu, torch.float64, free=32)
+    (True, False)
+    """
+    return part.nbytes_as(dtype) <= MEMORY_FRACTION * (free_memory(device) if free is None else free)
+
+
 def free_memory(device: torch.device) -> int:
-    """Free memory of a device in bytes; for a CPU, the memory available without swapping."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":") for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    """Free memory of a device in bytes; for a CPU, what this process may use without swapping."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()

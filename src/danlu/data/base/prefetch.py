@@ -6,8 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as OutOfTime
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
-from danlu.data.base.batch_stream import Batch, Shuffled
+from danlu.data.base.batch_stream import Batch, PartStream
 from danlu.errors import RunError
 
 PREFETCHED = 4
@@ -27,16 +29,17 @@ class PrefetchedStream:
         workers: number of threads.
         timeout: seconds to wait for a batch.
 
-    >>> from danlu.data import Part
+    >>> from danlu.data import Part, Shuffled
     >>> part = Part({"x": torch.arange(6)})
     >>> prefetched = PrefetchedStream(Shuffled(part, 4), torch.device("cpu"))
     >>> torch.equal(prefetched.batch(1, slice(0, 4))["x"], Shuffled(part, 4).batch(1, slice(0, 4))["x"])
     True
     """
 
-    def __init__(self, stream: Shuffled, device: torch.device, workers: int = 2, timeout: float = TIMEOUT):
+    def __init__(self, stream: PartStream, device: torch.device, workers: int = 2, timeout: float = TIMEOUT):
         self.stream, self.device, self.timeout = stream, device, timeout
         self.part, self.size, self.epoch_rounds = stream.part, stream.size, stream.epoch_rounds
+        self.workers = workers
         self._readers = ThreadPoolExecutor(workers, thread_name_prefix="reader")
         self._pending: dict[tuple[int, int, int], Future[Batch]] = {}
 
@@ -60,6 +63,14 @@ class PrefetchedStream:
             ) from None
         except OSError as error:
             raise RunError(f"{self._describe(position, rows)} cannot be read: {error}") from error
+
+    def numbers(self, position: int, rows: slice) -> Int[Tensor, "n"]:
+        """Numbers of the examples in these rows of the batch at this position."""
+        return self.stream.numbers(position, rows)
+
+    def of(self, stream: PartStream) -> PrefetchedStream:
+        """Another stream, read in advance in the same way."""
+        return PrefetchedStream(stream, self.device, self.workers, self.timeout)
 
     def _read(self, position: int, rows: slice) -> Batch:
         batch = self.stream.batch(position, rows)

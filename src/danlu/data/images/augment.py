@@ -17,6 +17,7 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import Batch, PartStream
 from danlu.data.base.dataset import Part
+from danlu.data.base.prefetch import PrefetchedStream
 from danlu.data.images.settings import Augment
 from danlu.data.images.warp import move, warp
 from danlu.errors import UsageError
@@ -132,33 +133,69 @@ class Augmented:
     """
 
     def __init__(self, stream: PartStream, page: Augment, seed: int = 0):
-        self.stream, self.page, self.seed = stream, page, seed
+        _check(stream.part.fields, page)
+        self.stream = _with_partners(stream, seed) if page.mixes else stream
+        self.page, self.seed = page, seed
         self.part, self.size, self.epoch_rounds = stream.part, stream.size, stream.epoch_rounds
-        _check(self.part.fields, page)
 
     def batch(self, position: int, rows: slice) -> Batch:
         """These rows of the batch at this position."""
         batch = self.stream.batch(position, rows)
-        start = position * self.size
-        entries = torch.arange(start + rows.start, start + rows.stop, device=batch.numbers.device)
-        epochs = entries.div_(len(self.part), rounding_mode="floor")
+        epochs = _epochs(self, position, batch)
         augmented = self._mixed if self.page.mixes else self._augmented
-        return Batch({**batch.fields, **augmented(batch, epochs)}, rows, self.size, batch.numbers)
+        return Batch(augmented(batch, epochs), rows, self.size, batch.numbers)
+
+    def numbers(self, position: int, rows: slice) -> Int[Tensor, "n"]:
+        """Numbers of the examples in these rows of the batch at this position."""
+        return self.stream.numbers(position, rows)
 
     def _augmented(self, batch: Batch, epochs: Int[Tensor, "n"]) -> dict[str, Tensor]:
-        return {"image": augment(batch["image"], batch.numbers, epochs, self.seed, self.page)}
+        return {**batch.fields, "image": augment(batch["image"], batch.numbers, epochs, self.seed, self.page)}
 
     def _mixed(self, batch: Batch, epochs: Int[Tensor, "n"]) -> dict[str, Tensor]:
         """Augment both images independently, then mix them."""
-        numbers, device = batch.numbers, batch["image"].device
-        other_numbers = partners(numbers, epochs, self.seed, len(self.part))
-        candidates = Part({name: self.part.fields[name] for name in ("image", "label")}, self.part.dtype)
-        others = {name: v.to(device) for name, v in candidates.rows(other_numbers.to(self.part.device)).items()}
-        both = torch.cat([batch["image"], others["image"]])
-        augmented = augment(both, torch.cat([numbers, other_numbers]), epochs.repeat(2), self.seed, self.page)
-        own, other = augmented.chunk(2)
+        numbers, fields = batch.numbers, dict(batch.fields)
+        both = torch.cat([fields["image"], fields.pop("other_image")])
+        both_numbers = torch.cat([numbers, fields.pop("other_number")])
+        own, other = augment(both, both_numbers, epochs.repeat(2), self.seed, self.page).chunk(2)
         image, fraction = mix(own, other, numbers, epochs, self.seed, self.page)
-        return {"image": image, "other_label": others["label"], "label_weight": fraction}
+        return {**fields, "image": image, "label_weight": fraction}
+
+
+def _with_partners(stream: PartStream, seed: int) -> PartStream:
+    """The stream with the examples to mix with, which are read in advance if the stream is."""
+    if isinstance(stream, PrefetchedStream):
+        return stream.of(_Partners(stream.stream, seed))
+    return _Partners(stream, seed)
+
+
+class _Partners:
+    """The batches of a stream with image, label and number of the example that each example is mixed with."""
+
+    def __init__(self, stream: PartStream, seed: int):
+        self.stream, self.seed = stream, seed
+        self.part, self.size, self.epoch_rounds = stream.part, stream.size, stream.epoch_rounds
+        self._candidates = Part({name: self.part.fields[name] for name in ("image", "label")}, self.part.dtype)
+
+    def batch(self, position: int, rows: slice) -> Batch:
+        """These rows of the batch at this position."""
+        batch = self.stream.batch(position, rows)
+        epochs = _epochs(self, position, batch)
+        numbers = partners(batch.numbers, epochs, self.seed, len(self.part))
+        others = self._candidates.rows(numbers.to(self.part.device))
+        fields = {"other_image": others["image"], "other_label": others["label"], "other_number": numbers}
+        return Batch({**batch.fields, **fields}, rows, self.size, batch.numbers)
+
+    def numbers(self, position: int, rows: slice) -> Int[Tensor, "n"]:
+        """Numbers of the examples in these rows of the batch at this position."""
+        return self.stream.numbers(position, rows)
+
+
+def _epochs(stream: PartStream, position: int, batch: Batch) -> Int[Tensor, "n"]:
+    """The epoch of each example of the batch at this position."""
+    start, rows = position * stream.size, batch.rows
+    entries = torch.arange(start + rows.start, start + rows.stop, device=batch.numbers.device)
+    return entries.div_(len(stream.part), rounding_mode="floor")
 
 
 def _check(fields: Mapping[str, Tensor], page: Augment) -> None:

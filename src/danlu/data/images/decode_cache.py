@@ -40,7 +40,7 @@ from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder
 from danlu.storage.cache_entries import locked_entry, mark_used, remove_unused
 from danlu.storage.disk import sync
-from danlu.storage.memory_map import map_file
+from danlu.storage.memory_map import file_identity, map_file
 
 FORMAT = 2
 IN_MEMORY = 1 << 30
@@ -77,14 +77,14 @@ class DecodedFiles(NamedTuple):
         left_out: why a file was left out, by the number of the file.
         transient: numbers of the files that were left out for a transient reason.
         notes: remarks for the user.
-        mapped: whether the examples are mapped from a file.
+        source: identity of the file that the examples are mapped from; empty if they are in memory.
     """
 
     images: UInt8[Tensor, "n c h w"]
     left_out: dict[int, str]
     transient: tuple[int, ...]
     notes: tuple[str, ...]
-    mapped: bool
+    source: str
 
 
 def decode_files(root: Path, files: Sequence[FileEntry], images: Images, access: Access) -> DecodedFiles:
@@ -140,7 +140,8 @@ def _read(entry: Path, key: str) -> DecodedFiles | None:
         transient = tuple(page["passing"]) if left_out else ()
         mark_used(entry / _PAGE)
         images = map_file(entry / _BYTES).view(page["shape"])
-        return DecodedFiles(images, left_out, transient, tuple(page["notes"]), mapped=True)
+        source = file_identity(entry / _BYTES)
+        return DecodedFiles(images, left_out, transient, tuple(page["notes"]), source)
     # any of these means that there is no valid entry
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):
         return None
@@ -227,7 +228,7 @@ class _Decoder:
         count = self._fill(rows, shape)
         self.notes.append(f"{folder} cannot be written ({reason}); the files are decoded again at each start")
         notes = tuple(self.notes)
-        return DecodedFiles(torch.from_numpy(rows[:count]), self.left_out, tuple(self.transient), notes, mapped=False)
+        return DecodedFiles(torch.from_numpy(rows[:count]), self.left_out, tuple(self.transient), notes, source="")
 
     def _shape(self) -> Shape:
         """Channels, height and width of the examples, from the settings or from the headers of the files."""

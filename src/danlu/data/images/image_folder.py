@@ -81,7 +81,10 @@ def read_folder(
     classes = next(iter(parts.values())).classes
     bounds = torch.tensor([0, *(len(part.files) for part in parts.values())]).cumsum(0).tolist()
     train, validation, test = (
-        Part({"image": decoded.images[start:stop], **part.labeled()}, mapped=decoded.mapped)
+        Part(
+            {"image": decoded.images[start:stop], **part.labeled()},
+            sources={"image": decoded.source} if decoded.source else {},
+        )
         for part, start, stop in zip(parts.values(), bounds, bounds[1:], strict=False)
     )
     info = ImageInfo(

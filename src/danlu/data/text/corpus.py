@@ -109,7 +109,8 @@ def tokenized_data(
     kind: TokenKind = default if page.tokens == "auto" else page.tokens
     tokens = tokenize(parts, ReadOptions(kind, page.vocabulary, page.min_count, page.encoding), access)
     info = TextInfo((), vocabulary=tokens.tokenizer.vocabulary, tokens=kind)
-    train, validation, test = (Part({"token": values}, mapped=tokens.mapped) for values in tokens.parts)
+    sources = {"token": tokens.source} if tokens.source else {}
+    train, validation, test = (Part({"token": values}, sources=sources) for values in tokens.parts)
     return DataSet(name, info, train, validation, test, tokens.notes, tokens.tokenizer)
 
 

@@ -32,7 +32,7 @@ from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder
 from danlu.storage.cache_entries import locked_entry, mark_used, remove_unused
 from danlu.storage.disk import sync
-from danlu.storage.memory_map import map_file
+from danlu.storage.memory_map import file_identity, map_file
 
 FORMAT = 1
 SMALL = 1 << 22
@@ -57,13 +57,13 @@ class Tokens(NamedTuple):
     Attributes:
         parts: the tokens of train, validation and test.
         tokenizer: the tokenizer, learned from the training part.
-        mapped: whether the tokens are mapped from a file.
+        source: identity of the file that the tokens are mapped from; empty if they are in memory.
         notes: remarks for the user.
     """
 
     parts: tuple[Int[Tensor, "n"], ...]
     tokenizer: Tokenizer
-    mapped: bool
+    source: str
     notes: tuple[str, ...] = ()
 
 
@@ -152,7 +152,7 @@ def _in_memory(parts: Sequence[Sequence[Span]], options: ReadOptions, access: Ac
         torch.cat([empty, *(tokens.to(dtype) for tokens in _encode(spans, options, tokenizer, access))])
         for spans in parts
     ]
-    return Tokens(tuple(encoded), tokenizer, mapped=False)
+    return Tokens(tuple(encoded), tokenizer, source="")
 
 
 def dtype_for(vocabulary: int) -> torch.dtype:
@@ -223,7 +223,7 @@ def _read(entry: Path, key: str) -> Tokens | None:
         mark_used(entry / _PAGE)
         tokenizer = from_json((entry / FILE).read_text(encoding="utf-8"))
         tokens = map_file(entry / _TOKENS).view(dtype_for(tokenizer.vocabulary))
-        return Tokens(tuple(tokens.split(page["counts"])), tokenizer, mapped=True)
+        return Tokens(tuple(tokens.split(page["counts"])), tokenizer, source=file_identity(entry / _TOKENS))
     # any of these means that there is no valid entry
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):
         return None

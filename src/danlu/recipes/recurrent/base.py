@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 
 from danlu.data.base.dataset import DataInfo, Part
-from danlu.data.base.placement import MEMORY_FRACTION, Placement, free_memory
+from danlu.data.base.placement import Placement, fits
 from danlu.data.text.info import TextInfo
 from danlu.data.text.text_data import TextData
 from danlu.data.text.token_streams import Lanes
@@ -76,14 +76,14 @@ class LanguageRecipe(OptimizerSettings, Recipe, TextData):
         Raises:
             UsageError: if the text is shorter than one step.
         """
-        fits = part.nbytes <= MEMORY_FRACTION * free_memory(device)
+        in_memory = fits(part, device)
         where = "in memory" if device.type == "cpu" else f"on {device}"
-        part = part.to(device).unmapped() if fits else part
+        part = part.to(device).unmapped() if in_memory else part
         try:
             lanes = Lanes(part, self.rows, self.bptt, self.seed, device)
         except UsageError as error:
             raise UsageError(f"batch_size={self.batch_size}, bptt={self.bptt}: {error}") from error
-        return Placement(lanes, where if fits else "read from where it is")
+        return Placement(lanes, where if in_memory else "read from where it is")
 
     @model_validator(mode="after")
     def _lanes_are_counted(self) -> Self:
