@@ -33,9 +33,9 @@ class Ended(NamedTuple):
     err: str
 
 
-def call(*words: object) -> Ended:
-    """Run a command in this process."""
-    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO()
+def call(*words: object, encoding: str = "utf-8") -> Ended:
+    """Run a command in this process, with this encoding of its standard output."""
+    out, err = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True), io.StringIO()
     code: object = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:

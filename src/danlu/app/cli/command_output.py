@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any, TextIO
+
+from danlu.app.console.output import print_json
 
 
 def say(text: str) -> int:
@@ -15,8 +16,7 @@ def say(text: str) -> int:
 
 def as_json(value: Any) -> int:
     """Print one JSON object, and return exit code 0."""
-    json.dump(value, sys.stdout, ensure_ascii=False)
-    print()
+    print_json(value)
     return 0
 
 

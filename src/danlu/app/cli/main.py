@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import io
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from danlu.app.cli.run_command import bind, function_of
 from danlu.app.cli.signature import arguments_of, page_argument, summary_of
 from danlu.app.command_table import COMMANDS
 from danlu.app.console.error_lines import explain
+from danlu.app.console.output import print_json
 from danlu.errors import UsageError, nearest
 
 HELP = """\
@@ -68,14 +68,14 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         code, line = explain(error, known=_known_flags(words))
         print(f"danlu: {line}", file=sys.stderr)
         if "--json" in words:
-            print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False))
+            print_json({"error": line, "exit_code": code})
     except KeyboardInterrupt:
         print("danlu: interrupted", file=sys.stderr)
         code = 130
     except SystemExit as ended:  # invalid flags and values; the message is on standard error already
         code = ended.code if isinstance(ended.code, int) else 1
         if code and "--json" in words:
-            print(json.dumps({"error": "invalid arguments; see standard error", "exit_code": code}))
+            print_json({"error": "invalid arguments; see standard error", "exit_code": code})
     if "TORCHELASTIC_RUN_ID" in os.environ and "danlu.app.runs.distributed" in sys.modules:  # one of several processes
         from danlu.app.runs.distributed import exit_process
 

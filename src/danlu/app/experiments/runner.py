@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from danlu.app.console.error_lines import explain
 from danlu.app.console.formatting import duration
+from danlu.app.console.output import print_json
 from danlu.app.console.progress import Screen
 from danlu.app.report.figures import style
 from danlu.catalogue.experiments import EXPERIMENTS, find_experiment
@@ -135,9 +136,7 @@ def run_all(out: str | Path = OUT, seed: int = 0, *, quiet: bool = False, quick:
         write_page(folder / PAGE, done)
     screen.say(f"page {folder / PAGE}")
     if quiet:
-        import json
-
-        print(json.dumps({"page": str(folder / PAGE), "experiments": [d.to_json() for d in done]}, ensure_ascii=False))
+        print_json({"page": str(folder / PAGE), "experiments": [d.to_json() for d in done]})
     return int(any(result.error for result in done))
 
 

@@ -5,7 +5,6 @@ The destination is checked before anything is computed, so errors are reported a
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from danlu.app.console.output import print_bytes
 from danlu.app.files.file_writer import FileWriter, Form
 from danlu.app.files.file_writer import ImageGrid as ImageGrid
 from danlu.catalogue.lookup import resolve
@@ -143,7 +143,7 @@ def write(
     check_grid_size(destination, len(x if grid is None else grid.images))
     content = writer.content(destination.form, x, info, grid, known)
     if destination.path is None:
-        getattr(sys.stdout, "buffer", io.BytesIO()).write(content)
+        print_bytes(content)
         return None
     write_bytes(destination.path, content)
     return destination.path

@@ -58,5 +58,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
         shell: name of the shell
     """
     from danlu.app.cli.shell_completion import script
+    from danlu.app.console.output import print_file
 
-    return say(script(shell))
+    print_file(script(shell) + "\n")
+    return 0

@@ -29,9 +29,10 @@ def show(recipe: RecipeArgument, /) -> int:
     Args:
         recipe: the recipe and its settings
     """
+    from danlu.app.console.output import print_file
     from danlu.recipes.config.yaml_files import to_yaml
 
-    print(to_yaml(recipe.recipe), end="")
+    print_file(to_yaml(recipe.recipe))
     return 0
 
 

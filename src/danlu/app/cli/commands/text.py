@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from danlu.app.cli.argument_types import Device, Json, Seed
-from danlu.app.cli.command_output import as_json, say
+from danlu.app.cli.command_output import as_json
+from danlu.app.console.output import print_text
 
 if TYPE_CHECKING:
     from danlu.app.inference.beam_search import Continuation
@@ -74,18 +75,19 @@ def complete(
     if json:
         options_json = {"tokens": tokens, "seed": seed, "continuations": [one._asdict() for one in continuations]}
         return as_json({"prompt": text, "text": continuations[0].text, **options_json})
-    return (
-        _print_continuations(continuations, text, search.by_probability) if best else say(text + continuations[0].text)
-    )
+    if best:
+        return _print_continuations(continuations, text, search.by_probability)
+    print_text(text + continuations[0].text + "\n")
+    return 0
 
 
 def _print_sampled(pieces: Iterator[str], prompt: str, options: dict[str, int], json: bool) -> int:
     """Print the prompt and each piece as soon as it is sampled, or one JSON object; return the exit code."""
     if json:
         return as_json({"prompt": prompt, "text": "".join(pieces), **options})
-    print(prompt, end="", flush=True)
+    print_text(prompt)
     for piece in pieces:
-        print(piece, end="", flush=True)
+        print_text(piece)
     print()
     return 0
 
@@ -95,7 +97,7 @@ def _print_continuations(continuations: list[Continuation], prompt: str, by_prob
     for number, one in enumerate(continuations, start=1):
         ranked = "" if by_probability else f", score {one.score:.4f}"
         tokens = f"{one.tokens} token{'s' * (one.tokens > 1)}"
-        print(f"{number}  log-probability {one.log_prob:.4f} of {tokens}{ranked}\n{prompt}{one.text}")
+        print_text(f"{number}  log-probability {one.log_prob:.4f} of {tokens}{ranked}\n{prompt}{one.text}\n")
     return 0
 
 
