@@ -129,11 +129,10 @@ def verdict(numbers: Numbers) -> Verdict:
     free = [[run[quantity][name] for run in virtual for name in STATISTICS] for quantity in ("ratio", "share")]
     reason = (
         f"With batch norm the other images of a batch cause {min(both[1]):.0%} to {max(both[1]):.0%} of the variance "
-        "of "
-        f"brightness and hue, with virtual batch norm {'none' if max(free[1]) < ROUNDING else f'{max(free[1]):.0%}'}. "
-        f"Relative to independent images, the variance of batch means is {min(both[0]):.2f} to {max(both[0]):.2f} "
-        f"with batch norm and {min(free[0]):.2f} to {max(free[0]):.2f} with virtual batch norm "
-        f"(chance: {low:.2f} to {high:.2f})."
+        "of brightness and hue, with virtual batch norm "
+        f"{'none' if max(free[1]) < ROUNDING else f'{max(free[1]):.0%}'}. Relative to independent images, the variance "
+        f"of batch means is {min(both[0]):.2f} to {max(both[0]):.2f} with batch norm and {min(free[0]):.2f} to "
+        f"{max(free[0]):.2f} with virtual batch norm (chance: {low:.2f} to {high:.2f})."
     )
     independent = max(free[1]) < ROUNDING and all(low <= value <= high for value in free[0])
     if min(both[1]) < ROUNDING or all(low <= value <= high for value in both[0]) or not independent:

@@ -85,9 +85,8 @@ def verdict(numbers: Numbers) -> Verdict:
     better = sum(b < a for a, b in zip(*fids, strict=True))
     reason = (
         f"FID is {fmean(fids[1]):.1f} with labels and {fmean(fids[0]):.1f} without; it is lower with labels in "
-        f"{better} "
-        f"of {len(plain)} seeds. {fmean(classes[1]):.1f} and {fmean(classes[0]):.1f} of {CLASSES} classes are found. "
-        f"{fmean(label_accuracy):.0%} of the conditional images have the requested label."
+        f"{better} of {len(plain)} seeds. {fmean(classes[1]):.1f} and {fmean(classes[0]):.1f} of {CLASSES} classes are "
+        f"found. {fmean(label_accuracy):.0%} of the conditional images have the requested label."
     )
     if fmean(label_accuracy) < FOLLOWS or fmean(fids[1]) >= fmean(fids[0]):
         return Verdict("does not hold", reason)

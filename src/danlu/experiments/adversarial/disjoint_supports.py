@@ -133,11 +133,10 @@ def verdict(numbers: Numbers) -> Verdict:
     shifts = [numbers["learned"][position] for position in beyond_gap]
     wrong = max(abs(w / s - 1) for s, w in zip(shifts, estimates, strict=True))
     reason = (
-        f"For disjoint supports, JSD is log 2 within {jsd_error:.0g} at every gap, and the Wasserstein distance "
-        "equals the "
-        f"shift within {wasserstein_error:.0g}. For gaps of at least {GAP:g}, the discriminator gives the shift a "
-        "gradient of at most "
-        f"{flat:.1g}, the Wasserstein critic one of at least {steep:.2f}; its distance is accurate within {wrong:.0%}."
+        f"For disjoint supports, JSD is log 2 within {jsd_error:.0g} at every gap, and the Wasserstein distance equals "
+        f"the shift within {wasserstein_error:.0g}. For gaps of at least {GAP:g}, the discriminator gives the shift a "
+        f"gradient of at most {flat:.1g}, the Wasserstein critic one of at least {steep:.2f}; its distance is accurate "
+        f"within {wrong:.0%}."
     )
     if jsd_error > CONSTANT or wasserstein_error > PROPORTIONAL:
         return Verdict("does not hold", reason)

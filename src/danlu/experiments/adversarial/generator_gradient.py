@@ -143,8 +143,7 @@ def verdict(numbers: Numbers) -> Verdict:
     shares_text = "; ".join(f"{name} {min(share):.2g} to {max(share):.2g}" for name, share in shares.items())
     reason = (
         f"After training alone, critics have an accuracy of at least {accuracy:.1%}, and D of generated images is "
-        f"{fake_probability:.0e}. "
-        f"The gradient of each loss is then, relative to its largest value: {shares_text}."
+        f"{fake_probability:.0e}. The gradient of each loss is then, relative to its largest value: {shares_text}."
     )
     if accuracy < NEAR_OPTIMAL or max(shares[MINIMAX]) > VANISHED:
         return Verdict("does not hold", reason)

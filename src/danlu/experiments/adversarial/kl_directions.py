@@ -179,8 +179,7 @@ def verdict(numbers: Numbers) -> Verdict:
     where = [f"from a separation of {s} standard deviations" if s else "at no separation" for s in (exclusive, jsd)]
     reason = (
         f"One Gaussian fitted to two modes loses the smaller mode with exclusive KL {where[0]}, with JSD {where[1]}. "
-        "With "
-        f"inclusive KL its probability there is always at least {least:.2f} times that of the mode."
+        f"With inclusive KL its probability there is always at least {least:.2f} times that of the mode."
     )
     if exclusive is None or jsd is None or least < COVERED:
         return Verdict("does not hold", reason)
@@ -191,10 +190,8 @@ def verdict(numbers: Numbers) -> Verdict:
         also = " (and with exclusive KL)" if min(two[EXCLUSIVE]) >= COVERED else ""
         limits.append(
             f" Two Gaussians fitted with JSD{also} cover both modes at every separation: a mode is lost because the "
-            "model "
-            "lacks capacity, not because of the divergence, whose minimum is the data distribution. The divergence "
-            "does "
-            "not explain why a GAN with sufficient capacity drops modes."
+            "model lacks capacity, not because of the divergence, whose minimum is the data distribution. The "
+            "divergence does not explain why a GAN with sufficient capacity drops modes."
         )
     return Verdict("holds with limits" if limits else "holds", reason + "".join(limits))
 

@@ -188,8 +188,7 @@ def verdict(numbers: Numbers) -> Verdict:
             mean = {quantity: f"{fmean(fmean(run[quantity]) for run in complete):.0%}" for quantity in MEASURES}
             sentences.append(
                 f"With {dataset}, {mean['sums']} of the sums of means of three latents have the expected kind; of sums "
-                "of "
-                f"single latents {mean['single']}, of sums of images {mean['pixels']}, of sums of random kinds "
+                f"of single latents {mean['single']}, of sums of images {mean['pixels']}, of sums of random kinds "
                 f"{mean['random']}."
             )
     reason = " ".join(sentences + [f"With {dataset}: {problem}." for dataset, problem in failed.items() if problem])

@@ -117,11 +117,10 @@ def verdict(numbers: Numbers) -> Verdict:
     vanishes = pushes[2] < VANISHED * pushes[0]
     reason = (
         f"Trained critics equal (a p + b q) / (p + q) within {critic_error:.3f}. For generated examples far from the "
-        "data, the "
-        f"gradient of the optimal critic is {pushes[0]:.2f} without smoothing, {pushes[1]:.2f} with the real target "
-        f"smoothed and {pushes[2]:.2f} with both. On the ring the final distances to the data are {fmean(none):.2f}, "
-        f"{fmean(real):.2f} and {fmean(both):.2f}"
-        f"{'; smoothing the real target gives the smaller distance in every seed' if helps else ''}."
+        f"data, the gradient of the optimal critic is {pushes[0]:.2f} without smoothing, {pushes[1]:.2f} with the real "
+        f"target smoothed and {pushes[2]:.2f} with both. On the ring the final distances to the data are "
+        f"{fmean(none):.2f}, {fmean(real):.2f} and "
+        f"{fmean(both):.2f}{'; smoothing the real target gives the smaller distance in every seed' if helps else ''}."
     )
     if critic_error > NEAR or not (helps or harms or vanishes):
         return Verdict("does not hold", reason)
@@ -138,9 +137,8 @@ def verdict(numbers: Numbers) -> Verdict:
         limits.append(" Smoothing the fake target does not change the gradient.")
     if saturating[1] < UNCHANGED * saturating[0]:
         limits.append(
-            " The notes recommend smoothing against the vanishing gradient of log(1 − D), but it has no effect "
-            "there: the "
-            f"gradient of the optimal critic is {saturating[0]:.3f} without and {saturating[1]:.3f} with smoothing."
+            " The notes recommend smoothing against the vanishing gradient of log(1 − D), but it has no effect there: "
+            f"the gradient of the optimal critic is {saturating[0]:.3f} without and {saturating[1]:.3f} with smoothing."
         )
     return Verdict("holds with limits" if limits else "holds", reason + "".join(limits))
 

@@ -126,9 +126,8 @@ def verdict(numbers: Numbers) -> Verdict:
     distance = max(results["distance"] for results in pairs.values())
     largest = max(pairs.values(), key=lambda results: results["divergence"])
     reason = (
-        f"The trained critic equals p / (p + q) with a mean error of {distance:.3f}. The value differs from JSD − "
-        "log 4 "
-        f"by up to {notes:.3f} nats, from 2·JSD − log 4 by at most {right:.0e} nats."
+        f"The trained critic equals p / (p + q) with a mean error of {distance:.3f}. The value differs from JSD − log "
+        f"4 by up to {notes:.3f} nats, from 2·JSD − log 4 by at most {right:.0e} nats."
     )
     if distance <= NEAR and notes <= EXACT:
         return Verdict("holds", reason)

@@ -150,10 +150,9 @@ def verdict(numbers: Numbers) -> Verdict:
     if set(converged) == {"looking ahead"}:
         return Verdict(
             "holds with limits",
-            f"{reason} Plain gradient descent never converges: simultaneous updates diverge, alternating updates "
-            "cycle around "
-            f"the equilibrium (the mean position is {mean:.2g} away). The cause is the method, not the objective: "
-            "extragradient converges.",
+            f"{reason} Plain gradient descent never converges: simultaneous updates diverge, alternating updates cycle "
+            f"around the equilibrium (the mean position is {mean:.2g} away). The cause is the method, not the "
+            "objective: extragradient converges.",
         )
     return Verdict("does not hold", f"{reason} Plain gradient descent converges.")
 

@@ -125,8 +125,7 @@ def verdict(numbers: Numbers) -> Verdict:
     shares_text = ", ".join(f"{fmean(final_shares[str(c)]):.0%} at c = {c}" for c in CLIPS)
     reason = (
         f"Fraction of hidden weights at the bound after training: {shares_text}; with the penalty, within a twentieth "
-        "of the "
-        f"largest weight: {fmean(final_shares[PENALTY]):.1%}. The median slope is "
+        f"of the largest weight: {fmean(final_shares[PENALTY]):.1%}. The median slope is "
         f"{', '.join(f'{middle[str(c)]:.2g}' for c in CLIPS)} for these c, and {middle[PENALTY]:.2f} with the penalty."
     )
     if any(min(final_shares[name]) < GATHERED for name in far) or max(final_shares[PENALTY]) > UNIFORM:

@@ -120,12 +120,9 @@ def verdict(numbers: Numbers) -> Verdict:
     (low, high), one = ends[0], runs[0][min(range(len(betas)), key=lambda index: abs(betas[index] - 1))]
     reason = (
         f"From β = {betas[0]:g} to {betas[-1]:g} the rate changes from {low['rate']:.1f} to {high['rate']:.1f} nats, "
-        "the "
-        f"distortion from {low['distortion']:.1f} to {high['distortion']:.1f} nats, and the number of active units "
-        "from "
-        f"{low['active']} to {high['active']} of {LATENT}. At its own β, a model is at most {worst:.2f} nats worse "
-        "than a "
-        f"neighbor. The bound is best near β = 1, where it is {-one['rate'] - one['distortion']:.2f} nats."
+        f"the distortion from {low['distortion']:.1f} to {high['distortion']:.1f} nats, and the number of active units "
+        f"from {low['active']} to {high['active']} of {LATENT}. At its own β, a model is at most {worst:.2f} nats "
+        f"worse than a neighbor. The bound is best near β = 1, where it is {-one['rate'] - one['distortion']:.2f} nats."
     )
     if any(low["rate"] <= high["rate"] or low["distortion"] >= high["distortion"] for low, high in ends):
         return Verdict("does not hold", reason)

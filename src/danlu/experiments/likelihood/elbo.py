@@ -153,9 +153,8 @@ def verdict(numbers: Numbers) -> Verdict:
     early, late, _ = endpoints[0]
     reason = (
         f"The two sides differ by at most {gap:.0e} nats. Training changes log p(x) from {early['log_p']:.0f} to "
-        f"{late['log_p']:.1f} nats and the divergence from {early['divergence']:.0f} to {late['divergence']:.2f} "
-        "nats. With "
-        f"q set to the posterior, the bound differs from log p(x) by {posterior_gap:.0e} nats."
+        f"{late['log_p']:.1f} nats and the divergence from {early['divergence']:.0f} to {late['divergence']:.2f} nats. "
+        f"With q set to the posterior, the bound differs from log p(x) by {posterior_gap:.0e} nats."
     )
     if gap > EXACT or posterior_gap > EXACT or smallest_slack < -EXACT:
         return Verdict("does not hold", reason)

@@ -154,13 +154,10 @@ def verdict(numbers: Numbers) -> Verdict:
     forgotten_equal, forgotten_twice = (lost[case, "sum of p"] for case in CASES)
     reason = (
         f"At its optimum Σ p has forgotten {_range(forgotten_equal)} of {numbers['bars']} images if all are equally "
-        "frequent, and "
-        f"{_range(forgotten_twice)} if one occurs twice. Σ log p forgets none; its probabilities equal the "
-        "frequencies to "
-        "within "
-        f"{largest_error:.1%}. From {numbers['pixels'][0]} to {numbers['pixels'][-1]} pixels the gradient of Σ p "
-        "shrinks to "
-        f"{f'{shrinks:.0e} of its size' if shrinks else '0 in float32'}; that of Σ log p grows {grows:.1f} times."
+        f"frequent, and {_range(forgotten_twice)} if one occurs twice. Σ log p forgets none; its probabilities equal "
+        f"the frequencies to within {largest_error:.1%}. From {numbers['pixels'][0]} to {numbers['pixels'][-1]} pixels "
+        f"the gradient of Σ p shrinks to {f'{shrinks:.0e} of its size' if shrinks else '0 in float32'}; that of Σ log "
+        f"p grows {grows:.1f} times."
     )
     remembered = not any(sum(lost[case, "sum of log p"]) for case in CASES) and largest_error < RIGHT
     if not at_optimum or not remembered or min(forgotten_twice) == 0 or shrinks > SMALL or grows < 1:

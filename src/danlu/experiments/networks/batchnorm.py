@@ -123,9 +123,8 @@ def verdict(numbers: Numbers) -> Verdict:
     ratios_text = "; ".join(f"× {init} {_times(start)} and {_times(end)}" for init, (start, end) in without.items())
     reason = (
         f"With batch norm the scale of activations differs between layers at most {_times(normalized[0])} at "
-        "initialization and "
-        f"{_times(normalized[1])} after training, for all initial weights. Without batch norm, by initial weights: "
-        f"{ratios_text}."
+        f"initialization and {_times(normalized[1])} after training, for all initial weights. Without batch norm, by "
+        f"initial weights: {ratios_text}."
     )
     note = (
         " (The notes state that batch norm has no trained parameters; it has "

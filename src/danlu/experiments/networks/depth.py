@@ -121,8 +121,7 @@ def verdict(numbers: Numbers) -> Verdict:
     if shrink["plain, batch norm"] > 1 / VANISHED and shrink["plain"] < VANISHED:
         note = (
             " Both causes that the notes name occur: without normalization the gradient vanishes, and with batch "
-            "norm, which "
-            "all networks of the residual paper have, it explodes. Skip connections keep its scale."
+            "norm, which all networks of the residual paper have, it explodes. Skip connections keep its scale."
         )
     return Verdict("holds with limits" if limits else "holds", reason + "".join(limits) + note)
 

@@ -125,10 +125,9 @@ def verdict(numbers: Numbers) -> Verdict:
     return Verdict(
         "holds",
         f"Of the 512 patches only the line gives 3; the next largest response is {max(other_responses):g}. After max "
-        "pooling over "
-        f"the whole map the prediction is correct for all {images:,} images, {numbers['with a line']:,} of "
-        "them with a line. "
-        f"(A response of 3 requires line pixels of 1 on a background of 0; a faint line gives less.)",
+        f"pooling over the whole map the prediction is correct for all {images:,} images, {numbers['with a line']:,} "
+        "of them with a line. (A response of 3 requires line pixels of 1 on a background of 0; a faint line gives "
+        "less.)",
     )
 
 

@@ -126,8 +126,7 @@ def verdict(numbers: Numbers) -> Verdict:
     reason = (
         f"The product of the layers differs from the network by {distance:.0e} of its output; the rank stays {rank}. "
         f"Without activations the test error is {flat[0]:.1%} with no hidden layers and {min(deep):.1%} to "
-        f"{max(deep):.1%} "
-        f"with hidden layers; ReLU reduces it to {relu_error:.1%}."
+        f"{max(deep):.1%} with hidden layers; ReLU reduces it to {relu_error:.1%}."
     )
     if distance > AGREES or rank > 2:
         return Verdict("does not hold", reason)

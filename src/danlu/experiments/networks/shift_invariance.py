@@ -101,9 +101,8 @@ def verdict(numbers: Numbers) -> Verdict:
     if fallen and stayed:
         limits.append(
             " The feature map of a convolution shifts with the image; the layers after it decide the effect on "
-            "accuracy. "
-            f"Accuracy stays with {', '.join(stayed)}, and falls with {', '.join(fallen)}, whose later layers are not "
-            f"shift-invariant."
+            f"accuracy. Accuracy stays with {', '.join(stayed)}, and falls with {', '.join(fallen)}, whose later "
+            "layers are not shift-invariant."
         )
     elif fallen:
         limits.append(" No convolutional network keeps nine tenths of its accuracy at the largest shift.")

@@ -164,11 +164,9 @@ def verdict(numbers: Numbers) -> Verdict:
     return Verdict(
         "holds with limits",
         f"Momentum is faster: at the best learning rate of each method it needs {fewer}. It damps only large "
-        "oscillations: "
-        f"at equal rates its trajectory is shorter {where} (plain gradient descent oscillates from 1/λ and diverges "
-        "from "
-        f"2/λ); at other rates up to {longer[-1]:g}/λ momentum overshoots more than it damps.{below_one}"
-        f"{_well_conditioned(numbers)}",
+        f"oscillations: at equal rates its trajectory is shorter {where} (plain gradient descent oscillates from 1/λ "
+        f"and diverges from 2/λ); at other rates up to {longer[-1]:g}/λ momentum overshoots more than it "
+        f"damps.{below_one}{_well_conditioned(numbers)}",
     )
 
 

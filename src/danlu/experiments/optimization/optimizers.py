@@ -115,8 +115,7 @@ def verdict(numbers: Numbers) -> Verdict:
     if fmean(bad["rmsprop"]) <= STRUGGLES * means["adam"]:
         limits.append(
             " RMSProp performs as well: the adaptive part is the division by the root mean square of each gradient, "
-            "which "
-            "Adam takes from RMSProp (the notes name SGD and momentum as its origin)."
+            "which Adam takes from RMSProp (the notes name SGD and momentum as its origin)."
         )
     if fmean(good["adam"]) > STRUGGLES * fmean(good["sgd"]):
         limits.append(" Well scaled, Adam is slower than SGD.")

@@ -166,8 +166,7 @@ def verdict(numbers: Numbers) -> Verdict:
     few, many = (fmean(d for name in CLAIMED for d in at(numbers, name, "distance", k)) for k in (100, LARGE_K))
     reason = (
         f"Smallest cosine with the likelihood gradient at k = {LARGE_K}, and ratio of norms: {cases_text}. Where the "
-        "gradients "
-        f"agree, their distance falls from {few:.1%} at k = 100 to {many:.1%}."
+        f"gradients agree, their distance falls from {few:.1%} at k = 100 to {many:.1%}."
     )
     if not all(agrees(numbers, name) for name in CLAIMED):
         return Verdict("does not hold", reason)

@@ -143,8 +143,7 @@ def verdict(numbers: Numbers) -> Verdict:
     )
     reason = (
         f"log Z over {numbers['contexts']} contexts of held-out text: mean ± standard deviation, and fraction with Z "
-        "within a "
-        f"factor {FACTOR:g} of 1: {summary}."
+        f"within a factor {FACTOR:g} of 1: {summary}."
     )
     if not close(runs[USUAL]):
         return Verdict("does not hold", reason)

@@ -172,8 +172,7 @@ def verdict(numbers: Numbers) -> Verdict:
     rate_error = max(abs(rate(run) - r) for r in numbers["radii"] for run in numbers["gradients"][LINEAR][str(r)])
     reason = (
         f"The gradient of a linear layer grows per step by the radius, within {rate_error:.3f}. Growth over {STEPS} "
-        "steps at "
-        f"radius {top:g}: {growth_text}."
+        f"steps at radius {top:g}: {growth_text}."
     )
     if not all(linear) or not all(vanishes for vanishes, _ in tanh):
         return Verdict("does not hold", reason)
@@ -183,8 +182,8 @@ def verdict(numbers: Numbers) -> Verdict:
         radii = " and ".join("none" if r is None else f"{r:g}" for r in begins)
         limits.append(
             f"With tanh a radius above 1 is not sufficient: explosion begins at {radii} (weak and strong inputs); at "
-            "radius 1 "
-            f"the gradient shrinks to {_range([f for name in TANH for f in factors(numbers, name, 1.0)])} of its size"
+            f"radius 1 the gradient shrinks to {_range([f for name in TANH for f in factors(numbers, name, 1.0)])} of "
+            "its size"
         )
     limits += _limits_of_the_radius(numbers)
     return Verdict("holds with limits" if limits else "holds", reason + "".join(f" {limit}." for limit in limits))
@@ -204,9 +203,8 @@ def _limits_of_the_radius(numbers: Numbers) -> list[str]:
     if growth >= MANY:
         results.append(
             f"A radius above 1 is not necessary either: two tanh units of radius {pair['radius']:.2g}, one of them "
-            "saturated, "
-            f"have gradients that grow {growth:.0e}-fold in {HELD} steps; a largest singular value below 1 would "
-            "exclude this"
+            f"saturated, have gradients that grow {growth:.0e}-fold in {HELD} steps; a largest singular value below 1 "
+            "would exclude this"
         )
     return results
 

@@ -149,8 +149,7 @@ def verdict(numbers: Numbers) -> Verdict:
     )
     reason = (
         f"Largest lag that a network learns alone within {numbers['rounds']} rounds: {lags_text}. Lag at which the "
-        "gradient at "
-        f"initialization falls to {VANISHED:.0%}: {gone}."
+        f"gradient at initialization falls to {VANISHED:.0%}: {gone}."
     )
     if not longer:
         return Verdict("does not hold", reason)
@@ -175,8 +174,7 @@ def _recall_without_gradient(numbers: Numbers) -> list[str]:
     left = max(run["gradient then"][place] for run in results)
     return [
         f"The limit is learning, not memory: trained with mixed lags, the RNN recalls {least:.0%} over {long_lag} "
-        "steps, while "
-        f"its gradient at lag {place} is at most {left:.0e}"
+        f"steps, while its gradient at lag {place} is at most {left:.0e}"
     ]
 
 
