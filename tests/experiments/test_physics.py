@@ -17,7 +17,7 @@ from danlu.models import MLP
 @pytest.mark.parametrize("gamma", [0.0, 0.9])
 def test_the_way_down_a_valley_is_that_of_the_linear_recurrence(gamma):
     start, condition, lr = np.array([0.6, -0.8]), 50.0, 1.3
-    way = momentum.walk(torch.tensor(start)[None], condition, lr, gamma, 40)[:, 0].numpy()
+    way = momentum.trajectory_of(torch.tensor(start)[None], condition, lr, gamma, 40)[:, 0].numpy()
     for axis, steepness in enumerate([1.0, 1 / condition]):
         # (x, v) -> (x - lr v', v') with v' = gamma v + steepness x, raised to a power by its eigenvectors
         step = np.array([[1 - lr * steepness, -lr * gamma], [steepness, gamma]])
@@ -30,10 +30,10 @@ def test_the_way_down_a_valley_is_that_of_the_linear_recurrence(gamma):
 def test_steps_and_length_of_a_way_made_by_hand():
     far, near = 1.0, momentum.TOLERANCE / 2
     points = torch.tensor([[far, 0.0], [0.0, 0.0], [-0.5, 0.0], [near, 0.0], [0.0, 0.0]], dtype=torch.float64)
-    found = momentum._of_way(points[:, None])
+    found = momentum.steps_and_length(points[:, None])
     assert found["steps"] == [3]  # comes near after one step, but leaves again
     assert found["path"] == [pytest.approx(1 + 0.5 + 0.5 + near)]
-    assert momentum._of_way(points[:3, None]) == {"steps": None, "path": None}
+    assert momentum.steps_and_length(points[:3, None]) == {"steps": None, "path": None}
 
 
 def test_the_kernel_gives_3_on_the_line_and_less_on_each_of_the_511_other_patches():

@@ -85,10 +85,10 @@ EXPERIMENTS: dict[str, Claim] = {
     "elbo": Claim(
         "danlu.experiments.likelihood.elbo:EXPERIMENT",
         "2.1.3.2",
-        "the ELBO is log p(x) minus the divergence of q from the posterior",
+        "the ELBO is log p(x) minus the KL divergence of q from the posterior",
     ),
     "beta-vae": Claim(
-        "danlu.experiments.likelihood.beta_vae:EXPERIMENT", "2.1.3.5.2", "β trades reconstruction against divergence"
+        "danlu.experiments.likelihood.beta_vae:EXPERIMENT", "2.1.3.5.2", "β trades reconstruction against KL divergence"
     ),
     "optimal-discriminator": Claim(
         "danlu.experiments.adversarial.optimal_discriminator:EXPERIMENT",

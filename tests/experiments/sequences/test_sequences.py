@@ -273,7 +273,7 @@ def test_normalizers_are_sums_over_the_vocabulary_after_every_word():
 
 @pytest.mark.parametrize("name", [nce_normalizer.HIGH, nce_normalizer.SAMPLED, nce_normalizer.AWAY])
 def test_a_model_begins_with_the_log_z_that_is_said(name):
-    way = nce_normalizer.WAYS[name]
+    way = nce_normalizer.OBJECTIVES[name]
     model = nce_normalizer.task(way, 0).model
     found, _ = nce_normalizer.normalizers(model, Part({"token": torch.arange(100)}))
     assert found.mean().item() == pytest.approx(way.begin, abs=0.05)
@@ -287,7 +287,7 @@ def test_what_is_said_of_normalizers():
 
 
 def normalized(nce=0.0, high=0.0, few=0.0, away=3.0, share=1.0):
-    ends = {nce_normalizer.USUAL: nce, nce_normalizer.HIGH: high, nce_normalizer.LOW: nce, nce_normalizer.FEW: few}
+    ends = {nce_normalizer.NCE: nce, nce_normalizer.HIGH: high, nce_normalizer.LOW: nce, nce_normalizer.FEW: few}
     ends |= {nce_normalizer.SAMPLED: 2.0, nce_normalizer.LIKELIHOOD: 0.1, nce_normalizer.AWAY: away}
     runs = {
         name: [{"mean": end, "means": [0.0, end], "deviation": 0.1, "close": share if abs(end) < 0.5 else 0.0}]
@@ -331,9 +331,9 @@ def test_the_notes_table_misleads_greedy_search_and_the_trap_two_beams():
     notes, trap = (
         two_character_models.Words.of(some) for some in (two_character_models.NOTES, two_character_models.TRAP)
     )
-    assert [notes.searched(beams)["word"] for beams in (1, 2)] == ["大妈", "苹果"]
-    assert notes.searched(1)["probability"] == 0.12
-    assert [trap.searched(beams)["word"] == "苹果" for beams in (1, 2, 3)] == [False, False, True]
+    assert [notes.search(beams)["word"] for beams in (1, 2)] == ["大妈", "苹果"]
+    assert notes.search(1)["probability"] == 0.12
+    assert [trap.search(beams)["word"] == "苹果" for beams in (1, 2, 3)] == [False, False, True]
 
 
 @torch.no_grad()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SHAPE, LATENT, WIDTH, BATCH = (3, 8, 8), 16, 16, 16
 NORMS: dict[str, Literal["batch", "virtual"]] = {"batch norm": "batch", "virtual batch norm": "virtual"}
 STATISTICS = ("brightness", "red less blue")
+STATISTIC_NAMES = ("brightness", "red minus blue")
 FORMS = {"ratio": ".2f", "share": ".1%"}  # number formats in the table
 TAIL = 1e-4  # probability that the ratio of independent images is beyond a limit, on either side
 ROUNDING = 1e-6  # largest fraction of variance that rounding explains
@@ -51,14 +52,14 @@ def colored(seed: int) -> Part:
 
 
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
-    """Ratios and shares by norm and seed; for the first seed, images of a few latents in several batches."""
+    """Ratios and fractions by norm and seed; for the first seed, images of a few latents in several batches."""
     seeds = range(seed, seed + (1 if quick else 3))
     rounds, batches = (40, 200) if quick else (400, 1000)
     numbers: Numbers = {"batch": BATCH, "batches": batches, "runs": {name: [] for name in NORMS}, "codes": {}}
     for done, (name, run_seed) in enumerate((name, run_seed) for name in NORMS for run_seed in seeds):
         progress("generators", done, len(NORMS) * len(seeds))
         model = _learn(NORMS[name], rounds, run_seed)
-        numbers["runs"][name].append(tied(model, batches, run_seed))
+        numbers["runs"][name].append(batch_dependence(model, batches, run_seed))
         if run_seed == seed:
             numbers["codes"][name] = statistics(in_batches(model, SHOWN, SHOWN_BATCHES, run_seed))[..., 1].tolist()
     return numbers
@@ -90,9 +91,7 @@ def ratio(values: Float[Tensor, "batches n"]) -> float:
 
 
 @torch.no_grad()
-def in_batches(
-    model: DCGANGenerator, codes: int, shown_batches: int, seed: int
-) -> Float[Tensor, "codes companies ..."]:
+def in_batches(model: DCGANGenerator, codes: int, shown_batches: int, seed: int) -> Float[Tensor, "codes batches ..."]:
     """Images of a few latents, each in several batches with other random latents."""
     source = generator_of("companies", seed)
     fixed = torch.randn(codes, LATENT, generator=source)
@@ -103,15 +102,15 @@ def in_batches(
 
 
 @torch.no_grad()
-def tied(model: DCGANGenerator, batches: int, seed: int) -> Numbers:
+def batch_dependence(model: DCGANGenerator, batches: int, seed: int) -> Numbers:
     """For each statistic, the ratio and the fraction of variance due to the other latents of the batch."""
     codes = torch.randn(batches, BATCH, LATENT, generator=generator_of("batches", seed))
     values = statistics(torch.stack([model.to_data_range(model(batch)) for batch in codes])).double()
     alone = statistics(in_batches(model, batches // 10, 20, seed)).double()
-    by_companions, by_code = alone.var(1).mean(0), alone.mean(1).var(0)
+    by_batch, by_code = alone.var(1).mean(0), alone.mean(1).var(0)
     return {
         "ratio": {name: ratio(values[..., index]) for index, name in enumerate(STATISTICS)},
-        "share": dict(zip(STATISTICS, (by_companions / (by_companions + by_code)).tolist(), strict=True)),
+        "share": dict(zip(STATISTICS, (by_batch / (by_batch + by_code)).tolist(), strict=True)),
     }
 
 
@@ -141,18 +140,18 @@ def verdict(numbers: Numbers) -> Verdict:
         return Verdict("holds", reason)
     return Verdict(
         "holds with limits",
-        f"{reason} The images of a batch are dependent, but do not have one hue: a ratio below 1 means that they are "
-        "negatively correlated, because the norm fixes the mean of a batch.",
+        f"{reason} The images of a batch are dependent, but do not have a common hue: a ratio below 1 means that they "
+        "are negatively correlated, because the norm fixes the mean of a batch.",
     )
 
 
 def table(numbers: Numbers) -> Table:
-    """Ratio and share by norm and statistic."""
-    rows: Table = [("norm", "statistic", "variance of batch means, 1 if independent", "share due to the batch")]
+    """Ratio and fraction by norm and statistic."""
+    rows: Table = [("norm", "statistic", "variance of batch means, 1 if independent", "fraction due to the batch")]
     for name, runs in numbers["runs"].items():
-        for statistic in STATISTICS:
+        for statistic, statistic_name in zip(STATISTICS, STATISTIC_NAMES, strict=True):
             cells = (spread([run[quantity][statistic] for run in runs], form) for quantity, form in FORMS.items())
-            rows.append((name, statistic, *cells))
+            rows.append((name, statistic_name, *cells))
     return rows
 
 
@@ -175,7 +174,7 @@ def plot(numbers: Numbers) -> Figure:
             right.plot([index + 0.2 * (number - 0.5)] * len(values), values, "os"[number], color=colors()[number],
                        markersize=4, label=name if not index else None)  # fmt: skip
     largest = max(value for runs in numbers["runs"].values() for run in runs for value in run["ratio"].values())
-    right.set(title="batch means", xticks=[0, 1], xticklabels=STATISTICS, xlim=(-0.5, 1.5), xlabel="gray: chance")
+    right.set(title="batch means", xticks=[0, 1], xticklabels=STATISTIC_NAMES, xlim=(-0.5, 1.5), xlabel="gray: chance")
     right.set(ylabel="variance, 1 if independent", ylim=(0, 1.5 * max(largest, high)))
     right.grid(True, axis="y")
     right.legend(loc="upper left", fontsize=7)

@@ -1,11 +1,10 @@
-"""Labels make a GAN stronger (notes, 2.2.6.1).
+"""Labels improve a GAN (notes, 2.2.6.1).
 
 The DCGAN generator and critic are trained on the digits as a plain GAN and as a conditional GAN, in which both receive
-the
-label: the generator has ten more inputs, the critic ten label vectors; nothing else differs. The experiment measures
-the Fréchet distance in the features of a small classifier, FID[digits-cnn, 1000 vs train], and the number of classes
-that this classifier predicts. For sampling, labels are cycled, so class frequencies match those of the data within a
-tenth. The fraction of images with the requested label is also measured. Three seeds.
+the label: the generator has ten more inputs, the critic ten label vectors; nothing else differs. The experiment
+measures the Fréchet distance in the features of a small classifier, FID[digits-cnn, 1000 vs train], and the number of
+classes that this classifier predicts. For sampling, labels are cycled, so class frequencies match those of the data
+within a tenth. The fraction of images with the requested label is also measured. Three seeds.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
         "pictures": {},
     }
     for done, (kind, run_seed) in enumerate((kind, run_seed) for kind in KINDS for run_seed in seeds):
-        progress("games", done, len(KINDS) * len(seeds))
+        progress("GANs", done, len(KINDS) * len(seeds))
         results, images = _train(evaluator, KINDS[kind], every, times, run_seed)
         numbers["runs"][kind].append(results)
         if run_seed == seed:
@@ -79,14 +78,14 @@ def _end(runs: list[Numbers], quantity: str) -> list[Any]:
 
 def verdict(numbers: Numbers) -> Verdict:
     """Holds if labels lower FID in every seed, lose no class, and are followed."""
-    plain, follows = (numbers["runs"][kind] for kind in KINDS)
-    fids, classes = ([_end(runs, quantity) for runs in (plain, follows)] for quantity in ("fid", "covered"))
-    label_accuracy = _end(follows, "as told")
+    plain, conditional = (numbers["runs"][kind] for kind in KINDS)
+    fids, classes = ([_end(runs, quantity) for runs in (plain, conditional)] for quantity in ("fid", "covered"))
+    label_accuracy = _end(conditional, "as told")
     better = sum(b < a for a, b in zip(*fids, strict=True))
     reason = (
         f"FID is {fmean(fids[1]):.1f} with labels and {fmean(fids[0]):.1f} without; it is lower with labels in "
         f"{better} of {len(plain)} seeds. {fmean(classes[1]):.1f} and {fmean(classes[0]):.1f} of {CLASSES} classes are "
-        f"found. {fmean(label_accuracy):.0%} of the conditional images have the requested label."
+        f"covered. {fmean(label_accuracy):.0%} of the conditional images have the requested label."
     )
     if fmean(label_accuracy) < FOLLOWS or fmean(fids[1]) >= fmean(fids[0]):
         return Verdict("does not hold", reason)
@@ -97,7 +96,7 @@ def verdict(numbers: Numbers) -> Verdict:
 
 def table(numbers: Numbers) -> Table:
     """FID, classes and label accuracy during training."""
-    rows: Table = [("GAN", "rounds", f"FID[digits-cnn, {SCORED_IMAGES} vs train]", "classes found", "label accuracy")]
+    rows: Table = [("GAN", "rounds", f"FID[digits-cnn, {SCORED_IMAGES} vs train]", "classes covered", "label accuracy")]
     for kind, runs in numbers["runs"].items():
         for index, rounds in enumerate(numbers["rounds"]):
             fid, covered, label_accuracy = (

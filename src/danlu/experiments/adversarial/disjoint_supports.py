@@ -80,7 +80,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     critics: Numbers = {loss: [] for loss in TECHNIQUES}
     for done, (loss, shift) in enumerate(runs):
         progress("critics", done, len(runs))
-        critics[loss].append(evaluated(loss, shift, 100 if quick else 600, seed))
+        critics[loss].append(evaluate_critic(loss, shift, 100 if quick else 600, seed))
     distances = [float(wasserstein_1d(even_grid(), even_grid() + shift)) for shift in SHIFTS]
     return {
         "shifts": list(SHIFTS),
@@ -98,7 +98,7 @@ def divergence(shift: float) -> float:
     return float(jensen_shannon(log_p, log_q, x))
 
 
-def evaluated(loss: Loss, shift: float, rounds: int, seed: int) -> Numbers:
+def evaluate_critic(loss: Loss, shift: float, rounds: int, seed: int) -> Numbers:
     """The distance that a trained critic estimates, and its gradient with respect to the shift."""
     critic = from_seed(partial(MLPCritic, (1,), classes=0, hidden=(64, 64)), seed)
     task = Adversarial(cast(Interval, Interval(shift)), cast(MLPCritic, critic), loss, TECHNIQUES[loss], inputs="x")
@@ -114,8 +114,8 @@ def evaluated(loss: Loss, shift: float, rounds: int, seed: int) -> Numbers:
 @torch.no_grad()
 def estimated_distance(task: Adversarial, x: Float[Tensor, "n 1"], shift: float) -> float:
     """The estimated distance: for the JSD (value + log 4) / 2, for Wasserstein the difference of mean scores."""
-    paid = real_cost(task.critic(x), task.loss).mean() + fake_cost(task.critic(x + shift), task.loss).mean()
-    value = -float(paid)
+    loss = real_cost(task.critic(x), task.loss).mean() + fake_cost(task.critic(x + shift), task.loss).mean()
+    value = -float(loss)
     return (value + math.log(4)) / 2 if task.loss == "minimax" else value
 
 
@@ -150,7 +150,15 @@ def verdict(numbers: Numbers) -> Verdict:
 def table(numbers: Numbers) -> Table:
     """Both distances, exact and by trained critics, and the gradients, by shift."""
     rows: Table = [
-        ("shift", "JSD", "JSD, critic", "gradient", "Wasserstein", "Wasserstein, critic", "gradient, Wasserstein")
+        (
+            "shift",
+            "JSD",
+            "JSD by a critic",
+            "gradient, JSD",
+            "Wasserstein",
+            "Wasserstein by a critic",
+            "gradient, Wasserstein",
+        )
     ]
     for position, shift in enumerate(numbers["shifts"]):
         cells = []
@@ -184,7 +192,9 @@ def plot(numbers: Numbers) -> Figure:
     for exact, loss, color, label in looks:
         middle.plot(numbers["shifts"], numbers[exact], color=color, label=f"{label}, exact")
         results = numbers["critics"][loss]
-        middle.plot(learned, [one["distance"] for one in results], "o", color=color, markersize=4, label="by a critic")
+        middle.plot(
+            learned, [one["distance"] for one in results], "o", color=color, markersize=4, label="by trained critics"
+        )
         right.plot(learned, [one["gradient"] for one in results], "o-", color=color, markersize=4)
     middle.set(title="distance", xlabel="shift (above 1: disjoint)")
     right.set(title="gradient for the generator", xlabel="shift (above 1: disjoint)", ylim=(-0.05, None))

@@ -1,4 +1,4 @@
-"""FID detects noise and blur, the Inception Score hardly; it also accepts one image per class (notes, 2.2.3.1).
+"""FID detects noise and blur; the Inception Score hardly changes, even with one image per class (notes, 2.2.3.1).
 
 A small convolutional classifier of the digits replaces the Inception network. Both scores are computed for
 held-out digits: unchanged, with noise, blurred, and with reduced variety: one image per class (the one with the highest

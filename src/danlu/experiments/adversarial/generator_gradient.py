@@ -138,16 +138,16 @@ def final_fraction(run: list[float]) -> float:
 def verdict(numbers: Numbers) -> Verdict:
     """Holds if the gradient has vanished for every loss; limits if it has only for log(1 − D)."""
     accuracy = min(run[-1] for runs in numbers["accuracy"].values() for run in runs)
-    shares = {name: [final_fraction(run) for run in runs] for name, runs in numbers["gradients"].items()}
+    fractions = {name: [final_fraction(run) for run in runs] for name, runs in numbers["gradients"].items()}
     fake_probability = max(run[-1] for run in numbers["trust"])
-    shares_text = "; ".join(f"{name} {min(share):.2g} to {max(share):.2g}" for name, share in shares.items())
+    fractions_text = "; ".join(f"{name} {min(values):.2g} to {max(values):.2g}" for name, values in fractions.items())
     reason = (
-        f"After training alone, critics have an accuracy of at least {accuracy:.1%}, and D of generated images is "
-        f"{fake_probability:.0e}. The gradient of each loss is then, relative to its largest value: {shares_text}."
+        f"Critics that are trained alone reach an accuracy of at least {accuracy:.1%}, and D of generated images is "
+        f"{fake_probability:.0e}. The gradient of each loss is then, relative to its largest value: {fractions_text}."
     )
-    if accuracy < NEAR_OPTIMAL or max(shares[MINIMAX]) > VANISHED:
+    if accuracy < NEAR_OPTIMAL or max(fractions[MINIMAX]) > VANISHED:
         return Verdict("does not hold", reason)
-    kept = [name for name, share in shares.items() if min(share) >= KEPT]
+    kept = [name for name, fraction in fractions.items() if min(fraction) >= KEPT]
     if not kept:
         return Verdict("holds", reason)
     return Verdict(

@@ -1,4 +1,4 @@
-"""Inclusive KL covers modes, exclusive KL picks one, JSD is like the exclusive (notes, 2.2.3.2).
+"""Inclusive KL covers modes, exclusive KL selects one, and JSD behaves like exclusive KL (notes, 2.2.3.2).
 
 The data are a one-dimensional mixture of two Gaussians with weights 60% and 40%, 2 to 10 standard deviations apart. One
 Gaussian, and then a mixture of two, which can represent the data exactly, are fitted by gradient descent on each
@@ -46,7 +46,7 @@ STYLES = ("-", "-", (0, (4, 2)))  # line styles; the lines may overlap
 CAPACITIES = {"one Gaussian": 1, "two Gaussians": 2}
 POINTS = torch.linspace(-25, 25, 1001, dtype=torch.float64)
 SHOWN = (4, 6, 10)
-COVERED, LOST = 0.5, 0.1  # shares of the smaller mode's probability: covered from the first, lost below the second
+COVERED, LOST = 0.5, 0.1  # fractions of the smaller mode's probability: covered from the first, lost below the second
 
 
 class Fits(nn.Module):
@@ -79,7 +79,7 @@ class Fits(nn.Module):
         return (self.weights.softmax(-1) * each).sum(-1)
 
 
-class Approach(Task):
+class MinimizeDivergence(Task):
     """Minimize a divergence from the data for all fits independently.
 
     Args:
@@ -97,13 +97,13 @@ class Approach(Task):
         return {"fits": self.fits}
 
     def turns(self, round: int) -> list[Turn]:
-        return [Descend("fits", self.apart)]
+        return [Descend("fits", self.fit)]
 
     def distances(self) -> Float[Tensor, "s starts"]:
         """The divergence of each fit."""
         return DIVERGENCES[self.name](self.get_buffer("log_p")[:, None], self.fits.log_prob(POINTS), POINTS)
 
-    def apart(self, batch: Batch) -> Terms:
+    def fit(self, batch: Batch) -> Terms:
         """The divergence, summed over fits."""
         return {"divergence": per_example(self.distances().sum(), len(batch))}
 
@@ -125,15 +125,15 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
             if capacity == "one Gaussian":
                 curves[name] = fits.log_prob(POINTS)[pick].exp()
     shown = [s for s in SHOWN if s in separations] or [separations[0], separations[-1]]
-    seen = POINTS.abs() <= 9
-    places = [list(separations).index(s) for s in shown]
+    visible = POINTS.abs() <= 9
+    rows = [list(separations).index(s) for s in shown]
     return {
         "separations": list(separations),
         "covered": covered,
-        "x": POINTS[seen].tolist(),
+        "x": POINTS[visible].tolist(),
         "shown": shown,
-        "p": log_p[places][:, seen].exp().tolist(),
-        "fits": {name: curve[places][:, seen].tolist() for name, curve in curves.items()},
+        "p": log_p[rows][:, visible].exp().tolist(),
+        "fits": {name: curve[rows][:, visible].tolist() for name, curve in curves.items()},
     }
 
 
@@ -155,7 +155,7 @@ def fitted(
     deviations = torch.stack([*[torch.ones_like(half)] * 3, half + 1], dim=1)
     nudge = torch.randn(*means.shape, capacity, generator=generator("starts", seed), dtype=torch.float64)
     fits = Fits(means[..., None] + 0.3 * nudge, deviations[..., None].expand_as(nudge))
-    task = Approach(fits, log_p, name)
+    task = MinimizeDivergence(fits, log_p, name)
     settings = OptimizerSettings(optimizer="adam", lr=0.1, schedule="cosine")
     no_data = Shuffled(Part({"x": torch.zeros(1)}), 1)  # an integral needs no examples
     for _ in Trainer(task, settings, no_data, rounds, seed, runtime=Runtime(precision="float64")):
@@ -164,10 +164,10 @@ def fitted(
         return fits, task.distances().argmin(dim=1)
 
 
-def lost_from(separations: list[int], shares: list[float]) -> int | None:
+def lost_from(separations: list[int], fractions: list[float]) -> int | None:
     """The separation from which the smaller mode is lost, or None if it never is."""
-    lost = [share < LOST for share in shares]
-    return next((s for place, s in enumerate(separations) if all(lost[place:])), None)
+    lost = [fraction < LOST for fraction in fractions]
+    return next((s for index, s in enumerate(separations) if all(lost[index:])), None)
 
 
 def verdict(numbers: Numbers) -> Verdict:
@@ -175,13 +175,13 @@ def verdict(numbers: Numbers) -> Verdict:
     separations, one = numbers["separations"], numbers["covered"]["one Gaussian"]
     two = numbers["covered"]["two Gaussians"]
     exclusive, jsd = (lost_from(separations, one[name]) for name in (EXCLUSIVE, JSD))
-    least = min(one[INCLUSIVE])
+    smallest = min(one[INCLUSIVE])
     where = [f"from a separation of {s} standard deviations" if s else "at no separation" for s in (exclusive, jsd)]
     reason = (
         f"One Gaussian fitted to two modes loses the smaller mode with exclusive KL {where[0]}, with JSD {where[1]}. "
-        f"With inclusive KL its probability there is always at least {least:.2f} times that of the mode."
+        f"With inclusive KL its probability there is always at smallest {smallest:.2f} times that of the mode."
     )
-    if exclusive is None or jsd is None or least < COVERED:
+    if exclusive is None or jsd is None or smallest < COVERED:
         return Verdict("does not hold", reason)
     limits = []
     if jsd > exclusive:
@@ -200,7 +200,7 @@ def table(numbers: Numbers) -> Table:
     """Fraction of the smaller mode by separation."""
     rows: Table = [("fit", "divergence", *(f"separation {s}" for s in numbers["separations"]))]
     for capacity, results in numbers["covered"].items():
-        rows += [(capacity, name, *(f"{share:.2f}" for share in shares)) for name, shares in results.items()]
+        rows += [(capacity, name, *(f"{value:.2f}" for value in values)) for name, values in results.items()]
     return rows
 
 
@@ -218,9 +218,9 @@ def plot(numbers: Numbers) -> Figure:
         panel.spines["left"].set_visible(False)
     images[0].set_ylabel("density (gray: data)")
     for panel, (capacity, results) in zip((left, right), numbers["covered"].items(), strict=True):
-        for number, (name, shares) in enumerate(results.items()):
+        for number, (name, fractions) in enumerate(results.items()):
             look = {"color": colors()[number], "linestyle": STYLES[number], "marker": MARKERS[number]}
-            panel.plot(numbers["separations"], shares, label=name, markersize=5 - 1.2 * number, **look)
+            panel.plot(numbers["separations"], fractions, label=name, markersize=5 - 1.2 * number, **look)
         panel.set(title=capacity, xlabel="separation, standard deviations", ylim=(-0.05, 1.3), yticks=(0, 0.5, 1))
         panel.grid(True, axis="y")
     left.set_ylabel("fraction of the smaller mode")

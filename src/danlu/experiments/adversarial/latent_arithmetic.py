@@ -140,23 +140,23 @@ def add(generator: DCGANGenerator, classifier: CNN, seed: int) -> tuple[Numbers,
     def means(kind: int, of: int = AVERAGED) -> Float[Tensor, "trials latent"]:
         return pools[kind][torch.randint(len(pools[kind]), (TRIALS, of), generator=source)].mean(1)
 
-    def share(kind: int, x: Tensor) -> float:
+    def fraction(kind: int, x: Tensor) -> float:
         return float((classifier(x).argmax(1) == kind).double().mean())
 
     for quantity in MEASURES:
         results[quantity] = []
     for kind in range(KINDS):
         a, b, c = (means(other) for other in operands(kind))
-        results["sums"].append(share(kind, generator.decode(a - b + c)))
+        results["sums"].append(fraction(kind, generator.decode(a - b + c)))
         x, y, w = (generator.decode(code) for code in (a, b, c))
-        results["pixels"].append(share(kind, (x - y + w).clamp(0, 1)))
+        results["pixels"].append(fraction(kind, (x - y + w).clamp(0, 1)))
         a, b, c = (means(other, 1) for other in operands(kind))
-        results["single"].append(share(kind, generator.decode(a - b + c)))
+        results["single"].append(fraction(kind, generator.decode(a - b + c)))
         a, b, c = torch.stack([means(other) for other in range(KINDS)])[
             torch.randint(KINDS, (3, TRIALS), generator=source), torch.arange(TRIALS)
         ]
-        results["random"].append(share(kind, generator.decode(a - b + c)))
-        results["means"].append(share(kind, generator.decode(means(kind))))
+        results["random"].append(fraction(kind, generator.decode(a - b + c)))
+        results["means"].append(fraction(kind, generator.decode(means(kind))))
     return results, [_examples(generator, [means(other)[:ROWS] for other in operands(kind)]) for kind in range(KINDS)]
 
 
@@ -174,7 +174,7 @@ def _failure(runs: list[Numbers]) -> str:
     if fmean(fmean(run["sums"]) for run in runs) < MOST:
         return "most sums have another kind"
     if any(a <= b for run in runs for a, b in zip(run["sums"], run["random"], strict=True)):
-        return "sums of random kinds are as often correct"
+        return "sums of random kinds are correct as often"
     return "" if min(min(run["sums"]) for run in runs) >= MOST else "not for every kind in every seed"
 
 

@@ -72,7 +72,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
         results: Numbers = {"covered": [], "near": [], "good": []}
         for report in trainer:
             if report.round % every == 0:
-                progress("games", done * times + report.round // every - 1, len(GAMES) * len(seeds) * times)
+                progress("GANs", done * times + report.round // every - 1, len(GAMES) * len(seeds) * times)
                 x = samples(trainer, SAMPLES, run_seed)
                 covered_now = modes(x, ring_centers(), RING_DEVIATION)
                 results["near"].append(modes(x, ring_centers(), RING_DEVIATION, within=NEAR).covered)

@@ -1,4 +1,4 @@
-"""Smoothing the real label helps, smoothing the fake one harms (notes, 2.2.4.2).
+"""Smoothing the target of real examples helps, that of generated examples harms (notes, 2.2.4.2).
 
 With target a for real examples and target b for generated ones, the optimal critic is D = (a p + b q) / (p + q)
 (Salimans et al., "Improved techniques for training GANs", 2016, section 3.4). In one dimension this is exact: the data
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 LABELS = {"1 and 0": (1.0, 0.0), "0.9 and 0": (0.9, 0.0), "0.9 and 0.1": (0.9, 0.1)}
 NONE, REAL, BOTH = LABELS
-STRAYED = Pair([1.0], [0.0], [1.0], 4.0, 1.0)
+FAR_APART = Pair([1.0], [0.0], [1.0], 4.0, 1.0)
 SAMPLES = 2500
 NEAR = 0.02  # largest mean distance of a trained D from the formula
 VANISHED = 0.1  # a gradient below this fraction of the one without smoothing has vanished
@@ -54,25 +54,25 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     runs = [(name, run_seed) for name in LABELS for run_seed in seeds]
     games: Numbers = {name: [] for name in LABELS}
     for done, (name, run_seed) in enumerate(runs):
-        progress("games", done, len(runs))
+        progress("GANs", done, len(runs))
         games[name].append(train_on_ring(LABELS[name], 50 if quick else 1200, run_seed))
     return {"critics": critics, "games": games}
 
 
 def best(labels: tuple[float, float]) -> Float[Tensor, "points"]:
     """D of the optimal critic at the points where p + q is not 0."""
-    log_p, log_q = (density.log_prob(POINTS) for density in STRAYED.densities())
-    share = (log_p - log_q).sigmoid()
-    return labels[0] * share + labels[1] * (1 - share)
+    log_p, log_q = (density.log_prob(POINTS) for density in FAR_APART.densities())
+    fraction = (log_p - log_q).sigmoid()
+    return labels[0] * fraction + labels[1] * (1 - fraction)
 
 
 def in_one_dimension(labels: tuple[float, float], rounds: int, seed: int) -> Numbers:
     """Optimal and trained critic: their distance, their gradients on the generator, and both as curves."""
-    critic = train_critic(STRAYED, rounds, seed, Techniques(real_target=labels[0], fake_target=labels[1]))
+    critic = train_critic(FAR_APART, rounds, seed, Techniques(real_target=labels[0], fake_target=labels[1]))
     with torch.no_grad():
         trained = critic(POINTS[:, None].float()).double().sigmoid()
     exact = best(labels)
-    p, q = (density.log_prob(POINTS).exp() for density in STRAYED.densities())
+    p, q = (density.log_prob(POINTS).exp() for density in FAR_APART.densities())
     shown = slice(int(torch.searchsorted(POINTS, -3.0)), int(torch.searchsorted(POINTS, 7.0)), 10)
     curves = {"x": POINTS, "best": exact, "trained": trained, "p": p, "q": q}
     return {
@@ -128,7 +128,7 @@ def verdict(numbers: Numbers) -> Verdict:
     if not helps:
         limits.append(f" Smoothing the real target is better in {_better(real, none)} of {len(none)} seeds.")
     if not harms:
-        opening = "The gradient shows how smoothing the fake target can harm, but" if vanishes else "Also,"
+        opening = "The gradient shows how smoothing the fake target can harm, but" if vanishes else "In addition,"
         limits.append(
             f" {opening} on the ring smoothing both is worse than smoothing one in only {_better(real, both)} of "
             f"{len(none)} seeds."
@@ -194,7 +194,7 @@ def plot(numbers: Numbers) -> Figure:
     middle.set(title="gradient on the generator", ylabel="mean slope of −log D")
     right.set(title="ring", ylabel="distance to the data")
     for axes in (middle, right):
-        axes.set(xticks=range(len(LABELS)), xlabel="labels")
+        axes.set(xticks=range(len(LABELS)), xlabel="targets, real and fake")
         axes.set_xticklabels([name.replace(" and ", "\n") for name in LABELS])
         axes.grid(True, axis="y")
     legend_above(figure, left)

@@ -1,4 +1,4 @@
-"""The best critic is p / (p + q), and with it the game's value is JSD − log 4 (notes, 2.2.2).
+"""The optimal critic is p / (p + q), and its minimax value is JSD − log 4 (notes, 2.2.2).
 
 In one dimension all quantities can be integrated numerically. A generator without hidden layers produces a Gaussian q,
 the data are a mixture p, and a critic with two hidden layers is trained to distinguish them while the generator is
@@ -101,8 +101,8 @@ def compare(pair: Pair, critic: MLPCritic) -> Numbers:
 
 def value(scores: Float[Tensor, "points"], p: Float[Tensor, "points"], q: Float[Tensor, "points"]) -> Tensor:
     """The minimax value E_p log D + E_q log(1 − D), which is minus the critic's loss."""
-    paid = p * real_cost(scores, "minimax") + q * fake_cost(scores, "minimax")
-    return -torch.trapezoid(paid, POINTS)
+    loss = p * real_cost(scores, "minimax") + q * fake_cost(scores, "minimax")
+    return -torch.trapezoid(loss, POINTS)
 
 
 @torch.no_grad()

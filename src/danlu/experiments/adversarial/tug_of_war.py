@@ -1,12 +1,11 @@
 """Gradient descent of two players on xy and −xy never converges (notes, 2.2.3.3).
 
 Player x maximizes J = −xy, player y minimizes it; the equilibrium is (0, 0). Both start at distance 1 and are updated
-by gradient descent in three ways: simultaneously ("at the same time"); alternately, as in GANs ("in turns"); and with
-extragradient, where each uses the gradient after a step of both ("looking ahead"; Korpelevich, "The extragradient
-method for finding saddle points and other problems", 1976; for GANs Gidel et al., "A variational inequality
-perspective on generative adversarial networks", 2019). The factor by which the distance changes per round is known for
-the first and the
-last: √(1 + η²) and √(1 − η² + η⁴).
+by gradient descent in three ways: simultaneously; alternately, as in GANs; and with extragradient, where each uses the
+gradient after a step of both (Korpelevich, "The extragradient method for finding saddle points and other problems",
+1976; for GANs Gidel et al., "A variational inequality perspective on generative adversarial networks", 2019). The
+factor by which the distance changes per round is known for simultaneous updates, √(1 + η²), and for extragradient,
+√(1 − η² + η⁴).
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 Scheme = Literal["at the same time", "in turns", "looking ahead"]
 SCHEMES: tuple[Scheme, ...] = ("at the same time", "in turns", "looking ahead")
+SCHEME_NAMES: dict[str, str] = dict(zip(SCHEMES, ("simultaneous", "alternating", "extragradient"), strict=True))
 RATES = (0.1, 0.2, 0.4)
 SHOWN = 0.1
 ROUNDS = 1000  # extragradient at the smallest rate then reaches (1 − 0.1² + 0.1⁴)^500 = 0.007
@@ -51,7 +51,7 @@ class TugOfWar(Task):
     Args:
         x: initial value of x.
         y: initial value of y.
-        way: the update scheme.
+        scheme: the update scheme.
         rate: learning rate of the extragradient step.
     """
 
@@ -83,7 +83,7 @@ class TugOfWar(Task):
 
     def loss_y(self, batch: Batch) -> Terms:
         """The loss −xy of player y."""
-        return {"minus_xy": per_example(-self._position("x") * self.y.value, len(batch))}
+        return {"negative_xy": per_example(-self._position("x") * self.y.value, len(batch))}
 
     def _position(self, player: str) -> Tensor:
         if self.scheme == "in turns":
@@ -100,7 +100,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     averages: Numbers = {scheme: {} for scheme in SCHEMES}
     paths: Numbers = {}
     for done, (scheme, rate) in enumerate(runs):
-        progress("games", done, len(runs))
+        progress("update schemes", done, len(runs))
         path = trajectory(scheme, rate, rounds, angle)
         distances[scheme][str(rate)] = path.norm(dim=1)[:: rounds // 100].tolist()
         averages[scheme][str(rate)] = float(path.mean(0).norm())
@@ -137,7 +137,7 @@ def verdict(numbers: Numbers) -> Verdict:
     finals = {scheme: [final_range(results) for results in numbers["distances"][scheme].values()] for scheme in SCHEMES}
     converged = [scheme for scheme in SCHEMES if all(high < CONVERGED for _, high in finals[scheme])]
     distances_text = "; ".join(
-        f"{scheme} {min(low for low, _ in results):.2g} to {max(high for _, high in results):.2g}"
+        f"{SCHEME_NAMES[scheme]} {min(low for low, _ in results):.2g} to {max(high for _, high in results):.2g}"
         for scheme, results in finals.items()
     )
     mean = max(numbers["averages"]["in turns"].values())
@@ -160,12 +160,12 @@ def verdict(numbers: Numbers) -> Verdict:
 def table(numbers: Numbers) -> Table:
     """Distance from the equilibrium by update scheme, learning rate and rounds."""
     rounds = numbers["rounds"]
-    places = [0, len(rounds) // 20, len(rounds) // 4, len(rounds) // 2, len(rounds) - 1]
-    rows: Table = [("updates", "learning rate", *(f"round {rounds[p]}" for p in places), "mean position")]
+    shown = [0, len(rounds) // 20, len(rounds) // 4, len(rounds) // 2, len(rounds) - 1]
+    rows: Table = [("updates", "learning rate", *(f"round {rounds[p]}" for p in shown), "mean position")]
     for scheme, results in numbers["distances"].items():
         for rate, distances in results.items():
-            columns = (f"{distances[p]:.3g}" for p in places)
-            rows.append((scheme, rate, *columns, f"{numbers['averages'][scheme][rate]:.2g}"))
+            columns = (f"{distances[p]:.3g}" for p in shown)
+            rows.append((SCHEME_NAMES[scheme], rate, *columns, f"{numbers['averages'][scheme][rate]:.2g}"))
     return rows
 
 
@@ -179,10 +179,17 @@ def plot(numbers: Numbers) -> Figure:
         panel.plot(x, y, color=colors()[number], linewidth=0.9)
         panel.plot(x[0], y[0], "o", color=colors()[number], markersize=4)
         panel.plot(0, 0, "+", color="black", markersize=7)
-        panel.set(title=scheme, xlabel="x", xticks=(-2, 0, 2), yticks=(-2, 0, 2), xlim=(-2.3, 2.3), ylim=(-2.3, 2.3))
+        panel.set(
+            title=SCHEME_NAMES[scheme],
+            xlabel="x",
+            xticks=(-2, 0, 2),
+            yticks=(-2, 0, 2),
+            xlim=(-2.3, 2.3),
+            ylim=(-2.3, 2.3),
+        )
     maps[0].set_ylabel("y")
     for number, (scheme, results) in enumerate(numbers["distances"].items()):
-        right.plot(numbers["rounds"], results[str(SHOWN)], color=colors()[number], label=scheme)
+        right.plot(numbers["rounds"], results[str(SHOWN)], color=colors()[number], label=SCHEME_NAMES[scheme])
     right.axhline(1, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))
     logarithmic(right.yaxis)
     right.set(title="distance from +", xlabel=f"rounds, learning rate {SHOWN}")

@@ -56,7 +56,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     rounds = 15 if quick else 600
     numbers: Numbers = {"runs": {name: [] for name in (*map(str, CLIPS), PENALTY)}}
     for done, (name, run_seed) in enumerate((name, run_seed) for name in numbers["runs"] for run_seed in seeds):
-        progress("games", done, len(numbers["runs"]) * len(seeds))
+        progress("GANs", done, len(numbers["runs"]) * len(seeds))
         numbers["runs"][name].append(_train(None if name == PENALTY else float(name), rounds, run_seed))
     return numbers
 
@@ -72,10 +72,10 @@ def _train(clip: float | None, rounds: int, seed: int) -> Numbers:
     stream = Shuffled(Part({"x": points}), BATCH, seed)
     settings = OptimizerSettings(optimizer="adam", lr=1e-3, betas=(0.0, 0.9))
     trainer = Trainer(Adversarial(generator, critic, "wasserstein", techniques, "x"), settings, stream, rounds, seed)
-    shares = [at_the_bound(critic, clip) for report in trainer if report.round in (1, rounds)]
+    fractions = [at_the_bound(critic, clip) for report in trainer if report.round in (1, rounds)]
     return {
-        "first": shares[0],
-        "end": shares[-1],
+        "first": fractions[0],
+        "end": fractions[-1],
         "slopes": steepness(generator, critic, points[:POINTS], seed),
         "histogram": histogram(critic, clip),
     }
@@ -119,19 +119,19 @@ def verdict(numbers: Numbers) -> Verdict:
     With the penalty few weights may gather, and slopes must be about 1.
     """
     runs = numbers["runs"]
-    final_shares = {name: [run["end"] for run in results] for name, results in runs.items()}
+    final_fractions = {name: [run["end"] for run in results] for name, results in runs.items()}
     far = [name for name in map(str, CLIPS) if float(name) > largest_initial_weight()]
     middle = {name: fmean(run["slopes"][1] for run in results) for name, results in runs.items()}
-    shares_text = ", ".join(f"{fmean(final_shares[str(c)]):.0%} at c = {c}" for c in CLIPS)
+    fractions_text = ", ".join(f"{fmean(final_fractions[str(c)]):.0%} at c = {c}" for c in CLIPS)
     reason = (
-        f"Fraction of hidden weights at the bound after training: {shares_text}; with the penalty, within a twentieth "
-        f"of the largest weight: {fmean(final_shares[PENALTY]):.1%}. The median slope is "
+        f"Fraction of hidden weights at the bound after training: {fractions_text}; with the penalty, within a "
+        f"twentieth of the largest weight: {fmean(final_fractions[PENALTY]):.1%}. The median slope is "
         f"{', '.join(f'{middle[str(c)]:.2g}' for c in CLIPS)} for these c, and {middle[PENALTY]:.2f} with the penalty."
     )
-    if any(min(final_shares[name]) < GATHERED for name in far) or max(final_shares[PENALTY]) > UNIFORM:
+    if any(min(final_fractions[name]) < GATHERED for name in far) or max(final_fractions[PENALTY]) > UNIFORM:
         return Verdict("does not hold", reason)
     limits = []
-    if rest := [name for name in far if min(final_shares[name]) < MOST]:
+    if rest := [name for name in far if min(final_fractions[name]) < MOST]:
         limits.append(f" Weights gather at ±c, but not most of them, for c = {' and '.join(rest)}.")
     if not all(NEAR_ONE[0] <= run["slopes"][1] <= NEAR_ONE[1] for run in runs[PENALTY]):
         limits.append(" With the penalty the slope is not about 1.")
@@ -145,9 +145,9 @@ def table(numbers: Numbers) -> Table:
     ]
     for name, runs in numbers["runs"].items():
         low, middle, high = ([run["slopes"][index] for run in runs] for index in range(3))
-        shares = (spread([run[when] for run in runs], ".1%") for when in ("first", "end"))
+        fractions = (spread([run[when] for run in runs], ".1%") for when in ("first", "end"))
         label = "gradient penalty" if name == PENALTY else f"clipped at {name}"
-        rows.append((label, *shares, spread(middle, ".2g"), f"{fmean(low):.2g}", f"{fmean(high):.2g}"))
+        rows.append((label, *fractions, spread(middle, ".2g"), f"{fmean(low):.2g}", f"{fmean(high):.2g}"))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""WGAN trains with any architecture (notes, 2.2.5.1).
+"""Training of a WGAN succeeds with every tested architecture (notes, 2.2.5.1).
 
 Three pairs of generator and critic are trained on the digits: those of DCGAN, the same without normalization, and deep
 fully connected ones without normalization. Each pair is trained as a GAN, as a WGAN with clipped weights, and as a WGAN
@@ -93,7 +93,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     }
     runs = [(which, name, run_seed) for which in PAIRS for name in GAMES for run_seed in seeds]
     for done, (which, name, run_seed) in enumerate(runs):
-        progress("games", done, len(runs))
+        progress("GANs", done, len(runs))
         results, images = _train(evaluator, which, GAMES[name], GAMES[name].rounds // (20 if quick else 1), run_seed)
         numbers["runs"][which][name].append(results)
         if run_seed == seed:
@@ -121,13 +121,13 @@ def _fids(runs: list[Numbers]) -> list[float]:
 
 def verdict(numbers: Numbers) -> Verdict:
     """Holds if each WGAN trains every pair in every seed, and the GAN fails with a bad pair."""
-    bar, runs = numbers["pixels alone"], numbers["runs"]
-    failed = {name: [which for which in PAIRS if max(_fids(runs[which][name])) > bar] for name in GAMES}
+    threshold, runs = numbers["pixels alone"], numbers["runs"]
+    failed = {name: [which for which in PAIRS if max(_fids(runs[which][name])) > threshold] for name in GAMES}
     nearer = all(max(_fids(runs[which]["WGAN"])) < min(_fids(runs[which]["GAN"])) for which in BAD)
     fid_text = "; ".join(
         f"{name} {', '.join(f'{fmean(_fids(runs[which][name])):.0f}' for which in PAIRS)}" for name in GAMES
     )
-    reason = f"Mean FID of {', '.join(PAIRS)}: {fid_text}; independent pixels have {bar:.0f}."
+    reason = f"Mean FID of {', '.join(PAIRS)}: {fid_text}; independent pixels have {threshold:.0f}."
     if not any(which in failed["GAN"] for which in BAD):
         return Verdict("does not hold", f"{reason} The GAN also trains the bad pairs.")
     trained = [name for name in ("WGAN", "WGAN-GP") if not failed[name]]
@@ -136,7 +136,7 @@ def verdict(numbers: Numbers) -> Verdict:
     if trained or nearer:
         remarks = {"WGAN": ", but always has a lower FID than the GAN" if nearer else ""}
         worse = "; ".join(
-            f"{name} has not trained {' and '.join(failed[name])}{remarks.get(name, '')}"
+            f"{name} does not train {' and '.join(failed[name])}{remarks.get(name, '')}"
             for name in ("WGAN", "WGAN-GP")
             if failed[name]
         )
@@ -146,7 +146,7 @@ def verdict(numbers: Numbers) -> Verdict:
 
 def table(numbers: Numbers) -> Table:
     """FID and classes by pair and objective."""
-    rows: Table = [("pair", "objective", f"FID[digits-cnn, {SCORED_IMAGES} vs train]", "classes found")]
+    rows: Table = [("pair", "objective", f"FID[digits-cnn, {SCORED_IMAGES} vs train]", "classes covered")]
     for which in PAIRS:
         for name, runs in numbers["runs"][which].items():
             results = sorted(run["covered"] for run in runs)
@@ -163,10 +163,10 @@ def plot(numbers: Numbers) -> Figure:
     from danlu.experiments.harness.plots import colors, image_grid, panels
 
     figure, axes = panels(len(GAMES), rows=len(PAIRS), height=0.85)
-    places = iter(axes)
+    panel_axes = iter(axes)
     for which in PAIRS:
         for name in GAMES:
-            panel = next(places)
+            panel = next(panel_axes)
             images, fid = numbers["pictures"][which][name], numbers["runs"][which][name][0]["fid"]
             if images:
                 image_grid(panel, images, columns=8)

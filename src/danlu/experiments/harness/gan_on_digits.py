@@ -33,7 +33,7 @@ class Quality(NamedTuple):
     Attributes:
         fid: Fréchet distance between their features and those of the training images.
         covered: the number of classes that are predicted at least once.
-        guesses: the predicted class of each image.
+        predictions: the predicted class of each image.
     """
 
     fid: float

@@ -22,15 +22,15 @@ class Words(NamedTuple):
 
     Attributes:
         characters: the vocabulary; the first entry is the start token.
-        chances: the probability of each word.
+        probabilities: the probability of each word.
     """
 
     characters: list[str]
-    chances: dict[str, float]
+    probabilities: dict[str, float]
 
     @classmethod
-    def of(cls, chances: dict[str, float]) -> Words:
-        return cls(["我爱", *sorted(set("".join(chances)))], chances)
+    def of(cls, probabilities: dict[str, float]) -> Words:
+        return cls(["我爱", *sorted(set("".join(probabilities)))], probabilities)
 
     def step(self, tokens: Int[Tensor, "n"], state: Tensor) -> tuple[Float[Tensor, "n v"], Tensor]:
         """Logits of the next character, and the unchanged state."""
@@ -40,12 +40,12 @@ class Words(NamedTuple):
     def _next(self, after: str) -> Float[Tensor, "v"]:
         first = after == self.characters[0]
         weights = torch.zeros(len(self.characters), dtype=torch.float64)
-        for word, chance in self.chances.items():
+        for word, probability in self.probabilities.items():
             if first or word[0] == after:
-                weights[self.characters.index(word[0] if first else word[1])] += chance
+                weights[self.characters.index(word[0] if first else word[1])] += probability
         return weights / weights.sum() if weights.any() else torch.ones_like(weights) / len(weights)
 
-    def searched(self, beams: int) -> dict[str, float | str]:
+    def search(self, beams: int) -> dict[str, float | str]:
         """The result of a search and its probability. One beam means greedy search."""
         start, state = torch.zeros(1, dtype=torch.long), torch.zeros(1)
         if beams == 1:
@@ -53,4 +53,4 @@ class Words(NamedTuple):
         else:
             tokens = beam_search(self.step, start, state, beams, 2).tokens[0, 0]
         word = "".join(self.characters[token] for token in tokens.tolist())
-        return {"word": word, "probability": self.chances.get(word, 0.0)}
+        return {"word": word, "probability": self.probabilities.get(word, 0.0)}

@@ -1,10 +1,11 @@
-"""β trades reconstruction against divergence (notes, 2.1.3.5.2).
+"""β trades reconstruction against KL divergence (notes, 2.1.3.5.2).
 
-A VAE with a normal decoder is trained on the digits with β from 1/4 to 16. It minimizes D + β R, where the distortion
-D is minus the expectation of log p(x | z), and the rate R is the divergence of q(z | x) from the prior. At the
-minimum, the rate falls and the distortion rises with β, and no model trained with a neighboring β has a lower D + β R
-at this β. The slope of the curve between two neighbors is then between their values of β (Alemi et al., "Fixing a
-broken ELBO", 2018). Both terms are measured on the training digits, on which the objective is minimized. Two seeds.
+A VAE with a normal decoder is trained on the digits with β from 1/4 to 16. It minimizes D + β R, where D is
+the reconstruction, minus the expectation of log p(x | z), and R is the KL divergence of q(z | x) from the prior. At the
+minimum, R falls and D rises with β, and no model trained with a neighboring β has a lower D + β R at this β. The slope
+of the curve between two neighbors is then between their values of β (Alemi et al., "Fixing a broken ELBO", 2018, where
+D is called the distortion and R the rate). Both terms are measured on the training digits, on which the objective is
+minimized. Two seeds.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ BETAS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 LATENT = 8
 SPREAD = 0.1  # standard deviation of the normal decoder: a tenth of the pixel range
 DRAWS = 16
-ACTIVE = 0.05  # nats: a latent unit with at least this rate is active
+ACTIVE = 0.05  # nats: a latent unit with at least this KL divergence is active
 SLACK = 0.1  # nats: tolerated advantage of a neighbor, because training has not converged exactly
 TRAVERSED = (1.0, 4.0)  # values of β for the latent traversals
 STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # in standard deviations of the prior
 
 
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
-    """Rate, distortion and active units by β and seed; traversals of the units with the highest rate."""
+    """Both terms and active units by β and seed; traversals of the units with the largest KL divergence."""
     seeds = range(seed, seed + (1 if quick else 2))
     betas, rounds = (BETAS[::3], 150) if quick else (BETAS, 2000)
     x = digits().train["image"]
@@ -76,20 +77,20 @@ def _measured(vae: VAE, x: Tensor, seed: int) -> Numbers:
     """Means over the examples and over fixed draws of the latent noise."""
     noise = torch.randn(DRAWS, len(x), LATENT, generator=generator("codes", seed))
     through = vae(x, noise)
-    divergence = through.posterior.kl().mean(0)
+    kl = through.posterior.kl().mean(0)
     return {
-        "rate": float(divergence.sum()),
+        "rate": float(kl.sum()),
         "distortion": float(vae.autoencoder.reconstruction(x, through).mean()),
-        "active": int((divergence > ACTIVE).sum()),
+        "active": int((kl > ACTIVE).sum()),
     }
 
 
 @torch.no_grad()
 def _traversal(vae: VAE, x: Tensor, units: int = 3) -> list[list[list[list[float]]]]:
-    """Decoded images along each of the units with the highest rate; all other units are 0."""
-    rates = vae.posterior(x).kl()
-    assert rates is not None
-    best = rates.mean(0).argsort(descending=True)[:units]
+    """Decoded images along each of the units with the largest KL divergence; all other units are 0."""
+    kl = vae.posterior(x).kl()
+    assert kl is not None
+    best = kl.mean(0).argsort(descending=True)[:units]
     z = torch.zeros(units, len(STEPS), LATENT)
     for row, unit in enumerate(best.tolist()):
         z[row, :, unit] = torch.tensor(STEPS)
@@ -107,22 +108,23 @@ def suboptimality(betas: list[float], run: list[Numbers]) -> float:
 
 
 def _traded(run: list[Numbers]) -> bool:
-    """Whether the rate falls and the distortion rises from each β to the next, until the rate is almost 0."""
+    """Whether the KL divergence falls and the reconstruction rises with β, until the KL divergence is almost 0."""
     pairs = [(a, b) for a, b in pairwise(run) if a["rate"] > SLACK]
     return bool(pairs) and all(a["rate"] > b["rate"] and a["distortion"] < b["distortion"] for a, b in pairs)
 
 
 def verdict(numbers: Numbers) -> Verdict:
-    """Holds if, in every seed, rate falls and distortion rises with β and each model is best at its own β."""
+    """Holds if, in every seed, the two terms change in opposite directions and each model is best at its own β."""
     betas, runs = numbers["betas"], numbers["runs"]
     ends = [(run[0], run[-1]) for run in runs]
     worst = max(suboptimality(betas, run) for run in runs)
     (low, high), one = ends[0], runs[0][min(range(len(betas)), key=lambda index: abs(betas[index] - 1))]
     reason = (
-        f"From β = {betas[0]:g} to {betas[-1]:g} the rate changes from {low['rate']:.1f} to {high['rate']:.1f} nats, "
-        f"the distortion from {low['distortion']:.1f} to {high['distortion']:.1f} nats, and the number of active units "
-        f"from {low['active']} to {high['active']} of {LATENT}. At its own β, a model is at most {worst:.2f} nats "
-        f"worse than a neighbor. The bound is best near β = 1, where it is {-one['rate'] - one['distortion']:.2f} nats."
+        f"From β = {betas[0]:g} to {betas[-1]:g} the KL divergence changes from {low['rate']:.1f} to "
+        f"{high['rate']:.1f} nats, the reconstruction from {low['distortion']:.1f} to {high['distortion']:.1f} nats, "
+        f"and the number of active units from {low['active']} to {high['active']} of {LATENT}. At its own β, a model "
+        f"is at most {worst:.2f} nats worse than a neighbor. The ELBO is highest near β = 1, where it is "
+        f"{-one['rate'] - one['distortion']:.2f} nats."
     )
     if any(low["rate"] <= high["rate"] or low["distortion"] >= high["distortion"] for low, high in ends):
         return Verdict("does not hold", reason)
@@ -134,30 +136,30 @@ def verdict(numbers: Numbers) -> Verdict:
 
 
 def table(numbers: Numbers) -> Table:
-    """Rate, distortion, bound and active units by β."""
-    rows: Table = [("β", "rate, nats", "distortion, nats", "bound", "active units")]
+    """KL divergence, reconstruction, ELBO and active units by β."""
+    rows: Table = [("β", "KL divergence, nats", "reconstruction, nats", "ELBO", "active units")]
     for index, beta in enumerate(numbers["betas"]):
         results = [run[index] for run in numbers["runs"]]
-        bound = [-one["rate"] - one["distortion"] for one in results]
+        elbos = [-one["rate"] - one["distortion"] for one in results]
         active = sorted({one["active"] for one in results})
         columns = (spread([one[key] for one in results], ".2f") for key in ("rate", "distortion"))
-        rows.append((f"{beta:g}", *columns, spread(bound, ".2f"), "–".join(map(str, active))))
+        rows.append((f"{beta:g}", *columns, spread(elbos, ".2f"), "–".join(map(str, active))))
     return rows
 
 
 def plot(numbers: Numbers) -> Figure:
-    """The rate-distortion curve, and traversals of the units with the highest rate."""
+    """Reconstruction against KL divergence, and traversals of the units with the largest KL divergence."""
     from danlu.experiments.harness.plots import colors, panels, secondary_color
 
     figure, (left, *walks) = panels(1 + len(numbers["walks"]), height=2.5)
     for number, run in enumerate(numbers["runs"]):
-        rates, distortions = ([one[key] for one in run] for key in ("rate", "distortion"))
-        left.plot(rates, distortions, "o-"[number > 0 :], color=colors()[number], markersize=3)
+        kls, reconstructions = ([one[key] for one in run] for key in ("rate", "distortion"))
+        left.plot(kls, reconstructions, "o-"[number > 0 :], color=colors()[number], markersize=3)
         if number == 0:
-            for beta, rate, distortion in zip(numbers["betas"], rates, distortions, strict=True):
-                index = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7, "color": secondary_color()}
-                left.annotate(f"{beta:g}", (rate, distortion), **index)
-    left.set(title="rate and distortion by β", xlabel="rate, nats", ylabel="distortion, nats")
+            for beta, kl, reconstruction in zip(numbers["betas"], kls, reconstructions, strict=True):
+                offset = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7, "color": secondary_color()}
+                left.annotate(f"{beta:g}", (kl, reconstruction), **offset)
+    left.set(title="both terms by β", xlabel="KL divergence, nats", ylabel="reconstruction, nats")
     left.grid(True)
     left.margins(x=0.14)
     for axes, (beta, rows) in zip(walks, numbers["walks"].items(), strict=True):

@@ -1,11 +1,11 @@
 """ELBO = log p(x) − KL(q ‖ posterior), tight where q is the posterior (notes, 2.1.3.2).
 
 A VAE without activations is probabilistic principal component analysis, for which all terms have a closed form: p(x |
-z) is N(W z + b, σ² I), so p(x) and the posterior are normal distributions (Tipping and Bishop, "Probabilistic
-principal component analysis", 1999). Such a VAE with 8 latent units is trained on the digits by maximizing its bound.
-During training, the experiment computes three terms on the test digits: the bound as the model computes it, log p(x),
-and the divergence of q from the posterior. The expectation in the bound is exact: it is a mean over 16 latent points,
-which is exact for quadratic functions. Finally q is set to the posterior. In float64, two seeds.
+z) is N(W z + b, σ² I), so p(x) and the posterior are normal distributions (Tipping and Bishop, "Probabilistic principal
+component analysis", 1999). Such a VAE with 8 latent units is trained on the digits by maximizing its ELBO. During
+training, the experiment computes three terms on the test digits: the ELBO as the model computes it, log p(x), and the
+KL divergence of q from the posterior. The expectation in the ELBO is exact: it is a mean over 16 latent points, which
+is exact for quadratic functions. Finally q is set to the posterior. In float64, two seeds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LATENT, WIDTH, VALUES = 8, 64, 64
 MEASURED = (0, 10, 30, 100, 300, 1000, 3000)  # rounds
 EXACT = 1e-8  # nats: largest difference that float64 rounding explains
-TIGHTER = 0.1  # fraction of the initial divergence that may remain after training
+TIGHTER = 0.1  # fraction of the initial KL divergence that may remain after training
 
 
 class ClosedForm(NamedTuple):
@@ -71,14 +71,14 @@ def closed_form(vae: VAE) -> ClosedForm:
 
 @torch.no_grad()
 def three_terms(vae: VAE, x: Tensor) -> dict[str, float]:
-    """The bound as the model computes it, log p(x), and the divergence from the posterior; means over examples."""
+    """The ELBO as the model computes it, log p(x), and the KL divergence from the posterior; means over examples."""
     points = vae.latent**0.5 * torch.cat([sign * torch.eye(vae.latent, dtype=x.dtype) for sign in (1, -1)])
     through = vae(x, points[:, None].expand(-1, len(x), -1))
-    bound = vae.autoencoder.log_weights(x, through).mean()
+    elbo = vae.autoencoder.log_weights(x, through).mean()
     q, model = cast(Diagonal, through.posterior), closed_form(vae)
     normal = distributions.MultivariateNormal(q.mean, torch.diag_embed(q.log_variance.exp()))
     return {
-        "elbo": float(bound),
+        "elbo": float(elbo),
         "log_p": float(model.marginal().log_prob(x.flatten(1)).mean()),
         "divergence": float(distributions.kl_divergence(normal, model.posterior(x.flatten(1))).mean()),
     }
@@ -143,7 +143,7 @@ def _gap(terms: dict[str, float]) -> float:
 
 
 def verdict(numbers: Numbers) -> Verdict:
-    """Holds if both sides are equal, the bound is below log p(x), and equals it if q is the posterior."""
+    """Holds if both sides are equal, the ELBO is below log p(x), and equals it if q is the posterior."""
     all_terms = [terms for run in numbers["runs"] for terms in (*run["on the way"], run["at the posterior"])]
     gap = max(map(_gap, all_terms))
     endpoints = [(run["on the way"][0], run["on the way"][-1], run["at the posterior"]) for run in numbers["runs"]]
@@ -153,19 +153,19 @@ def verdict(numbers: Numbers) -> Verdict:
     early, late, _ = endpoints[0]
     reason = (
         f"The two sides differ by at most {gap:.0e} nats. Training changes log p(x) from {early['log_p']:.0f} to "
-        f"{late['log_p']:.1f} nats and the divergence from {early['divergence']:.0f} to {late['divergence']:.2f} nats. "
-        f"With q set to the posterior, the bound differs from log p(x) by {posterior_gap:.0e} nats."
+        f"{late['log_p']:.1f} nats and the KL divergence from {early['divergence']:.0f} to {late['divergence']:.2f} "
+        f"nats. With q set to the posterior, the ELBO differs from log p(x) by {posterior_gap:.0e} nats."
     )
     if gap > EXACT or posterior_gap > EXACT or smallest_slack < -EXACT:
         return Verdict("does not hold", reason)
     if left > TIGHTER:
-        return Verdict("holds with limits", f"{reason} After training {left:.0%} of the divergence remain.")
+        return Verdict("holds with limits", f"{reason} After training {left:.0%} of the KL divergence remains.")
     return Verdict("holds", reason)
 
 
 def table(numbers: Numbers) -> Table:
     """The three terms by round."""
-    rows: Table = [("rounds", "log p(x)", "divergence from posterior", "bound", "largest difference of the two sides")]
+    rows: Table = [("rounds", "log p(x)", "KL divergence from posterior", "ELBO", "difference of the two sides")]
     for index, rounds in enumerate(numbers["rounds"]):
         rows.append(_row(str(rounds), [run["on the way"][index] for run in numbers["runs"]]))
     rows.append(_row("q = posterior", [run["at the posterior"] for run in numbers["runs"]]))
@@ -178,13 +178,13 @@ def _row(name: str, terms: list[dict[str, float]]) -> tuple[str, ...]:
 
 
 def plot(numbers: Numbers) -> Figure:
-    """log p(x) and the bound during training, and the divergence between them."""
+    """log p(x) and the ELBO during training, and the KL divergence between them."""
     from danlu.experiments.harness.plots import colors, line, logarithmic, panels
 
     figure, (left, right) = panels(2)
     # a logarithmic axis cannot show round 0
     rounds, runs = numbers["rounds"][1:], [run["on the way"][1:] for run in numbers["runs"]]
-    for number, (key, label) in enumerate((("log_p", "log p(x)"), ("elbo", "bound"))):
+    for number, (key, label) in enumerate((("log_p", "log p(x)"), ("elbo", "ELBO"))):
         line(left, rounds, [[terms[key] for terms in run] for run in runs], number, label)
     first_run = runs[0]
     left.fill_between(
@@ -195,14 +195,14 @@ def plot(numbers: Numbers) -> Figure:
         alpha=0.15,
         linewidth=0,
     )
-    line(right, rounds, [[terms["divergence"] for terms in run] for run in runs], 2, "divergence")
+    line(right, rounds, [[terms["divergence"] for terms in run] for run in runs], 2, "KL divergence")
     for axes in (left, right):
         logarithmic(axes.xaxis, rounds)
         axes.set_xlabel("rounds")
     logarithmic(right.yaxis, (0.1, 0.3, 1, 3, 10))
     left.set(title="test digits", ylabel="nats per image")
     left.legend(loc="lower right")
-    right.set(title="divergence of q from the posterior", ylabel="nats per image")
+    right.set(title="KL divergence of q from the posterior", ylabel="nats per image")
     return figure
 
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OBJECTIVES: tuple[Literal["sum of p", "sum of log p"], ...] = ("sum of p", "sum of log p")
-CASES = {"all as frequent": 1, "one comes twice": 2}
+CASES = {"all as frequent": 1, "one comes twice": 2}  # number of copies of one image
+CASE_NAMES = {"all as frequent": "all equally frequent", "one comes twice": "one occurs twice"}
 IMAGES = 512
 SIDES = (2, 4, 8, 16, 28)
 FORGOTTEN = 0.1  # an image is forgotten if its probability is below this fraction of its frequency
@@ -58,18 +59,18 @@ class MaximizeSum(Task):
 
     def __init__(self, model: CategoricalModel, logarithm: bool):
         super().__init__()
-        self.catalogue, self.logarithm = model, logarithm
+        self.categorical, self.logarithm = model, logarithm
 
     def players(self) -> dict[str, nn.Module]:
-        return {"catalogue": self.catalogue}
+        return {"categorical": self.categorical}
 
     def turns(self, round: int) -> list[Turn]:
-        return [Descend("catalogue", self.fit)]
+        return [Descend("categorical", self.fit)]
 
     def fit(self, batch: Batch) -> Terms:
         """Minus the objective."""
-        log_prob = self.catalogue.log_prob(batch["x"])
-        return {"minus": -(log_prob if self.logarithm else log_prob.exp())}
+        log_prob = self.categorical.log_prob(batch["x"])
+        return {"negative_objective": -(log_prob if self.logarithm else log_prob.exp())}
 
 
 def bars() -> list[int]:
@@ -78,8 +79,8 @@ def bars() -> list[int]:
     >>> len(bars()), format(bars()[1], "09b")
     (14, '000000111')
     """
-    rows = {sum(0b111 << (3 * place) for place in range(3) if which >> place & 1) for which in range(8)}
-    columns = {sum(0b001001001 << place for place in range(3) if which >> place & 1) for which in range(8)}
+    rows = {sum(0b111 << (3 * row) for row in range(3) if subset >> row & 1) for subset in range(8)}
+    columns = {sum(0b001001001 << column for column in range(3) if subset >> column & 1) for subset in range(8)}
     return sorted(rows | columns)
 
 
@@ -89,7 +90,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     runs = [(case, objective, run_seed) for case in CASES for objective in OBJECTIVES for run_seed in seeds]
     results: Numbers = {case: {objective: [] for objective in OBJECTIVES} for case in CASES}
     for done, (case, objective, run_seed) in enumerate(runs):
-        progress("catalogues", done, len(runs))
+        progress("models", done, len(runs))
         results[case][objective].append(train(objective, CASES[case], rounds, run_seed))
     sides = SIDES[:3] if quick else SIDES
     gradients = {o: [[gradient(o, side, run_seed) for side in sides] for run_seed in seeds] for o in OBJECTIVES}
@@ -148,7 +149,7 @@ def verdict(numbers: Numbers) -> Verdict:
         for run in numbers["runs"][case]["sum of log p"]
         for p, f in zip(run, _frequencies(CASES[case]), strict=True)
     )
-    first, last = ([run[place] for run in numbers["gradients"]["sum of p"]] for place in (0, -1))
+    first, last = ([run[index] for run in numbers["gradients"]["sum of p"]] for index in (0, -1))
     shrinks = max(b / a for a, b in zip(first, last, strict=True))
     grows = min(run[-1] / run[0] for run in numbers["gradients"]["sum of log p"])
     forgotten_equal, forgotten_twice = (lost[case, "sum of p"] for case in CASES)
@@ -159,8 +160,8 @@ def verdict(numbers: Numbers) -> Verdict:
         f"the gradient of Σ p shrinks to {f'{shrinks:.0e} of its size' if shrinks else '0 in float32'}; that of Σ log "
         f"p grows {grows:.1f} times."
     )
-    remembered = not any(sum(lost[case, "sum of log p"]) for case in CASES) and largest_error < RIGHT
-    if not at_optimum or not remembered or min(forgotten_twice) == 0 or shrinks > SMALL or grows < 1:
+    fits = not any(sum(lost[case, "sum of log p"]) for case in CASES) and largest_error < RIGHT
+    if not at_optimum or not fits or min(forgotten_twice) == 0 or shrinks > SMALL or grows < 1:
         return Verdict("does not hold", reason)
     if min(forgotten_equal) == 0:
         return Verdict(
@@ -179,10 +180,12 @@ def table(numbers: Numbers) -> Table:
     rows: Table = [("quantity", *OBJECTIVES)]
     for case, copies in CASES.items():
         runs = [numbers["runs"][case][objective] for objective in OBJECTIVES]
-        rows.append((f"forgotten, {case}", *(_range([forgotten(run, copies) for run in some]) for some in runs)))
-        rows.append((f"smallest probability, {case}", *(f"{min(min(run) for run in some):.1e}" for some in runs)))
-    for place, pixels in enumerate(numbers["pixels"]):
-        columns = ([run[place] for run in numbers["gradients"][objective]] for objective in OBJECTIVES)
+        rows.append(
+            (f"forgotten, {CASE_NAMES[case]}", *(_range([forgotten(run, copies) for run in column]) for column in runs))
+        )
+        rows.append((f"smallest probability, {CASE_NAMES[case]}", *(f"{min(map(min, column)):.1e}" for column in runs)))
+    for index, pixels in enumerate(numbers["pixels"]):
+        columns = ([run[index] for run in numbers["gradients"][objective]] for objective in OBJECTIVES)
         rows.append((f"gradient, {pixels} pixels", *(spread(column, ".1e") for column in columns)))
     return rows
 
@@ -195,8 +198,8 @@ def plot(numbers: Numbers) -> Figure:
     for axes, (case, copies) in zip((left, middle), CASES.items(), strict=True):
         for number, objective in enumerate(OBJECTIVES):
             values = sorted(numbers["runs"][case][objective][0], reverse=True)
-            places = [place + 0.4 * number for place in range(len(values))]
-            axes.bar(places, values, 0.4, color=colors()[number], label=objective)
+            positions = [index + 0.4 * number for index in range(len(values))]
+            axes.bar(positions, values, 0.4, color=colors()[number], label=objective)
         expected = sorted(_frequencies(copies), reverse=True)
         axes.step(
             [*(p - 0.3 for p in range(len(expected) + 1))],
@@ -205,7 +208,7 @@ def plot(numbers: Numbers) -> Figure:
             color=secondary_color(),
             lw=0.8,
         )
-        axes.set(title=case, xlabel="images by probability", ylim=(0, 1), xticks=[])
+        axes.set(title=CASE_NAMES[case], xlabel="images by probability", ylim=(0, 1), xticks=[])
     left.set(ylabel="probability after training")
     left.legend()
     middle.annotate(
@@ -219,7 +222,7 @@ def plot(numbers: Numbers) -> Figure:
     logarithmic(right.xaxis, numbers["pixels"])
     if any(run[-1] == 0 for run in numbers["gradients"]["sum of p"]):
         right.annotate(
-            "beyond: 0 in float32",
+            "larger images: 0 in float32",
             (0.97, 0.5),
             xycoords="axes fraction",
             ha="right",

@@ -1,4 +1,4 @@
-"""Batch norm keeps the scale of activations through depth and training (notes, 1.2.3).
+"""Batch norm keeps the scale of activations across layers and during training (notes, 1.2.3).
 
 A fully connected ReLU network of 16 layers is trained on the digits, with and without batch norm. The initial weights
 are the PyTorch defaults multiplied by 0.5, 1 or √6; the last gives the variance 2/inputs of He et al. ("Delving deep
@@ -108,7 +108,7 @@ def ratio(values: list[float]) -> float:
 
 def _worst(numbers: Numbers, kind: str, quantity: str, when: str, init: str | None = None) -> float:
     """The largest ratio between layers over seeds, and over all factors or for one; infinite if a run diverged."""
-    runs = [run for run_seed, runs in numbers["runs"][kind].items() for run in runs if init in (None, run_seed)]
+    runs = [run for factor, runs in numbers["runs"][kind].items() for run in runs if init in (None, factor)]
     return max(ratio(run[when][quantity]) if run[when] else float("inf") for run in runs)
 
 
@@ -144,7 +144,7 @@ def verdict(numbers: Numbers) -> Verdict:
         )
     largest_rms = max(_worst(numbers, "without", "root mean squares", when, init) for when in WHEN for init in without)
     note = (
-        " (Without batch norm the root mean squares, which include what all examples share, differ "
+        " (Without batch norm the root mean squares, which include the part that is equal for all examples, differ "
         f"{_times(largest_rms)}.)" + note
     )
     return Verdict("holds with limits" if limits else "holds", reason + "".join(limits) + note)
@@ -162,8 +162,10 @@ def table(numbers: Numbers) -> Table:
     for kind in KINDS:
         for init, runs in numbers["runs"][kind].items():
             cells = [_mean_ratio(runs, quantity, when) for quantity in ("activations", "gradients") for when in WHEN]
-            right = [run["accuracy"] for run in runs if run["accuracy"] is not None]
-            rows.append((f"{kind} batch norm", f"× {init}", *cells, spread(right, ".2f") if right else "diverged"))
+            accuracies = [run["accuracy"] for run in runs if run["accuracy"] is not None]
+            rows.append(
+                (f"{kind} batch norm", f"× {init}", *cells, spread(accuracies, ".2f") if accuracies else "diverged")
+            )
     return rows
 
 
@@ -179,15 +181,15 @@ def plot(numbers: Numbers) -> Figure:
 
     figure, axes = panels(2, rows=2, height=2.1, sharex=True)
     layers = range(1, DEPTH + 1)
-    for index, (quantity, when) in enumerate((w, t) for w in ("activations", "gradients") for t in WHEN):
+    for index, (quantity, when) in enumerate((q, w) for q in ("activations", "gradients") for w in WHEN):
         for number, kind in enumerate(KINDS):
             for style, (init, runs) in zip(("dotted", "solid", "dashed"), numbers["runs"][kind].items(), strict=True):
-                run_seed = [run[when][quantity] for run in runs if run[when]]
-                if run_seed:
+                values = [run[when][quantity] for run in runs if run[when]]
+                if values:
                     line(
                         axes[index],
                         layers,
-                        run_seed,
+                        values,
                         number,
                         f"{kind} batch norm, × {init}",
                         linestyle=style,

@@ -1,4 +1,4 @@
-"""Plain networks stop training when deep; residual and dense ones do not (notes, 1.4).
+"""Deep plain networks are not trained well; residual and dense networks are (notes, 1.4).
 
 Convolutional networks of 4 to 64 layers are trained on the digits for 80 rounds at a large and a small learning rate.
 The better result counts, so that no network fails only because of its learning rate. Plain and residual networks have
@@ -116,7 +116,7 @@ def verdict(numbers: Numbers) -> Verdict:
     if len(stopped) < len(PLAIN):
         limits.append(f" Of the two plain networks, only '{stopped[0]}' trains when shallow and fails when deep.")
     if any(loss[name] > TRAINED for name in WITH_SKIPS):
-        limits.append(" Not both networks with skip connections get below a quarter of the loss of guessing.")
+        limits.append(" At least one network with skip connections keeps more than a quarter of the loss of guessing.")
     note = ""
     if shrink["plain, batch norm"] > 1 / VANISHED and shrink["plain"] < VANISHED:
         note = (
@@ -133,11 +133,11 @@ def _best(numbers: Numbers, name: str) -> float:
 
 def table(numbers: Numbers) -> Table:
     """Loss and gradient by network and depth."""
-    rows: Table = [("network", "measured", *(f"{depth} layers" for depth in numbers["depths"]))]
+    rows: Table = [("network", "quantity", *(f"{depth} layers" for depth in numbers["depths"]))]
     for name, results in numbers["networks"].items():
         for quantity, form in (("loss", ".2f"), ("gradient", ".1e")):
             columns = zip(*results[quantity], strict=True)
-            rows.append((name, f"{quantity}", *(spread(values, form) for values in columns)))
+            rows.append((name, quantity, *(spread(values, form) for values in columns)))
     return rows
 
 
@@ -155,7 +155,7 @@ def plot(numbers: Numbers) -> Figure:
             )
     right.axhline(GUESSING, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))
     right.annotate(
-        "guessing",
+        "uniform guessing",
         (numbers["depths"][0], GUESSING),
         xytext=(0, 3),
         textcoords="offset points",
@@ -166,7 +166,7 @@ def plot(numbers: Numbers) -> Figure:
     for axes in (left, right):
         logarithmic(axes.xaxis, numbers["depths"])
         axes.set_xlabel("layers")
-    left.set(title="gradient of the first layer, at the start", ylabel="norm")
+    left.set(title="gradient of the first layer, before training", ylabel="norm")
     right.set(title="training loss after training", ylabel="cross-entropy, nats", ylim=(0, 2.6))
     legend_above(figure, left)
     return figure

@@ -1,4 +1,4 @@
-"""A 3×3 kernel finds vertical lines, and max pooling keeps the detected lines (notes, 1.2.2).
+"""A 3×3 kernel detects vertical lines, and max pooling keeps the detected lines (notes, 1.2.2).
 
 The kernel of the notes has 1 in its middle column and −1 in the two others. The experiment computes its response to
 all 2⁹ binary patches and to patches of random gray values. It then applies the convolution to images, some of which
@@ -26,7 +26,7 @@ KERNEL = ((-1.0, 1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, 1.0, -1.0))
 LINE = ((0.0, 1.0, 0.0), (0.0, 1.0, 0.0), (0.0, 1.0, 0.0))
 LINE_RESPONSE = 3.0
 SIDE = 12
-INK = 0.3  # fraction of ink pixels in the random images
+DENSITY = 0.3  # fraction of pixels that are 1 in the random images
 
 
 def detector(side: int, pool: int = 1, kernel: tuple[tuple[float, ...], ...] = KERNEL) -> nn.Module:
@@ -47,7 +47,7 @@ def detector(side: int, pool: int = 1, kernel: tuple[tuple[float, ...], ...] = K
 
 
 def all_patches() -> Float[Tensor, "512 1 3 3"]:
-    """All 512 patches of 3×3 pixels, each ink (1) or paper (0)."""
+    """All 512 patches of 3×3 pixels, each pixel 0 or 1."""
     return torch.tensor(list(product((0.0, 1.0), repeat=9))).view(-1, 1, 3, 3)
 
 
@@ -66,7 +66,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     is_line = has_line(patches)
     source = generator("pictures", seed)
     gray = detector(3)(torch.rand(10_000, 1, 3, 3, generator=source)).flatten()
-    images = (torch.rand(count, 1, SIDE, SIDE, generator=source) < INK).float()
+    images = (torch.rand(count, 1, SIDE, SIDE, generator=source) < DENSITY).float()
     half = count // 2
     images[:half] = _with_a_line(images[:half], source)
     right = (detector(SIDE, pool=SIDE - 2)(images).flatten() == LINE_RESPONSE) == has_line(images)
@@ -86,7 +86,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
 
 
 def _with_a_line(images: Float[Tensor, "n 1 h w"], source: torch.Generator) -> Float[Tensor, "n 1 h w"]:
-    """Draw one line, with paper on both sides, at a random position in each image."""
+    """Draw one line, with a background of 0 on both sides, at a random position in each image."""
     for image in images:
         row, column = torch.randint(SIDE - 2, (2,), generator=source).tolist()
         image[0, row : row + 3, column : column + 3] = torch.tensor(LINE)

@@ -1,4 +1,4 @@
-"""Without activations any depth is one linear map (notes, 1.2.1).
+"""Without activations a network of any depth is one linear map (notes, 1.2.1).
 
 Networks of 0 to 8 hidden layers are trained to classify two moons, with ReLU and with the identity as activation. The
 experiment multiplies the weight matrices of each network into one affine map and compares this map with the network. It
@@ -124,7 +124,7 @@ def verdict(numbers: Numbers) -> Verdict:
         fmean(run[index] for run in numbers["error"]["relu"]) for index in range(1, len(numbers["depths"]))
     )
     reason = (
-        f"The product of the layers differs from the network by {distance:.0e} of its output; the rank stays {rank}. "
+        f"The composed map differs from the network by {distance:.0e} of its output; the rank stays {rank}. "
         f"Without activations the test error is {flat[0]:.1%} with no hidden layers and {min(deep):.1%} to "
         f"{max(deep):.1%} with hidden layers; ReLU reduces it to {relu_error:.1%}."
     )
@@ -185,10 +185,10 @@ def plot(numbers: Numbers) -> Figure:
             interpolation="bilinear",
         )
         for label, mark in enumerate("ox"):
-            run_seed = [
+            points = [
                 p for p, lab in zip(numbers["points"]["x"], numbers["points"]["label"], strict=True) if lab == label
             ]
-            axes.scatter(*zip(*run_seed, strict=True), s=5, marker=mark, color=colors()[label], linewidths=0.5)
+            axes.scatter(*zip(*points, strict=True), s=5, marker=mark, color=colors()[label], linewidths=0.5)
         axes.set(title=f"{title}, {numbers['depths'][-1]} layers", xlabel="x", ylabel="y")
     for number, (kind, name) in enumerate(zip(KINDS, ("no activations", "ReLU"), strict=True)):
         runs = [[100 * value for value in run] for run in numbers["error"][kind]]

@@ -1,4 +1,4 @@
-"""L2, augmentation, dropout and early stopping close the gap (notes, 1.3).
+"""L2, augmentation, dropout and early stopping reduce the generalization gap (notes, 1.3).
 
 A convolutional network is trained on 200 digits until it fits them almost perfectly. The same training is repeated with
 each remedy alone, with all remedies together, and with an augmentation that is not valid for digits: horizontal and
@@ -42,6 +42,11 @@ class Remedy(NamedTuple):
     patience: int | None = None
 
 
+def displayed(name: str) -> str:
+    """The name of a remedy in tables and figures."""
+    return {"nothing": "no remedy", "mirrored": "flips"}.get(name, name)
+
+
 def class_preserving(amount: float) -> Augment:
     """An augmentation that keeps the class: small rotations, shifts, zooms and noise."""
     return Augment(
@@ -53,7 +58,7 @@ STRENGTHS: dict[str, list[Remedy]] = {
     "nothing": [Remedy()],
     "L2": [Remedy(l2=l2) for l2 in (1e-4, 1e-3, 1e-2)],
     "augmentation": [Remedy(augment=class_preserving(amount)) for amount in (0.5, 1.0, 2.0)],
-    "dropout": [Remedy(dropout=share) for share in (0.2, 0.5, 0.7)],
+    "dropout": [Remedy(dropout=p) for p in (0.2, 0.5, 0.7)],
     "early stopping": [Remedy(patience=PATIENCE)],
     "mirrored": [Remedy(augment=Augment(flip="both"))],
 }
@@ -66,8 +71,8 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     rounds = 25 if quick else 500
     selection_seeds = [seed + 1000 + other for other in range(1 if quick else 3)]  # splits for choosing the strengths
     chosen = {name: _strongest(candidates, selection_seeds, rounds) for name, candidates in STRENGTHS.items()}
-    together = Remedy(chosen["L2"].l2, chosen["augmentation"].augment, chosen["dropout"].dropout, PATIENCE)
-    remedies = {**chosen, "all four": together}
+    combined = Remedy(chosen["L2"].l2, chosen["augmentation"].augment, chosen["dropout"].dropout, PATIENCE)
+    remedies = {**chosen, "all four": combined}
     numbers: Numbers = {name: [] for name in remedies}
     for index, (name, remedy) in enumerate(remedies.items()):
         for run_seed in seeds:
@@ -110,7 +115,7 @@ def _learn(remedy: Remedy, seed: int, rounds: int) -> Numbers:
     load_tensors(trainer.task, best_tensors, "the best round")
     parts = {"train": part, "validation": data.validation, "test": data.test}
     return {
-        **{name: evaluate(trainer, candidates) for name, candidates in parts.items()},
+        **{name: evaluate(trainer, examples) for name, examples in parts.items()},
         "round": best.round or rounds,
     }
 
@@ -122,8 +127,8 @@ def _curve(seed: int, rounds: int) -> Numbers:
     for report in trainer:
         if report.round % EVERY == 0:
             curve["round"].append(report.round)
-            for name, candidates in (("train", part), ("test", data.test)):
-                curve[name].append(evaluate(trainer, candidates)["cross_entropy"])
+            for name, examples in (("train", part), ("test", data.test)):
+                curve[name].append(evaluate(trainer, examples)["cross_entropy"])
     return curve
 
 
@@ -146,7 +151,7 @@ def verdict(numbers: Numbers) -> Verdict:
     harms = [name for name in CLAIMED if always_less(on_test(baseline), on_test(runs[name]))]
     left = {name: fmean(gaps(runs[name])) / fmean(gaps(baseline)) for name in CLAIMED}
     gap = f"Without remedies the gap is {fmean(gaps(baseline)):.2f} nats. The remaining fraction is " + ", ".join(
-        f"{share:.0%} with {name}" for name, share in left.items()
+        f"{fraction:.0%} with {name}" for name, fraction in left.items()
     )
     test = f". The test loss is lower in every seed with {_and(helps)}."
     accuracy_with_flips, accuracy_without = (fmean(on_test(runs[name], "accuracy")) for name in ("mirrored", "nothing"))
@@ -184,7 +189,7 @@ def table(numbers: Numbers) -> Table:
         strength = numbers["strengths"].get(name)
         rows.append(
             (
-                f"{name} ({strength})" if strength else name,
+                f"{name} ({strength})" if strength else displayed(name),
                 spread(train),
                 spread(on_test(runs)),
                 spread(gaps(runs)),
@@ -214,10 +219,10 @@ def plot(numbers: Numbers) -> Figure:
             right.plot([train, test], [row, row], color=secondary_color(), linewidth=0.5)
             right.plot(train, row, "o", color=colors()[0], markersize=3)
             right.plot(test, row, "D", color=colors()[1], markersize=3)
-    right.set_yticks(range(len(names)), names)
+    right.set_yticks(range(len(names)), [displayed(name) for name in names])
     logarithmic(right.xaxis)
     right.grid(True, axis="x")
-    right.set(title="after training, one dot per seed", xlabel="cross-entropy, nats")
+    right.set(title="after training, one pair of points per seed", xlabel="cross-entropy, nats")
     return figure
 
 

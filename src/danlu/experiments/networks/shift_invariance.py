@@ -1,8 +1,8 @@
-"""Convolution uses translation, fully connected layers do not (notes, 1.2.2).
+"""Convolution generalizes over shifts, fully connected layers do not (notes, 1.2.2).
 
 The networks are trained on 8×8 digits in the center of 14×14 images, without shifts. The test digits are then shifted
 by 1, 2 and 3 pixels in eight directions. Three networks have the same number of parameters up to 5%: a fully connected
-network; the usual network of two convolutions, each with 2×2 max pooling, and fully connected layers; and one
+network; a network of two convolutions, each with 2×2 max pooling, and fully connected layers; and one
 convolution with max pooling over the whole map, as in the line detector of the notes. Five seeds.
 """
 
@@ -43,10 +43,10 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     """Accuracy by network, seed and shift."""
     seeds = range(seed, seed + (1 if quick else 5))
     numbers: Numbers = {"sizes": {}, "accuracy": {name: [] for name in NETWORKS}, "shifts": list(SHIFTS)}
-    for panel, (name, make) in enumerate(NETWORKS.items()):
+    for index, (name, make) in enumerate(NETWORKS.items()):
         numbers["sizes"][name] = sum(p.numel() for p in make().parameters())
         for run_seed in seeds:
-            progress("networks", panel * len(seeds) + run_seed - seed, len(NETWORKS) * len(seeds))
+            progress("networks", index * len(seeds) + run_seed - seed, len(NETWORKS) * len(seeds))
             data = digits(split=Split(seed=run_seed))
             network = from_seed(make, run_seed)
             settings = OptimizerSettings(optimizer="adam", lr=2e-3, schedule="cosine")
@@ -73,31 +73,33 @@ def shifted(images: torch.Tensor, right: int, down: int) -> torch.Tensor:
 
 def _accuracy(network: nn.Module, part: Part, shift: int) -> float:
     """Mean accuracy over the eight directions."""
-    ways = {(x * shift, y * shift) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y}
-    return fmean(1 - error(network, shifted(part["image"], *way), part["label"]) for way in sorted(ways))
+    directions = {(x * shift, y * shift) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y}
+    return fmean(
+        1 - error(network, shifted(part["image"], *direction), part["label"]) for direction in sorted(directions)
+    )
 
 
 def verdict(numbers: Numbers) -> Verdict:
     """Holds if both convolutions are better in every seed at every shift and keep nine tenths at the largest."""
     names = list(numbers["accuracy"])
-    flat, *folded = numbers["accuracy"].values()
-    means = [[fmean(run[s] for run in runs) for s in numbers["shifts"]] for runs in (flat, *folded)]
+    fully_connected, *convolutional = numbers["accuracy"].values()
+    means = [[fmean(run[s] for run in runs) for s in numbers["shifts"]] for runs in (fully_connected, *convolutional)]
     better = [
-        all(always_less([run[s] for run in flat], [run[s] for run in runs]) for s in numbers["shifts"][1:])
-        for runs in folded
+        all(always_less([run[s] for run in fully_connected], [run[s] for run in runs]) for s in numbers["shifts"][1:])
+        for runs in convolutional
     ]
-    kept_shares = [values[-1] / values[0] for values in means[1:]]
+    kept_fractions = [values[-1] / values[0] for values in means[1:]]
     accuracy_text = "; ".join(f"{n} {values[0]:.0%} → {values[-1]:.0%}" for n, values in zip(names, means, strict=True))
     reason = f"Accuracy without shift → shifted by {numbers['shifts'][-1]} pixels: {accuracy_text}."
     if not any(better):
         return Verdict("does not hold", f"{reason} No convolutional network is better at every shift in every seed.")
-    if all(better) and min(kept_shares) >= KEPT:
+    if all(better) and min(kept_fractions) >= KEPT:
         return Verdict("holds", reason)
     limits = []
     if worse := [name for name, is_better in zip(names[1:], better, strict=True) if not is_better]:
         limits.append(f" Not better than the fully connected network in every seed: {', '.join(worse)}.")
-    fallen = [name for name, share in zip(names[1:], kept_shares, strict=True) if share < KEPT]
-    stayed = [name for name, share in zip(names[1:], kept_shares, strict=True) if share >= KEPT]
+    fallen = [name for name, fraction in zip(names[1:], kept_fractions, strict=True) if fraction < KEPT]
+    stayed = [name for name, fraction in zip(names[1:], kept_fractions, strict=True) if fraction >= KEPT]
     if fallen and stayed:
         limits.append(
             " The feature map of a convolution shifts with the image; the layers after it decide the effect on "

@@ -29,8 +29,22 @@ from danlu.training.trainer import Trainer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GAMMA = 0.9  # the usual value according to the notes
-RATES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.2, 1.6, 1.8, 1.9, 1.95, 2.4, 3.0, 3.6)  # times 1/λ, for λ = 1 across the valley
+GAMMA = 0.9  # the value that the notes recommend
+RATES = (
+    0.05,
+    0.1,
+    0.2,
+    0.4,
+    0.8,
+    1.2,
+    1.6,
+    1.8,
+    1.9,
+    1.95,
+    2.4,
+    3.0,
+    3.6,
+)  # times 1/λ; λ = 1 in the steep direction
 LIMITS = {"without": 2.0, "with": 2 * (1 + GAMMA)}  # learning rates from which descent diverges (Polyak 1964)
 STARTS = 16
 TOLERANCE = 1e-3
@@ -39,7 +53,7 @@ FASTER = 4 / 3  # required ratio of steps: at least a quarter fewer steps
 SHOWN = 100  # the condition number that the figure shows
 
 
-class Valley(Task):
+class Quadratic(Task):
     """Minimize f(x) = (x₁² + x₂²/κ)/2 from several starting points, independently of each other.
 
     Args:
@@ -49,23 +63,23 @@ class Valley(Task):
 
     def __init__(self, starts: Float[Tensor, "n 2"], condition: float):
         super().__init__()
-        self.walkers = nn.Module()
-        self.walkers.register_parameter("points", nn.Parameter(starts.clone()))
+        self.module = nn.Module()
+        self.module.register_parameter("points", nn.Parameter(starts.clone()))
         self.register_buffer("steepness", torch.tensor([1.0, 1 / condition], dtype=starts.dtype))
 
     def players(self) -> dict[str, nn.Module]:
-        return {"walkers": self.walkers}
+        return {"points": self.module}
 
     def turns(self, round: int) -> list[Turn]:
-        return [Descend("walkers", self.height)]
+        return [Descend("points", self.objective)]
 
-    def height(self, batch: Batch) -> Terms:
+    def objective(self, batch: Batch) -> Terms:
         """The objective f, summed over the points."""
-        points, steepness = self.walkers.get_parameter("points"), self.get_buffer("steepness")
-        return {"height": per_example((points.square() * steepness).sum() / 2, len(batch))}
+        points, steepness = self.module.get_parameter("points"), self.get_buffer("steepness")
+        return {"objective": per_example((points.square() * steepness).sum() / 2, len(batch))}
 
 
-def walk(
+def trajectory_of(
     starts: Float[Tensor, "n 2"], condition: float, lr: float, momentum: float, steps: int
 ) -> Float[Tensor, "t n 2"]:
     r"""The points after 0, 1, 2, … steps, until all are well below the tolerance.
@@ -74,7 +88,7 @@ def walk(
 
     Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
     """
-    task = Valley(starts, condition)
+    task = Quadratic(starts, condition)
     settings = (
         OptimizerSettings(optimizer="momentum", momentum=momentum, lr=lr)
         if momentum
@@ -82,7 +96,7 @@ def walk(
     )
     no_data = Shuffled(Part({"x": torch.zeros(1)}), 1)  # the objective needs no data
     trainer = Trainer(task, settings, no_data, steps, runtime=Runtime(precision="float64"))
-    points = task.walkers.get_parameter("points")
+    points = task.module.get_parameter("points")
     positions = [points.detach().clone()]
     for report in trainer:
         positions.append(points.detach().clone())
@@ -105,13 +119,14 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     ]
     numbers: Numbers = {str(c): {method: [] for method in LIMITS} for c in conditions}
     for done, (condition, method, rate) in enumerate(runs):
-        progress("valleys", done, len(runs))
-        trajectory = walk(starts, condition, rate, GAMMA if method == "with" else 0.0, conditions[condition])
-        numbers[str(condition)][method].append({"rate": rate, **_of_way(trajectory)})
+        progress("quadratics", done, len(runs))
+        trajectory = trajectory_of(starts, condition, rate, GAMMA if method == "with" else 0.0, conditions[condition])
+        numbers[str(condition)][method].append({"rate": rate, **steps_and_length(trajectory)})
     best = {method: fastest(numbers[str(SHOWN)][method])["rate"] for method in LIMITS}
     start = torch.tensor([[0.6, 0.8]], dtype=torch.float64)
     trajectories = {
-        method: walk(start, SHOWN, rate, GAMMA if method == "with" else 0.0, 60) for method, rate in best.items()
+        method: trajectory_of(start, SHOWN, rate, GAMMA if method == "with" else 0.0, 60)
+        for method, rate in best.items()
     }
     return {
         "conditions": numbers,
@@ -119,7 +134,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     }
 
 
-def _of_way(trajectory: Float[Tensor, "t n 2"]) -> Numbers:
+def steps_and_length(trajectory: Float[Tensor, "t n 2"]) -> Numbers:
     """Steps until the distance stays below the tolerance, and the trajectory length until then; None if never."""
     is_far = trajectory.norm(dim=2) > TOLERANCE
     last_far = (is_far * torch.arange(len(trajectory))[:, None]).max(dim=0).values
@@ -146,7 +161,7 @@ def verdict(numbers: Numbers) -> Verdict:
             f"At the best learning rate of each method, momentum needs {fewer}; the claim requires a quarter fewer "
             "steps.",
         )
-    pairs = [pair for runs in ill.values() for pair in _ways_at_equal_rates(runs)]
+    pairs = [pair for runs in ill.values() for pair in _lengths_at_equal_rates(runs)]
     longer = sorted({rate for rate, plain, damped in pairs if damped > plain})
     if not longer:
         return Verdict(
@@ -170,7 +185,7 @@ def verdict(numbers: Numbers) -> Verdict:
     )
 
 
-def _ways_at_equal_rates(runs: Numbers) -> list[tuple[float, float, float]]:
+def _lengths_at_equal_rates(runs: Numbers) -> list[tuple[float, float, float]]:
     """Learning rate, and mean trajectory length without and with momentum, where both converge."""
     plain = {run["rate"]: fmean(run["path"]) for run in runs["without"] if run["path"]}
     return [(r["rate"], plain[r["rate"]], fmean(r["path"])) for r in runs["with"] if r["path"] and r["rate"] in plain]

@@ -107,7 +107,9 @@ def verdict(numbers: Numbers) -> Verdict:
         "scaled."
     )
     if not always_less(lag_good, lag_bad):
-        limits.append(" SGD is not farther behind badly scaled in every seed, so the cause is not the scales alone.")
+        limits.append(
+            " SGD is not further behind on badly scaled inputs in every seed: the scales alone are not the cause."
+        )
     if not always_less([STRUGGLES * loss for loss in bad["adam"]], bad["momentum"]):
         limits.append(
             " SGD with momentum does not exceed twice Adam's loss in every seed, so momentum is part of the advantage."
@@ -147,23 +149,23 @@ def plot(numbers: Numbers) -> Figure:
     from danlu.experiments.harness.plots import MARKERS, colors, legend_above, line, logarithmic, panels
 
     figure, axes = panels(2, rows=2, height=2.2, sharey="row")
-    for place, (problem, results) in enumerate(numbers["problems"].items()):
+    for index, (problem, results) in enumerate(numbers["problems"].items()):
         for number, (name, run) in enumerate(results.items()):
             curves = [curve for curve in run["curves"] if curve]
             if curves:
-                line(axes[place], numbers["rounds"], curves, number, NAMES[name], marker=MARKERS[number], markevery=6)
+                line(axes[index], numbers["rounds"], curves, number, NAMES[name], marker=MARKERS[number], markevery=6)
             reached = [
                 (rate, loss) for rate, loss in zip(numbers["rates"], run["rates"], strict=True) if loss is not None
             ]
-            axes[place + 2].plot(
+            axes[index + 2].plot(
                 *zip(*reached, strict=True), color=colors()[number], marker=MARKERS[number], markersize=3
             )
-        axes[place].set(title=f"{problem}, best learning rates", xlabel="round")
-        axes[place + 2].set(title=f"{problem}, after {numbers['rounds'][-1]} rounds", xlabel="learning rate")
-        axes[place + 2].grid(True, axis="y")
-        logarithmic(axes[place].yaxis)
-        logarithmic(axes[place + 2].xaxis, [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10])
-        logarithmic(axes[place + 2].yaxis)
+        axes[index].set(title=f"{problem}, best learning rates", xlabel="round")
+        axes[index + 2].set(title=f"{problem}, after {numbers['rounds'][-1]} rounds", xlabel="learning rate")
+        axes[index + 2].grid(True, axis="y")
+        logarithmic(axes[index].yaxis)
+        logarithmic(axes[index + 2].xaxis, [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10])
+        logarithmic(axes[index + 2].yaxis)
     axes[0].set_ylabel("training loss, nats")
     axes[2].set_ylabel("training loss, nats")
     legend_above(figure, axes[0])

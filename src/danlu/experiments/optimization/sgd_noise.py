@@ -42,9 +42,9 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     seeds = range(seed, seed + (2 if quick else 5))
     goal, sizes = (0.2, (4, 400)) if quick else (STOP_LOSS, SIZES)
     runs: Numbers = {str(size): [] for size in sizes}
-    for place, size in enumerate(sizes):
+    for index, size in enumerate(sizes):
         for run_seed in seeds:
-            progress("networks", place * len(seeds) + run_seed - seed, len(sizes) * len(seeds))
+            progress("networks", index * len(seeds) + run_seed - seed, len(sizes) * len(seeds))
             data = digits(split=Split(seed=run_seed))
             part = stratified_subset(data.train, EXAMPLES, run_seed)
             runs[str(size)].append(_learn(part, data.test, size, goal, run_seed))
@@ -163,13 +163,13 @@ def plot(numbers: Numbers) -> Figure:
 
     figure, axes = panels(2)
     shown = (("test loss", "cross-entropy, nats"), ("sharpness", "largest eigenvalue of the Hessian"))
-    for place, (quantity, label) in enumerate(shown):
+    for index, (quantity, label) in enumerate(shown):
         by_seed = list(zip(*(_all(runs, quantity) for runs in numbers["runs"].values()), strict=True))
-        line(axes[place], numbers["batch sizes"], by_seed, place, quantity)
+        line(axes[index], numbers["batch sizes"], by_seed, index, quantity)
         for values in by_seed:
-            axes[place].plot(numbers["batch sizes"], values, color=secondary_color(), linewidth=0.4, zorder=0)
-        logarithmic(axes[place].xaxis, numbers["batch sizes"])
-        axes[place].set(title=quantity, xlabel="batch size (larger: less noise)", ylabel=label)
+            axes[index].plot(numbers["batch sizes"], values, color=secondary_color(), linewidth=0.4, zorder=0)
+        logarithmic(axes[index].xaxis, numbers["batch sizes"])
+        axes[index].set(title=quantity, xlabel="batch size (larger: less noise)", ylabel=label)
     return figure
 
 

@@ -1,12 +1,12 @@
 """Greedy search misses the best sequence, beam search does not (notes, 3.4.3.2).
 
-The example of the notes: after 我爱 comes one of eight two-character words. 苹果 (apple) has probability
-0.45; seven words that begin with 大 share 0.55. Greedy search and beam search run on this table, and on a similar table
-in which the most probable word begins with the third most probable character, so two beams are not enough. Then a
-character-level LSTM trained on Python's manual continues prompts from the held-out text. The experiment measures the
-log-probability of the continuation with 1 to 64 beams over 20 characters. Over 3 characters, the most probable of all
-830 000 continuations is found by a search with one beam for each prefix. Like the notes, the experiment considers only
-probability. Two seeds.
+The example of the notes: after 我爱 comes one of eight two-character words. 苹果 (apple) has probability 0.45;
+seven words that begin with 大 have probability 0.55 together. Greedy search and beam search run on this table,
+and on a similar table in which the most probable word begins with the third most probable character, so two
+beams are not enough. Then a character-level LSTM trained on Python's manual continues prompts from the held-out
+text. The experiment measures the log-probability of the continuation with 1 to 64 beams over 20 characters.
+Over 3 characters, the most probable of all 830 000 continuations is found by a search with one beam for each
+prefix. Like the notes, the experiment considers only probability. Two seeds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 ENGLISH = ("apple", "elephant", "adult", "aunt", "stool", "army", "rice", "sister")
 """English names of the words, because the fonts of the figure have no Chinese characters"""
 BEAMS = (1, 2, 4, 8, 16, 32, 64)
-USUAL = 8  # number of beams for the verdict
+COMPARED = 8  # number of beams for the verdict
 PROMPTS, PROMPT, LENGTH, SHORT = 40, 50, 20, 3
 MISSED = 0.1  # greedy search misses the best if it is beaten for at least this fraction of the prompts
 RARELY = 0.05  # a search does not miss the best if it is beaten for at most this fraction
@@ -50,16 +50,16 @@ SAME = 1e-4  # nats: tolerance for equal log-probabilities
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Results for both tables; log-probabilities with a trained model, by seed, prompt and number of beams."""
     tables = {
-        name: {str(beams): Words.of(chances).searched(beams) for beams in (1, 2, 3)}
-        for name, chances in (("notes", NOTES), ("trap", TRAP))
+        name: {str(beams): Words.of(probabilities).search(beams) for beams in (1, 2, 3)}
+        for name, probabilities in (("notes", NOTES), ("trap", TRAP))
     }
     seeds, data = range(seed, seed + (1 if quick else 2)), pydoc()
-    beams = (1, 2, USUAL) if quick else BEAMS
-    asked = prompts(data.test, 2 if quick else PROMPTS)
+    beams = (1, 2, COMPARED) if quick else BEAMS
+    prompt_tokens = prompts(data.test, 2 if quick else PROMPTS)
     runs = []
     for index, run_seed in enumerate(seeds):
         progress("models", index, len(seeds))
-        runs.append(search_results(train_model(data, 20 if quick else 600, run_seed), asked, beams))
+        runs.append(search_results(train_model(data, 20 if quick else 600, run_seed), prompt_tokens, beams))
     return {"tables": tables, "beams": list(beams), "runs": runs}
 
 
@@ -75,7 +75,7 @@ def train_model(data: DataSet, rounds: int, seed: int) -> LanguageModel:
 
 
 def prompts(part: Part, count: int) -> Int[Tensor, "n p"]:
-    """Evenly spaced pieces of a text."""
+    """Prompts at even distances in a text."""
     starts = torch.linspace(0, len(part) - PROMPT, count).long()
     return part["token"][starts[:, None] + torch.arange(PROMPT)].long()
 
@@ -117,7 +117,7 @@ def beaten(run: Numbers, beams: int, by: str) -> float:
     """
     results = run[by][str(beams)]
     best = run["best"] if by == "short" else [max(column) for column in zip(*run["long"].values(), strict=True)]
-    return fmean(known > run_seed + SAME for known, run_seed in zip(best, results, strict=True))
+    return fmean(known > result + SAME for known, result in zip(best, results, strict=True))
 
 
 def worse(run: Numbers) -> float:
@@ -132,24 +132,30 @@ def verdict(numbers: Numbers) -> Verdict:
     greedy, beams = (tables["notes"][width] for width in ("1", "2"))
     best = max(NOTES, key=NOTES.__getitem__)
     right = greedy["word"] != best and beams["word"] == best
-    shares = {(by, width): [beaten(run, width, by) for run in runs] for by in ("short", "long") for width in (1, USUAL)}
-    gain = [fmean(run["long"][str(USUAL)]) - fmean(run["long"]["1"]) for run in runs]
+    fractions = {
+        (by, width): [beaten(run, width, by) for run in runs] for by in ("short", "long") for width in (1, COMPARED)
+    }
+    gain = [fmean(run["long"][str(COMPARED)]) - fmean(run["long"]["1"]) for run in runs]
     reason = (
         f"In the table of the notes greedy search finds {greedy['word']} ({greedy['probability']:g}), two beams find "
         f"{beams['word']} ({beams['probability']:g}). On a trained model greedy search misses the best {SHORT} "
-        f"characters for {_percent(shares['short', 1])} of the prompts, {USUAL} beams for "
-        f"{_percent(shares['short', USUAL])}. Over {LENGTH} characters {USUAL} beams gain {_range(gain)} nats; a "
-        f"better result is known for {_percent(shares['long', USUAL])} of the prompts."
+        f"characters for {_percent(fractions['short', 1])} of the prompts, {COMPARED} beams for "
+        f"{_percent(fractions['short', COMPARED])}. Over {LENGTH} characters {COMPARED} beams gain {_range(gain)} "
+        f"nats; a better result is known for {_percent(fractions['long', COMPARED])} of the prompts."
     )
-    missed = all(share >= MISSED for by in ("short", "long") for share in shares[by, 1])
-    helped = all(a < b for by in ("short", "long") for a, b in zip(shares[by, USUAL], shares[by, 1], strict=True))
+    missed = all(fraction >= MISSED for by in ("short", "long") for fraction in fractions[by, 1])
+    helped = all(
+        a < b for by in ("short", "long") for a, b in zip(fractions[by, COMPARED], fractions[by, 1], strict=True)
+    )
     if not right or not missed or not helped:
         return Verdict("does not hold", reason)
     limits = []
     if tables["trap"]["2"]["word"] != best:
-        limits.append("Two beams miss the best word of the table in which it begins with the third best character")
-    if any(share > RARELY for by in ("short", "long") for share in shares[by, USUAL]):
-        limits.append("Beam search misses the best sequence less often, but not never")
+        limits.append(
+            "Two beams miss the best word of a table in which it begins with the third most probable character"
+        )
+    if any(fraction > RARELY for by in ("short", "long") for fraction in fractions[by, COMPARED]):
+        limits.append("Beam search also misses the best sequence for some prompts, but less often than greedy search")
     if any(worse(run) > RARELY for run in runs):
         limits.append(
             f"More beams find a less probable continuation for {_percent([worse(run) for run in runs])} of the prompts"
@@ -157,8 +163,8 @@ def verdict(numbers: Numbers) -> Verdict:
     return Verdict("holds with limits" if limits else "holds", reason + "".join(f" {one}." for one in limits))
 
 
-def _percent(shares: list[float]) -> str:
-    low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
+def _percent(fractions: list[float]) -> str:
+    low, high = f"{100 * min(fractions):.0f}", f"{100 * max(fractions):.0f}"
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
@@ -170,20 +176,27 @@ def _range(values: list[float]) -> str:
 def table(numbers: Numbers) -> Table:
     """Log-probability, fraction of prompts with a better result, and words of both tables, by number of beams."""
     rows: Table = [
-        ("beams", f"log p of {LENGTH}", "better result known", f"best {SHORT} missed", "table 2", "table of the notes")
+        (
+            "beams",
+            f"log p of {LENGTH} characters",
+            "better result known",
+            f"best {SHORT} characters missed",
+            "table 2",
+            "table of the notes",
+        )
     ]
     for width in numbers["beams"]:
         runs = numbers["runs"]
         mean = spread([fmean(run["long"][str(width)]) for run in runs], ".2f")
-        shares = (spread([beaten(run, width, by) for run in runs], ".0%") for by in ("long", "short"))
+        fractions = (spread([beaten(run, width, by) for run in runs], ".0%") for by in ("long", "short"))
         words = [numbers["tables"][name].get(str(width)) for name in ("trap", "notes")]
         results = (f"{one['word']} {one['probability']:g}" if one else "" for one in words)
-        rows.append((str(width) if width > 1 else "1, greedy", mean, *shares, *results))
+        rows.append((str(width) if width > 1 else "1, greedy", mean, *fractions, *results))
     return rows
 
 
 def plot(numbers: Numbers) -> Figure:
-    """The table of the notes as a tree, gains over greedy search, and shares of beaten searches."""
+    """The table of the notes as a tree, gains over greedy search, and fractions of missed results."""
     from danlu.experiments.harness.plots import line, logarithmic, panels
 
     figure, (tree, left, right) = panels(3, height=2.6, width_ratios=(1.1, 1, 1))
@@ -208,7 +221,7 @@ def _tree(axes: Axes, results: Numbers) -> None:
 
     english = dict(zip(NOTES, ENGLISH, strict=True))
     words = sorted(NOTES, key=lambda word: (word[0] == "大", NOTES[word]), reverse=True)
-    share = sum(NOTES[word] for word in words if word[0] == "大")
+    fraction = sum(NOTES[word] for word in words if word[0] == "大")
     chosen = {results["1"]["word"]: colors()[1], results["2"]["word"]: colors()[0]}
     start = 0.0
     for word in words:
@@ -217,7 +230,7 @@ def _tree(axes: Axes, results: Numbers) -> None:
         axes.text(start + NOTES[word] / 2, -0.32, f"{english[word]} {NOTES[word]:.2f}", rotation=90, ha="center",
                   va="top", fontsize=6.5, color=chosen.get(word, secondary_color()))  # fmt: skip
         start += NOTES[word]
-    for left, width, name, color in ((0.0, share, "dà", colors()[1]), (share, 1 - share, "píng", colors()[0])):
+    for left, width, name, color in ((0.0, fraction, "dà", colors()[1]), (fraction, 1 - fraction, "píng", colors()[0])):
         axes.barh(1, width, 0.5, left=left, color=color, edgecolor="white", linewidth=0.8)
         axes.text(left + width / 2, 1.36, f"{name} {width:.2f}", ha="center", fontsize=7, color=color)
     axes.text(0, -2.1, "greedy", fontsize=7, color=colors()[1])

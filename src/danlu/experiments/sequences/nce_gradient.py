@@ -1,4 +1,4 @@
-"""The gradient of noise-contrastive estimation tends to that of maximum likelihood as k grows (notes, 3.4.3.1).
+"""The gradient of noise-contrastive estimation converges to that of maximum likelihood as k grows (notes, 3.4.3.1).
 
 A language model has 50 words, four contexts, and a true next-word distribution for each context. Both gradients, with
 respect to all parameters, are exact: the expectation over the data is a sum over 50 words, and so is the expectation
@@ -126,20 +126,20 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     seeds = range(seed, seed + (1 if quick else 5))
     amounts = [k for k in AMOUNTS if k in (1, 100, LARGE_K)] if quick else list(AMOUNTS)
     runs: Numbers = {name: [] for name in CASES}
-    for place, run_seed in enumerate(seeds):
+    for index, run_seed in enumerate(seeds):
         known = language(run_seed)
-        wanted = likelihood(known)
+        expected = likelihood(known)
         uneven = torch.randn(CONTEXTS, dtype=torch.float64, generator=generator("log Z", run_seed))
         for done, (name, case) in enumerate(CASES.items()):
-            progress("gradients", place * len(CASES) + done, len(seeds) * len(CASES))
+            progress("gradients", index * len(CASES) + done, len(seeds) * len(CASES))
             results = [
                 contrastive(known, known.noise(case.noise), k, case.log_z + case.spread * uneven) for k in amounts
             ]
             runs[name].append(
                 {
-                    "cosine": [float(torch.cosine_similarity(g, wanted, dim=0)) for g in results],
-                    "ratio": [float(g.norm() / wanted.norm()) for g in results],
-                    "distance": [float((g - wanted).norm() / wanted.norm()) for g in results],
+                    "cosine": [float(torch.cosine_similarity(g, expected, dim=0)) for g in results],
+                    "ratio": [float(g.norm() / expected.norm()) for g in results],
+                    "distance": [float((g - expected).norm() / expected.norm()) for g in results],
                 }
             )
     return {"k": amounts, "runs": runs}
@@ -175,10 +175,10 @@ def verdict(numbers: Numbers) -> Verdict:
         UNEVEN: "Z differs between contexts",
         POOR: "the noise never draws some words (they get no gradient)",
     }
-    wrong = [because for name, because in why.items() if not agrees(numbers, name)]
-    if not wrong:
+    reasons = [text for name, text in why.items() if not agrees(numbers, name)]
+    if not reasons:
         return Verdict("holds", reason)
-    return Verdict("holds with limits", f"{reason} The gradient does not converge to it if {', or if '.join(wrong)}.")
+    return Verdict("holds with limits", f"{reason} The gradient does not converge to it if {', or if '.join(reasons)}.")
 
 
 def _range(values: list[float]) -> str:
@@ -192,7 +192,9 @@ def table(numbers: Numbers) -> Table:
     for name, runs in numbers["runs"].items():
         for quantity in ("cosine", "ratio"):
             columns = zip(*(run[quantity] for run in runs), strict=True)
-            rows.append((name, {"cosine": "cosine", "ratio": "norms"}[quantity], *(f"{fmean(c):.4f}" for c in columns)))
+            rows.append(
+                (name, {"cosine": "cosine", "ratio": "ratio of norms"}[quantity], *(f"{fmean(c):.4f}" for c in columns))
+            )
     return rows
 
 

@@ -1,4 +1,4 @@
-"""The normalizer of a model trained by noise-contrastive estimation is close to 1 (notes, 3.4.3.1).
+"""After noise-contrastive estimation the model's normalizer is close to 1 (notes, 3.4.3.1).
 
 A small LSTM is trained on the thousand most frequent words of Python's manual by noise-contrastive estimation with 100
 noise words; Z is assumed to be 1 and never computed. After training log Z is computed for each of 15 000 contexts of
@@ -48,7 +48,7 @@ class Objective(NamedTuple):
     noise: int = 100
 
 
-WAYS = {
+OBJECTIVES = {
     "NCE": Objective("nce"),
     "NCE, begun at 3": Objective("nce", 3.0),
     "NCE, begun at −3": Objective("nce", -3.0),
@@ -57,18 +57,27 @@ WAYS = {
     "cross-entropy": Objective("cross-entropy"),
     "cross-entropy, begun at 3": Objective("cross-entropy", 3.0),
 }
-USUAL, HIGH, LOW, FEW, SAMPLED, LIKELIHOOD, AWAY = WAYS
+NCE, HIGH, LOW, FEW, SAMPLED, LIKELIHOOD, AWAY = OBJECTIVES
 
 
-def task(way: Objective, seed: int) -> RunningText:
+def displayed(name: str) -> str:
+    """The name of an objective in texts, tables and figures.
+
+    >>> displayed("NCE, begun at 3"), displayed("NCE, 10 words of noise")
+    ('NCE, initial log Z = 3', 'NCE, 10 noise words')
+    """
+    return name.replace("begun at", "initial log Z =").replace("words of noise", "noise words")
+
+
+def task(objective: Objective, seed: int) -> RunningText:
     """The training task of a new model."""
     make = partial(LanguageModel, WORDS, width=WIDTH, layers=1, initial="orthogonal", forget_bias=1.0)
     model = cast(LanguageModel, from_seed(make, seed))
-    if way.objective == "cross-entropy":
+    if objective.objective == "cross-entropy":
         task: RunningText = Language(model, LANES)
     else:
-        task = NoiseContrastive(model, LANES, Noise(way.noise), way.objective)
-    torch.nn.init.constant_(model.get_parameter("bias"), way.begin - math.log(WORDS))
+        task = NoiseContrastive(model, LANES, Noise(objective.noise), objective.objective)
+    torch.nn.init.constant_(model.get_parameter("bias"), objective.begin - math.log(WORDS))
     return task
 
 
@@ -90,18 +99,18 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     data = pydoc(text=Text(tokens="words", vocabulary=WORDS))
     every, times = (5, 2) if quick else (ROUNDS // MEASURED, MEASURED)
     test = _beginning(data.test, 500) if quick else data.test
-    runs: Numbers = {name: [] for name in WAYS}
-    for done, (name, run_seed) in enumerate((name, run_seed) for name in WAYS for run_seed in seeds):
-        progress("models", done, len(WAYS) * len(seeds))
-        runs[name].append(_learn(WAYS[name], data.train, test, every, every * times, run_seed))
+    runs: Numbers = {name: [] for name in OBJECTIVES}
+    for done, (name, run_seed) in enumerate((name, run_seed) for name in OBJECTIVES for run_seed in seeds):
+        progress("models", done, len(OBJECTIVES) * len(seeds))
+        runs[name].append(_learn(OBJECTIVES[name], data.train, test, every, every * times, run_seed))
     return {"rounds": [every * index for index in range(times + 1)], "contexts": len(test) - 1, "runs": runs}
 
 
-def _learn(way: Objective, part: Part, test: Part, every: int, rounds: int, seed: int) -> Numbers:
+def _learn(objective: Objective, part: Part, test: Part, every: int, rounds: int, seed: int) -> Numbers:
     """Train a model. Measure the mean log Z during training on part of the test text, and all values at the end."""
     stream = Lanes(part, LANES, UNROLL, seed)
     trainer = Trainer(
-        task(way, seed), OptimizerSettings(lr=1e-2, schedule="one_cycle", grad_clip=1.0), stream, rounds, seed
+        task(objective, seed), OptimizerSettings(lr=1e-2, schedule="one_cycle", grad_clip=1.0), stream, rounds, seed
     )
     model, few = cast(LanguageModel, trainer.task.model), _beginning(test, 2000)
     means = [float(normalizers(model, few)[0].mean())]
@@ -137,18 +146,18 @@ def verdict(numbers: Numbers) -> Verdict:
     """Holds if Z is close to 1 after noise-contrastive estimation from every initial value, and only then."""
     runs = numbers["runs"]
     summary = "; ".join(
-        f"{name} {_range([run['mean'] for run in results])} ± {fmean(run['deviation'] for run in results):.2f}, "
-        f"{min(run['close'] for run in results):.0%}"
+        f"{displayed(name)} {_range([run['mean'] for run in results])} ± "
+        f"{fmean(run['deviation'] for run in results):.2f}, {min(run['close'] for run in results):.0%}"
         for name, results in runs.items()
     )
     reason = (
         f"log Z over {numbers['contexts']} contexts of held-out text: mean ± standard deviation, and fraction with Z "
         f"within a factor {FACTOR:g} of 1: {summary}."
     )
-    if not close(runs[USUAL]):
+    if not close(runs[NCE]):
         return Verdict("does not hold", reason)
     far = [name for name in (HIGH, LOW, FEW) if not close(runs[name])]
-    limits = [f"Z is not close to 1 for: {'; '.join(far)}"] if far else []
+    limits = [f"Z is not close to 1 for: {'; '.join(map(displayed, far))}"] if far else []
     if close(runs[AWAY]):
         limits.append("Cross-entropy also brings Z to 1, so the noise is not the cause")
     drift = max(abs(run["mean"] - run["means"][0]) for name in (LIKELIHOOD, AWAY) for run in runs[name])
@@ -167,10 +176,10 @@ def table(numbers: Numbers) -> Table:
         ("objective", "initial log Z", "final mean", "standard deviation", "Z within ½ to 2", "cross-entropy")
     ]
     for name, runs in numbers["runs"].items():
-        begin = f"{fmean(run['means'][0] for run in runs):.2f}"
+        initial = f"{fmean(run['means'][0] for run in runs):.2f}"
         mean, deviation, loss = (spread([run[key] for run in runs], ".2f")
                                  for key in ("mean", "deviation", "cross-entropy"))  # fmt: skip
-        rows.append((name, begin, mean, deviation, spread([run["close"] for run in runs], ".0%"), loss))
+        rows.append((displayed(name), initial, mean, deviation, spread([run["close"] for run in runs], ".0%"), loss))
     return rows
 
 
@@ -179,15 +188,16 @@ def plot(numbers: Numbers) -> Figure:
     from danlu.experiments.harness.plots import colors, legend_above, line, panels, secondary_color
 
     figure, (left, right) = panels(2, height=2.6)
-    shown = {USUAL: "-", HIGH: "--", LOW: ":", LIKELIHOOD: "-", AWAY: "--", SAMPLED: "-"}
+    shown = {NCE: "-", HIGH: "--", LOW: ":", LIKELIHOOD: "-", AWAY: "--", SAMPLED: "-"}
     groups = {"nce": 0, "cross-entropy": 1, "sampled": 2}
     for name, style in shown.items():
-        color = colors()[groups[WAYS[name].objective]]
+        color = colors()[groups[OBJECTIVES[name].objective]]
         runs = numbers["runs"][name]
         counts = [fmean(column) for column in zip(*(run["histogram"] for run in runs), strict=True)]
-        left.stairs([100 * share for share in counts], BINS, color=color, linestyle=style, linewidth=1)
-        line(right, numbers["rounds"], [run["means"] for run in runs], groups[WAYS[name].objective], name,
-             linestyle=style, marker=None)  # fmt: skip
+        left.stairs([100 * fraction for fraction in counts], BINS, color=color, linestyle=style, linewidth=1)
+        means = [run["means"] for run in runs]
+        number = groups[OBJECTIVES[name].objective]
+        line(right, numbers["rounds"], means, number, displayed(name), linestyle=style, marker=None)
     for axes, span in ((left, left.axvline), (right, right.axhline)):
         span(0, color=secondary_color(), linewidth=0.6)
         axes.grid(False)

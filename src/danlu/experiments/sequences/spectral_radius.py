@@ -1,4 +1,4 @@
-"""Above a spectral radius of 1 gradients explode, below 1 they vanish (notes, 3.2.3).
+"""Gradients explode with a spectral radius above 1 and vanish below 1 (notes, 3.2.3).
 
 A recurrent layer of 64 units has a random matrix W, scaled to spectral radii from 0.8 to 3. The experiment measures the
 norm of the state, from an initial state of length 1 without inputs, and the gradient of the last state with respect to
@@ -95,7 +95,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     grown: Numbers = {name: {str(r): [] for r in radii} for name in INPUTS}
     lengths: Numbers = {name: {str(r): [] for r in radii} for name in ("linear", "tanh")}
     norms: list[float] = []
-    for place, run_seed in enumerate(seeds):
+    for index, run_seed in enumerate(seeds):
         matrix_generator = generator("recurrent matrices", run_seed)
         raw, x, towards, start = (
             torch.randn(shape, dtype=torch.float64, generator=matrix_generator)
@@ -103,7 +103,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
         )
         start = start / start.norm(dim=1, keepdim=True)
         for done, radius in enumerate(radii):
-            progress("radii", place * len(radii) + done, len(seeds) * len(radii))
+            progress("radii", index * len(radii) + done, len(seeds) * len(radii))
             weight = raw.clone()
             scale_radius(weight, radius)
             norms += [float(torch.linalg.matrix_norm(weight, 2)) / radius] if not done else []
@@ -111,10 +111,10 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
                 grown[name][str(radius)].append(gradients(weight, deviation * x, towards)[: STEPS + 1])
             for name, scale in (("linear", INPUTS[LINEAR]), ("tanh", 1.0)):
                 lengths[name][str(radius)].append(states(weight, scale * start, STEPS))
-    return {"radii": radii, "gradients": grown, "states": lengths, "norm over radius": norms, **_by_hand(seed)}
+    return {"radii": radii, "gradients": grown, "states": lengths, "norm over radius": norms, **_constructed(seed)}
 
 
-def _by_hand(seed: int) -> Numbers:
+def _constructed(seed: int) -> Numbers:
     """Gradients of the linear chain and of the pair, with their radii and largest singular values."""
     matrix_generator = generator("directions", seed)
     links, (pair, state, holding) = chain(), held_pair()
@@ -233,7 +233,7 @@ def plot(numbers: Numbers) -> Figure:
     figure, (left, middle, right) = panels(3, height=2.7)
     shown = [r for r in (0.8, 0.9, 1.0, 1.1, 1.2) if r in numbers["radii"]]
     ramp = LinearSegmentedColormap.from_list("radii", [colors()[0], "#8a8a8a", colors()[1]])
-    shades = {radius: to_hex(ramp(place / max(1, len(shown) - 1))) for place, radius in enumerate(shown)}
+    shades = {radius: to_hex(ramp(index / max(1, len(shown) - 1))) for index, radius in enumerate(shown)}
     for axes, name in ((left, LINEAR), (middle, TANH[0])):
         labeled = 0.0
         for radius in shown:
@@ -245,8 +245,8 @@ def plot(numbers: Numbers) -> Figure:
                 axes.annotate(f"{radius:g}", at, va="center", fontsize=7, color=shades[radius], annotation_clip=False)
         logarithmic(axes.yaxis)
         axes.set(title=name, xlabel="steps back", xlim=(0, STEPS), ylim=(1e-13, 1e9))
-    hand = numbers["chain"]["gradient"]
-    left.plot([value / hand[0] for value in hand], color=secondary_color(), linestyle=(0, (3, 2)), linewidth=0.9)
+    chained = numbers["chain"]["gradient"]
+    left.plot([value / chained[0] for value in chained], color=secondary_color(), linestyle=(0, (3, 2)), linewidth=0.9)
     left.annotate(f"dashed: a chain\nof radius {SMALL}", (2, 4e5), fontsize=7, color=secondary_color())
     left.set_ylabel("gradient, relative to lag 0")
     right.axhline(1, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))

@@ -109,11 +109,11 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     runs: Numbers = {name: [] for name in NETWORKS}
     for done, (name, run_seed) in enumerate((name, run_seed) for name in NETWORKS for run_seed in seeds):
         progress("networks", done, len(NETWORKS) * len(seeds))
-        begun = network(name, run_seed)
-        mixed = train(deepcopy(begun), AnyLag(lags[-1] if quick else MIXED, BATCH, run_seed), 2 * rounds, run_seed)
+        initial = network(name, run_seed)
+        mixed = train(deepcopy(initial), AnyLag(lags[-1] if quick else MIXED, BATCH, run_seed), 2 * rounds, run_seed)
         runs[name].append(
             {
-                "gradient": gradients(begun, run_seed),
+                "gradient": gradients(initial, run_seed),
                 "alone": recall_by_lag(name, run_seed, lags, rounds),
                 "mixed": [recall(mixed, lag, run_seed) for lag in (*lags, long_lag)],
                 "gradient then": gradients(mixed, run_seed),
@@ -123,8 +123,8 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
 
 
 def largest_lag(lags: list[int], run: Numbers) -> int:
-    """The largest lag that is learned alone; 0 if none is."""
-    return max((lag for lag, share in zip(lags, run["alone"], strict=False) if share >= RIGHT), default=0)
+    """The largest lag that is learned from this lag alone; 0 if there is none."""
+    return max((lag for lag, accuracy in zip(lags, run["alone"], strict=False) if accuracy >= RIGHT), default=0)
 
 
 def vanishing_lag(run: list[float]) -> int | None:
@@ -148,8 +148,8 @@ def verdict(numbers: Numbers) -> Verdict:
         f"{name}: {_steps([vanishing_lag(run['gradient']) for run in results])}" for name, results in runs.items()
     )
     reason = (
-        f"Largest lag that a network learns alone within {numbers['rounds']} rounds: {lags_text}. Lag at which the "
-        f"gradient at initialization falls to {VANISHED:.0%}: {gone}."
+        f"Largest lag that a network learns from this lag alone within {numbers['rounds']} rounds: {lags_text}. Lag at "
+        f"which the gradient at initialization falls to {VANISHED:.0%}: {gone}."
     )
     if not longer:
         return Verdict("does not hold", reason)
@@ -193,7 +193,7 @@ def table(numbers: Numbers) -> Table:
     """Learned lags, gradients at initialization, and recall and gradients after training with mixed lags."""
     lags, long_lag = numbers["lags"], numbers["far"]
     rows: Table = [
-        ("network", "largest lag alone", f"gradient at {VANISHED:.0%}, lag", "gradient, lag 10", "lag 50",
+        ("network", "largest learned lag", f"gradient at {VANISHED:.0%}, lag", "gradient, lag 10", "lag 50",
          f"mixed lags: recall, lag {lags[-1]}", f"lag {long_lag}", "gradient, lag 50")
     ]  # fmt: skip
     for name, results in numbers["runs"].items():
@@ -210,7 +210,7 @@ def _power(values: list[float]) -> str:
 
 
 def plot(numbers: Numbers) -> Figure:
-    """Gradients at initialization, lags learned alone, and gradients after training with mixed lags."""
+    """Gradients at initialization, largest learned lags, and gradients after training with mixed lags."""
     from danlu.experiments.harness.plots import MARKERS, colors, legend_above, logarithmic, panels, secondary_color
 
     figure, (left, middle, right) = panels(3, height=2.7, width_ratios=(1, 0.8, 1))
@@ -236,7 +236,7 @@ def plot(numbers: Numbers) -> Figure:
         axes.set(xlabel="steps back", xlim=(0, STEPS))
     logarithmic(middle.yaxis, (5, 10, 20, 50, 100))
     left.set(title="gradient at initialization", ylabel="relative to lag 0", ylim=(1e-20, 1e2))
-    middle.set(title="learnt alone", ylabel="steps", xticks=[], xlim=(-0.6, 3.6), ylim=(4, 200))
+    middle.set(title="largest learned lag", ylabel="steps", xticks=[], xlim=(-0.6, 3.6), ylim=(4, 200))
     least = min(run["mixed"][-1] for results in numbers["runs"].values() for run in results)
     right.set(title="gradient after mixed lags", ylim=(1e-40, 1e2))
     known = "all" if least == 1 else f"{least:.0%} or more"
