@@ -19,8 +19,8 @@ from danlu.catalogue.lookup import look_up, resolve
 class Kind(NamedTuple):
     """The code and the names that belong to a kind of data.
 
-    ``info``, ``settings``, ``survey``, ``read_files``, ``write_files``, ``features`` and ``figure`` are a
-    ``module:attribute``.
+    ``info``, ``settings``, ``survey``, ``read_files``, ``read_gaps``, ``write_files``, ``features``, ``figure`` and
+    ``sections`` are a ``module:attribute``.
 
     Attributes:
         info: the subclass of ``DataInfo``.
@@ -28,9 +28,12 @@ class Kind(NamedTuple):
         page: name of the page in these settings that describes how the user's files are read.
         dataset: name of the data set that reads the user's files.
         usage: how the user names such files, as in ``folder:PATH``.
+        endings: endings of paths that this data set reads; "/" is a folder, "*" is every ending of no other kind.
         files: description of the user's files, for messages.
         survey: the function that computes the statistics of a data set.
         read_files: the function that reads files as inputs of a trained model; empty if there is none.
+        read_gaps: the function that reads files with missing values, which a model fills in; empty if files of this
+            kind cannot have them.
         write_files: the ``FileWriter`` for examples that a model generated; empty if there is none.
         features: the function that returns, for a ``DataInfo``, the feature network without trained weights with
             which generated examples are scored; empty if they are not scored.
@@ -38,6 +41,7 @@ class Kind(NamedTuple):
         labels: how the user's files give the labels, for messages; empty if they have no labels.
         label_setting: the setting that gives the labels, if there is one.
         figure: the function that draws examples of a data set; empty if there is none.
+        sections: the function that makes the sections of a report with generated examples; empty if there is none.
     """
 
     info: str
@@ -45,15 +49,18 @@ class Kind(NamedTuple):
     page: str
     dataset: str
     usage: str
+    endings: tuple[str, ...]
     files: str
     survey: str
     read_files: str = ""
+    read_gaps: str = ""
     write_files: str = ""
     features: str = ""
     distance: str = ""
     labels: str = ""
     label_setting: str = ""
     figure: str = ""
+    sections: str = ""
 
 
 KINDS: dict[str, Kind] = {
@@ -63,6 +70,7 @@ KINDS: dict[str, Kind] = {
         page="images",
         dataset="folder",
         usage="folder:PATH",
+        endings=("/",),
         files="your own images (folder:PATH)",
         survey="danlu.data.survey.images:survey_images",
         read_files="danlu.app.files.image_files:read_images",
@@ -71,6 +79,7 @@ KINDS: dict[str, Kind] = {
         distance="FID",
         labels="put the images of each class into a folder of its own",
         figure="danlu.app.inspect.dataset_figures:draw_images",
+        sections="danlu.app.report.sections.image_grids:image_sections",
     ),
     "table": Kind(
         info="danlu.data.tables.info:TableInfo",
@@ -78,15 +87,18 @@ KINDS: dict[str, Kind] = {
         page="table",
         dataset="table",
         usage="table:FILE",
+        endings=("*",),
         files="your own tables (table:FILE)",
         survey="danlu.data.survey.tables:survey_table",
         read_files="danlu.app.files.table_files:read_tables",
+        read_gaps="danlu.app.files.table_files:read_tables_with_gaps",
         write_files="danlu.app.files.table_files:WRITER",
         features="danlu.evaluation.feature_networks:column_features",
         distance="SWD",
         labels="name the column of the labels",
         label_setting="table.target=COLUMN",
         figure="danlu.app.inspect.dataset_figures:draw_table",
+        sections="danlu.app.report.sections.points:point_sections",
     ),
     "text": Kind(
         info="danlu.data.text.info:TextInfo",
@@ -94,6 +106,7 @@ KINDS: dict[str, Kind] = {
         page="text",
         dataset="text",
         usage="text:PATH",
+        endings=(".txt",),
         files="running text",
         survey="danlu.data.survey.text:survey_text",
     ),

@@ -131,8 +131,13 @@ class DataSettings(Page):
 
 
 def data_set_of(path: Path) -> str:
-    """Name of the data set that reads a path, by the type of the path: folder, text or table."""
-    return "folder" if path.is_dir() else "text" if path.suffix.lower() == ".txt" else "table"
+    """Name of the data set that reads a path, by its ending (``Kind.endings``).
+
+    >>> data_set_of(Path("/")), data_set_of(Path("book.TXT")), data_set_of(Path("rows.csv"))
+    ('folder', 'text', 'table')
+    """
+    ending = "/" if path.is_dir() else path.suffix.lower()
+    return next(kind.dataset for one in (ending, "*") for kind in KINDS.values() if one in kind.endings)
 
 
 def name_of(source: str | Path) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from danlu.data.images.image_data import ImageData
-from danlu.data.tables.table_data import TableData
-from danlu.data.text.text_data import TextData
+from danlu.catalogue.lookup import resolve
+from danlu.data.kinds import KINDS
 
 
-class TrainingData(TextData, TableData, ImageData):
+class TrainingData(*(resolve(kind.settings) for kind in reversed(KINDS.values()))):
     """A data set of any kind, how it is read, and how its training examples are transformed.
 
     >>> TrainingData(data="pydoc").load().info.tokens

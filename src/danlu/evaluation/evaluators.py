@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from danlu.data.base.dataset import spread_over
-from danlu.data.images.info import ImageInfo
 from danlu.evaluation.model_scores import (
     BOUND_DRAWS,
     BOUND_EXAMPLES,
@@ -107,7 +106,7 @@ def _calibration(subject: Subject, evaluation: Evaluation) -> None:
 
 
 def _tests_robustness(subject: Subject, evaluation: Evaluation) -> bool:
-    return subject.detailed and isinstance(subject.info, ImageInfo) and "probabilities" in evaluation.evidence
+    return subject.detailed and subject.info.image_size is not None and "probabilities" in evaluation.evidence
 
 
 def _robustness(subject: Subject, evaluation: Evaluation) -> None:

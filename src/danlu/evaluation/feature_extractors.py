@@ -18,7 +18,6 @@ from danlu.catalogue.lookup import resolve
 from danlu.catalogue.models import find_model
 from danlu.data.base.dataset import DataInfo, DataSet
 from danlu.data.base.placement import choose_placement
-from danlu.data.images.info import ImageInfo
 from danlu.data.kinds import find_kind
 from danlu.errors import RunError, UsageError
 from danlu.evaluation.feature_networks import ClassifierFeatures, FeatureNetwork, InceptionFeatures
@@ -46,10 +45,8 @@ INCEPTION_BATCH = 50
 
 def can_train_classifier(data: DataSet) -> bool:
     """Whether a classifier can be trained on the images of a data set."""
-    info = data.info
-    return (
-        isinstance(info, ImageInfo) and info.classes > 1 and "label" in data.train.fields and min(info.shape[1:]) >= 4
-    )
+    size, labeled = data.info.image_size, data.info.classes > 1 and "label" in data.train.fields
+    return size is not None and labeled and min(size) >= 4
 
 
 def feature_name(data: DataSet, feature_extractor: Features = "auto") -> str:
@@ -84,11 +81,11 @@ def check_features(feature_extractor: Features, info: DataInfo) -> None:
     Raises:
         UsageError: if it cannot.
     """
-    if feature_extractor != "auto" and not isinstance(info, ImageInfo):
+    if feature_extractor != "auto" and info.image_size is None:
         raise UsageError(
             f"feature_extractor={feature_extractor} is for images, got data of the kind {info.kind}; leave it out"
         )
-    if feature_extractor == "inception" and info.shape[0] not in (1, 3):
+    if feature_extractor == "inception" and not info.viewable:
         raise UsageError(
             f"feature_extractor=inception is for images with 1 or 3 channels, got {info.shape[0]} channels; use pixels"
         )
@@ -211,5 +208,5 @@ def _short(name: str) -> str:
     >>> _short("folder:/pictures/cats"), _short("mnist")
     ('cats', 'mnist')
     """
-    kind, _, rest = name.partition(":")
-    return Path(rest).name if rest and kind == "folder" else kind
+    rest = name.partition(":")[2]
+    return Path(rest).name if rest else name

@@ -13,7 +13,6 @@ from torch import Tensor
 from danlu.data.base.batch_stream import in_order
 from danlu.data.base.dataset import DataSet, spread_over
 from danlu.data.datasets.toy_2d import GRID_DEVIATION, RING_DEVIATION, grid_centers, ring_centers
-from danlu.data.images.info import ImageInfo
 from danlu.data.kinds import find_kind
 from danlu.errors import UsageError
 from danlu.evaluation.feature_extractors import (
@@ -81,7 +80,6 @@ class GenerativeScorer:
         self.feature_extractor: Features = feature_extractor
         self.batch_size = INCEPTION_BATCH if feature_extractor == "inception" else BATCH
         self.data, self.count, self.runtime = data, count, runtime
-        self.images = isinstance(data.info, ImageInfo)
         self.distance = find_kind(data.info.kind).distance
         if self.distance not in QUICK_SCORES:
             raise UsageError(
@@ -137,7 +135,7 @@ class GenerativeScorer:
     def all_scores(self, x: Tensor) -> dict[str, float]:
         """All scores of generated examples, which are in the range of the data and on the CPU."""
         scores = self.quick_scores(x)
-        if self.images:
+        if self.distance == "FID":
             subsets = (random_subset(examples, DETAILED) for examples in (self._training_examples, x))
             real, fake = (extract(self.network, examples, self.batch_size).features.float() for examples in subsets)
             scores[self._name("KID", fake)] = kernel_distance(real, fake).mean
@@ -162,13 +160,12 @@ class GenerativeScorer:
         return {}
 
     def draw(self, model: Any, count: int | None = None) -> Tensor:
-        """Generate examples, the same in each call, on the CPU; images are clamped to the range of the data."""
-        x = draw_samples(model, self.count if count is None else count)
-        return x.clamp(*self.data.info.range) if self.images else x
+        """Generate examples, the same in each call, on the CPU; clamped to the bounds of the data."""
+        x, bounds = draw_samples(model, self.count if count is None else count), self.data.info.bounds
+        return x if bounds is None else x.clamp(*bounds)
 
     def _name(self, score: str, x: Tensor, with_reference: bool = True) -> str:
-        name = self.network.origin if self.images else feature_name(self.data)
-        return score_name(score, name, len(x), "train" if with_reference else None)
+        return score_name(score, self.network.origin, len(x), "train" if with_reference else None)
 
     def _frechet(self, features: Tensor) -> float:
         return frechet_distance(Moments.of(features, self.network.origin), self._moments)

@@ -18,6 +18,7 @@ from danlu.models.latent.autoencoder import Pass
 from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.vae import VAE
 from danlu.tasks.task import Descend, Task, Terms, Turn
+from danlu.verbs import has
 
 Objective = Literal["elbo", "iwae"]
 
@@ -166,11 +167,11 @@ class Elbo(Task):
             raise ValueError("objective iwae has no separate KL term; use objective elbo to set a KL weight")
         if kl_weight.free_bits and kl_weight.capacity is not None:
             raise ValueError("free_bits and capacity both set a target of the KL term; set only one of them")
-        if masks is not None and isinstance(vae, ConditionalVAE):
+        if masks is not None and has(vae, "class_conditional"):
             raise ValueError("masks cannot be used with a conditional model: its encoder has no input for them")
-        if masks is not None and not vae.masks:
+        if masks is not None and not has(vae, "masks"):
             raise ValueError("random masks need a model with masks=True, whose encoder gets the mask")
-        if masks is None and isinstance(vae, VAE) and vae.masks:
+        if masks is None and has(vae, "masks"):
             raise ValueError("masks=True needs random masks during training, as in the recipe inpainting-vae")
         self.vae, self.kl_weight, self.samples, self.objective = vae, kl_weight, samples, objective
         self.masks, self.separate, self.inputs = masks, separate, inputs
@@ -233,7 +234,7 @@ class Elbo(Task):
 
     def _label(self, batch: Batch) -> Tensor | None:
         """The label of each example for a conditional model, else None."""
-        return batch["label"] if isinstance(self.vae, ConditionalVAE) else None
+        return batch["label"] if has(self.vae, "class_conditional") else None
 
     def _condition(self, batch: Batch) -> Tensor | None:
         """The second input of the model: a mask, a label, or None."""

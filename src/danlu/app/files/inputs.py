@@ -10,7 +10,7 @@ from torch import Tensor
 
 from danlu.app.console.progress import Screen
 from danlu.catalogue.lookup import resolve
-from danlu.data.base.dataset import DataInfo
+from danlu.data.base.dataset import DataInfo, require_images
 from danlu.data.kinds import KINDS
 from danlu.errors import UsageError
 
@@ -42,13 +42,14 @@ def inputs_of(
         display: replaces the path of standard input by its name, see ``with_standard_input``.
 
     Raises:
-        UsageError: if a file does not exist, or a table is not valid.
+        UsageError: if a file does not exist, a table is not valid, or ``invert`` is given for other inputs than images.
     """
     reader = KINDS[info.kind].read_files
     if not reader:
         raise UsageError(
             f"this model takes {info.description}, which cannot be read from files; use it in Python: danlu.load(RUN)"
         )
+    require_images(info, invert=invert)
     return resolve(reader)(files, info, invert, encoding, screen, display)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,22 +145,36 @@ def read_tables(
     """The rows of files as inputs; arguments as in ``inputs.inputs_of``.
 
     Raises:
-        UsageError: if a table is not valid, or ``invert`` is given.
+        UsageError: if a table is not valid.
     """
-    if invert:
-        raise UsageError(
-            f"invert applies to images only, and this model takes {info.description}", settings=("invert",)
-        )
-    return _rows(files, info, encoding, screen, display)
-
-
-def _rows(
-    files: Iterable[str | Path], info: DataInfo, encoding: str, screen: Screen, display: Callable[[str], str]
-) -> Iterator[Input]:
     for path in map(Path, files):
-        rows = read_rows(path, info, encoding)
-        say_unused(screen, display(str(path)), rows.unused)
-        yield from (Input(*batch) for batch in rows)
+        for batch in _open(path, info, encoding, screen, display):
+            yield Input(*batch)
+
+
+def read_tables_with_gaps(
+    files: Iterable[str | Path], info: DataInfo, encoding: str, screen: Screen, display: Callable[[str], str]
+) -> Iterator[tuple[Input, Float64[np.ndarray, "n d"]]]:
+    """The rows of files with placeholders for missing numbers, and the numbers of the files, with NaN for missing ones.
+
+    Raises:
+        UsageError: if a table is not valid, or no number is missing.
+    """
+    assert isinstance(info, TableInfo), "only rows have missing numbers"
+    with_placeholders = replace(info, fill=info.shift or (0.0,) * info.shape[0])
+    complete = True
+    for path in map(Path, files):
+        for names, numbers in _open(path, info, encoding, screen, display).with_gaps():
+            complete = complete and not np.isnan(numbers).any()
+            yield Input(names, standardize(with_placeholders, numbers)), numbers
+    if complete:
+        raise UsageError("nothing to fill in: no row has an empty field")
+
+
+def _open(path: Path, info: DataInfo, encoding: str, screen: Screen, display: Callable[[str], str]) -> Rows:
+    rows = read_rows(path, info, encoding)
+    say_unused(screen, display(str(path)), rows.unused)
+    return rows
 
 
 def _csv(info: DataInfo, x: Tensor, known: np.ndarray | None) -> str:

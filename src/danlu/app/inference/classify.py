@@ -13,9 +13,7 @@ from danlu.app.files.inputs import inputs_of
 from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.apply import check_at_least, require_files
 from danlu.app.inference.load import load
-from danlu.data.base.dataset import DataInfo
-from danlu.data.images.info import ImageInfo
-from danlu.errors import UsageError
+from danlu.data.base.dataset import require_images
 from danlu.evaluation.model_scores import flipped
 from danlu.verbs import need
 
@@ -65,7 +63,7 @@ def classify(
     require_files(files)
     model = need(load(run), "classify")
     classes = model.info.label_names
-    check_flip(flip, model.info)
+    require_images(model.info, flip=flip)
     verb = flipped(model.classify) if flip else model.classify
     guesses = []
     with with_standard_input(files) as (paths, display):
@@ -77,13 +75,3 @@ def classify(
             for name, values, numbers in zip(names, best.values.tolist(), best.indices.tolist(), strict=True):
                 guesses.append(Guess(display(name), [(classes[k], p) for p, k in zip(values, numbers, strict=True)]))
     return guesses
-
-
-def check_flip(flip: bool, info: DataInfo) -> None:
-    """Check that images are flipped only if the inputs are images.
-
-    Raises:
-        UsageError: if they are not.
-    """
-    if flip and not isinstance(info, ImageInfo):
-        raise UsageError(f"flip applies to images only, and this model takes {info.description}", settings=("flip",))

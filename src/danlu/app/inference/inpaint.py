@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,15 @@ import torch
 from torch import Tensor
 
 from danlu.app.console.progress import Screen
-from danlu.app.files.inputs import Input, inputs_of, say_unused
+from danlu.app.files.inputs import Input, inputs_of
 from danlu.app.files.masks import Mask
 from danlu.app.files.outputs import ImageGrid, find_destination, write
 from danlu.app.files.standard_input import with_standard_input
-from danlu.app.files.table_files import read_rows
 from danlu.app.inference.apply import Generated, apply_verb, collect_inputs, grid_columns, require_files, seeded
 from danlu.app.inference.load import load_with_verb
-from danlu.data.base.dataset import DataInfo
-from danlu.data.images.info import ImageInfo
-from danlu.data.tables.info import TableInfo
-from danlu.data.tables.table import standardize
+from danlu.catalogue.lookup import resolve
+from danlu.data.base.dataset import DataInfo, require_images
+from danlu.data.kinds import find_kind
 from danlu.errors import RunError, UsageError
 from danlu.training.runtime import DeviceName
 
@@ -71,18 +68,22 @@ def inpaint(
     model = load_with_verb(run, "inpaint", device)
     info = model.info
     destination = find_destination(out, run, "inpainted", info, overwrite)
-    if mask is None and isinstance(info, ImageInfo):
+    if mask is None and info.image_size is not None:
         raise UsageError("the region to fill in is not given; choose a mask, for example half", settings=("mask=half",))
-    if mask is not None and not isinstance(info, ImageInfo):
+    require_images(info, mask=mask, invert=invert)
+    read_gaps = find_kind(info.kind).read_gaps
+    if mask is None and not read_gaps:
         raise UsageError(
-            f"mask applies to images only; for {info.description} the empty fields are filled in; remove mask",
-            settings=("mask",),
+            f"files of {info.description} cannot have missing values; use the model in Python: "
+            f"danlu.load(RUN).inpaint(x, mask)"
         )
     region, screen = None if mask is None else Mask(mask, info, seed), Screen(quiet, sys.stderr)
-    file_numbers: list[np.ndarray] = []
+    inputs, file_numbers = list[Input](), list[np.ndarray]()
     with with_standard_input(require_files(files)) as (paths, display):
         if region is None:
-            inputs, file_numbers = _rows_with_gaps(paths, info, encoding, screen, display)
+            for rows, numbers in resolve(read_gaps)(paths, info, encoding, screen, display):
+                inputs.append(rows)
+                file_numbers.append(numbers)
             known = [torch.from_numpy(~np.isnan(numbers)) for numbers in file_numbers]
         else:
             inputs = collect_inputs(inputs_of(paths, info, invert, encoding, screen, display), destination, 2)
@@ -113,24 +114,6 @@ def _known_pixels(region: Mask, inputs: list[Input], display: Display) -> list[T
         return [region.known(image.names[0], number)[None] for number, image in enumerate(valid)]
     except (UsageError, RunError) as error:
         raise type(error)(display(str(error)), settings=error.settings) from error
-
-
-def _rows_with_gaps(
-    paths: list[str | Path], info: DataInfo, encoding: str, screen: Screen, display: Display
-) -> tuple[list[Input], list[np.ndarray]]:
-    """The rows of tables with placeholders for missing numbers, and the numbers of the files."""
-    assert isinstance(info, TableInfo), "only rows have missing numbers"
-    with_placeholders = replace(info, fill=info.shift or (0.0,) * info.shape[0])
-    inputs, file_numbers = [], []
-    for path in map(Path, paths):
-        rows = read_rows(path, info, encoding)
-        say_unused(screen, display(str(path)), rows.unused)
-        for names, numbers in rows.with_gaps():
-            inputs.append(Input(names, standardize(with_placeholders, numbers)))
-            file_numbers.append(numbers)
-    if not any(np.isnan(numbers).any() for numbers in file_numbers):
-        raise UsageError("nothing to fill in: no row has an empty field")
-    return inputs, file_numbers
 
 
 def _colored(images: Tensor) -> Tensor:

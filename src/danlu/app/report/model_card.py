@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import singledispatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +13,6 @@ from danlu.app.report.section import Scores
 from danlu.app.report.usage import commands
 from danlu.catalogue.recipes import all_recipes
 from danlu.data.base.dataset import DataInfo
-from danlu.data.images.info import ImageInfo
-from danlu.data.text.info import TextInfo
 from danlu.models.base import Model
 from danlu.storage.atomic import write_text
 from danlu.verbs import VERBS, has, verbs_of
@@ -84,7 +81,7 @@ def write_card(
         "results": results(run, scores),
         "calibration_error": scores.get("test", {}).get("calibration_error"),
         "temperature": run.get("temperature"),
-        "input": describe_input(info),
+        "input": info.input_description,
         "classes": info.label_names if "classify" in about.verbs else (),
         "most_classes": MOST_CLASSES,
         "model_name": about.name,
@@ -96,36 +93,6 @@ def write_card(
         "verbs": {verb: VERBS[verb].__doc__ for verb in about.verbs},
     }
     write_text(path, templates.get_template("card.md.jinja").render(page))
-
-
-@singledispatch
-def describe_input(info: DataInfo) -> str:
-    """The input of a model in a sentence. A kind of data with a sentence of its own registers a function.
-
-    >>> describe_input(ImageInfo((1, 8, 8)))
-    'Images with 1 channel, 8×8 pixels (height × width): a tensor of shape (n, 1, 8, 8), values from 0 to 1.'
-    """
-    return f"A{_tensor(info)}"
-
-
-@describe_input.register
-def _(info: ImageInfo) -> str:
-    channels, height, width = info.shape
-    count = f"{channels} channel{'s' * (channels != 1)}"
-    return f"Images with {count}, {height}×{width} pixels (height × width): a{_tensor(info)}"
-
-
-@describe_input.register
-def _(info: TextInfo) -> str:
-    return (
-        f"Text as token numbers (tokens: {info.tokens}): a tensor of integers of shape (n, length), values from 0 to "
-        f"{info.vocabulary - 1}. `model.tokenizer` encodes and decodes text."
-    )
-
-
-def _tensor(info: DataInfo) -> str:
-    low, high = info.range
-    return f" tensor of shape ({', '.join(['n', *map(str, info.shape)])}), values from {low:g} to {high:g}."
 
 
 def plain(text: object) -> str:

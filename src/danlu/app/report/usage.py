@@ -8,7 +8,6 @@ from typing import Any
 
 from danlu.app.command_table import COMMANDS, Usage
 from danlu.data.base.dataset import DataInfo
-from danlu.data.images.info import ImageInfo
 from danlu.verbs import has, verbs_of
 
 
@@ -24,7 +23,7 @@ def after_training(model: Any, info: DataInfo) -> list[tuple[str, str]]:
     usages = list(_usages(verbs_of(model)))
     always = [_command(name, usage, info) for name, usage in usages if usage.after_training == "always"]
     first = list(zip(("use", ""), always, strict=False))
-    masked = has(model, "masks") and isinstance(info, ImageInfo)
+    masked = has(model, "masks") and info.image_size is not None
     fill_in = [_command(name, usage, info) for name, usage in usages if usage.after_training == "masked images"]
     return [*first, *(("inpaint", command) for command in fill_in if masked)]
 
@@ -59,5 +58,5 @@ def _usages(verbs: Iterable[str]) -> Iterable[tuple[str, Usage]]:
 
 def _command(name: str, usage: Usage, info: DataInfo, by_class: bool = False) -> str:
     label = f" --label {shlex.quote(info.label_names[-1])}" if by_class else ""
-    mask = " --mask half" if isinstance(info, ImageInfo) else ""
+    mask = "" if info.image_size is None else " --mask half"
     return f"danlu {name} {usage.words.format(label=label, mask=mask)}"

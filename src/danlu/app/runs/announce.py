@@ -13,7 +13,6 @@ from danlu.app.inspect.model_summary import layer_lines
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.app.runs.session import Session
 from danlu.data.survey.survey import survey_data_set
-from danlu.data.text.info import TextInfo
 from danlu.errors import UsageError
 from danlu.models.saving.model_folder import describe
 from danlu.recipes.config.build import estimate_memory
@@ -38,12 +37,8 @@ def announce(session: Session, run: RunFolder, screen: Screen, dry_run: bool = F
 def _data(session: Session, run: RunFolder) -> Iterator[Row]:
     info, sizes = session.data.info, run.page["data"]
     counts = f"{sizes['train']:,} train, {sizes['validation']:,} validation, {sizes['test']:,} test"
-    if isinstance(info, TextInfo):
-        shape = f"tokens: {info.tokens}, vocabulary of {info.vocabulary:,}"
-    else:
-        shape = "×".join(map(str, info.shape))
     classes = f", {info.classes} classes" if info.classes else ""
-    yield "data", f"{counts}; {shape}{classes}; {session.placement}"
+    yield "data", f"{counts}; {info.format}{classes}; {session.placement}"
     for note in session.data.notes:
         yield "", note
 

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from danlu.app.files.image_grid import make_grid, write_png
-from danlu.app.report.sections.model_views import (
-    ACROSS,
-    RECONSTRUCTED,
-    SAMPLES,
-    STEPS,
-    by_class,
-    codes,
-    interleave_rows,
-    most_active,
-    reconstructions,
-    samples,
-    traversals,
-)
+from danlu.app.report.sections.image_grids import reconstructions, samples, traversals
+from danlu.app.report.sections.model_views import codes
 from danlu.app.report.sections.text import write_sample
-from danlu.data.base.dataset import DataInfo, Part, spread_over
-from danlu.data.text.info import TextInfo
+from danlu.data.base.dataset import DataInfo, Part
 
 
 def is_due(round: int, rounds: int, every: int, count: int) -> bool:
@@ -55,22 +40,18 @@ def write_samples(model: Any, held_out: Part, info: DataInfo, folder: Path, roun
         folder: the folder; created if necessary.
         round: the round, for the file names.
     """
-    if isinstance(info, TextInfo):
-        write_sample(model, held_out, folder, round)
+    write_sample(model, held_out, folder, round)
     if not info.viewable:
         return
-    for name, images, columns in _image_grids(model, held_out, info):
-        folder.mkdir(exist_ok=True)
-        write_png(make_grid(images, columns, info.range), folder / f"round-{round:06d}-{name}.png")
-
-
-def _image_grids(model: Any, held_out: Part, info: DataInfo) -> Iterator[tuple[str, Tensor, int]]:
-    classes = by_class(model, info)
-    if (drawn := samples(model, SAMPLES, turns=classes)) is not None:
-        yield "samples", drawn, classes or 8
-    x = spread_over(held_out, RECONSTRUCTED)[info.inputs]
-    if len(x) and (again := reconstructions(model, x)) is not None:
-        yield "reconstructions", interleave_rows(x.cpu(), again), min(ACROSS, len(x))
     latents = codes(model, held_out, info.inputs)
-    if latents is not None:
-        yield "traversals", traversals(model, most_active(latents[0]), latents[0].shape[1]), STEPS
+    sections = [
+        *samples(model, info, columns=8),
+        *reconstructions(model, held_out, "held-out", info),
+        *(traversals(model, latents[0], info) if latents is not None else []),
+    ]
+    for section in sections:
+        assert section.figure is not None
+        grid = section.figure.values
+        folder.mkdir(exist_ok=True)
+        path = folder / f"round-{round:06d}-{section.title.lower()}.png"
+        write_png(make_grid(grid["images"], grid["columns"], info.range), path)

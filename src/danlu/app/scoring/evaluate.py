@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from danlu.app.inference.classify import check_flip
 from danlu.app.inference.load import load
 from danlu.app.run_folder.run_folder import RunFolder
-from danlu.data.base.dataset import PARTS, DataSet
+from danlu.data.base.dataset import PARTS, DataSet, require_images
 from danlu.errors import UsageError
 from danlu.evaluation.evaluators import evaluate_subject
 from danlu.evaluation.generative_scores import GENERATED, GenerativeScorer, only_generates
@@ -66,7 +65,7 @@ def evaluate(
             raise UsageError(f"generated must be 0 or at least {LEAST_GENERATED}, got {count}", settings=("generated",))
     if not len(examples) and not (count and only_generates(model)):  # without a part there would be no scores
         raise UsageError(f"the {part} part of {data.name} has no examples", settings=("part",))
-    check_flip(flip, data.info)
+    require_images(data.info, flip=flip)
     model.to(pick_device(device or folder.page["device"])[0])
     subject = Subject(model, data, part, flip, folder.page.get("temperature"))
     scores = evaluate_subject(subject).scores

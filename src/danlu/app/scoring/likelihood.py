@@ -18,11 +18,9 @@ from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.apply import check_at_least, require_files, seeded
 from danlu.app.inference.load import load_without_seeding
 from danlu.app.scoring.text_perplexity import TextScores, score_text
+from danlu.data.base.dataset import require_images
 from danlu.data.images.binarize import binary
-from danlu.data.images.info import ImageInfo
 from danlu.data.images.settings import Binarize
-from danlu.data.tables.info import TableInfo
-from danlu.data.text.info import TextInfo
 from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.rng.keys import generator
@@ -121,10 +119,8 @@ def score(
             f"{type(model).__name__} computes the exact log-likelihood, without samples; remove samples",
             settings=("samples",),
         )
-    if isinstance(model.info, TextInfo):
-        if invert or binarize is not None:
-            option = "invert" if invert else "binarize"
-            raise UsageError(f"{option} applies to images only, and this model takes text", settings=(option,))
+    require_images(model.info, invert=invert, binarize=binarize)
+    if has(model, "token_log_probs"):
         return score_text(run, model.to(pick_device(device)[0]), require_files(files), encoding)
     draws = (samples or DEFAULT_SAMPLES) if verb == "log_prob_bound" else None
     how = _binarize(model, binarize)
@@ -167,7 +163,7 @@ def _likelihood(model: Model, verb: str, x: Tensor, draws: int | None, seed: int
 def _binarize(model: Model, option: Binarize | None) -> Binarize:
     """How images are binarized: as the option says, or as in the evaluation of the run."""
     info = model.info
-    if option is not None and not (isinstance(info, ImageInfo) and info.range == (0.0, 1.0)):
+    if option is not None and info.bounds != (0.0, 1.0):
         low, high = info.range
         raise UsageError(
             f"binarize applies to images with values from 0 to 1 only, and this model takes {info.description} with "
@@ -200,14 +196,8 @@ def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[s
             "gray pixels: the score is the mean over black and white pixels, not the likelihood of the gray values; "
             "see the option binarize"
         )
-    if likelihood == "logistic" and isinstance(model.info, ImageInfo) and model.info.levels < 256:
-        notes.append(f"gray values are rounded to the {model.info.levels} levels of the training data")
-    if isinstance(model.info, TableInfo):
-        shifted = ", shifted and scaled as the training rows" if model.info.shift else ""
-        notes.append(f"densities of rows{shifted}; a density can be above 1, and its logarithm above 0")
-    elif likelihood == "gaussian":
-        notes.append(
-            "densities of pixel values from 0 to 1; they can be above 1 and are not comparable with bits per dimension "
-            "of models of discrete values"
-        )
+    if likelihood == "logistic" and (levels := model.arguments.get("levels", 256)) < 256:
+        notes.append(f"gray values are rounded to the {levels} levels of the training data")
+    if likelihood == "gaussian" or model.info.bounds is None:
+        notes.append(model.info.density_note)
     return notes

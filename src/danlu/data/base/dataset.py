@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.base.tokenizer import Tokenizer
+from danlu.errors import UsageError
 from danlu.storage.access import Access
 from danlu.storage.atomic import write_text
 
@@ -58,18 +59,71 @@ class DataInfo:
         return False
 
     @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width of an example (channels, height, width) in pixels; None if examples are not images."""
+        return None
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The interval of all possible values, as of pixels; None if new examples can have values outside ``range``."""
+        return None
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """Names of the columns of a table or the channels of an image, where they have names."""
         return ()
 
     @property
+    def format(self) -> str:
+        """The format of an example for messages: its shape, or what its numbers are."""
+        return "×".join(map(str, self.shape))
+
+    @property
     def description(self) -> str:
         """A description of the examples for messages."""
-        return f"{self.kind} of shape {self.shape}"
+        return f"{self.kind} of shape {self.format}"
+
+    @property
+    def input_description(self) -> str:
+        """The input of a model in a sentence, for the model card."""
+        return f"A{self._tensor_description}"
+
+    @property
+    def _tensor_description(self) -> str:
+        low, high = self.range
+        return f" tensor of shape ({', '.join(['n', *map(str, self.shape)])}), values from {low:g} to {high:g}."
+
+    @property
+    def density_note(self) -> str:
+        """The unit of a probability density of examples, as a note on scores."""
+        return f"densities of {self.description}; a density can be above 1, and its logarithm above 0"
 
     def to_json(self) -> dict[str, Any]:
         """The values as JSON types; ``data.kinds.info_from_json`` reads them."""
         return {"kind": self.kind, **asdict(self)}
+
+
+def require_images(info: DataInfo, **options: object) -> None:
+    """Check that the inputs of a model are images, for options that apply to images only.
+
+    Args:
+        info: the inputs of the model.
+        options: value of each option; None and False are allowed for every kind of data.
+
+    Raises:
+        UsageError: if the inputs are not images; the message names the first option with another value.
+
+    >>> from danlu.data.tables.info import TableInfo
+    >>> require_images(TableInfo((2,)), invert=False, flip=True)
+    Traceback (most recent call last):
+    danlu.errors.UsageError: flip applies to images only, and this model takes rows with 2 columns; remove flip
+    """
+    for option, value in options.items():
+        if value is not None and value is not False and info.image_size is None:
+            raise UsageError(
+                f"{option} applies to images only, and this model takes {info.description}; remove {option}",
+                settings=(option,),
+            )
 
 
 @dataclass(frozen=True)

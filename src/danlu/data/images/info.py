@@ -32,6 +32,20 @@ class ImageInfo(DataInfo):
         return len(self.shape) == 3 and self.shape[0] in (1, 3)
 
     @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of an image in pixels.
+
+        >>> ImageInfo((3, 8, 16)).image_size
+        (8, 16)
+        """
+        return self.shape[-2], self.shape[-1]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Smallest and largest value that a pixel can have."""
+        return self.range
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """Names of the channels of gray and RGB images; none for other numbers of channels.
 
@@ -47,4 +61,24 @@ class ImageInfo(DataInfo):
         >>> ImageInfo((1, 8, 8)).description
         'images of shape 1×8×8'
         """
-        return f"images of shape {'×'.join(map(str, self.shape))}"
+        return f"images of shape {self.format}"
+
+    @property
+    def input_description(self) -> str:
+        """The input of a model in a sentence, for the model card.
+
+        >>> print(ImageInfo((1, 8, 8)).input_description)
+        Images with 1 channel, 8×8 pixels (height × width): a tensor of shape (n, 1, 8, 8), values from 0 to 1.
+        """
+        channels, (height, width) = self.shape[0], self.image_size
+        count = f"{channels} channel{'s' * (channels != 1)}"
+        return f"Images with {count}, {height}×{width} pixels (height × width): a{self._tensor_description}"
+
+    @property
+    def density_note(self) -> str:
+        """The unit of a probability density of images, as a note on scores."""
+        low, high = self.range
+        return (
+            f"densities of pixel values from {low:g} to {high:g}; they can be above 1 and are not comparable with bits "
+            f"per dimension of models of discrete values"
+        )

@@ -39,4 +39,10 @@ class TableInfo(DataInfo):
         >>> TableInfo((2,)).description
         'rows with 2 columns'
         """
-        return f"rows with {'×'.join(map(str, self.shape))} columns"
+        return f"rows with {self.format} columns"
+
+    @property
+    def density_note(self) -> str:
+        """The unit of a probability density of rows, as a note on scores."""
+        shifted = ", shifted and scaled as the training rows" if self.shift else ""
+        return f"densities of rows{shifted}; a density can be above 1, and its logarithm above 0"

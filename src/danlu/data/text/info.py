@@ -25,6 +25,15 @@ class TextInfo(DataInfo):
     tokens: str = ""
 
     @property
+    def format(self) -> str:
+        """The tokens and the size of their vocabulary, for messages.
+
+        >>> TextInfo(vocabulary=10_000, tokens="words").format
+        'tokens: words, vocabulary of 10,000'
+        """
+        return f"tokens: {self.tokens}, vocabulary of {self.vocabulary:,}"
+
+    @property
     def description(self) -> str:
         """A description of the examples for messages.
 
@@ -32,3 +41,11 @@ class TextInfo(DataInfo):
         'tokens (words)'
         """
         return f"tokens ({self.tokens})"
+
+    @property
+    def input_description(self) -> str:
+        """The input of a model in a sentence, for the model card."""
+        return (
+            f"Text as token numbers (tokens: {self.tokens}): a tensor of integers of shape (n, length), values from 0 "
+            f"to {self.vocabulary - 1}. `model.tokenizer` encodes and decodes text."
+        )

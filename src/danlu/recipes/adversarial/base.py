@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from danlu.data.base.dataset import DataInfo
 from danlu.data.base.page import Page
 from danlu.data.images.image_data import ImageData
-from danlu.data.images.info import ImageInfo
 from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
 from danlu.losses.adversarial import Loss
@@ -173,36 +172,31 @@ def _name_network(player: str, page: Settings[Any]) -> Iterator[None]:
 
 
 class DensePair(AdversarialRecipe):
-    """Fully connected generator and critic, for images and tables."""
+    """Fully connected generator and critic, for examples of any shape."""
 
     def generator_for(self, info: DataInfo) -> Generator:
-        return self.generator.build(**self.data_arguments(info), range=image_range(info))
+        return self.generator.build(**self.data_arguments(info), range=info.bounds)
 
     def critic_for(self, info: DataInfo) -> Critic:
         return self.critic.build(**self.data_arguments(info))
 
 
 class ConvolutionalPair(AdversarialRecipe):
-    """Convolutional generator and critic for images, fully connected ones for tables."""
+    """Convolutional generator and critic for images, fully connected ones for other examples."""
 
     points: Points = Points()
     """generator and critic of examples that are not images"""
 
     def generator_for(self, info: DataInfo) -> Generator:
-        if isinstance(info, ImageInfo):
-            return self.generator.build(**self.data_arguments(info), range=info.range)
+        if info.image_size is not None:
+            return self.generator.build(**self.data_arguments(info), range=info.bounds)
         points = settings(MLPGenerator, latent=self.points.latent, hidden=self.points.hidden)
         return points.build(**self.data_arguments(info), range=None)
 
     def critic_for(self, info: DataInfo) -> Critic:
         page: Any = self.critic
-        if isinstance(info, ImageInfo):
+        if info.image_size is not None:
             return page.build(**self.data_arguments(info))
         shared = {"minibatch": page.minibatch, "spectral": page.spectral}
         points = settings(MLPCritic, hidden=self.points.hidden, **shared)
         return points.build(**self.data_arguments(info))
-
-
-def image_range(info: DataInfo) -> tuple[float, float] | None:
-    """Smallest and largest value of images; None for other examples."""
-    return info.range if isinstance(info, ImageInfo) else None

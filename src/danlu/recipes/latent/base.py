@@ -78,7 +78,7 @@ def check_likelihood(network: M, info: DataInfo, data: str, page: str = "model")
         UsageError: if the likelihood is not defined for these values.
     """
     family = network.autoencoder.likelihood.family  # type: ignore[union-attr]
-    if family != "gaussian" and (not isinstance(info, ImageInfo) or info.range != (0.0, 1.0)):
+    if family != "gaussian" and info.bounds != (0.0, 1.0):
         raise UsageError(
             f"likelihood {family} needs images with values from 0 to 1; use {page}.likelihood=gaussian for {data}",
             settings=(f"{page}.likelihood=gaussian",),

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from danlu.app.report.section import Section, Table, figure
 from danlu.data.base.dataset import DataInfo
-from danlu.data.images.info import ImageInfo
 from danlu.evaluation.subject import Subject
 from danlu.metrics.classification import calibration, confusion_matrix
 from danlu.metrics.robustness import Robustness
@@ -48,7 +47,7 @@ def classifier_sections(subject: Subject, evidence: Mapping[str, Any]) -> list[S
     if "probabilities" not in evidence:
         return []
     info = subject.info
-    images = subject.examples[info.inputs] if isinstance(info, ImageInfo) else None
+    images = subject.examples[info.inputs] if info.viewable else None
     perturbed = evidence.get("robustness", (None, None, 0))
     probabilities, labels, temperature = evidence["probabilities"], evidence["labels"], evidence.get("temperature")
     predictions = Predictions(subject.part, probabilities, labels, images, temperature, *perturbed)
