@@ -18,11 +18,13 @@ class Usage(NamedTuple):
             models, and ``{mask}`` for ``--mask half``, for models of images.
         after_training: whether it is also suggested at the end of a run: for every model, only for a model of images
             that was trained with masks, or never.
+        writes: whether the command writes examples to a file, which is not possible for every kind of data.
     """
 
     verbs: tuple[str, ...]
     words: str
     after_training: Literal["always", "masked images", "never"] = "never"
+    writes: bool = False
 
 
 class Command(NamedTuple):
@@ -58,27 +60,30 @@ COMMANDS: dict[str, Command] = {
         (Usage(("classify",), "RUN FILES…", "always"),),
     ),
     "sample": Command(
-        f"{_CLI}.generation:sample", f"{_INFERENCE}.sample:sample", (Usage(("sample",), "RUN{label}", "always"),)
+        f"{_CLI}.generation:sample", f"{_INFERENCE}.sample:sample", (Usage(("sample",), "RUN{label}", "always", True),)
     ),
     "reconstruct": Command(
         f"{_CLI}.generation:reconstruct",
         f"{_INFERENCE}.reconstruct:reconstruct",
-        (Usage(("reconstruct",), "RUN FILES…"),),
+        (Usage(("reconstruct",), "RUN FILES…", writes=True),),
     ),
     "interpolate": Command(
         f"{_CLI}.generation:interpolate",
         f"{_INFERENCE}.interpolate:interpolate",
-        (Usage(("interpolate",), "RUN FILE FILE"), Usage(("prior", "decode"), "RUN 3 17{label}")),
+        (
+            Usage(("interpolate",), "RUN FILE FILE", writes=True),
+            Usage(("prior", "decode"), "RUN 3 17{label}", writes=True),
+        ),
     ),
     "arithmetic": Command(
         f"{_CLI}.generation:arithmetic",
         f"{_INFERENCE}.latent_arithmetic:arithmetic",
-        (Usage(("prior", "decode"), "RUN 3 - 17 + 20{label}"),),
+        (Usage(("prior", "decode"), "RUN 3 - 17 + 20{label}", writes=True),),
     ),
     "inpaint": Command(
         f"{_CLI}.generation:inpaint",
         f"{_INFERENCE}.inpaint:inpaint",
-        (Usage(("inpaint",), "RUN FILES…{mask}", "masked images"),),
+        (Usage(("inpaint",), "RUN FILES…{mask}", "masked images", True),),
     ),
     "complete": Command(
         f"{_CLI}.text:complete", f"{_INFERENCE}.complete:complete", (Usage(("complete",), "RUN TEXT", "always"),)

@@ -83,7 +83,7 @@ class GenerativeScorer:
         self.distance = find_kind(data.info.kind).distance
         if self.distance not in QUICK_SCORES:
             raise UsageError(
-                f"generated {data.info.kind} cannot be scored; remove eval_samples", settings=("eval_samples",)
+                f"generated {data.info.kind} cannot be scored; use eval_samples=0", settings=("eval_samples=0",)
             )
         self.access, self.folder = access or Access(), folder
 

@@ -494,6 +494,7 @@ WRONG = [
     (["inpaint", "RUN", "0.png", "--mask", "black.png", "-o", "x.png"], "no pixel is missing: it has no white pixels"),
     (["inpaint", "ROWS", "t.csv", "-o", "x.csv"], "no row has an empty field"),
     (["inpaint", "ROWS", "t.csv", "--mask", "half", "-o", "x.csv"], "mask applies to images only"),
+    (["inpaint", "ROWS", "gap.csv", "--invert", "-o", "x.csv"], "invert applies to images only"),
     (["score", "MLP", "0.png"], "MLP has neither a log-likelihood nor a lower bound of it; its verbs: classify"),
     (["score", "RUN"], "no input file is given"),
     (["score", "RUN", "0.png", "--samples", "0"], "samples must be at least 1, got 0"),
@@ -511,6 +512,7 @@ def test_wrong_use_is_one_line_and_leaves_nothing(words, hint, run, rows, classi
     Image.new("L", (9, 7), 255).save(here / "odd.png")
     Image.new("L", (8, 8), 0).save(here / "black.png")
     (here / "t.csv").write_text("length,width\n100,-5\n")
+    (here / "gap.csv").write_text("length,width\n100,\n")
     before = {path: path.is_dir() or path.read_bytes() for path in here.rglob("*")}
     in_runs = {path for folder in (run, rows) for path in folder.iterdir()}
     monkeypatch.chdir(here)

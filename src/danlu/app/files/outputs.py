@@ -87,18 +87,23 @@ def _writer_of(kind: str) -> FileWriter:
     return resolve(KINDS[kind].write_files)
 
 
+def can_write(info: DataInfo) -> bool:
+    """Whether the examples of a model can be written to files."""
+    return bool(KINDS[info.kind].write_files) and _writer_of(info.kind).writable(info)
+
+
 def writer_of(info: DataInfo) -> FileWriter:
     """The writer of the examples of a model.
 
     Raises:
         UsageError: if there is none.
     """
-    if not KINDS[info.kind].write_files or not (writer := _writer_of(info.kind)).writable(info):
+    if not can_write(info):
         raise UsageError(
             f"this model generates {info.description}, which cannot be written to files; use it in Python: "
             f"danlu.load(RUN).sample(n)"
         )
-    return writer
+    return _writer_of(info.kind)
 
 
 def _free(destination: Destination) -> Destination:

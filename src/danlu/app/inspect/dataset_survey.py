@@ -65,7 +65,7 @@ def show(data_set: DataSet, statistics: Survey, screen: Screen) -> None:
         _show_text(statistics.text, screen)
     if statistics.constant:
         screen.say(f"  constant in the training part: {few(statistics.constant)}")
-    _show_classes(info.class_names, statistics, screen)
+    _show_classes(info.label_names, statistics, screen)
     screen.say("problems:" if statistics.problems else "No problems found.")
     for problem in statistics.problems:
         screen.say(f"  {problem}")

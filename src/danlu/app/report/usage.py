@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from danlu.app.command_table import COMMANDS, Usage
+from danlu.app.files.outputs import can_write
 from danlu.data.base.dataset import DataInfo
+from danlu.data.kinds import find_kind
 from danlu.verbs import has, verbs_of
 
 
@@ -20,7 +22,7 @@ def after_training(model: Any, info: DataInfo) -> list[tuple[str, str]]:
     >>> after_training(Coin(), TableInfo((1,)))
     [('use', 'danlu sample RUN')]
     """
-    usages = list(_usages(verbs_of(model)))
+    usages = list(_usages(verbs_of(model), info))
     always = [_command(name, usage, info) for name, usage in usages if usage.after_training == "always"]
     first = list(zip(("use", ""), always, strict=False))
     masked = has(model, "masks") and info.image_size is not None
@@ -43,15 +45,16 @@ def commands(verbs: Iterable[str], info: DataInfo, by_class: bool = False) -> li
     >>> commands(["prior", "decode"], ImageInfo((1, 8, 8)))
     ['danlu interpolate RUN 3 17', 'danlu arithmetic RUN 3 - 17 + 20']
     """
-    return [_command(name, usage, info, by_class) for name, usage in _usages(verbs)]
+    return [_command(name, usage, info, by_class) for name, usage in _usages(verbs, info)]
 
 
-def _usages(verbs: Iterable[str]) -> Iterable[tuple[str, Usage]]:
-    """Each command with its first example that the verbs allow."""
-    verbs = {*verbs}
+def _usages(verbs: Iterable[str], info: DataInfo) -> Iterable[tuple[str, Usage]]:
+    """Each command with its first example that the verbs and the kind of data allow."""
+    verbs, reads, writes = {*verbs}, bool(find_kind(info.kind).read_files), can_write(info)
     for name, command in COMMANDS.items():
         for usage in command.usage:
-            if verbs.issuperset(usage.verbs):
+            files = (reads or "FILE" not in usage.words) and (writes or not usage.writes)
+            if files and verbs.issuperset(usage.verbs):
                 yield name, usage
                 break
 
