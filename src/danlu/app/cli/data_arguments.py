@@ -40,7 +40,7 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData
         raise SystemExit(0)
     if not words or words[0].startswith("-"):
         raise UsageError(
-            f"{name}: the first argument must be a data set: its name, or the path of images, a table or a text\n"
+            f"{name}: the first argument must be a data set: its name, or the path of your own files\n"
             f"{usage}\n\ndata sets: {', '.join(DATA)}"
         )
     base = TrainingData(data=name_of(words[0]))
