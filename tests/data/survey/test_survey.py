@@ -169,3 +169,54 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "file"))
     assert survey_data_set(digits(), Access()).examples["test"] == 359
+
+
+def table(**columns: torch.Tensor) -> DataSet:
+    """A standardized table of 200 rows in two classes, split at random, with three columns of measurements."""
+    source = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 2, (200,), generator=source)
+    values = {name: torch.randn(200, generator=source, dtype=torch.float64) for name in "abc"}
+    values |= {name: make(label, source).double() for name, make in columns.items()}
+    x = torch.stack(list(values.values()), 1)
+    shift, scale = x.mean(0), x.std(0, correction=0)
+    cuts = torch.randperm(200, generator=source).split([140, 20, 40])
+    parts = [Part({"x": ((x - shift) / scale).float()[c], "label": label[c]}) for c in (c.sort().values for c in cuts)]
+    info = TableInfo(
+        (x.shape[1],), 2, CLASSES, columns=tuple(values), shift=tuple(shift.tolist()), scale=tuple(scale.tolist())
+    )
+    return DataSet("made", info, *parts)
+
+
+ROW = torch.arange(200)
+COUNTERS = {
+    "from 0": lambda label, source: ROW,
+    "from 1": lambda label, source: ROW + 1,
+    "large": lambda label, source: 1_000_000 + ROW,
+    "with gaps": lambda label, source: ROW + ROW.square(),
+    "in another order": lambda label, source: torch.randperm(200, generator=source),
+    "in steps of a tenth": lambda label, source: ROW * 0.1,
+}
+
+
+@pytest.mark.parametrize("counter", COUNTERS.values(), ids=COUNTERS)
+def test_a_column_that_numbers_the_rows_is_named(counter):
+    problems = compute_survey(table(id=counter)).problems
+    assert problems == ["id may be a row number, which is no measurement; choose the inputs with table.columns"]
+
+
+@pytest.mark.parametrize("values", [(0, 1), (-3.5, 7), (1, 0)])
+def test_a_column_that_equals_the_target_is_named(values):
+    """It may have other names for the classes."""
+    (problem,) = compute_survey(table(copy=lambda label, source: torch.tensor(values)[label])).problems
+    assert problem.startswith("the class of every row follows from copy alone, which may be a copy of the target")
+
+
+def test_measurements_are_neither_row_numbers_nor_the_target():
+    """Integers that repeat, increasing numbers with repeats, and a copy of the target with one error."""
+    columns = {
+        "integers": lambda label, source: torch.randint(0, 300, (200,), generator=source),
+        "sorted": lambda label, source: torch.rand(200, generator=source).sort().values,
+        "repeated": lambda label, source: ROW // 2,
+        "almost": lambda label, source: torch.where(ROW == 7, 1 - label, label),
+    }
+    assert compute_survey(table(**columns)).problems == []

@@ -3,6 +3,7 @@
 import bz2
 import csv
 import gzip
+import json
 import lzma
 import math
 import os
@@ -427,7 +428,10 @@ BROKEN = {
     "no header after blank lines": (b"\n\n1,2\n3,4\n", "t.csv, line 3 has only numbers"),
     "name twice": (b"a,b,a\n1,2,3\n", "t.csv, line 1: columns 1 and 3 have the same name 'a'"),
     "name twice but for spaces": (b"a,b,a \n1,2,3\n", "line 1: columns 1 and 3 have the same name 'a'"),
-    "no name": (b",a\n1,2\n", "t.csv, line 1: column 1 has no name; add a name, or remove the column from the file"),
+    "no name": (b"b,,a\n1,1,2\n", "t.csv, line 1: column 2 has no name; add a name, or remove the column from the"),
+    "measurements without a name": (b",a\n1.5,2\n2,3\n3,4\n", "line 1: column 1 has no name and does not number"),
+    "repeated numbers without a name": (b",a\n1,2\n2,3\n1,4\n", "line 1: column 1 has no name and does not number"),
+    "row numbers alone": (b",k\n1,u\n2,v\n3,u\n4,v\n", "the only column besides the target numbers the rows"),
     "short row": (GOOD + "1,2\n", "t.csv, line 12: 2 fields, expected 3 as in the header"),
     "long row": (GOOD + "1,2,u,5\n", "t.csv, line 12: 4 fields, expected 3 as in the header"),
     "short row, text elsewhere": ("a,k\n1,u\n1\n", "line 3: 1 fields, expected 2 as in the header"),
@@ -777,12 +781,14 @@ class _Column:
         return list(self.values)
 
 
-def _stand_in(columns, kinds, batch_rows=4):
+def _stand_in(columns, kinds, properties, batch_rows=4):
     """Modules that read these columns, whatever the file says."""
     rows = len(next(iter(columns.values())))
 
     class ParquetFile:
-        schema_arrow = SimpleNamespace(names=list(columns), field=lambda name: SimpleNamespace(type=kinds[name]))
+        schema_arrow = SimpleNamespace(
+            names=list(columns), field=lambda name: SimpleNamespace(type=kinds[name]), metadata=properties
+        )
         metadata = SimpleNamespace(num_rows=rows)
 
         def __init__(self, path):
@@ -813,16 +819,18 @@ KINDS = {"a": "double", "b": "int64", "k": "string"}
 def parquet(request, tmp_path, monkeypatch):
     """A function that writes columns as a Parquet file: really where pyarrow is installed, else for a stand-in."""
 
-    def write(columns, kinds=KINDS):
+    def write(columns, kinds=KINDS, properties=None):
         path = tmp_path / "t.parquet"
         if request.param == "pyarrow":
             arrow = pytest.importorskip("pyarrow")
             types = {"double": arrow.float64(), "int64": arrow.int64(), "string": arrow.string()}
             arrays = {name: arrow.array(values, types[kinds[name]]) for name, values in columns.items()}
-            pytest.importorskip("pyarrow.parquet").write_table(arrow.table(arrays), path, row_group_size=5)
+            pytest.importorskip("pyarrow.parquet").write_table(
+                arrow.table(arrays).replace_schema_metadata(properties), path, row_group_size=5
+            )
         else:
             path.write_bytes(b"PAR1")
-            for name, module in _stand_in(columns, kinds).items():
+            for name, module in _stand_in(columns, kinds, properties).items():
                 monkeypatch.setitem(sys.modules, name, module)
         return path
 
@@ -837,6 +845,48 @@ def test_parquet_is_read_as_csv_is(parquet, tmp_path):
     assert found.info == expected.info
     assert found.fingerprint() == expected.fingerprint()
     assert found.info.class_names == ("u", "v")
+
+
+INDEXES = {
+    "a name": (["row"], ("row",)),
+    "no name": (["__index_level_0__"], ("__index_level_0__",)),
+    "two levels": (["row", "__index_level_0__"], ("row", "__index_level_0__")),
+    "a range": ([{"kind": "range", "name": None, "start": 0, "stop": 12, "step": 1}], ()),
+}
+
+
+@pytest.mark.parametrize(("listed", "left_out"), INDEXES.values(), ids=INDEXES)
+def test_the_index_of_pandas_is_no_input(parquet, listed, left_out):
+    """It is named in a note, and is read if it is chosen."""
+    properties = {b"pandas": json.dumps({"index_columns": listed, "columns": []}).encode()}
+    index = {name: [float(i) for i in range(12)] for name in left_out}
+    kinds = {**KINDS, "row": "double", "__index_level_0__": "double"}
+    path = parquet({**index, **COLUMNS}, kinds, properties)
+    data = loaded(path, target="k", missing="mean")
+    assert data.info.columns == ("a", "b")
+    notes = [note for note in data.notes if "left out as row numbers" in note]
+    assert [all(repr(name) in note for name in left_out) for note in notes] == [True] * bool(left_out)
+    if left_out:
+        chosen = loaded(path, target="k", columns=(left_out[0], "a"))
+        assert chosen.info.columns == (left_out[0], "a")
+        assert not chosen.notes
+
+
+@pytest.mark.parametrize(
+    "numbers", [range(20), range(1, 21), [*range(19, -1, -1)], [7 * i for i in range(20)]], ids=str
+)
+@pytest.mark.parametrize("name", ["", '""', "Unnamed: 0"])
+def test_row_numbers_without_a_name_are_no_input(tmp_path, name, numbers):
+    """As pandas and R write them, also after rows were shuffled or left out."""
+    lines = "".join(f"{number},{length},{kind}\n" for number, (length, _, kind) in zip(numbers, ROWS, strict=True))
+    path = written(tmp_path, f"{name},length,kind\n{lines}")
+    data = loaded(path, target="kind", split=WHOLE)
+    assert data.info.columns == ("length",)
+    same = loaded(flowers(tmp_path, "f.csv"), target="kind", columns=("length",), split=WHOLE)
+    assert torch.equal(data.train["x"], same.train["x"])
+    assert data.notes == ("column 'Unnamed: 0' of t.csv left out as row numbers; table.columns chooses the inputs",)
+    chosen = loaded(path, target="kind", columns=("Unnamed: 0", "length"), split=WHOLE)
+    assert chosen.info.columns == ("Unnamed: 0", "length")
 
 
 @pytest.mark.unchecked

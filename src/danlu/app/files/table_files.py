@@ -16,9 +16,10 @@ from danlu.app.console.progress import Screen
 from danlu.app.files.file_writer import FileWriter, Form, ImageGrid, npy
 from danlu.app.files.inputs import Input, say_unused
 from danlu.data.base.dataset import DataInfo
-from danlu.data.tables.csv_file import Block, ReadOptions
 from danlu.data.tables.info import TableInfo
-from danlu.data.tables.table import open_table, standardize
+from danlu.data.tables.open_file import open_table
+from danlu.data.tables.table import standardize
+from danlu.data.tables.table_file import Block, ReadOptions
 from danlu.errors import UsageError
 from danlu.storage.access import no_progress
 

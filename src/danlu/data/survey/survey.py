@@ -14,7 +14,7 @@ from danlu.data.survey.result import Survey
 from danlu.storage.access import Access
 from danlu.storage.atomic import write_text
 
-FORMAT = 3
+FORMAT = 4
 """increase it when a statistic or the wording of a problem changes"""
 
 

@@ -10,18 +10,16 @@ import csv
 import io
 import re
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
+from danlu.data.tables.table_file import Block, Progress, ReadOptions, TableFile
 from danlu.errors import UsageError, few
 from danlu.storage.text_encoding import encoding_of
-
-Progress = Callable[[str, int, int | None], None]
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?"))
 """fields that stand for a missing number, in lower case"""
@@ -34,63 +32,11 @@ _UNSUPPORTED = "| "
 _REMOVE_DELIMITER = "remove the delimiter at the end of each line"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _MAX_NAMES = 8
-
-
-class Block(NamedTuple):
-    """A block of rows of a table.
-
-    Attributes:
-        positions: line number or row number of each row in the file; ``TableFile.at`` converts it to text.
-        numbers: the requested columns; NaN for a missing number.
-        classes: class number of each row, in the order of first occurrence; -1 if missing, 0 without a target.
-    """
-
-    positions: Int64[np.ndarray, "n"]
-    numbers: Float64[np.ndarray, "n d"]
-    classes: Int64[np.ndarray, "n"]
-
-
-class ReadOptions(NamedTuple):
-    """How a table is read, and what its error messages suggest.
-
-    Attributes:
-        encoding: text encoding of a CSV file.
-        encoding_setting: name of the setting of the encoding, for error messages.
-        fixed: whether a trained model determines the columns, so none can be left out.
-    """
-
-    encoding: str = "utf-8"
-    encoding_setting: str = "table.encoding"
-    fixed: bool = False
+UNNAMED = "Unnamed: 0"
+"""name of a first column without a name, as in pandas, which writes the row numbers there"""
 
 
 _DEFAULT = ReadOptions()
-
-
-@runtime_checkable
-class TableFile(Protocol):
-    """A table file whose header has been read."""
-
-    path: Path
-    header: tuple[str, ...]
-    """names of the columns"""
-
-    @property
-    def top(self) -> str:
-        """Position of the header, for messages."""
-        ...
-
-    def at(self, position: int) -> str:
-        """Position of a row, for messages."""
-        ...
-
-    def most_rows(self) -> int:
-        """An upper bound of the number of rows."""
-        ...
-
-    def blocks(self, columns: tuple[str, ...], target: str | None, classes: dict[str, int]) -> Iterator[Block]:
-        """The rows in order."""
-        ...
 
 
 class CSVTable:
@@ -104,7 +50,8 @@ class CSVTable:
         options: how the file is read.
 
     Attributes:
-        header: names of the columns.
+        header: names of the columns; ``UNNAMED`` for a first column without a name.
+        index: columns that number the rows, according to the file; none.
 
     Raises:
         UsageError: if the file is not such a text, or has no header with distinct names.
@@ -121,6 +68,9 @@ class CSVTable:
         self._lines_before = records.reader.line_num
         self.header = tuple(cell.strip() for cell in cells)
         self._check_ends(next(records, (0, []))[1])
+        if len(self.header) > 1 and not self.header[0]:
+            self.header = UNNAMED, *self.header[1:]
+        self.index: tuple[str, ...] = ()
         check_header(self.top, self.header)
 
     def _check_ends(self, first: list[str]) -> None:

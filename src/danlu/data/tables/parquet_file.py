@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from danlu.data.tables.csv_file import Block, Progress, ReadOptions, check_header, class_number, leave_out, refuse_large
+from danlu.data.tables.csv_file import check_header, class_number, leave_out, refuse_large
+from danlu.data.tables.table_file import Block, Progress, ReadOptions
 from danlu.errors import UsageError
 
 PARQUET_ROWS = 1 << 16
@@ -25,6 +28,7 @@ class ParquetTable:
 
     Attributes:
         header: names of the columns.
+        index: columns with the row index of pandas, according to its metadata.
 
     Raises:
         UsageError: if the package is not installed, or the file is damaged.
@@ -45,6 +49,7 @@ class ParquetTable:
         except (OSError, ValueError) as error:
             raise UsageError(f"{path} cannot be read as Parquet: {error}") from error
         self.header: tuple[str, ...] = tuple(self._file.schema_arrow.names)
+        self.index = _index_columns(self._file.schema_arrow.metadata or {}, self.header)
         check_header(self.top, self.header)
 
     @property
@@ -102,6 +107,14 @@ class ParquetTable:
         return any(
             is_kind(kind) for is_kind in (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
         )
+
+
+def _index_columns(metadata: dict[bytes, bytes], header: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that pandas has written as the row index; a range is described in the metadata and has no column."""
+    with suppress(ValueError, TypeError, AttributeError):
+        columns = json.loads(metadata.get(b"pandas", b"{}")).get("index_columns", [])
+        return tuple(name for name in columns if isinstance(name, str) and name in header)
+    return ()
 
 
 def _is_missing(value: Any) -> bool:

@@ -16,13 +16,13 @@ from torch import Tensor
 from danlu.data.base.dataset import DataInfo, DataSet, Part
 from danlu.data.base.split import check_parts, refuse_unused_fraction, stratified_split
 from danlu.data.base.split_settings import Split, part_fractions
-from danlu.data.tables.csv_file import Block, CSVTable, Progress, ReadOptions, TableFile
+from danlu.data.tables.csv_file import UNNAMED
 from danlu.data.tables.info import TableInfo
-from danlu.data.tables.parquet_file import ParquetTable
+from danlu.data.tables.open_file import open_table
 from danlu.data.tables.settings import Table
+from danlu.data.tables.table_file import Block, ReadOptions, TableFile
 from danlu.errors import UsageError, nearest
 from danlu.storage.access import Access
-from danlu.storage.disk import looks_like
 
 FEWEST_ROWS = 3
 _ROWS_AT_ONCE = 1 << 13
@@ -40,6 +40,9 @@ def read_table(
     order, numerically if all are integers. If ``table`` names no file for the validation or the test part, the part is
     split off at random, stratified by class. Shift and scale are computed from the training rows, and so are the means
     that replace missing numbers with ``table.missing="mean"``; ``standardize`` applies them to further rows.
+
+    Without ``table.columns``, row numbers are no inputs: the index columns of pandas in a Parquet file, and a first
+    column without a name whose values are different integers. A note names the columns that are left out.
 
     Args:
         argument: path of the file, relative to the current folder.
@@ -66,7 +69,7 @@ def read_table(
         refuse_unused_fraction(split, "validation", "the validation rows are in table.validation_file")
     if table.test_file is not None:
         refuse_unused_fraction(split, "test", "the test rows are in table.test_file")
-    rows = _read(argument, table, None, access)
+    rows = _without_row_numbers(_read(argument, table, None, access), table)
     if len(rows) < FEWEST_ROWS:
         raise UsageError(f"{argument} has {len(rows)} usable rows, and at least {FEWEST_ROWS} are needed")
     class_names = _class_names(rows, table.target)
@@ -126,6 +129,7 @@ class _Rows:
         names: names of the classes by their numbers in the block.
         left_out: number of rows with missing values that are left out.
         missing: number of missing numbers in the rows that are used.
+        index: names of the columns that are left out, because they number or name the rows.
     """
 
     file: TableFile
@@ -134,6 +138,7 @@ class _Rows:
     names: tuple[str, ...]
     left_out: int
     missing: int
+    index: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.block.positions)
@@ -173,7 +178,30 @@ def _read(name: str, page: Table, columns: tuple[str, ...] | None, access: Acces
         count += len(block.positions)
     if not count:
         raise UsageError(f"{name} has no usable rows" + (f"; {left_out} have missing values" if left_out else ""))
-    return _Rows(file, columns, Block(*(values[:count] for values in kept)), tuple(classes), left_out, missing)
+    index = tuple(name for name in file.index if name not in (*columns, page.target)) if page.columns is None else ()
+    block = Block(*(values[:count] for values in kept))
+    return _Rows(file, columns, block, tuple(classes), left_out, missing, index)
+
+
+def _without_row_numbers(rows: _Rows, page: Table) -> _Rows:
+    """The rows without a first column that has no name and numbers them, unless the settings choose the columns.
+
+    Raises:
+        UsageError: if the first column has no name and does not number the rows.
+    """
+    if page.columns is not None or rows.columns[0] != UNNAMED:
+        return rows
+    numbers = rows.block.numbers[:, 0]
+    if (numbers != np.round(numbers)).any() or len(np.unique(numbers)) < len(numbers):
+        raise UsageError(
+            f"{rows.file.top}: column 1 has no name and does not number the rows; add a name, or choose the inputs "
+            f"with table.columns",
+            settings=("table.columns",),
+        )
+    if len(rows.columns) == 1:
+        raise UsageError(f"{rows.file.top}: the only column besides the target numbers the rows; add columns")
+    block = rows.block._replace(numbers=rows.block.numbers[:, 1:])
+    return replace(rows, columns=rows.columns[1:], block=block, index=(*rows.index, UNNAMED))
 
 
 def _chosen(file: TableFile, page: Table, columns: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -181,7 +209,7 @@ def _chosen(file: TableFile, page: Table, columns: tuple[str, ...] | None) -> tu
     target = () if page.target is None else (page.target,)
     chosen = columns or page.columns
     if chosen is None:
-        chosen = tuple(name for name in file.header if name not in target)
+        chosen = tuple(name for name in file.header if name not in (*target, *file.index))
     for name in (*chosen, *target):
         if name not in file.header:
             raise UsageError(f"{file.top}: unknown column {name!r}; {nearest(name, file.header)}")
@@ -338,10 +366,13 @@ def _part(part: _PartRows, info: TableInfo) -> Part:
 
 
 def _notes(parts: list[_PartRows], page: Table) -> tuple[str, ...]:
-    """Notes on the missing values of each file."""
+    """Notes on the columns and on the missing values of each file."""
     notes = []
     for rows in {id(part.rows): part.rows for part in parts}.values():
         name = rows.file.path.name
+        if rows.index:
+            columns = f"column{'s' * (len(rows.index) > 1)} {', '.join(map(repr, rows.index))}"
+            notes.append(f"{columns} of {name} left out as row numbers; table.columns chooses the inputs")
         if rows.left_out:
             notes.append(f"{_with_unit(rows.left_out, 'row')} of {name} with missing numbers or classes left out")
         if rows.missing:
@@ -353,40 +384,3 @@ def _notes(parts: list[_PartRows], page: Table) -> tuple[str, ...]:
 
 def _with_unit(number: int, unit: str) -> str:
     return f"{number:,} {unit}{'' if number == 1 else 's'}"
-
-
-_UNPACK = "decompress it first"
-_OTHER_TYPES = {
-    "a gzip archive": _UNPACK,
-    "a bzip2 archive": _UNPACK,
-    "an xz archive": _UNPACK,
-    "a ZIP archive": f"{_UNPACK}, or save it as CSV if it is a spreadsheet",
-    "text in UTF-16": "save the table as CSV in UTF-8",
-    "a web page": "download the file that the page shows or links to",
-    "a Git LFS pointer": "download the file with git lfs pull",
-}
-"""file types that are not tables, and advice on each"""
-
-
-def open_table(path: Path, progress: Progress, options: ReadOptions) -> TableFile:
-    """Open a table file and read its header.
-
-    Args:
-        path: the file.
-        progress: progress callback.
-        options: how the file is read.
-
-    Raises:
-        UsageError: if the file does not exist or is not a table.
-    """
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "is not a file" if path.exists() else "does not exist"
-        raise UsageError(f"{path} {problem}; give the path of a CSV or Parquet file, relative to the current folder")
-    try:
-        with path.open("rb") as file:
-            start = file.read(200)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    if (file_type := looks_like(start)) in _OTHER_TYPES:
-        raise UsageError(f"{path} is {file_type}; {_OTHER_TYPES[file_type]}")
-    return ParquetTable(path, progress, options) if start.startswith(b"PAR1") else CSVTable(path, progress, options)
