@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from danlu.rng import generator, key
+from danlu.rng import generator, key, seeded
 
 
 def test_no_two_places_of_a_grid_share_a_key():
@@ -58,3 +58,17 @@ def test_numbers_of_neighboring_places_are_uncorrelated():
     n = 40_000
     a, b = (torch.randn(n, generator=generator("noise", 0, round, 0)) for round in (6, 7))
     assert abs(torch.corrcoef(torch.stack([a, b]))[0, 1].item()) < 5 / n**0.5
+
+
+def test_a_seeded_context_has_the_numbers_of_its_key_and_restores_the_state_also_after_an_error():
+    before, drawn = torch.get_rng_state(), []
+
+    @seeded("weights", 3)
+    def fail():
+        drawn.append(torch.randn(3))
+        raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        fail()
+    assert torch.equal(drawn[0], torch.randn(3, generator=generator("weights", 3)))
+    assert torch.equal(torch.get_rng_state(), before)

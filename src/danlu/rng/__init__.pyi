@@ -4,3 +4,4 @@ from .counter_based import normals as normals
 from .counter_based import uniforms as uniforms
 from .keys import generator as generator
 from .keys import key as key
+from .keys import seeded as seeded

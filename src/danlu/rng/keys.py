@@ -7,6 +7,8 @@ dropout), which makes the numbers of different uses at the same position indepen
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from zlib import crc32
 
 import torch
@@ -44,3 +46,27 @@ def generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Ge
     True
     """
     return torch.Generator(device).manual_seed(key(*parts))
+
+
+@contextmanager
+def seeded(*parts: int | str, device: torch.device | str = "cpu") -> Iterator[None]:
+    """A context in which torch's default generators have the seed of a position; their states are restored at its end.
+
+    It is for code that cannot be given a generator, such as the initialization of a layer.
+
+    Args:
+        parts: the parts of the key.
+        device: a device whose generator is restored in addition to that of the CPU.
+
+    >>> before = torch.get_rng_state()
+    >>> with seeded("weights", 0):
+    ...     a = torch.randn(3)
+    >>> with seeded("weights", 0):
+    ...     b = torch.randn(3)
+    >>> torch.equal(a, b), torch.equal(torch.get_rng_state(), before)
+    (True, True)
+    """
+    device = torch.device(device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(key(*parts))
+        yield

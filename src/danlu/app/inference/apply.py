@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,6 @@ from torch import Tensor
 from danlu.app.files.inputs import Input
 from danlu.app.files.outputs import LARGEST_GRID, Destination, check_grid_size
 from danlu.errors import RunError, UsageError
-from danlu.rng.keys import key
 
 BATCH = 500
 """examples per batch"""
@@ -49,14 +47,6 @@ class Generated(NamedTuple):
     x: Tensor
     path: Path | None
     files: tuple[FileResult, ...] = ()
-
-
-@contextmanager
-def seeded(device: torch.device, *parts: int | str) -> Iterator[None]:
-    """A context in which torch's default generator has a fixed seed; its state is restored at the end."""
-    with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(key(*parts))
-        yield
 
 
 def check_at_least(least: int, **numbers: int | None) -> None:

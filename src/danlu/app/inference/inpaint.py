@@ -16,12 +16,13 @@ from danlu.app.files.inputs import Input, inputs_of
 from danlu.app.files.masks import Mask
 from danlu.app.files.outputs import ImageGrid, find_destination, write
 from danlu.app.files.standard_input import with_standard_input
-from danlu.app.inference.apply import Generated, apply_verb, collect_inputs, grid_columns, require_files, seeded
+from danlu.app.inference.apply import Generated, apply_verb, collect_inputs, grid_columns, require_files
 from danlu.app.inference.load import load_with_verb
 from danlu.catalogue.lookup import resolve
 from danlu.data.base.dataset import DataInfo, require_images
 from danlu.data.kinds import find_kind
 from danlu.errors import RunError, UsageError
+from danlu.rng.keys import seeded
 from danlu.training.runtime import DeviceName
 
 MASK_COLOR = (0.1, 0.4, 0.9)
@@ -88,7 +89,7 @@ def inpaint(
         else:
             inputs = collect_inputs(inputs_of(paths, info, invert, encoding, screen, display), destination, 2)
             known = _known_pixels(region, inputs, display)
-    with seeded(next(model.parameters()).device, "inpaint", seed):
+    with torch.no_grad(), seeded("inpaint", seed, device=next(model.parameters()).device):
         x, y, results = apply_verb(model, inputs, display, _inpainter(model, known), known, compared=region is not None)
     if region is None:
         return Generated(y, write(destination, y, info, known=np.concatenate(file_numbers)), results)

@@ -6,16 +6,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import inputs_of
 from danlu.app.files.outputs import ImageGrid, check_grid_size, find_destination, write
 from danlu.app.files.standard_input import with_standard_input
-from danlu.app.inference.apply import Generated, check_at_least, seeded
+from danlu.app.inference.apply import Generated, check_at_least
 from danlu.app.inference.latents import DEFAULT_SAMPLES, check_class, decode_latents, select_latents
 from danlu.app.inference.load import load_without_seeding
 from danlu.errors import RunError, UsageError
+from danlu.rng.keys import seeded
 from danlu.sampling.latent_interpolation import slerp
 from danlu.training.runtime import DeviceName, pick_device
 from danlu.verbs import can, need, samples_latents
@@ -85,7 +87,7 @@ def interpolate(
             ends.append(x)
     parameter = next(model.parameters())
     start, end = (x.to(parameter.device, parameter.dtype) for x in ends)
-    with seeded(parameter.device, "interpolate", seed):
+    with torch.no_grad(), seeded("interpolate", seed, device=parameter.device):
         interpolation = model.interpolate(start, end, steps)[0].cpu()
     return Generated(interpolation, write(destination, interpolation, model.info, ImageGrid(interpolation, steps)))
 

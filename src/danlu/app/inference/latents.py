@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from danlu.app.files.outputs import writer_of
-from danlu.app.inference.apply import BATCH, check_at_least, seeded
+from danlu.app.inference.apply import BATCH, check_at_least
 from danlu.app.inference.class_labels import labels_of
 from danlu.errors import UsageError
-from danlu.rng.keys import generator
+from danlu.rng.keys import generator, seeded
 from danlu.verbs import has, samples_latents, verbs_of
 
 DEFAULT_SAMPLES = 64
@@ -57,7 +57,7 @@ def select_latents(model: Any, numbers: Iterable[int], n: int, seed: int) -> dic
         )
     device = next(model.parameters()).device
     options = {"generator": generator("sample", seed, device=device)} if has(model, "generator") else {}
-    with seeded(device, "sample", seed):
+    with torch.no_grad(), seeded("sample", seed, device=device):
         z = torch.cat([model.prior(min(BATCH, n - start), **options) for start in range(0, n, BATCH)])
     return {number: z[number] for number in numbers}
 

@@ -11,8 +11,9 @@ from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import inputs_of
 from danlu.app.files.outputs import ImageGrid, find_destination, write
 from danlu.app.files.standard_input import with_standard_input
-from danlu.app.inference.apply import Generated, apply_verb, collect_inputs, grid_columns, require_files, seeded
+from danlu.app.inference.apply import Generated, apply_verb, collect_inputs, grid_columns, require_files
 from danlu.app.inference.load import load_with_verb
+from danlu.rng.keys import seeded
 from danlu.training.runtime import DeviceName
 
 
@@ -52,7 +53,7 @@ def reconstruct(
         inputs = collect_inputs(
             inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), display), destination, 2
         )
-    with seeded(next(model.parameters()).device, "reconstruct", seed):
+    with torch.no_grad(), seeded("reconstruct", seed, device=next(model.parameters()).device):
         x, y, results = apply_verb(model, inputs, display, lambda batch, _: model.reconstruct(batch))
     pairs = torch.stack([x, y], 1).flatten(0, 1)
     return Generated(y, write(destination, y, model.info, ImageGrid(pairs, grid_columns(len(x)))), results)

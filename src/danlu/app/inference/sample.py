@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from danlu.app.files.outputs import ImageGrid, check_grid_size, find_destination, write, writer_of
-from danlu.app.inference.apply import BATCH, Generated, check_at_least, seeded
+from danlu.app.inference.apply import BATCH, Generated, check_at_least
 from danlu.app.inference.class_labels import labels_of
 from danlu.app.inference.latents import DEFAULT_SAMPLES
 from danlu.app.inference.load import load_with_verb
 from danlu.errors import UsageError
-from danlu.rng.keys import generator
+from danlu.rng.keys import generator, seeded
 from danlu.training.runtime import DeviceName
 from danlu.verbs import has
 
@@ -84,7 +84,7 @@ def _samples(model: Any, n: int, labels: Tensor | None, values: bool, seed: int)
     if has(model, "value_sampling"):
         options["values"] = values
     batches = []
-    with seeded(device, "sample", seed):
+    with torch.no_grad(), seeded("sample", seed, device=device):
         for start in range(0, n, BATCH):
             if labels is not None:
                 options["labels"] = labels[start : start + BATCH].to(device)

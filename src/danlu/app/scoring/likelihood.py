@@ -15,7 +15,7 @@ from torch import Tensor
 from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import inputs_of
 from danlu.app.files.standard_input import with_standard_input
-from danlu.app.inference.apply import check_at_least, require_files, seeded
+from danlu.app.inference.apply import check_at_least, require_files
 from danlu.app.inference.load import load_without_seeding
 from danlu.app.scoring.text_perplexity import TextScores, score_text
 from danlu.data.base.dataset import require_images
@@ -23,7 +23,7 @@ from danlu.data.images.binarize import binary
 from danlu.data.images.settings import Binarize
 from danlu.errors import UsageError
 from danlu.models.base import Model
-from danlu.rng.keys import generator
+from danlu.rng.keys import generator, seeded
 from danlu.training.runtime import DeviceName, pick_device
 from danlu.verbs import can, has, method, verbs_of
 
@@ -156,7 +156,7 @@ def _likelihood(model: Model, verb: str, x: Tensor, draws: int | None, seed: int
         options["samples"] = draws
         if has(model, "generator"):
             options["generator"] = generator("score", seed, device=parameter.device)
-    with seeded(parameter.device, "score", seed):
+    with torch.no_grad(), seeded("score", seed, device=parameter.device):
         return method(model, verb)(x, **options)
 
 

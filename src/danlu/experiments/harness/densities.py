@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, distributions
 
-from danlu.rng.keys import key
+from danlu.rng.keys import seeded
 
 _Logs = Float[Tensor, "*more points"]
 _Points = Float[Tensor, "points"]
@@ -34,8 +34,7 @@ def draw_examples(p: distributions.Distribution, n: int, seed: int) -> Float[Ten
     tensor([[3.],
             [3.]])
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key("examples", seed))
+    with seeded("examples", seed):
         return p.sample((n,)).float()[:, None]
 
 

@@ -15,7 +15,7 @@ from danlu.data.base.dataset import Part
 from danlu.data.base.split import stratified_split
 from danlu.data.images.augment import Augmented
 from danlu.data.images.settings import Augment
-from danlu.rng.keys import key
+from danlu.rng.keys import seeded
 from danlu.tasks.supervised import Supervised
 from danlu.tasks.task import Descend, Place, Task, Turn
 from danlu.training.optimization.settings import OptimizerSettings
@@ -31,8 +31,7 @@ def from_seed(make: Callable[[], M], seed: int) -> M:
     >>> torch.equal(a.weight, b.weight)
     True
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key("weights", seed))
+    with seeded("weights", seed):
         return make()
 
 

@@ -11,7 +11,7 @@ from danlu.data.base.batch_stream import Stream
 from danlu.data.base.dataset import DataInfo, DataSet
 from danlu.errors import UsageError
 from danlu.recipes.config.recipe import Recipe
-from danlu.rng.keys import key
+from danlu.rng.keys import seeded
 from danlu.storage.access import Access
 from danlu.tasks.task import Task
 from danlu.training.runtime import DeviceName, Runtime
@@ -117,8 +117,7 @@ def build_task(recipe: Recipe, info: DataInfo) -> Task:
     """
     if info.kind not in recipe.kinds:
         raise UsageError(f"this recipe needs {' or '.join(recipe.kinds)}, got {info.kind} ({recipe.data})")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key("weights", recipe.seed))
+    with seeded("weights", recipe.seed):
         try:
             return recipe.task(info)
         except UsageError:
