@@ -75,11 +75,14 @@ def _rows(promise: Promise, data: str) -> list[Score]:
         "seconds": sum(seconds),
     }
     in_time = max(seconds) <= 60 * MINUTES
-    some, near = f"modes of {len(found[0].counts)} with at least", f"of {SAMPLES} samples within three deviations"
+    captured_modes, near = (
+        f"modes of {len(found[0].counts)} with at least",
+        f"of {SAMPLES} samples within three deviations",
+    )
     return [
         Score(
             name=f"captured-{data}-{promise.name}",
-            metric=f"{some} 1 {near}",
+            metric=f"{captured_modes} 1 {near}",
             values=captured,
             target=f"a median of at least {least}, within {MINUTES} minutes each" if least else "none: it is reported",
             met=least is None or (statistics.median(captured) >= least and in_time),
@@ -87,7 +90,7 @@ def _rows(promise: Promise, data: str) -> list[Score]:
         ),
         Score(
             name=f"modes-{data}-{promise.name}",
-            metric=f"{some} 20 {near}",
+            metric=f"{captured_modes} 20 {near}",
             values=covered,
             target="none: it is reported",
             met=True,
@@ -95,7 +98,7 @@ def _rows(promise: Promise, data: str) -> list[Score]:
         ),
         Score(
             name=f"good-{data}-{promise.name}",
-            metric=f"share {near} of a center",
+            metric=f"fraction {near} of a center",
             values=good,
             target=f"a median of at least {GOOD}" if least and data == "ring" else "none: it is reported",
             met=least is None or data != "ring" or statistics.median(good) >= GOOD,

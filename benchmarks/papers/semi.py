@@ -39,7 +39,7 @@ STACKED: dict[str, Any] = {
     "first.latent": 50,
     "first.hidden": (500, 500),
 }
-METRIC = "share of the 10,000 official test images that are wrong"
+METRIC = "fraction of the 10,000 official test images that are wrong"
 
 
 def run() -> list[Score]:

@@ -85,19 +85,19 @@ def _part_of_a_step(part: Part) -> Row:
         lambda: _each(cpu_seconds, rounds, STEPS) * BATCH / 1e3,
         lambda: _each(cpu_seconds, batches, OUR_BATCHES) * BATCH / 1e3,
     )
-    share = statistics.median(b / a for a, b in pairs)
+    fraction = statistics.median(b / a for a, b in pairs)
     return Row(
         name="augment-step",
         peer="the whole step of cnn that it is for",
         unit="ms a batch",
         theirs=statistics.median(a for a, _ in pairs),
         ours=statistics.median(b for _, b in pairs),
-        ratio=1 / share,
+        ratio=1 / fraction,
         spread=quartiles([a / b for a, b in pairs]),
         difference=statistics.median(b - a for a, b in pairs),
         target="at most 30 % of the step",
-        met=share <= 0.3,
-        notes=f"drawing and changing a batch is {share:.1%} of the step; processor time of one thread",
+        met=fraction <= 0.3,
+        notes=f"drawing and changing a batch is {fraction:.1%} of the step; processor time of one thread",
     )
 
 

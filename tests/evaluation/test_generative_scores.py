@@ -128,7 +128,7 @@ def test_copies_are_found_among_all_training_examples(monkeypatch):
     assert GenerativeScorer(data, 150, Runtime()).quick_scores(copies)["memorization"] == 0
 
 
-def test_coverage_is_the_share_of_modes_and_of_classes():
+def test_coverage_is_the_fraction_of_modes_and_of_classes():
     assert GenerativeScorer(DataSettings(data="grid").load(), 100, Runtime()).coverage({"modes_covered": 20.0}) == {
         "coverage": 0.8
     }
@@ -163,8 +163,8 @@ def test_the_order_of_examples_does_not_affect_their_scores():
     """A few are taken of many by chance, and not from the beginning or at even steps."""
     labels = torch.arange(10).repeat_interleave(1000)
     for rows in (labels, torch.arange(10_000) % 10):
-        share = random_subset(rows, 2000).bincount(minlength=10) / 2000
-        assert (share - 0.1).abs().max() < 5 * (0.1 * 0.9 / 2000) ** 0.5
+        fraction = random_subset(rows, 2000).bincount(minlength=10) / 2000
+        assert (fraction - 0.1).abs().max() < 5 * (0.1 * 0.9 / 2000) ** 0.5
     assert torch.equal(random_subset(labels, 2000), random_subset(labels, 2000))
 
 

@@ -51,7 +51,7 @@ def test_noise_crosses_a_threshold_as_often_as_the_normal_law_says():
         assert accuracy == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / len(images)))
 
 
-def test_noise_is_a_share_of_the_range_and_stays_inside_it():
+def test_noise_is_a_fraction_of_the_range_and_stays_inside_it():
     seen = []
 
     def classify(x):

@@ -48,7 +48,7 @@ def test_layer_norm_normalizes_each_example(training):
     torch.testing.assert_close(layer(x), expected)
 
 
-def test_dropout_zeroes_a_share_and_scales_the_rest():
+def test_dropout_zeroes_a_fraction_and_scales_the_rest():
     torch.manual_seed(0)
     p, units = 0.3, 100_000
     layer = dense(1, units, "identity", dropout=p)

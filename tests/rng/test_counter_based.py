@@ -151,8 +151,8 @@ def test_betas_of_a_small_alpha(alpha):
     edges = 1 - np.array([0.3, 0.1, 1e-2, 1e-3, 1e-4])
     expected = 2 * stats.beta(alpha, alpha).sf(edges)
     assert all(
-        stats.binomtest(int((upper > edge).sum()), len(upper), share).pvalue > CHANCE
-        for edge, share in zip(edges, expected, strict=True)
+        stats.binomtest(int((upper > edge).sum()), len(upper), fraction).pvalue > CHANCE
+        for edge, fraction in zip(edges, expected, strict=True)
     )
 
 

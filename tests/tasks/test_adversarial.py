@@ -134,9 +134,9 @@ def test_targets_are_moved_for_the_critic_alone(loss):
 def test_the_penalty_is_of_slopes_between_pairs(classes, one_sided):
     task, batch = game("wasserstein", classes, penalty=7.0, one_sided=one_sided), batch_of()
     labels = batch["label"] if classes else None
-    z, share = entered(task).noise((LATENT,)), task.noise((1, 1, 1), uniform=True)
+    z, fraction = entered(task).noise((LATENT,)), task.noise((1, 1, 1), uniform=True)
     fake, real = task.generator(z, labels), seen(batch)
-    between = torch.stack([u * real[i] + (1 - u) * fake[i] for i, u in enumerate(share.flatten())]).detach()
+    between = torch.stack([u * real[i] + (1 - u) * fake[i] for i, u in enumerate(fraction.flatten())]).detach()
     with torch.no_grad():  # too steep for some, too flat for others
         task.critic.last.weight.div_(slopes_by_hand(task.critic, between, labels).mean())
     found = entered(task).critic_terms(batch, 0)["penalty"]

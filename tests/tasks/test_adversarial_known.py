@@ -24,7 +24,7 @@ class Fixed(Generator):
         self.register_buffer("points", points)
         self.nothing = nn.Parameter(torch.zeros(1))
 
-    def generate(self, z, shares):
+    def generate(self, z, fractions):
         return self.points + 0 * self.nothing
 
 
@@ -45,13 +45,13 @@ def critic_alone(real, fake, loss="wasserstein", rounds=600, lr=0.02, optimizer=
 def quantiles(mixture, n):
     """The midpoints of n equally likely slices of a mixture of normal densities (share, mean, deviation)."""
     grid = torch.linspace(-8, 8, 200_001, dtype=torch.float64)
-    below = sum(torch.as_tensor(share * normal.cdf(grid, mean, deviation)) for share, mean, deviation in mixture)
+    below = sum(torch.as_tensor(fraction * normal.cdf(grid, mean, deviation)) for fraction, mean, deviation in mixture)
     wanted = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     return grid[torch.searchsorted(below, wanted)]
 
 
 def density(mixture, x):
-    return sum(share * normal.pdf(x, mean, deviation) for share, mean, deviation in mixture)
+    return sum(fraction * normal.pdf(x, mean, deviation) for fraction, mean, deviation in mixture)
 
 
 @pytest.mark.parametrize(

@@ -226,16 +226,16 @@ def drawn(masks, n=4000, shape=(2, 12, 9), round=0, seed=0):
     return masks.draw(task, torch.zeros(n, *shape, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("share", [0.3, 0.9, 1.0])
+@pytest.mark.parametrize("fraction", [0.3, 0.9, 1.0])
 @pytest.mark.parametrize("blocks", [False, True])
-def test_the_share_that_is_hidden_is_uniform_up_to_what_is_said(share, blocks):
+def test_the_fraction_that_is_hidden_is_uniform_up_to_what_is_said(fraction, blocks):
     """Its mean is half of it, within five standard errors and the width of a row at either side."""
-    masks = drawn(Masks(share, blocks))
+    masks = drawn(Masks(fraction, blocks))
     assert masks.shape == (4000, 1, 12, 9)
     assert set(masks.unique().tolist()) <= {0.0, 1.0}
     hidden = 1 - masks.flatten(1).mean(1)
-    assert (hidden.mean() - share / 2).abs() < 5 * hidden.std() / 4000**0.5 + (0.02 if blocks else 0)
-    uniform = share * share / 12  # the variance of the share; single pixels add their own
+    assert (hidden.mean() - fraction / 2).abs() < 5 * hidden.std() / 4000**0.5 + (0.02 if blocks else 0)
+    uniform = fraction * fraction / 12  # the variance of the fraction; single pixels add their own
     assert hidden.var() > 0.75 * uniform
 
 
@@ -252,16 +252,16 @@ def test_every_other_picture_has_a_rectangle():
     assert abs(rectangles / 400 - 0.5) < 5 * 0.5 / 400**0.5
 
 
-def test_a_rectangle_has_the_share_that_it_should_and_lies_anywhere():
+def test_a_rectangle_has_the_fraction_that_it_should_and_lies_anywhere():
     from danlu.tasks.elbo import _outside
 
     n = 2000
     corners = torch.rand(n, 4, generator=torch.Generator().manual_seed(0)).double()
-    share = torch.linspace(0, 1, n).double()
-    gone = ~_outside(corners, share, torch.Size((20, 30)), corners)
+    fraction = torch.linspace(0, 1, n).double()
+    gone = ~_outside(corners, fraction, torch.Size((20, 30)), corners)
     found = gone.flatten(1).double().mean(1)
     slack = 1 / 20 + 1 / 30 + 1 / 600  # a side is right up to one pixel
-    assert ((found - share).abs() < slack).all()
+    assert ((found - fraction).abs() < slack).all()
     assert gone.any(0).all(), "no pixel is always seen"
     assert gone[-1].all()
     assert not gone[0].any()

@@ -198,8 +198,8 @@ def test_noise_is_as_common_as_the_words_that_were_read():
     q = torch.tensor([6, 2, 1, 1, 1, 3]).double() / 14
     torch.testing.assert_close(task.log_q().exp().double(), q)
     entered(task)
-    share = task.draw(task.log_q()).bincount(minlength=V) / 200_000
-    assert (share - q).abs().max() < 5 * math.sqrt(0.25 / 200_000)
+    fraction = task.draw(task.log_q()).bincount(minlength=V) / 200_000
+    assert (fraction - q).abs().max() < 5 * math.sqrt(0.25 / 200_000)
 
 
 @pytest.mark.unchecked

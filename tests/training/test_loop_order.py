@@ -61,8 +61,8 @@ def test_the_average_takes_in_the_weights_after_the_step():
     trainer, average = trainer_of(task, ema=0.9), 0.0
     for step in range(1, 5):
         trainer.run_round()
-        share = 1 - min(0.9, (1 + step) / (10 + step))
-        average += share * (task.player.weight.item() - average)
+        fraction = 1 - min(0.9, (1 + step) / (10 + step))
+        average += fraction * (task.player.weight.item() - average)
         with trainer.players["player"].averaged():
             assert task.player.weight.item() == pytest.approx(average, rel=1e-5)
 

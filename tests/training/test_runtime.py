@@ -1,4 +1,4 @@
-"""Where a run happens: devices, shares of a batch, sums over processes, compilation."""
+"""Where a run happens: devices, slices of a batch, sums over processes, compilation."""
 
 import math
 import shutil
@@ -30,12 +30,12 @@ def test_a_device_that_is_not_there_is_refused_with_what_to_do(device):
 
 
 @pytest.mark.parametrize(("size", "world", "parts"), [(64, 1, 1), (64, 2, 4), (10, 3, 3), (7, 7, 1), (9, 1, 9)])
-def test_shares_cut_the_batch_without_gap_or_overlap(size, world, parts):
-    shares = [share for rank in range(world) for share in Runtime(rank=rank, world=world).row_slices(size, parts)]
-    assert shares[0].start == 0
-    assert shares[-1].stop == size
-    assert all(a.stop == b.start for a, b in pairwise(shares))
-    lengths = {share.stop - share.start for share in shares}
+def test_slices_cut_the_batch_without_gap_or_overlap(size, world, parts):
+    slices = [part for rank in range(world) for part in Runtime(rank=rank, world=world).row_slices(size, parts)]
+    assert slices[0].start == 0
+    assert slices[-1].stop == size
+    assert all(a.stop == b.start for a, b in pairwise(slices))
+    lengths = {part.stop - part.start for part in slices}
     assert min(lengths) >= 1
     assert max(lengths) - min(lengths) <= 1
 

@@ -330,15 +330,15 @@ def test_what_is_put_around_a_picture_is_not_filled_in(tmp_path):
     assert (made.x[0, 0, 2:6, 4:] == 0).all()
 
 
-def test_random_holes_have_their_share_and_their_seed(run, pictures, tmp_path):
+def test_random_holes_have_their_fraction_and_their_seed(run, pictures, tmp_path):
     some = [
         danlu.inpaint(run, pictures, mask="random:0.25", seed=seed, out=tmp_path / f"{k}.npy")
         for k, seed in enumerate((1, 1, 2))
     ]
-    shares = [[one.filled for one in made.files] for made in some]
+    fractions = [[one.filled for one in made.files] for made in some]
     assert torch.equal(some[0].x, some[1].x)
     assert not torch.equal(some[0].x, some[2].x)
-    assert sum(sum(each) for each in shares) / 9 == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / (6 * 64)))
+    assert sum(sum(each) for each in fractions) / 9 == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / (6 * 64)))
 
 
 def test_empty_fields_of_a_table_are_filled_in(rows, tmp_path):

@@ -460,7 +460,7 @@ def test_confusion_writes_up_to_twenty_classes(classes: int, written: bool):
     assert style.to_svg(figure, "name", "label")
 
 
-def test_confusion_colors_the_share_of_the_row():
+def test_confusion_colors_the_fraction_of_the_row():
     figure = classifier.confusion(torch.tensor([[1, 1, 0], [100, 100, 0], [0, 0, 0]]), "abc")
     pixels = np.asarray(figure.axes[0].images[0].get_array())
     np.testing.assert_allclose(pixels[0, 0], pixels[1, 1])

@@ -10,7 +10,7 @@ from danlu.data import stratified_split
 from danlu.data.base.split import check_parts
 from danlu.errors import UsageError
 
-SHARES = [
+FRACTIONS = [
     *(("7/10", "1/10", "2/10"), ("1/2", "1/2"), ("1",), ("0", "1"), ("1/3",) * 3, ("1/10",) * 10),
     *(("9/10", "0", "1/10"), ("2/3", "0", "0", "1/3"), ("98/100", "1/100", "1/100")),
 ]
@@ -22,58 +22,58 @@ def labels_of(sizes):
     return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
 
 
-def split(sizes, shares, seed=0):
-    return stratified_split(labels_of(sizes), tuple(float(Fraction(share)) for share in shares), seed)
+def split(sizes, fractions, seed=0):
+    return stratified_split(labels_of(sizes), tuple(float(Fraction(fraction)) for fraction in fractions), seed)
 
 
 LABELS = labels_of(SIZES[0])
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("shares", SHARES)
-def test_parts_are_disjoint_complete_and_ascending(sizes, shares):
-    parts = split(sizes, shares, seed=4)
-    assert len(parts) == len(shares)
+@pytest.mark.parametrize("fractions", FRACTIONS)
+def test_parts_are_disjoint_complete_and_ascending(sizes, fractions):
+    parts = split(sizes, fractions, seed=4)
+    assert len(parts) == len(fractions)
     assert torch.cat(parts).sort().values.tolist() == list(range(sum(sizes)))
     for part in parts:
         assert part.tolist() == sorted(part.tolist())
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("shares", SHARES)
-def test_every_class_is_shared_out_within_one_example(sizes, shares):
+@pytest.mark.parametrize("fractions", FRACTIONS)
+def test_every_class_is_shared_out_within_one_example(sizes, fractions):
     """Against exact fractions; a share of nothing is nothing."""
     labels = labels_of(sizes)
-    for part, share in zip(split(sizes, shares), shares, strict=True):
+    for part, fraction in zip(split(sizes, fractions), fractions, strict=True):
         for label, size in enumerate(sizes):
             found = int(labels[part].eq(label).sum())
-            assert abs(found - Fraction(share) * size) <= 1
-            assert found == 0 or Fraction(share) > 0
+            assert abs(found - Fraction(fraction) * size) <= 1
+            assert found == 0 or Fraction(fraction) > 0
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("shares", SHARES)
-def test_the_sizes_of_the_parts_are_their_shares_by_largest_remainders(sizes, shares):
+@pytest.mark.parametrize("fractions", FRACTIONS)
+def test_the_sizes_of_the_parts_are_their_fractions_by_largest_remainders(sizes, fractions):
     """Rounded down or up, and up where most would be cut off."""
-    exact = [Fraction(share) * sum(sizes) for share in shares]
-    found = [len(part) for part in split(sizes, shares)]
+    exact = [Fraction(fraction) * sum(sizes) for fraction in fractions]
+    found = [len(part) for part in split(sizes, fractions)]
     assert sum(found) == sum(sizes)
-    assert all(size in (share // 1, -(-share // 1)) for size, share in zip(found, exact, strict=True))
-    down = [share % 1 for size, share in zip(found, exact, strict=True) if size <= share]
-    up = [share % 1 for size, share in zip(found, exact, strict=True) if size > share]
+    assert all(size in (fraction // 1, -(-fraction // 1)) for size, fraction in zip(found, exact, strict=True))
+    down = [fraction % 1 for size, fraction in zip(found, exact, strict=True) if size <= fraction]
+    up = [fraction % 1 for size, fraction in zip(found, exact, strict=True) if size > fraction]
     assert max(down, default=0) <= min(up, default=1)
 
 
 def test_many_small_classes_do_not_each_round_a_part_to_nothing():
     """A tenth of three is 0.3, and ten times 0.3 is 3."""
-    train, validation, test = split((3,) * 10, SHARES[0])
+    train, validation, test = split((3,) * 10, FRACTIONS[0])
     assert (len(train), len(validation), len(test)) == (21, 3, 6)
     assert labels_of((3,) * 10)[validation].bincount().max() == 1
 
 
-def tables(sizes, shares, totals):
+def tables(sizes, fractions, totals):
     """All tables of counts with these sums in which every entry is an exact share, rounded down or up."""
-    exact = [[Fraction(share) * size for share in shares] for size in sizes]
+    exact = [[Fraction(fraction) * size for fraction in fractions] for size in sizes]
     rows = [
         [row for row in product(*({part // 1, -(-part // 1)} for part in parts)) if sum(row) == size]
         for size, parts in zip(sizes, exact, strict=True)
@@ -84,11 +84,11 @@ def tables(sizes, shares, totals):
 @pytest.mark.parametrize("tenths", [(7, 1, 2), (7, 2, 1), (8, 1, 1), (5, 1, 4), (9, 0, 1)])
 def test_every_class_is_in_the_first_part_if_a_split_of_these_sizes_has_it(tenths):
     """All class counts up to 7 of up to three classes, against all tables that keep the rules."""
-    shares, searched = [f"{tenth}/10" for tenth in tenths], 0
+    fractions, searched = [f"{tenth}/10" for tenth in tenths], 0
     for sizes in (sizes for k in (1, 2, 3) for sizes in combinations_with_replacement(range(1, 8), k)):
-        labels, parts = labels_of(sizes), split(sizes, shares)
+        labels, parts = labels_of(sizes), split(sizes, fractions)
         found = tuple(tuple(int(labels[part].eq(label).sum()) for part in parts) for label in range(len(sizes)))
-        possible = tables(sizes, shares, [len(part) for part in parts])
+        possible = tables(sizes, fractions, [len(part) for part in parts])
         assert found in possible or not possible, (sizes, found)
         if any(all(row[0] for row in table) for table in possible):
             assert all(row[0] for row in found), (sizes, found)
@@ -98,12 +98,12 @@ def test_every_class_is_in_the_first_part_if_a_split_of_these_sizes_has_it(tenth
 
 @pytest.mark.parametrize("sizes", [(150, 149, 1), (1, 150, 149), (149, 1, 1, 149)])
 def test_a_class_of_one_example_is_in_the_first_part(sizes):
-    labels, parts = labels_of(sizes), split(sizes, SHARES[0])
-    assert [len(part) for part in parts] == [sum(sizes) * share // 10 for share in (7, 1, 2)]
+    labels, parts = labels_of(sizes), split(sizes, FRACTIONS[0])
+    assert [len(part) for part in parts] == [sum(sizes) * fraction // 10 for fraction in (7, 1, 2)]
     assert labels[parts[0]].bincount(minlength=len(sizes)).min() >= 1
 
 
-def test_sizes_and_shares_at_random():
+def test_sizes_and_fractions_at_random():
     """Three parts and any sizes: the sums come out, and no class is further than one from its share."""
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):
@@ -132,13 +132,13 @@ def test_classes_do_not_share_their_order():
 
 
 @pytest.mark.unchecked
-@pytest.mark.parametrize("shares", [(0.5, 0.4), (0.7, 0.7), (1.5, -0.5)])
-def test_shares_that_do_not_make_a_whole_are_refused(shares):
+@pytest.mark.parametrize("fractions", [(0.5, 0.4), (0.7, 0.7), (1.5, -0.5)])
+def test_fractions_that_do_not_make_a_whole_are_refused(fractions):
     with pytest.raises(ValueError, match="must be at least 0 and sum to 1"):
-        stratified_split(LABELS, shares)
+        stratified_split(LABELS, fractions)
 
 
-def test_a_part_with_a_share_may_not_be_empty():
+def test_a_part_with_a_fraction_may_not_be_empty():
     check_parts("it", (3, 0, 1), (0.9, 0.0, 0.1))
     with pytest.raises(
         UsageError, match=r"it: the test part would be empty \(a fraction of 0.1 of 4 examples\); add .*"

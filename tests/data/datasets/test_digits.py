@@ -42,10 +42,10 @@ def test_counts_shapes_and_range(data):
     assert torch.cat([data.part(name)["image"] for name in ("train", "test")]).aminmax() == (0.0, 1.0)
 
 
-def test_every_class_is_in_every_part_with_its_share(data):
+def test_every_class_is_in_every_part_with_its_fraction(data):
     everything = torch.from_numpy(load_digits().target).bincount()
-    for name, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
-        assert ((data.part(name)["label"].bincount(minlength=10) - share * everything).abs() <= 1).all()
+    for name, fraction in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
+        assert ((data.part(name)["label"].bincount(minlength=10) - fraction * everything).abs() <= 1).all()
     assert (data.info.classes, data.info.class_names) == (10, tuple("0123456789"))
 
 

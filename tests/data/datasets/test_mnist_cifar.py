@@ -155,7 +155,7 @@ def test_an_environment_that_names_no_folder_is_told_so(tmp_path, monkeypatch):
 
 
 @pytest.mark.unchecked
-def test_a_share_of_the_official_test_part_is_refused(tmp_path, monkeypatch):
+def test_a_fraction_of_the_official_test_part_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist_cifar, "MNIST", toy(tmp_path / "toy"))
     with pytest.raises(UsageError, match=r"split.test has no effect: toy has an official test part; leave it out"):
         DataSettings(data="mnist", split=Split(test=0.5)).load(Access(tmp_path))

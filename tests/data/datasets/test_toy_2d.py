@@ -80,8 +80,8 @@ def test_parts_share_no_point_and_hold_every_class_alike(name):
     rows = [tuple(row) for part in ("train", "validation", "test") for row in data.part(part)["x"].tolist()]
     assert len(set(rows)) == 3000
     counts = [data.part(part)["label"].bincount(minlength=NAMES[name]) for part in ("train", "validation", "test")]
-    for share, count in zip((0.7, 0.1, 0.2), counts, strict=True):
-        assert ((count - share * sum(counts)).abs() <= 1).all()
+    for fraction, count in zip((0.7, 0.1, 0.2), counts, strict=True):
+        assert ((count - fraction * sum(counts)).abs() <= 1).all()
 
 
 @pytest.mark.unchecked

@@ -336,18 +336,18 @@ def test_both_ways_of_moving_draw_the_same_numbers():
 # erasing and noise
 
 
-@pytest.mark.parametrize(("share", "size"), [(0.25, (8, 8)), (0.25, (4, 12)), (0.5, (10, 10)), (0.9, (11, 12))])
-def test_one_rectangle_of_that_share_is_erased(share, size):
+@pytest.mark.parametrize(("fraction", "size"), [(0.25, (8, 8)), (0.25, (4, 12)), (0.5, (10, 10)), (0.9, (11, 12))])
+def test_one_rectangle_of_that_fraction_is_erased(fraction, size):
     images, numbers, epochs = alike(2000, (3, *size), 0.7)
-    changed = augment(images, numbers, epochs, 0, Augment(erase=share))
-    height, width = (round(side * share**0.5) for side in size)
+    changed = augment(images, numbers, epochs, 0, Augment(erase=fraction))
+    height, width = (round(side * fraction**0.5) for side in size)
     black = changed == 0
     assert (changed[~black] == torch.tensor(0.7)).all()
     assert (black == black[:, :1]).all()  # in all channels
     assert (black[:, 0].any(2).sum(1) == height).all()
     assert (black[:, 0].any(1).sum(1) == width).all()
     assert (black[:, 0].sum((1, 2)) == height * width).all()
-    least, most = (math.prod(side * share**0.5 + half for side in size) for half in (-0.5, 0.5))
+    least, most = (math.prod(side * fraction**0.5 + half for side in size) for half in (-0.5, 0.5))
     assert least <= height * width <= most  # the share up to half a pixel of a side
     places = [tuple(picture.nonzero()[0].tolist()) for picture in black[:, 0]]
     counts = [
@@ -386,12 +386,12 @@ def test_mixup_is_the_weighted_mean_of_two_examples(alpha):
     found = seen(Augmented(Shuffled(part, 8), page), epochs=3)
     for (epoch, number), fields in found.items():
         own, other = views[epoch, number]["image"], views[epoch, int(fields["other_label"])]["image"]
-        share = fields["label_weight"]
+        fraction = fields["label_weight"]
         assert fields["label"] == number
-        torch.testing.assert_close(fields["image"], share * own + (1 - share) * other)
+        torch.testing.assert_close(fields["image"], fraction * own + (1 - fraction) * other)
 
 
-def test_cutmix_shows_a_rectangle_of_the_other_and_says_its_share():
+def test_cutmix_shows_a_rectangle_of_the_other_and_says_its_fraction():
     part = part_of(40, (1, 9, 6))
     part.fields["label"] = torch.arange(40)
     plain = part["image"]
@@ -411,17 +411,17 @@ def test_cutmix_shows_a_rectangle_of_the_other_and_says_its_share():
 
 
 @pytest.mark.parametrize("alpha", [0.3, 1.0, 4.0])
-def test_shares_of_mixup_are_from_the_beta_distribution(alpha):
+def test_fractions_of_mixup_are_from_the_beta_distribution(alpha):
     n = 20_000
-    _, share = mix(torch.zeros(n, 1, 1, 1), torch.ones(n, 1, 1, 1), *alike(n)[1:], 0, Augment(mixup=alpha))
-    assert stats.kstest(share.double().numpy(), stats.beta(alpha, alpha).cdf).pvalue > CHANCE
+    _, fraction = mix(torch.zeros(n, 1, 1, 1), torch.ones(n, 1, 1, 1), *alike(n)[1:], 0, Augment(mixup=alpha))
+    assert stats.kstest(fraction.double().numpy(), stats.beta(alpha, alpha).cdf).pvalue > CHANCE
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
-def test_shares_of_cutmix_are_distributed_as_the_paper_makes_them(alpha):
+def test_fractions_of_cutmix_are_distributed_as_the_paper_makes_them(alpha):
     """Against the paper's procedure written with numpy: means of rectangles by row and column, and of the share."""
     n, height, width = 20_000, 12, 8
-    inside, share = mix(
+    inside, fraction = mix(
         torch.zeros(n, 1, height, width), torch.ones(n, 1, height, width), *alike(n)[1:], 0, Augment(cutmix=alpha)
     )
     generator = np.random.default_rng(0)
@@ -441,7 +441,7 @@ def test_shares_of_cutmix_are_distributed_as_the_paper_makes_them(alpha):
         assert stats.ks_2samp(mean(ours), mean(theirs)).pvalue > CHANCE
     error = np.sqrt(theirs.mean(0) * (1 - theirs.mean(0)) * 2 / n)
     assert (np.abs(ours.mean(0) - theirs.mean(0)) < 6 * error).all()  # pixel by pixel
-    torch.testing.assert_close(share, 1 - inside.mean((1, 2, 3)))
+    torch.testing.assert_close(fraction, 1 - inside.mean((1, 2, 3)))
 
 
 def test_partners_are_any_of_the_examples_and_others_in_each_epoch():

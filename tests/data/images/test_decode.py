@@ -294,13 +294,13 @@ def test_the_limit_is_ours_and_exact(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "bmp", "tif", "ppm", "tga"])
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
-def test_files_that_are_cut_off(tmp_path, suffix, share, monkeypatch):
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.95])
+def test_files_that_are_cut_off(tmp_path, suffix, fraction, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # somebody else may want gray areas
     noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     content = saved(tmp_path / f"x.{suffix}", Image.fromarray(noise)).read_bytes()
     path = tmp_path / f"cut.{suffix}"
-    path.write_bytes(content[: int(len(content) * share)])
+    path.write_bytes(content[: int(len(content) * fraction)])
     with pytest.raises(Unreadable):
         decode(path, (3, 40, 30))
     assert ImageFile.LOAD_TRUNCATED_IMAGES

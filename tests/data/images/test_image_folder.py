@@ -139,7 +139,7 @@ def test_what_is_missing_of_the_official_parts_is_split_off_the_training_part(ph
 
 
 @pytest.mark.unchecked
-def test_a_share_that_nothing_is_split_by_is_refused(photos):
+def test_a_fraction_that_nothing_is_split_by_is_refused(photos):
     fill(photos / "train" / "cat", *range(100))
     fill(photos / "test" / "cat", *range(200, 205))
     refused(

@@ -93,13 +93,13 @@ def test_the_values_and_labels_are_those_of_the_file(tmp_path):
 def test_every_class_is_shared_out_alike_and_by_seed(tmp_path):
     path = written(tmp_path, "x,k\n" + "".join(f"{i},{'abb'[i % 3]}\n" for i in range(300)))
     first, again, other = (loaded(path, split={"seed": seed}, target="k", standardize=False) for seed in (0, 0, 1))
-    for name, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
-        assert first.part(name)["label"].bincount().tolist() == pytest.approx([100 * share, 200 * share], abs=1)
+    for name, fraction in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
+        assert first.part(name)["label"].bincount().tolist() == pytest.approx([100 * fraction, 200 * fraction], abs=1)
     assert first.fingerprint() == again.fingerprint() != other.fingerprint()
     assert sorted(all_rows(other).flatten().tolist()) == list(range(300))
 
 
-def test_shares_of_the_split_are_kept_without_a_target(tmp_path):
+def test_fractions_of_the_split_are_kept_without_a_target(tmp_path):
     path = written(tmp_path, "a\n" + "".join(f"{i}\n" for i in range(40)))
     data = loaded(path, split={"validation": 0.25, "test": 0.5})
     assert [len(data.part(name)) for name in ("train", "validation", "test")] == [10, 10, 20]
@@ -632,7 +632,7 @@ def test_of_many_columns_the_first_are_named(tmp_path):
 
 
 @pytest.mark.unchecked
-def test_a_share_that_nothing_is_split_by_is_refused(tmp_path):
+def test_a_fraction_that_nothing_is_split_by_is_refused(tmp_path):
     path, page = three_files(tmp_path)
     for part in ("validation", "test"):
         with pytest.raises(

@@ -55,8 +55,8 @@ def test_parts_are_the_text_in_order_each_cut_at_the_end_of_a_line(kind, tmp_pat
     assert "".join(texts) == LINES
     assert all(text.endswith("\n") for text in texts)
     ends = [len(texts[0]), len(texts[0]) + len(texts[1])]
-    for end, share in zip(ends, (0.7, 0.8), strict=True):
-        assert 0 <= end - share * len(LINES) <= len("line 99 of a poem\n")
+    for end, fraction in zip(ends, (0.7, 0.8), strict=True):
+        assert 0 <= end - fraction * len(LINES) <= len("line 99 of a poem\n")
     assert data.info == TextInfo((), vocabulary=data.tokenizer.vocabulary, tokens=kind)
     assert info_from_json(data.info.to_json()) == data.info
 
@@ -65,12 +65,12 @@ def test_parts_are_the_text_in_order_each_cut_at_the_end_of_a_line(kind, tmp_pat
 def test_parts_share_nothing_and_lack_nothing_wherever_documents_end(size):
     documents = [document(str(k), f"{k}é\n".encode() * k) for k in range(1, size + 1)]
     together = b"".join(d.content for d in documents)
-    for shares in ((0.7, 0.1, 0.2), (0.5, 0.0, 0.5), (0.9, 0.1, 0.0), (1.0, 0.0, 0.0)):
-        parts = split_documents(documents, shares)
+    for fractions in ((0.7, 0.1, 0.2), (0.5, 0.0, 0.5), (0.9, 0.1, 0.0), (1.0, 0.0, 0.0)):
+        parts = split_documents(documents, fractions)
         found = [b"".join(d.content[start:stop] for d, start, stop in part) for part in parts]
         assert b"".join(found) == together
         assert all(not part or part.endswith(b"\n") for part in found)
-        assert all(share or not part for part, share in zip(found, shares, strict=True))
+        assert all(fraction or not part for part, fraction in zip(found, fractions, strict=True))
 
 
 def test_a_text_of_one_line_is_cut_between_words_or_else_between_characters():

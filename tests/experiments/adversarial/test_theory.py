@@ -194,7 +194,7 @@ def test_the_inclusive_fit_has_the_moments_of_the_data():
     assert fits.spreads[0, best[0], 0].exp().item() == pytest.approx(variance**0.5, abs=1e-3)
 
 
-def shares(exclusive, jsd, inclusive=(1.0, 1.0, 1.0), two=(1.0, 1.0, 1.0)):
+def fractions(exclusive, jsd, inclusive=(1.0, 1.0, 1.0), two=(1.0, 1.0, 1.0)):
     names = (kl_directions.INCLUSIVE, kl_directions.EXCLUSIVE, kl_directions.JSD)
     one = dict(zip(names, (list(inclusive), list(exclusive), list(jsd)), strict=True))
     return {
@@ -206,12 +206,12 @@ def shares(exclusive, jsd, inclusive=(1.0, 1.0, 1.0), two=(1.0, 1.0, 1.0)):
 @pytest.mark.parametrize(
     ("numbers", "word"),
     [
-        (shares((1, 0, 0), (1, 1, 0)), LIMITS),
-        (shares((1, 0, 0), (1, 0, 0)), LIMITS),  # two Gaussians cover
-        (shares((1, 0, 0), (1, 0, 0), two=(1, 0, 0)), HOLDS),
-        (shares((1, 0, 0), (1, 1, 1)), NOT),
-        (shares((1, 1, 1), (1, 1, 0)), NOT),
-        (shares((1, 0, 0), (1, 0, 0), inclusive=(1, 1, 0.2)), NOT),
+        (fractions((1, 0, 0), (1, 1, 0)), LIMITS),
+        (fractions((1, 0, 0), (1, 0, 0)), LIMITS),  # two Gaussians cover
+        (fractions((1, 0, 0), (1, 0, 0), two=(1, 0, 0)), HOLDS),
+        (fractions((1, 0, 0), (1, 1, 1)), NOT),
+        (fractions((1, 1, 1), (1, 1, 0)), NOT),
+        (fractions((1, 0, 0), (1, 0, 0), inclusive=(1, 1, 0.2)), NOT),
     ],
 )
 def test_kl_directions(numbers, word):
@@ -317,7 +317,7 @@ def test_an_interval_is_uniform():
 
 def test_a_linear_critic_sees_the_shift_times_its_slope():
     class Linear(MLPCritic):
-        def compute_features(self, x, shares):
+        def compute_features(self, x, class_weights):
             return x
 
         def score(self, features, labels=None):

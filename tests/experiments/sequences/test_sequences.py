@@ -129,7 +129,7 @@ class Rememberer:
         return features
 
 
-def test_recall_is_the_share_of_right_answers():
+def test_recall_is_the_fraction_of_right_answers():
     assert vanishing_gradient.recall(Rememberer(1), 9, 0) == 1.0
     assert vanishing_gradient.recall(Rememberer(0), 9, 0) == pytest.approx(1 / SYMBOLS, abs=0.06)
 
@@ -286,11 +286,11 @@ def test_what_is_said_of_normalizers():
     assert found["histogram"][-1] == pytest.approx(1 / 5)
 
 
-def normalized(nce=0.0, high=0.0, few=0.0, away=3.0, share=1.0):
+def normalized(nce=0.0, high=0.0, few=0.0, away=3.0, fraction=1.0):
     ends = {nce_normalizer.NCE: nce, nce_normalizer.HIGH: high, nce_normalizer.LOW: nce, nce_normalizer.FEW: few}
     ends |= {nce_normalizer.SAMPLED: 2.0, nce_normalizer.LIKELIHOOD: 0.1, nce_normalizer.AWAY: away}
     runs = {
-        name: [{"mean": end, "means": [0.0, end], "deviation": 0.1, "close": share if abs(end) < 0.5 else 0.0}]
+        name: [{"mean": end, "means": [0.0, end], "deviation": 0.1, "close": fraction if abs(end) < 0.5 else 0.0}]
         for name, end in ends.items()
     }
     return {"contexts": 100, "runs": runs}
@@ -304,7 +304,7 @@ def normalized(nce=0.0, high=0.0, few=0.0, away=3.0, share=1.0):
         (normalized(high=1.5), LIMITS),
         (normalized(away=0.0), LIMITS),
         (normalized(nce=0.2), NOT),
-        (normalized(share=0.8), NOT),
+        (normalized(fraction=0.8), NOT),
     ],
 )
 def test_nce_normalizer(numbers, word):

@@ -230,7 +230,7 @@ def test_draws_take_classes_in_turn(family):
 
 
 @families
-def test_shares_of_classes_may_be_mixed(family):
+def test_fractions_of_classes_may_be_mixed(family):
     generator, _ = pair(family, classes=3)
     z, whole = numbers(5, 3), torch.eye(3, dtype=torch.float64)[LABELS]
     assert torch.equal(generator.generate_mixed(z, whole), generator(z, LABELS))

@@ -87,12 +87,12 @@ def convolved(h, layer):
     return F.conv2d(h, layer.weight, layer.bias, padding=layer.weight.shape[-1] // 2)
 
 
-def before(h, norm, layers, shares=None):
+def before(h, norm, layers, fractions=None):
     """With labels each example has the gains and shifts of its own, as a mean of those of the classes."""
     layer = layers[0]
-    if norm == "batch" and shares is not None:
+    if norm == "batch" and fractions is not None:
         h = F.batch_norm(h, layer.running_mean, layer.running_var)
-        gain, shift = (torch.einsum("nk,kc->nc", shares, of)[:, :, None, None] for of in (layer.gain, layer.shift))
+        gain, shift = (torch.einsum("nk,kc->nc", fractions, of)[:, :, None, None] for of in (layer.gain, layer.shift))
         h = gain * h + shift
     elif norm == "batch":
         h = F.batch_norm(h, layer.running_mean, layer.running_var, layer.weight, layer.bias)
@@ -109,16 +109,16 @@ def test_the_generator_by_functions(norm, size, grows):
     z, whole = numbers(4, 5), F.one_hot(LABELS, 3).double()
     start = {16: (4, 4), 27: (6, 3)}[size[0]]
     assert len(net.body) == len(grows)
-    for shares in (whole, 0.25 * whole + 0.75 * whole.roll(1, 1)):
-        code = z if norm == "batch" else torch.cat([z, shares], 1)
+    for fractions in (whole, 0.25 * whole + 0.75 * whole.roll(1, 1)):
+        code = z if norm == "batch" else torch.cat([z, fractions], 1)
         h = (code @ net.first[0].weight.T + net.first[0].bias).view(4, 4, *start)
         for block, target in zip(net.body, grows, strict=True):
-            inner = convolved(larger(before(h, norm, block.before1, shares), target), block.conv1)
-            inner = convolved(before(inner, norm, block.before2, shares), block.conv2)
+            inner = convolved(larger(before(h, norm, block.before1, fractions), target), block.conv1)
+            inner = convolved(before(inner, norm, block.before2, fractions), block.conv2)
             h = inner + convolved(larger(h, target), block.shortcut)
-        expected = convolved(before(h, norm, net.last, shares), net.last[-1]).tanh()
-        torch.testing.assert_close(net.generate_mixed(z, shares), expected)
-        if shares is whole:
+        expected = convolved(before(h, norm, net.last, fractions), net.last[-1]).tanh()
+        torch.testing.assert_close(net.generate_mixed(z, fractions), expected)
+        if fractions is whole:
             torch.testing.assert_close(net(z, LABELS), expected)
 
 

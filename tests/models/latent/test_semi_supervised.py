@@ -82,8 +82,8 @@ def test_the_bound_sums_over_labels():
     source, weights = torch.Generator().manual_seed(4), []
     for label in range(K):
         draws = torch.stack([torch.randn(N, D, generator=source, dtype=torch.float64) for _ in range(3)])
-        shares = one_hot(torch.full((N,), label), K, x)
-        weights.append(model.autoencoder.log_weights(x, model.autoencoder(x, draws, shares)))
+        fractions = one_hot(torch.full((N,), label), K, x)
+        weights.append(model.autoencoder.log_weights(x, model.autoencoder(x, draws, fractions)))
     expected = (torch.stack(weights) - math.log(K)).logsumexp(0).logsumexp(0) - math.log(3)
     torch.testing.assert_close(found, expected)
 

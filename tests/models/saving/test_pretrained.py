@@ -147,8 +147,8 @@ def test_no_weights_at_all(content, words, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["safetensors", "zip", "older"])
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
-def test_a_file_that_was_cut_off(form, share, tmp_path):
+@pytest.mark.parametrize("fraction", [0.2, 0.5, 0.9, 0.99])
+def test_a_file_that_was_cut_off(form, fraction, tmp_path):
     file = tmp_path / "net"
     tensors = {"a": torch.randn(100, 100), "b": torch.randn(30)}
     if form == "safetensors":
@@ -156,7 +156,7 @@ def test_a_file_that_was_cut_off(form, share, tmp_path):
     else:
         torch.save(tensors, file, _use_new_zipfile_serialization=form == "zip")
     content = file.read_bytes()
-    file.write_bytes(content[: int(share * len(content))])
+    file.write_bytes(content[: int(fraction * len(content))])
     with pytest.raises(UsageError, match=r"net is damaged"):
         read_tensors(file)
 

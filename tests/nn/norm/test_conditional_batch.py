@@ -23,7 +23,7 @@ def norm_and_batch(*positions):
     return norm, x
 
 
-def by_loops(norm, x, shares, statistics=None):
+def by_loops(norm, x, fractions, statistics=None):
     """Each number by itself."""
     gains, shifts = norm.gain.tolist(), norm.shift.tolist()
     flat, y = x.flatten(2) if x.dim() > 2 else x[:, :, None], torch.zeros_like(x)
@@ -35,22 +35,22 @@ def by_loops(norm, x, shares, statistics=None):
         if statistics is not None:
             mean, variance = (float(s[c]) for s in statistics)
         for n in range(flat.shape[0]):
-            gain = sum(share * gains[k][c] for k, share in enumerate(shares[n].tolist()))
-            shift = sum(share * shifts[k][c] for k, share in enumerate(shares[n].tolist()))
+            gain = sum(fraction * gains[k][c] for k, fraction in enumerate(fractions[n].tolist()))
+            shift = sum(fraction * shifts[k][c] for k, fraction in enumerate(fractions[n].tolist()))
             for p in range(flat.shape[2]):
                 out[n, c, p] = gain * (float(flat[n, c, p]) - mean) / (variance + norm.eps) ** 0.5 + shift
     return y
 
 
 @pytest.mark.parametrize("positions", [(), (5,), (2, 3)])
-@pytest.mark.parametrize("shares", [WHOLE, MIXED], ids=["labels", "mixed"])
-def test_it_is_the_formula(positions, shares):
+@pytest.mark.parametrize("fractions", [WHOLE, MIXED], ids=["labels", "mixed"])
+def test_it_is_the_formula(positions, fractions):
     norm, x = norm_and_batch(*positions)
-    torch.testing.assert_close(norm(x, shares), by_loops(norm, x, shares))
+    torch.testing.assert_close(norm(x, fractions), by_loops(norm, x, fractions))
     norm.running_mean.normal_()
     norm.running_var.uniform_(0.5, 2)
     statistics = norm.running_mean, norm.running_var
-    torch.testing.assert_close(norm.eval()(x, shares), by_loops(norm, x, shares, statistics))
+    torch.testing.assert_close(norm.eval()(x, fractions), by_loops(norm, x, fractions, statistics))
 
 
 @pytest.mark.parametrize("training", [True, False])

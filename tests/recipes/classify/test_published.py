@@ -44,8 +44,8 @@ def test_it_is_trained_as_the_paper_says(name, size, millions):
     else:
         assert recipe.epochs == 300
     later = {0.499: 0.1, 0.501: 0.01, 0.749: 0.01, 0.751: 0.001, 1.0: 0.001}
-    for share, rate in later.items():
-        assert recipe.lr * recipe.factor(round(share * rounds), rounds) == pytest.approx(rate)
+    for fraction, rate in later.items():
+        assert recipe.lr * recipe.factor(round(fraction * rounds), rounds) == pytest.approx(rate)
     begins_lower = recipe.lr * recipe.factor(0, rounds) < 0.1
     assert begins_lower == ((name, size) == ("resnet", 110))
     assert recipe.factor(400, rounds) == 1

@@ -74,10 +74,10 @@ def test_draw_shares_the_interval_out_by_probability():
     uniform = torch.rand(50, generator=generator).double()
     for row, u, token in zip(logits.softmax(1), uniform, draw(logits, uniform), strict=True):
         below, chosen = 0.0, None
-        for number, share in enumerate(row.tolist()):
-            if below <= u < below + share:
+        for number, fraction in enumerate(row.tolist()):
+            if below <= u < below + fraction:
                 chosen = number
-            below += share
+            below += fraction
         assert chosen == int(token)
     edge = torch.tensor([[0.0, 0.5, 0.5, 0.0]]).log().expand(2, 4)
     assert draw(edge, torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist() == [1, 2]  # never what is impossible

@@ -54,7 +54,7 @@ def test_cosine_is_torchs(rounds, floor):
 @pytest.mark.parametrize("gamma", [0.1, 0.5])
 def test_step_is_torchs(milestones, gamma):
     rounds = 40
-    at = [math.ceil(Fraction(str(share)) * rounds) for share in milestones]
+    at = [math.ceil(Fraction(str(fraction)) * rounds) for fraction in milestones]
     expected = torchs(lambda o: lr_scheduler.MultiStepLR(o, [m for m in at if m > 0], gamma), rounds)
     late = gamma ** at.count(0)  # torch's first milestone comes after the first step
     same(
@@ -133,8 +133,8 @@ def test_a_warm_up_comes_before_a_course_that_takes_the_rounds_that_are_left(flo
     left = rounds - warmup
     rise = [(t + 1) / warmup for t in range(warmup)]
     fall = [t / (left - 1) for t in range(left)]
-    linear = rise + [1 - (1 - floor) * share for share in fall]
-    cosine = rise + [floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2 for share in fall]
+    linear = rise + [1 - (1 - floor) * fraction for fraction in fall]
+    cosine = rise + [floor + (1 - floor) * (1 + math.cos(math.pi * fraction)) / 2 for fraction in fall]
     for name, expected in (("linear", linear), ("cosine", cosine), ("constant", rise + [1.0] * left)):
         descent = OptimizerSettings(schedule=name, warmup=warmup, floor=None if name == "constant" else floor)
         assert [descent.factor(t, rounds) for t in range(rounds)] == pytest.approx(expected)
