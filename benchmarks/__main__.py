@@ -15,6 +15,9 @@ SPEED = {
     "fid": "benchmarks.speed.fid",
     "recurrent": "benchmarks.speed.recurrent",
     "language": "benchmarks.speed.language",
+    "classifier": "benchmarks.speed.classifier",
+    "dcgan": "benchmarks.speed.dcgan",
+    "csv": "benchmarks.speed.csv_file",
     "wgan-gp": "benchmarks.speed.wgan_gp",
 }
 PAPERS = {

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_info
 
+FORMAT = 2
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -128,6 +130,8 @@ def machine() -> dict[str, str]:
     names = ("danlu", "torch", "numpy", "scikit-learn")
     return {
         "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "blas": _blas(),
         "threads": str(torch.get_num_threads()),
         "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
         "python": platform.python_version(),
@@ -135,20 +139,31 @@ def machine() -> dict[str, str]:
     }
 
 
+def hardware() -> str:
+    """Name of the kind of hardware, for which a result is kept: the GPU, or the instructions of the processor."""
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
+
+
 def publish(rows: Iterable[Row | Score], write: bool = False) -> bool:
-    """Print each row as soon as it is there; if told to, write it as JSON with machine and versions.
+    """Print each row as soon as it is there; with ``write``, store it as JSON with machine and versions.
+
+    The file of a benchmark has one result for each kind of hardware.
 
     Returns:
         Whether all targets are met.
     """
     met = []
+    facts = machine()
+    print(f"{facts['processor']}, {facts['instructions']}, {facts['blas']}, {facts['device']}", flush=True)
     for row in rows:
         print("\n".join(row.lines()), flush=True)
         met.append(row.met)
         if write:
-            page = {"format": 1, **asdict(row), "machine": machine()}
-            text = json.dumps(page, indent=2, ensure_ascii=False) + "\n"
-            (RESULTS / f"{row.name}.json").write_text(text, encoding="utf-8")
+            path = RESULTS / f"{row.name}.json"
+            stored = json.loads(path.read_text(encoding="utf-8"))["results"] if path.exists() else {}
+            results = {**stored, hardware(): {**asdict(row), "machine": machine()}}
+            page = {"format": FORMAT, "results": dict(sorted(results.items()))}
+            path.write_text(json.dumps(page, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return all(met)
 
 
@@ -172,6 +187,12 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _blas() -> str:
+    """Library and kernel of numpy's matrix products."""
+    found = [pool for pool in threadpool_info() if pool["user_api"] == "blas" and "torch" not in pool["filepath"]]
+    return ", ".join(f"{pool['internal_api']} {pool.get('architecture', '')}".strip() for pool in found) or "unknown"
 
 
 def _processor() -> str:

@@ -18,17 +18,42 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def results() -> str:
     """A table of speeds, a table of scores, and the machines on which they were measured."""
-    pages = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    pages = [page for path in sorted(RESULTS.glob("*.json")) for page in _results(path)]
     speed = [page for page in pages if "theirs" in page]
     papers = [page for page in pages if "published" in page]
     parts = []
     if speed:
-        head = ("benchmark", "compared with", "theirs", "danlu", "ratio or difference (quartiles)", "target", "met")
+        head = (
+            "benchmark",
+            "hardware",
+            "compared with",
+            "theirs",
+            "danlu",
+            "ratio or difference (quartiles)",
+            "target",
+            "met",
+        )
         parts += ["### Speed", _table(head, [_speed(page) for page in speed]), _notes(speed, "notes")]
     if papers:
-        head = ("benchmark", "score", "published", "danlu, mean ± standard deviation", "seeds", "time", "target", "met")
+        head = (
+            "benchmark",
+            "hardware",
+            "score",
+            "published",
+            "danlu, mean ± standard deviation",
+            "seeds",
+            "time",
+            "target",
+            "met",
+        )
         parts += ["### Scores", _table(head, [_score(page) for page in papers]), _notes(papers, "protocol")]
     return "\n\n".join([*parts, "### Measured on", *_machines(pages)])
+
+
+def _results(path: Path) -> list[dict[str, Any]]:
+    """The results of a benchmark, one for each kind of hardware."""
+    results = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return [{"hardware": hardware, **result} for hardware, result in results.items()]
 
 
 def _speed(page: dict[str, Any]) -> tuple[str, ...]:
@@ -40,6 +65,7 @@ def _speed(page: dict[str, Any]) -> tuple[str, ...]:
     times = [f"{page[side]:.3g} {page['unit']}" for side in ("theirs", "ours")]
     return (
         f"`{page['name']}`",
+        page["hardware"],
         f"`{page['peer']}`",
         *times,
         comparison,
@@ -53,11 +79,11 @@ def _score(page: dict[str, Any]) -> tuple[str, ...]:
     deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     ours = f"{statistics.mean(values):.4f}{deviation}"
     end = (f"{page['seconds']:.0f} s", page["target"], "yes" if page["met"] else "**no**")
-    return (f"`{page['name']}`", page["metric"], page["published"], ours, str(len(values)), *end)
+    return (f"`{page['name']}`", page["hardware"], page["metric"], page["published"], ours, str(len(values)), *end)
 
 
 def _notes(pages: list[dict[str, Any]], key: str) -> str:
-    return "\n".join(f"- `{page['name']}`: {page[key]}." for page in pages if page.get(key))
+    return "\n".join(f"- `{page['name']}` ({page['hardware']}): {page[key]}." for page in pages if page.get(key))
 
 
 def _machines(pages: list[dict[str, Any]]) -> list[str]:
@@ -65,7 +91,7 @@ def _machines(pages: list[dict[str, Any]]) -> list[str]:
     names_by_machine: dict[str, list[str]] = {}
     for page in pages:
         machine = ", ".join(f"{name} {value}" for name, value in page["machine"].items())
-        names_by_machine.setdefault(machine, []).append(f"`{page['name']}`")
+        names_by_machine.setdefault(machine, []).append(f"`{page['name']}` ({page['hardware']})")
     return [f"- {', '.join(names)}: {machine}." for machine, names in names_by_machine.items()]
 
 

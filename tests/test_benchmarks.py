@@ -1,7 +1,10 @@
 """The rows of the paper benchmarks train for hours, so that their settings are at least checked here."""
 
+import json
+
 import pytest
 
+from benchmarks import harness
 from benchmarks.papers import cifar_gans, gans, images, inpainting, modes, ptb, semi, vae
 from danlu.recipes import as_recipe
 
@@ -22,3 +25,19 @@ ROWS = {
 def test_each_row_is_a_valid_recipe(row):
     recipe, changes = ROWS[row]
     as_recipe(recipe, changes)
+
+
+def test_a_file_holds_one_result_for_each_kind_of_hardware(tmp_path, monkeypatch, capsys):
+    row = harness.Row("some", "a peer", "s", 2.0, 1.0, 2.0, (1.9, 2.1), -1.0, "faster", met=True)
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    for hardware, ours in (("AVX2", 1.0), ("AVX512", 0.5), ("AVX2", 0.8)):
+        monkeypatch.setattr(harness, "hardware", lambda name=hardware: name)
+        row.ours = ours
+        assert harness.publish([row], write=True)
+    results = json.loads((tmp_path / "some.json").read_text())["results"]
+    assert {name: result["ours"] for name, result in results.items()} == {"AVX2": 0.8, "AVX512": 0.5}
+    facts = harness.machine()
+    assert all(result["machine"] == facts for result in results.values())
+    assert facts["instructions"] in capsys.readouterr().out
+    row.met = False
+    assert not harness.publish([row])
