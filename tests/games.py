@@ -33,7 +33,8 @@ class Adversarial(Task):
         return {"critic": self.critic, "generator": self.generator}
 
     def turns(self, round: int) -> list[Turn]:
-        return [Descend("critic", self.judge), Update(self.clip)] * 5 + [Descend("generator", self.fool)]
+        judge = Descend("critic", self.judge, in_training=("generator",))
+        return [judge, Update(self.clip)] * 5 + [Descend("generator", self.fool, in_training=("critic",))]
 
     def judge(self, batch: Batch) -> Terms:
         fake = self.generator(self.noise((3,))).detach()
@@ -51,7 +52,8 @@ class Penalized(Adversarial):
     """The critic's gradient is held near 1 by a penalty, which needs second derivatives (WGAN-GP)."""
 
     def turns(self, round: int) -> list[Turn]:
-        return [Descend("critic", self.judge)] * 2 + [Descend("generator", self.fool)]
+        judge = Descend("critic", self.judge, in_training=("generator",))
+        return [judge] * 2 + [Descend("generator", self.fool, in_training=("critic",))]
 
     def judge(self, batch: Batch) -> Terms:
         fake = self.generator(self.noise((3,))).detach()

@@ -25,7 +25,7 @@ class Duel(Task):
         torch.manual_seed(0)
         self.critic, self.generator = (nn.Sequential(nn.Linear(3, 3, bias=False), nn.BatchNorm1d(3)) for _ in range(2))
         self.teacher = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
-        self.looks, self.teacher_modes = [], []
+        self.looks, self.modes = [], []
 
     def players(self):
         return {"critic": self.critic, "generator": self.generator}
@@ -39,7 +39,7 @@ class Duel(Task):
         self.looks.append({name: value.clone() for name, value in self.state_dict().items()})
 
     def both(self, batch):
-        self.teacher_modes.append(self.teacher.training)
+        self.modes.append(tuple(part.training for part in (self.critic, self.generator, self.teacher)))
         assert not any(p.requires_grad for p in self.teacher.parameters())
         return self.critic(self.generator(batch["x"])) - self.teacher(batch["x"])
 
@@ -72,17 +72,18 @@ def test_only_the_mover_moves_and_opponents_and_teachers_rest(optimizer):
             assert changed(before, after) == {name for name in before if name.startswith(mover)}
 
 
-def test_bystanders_never_have_gradients_and_stay_in_evaluation_mode():
+def test_bystanders_never_have_gradients_and_only_the_mover_is_in_training_mode():
     """In every turn from the very first one; to evaluate in between changes nothing."""
     task = Duel()
     before = {name: value.clone() for name, value in task.teacher.state_dict().items()}
     trainer = Trainer(task, OptimizerSettings(lr=0.1), Shuffled(part(), 5), rounds=4)
     for report in trainer:
         assert all(p.grad is None for p in task.teacher.parameters())
-        assert (task.critic.training, task.generator.training) == (True, True)
+        judged, fooled = (True, False, False), (False, True, False)
+        assert task.modes == [judged, fooled, judged]
         if report.round == 2:
             evaluate(trainer, part())
-    assert not any(task.teacher_modes)
+        task.modes.clear()
     assert not changed(before, task.teacher.state_dict())
 
 

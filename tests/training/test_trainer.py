@@ -228,3 +228,13 @@ def test_a_precision_has_the_types_that_it_promises(precision, inside, outside, 
     assert {p.grad.dtype for p in net.parameters()} == {outside}
     assert reports[-1].steps[0].totals["square"].dtype == reports[-1].steps[0].norm.dtype == outside
     assert reports[-1].values()["walker/square"] < reports[0].values()["walker/square"]
+
+
+@pytest.mark.unchecked
+def test_a_state_of_a_parameter_that_the_optimizer_does_not_train_is_refused():
+    trainer = trainer_of(Walk(square), optimizer="adam")
+    trainer.run_round()
+    state = snapshot(trainer)
+    state.update({name.replace("/bias/", "/other/"): value for name, value in state.items() if "/Adam/" in name})
+    with pytest.raises(UsageError, match=r"a state of Adam for 'other' of player 'walker'"):
+        trainer.load_state(state, round=1, drawn=1)

@@ -72,7 +72,9 @@ PLAIN = Techniques()
 class Adversarial(Task):
     r"""Train a critic to distinguish real from generated examples, and a generator to raise the scores of its examples.
 
-    The critic gets real and generated examples as separate batches if its output depends on the batch. The critic's
+    The critic gets real and generated examples as separate batches if its output depends on the batch. Both networks
+    are in training mode in all turns, as in the published code of DCGAN and WGAN-GP: the dropout of the opponent is
+    active, and its batch normalization uses the statistics of the batch. The critic's
     terms are ``real``, ``fake`` and the active penalties; the generator's are ``fool`` and ``features``. Feature
     matching, historical averaging and one-sided label smoothing: Salimans et al., "Improved techniques for training
     GANs", 2016, section 3. Minibatch discrimination, virtual batch normalization and spectral normalization are
@@ -132,18 +134,21 @@ class Adversarial(Task):
         return {"critic": self.critic, "generator": self.generator}
 
     def turns(self, round: int) -> list[Turn]:
-        critic_turn: list[Turn] = [Descend("critic", partial(self.critic_terms, round=round))]
+        both = ("critic", "generator")
+        critic_turn: list[Turn] = [
+            Descend("critic", partial(self.critic_terms, round=round), in_training=("generator",))
+        ]
         if self.techniques.weight_clip is not None or self.has_spectral_norm or self.past:
-            critic_turn.append(Update(self.constrain_critic))
+            critic_turn.append(Update(self.constrain_critic, in_training=both))
         # the generator reuses the critic's last batch: same size and labels
         turns = [
             *critic_turn * self.techniques.critic_turns,
-            Descend("generator", partial(self.generator_terms, round=round), False),
+            Descend("generator", partial(self.generator_terms, round=round), False, ("critic",)),
         ]
         if self.past:
-            turns.append(Update(lambda batch: self._past("generator").remember(self.generator)))
+            turns.append(Update(lambda batch: self._past("generator").remember(self.generator), in_training=both))
         if round == 0 and (self.generator.reference is not None or self.critic.reference is not None):
-            turns.insert(0, Update(self.choose_reference, fresh=True))
+            turns.insert(0, Update(self.choose_reference, fresh=True, in_training=both))
         return turns
 
     def critic_terms(self, batch: Batch, round: int) -> Terms:

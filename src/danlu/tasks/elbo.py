@@ -193,7 +193,11 @@ class Elbo(Task):
         fit = partial(self.fit, round=round)
         if not self.separate:
             return [Descend("vae", fit)]
-        return [Descend("decoder", fit), Descend("encoder", fit, fresh=False)]
+        # both turns minimize one objective, which includes dropout and the statistics of the batch
+        return [
+            Descend("decoder", fit, in_training=("encoder",)),
+            Descend("encoder", fit, fresh=False, in_training=("decoder",)),
+        ]
 
     def fit(self, batch: Batch, round: int) -> Terms:
         """The terms of the negative ELBO of each example, with the weights of this round."""

@@ -28,11 +28,15 @@ class Descend(NamedTuple):
         player: a name in ``Task.players``.
         terms: function from a batch to the terms to minimize.
         fresh: whether the turn draws a new batch; otherwise it reuses the batch of the previous turn.
+        in_training: other players that are in training mode: their dropout is active, and their batch normalization
+            uses the statistics of the batch. By default other players are evaluated as after training: in evaluation
+            mode, with averaged weights if there are any.
     """
 
     player: str
     terms: Callable[[Batch], Terms]
     fresh: bool = True
+    in_training: tuple[str, ...] = ()
 
 
 class Update(NamedTuple):
@@ -43,10 +47,13 @@ class Update(NamedTuple):
     Attributes:
         apply: function that changes tensors of the task in place, called under ``torch.no_grad``.
         fresh: whether the turn draws a new batch; otherwise it reuses the batch of the previous turn.
+        in_training: players that are in training mode; by default all players are in evaluation mode. All players have
+            their current weights, and running statistics do not change.
     """
 
     apply: Callable[[Batch], None]
     fresh: bool = False
+    in_training: tuple[str, ...] = ()
 
 
 Turn = Descend | Update

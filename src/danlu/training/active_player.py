@@ -1,18 +1,24 @@
-"""The active player: only its parameters require gradients, and only its running statistics are updated."""
+"""The active player of a turn: only its parameters require gradients, and only its running statistics are updated.
+
+The other players are evaluated as they are used after training: in evaluation mode, with averaged weights if there are
+any. A turn names the players for which this is different.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from danlu.errors import nearest
 from danlu.tasks.task import Task
 from danlu.training.player import Player
 
 
 class ActivePlayer:
-    """Selects the active player of a task.
+    """Selects the active player of a task, and sets the modes of all modules.
 
     Modules that belong to no player, for example a frozen teacher, never have gradients and are always in evaluation
     mode.
@@ -24,41 +30,46 @@ class ActivePlayer:
 
     def __init__(self, task: Task, players: Mapping[str, Player]):
         self.task, self.players = task, players
-        self._active: Player | None = None
+        self._turn: tuple[str | None, tuple[str, ...]] | None = None
+        self._averaged, self._averaged_players, self._is_averaged = ExitStack(), list[Player](), False
         self._norms = [m for m in task.modules() if isinstance(m, _NormBase) and m.track_running_stats]
-        player_modules = {id(m) for player in players.values() for m in player.module.modules()}
-        self._frozen_modules = [m for m in task.modules() if id(m) not in player_modules and m is not task]
+        self._modules = {name: {id(m) for m in player.module.modules()} for name, player in players.items()}
+        self._parameters = {name: {id(p) for p in player.module.parameters()} for name, player in players.items()}
         trained = {id(p) for player in players.values() for p in player.parameters}
         for parameter in task.parameters():
             parameter.requires_grad_(id(parameter) in trained)
-        task.eval()
-        self.train_mode()
+        self._set_modes(players)
 
-    def train_mode(self) -> None:
-        """Set all modules to training mode, except those that belong to no player."""
-        if not (self.task.training and all(player.module.training for player in self.players.values())):
-            self.task.train()
-            for module in self._frozen_modules:
-                module.training = False
+    def activate(self, name: str | None, in_training: tuple[str, ...] = ()) -> None:
+        """Make a player the only active one.
 
-    def activate(self, player: Player) -> None:
-        """Make this player the only active one."""
-        if player is self._active:
-            return
-        self._active = player
-        active_parameters = {id(p) for p in player.parameters}
-        for other in self.players.values():
-            for parameter in other.parameters:
-                parameter.requires_grad_(id(parameter) in active_parameters)
-        modules = {id(m) for m in player.module.modules()}
-        # without tracking, a norm in training mode normalizes by the batch, as an opponent must, and does not change
-        # its running statistics; in evaluation mode it would normalize by them
-        for norm in self._norms:
-            norm.track_running_stats = id(norm) in modules
+        Args:
+            name: the player, or None if no player is active; all players then have their current weights.
+            in_training: other players that are in training mode, with their current weights. A norm of such a player
+                normalizes by the batch, and its running statistics do not change.
+
+        Raises:
+            ValueError: if there is no such player.
+        """
+        if self._turn != (name, in_training):
+            self.restore()
+            self._select(name, in_training)
+            self._turn = name, in_training
+        if self._averaged_players and not self._is_averaged:
+            self._is_averaged = True
+            for player in self._averaged_players:
+                self._averaged.enter_context(player.averaged())
+
+    def restore(self) -> None:
+        """Give players that have averaged weights their current weights again; the trainer does so after each round."""
+        if self._is_averaged:
+            self._averaged.close()
+            self._is_averaged = False
 
     def release(self) -> None:
         """Make all players active again, as before the first turn."""
-        self._active = None
+        self.restore()
+        self._turn = None
         for player in self.players.values():
             for parameter in player.parameters:
                 parameter.requires_grad_()
@@ -70,10 +81,44 @@ class ActivePlayer:
         return [
             statistic
             for norm in self._norms
-            if norm.track_running_stats
+            if norm.training and norm.track_running_stats
             for statistic in (norm.running_mean, norm.running_var)
             if statistic is not None
         ]
+
+    def _select(self, name: str | None, in_training: tuple[str, ...]) -> None:
+        training = {*in_training, *(() if name is None else (name,))}
+        if unknown := training - self.players.keys():
+            raise ValueError(f"unknown player {min(unknown)!r}; {nearest(min(unknown), self.players)}")
+        if name is not None:
+            active_parameters = {id(p) for p in self.players[name].parameters}
+            for player in self.players.values():
+                for parameter in player.parameters:
+                    parameter.requires_grad_(id(parameter) in active_parameters)
+        self._set_modes(training)
+        active_modules = set() if name is None else self._modules[name]
+        for norm in self._norms:
+            # without tracking, a norm in training mode normalizes by the batch and does not change its running
+            # statistics; an instance norm in evaluation mode uses them only with tracking
+            norm.track_running_stats = id(norm) in active_modules or not norm.training
+        shared = {i for other in training for i in (*self._modules[other], *self._parameters[other])}
+        self._averaged_players = [
+            player
+            for other, player in self.players.items()
+            if name is not None
+            and player.average is not None
+            and other not in training
+            # weights that are shared with a player in training are being trained
+            and shared.isdisjoint(self._modules[other])
+            and shared.isdisjoint(self._parameters[other])
+        ]
+
+    def _set_modes(self, training: Iterable[str]) -> None:
+        """Set the players in training mode, and all other modules in evaluation mode."""
+        self.task.eval()
+        self.task.training = True
+        for name in training:  # afterwards, because players can share modules
+            self.players[name].module.train()
 
 
 def check_players(task: Task) -> dict[str, nn.Module]:

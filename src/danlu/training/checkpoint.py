@@ -176,6 +176,12 @@ def of_round(folder: Path, round: int) -> Checkpoint | None:
     return read(path) if path.is_dir() and _damage(path) is None else None
 
 
+def newest_round(folder: Path, limit: int) -> int | None:
+    """The round of the newest undamaged checkpoint of at most ``limit`` rounds, or None."""
+    rounds = (int(path.name.removeprefix("round-")) for path in reversed(_checkpoint_folders(folder)))
+    return next((n for n in rounds if n <= limit and _damage(folder / f"round-{n:09d}") is None), None)
+
+
 def read(path: Path) -> Checkpoint:
     """The checkpoint in a folder.
 

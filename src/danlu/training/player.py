@@ -174,12 +174,17 @@ class Player:
 
     def _load_optimizer(self, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
         entries: dict[str, dict[str, Tensor]] = {}
+        order = [self._name_of[p] for group in optimizer.param_groups for p in group["params"]]
         for path in state:
             owner, _, rest = path.partition("/")
             if owner == type(optimizer).__name__:
                 name, _, kind = rest.rpartition("/")
+                if name not in order:
+                    raise UsageError(
+                        f"the checkpoint has a state of {owner} for {name!r} of player {self.name!r}, which this "
+                        f"optimizer does not train"
+                    )
                 entries.setdefault(name, {})[kind] = self._like_parameter(name, state[path])
-        order = [self._name_of[p] for group in optimizer.param_groups for p in group["params"]]
         state_dict: dict[str, Any] = {
             "state": {number: entries[name] for number, name in enumerate(order) if name in entries},
             "param_groups": optimizer.state_dict()["param_groups"],

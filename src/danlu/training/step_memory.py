@@ -78,7 +78,6 @@ def measure_step(trainer: Trainer) -> StepMemory:
     (40, 80)
     """
     small_batch, large_batch = _measured_batches(trainer)
-    trainer.active_player.train_mode()
     steps = []
     for number, turn in enumerate(_different_turns(trainer)):
         small, large = (_step(trainer, turn, number, batch) for batch in (small_batch, large_batch))
@@ -134,7 +133,7 @@ def _step(trainer: Trainer, turn: Descend, number: int, batch: Batch | None) -> 
     if batch is None:
         return _Step(0, 0, 0)
     runtime, player = trainer.runtime, trainer.players[turn.player]
-    trainer.active_player.activate(player)
+    trainer.active_player.activate(turn.player, turn.in_training)
     player.clear()
     size = trainer.stream.size
     trainer.task.enter(Place(trainer.seed, 0, number, batch.rows, size, runtime.device, runtime.dtype))

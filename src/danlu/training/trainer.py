@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.base.batch_stream import Batch, Stream
-from danlu.errors import UsageError, nearest
+from danlu.errors import UsageError
 from danlu.nn.state_dict import PrefixView, is_sharded, load_tensors, named_tensors
 from danlu.rng.keys import key
 from danlu.tasks.task import Descend, Place, Task, Terms, Update
@@ -128,6 +128,7 @@ class Trainer:
                 yield self.run_round()
             self.check_values()
         finally:
+            self.shards.reshard()
             self.active_player.release()
 
     def run_round(self) -> Report:
@@ -136,7 +137,6 @@ class Trainer:
         Raises:
             Diverged: if a term or gradient is NaN or infinite; the step is not taken.
         """
-        self.active_player.train_mode()
         previous_checks, self._checks = self._checks, []
         steps = []
         for number, turn in enumerate(self.task.turns(self.round)):
@@ -147,6 +147,7 @@ class Trainer:
                 steps.append(self._take_turn(turn, number))
             else:
                 self._update(turn, number)
+        self._restore_weights()
         for check in previous_checks:  # one round later the values are available without waiting
             check.check_values()
         self.round += 1
@@ -163,10 +164,9 @@ class Trainer:
         self._checks = []
 
     def _take_turn(self, turn: Descend, number: int) -> PlayerStep:
-        if turn.player not in self.players:
-            raise ValueError(f"unknown player {turn.player!r}; {nearest(turn.player, self.players)}")
+        self.shards.reshard()
+        self.active_player.activate(turn.player, turn.in_training)
         player = self.players[turn.player]
-        self.active_player.activate(player)
         lr = player.lr(self.round)
         micro_batches = zip(self._dropout_keys, self._row_slices, strict=True)
         # lazy, because entering a micro-batch seeds its dropout: each is entered after the previous one is computed
@@ -243,6 +243,8 @@ class Trainer:
 
     @torch.no_grad()
     def _update(self, turn: Update, number: int) -> None:
+        self.shards.reshard()
+        self.active_player.activate(None, turn.in_training)
         batch = self._enter(number, self._update_key, slice(0, self.stream.size))
         with self.shards.gathered(keep=True):
             turn.apply(batch)
@@ -254,6 +256,11 @@ class Trainer:
         runtime.seed_default(key(dropout_key, self.round, number))
         return self.stream.batch(self.drawn - 1, rows)
 
+    def _restore_weights(self) -> None:
+        """Between rounds, all players have their current weights instead of averaged ones."""
+        self.shards.reshard()
+        self.active_player.restore()
+
     def state(self) -> dict[str, Tensor]:
         """All tensors of the task, the optimizers and the averages, by name. Every process must call this method.
 
@@ -262,7 +269,7 @@ class Trainer:
         Raises:
             RunError: if the processes have different tensors.
         """
-        self.shards.reshard()
+        self._restore_weights()
         for name, dim in self.task.row_dimensions.items():
             own_rows = slice(self._row_slices[0].start, self._row_slices[-1].stop)
             self.runtime.collect(self.task.get_buffer(name), own_rows, dim)
@@ -283,7 +290,7 @@ class Trainer:
         Raises:
             UsageError: if the state belongs to another task.
         """
-        self.shards.reshard()
+        self._restore_weights()
         load_tensors(self.task, PrefixView(state, "task/"), "the checkpoint")
         for name, player in self.players.items():
             player.load_state(PrefixView(state, f"player/{name}/"))

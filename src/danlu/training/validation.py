@@ -59,10 +59,10 @@ def evaluation_mode(trainer: Trainer) -> Iterator[None]:
     """
     with ExitStack() as stack:
         trainer.shards.reshard()
+        trainer.active_player.release()
         for player in trainer.players.values():
             stack.enter_context(player.averaged())
         stack.enter_context(trainer.shards.gathered())
-        trainer.active_player.release()  # otherwise norms of inactive players would normalize by their input
         trainer.task.eval()
         yield
 

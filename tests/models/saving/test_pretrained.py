@@ -42,6 +42,10 @@ def test_state_dicts_of_either_torch_format(name, zipped, tmp_path):
         {"epoch": 3, "state_dict": TENSORS, "arch": "resnet"},
         {"model": TENSORS, "epoch": 3},
         {"state_dict": {f"module.{name}": tensor for name, tensor in TENSORS.items()}},
+        {f"_orig_mod.{name}": tensor for name, tensor in TENSORS.items()},
+        {f"module._orig_mod.{name}": tensor for name, tensor in TENSORS.items()},
+        {f"_orig_mod.module.{name}": tensor for name, tensor in TENSORS.items()},
+        {name.replace(".", "._orig_mod.", 1): tensor for name, tensor in TENSORS.items()},
     ],
 )
 def test_a_state_dict_inside_a_checkpoint(wrapped, tmp_path):

@@ -105,10 +105,10 @@ def test_the_loop_takes_it_for_a_batch_norm():
     assert task.coupled == "batch norm"
     cast = ActivePlayer(task, players)
     x = torch.arange(20.0).view(5, 4)
-    cast.activate(players["other"])
+    cast.activate("other", ("norm",))
     task.norm(x, WHOLE.float())
     assert not task.norm.running_mean.any()
-    cast.activate(players["norm"])
+    cast.activate("norm")
     task.norm(x, WHOLE.float())
     assert task.norm.running_mean.all()
     assert [id(s) for s in cast.running_statistics()] == [id(task.norm.running_mean), id(task.norm.running_var)]

@@ -74,7 +74,7 @@ def output_weights(trainer: Any) -> set[Tensor]:
         if not isinstance(turn, Descend):
             continue
         trainer.drawn = 1
-        trainer.active_player.activate(trainer.players[turn.player])
+        trainer.active_player.activate(turn.player, turn.in_training)
         terms = turn.terms(trainer._enter(0, 1, slice(0, trainer.stream.size)))
         own = set(trainer.players[turn.player].parameters)
         for name, term in terms.items():

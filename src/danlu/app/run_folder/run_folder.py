@@ -138,25 +138,26 @@ class RunFolder:
         self._events.write(entry)
 
     def metrics(self) -> list[dict[str, float]]:
-        """The lines of metrics.jsonl, up to one that a crash truncated."""
-        path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
-        entries = []
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                break
-            if not isinstance(entry, dict) or "round" not in entry:
-                break
-            entries.append(entry)
-        return entries
+        """The lines of metrics.jsonl that can be read; a crash can truncate a line, and a disk can damage it."""
+        entries = (_metrics_entry(line) for line in self._metrics_lines())
+        return [entry for entry in entries if entry is not None]
 
-    def remove_metrics_after(self, round: int) -> None:
-        """Remove the lines of rounds that will be repeated."""
+    def remove_metrics_after(self, round: int) -> int:
+        """Remove the lines of rounds that will be repeated, and lines that cannot be read.
+
+        Returns:
+            The number of lines that cannot be read, without a truncated last line.
+        """
         kept = [json.dumps(entry) + "\n" for entry in self.metrics() if entry["round"] <= round]
+        unreadable = sum(_metrics_entry(line) is None for line in self._metrics_lines()[:-1])
         if self.writes:
             write_text(self.path / "metrics.jsonl", "".join(kept))
+        return unreadable
+
+    def _metrics_lines(self) -> list[str]:
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
+        return lines[:-1] if lines and not lines[-1] else lines
 
     def sync_metrics(self) -> None:
         """Sync the log to disk, so that it survives a power failure."""
@@ -178,6 +179,15 @@ class RunFolder:
 
     def __exit__(self, *exception: object) -> None:
         self.lock.release()
+
+
+def _metrics_entry(line: str) -> dict[str, float] | None:
+    """The content of a line of metrics.jsonl, or None if it cannot be read."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("round"), int) else None
 
 
 def _use_folder(path: Path) -> Path:

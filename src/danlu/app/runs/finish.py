@@ -20,6 +20,7 @@ from danlu.evaluation.subject import Evaluation, Subject
 from danlu.models.saving.model_folder import load_model, save_model
 from danlu.recipes.config.yaml_files import to_yaml
 from danlu.training import checkpoint
+from danlu.training.trainer import Trainer
 
 Facts = dict[str, Any]
 
@@ -90,12 +91,34 @@ def choose_weights(session: Session, run: RunFolder, screen: Screen) -> str:
     if best is not None and best.round is not None:
         if best.round == session.trainer.round:
             return "best"
-        saved = checkpoint.of_round(run.checkpoints, best.round)
-        if session.trainer.runtime.first_rank_where(saved is None) is None and saved is not None:
-            session.trainer.load_state(saved.tensors, saved.round, saved.page["drawn"])
+        if _load_or_repeat(session.trainer, run, best.round, screen):
             return "best"
         screen.say(f"The checkpoint of the best round {best.round} is gone or damaged; the last weights are kept.")
     return "average" if averaged else "last"
+
+
+def _load_or_repeat(trainer: Trainer, run: RunFolder, round: int, screen: Screen) -> bool:
+    """Load the state of a round; if its checkpoint is gone, train again to it from the newest earlier checkpoint.
+
+    Returns:
+        Whether there is a checkpoint. All processes return the same.
+    """
+    runtime = trainer.runtime
+    start = runtime.broadcast(checkpoint.newest_round(run.checkpoints, round) or 0)
+    saved = checkpoint.of_round(run.checkpoints, start) if start else None
+    failing_rank = runtime.first_rank_where(saved is None)
+    if failing_rank is not None or saved is None:
+        return False
+    trainer.load_state(saved.tensors, saved.round, saved.page["drawn"])
+    if start < round:
+        screen.say(
+            f"The checkpoint of the best round {round} is gone or damaged; its weights are trained again from the "
+            f"checkpoint of round {start}."
+        )
+    while trainer.round < round:
+        trainer.run_round()
+    trainer.check_values()
+    return True
 
 
 def evaluate_model(model: Any, session: Session, dry_run: bool) -> tuple[Subject, dict[str, Evaluation]]:

@@ -49,7 +49,9 @@ def train_to_end(session: Session, run: RunFolder, screen: Screen, dry_run: bool
 def resume_to_end(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
     """Train to the end from the newest complete checkpoint, or from the beginning if there is none."""
     _load_newest(session, run, screen)
-    run.remove_metrics_after(session.trainer.round)
+    if unreadable := run.remove_metrics_after(session.trainer.round):
+        lines = "1 line" if unreadable == 1 else f"{unreadable} lines"
+        screen.say(f"{run.path / 'metrics.jsonl'}: {lines} cannot be read and will be missing in the report.")
     train_to_end(session, run, screen, dry_run)
 
 
@@ -66,3 +68,5 @@ def _load_newest(session: Session, run: RunFolder, screen: Screen) -> None:
     if saved is not None:
         session.load(saved)
         screen.say(f"Resuming {run.path} after round {round} of {session.trainer.rounds}.")
+    elif run.metrics():
+        screen.say(f"{run.checkpoints} has no complete checkpoint; the training starts again from round 0.")

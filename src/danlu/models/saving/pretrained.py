@@ -121,7 +121,7 @@ def _file(path: Path) -> Path:
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
-        return _without_module(load_file(file))
+        return _without_wrappers(load_file(file))
     except (
         safetensors.SafetensorError,
         ValueError,
@@ -160,16 +160,18 @@ def _state_dict(value: Any, file: Path) -> dict[str, Tensor]:
     for name, tensor in value.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise UsageError(f"{file} does not have a state dict: {name!r} is {_kind(tensor)}, not a tensor")
-    return _without_module(dict(value))
+    return _without_wrappers(dict(value))
 
 
 def _kind(value: Any) -> str:
     return f"a {type(value).__name__}" if value or not isinstance(value, Mapping) else "an empty dict"
 
 
-def _without_module(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the parts of names that torch's wrappers add: ``_orig_mod`` (compile) and ``module`` (data parallel)."""
+    tensors = {re.sub(r"(^|\.)(_orig_mod\.)+", r"\1", name): tensor for name, tensor in tensors.items()}
     if all(name.startswith("module.") for name in tensors):
-        return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
 
 

@@ -1,0 +1,88 @@
+"""A run whose files were damaged or removed: what is lost is reported, and what can be computed again is."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+import danlu
+from danlu.app.console.progress import Screen
+from danlu.app.console.signals import Interrupt
+from danlu.app.runs import session as session_module
+from danlu.app.runs.finish import choose_weights
+from danlu.app.runs.session import Session
+from danlu.training import Checkpoint, checkpoint
+from danlu.training.validation import Best
+from examined import tiny
+
+SMALL = {"model": {"hidden": (16,), "dropout": 0.3}, "epochs": 3, "quiet": True}
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    """A run that was stopped after thirty of its rounds."""
+    real = session_module.Trainer.run_round
+
+    def run_round(self):
+        report = real(self)
+        Interrupt.asked = report.round == 30
+        return report
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Interrupt, "asked", False)
+        patch.setattr(session_module.Trainer, "run_round", run_round)
+        return danlu.train("mlp", out=tmp_path / "run", **SMALL)
+
+
+@pytest.mark.parametrize("garbage", ['{"round": 4, "classifier/cro', "\ufffd\ufffd", "[4]", '{"round": "four"}'])
+def test_a_line_of_the_log_that_cannot_be_read_costs_no_other_line(stopped, garbage, capsys):
+    path = stopped.path / "metrics.jsonl"
+    lines = path.read_text().splitlines()
+    assert len(lines) > 10
+    lines[3] = garbage
+    path.write_text("\n".join(lines) + "\n")
+    resumed = danlu.resume(stopped.path)
+    assert f"{path}: 1 line cannot be read and will be missing" in capsys.readouterr().out.replace("\n", " ")
+    rounds = [entry["round"] for entry in resumed.metrics()]
+    assert rounds == [round for round in range(1, resumed.page["rounds"] + 1) if round != 4]
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_a_truncated_last_line_is_no_damage(stopped, capsys):
+    path = stopped.path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"round": 31, "classi')
+    resumed = danlu.resume(stopped.path)
+    assert "cannot be read" not in capsys.readouterr().out
+    assert [entry["round"] for entry in resumed.metrics()] == list(range(1, resumed.page["rounds"] + 1))
+
+
+def test_without_any_checkpoint_the_run_says_that_it_starts_again(stopped, tmp_path, capsys):
+    shutil.rmtree(stopped.checkpoints)
+    danlu.resume(stopped.path)
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "has no complete checkpoint; the training starts again from round 0" in said
+    whole = danlu.train("mlp", out=tmp_path / "whole", **SMALL)
+    assert (stopped.path / "metrics.jsonl").read_text() == (whole.path / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_the_best_weights_without_their_checkpoint_are_trained_again_from_an_earlier_one(earlier, tmp_path, capsys):
+    session = Session.start(tiny("mlp", rounds=5))
+    states = {}
+    for report in session.trainer:
+        states[report.round] = {name: value.clone() for name, value in session.trainer.state().items()}
+        if report.round == 5 or (earlier and report.round == 2):
+            page = {"drawn": session.trainer.drawn}
+            checkpoint.write(tmp_path / "checkpoints", Checkpoint(report.round, states[report.round], page))
+    session.best = Best("accuracy", True, score=1.0, round=4)
+
+    class Run:
+        checkpoints = tmp_path / "checkpoints"
+
+    weights = choose_weights(session, Run, Screen())  # type: ignore[arg-type]
+    said = capsys.readouterr().out.replace("\n", " ")
+    expected = states[4] if earlier else states[5]
+    assert all(torch.equal(value, expected[name]) for name, value in session.trainer.state().items())
+    assert weights == ("best" if earlier else "last")
+    assert ("trained again from the checkpoint of round 2" if earlier else "the last weights are kept") in said
