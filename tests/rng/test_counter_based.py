@@ -166,3 +166,35 @@ def test_betas_of_an_extreme_alpha_are_numbers(alpha):
 def test_betas_need_a_positive_alpha(alpha):
     with pytest.raises(ValueError, match="must be greater than 0"):
         betas(alpha, 0, torch.arange(3))
+
+
+def inverse(output):
+    """The seed whose first output this is: the steps of the generator undone."""
+
+    def unshifted(z, shift):
+        x = z
+        for _ in range(64 // shift):
+            x = z ^ (x >> shift)
+        return x
+
+    z = unshifted(output, 31) * pow(0x94D049BB133111EB, -1, 2**64) % 2**64
+    z = unshifted(z, 27) * pow(0xBF58476D1CE4E5B9, -1, 2**64) % 2**64
+    return (unshifted(z, 30) - 0x9E3779B97F4A7C15) % 2**64
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_smallest_uniform_number_has_a_logarithm(dtype):
+    """Seeds whose first 64 bits are a small number. By chance 32 zeros are one draw of 2³², and 24 one of 2²⁴."""
+    low = 1021
+    seed = inverse(low)
+    assert outputs(seed, 1) == [low]
+    first, zero = normals(seed, torch.zeros(1, dtype=torch.long), dtype), torch.zeros(1, dtype=torch.long)
+    radius, angle = math.sqrt(-2 * math.log(2.0**-32)), 2 * math.pi * low / 2**32
+    expected = torch.tensor([[radius * math.cos(angle), radius * math.sin(angle)]], dtype=dtype)
+    torch.testing.assert_close(first, expected, rtol=1e-5, atol=1e-5)
+    assert uniforms(seed, zero, dtype).item() == 0
+    for attempt in (16, 17):  # the numbers u of u^(1/α) of both Gamma variables
+        start = (seed - attempt * 0x9E3779B97F4A7C15) % 2**64
+        assert outputs(start, attempt + 1)[attempt] == low
+        number = betas(1.0, inverse(start), zero, dtype).item()
+        assert 0 < number < 1

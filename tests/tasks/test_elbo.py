@@ -267,6 +267,27 @@ def test_a_rectangle_has_the_fraction_that_it_should_and_lies_anywhere():
     assert not gone[0].any()
 
 
+def test_height_and_position_of_a_rectangle_are_independent():
+    """Correlations of the drawn corners and sides of 400 rectangles: within five standard errors, 1 / √n each."""
+    masks = drawn(Masks(0.5), shape=(1, 24, 24))[:, 0]
+    places = []
+    for mask in masks[:1500]:
+        gone = (mask == 0).nonzero()
+        if len(gone) < 4:
+            continue
+        top, left = gone.min(0).values.tolist()
+        bottom, right = gone.max(0).values.tolist()
+        height, width = bottom - top + 1, right - left + 1
+        if len(gone) == height * width and max(height, width) < 20:
+            places.append((top / (24 - height), left / (24 - width), height / width))
+    places = torch.tensor(places, dtype=torch.float64)
+    assert len(places) > 400
+    correlations = places.T.corrcoef() - torch.eye(3)
+    assert correlations.abs().max() < 5 / len(places) ** 0.5
+    assert (places[:, :2].mean(0) - 0.5).abs().max() < 5 / (12 * len(places)) ** 0.5 + 0.01
+    assert places[:, :2].std(0).min() > 0.25  # 0.29 for a uniform position
+
+
 def test_masks_are_for_all_channels_of_a_pixel_and_differ_by_example_and_round():
     masks = drawn(Masks(0.9), n=50)
     assert masks.shape[1] == 1

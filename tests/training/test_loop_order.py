@@ -1,5 +1,7 @@
 """What happens when in a round: the rate of this round, the average after the step, one dropout mask for each place."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from torch import nn
@@ -36,10 +38,15 @@ class Dropping(Slope):
         self.player = nn.Sequential(nn.Linear(1, 1), self.dropout)
 
 
-def trainer_of(task, grad_accumulation=1, **settings):
+def trainer_of(task, grad_accumulation=1, seed=0, rank=0, **settings):
     stream = Shuffled(Part({"x": torch.zeros(8, 1)}), 4)
     settings = OptimizerSettings(optimizer="sgd", lr=0.5, **settings)
-    return Trainer(task, settings, stream, 4, grad_accumulation=grad_accumulation, runtime=Runtime())
+    trainer = Trainer(task, settings, stream, 4, seed, grad_accumulation, Runtime())
+    if rank:  # as in this process of several, without the others
+        row_slices = trainer._row_slices
+        with patch.object(Runtime, "row_slices", lambda self, size, parts: row_slices):
+            trainer = Trainer(task, settings, stream, 4, seed, grad_accumulation, Runtime(rank=rank))
+    return trainer
 
 
 def test_a_round_has_the_learning_rate_of_its_own_number():
@@ -67,12 +74,16 @@ def test_the_average_takes_in_the_weights_after_the_step():
             assert task.player.weight.item() == pytest.approx(average, rel=1e-5)
 
 
-def test_each_round_turn_and_micro_batch_has_a_dropout_mask_of_its_own():
+def test_each_seed_process_round_turn_and_micro_batch_has_a_dropout_mask_of_its_own():
     """And the same again in another training."""
-    first, second = Dropping(turns=3), Dropping(turns=3)
-    for task in (first, second):
-        for _ in trainer_of(task, grad_accumulation=2):
-            pass
-    assert len(first.masks) == 4 * 3 * 2
-    assert len(set(first.masks)) == len(first.masks)
-    assert first.masks == second.masks
+
+    def masks(seed, rank):
+        task = Dropping(turns=3)
+        list(trainer_of(task, grad_accumulation=2, seed=seed, rank=rank))
+        assert len(task.masks) == 4 * 3 * 2
+        return task.masks
+
+    places = [(seed, rank) for seed in (0, 1) for rank in (0, 1, 2)]
+    first = [mask for place in places for mask in masks(*place)]
+    assert len(set(first)) == len(first) == 6 * 4 * 3 * 2
+    assert first == [mask for place in places for mask in masks(*place)]

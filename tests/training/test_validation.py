@@ -235,3 +235,23 @@ def test_a_large_part_is_moved_batch_by_batch():
     weights = {name: value.double() for name, value in trainer.task.model.state_dict().items()}
     expected = log_loss(held_out["label"], probabilities_of(weights, held_out["x"].double()))
     assert scores["cross_entropy"] == pytest.approx(expected, rel=1e-12)
+
+
+class Noisy(Supervised):
+    """Its score is its noise, one number for each example."""
+
+    def scores(self, batch):
+        return {"noise": self.noise(())}
+
+
+def test_an_evaluation_has_the_noise_of_every_other_evaluation_and_another_for_each_batch_and_seed():
+    def scores(seed, rounds, batch_size, examples=20):
+        trainer = Trainer(Noisy(nn.Linear(4, 3), inputs="x"), OptimizerSettings(), Shuffled(part(40, 1), 16), 3, seed)
+        for _ in range(rounds):
+            trainer.run_round()
+        return evaluate(trainer, part(examples, seed=2), batch_size)["noise"]
+
+    assert len({scores(0, rounds, 20) for rounds in range(3)}) == 1
+    assert len({scores(seed, 0, 20) for seed in range(3)}) == 3
+    one, two = scores(0, 0, 10, examples=10), scores(0, 0, 10)
+    assert one != pytest.approx(two)  # the second batch has other numbers than the first

@@ -453,6 +453,13 @@ def test_partners_are_any_of_the_examples_and_others_in_each_epoch():
     assert stats.chisquare(torch.bincount(first * 30 + second, minlength=900).numpy()).pvalue > CHANCE
 
 
+def test_partners_of_two_seeds_are_independent():
+    n = 30_000
+    epochs = torch.zeros(n, dtype=torch.long)
+    first, second = (partners(torch.arange(n), epochs, seed, 30) for seed in (0, 1))
+    assert stats.chisquare(torch.bincount(first * 30 + second, minlength=900).numpy()).pvalue > CHANCE
+
+
 # the stream and the page
 
 

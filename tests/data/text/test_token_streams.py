@@ -87,6 +87,19 @@ def test_windows_are_shuffled():
     assert not torch.equal(later[:20] - later.min(), order - order.min())
 
 
+def test_each_epoch_and_seed_has_an_order_of_its_own():
+    """As ranks of the windows: offsets, which differ too, do not count. Two of 50! orders are not equal by chance."""
+    orders = []
+    for seed in (0, 1, 2):
+        stream = Windows(numbered(511), 10, 10, seed=seed)
+        batches = stream.windows // 10
+        for epoch in range(3):
+            starts = [whole(stream, epoch * batches + p).numbers[:10] for p in range(batches)]
+            orders.append(tuple(torch.cat(starts).argsort().tolist()))
+    assert stream.windows % 10 == 0, "a batch would hold the end of an epoch"
+    assert len(set(orders)) == 9
+
+
 @pytest.mark.parametrize("count", [2, 3, 7, 12, 50, 101])
 @pytest.mark.parametrize(("lanes", "length"), [(1, 3), (2, 3), (4, 5), (8, 100)])
 def test_in_order_every_token_but_the_first_is_predicted_once(count, lanes, length):
