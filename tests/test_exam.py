@@ -9,9 +9,12 @@ from torch import Tensor
 
 from danlu import verbs
 from danlu.catalogue import RECIPES, find_recipe
+from danlu.data import DataSet, Part
+from danlu.evaluation import Subject, evaluate_subject, only_generates
 from danlu.models import load_model, save_model
 from danlu.recipes import Recipe, build, from_text, to_yaml
 from danlu.training import Runtime, Trainer, evaluate
+from danlu.training.validation import evaluation_mode
 from examined import finished, go_on, play, tiny, trainer_of, without_dropout
 from outcomes import assert_same_tensors
 from rank_jobs import play_without_dropout
@@ -73,7 +76,7 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, average, tmp_pat
     if changes and len(find_recipe(name)().optimizer_settings()) > 1:
         pytest.skip("several players have averages of their own, which the recipe decides")
     whole = finished(name, **changes).state
-    first, validation = trainer_of(tiny(name, **changes)), tiny(name).load().validation
+    first, validation = trainer_of(tiny(name, **changes)), short(tiny(name).load())
     for report in first:
         evaluate(first, validation)  # looking does not change anything
         if report.round in (1, 4):
@@ -81,6 +84,26 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, average, tmp_pat
             assert_same_tensors(whole, play(go_on(first, fresh, tmp_path / str(report.round))))
         if report.round == 4:
             break
+
+
+@pytest.mark.xdist_group("finished recipes")
+def test_a_score_has_the_same_value_during_and_after_training(name):
+    """A name means one quantity: with the same weights, the validation log and the final scores agree."""
+    trainer, data = finished(name).trainer, tiny(name).load()
+    data = replace(data, validation=short(data))
+    logged = evaluate(trainer, data.validation)
+    with evaluation_mode(trainer):
+        final = evaluate_subject(Subject(trainer.task.model.eval(), data, "validation")).scores
+    both = logged.keys() & final.keys()
+    for score in both:
+        assert final[score] == pytest.approx(logged[score], rel=1e-5), score
+    only_in_log = only_generates(trainer.task.model) or name == "conditional-vae"  # which logs scores given the label
+    assert bool(both) != only_in_log, f"{sorted(both)} were compared"
+
+
+def short(data: DataSet) -> Part:
+    """The validation part; of a text, enough tokens for several lanes of a thousand."""
+    return data.validation.take(torch.arange(3000)) if data.info.kind == "text" else data.validation
 
 
 def test_one_batch_overfits(name):

@@ -224,6 +224,7 @@ def method(model: object, verb: str) -> Any:
 
 Capability = Literal[
     "class_conditional",
+    "class_log_probs",
     "generator",
     "value_sampling",
     "masks",
@@ -236,6 +237,8 @@ Capability = Literal[
 
 CAPABILITIES: dict[Capability, str] = {
     "class_conditional": "``sample`` and ``decode`` (if it exists) take ``labels``, the class of each example (n,)",
+    "class_log_probs": "``class_log_probs(x)`` gives the log-probability of each class (n, classes), also where "
+    "the probability of ``classify`` is rounded to 0",
     "generator": "the verbs that draw (``sample``, ``prior``, ``log_prob_bound``) take ``generator``",
     "value_sampling": "``sample`` takes ``values``: whether each value is drawn; otherwise the mean is returned",
     "masks": "trained to fill in hidden values: ``inpaint`` needs a single pass",

@@ -1,6 +1,7 @@
 """Feature extractors and scores of generated examples, also after a run was interrupted."""
 
 import json
+import math
 import shutil
 import signal
 from dataclasses import replace
@@ -15,7 +16,7 @@ from danlu.app.runs import session as session_module
 from danlu.data import DataSettings, Part, digits
 from danlu.data.datasets.toy_2d import RING_DEVIATION, ring_centers
 from danlu.errors import UsageError
-from danlu.evaluation import GenerativeScorer, extract, feature_extractors
+from danlu.evaluation import GenerativeScorer, Subject, evaluate_subject, extract, feature_extractors
 from danlu.evaluation.generative_scores import random_subset
 from danlu.metrics import fid_from_features
 from danlu.models import load_model
@@ -256,6 +257,36 @@ def test_who_does_not_sample_is_not_asked_for_samples(tmp_path, capsys):
         danlu.evaluate(danlu.train("vae", epochs=1, out=tmp_path / "vae", model={"hidden": (4,)}, quiet=True).path,
                        generated=50)  # fmt: skip
     both = danlu.evaluate(tmp_path / "vae", generated=100)
-    assert "elbo" in both["scores"]
+    assert "log_prob_bound_1" in both["scores"]
     assert "FID[digits-cnn, 100 vs train]" in both["generated"]
     assert "generated" not in danlu.evaluate(tmp_path / "vae")
+
+
+class Overflows(torch.nn.Module):
+    """Samples of which the seventh is not finite."""
+
+    capabilities = frozenset()
+
+    def __init__(self, value: float):
+        super().__init__()
+        self.value, self.weight = value, torch.nn.Parameter(torch.zeros(()))
+
+    def sample(self, n):
+        x = torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        x[6, 0, 3, 3] = self.value
+        return x
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_samples_that_are_not_finite_are_counted_and_all_scores_are_nan(value):
+    scorer = GenerativeScorer(digits(), 100, Runtime(), feature_extractor="pixels")
+    finite = scorer.all_scores(scorer.draw(Overflows(0.5)))
+    assert all(math.isfinite(score) for score in finite.values())
+    for compute in (scorer.quick_scores, scorer.all_scores):
+        scores = compute(scorer.draw(Overflows(value)))
+        assert scores.pop("not_finite") == 1
+        assert scores.keys() <= finite.keys()
+        assert next(iter(scores)) == scorer.monitored
+        assert all(math.isnan(score) for score in scores.values())
+    evaluation = evaluate_subject(Subject(Overflows(value), digits(), "generated", scorer=scorer))
+    assert evaluation.scores["not_finite"] == 1

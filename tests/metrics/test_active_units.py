@@ -1,9 +1,12 @@
 """Activity of latent units against numpy, and where the border is."""
 
+import math
+
 import numpy as np
+import pytest
 import torch
 
-from danlu.metrics import ACTIVE, active, activity
+from danlu.metrics import ACTIVE, active, active_count, activity
 
 
 def test_activity_equals_numpy():
@@ -19,3 +22,11 @@ def test_a_unit_is_active_above_a_hundredth():
 
 def test_a_single_example_activates_nothing():
     assert not active(torch.ones(1, 3)).any()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_the_number_of_active_units_is_not_known_of_codes_that_are_not_finite(value):
+    codes = torch.randn(5, 3)
+    assert active_count(codes) == 3
+    codes[1, 1] = value
+    assert math.isnan(active_count(codes))

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import confusion_matrix as sklearns_matrix
 from sklearn.metrics import top_k_accuracy_score
 
-from danlu.metrics import calibration, confusion_matrix, correct
+from danlu.metrics import accuracies, calibration, confusion_matrix, correct, predicts
 
 
 def guesses(n=400, classes=5, seed=0, sharp=1.5):
@@ -95,3 +95,25 @@ def test_calibration_of_certain_guesses():
     assert calibration(sure, labels).error == pytest.approx(1 / 4)  # always sure and right three times in four
     assert calibration(sure, sure.argmax(1)).error == 0.0
     assert calibration(sure, 1 - sure.argmax(1)).error == 1.0
+
+
+NOT_FINITE = torch.tensor([[torch.nan, torch.nan, torch.nan], [0.5, torch.nan, 0.2], [torch.inf, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize("row", range(3))
+@pytest.mark.parametrize("k", [1, 2])
+def test_scores_that_are_not_finite_are_no_prediction(row, k):
+    rows = torch.stack([torch.tensor([0.7, 0.2, 0.1]), NOT_FINITE[row]])
+    labels = torch.tensor([0, 0])
+    assert predicts(rows).tolist() == [True, False]
+    assert correct(rows, labels, k).tolist() == [True, False]
+    assert str(accuracies(rows, labels, k).tolist()) == "[1.0, nan]"
+    found = calibration(rows, labels, bins=10)
+    assert math.isnan(found.error)
+    assert found.counts.tolist() == [0] * 6 + [1] + [0] * 3
+
+
+def test_a_logarithm_of_zero_is_a_prediction():
+    log_probs = torch.tensor([[0.0, -torch.inf]])
+    assert accuracies(log_probs, torch.tensor([0])).tolist() == [1.0]
+    assert accuracies(log_probs, torch.tensor([1])).tolist() == [0.0]

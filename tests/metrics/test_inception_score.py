@@ -52,7 +52,11 @@ def test_three_of_four_classes_evenly_is_three():
 def test_what_is_no_probability_is_refused():
     with pytest.raises(ValueError, match="softmax"):
         inception_score(torch.tensor([[3.0, -2.0]]))
-    with pytest.raises(ValueError, match="softmax"):
-        inception_score(torch.full((2, 2), math.nan))
     with pytest.raises(ValueError, match="splits=4"):
         inception_score(draw(3, 2), splits=4)
+
+
+def test_the_score_of_nan_is_nan():
+    p = draw(6, 3)
+    p[2] = math.nan
+    assert all(math.isnan(value) for value in inception_score(p))

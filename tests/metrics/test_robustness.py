@@ -69,3 +69,12 @@ def test_the_same_seed_gives_the_same_noise():
     images, labels = torch.rand(300, 1, 5, 5), torch.randint(2, (300,))
     one, again, other = (under_noise(pixel, images, labels, (0.3, 0.6), seed=seed).accuracy for seed in (0, 0, 1))
     assert one == again != other
+
+
+def test_outputs_that_are_nan_are_not_correct_predictions():
+    def nowhere(x):
+        return torch.full((len(x), 2), torch.nan)
+
+    images, labels = torch.rand(3, 1, 8, 8), torch.zeros(3, dtype=torch.long)
+    for found in (under_shift(nowhere, images, labels, (0, 1)), under_noise(nowhere, images, labels, (0.0, 0.1))):
+        assert all(math.isnan(accuracy) for accuracy in found.accuracy)

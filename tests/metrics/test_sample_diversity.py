@@ -142,3 +142,21 @@ def test_points_that_do_not_fit_are_refused():
         sliced_wasserstein(torch.zeros(2, 3), torch.zeros(2, 3), directions=0)
     with pytest.raises(ValueError, match="got 0 and 3"):
         wasserstein_1d(torch.zeros(0), torch.zeros(3))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_give_nan(value):
+    x, y = draw(12, 3), draw(20, 3, seed=1)
+    broken = x.clone()
+    broken[4, 1] = value
+    assert nearest(broken, y).distance.isnan().tolist() == [False] * 4 + [True] + [False] * 7
+    for training in ((y, broken), (broken, y)):
+        assert nearest(x, training).distance.isnan().all()
+    usual = nearest(x, y).distance
+    assert math.isnan(memorization(nearest(broken, y).distance, usual))
+    assert math.isnan(memorization(usual, nearest(broken, y).distance))
+    for score in (diversity(broken), sliced_wasserstein(broken, y), sliced_wasserstein(y[:12], broken)):
+        assert math.isnan(score)
+    for other in (y[:12], y):
+        distances = wasserstein_1d(broken.T, other.T)
+        assert distances.isnan().tolist() == [False, True, False]

@@ -24,7 +24,7 @@ def loss(probabilities, labels, temperature):
 @pytest.mark.parametrize("true", [0.3, 1.0, 2.5, 8.0])
 def test_it_is_scipys_minimum(true):
     probabilities, labels = drawn(true)
-    found = fit_temperature(probabilities, labels)
+    found = fit_temperature(probabilities.log(), labels)
     peers = minimize_scalar(
         lambda log: loss(probabilities, labels, np.exp(log)), bounds=(-5, 5), method="bounded", options={"xatol": 1e-10}
     )
@@ -34,7 +34,7 @@ def test_it_is_scipys_minimum(true):
 
 def test_guesses_stay_and_calibration_gets_better():
     probabilities, labels = drawn(3.0)
-    after = cooled(probabilities, fit_temperature(probabilities, labels))
+    after = cooled(probabilities.log(), fit_temperature(probabilities.log(), labels))
     assert torch.equal(after.argmax(1), probabilities.argmax(1))
     assert torch.equal(correct(after, labels, 3), correct(probabilities, labels, 3))
     torch.testing.assert_close(after.sum(1), torch.ones(len(after), dtype=after.dtype))
@@ -43,29 +43,46 @@ def test_guesses_stay_and_calibration_gets_better():
 
 def test_temperature_one_changes_nothing():
     probabilities, _ = drawn(1.0)
-    torch.testing.assert_close(cooled(probabilities, 1.0), probabilities)
+    torch.testing.assert_close(cooled(probabilities.log(), 1.0), probabilities)
 
 
 def test_where_all_guesses_are_right_the_data_sets_no_temperature():
     """The surer the better: a few right guesses must not make the model sure of everything."""
     probabilities = torch.tensor([[0.9, 0.1]] * 5)
-    assert fit_temperature(probabilities, torch.zeros(5, dtype=torch.long)) is None
+    assert fit_temperature(probabilities.log(), torch.zeros(5, dtype=torch.long)) is None
 
 
 def test_where_all_guesses_are_wrong_it_stops_at_the_bound():
     probabilities = torch.tensor([[0.9, 0.1]] * 5)
-    assert fit_temperature(probabilities, torch.ones(5, dtype=torch.long)) == pytest.approx(BOUNDS[1], rel=1e-6)
+    assert fit_temperature(probabilities.log(), torch.ones(5, dtype=torch.long)) == pytest.approx(BOUNDS[1], rel=1e-6)
 
 
 def test_probabilities_that_were_rounded_to_zero():
     probabilities = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     labels = torch.tensor([0, 0, 1, 1])
-    found = fit_temperature(probabilities, labels)
+    found = fit_temperature(probabilities.log(), labels)
     assert 1 < found < BOUNDS[1]
-    assert torch.isfinite(cooled(probabilities, found)).all()
+    assert torch.isfinite(cooled(probabilities.log(), found)).all()
 
 
 def test_undecided_probabilities_say_nothing_and_do_no_harm():
     probabilities = torch.full((4, 2), 0.5)
-    found = fit_temperature(probabilities, torch.tensor([0, 1, 1, 0]))
+    found = fit_temperature(probabilities.log(), torch.tensor([0, 1, 1, 0]))
     assert BOUNDS[0] <= found <= BOUNDS[1]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_value_that_is_not_finite_gives_no_temperature(value):
+    probabilities, labels = drawn(2.0, n=50)
+    log_probs = probabilities.log()
+    log_probs[3, 2] = value
+    assert fit_temperature(log_probs, labels) is None
+    assert cooled(log_probs, 2.0)[3].isnan().any()
+
+
+def test_logits_that_saturate_the_probabilities():
+    """A hundred times larger logits need a hundred times the temperature, although their probabilities are 0 and 1."""
+    probabilities, labels = drawn(2.0, n=500)
+    large = (100 * probabilities.log()).float().log_softmax(1)
+    assert (large.exp() == 0).any()
+    assert fit_temperature(large, labels) == pytest.approx(100 * fit_temperature(probabilities.log(), labels), rel=1e-5)

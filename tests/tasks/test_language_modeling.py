@@ -107,6 +107,8 @@ def test_a_text_is_read_through_whatever_comes_at_a_time(lanes, monkeypatch):
         start = end
     assert found.nats == pytest.approx(nats, rel=1e-12)
     assert Reading(nats, 30).perplexity == pytest.approx(math.exp(nats / 30))
+    assert math.isnan(Reading(math.nan, 30).perplexity)
+    assert Reading(1e9, 30).perplexity == math.inf
 
 
 def trained(task, rounds=5, **given):

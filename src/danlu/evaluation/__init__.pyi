@@ -14,12 +14,12 @@ from .generative_scores import GENERATED as GENERATED
 from .generative_scores import MIXTURES as MIXTURES
 from .generative_scores import GenerativeScorer as GenerativeScorer
 from .generative_scores import only_generates as only_generates
-from .model_scores import bound as bound
+from .model_scores import bounds as bounds
 from .model_scores import calibrated as calibrated
-from .model_scores import class_probabilities as class_probabilities
+from .model_scores import class_log_probs as class_log_probs
 from .model_scores import flipped as flipped
 from .model_scores import robustness as robustness
-from .model_scores import squared_error as squared_error
+from .model_scores import squared_errors as squared_errors
 from .reference_moments import load_moments as load_moments
 from .reference_moments import reference_moments as reference_moments
 from .reference_moments import save_moments as save_moments

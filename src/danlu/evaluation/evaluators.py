@@ -13,15 +13,16 @@ from danlu.data.base.dataset import spread_over
 from danlu.evaluation.model_scores import (
     BOUND_DRAWS,
     BOUND_EXAMPLES,
-    bound,
+    bounds,
     calibrated,
-    class_probabilities,
+    class_log_probs,
     classification_scores,
     robustness,
-    squared_error,
+    squared_errors,
 )
 from danlu.evaluation.subject import Evaluation, Subject
 from danlu.evaluation.text_scores import reads, text_scores
+from danlu.metrics.classification import predicts
 from danlu.metrics.temperature import fit_temperature
 from danlu.verbs import can
 
@@ -54,11 +55,12 @@ def _classifies(subject: Subject, evaluation: Evaluation) -> bool:
 
 
 def _classification(subject: Subject, evaluation: Evaluation) -> None:
-    """Evidence: ``probabilities`` (n, classes) and ``labels`` (n,), both on the CPU."""
-    probabilities = class_probabilities(subject.model, subject.examples, subject.info.inputs, subject.flip)
+    """Evidence: ``log_probs`` (n, classes) and ``labels`` (n,), both on the CPU."""
+    log_probs = class_log_probs(subject.model, subject.examples, subject.info.inputs, subject.flip)
     labels = subject.examples["label"].cpu()
-    evaluation.evidence.update(probabilities=probabilities, labels=labels)
-    evaluation.scores.update(classification_scores(probabilities, labels))
+    evaluation.evidence.update(log_probs=log_probs, labels=labels)
+    evaluation.scores.update(classification_scores(log_probs, labels))
+    evaluation.count_not_finite(predicts(log_probs))
 
 
 def _reads(subject: Subject, evaluation: Evaluation) -> bool:
@@ -74,10 +76,11 @@ def _has_bound(subject: Subject, evaluation: Evaluation) -> bool:
 
 
 def _bounds(subject: Subject, evaluation: Evaluation) -> None:
-    model, examples, inputs = subject.model, subject.examples, subject.info.inputs
-    evaluation.scores["elbo"] = bound(model, examples, inputs, 1)
-    tighter = bound(model, spread_over(examples, BOUND_EXAMPLES), inputs, BOUND_DRAWS)
-    evaluation.scores[f"log_prob_bound_{BOUND_DRAWS}"] = tighter
+    model, inputs = subject.model, subject.info.inputs
+    for draws, examples in ((1, subject.examples), (BOUND_DRAWS, spread_over(subject.examples, BOUND_EXAMPLES))):
+        values = bounds(model, examples, inputs, draws)
+        evaluation.scores[f"log_prob_bound_{draws}"] = float(values.double().mean())
+        evaluation.count_not_finite(values.isfinite())
 
 
 def _reconstructs(subject: Subject, evaluation: Evaluation) -> bool:
@@ -85,28 +88,29 @@ def _reconstructs(subject: Subject, evaluation: Evaluation) -> bool:
 
 
 def _reconstruction(subject: Subject, evaluation: Evaluation) -> None:
-    error = squared_error(subject.model, subject.examples, subject.info.inputs)
-    evaluation.scores["squared_error"] = error
+    errors = squared_errors(subject.model, subject.examples, subject.info.inputs)
+    evaluation.scores["squared_error"] = float(errors.double().mean())
+    evaluation.count_not_finite(errors.isfinite())
 
 
 def _calibrates(subject: Subject, evaluation: Evaluation) -> bool:
     has_temperature = subject.part == "validation" or subject.temperature is not None
-    return "probabilities" in evaluation.evidence and has_temperature and not subject.flip
+    return "log_probs" in evaluation.evidence and has_temperature and not subject.flip
 
 
 def _calibration(subject: Subject, evaluation: Evaluation) -> None:
     """Evidence: ``temperature``, fitted on the validation part and applied to the others, which get a score."""
-    probabilities, labels = evaluation.evidence["probabilities"], evaluation.evidence["labels"]
+    log_probs, labels = evaluation.evidence["log_probs"], evaluation.evidence["labels"]
     temperature = subject.temperature
     if subject.part == "validation":
-        temperature = fit_temperature(probabilities, labels)
+        temperature = fit_temperature(log_probs, labels)
     elif temperature is not None:
-        evaluation.scores.update(calibrated(probabilities, labels, temperature))
+        evaluation.scores.update(calibrated(log_probs, labels, temperature))
     evaluation.evidence["temperature"] = temperature
 
 
 def _tests_robustness(subject: Subject, evaluation: Evaluation) -> bool:
-    return subject.detailed and subject.info.image_size is not None and "probabilities" in evaluation.evidence
+    return subject.detailed and subject.info.image_size is not None and "log_probs" in evaluation.evidence
 
 
 def _robustness(subject: Subject, evaluation: Evaluation) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +110,10 @@ class GenerativeScorer:
         """The scores for every evaluation during training, the monitored score first.
 
         Args:
-            x: generated examples in the range of the data, on the CPU.
+            x: generated examples in the range of the data, on the CPU. If some are not finite, all scores are NaN, and
+                ``not_finite`` is their number.
         """
-        return QUICK_SCORES[self.distance](self, x)
+        return _scores_of_finite(x, partial(QUICK_SCORES[self.distance], self))
 
     def _point_scores(self, x: Tensor) -> dict[str, float]:
         return {
@@ -133,7 +134,13 @@ class GenerativeScorer:
         return {**scores, **self._diversity_scores(x)}
 
     def all_scores(self, x: Tensor) -> dict[str, float]:
-        """All scores of generated examples, which are in the range of the data and on the CPU."""
+        """All scores of generated examples, which are in the range of the data and on the CPU.
+
+        Examples that are not finite are treated as in ``quick_scores``.
+        """
+        return _scores_of_finite(x, self._all_scores)
+
+    def _all_scores(self, x: Tensor) -> dict[str, float]:
         scores = self.quick_scores(x)
         if self.distance == "FID":
             subsets = (random_subset(examples, DETAILED) for examples in (self._training_examples, x))
@@ -162,7 +169,9 @@ class GenerativeScorer:
     def draw(self, model: Any, count: int | None = None) -> Tensor:
         """Generate examples, the same in each call, on the CPU; clamped to the bounds of the data."""
         x, bounds = draw_samples(model, self.count if count is None else count), self.data.info.bounds
-        return x if bounds is None else x.clamp(*bounds)
+        if bounds is None:
+            return x
+        return x.clamp(*bounds).masked_fill(~x.isfinite(), torch.nan)  # clamp would hide infinity
 
     def _name(self, score: str, x: Tensor, with_reference: bool = True) -> str:
         return score_name(score, self.network.origin, len(x), "train" if with_reference else None)
@@ -207,6 +216,15 @@ class GenerativeScorer:
     @cached_property
     def _diversity(self) -> float:
         return diversity(spread_over(self.data.train, DISTANCE_EXAMPLES)[self.data.info.inputs].cpu().float())
+
+
+def _scores_of_finite(x: Tensor, score: Callable[[Tensor], dict[str, float]]) -> dict[str, float]:
+    """The scores of examples; NaN for all scores, and the number of examples that are not finite, if there are any."""
+    count = int((~x.flatten(1).isfinite().all(1)).sum())
+    if not count:
+        return score(x)
+    names = score(x.nan_to_num(0.0, 0.0, 0.0))  # the names of the scores depend on the data and the number of examples
+    return {**dict.fromkeys(names, float("nan")), "not_finite": float(count)}
 
 
 def training_batches(data: DataSet) -> Iterator[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import in_order
 from danlu.data.base.dataset import DataInfo, Part, spread_over
-from danlu.metrics.classification import calibration, correct
+from danlu.metrics.classification import accuracies, calibration
 from danlu.metrics.robustness import Robustness, under_noise, under_shift
 from danlu.metrics.temperature import cooled
 from danlu.rng.keys import generator
@@ -25,30 +26,33 @@ SHIFTS, DEVIATIONS, ROBUSTNESS_IMAGES = (0, 1, 2, 3, 4), (0.0, 0.05, 0.1, 0.2, 0
 """robustness of a classifier: shifts in pixels, standard deviations of noise relative to the range, number of images"""
 
 
-def class_probabilities(model: Any, part: Part, inputs: str, flip: bool = False) -> Tensor:
-    """The probability of each class for each example, (n, classes), on the CPU.
+def class_log_probs(model: Any, part: Part, inputs: str, flip: bool = False) -> Tensor:
+    """The log-probability of each class for each example, (n, classes), on the CPU.
 
     Args:
-        model: a classifier.
+        model: a classifier. Without the capability ``class_log_probs``, the result is the logarithm of ``classify``.
         part: the examples.
         inputs: name of the field with the inputs of the model.
-        flip: whether to average the outputs for each image and its mirror image.
+        flip: whether to average the probabilities for each image and its mirror image.
     """
-    return _in_batches(model, flipped(model.classify) if flip else model.classify, part, inputs)
+    verb = model.class_log_probs if has(model, "class_log_probs") else lambda x: model.classify(x).log()
+    return _in_batches(model, flipped_log_probs(verb) if flip else verb, part, inputs)
 
 
-def squared_error(model: Any, part: Part, inputs: str) -> float:
-    """Mean squared error of reconstructions, over examples and values."""
+def squared_errors(model: Any, part: Part, inputs: str) -> Tensor:
+    """Mean squared error over the values of the reconstruction of each example, (n,), on the CPU."""
     x = part[inputs].cpu()
-    return float((_in_batches(model, model.reconstruct, part, inputs) - x).square().mean())
+    return (_in_batches(model, model.reconstruct, part, inputs) - x).square().flatten(1).mean(1)
 
 
-def bound(model: Any, part: Part, inputs: str, draws: int) -> float:
-    """Mean lower bound of the log-likelihood in nats, from ``draws`` draws per example, the same in each call."""
+def bounds(model: Any, part: Part, inputs: str, draws: int) -> Tensor:
+    """Lower bound of the log-likelihood of each example in nats, (n,), from ``draws`` draws, on the CPU.
+
+    The draws are the same in each call.
+    """
     source = generator("bound", draws, device=next(model.parameters()).device)
     options = {"generator": source} if has(model, "generator") else {}
-    bounds = _in_batches(model, lambda x: model.log_prob_bound(x, draws, **options), part, inputs)
-    return float(bounds.double().mean())
+    return _in_batches(model, lambda x: model.log_prob_bound(x, draws, **options), part, inputs)
 
 
 def flipped(classify: Verb) -> Verb:
@@ -59,6 +63,11 @@ def flipped(classify: Verb) -> Verb:
     tensor([[0.5000, 0.5000]])
     """
     return lambda x: (classify(x) + classify(x.flip(-1))) / 2
+
+
+def flipped_log_probs(log_probs: Verb) -> Verb:
+    """The logarithm of the mean probabilities for an image and for its mirror image, from their logarithms."""
+    return lambda x: log_probs(x).logaddexp(log_probs(x.flip(-1))) - math.log(2)
 
 
 @torch.no_grad()
@@ -80,20 +89,24 @@ def robustness(model: Any, part: Part, info: DataInfo) -> tuple[Robustness, Robu
     return shifted, under_noise(classify, images, labels, DEVIATIONS, info.range), count
 
 
-def classification_scores(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
-    """Accuracy, top-5 accuracy (of more than five classes), cross-entropy in nats, expected calibration error."""
-    label_probabilities = probabilities.double().gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float64).tiny)
-    scores = {"accuracy": float(correct(probabilities, labels).double().mean())}
-    if probabilities.shape[1] > 5:
-        scores["top_5"] = float(correct(probabilities, labels, k=5).double().mean())
-    scores["cross_entropy"] = float(-label_probabilities.log().mean())
-    scores["calibration_error"] = calibration(probabilities, labels).error
+def classification_scores(log_probs: Tensor, labels: Tensor) -> dict[str, float]:
+    """Accuracy, top-5 accuracy (of more than five classes), cross-entropy in nats, expected calibration error.
+
+    Args:
+        log_probs: log-probability of each class, (n, classes). If a row is not finite, the scores are NaN.
+        labels: correct classes, (n,).
+    """
+    scores = {"accuracy": float(accuracies(log_probs, labels).double().mean())}
+    if log_probs.shape[1] > 5:
+        scores["top_5"] = float(accuracies(log_probs, labels, k=5).double().mean())
+    scores["cross_entropy"] = float(-log_probs.gather(1, labels[:, None]).double().mean())
+    scores["calibration_error"] = calibration(log_probs.exp(), labels).error
     return scores
 
 
-def calibrated(probabilities: Tensor, labels: Tensor, temperature: float) -> dict[str, float]:
+def calibrated(log_probs: Tensor, labels: Tensor, temperature: float) -> dict[str, float]:
     """The calibration error with a temperature that was fitted on other examples."""
-    return {"calibrated_error": calibration(cooled(probabilities, temperature), labels).error}
+    return {"calibrated_error": calibration(cooled(log_probs, temperature), labels).error}
 
 
 @torch.no_grad()

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from danlu.data.base.dataset import DataInfo, DataSet, Part, PartName
 from danlu.evaluation.generative_scores import GenerativeScorer
@@ -51,9 +53,26 @@ class Evaluation:
     """The result of the evaluators.
 
     Attributes:
-        scores: scores, by name.
+        scores: scores, by name. ``not_finite`` exists only if a verb gave NaN or infinity for some examples: it is the
+            largest number of such examples of a verb. The scores of the verb are then NaN or infinite.
         evidence: data for the sections of a report, by name; ``evaluators`` documents each.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
     evidence: dict[str, Any] = field(default_factory=dict)
+
+    def count_not_finite(self, finite: Bool[Tensor, "n"]) -> None:
+        """Add the score ``not_finite`` if the outputs for some examples are not finite.
+
+        Args:
+            finite: whether the outputs for each example are finite, (n,).
+
+        >>> evaluation = Evaluation()
+        >>> evaluation.count_not_finite(torch.tensor([True, True]))
+        >>> evaluation.count_not_finite(torch.tensor([True, False]))
+        >>> evaluation.scores
+        {'not_finite': 1.0}
+        """
+        count = float((~finite).sum())
+        if count:
+            self.scores["not_finite"] = max(count, self.scores.get("not_finite", 0.0))

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from danlu.data.base.dataset import Part
-from danlu.metrics.perplexity import Reading, read_through
+from danlu.metrics.perplexity import Reading, lanes_of, read_through
 from danlu.verbs import can, has
-
-LANE = 100_000
-"""tokens per lane; a shorter text is evaluated as a whole"""
 
 
 def reads(model: Any, part: Part) -> bool:
@@ -19,7 +16,7 @@ def reads(model: Any, part: Part) -> bool:
 
 def text_scores(model: Any, part: Part) -> dict[str, float]:
     """Nats per token and perplexity of a text; bits per character or byte if the tokens represent the text exactly."""
-    reading = read_through(model, part, max(1, len(part) // LANE))
+    reading = read_through(model, part, lanes_of(len(part)))
     scores = {"cross_entropy": reading.cross_entropy, "perplexity": reading.perplexity}
     tokenizer = model.tokenizer
     if tokenizer is not None and tokenizer.unknown is None:

@@ -1,10 +1,13 @@
 from .active_units import ACTIVE as ACTIVE
 from .active_units import active as active
+from .active_units import active_count as active_count
 from .active_units import activity as activity
 from .classification import Calibration as Calibration
+from .classification import accuracies as accuracies
 from .classification import calibration as calibration
 from .classification import confusion_matrix as confusion_matrix
 from .classification import correct as correct
+from .classification import predicts as predicts
 from .distances import PairDistances as PairDistances
 from .distances import distances as distances
 from .frechet import fid_from_features as fid_from_features
@@ -27,6 +30,7 @@ from .moments import mean_of as mean_of
 from .neighbors import Neighbors as Neighbors
 from .neighbors import nearest_neighbors as nearest_neighbors
 from .perplexity import Reading as Reading
+from .perplexity import lanes_of as lanes_of
 from .perplexity import read_through as read_through
 from .precision_recall import NEIGHBORS as NEIGHBORS
 from .precision_recall import Manifolds as Manifolds

@@ -39,3 +39,15 @@ def active(codes: Float[Tensor, "n d"]) -> Bool[Tensor, "d"]:
     tensor([ True, False])
     """
     return activity(codes) > ACTIVE
+
+
+def active_count(codes: Float[Tensor, "n d"]) -> float:
+    """The number of active units; NaN if the variance of a unit is not finite.
+
+    Args:
+        codes: posterior means of the examples, (n, d).
+
+    >>> active_count(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])), active_count(torch.tensor([[1.0, torch.nan]]))
+    (1.0, nan)
+    """
+    return float(active(codes).sum()) if bool(activity(codes).isfinite().all()) else float("nan")

@@ -10,10 +10,11 @@ from torch import Tensor
 
 
 def correct(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"], k: int = 1) -> Bool[Tensor, "n"]:
-    """Whether the correct class is among the k most probable ones. The mean is the top-k accuracy.
+    """Whether the correct class is among the k most probable ones.
 
     Args:
-        probabilities: probability of each class, or any scores with the same order, (n, classes).
+        probabilities: probability of each class, or any scores with the same order, (n, classes). A row without a
+            prediction (see ``predicts``) is not correct.
         labels: correct classes, (n,).
         k: number of predictions per example.
 
@@ -21,9 +22,38 @@ def correct(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"],
     tensor([ True, False])
     """
     if k == 1:
-        return probabilities.argmax(dim=1) == labels
-    k = min(k, probabilities.shape[1])
-    return (probabilities.topk(k, dim=1).indices == labels[:, None]).any(dim=1)
+        hits = probabilities.argmax(dim=1) == labels
+    else:
+        k = min(k, probabilities.shape[1])
+        hits = (probabilities.topk(k, dim=1).indices == labels[:, None]).any(dim=1)
+    return hits & predicts(probabilities)
+
+
+def predicts(probabilities: Float[Tensor, "n classes"]) -> Bool[Tensor, "n"]:
+    """Whether the scores of the classes give a prediction: none is NaN, and the largest is finite.
+
+    Args:
+        probabilities: probability of each class, or any scores with the same order, (n, classes). A logarithm may be
+            minus infinity.
+
+    >>> predicts(torch.tensor([[0.2, 0.8], [0.2, torch.nan], [-torch.inf, 0.0], [torch.inf, 0.0]]))
+    tensor([ True, False,  True, False])
+    """
+    return probabilities.amax(dim=1).isfinite()  # NaN is larger than all numbers
+
+
+def accuracies(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"], k: int = 1) -> Float[Tensor, "n"]:
+    """1 for a correct prediction, 0 for a wrong one, NaN for a row without a prediction; the mean is the accuracy.
+
+    Args:
+        probabilities: probability of each class, or any scores with the same order, (n, classes).
+        labels: correct classes, (n,).
+        k: number of predictions per example.
+
+    >>> accuracies(torch.tensor([[0.2, 0.8], [0.6, 0.4], [torch.nan, 0.4]]), torch.tensor([1, 1, 0]))
+    tensor([1., 0., nan])
+    """
+    return correct(probabilities, labels, k).float().masked_fill(~predicts(probabilities), torch.nan)
 
 
 def confusion_matrix(predictions: Int[Tensor, "n"], labels: Int[Tensor, "n"], classes: int) -> Int[Tensor, "k k"]:
@@ -51,7 +81,7 @@ class Calibration(NamedTuple):
         confidence: mean probability of the predicted class in each bin; NaN in an empty bin.
         accuracy: fraction of correct predictions in each bin; NaN in an empty bin.
         counts: number of examples in each bin.
-        error: the expected calibration error.
+        error: the expected calibration error; NaN if an example has no prediction, which is in no bin.
     """
 
     confidence: Float[Tensor, "bins"]
@@ -77,10 +107,12 @@ def calibration(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "
     0.4
     """
     confidence, predictions = probabilities.double().max(dim=1)
-    hits = (predictions == labels).double()
+    valid = predicts(probabilities)
+    confidence, hits = confidence[valid], (predictions == labels)[valid].double()
     bin_index = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
     count = torch.bincount(bin_index, minlength=bins)
     mean_confidence = torch.bincount(bin_index, confidence, minlength=bins) / count
     accuracy = torch.bincount(bin_index, hits, minlength=bins) / count
     gaps = (accuracy - mean_confidence).abs().nan_to_num() * count
-    return Calibration(mean_confidence, accuracy, count, float(gaps.sum() / len(labels)))
+    error = float(gaps.sum() / len(labels)) if bool(valid.all()) else float("nan")
+    return Calibration(mean_confidence, accuracy, count, error)

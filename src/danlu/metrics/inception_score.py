@@ -34,6 +34,9 @@ def inception_score(probabilities: Float[Tensor, "n classes"], splits: int = 1) 
         probabilities: class probabilities of each sample, (n, classes).
         splits: number of parts that are scored separately.
 
+    Returns:
+        NaN if a probability is NaN.
+
     Raises:
         ValueError: if rows are not probabilities, or there are fewer samples than splits.
 
@@ -43,6 +46,8 @@ def inception_score(probabilities: Float[Tensor, "n classes"], splits: int = 1) 
     p = probabilities.double()
     if p.ndim != 2 or not 1 <= splits <= len(p):
         raise ValueError(f"probabilities {tuple(p.shape)} must be (n, classes), with n at least splits={splits}")
+    if bool(p.isnan().any()):
+        return InceptionScore(float("nan"), float("nan"))
     if not bool((p >= 0).all()) or not bool(((p.sum(1) - 1).abs() < 1e-3).all()):
         raise ValueError("rows must be probabilities that sum to 1, not logits; take their softmax")
     scores = torch.stack([_score(part) for part in p.tensor_split(splits)])

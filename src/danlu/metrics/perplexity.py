@@ -13,6 +13,8 @@ from danlu.data.text.token_streams import lanes_in_order
 
 AT_ONCE = 1 << 13
 """Number of tokens per call of the model, over all lanes."""
+LANE = 100_000
+"""Minimum number of tokens per lane of a long text."""
 
 
 class Reading(NamedTuple):
@@ -38,7 +40,7 @@ class Reading(NamedTuple):
         >>> round(Reading(nats=10 * math.log(8), tokens=10).perplexity, 6)
         8.0
         """
-        return math.exp(self.cross_entropy) if self.cross_entropy < 700 else math.inf
+        return math.inf if self.cross_entropy >= 700 else math.exp(self.cross_entropy)
 
     def bits_per(self, units: int) -> float:
         """Bits per character or byte.
@@ -50,6 +52,20 @@ class Reading(NamedTuple):
         3.0
         """
         return self.nats / math.log(2) / units
+
+
+def lanes_of(tokens: int) -> int:
+    """The number of lanes in which a text is evaluated, during training and after it.
+
+    Below 200,000 tokens it is 1, so every token is predicted from all tokens before it.
+
+    Args:
+        tokens: number of tokens of the text.
+
+    >>> lanes_of(1000), lanes_of(1_000_000)
+    (1, 10)
+    """
+    return max(1, tokens // LANE)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from danlu.data.images.warp import move
-from danlu.metrics.classification import correct
+from danlu.metrics.classification import accuracies
 from danlu.rng.keys import generator
 
 Classifier = Callable[[Tensor], Tensor]
@@ -86,4 +86,4 @@ def under_noise(
 
 
 def _accuracy(classify: Classifier, images: Tensor, labels: Tensor) -> float:
-    return float(correct(classify(images), labels).double().mean())
+    return float(accuracies(classify(images), labels).double().mean())

@@ -56,6 +56,8 @@ class Nearest(NamedTuple):
 def nearest(samples: Float[Tensor, "n *shape"], training: Tensor | Iterable[Tensor]) -> Nearest:
     """Find the nearest training example of each sample. The distance of an exact copy is exactly 0.
 
+    The distance is NaN if the sample, or an example that may be nearer, is not finite.
+
     Args:
         samples: generated samples, (n, *shape).
         training: training examples, as one tensor or as batches.
@@ -73,7 +75,7 @@ def nearest(samples: Float[Tensor, "n *shape"], training: Tensor | Iterable[Tens
         if best is None:
             best = candidate
         else:
-            closer = candidate.squared < best.squared
+            closer = (candidate.squared < best.squared) | candidate.squared.isnan()
             best = Neighbors(
                 torch.where(closer, candidate.squared, best.squared),
                 torch.where(closer, candidate.indices + offset, best.indices),
@@ -125,6 +127,9 @@ def wasserstein_1d(x: Float[Tensor, "*k n"], y: Float[Tensor, "*k m"]) -> Float[
         x: numbers along the last axis, (*k, n).
         y: other numbers, (*k, m).
 
+    Returns:
+        one distance for each pair of sets, (*k,); NaN if a number is not finite.
+
     Raises:
         ValueError: if a set is empty.
 
@@ -134,12 +139,13 @@ def wasserstein_1d(x: Float[Tensor, "*k n"], y: Float[Tensor, "*k m"]) -> Float[
     n, m = x.shape[-1], y.shape[-1]
     if not n or not m:
         raise ValueError(f"both sets must have at least one number, got {n} and {m}")
+    finite = x.isfinite().all(-1) & y.isfinite().all(-1)
     if n == m:
-        return (x.sort(dim=-1).values - y.sort(dim=-1).values).abs().mean(-1)
+        return (x.sort(dim=-1).values - y.sort(dim=-1).values).abs().mean(-1).masked_fill(~finite, torch.nan)
     values, order = torch.cat([x, y], dim=-1).sort(dim=-1)
     steps = torch.cat([values.new_full((n,), 1 / n), values.new_full((m,), -1 / m)])
     differences = steps[order].cumsum(-1)[..., :-1].abs()  # difference of the functions between neighboring values
-    return (differences * values.diff(dim=-1)).sum(-1)
+    return (differences * values.diff(dim=-1)).sum(-1).masked_fill(~finite, torch.nan)
 
 
 def sliced_wasserstein(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], directions: int = 128, seed: int = 0) -> float:

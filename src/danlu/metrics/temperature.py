@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from danlu.metrics.classification import predicts
 
 BOUNDS = (1e-3, 1e3)
 """Smallest and largest temperature. They are reached only if almost all or almost no predictions are correct."""
 _STEPS = 100
 
 
-def fit_temperature(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, "n"]) -> float | None:
+def fit_temperature(log_probs: Float[Tensor, "n classes"], labels: Int[Tensor, "n"]) -> float | None:
     r"""The temperature T that maximizes the likelihood of the labels. Above 1 the probabilities were overconfident.
 
     .. math:: \min_T \; -\frac1n \sum_i \log \operatorname{softmax}(z_i / T)_{y_i}
@@ -21,22 +25,23 @@ def fit_temperature(probabilities: Float[Tensor, "n classes"], labels: Int[Tenso
     Newton's method finds the unique minimum. If a step would leave the bracket, the bracket is halved instead.
 
     Args:
-        probabilities: class probabilities of examples that the classifier was not trained on, (n, classes). Their
-            logarithms serve as logits, which matter only up to a constant. A probability that was rounded to 0 counts
-            as the smallest number of its type, so in float32 logits differ by at most 87 nats.
+        log_probs: log-probabilities of the classes for examples that the classifier was not trained on, (n, classes),
+            or logits, which matter only up to a constant. Minus infinity, the logarithm of a probability that was
+            rounded to 0, counts as the logarithm of the smallest number of its type.
         labels: correct classes, (n,).
 
     Returns:
-        T, within BOUNDS. None if every prediction is correct, because then the likelihood has no maximum.
+        T, within BOUNDS. None if every prediction is correct, because then the likelihood has no maximum, and if an
+        example has no prediction, because a value is not finite.
 
     >>> sure = torch.tensor([[0.99, 0.01], [0.99, 0.01], [0.99, 0.01], [0.99, 0.01]])
-    >>> t = fit_temperature(sure, torch.tensor([0, 0, 0, 1]))
-    >>> [round(p, 4) for p in cooled(sure, t)[0].tolist()]  # three of four are correct
+    >>> t = fit_temperature(sure.log(), torch.tensor([0, 0, 0, 1]))
+    >>> [round(p, 4) for p in cooled(sure.log(), t)[0].tolist()]  # three of four are correct
     [0.75, 0.25]
     """
-    if bool((probabilities.argmax(1) == labels).all()):
+    if not bool(predicts(log_probs).all()) or bool((log_probs.argmax(1) == labels).all()):
         return None
-    z = _logits(probabilities)
+    z = _logits(log_probs)
     label_logits = z.gather(1, labels[:, None]).squeeze(1)
     low, high = 1 / BOUNDS[1], 1 / BOUNDS[0]
     beta = 1.0
@@ -54,20 +59,20 @@ def fit_temperature(probabilities: Float[Tensor, "n classes"], labels: Int[Tenso
     return 1 / beta
 
 
-def cooled(probabilities: Float[Tensor, "n classes"], temperature: float) -> Float[Tensor, "n classes"]:
+def cooled(log_probs: Float[Tensor, "n classes"], temperature: float) -> Float[Tensor, "n classes"]:
     r"""The probabilities at another temperature, :math:`\operatorname{softmax}(\log p / T)`. Predictions do not change.
 
     Args:
-        probabilities: class probabilities, (n, classes).
+        log_probs: log-probabilities of the classes, (n, classes), or logits.
         temperature: T.
 
-    >>> cooled(torch.tensor([[0.8, 0.2]]), 0.5)
+    >>> cooled(torch.tensor([[0.8, 0.2]]).log(), 0.5)
     tensor([[0.9412, 0.0588]])
     """
-    return (_logits(probabilities) / temperature).softmax(dim=1).to(probabilities.dtype)
+    return (_logits(log_probs) / temperature).softmax(dim=1).to(log_probs.dtype)
 
 
-def _logits(probabilities: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
-    """Logarithms in float64. A probability that was rounded to 0 counts as the smallest number of its type."""
-    smallest = torch.finfo(probabilities.dtype).tiny
-    return probabilities.clamp_min(smallest).double().log()
+def _logits(log_probs: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
+    """Log-probabilities in float64, with a finite number in place of minus infinity."""
+    smallest = math.log(torch.finfo(log_probs.dtype).tiny)
+    return log_probs.double().masked_fill(log_probs.isneginf(), smallest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -97,7 +97,7 @@ class Adversarial(Task):
     ['critic', 'clip', 'critic', 'clip', 'generator']
     """
 
-    better: ClassVar[Mapping[str, str]] = {}
+    better: Mapping[str, str] = {}
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from danlu.data.base.batch_stream import Batch, in_order
 from danlu.data.base.dataset import Part
 from danlu.losses.variational import free_bits, importance_bound
-from danlu.metrics.active_units import active
+from danlu.metrics.active_units import active_count
 from danlu.models.latent.autoencoder import Pass
 from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.vae import VAE
@@ -22,6 +22,8 @@ from danlu.verbs import has
 
 Objective = Literal["elbo", "iwae"]
 
+_GIVEN_LABEL = {"elbo": "elbo_given_label", "squared_error": "squared_error_given_label"}
+"""Names of the scores of a conditional model that differ from the scores without the label."""
 BATCH = 500
 """Number of examples encoded at a time."""
 COLLAPSED_KL = 0.1
@@ -142,7 +144,7 @@ class Elbo(Task):
     ['vae']
     """
 
-    better: ClassVar = {
+    better: Mapping[str, str] = {
         "elbo": "higher",
         "reconstruction": "lower",
         "kl": "lower",
@@ -175,6 +177,8 @@ class Elbo(Task):
             raise ValueError("masks=True needs random masks during training, as in the recipe inpainting-vae")
         self.vae, self.kl_weight, self.samples, self.objective = vae, kl_weight, samples, objective
         self.masks, self.separate, self.inputs = masks, separate, inputs
+        if isinstance(vae, ConditionalVAE):
+            self.better = {_GIVEN_LABEL.get(name, name): direction for name, direction in Elbo.better.items()}
 
     @property
     def model(self) -> nn.Module:
@@ -210,20 +214,25 @@ class Elbo(Task):
         return {"reconstruction": reconstruction, name: self.kl_weight.weighted(_kl(output), round)}
 
     def scores(self, batch: Batch) -> Terms:
-        """The ELBO with β = 1 from one sample, its two terms, and the mean squared error of a reconstruction."""
+        """The ELBO with β = 1 from one sample, its two terms, and the mean squared error of a reconstruction.
+
+        A conditional model gets the label. The names of its scores say so, because the scores of the finished model are
+        computed without the label.
+        """
         x = batch[self.inputs]
         label = self._label(batch)
         output = self.vae(x, self._codes(x, 1), label)
         reconstruction, kl = self.vae.autoencoder.reconstruction(x, output)[0], _kl(output).sum(1)
         error = (self.vae.reconstruct(x, label) - x).square().flatten(1).mean(1)
-        return {"elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl, "squared_error": error}
+        scores = {"elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl, "squared_error": error}
+        return scores if label is None else {_GIVEN_LABEL.get(name, name): score for name, score in scores.items()}
 
     def scores_of_part(self, part: Part) -> dict[str, float]:
         """Number of active latent units."""
         weight = next(self.vae.parameters())
         batches = in_order(part, BATCH, weight.device, weight.dtype)
         codes = [self.vae.encode(batch[self.inputs], self._label(batch)) for batch in batches]
-        return {"active_units": float(active(torch.cat(codes).double()).sum())} if codes else {}
+        return {"active_units": active_count(torch.cat(codes).double())} if codes else {}
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
         """Detect posterior collapse: the code carries no information and the decoder ignores it."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from danlu.data.base.batch_stream import Batch
 from danlu.data.base.dataset import Part
-from danlu.metrics.perplexity import read_through
+from danlu.metrics.perplexity import lanes_of, read_through
 from danlu.models.recurrent.language import LanguageModel
 from danlu.tasks.task import Descend, Task, Terms, Turn
-
-LANE, LANES = 1000, 64
-"""Held-out text is read in at most LANES lanes, each of about LANE tokens or more."""
 
 
 class RunningText(Task):
@@ -34,7 +31,7 @@ class RunningText(Task):
     """
 
     state: Tensor
-    better: ClassVar = {"cross_entropy": "lower", "perplexity": "lower"}
+    better: Mapping[str, str] = {"cross_entropy": "lower", "perplexity": "lower"}
 
     def __init__(self, model: LanguageModel, rows: int):
         super().__init__()
@@ -61,10 +58,10 @@ class RunningText(Task):
         return features, targets
 
     def scores_of_part(self, part: Part) -> dict[str, float]:
-        """Cross-entropy per token in nats, and perplexity, of a text read in order with carried state."""
+        """Cross-entropy per token in nats, and perplexity, of a text that is read in order with carried state."""
         if len(part) < 2:
             return {}
-        reading = read_through(self.language, part, min(LANES, max(1, len(part) // LANE)))
+        reading = read_through(self.language, part, lanes_of(len(part)))
         return {"cross_entropy": reading.cross_entropy, "perplexity": reading.perplexity}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -59,7 +60,7 @@ class NoiseContrastive(RunningText):
     """
 
     counts: Tensor
-    better: ClassVar = RunningText.better
+    better: Mapping[str, str] = RunningText.better
 
     def __init__(self, model: LanguageModel, rows: int, noise: Noise = DEFAULT, objective: Objective = "nce"):
         super().__init__(model, rows)

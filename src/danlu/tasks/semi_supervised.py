@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from danlu.data.base.batch_stream import Batch
 from danlu.losses.classification import cross_entropy
 from danlu.losses.per_example import per_example
-from danlu.metrics.classification import correct
+from danlu.metrics.classification import accuracies
 from danlu.models.latent.semi_supervised import Costs, SemiSupervisedVAE
 from danlu.models.latent.stacked import StackedVAE
 from danlu.models.latent.vae import VAE
@@ -53,7 +54,7 @@ class SemiSupervised(Task):
     ['model']
     """
 
-    better: ClassVar = {"accuracy": "higher", "cross_entropy": "lower", "elbo": "higher"}
+    better: Mapping[str, str] = {"accuracy": "higher", "cross_entropy": "lower", "elbo": "higher"}
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class SemiSupervised(Task):
         codes = x if self.first is None else self.first.encode(x)
         costs = self.labeling(codes, self.noise((self.labeling.latent,)))
         return {
-            "accuracy": correct(costs.logits, labels).float(),
+            "accuracy": accuracies(costs.logits, labels),
             "cross_entropy": cross_entropy(costs.logits, labels),
             "elbo": -unlabeled_cost(costs) if self.first is None else self._bound_of_both(self.first, x),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from danlu.data.base.batch_stream import Batch
 from danlu.losses.classification import cross_entropy
-from danlu.metrics.classification import correct
+from danlu.metrics.classification import accuracies
 from danlu.tasks.task import Descend, Task, Terms, Turn
 
 
@@ -33,7 +33,7 @@ class Supervised(Task):
     """
 
     class_weights: Tensor | None
-    better: ClassVar = {"accuracy": "higher", "cross_entropy": "lower"}
+    better: Mapping[str, str] = {"accuracy": "higher", "cross_entropy": "lower"}
     replayable = True
     mixes: ClassVar = True
 
@@ -78,4 +78,4 @@ class Supervised(Task):
     def scores(self, batch: Batch) -> Terms:
         """Accuracy, and cross-entropy without smoothing or weights."""
         logits, labels = self.classifier(batch[self.inputs]), batch["label"]
-        return {"accuracy": correct(logits, labels).float(), "cross_entropy": cross_entropy(logits, labels)}
+        return {"accuracy": accuracies(logits, labels), "cross_entropy": cross_entropy(logits, labels)}

@@ -121,7 +121,7 @@ class Task(nn.Module):
     ['Descend', 'Update']
     """
 
-    better: ClassVar[Mapping[str, str]] = {}
+    better: Mapping[str, str] = {}
     replayable: bool = False
     mixes: ClassVar[bool] = False
 

@@ -127,7 +127,9 @@ def some_guesses(n: int = 60, classes: int = 4) -> tuple[torch.Tensor, torch.Ten
 
 def some_sections() -> list[Section]:
     probabilities, labels = some_guesses()
-    return classification_sections(Predictions("test", probabilities, labels, torch.rand(len(labels), 1, 4, 4)), INFO)
+    return classification_sections(
+        Predictions("test", probabilities.log(), labels, torch.rand(len(labels), 1, 4, 4)), INFO
+    )
 
 
 def report(folder: Path, sections: list[Section], run: dict[str, Any] = RUN, **changes: Any) -> str:
@@ -305,7 +307,7 @@ def test_most_confident_mistakes_equal_a_loop(most: int):
 
 def test_calibration_is_drawn_before_and_after_the_temperature():
     probabilities, labels = some_guesses(n=300)
-    judged = Predictions("test", probabilities, labels, temperature=2.0)
+    judged = Predictions("test", probabilities.log(), labels, temperature=2.0)
     section = classification_sections(judged, INFO)[2]
     assert "The temperature 2 was fitted on" in section.caption
     upper = draw(section.figure).axes[0]  # type: ignore[union-attr]
@@ -317,7 +319,7 @@ def test_calibration_is_drawn_before_and_after_the_temperature():
 def test_robustness_is_a_section_where_it_was_measured():
     probabilities, labels = some_guesses()
     shifted, noisy = Robustness((0.0, 1.0), (0.9, 0.5)), Robustness((0.0, 0.2), (0.9, 0.7))
-    judged = Predictions("test", probabilities, labels, shifted=shifted, noisy=noisy, perturbed=60)
+    judged = Predictions("test", probabilities.log(), labels, shifted=shifted, noisy=noisy, perturbed=60)
     section = classification_sections(judged, INFO)[-1]
     assert (section.title, "60 images" in section.caption) == ("Robustness", True)
     drawn = [line.get_ydata().tolist() for axes in draw(section.figure).axes for line in axes.lines]  # type: ignore[union-attr]
@@ -331,7 +333,9 @@ def test_without_mistakes_the_least_sure_are_shown():
     chosen, wrong = most_confident_mistakes(probabilities, labels)
     assert not wrong
     assert chosen.tolist() == expected
-    section = classification_sections(Predictions("test", probabilities, labels, torch.rand(50, 1, 4, 4)), INFO)[-1]
+    section = classification_sections(Predictions("test", probabilities.log(), labels, torch.rand(50, 1, 4, 4)), INFO)[
+        -1
+    ]
     assert "All examples of the test part are classified correctly" in section.caption
 
 
@@ -339,7 +343,7 @@ def test_sections_show_the_surest_mistake_first():
     probabilities = torch.tensor([[0.7, 0.3], [0.9, 0.1], [0.2, 0.8]])
     labels, images = torch.tensor([1, 1, 1]), torch.rand(3, 3, 4, 6)
     info = ImageInfo((3, 4, 6), 2, ("cat", "dog"))
-    section = classification_sections(Predictions("test", probabilities, labels, images), info)[-1]
+    section = classification_sections(Predictions("test", probabilities.log(), labels, images), info)[-1]
     assert "2 of the 3 examples of the test part are misclassified; all of them" in section.caption
     axes = draw(section.figure).axes[0]  # type: ignore[union-attr]
     assert [text.get_text() for text in axes.texts] == ["dog → cat 0.90", "dog → cat 0.70"]
@@ -352,10 +356,10 @@ def test_sections_show_the_surest_mistake_first():
 
 def test_sections_without_pictures():
     probabilities, labels = some_guesses()
-    titles = [s.title for s in classification_sections(Predictions("test", probabilities, labels, None), INFO)]
+    titles = [s.title for s in classification_sections(Predictions("test", probabilities.log(), labels, None), INFO)]
     four_channels = torch.rand(len(labels), 4, 4, 4)
     assert titles == [
-        s.title for s in classification_sections(Predictions("test", probabilities, labels, four_channels), INFO)
+        s.title for s in classification_sections(Predictions("test", probabilities.log(), labels, four_channels), INFO)
     ]
     assert titles == ["Confusion matrix", "Scores per class", "Calibration"]
 

@@ -52,10 +52,13 @@ def score_name(name: str) -> str:
     if name.startswith("top_"):
         return f"{name.replace('_', '-')} accuracy"
     if name.startswith("log_prob_bound_"):
-        return f"lower bound of the log-likelihood ({name.rpartition('_')[2]} draws)"
+        draws = name.rpartition("_")[2]
+        return f"lower bound of the log-likelihood ({draws} {'draw' if draws == '1' else 'draws'})"
     names = {
         "cross_entropy": "cross-entropy",
         "elbo": "ELBO",
+        "elbo_given_label": "ELBO given the label",
+        "not_finite": "examples with NaN or infinite outputs",
         "calibrated_error": "calibration error after temperature scaling",
     }
     return names.get(name, name.replace("_", " "))
@@ -67,7 +70,7 @@ def score_value(name: str, value: float) -> str:
     >>> score_value("modes_covered", 8.0), score_value("accuracy", 1.0)
     ('8', '1.0000')
     """
-    return f"{value:.0f}" if name.endswith("_covered") else number(value)
+    return f"{value:.0f}" if name.endswith("_covered") or name == "not_finite" else number(value)
 
 
 def duration(seconds: float) -> str:

@@ -155,7 +155,7 @@ def _count(name: str, value: float, n: int | None) -> str:
     """A remark on a score: the count of an accuracy, the unit of a cross-entropy."""
     if n is not None and (name == "accuracy" or name.startswith("top_")):
         return f"{round(value * n):,} of {n:,}"
-    return "nats" if name in ("cross_entropy", "elbo") or name.startswith("log_prob") else ""
+    return "nats" if name in ("cross_entropy", "elbo", "elbo_given_label") or name.startswith("log_prob") else ""
 
 
 def environment(run: dict[str, Any]) -> list[tuple[str, str]]:

@@ -93,7 +93,7 @@ class CNN(Model):
     @property
     def capabilities(self) -> frozenset[str]:
         """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
-        return frozenset({"receptive_field"})
+        return frozenset({"class_log_probs", "receptive_field"})
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Logits: unnormalized log-probabilities of the classes."""
@@ -102,6 +102,10 @@ class CNN(Model):
     def classify(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Probability of each class."""
         return self(x).softmax(dim=1)
+
+    def class_log_probs(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Log-probability of each class."""
+        return self(x).log_softmax(dim=1)
 
 
 def convolution(

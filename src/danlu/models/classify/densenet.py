@@ -129,6 +129,11 @@ class DenseNet(Model):
         if form.layer != "notes":
             he_normal(self)
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
+        return frozenset({"class_log_probs"})
+
     def encode(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """The features of each image before the last layer."""
         return self.pool(self.features(x)).flatten(1)
@@ -140,6 +145,10 @@ class DenseNet(Model):
     def classify(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Probability of each class."""
         return self(x).softmax(dim=1)
+
+    def class_log_probs(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Log-probability of each class."""
+        return self(x).log_softmax(dim=1)
 
     @classmethod
     def from_pretrained(

@@ -93,6 +93,11 @@ class InceptionFID(Model):
         x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))))
         return self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))).mean((2, 3))
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
+        return frozenset({"class_log_probs"})
+
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1008"]:
         """Logits: unnormalized log-probabilities of the classes."""
         return self.fc(self.features(x))
@@ -100,6 +105,10 @@ class InceptionFID(Model):
     def classify(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1008"]:
         """Probability of each class."""
         return self(x).softmax(dim=1)
+
+    def class_log_probs(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1008"]:
+        """Log-probability of each class."""
+        return self(x).log_softmax(dim=1)
 
     @classmethod
     def from_pretrained(cls, path: str | Path, file: File = WEIGHTS) -> InceptionFID:

@@ -58,6 +58,11 @@ class MLP(Model):
         self.body = nn.Sequential(*(dense(n, m, activation, norm, dropout) for n, m in pairwise(widths)))
         self.head = output_layer(nn.Linear(widths[-1], classes))
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
+        return frozenset({"class_log_probs"})
+
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Logits: unnormalized log-probabilities of the classes."""
         return self.head(self.body(x.flatten(1)))
@@ -65,3 +70,7 @@ class MLP(Model):
     def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Probability of each class."""
         return self(x).softmax(dim=1)
+
+    def class_log_probs(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """Log-probability of each class."""
+        return self(x).log_softmax(dim=1)

@@ -167,6 +167,11 @@ class ResNet(Model):
             if isinstance(module, ResidualBlock):
                 nn.init.zeros_(module.last_norm().weight)
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
+        return frozenset({"class_log_probs"})
+
     def encode(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """The features of each image before the last layer."""
         x = self.maxpool(self.activation(self.bn1(self.conv1(x))))
@@ -183,6 +188,10 @@ class ResNet(Model):
     def classify(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Probability of each class."""
         return self(x).softmax(dim=1)
+
+    def class_log_probs(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Log-probability of each class."""
+        return self(x).log_softmax(dim=1)
 
     @classmethod
     def from_pretrained(

@@ -117,10 +117,17 @@ class ConditionalVAE(LabeledAutoencoder):
         The likelihoods are estimated by their importance-weighted bounds from a few codes. The noise is the same for
         all labels and all calls, so the result is deterministic.
         """
+        return self._label_bounds(x).softmax(1)
+
+    def class_log_probs(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """The logarithm of the result of ``classify``."""
+        return self._label_bounds(x).log_softmax(1)
+
+    def _label_bounds(self, x: Tensor) -> Float[Tensor, "n classes"]:
         n = x.shape[0]  # len(x) would become a constant in an export
         noise = self.noise.to(x.dtype).expand(-1, n, -1)
         bounds = []
         for label in torch.eye(self.classes, dtype=x.dtype, device=x.device):
             result = self.autoencoder(x, noise, label.expand(n, -1))
             bounds.append(importance_bound(self.autoencoder.log_weights(x, result)))
-        return torch.stack(bounds, 1).softmax(1)
+        return torch.stack(bounds, 1)

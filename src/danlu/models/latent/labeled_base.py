@@ -29,7 +29,7 @@ class LabeledAutoencoder(Model):
     @property
     def capabilities(self) -> frozenset[str]:
         """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
-        return frozenset({"class_conditional", "generator", "value_sampling"})
+        return frozenset({"class_conditional", "class_log_probs", "generator", "value_sampling"})
 
     @property
     def latent(self) -> int:
@@ -39,6 +39,10 @@ class LabeledAutoencoder(Model):
     def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """The probability of each label."""
         raise NotImplementedError(f"{type(self).__name__} must define classify")
+
+    def class_log_probs(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """The log-probability of each label."""
+        raise NotImplementedError(f"{type(self).__name__} must define class_log_probs")
 
     def encode(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n latent"]:
         """The mean of q(z | x, y). Without labels, the most probable label is used."""

@@ -160,6 +160,10 @@ class SemiSupervisedVAE(LabeledAutoencoder):
         """The probability of each label, q(y | x)."""
         return self.logits(x).softmax(1)
 
+    def class_log_probs(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """The log-probability of each label, log q(y | x)."""
+        return self.logits(x).log_softmax(1)
+
 
 def _kl(posterior: Diagonal) -> Float[Tensor, "n"]:
     return posterior.kl().sum(-1)

@@ -45,7 +45,7 @@ class StackedVAE(Model):
     @property
     def capabilities(self) -> frozenset[str]:
         """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
-        return frozenset({"class_conditional", "generator", "value_sampling"})
+        return frozenset({"class_conditional", "class_log_probs", "generator", "value_sampling"})
 
     @property
     def classes(self) -> int:
@@ -55,6 +55,10 @@ class StackedVAE(Model):
     def classify(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """The probability of each label, from the mean of the first code."""
         return self.second.classify(self.first.encode(x))
+
+    def class_log_probs(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """The log-probability of each label, from the mean of the first code."""
+        return self.second.class_log_probs(self.first.encode(x))
 
     def encode(self, x: Tensor, labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n latent"]:
         """The code of the second model. Without labels, the label predicted by the classifier is used."""

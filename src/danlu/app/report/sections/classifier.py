@@ -23,7 +23,7 @@ class Predictions(NamedTuple):
 
     Attributes:
         part: name of the part.
-        probabilities: of each class, (n, classes).
+        log_probs: log-probability of each class, (n, classes).
         labels: the true classes, (n,).
         images: the examples, if they are images, (n, c, h, w).
         temperature: as fitted on the validation part, if there is one.
@@ -33,7 +33,7 @@ class Predictions(NamedTuple):
     """
 
     part: str
-    probabilities: Float[Tensor, "n classes"]
+    log_probs: Float[Tensor, "n classes"]
     labels: Int[Tensor, "n"]
     images: Float[Tensor, "n c h w"] | None = None
     temperature: float | None = None
@@ -44,13 +44,13 @@ class Predictions(NamedTuple):
 
 def classifier_sections(subject: Subject, evidence: Mapping[str, Any]) -> list[Section]:
     """The sections on a classifier; none if no probabilities were computed."""
-    if "probabilities" not in evidence:
+    if "log_probs" not in evidence:
         return []
     info = subject.info
     images = subject.examples[info.inputs] if info.viewable else None
     perturbed = evidence.get("robustness", (None, None, 0))
-    probabilities, labels, temperature = evidence["probabilities"], evidence["labels"], evidence.get("temperature")
-    predictions = Predictions(subject.part, probabilities, labels, images, temperature, *perturbed)
+    log_probs, labels, temperature = evidence["log_probs"], evidence["labels"], evidence.get("temperature")
+    predictions = Predictions(subject.part, log_probs, labels, images, temperature, *perturbed)
     return classification_sections(predictions, info)
 
 
@@ -63,16 +63,17 @@ def classification_sections(predictions: Predictions, info: DataInfo) -> list[Se
 
     >>> from danlu.data.tables.info import TableInfo
     >>> info = TableInfo(shape=(4,), classes=2, class_names=("cat", "dog"))
-    >>> sections = classification_sections(Predictions("test", torch.tensor([[0.9, 0.1]]), torch.tensor([0])), info)
+    >>> sections = classification_sections(Predictions("test", torch.tensor([[-0.1, -2.4]]), torch.tensor([0])), info)
     >>> [section.title for section in sections]
     ['Confusion matrix', 'Scores per class', 'Calibration']
     """
     part, names = predictions.part, info.label_names
-    probabilities, labels, images = (
-        predictions.probabilities.detach().cpu(),
+    log_probs, labels, images = (
+        predictions.log_probs.detach().cpu(),
         predictions.labels.cpu(),
         predictions.images,
     )
+    probabilities = log_probs.exp()
     matrix = confusion_matrix(probabilities.argmax(dim=1), labels, len(names))
     sections = [
         Section(
@@ -82,7 +83,7 @@ def classification_sections(predictions: Predictions, info: DataInfo) -> list[Se
             figure("confusion", matrix=matrix, class_names=names),
         ),
         Section("Scores per class", f"Scores of each class on the {part} part.", table=per_class(matrix, names)),
-        _calibration(probabilities, labels, predictions.temperature, part),
+        _calibration(log_probs, labels, predictions.temperature, part),
     ]
     if predictions.shifted is not None and predictions.noisy is not None:
         caption = (
@@ -97,14 +98,14 @@ def classification_sections(predictions: Predictions, info: DataInfo) -> list[Se
     return sections
 
 
-def _calibration(probabilities: Tensor, labels: Tensor, temperature: float | None, part: str) -> Section:
+def _calibration(log_probs: Tensor, labels: Tensor, temperature: float | None, part: str) -> Section:
     caption = (
         f"Accuracy against the probability of the prediction, on the {part} part. A calibrated model lies on the "
         f"dashed line. Light bars are 95\u00a0% confidence intervals."
     )
-    before, after = calibration(probabilities, labels), None
+    before, after = calibration(log_probs.exp(), labels), None
     if temperature is not None:
-        after = calibration(cooled(probabilities, temperature), labels)
+        after = calibration(cooled(log_probs, temperature), labels)
         caption += (
             f" Rings: accuracy after temperature scaling. The temperature {temperature:.3g} was fitted on the "
             f"validation part; above 1 the model is overconfident, below 1 underconfident."
