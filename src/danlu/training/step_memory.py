@@ -13,11 +13,13 @@ from torch import Tensor
 from danlu.data.base.batch_stream import Batch
 from danlu.errors import UsageError
 from danlu.rng.keys import key
-from danlu.tasks.task import Descend, Place
+from danlu.tasks.task import Descend, Place, Terms
 from danlu.training.trainer import Trainer
 
 ROWS = 2
-"""Rows of the smaller of the two measured batches; batch normalization needs two."""
+"""Rows of the smaller of the two measured batches, if no micro-batch is smaller; batch normalization needs two."""
+_TOO_FEW = "Expected more than 1 "
+"""beginning of the error of torch's normalizations for a single value per channel"""
 BACKWARD = 1.5
 """Peak of a step divided by the bytes saved for backward, without gradients of parameters. Backward allocates gradients
 of activations and frees saved tensors; in the built-in recipes the measured quotient is mostly between 0.6 and 1.8."""
@@ -58,14 +60,19 @@ class StepMemory:
         return self.weights + self.training + round(BACKWARD * (self.fixed + self.per_row * rows))
 
 
-def measure_step(trainer: Trainer) -> StepMemory:
+def measure_step(trainer: Trainer, smallest: int = ROWS) -> StepMemory:
     """Take one step of each player on a few rows, and measure allocated memory and memory saved for backward.
 
-    The saved tensors of two small batches give a part that is fixed and a part that grows with the rows. Turns without
-    an optimizer are left out. The step changes the task: use a trainer that is discarded afterwards.
+    The step also shows whether the smallest micro-batch of the training is possible. The saved tensors of two small
+    batches give a part that is fixed and a part that grows with the rows. Turns without an optimizer are left out. The
+    step changes the task: use a trainer that is discarded afterwards.
 
     Args:
         trainer: in one process, not compiled and without CUDA graphs.
+        smallest: rows of the smallest micro-batch of the training.
+
+    Raises:
+        UsageError: if the smallest micro-batch has one row, and a layer normalizes over the examples.
 
     >>> from danlu.data import Shuffled
     >>> from danlu.data import Part
@@ -77,7 +84,7 @@ def measure_step(trainer: Trainer) -> StepMemory:
     >>> memory.weights, memory.training
     (40, 80)
     """
-    small_batch, large_batch = _measured_batches(trainer)
+    small_batch, large_batch = _measured_batches(trainer, min(smallest, ROWS))
     steps = []
     for number, turn in enumerate(_different_turns(trainer)):
         small, large = (_step(trainer, turn, number, batch) for batch in (small_batch, large_batch))
@@ -113,10 +120,10 @@ def _different_turns(trainer: Trainer) -> list[Descend]:
     return list({(turn.player, turn.terms): turn for turn in turns}.values())
 
 
-def _measured_batches(trainer: Trainer) -> tuple[Batch | None, Batch]:
+def _measured_batches(trainer: Trainer, fewest: int) -> tuple[Batch | None, Batch]:
     """Two small batches; None and the whole batch if the batch cannot be split."""
     stream = trainer.stream
-    for rows in range(ROWS, stream.size // 2 + 1):
+    for rows in range(fewest, stream.size // 2 + 1):
         try:
             return stream.batch(0, slice(0, rows)), stream.batch(0, slice(0, 2 * rows))
         except UsageError:  # joined streams are split only where all of them have whole rows
@@ -139,13 +146,27 @@ def _step(trainer: Trainer, turn: Descend, number: int, batch: Batch | None) -> 
     trainer.task.enter(Place(trainer.seed, 0, number, batch.rows, size, runtime.device, runtime.dtype))
     runtime.seed_default(key("memory", trainer.seed, number))
     with _saved_for_backward(_tensors(trainer)) as saved, runtime.autocast():
-        terms = turn.terms(batch)
+        terms = _terms(turn, batch)
         examples = len(next(iter(terms.values())))
         loss = torch.stack([x.sum() for x in (terms | player.penalties(examples)).values()]).sum()
     size_of_saved = sum(storage.nbytes() for storage in saved.values())
     loss.backward()
     player.step(0.0)
     return _Step(len(batch), size_of_saved, examples)
+
+
+def _terms(turn: Descend, batch: Batch) -> Terms:
+    try:
+        return turn.terms(batch)
+    except ValueError as error:
+        if not str(error).startswith(_TOO_FEW) or len(batch) > 1:
+            raise
+        raise UsageError(
+            f"a batch of {batch.size} gives a micro-batch of one example, and a layer of {turn.player} normalizes over "
+            f"the examples, which needs at least two; use a larger batch_size, less grad_accumulation, fewer "
+            f"processes, or another norm",
+            settings=("batch_size", "grad_accumulation"),
+        ) from error
 
 
 @contextmanager

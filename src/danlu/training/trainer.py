@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.base.batch_stream import Batch, Stream
+from danlu.data.base.joined_streams import JoinedStreams
 from danlu.errors import UsageError
 from danlu.nn.state_dict import PrefixView, is_sharded, load_tensors, named_tensors
 from danlu.rng.keys import key
@@ -103,10 +104,13 @@ class Trainer:
         Raises:
             UsageError: if it cannot.
         """
-        runtime = replace(self.runtime, world=world)
-        runtime.row_slices(self.stream.size, len(self._row_slices))
+        runtime, parts = replace(self.runtime, world=world), len(self._row_slices)
+        for rank in range(world):
+            for rows in replace(runtime, rank=rank).row_slices(self.stream.size, parts):
+                if isinstance(self.stream, JoinedStreams):
+                    self.stream.rows_of_parts(rows)
         if self._replays is not None:
-            check_replay(self.task, self.players, runtime, len(self._row_slices))
+            check_replay(self.task, self.players, runtime, parts)
         split = {name for name, player in self.players.items() if player.settings.shard}
         if world > 1 and split:
             units({name: player.module for name, player in self.players.items()}, split)

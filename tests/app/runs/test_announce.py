@@ -38,6 +38,7 @@ def test_sharding_with_one_process_is_warned_of():
 
 def test_parameters_are_those_of_the_model_and_of_all_players():
     session = Session.start(as_recipe("gan"))
+    session.check_processes(1)
     model = sum(p.numel() for p in session.trainer.task.model.parameters())
     assert f"{model:,} parameters;" in lines(session, 1, ROWS)
     page: Any = SimpleNamespace(page={"ranks": 1, "threads": 1, "parameters": model + 5, "data": {}})

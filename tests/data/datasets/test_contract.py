@@ -126,7 +126,7 @@ def test_a_run_that_goes_on_sees_the_pictures_of_one_that_was_not_stopped(change
     """Stopped within the second epoch of three, by the commands."""
     # the estimate makes a few steps of a model of its own, which is not what is compared here
     memory = StepMemory(weights=0, training=0, fixed=0.0, per_row=0.0, examples_per_row=1.0)
-    monkeypatch.setattr("danlu.app.runs.announce.estimate_memory", lambda *_: memory)
+    monkeypatch.setattr("danlu.app.runs.session.estimate_memory", lambda *_: memory)
     settings = {**SMALL, **changes, "epochs": 3, "batch_size": 100, "quiet": True}
     with classifiers_watched() as whole:
         danlu.train("mlp", out=tmp_path / "whole", **settings)

@@ -15,7 +15,6 @@ from danlu.app.runs.session import Session
 from danlu.data.survey.survey import survey_data_set
 from danlu.errors import UsageError
 from danlu.models.saving.model_folder import describe
-from danlu.recipes.config.build import estimate_memory
 
 SMALL_FACTOR = 0.01
 """a training whose only round has less than this fraction of the peak learning rate gets a note"""
@@ -45,8 +44,8 @@ def _data(session: Session, run: RunFolder) -> Iterator[Row]:
 
 def _model(session: Session, run: RunFolder) -> Iterator[Row]:
     trainer, summary = session.trainer, session.summary
-    memory = estimate_memory(session.recipe, session.data.info, trainer.stream, trainer.runtime)
-    total = memory.total(-(-trainer.stream.size // session.recipe.grad_accumulation))
+    assert session.memory is not None, "check_processes has estimated it"
+    total = session.memory.total(-(-trainer.stream.size // session.recipe.grad_accumulation))
     parameters = f"{summary.parameters:,} parameters"
     if run.page["parameters"] != summary.parameters:
         parameters += f", {run.page['parameters']:,} with {' and '.join(trainer.players)}"

@@ -70,8 +70,9 @@ def _create_or_open(
     screen: Screen,
 ) -> RunFolder:
     """Create or open the run in the first process, before it connects to the others."""
-    session = Session.start(recipe, device, access, single_process=True)
-    page = manifest(session, command, int(os.environ["WORLD_SIZE"]), threads or torch.get_num_threads())
+    session, world = Session.start(recipe, device, access, single_process=True), int(os.environ["WORLD_SIZE"])
+    session.check_processes(world, on_this_machine=False)
+    page = manifest(session, command, world, threads or torch.get_num_threads())
     if (out / "run.json").is_file():
         run = RunFolder.open(out).hold()
         check_unchanged(run.page, page, ignore_changes=False)

@@ -31,7 +31,7 @@ def check(path: str | Path) -> Recipe:
         UsageError: with what is wrong with it.
     """
     recipe = from_yaml(path)
-    Session.start(recipe)
+    Session.start(recipe).check_processes(1)
     return recipe
 
 

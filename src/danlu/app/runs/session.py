@@ -21,13 +21,14 @@ from danlu.data.base.placement import fits
 from danlu.errors import UsageError, nearest
 from danlu.evaluation.feature_extractors import feature_name
 from danlu.evaluation.generative_scores import GenerativeScorer
-from danlu.recipes.config.build import Built, build, start_runtime
+from danlu.recipes.config.build import Built, build, estimate_memory, start_runtime
 from danlu.recipes.config.generative_recipe import GenerativeRecipe
 from danlu.recipes.config.recipe import Recipe
 from danlu.storage.access import Access
 from danlu.training import checkpoint
 from danlu.training.checkpoint import Checkpoint
 from danlu.training.runtime import DeviceName, Runtime
+from danlu.training.step_memory import StepMemory
 from danlu.training.trainer import Trainer
 from danlu.training.validation import Best, evaluate, evaluation_mode
 from danlu.verbs import need
@@ -54,6 +55,7 @@ class Session:
         placement: where the training examples are stored during training.
         access: access to data files and to the cache.
         scorer: scores generated examples, if requested.
+        memory: estimated memory of a step, after ``check_processes``.
         stopped: whether the run was stopped by a signal before its end.
         seconds: training time, including the time before a resume.
     """
@@ -66,6 +68,7 @@ class Session:
     placement: str = "in memory"
     access: Access = field(default_factory=Access)
     scorer: GenerativeScorer | None = None
+    memory: StepMemory | None = None
     stopped: bool = False
     seconds: float = 0.0
     _healthy: bool = False
@@ -105,14 +108,21 @@ class Session:
         """The layers of the model."""
         return summarize(self.trainer.task.model, self.data.info.shape)
 
-    def check_processes(self, processes: int) -> None:
-        """Check that the run can be trained in this number of processes.
+    def check_processes(self, processes: int, on_this_machine: bool = True) -> None:
+        """Check that the run can be trained in this number of processes, and estimate its memory with a small step.
+
+        Args:
+            processes: number of processes.
+            on_this_machine: whether all of them use devices of this machine.
 
         Raises:
             UsageError: if it cannot.
         """
-        check_devices(processes, self.trainer.runtime.device.type)
-        self.trainer.check_processes(processes)
+        trainer = self.trainer
+        if on_this_machine:
+            check_devices(processes, trainer.runtime.device.type)
+        trainer.check_processes(processes)
+        self.memory = estimate_memory(self.recipe, self.data.info, trainer.stream, trainer.runtime, processes)
 
     def set_threads(self, threads: int | None) -> None:
         """Set the number of threads; if None, one on a CPU for small models, where more only wait for each other."""

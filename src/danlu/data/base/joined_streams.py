@@ -27,11 +27,17 @@ class JoinedStreams:
         Raises:
             UsageError: if this gives a fractional number of rows for a part.
         """
-        parts = {
-            name: stream.batch(position, self._rows_of(name, stream.size, rows))
-            for name, stream in self.streams.items()
-        }
+        slices = self.rows_of_parts(rows)
+        parts = {name: stream.batch(position, slices[name]) for name, stream in self.streams.items()}
         return Batch({}, rows, self.size, next(iter(parts.values())).numbers, parts)
+
+    def rows_of_parts(self, rows: slice) -> dict[str, slice]:
+        """The rows of each stream that belong to these rows of the whole batch.
+
+        Raises:
+            UsageError: if this gives a fractional number of rows for a part.
+        """
+        return {name: self._rows_of(name, stream.size, rows) for name, stream in self.streams.items()}
 
     def _rows_of(self, name: str, size: int, rows: slice) -> slice:
         ends = [edge * size / self.size for edge in (rows.start, rows.stop)]

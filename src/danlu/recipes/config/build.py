@@ -126,8 +126,8 @@ def build_task(recipe: Recipe, info: DataInfo) -> Task:
             raise UsageError(str(error)) from error
 
 
-def estimate_memory(recipe: Recipe, info: DataInfo, stream: Stream, runtime: Runtime) -> StepMemory:
-    """Estimate the memory of a training from one small step of a temporary task.
+def estimate_memory(recipe: Recipe, info: DataInfo, stream: Stream, runtime: Runtime, processes: int = 1) -> StepMemory:
+    """Estimate the memory of a training from one small step of a temporary task, and check that a step is possible.
 
     Tensors of a running training and the global generators are not changed.
 
@@ -136,9 +136,10 @@ def estimate_memory(recipe: Recipe, info: DataInfo, stream: Stream, runtime: Run
         info: description of the data.
         stream: the training batches.
         runtime: device and precision; other processes are not involved.
+        processes: number of processes of the training.
 
     Raises:
-        UsageError: if settings and data are not compatible.
+        UsageError: if settings and data are not compatible, or a micro-batch is too small for a normalization.
 
     >>> from danlu.recipes import as_recipe
     >>> built = build(as_recipe("mlp", {"rounds": 2}))
@@ -151,4 +152,5 @@ def estimate_memory(recipe: Recipe, info: DataInfo, stream: Stream, runtime: Run
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         task = build_task(recipe, info)
         rounds = recipe.length(stream.epoch_rounds / task.draws())
-        return measure_step(Trainer(task, recipe.optimizer_settings(), stream, rounds, recipe.seed, runtime=local))
+        trainer = Trainer(task, recipe.optimizer_settings(), stream, rounds, recipe.seed, runtime=local)
+        return measure_step(trainer, stream.size // (processes * recipe.grad_accumulation))
