@@ -20,7 +20,7 @@ def made(name: str, changes: dict) -> Recipe | None:
     """The recipe at a small size with these changes; None if its settings are refused."""
     cls = find_recipe(name)
     try:
-        small = changed(cls(), {**cls.tiny, "rounds": 2, "split.validation": 0.02})
+        small = changed(cls(), {**cls.tiny, **cls.two_rounds, "split.validation": 0.02})
         return as_recipe(small, changes)
     except (UsageError, ValueError):
         return None
