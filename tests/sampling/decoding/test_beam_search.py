@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from danlu.errors import RunError
 from danlu.sampling import Penalty, SamplingOptions, beam_search, generate, read, take_rows
 
 V = 4
@@ -238,6 +239,101 @@ def test_fewer_sequences_than_wanted_are_told_by_their_length():
     assert not found.score.isnan().any()
 
 
+# --- impossible tokens ------------------------------------------------------------------------------------------------
+
+
+def with_impossible_tokens(seed, v):
+    """Logits of which about a third are −∞; some contexts have no token at all."""
+    generator = torch.Generator().manual_seed(seed)
+    table = 2 * torch.randn(v, v, v, generator=generator).double()
+    table[torch.rand(v, v, v, generator=generator) < 0.35] = -torch.inf
+    table[torch.rand(v, v, generator=generator) < 0.2] = -torch.inf
+    return table
+
+
+def possible(table, before, token, length, end):
+    """Every sequence with a probability above 0 and its log-probability, the most probable first."""
+    results = []
+    for sequence in itertools.chain(*(itertools.product(range(len(table)), repeat=k) for k in range(1, length + 1))):
+        ends = [k for k, x in enumerate(sequence) if x == end]
+        if ends != [len(sequence) - 1] and (ends or len(sequence) < length):
+            continue
+        seen, probability = (before, token, *sequence), 1.0
+        for a, b, c in zip(seen, seen[1:], seen[2:], strict=False):
+            weights = table[a, b].exp()
+            probability *= float(weights[c] / weights.sum()) if weights.sum() > 0 else 0.0
+        if probability > 0:
+            results.append((math.log(probability), list(sequence)))
+    return sorted(results, reverse=True)
+
+
+@pytest.mark.parametrize("end", [None, 0])
+@pytest.mark.parametrize(("v", "length"), [(1, 3), (2, 4), (3, 4)])
+def test_impossible_tokens_and_contexts_equal_an_enumeration(v, length, end):
+    tables = [with_impossible_tokens(seed, v) for seed in range(6)]
+    found_none = 0
+    for table in tables:
+
+        def step(tokens, state, table=table):
+            return table[state[0], tokens], (tokens,)
+
+        pairs = torch.cartesian_prod(torch.arange(v), torch.arange(v)).view(-1, 2)
+        beams = v**length
+        found = beam_search(step, pairs[:, 1], (pairs[:, 0],), beams, length, end, best=beams)
+        assert not found.score.isnan().any()
+        for row, (before, token) in enumerate(pairs.tolist()):
+            expected = possible(table, before, token, length, end)
+            found_none += not expected
+            count = int(found.lengths[row].gt(0).sum())
+            assert count == len(expected)
+            sequences = [found.tokens[row, k, : found.lengths[row, k]].tolist() for k in range(count)]
+            assert sorted(sequences) == sorted(sequence for _, sequence in expected)
+            log_probs = torch.tensor([log_prob for log_prob, _ in expected]).double()
+            torch.testing.assert_close(found.log_prob[row, :count], log_probs)
+            assert found.log_prob[row, count:].isneginf().all()
+    assert found_none  # some contexts have no continuation
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_dead_end_does_not_hide_other_sequences(groups):
+    """After token 1, the most probable one, nothing is possible: the best sequence is 2, 0."""
+    table = torch.tensor([[0.1, 0.6, 0.3], [0.0, 0.0, 0.0], [0.5, 0.3, 0.2]]).double().log()
+    found = beam_search(lambda t, s: (table[t], s), torch.tensor([0]), None, 4, 2, best=1, groups=groups)
+    assert found.tokens.tolist() == [[[2, 0]]]
+    assert found.log_prob.item() == pytest.approx(math.log(0.3 * 0.5))
+    prefix = torch.tensor([[1, 0]])  # impossible
+    none = beam_search(lambda t, s: (table[t], s), torch.tensor([0]), None, 4, 3, best=2, groups=groups, prefix=prefix)
+    assert none.lengths.tolist() == [[0, 0]]
+    assert none.score.isneginf().all()
+
+
+@pytest.mark.parametrize(("value", "name"), [(torch.nan, "NaN"), (torch.inf, r"\+inf")])
+@pytest.mark.parametrize("at", [(0, 2), (1, 0)])
+def test_logits_that_are_no_distribution_are_an_error(value, name, at):
+    table = torch.zeros(3, 3)
+    table[at] = value
+    said = f"beam search stopped at token {at[0] + 1}: the logits contain {name}"
+    for settings in ({"beams": 3}, {"beams": 4, "groups": 2}, {"beams": 1, "prefix": torch.tensor([[1]])}):
+        with pytest.raises(RunError, match=said):
+            beam_search(lambda tokens, state: (table[tokens], state), torch.tensor([0]), length=3, **settings)
+
+
+def test_nan_after_an_impossible_token_does_not_matter():
+    table = torch.tensor([[0.4, 0.0, 0.6], [torch.nan] * 3, [0.5, 0.0, 0.5]]).log()
+    found = beam_search(lambda tokens, state: (table[tokens], state), torch.tensor([0]), beams=9, length=2, best=5)
+    torch.testing.assert_close(found.log_prob.exp(), torch.tensor([[0.3, 0.3, 0.24, 0.16, 0.0]]))
+
+
+@pytest.mark.parametrize("end", [None, 1])
+@pytest.mark.parametrize("prefix", [None, torch.empty(0, 1, dtype=torch.long)])
+def test_an_empty_batch_gives_an_empty_result(end, prefix):
+    _, recurrent, _ = with_memory()
+    none = torch.empty(0, dtype=torch.long)
+    found = beam_search(recurrent, none, (none,), 4, 5, end, best=3, groups=2, prefix=prefix)
+    assert found.tokens.shape == (0, 3, 5)
+    assert found.lengths.shape == found.score.shape == found.log_prob.shape == (0, 3)
+
+
 # --- groups -----------------------------------------------------------------------------------------------------------
 
 
@@ -313,6 +409,12 @@ def test_groups_differ_more_the_more_it_costs_to_agree():
         ({"beams": 0}, "beams=0 must be at least 1"),
         ({"beams": 2, "best": 3}, "best=3 must be from 1 to beams"),
         ({"beams": 4, "groups": 3}, "groups=3 must divide beams=4"),
+        ({"groups": 2, "diversity": math.nan}, "diversity=nan must be a finite number"),
+        ({"groups": 2, "diversity": -1.0}, "diversity=-1.0 must be a finite number of at least 0"),
+        ({"end": V}, "end=4 is not a token of the vocabulary; give a number from 0 to 3"),
+        ({"end": -1}, "end=-1 is not a token"),
+        ({"prefix": torch.tensor([[1, V]])}, "prefix: 4 is not a token of the vocabulary; give numbers from 0 to 3"),
+        ({"prefix": torch.tensor([[-1]])}, "prefix: -1 is not a token"),
         ({"length": 0}, "length=0 must be more than the 0 tokens"),
         ({"length": 2, "prefix": torch.tensor([[1, 2]])}, "length=2 must be more than the 2 tokens"),
     ],

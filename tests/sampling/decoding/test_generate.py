@@ -5,6 +5,7 @@ import torch
 from scipy.stats import chisquare
 from torch import nn
 
+from danlu.errors import RunError
 from danlu.sampling import SamplingOptions, draw, generate, read, repeat_rows, take_rows
 
 CHAIN = torch.tensor([[0.1, 0.6, 0.3, 0.0], [0.4, 0.3, 0.2, 0.1], [0.05, 0.05, 0.8, 0.1], [0.25, 0.25, 0.25, 0.25]])
@@ -103,6 +104,52 @@ def test_an_impossible_token_is_never_drawn():
 def test_numbers_that_cannot_be_are_refused(settings, said):
     with pytest.raises(ValueError, match=said):
         SamplingOptions(**settings)
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("options", [SamplingOptions(), SamplingOptions(0.0), SamplingOptions(top_p=0.9, min_p=0.1)])
+@pytest.mark.parametrize(
+    ("value", "said"), [(-torch.inf, "all logits are -inf"), (torch.nan, "contain NaN"), (torch.inf, r"contain \+inf")]
+)
+def test_a_row_without_a_next_token_is_an_error(options, value, said):
+    """The second token of row 1; a row that has ended needs no next token."""
+    table = torch.zeros(4, 4).fill_diagonal_(50.0)[[1, 2, 3, 0]]  # 0 → 1 → 2 → 3 → 0
+    table[3] = value
+
+    def step(tokens, state):
+        return table[tokens], state
+
+    with pytest.raises(RunError, match=f"token 2 of row 1 cannot be sampled: .*{said}"):
+        drawn(step, torch.tensor([0, 2]), options=options, length=3)
+    rows = drawn(step, torch.tensor([0, 2]), options=options, length=3, end=3)
+    assert rows.tolist() == [[1, 2, 3], [3, 3, 3]]
+    with pytest.raises(RunError, match=said):
+        draw(table, torch.zeros(4))
+
+
+@pytest.mark.parametrize("options", [SamplingOptions(), SamplingOptions(0.0), SamplingOptions(top_p=0.9, top_k=2)])
+def test_an_empty_batch_gives_empty_tokens(options):
+    none = torch.empty(0, dtype=torch.long)
+    steps = list(generate(markov, none, options=options, length=3))
+    assert [tuple(tokens.shape) for tokens in steps] == [(0,)] * 3
+    assert draw(torch.zeros(0, 4), torch.zeros(0)).shape == (0,)
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("end", [-1, 4, 99])
+def test_an_end_outside_the_vocabulary_is_an_error(end):
+    with pytest.raises(ValueError, match=f"end={end} is not a token of the vocabulary; give a number from 0 to 3"):
+        drawn(markov, torch.tensor([0]), length=2, end=end)
+
+
+@pytest.mark.parametrize("temperature", [1e-2, 1e-4, 1e-5, 1e-7])
+def test_low_temperatures_do_not_overflow_in_float16(temperature):
+    logits = torch.tensor([[200.0, 400.0, 100.0]]).half()
+    options = SamplingOptions(temperature=temperature)
+    (first,) = generate(
+        lambda tokens, state: (logits.expand(len(tokens), 3), state), torch.zeros(4).long(), None, options, 1
+    )
+    assert first.tolist() == [1] * 4
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

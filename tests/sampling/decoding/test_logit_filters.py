@@ -1,5 +1,8 @@
 """Each filter against a direct loop and against the package transformers."""
 
+import random
+from fractions import Fraction
+
 import pytest
 import torch
 from transformers import (
@@ -77,3 +80,59 @@ def test_all_at_once_are_done_in_the_usual_order():
     for change in (*steps, TopPLogitsWarper(0.95), MinPLogitsWarper(0.04)):
         expected = change(before, expected)
     torch.testing.assert_close(choice.filtered(LOGITS, seen), expected)
+
+
+# --- exact probabilities ----------------------------------------------------------------------------------------------
+
+
+def rational_cases(count=400):
+    """Probabilities that are fractions with a small denominator, with a sum or a ratio of them as the threshold."""
+    generator = random.Random(0)
+    for _ in range(count):
+        weights = sorted((generator.randint(1, 9) for _ in range(generator.randint(2, 8))), reverse=True)
+        probabilities = [Fraction(weight, sum(weights)) for weight in weights]
+        yield probabilities, generator.randint(1, len(weights))
+
+
+def logits_of(probabilities, dtype, offset=0.0):
+    return torch.tensor([[float(p) for p in probabilities]], dtype=torch.float64).log().to(dtype) + offset
+
+
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_top_p_keeps_the_tokens_of_exact_arithmetic(dtype, offset):
+    """The threshold is the exact sum of the first probabilities, so that one token more would be one too many."""
+    assert kept(top_p(logits_of([Fraction(1, 2), Fraction(3, 10), *2 * [Fraction(1, 10)]], dtype), 0.8)) == [{0, 1}]
+    for probabilities, count in rational_cases():
+        p = float(sum(probabilities[:count]))
+        assert kept(top_p(logits_of(probabilities, dtype, offset), p)) == [set(range(count))], (probabilities, count)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_top_p_needs_one_more_token_just_above_the_exact_sum(dtype):
+    above = 1e-5 if dtype == torch.float32 else 1e-13
+    for probabilities, count in rational_cases():
+        if count < len(probabilities):
+            p = float(sum(probabilities[:count])) + above
+            assert kept(top_p(logits_of(probabilities, dtype), p)) == [set(range(count + 1))], (probabilities, count)
+
+
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_min_p_keeps_the_tokens_of_exact_arithmetic(dtype, offset):
+    """The threshold is the exact ratio of a probability and the largest one, so that this token is just kept."""
+    for probabilities, count in rational_cases():
+        ratio = probabilities[count - 1] / probabilities[0]
+        expected = {i for i, p in enumerate(probabilities) if p >= ratio * probabilities[0]}
+        logits = logits_of(probabilities, dtype, offset)
+        assert kept(min_p(logits, float(ratio))) == [expected], (probabilities, count)
+        above = float(ratio) * (1 + (1e-5 if dtype == torch.float32 else 1e-13))
+        if above <= 1:
+            fewer = {i for i in expected if probabilities[i] > probabilities[count - 1]}
+            assert kept(min_p(logits, above)) == [fewer], (probabilities, count)
+
+
+def test_the_nucleus_of_a_large_vocabulary_is_summed_exactly():
+    """Of 200,000 equal tokens, half have half of the probability; a sum in float32 is wrong by several tokens."""
+    logits = torch.zeros(1, 200_000)
+    assert len(kept(top_p(logits, 0.5))[0]) == 100_000

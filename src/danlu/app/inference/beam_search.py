@@ -11,7 +11,7 @@ from torch import Tensor
 
 from danlu.app.inference.apply import check_at_least
 from danlu.data.base.tokenizer import Tokenizer
-from danlu.errors import UsageError
+from danlu.errors import RunError, UsageError
 from danlu.sampling.decoding.beam_search import Lengths, Penalty, beam_search
 
 
@@ -136,6 +136,9 @@ def search_continuations(
         tokens: maximal number of tokens of a text.
         end: the token that ends a text.
         search: the options.
+
+    Raises:
+        RunError: if the model has no continuation of the prompt with a probability above 0.
     """
     last, state = model.read(prompt[None])
     texts = beam_search(
@@ -151,11 +154,18 @@ def search_continuations(
         search.diversity,
     )
     columns = (texts.tokens[0], texts.lengths[0], texts.log_prob[0], texts.score[0])
-    return [
+    continuations = [
         Continuation(continuation_text(tokenizer, prompt.tolist(), row[:length]), log_prob, score, length)
         for row, length, log_prob, score in zip(*(column.tolist() for column in columns), strict=True)
         if length
     ]
+    if not continuations:
+        raise RunError(
+            f"beam search found no continuation with a probability above 0 among the {search.beams} most probable; "
+            f"give another prompt or more beams",
+            settings=("beam",),
+        )
+    return continuations
 
 
 def continuation_text(tokenizer: Tokenizer, prompt: Sequence[int], new: Sequence[int]) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from danlu.errors import RunError
 from danlu.sampling.decoding.decoder_state import State, repeat_rows, take_rows
 from danlu.sampling.decoding.generate import Step
+from danlu.sampling.decoding.logit_checks import check_end, not_a_distribution
 
 Lengths = Literal["wu", "power"]
 
@@ -87,7 +90,8 @@ def beam_search(
     Each step extends every running sequence by every token. The ``beams`` best extensions that do not end keep running;
     extensions that end and are among the ``beams`` best are kept as results. The search stops when no running sequence
     can exceed the kept ones, or at the maximum length, where all sequences count as ended. With as many beams as there
-    are sequences the search is exhaustive.
+    are sequences the search is exhaustive. Tokens with logit −∞ are impossible; a sequence for which all tokens are
+    impossible is dropped. If no sequence is left, all results are missing.
 
     Groups make the sequences diverse: they are extended one after the other, and in every step a token has a penalty of
     :math:`\lambda` for each beam of the earlier groups that chose it (Hamming diversity). Vijayakumar et al.,
@@ -109,23 +113,28 @@ def beam_search(
         dim: batch dimension of the tensors of the state.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: if an argument is out of range, or ``end`` or a token of ``prefix`` is not in the vocabulary.
+        RunError: if a logit of a running sequence is NaN or +∞.
 
     >>> chain = torch.tensor([[0.1, 0.6, 0.3], [0.4, 0.3, 0.3], [0.05, 0.05, 0.9]]).log()
     >>> result = beam_search(lambda tokens, state: (chain[tokens], state), torch.tensor([0]), beams=3, length=2)
     >>> result.tokens[0, 0], result.log_prob[0].exp()
     (tensor([2, 2]), tensor([0.2700]))
     """
-    _check(beams, length, best, groups, prefix)
+    _check(beams, length, best, groups, diversity, prefix)
+    if not len(tokens):
+        return _no_prompts(tokens, best, length)
     penalty = penalty or Penalty()
     n, width = len(tokens), beams // groups
     forced = torch.empty(n, 0, dtype=torch.long, device=tokens.device) if prefix is None else prefix
     logits, state, log_prob = _forced(step, tokens, state, forced)
+    check_end(end, logits.shape[1])
     logits = logits.repeat_interleave(beams, 0)
     state = repeat_rows(state, beams, n, dim)
     running, kept = _begin(forced, log_prob, beams, groups)
     for position in range(forced.shape[1], length):
-        log_probs = _log_probs(logits).view(n, groups, width, -1)
+        alive = torch.cat([group.score for group in running], 1).isfinite().flatten()
+        log_probs = _log_probs(logits, alive, position).view(n, groups, width, -1)
         counts = torch.zeros(n, log_probs.shape[-1], dtype=log_probs.dtype, device=tokens.device)
         last, parent_rows = position + 1 == length, []
         for g in range(groups):
@@ -147,11 +156,13 @@ def beam_search(
     return _collect(kept, best)
 
 
-def _check(beams: int, length: int, best: int, groups: int, prefix: Tensor | None) -> None:
+def _check(beams: int, length: int, best: int, groups: int, diversity: float, prefix: Tensor | None) -> None:
     if beams < 1 or not 1 <= best <= beams:
         raise ValueError(f"beams={beams} must be at least 1, and best={best} must be from 1 to beams")
     if groups < 1 or beams % groups:
         raise ValueError(f"groups={groups} must divide beams={beams}")
+    if not 0 <= diversity < math.inf:
+        raise ValueError(f"diversity={diversity} must be a finite number of at least 0")
     if length <= (0 if prefix is None else prefix.shape[1]):
         forced = 0 if prefix is None else prefix.shape[1]
         raise ValueError(f"length={length} must be more than the {forced} tokens of the prefix")
@@ -162,16 +173,40 @@ def _exact(logits: Tensor) -> torch.dtype:
     return torch.promote_types(logits.dtype, torch.float32)
 
 
-def _log_probs(logits: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
-    return logits.log_softmax(1, dtype=_exact(logits))
+def _no_prompts(tokens: Int[Tensor, "0"], best: int, length: int) -> BeamSearchResult:
+    """The result for an empty batch."""
+    scores = torch.zeros(0, best, device=tokens.device)
+    return BeamSearchResult(tokens.new_zeros(0, best, length), tokens.new_zeros(0, best), scores, scores)
+
+
+def _log_probs(logits: Float[Tensor, "n v"], alive: Bool[Tensor, "n"], position: int) -> Float[Tensor, "n v"]:
+    """Log-probabilities of the next token; −∞ for all tokens of a row that has only logits of −∞.
+
+    Raises:
+        RunError: if a logit of a row that is alive is NaN or +∞.
+    """
+    log_probs = logits.log_softmax(1, dtype=_exact(logits))
+    largest = logits.amax(1)
+    if bool(largest.isfinite().all()):
+        return log_probs
+    wrong = alive & ~largest.isfinite() & ~largest.isneginf()
+    if bool(wrong.any()):
+        problem = not_a_distribution(logits[wrong][0])
+        raise RunError(f"beam search stopped at token {position + 1}: {problem}")
+    return log_probs.masked_fill((largest.isneginf() | ~alive)[:, None], -torch.inf)
 
 
 def _forced(step: Step, tokens: Tensor, state: State, prefix: Tensor) -> tuple[Tensor, State, Tensor]:
     """Logits and state after the prefix, and the log-probability of the prefix."""
     logits, state = step(tokens, state)
     total = torch.zeros(len(tokens), dtype=_exact(logits), device=tokens.device)
-    for forced in prefix.unbind(1):
-        total = total + _log_probs(logits).gather(1, forced[:, None]).squeeze(1)
+    if bool((wrong := (prefix < 0) | (prefix >= logits.shape[1])).any()):
+        raise ValueError(
+            f"prefix: {int(prefix[wrong][0])} is not a token of the vocabulary; give numbers from 0 to "
+            f"{logits.shape[1] - 1}"
+        )
+    for position, forced in enumerate(prefix.unbind(1)):
+        total = total + _log_probs(logits, total.isfinite(), position).gather(1, forced[:, None]).squeeze(1)
         logits, state = step(forced, state)
     return logits, state, total
 

@@ -18,12 +18,14 @@ from danlu.rng.counter_based import bits, uniforms
 from danlu.rng.keys import key
 from danlu.sampling.decoding import logit_filters as filters
 from danlu.sampling.decoding.decoder_state import State
+from danlu.sampling.decoding.logit_checks import check_end, check_logits
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 """function from the last tokens (n,) and a state to logits (n, v) and the next state"""
 
 _LARGEST = 1 - 2.0**-40  # largest uniform number; less than 1 also after a multiplication
 _LOW_TEMPERATURE = 1e-6  # temperature below which only the most probable token is sampled
+_LARGE_LOGIT = 1e3  # logits up to this value are divided by the temperature without overflow
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ class SamplingOptions:
         """
         if self.repetition_penalty != 1 and seen is not None:
             logits = filters.repetition_penalty(logits, seen, self.repetition_penalty)
-        if 0 < self.temperature < _LOW_TEMPERATURE:  # otherwise the largest logit would become infinite, too
+        low = max(_LOW_TEMPERATURE, _LARGE_LOGIT / torch.finfo(logits.dtype).max)  # 0.015 for float16
+        if 0 < self.temperature < low:  # otherwise the largest logit would become infinite, too
             logits = logits - logits.amax(1, keepdim=True)
         if self.stochastic:
             logits = logits / max(self.temperature, torch.finfo(logits.dtype).tiny)
@@ -98,9 +101,17 @@ class SamplingOptions:
 def draw(logits: Float[Tensor, "n v"], uniform: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
     """Sample tokens by inverting the cumulative distribution at uniform numbers from [0, 1).
 
+    Raises:
+        RunError: if a row has no distribution: all its logits are −∞, or one is NaN or +∞.
+
     >>> draw(torch.tensor([[0.5, 0.0, 0.5]]).log().expand(3, 3), torch.tensor([0.0, 0.49, 0.51]))
     tensor([0, 0, 2])
     """
+    check_logits(logits, 0)
+    return _draw(logits, uniform)
+
+
+def _draw(logits: Float[Tensor, "n v"], uniform: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
     exact = torch.float32 if logits.device.type == "mps" else torch.float64
     cumulative = logits.to(exact).softmax(1).cumsum(1)
     target = uniform.to(exact).clamp_max(_LARGEST)[:, None] * cumulative[:, -1:]
@@ -129,13 +140,18 @@ def generate(
         state: the state after all earlier tokens; see ``read``.
         options: sampling options; by default sampling from the full distribution.
         length: number of tokens; unlimited by default.
-        end: end token. A row that has ended repeats it; generation stops when all rows have ended.
+        end: end token. A row that has ended repeats it, and its logits are ignored; generation stops when all rows have
+            ended.
         seed: random seed.
         seen: tokens to which the repetition penalty applies from the start, for instance those of the prompt; the last
             token is always included.
 
     Yields:
         The next token of each row, (n,).
+
+    Raises:
+        ValueError: if ``end`` is not in the vocabulary.
+        RunError: if a row has no next token: all its logits are −∞, or one is NaN or +∞.
 
     >>> counting = lambda tokens, state: (torch.nn.functional.one_hot((tokens + 1) % 5, 5).float(), state)
     >>> greedy = SamplingOptions(temperature=0.0)
@@ -149,6 +165,8 @@ def generate(
     position = 0
     while length is None or position < length:
         logits, state = step(tokens, state)
+        check_end(end, logits.shape[1])
+        check_logits(logits, position, ended)
         if options.repetition_penalty != 1:
             if mask is None:
                 mask = torch.zeros_like(logits, dtype=torch.bool)
@@ -157,7 +175,7 @@ def generate(
         logits = options.filtered(logits, mask)
         if options.stochastic:
             exact = torch.float32 if logits.device.type == "mps" else torch.float64
-            tokens = draw(logits, uniforms(row_keys, torch.full_like(row_keys, position), exact))
+            tokens = _draw(logits, uniforms(row_keys, torch.full_like(row_keys, position), exact))
         else:
             tokens = logits.argmax(1)
         if end is not None:

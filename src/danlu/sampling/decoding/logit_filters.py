@@ -1,10 +1,19 @@
-"""Filters of logits before sampling. A filter makes tokens less probable or excludes them."""
+"""Filters of logits before sampling. A filter makes tokens less probable or excludes them.
+
+Logits are rounded numbers: the probabilities 0.5 and 0.3 from the logarithms in float32 do not sum to 0.8. Filters that
+compare probabilities therefore treat a difference of at most 16 units of rounding as equality: 2e-6 for float32 and
+shorter types, 4e-15 for float64.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+_SLACK = 16  # units of rounding; rounding a logit x changes its probability by up to |x| / 2 of them
 
 
 def repetition_penalty(logits: Float[Tensor, "n v"], seen: Bool[Tensor, "n v"], penalty: float) -> Float[Tensor, "n v"]:
@@ -50,9 +59,10 @@ def top_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
     tensor([[0.5000, 0.3000, 0.0000]])
     """
     sorted_logits, order = logits.sort(dim=1, descending=True, stable=True)
-    probabilities = sorted_logits.softmax(1)
-    preceding = probabilities.cumsum(1) - probabilities
-    excluded = (preceding >= p).scatter(1, order, preceding >= p)
+    weights = (sorted_logits.to(_exact(logits)) - sorted_logits[:, :1]).exp()
+    cumulative = weights.cumsum(1, dtype=_longest(logits))  # in float32 the sum of a large vocabulary is inexact
+    excluded = cumulative - weights >= (p - _slack(logits)) * cumulative[:, -1:]
+    excluded = excluded.scatter(1, order, excluded)
     excluded.scatter_(1, order[:, :1], False)  # keep the most probable token even if p is 0
     return logits.masked_fill(excluded, -torch.inf)
 
@@ -67,5 +77,18 @@ def min_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
     >>> min_p(torch.tensor([[0.6, 0.3, 0.1]]).log(), 0.4).exp()
     tensor([[0.6000, 0.3000, 0.0000]])
     """
-    probabilities = logits.softmax(1)
-    return logits.masked_fill(probabilities < p * probabilities.amax(1, keepdim=True), -torch.inf)
+    threshold = logits.amax(1, keepdim=True).to(_longest(logits))
+    threshold = threshold + (math.log(p * (1 - _slack(logits))) if p > 0 else -torch.inf)
+    return logits.masked_fill(logits < threshold, -torch.inf)
+
+
+def _exact(logits: Tensor) -> torch.dtype:
+    return torch.promote_types(logits.dtype, torch.float32)
+
+
+def _longest(logits: Tensor) -> torch.dtype:
+    return torch.float32 if logits.device.type == "mps" else torch.float64  # mps has no float64
+
+
+def _slack(logits: Tensor) -> float:
+    return _SLACK * torch.finfo(_exact(logits)).eps
