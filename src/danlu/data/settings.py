@@ -9,11 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from danlu import catalogue
 from danlu import data as room
 from danlu.catalogue.datasets import DATA, find_data_entry
+from danlu.data.base.effects import without_effect
 from danlu.data.base.page import Page
 from danlu.data.base.split_settings import Split
 from danlu.data.kinds import KINDS
@@ -41,6 +42,16 @@ class DataSettings(Page):
     """name of the data set; for your own files folder:PATH (images), table:FILE (rows) or text:PATH (running text)"""
     split: Split = Split()
     """fractions and seed of the parts, if the data set has no official split"""
+
+    @model_validator(mode="after")
+    def _every_change_has_an_effect(self: S) -> S:
+        for message in without_effect(self, self.usual()):
+            raise ValueError(message)
+        return self
+
+    def usual(self) -> DataSettings:
+        """The default settings, with which changes are compared."""
+        return type(self).model_construct()
 
     @classmethod
     def settings_by_kind(cls) -> dict[str, tuple[str, ...]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
+
+from danlu.data.base.effects import Needs
 
 
 class FromData:
@@ -21,6 +23,7 @@ class Model(nn.Module):
     are not part of ``forward`` or of the state dict.
 
     Attributes:
+        needs: arguments that have an effect only with other arguments; recipes refuse them otherwise.
         arguments: the constructor's arguments by name.
         kind: the class that was constructed; sharding changes the class of the object.
         info: description of inputs and classes, for a model loaded from a folder.
@@ -34,6 +37,7 @@ class Model(nn.Module):
     {'factor': 2.0, 'shift': 0.0}
     """
 
+    needs: ClassVar[tuple[Needs, ...]] = ()
     arguments: dict[str, Any]
     kind: type[Model]
     info: Any = None

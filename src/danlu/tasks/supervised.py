@@ -49,6 +49,8 @@ class Supervised(Task):
             raise ValueError(f"smoothing={smoothing} must be at least 0 and less than 1")
         if class_weights is not None and min(class_weights, default=-1) < 0:
             raise ValueError(f"class_weights={tuple(class_weights)} must be one number per class, each at least 0")
+        if class_weights is not None and not any(class_weights):
+            raise ValueError("class_weights are all 0, so no example has an effect; set at least one of them above 0")
         self.classifier = classifier
         self.smoothing = smoothing
         self.inputs = inputs

@@ -15,6 +15,7 @@ from danlu.app.runs.session import Session
 from danlu.data.survey.survey import survey_data_set
 from danlu.errors import UsageError
 from danlu.models.saving.model_folder import describe
+from danlu.recipes.config.generative_recipe import GenerativeRecipe
 
 SMALL_FACTOR = 0.01
 """a training whose only round has less than this fraction of the peak learning rate gets a note"""
@@ -129,9 +130,16 @@ def _single_round(session: Session, run: RunFolder) -> Iterator[str]:
             )
 
 
+def _unused_feature_extractor(session: Session, run: RunFolder) -> Iterator[str]:
+    recipe = session.recipe
+    if isinstance(recipe, GenerativeRecipe) and recipe.feature_extractor != "auto" and not recipe.eval_samples:
+        yield "feature_extractor has no effect on the training, because eval_samples is 0; only danlu evaluate uses it"
+
+
 WARNINGS: tuple[Callable[[Session, RunFolder], Iterator[str]], ...] = (
     _problems_of_data,
     _layers_that_mix_examples,
     _useless_sharding,
+    _unused_feature_extractor,
     _not_savable,
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from danlu.data.base.effects import Needs, check_numbers
 from danlu.errors import UsageError
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -19,8 +20,15 @@ class Page(BaseModel):
 
     help_section: ClassVar[str] = "settings"
     """heading of the help under which the settings that a class declares are listed"""
+    needs: ClassVar[tuple[Needs, ...]] = ()
+    """settings that a class declares and that act only with others; ``DataSettings`` checks them"""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="after")
+    def _numbers_fit(self: _Copied) -> _Copied:
+        check_numbers(self)
+        return self
 
     def model_copy(self: _Copied, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> _Copied:
         """A copy with other values, which are not validated. Unlike in pydantic, the names must exist.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from danlu.data.base.effects import Needs
 from danlu.data.base.page import Fraction, Page
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -47,6 +48,8 @@ class Augment(Page):
     >>> Augment().on, Augment(flip="horizontal", crop=4).on
     (False, True)
     """
+
+    needs: ClassVar[tuple[Needs, ...]] = (Needs("pad_mode", ("crop", "rotate", "translate", "scale")),)
 
     flip: Flip = "none"
     """flip images with probability 0.5; alternating: flip each image horizontally in every other epoch"""

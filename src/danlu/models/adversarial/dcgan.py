@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from danlu.data.base.effects import Needs
 from danlu.models.adversarial.base import LEAK, Critic, Generator, PlayerNorm, concat_labels, needs_bias, normalization
 from danlu.models.adversarial.image_sizes import attention_layers, check_attention, map_sizes
 from danlu.nn.dense import check_dropout, check_width
@@ -48,6 +50,8 @@ class DCGANGenerator(Generator):
     >>> DCGANGenerator((1, 28, 28), classes=0, range=(0.0, 1.0), width=8).sample(3).shape
     torch.Size([3, 1, 28, 28])
     """
+
+    needs: ClassVar[tuple[Needs, ...]] = (Needs("reference", ("norm",), ("virtual",)),)
 
     def __init__(
         self,
@@ -113,6 +117,8 @@ class DCGANCritic(Critic):
     >>> DCGANCritic((1, 28, 28), classes=3, width=8)(torch.zeros(4, 1, 28, 28), torch.tensor([0, 1, 2, 0])).shape
     torch.Size([4])
     """
+
+    needs: ClassVar[tuple[Needs, ...]] = (Needs("reference", ("norm",), ("virtual",)),)
 
     def __init__(
         self,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from danlu.data.base.effects import Needs
 from danlu.models.adversarial.base import LEAK, Critic, Generator, PlayerNorm, concat_labels, normalization
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_dropout, check_widths, dense
@@ -38,6 +40,8 @@ class MLPGenerator(Generator):
     >>> MLPGenerator((1, 8, 8), classes=0, range=(0.0, 1.0), latent=4, hidden=(32,)).sample(3).shape
     torch.Size([3, 1, 8, 8])
     """
+
+    needs: ClassVar[tuple[Needs, ...]] = (Needs("reference", ("norm",), ("virtual",)),)
 
     def __init__(
         self,
@@ -83,6 +87,8 @@ class MLPCritic(Critic):
     >>> MLPCritic((2,), classes=3, hidden=(16,))(torch.zeros(4, 2), torch.tensor([0, 1, 2, 0])).shape
     torch.Size([4])
     """
+
+    needs: ClassVar[tuple[Needs, ...]] = (Needs("reference", ("norm",), ("virtual",)),)
 
     def __init__(
         self,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from danlu.data.base.effects import Needs
 from danlu.models.adversarial.base import Critic, Generator, PlayerNorm, concat_labels, needs_bias, normalization
 from danlu.models.adversarial.image_sizes import attention_layers, check_attention, map_sizes
 from danlu.nn.conv.residual import conv
@@ -46,6 +47,8 @@ class ResNetGenerator(Generator):
     >>> ResNetGenerator((3, 32, 32), classes=0, range=(0.0, 1.0), width=8).sample(2).shape
     torch.Size([2, 3, 32, 32])
     """
+
+    needs: ClassVar[tuple[Needs, ...]] = (Needs("reference", ("norm",), ("virtual",)),)
 
     def __init__(
         self,
@@ -112,6 +115,8 @@ class ResNetCritic(Critic):
     >>> ResNetCritic((3, 32, 32), classes=3, width=8)(torch.zeros(2, 3, 32, 32), torch.tensor([0, 1])).shape
     torch.Size([2])
     """
+
+    needs: ClassVar[tuple[Needs, ...]] = (Needs("reference", ("norm",), ("virtual",)),)
 
     def __init__(
         self,

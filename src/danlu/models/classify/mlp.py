@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from danlu.data.base.effects import Needs
 from danlu.models.base import Model
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_dropout, check_width, check_widths, dense
@@ -40,6 +42,8 @@ class MLP(Model):
     >>> net(torch.zeros(3, 1, 28, 28)).shape
     torch.Size([3, 10])
     """
+
+    needs: ClassVar[tuple[Needs, ...]] = tuple(Needs(name, ("hidden",)) for name in ("activation", "norm", "dropout"))
 
     def __init__(
         self,

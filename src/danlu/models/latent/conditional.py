@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from danlu.data.base.effects import Needs
 from danlu.losses.variational import importance_bound
 from danlu.models.base import FromData
 from danlu.models.latent.autoencoder import Autoencoder, Pass, Posterior
 from danlu.models.latent.labeled_base import LabeledAutoencoder
-from danlu.models.latent.likelihood import LEVELS, Family, Spread
+from danlu.models.latent.likelihood import LEVELS, SPREAD_NEEDS, Family, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
 from danlu.nn.norm.by_name import Norm
@@ -61,6 +62,8 @@ class ConditionalVAE(LabeledAutoencoder):
     """
 
     noise: Tensor
+
+    needs: ClassVar[tuple[Needs, ...]] = SPREAD_NEEDS
 
     def __init__(
         self,

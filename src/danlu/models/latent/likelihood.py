@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from danlu.data.base.effects import Needs
 from danlu.losses.variational import bernoulli_log_prob, discretized_logistic_log_prob, gaussian_log_prob
 
 Family = Literal["bernoulli", "gaussian", "logistic"]
@@ -15,6 +16,8 @@ Spread = float | Literal["shared", "each"]
 
 LEVELS = 256
 """number of levels of bytes"""
+SPREAD_NEEDS = (Needs("spread", ("likelihood",), ("gaussian", "logistic")),)
+"""the argument of models that a Bernoulli distribution does not have"""
 LEAST_LOG_SPREAD = -6.0
 """Minimum log-spread, less than one gray level. Without it, the density of a constant value could become infinite."""
 

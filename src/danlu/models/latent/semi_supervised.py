@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from danlu.data.base.effects import Needs
 from danlu.models.base import FromData
 from danlu.models.latent.autoencoder import Autoencoder, Diagonal
 from danlu.models.latent.labeled_base import LabeledAutoencoder
-from danlu.models.latent.likelihood import LEVELS, Family, Spread
+from danlu.models.latent.likelihood import LEVELS, SPREAD_NEEDS, Family, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
 from danlu.nn.encoder_decoder import Encoder
@@ -70,6 +71,8 @@ class SemiSupervisedVAE(LabeledAutoencoder):
     >>> model.classify(torch.zeros(5, 4)).shape, model.sample(2, torch.tensor([0, 2])).shape
     (torch.Size([5, 3]), torch.Size([2, 4]))
     """
+
+    needs: ClassVar[tuple[Needs, ...]] = SPREAD_NEEDS
 
     def __init__(
         self,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from danlu.data.base.effects import Needs
 from danlu.models.base import FromData, Model
 from danlu.models.latent.autoencoder import Autoencoder, Pass, Posterior
 from danlu.models.latent.inpainting import checked_mask, fill_in
-from danlu.models.latent.likelihood import LEVELS, Family, Spread
+from danlu.models.latent.likelihood import LEVELS, SPREAD_NEEDS, Family, Spread
 from danlu.nn.activations import Activation
 from danlu.nn.norm.by_name import Norm
 from danlu.sampling.latent_interpolation import lerp
@@ -50,6 +51,8 @@ class VAE(Model):
     >>> vae.sample(3).shape, vae.log_prob_bound(torch.zeros(2, 1, 8, 8), samples=5).shape
     (torch.Size([3, 1, 8, 8]), torch.Size([2]))
     """
+
+    needs: ClassVar[tuple[Needs, ...]] = SPREAD_NEEDS
 
     def __init__(
         self,

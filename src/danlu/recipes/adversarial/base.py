@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from danlu.data.base.dataset import DataInfo
+from danlu.data.base.effects import Needs, changed_settings
 from danlu.data.base.page import Page
 from danlu.data.images.image_data import ImageData
 from danlu.data.tables.table_data import TableData
@@ -39,6 +40,10 @@ class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
     """A generator and a critic that are trained against each other."""
 
     help_section: ClassVar[str] = "loss"
+    needs: ClassVar[tuple[Needs, ...]] = (
+        Needs("noise_rounds", ("instance_noise",)),
+        Needs("one_sided", ("penalty",)),
+    )
     overfits_to: ClassVar[float | None] = None  # the losses of the two players need not decrease
 
     generator: Settings[Any]
@@ -118,14 +123,6 @@ class AdversarialRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
         return {"shape": info.shape, "classes": info.classes if self.conditional else 0}
 
     @model_validator(mode="after")
-    def _no_setting_without_effect(self) -> Self:
-        if self.noise_rounds and not self.instance_noise:
-            raise ValueError("noise_rounds needs instance_noise, which decreases over these rounds; set instance_noise")
-        if self.one_sided and not self.penalty:
-            raise ValueError("one_sided changes the gradient penalty; set penalty")
-        return self
-
-    @model_validator(mode="after")
     def _compatible(self) -> Self:
         # batch norm is checked when the networks are built: examples that are not images have other networks
         critic: Any = self.critic
@@ -188,10 +185,30 @@ class ConvolutionalPair(AdversarialRecipe):
     """generator and critic of examples that are not images"""
 
     def generator_for(self, info: DataInfo) -> Generator:
+        self._refuse_other_networks(info)
         if info.image_size is not None:
             return self.generator.build(**self.data_arguments(info), range=info.bounds)
         points = settings(MLPGenerator, latent=self.points.latent, hidden=self.points.hidden)
         return points.build(**self.data_arguments(info), range=None)
+
+    def _refuse_other_networks(self, info: DataInfo) -> None:
+        """Refuse changed settings of the networks for other examples than these."""
+        usual: Any = self.usual()
+        if info.image_size is not None:
+            unused, examples = changed_settings(self.points, usual.points, "points."), "examples that are not images"
+        else:
+            unused = [
+                name
+                for player in ("generator", "critic")
+                for name in changed_settings(getattr(self, player), getattr(usual, player), f"{player}.")
+                if name not in ("critic.minibatch", "critic.spectral")
+            ]
+            examples = "images, and points.hidden and points.latent to other examples"
+        if unused:
+            raise UsageError(
+                f"{', '.join(unused)}: no effect on {self.data}; the setting applies to {examples}; leave it out",
+                settings=tuple(unused),
+            )
 
     def critic_for(self, info: DataInfo) -> Critic:
         page: Any = self.critic

@@ -23,6 +23,11 @@ class Published(Classification):
         """The settings of the paper for a network of this size."""
         return cls.paper
 
+    def usual(self) -> Published:
+        """The default settings; with a size, those of the paper."""
+        size = self.size  # type: ignore[attr-defined]
+        return type(self).model_construct(**({} if size is None else self.of_paper(size)))
+
     def with_dependent_defaults(self, values: dict[str, Any]) -> Self:
         """The settings of the paper for ``size``, or its network for ``model.size``, with the changed settings."""
         size, page = values.get("size"), values.get("model")

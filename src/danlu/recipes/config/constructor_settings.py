@@ -62,6 +62,7 @@ def _page(network: type[Any]) -> type[Settings[Any]]:
     }
     page = create_model(f"{network.__name__}Settings", __base__=Settings, **fields)
     page.network = network
+    page.needs = getattr(network, "needs", ())  # a type variable or Any stands for a network
     return page
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import Field
 
 from danlu.data.base.dataset import DataInfo
+from danlu.data.base.effects import Needs
 from danlu.data.images.image_data import ImageData
 from danlu.data.images.info import ImageInfo
 from danlu.data.images.settings import Binarize
@@ -28,6 +29,10 @@ class LatentRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """Encoder and decoder that minimize the negative evidence lower bound, in nats per example."""
 
     help_section: ClassVar[str] = "loss"
+    needs: ClassVar[tuple[Needs, ...]] = (
+        Needs("capacity_rounds", ("capacity",)),
+        *(Needs(name, ("beta",)) for name in ("beta_warmup", "free_bits", "capacity")),
+    )
     overfits_to: ClassVar[float | None] = 0.7  # the loss in nats does not approach 0
 
     beta: NonNegative = 1.0
@@ -82,5 +87,11 @@ def check_likelihood(network: M, info: DataInfo, data: str, page: str = "model")
         raise UsageError(
             f"likelihood {family} needs images with values from 0 to 1; use {page}.likelihood=gaussian for {data}",
             settings=(f"{page}.likelihood=gaussian",),
+        )
+    if family == "logistic" and isinstance(info, ImageInfo) and info.levels == 2:
+        raise UsageError(
+            f"likelihood logistic is for gray values, and binarize leaves only 0 and 1; use "
+            f"{page}.likelihood=bernoulli, or leave binarize out",
+            settings=(f"{page}.likelihood=bernoulli", "binarize"),
         )
     return network

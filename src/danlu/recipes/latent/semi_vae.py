@@ -21,6 +21,7 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import PartStream, Shuffled
 from danlu.data.base.dataset import DataInfo
+from danlu.data.base.effects import Needs
 from danlu.data.base.joined_streams import JoinedStreams, join_streams
 from danlu.data.base.page import Fraction
 from danlu.data.images.image_data import ImageData
@@ -43,6 +44,10 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     """M1 + M2 in one run: half of the rounds for each."""
 
     help_section: ClassVar[str] = "loss"
+    needs: ClassVar[tuple[Needs, ...]] = (
+        Needs("temperature", ("relaxation",), ("gumbel",)),
+        *(Needs(name, ("stacked",)) for name in ("first", "first_rounds", "codes")),
+    )
     tiny: ClassVar[dict[str, Any]] = {
         "model": {"hidden": (8,), "classifier_hidden": (8,), "latent": 2},
         "first": {"hidden": (16,), "latent": 3},

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from danlu.data.base.effects import Needs
 from danlu.data.base.page import Fraction, Page
 from danlu.training.optimization import schedules
 from danlu.training.optimization.schedules import Schedule
@@ -35,6 +36,7 @@ class OptimizerSettings(Page):
     """
 
     help_section: ClassVar[str] = "optimization"
+    needs: ClassVar[tuple[Needs, ...]] = (Needs("decay_all", ("weight_decay", "l1", "l2")),)
 
     optimizer: OptimizerName = "adamw"
     """optimizer; muon updates hidden matrices with Muon and the other parameters with AdamW"""

@@ -1,0 +1,91 @@
+"""A setting that cannot act is refused if it was changed, and numbers that float32 cannot represent are refused."""
+
+import pytest
+
+from danlu.catalogue.recipes import all_recipes, find_recipe
+from danlu.data import Augment, TrainingData
+from danlu.errors import UsageError
+from danlu.models import MLP
+from danlu.recipes import as_recipe
+from danlu.recipes.config.build import build, build_task
+from danlu.tasks import Supervised
+
+WITHOUT = {
+    "capacity without its rise": ("vae", {"capacity_rounds": 5}, "capacity_rounds has no effect without capacity"),
+    "warm-up of nothing": ("vae", {"beta": 0, "beta_warmup": 5}, "beta_warmup has no effect without beta"),
+    "spread of bernoulli": ("vae", {"model.spread": 0.1}, "model.spread has no effect with model.likelihood=bernoulli"),
+    "decay of nothing": ("vae", {"decay_all": True}, "decay_all has no effect without weight_decay or l1 or l2"),
+    "padding of nothing": ("cnn", {"augment.pad_mode": "reflect"}, "augment.pad_mode has no effect without augment.cr"),
+    "one side of no penalty": ("gan", {"one_sided": True}, "one_sided has no effect without penalty"),
+    "rounds of no noise": ("gan", {"noise_rounds": 5}, "noise_rounds has no effect without instance_noise"),
+    "no reference": ("dcgan", {"critic.reference": 5}, "critic.reference has no effect with critic.norm=batch"),
+    "no hidden layer": ("mlp", {"model.hidden": (), "model.norm": "batch"}, "model.norm has no effect without"),
+    "codes of no M1": ("semi-vae", {"stacked": False, "codes": "mean"}, "codes has no effect without stacked"),
+    "no relaxation": ("semi-vae", {"temperature": 0.1}, "temperature has no effect with relaxation=enumerate"),
+}
+WITH = {
+    "capacity": ("vae", {"capacity": 5.0, "capacity_rounds": 5}),
+    "spread": ("vae", {"model.likelihood": "gaussian", "model.spread": 0.1}),
+    "spread of the recipe": ("beta-vae", {"model.likelihood": "bernoulli"}),
+    "decay": ("vae", {"decay_all": True, "l2": 1e-4}),
+    "the paper's decay": ("resnet", {"size": 20, "weight_decay": 0}),
+    "padding": ("cnn", {"augment.pad_mode": "reflect", "augment.scale": (0.9, 1.1)}),
+    "reference": ("dcgan", {"critic.norm": "virtual", "critic.reference": 5}),
+    "relaxation": ("semi-vae", {"temperature": 0.1, "relaxation": "gumbel"}),
+}
+
+
+@pytest.mark.parametrize(("recipe", "changes", "message"), WITHOUT.values(), ids=WITHOUT)
+def test_a_change_without_effect_is_refused(recipe, changes, message):
+    with pytest.raises(UsageError, match=message):
+        as_recipe(recipe, changes)
+
+
+@pytest.mark.parametrize(("recipe", "changes"), WITH.values(), ids=WITH)
+def test_a_change_with_an_effect_and_a_default_without_one_are_valid(recipe, changes):
+    as_recipe(recipe, changes)
+
+
+def test_data_settings_alone_are_checked():
+    with pytest.raises(ValueError, match=r"augment.pad_mode has no effect without augment.crop"):
+        TrainingData(data="digits", augment=Augment(pad_mode="reflect"))
+
+
+@pytest.mark.parametrize("recipe", all_recipes())
+def test_declared_names_are_settings(recipe):
+    """Every setting of a declared relation exists, and so does each value that it is compared with."""
+    page = find_recipe(recipe)()
+    for one in [page, *(value for _, value in page if hasattr(value, "needs"))]:
+        for needs in (needs for base in type(one).__mro__ for needs in vars(base).get("needs", ())):
+            for name in (needs.setting, *needs.on):
+                assert name in type(one).model_fields
+            for value in needs.values:
+                assert type(one).model_validate(dict(one) | {needs.on[0]: value})
+
+
+def test_networks_for_other_examples_have_no_effect():
+    ring = as_recipe("dcgan", {"data": "ring", "generator.width": 8})
+    with pytest.raises(UsageError, match=r"generator.width: no effect on ring; the setting applies to images"):
+        build_task(ring, ring.load().info)
+    digits = as_recipe("dcgan", {"points.hidden": (8,)})
+    with pytest.raises(UsageError, match=r"points.hidden: no effect on digits; .* examples that are not images"):
+        build_task(digits, digits.load().info)
+
+
+def test_gray_levels_of_binary_images_are_refused():
+    with pytest.raises(UsageError, match="likelihood logistic is for gray values, and binarize leaves only 0 and 1"):
+        build(as_recipe("vae", {"binarize": "static", "model.likelihood": "logistic"}))
+
+
+def test_class_weights_that_are_all_zero_are_refused():
+    with pytest.raises(ValueError, match="class_weights are all 0, so no example has an effect"):
+        Supervised(MLP((4,), 2), class_weights=(0.0, 0.0))
+    with pytest.raises(UsageError, match="class_weights are all 0"):
+        build(as_recipe("mlp", {"class_weights": (0.0,) * 10}))
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, 1e-300, 3.5e38, 1e-38, float("nan"), float("inf")])
+@pytest.mark.parametrize("setting", ["lr", "augment.noise", "augment.mixup", "l2", "class_weights", "model.dropout"])
+def test_numbers_that_float32_cannot_represent_are_refused(setting, value):
+    with pytest.raises(UsageError):
+        as_recipe("mlp", {setting: (value,) * 10 if setting == "class_weights" else value})
