@@ -7,7 +7,7 @@ from danlu.data import Augment, TrainingData
 from danlu.errors import UsageError
 from danlu.models import MLP
 from danlu.recipes import as_recipe
-from danlu.recipes.config.build import build, build_task
+from danlu.recipes.config.build import build
 from danlu.tasks import Supervised
 
 WITHOUT = {
@@ -63,13 +63,22 @@ def test_declared_names_are_settings(recipe):
                 assert type(one).model_validate(dict(one) | {needs.on[0]: value})
 
 
-def test_networks_for_other_examples_have_no_effect():
-    ring = as_recipe("dcgan", {"data": "ring", "generator.width": 8})
-    with pytest.raises(UsageError, match=r"generator.width: no effect on ring; the setting applies to images"):
-        build_task(ring, ring.load().info)
-    digits = as_recipe("dcgan", {"points.hidden": (8,)})
-    with pytest.raises(UsageError, match=r"points.hidden: no effect on digits; .* examples that are not images"):
-        build_task(digits, digits.load().info)
+@pytest.mark.parametrize(
+    ("data", "changes", "unused"),
+    [
+        ("ring", {"generator.width": 8, "points.hidden": (8,), "critic.minibatch": 4}, ["generator.width"]),
+        ("digits", {"generator.width": 8, "points.hidden": (8,)}, ["points.hidden"]),
+        ("digits", {}, []),
+    ],
+)
+def test_networks_for_other_examples_are_named(data, changes, unused):
+    recipe = as_recipe("dcgan", {"data": data, **changes})
+    assert recipe.unused_on(recipe.load().info) == unused
+
+
+def test_settings_of_m1_are_named_if_m2_is_alone():
+    recipe = as_recipe("semi-vae", {"stacked": False, "model.likelihood": "bernoulli", "first.latent": 3})
+    assert recipe.unused_on(recipe.load().info) == ["first.latent"]
 
 
 def test_gray_levels_of_binary_images_are_refused():

@@ -84,7 +84,10 @@ def test_probabilities_of_pixels_are_for_pixels(family, info):
         ),
         ("vae --model.channels 8 8 8 8", "4 convolutions with stride 2 are too many for 8×8 pixels"),
         ("vae --data moons --model.likelihood gaussian --model.channels 8", "must be (channels, height, width)"),
-        ("vae --model.spread -1", "spread=-1.0 must be a number greater than 0, or 'shared', or 'each'"),
+        (
+            "vae --model.likelihood gaussian --model.spread -1",
+            "spread=-1.0 must be a number greater than 0, or 'shared', or 'each'",
+        ),
         ("vae --model.latent 0", "latent"),
         ("inpainting-vae --hide 1.5", "hide: expected a number >= 0 and < 1, got 1.5"),
         ("inpainting-vae --model.no-masks", "random masks need a model with masks=True, whose encoder gets the mask"),

@@ -136,6 +136,11 @@ def _unused_feature_extractor(session: Session, run: RunFolder) -> Iterator[str]
         yield "feature_extractor has no effect on the training, because eval_samples is 0; only danlu evaluate uses it"
 
 
+def _unused_on_these_examples(session: Session, run: RunFolder) -> Iterator[str]:
+    if unused := session.recipe.unused_on(session.data.info):
+        yield f"{', '.join(unused)}: no effect on {session.data.info.description}"
+
+
 WARNINGS: tuple[Callable[[Session, RunFolder], Iterator[str]], ...] = (
     _problems_of_data,
     _layers_that_mix_examples,

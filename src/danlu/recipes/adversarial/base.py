@@ -185,30 +185,22 @@ class ConvolutionalPair(AdversarialRecipe):
     """generator and critic of examples that are not images"""
 
     def generator_for(self, info: DataInfo) -> Generator:
-        self._refuse_other_networks(info)
         if info.image_size is not None:
             return self.generator.build(**self.data_arguments(info), range=info.bounds)
         points = settings(MLPGenerator, latent=self.points.latent, hidden=self.points.hidden)
         return points.build(**self.data_arguments(info), range=None)
 
-    def _refuse_other_networks(self, info: DataInfo) -> None:
-        """Refuse changed settings of the networks for other examples than these."""
+    def unused_on(self, info: DataInfo) -> list[str]:
+        """The changed settings of the networks for other examples than these."""
         usual: Any = self.usual()
         if info.image_size is not None:
-            unused, examples = changed_settings(self.points, usual.points, "points."), "examples that are not images"
-        else:
-            unused = [
-                name
-                for player in ("generator", "critic")
-                for name in changed_settings(getattr(self, player), getattr(usual, player), f"{player}.")
-                if name not in ("critic.minibatch", "critic.spectral")
-            ]
-            examples = "images, and points.hidden and points.latent to other examples"
-        if unused:
-            raise UsageError(
-                f"{', '.join(unused)}: no effect on {self.data}; the setting applies to {examples}; leave it out",
-                settings=tuple(unused),
-            )
+            return changed_settings(self.points, usual.points, "points.")
+        return [
+            name
+            for player in ("generator", "critic")
+            for name in changed_settings(getattr(self, player), getattr(usual, player), f"{player}.")
+            if name not in ("critic.minibatch", "critic.spectral")
+        ]
 
     def critic_for(self, info: DataInfo) -> Critic:
         page: Any = self.critic

@@ -88,6 +88,10 @@ class Recipe(DataSettings):
         """The optimizer settings of each player."""
         raise NotImplementedError(f"{type(self).__name__} must define optimizer_settings")
 
+    def unused_on(self, info: DataInfo) -> list[str]:
+        """Names of the changed settings that have no effect on these examples."""
+        return []
+
     @property
     def sample_files(self) -> int:
         """Number of times that samples are saved during training; 0 for a model that does not generate."""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import PartStream, Shuffled
 from danlu.data.base.dataset import DataInfo
-from danlu.data.base.effects import Needs
+from danlu.data.base.effects import Needs, changed_settings
 from danlu.data.base.joined_streams import JoinedStreams, join_streams
 from danlu.data.base.page import Fraction
 from danlu.data.images.image_data import ImageData
@@ -46,7 +46,7 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
     help_section: ClassVar[str] = "loss"
     needs: ClassVar[tuple[Needs, ...]] = (
         Needs("temperature", ("relaxation",), ("gumbel",)),
-        *(Needs(name, ("stacked",)) for name in ("first", "first_rounds", "codes")),
+        Needs("codes", ("stacked",)),
     )
     tiny: ClassVar[dict[str, Any]] = {
         "model": {"hidden": (8,), "classifier_hidden": (8,), "latent": 2},
@@ -109,6 +109,13 @@ class SemiVAERecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageData):
             self.codes,
             info.inputs,
         )
+
+    def unused_on(self, info: DataInfo) -> list[str]:
+        """The changed settings of M1, if M2 is trained alone."""
+        usual: Any = self.usual()
+        if self.stacked:
+            return []
+        return [*(["first_rounds"] if self.first_rounds else []), *changed_settings(self.first, usual.first, "first.")]
 
     def _network(self, info: DataInfo) -> Any:
         if not self.stacked:
