@@ -29,7 +29,10 @@ def announce(session: Session, run: RunFolder, screen: Screen, dry_run: bool = F
     screen.say(f"danlu {page['versions']['danlu']}: {page['recipe']} on {session.recipe.data}{' (dry run)' * dry_run}")
     folder = "in a folder that is removed afterwards" if dry_run else str(run.path)
     screen.rows([*(row for rows_of in ROWS for row in rows_of(session, run)), ("run", folder)])
-    for warnings_of in (*WARNINGS, *(() if dry_run else (_unfinished_warmup, _single_round))):
+    for warnings_of in (
+        *WARNINGS,
+        *(() if dry_run else (_unfinished_warmup, _single_round, _unused_on_these_examples)),
+    ):
         for line in warnings_of(session, run):
             screen.say(f"  note: {line}")
 
