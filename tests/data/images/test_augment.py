@@ -508,7 +508,7 @@ def test_whatever_is_asked_for_is_on(page):
         ({"flip": "sideways"}, "'none', 'horizontal', 'vertical', 'both' or 'alternating'"),
         ({"scale": (1.2, 0.8)}, r"scale must be two numbers, 0 < smallest <= largest, got 1.2 0.8"),
         ({"scale": (0.0, 1.0)}, "0 < smallest <= largest, got 0 1"),
-        ({"scale": (1.0, math.nan)}, "0 < smallest <= largest, got 1 nan"),
+        ({"scale": (1.0, math.nan)}, "scale=nan must be a finite number"),
         ({"translate": 1.0}, "less than 1"),
         ({"crop": -1}, "greater than or equal to 0"),
         ({"erase": 1.0}, "less than 1"),

@@ -86,5 +86,5 @@ def check_numbers(page: BaseModel) -> None:
         value = getattr(page, name)
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and number and not SMALLEST <= abs(number) <= LARGEST:
-                limits = f"from {SMALLEST:.2g} to {LARGEST:.2g}" if math.isfinite(number) else "finite"
-                raise ValueError(f"{name}={number:g}: the absolute value of a number must be 0 or {limits}")
+                limits = f"0, or from {SMALLEST:.2g} to {LARGEST:.2g} in absolute value"
+                raise ValueError(f"{name}={number:g} must be {limits if math.isfinite(number) else 'a finite number'}")
