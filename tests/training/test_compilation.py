@@ -40,6 +40,25 @@ def test_optimizers_are_left_as_torch_made_them():
     assert all(getattr(method, "__dynamo_disable", None) is not method for method in methods)
 
 
+def test_a_compiler_that_is_loaded_is_left_alone(monkeypatch):
+    """Its own exclusion of the methods stays."""
+    monkeypatch.setitem(sys.modules, "torch._dynamo", sys)
+    method = vars(torch.optim.Optimizer)["state_dict"].__wrapped__
+    before = dict(vars(method))
+    with compiler_not_loaded():
+        assert dict(vars(method)) == before
+    assert dict(vars(method)) == before
+
+
+def test_a_method_that_is_excluded_already_stays_excluded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
+    method, mark = vars(torch.optim.Optimizer)["state_dict"].__wrapped__, object()
+    monkeypatch.setattr(method, "__dynamo_disable", mark, raising=False)
+    with compiler_not_loaded():
+        assert vars(method)["__dynamo_disable"] is mark
+    assert vars(method)["__dynamo_disable"] is mark
+
+
 def test_a_part_that_stays_eager_is_excluded_once_for_each_place_and_the_whole_is_compiled():
     class Loop(nn.Module):
         excluded = 0

@@ -275,7 +275,11 @@ def test_a_file_that_is_no_image_is_exit_1_and_the_others_are_answered(run, tmp_
 def test_doctor_and_summary_and_completion():
     code, said, _ = call("doctor", "--json")
     assert code == 0
-    assert {"device", "torch", "processors"} <= json.loads(said).keys()
+    facts = json.loads(said)
+    assert {"device", "torch", "processors"} <= facts.keys()
+    code, said, _ = call("doctor")
+    width = len(max(facts, key=len))
+    assert [line[: width + 2] for line in said.splitlines()] == [f"{name.ljust(width)}  " for name in facts]
     code, said, _ = call("summary", "mlp", "--model.hidden", "512")
     assert "38,410 parameters" in said
     for shell in ("bash", "zsh", "fish"):

@@ -55,3 +55,11 @@ def test_a_model_that_cannot_be_saved_is_evaluated_in_evaluation_mode(tmp_path):
     run: Any = SimpleNamespace(model=tmp_path, page={"recipe": "mlp"})
     assert save_and_load(session, run) is network
     assert not network.training
+
+
+def test_the_device_row_counts_threads_and_processes():
+    session = Session.start(as_recipe("mlp"))
+    session.check_processes(1)
+    assert "1 thread" in lines(session, 1, ROWS)
+    assert "processes" not in lines(session, 1, ROWS)
+    assert "1 thread in each of 2 processes" in lines(session, 2, ROWS)

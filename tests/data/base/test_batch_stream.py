@@ -33,6 +33,18 @@ def test_every_example_comes_exactly_once_an_epoch(n, batch_size):
     assert stream.epoch_rounds == n / stream.size
 
 
+def test_each_permutation_is_drawn_once_and_two_are_kept(monkeypatch):
+    """A batch across the end of an epoch needs two; a permutation of a large part takes as long as many batches."""
+    drawn, original = [], torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda n, **options: drawn.append(n) or original(n, **options))
+    stream = Shuffled(part_of(10), 4)
+    for position in range(25):  # ten epochs
+        stream.batch(position, slice(0, 2))
+        stream.batch(position, slice(2, 4))
+        assert len(stream._permutations) <= 2
+    assert len(drawn) == 10
+
+
 def test_the_order_differs_between_epochs_and_seeds():
     part = part_of(50)
     orders = [whole(Shuffled(part, "full", seed), epoch).numbers for seed, epoch in product(range(3), range(3))]
