@@ -95,7 +95,8 @@ class SinglePlayer(Task):
     def turns(self, round: int) -> list[Turn]:
         turns = self.task.turns(round)
         player_turns = [turn for turn in turns if isinstance(turn, Descend) and turn.player == self.player]
-        return [turn._replace(fresh=True) for turn in player_turns]
+        # the others are not players of this task, and are fixed networks in evaluation mode
+        return [turn._replace(fresh=True, in_training=()) for turn in player_turns]
 
 
 def stratified_subset(part: Part, count: int, seed: int) -> Part:
