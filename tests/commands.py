@@ -24,6 +24,9 @@ _PRELOADED = [
     *("danlu.app.report.figures.training_curves", "torch._dynamo", "torch.distributed.tensor"),
 ]
 
+LIMIT = 300.0
+"""seconds for a command, which takes a few: one that waits for another process may wait for ever"""
+
 
 class Ended(NamedTuple):
     """Exit code, standard output and standard error of a command."""
@@ -81,8 +84,12 @@ class Command:
         os.kill(self.pid, number)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until it has ended, or so long; whether it has ended."""
-        self._process.join(seconds)
+        """Wait so long; whether it has ended. Without a time, wait until it has ended; after ``LIMIT`` it is killed."""
+        self._process.join(LIMIT if seconds is None else seconds)
+        if seconds is None and self.code is None:
+            self._process.kill()
+            self._process.join()
+            raise AssertionError(f"the command has not ended after {LIMIT} seconds:\n{self.said}")
         return self.code is not None
 
     def ended(self, code: int = 0) -> str:
@@ -122,8 +129,9 @@ def trained_by_ranks(*words: object) -> str:
 
 def wait_for_lines(out: Path, lines: int, process: Command | None = None) -> None:
     """Wait until a run has logged so many lines."""
-    path = out / "metrics.jsonl"
+    path, end = out / "metrics.jsonl", time.monotonic() + LIMIT
     while not path.exists() or path.read_text().count("\n") < lines:
+        assert time.monotonic() < end, f"the run has not logged {lines} lines after {LIMIT} seconds"
         assert process is None or process.code is None, f"it ended before it logged {lines} lines:\n{process.said}"
         time.sleep(0.002)
 

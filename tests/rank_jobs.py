@@ -4,6 +4,7 @@ import copy
 import errno
 import math
 import os
+import threading
 from pathlib import Path
 
 import torch
@@ -252,3 +253,27 @@ def write_with_a_full_disk(runtime: Runtime, folder: str, failing: int) -> str:
     finally:
         checkpoint._save = real
     return "written"
+
+
+def fail_before_a_sum(runtime: Runtime, rank: int) -> None:
+    """One rank raises an error; the others wait for it in a collective."""
+    if runtime.rank == rank:
+        raise ValueError(f"error of rank {rank}")
+    dist.all_reduce(torch.ones(1))
+
+
+def die_before_a_sum(runtime: Runtime, rank: int) -> None:
+    """One process ends; the others wait for it in a collective."""
+    if runtime.rank == rank:
+        os._exit(3)
+    dist.all_reduce(torch.ones(1))
+
+
+def wait_for_ever(runtime: Runtime) -> None:
+    """No rank comes back."""
+    threading.Event().wait()
+
+
+def own_rank(runtime: Runtime) -> int:
+    """The number of the rank."""
+    return runtime.rank
