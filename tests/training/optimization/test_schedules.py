@@ -148,7 +148,7 @@ def test_a_warm_up_and_steps_multiply():
 WARMUPS = {
     "one_cycle": [0],  # it has a warm-up of its own
     "inverse_sqrt": [1, 5, 30],  # it needs one
-    **dict.fromkeys(["constant", "linear", "cosine", "step"], [0, 1, 5, 30]),
+    **{name: [0, 1, 5, 30] for name in ("constant", "linear", "cosine", "step")},
 }
 
 
