@@ -277,3 +277,15 @@ def wait_for_ever(runtime: Runtime) -> None:
 def own_rank(runtime: Runtime) -> int:
     """The number of the rank."""
     return runtime.rank
+
+
+def disagree(runtime: Runtime) -> str:
+    """The error of tensors of which one differs in its last bit."""
+    same = {"a": torch.ones(3), "c": torch.zeros(2, 2)}
+    runtime.check_agreement(same)
+    last = math.nextafter(2.0, 3.0 * runtime.rank)  # below 2 on rank 0, above 2 on rank 1
+    try:
+        runtime.check_agreement({**same, "b": torch.tensor([1.0, last], dtype=torch.double)})
+    except RunError as error:
+        return str(error)
+    return "none"

@@ -91,3 +91,13 @@ def test_a_folder_that_is_not_published_is_removed(tmp_path):
 def test_two_temporary_folders_of_one_name(tmp_path):
     with temporary_folder(tmp_path, "key") as one, temporary_folder(tmp_path, "key") as two:
         assert one != two
+
+
+def test_a_folder_that_does_not_exist_cannot_be_published(tmp_path):
+    """Only an existing target is replaced; every other error is raised, and the target stays."""
+    final = tmp_path / "final"
+    final.mkdir()
+    (final / "a").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        publish(tmp_path / "missing", final)
+    assert (final / "a").read_text() == "old"

@@ -147,3 +147,19 @@ def test_of_a_stack_the_score_is_the_bound_of_the_examples_and_not_of_their_code
     of_x = torch.distributions.Normal(first.decode(code), 0.5)
     expected = of_x.log_prob(seen["x"]).sum(1) - of_code.log_prob(code).sum(1) - cost
     torch.testing.assert_close(score, expected)
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"labeled_weight": 0.0}, "labeled_weight=0.0 must be greater than 0 and at most 1"),
+        ({"labeled_weight": 1.5}, "labeled_weight=1.5 must be greater than 0 and at most 1"),
+        ({"labeled_weight": math.nan}, "labeled_weight=nan"),
+        ({"temperature": 0.0}, "temperature=0.0 must be greater than 0"),
+        ({"temperature": math.nan}, "temperature=nan"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        game(**settings)

@@ -6,8 +6,10 @@ from torch import nn
 
 from danlu.catalogue import RECIPES
 from danlu.data import Part, Shuffled
+from danlu.errors import UsageError
 from danlu.tasks import Descend, Task, Update
 from danlu.training import OptimizerSettings, Trainer
+from danlu.training.player import Player
 from danlu.training.validation import evaluation_mode
 from examined import ROUNDS, tiny, trainer_of
 
@@ -167,3 +169,46 @@ def test_the_codes_of_the_second_stage_are_those_of_the_finished_first_model():
         assert codes
         for x, code in codes:
             torch.testing.assert_close(code, task.first.encode(x), atol=0, rtol=0)
+
+
+class Outside(Pair):
+    def players(self):
+        return {"first": self.first, "second": ELSEWHERE}
+
+
+ELSEWHERE = nn.Linear(4, 1)
+
+
+def test_a_player_must_be_a_module_of_the_task():
+    stream = Shuffled(Part({"x": X}), "full")
+    with pytest.raises(ValueError, match="player 'second' is not a module of Outside; assign it to self in __init__"):
+        Trainer(Outside(), OptimizerSettings(), stream, 2)
+
+
+def test_a_player_must_have_a_weight_that_can_move():
+    task = Pair()
+    task.second.requires_grad_(requires_grad=False)
+    with pytest.raises(ValueError, match="player 'second' has no parameter that requires a gradient"):
+        Trainer(task, OptimizerSettings(), Shuffled(Part({"x": X}), "full"), 2)
+
+
+def test_the_state_of_another_optimizer_or_without_an_average_is_refused():
+    net = nn.Linear(3, 1)
+    sgd, adam, averaged = (
+        Player("net", net, OptimizerSettings(optimizer=name, ema=ema), 2)
+        for name, ema in (("momentum", None), ("adam", None), ("adam", 0.9))
+    )
+    net(X).sum().backward()
+    for player in (sgd, adam):
+        for optimizer in player.optimizers:
+            optimizer.step()
+    with pytest.raises(UsageError, match="the checkpoint has a state of SGD for player 'net'; expected Adam, average"):
+        adam.load_state(sgd.state())
+    with pytest.raises(UsageError, match="the checkpoint has no averaged weights of player 'net'; leave ema out"):
+        averaged.load_state(adam.state())
+
+
+def test_a_task_must_define_its_model_players_and_turns():
+    for call, name in ((lambda t: t.model, "model"), (Task.players, "players"), (lambda t: t.turns(0), "turns")):
+        with pytest.raises(NotImplementedError, match=f"Task must define {name}"):
+            call(Task())

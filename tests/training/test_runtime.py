@@ -10,7 +10,7 @@ import torch
 from danlu.errors import UsageError
 from danlu.training import Runtime, pick_device
 from examined import go_on, play, tiny, trainer_of, without_dropout
-from rank_jobs import collectives, normed, scores_of_a_session
+from rank_jobs import collectives, disagree, normed, scores_of_a_session
 
 
 def test_auto_picks_what_is_there_and_says_why():
@@ -27,6 +27,25 @@ def test_a_device_that_is_not_there_is_refused_with_what_to_do(device):
         pytest.skip(f"{device} is there")
     with pytest.raises(UsageError, match=f"device {device}: .*use device cpu"):
         Runtime.start(device)
+
+
+@pytest.mark.unchecked
+def test_a_device_that_does_not_exist_is_refused():
+    with pytest.raises(UsageError, match="unknown device 'gpu'; valid devices: auto, cpu, cuda, mps"):
+        pick_device("gpu")
+
+
+def test_float64_needs_another_device_than_mps(monkeypatch):
+    monkeypatch.setattr("danlu.training.runtime.pick_device", lambda device: (torch.device("mps"), "requested"))
+    with pytest.raises(UsageError, match="float64 is not available on mps; use device cpu") as error:
+        Runtime.start("mps", "float64")
+    assert error.value.settings == ("device=cpu",)
+
+
+@pytest.mark.xdist_group("two ranks")
+def test_processes_that_differ_are_found_by_the_name_of_a_tensor(two_ranks):
+    said = "the processes have different values of b; resume from the last checkpoint"
+    assert two_ranks.run(disagree) == [said, said]
 
 
 @pytest.mark.parametrize(("size", "world", "parts"), [(64, 1, 1), (64, 2, 4), (10, 3, 3), (7, 7, 1), (9, 1, 9)])

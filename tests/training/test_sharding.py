@@ -161,3 +161,10 @@ def test_parts_that_share_weights_are_refused():
         units({"player": player}, {"player"})
     whole = nn.Sequential(*copy.deepcopy(player))
     assert units({"player": whole}, {"player"}) == [whole]
+
+
+def test_a_weight_that_is_a_single_number_cannot_be_sharded():
+    net = nn.Sequential(nn.Linear(2, 1))
+    net.scale = nn.Parameter(torch.tensor(1.0))
+    with pytest.raises(UsageError, match="player 'net' has a weight that is a single number, which cannot be sharded"):
+        units({"net": net}, {"net"})

@@ -377,10 +377,10 @@ def test_flags_that_a_command_lacks_are_not_suggested(tmp_path):
         (tmp_path / "bad" / f"{number}.png").write_bytes(b"no image")
     images = [str(tmp_path / f"{number}.png") for number in range(3)]
     ended = call("score-images", *images, tmp_path / "bad")
-    assert ended.code
+    assert ended.code == 2
     assert "--images." not in ended.err
     ended = call("data", tmp_path / "bad")
-    assert ended.code
+    assert ended.code == 2
     assert "--images.unreadable skip" in ended.err
 
 

@@ -147,6 +147,13 @@ def language_folder(folder, **settings):
     return folder
 
 
+def test_the_gru_of_the_lecture_notes_has_no_operator(tmp_path):
+    folder = language_folder(tmp_path, kind="gru", reset="notes")
+    with pytest.raises(UsageError, match="ONNX has no GRU with this position of the reset gate; train with another"):
+        export(folder, folder / "model.onnx")
+    assert not (folder / "model.onnx").exists()
+
+
 @pytest.mark.parametrize("settings", LANGUAGE, ids=lambda settings: " ".join(map(str, settings.values())))
 def test_a_language_model_reads_texts_of_any_number_and_length_piece_by_piece(settings, tmp_path):
     folder = language_folder(tmp_path, **settings)

@@ -6,7 +6,7 @@ from itertools import pairwise, product
 import pytest
 import torch
 
-from danlu.data import Part, Shuffled, in_order
+from danlu.data import Part, Shuffled, in_order, join_streams
 from danlu.errors import UsageError
 
 
@@ -122,3 +122,18 @@ def test_in_order_gives_all_examples_once_in_their_own_order(batch_size):
 def test_a_batch_can_be_changed_as_other_dataclasses_can():
     batch = whole(Shuffled(part_of(7), 3), 0)
     assert replace(batch, fields={"x": batch["x"] + 1})["x"].tolist() == (batch["x"] + 1).tolist()
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize(("n", "batch_size"), [(7, 0), (7, -3), (0, "full")])
+def test_an_empty_batch_is_refused(n, batch_size):
+    with pytest.raises(
+        UsageError, match=rf"batch_size must be at least 1, got -?[03] \({n} training examples\)"
+    ) as error:
+        Shuffled(part_of(n), batch_size)
+    assert error.value.settings == ("batch_size",)
+
+
+def test_no_streams_cannot_be_joined():
+    with pytest.raises(UsageError, match="at least one named stream"):
+        join_streams()

@@ -8,6 +8,7 @@ import torch
 
 from danlu.data import stratified_split
 from danlu.data.base.split import check_parts
+from danlu.data.base.split_settings import Split
 from danlu.errors import UsageError
 
 FRACTIONS = [
@@ -146,3 +147,18 @@ def test_a_part_with_a_fraction_may_not_be_empty():
         check_parts("it", (4, 0, 0), (0.9, 0.0, 0.1))
     with pytest.raises(UsageError, match=r"the train part would be empty .* split.validation and split.test$"):
         check_parts("it", (0, 0, 1), (0.1, 0.0, 0.9))
+
+
+@pytest.mark.unchecked
+def test_a_copy_with_an_unknown_setting_is_refused():
+    """A copy in pydantic would accept it without a word."""
+    assert Split().model_copy(update={"test": 0.5}).test == 0.5
+    with pytest.raises(TypeError, match="Split has no setting 'tset'"):
+        Split().model_copy(update={"tset": 0.5})
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize(("validation", "test"), [(0.5, 0.5), (0.9, 0.2)])
+def test_a_split_without_training_examples_is_refused(validation, test):
+    with pytest.raises(ValueError, match=rf"validation \+ test must be less than 1, got {validation + test:g}"):
+        Split(validation=validation, test=test)

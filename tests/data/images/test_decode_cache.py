@@ -327,6 +327,22 @@ def test_a_disk_that_is_full_while_it_is_written(photos, shelf, monkeypatch):
     assert list(shelf.iterdir()) == []
 
 
+def test_a_disk_that_is_full_before_anything_is_written(photos, shelf, monkeypatch):
+    def full(**settings):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cache.tempfile, "TemporaryFile", full)
+    with pytest.raises(RunError, match=rf"{shelf}.*: No space left on device"):
+        load(photos)
+    assert list(shelf.iterdir()) == []
+
+
+def test_an_entry_that_cannot_be_read_after_it_was_written(photos, shelf, monkeypatch):
+    monkeypatch.setattr(cache, "_read", lambda folder, key: None)
+    with pytest.raises(RunError, match=rf"{shelf}/\w+ was written but cannot be read; remove it and try again"):
+        load(photos)
+
+
 LOAD = """
 import sys
 from pathlib import Path

@@ -955,3 +955,13 @@ def test_the_kinds_of_columns_that_parquet_has(tmp_path):
     assert loaded(path, target="dictionary", **page).train["label"].tolist() == [1, 0, 1, 0]
     by_number = loaded(path, target="number", **page)
     assert (by_number.info.class_names, by_number.train["label"].tolist()) == (("9", "10"), [1, 0, 0, 1])
+
+
+def test_a_parquet_file_with_damaged_rows_is_named(tmp_path):
+    """The description at the end of the file is whole; the first bytes of the column are not."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    parquet.write_table(arrow.table({"a": [float(n) for n in range(40)]}), path, compression="snappy")
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 60 + content[64:])
+    refused(path, "t.parquet cannot be read as Parquet: ", columns=["a"])

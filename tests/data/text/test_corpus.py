@@ -1,5 +1,6 @@
 """Running text: parts cut before anything is tokenized, official texts as published, and tokens kept in the cache."""
 
+import gzip
 import hashlib
 import os
 from collections import Counter
@@ -248,6 +249,10 @@ def test_official_texts_may_be_damaged_compressed_or_missing(tmp_path):
     for file in PTB.files:
         (folder / f"{file.name}.gz").write_bytes(b"\x1f\x8bno")
     with pytest.raises(RunError, match=r"ptb\.train\.txt\.gz cannot be read"):
+        load("ptb", Access(tmp_path / "data", download=False))
+    for file in PTB.files:
+        (folder / f"{file.name}.gz").write_bytes(gzip.compress(b"another text"))
+    with pytest.raises(RunError, match=r"ptb\.train\.txt\.gz is not the official ptb\.train\.txt; remove it"):
         load("ptb", Access(tmp_path / "data", download=False))
     for file in PTB.files:
         (folder / f"{file.name}.gz").unlink()

@@ -19,6 +19,7 @@ from danlu.models import (
     load_model,
     save_model,
 )
+from danlu.models.adversarial.base import Critic, Generator
 from danlu.nn import SelfAttention2d
 
 SHAPE = (2, 8, 8)
@@ -279,3 +280,11 @@ def test_what_cannot_be_is_refused(family):
             player(**build, norm="group")
     with pytest.raises(ValueError, match="latent=0"):
         make(SHAPE, 0, None, latent=0)
+
+
+def test_a_family_must_define_its_layers():
+    x, z = torch.zeros(2, *SHAPE), torch.zeros(2, 3)
+    with pytest.raises(NotImplementedError, match="Generator must define generate"):
+        Generator(SHAPE, 0, (0.0, 1.0), latent=3).generate(z, None)
+    with pytest.raises(NotImplementedError, match="Critic must define compute_features"):
+        Critic(SHAPE, 0).compute_features(x, None)

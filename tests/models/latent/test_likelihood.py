@@ -126,3 +126,10 @@ def test_the_mean_of_bernoulli_is_its_probability_and_the_others_their_center():
 def test_what_cannot_be_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Likelihood(*arguments)
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("levels", [1, 0, -3])
+def test_fewer_than_two_levels_are_refused(levels):
+    with pytest.raises(ValueError, match=f"levels={levels} must be at least 2"):
+        Likelihood("logistic", levels=levels)

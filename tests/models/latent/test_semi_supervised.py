@@ -7,6 +7,7 @@ import torch
 
 from danlu.data.images.info import ImageInfo
 from danlu.models import VAE, SemiSupervisedVAE, StackedVAE, load_model, save_model
+from danlu.models.latent.labeled_base import LabeledAutoencoder
 from danlu.nn import one_hot
 from danlu.nn.one_hot import cycle_classes
 from danlu.tasks import unlabeled_cost
@@ -184,3 +185,10 @@ def test_the_stack_fills_in_and_walks():
     assert walk.shape == (2, 5, 1, 4, 4)
     torch.testing.assert_close(walk[:, 0], model.reconstruct(x[:2]))
     torch.testing.assert_close(walk[:, -1], model.reconstruct(x[2:4]))
+
+
+def test_a_model_of_labels_must_define_its_classifier():
+    model = LabeledAutoencoder()
+    for method in ("classify", "class_log_probs"):
+        with pytest.raises(NotImplementedError, match=f"LabeledAutoencoder must define {method}"):
+            getattr(model, method)(torch.zeros(1, 2))

@@ -123,6 +123,15 @@ def test_a_foreign_network_inside_a_model_is_refused_and_nothing_is_written(cata
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.unchecked
+def test_an_argument_that_json_does_not_have_is_refused_and_nothing_is_written(tmp_path):
+    model = MLP((4,), 2)
+    model.arguments = {**model.arguments, "hidden": {3, 4}}
+    with pytest.raises(UsageError, match=r"the arguments of this MLP cannot be saved: .*set is not JSON serializable"):
+        save_model(model, tmp_path / "model", INFO)
+    assert not (tmp_path / "model").exists()
+
+
 def test_no_model_there(tmp_path):
     with pytest.raises(UsageError, match=r"has no model.json; give a run folder"):
         load_model(tmp_path)

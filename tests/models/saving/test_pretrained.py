@@ -1,6 +1,8 @@
 """Files of public weights: every container is read, and everything else is a clear line that names what it is."""
 
 import argparse
+import errno
+import os
 import pickle
 
 import pytest
@@ -8,8 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
-from danlu.models import DenseNet, ResNet, looks_like, read_tensors, renamed, spread_channels
+from danlu.models import MLP, DenseNet, ResNet, looks_like, read_tensors, renamed, save_model, spread_channels
+from danlu.models.saving import pretrained
+from danlu.models.saving.pretrained import own_arguments
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
 
@@ -322,3 +327,22 @@ def test_renaming_by_groups():
         {"b.1.w": TENSORS["a.bias"], "c": TENSORS["a.bias"]}, {r"^b\.(\d)": lambda at: f"d{int(at[1]) + 1}"}
     )
     assert list(found) == ["d2.w", "c"]
+
+
+def test_arguments_of_another_model_are_refused(tmp_path):
+    save_model(MLP((4,), 2), tmp_path, TableInfo((4,), 2))
+    assert own_arguments(tmp_path, "MLP")["classes"] == 2
+    with pytest.raises(UsageError, match=f"{tmp_path} has a MLP, not a ResNet"):
+        own_arguments(tmp_path, "ResNet")
+
+
+def test_weights_that_the_system_does_not_open_are_named(tmp_path, monkeypatch):
+    file = tmp_path / "w.safetensors"
+    save_file(TENSORS, file)
+
+    def denied(*given, **settings):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(pretrained.Path, "open", denied)
+    with pytest.raises(UsageError, match=r"w\.safetensors cannot be read: permission denied"):
+        read_tensors(file)

@@ -47,7 +47,7 @@ class ParquetTable:
         try:
             self._file: Any = parquet.ParquetFile(path)
         except (OSError, ValueError) as error:
-            raise UsageError(f"{path} cannot be read as Parquet: {error}") from error
+            raise _unreadable(path, error) from error
         self.header: tuple[str, ...] = tuple(self._file.schema_arrow.names)
         self.index = _index_columns(self._file.schema_arrow.metadata or {}, self.header)
         check_header(self.top, self.header)
@@ -88,7 +88,7 @@ class ParquetTable:
         try:
             yield from self._file.iter_batches(batch_size=PARQUET_ROWS, columns=names)
         except (OSError, ValueError) as error:
-            raise UsageError(f"{self.path} cannot be read as Parquet: {error}") from error
+            raise _unreadable(self.path, error) from error
 
     def _block(
         self, batch: Any, position: int, columns: tuple[str, ...], target: str | None, classes: dict[str, int]
@@ -120,3 +120,8 @@ def _index_columns(metadata: dict[bytes, bytes], header: tuple[str, ...]) -> tup
 def _is_missing(value: Any) -> bool:
     """Whether the class is missing: null, or in a floating column NaN, which does not equal itself."""
     return value is None or value != value
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    reason = " ".join(str(error).split())  # messages of pyarrow have several lines
+    return UsageError(f"{path} cannot be read as Parquet: {reason}")
