@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from danlu.errors import RunError, UsageError
-from danlu.storage import File, fetch
+from danlu.storage import File, download, fetch
 from danlu.storage.archive import MEMBERS, unpack
 from danlu.storage.download import ATTEMPTS
 
@@ -138,6 +139,20 @@ def test_when_nobody_delivers_each_is_named_and_nothing_is_left(how, said, serve
     assert said in str(caught.value)
     assert all(server.url in str(caught.value) for server in servers)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("settings", "pauses"), [({}, [1.0, 2.0, 4.0]), ({"pause": 0.25}, [0.25, 0.5, 1.0])])
+def test_pauses_between_attempts_double_and_begin_anew_at_each_mirror(settings, pauses, serve, tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr(download, "time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr(download, "ATTEMPTS", 4)
+    mirrors = [serve("missing").url, serve("missing").url]
+    with pytest.raises(RunError):
+        fetch(FILE, mirrors, tmp_path, lambda *_: None, **settings)
+    assert waited == pauses * 2
+    waited.clear()
+    assert fetch(FILE, [serve("missing", "well").url], tmp_path, lambda *_: None, **settings).read_bytes() == CONTENT
+    assert waited == pauses[:1]  # none after a success
 
 
 def test_nobody_listens(tmp_path):

@@ -212,6 +212,9 @@ def test_spirals_lie_within_noise_of_their_own_arm():
         assert distances(sign * arm, mine).max() < 0.2, "some of the arm has no points near it"
         outside = mine.norm(dim=1) > 1  # where the arms are π/3 apart, and noise of 0.1 seldom carries halfway
         assert (own < other)[outside].double().mean() > 0.99
+        squares = own[outside].square()  # across the arm: normal noise, and a uniform offset from 0 to 1/6
+        variance = 0.1**2 + (1 / 6) ** 2 / 12
+        assert abs(squares.mean() - variance) < 5 * squares.std() / len(squares) ** 0.5
 
 
 def test_spirals_are_even_over_the_turned_area():

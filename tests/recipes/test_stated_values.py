@@ -1,0 +1,146 @@
+"""Defaults that a paper or the page of a recipe states; the values here are copied from there, not from the code."""
+
+import pytest
+from torch import nn
+
+from danlu.catalogue import find_recipe
+from danlu.recipes import changed
+from danlu.training import OptimizerSettings
+from danlu.training.player import Player
+
+STATED = {
+    "gan": {
+        # Goodfellow et al. 2014, algorithm 1 ("we used k = 1") and the end of section 3
+        "critic_turns": 1,
+        "loss": "non-saturating",
+        "conditional": False,
+    },
+    "cgan": {"conditional": True, "critic_turns": 1},  # Mirza and Osindero 2014, section 3.2
+    "dcgan": {
+        # Radford et al. 2016, section 4: details of adversarial training; section 4.1: a uniform z of 100 numbers
+        "optimizer": "adam",
+        "lr": 0.0002,
+        "betas": (0.5, 0.999),
+        "batch_size": 128,
+        "generator.latent": 100,
+        "critic_turns": 1,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+    },
+    "wgan": {
+        # Arjovsky et al. 2017, algorithm 1: α = 0.00005, c = 0.01, m = 64, n_critic = 5, RMSProp
+        "optimizer": "rmsprop",
+        "lr": 0.00005,
+        "weight_clip": 0.01,
+        "batch_size": 64,
+        "critic_turns": 5,
+        "loss": "wasserstein",
+        "penalty": 0.0,
+    },
+    "wgan-gp": {
+        # Gulrajani et al. 2017, algorithm 1: λ = 10, n_critic = 5, α = 0.0001, β = (0, 0.9); section 4: no batch norm
+        "optimizer": "adam",
+        "lr": 0.0001,
+        "betas": (0.0, 0.9),
+        "penalty": 10.0,
+        "one_sided": False,
+        "critic_turns": 5,
+        "critic.norm": None,
+        "weight_clip": None,
+        "loss": "wasserstein",
+    },
+    "sngan": {
+        # Miyato et al. 2018, the authors' code for CIFAR-10 (SN-ResNet with the hinge loss)
+        "optimizer": "adam",
+        "lr": 0.0002,
+        "betas": (0.0, 0.9),
+        "critic_turns": 5,
+        "batch_size": 64,
+        "generator.latent": 128,
+        "critic.spectral": True,
+        "loss": "hinge",
+    },
+    "vae": {
+        # Kingma and Welling 2014, section 2.3: L = 1; the page: --separate is the other way of the lecture notes
+        "samples": 1,
+        "beta": 1.0,
+        "objective": "elbo",
+        "separate": False,
+    },
+    "beta-vae": {"beta": 4.0, "monitor": "none", "model.likelihood": "gaussian"},  # the page
+    "inpainting-vae": {"hide": 0.9, "blocks": True, "monitor": "none", "model.masks": True},  # the page
+    "conditional-vae": {"beta": 1.0, "samples": 1},
+    "semi-vae": {
+        # the page: M1 + M2, sums over all labels, codes drawn as in Kingma et al. 2014, the last weights
+        "stacked": True,
+        "relaxation": "enumerate",
+        "codes": "draw",
+        "labels": 50,
+        "monitor": "none",
+    },
+    "rnn-lm": {"model.kind": "rnn", "model.initial": "radius", "grad_clip": 1.0},  # the page
+    "lstm-lm": {"model.kind": "lstm", "model.forget_bias": 1.0},  # Jozefowicz et al. 2015: bias 1
+    "nce-lm": {
+        # Mnih and Teh 2012, sections 3 and 4: unigram noise, a normalizer of 1
+        "objective": "nce",
+        "noise.distribution": "unigram",
+        "noise.log_z": 0.0,
+        "model.learn_normalizer": False,
+        "text.tokens": "words",
+    },
+    "resnet-fast": {
+        # the page
+        "optimizer": "nesterov",
+        "schedule": "one_cycle",
+        "channels_last": True,
+        "augment.flip": "none",
+        "smoothing": 0.1,
+    },
+    "mlp": {"model.dropout": 0.2},
+    "cnn": {"model.dropout": 0.3},
+}
+"""recipe: setting: value, with the source"""
+
+PUBLISHED = {
+    # He et al. 2016 and Huang et al. 2017, section 4.2 of each; the authors' code decays every parameter
+    "resnet": {"lr": 0.1, "weight_decay": 0.0001, "decay_all": True, "momentum": 0.9, "monitor": "none"},
+    "densenet": {"lr": 0.1, "weight_decay": 0.0001, "decay_all": True, "momentum": 0.9, "monitor": "none"},
+}
+SIZES = [("resnet", size) for size in (20, 32, 44, 56, 110)] + [("densenet", size) for size in (40, 100, 190, 250)]
+
+OPTIMIZERS = {
+    # docstrings of OptimizerSettings; for Adam and AdamW also Kingma and Ba 2015, algorithm 1
+    "sgd": {"momentum": 0},
+    "momentum": {"momentum": 0.9, "nesterov": False},
+    "nesterov": {"momentum": 0.9, "nesterov": True},
+    "rmsprop": {"alpha": 0.99, "eps": 1e-8, "momentum": 0},
+    "adam": {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0},
+    "adamw": {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0},
+}
+
+
+def value_of(page, setting):
+    for name in setting.split("."):
+        page = getattr(page, name)
+    return page
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [(name, setting) for name, values in STATED.items() for setting in values]
+)
+def test_a_default_is_the_stated_value(name, setting):
+    assert value_of(find_recipe(name)(), setting) == STATED[name][setting]
+
+
+@pytest.mark.parametrize(("name", "size"), SIZES)
+def test_a_published_size_has_the_values_of_the_paper(name, size):
+    recipe = changed(find_recipe(name)(), {"size": size})
+    assert {setting: value_of(recipe, setting) for setting in PUBLISHED[name]} == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_has_the_stated_defaults(name):
+    player = Player("net", nn.Linear(2, 1), OptimizerSettings(optimizer=name), rounds=1)
+    (optimizer,) = player.optimizers
+    (group,) = optimizer.param_groups
+    assert {setting: group[setting] for setting in OPTIMIZERS[name]} == OPTIMIZERS[name]
