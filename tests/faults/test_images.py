@@ -218,8 +218,10 @@ def decode(path, **options):
 
 
 def test_files_that_end_or_stop_the_process_that_decodes_them_are_named(photos, tmp_path, monkeypatch, capsys):
-    (tmp_path / "decoder_of_faults.py").write_text(DECODER)
-    monkeypatch.syspath_prepend(tmp_path)
+    modules = tmp_path / "modules"  # the processes import nothing from the current folder
+    modules.mkdir()
+    (modules / "decoder_of_faults.py").write_text(DECODER)
+    monkeypatch.syspath_prepend(modules)
     import decoder_of_faults
 
     monkeypatch.setattr(worker_pool, "FEW_FILES", 0)

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.constants import default_pg_timeout
 
 from danlu.errors import RunError, UsageError
 from danlu.training.malloc import keep_freed_memory
@@ -21,6 +22,8 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bf16", "float64"]
 Number = TypeVar("Number", int, float)
 
+RENDEZVOUS = "DANLU_RENDEZVOUS"
+"""environment variable: a private folder with the files by which the processes of one machine find each other"""
 _CPU_BUILD = "this build of PyTorch supports the CPU only"
 
 
@@ -104,9 +107,7 @@ class Runtime:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(device)
         if not dist.is_initialized():
-            store, rank, world = next(dist.rendezvous("env://"))
-            # the launcher keeps its store after a restart, with the addresses of processes that have ended
-            store = dist.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+            store, rank, world = _rendezvous()
             dist.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world
             )
@@ -233,6 +234,19 @@ class Runtime:
         for name, hashes in zip(tensors, zip(*(t.tolist() for t in all_hashes), strict=True), strict=True):
             if len(set(hashes)) > 1:
                 raise RunError(f"the processes have different values of {name}; resume from the last checkpoint")
+
+
+def _rendezvous() -> tuple[Any, int, int]:
+    """The store by which the processes find each other, the rank of this process, and their number."""
+    attempt = f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    if folder := os.environ.get(RENDEZVOUS):
+        rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        files = dist.FileStore(os.path.join(folder, attempt), world)
+        files.set_timeout(default_pg_timeout)  # as the store of torchrun has
+        return files, rank, world
+    store, rank, world = next(dist.rendezvous("env://"))
+    # torchrun keeps its store after a restart, with the addresses of processes that have ended
+    return dist.PrefixStore(attempt, store), rank, world
 
 
 def _set_deterministic(enabled: bool) -> None:

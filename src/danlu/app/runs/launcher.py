@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from contextlib import suppress
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
@@ -19,6 +22,8 @@ from danlu.app.run_folder import rank_errors
 from danlu.app.run_folder.process_lock import wait_for_processes
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.errors import RunError, UsageError
+from danlu.storage.child_environment import child_environment
+from danlu.training.runtime import RENDEZVOUS
 
 RESTARTS = 3
 SHUTDOWN_TIMEOUT = 86_400
@@ -70,24 +75,29 @@ def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
     run.save_page(status="training")
     _free_device()
     arguments = [str(run.path), *(["--quiet"] if quiet else []), *(["--dry-run"] if dry_run else [])]
-    command = [
-        *(sys.executable, "-m", "danlu.app.runs.torchrun", "--standalone"),
-        *("--nproc-per-node", str(run.page["ranks"]), "--max-restarts", str(RESTARTS)),
-        *_shutdown_timeout(),
-        *("--module", "danlu.app.runs.worker", *arguments),
-    ]
-    environment = {"LOGLEVEL": "ERROR", **os.environ, "OMP_NUM_THREADS": str(run.page["threads"])}
-    # a separate session, so that Ctrl-C reaches the processes only once, through this process
-    inherited = [] if run.lock.handle is None else [run.lock.handle]  # the lock stays held if this process ends first
-    process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=inherited)
-    run.lock.write_process_ids(os.getpid(), process.pid)
-    before = _pass_on_signals(process)
-    try:
-        code = process.wait()
-        wait_for_processes(run.path, ORPHAN_TIMEOUT)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with TemporaryDirectory(prefix="danlu-") as meeting:  # readable and writable by this user only
+        command = [
+            *(sys.executable, "-m", "danlu.app.runs.torchrun", *_rendezvous(meeting)),
+            *("--nproc-per-node", str(run.page["ranks"]), "--max-restarts", str(RESTARTS)),
+            *_shutdown_timeout(),
+            *("--module", "danlu.app.runs.worker", *arguments),
+        ]
+        environment = child_environment(
+            LOGLEVEL=os.environ.get("LOGLEVEL", "ERROR"),
+            OMP_NUM_THREADS=str(run.page["threads"]),
+            **_local_communication(meeting),
+        )
+        # a separate session, so that Ctrl-C reaches the processes only once, through this process
+        inherited = [] if run.lock.handle is None else [run.lock.handle]  # it stays locked if this process ends first
+        process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=inherited)
+        run.lock.write_process_ids(os.getpid(), process.pid)
+        before = _pass_on_signals(process, meeting)
+        try:
+            code = process.wait()
+            wait_for_processes(run.path, ORPHAN_TIMEOUT)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
     after = RunFolder.open(run.path)
     if after.page["status"] not in ("finished", "stopped"):
         how = f"lost their launcher, which was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
@@ -96,6 +106,27 @@ def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
             after.save_page(status="failed", error=reason)
         raise RunError(f"{reason.rstrip('.')}. Resume from the last checkpoint with `danlu resume {quoted(run.path)}`")
     return after
+
+
+def _rendezvous(folder: str) -> list[str]:
+    """Options of torchrun for one machine: a file instead of its server, and its log files in the same folder.
+
+    With ``--standalone``, torchrun opens a server for all network interfaces, without a password, and unpickles what it
+    finds there. The file grows with each heartbeat; on one machine there is no other torchrun that needs them.
+    """
+    configuration = f"store_type=file,keep_alive_interval={SHUTDOWN_TIMEOUT}"
+    return [
+        *("--nnodes", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"{folder}/torchrun"),
+        *("--rdzv-conf", configuration, "--rdzv-id", "danlu", "--log-dir", f"{folder}/logs"),
+    ]
+
+
+def _local_communication(folder: str) -> dict[str, str]:
+    """Environment variables for processes on one machine: files in a private folder, and the loopback device."""
+    names = {name for _, name in socket.if_nameindex()}
+    loopback = next((name for name in ("lo", "lo0") if name in names), None)  # Linux, macOS
+    devices = {} if loopback is None else {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": f"={loopback}"}
+    return {RENDEZVOUS: folder, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", **devices}
 
 
 def _free_device() -> None:
@@ -113,14 +144,18 @@ def _shutdown_timeout() -> list[str]:
     return [flag, str(SHUTDOWN_TIMEOUT)] if flag in get_args_parser().format_help() else []
 
 
-def _pass_on_signals(process: subprocess.Popen[bytes]) -> dict[int, Any]:
-    """Forward the first signal, so that the processes save and stop; after the second the launcher ends."""
+def _pass_on_signals(process: subprocess.Popen[bytes], meeting: str) -> dict[int, Any]:
+    """Forward the first signal, so that the processes save and stop; after the second the launcher ends.
+
+    It then removes the folder in which the processes meet.
+    """
     asked = False
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
             process.kill()
+            shutil.rmtree(meeting, ignore_errors=True)
             os._exit(128 + number)
         asked = True
         process.send_signal(signal.SIGTERM)

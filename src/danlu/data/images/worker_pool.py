@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
 from danlu.data.images.decode import Unreadable
+from danlu.storage.child_environment import child_environment
 
 FEW_FILES = 500
 """maximum number of files that are processed without workers, because starting workers takes longer"""
@@ -159,11 +160,10 @@ class _Worker:
         self.connection, worker_end = Pipe()
         with worker_end:
             code = f"from {__name__} import serve; serve({worker_end.fileno()})"
-            python_path = os.pathsep.join(path or os.getcwd() for path in sys.path)
             try:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", code],
-                    env={**os.environ, "PYTHONPATH": python_path},
+                    [sys.executable, "-c", code],
+                    env=child_environment(),
                     pass_fds=[worker_end.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
