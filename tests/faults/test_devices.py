@@ -106,10 +106,10 @@ def test_sigkill_of_one_process_and_sigterm_are_survived_bit_for_bit(undisturbed
         time.sleep(0.005)
     wait_for_lines(out, 60, process)
     process.signal(signal.SIGTERM)
-    assert f"danlu resume {out}" in process.ended(3)
+    assert f"danlu resume {out} --devices 2\n" in process.ended(3)
     assert run_page(out)["status"] == "stopped"
     assert 0 < run_page(out)["round"] < run_page(out)["rounds"]
-    start("resume", out).ended()
+    start("resume", out, "--devices", "2").ended()
     assert_same_run(out, undisturbed)
 
 
@@ -148,13 +148,13 @@ def test_who_cannot_start_again_says_so_though_the_run_was_stopped(tmp_path):
     wait_for_lines(out, 1, process)
     process.signal(signal.SIGINT)
     assert "Traceback" not in process.ended(3)
-    process = start("resume", out)
+    process = start("resume", out, "--devices", "2")
     while run_page(out)["status"] == "stopped":
         time.sleep(0.005)
     while not children(process.pid):
         time.sleep(0.005)
     os.kill(children(process.pid)[0], signal.SIGKILL)
-    assert "left by their launcher, which signal 9 ended" in process.ended(1)
+    assert "lost their launcher, which was ended by signal 9" in process.ended(1)
     assert run_page(out)["status"] == "failed"
 
 
@@ -249,13 +249,13 @@ def test_an_error_of_one_process_is_told_once_and_not_tried_again(undisturbed, t
         *TRAIN, "--devices", "2", "--out", out, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
     ).ended(1)
     assert said.count(line) == 1
-    assert f"danlu resume {out}" in said
+    assert f"danlu resume {out} --devices 2`" in said
     assert not re.search("Traceback|Connection|another process|Going on", said), said
     assert run_page(out)["status"] == "failed"
     assert run_page(out)["error"].startswith(line)
     assert tries.read_text() == "tried\n"
     assert "Traceback" in (out / f"error-{rank}.txt").read_text()
-    start("resume", out).ended()
+    start("resume", out, "--devices", "2").ended()
     assert not list(out.glob("error-*"))
     assert_same_run(out, undisturbed)
 

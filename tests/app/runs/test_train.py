@@ -147,6 +147,23 @@ def test_differences_are_listed_and_refused_without_a_flag(stopped):
     assert danlu.resume(stopped.path, ignore_changes=True, quiet=True).page["status"] == "finished"
 
 
+def test_several_processes_are_started_only_if_their_number_is_given(stopped, monkeypatch):
+    """A stranger's run.json names their number; nothing is started, and the run is unchanged."""
+    started: list[int] = []
+    monkeypatch.setattr("danlu.app.runs.train.launch", lambda run, quiet: started.append(run.page["ranks"]) or run)
+    page = stopped.path / "run.json"
+    edit(page, ranks=2)
+    before = page.read_text()
+    with pytest.raises(UsageError, match=rf"in 2 processes.*type `danlu resume {stopped.path} --devices 2`"):
+        danlu.resume(stopped.path, quiet=True)
+    with pytest.raises(UsageError, match=rf"no model yet.*`danlu resume {stopped.path} --devices 2`"):
+        danlu.load(stopped.path)
+    assert page.read_text() == before
+    assert started == []
+    danlu.resume(stopped.path, devices=2, ignore_changes=True, quiet=True)
+    assert started == [2]
+
+
 def test_a_changed_recipe_is_of_another_model(stopped):
     recipe = stopped.path / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("hidden: [16]", "hidden: [20]"))

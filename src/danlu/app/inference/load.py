@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from danlu.app.console.formatting import quoted
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.errors import UsageError
 from danlu.models.base import Model
@@ -32,7 +31,7 @@ def load(path: str | Path) -> Model:
         if status == "finished":
             raise UsageError(f"{path} is finished, but its folder model/ is missing; train the model again")
         reason = f"the run failed: {run.page.get('error')}" if status == "failed" else f"status: {status}"
-        raise UsageError(f"{path} has no model yet ({reason}); continue the run with `danlu resume {quoted(path)}`")
+        raise UsageError(f"{path} has no model yet ({reason}); continue the run with `{run.resume_command}`")
     return load_model(path / "model" if (path / "model").is_dir() else path)
 
 

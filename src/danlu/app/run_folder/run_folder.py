@@ -89,6 +89,12 @@ class RunFolder:
         folder = self.page["data"].get("dir")
         return Access(Path(folder) if folder else None)
 
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes the run in as many processes as before."""
+        ranks = self.page["ranks"]
+        return f"danlu resume {quoted(self.path)}" + (f" --devices {ranks}" if ranks != 1 else "")
+
     def is_finished(self, screen: Screen) -> bool:
         """Whether the run is finished; if so, a line on the screen says where its model is."""
         if self.page["status"] != "finished":

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from danlu.app.console.formatting import quoted
 from danlu.app.run_folder import rank_errors
 from danlu.app.run_folder.process_lock import wait_for_processes
 from danlu.app.run_folder.run_folder import RunFolder
@@ -104,7 +103,7 @@ def launch(run: RunFolder, quiet: bool, dry_run: bool = False) -> RunFolder:
         reason = rank_errors.read_errors(run.path) or after.page.get("error") or f"the processes {how}"
         with suppress(OSError):
             after.save_page(status="failed", error=reason)
-        raise RunError(f"{reason.rstrip('.')}. Resume from the last checkpoint with `danlu resume {quoted(run.path)}`")
+        raise RunError(f"{reason.rstrip('.')}. Resume from the last checkpoint with `{after.resume_command}`")
     return after
 
 

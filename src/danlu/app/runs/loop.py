@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 
 from danlu.app.console.error_lines import explain
-from danlu.app.console.formatting import quoted
 from danlu.app.console.progress import Screen
 from danlu.app.console.signals import Interrupt
 from danlu.app.run_folder import rank_errors
@@ -32,9 +31,7 @@ def train_to_end(session: Session, run: RunFolder, screen: Screen, dry_run: bool
             if session.stopped:
                 run.save_page(status="stopped", round=trainer.round, seconds=session.seconds)
                 what_next = (
-                    "The files of the dry run were removed."
-                    if dry_run
-                    else f"Resume with:\n  danlu resume {quoted(run.path)}"
+                    "The files of the dry run were removed." if dry_run else f"Resume with:\n  {run.resume_command}"
                 )
                 screen.say(f"Stopped after round {trainer.round}. {what_next}")
             else:

@@ -111,22 +111,23 @@ def resume(
     Args:
         path: the run folder.
         device: the device; by default the same as before.
-        devices: number of processes; by default the same as before.
+        devices: number of processes. It must be given if the run had several, because a run folder from elsewhere
+            should not decide how many processes are started; by default 1.
         ignore_changes: resume even if recipe, data, versions, threads or devices have changed.
         quiet: print nothing.
 
     Raises:
-        UsageError: if a condition has changed that affects the result.
+        UsageError: if a condition has changed that affects the result, or the number of processes is not confirmed.
     """
     if launched():
         raise UsageError("with torchrun, resume a run by the command that started it, with the same run folder")
     run, screen = RunFolder.open(path), Screen(quiet)
     if run.is_finished(screen):
         return run
+    ranks = _confirmed(devices, run)
     with _one_training(), run:
         torch.set_num_threads(run.page["threads"])
         session = Session.start(run.recipe, device or run.page["device"], run.access())
-        ranks = run.page["ranks"] if devices is None else devices
         session.check_processes(ranks)
         now = manifest(session, run.page["command"], ranks, run.page["threads"])
         check_unchanged(run.page, now, ignore_changes)
@@ -139,6 +140,19 @@ def resume(
         rank_errors.remove_errors(run.path)
         resume_to_end(session, run, screen)
     return run
+
+
+def _confirmed(devices: int | None, run: RunFolder) -> int:
+    """The number of processes; a file of the run alone does not start several."""
+    if devices is not None:
+        return devices
+    if run.page["ranks"] != 1:
+        raise UsageError(
+            f"{run.path} was trained in {run.page['ranks']} processes; several processes are started only if their "
+            f"number is given: type `{run.resume_command}`",
+            settings=(f"devices={run.page['ranks']}",),
+        )
+    return 1
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def resume(
     Args:
         run: the run folder
         device: device to train on; default: the device of the run
-        devices: number of processes; default: that of the run
+        devices: number of processes; must be given if the run had several
         ignore_changes: resume even if versions, data, threads or devices have changed; the result may differ
     """
     from danlu.app.console.signals import EXIT_CODE
