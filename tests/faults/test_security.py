@@ -4,12 +4,16 @@ import ipaddress
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from commands import start, wait_for_lines
+from danlu.app.report.figures import style
 from danlu.data.images.worker_pool import map_files
 
 TRAIN = ["train", "mlp", "--epochs", "200", "--model.hidden", "16"]
@@ -60,11 +64,12 @@ def test_two_processes_accept_connections_from_the_loopback_device_only(tmp_path
 
 
 def hostile(folder: Path) -> Path:
-    """A folder whose Python files write their name to a file beside the folder when they are run."""
+    """A folder of a stranger; its Python files write their name to a file beside the folder when they are run."""
     here = folder / "downloads"
     here.mkdir()
     for name in MODULES:
         (here / f"{name}.py").write_text(f"open({str(folder / 'ran')!r}, 'a').write({name + chr(10)!r})\n")
+    (here / "matplotlibrc").write_text("text.usetex: True\nunknown.key: 1\n")  # matplotlib warns of unknown keys
     return here
 
 
@@ -74,8 +79,37 @@ def test_no_process_of_a_run_imports_from_the_current_folder(tmp_path):
     here = hostile(tmp_path)
     python_path = os.pathsep.join(["", os.environ.get("PYTHONPATH", "")])
     words = [*TRAIN[:2], "--devices", "2", "--dry-run"]
-    assert "dry run passed" in start(*words, folder=here, PYTHONPATH=python_path).ended()
+    said = start(*words, folder=here, PYTHONPATH=python_path).ended()
+    assert "dry run passed" in said
+    assert "matplotlibrc" not in said
     assert not (tmp_path / "ran").exists()
+
+
+def test_the_program_ignores_the_matplotlibrc_of_the_current_folder(tmp_path):
+    """But it reads that of the user's configuration folder."""
+    configuration = tmp_path / "configuration"
+    configuration.mkdir()
+    (configuration / "matplotlibrc").write_text("lines.linewidth: 7.5\n")
+    code = """
+import contextlib, os, sys
+from danlu.app.cli.main import program
+with contextlib.suppress(SystemExit):
+    program()
+import matplotlib
+from importlib.resources import files
+print(matplotlib.rcParams["text.usetex"], matplotlib.rcParams["lines.linewidth"])
+print(files("matplotlib").joinpath("__init__.py").is_file(), os.path.exists("matplotlibrc"))
+"""
+    environment = {**os.environ, "MPLCONFIGDIR": str(configuration)}
+    command = [sys.executable, "-P", "-c", code, "--version"]
+    done = subprocess.run(command, cwd=hostile(tmp_path), env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1:] == ["False 7.5", "True True"]
+    assert done.stderr == ""
+
+
+def test_figures_do_not_start_latex():
+    with matplotlib.rc_context({"text.usetex": True}), style.styled:
+        assert not matplotlib.rcParams["text.usetex"]
 
 
 def test_no_process_that_reads_images_imports_from_the_current_folder(tmp_path, monkeypatch):

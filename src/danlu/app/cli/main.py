@@ -17,6 +17,7 @@ from danlu.app.cli.run_command import bind, function_of
 from danlu.app.cli.signature import arguments_of, page_argument, summary_of
 from danlu.app.command_table import COMMANDS
 from danlu.app.console.error_lines import explain
+from danlu.app.console.matplotlib_import import ignore_matplotlibrc_here
 from danlu.app.console.output import print_json
 from danlu.errors import UsageError, nearest
 
@@ -43,6 +44,7 @@ def program() -> NoReturn:
     Imports allocate many objects and leave hardly any garbage, so the collector would only cost time.
     """
     gc.disable()
+    ignore_matplotlibrc_here()
     main()
 
 

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from danlu.app.console.error_lines import explain
+from danlu.app.console.matplotlib_import import ignore_matplotlibrc_here
 from danlu.app.console.progress import Screen
 from danlu.app.run_folder import rank_errors
 from danlu.app.run_folder.process_lock import join_run, stop_after_parent
@@ -70,5 +71,6 @@ def _end_after_failure(folder: Path, rank: int) -> None:
 
 
 if __name__ == "__main__":
+    ignore_matplotlibrc_here()
     main(sys.argv[1:])
     exit_process(0)

@@ -26,6 +26,7 @@ STYLE: dict[Any, Any] = {
     "font.family": ["sans-serif"],
     "font.size": 8,
     "text.color": INK,
+    "text.usetex": False,  # a name of a class could be a command of LaTeX
     "text.parse_math": False,  # a class may be named $5
     "figure.facecolor": "none",
     "figure.constrained_layout.h_pad": 0.06,
