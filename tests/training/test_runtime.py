@@ -1,11 +1,13 @@
 """Where a run happens: devices, slices of a batch, sums over processes, compilation."""
 
 import math
+import os
 import shutil
 from itertools import pairwise
 
 import pytest
 import torch
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from danlu.errors import UsageError
 from danlu.training import Runtime, pick_device
@@ -132,3 +134,33 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UsageError, match="needs a C"):
         Runtime.start("cpu", compile=True)
+
+
+def test_compiled_code_is_stored_in_a_private_folder_unless_the_user_names_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("DANLU_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "of-the-user")
+    Runtime.start("cpu", compile=True)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "of-the-user"
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    folder = tmp_path / f"compiled-{os.getuid()}"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    Runtime.start("cpu", compile=True)
+    assert cache_dir() == str(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.unchecked
+def test_a_folder_of_another_user_is_not_used_for_compiled_code(monkeypatch, tmp_path):
+    """Nor a link, which another user could have made."""
+    monkeypatch.setenv("DANLU_CACHE", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    user = os.getuid()
+    (tmp_path / f"compiled-{user}").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match=r"is a link.*TORCHINDUCTOR_CACHE_DIR"):
+        Runtime.start("cpu", compile=True)
+    (tmp_path / f"compiled-{user + 1}").mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: user + 1)  # the folder then belongs to another user
+    with pytest.raises(UsageError, match=r"belongs to another user.*TORCHINDUCTOR_CACHE_DIR"):
+        Runtime.start("cpu", compile=True)
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,25 @@ from typing import Any, Protocol, runtime_checkable
 from torch import nn
 from torch.optim import Optimizer
 
+from danlu.storage.access import Access
+from danlu.storage.private_folder import private_folder
+
 _DISABLED = "__dynamo_disable"
 """attribute in which torch stores the version of a function that is excluded from compilation"""
+
+
+def keep_compiled_code_private() -> None:
+    """Let torch store compiled code in the user's cache, unless TORCHINDUCTOR_CACHE_DIR names a folder.
+
+    By default torch stores it in the folder for temporary files under a name that every user can guess, and loads what
+    it finds there.
+
+    Raises:
+        UsageError: if the folder belongs to another user or cannot be created.
+    """
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        folder = Access().cache / f"compiled-{os.getuid()}"  # the cache may be common to several users
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(private_folder(folder, "TORCHINDUCTOR_CACHE_DIR").absolute())
 
 
 @runtime_checkable

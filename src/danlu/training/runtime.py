@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.constants import default_pg_timeout
 
 from danlu.errors import RunError, UsageError
+from danlu.training.compilation import keep_compiled_code_private
 from danlu.training.malloc import keep_freed_memory
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -87,6 +88,8 @@ class Runtime:
                 "compile=True on a CPU needs a C++ compiler; g++ or clang++ must be on the path",
                 settings=("compile=False",),
             )
+        if compile:
+            keep_compiled_code_private()
         if precision == "float64" and chosen.type == "mps":
             raise UsageError("precision float64 is not available on mps; use device cpu", settings=("device=cpu",))
         if deterministic:
