@@ -108,8 +108,9 @@ print(files("matplotlib").joinpath("__init__.py").is_file(), os.path.exists("mat
 
 
 def test_figures_do_not_start_latex():
-    with matplotlib.rc_context({"text.usetex": True}), style.styled:
-        assert not matplotlib.rcParams["text.usetex"]
+    uses_latex = style.styled(lambda: matplotlib.rcParams["text.usetex"])  # as the functions that draw figures
+    with matplotlib.rc_context({"text.usetex": True}):
+        assert not uses_latex()
 
 
 def test_no_process_that_reads_images_imports_from_the_current_folder(tmp_path, monkeypatch):
