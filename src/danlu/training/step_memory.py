@@ -163,8 +163,8 @@ def _terms(turn: Descend, batch: Batch) -> Terms:
             raise
         raise UsageError(
             f"a batch of {batch.size} gives a micro-batch of one example, and a layer of {turn.player} normalizes over "
-            f"the examples, which needs at least two; use a larger batch_size, less grad_accumulation, fewer "
-            f"processes, or another norm",
+            f"the examples, which needs at least two; use a larger batch_size, a "
+            f"smaller grad_accumulation, fewer processes, or another norm",
             settings=("batch_size", "grad_accumulation"),
         ) from error
 
