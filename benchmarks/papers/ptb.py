@@ -1,7 +1,8 @@
 """Penn Treebank, words: Zaremba et al., 2014, table 1, and noise-contrastive estimation beside the full softmax.
 
-The LSTMs of the paper with its course of the learning rate. Its loss is a sum over the tokens of a step, danlu's their
-mean: the rate is so many times larger, the clip as many times smaller. What is only for a GPU is left out elsewhere.
+The LSTMs of the paper with its course of the learning rate. In the authors' code the loss is a sum over the tokens of a
+step, danlu's is their mean: the rate is so many times larger, the clip as many times smaller. What is only for a GPU is
+left out elsewhere.
 """
 
 from __future__ import annotations

@@ -10,14 +10,15 @@ from danlu.training.player import Player
 
 STATED = {
     "gan": {
-        # Goodfellow et al. 2014, algorithm 1 ("we used k = 1") and the end of section 3
+        # Goodfellow et al. 2014, algorithm 1 ("we used k = 1") and the end of section 3; without labels: the page
         "critic_turns": 1,
         "loss": "non-saturating",
         "conditional": False,
     },
-    "cgan": {"conditional": True, "critic_turns": 1},  # Mirza and Osindero 2014, section 3.2
+    "cgan": {"conditional": True, "critic_turns": 1},  # Mirza and Osindero 2014, section 3.2; k = 1 as for gan
     "dcgan": {
-        # Radford et al. 2016, section 4: details of adversarial training; section 4.1: a uniform z of 100 numbers
+        # Radford et al. 2016, section 4, and figure 1 for the latent; β₂, one turn of the critic and the constant rate
+        # are those of the authors' code for faces; no weight decay in section 4 (their code has l2 = 1e-5)
         "optimizer": "adam",
         "lr": 0.0002,
         "betas": (0.5, 0.999),
@@ -81,7 +82,7 @@ STATED = {
     "rnn-lm": {"model.kind": "rnn", "model.initial": "radius", "grad_clip": 1.0},  # the page
     "lstm-lm": {"model.kind": "lstm", "model.forget_bias": 1.0},  # Jozefowicz et al. 2015: bias 1
     "nce-lm": {
-        # Mnih and Teh 2012, sections 3 and 4: unigram noise, a normalizer of 1
+        # Mnih and Teh 2012: unigram noise, a normalizer of 1
         "objective": "nce",
         "noise.distribution": "unigram",
         "noise.log_z": 0.0,
@@ -102,14 +103,15 @@ STATED = {
 """recipe: setting: value, with the source"""
 
 PUBLISHED = {
-    # He et al. 2016 and Huang et al. 2017, section 4.2 of each; the authors' code decays every parameter
+    # He et al. 2016, section 4.2, and Huang et al. 2017, sections 4.1 and 4.2. The code of Huang et al. decays every
+    # parameter; for He et al. it is fb.resnet.torch, the code of others. No monitor: the last weights are scored
     "resnet": {"lr": 0.1, "weight_decay": 0.0001, "decay_all": True, "momentum": 0.9, "monitor": "none"},
     "densenet": {"lr": 0.1, "weight_decay": 0.0001, "decay_all": True, "momentum": 0.9, "monitor": "none"},
 }
 SIZES = [("resnet", size) for size in (20, 32, 44, 56, 110)] + [("densenet", size) for size in (40, 100, 190, 250)]
 
 OPTIMIZERS = {
-    # docstrings of OptimizerSettings; for Adam and AdamW also Kingma and Ba 2015, algorithm 1
+    # docstrings of OptimizerSettings; Adam also Kingma and Ba 2015, algorithm 1. AdamW has the same constants
     "sgd": {"momentum": 0},
     "momentum": {"momentum": 0.9, "nesterov": False},
     "nesterov": {"momentum": 0.9, "nesterov": True},

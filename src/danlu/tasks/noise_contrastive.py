@@ -40,7 +40,7 @@ DEFAULT = Noise()
 class NoiseContrastive(RunningText):
     """Trains a language model with noise-contrastive estimation or a sampled softmax.
 
-    The noise words are drawn once for the whole batch (Mnih and Teh 2012, section 4). All processes and micro-batches
+    The noise words are drawn once for the whole batch. All processes and micro-batches
     use the same words, and their scores are one matrix product. Words are counted as they are read; the words of a
     batch are counted before its step. Biases start at −log of the vocabulary size, where scores are almost normalized.
 

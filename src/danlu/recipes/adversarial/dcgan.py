@@ -7,10 +7,11 @@ danlu train dcgan --data cifar10 --rounds 50000       on a GPU
 danlu train dcgan --critic.norm virtual --generator.norm virtual
 danlu arithmetic RUN 3,5,8 - 1,4,9 + 2,6,7            numbers of images that danlu sample RUN --numbers writes
 
-Layers and learning rates are those of the paper: strided convolutions without pooling, batch norm in all layers but the
-last of the generator and the first of the critic, leaky ReLU with slope 0.2, Adam with β₁ = 0.5, batches of 128, and
-separate batches of real and generated examples. The averaged weights of the generator are saved; the average does not
-affect the training.
+The rules and settings are those of the paper's sections 3 and 4: strided convolutions without pooling, batch norm in
+all layers but the last of the generator and the first of the critic, leaky ReLU with slope 0.2, Adam with β₁ = 0.5,
+batches of 128. Separate batches of real and generated examples are those of the authors' code. Kernels are 4×4 (theirs
+5×5), latents are normal (theirs uniform), and there is no weight decay (their code has a small one). The averaged
+weights of the generator are saved; the average does not affect the training.
 """
 
 from __future__ import annotations

@@ -6,8 +6,10 @@ danlu train sngan --data cifar10 --rounds 50000 --generator.width 256
 danlu train sngan --generator.attention 4 --critic.attention 4
 
 Miyato et al., "Spectral normalization for generative adversarial networks", 2018: each weight matrix of the critic is
-divided by its largest singular value. Settings are those of the authors' code for CIFAR-10: residual blocks, hinge
-loss, Adam with β = (0, 0.9), five turns of the critic per turn of the generator. With labels the critic is a projection
+divided by its largest singular value. These settings are those of the authors' code for CIFAR-10: residual blocks,
+hinge loss, Adam with β = (0, 0.9), five turns of the critic per turn of the generator. Different are the constant
+learning rate (theirs decreases linearly to 0), the generator's batches of 64 (theirs 128), the smaller networks and the
+averaged weights. With labels the critic is a projection
 discriminator (Miyato and Koyama, 2018), and the generator has conditional batch norm. With attention the networks are
 those of SAGAN (Zhang et al., 2019), which also normalizes the generator.
 """

@@ -5,10 +5,10 @@
 danlu train densenet                              digits, 2 cores: test accuracy 0.998 ± 0.002, five seeds, 18 seconds
 danlu train densenet --data cifar10 --size 100    the paper's DenseNet-BC (k = 12): 4.51 % error after 300 epochs
 
-With --size, the values are those of the paper's section 4.2: batches of 64, 300 epochs, Nesterov momentum 0.9, weight
-decay 0.0001, learning rate 0.1, divided by 10 after 1/2 and 3/4 of the training, horizontal flips, and random crops
-with 4 pixels of padding. A tenth of the training part is used for validation; --split.validation 0 trains on all of it,
-as the paper does for its final results.
+With --size, the values are those of the paper's sections 4.1 and 4.2: batches of 64, 300 epochs, Nesterov momentum 0.9,
+weight decay 0.0001, learning rate 0.1, divided by 10 after 1/2 and 3/4 of the training, horizontal flips, and random
+crops with 4 pixels of padding (4 is from the authors' code). A tenth of the training part is used for validation;
+--split.validation 0 trains on all of it, as the paper does for its final results.
 """
 
 from __future__ import annotations

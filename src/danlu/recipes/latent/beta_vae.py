@@ -2,7 +2,7 @@
 
 danlu train beta-vae                                           digits
 danlu train beta-vae --data fashion-mnist --model.channels 32 64
-danlu train beta-vae --beta 100 --capacity 25 --capacity-rounds 5000    Burgess et al., 2018, with γ = 100
+danlu train beta-vae --beta 100 --capacity 25 --capacity-rounds 5000    as Burgess et al., 2018; γ = 100 is ours
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ danlu train lstm-lm --data text:PATH --text.tokens bpe
 danlu train lstm-lm --model.kind convolution --model.layers 4    causal convolutions over 9 characters
 
 The small network of the paper on the Penn Treebank: test perplexity 110.7 (paper: 114.5) in 80 minutes on one core. The
-paper sums the loss over the 20 tokens of a step; with the mean, the learning rate is 20 times as large and the clipping
-threshold 1/20 of it:
+authors' code sums the loss over the 20 tokens of a step and clips the norm of the gradient at 5; with the mean, the
+learning rate is 20 times as large and the threshold 1/20 of theirs:
 
 danlu train lstm-lm --data ptb --model.width 200 --model.layers 2 --model.embedding 200 --model.initial uniform \
     --model.forget-bias None --model.scale 0.1 --batch-size 20 --bptt 20 --epochs 13 --optimizer sgd --lr 20 \

@@ -6,7 +6,8 @@ danlu train nce-lm --objective sampled           a sampled softmax from the same
 danlu train nce-lm --model.learn-normalizer      a constant log Z is learned (Gutmann and Hyvärinen)
 
 Mnih and Teh, "A fast and simple algorithm for training neural probabilistic language models": noise from the unigram
-distribution, shared within the batch, log Z fixed at 0. Scores on held-out text are those of the normalized model.
+distribution, log Z fixed at 0. The noise words are shared within the batch. Scores on held-out text are those of the
+normalized model.
 """
 
 from __future__ import annotations
