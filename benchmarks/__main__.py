@@ -1,11 +1,16 @@
-"""``python -m benchmarks KIND [NAME…]`` with the kinds speed, memory and papers; ``--write`` keeps the results."""
+"""``python -m benchmarks KIND [NAME…]``; ``--write`` keeps the results.
+
+The kinds are speed, memory, papers and experiments.
+"""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
 
+from benchmarks import experiments
 from benchmarks.harness import publish
+from danlu.catalogue import EXPERIMENTS
 
 SPEED = {
     "startup": "benchmarks.speed.startup",
@@ -32,17 +37,24 @@ PAPERS = {
     "vae": "benchmarks.papers.vae",
 }
 MEMORY = {"folder": "benchmarks.memory.folder"}
-KINDS = {"speed": SPEED, "memory": MEMORY, "papers": PAPERS}
+KINDS = {"speed": SPEED, "memory": MEMORY, "papers": PAPERS, "experiments": dict.fromkeys(EXPERIMENTS, "")}
 
 
 def main(words: list[str]) -> int:
-    """Run the benchmarks that are named, or all of a kind; 1 if a target is not met."""
+    """Run the benchmarks that are named, or all of a kind.
+
+    Returns:
+        1 if a target is not met or a verdict depends on the seed, else 0; 2 for wrong words.
+    """
     write, words = "--write" in words, [word for word in words if word != "--write"]
     if not words or words[0] not in KINDS or set(words[1:]) - KINDS[words[0]].keys():
         for kind, known in KINDS.items():
             print(f"python -m benchmarks {kind} [{' '.join(known)}]", file=sys.stderr)
         return 2
     known = KINDS[words[0]]
+    if words[0] == "experiments":
+        same = [experiments.run(name, write) for name in words[1:] or known]
+        return 0 if all(same) else 1
     met = [publish(import_module(known[name]).run(), write) for name in words[1:] or known]
     return 0 if all(met) else 1
 

@@ -1,11 +1,13 @@
-"""Inserts tables that are derived from the code: the commands with their options, and the recipes of the catalogue."""
+"""Inserts tables that are derived from the code and from stored results: commands, recipes and experiments."""
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from importlib import import_module
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from danlu.app.cli.argument_types import DataArgument, RecipeArgument
@@ -13,9 +15,11 @@ from danlu.app.cli.command_help import option_flags, placeholder
 from danlu.app.cli.run_command import function_of
 from danlu.app.cli.signature import arguments_of, summary_of
 from danlu.app.command_table import COMMANDS
-from danlu.catalogue import RECIPES
+from danlu.catalogue import EXPERIMENTS, RECIPES
 
-PLACEHOLDER = re.compile(r"<!-- (table of commands|table of recipes|number of recipes|options of ([\w-]+)) -->")
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "experiments"
+TITLES = ("table of commands", "table of recipes", "number of recipes", "table of experiments", "number of experiments")
+PLACEHOLDER = re.compile(rf"<!-- ({'|'.join(TITLES)}|options of ([\w-]+)) -->")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -31,6 +35,8 @@ def _table_for(title: str, command: str | None) -> str:
         "table of commands": commands,
         "table of recipes": recipes,
         "number of recipes": lambda: str(len(RECIPES)),
+        "table of experiments": experiments,
+        "number of experiments": lambda: str(len(EXPERIMENTS)),
     }
     return tables[title]()
 
@@ -63,6 +69,24 @@ def recipes() -> str:
         for name, entry in entries
     ]
     return _table(("family", "recipe", "model", "source"), rows)
+
+
+def experiments() -> str:
+    """The experiments with the stored verdicts of two sets of seeds; without verdict if none is stored."""
+    rows = [
+        (f"`{name}`", f"{entry.section}, line {entry.line}", entry.claim, *_verdict(name))
+        for name, entry in EXPERIMENTS.items()
+    ]
+    return _table(("name", "notes", "claim", "verdict", "conclusion, seed 0", "CPU time"), rows)
+
+
+def _verdict(name: str) -> tuple[str, str, str]:
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return "–", "–", "–"
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    words = list(dict.fromkeys(run["verdict"] for run in runs))
+    return " / ".join(words), runs[0]["reason"], f"{runs[0]['cpu_seconds']:.0f} s"
 
 
 def _call(name: str) -> str:

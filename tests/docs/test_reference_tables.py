@@ -1,6 +1,7 @@
 """Tables in the documentation agree with the code: they are derived from it, or compared with it."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -61,11 +62,19 @@ def table_rows(page: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
 
 
-def test_the_list_of_experiments_is_that_of_the_catalogue():
-    rows = [row for row in table_rows((DOCS / "experiments.md").read_text(encoding="utf-8")) if len(row) == 6]
-    assert rows[0][:3] == ["name", "notes", "claim"]
-    entries = [[name, entry.section, entry.claim] for name, entry in EXPERIMENTS.items()]
-    assert sorted(row[:3] for row in rows[2:]) == sorted(entries)
+def test_the_table_of_experiments_has_the_stored_verdicts(tables, tmp_path, monkeypatch):
+    words = ("holds", "not decided")
+    runs = [{"verdict": word, "reason": f"reason {k}.", "cpu_seconds": 11.6} for k, word in enumerate(words)]
+    (tmp_path / "momentum.json").write_text(json.dumps({"runs": runs}), encoding="utf-8")
+    (tmp_path / "depth.json").write_text(json.dumps({"runs": [runs[0], runs[0]]}), encoding="utf-8")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    page = tables.on_page_markdown((DOCS / "experiments.md").read_text(encoding="utf-8"))
+    rows = {row[0].strip("`"): row for row in table_rows(page) if len(row) == 6}
+    for name, entry in EXPERIMENTS.items():
+        assert rows[name][1:3] == [f"{entry.section}, line {entry.line}", entry.claim]
+    assert rows["momentum"][3:] == ["holds / not decided", "reason 0.", "12 s"]
+    assert rows["depth"][3:] == ["holds", "reason 0.", "12 s"]
+    assert rows["elbo"][3:] == ["–", "–", "–"]
 
 
 def test_every_experiment_is_in_the_table_of_the_notes():

@@ -12,7 +12,7 @@ from commands import call
 from danlu.app.experiments import runner as app
 from danlu.catalogue import EXPERIMENTS, Claim
 from danlu.errors import RunError
-from danlu.experiments import Experiment, Verdict
+from danlu.experiments import Comparison, Criteria, Experiment, JudgedExperiment, Verdict
 
 
 def draw(numbers):
@@ -23,11 +23,32 @@ def draw(numbers):
     return figure
 
 
-FINE = Experiment(
+FINE = JudgedExperiment(
     measure=lambda seed, tell, quick: {"x": float(seed)},
     verdict=lambda numbers: Verdict("holds with limits", "x < 3 & y > 2."),
     table=lambda numbers: [("what", "value"), ("x", f"{numbers['x']:g}")],
     plot=draw,
+)
+
+
+def grown(seed, tell, quick):
+    """The claim is true for even seeds, and the reverse for odd ones."""
+    sign = 1 if seed % 2 == 0 else -1
+    return {
+        "x": float(seed),
+        "arms": {"a": {"size": [sign * (3 + 0.1 * k) for k in range(5)]}, "b": {"size": [0.0] * 5}},
+    }
+
+
+JUDGED = Experiment(
+    measure=grown,
+    criteria=Criteria((Comparison("a is larger than b", "a", "b", "size", 1.0),)),
+    conclude=lambda numbers, judgment: "a is <3> larger.",
+    table=lambda numbers: [("what", "value"), ("x", f"{numbers['x']:g}")],
+    plot=draw,
+    method="a and b are measured.",
+    caption="The line is x.",
+    demonstration=True,
 )
 
 
@@ -39,15 +60,15 @@ def stop(seed, tell, quick):
     raise KeyboardInterrupt
 
 
-BROKEN = Experiment(fail, FINE.verdict, FINE.table, FINE.plot)
-STOPPED = Experiment(stop, FINE.verdict, FINE.table, FINE.plot)
+BROKEN = JudgedExperiment(fail, FINE.verdict, FINE.table, FINE.plot)
+STOPPED = JudgedExperiment(stop, FINE.verdict, FINE.table, FINE.plot)
 
 
 @pytest.fixture
 def three(monkeypatch):
     """A catalogue of three experiments, of which the second fails."""
     entries = {
-        name: Claim(f"{__name__}:{name}", section, f"claim <{name}>")
+        name: Claim(f"{__name__}:{name}", section, 7, f"claim <{name}>")
         for name, section in (("first", "0.3.1"), ("second", "1.2.1"), ("third", "1.2.2"))
     }
     found = {"first": FINE, "second": BROKEN, "third": FINE}
@@ -82,12 +103,15 @@ def test_json_is_one_object(tmp_path):
     assert found.keys() == {
         "name",
         "section",
+        "line",
         "group",
         "claim",
+        "demonstration",
         "seed",
         "numbers",
         "verdict",
         "reason",
+        "findings",
         "seconds",
         "figure",
     }
@@ -151,7 +175,7 @@ def test_the_page_needs_nothing_beside_it(tmp_path, three):
     assert not re.search(r"url\((?!#)", page)
     assert "default-src 'none'" in page
     assert "claim &lt;first&gt;" in page
-    assert "x &lt; 3 &amp; y &gt; 2." in page
+    assert "x &lt;\N{NO-BREAK SPACE}3 &amp; y &gt;\N{NO-BREAK SPACE}2." in page
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
@@ -173,3 +197,50 @@ def test_threads_are_as_before(three):
     before = torch.get_num_threads()
     app.experiment("first", out=None, quiet=True)
     assert torch.get_num_threads() == before
+
+
+def test_criteria_method_and_caption_are_printed_and_on_the_page(tmp_path, three, capsys):
+    three["first"] = JUDGED
+    found = app.experiment("first", out=tmp_path)
+    assert (found.verdict, found.verdict_text) == ("holds", "holds (demonstration)")
+    printed = capsys.readouterr().out
+    assert "line 7" in printed
+    assert "holds (demonstration): a is <3> larger." in printed
+    assert [row.split()[:1] for row in printed.splitlines() if "a is larger than b" in row] == [["a"]]
+    app.run_all(tmp_path)
+    page = (tmp_path / "experiments.html").read_text(encoding="utf-8")
+    assert "Holds (demonstration).</b> a is &lt;3&gt; larger." in page
+    assert "a and b are measured." in page
+    assert "<figcaption>The line is x.</figcaption>" in page
+    assert "line 7" in page
+    assert page.index("a is &lt;3&gt; larger.") < page.index("a and b are measured.") < page.index("<figcaption>The")
+
+
+@pytest.mark.parametrize(
+    ("seed", "seeds", "said"),
+    [
+        (0, 1, ""),
+        (0, 2, "the verdict changes: seed 1: does not hold"),
+        (3, 3, "the verdict changes: seed 4: holds"),
+    ],
+)
+def test_several_seeds(three, seed, seeds, said):
+    three["first"] = JUDGED
+    found = app.experiment("first", seed=seed, seeds=seeds, out=None, quiet=True)
+    assert found.repeated_text == said
+    assert found.numbers["x"] == seed
+    assert [s for s, _ in found.repetitions] == list(range(seed + 1, seed + seeds))
+
+
+def test_seeds_with_the_same_verdict(three, capsys):
+    found = app.experiment("first", seed=1, seeds=3, out=None)
+    assert found.repeated_text == "the same verdict with the seeds 1, 2, 3"
+    assert found.repeated_text in capsys.readouterr().out
+    assert found.to_json()["repetitions"] == [{"seed": s, "verdict": "holds with limits"} for s in (2, 3)]
+
+
+@pytest.mark.parametrize("words", [["--all", "--seeds", "2"], ["momentum", "--seeds", "0"], ["--seeds", "2"]])
+def test_seeds_are_for_one_experiment(words):
+    code, out, err = call("experiment", *words)
+    assert code == 2
+    assert "--seeds is a number of at least 1, for one experiment" in out + err

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,13 @@ from danlu.app.console.error_lines import explain
 from danlu.app.console.formatting import duration
 from danlu.app.console.output import print_json
 from danlu.app.console.progress import Screen
+from danlu.app.experiments.result import ExperimentResult
 from danlu.app.report.figures import style
 from danlu.catalogue.experiments import EXPERIMENTS, find_experiment
 from danlu.errors import UsageError
-from danlu.experiments.harness.experiment import Experiment, Numbers, Outcome, ProgressCallback, Table
+from danlu.experiments.harness.criteria import WORDS
+from danlu.experiments.harness.experiment import Experiment, JudgedExperiment, Outcome, ProgressCallback
+from danlu.experiments.harness.wording import findings_table
 from danlu.storage.atomic import write_text
 
 OUT = Path("runs/experiments")
@@ -36,60 +39,22 @@ _COLORS = (style.BLUE, style.VERMILION, *style.PLAYERS[1:])
 _STYLE = {**style.STYLE, "axes.prop_cycle": cycler(color=_COLORS), "figure.figsize": (style.WIDTH, 2.4)}
 
 
-@dataclass(frozen=True)
-class ExperimentResult:
-    """The result of an experiment.
-
-    Attributes:
-        name: name of the experiment.
-        section: section of the notes.
-        group: chapter of the notes.
-        claim: the claim of the notes.
-        seed: random seed.
-        numbers: the measured values.
-        table: the measured values as text, below a row of column names.
-        verdict: holds, holds with limits, or does not hold; None if it failed.
-        reason: the numbers on which the verdict is based.
-        figure: path of the figure, if it was written.
-        seconds: duration.
-        error: the error, if it failed.
-        svg: the figure as SVG.
-    """
-
-    name: str
-    section: str
-    group: str
-    claim: str
-    seed: int
-    numbers: Numbers = field(default_factory=dict, repr=False)
-    table: Table = field(default_factory=list, repr=False)
-    verdict: str | None = None
-    reason: str = ""
-    figure: Path | None = None
-    seconds: float = 0.0
-    error: str | None = None
-    svg: str = field(default="", repr=False)
-
-    @property
-    def command(self) -> str:
-        """The command that repeats the experiment."""
-        return shlex.join(["danlu", "experiment", self.name, *(["--seed", str(self.seed)] if self.seed else [])])
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        names = ("name", "section", "group", "claim", "seed", "numbers", "verdict", "reason", "seconds")
-        failed = {} if self.error is None else {"error": self.error}
-        return {**{n: getattr(self, n) for n in names}, "figure": self.figure and str(self.figure), **failed}
-
-
 def experiment(
-    name: str, *, seed: int = 0, out: str | Path | None = OUT, quiet: bool = False, quick: bool = False
+    name: str,
+    *,
+    seed: int = 0,
+    seeds: int = 1,
+    out: str | Path | None = OUT,
+    quiet: bool = False,
+    quick: bool = False,
 ) -> ExperimentResult:
     """Run an experiment, print its result, and write its figure.
 
     Args:
         name: name of the experiment.
         seed: random seed.
+        seeds: number of runs, with this seed and the next ones; their random numbers have nothing in common. Numbers,
+            table and figure are those of the first run.
         out: folder for the figure; None writes no figure.
         quiet: print nothing.
         quick: run a small version, for tests; its verdict is not reliable.
@@ -105,6 +70,8 @@ def experiment(
     screen = Screen(quiet=quiet)
     with _progress(screen, name) as tell:
         result = _run(name, seed, tell, folder, quick)
+        others = [_run(name, other, tell, None, quick) for other in range(seed + 1, seed + seeds)]
+    result = replace(result, repetitions=tuple((other.seed, str(other.verdict)) for other in others))
     _print(result, screen)
     return result
 
@@ -151,7 +118,7 @@ def _folder(out: str | Path) -> Path:
 
 def _run(name: str, seed: int, tell: ProgressCallback, folder: Path | None, quick: bool) -> ExperimentResult:
     """Run, draw and write one."""
-    subject: Experiment = find_experiment(name)
+    subject: Experiment | JudgedExperiment = find_experiment(name)
     start, threads = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
@@ -170,8 +137,12 @@ def _run(name: str, seed: int, tell: ProgressCallback, folder: Path | None, quic
         seed,
         numbers=outcome.numbers,
         table=outcome.table,
+        findings=findings_table(outcome.verdict.judgment) if outcome.verdict.judgment else [],
         verdict=outcome.verdict.word,
         reason=outcome.verdict.reason,
+        demonstration=subject.demonstration,
+        method=subject.method,
+        caption=subject.caption,
         figure=path,
         seconds=round(seconds, 2),
         svg=style.to_svg(figure, f"figure-{name}", EXPERIMENTS[name].claim),
@@ -180,7 +151,7 @@ def _run(name: str, seed: int, tell: ProgressCallback, folder: Path | None, quic
 
 def _result(name: str, seed: int, **values: Any) -> ExperimentResult:
     entry = EXPERIMENTS[name]
-    return ExperimentResult(name, entry.section, entry.group, entry.claim, seed, **values)
+    return ExperimentResult(name, entry.section, entry.line, entry.group, entry.claim, seed, **values)
 
 
 @contextmanager
@@ -196,12 +167,15 @@ def _progress(screen: Screen, name: str) -> Iterator[ProgressCallback]:
 
 
 def _print(result: ExperimentResult, screen: Screen) -> None:
-    """Print claim, numbers and verdict."""
-    screen.say(f"{result.name} (notes, {result.section}): {result.claim}")
-    widths = [max(map(len, column)) for column in zip(*result.table, strict=True)]
-    for row in result.table:
-        screen.say("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    screen.say(f"  failed: {result.error}" if result.error else f"  {result.verdict}: {result.reason}")
+    """Print claim, conclusion, numbers and comparisons."""
+    screen.say(f"{result.name} (notes, {result.section}, line {result.line}): {result.claim}")
+    screen.say(f"  failed: {result.error}" if result.error else f"  {result.verdict_text}: {result.reason}")
+    for table in (result.table, result.findings):
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for row in table:
+            screen.say("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    if result.repeated_text:
+        screen.say(f"  {result.repeated_text}")
     duration_text = f"  duration {duration(result.seconds)}" if not result.error else ""
     screen.say(f"{duration_text}, figure {result.figure}" if result.figure else duration_text)
 
@@ -222,7 +196,7 @@ def write_page(path: Path, done: list[ExperimentResult]) -> None:
         lstrip_blocks=True,
     )
     template = environment.get_template("experiments.html.jinja")
-    page = {"groups": groups, "lead": _lead(done), "duration": duration, "svg": _markup}
+    page = {"groups": groups, "lead": _lead(done), "duration": duration, "svg": _markup, "unbroken": unbroken}
     write_text(path, template.render(page))
 
 
@@ -230,9 +204,19 @@ def _markup(result: ExperimentResult) -> Markup:
     return Markup(result.svg)  # made by to_svg, which escapes
 
 
+def unbroken(text: str) -> str:
+    """The text with spaces and dashes inside numbers at which a browser breaks no line.
+
+    >>> unbroken("0.3 (0.1–0.6) of 5 %, × 1.33").replace(chr(0xA0), "_").replace(chr(0x2060), "~")
+    '0.3_(0.1–~0.6) of 5_%, ×_1.33'
+    """
+    text = re.sub(r"(?<=\d) (?=[%×·(])|(?<=[×≤≥<>=≈]) (?=[\d−])", "\N{NO-BREAK SPACE}", text)
+    return text.replace("–", "–\N{WORD JOINER}")
+
+
 def _lead(done: list[ExperimentResult]) -> str:
     """The number of experiments with each verdict."""
     words = [result.verdict or "failed" for result in done]
-    counted = {word: words.count(word) for word in ("holds", "holds with limits", "does not hold", "failed")}
+    counted = {word: words.count(word) for word in (*WORDS, "failed")}
     counts = ", ".join(f"{count} × {word}" for word, count in counted.items() if count)
     return f"{len(done)} claims of the lecture notes, each tested by a small experiment. Verdicts: {counts}."

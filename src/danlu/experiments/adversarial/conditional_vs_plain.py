@@ -16,7 +16,7 @@ import torch
 
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsEvaluator, pair, samples
 from danlu.experiments.harness.trainers import always_less, spread
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
@@ -125,4 +125,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

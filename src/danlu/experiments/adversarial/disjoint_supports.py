@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.experiments.harness.densities import jensen_shannon
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import SinglePlayer, from_seed
 from danlu.losses.adversarial import Loss, fake_cost, real_cost
 from danlu.metrics.sample_diversity import wasserstein_1d
@@ -205,4 +205,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

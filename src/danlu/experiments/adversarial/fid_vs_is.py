@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from danlu.data.datasets.digits import digits
 from danlu.evaluation.feature_networks import score_name
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.gan_on_digits import FEATURES_NAME, DigitsEvaluator
 from danlu.experiments.harness.trainers import spread
 from danlu.metrics.frechet import fid_from_features
@@ -216,4 +216,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.gan_on_digits import pair
 from danlu.experiments.harness.trainers import classification_trainer, error, from_seed, spread
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
@@ -247,4 +247,4 @@ def _equation_rows(axes: Axes, rows: list) -> None:
             axes.text(wide * (index + 1) - 0.5, high * (row + 0.5) - 0.5, sign, ha="center", va="center")
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.toy_2d import RING_DEVIATION, RING_MODES, ring_centers, sample_ring
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.gan_on_digits import pair, samples
 from danlu.experiments.harness.trainers import spread
 from danlu.losses.adversarial import Loss
@@ -166,4 +166,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

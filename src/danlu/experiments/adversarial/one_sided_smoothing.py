@@ -23,7 +23,7 @@ from torch import Tensor
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.toy_2d import RING_DEVIATION, ring, ring_centers
 from danlu.experiments.adversarial.optimal_discriminator import POINTS, Pair, train_critic
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import always_less, from_seed, spread
 from danlu.metrics.modes import modes
 from danlu.metrics.sample_diversity import sliced_wasserstein
@@ -201,4 +201,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

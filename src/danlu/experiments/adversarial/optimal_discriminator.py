@@ -20,7 +20,7 @@ from torch import Tensor, distributions
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.base.dataset import Part
 from danlu.experiments.harness.densities import draw_examples, jensen_shannon, mixture
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import SinglePlayer, from_seed
 from danlu.losses.adversarial import fake_cost, real_cost
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
@@ -177,4 +177,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

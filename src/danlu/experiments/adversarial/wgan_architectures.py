@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsEvaluator, pair, pixels_alone, samples
 from danlu.experiments.harness.trainers import spread
 from danlu.losses.adversarial import Loss
@@ -177,4 +177,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.models.classify.cnn import convolution
 from danlu.rng.keys import generator
 
@@ -182,4 +182,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

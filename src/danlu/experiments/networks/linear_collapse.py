@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from danlu.data.base.dataset import Part
 from danlu.data.base.split_settings import Split
 from danlu.data.settings import DataSettings
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import classification_trainer, error, from_seed, spread
 from danlu.models.classify.mlp import MLP
 from danlu.training.optimization.settings import OptimizerSettings
@@ -200,4 +200,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

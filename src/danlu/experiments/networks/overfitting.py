@@ -16,7 +16,7 @@ from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.split_settings import Split
 from danlu.data.datasets.digits import digits
 from danlu.data.images.settings import Augment
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import always_less, classification_trainer, from_seed, spread, stratified_subset
 from danlu.models.classify.cnn import CNN
 from danlu.nn.state_dict import load_tensors, named_tensors
@@ -226,4 +226,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

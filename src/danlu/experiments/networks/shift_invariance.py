@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from danlu.data.base.dataset import Part
 from danlu.data.base.split_settings import Split
 from danlu.data.datasets.digits import digits
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import always_less, classification_trainer, error, from_seed, spread
 from danlu.models.classify.cnn import CNN
 from danlu.models.classify.mlp import MLP
@@ -138,4 +138,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

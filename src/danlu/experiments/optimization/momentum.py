@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from danlu.data.base.batch_stream import Batch, Shuffled
 from danlu.data.base.dataset import Part
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.losses.per_example import per_example
 from danlu.rng.keys import generator
 from danlu.tasks.task import Descend, Task, Terms, Turn
@@ -253,4 +253,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

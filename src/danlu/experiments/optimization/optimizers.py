@@ -18,7 +18,7 @@ import torch
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import always_less, classification_trainer, from_seed, spread
 from danlu.models.classify.mlp import MLP
 from danlu.rng.keys import generator
@@ -172,4 +172,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

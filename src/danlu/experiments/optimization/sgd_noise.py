@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from danlu.data.base.dataset import Part
 from danlu.data.base.split_settings import Split
 from danlu.data.datasets.digits import digits
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import always_less, classification_trainer, from_seed, spread, stratified_subset
 from danlu.losses.classification import cross_entropy
 from danlu.models.classify.mlp import MLP
@@ -173,4 +173,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

@@ -23,7 +23,7 @@ from torch import Tensor
 from danlu.data.base.dataset import DataSet, Part
 from danlu.data.datasets.pydoc import pydoc
 from danlu.data.text.token_streams import Lanes
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.experiments.harness.two_character_models import NOTES, TRAP, Words
 from danlu.models.recurrent.language import LanguageModel
@@ -239,4 +239,4 @@ def _tree(axes: Axes, results: Numbers) -> None:
     axes.spines[:].set_visible(False)
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

@@ -22,7 +22,7 @@ from danlu.data.base.dataset import Part
 from danlu.data.datasets.pydoc import pydoc
 from danlu.data.text.settings import Text
 from danlu.data.text.token_streams import Lanes, lanes_in_order
-from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
 from danlu.experiments.harness.trainers import from_seed, spread
 from danlu.models.recurrent.language import LanguageModel
 from danlu.tasks.language_modeling import Language, RunningText
@@ -207,4 +207,4 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = Experiment(measure, verdict, table, plot)
+EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)

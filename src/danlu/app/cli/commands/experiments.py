@@ -16,6 +16,7 @@ def experiment(
     all: bool = False,
     out: Path = Path("runs/experiments"),
     seed: Seed = 0,
+    seeds: int = 1,
     json: Json = False,
 ) -> int:
     """Run an experiment that tests a claim of the lecture notes; without a name, list the experiments.
@@ -24,10 +25,16 @@ def experiment(
         name: name of the experiment
         all: run all experiments, and write one HTML page with all results
         out: folder for the figures and the page
+        seeds: run the experiment with so many seeds, and say whether the verdict is the same
     """
     if all and name is not None:
         raise UsageError(
             f"give either a name or --all, not both: `danlu experiment {name}` or `danlu experiment --all`"
+        )
+    if seeds < 1 or (seeds > 1 and name is None):
+        raise UsageError(
+            "--seeds is a number of at least 1, for one experiment: `danlu experiment momentum --seeds 2`",
+            settings=("seeds",),
         )
     if name is None and not all:
         return _list_experiments(json)
@@ -35,7 +42,7 @@ def experiment(
 
     if name is None:
         return runner.run_all(out, seed, quiet=json)
-    result = runner.experiment(name, seed=seed, out=out, quiet=json)
+    result = runner.experiment(name, seed=seed, seeds=seeds, out=out, quiet=json)
     return as_json(result.to_json()) if json else 0
 
 
