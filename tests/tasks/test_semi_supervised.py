@@ -163,3 +163,11 @@ def test_of_a_stack_the_score_is_the_bound_of_the_examples_and_not_of_their_code
 def test_numbers_out_of_range_are_refused(settings, said):
     with pytest.raises(ValueError, match=said):
         game(**settings)
+
+
+@pytest.mark.parametrize(("first_rounds", "players"), [({}, ["second"]), ({"first_rounds": 1}, ["first", "second"])])
+def test_without_first_rounds_only_the_second_stage_is_trained(first_rounds, players):
+    first = VAE((6,), latent=2, hidden=(8,), likelihood="gaussian")
+    second = SemiSupervisedVAE((2,), 3, latent=2, hidden=(8,), classifier_hidden=(8,), likelihood="gaussian")
+    task = SemiSupervised(StackedVAE(first, second), labeled_weight=0.25, inputs="x", **first_rounds)
+    assert [turn.player for round in range(len(players)) for turn in task.turns(round)] == players

@@ -50,3 +50,9 @@ def test_runs_of_the_same_minute_are_numbered():
     names = [created("digits").name for _ in range(3)]
     assert names == [f"{TIME}-digits", f"{TIME}-digits-2", f"{TIME}-digits-3"]
     assert sorted(path.name for path in Path("runs/mlp").iterdir()) == names
+
+
+def test_the_folders_above_a_named_run_are_created_too(tmp_path):
+    run = RunFolder.create(tmp_path / "a" / "b" / "run", as_recipe("mlp"), {"recipe": "mlp"})
+    run.lock.release()
+    assert (tmp_path / "a" / "b" / "run" / "run.json").is_file()

@@ -14,8 +14,12 @@ from danlu import catalogue
 from danlu.app.console.signals import Interrupt
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.app.runs import session as session_module
+from danlu.app.runs.manifest import manifest
+from danlu.app.runs.session import Session
 from danlu.data import digits
 from danlu.errors import Diverged, UsageError
+from danlu.recipes import as_recipe
+from danlu.storage import Access
 from danlu.training import checkpoint
 from rank_jobs import create_one
 
@@ -145,6 +149,22 @@ def test_differences_are_listed_and_refused_without_a_flag(stopped):
     with pytest.raises(UsageError, match=r"(?s)data.fingerprint: 0{64} before.*ignore_changes=True"):
         danlu.resume(stopped.path, quiet=True)
     assert danlu.resume(stopped.path, ignore_changes=True, quiet=True).page["status"] == "finished"
+
+
+def test_a_resumed_run_states_the_settings_with_which_it_goes_on(stopped):
+    recipe = stopped.path / "recipe.yaml"
+    recipe.write_text(recipe.read_text(encoding="utf-8").replace("dropout: 0 ", "dropout: 0.1 "), encoding="utf-8")
+    assert json.loads((stopped.path / "run.json").read_text())["settings"]["model"]["dropout"] == 0.0
+    danlu.resume(stopped.path, ignore_changes=True, quiet=True)
+    assert json.loads((stopped.path / "run.json").read_text())["settings"]["model"]["dropout"] == 0.1
+
+
+@pytest.mark.parametrize(("all_threads", "ranks", "each"), [(8, 2, 4), (2, 4, 1), (3, 1, 3)])
+def test_the_threads_of_a_process_are_its_share_of_all(monkeypatch, all_threads, ranks, each):
+    session = Session.start(as_recipe("mlp"), "cpu", Access())
+    monkeypatch.setattr(torch, "get_num_threads", lambda: all_threads)
+    assert manifest(session, None, ranks)["threads"] == each
+    assert manifest(session, None, ranks, 5)["threads"] == 5
 
 
 def test_several_processes_are_started_only_if_their_number_is_given(stopped, monkeypatch):

@@ -22,6 +22,7 @@ from danlu.data.tables import csv_file
 from danlu.data.tables import table as table_room
 from danlu.data.tables.info import TableInfo
 from danlu.data.tables.settings import Table
+from danlu.data.tables.table_data import TableData
 from danlu.errors import UsageError
 from danlu.storage import Access
 
@@ -965,3 +966,11 @@ def test_a_parquet_file_with_damaged_rows_is_named(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[:4] + b"\xff" * 60 + content[64:])
     refused(path, "t.parquet cannot be read as Parquet: ", columns=["a"])
+
+
+def test_paths_of_the_other_files_become_absolute_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = {"validation_file": "a/check.csv", "test_file": None, "columns": ["x"]}
+    settings = TableData(data="table:t.csv", table=table).with_absolute_paths()
+    assert (settings.data, settings.table.columns) == (f"table:{tmp_path / 't.csv'}", ("x",))
+    assert (settings.table.validation_file, settings.table.test_file) == (str(tmp_path / "a" / "check.csv"), None)

@@ -331,6 +331,11 @@ def test_a_state_dict_makes_the_round_trip(form, older, tmp_path):
     assert torch.equal(back(x), net(x))
 
 
+def test_public_weights_are_for_images_of_224_pixels(tmp_path):
+    torch.save(DenseNet((3, 224, 224), 5, **SMALL).state_dict(), tmp_path / "net.pth")
+    assert tuple(DenseNet.from_pretrained(tmp_path / "net.pth").arguments["shape"]) == (3, 224, 224)
+
+
 def test_for_other_classes_and_channels(tmp_path):
     net = stir(DenseNet((3, 16, 16), 5, **SMALL)).eval()
     torch.save(net.state_dict(), tmp_path / "net.pth")

@@ -329,6 +329,11 @@ def test_a_gray_picture_looks_the_same_in_any_number_of_channels(channels, tmp_p
     )
 
 
+def test_public_weights_are_for_images_of_224_pixels(tmp_path):
+    torch.save(ResNet((3, 224, 224), 5, **SMALL).state_dict(), tmp_path / "net.pth")
+    assert tuple(ResNet.from_pretrained(tmp_path / "net.pth").arguments["shape"]) == (3, 224, 224)
+
+
 def test_for_other_classes_the_last_layer_is_new_and_the_rest_is_not(tmp_path):
     net = stir(ResNet((3, 16, 16), 5, **SMALL)).eval()
     torch.save(net.state_dict(), tmp_path / "net.pth")
