@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from danlu.limits import HINT_CHARACTERS, HINT_NAMES
+
 _MOST = 50  # names that a hint lists
 
 
@@ -58,14 +60,30 @@ class Diverged(RunError):
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint that ends an error message: the nearest valid name, or the valid names if none is similar.
 
+    Among very many names, and for a very long name, none is searched.
+
     >>> nearest("cmn", ["cnn", "mlp"])
     "did you mean 'cnn'?"
     >>> nearest("zebra", ["cnn", "mlp"])
     'available: cnn, mlp'
     """
     names = sorted(names)
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    is_short = len(name) <= HINT_CHARACTERS and len(names) <= HINT_NAMES
+    close = get_close_matches(name, filter(_is_short, names), n=1, cutoff=0.6) if is_short else []
     return f"did you mean {close[0]!r}?" if close else f"available: {few(names, _MOST)}"
+
+
+def _is_short(name: str) -> bool:
+    return len(name) <= HINT_CHARACTERS
+
+
+def short(text: str) -> str:
+    """A text of at most 60 characters.
+
+    >>> short("a" * 100)[-5:]
+    'aa...'
+    """
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def few(names: Sequence[str], most: int = 8) -> str:

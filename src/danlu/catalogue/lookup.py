@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, TypeVar
 
-from danlu.errors import UsageError, nearest
+from danlu.errors import UsageError, nearest, short
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ def look_up(kind: str, name: str, known: dict[str, T]) -> T:
         UsageError: if there is no entry of this name; the message uses ``kind``, for example "data set".
     """
     if name not in known:
-        raise UsageError(f"unknown {kind} {name!r}; {nearest(name, known)}")
+        raise UsageError(f"unknown {kind} {short(repr(name))}; {nearest(name, known)}")
     return known[name]
 
 

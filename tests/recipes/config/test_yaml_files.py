@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from danlu import catalogue
 from danlu.data import Split
 from danlu.errors import UsageError
+from danlu.limits import RECIPE_DEPTH
 from danlu.recipes import CNNRecipe, MLPRecipe, Recipe, changed, from_text, from_yaml, to_yaml
 from danlu.recipes.config import strict_yaml
 from danlu.recipes.config.error_messages import problems_of
@@ -549,13 +550,13 @@ def test_yaml_of_another_age_is_refused():
 
 @pytest.mark.parametrize("opening", ["[", "{", "- ", "? ", "a: [", "{a: ", "&a [", "!x [", "[[], "])
 def test_deep_nesting_is_refused_however_deep(opening):
-    for times in (strict_yaml.DEPTH + 1, 50_000):
+    for times in (RECIPE_DEPTH + 1, 50_000):
         (line,) = complaints(opening * times)
         assert re.fullmatch(r"mine\.yaml:1: column \d+: nested more than 20 levels deep", line)
 
 
 def test_as_much_nesting_as_any_recipe_needs_is_read():
-    inside = strict_yaml.DEPTH - 2
+    inside = RECIPE_DEPTH - 2
     text = "recipe: cnn\nlr: " + "[" * inside + "1" + "]" * inside
     assert complaints(text)[0].startswith("mine.yaml:2: lr: expected a number > 0, got [[[")
     (line,) = complaints(text.replace("1", "[1]"))

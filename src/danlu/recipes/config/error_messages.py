@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from danlu.errors import nearest
+from danlu.errors import nearest, short
+from danlu.limits import PROBLEMS
 from danlu.recipes.config.strict_yaml import (
     KeyPath,
     ParsedYAML,
@@ -18,7 +19,6 @@ from danlu.recipes.config.strict_yaml import (
     format_path,
     format_value,
     scalar,
-    short,
 )
 
 P = TypeVar("P", bound=BaseModel)
@@ -58,13 +58,17 @@ def problems_of(error: ValidationError, page: type[BaseModel], parsed: ParsedYAM
     """
     parsed = parsed or ParsedYAML({}, {}, {}, [])
     problems: dict[KeyPath, Problem] = {}
-    for entry in error.errors(include_url=False):
-        path = _key_path(entry, page)
+    entries = [(_key_path(entry, page), entry) for entry in error.errors(include_url=False)]
+    for path, entry in sorted(entries, key=lambda item: parsed.line(item[0]) or 0):
+        if path in problems:
+            continue
         is_page = any(_is_page(member) for member in _members(_type_at(page, path)))
-        if not is_page or entry["type"] not in ("value_error", "assertion_error"):
-            problems.setdefault(path, Problem(parsed.line(path), path, _describe_error(entry, path, page, parsed)))
+        if len(problems) >= PROBLEMS:
+            problems[path] = Problem(parsed.line(path), path, "")  # not shown; a text takes a millisecond
+        elif not is_page or entry["type"] not in ("value_error", "assertion_error"):
+            problems[path] = Problem(parsed.line(path), path, _describe_error(entry, path, page, parsed))
         elif not parsed.problems:  # otherwise a rule may be violated only because an invalid value was left out
-            problems.setdefault(path, _combination_error(entry, path, parsed))
+            problems[path] = _combination_error(entry, path, parsed)
     return [problems[path] for path in problems if not any(path[:n] in problems for n in range(len(path)))]
 
 

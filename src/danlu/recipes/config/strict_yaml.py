@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel
 
-from danlu.errors import UsageError
-
-DEPTH = 20
+from danlu.errors import UsageError, short
+from danlu.limits import NUMBER_CHARACTERS, PROBLEMS, RECIPE_DEPTH, RECIPE_VALUES
 
 KeyPath = tuple[str | int, ...]
 
@@ -67,9 +66,11 @@ def read(text: str, name: str) -> ParsedYAML:
 
 
 def failure(problems: list[Problem], name: str | None = None) -> UsageError:
-    """One error for all problems, one per line, in the order of the file."""
+    """One error for the problems, one per line, in the order of the file; of very many, the first ones."""
     in_order = sorted(problems, key=lambda problem: problem.line or 0)
-    return UsageError("\n".join(_sentence(problem, name) for problem in in_order))
+    lines = [_sentence(problem, name) for problem in in_order[:PROBLEMS]]
+    more = len(problems) - PROBLEMS
+    return UsageError("\n".join(lines + [f"and {more:,} more error{'s' * (more > 1)}"] * (more > 0)))
 
 
 def _sentence(problem: Problem, name: str | None) -> str:
@@ -90,14 +91,11 @@ def format_path(path: KeyPath) -> str:
     return text.removeprefix(".")
 
 
-def short(text: str) -> str:
-    """A text of at most 60 characters."""
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 _PREFIXED = re.compile(r"[-+]?0(x[0-9a-f_]+|o[0-7_]+|b[01_]+)", re.IGNORECASE)
 _INTEGER = re.compile(r"[-+]?[0-9][0-9_]*")
 _DECIMAL = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(e[-+]?[0-9]+)?", re.IGNORECASE)
+_LONG_NUMBER = re.compile(r"[-+.]?[0-9]([0-9_.]*(e[-+]?[0-9]+)?|x[0-9a-f_]+|[ob][0-7_]+)", re.IGNORECASE)
+"""a superset of the three, which is matched in linear time"""
 _NAMED = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -116,6 +114,8 @@ def scalar(text: str) -> str | int | float | bool | None:
     """
     if text in _NAMED:
         return _NAMED[text]
+    if len(text) > NUMBER_CHARACTERS:
+        return text
     try:
         if _PREFIXED.fullmatch(text):
             return int(text, 0)
@@ -123,9 +123,14 @@ def scalar(text: str) -> str | int | float | bool | None:
             return int(text)
         if _DECIMAL.fullmatch(text) and math.isfinite(float(text)):
             return float(text)
-    except ValueError:  # 1__0 or 1_, or thousands of digits
+    except ValueError:  # 1__0 or 1_
         pass
     return text
+
+
+def _is_long_number(text: str) -> bool:
+    """Whether a text is not a number only because it is too long."""
+    return len(text) > NUMBER_CHARACTERS and _LONG_NUMBER.fullmatch(text) is not None
 
 
 def format_value(value: Any) -> str:
@@ -189,7 +194,7 @@ class _Composer(yaml.SafeLoader):
     def __init__(self, text: str):
         super().__init__(text)
         self.refused: dict[yaml.Node, str] = {}
-        self.depth = 0
+        self.depth = self.values = 0
 
     def get_single_node(self) -> yaml.Node | None:
         try:
@@ -200,8 +205,11 @@ class _Composer(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event: Any = self.peek_event()
-        if self.depth == DEPTH:
-            raise _YAMLError(None, None, f"nested more than {DEPTH} levels deep", event.start_mark)
+        self.values += 1
+        if self.values > RECIPE_VALUES:
+            raise _YAMLError(None, None, f"more than {RECIPE_VALUES:,} values, so it is not a recipe", event.start_mark)
+        if self.depth == RECIPE_DEPTH:
+            raise _YAMLError(None, None, f"nested more than {RECIPE_DEPTH} levels deep", event.start_mark)
         problem = _syntax_problem(event)
         if isinstance(event, yaml.AliasEvent):
             self.get_event()
@@ -254,8 +262,11 @@ class _NodeReader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             items = [self.value(item, (*path, number)) for number, item in enumerate(node.value)]
-            return REFUSED if REFUSED in items else items
+            return REFUSED if any(item is REFUSED for item in items) else items
         self.raw[path] = node.value
+        if getattr(node, "style", None) is None and _is_long_number(node.value):
+            text = f"a number of {len(node.value):,} characters; at most {NUMBER_CHARACTERS} are allowed"
+            return self._refuse(node, path, text)
         return scalar(node.value) if getattr(node, "style", None) is None else node.value
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:

@@ -10,14 +10,15 @@ from pydantic import BaseModel
 from danlu import catalogue
 from danlu.data.settings import DataSettings
 from danlu.errors import UsageError, nearest
+from danlu.limits import RECIPE_BYTES
 from danlu.recipes.config import strict_yaml
 from danlu.recipes.config.changes import checked, plain
 from danlu.recipes.config.error_messages import display
 from danlu.recipes.config.recipe import Recipe
 from danlu.recipes.config.strict_yaml import ParsedYAML, Problem, failure, format_value
+from danlu.storage.regular_file import open_regular
 
 FORMAT = 1
-LARGEST = 2**20  # bytes; a recipe has a few thousand
 _COLUMN = 28  # where comments begin
 
 
@@ -112,16 +113,16 @@ def _lines(page: BaseModel, indent: str = "") -> Iterator[str]:
 
 def _file_text(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST + 1)
+        with open_regular(path) as file:
+            content = file.read(RECIPE_BYTES + 1)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder; expected a recipe file") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if len(content) > LARGEST:
-        raise UsageError(f"{path} is larger than {LARGEST} bytes (1 MiB), so it is not a recipe file")
+    if len(content) > RECIPE_BYTES:
+        raise UsageError(f"{path} is larger than {RECIPE_BYTES} bytes (1 MiB), so it is not a recipe file")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
