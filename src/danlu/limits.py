@@ -36,8 +36,8 @@ EXAMPLE_VALUES = 100_000_000
 """numbers in one example of a model, as many as pixels of an image file"""
 LAYERS = 10_000
 """layers of a model, if one argument gives their number"""
-MODEL_PARTS = 50_000
-"""modules, parameters and buffers of a model: a ResNet of 1,000 layers has 10,000; each takes about 0.1 ms to create"""
+MODEL_PARTS = 20_000
+"""modules, parameters and buffers of a model: a ResNet of 1,000 layers has 10,000; each takes about 0.3 ms to create"""
 HEADER_BYTES = 1 << 24
 """header of a safetensors file: 100,000 tensors have 10 MB"""
 SHARED_TENSORS = 4

@@ -56,7 +56,7 @@ from .saving.pretrained import classes_in as classes_in
 from .saving.pretrained import distinct as distinct
 from .saving.pretrained import fill as fill
 from .saving.pretrained import looks_like as looks_like
-from .saving.pretrained import own_arguments as own_arguments
-from .saving.pretrained import read_tensors as read_tensors
 from .saving.pretrained import renamed as renamed
 from .saving.pretrained import spread_channels as spread_channels
+from .saving.weights_file import own_arguments as own_arguments
+from .saving.weights_file import read_tensors as read_tensors

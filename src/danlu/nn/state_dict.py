@@ -45,18 +45,31 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
     Raises:
         UsageError: if names or shapes differ from those of the module.
     """
+    expected = check_tensors(module, tensors, source)
+    for name, tensor in tensors.items():
+        expected[name].copy_(distribute_like(tensor, expected[name]))
+
+
+def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Check that tensors have the names and shapes of those of a module; arguments as in ``load_tensors``.
+
+    Returns:
+        The tensors of the module.
+
+    Raises:
+        UsageError: if names or shapes differ.
+    """
     expected = named_tensors(module)
     if differing := sorted(tensors.keys() ^ expected.keys()):
         where = "only in the file" if differing[0] in tensors else "only in the model"
         raise UsageError(
             f"{source} is of another model: {len(differing)} names differ, first {differing[0]!r} ({where})"
         )
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            shape, expected_shape = tuple(tensor.shape), tuple(expected[name].shape)
+    for name, tensor in expected.items():
+        if tensor.shape != tensors[name].shape:
+            shape, expected_shape = tuple(tensors[name].shape), tuple(tensor.shape)
             raise UsageError(f"{source} is of another model: {name!r} has shape {shape}, expected {expected_shape}")
-    for name, tensor in tensors.items():
-        expected[name].copy_(distribute_like(tensor, expected[name]))
+    return expected
 
 
 class PrefixView(Mapping[str, Tensor]):

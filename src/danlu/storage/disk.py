@@ -7,6 +7,7 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
 from danlu.errors import UsageError
+from danlu.limits import HEADER_BYTES
 
 
 def sync(path: Path) -> None:
@@ -61,6 +62,19 @@ def looks_like(start: bytes) -> str | None:
 def _in_pairs(start: bytes) -> bool:
     """Whether four bytes are two ASCII letters, each followed by NUL."""
     return len(start) == 4 and start[1] == start[3] == 0 and bytes((start[0], start[2])).decode("latin-1").isprintable()
+
+
+def check_header(start: bytes) -> None:
+    """Check the size of the header of a safetensors file.
+
+    Args:
+        start: the file, or its first 8 bytes, which are the size of the header.
+
+    Raises:
+        ValueError: if the header is too large.
+    """
+    if (size := int.from_bytes(start[:8], "little")) > HEADER_BYTES:
+        raise ValueError(f"its header has {size:,} bytes, and at most {HEADER_BYTES:,} are allowed")
 
 
 def diagnose_weights(content: bytes) -> str:

@@ -7,6 +7,8 @@ import os
 import stat
 from typing import BinaryIO, cast
 
+from danlu.storage.available_memory import available_memory
+
 _KINDS = {
     "a pipe": stat.S_ISFIFO,
     "a socket": stat.S_ISSOCK,
@@ -44,19 +46,23 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         raise
 
 
-def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
+def read_regular(path: str | os.PathLike[str], most: int | None = None) -> bytes:
     """Read a regular file.
 
     Args:
         path: the file.
-        most: maximum size in bytes.
+        most: maximum size in bytes; the available memory if not given.
 
     Raises:
         OSError: if the file cannot be read, is not a regular file, or is larger.
     """
     with open_regular(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+        size = os.fstat(file.fileno()).st_size
+        if most is None and size > (free := available_memory()):
+            problem = f"it has {size:,} bytes, and {free:,} bytes of memory are available"
+            raise OSError(errno.ENOMEM, problem, os.fspath(path))
+        content = file.read(size if most is None else most + 1)
+    if most is not None and len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", os.fspath(path))
     return content
 

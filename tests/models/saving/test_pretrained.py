@@ -13,8 +13,7 @@ from torch import nn
 from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
 from danlu.models import MLP, DenseNet, ResNet, looks_like, read_tensors, renamed, save_model, spread_channels
-from danlu.models.saving import pretrained
-from danlu.models.saving.pretrained import own_arguments
+from danlu.models.saving.weights_file import own_arguments
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
 
@@ -343,6 +342,6 @@ def test_weights_that_the_system_does_not_open_are_named(tmp_path, monkeypatch):
     def denied(*given, **settings):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(pretrained.Path, "open", denied)
+    monkeypatch.setattr(os, "open", denied)
     with pytest.raises(UsageError, match=r"w\.safetensors cannot be read: permission denied"):
         read_tensors(file)

@@ -253,7 +253,7 @@ def test_what_is_no_number_is_text(text):
     assert strict_yaml.scalar(text) == text
 
 
-@pytest.mark.parametrize("text", ["1" * 5000, "1e400"])
+@pytest.mark.parametrize("text", ["1e400", "1" * 36 + "e400"])
 def test_a_number_that_no_machine_has_is_refused(text):
     (line,) = complaints(f"recipe: cnn\nlr: {text}")
     assert line.startswith("mine.yaml:2: lr: expected a number > 0, got '1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from danlu.data.base.tokenizer import Tokenizer
 from danlu.errors import UsageError
+from danlu.limits import CLASSES, EXAMPLE_VALUES
 from danlu.storage.access import Access
 from danlu.storage.atomic import write_text
 
@@ -101,6 +103,25 @@ class DataInfo:
     def to_json(self) -> dict[str, Any]:
         """The values as JSON types; ``data.kinds.info_from_json`` reads them."""
         return {"kind": self.kind, **asdict(self)}
+
+
+def check_sizes(info: DataInfo) -> None:
+    """Check the size of an example and the number of classes, which may come from a file that is not trusted.
+
+    Raises:
+        ValueError: if a number is too large, or the names of the classes do not match their number.
+
+    >>> from danlu.data.tables.info import TableInfo
+    >>> check_sizes(TableInfo((4,), 10**12))
+    Traceback (most recent call last):
+    ValueError: 1,000,000,000,000 classes exceed the limit of 1,000,000
+    """
+    if (values := math.prod(info.shape)) > EXAMPLE_VALUES:
+        raise ValueError(f"examples of {values:,} numbers exceed the limit of {EXAMPLE_VALUES:,}")
+    if info.classes > CLASSES:
+        raise ValueError(f"{info.classes:,} classes exceed the limit of {CLASSES:,}")
+    if info.class_names and len(info.class_names) != info.classes:
+        raise ValueError(f"{info.classes:,} classes have {len(info.class_names):,} names")
 
 
 def require_images(info: DataInfo, **options: object) -> None:

@@ -25,7 +25,7 @@ from danlu.models.classify.densenet_sizes import (
     output_sides,
 )
 from danlu.models.classify.densenet_weights import STEM, arguments_in, read_weights
-from danlu.models.saving.pretrained import classes_in, fill
+from danlu.models.saving.pretrained import build_and_fill, classes_in
 from danlu.nn.activations import Activation
 from danlu.nn.conv.he_init import he_normal
 from danlu.nn.conv.residual import conv, inplace_activation
@@ -182,8 +182,8 @@ class DenseNet(Model):
         """
         tensors = read_weights(path)
         classes = classes_in(tensors, "classifier.weight", path) if classes is None else classes
-        model = cls(**{**arguments_in(path, tensors), "shape": shape, "classes": classes})
-        model.fresh = fill(model, tensors, path, first=STEM, head="classifier")
+        arguments = {**arguments_in(path, tensors), "shape": shape, "classes": classes}
+        model, model.fresh = build_and_fill(lambda: cls(**arguments), tensors, path, first=STEM, head="classifier")
         return model.eval()
 
 

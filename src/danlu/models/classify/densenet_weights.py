@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from danlu.models.classify.densenet_sizes import SIZES, Form
-from danlu.models.saving.pretrained import Renames, check_convolutions, distinct, own_arguments, read_tensors, renamed
+from danlu.models.saving.pretrained import Renames, check_convolutions, distinct, renamed
+from danlu.models.saving.weights_file import own_arguments, read_tensors
 
 STEM = "features.conv0.weight"
 FIRST = "features.denseblock1.denselayer1"

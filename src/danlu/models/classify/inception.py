@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from danlu.errors import UsageError
 from danlu.models.base import Model
-from danlu.models.saving.pretrained import check_convolutions, fill, read_tensors
+from danlu.models.saving.pretrained import check_convolutions, fill
+from danlu.models.saving.weights_file import read_tensors
 from danlu.nn.roles import output_layer
 from danlu.storage.download import File, mismatch
 

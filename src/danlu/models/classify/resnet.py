@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from danlu.models.base import Model
 from danlu.models.saving.pretrained import (
     Renames,
+    build_and_fill,
     check_convolutions,
     classes_in,
     distinct,
-    fill,
-    own_arguments,
-    read_tensors,
     renamed,
 )
+from danlu.models.saving.weights_file import own_arguments, read_tensors
 from danlu.nn.activations import Activation
 from danlu.nn.conv.he_init import he_normal
 from danlu.nn.conv.residual import (
@@ -231,8 +230,8 @@ class ResNet(Model):
         tensors = renamed(read_tensors(path), TRANSFORMERS)
         check_convolutions(tensors, ("conv1.weight", "layer1.0.conv1.weight"), f"{path} is not a ResNet")
         classes = classes_in(tensors, "fc.weight", path) if classes is None else classes
-        model = cls(**{**_arguments(path, tensors, stride_first), "shape": shape, "classes": classes})
-        model.fresh = fill(model, tensors, path, first="conv1.weight", head="fc")
+        arguments = {**_arguments(path, tensors, stride_first), "shape": shape, "classes": classes}
+        model, model.fresh = build_and_fill(lambda: cls(**arguments), tensors, path, first="conv1.weight", head="fc")
         return model.eval()
 
 

@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from danlu.catalogue.models import find_model, name_of_model
-from danlu.data.base.dataset import DataInfo
+from danlu.data.base.dataset import DataInfo, check_sizes
 from danlu.data.base.tokenizer import Tokenizer
 from danlu.data.kinds import info_from_json
 from danlu.data.text.info import TextInfo
 from danlu.data.text.tokenizer_files import FILE
 from danlu.data.text.tokenizer_files import load as load_tokenizer
 from danlu.data.text.tokenizer_files import save as save_tokenizer
-from danlu.errors import RunError, UsageError
+from danlu.errors import DanluError, RunError, UsageError
 from danlu.models.base import Model
-from danlu.nn.state_dict import load_tensors, named_tensors
+from danlu.models.saving.shape_check import build_without_memory, check_layers
+from danlu.nn.state_dict import check_tensors, load_tensors, named_tensors
 from danlu.storage.atomic import write_bytes, write_text
-from danlu.storage.disk import diagnose_weights
+from danlu.storage.disk import check_header, diagnose_weights
 from danlu.storage.json_page import read_page
+from danlu.storage.regular_file import read_regular
 
 FORMAT = 1
 
@@ -90,16 +93,22 @@ def load_model(folder: str | Path) -> Model:
         reason = "has no model.json" if folder.is_dir() else "does not exist"
         raise UsageError(f"{folder} {reason}; give a run folder or its model/ folder")
     page = read_page(folder / "model.json", FORMAT, {"model", "arguments", "data", "sha256"})
-    tensors = _weights(folder / "model.safetensors", page["sha256"])
+    weights = folder / "model.safetensors"
+    tensors = _weights(weights, page["sha256"])
     try:
-        model = build(page)
-        model.info = info_from_json(page["data"])
-        model.usage = dict(page.get("usage", {}))
-    except (TypeError, KeyError, AttributeError) as error:
+        without_memory = build_without_memory(lambda: build(page))
+        info, usage = info_from_json(page["data"]), dict(page.get("usage", {}))
+        check_sizes(info)
+    except DanluError:
+        raise
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise RunError(f"{folder / 'model.json'} does not describe a valid {page['model']}: {error}") from error
+    check_tensors(without_memory, tensors, str(weights))
+    model = build(page)
+    model.info, model.usage = info, usage
     if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
         model.double()
-    load_tensors(model, tensors, str(folder / "model.safetensors"))
+    load_tensors(model, tensors, str(weights))
     if (folder / FILE).is_file():
         model.tokenizer = _tokenizer(folder / FILE, page.get("tokenizer"), model.info)
     return model.eval()
@@ -145,6 +154,7 @@ def build(description: dict[str, Any]) -> Model:
         key: build(value) if isinstance(value, dict) and "model" in value else value
         for key, value in description["arguments"].items()
     }
+    check_layers(arguments)
     return find_model(description["model"])(**arguments)
 
 
@@ -157,11 +167,17 @@ def _describe_argument(value: Any) -> Any:
 def _weights(path: Path, digest: str) -> dict[str, Tensor]:
     """Load the tensors of a weights file and check that it is unchanged."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         raise UsageError(f"{path} is missing: model.json needs these weights") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
     if (actual := sha256(content).hexdigest()) != digest:
         raise RunError(
             f"{path} {diagnose_weights(content)}: its SHA-256 is {actual[:12]}…, expected {str(digest)[:12]}…"
         )
-    return load(content)
+    try:
+        check_header(content)
+        return load(content)
+    except (SafetensorError, ValueError, KeyError) as error:  # the last: a data type that torch does not have
+        raise RunError(f"{path} {diagnose_weights(content)}: {error}") from error

@@ -32,6 +32,8 @@ def scale_radius(weight: Float[Tensor, "width width"], radius: float = 1.0) -> N
     >>> torch.linalg.eigvals(weight).abs()
     tensor([1., 1.])
     """
+    if weight.is_meta:  # it has no values
+        return
     largest = torch.linalg.eigvals(weight.double()).abs().max()
     if not largest > 0:
         raise ValueError(f"a matrix whose eigenvalues are all 0 cannot be scaled to the spectral radius {radius}")
