@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -185,6 +185,7 @@ def _by_keras(data: DataSet) -> Callable[[str], float]:
 def _same_size(network: Any) -> None:
     """Check that a network has as many parameters as that of danlu."""
     ours = sum(parameter.numel() for parameter in _network().parameters())
-    weights = network.parameters() if isinstance(network, nn.Module) else network.trainable_weights
+    # with torch as backend a network of Keras is a module too, and the states of its dropout are parameters
+    weights = network.trainable_weights if hasattr(network, "trainable_weights") else network.parameters()
     theirs = sum(math.prod(weight.shape) for weight in weights)
     assert theirs == ours, (theirs, ours)
