@@ -8,13 +8,18 @@ import zipfile
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from danlu import limits
 from danlu.catalogue import RECIPES
+from danlu.data.tables import fields, parquet_file
+from danlu.data.tables.csv_file import CSVTable
 from danlu.data.tables.info import TableInfo
+from danlu.data.tables.settings import Table
+from danlu.data.tables.table import read_table
 from danlu.data.text.info import TextInfo
 from danlu.errors import RunError, UsageError, nearest
 from danlu.limits import HEADER_BYTES, HINT_CHARACTERS, HINT_NAMES, JSON_BYTES, JSON_DEPTH, PROBLEMS, RECIPE_VALUES
@@ -284,3 +289,112 @@ def test_public_weights_whose_sizes_are_larger_than_the_file(tmp_path, monkeypat
     save_file(weights, tmp_path / "net.safetensors", {"danlu": json.dumps(page)})
     with pytest.raises(UsageError, match=r"cannot be built: the model has more than 500 modules, parameters and"):
         ResNet.from_pretrained(tmp_path / "net.safetensors", shape=(3, 32, 32))
+
+
+# Tables
+
+
+def read(path, **settings):
+    return read_table(str(path), Table(**settings))
+
+
+@pytest.fixture
+def parquet():
+    return pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.mark.parametrize("with_schema", [True, False])
+def test_a_parquet_file_that_repeats_a_large_text(parquet, with_schema, tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    kind = arrow.DictionaryArray.from_arrays(
+        arrow.array([0, 1] * 30_000, arrow.int32()), arrow.array(["a" * 10**7, "b"])
+    )
+    table = arrow.table({"x": arrow.array([1.0, 2.0, 3.0] * 20_000), "kind": kind})
+    parquet.write_table(table, tmp_path / "rows.parquet", compression="zstd", store_schema=with_schema)
+    assert (tmp_path / "rows.parquet").stat().st_size < 10_000
+    line = r"column 'kind': a class has 10,000,000 characters, and at most 1,000 are allowed"
+    with pytest.raises(UsageError, match=line):
+        read(tmp_path / "rows.parquet", target="kind")
+
+
+def test_encoded_and_plain_classes_of_parquet_are_equal(parquet, tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    names = ["b", None, "a", "b", "c", "a"] * 20
+    plain = arrow.array(names)
+    for name, kind in {"plain": plain, "encoded": plain.dictionary_encode(), "binary": plain.cast("binary")}.items():
+        table = arrow.table({"x": arrow.array(np.arange(120.0)), "kind": kind})
+        parquet.write_table(table, tmp_path / f"{name}.parquet", row_group_size=50)
+    (tmp_path / "rows.csv").write_text("x,kind\n" + "".join(f"{x},{name or ''}\n" for x, name in enumerate(names)))
+    expected = read(tmp_path / "rows.csv", target="kind", missing="drop")
+    for name in ("plain", "encoded"):
+        data = read(tmp_path / f"{name}.parquet", target="kind", missing="drop")
+        assert data.info.class_names == expected.info.class_names == ("a", "b", "c")
+        assert torch.equal(data.train["label"], expected.train["label"])
+    assert read(tmp_path / "binary.parquet", target="kind", missing="drop").info.classes == 3
+
+
+def test_a_parquet_file_of_more_rows_than_memory(parquet, tmp_path, monkeypatch):
+    arrow = pytest.importorskip("pyarrow")
+    parquet.write_table(arrow.table({"x": arrow.array(np.zeros(1_000_000))}), tmp_path / "rows.parquet")
+    monkeypatch.setattr(fields, "available_memory", lambda: 20_000_000)
+    with pytest.raises(UsageError, match=r"1,000,000 rows of 1 columns need 24,000,000 bytes, and 20,000,000 bytes of"):
+        read(tmp_path / "rows.parquet")
+
+
+def test_a_parquet_column_that_is_larger_than_memory_when_it_is_decompressed(parquet, tmp_path, monkeypatch):
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({"x": arrow.array(np.zeros(1_000_000))})
+    parquet.write_table(table, tmp_path / "rows.parquet", compression="zstd", use_dictionary=False)
+    assert (tmp_path / "rows.parquet").stat().st_size < 10_000
+    monkeypatch.setattr(parquet_file, "available_memory", lambda: 7_000_000)
+    with pytest.raises(UsageError, match=r"column 'x' has 8,[0-9,]+ decompressed bytes, and 7,000,000 bytes of"):
+        read(tmp_path / "rows.parquet")
+
+
+def test_a_parquet_target_of_lists(parquet, tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({"x": arrow.array([1.0, 2.0, 3.0]), "kind": arrow.array([[1], [2], [1]])})
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(UsageError, match=r"column 'kind' has type list<.*>, which has no classes; choose another one"):
+        read(tmp_path / "rows.parquet", target="kind")
+
+
+def test_very_many_columns_take_linear_time(tmp_path):
+    path, names = tmp_path / "wide.csv", [f"c{number}" for number in range(200_000)]
+    path.write_text(",".join(names) + "\n" + ("1," * 199_999 + "2\n") * 4)
+    assert CSVTable(path, lambda *_: None).header == tuple(names)
+    path.write_text(",".join([*names, "c3"]) + "\n" + ("1," * 200_000 + "2\n") * 4)
+    with pytest.raises(UsageError, match=r"columns 4 and 200001 have the same name 'c3'"):
+        read(path)
+
+
+def test_more_columns_than_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(fields, "COLUMNS", 2)
+    (tmp_path / "rows.csv").write_text("a,b,c\n1,2,3\n")
+    with pytest.raises(UsageError, match=r"line 1 has 3 columns, and at most 2 are allowed"):
+        read(tmp_path / "rows.csv")
+
+
+def test_very_long_names_of_columns_and_classes(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"a,{'b' * 1001}\n1,2\n")
+    with pytest.raises(UsageError, match=r"line 1: the name of column 2 has 1,001 characters, and at most 1,000 are"):
+        read(path)
+    path.write_text("a,kind\n" + f"1,x\n2,{'y' * 1001}\n" * 10)
+    with pytest.raises(UsageError, match=r"column 'kind': a class has 1,001 characters, and at most 1,000 are allowed"):
+        read(path, target="kind")
+
+
+def test_empty_lines_take_no_memory_for_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b,c\n" + "\n" * 99_994 + "1,2,3\n")
+    assert CSVTable(path, lambda *_: None).most_rows() == (6 + 99_994 + 6) // 3 + 1
+
+
+def test_an_encoding_for_parquet_files_only(parquet, tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet.write_table(arrow.table({"x": arrow.array(np.arange(30.0))}), tmp_path / "rows.parquet")
+    (tmp_path / "rows.csv").write_text("x\n1\n2\n3\n")
+    with pytest.raises(UsageError, match=r"table\.encoding has no effect on .*rows\.parquet: it applies to CSV files"):
+        read(tmp_path / "rows.parquet", encoding="latin-1")
+    assert len(read(tmp_path / "rows.parquet", encoding="latin-1", test_file=str(tmp_path / "rows.csv")).test) == 3

@@ -17,7 +17,7 @@ from danlu.app.files.file_writer import FileWriter, Form, ImageGrid, npy
 from danlu.app.files.inputs import Input, say_unused
 from danlu.data.base.dataset import DataInfo
 from danlu.data.tables.info import TableInfo
-from danlu.data.tables.open_file import open_table
+from danlu.data.tables.open_file import open_table, refuse_unused_encoding
 from danlu.data.tables.table import standardize
 from danlu.data.tables.table_file import Block, ReadOptions
 from danlu.errors import UsageError
@@ -34,18 +34,20 @@ class Rows:
     """The rows of a file as inputs of a model; created by ``read_rows``.
 
     Attributes:
+        file: the file.
         unused: columns of the file that the model does not use.
     """
 
     def __init__(self, path: Path, info: TableInfo, encoding: str):
         options = ReadOptions(encoding, "encoding", fixed=True)
-        self._file, self._info = open_table(path.expanduser(), no_progress, options), info
-        self.unused = tuple(name for name in self._file.header if name not in info.columns)
-        missing = [name for name in info.columns if name not in self._file.header]
+        self.file, self._info = open_table(path.expanduser(), no_progress, options), info
+        used, header = set(info.columns), set(self.file.header)
+        self.unused = tuple(name for name in self.file.header if name not in used)
+        missing = [name for name in info.columns if name not in header]
         if missing:
             column = "column" if len(missing) == 1 else "columns"
             raise UsageError(
-                f"{self._file.top}: missing {column} {_few(missing)}; the model needs the columns {_few(info.columns)}"
+                f"{self.file.top}: missing {column} {_few(missing)}; the model needs the columns {_few(info.columns)}"
             )
 
     def __iter__(self) -> Iterator[RowBatch]:
@@ -55,20 +57,20 @@ class Rows:
     def with_gaps(self) -> Iterator[tuple[list[str], Float64[np.ndarray, "n d"]]]:
         """Names of rows (file and line), and their numbers in the units of the file; NaN if a number is missing."""
         for block in self._blocks():
-            yield [self._file.at(int(place)) for place in block.positions], block.numbers
+            yield [self.file.at(int(place)) for place in block.positions], block.numbers
 
     def _blocks(self) -> Iterator[Block]:
         count = 0
-        for block in self._file.blocks(self._info.columns, None, {}):
+        for block in self.file.blocks(self._info.columns, None, {}):
             for start in range(0, len(block.positions), _AT_ONCE):
                 count += len(block.positions[start : start + _AT_ONCE])
                 yield Block(*(values[start : start + _AT_ONCE] for values in block))
         if not count:
-            raise UsageError(f"{self._file.path} has no rows below its first line, the names of the columns")
+            raise UsageError(f"{self.file.path} has no rows below its first line, the names of the columns")
 
     def _inputs(self, block: Block) -> Iterator[RowBatch]:
         """All rows of a block at once if they are valid, else one by one, so that valid rows are still used."""
-        names = [self._file.at(int(place)) for place in block.positions]
+        names = [self.file.at(int(place)) for place in block.positions]
         if self._info.fill or not np.isnan(block.numbers).any():
             try:
                 yield names, standardize(self._info, block.numbers), None
@@ -148,8 +150,8 @@ def read_tables(
     Raises:
         UsageError: if a table is not valid.
     """
-    for path in map(Path, files):
-        for batch in _open(path, info, encoding, screen, display):
+    for rows in _open_all(files, info, encoding, screen, display):
+        for batch in rows:
             yield Input(*batch)
 
 
@@ -164,18 +166,24 @@ def read_tables_with_gaps(
     assert isinstance(info, TableInfo), "only rows have missing numbers"
     with_placeholders = replace(info, fill=info.shift or (0.0,) * info.shape[0])
     complete = True
-    for path in map(Path, files):
-        for names, numbers in _open(path, info, encoding, screen, display).with_gaps():
+    for rows in _open_all(files, info, encoding, screen, display):
+        for names, numbers in rows.with_gaps():
             complete = complete and not np.isnan(numbers).any()
             yield Input(names, standardize(with_placeholders, numbers)), numbers
     if complete:
         raise UsageError("nothing to fill in: no row has an empty field")
 
 
-def _open(path: Path, info: DataInfo, encoding: str, screen: Screen, display: Callable[[str], str]) -> Rows:
-    rows = read_rows(path, info, encoding)
-    say_unused(screen, display(str(path)), rows.unused)
-    return rows
+def _open_all(
+    files: Iterable[str | Path], info: DataInfo, encoding: str, screen: Screen, display: Callable[[str], str]
+) -> Iterator[Rows]:
+    paths = list(map(Path, files))
+    if encoding != ReadOptions().encoding:
+        refuse_unused_encoding([read_rows(path, info, encoding).file for path in paths], encoding, "encoding")
+    for path in paths:
+        rows = read_rows(path, info, encoding)
+        say_unused(screen, display(str(path)), rows.unused)
+        yield rows
 
 
 def _csv(info: DataInfo, x: Tensor, known: np.ndarray | None) -> str:

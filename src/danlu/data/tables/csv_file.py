@@ -13,17 +13,16 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from danlu.data.tables.table_file import Block, Progress, ReadOptions, TableFile
-from danlu.errors import UsageError, few
+from danlu.data.tables.fields import check_header, class_number, is_number, is_plain, leave_out, number, refuse_large
+from danlu.data.tables.table_file import Block, Progress, ReadOptions
+from danlu.errors import UsageError
+from danlu.storage.regular_file import open_regular
 from danlu.storage.text_encoding import encoding_of
 
-MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?"))
-"""fields that stand for a missing number, in lower case"""
-LARGEST = float(np.finfo(np.float32).max)
 PIECE = 1 << 19
 LONGEST_LINE = 1 << 24
 _DELIMITERS = ",;\t"
@@ -31,7 +30,6 @@ _UNSUPPORTED = "| "
 """delimiters of files that are not supported"""
 _REMOVE_DELIMITER = "remove the delimiter at the end of each line"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-_MAX_NAMES = 8
 UNNAMED = "Unnamed: 0"
 """name of a first column without a name, as in pandas, which writes the row numbers there"""
 
@@ -56,6 +54,8 @@ class CSVTable:
     Raises:
         UsageError: if the file is not such a text, or has no header with distinct names.
     """
+
+    has_encoding = True
 
     def __init__(self, path: Path, progress: Progress, options: ReadOptions = _DEFAULT):
         self.path, self._progress, self._options = path, progress, options
@@ -100,8 +100,9 @@ class CSVTable:
 
     def most_rows(self) -> int:
         """An upper bound of the number of rows."""
-        with self.path.open("rb") as file:
-            return 1 + sum(data.count(b"\n") + data.count(b"\r") for data in iter(lambda: file.read(PIECE), b""))
+        with open_regular(self.path) as file:
+            ends = sum(data.count(b"\n") + data.count(b"\r") for data in iter(lambda: file.read(PIECE), b""))
+            return min(ends, file.tell() // len(self.header)) + 1  # a row has a byte for each field; others are empty
 
     def blocks(self, columns: tuple[str, ...], target: str | None, classes: dict[str, int]) -> Iterator[Block]:
         """The rows in order.
@@ -114,8 +115,9 @@ class CSVTable:
         Raises:
             UsageError: if a row does not have as many fields as the header, or a field is not a number.
         """
-        indices = [self.header.index(name) for name in columns]
-        label = None if target is None else self.header.index(target)
+        index_of = {name: index for index, name in enumerate(self.header)}
+        indices = [index_of[name] for name in columns]
+        label = None if target is None else index_of[target]
         skip = self._lines_before
         for line, piece in _pieces(self.path, self._options, self._progress):
             text, line, skip = _without_lines(piece, skip), line + skip, 0
@@ -148,7 +150,7 @@ class CSVTable:
 
     def _careful(self, text: str, line: int, indices: list[int], label: int | None, classes: dict[str, int]) -> Block:
         """The rows of a text, each checked."""
-        plain = _is_plain(text)
+        plain = is_plain(text)
         line_numbers, numbers, labels = [], [], []
         for line_number, cells in _Records(self.path, text, line, self._delimiter):
             if len(cells) != len(self.header):
@@ -156,7 +158,7 @@ class CSVTable:
                 one_more = len(cells) == len(self.header) + 1 and not cells[-1].strip()
                 raise UsageError(f"{self.at(line_number)}: {count}" + (f"; {_REMOVE_DELIMITER}" if one_more else ""))
             try:
-                row = [float(cells[k]) if plain else _number(cells[k]) for k in indices]
+                row = [float(cells[k]) if plain else number(cells[k]) for k in indices]
             except ValueError:
                 row = [self._number(line_number, cells, k, label) for k in indices]
             line_numbers.append(line_number)
@@ -168,10 +170,10 @@ class CSVTable:
     def _number(self, line_number: int, cells: list[str], k: int, label: int | None) -> float:
         """The number in a field; NaN if it is missing."""
         try:
-            return _number(cells[k])
+            return number(cells[k])
         except ValueError:
             name, cell = self.header[k], cells[k].strip()
-            others = [self.header[i] for i, other in enumerate(cells) if i != label and _is_number(other)]
+            others = [self.header[i] for i, other in enumerate(cells) if i != label and is_number(other)]
             if _DECIMAL_COMMA.fullmatch(cell):
                 raise UsageError(
                     f"{self.at(line_number)}: column {name!r}: {cell!r} is not a number: the decimal separator must "
@@ -211,7 +213,7 @@ def _pieces(path: Path, options: ReadOptions, progress: Progress) -> Iterator[tu
     """Pieces of complete records, each with the number of its first line."""
     codec = encoding_of(options.encoding)
     total, offset, line = path.stat().st_size, 0, 1
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while data := _read_lines(file, path, line):
             while data.count(b'"') % 2 and len(data) < LONGEST_LINE:  # the last record continues on the next line
                 more = _read_lines(file, path, line + data.count(b"\n"))
@@ -230,7 +232,7 @@ def _pieces(path: Path, options: ReadOptions, progress: Progress) -> Iterator[tu
             progress(f"reading {path.name}", offset, total)
 
 
-def _read_lines(file: io.BufferedReader, path: Path, line: int) -> bytes:
+def _read_lines(file: BinaryIO, path: Path, line: int) -> bytes:
     data = file.read(PIECE)
     rest = file.readline(LONGEST_LINE)
     if len(rest) == LONGEST_LINE:
@@ -279,65 +281,3 @@ def _fits(text: str, delimiter: str) -> tuple[bool, bool, int]:
     except UsageError:
         first = []
     return len(header) > 1, len(first) == len(header), len(header)
-
-
-def check_header(top: str, header: tuple[str, ...]) -> None:
-    """Check that columns have distinct names, and that the header is not a row of numbers."""
-    if any(header) and all(map(_is_number, header)):
-        raise UsageError(f"{top} has only numbers; the first line of a table must have the names of the columns")
-    for k, name in enumerate(header):
-        if not name:
-            raise UsageError(f"{top}: column {k + 1} has no name; add a name, or remove the column from the file")
-        if name in header[:k]:
-            raise UsageError(
-                f"{top}: columns {header.index(name) + 1} and {k + 1} have the same name {name!r}; rename one of them"
-            )
-
-
-def refuse_large(file: TableFile, columns: tuple[str, ...], block: Block) -> None:
-    """Refuse numbers that float32 cannot represent."""
-    for row, column in np.argwhere(np.abs(block.numbers) > LARGEST)[:1]:
-        raise UsageError(
-            f"{file.at(int(block.positions[row]))}: column {columns[column]!r}: {block.numbers[row, column]:g} exceeds "
-            f"the range of float32, {LARGEST:.1e}"
-        )
-
-
-def _is_plain(text: str) -> bool:
-    """Whether numpy and Python parse the numbers of a text alike; only Python accepts 1_000 and non-ASCII digits."""
-    return text.isascii() and "_" not in text
-
-
-def _number(cell: str) -> float:
-    """The number in a field; NaN if it is missing. Raises ValueError for other text."""
-    if cell.strip().lower() in MISSING:
-        return np.nan
-    if not _is_plain(cell):
-        raise ValueError(cell)
-    return float(cell)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        _number(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def class_number(cell: str, classes: dict[str, int]) -> int:
-    """The number of a class; -1 if it is missing."""
-    cell = cell.strip()
-    return classes.setdefault(cell, len(classes)) if cell else -1
-
-
-def leave_out(name: str, others: list[str], has_target: bool, options: ReadOptions) -> tuple[str, tuple[str, ...]]:
-    """Advice on a column that is not numeric, and the settings that it names."""
-    if options.fixed:
-        return "the model needs a number", ()
-    if not others:
-        return "a table needs at least one numeric column", ()
-    advice = f"set table.columns to the numeric columns ({few(others, _MAX_NAMES)})"
-    if has_target:
-        return advice, ("table.columns",)
-    return f"{advice}, or set table.target to {name!r}", ("table.columns", f"table.target={name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from danlu.data.tables.csv_file import CSVTable
@@ -9,6 +10,7 @@ from danlu.data.tables.parquet_file import ParquetTable
 from danlu.data.tables.table_file import Progress, ReadOptions, TableFile
 from danlu.errors import UsageError
 from danlu.storage.disk import looks_like
+from danlu.storage.regular_file import open_regular
 
 _UNPACK = "decompress it first"
 _OTHER_TYPES = {
@@ -21,6 +23,23 @@ _OTHER_TYPES = {
     "a Git LFS pointer": "download the file with git lfs pull",
 }
 """file types that are not tables, and advice on each"""
+
+
+def refuse_unused_encoding(files: Sequence[TableFile], encoding: str, setting: str) -> None:
+    """Refuse an encoding other than the default if no file has one.
+
+    Args:
+        files: the files that are read with this encoding.
+        encoding: the encoding.
+        setting: name of the setting.
+
+    Raises:
+        UsageError: if the encoding has no effect.
+    """
+    if files and encoding != ReadOptions().encoding and not any(file.has_encoding for file in files):
+        raise UsageError(
+            f"{setting} has no effect on {files[0].path}: it applies to CSV files; leave it out", settings=(setting,)
+        )
 
 
 def open_table(path: Path, progress: Progress, options: ReadOptions) -> TableFile:
@@ -38,7 +57,7 @@ def open_table(path: Path, progress: Progress, options: ReadOptions) -> TableFil
         problem = "is a folder" if path.is_dir() else "is not a file" if path.exists() else "does not exist"
         raise UsageError(f"{path} {problem}; give the path of a CSV or Parquet file, relative to the current folder")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(200)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error

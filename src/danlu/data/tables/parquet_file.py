@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
@@ -11,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from danlu.data.tables.csv_file import check_header, class_number, leave_out, refuse_large
+from danlu.data.tables.fields import check_header, check_name, class_number, leave_out, refuse_large
 from danlu.data.tables.table_file import Block, Progress, ReadOptions
-from danlu.errors import UsageError
+from danlu.errors import UsageError, short
+from danlu.storage.available_memory import available_memory
+from danlu.storage.json_page import parse_json
 
 PARQUET_ROWS = 1 << 16
 
@@ -34,18 +35,20 @@ class ParquetTable:
         UsageError: if the package is not installed, or the file is damaged.
     """
 
+    has_encoding = False
+
     def __init__(self, path: Path, progress: Progress, options: ReadOptions):
         self.path, self._progress, self._options = path, progress, options
         try:
             self._types: Any = import_module("pyarrow").types
-            parquet: Any = import_module("pyarrow.parquet")
+            self._parquet: Any = import_module("pyarrow.parquet")
         except ImportError as error:
             raise UsageError(
                 f"{path}: reading Parquet files needs the package pyarrow; install it with pip install pyarrow, "
                 f"or save the table as CSV"
             ) from error
         try:
-            self._file: Any = parquet.ParquetFile(path)
+            self._file: Any = self._parquet.ParquetFile(path)
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.header: tuple[str, ...] = tuple(self._file.schema_arrow.names)
@@ -67,26 +70,33 @@ class ParquetTable:
 
     def blocks(self, columns: tuple[str, ...], target: str | None, classes: dict[str, int]) -> Iterator[Block]:
         """The rows in order, as in ``CSVTable.blocks``."""
-        numeric = [name for name in self.header if name != target and self._is_numeric(name)]
+        numeric = {name: None for name in self.header if name != target and self._is_numeric(name)}
         for name in columns:
             if name not in numeric:
                 kind = self._file.schema_arrow.field(name).type
-                advice, settings = leave_out(name, numeric, target is not None, self._options)
+                advice, settings = leave_out(name, list(numeric), target is not None, self._options)
                 raise UsageError(
-                    f"{self.path}: column {name!r} has type {kind}, which is not numeric; {advice}", settings=settings
+                    f"{self.path}: column {name!r} has type {short(str(kind))}, which is not numeric; {advice}",
+                    settings=settings,
                 )
+        if target is not None:
+            self._check_target(target)
         names = [*columns, *(() if target is None else (target,))]
+        self._check_memory(set(names))
         position = 1
-        for batch in self._batches(names):
+        for batch in self._batches(names, target):
             block = self._block(batch, position, columns, target, classes)
             refuse_large(self, columns, block)
             yield block
             position += len(block.positions)
             self._progress(f"reading {self.path.name}", position - 1, self.most_rows())
 
-    def _batches(self, names: list[str]) -> Iterator[Any]:
+    def _batches(self, names: list[str], target: str | None) -> Iterator[Any]:
+        """The rows; the values of the target are kept encoded, because a small file can repeat a large text."""
         try:
-            yield from self._file.iter_batches(batch_size=PARQUET_ROWS, columns=names)
+            encoded = [] if target is None or not self._is_text(target) else [target]
+            with self._parquet.ParquetFile(self.path, read_dictionary=encoded) as file:
+                yield from file.iter_batches(batch_size=PARQUET_ROWS, columns=names)
         except (OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error
 
@@ -98,9 +108,39 @@ class ParquetTable:
             values[:, k] = batch.column(name).cast("float64", safe=False).to_numpy(zero_copy_only=False)
         labels = np.zeros(len(values), np.int64)
         if target is not None:
-            values_of_target = batch.column(target).to_pylist()
-            labels[:] = [-1 if _is_missing(value) else class_number(str(value), classes) for value in values_of_target]
+            labels[:] = self._labels(batch.column(target), target, classes)
         return Block(np.arange(position, position + len(values)), values, labels)
+
+    def _check_memory(self, names: set[str]) -> None:
+        """Check the sizes of compressed columns, of which pyarrow decompresses up to a whole one at a time."""
+        metadata, free = self._file.metadata, available_memory()
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            for column in map(group.column, range(group.num_columns)):
+                if (needed := column.total_uncompressed_size) > free and column.path_in_schema in names:
+                    raise UsageError(
+                        f"{self.path}: column {column.path_in_schema!r} has {needed:,} decompressed bytes, and "
+                        f"{free:,} bytes of memory are available"
+                    )
+
+    def _labels(self, values: Any, target: str, classes: dict[str, int]) -> Any:
+        """The class numbers of values, which may be encoded with a dictionary; -1 for a missing class."""
+        if not self._types.is_dictionary(values.type):
+            return [-1 if _is_missing(value) else class_number(str(value), classes) for value in values.to_pylist()]
+        if self._types.is_binary(values.dictionary.type) or self._is_text_type(values.dictionary.type):
+            compute: Any = import_module("pyarrow.compute")
+            longest = compute.max(compute.binary_length(values.dictionary)).as_py() or 0
+            check_name(f"{self.path}: column {target!r}: a class", longest)
+        numbers = self._labels(values.dictionary, target, classes)
+        return np.array([*numbers, -1], np.int64)[values.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)]
+
+    def _check_target(self, name: str) -> None:
+        """Check that the values of a column can be names of classes."""
+        kind = self._file.schema_arrow.field(name).type
+        if self._types.is_nested(kind):
+            raise UsageError(
+                f"{self.path}: column {name!r} has type {short(str(kind))}, which has no classes; choose another one",
+                settings=("table.target",),
+            )
 
     def _is_numeric(self, name: str) -> bool:
         kind, types = self._file.schema_arrow.field(name).type, self._types
@@ -108,12 +148,20 @@ class ParquetTable:
             is_kind(kind) for is_kind in (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
         )
 
+    def _is_text(self, name: str) -> bool:
+        kind = self._file.schema_arrow.field(name).type
+        return self._is_text_type(kind) or self._types.is_binary(kind)
+
+    def _is_text_type(self, kind: Any) -> bool:
+        return self._types.is_string(kind) or self._types.is_large_string(kind)
+
 
 def _index_columns(metadata: dict[bytes, bytes], header: tuple[str, ...]) -> tuple[str, ...]:
     """The columns that pandas has written as the row index; a range is described in the metadata and has no column."""
     with suppress(ValueError, TypeError, AttributeError):
-        columns = json.loads(metadata.get(b"pandas", b"{}")).get("index_columns", [])
-        return tuple(name for name in columns if isinstance(name, str) and name in header)
+        columns = parse_json(metadata.get(b"pandas", b"{}").decode()).get("index_columns", [])
+        names = set(header)
+        return tuple(name for name in columns if isinstance(name, str) and name in names)
     return ()
 
 

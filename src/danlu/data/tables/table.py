@@ -17,11 +17,12 @@ from danlu.data.base.dataset import DataInfo, DataSet, Part
 from danlu.data.base.split import check_parts, refuse_unused_fraction, stratified_split
 from danlu.data.base.split_settings import Split, part_fractions
 from danlu.data.tables.csv_file import UNNAMED
+from danlu.data.tables.fields import check_memory, check_name
 from danlu.data.tables.info import TableInfo
-from danlu.data.tables.open_file import open_table
+from danlu.data.tables.open_file import open_table, refuse_unused_encoding
 from danlu.data.tables.settings import Table
 from danlu.data.tables.table_file import Block, ReadOptions, TableFile
-from danlu.errors import UsageError, nearest
+from danlu.errors import UsageError, nearest, short
 from danlu.storage.access import Access
 
 FEWEST_ROWS = 3
@@ -70,6 +71,7 @@ def read_table(
     if table.test_file is not None:
         refuse_unused_fraction(split, "test", "the test rows are in table.test_file")
     rows = _without_row_numbers(_read(argument, table, None, access), table)
+    files = [rows.file]
     if len(rows) < FEWEST_ROWS:
         raise UsageError(f"{argument} has {len(rows)} usable rows, and at least {FEWEST_ROWS} are needed")
     class_names = _class_names(rows, table.target)
@@ -77,6 +79,8 @@ def read_table(
     for k, name in ((1, table.validation_file), (2, table.test_file)):
         if name is not None:
             parts[k] = _all(_read(name, table, rows.columns, access), class_names)
+            files.append(parts[k].rows.file)
+    refuse_unused_encoding(files, table.encoding, "table.encoding")
     info = _fit(parts, class_names, table)
     train, validation, test = (_part(rows, info) for rows in parts)
     ranges = [part["x"].aminmax() for part in (train, validation, test) if len(part)]
@@ -163,6 +167,7 @@ def _read(name: str, page: Table, columns: tuple[str, ...] | None, access: Acces
     columns = _chosen(file, page, columns)
     classes: dict[str, int] = {}
     most = file.most_rows()
+    check_memory(file, most, len(columns))
     kept = Block(np.empty(most, np.int64), np.empty((most, len(columns))), np.empty(most, np.int64))
     count, left_out, missing = 0, 0, 0
     for block in file.blocks(columns, page.target, classes):
@@ -178,7 +183,8 @@ def _read(name: str, page: Table, columns: tuple[str, ...] | None, access: Acces
         count += len(block.positions)
     if not count:
         raise UsageError(f"{name} has no usable rows" + (f"; {left_out} have missing values" if left_out else ""))
-    index = tuple(name for name in file.index if name not in (*columns, page.target)) if page.columns is None else ()
+    used = {*columns, page.target}
+    index = tuple(name for name in file.index if name not in used) if page.columns is None else ()
     block = Block(*(values[:count] for values in kept))
     return _Rows(file, columns, block, tuple(classes), left_out, missing, index)
 
@@ -207,12 +213,13 @@ def _without_row_numbers(rows: _Rows, page: Table) -> _Rows:
 def _chosen(file: TableFile, page: Table, columns: tuple[str, ...] | None) -> tuple[str, ...]:
     """Names of the columns of numbers; checks that the file has them and the target."""
     target = () if page.target is None else (page.target,)
-    chosen = columns or page.columns
+    chosen, header = columns or page.columns, set(file.header)
     if chosen is None:
-        chosen = tuple(name for name in file.header if name not in (*target, *file.index))
+        left_out = {*target, *file.index}
+        chosen = tuple(name for name in file.header if name not in left_out)
     for name in (*chosen, *target):
-        if name not in file.header:
-            raise UsageError(f"{file.top}: unknown column {name!r}; {nearest(name, file.header)}")
+        if name not in header:
+            raise UsageError(f"{file.top}: unknown column {short(repr(name))}; {nearest(name, file.header)}")
     for name, count in Counter(chosen).items():
         if count > 1:
             raise UsageError(
@@ -251,6 +258,7 @@ def _class_names(rows: _Rows, target: str | None) -> tuple[str, ...]:
         return ()
     names = [rows.names[number] for number in np.unique(rows.block.classes)]
     what = f"{rows.file.path}: column {target!r}"
+    check_name(f"{what}: a class", max(map(len, names)))
     if len(names) == 1:
         raise UsageError(
             f"{what} has the same value {names[0]!r} in all {len(rows)} rows; a target needs at least two classes"

@@ -47,6 +47,8 @@ class TableFile(Protocol):
     path: Path
     header: tuple[str, ...]
     """names of the columns"""
+    has_encoding: bool
+    """whether the encoding of ``ReadOptions`` applies to the file"""
     index: tuple[str, ...]
     """columns that number or name the rows, according to the file, and are no measurements"""
 
