@@ -70,6 +70,15 @@ assert not asked, asked
     assert done.returncode == 0, done.stderr
 
 
+def test_out_of_memory_outside_of_a_training_step_advises_no_smaller_batch(tmp_path, monkeypatch):
+    def read(*_, **__):
+        raise MemoryError("12 GB")
+
+    monkeypatch.setattr("danlu.data.datasets.digits.digits", read)
+    code, _, said = call("train", "mlp", "--out", tmp_path / "run")
+    assert (code, said.splitlines()[-1]) == (1, "danlu: out of memory: 12 GB. Saved files are kept.")
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError("12 GB"), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate")]
 )

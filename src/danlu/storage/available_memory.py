@@ -14,8 +14,9 @@ UNLIMITED = 1 << 60
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes that this process can use without swapping or exceeding the limit of a container.
 
-    A control group (version 1 or 2) limits all processes in it and in its descendants, so the smallest remainder over
-    the group of this process and its ancestors counts. Cached file pages that the system can drop count as available.
+    The limit of ``ulimit -v`` counts, too. A control group (version 1 or 2) limits all processes in it and in its
+    descendants, so the smallest remainder over the group of this process and its ancestors counts. Cached file pages
+    that the system can drop count as available.
 
     Args:
         proc: folder of the proc file system.
@@ -24,7 +25,7 @@ def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/c
     >>> available_memory() > 0
     True
     """
-    return max(0, min([_of_system(proc), *_of_groups(proc, cgroups)]))
+    return max(0, min([_of_system(proc), *_of_groups(proc, cgroups), *_of_process(proc)]))
 
 
 def _of_system(proc: Path) -> int:
@@ -45,6 +46,17 @@ def _of_groups(proc: Path, cgroups: Path) -> Iterator[int]:
             elif "memory" in controllers.split(","):
                 files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
                 yield from _remainders(cgroups / "memory", name, *files)
+
+
+def _of_process(proc: Path) -> Iterator[int]:
+    """What remains of the limit on the address space of this process (``ulimit -v``), if it has one."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if 0 <= limit < UNLIMITED:
+            pages = int((proc / "self/statm").read_text(encoding="ascii").split()[0])
+            yield limit - pages * resource.getpagesize()
 
 
 def _remainders(root: Path, name: str, limit: str, usage: str, reclaimable: str) -> Iterator[int]:

@@ -206,7 +206,7 @@ def test_a_file_brings_it_back_and_opens_in_the_package_tokenizers(kind, tmp_pat
         (b'{"model": {"type": "WordLevel", "vocab": {"a": 1}}, "pre_tokenizer": {"type": "Split"}}', "numbered from 0"),
         (
             b'{"model": {"type": "BPE"}, "pre_tokenizer": {"type": "ByteLevel"}}',
-            "not a supported tokenizer: Missing",
+            "not a supported tokenizer: its decoder is not ByteLevel",
         ),
         (b"[1]", "it has no model"),
     ],

@@ -33,10 +33,7 @@ def explain(
             f"({_first_line(error)})"
         )
     if _is_out_of_memory(error):
-        return 1, (
-            f"out of memory: {_first_line(error)}. Saved files are kept. Use a smaller --batch-size, "
-            f"--grad-accumulation 2 (the same result with about half the memory), or --precision bf16"
-        )
+        return 1, f"out of memory: {_first_line(error)}. Saved files are kept." + _advice_on_memory(error, known)
     if isinstance(error, OSError):
         return 1, f"{error.filename or 'the system'}: {error.strerror or error}"
     if not isinstance(error, Exception):  # KeyboardInterrupt or SystemExit: intended
@@ -75,6 +72,23 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Out of memory in Python or in torch; on a CPU torch raises a plain RuntimeError."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or (isinstance(error, RuntimeError) and "can't allocate" in str(error))
+
+
+def _advice_on_memory(error: BaseException, known: Container[str] | None) -> str:
+    """Settings that reduce the memory of a training step, if it ran out in one and the command has the settings.
+
+    They do not help where data is read or a model is built.
+    """
+    in_training, traceback = False, error.__traceback__
+    while traceback is not None:
+        module = traceback.tb_frame.f_globals.get("__name__", "")
+        in_training, traceback = in_training or module == "danlu.training.trainer", traceback.tb_next
+    if not in_training or (known is not None and "--batch-size" not in known):
+        return ""
+    return (
+        " Use a smaller --batch-size, --grad-accumulation 2 (the same result with about half the memory), or "
+        "--precision bf16"
+    )
 
 
 def _first_line(error: BaseException) -> str:

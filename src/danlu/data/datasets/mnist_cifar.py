@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,9 @@ from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError
 from danlu.storage.access import Access
 from danlu.storage.archive import unpack
+from danlu.storage.available_memory import available_memory
 from danlu.storage.download import File, fetch, mismatch
+from danlu.storage.regular_file import open_regular, read_regular
 
 
 @dataclass(frozen=True)
@@ -241,18 +244,23 @@ def read_idx(path: Path) -> Tensor:
         RunError: if it is not such a file, or its size does not match its header.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read()
+        with open_regular(path) as stored, gzip.open(stored) if path.suffix == ".gz" else stored as file:
+            start = file.read(4)
+            if len(start) < 4 or start[:3] != b"\0\0\x08":
+                raise RunError(f"{path} is not an idx file of bytes: it begins with {start.hex(' ')}")
+            sizes = file.read(4 * start[3])
+            shape = tuple(np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4").tolist())
+            needed, free = math.prod(shape), available_memory()
+            if len(shape) < start[3] or needed > free:
+                problem = f"{needed:,} bytes, and {free:,} are available" if needed > free else "no complete header"
+                raise RunError(f"{path}: its header has the shape {shape}: {problem}")
+            content = file.read(needed + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise RunError(f"{path} is not an idx file of bytes: it begins with {content[:4].hex(' ')}")
-    dimensions = content[3]
-    shape = tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
-    start, needed = 4 + 4 * dimensions, int(np.prod(shape))
-    if len(content) - start != needed:
-        raise RunError(f"{path}: expected {needed:,} bytes for the shape {shape}, got {len(content) - start:,}")
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy())
+        raise RunError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) != needed:
+        size = f"got {len(content):,}" if len(content) < needed else "and it has more"
+        raise RunError(f"{path}: expected {needed:,} bytes for the shape {shape}, {size}")
+    return torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape).copy())
 
 
 def read_cifar(path: Path) -> tuple[Tensor, Tensor]:
@@ -261,7 +269,10 @@ def read_cifar(path: Path) -> tuple[Tensor, Tensor]:
     Raises:
         RunError: if the file has an incomplete record, or a label above 9.
     """
-    content = np.fromfile(path, np.uint8)
+    try:
+        content = np.frombuffer(read_regular(path), np.uint8)
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
     if len(content) == 0 or len(content) % 3073:
         raise RunError(f"{path} has {len(content):,} bytes, which is not a multiple of the record size, 3,073 bytes")
     records = content.reshape(-1, 3073)

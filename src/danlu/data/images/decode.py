@@ -29,6 +29,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from danlu.storage.disk import looks_like
+from danlu.storage.regular_file import open_regular
 
 Fit = Literal["crop", "pad", "stretch"]
 
@@ -152,7 +153,7 @@ def _opened(path: str | os.PathLike[str], largest: int) -> Iterator[ImageFile.Im
     The decoders of Pillow raise exceptions of many types for damaged files.
     """
     try:
-        with _own_limits(), open(path, "rb") as content:
+        with _own_limits(), open_regular(path) as content:
             if not content.read(1):
                 raise Unreadable("the file is empty")
             with Image.open(content, formats=_formats()) as file:
@@ -192,7 +193,7 @@ def _formats() -> list[str]:
 
 def _file_type(path: str | os.PathLike[str]) -> str:
     """Description of the content of a file that is not an image."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         start = file.read(200)
     file_type = looks_like(start)
     beginning = f", {start.lstrip()[:20].decode()!r}" if file_type == "text" else ""

@@ -7,14 +7,14 @@ import hashlib
 import io
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
-from io import BufferedIOBase
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from danlu.data.text.bpe import SEAM
 from danlu.errors import UsageError
 from danlu.storage.disk import looks_like
+from danlu.storage.regular_file import open_regular
 from danlu.storage.text_encoding import encoding_of
 
 Progress = Callable[[str, int, int | None], None]
@@ -42,7 +42,7 @@ class Document(NamedTuple):
     stamp: str
     content: bytes | None = None
 
-    def open(self) -> BufferedIOBase:
+    def open(self) -> BinaryIO:
         """Open the document for reading in bytes.
 
         Raises:
@@ -51,7 +51,7 @@ class Document(NamedTuple):
         if self.content is not None:
             return io.BytesIO(self.content)
         try:
-            return open(self.name, "rb")
+            return open_regular(self.name)
         except OSError as error:
             raise UsageError(f"{self.name} cannot be read: {error.strerror or error}") from error
 
@@ -132,7 +132,7 @@ def _pieces(span: Span, codec: str, encoding: str, encoding_setting: str) -> Ite
             line += text.count("\n")
 
 
-def _count_lines(file: BufferedIOBase, size: int) -> int:
+def _count_lines(file: BinaryIO, size: int) -> int:
     """Read the first ``size`` bytes of a file and count the newlines."""
     count = 0
     while size:

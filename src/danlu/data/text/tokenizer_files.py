@@ -9,10 +9,14 @@ from typing import Any
 
 from danlu.data.base.tokenizer import Tokenizer, TokenKind
 from danlu.data.text.bpe import BytePairs, learn_byte_pairs
+from danlu.data.text.bpe_check import check_byte_pairs, check_token_numbers
 from danlu.data.text.tokenizers import Characters, Words, learn_characters, learn_words
-from danlu.errors import RunError
+from danlu.errors import RunError, short
+from danlu.limits import TOKENIZER_BYTES
 from danlu.storage.atomic import write_text
 from danlu.storage.disk import looks_like
+from danlu.storage.json_page import parse_json
+from danlu.storage.regular_file import read_regular
 
 FILE = "tokenizer.json"
 """name of the tokenizer's file in a model folder"""
@@ -46,7 +50,7 @@ def load(path: Path) -> Tokenizer:
         RunError: if the file cannot be read, or is not a tokenizer that danlu supports.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, TOKENIZER_BYTES)
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
@@ -76,13 +80,13 @@ def from_json(text: str) -> Tokenizer:
     >>> from_json(Characters("ab").to_json()).decode([1, 0])
     'ba'
     """
-    page = json.loads(text)
+    page = parse_json(text)
     kind = _kind(page)
     if kind == "bpe":
+        check_byte_pairs(page)
         return _byte_pairs(text)
     vocabulary = page["model"].get("vocab")
-    if not isinstance(vocabulary, dict) or sorted(vocabulary.values()) != list(range(len(vocabulary))):
-        raise ValueError("the tokens of its vocabulary must be numbered from 0 without gaps")
+    check_token_numbers(vocabulary)
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     return Characters(tokens) if kind == "characters" else Words(tokens)
 
@@ -95,8 +99,12 @@ def _kind(page: Any) -> TokenKind:
         ("BPE", "ByteLevel"): "bpe",
     }
     types = model.get("type"), pre_tokenizer.get("type")
-    if types not in kinds:
-        has = "has no model" if types == (None, None) else f"has the model {types[0]} and the pre-tokenizer {types[1]}"
+    if types not in list(kinds):  # a list, because a type may be unhashable
+        has = (
+            "has no model"
+            if types == (None, None)
+            else f"has the model {short(str(types[0]))} and the pre-tokenizer {short(str(types[1]))}"
+        )
         raise ValueError(f"it {has}; supported: characters, words, byte-level bpe")
     return kinds[types]
 
@@ -112,5 +120,7 @@ def _byte_pairs(text: str) -> BytePairs:
 
     try:
         return BytePairs(LibraryTokenizer.from_str(text))
-    except Exception as error:  # the package raises plain Exception
+    except BaseException as error:  # the package raises plain Exception, and BaseException if it panics
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
         raise ValueError(str(error)) from error

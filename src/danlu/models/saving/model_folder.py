@@ -122,7 +122,7 @@ def _tokenizer(path: Path, digest: str | None, info: DataInfo) -> Tokenizer:
         raise RunError(
             f"{path} has {tokenizer.vocabulary:,} tokens, expected {vocabulary:,}; it is damaged or of another model"
         )
-    if digest is not None and (actual := sha256(path.read_bytes()).hexdigest()) != digest:
+    if digest is not None and (actual := sha256(read_regular(path)).hexdigest()) != digest:
         raise RunError(f"{path} is damaged or of another model: its SHA-256 is {actual[:12]}…, expected {digest[:12]}…")
     return tokenizer
 
