@@ -77,13 +77,13 @@ def _is_short(name: str) -> bool:
     return len(name) <= HINT_CHARACTERS
 
 
-def short(text: str) -> str:
-    """A text of at most 60 characters.
+def short(text: str, most: int = 60) -> str:
+    """A text, shortened to a number of characters.
 
     >>> short("a" * 100)[-5:]
     'aa...'
     """
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def few(names: Sequence[str], most: int = 8) -> str:

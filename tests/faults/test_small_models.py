@@ -146,3 +146,10 @@ def test_public_weights_whose_sizes_are_larger_than_the_file(tmp_path, monkeypat
     save_file(weights, tmp_path / "net.safetensors", {"danlu": json.dumps(page)})
     with pytest.raises(UsageError, match=r"cannot be built: the model has more than 500 modules, parameters and"):
         ResNet.from_pretrained(tmp_path / "net.safetensors", shape=(3, 32, 32))
+
+
+def test_an_argument_that_cannot_initialize_a_tensor(tmp_path):
+    save_model(LanguageModel(5, width=4), tmp_path, TextInfo((), vocabulary=5))
+    edit(tmp_path, "arguments", forget_bias=1e300)
+    with pytest.raises(RunError, match="valid LanguageModel: value cannot be converted to type float"):
+        load_model(tmp_path)

@@ -464,3 +464,22 @@ def test_a_script_without_a_guard_is_not_run_again(tmp_path):
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     assert (done.stdout, (tmp_path / "runs").read_text()) == ("40\n", "x")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_images_converted_in_strips_are_equal(mode, tmp_path, monkeypatch):
+    pixels = np.random.default_rng(3).integers(0, 256, (24, 20, 4), dtype=np.uint8)
+    if mode == "I;16":
+        image, form = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257 + pixels[..., 1]), "png"
+    else:
+        image, form = Image.fromarray(pixels).convert(mode), "tiff" if mode == "CMYK" else "png"
+    if mode == "P":
+        image.save(tmp_path / "x.png", transparency=5)
+    else:
+        image.save(tmp_path / f"x.{form}")
+    for channels in (1, 3):
+        monkeypatch.setattr("danlu.data.images.decode.STRIP", 1 << 22)
+        whole = decode(tmp_path / f"x.{form}", (channels, 24, 20))
+        for pixels_at_once in (7, 60):
+            monkeypatch.setattr("danlu.data.images.decode.STRIP", pixels_at_once)
+            assert np.array_equal(decode(tmp_path / f"x.{form}", (channels, 24, 20)), whole)

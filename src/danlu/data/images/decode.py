@@ -54,6 +54,8 @@ SUFFIXES = frozenset(suffix for suffixes in _FORMATS.values() for suffix in suff
 LARGEST = 100_000_000
 """maximum number of pixels of an image by default"""
 
+STRIP = 1 << 22
+"""pixels that are converted at a time: a conversion needs up to 32 bytes for each"""
 _MODES = {1: "L", 3: "RGB"}
 _GRAY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 _GAP = 3.0  # much larger images are first reduced to this multiple of the final size: the same quality, but faster
@@ -141,7 +143,7 @@ def decode(
         file.load()
         if _orientation(file) != 1:
             ImageOps.exif_transpose(file, in_place=True)
-        image = _on_white(_in_eight_bits(file)).convert(_MODES[channels])
+        image = _converted(file, _MODES[channels])
     pixels = np.asarray(_fitted(image, width, height, fit)).reshape(height, width, channels)
     return np.array(pixels.transpose(2, 0, 1), order="C")  # a copy, because Pillow's memory is read-only
 
@@ -210,14 +212,27 @@ def _orientation(file: Image.Image) -> Any:
         return 1
 
 
-def _in_eight_bits(image: ImageFile.ImageFile) -> Image.Image:
+def _converted(file: ImageFile.ImageFile, mode: str) -> Image.Image:
+    """An image with 8 bits, on white and in a mode, converted in strips, because the steps need several copies."""
+    width, height = file.size
+    rows = max(1, STRIP // max(1, width))
+    if rows >= height:
+        return _on_white(_in_eight_bits(file, file)).convert(mode)
+    image = Image.new(mode, file.size)
+    for top in range(0, height, rows):
+        strip = file.crop((0, top, width, min(height, top + rows)))
+        image.paste(_on_white(_in_eight_bits(strip, file)).convert(mode), (0, top))
+    return image
+
+
+def _in_eight_bits(image: Image.Image, file: ImageFile.ImageFile) -> Image.Image:
     """Scale 16-bit images to 8 bits; Pillow would clip them at 255."""
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return image
-    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+    if image.mode == "F" or (image.mode == "I" and file.format not in ("PNG", "PPM")):
         raise Unreadable(f"pixels of mode {image.mode} have an unknown range")
     values = np.asarray(image).astype(np.float64)
-    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE)
+    bits = getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE)
     if bits is not None and tuple(np.atleast_1d(bits)) == (12,):
         values *= 65535 / 4095
     transparent = image.info.get("transparency")

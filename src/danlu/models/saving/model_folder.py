@@ -20,7 +20,7 @@ from danlu.data.text.info import TextInfo
 from danlu.data.text.tokenizer_files import FILE
 from danlu.data.text.tokenizer_files import load as load_tokenizer
 from danlu.data.text.tokenizer_files import save as save_tokenizer
-from danlu.errors import DanluError, RunError, UsageError
+from danlu.errors import DanluError, RunError, UsageError, short
 from danlu.models.base import Model
 from danlu.models.saving.shape_check import build_without_memory, check_layers
 from danlu.nn.state_dict import check_tensors, load_tensors, named_tensors
@@ -102,9 +102,12 @@ def load_model(folder: str | Path) -> Model:
     except DanluError:
         raise
     except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise RunError(f"{folder / 'model.json'} does not describe a valid {page['model']}: {error}") from error
+        raise _invalid(folder, page, error) from error
     check_tensors(without_memory, tensors, str(weights))
-    model = build(page)
+    try:
+        model = build(page)
+    except (RuntimeError, ValueError, ArithmeticError) as error:  # a number that cannot initialize a tensor
+        raise _invalid(folder, page, error) from error
     model.info, model.usage = info, usage
     if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
         model.double()
@@ -112,6 +115,11 @@ def load_model(folder: str | Path) -> Model:
     if (folder / FILE).is_file():
         model.tokenizer = _tokenizer(folder / FILE, page.get("tokenizer"), model.info)
     return model.eval()
+
+
+def _invalid(folder: Path, page: dict[str, Any], error: Exception) -> RunError:
+    text = short(str(error), 300)
+    return RunError(f"{folder / 'model.json'} does not describe a valid {short(str(page['model']))}: {text}")
 
 
 def _tokenizer(path: Path, digest: str | None, info: DataInfo) -> Tokenizer:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 
-from danlu.errors import DanluError
+from danlu.errors import DanluError, short
 from danlu.limits import LAYERS, MODEL_PARTS
 
 M = TypeVar("M", bound=nn.Module)
@@ -35,7 +35,7 @@ def build_without_memory(build: Callable[[], M]) -> M:
     except DanluError:
         raise
     except Exception as error:  # arguments of any type and size can raise any exception in a constructor
-        raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from error
+        raise ValueError(short(str(error).partition("\n")[0], 300) or type(error).__name__) from error
 
 
 def check_layers(arguments: dict[str, Any]) -> None:
