@@ -1,14 +1,21 @@
-"""Content that is read again is not damaged by an output whose encoding lacks its characters."""
+"""Content that is read again is not damaged by an output whose encoding lacks its characters.
+
+Control characters reach no terminal.
+"""
 
 import contextlib
+import gc
 import io
 import json
+import sys
 
 import pytest
 
 import danlu
 from commands import call
-from danlu.app.console.output import print_bytes
+from danlu.app.cli.main import main, program
+from danlu.app.console.output import print_bytes, print_json
+from danlu.app.console.progress import Screen
 from danlu.errors import RunError
 from danlu.recipes.config.yaml_files import from_text, to_yaml
 
@@ -66,3 +73,126 @@ def test_an_output_that_takes_no_bytes_is_named():
         pytest.raises(RunError, match="give the name of a file instead of -"),
     ):
         print_bytes(b"a,b")
+
+
+class Terminal(io.TextIOWrapper):
+    """Standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Run a command in a terminal; what appears there."""
+
+    def run(*words: object) -> str:
+        screen = Terminal(io.BytesIO(), "utf-8", write_through=True)
+        for name in ("stdout", "stderr"):
+            monkeypatch.setattr(sys, name, screen)
+        with pytest.raises(SystemExit):
+            main([str(word) for word in words])
+        return screen.buffer.getvalue().decode()
+
+    monkeypatch.setenv("TERM", "xterm")
+    return run
+
+
+SEQUENCE, SHOWN = "\x1b]0;a\x07\x9b1m\u202e", r"\x1b]0;a\x07\x9b1m\u202e"
+"""a sequence that rich does not write; how it is shown"""
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """A language model of a text with control characters."""
+    folder = tmp_path_factory.mktemp("control")
+    (folder / "t.txt").write_text(f"{SEQUENCE}\t\n" * 200, encoding="utf-8")
+    model = {"width": 4, "embedding": 4}
+    return danlu.train(
+        "lstm-lm", data=f"text:{folder / 't.txt'}", model=model, rounds=2, bptt=4, batch_size=4, out=folder / "run",
+        quiet=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [[], ["--beam", "2"], ["--beam", "2", "--best", "2"]], ids=str)
+def test_a_generated_text_is_escaped_in_a_terminal_only(executed, terminal, options):
+    words = "complete", executed.path, f"{SEQUENCE}\t", "-n", 30, *options
+    piped = call(*words).out
+    assert SEQUENCE in piped
+    for character in "\x1b\x07\x9b\u202e":
+        piped = piped.replace(character, ascii(character)[1:-1])
+    assert terminal(*words) == piped
+    assert f"{SHOWN}\t" in piped
+
+
+def test_control_characters_are_escapes_in_json(executed):
+    ended = call("complete", executed.path, SEQUENCE, "-n", 30, "--json")
+    assert not set(ended.out) & {"\x1b", "\x07", "\x9b", "\u202e"}
+    assert json.loads(ended.out)["prompt"] == SEQUENCE
+    assert json.loads(ended.out)["text"] in call("complete", executed.path, SEQUENCE, "-n", 30).out
+
+
+def test_json_has_escapes_for_control_characters_only(capsys):
+    print_json("a\x7f\u2028é\uffff")
+    printed = capsys.readouterr().out
+    assert printed == '"a\\u007f\\u2028é\\uffff"\n'
+    assert json.loads(printed) == "a\x7f\u2028é\uffff"
+
+
+def test_a_report_has_the_generated_text_with_escapes(executed):
+    report = (executed.path / "report.html").read_text(encoding="utf-8")
+    assert SHOWN in report
+    assert not set(report) & {"\x1b", "\x07", "\x9b", "\u202e"}
+
+
+def test_a_recipe_is_escaped_in_a_terminal_only(terminal):
+    words = "show", "cnn", "--data", "folder:a\u202eb"
+    assert "folder:a\u202eb" in call(*words).out
+    assert r"folder:a\u202eb" in terminal(*words)
+
+
+def test_a_table_is_escaped_in_a_terminal_only(monkeypatch):
+    for cls, expected in ((Terminal, b"a\\x1b,b\n1,2\n"), (io.TextIOWrapper, b"a\x1b,b\n1,2\n")):
+        out = cls(io.BytesIO(), "utf-8", write_through=True)
+        monkeypatch.setattr(sys, "stdout", out)
+        print_bytes(b"a\x1b,b\n1,2\n")
+        assert out.buffer.getvalue() == expected
+
+
+def test_the_progress_of_a_run_is_escaped(terminal, tmp_path, monkeypatch):
+    """In a terminal the progress bar writes sequences, but none that a name contains."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "[red][").mkdir()
+    (tmp_path / f"[red][/]{SEQUENCE}.csv").write_text("x,y\n" + "1,2\n3,4\n5,7\n" * 9)
+    data = f"table:[red][/]{SEQUENCE}.csv"
+    said = terminal("train", "vae", "--data", data, "--model.likelihood", "gaussian", "--rounds", 2,
+                    "--batch-size", "full", "--out", f"[/]{SEQUENCE}")  # fmt: skip
+    assert "Done in" in said
+    assert f"[red][/]{SHOWN}.csv" in said
+    assert f"[/]{SHOWN}/report.html" in said
+    assert not set(said) & {"\x07", "\x9b", "\u202e"}
+    assert "\x1b]" not in said
+
+
+def test_the_steps_before_a_training_are_escaped():
+    file = Terminal(io.BytesIO(), "utf-8", write_through=True)
+    screen = Screen(file=file)
+    screen.progress(f"reading [/] {SEQUENCE}", 1, 2)
+    screen.progress(f"reading [/] {SEQUENCE}", 2, 2)
+    shown = file.buffer.getvalue().decode()
+    assert f"reading [/] {SHOWN}" in shown
+    assert not set(shown) & {"\x07", "\x9b", "\u202e"}
+
+
+def test_a_traceback_is_escaped(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["danlu", "check", f"{SEQUENCE}.yaml", "--debug"])
+    try:
+        with pytest.raises(SystemExit) as ended:
+            program()
+    finally:
+        gc.enable()
+    err = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "Traceback" in err
+    assert SHOWN in err
+    assert not set(err) & {"\x1b", "\x07", "\x9b", "\u202e"}

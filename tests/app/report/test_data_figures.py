@@ -13,6 +13,11 @@ def test_points_have_one_scale_on_both_axes():
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["a", "b"]  # type: ignore[union-attr]
 
 
+def test_a_legend_has_the_names_that_start_with_an_underscore():
+    figure = data.points(torch.rand(6, 2), torch.arange(6) % 3, ("_x", "y"), ("_a", "b\x1b", "$c$"))
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["_a", r"b\x1b", "$c$"]  # type: ignore[union-attr]
+
+
 def test_images_of_a_class_stand_in_its_row_and_keep_their_shape():
     images = [torch.rand(3, 1, 4, 8), torch.rand(2, 1, 4, 8)]
     axes = data.samples(images, ("a", "b"), (0.0, 1.0)).axes[0]

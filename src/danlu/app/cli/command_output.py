@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any, TextIO
+from typing import Any
 
-from danlu.app.console.output import print_json
+from danlu.app.console.output import print_json, print_line
 
 
 def say(text: str) -> int:
     """Print a line, and return exit code 0."""
-    print(text)
+    print_line(text)
     return 0
 
 
@@ -18,8 +17,3 @@ def as_json(value: Any) -> int:
     """Print one JSON object, and return exit code 0."""
     print_json(value)
     return 0
-
-
-def stream(error: str | None) -> TextIO:
-    """Where a line is printed: an error to standard error, else standard output."""
-    return sys.stderr if error else sys.stdout

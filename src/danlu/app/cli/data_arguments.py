@@ -7,6 +7,7 @@ from typing import Any
 from danlu.app.cli.command_help import option_flags, sections
 from danlu.app.cli.signature import Function, description_of
 from danlu.app.cli.tyro_parsing import given_values
+from danlu.app.console.output import print_lines
 from danlu.app.console.settings_flags import flags
 from danlu.catalogue.datasets import DATA
 from danlu.data.kinds import KINDS
@@ -36,7 +37,7 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[TrainingData
             for name, entry in DATA.items()
         )
         text = sections([*option_flags(function), *(flag for flag in flags(TrainingData()) if flag.name != "--data")])
-        print(f"{usage}\n\n{description_of(function)}\n\ndata sets:\n{listing}\n{text}")
+        print_lines(f"{usage}\n\n{description_of(function)}\n\ndata sets:\n{listing}\n{text}")
         raise SystemExit(0)
     if not words or words[0].startswith("-"):
         raise UsageError(

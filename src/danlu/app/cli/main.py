@@ -10,6 +10,7 @@ import gc
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -18,7 +19,7 @@ from danlu.app.cli.signature import arguments_of, page_argument, summary_of
 from danlu.app.command_table import COMMANDS
 from danlu.app.console.error_lines import explain
 from danlu.app.console.matplotlib_import import ignore_matplotlibrc_here
-from danlu.app.console.output import print_json
+from danlu.app.console.output import print_error, print_json, print_lines
 from danlu.errors import UsageError, nearest
 
 HELP = """\
@@ -45,7 +46,11 @@ def program() -> NoReturn:
     """
     gc.disable()
     ignore_matplotlibrc_here()
-    main()
+    try:
+        main()
+    except Exception:  # with --debug
+        print_lines(traceback.format_exc(), sys.stderr)
+        sys.exit(1)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -68,11 +73,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if debug:
             raise
         code, line = explain(error, known=_known_flags(words))
-        print(f"danlu: {line}", file=sys.stderr)
+        print_error(line)
         if "--json" in words:
             print_json({"error": line, "exit_code": code})
     except KeyboardInterrupt:
-        print("danlu: interrupted", file=sys.stderr)
+        print_error("interrupted")
         code = 130
     except SystemExit as ended:  # invalid flags and values; the message is on standard error already
         code = ended.code if isinstance(ended.code, int) else 1
@@ -89,12 +94,12 @@ def run(words: list[str]) -> int:
     """Run one command, and return its exit code."""
     if not words or words[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
-        print(HELP.format(commands="\n".join(f"  {name:<{width}}  {_summary(name)}" for name in COMMANDS)))
+        print_lines(HELP.format(commands="\n".join(f"  {name:<{width}}  {_summary(name)}" for name in COMMANDS)))
         return 0
     if words[0] in ("--version", "-V"):
         from importlib.metadata import version
 
-        print(f"danlu {version('danlu')}")
+        print_lines(f"danlu {version('danlu')}")
         return 0
     if words[0] not in COMMANDS:
         raise UsageError(f"there is no command {words[0]!r}; {nearest(words[0], COMMANDS)}")

@@ -12,6 +12,7 @@ from danlu.app.cli.command_help import option_flags, sections
 from danlu.app.cli.signature import Function, summary_of
 from danlu.app.cli.tyro_parsing import given_values
 from danlu.app.console.flag import Flag
+from danlu.app.console.output import print_lines
 from danlu.app.console.settings_flags import flags
 from danlu.data.training_data import TrainingData
 from danlu.recipes.config.changes import changed
@@ -35,7 +36,7 @@ def parse(name: str, function: Function, words: list[str]) -> tuple[Recipe, dict
     if {"-h", "--help"} & set(words):
         page = (sys.modules[type(base).__module__].__doc__ or "").strip()
         text = sections([*option_flags(function), *_settings(_with_data(base, words))])
-        print(
+        print_lines(
             f"usage: danlu {name} {words[0]} [--settings …]\n\n{summary_of(function)}.\n\n{page}\n\n"
             f"Each setting is shown with its default.\n{text}"
         )

@@ -16,6 +16,7 @@ from danlu.app.cli.command_help import command_help, recipe_usage
 from danlu.app.cli.signature import Function, arguments_of, page_argument
 from danlu.app.cli.usage_errors import clear_errors
 from danlu.app.command_table import COMMANDS
+from danlu.app.console.output import print_lines
 from danlu.errors import UsageError
 
 HELP = ("-h", "--help")
@@ -51,7 +52,7 @@ def bind(name: str, words: list[str]) -> partial[int]:
         source, options = parse(name, function, words)
         return partial(function, DataArgument(source), **options)
     if {*HELP} & {*words}:
-        print(command_help(name, function))
+        print_lines(command_help(name, function))
         raise SystemExit(0)
     for argument in arguments_of(function):
         if argument.rewrites is not None:
@@ -66,7 +67,7 @@ def _bind_recipe(name: str, function: Function, words: list[str]) -> partial[int
             raise UsageError(
                 f"{name}: the first argument must be the name of a recipe, or a YAML file\n{recipe_usage(name)}"
             )
-        print(f"{recipe_usage(name)}\n\n`danlu {name} NAME --help` lists the settings of a recipe.")
+        print_lines(f"{recipe_usage(name)}\n\n`danlu {name} NAME --help` lists the settings of a recipe.")
         raise SystemExit(0)
     if name == "train" and not {*HELP, "--json"} & {*words}:
         _announce_loading(f"danlu train {words[0]}")
@@ -79,7 +80,7 @@ def _bind_recipe(name: str, function: Function, words: list[str]) -> partial[int
 def _announce_loading(command: str) -> None:
     """Print a line before torch is imported, which takes seconds; the first process alone prints it."""
     if "torch" not in sys.modules and os.environ.get("RANK", "0") == "0":
-        print(f"{command}: loading PyTorch …", file=sys.stderr, flush=True)
+        print_lines(f"{command}: loading PyTorch …", sys.stderr)
 
 
 def _bound(function: Function) -> Callable[..., partial[int]]:

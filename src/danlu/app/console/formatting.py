@@ -98,3 +98,13 @@ def human(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def short(text: str, length: int) -> str:
+    """A name on one line, shortened to a number of letters.
+
+    >>> short("a very long name", 7)
+    'a very…'
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

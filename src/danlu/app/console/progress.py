@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.text import Text
 
 from danlu.app.console.formatting import duration, in_short
+from danlu.printable import printable, printable_lines
 from danlu.storage.access import Access, no_progress
 from danlu.storage.disk import absolute_path
 
@@ -90,23 +91,28 @@ class Screen:
         self._started = 0.0
 
     def say(self, text: str = "") -> None:
-        """Print a line of plain text, without markup."""
-        self.console.print(text, markup=False)
+        """Print plain text, without markup and with control characters escaped."""
+        self.console.print(printable_lines(text), markup=False)
 
     def rows(self, rows: Iterable[tuple[str, str]], indent: int = 2) -> None:
         """Print pairs of a label and its text, aligned."""
         rows = list(rows)
         width = max((len(word) for word, _ in rows), default=0)
         for word, meaning in rows:
-            self.say(f"{' ' * indent}{word:<{width}}  {meaning}")
+            self.say(f"{' ' * indent}{word:<{width}}  {printable(meaning)}")
 
     def progress(self, what: str, done: int, total: int | None) -> None:
         """Show the progress of a step before the training, such as a download; in a terminal only."""
         if not self._live:
             return
+        what = printable(what)
         if self._waiting is None:
             self._waiting = Progress(
-                TextColumn("  {task.description}", markup=False), BarColumn(), TaskProgressColumn(), transient=True
+                TextColumn("  {task.description}", markup=False),
+                BarColumn(),
+                TaskProgressColumn(),
+                console=self.console,
+                transient=True,
             )
             self._waiting.start()
         known = {task.description: task.id for task in self._waiting.tasks}
@@ -120,17 +126,17 @@ class Screen:
         """Start the display of a training, or of a resumed one after ``done`` rounds."""
         self._rounds, self._first, self._batch, self._started = rounds, done, batch_size, time.monotonic()
         if self._live:
-            columns = (TextColumn(f"  {name}"), BarColumn(bar_width=24), TaskProgressColumn())
+            columns = (TextColumn("  {task.description}", markup=False), BarColumn(bar_width=24), TaskProgressColumn())
             times = (TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeRemainingColumn(), TextColumn("left"))
             self._bar = Bar(*columns, *times, TextColumn("{task.fields[rate]}"), console=self.console)
             self._bar.start()
-            self._bar.add_task(name, total=rounds, completed=done, rate="")
+            self._bar.add_task(printable(name), total=rounds, completed=done, rate="")
 
     def show(self, round: int, entry: dict[str, float], evaluated: bool) -> None:
         """Show a finished round; ``entry`` is its line of the log."""
         if self._bar is not None:
             if evaluated or not self._bar.below:  # keep the validation scores until the next evaluation
-                self._bar.below = f"  {in_short(entry)}"
+                self._bar.below = f"  {printable(in_short(entry))}"
             self._bar.update(self._bar.task_ids[0], completed=round, rate=self._rate(round))
         elif evaluated:
             place = f"{round:>{len(str(self._rounds))}}/{self._rounds} {round / self._rounds:4.0%}"

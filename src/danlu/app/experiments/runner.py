@@ -14,7 +14,6 @@ from typing import Any
 import matplotlib
 import torch
 from cycler import cycler
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -24,6 +23,7 @@ from danlu.app.console.output import print_json
 from danlu.app.console.progress import Screen
 from danlu.app.experiments.result import ExperimentResult
 from danlu.app.report.figures import style
+from danlu.app.report.page import templates
 from danlu.catalogue.experiments import EXPERIMENTS, find_experiment
 from danlu.errors import UsageError
 from danlu.experiments.harness.criteria import WORDS
@@ -188,14 +188,7 @@ def write_page(path: Path, done: list[ExperimentResult]) -> None:
         done: the results, in the order of the notes.
     """
     groups = [(group, list(results)) for group, results in groupby(done, key=lambda result: result.group)]
-    environment = Environment(
-        loader=PackageLoader("danlu.app.experiments", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("experiments.html.jinja")
+    template = templates("danlu.app.experiments", ".", html=True).get_template("experiments.html.jinja")
     page = {"groups": groups, "lead": _lead(done), "duration": duration, "svg": _markup, "unbroken": unbroken}
     write_text(path, template.render(page))
 

@@ -189,9 +189,10 @@ def _open_all(
 def _csv(info: DataInfo, x: Tensor, known: np.ndarray | None) -> str:
     """Rows below the names of their columns, with seven digits, the precision of float32."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(info.channel_names or [f"x{number}" for number in range(1, x.shape[1] + 1)])
-    rows = in_units(info, x)
+    names = info.channel_names or [f"x{number}" for number in range(1, x.shape[1] + 1)]
+    quoting = csv.QUOTE_ALL if any("\r" in name for name in names) else csv.QUOTE_MINIMAL  # which does not quote \r
+    csv.writer(text, lineterminator="\n", quoting=quoting).writerow(names)
+    writer, rows = csv.writer(text, lineterminator="\n"), in_units(info, x)
     known = np.full(rows.shape, np.nan) if known is None else known
     for computed, given in zip(rows, known, strict=True):
         writer.writerow([f"{a:.7g}" if np.isnan(b) else f"{b:.15g}" for a, b in zip(computed, given, strict=True)])

@@ -9,6 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from danlu.errors import UsageError, nearest
+from danlu.printable import printable
 from danlu.verbs import has, verbs_of
 
 
@@ -34,9 +35,11 @@ def labels_of(model: Any, label: str | int | None, n: int) -> Int[Tensor, "n"] |
     names = info.label_names
     if str(label) == "all" and "all" not in names:
         return torch.arange(n) % info.classes
-    if str(label) in names:
-        return torch.full((n,), names.index(str(label)))
+    shown = [printable(name) for name in names]  # a message shows the name with escapes
+    for known in (names, shown):
+        if str(label) in known:
+            return torch.full((n,), known.index(str(label)))
     if str(label).isdecimal() and int(label) < info.classes:
         return torch.full((n,), int(label))
-    hint = f"{nearest(str(label), names)} (or all, or a number from 0 to {info.classes - 1})"
+    hint = f"{nearest(str(label), shown)} (or all, or a number from 0 to {info.classes - 1})"
     raise UsageError(f"label: there is no class {str(label)!r}; {hint}", settings=("label",))

@@ -6,7 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from danlu.app.console.formatting import number
+from danlu.app.console.formatting import number, short
 from danlu.app.console.progress import Screen, access_to
 from danlu.data.base.dataset import PARTS, DataSet
 from danlu.data.settings import DataSettings, name_of
@@ -14,12 +14,15 @@ from danlu.data.survey.result import Survey
 from danlu.data.survey.survey import survey_data_set
 from danlu.data.training_data import TrainingData
 from danlu.errors import few
+from danlu.printable import printable
 from danlu.recipes.config.error_messages import validate
 
 _BAR = 30
 """length of the longest bar in characters"""
 _MOST = 30
 """maximal number of columns, and of classes, that are listed"""
+_LONGEST = 60
+"""maximal number of letters of a name in a list"""
 
 
 def survey(
@@ -59,7 +62,7 @@ def show(data_set: DataSet, statistics: Survey, screen: Screen) -> None:
         screen.say(f"  {note}")
     for channel in statistics.channels[:_MOST]:
         low, high, mean, deviation = (number(channel[key]) for key in ("low", "high", "mean", "deviation"))
-        screen.say(f"  {channel['name']:<12} from {low} to {high}, mean {mean}, standard deviation {deviation}")
+        screen.say(f"  {_name(channel['name']):<12} from {low} to {high}, mean {mean}, standard deviation {deviation}")
     _print_omitted(len(statistics.channels), "columns", screen)
     if statistics.text:
         _show_text(statistics.text, screen)
@@ -92,12 +95,17 @@ def _show_classes(names: tuple[str, ...], statistics: Survey, screen: Screen) ->
         return
     screen.say("classes:" + "".join(f"  {part}" for part in statistics.classes))
     largest = max(max(statistics.classes["train"]), 1)
-    width = max(len(name) for name in names[:_MOST])
-    for row, name in enumerate(names[:_MOST]):
+    shown = [_name(name) for name in names[:_MOST]]
+    width = max(map(len, shown))
+    for row, name in enumerate(shown):
         counts = [counts[row] for counts in statistics.classes.values()]
         bar = "█" * round(_BAR * counts[0] / largest)
         screen.say(f"  {name:<{width}}  {'  '.join(f'{count:>7,}' for count in counts)}  {bar}")
     _print_omitted(len(names), "classes", screen)
+
+
+def _name(name: str) -> str:
+    return short(printable(name), _LONGEST)
 
 
 def _print_omitted(count: int, what: str, screen: Screen) -> None:

@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from danlu.app.console.formatting import duration, number, score_name, score_value
 from danlu.app.report.figures.all_figures import draw
+from danlu.app.report.page import templates
 from danlu.app.report.section import Scores, Section, figure
 from danlu.storage.atomic import write_text
 
@@ -59,14 +59,7 @@ def write_report(
         "recipe": recipe_yaml,
         "environment": environment(run),
     }
-    templates = Environment(
-        loader=PackageLoader("danlu.app.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    write_text(path, templates.get_template("report.html.jinja").render(page))
+    write_text(path, templates("danlu.app.report", html=True).get_template("report.html.jinja").render(page))
 
 
 def headline(run: dict[str, Any]) -> str:

@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from danlu.app.report.html_report import describe_weights, headline, results
+from danlu.app.report.page import templates
 from danlu.app.report.section import Scores
 from danlu.app.report.usage import commands
 from danlu.catalogue.recipes import all_recipes
 from danlu.data.base.dataset import DataInfo
 from danlu.models.base import Model
+from danlu.printable import printable
 from danlu.storage.atomic import write_text
 from danlu.verbs import VERBS, has, verbs_of
 
@@ -64,15 +64,8 @@ def write_card(
         info: properties of an input.
         about: the description of the model.
     """
-    templates = Environment(
-        loader=PackageLoader("danlu.app.report"),
-        autoescape=False,  # Markdown; plain() escapes names
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    templates.filters["plain"] = plain
+    card = templates("danlu.app.report", html=False)  # Markdown; plain() escapes names
+    card.filters["plain"] = plain
     page = {
         "run": run,
         "data": run.get("data", {}),
@@ -92,13 +85,13 @@ def write_card(
         "diagnosis": run.get("diagnosis"),
         "verbs": {verb: VERBS[verb].__doc__ for verb in about.verbs},
     }
-    write_text(path, templates.get_template("card.md.jinja").render(page))
+    write_text(path, card.get_template("card.md.jinja").render(page))
 
 
 def plain(text: object) -> str:
-    r"""Text with the special characters of Markdown escaped, on one line.
+    r"""Text with control characters and the special characters of Markdown escaped, on one line.
 
     >>> print(plain("a|b <i>*c*"))
     a\|b \<i\>\*c\*
     """
-    return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", " ".join(printable(str(text)).split()))

@@ -8,13 +8,13 @@ they are not restarted, because it would repeat.
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
 
 from danlu.app.console.error_lines import explain, is_broken_connection
+from danlu.app.console.output import print_error
 from danlu.storage.atomic import write_text
 
 PATIENCE = 5.0
@@ -64,7 +64,7 @@ def _write(folder: Path, rank: int, error: Exception) -> None:
     try:
         write_text(path, line + "\n\n" + "".join(traceback.format_exception(error)))
     except OSError:  # a full disk usually has room for an empty file, and its existence is enough
-        print(f"danlu: process {rank}: {line}", file=sys.stderr)
+        print_error(f"process {rank}: {line}")
         with suppress(OSError):
             path.touch()
 

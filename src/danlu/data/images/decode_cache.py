@@ -36,6 +36,7 @@ from danlu.data.images.decode import Header, Unreadable
 from danlu.data.images.settings import Images
 from danlu.data.images.worker_pool import default_workers, map_files
 from danlu.errors import RunError, UsageError
+from danlu.printable import printable
 from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder
 from danlu.storage.cache_entries import locked_entry, mark_used, remove_unused
@@ -309,15 +310,6 @@ def describe_unreadable(left_out: dict[int, str], files: Sequence[FileEntry], ro
     few = [f"  {printable(str(root / path) if root else path)}: {reason}" for path, reason in lines[:_MAX_NAMES]]
     more = [f"  and {len(lines) - _MAX_NAMES:,} more"] if len(lines) > _MAX_NAMES else []
     return "\n".join([f"{len(lines):,} of {len(files):,} files cannot be read:", *few, *more])
-
-
-def printable(name: str) -> str:
-    r"""A file name with non-printable characters escaped.
-
-    >>> printable("日本.png"), printable("two\nlines.png")
-    ('日本.png', 'two\\nlines.png')
-    """
-    return name if name.isprintable() else name.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 class _Rows:

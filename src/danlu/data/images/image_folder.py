@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +18,11 @@ from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.split import refuse_unused_fraction, stratified_split
 from danlu.data.base.split_settings import Split
 from danlu.data.images.decode import SUFFIXES
-from danlu.data.images.decode_cache import FileEntry, decode_files, printable
+from danlu.data.images.decode_cache import FileEntry, decode_files
 from danlu.data.images.info import ImageInfo
 from danlu.data.images.settings import Images
 from danlu.errors import UsageError, nearest
+from danlu.printable import printable
 from danlu.storage.access import Access
 
 MIN_IMAGES = 3
@@ -277,6 +279,9 @@ def _class_names(root: Path, folder: str, listing: Listing) -> tuple[str, ...]:
         raise UsageError(
             f"{where}: no images in {_names(empty)} (images by class: {counts}); add images or remove the folder"
         )
+    for name, following in pairwise(sorted(names, key=printable)):
+        if printable(name) == printable(following):
+            raise UsageError(f"{where} has two folders whose name is printed as {printable(name)}; rename one of them")
     return tuple(names)
 
 

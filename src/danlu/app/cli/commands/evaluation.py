@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from danlu.app.cli.argument_types import FILES, DeviceName, Encoding, Invert, Json
-from danlu.app.cli.command_output import as_json, say, stream
+from danlu.app.cli.command_output import as_json, say
 
 
 def evaluate(
@@ -32,6 +32,7 @@ def evaluate(
             default: 10000 for models without other scores, else 0
     """
     from danlu.app.console.formatting import score_name, score_value
+    from danlu.app.console.output import print_line
     from danlu.app.scoring.evaluate import evaluate
 
     result = evaluate(run, part, device, flip, generated)
@@ -40,13 +41,13 @@ def evaluate(
     generated_scores = result.get("generated", {})
     width = max([18, *(len(score_name(name)) for name in (*result["scores"], *generated_scores))])
     if result["scores"]:
-        print(f"{result['data']}, {part} part, {result['examples']:,} examples")
+        print_line(f"{result['data']}, {part} part, {result['examples']:,} examples")
     for name, value in result["scores"].items():
-        print(f"  {score_name(name):<{width}} {score_value(name, value)}")
+        print_line(f"  {score_name(name):<{width}} {score_value(name, value)}")
     if generated_scores:
-        print(f"{result['data']}, generated examples compared with the train part")
+        print_line(f"{result['data']}, generated examples compared with the train part")
     for name, value in generated_scores.items():
-        print(f"  {score_name(name):<{width}} {score_value(name, value)}")
+        print_line(f"  {score_name(name):<{width}} {score_value(name, value)}")
     return 0
 
 
@@ -69,6 +70,7 @@ def classify(
         top: number of most probable classes to print
         flip: average the probabilities of each image and its mirror image
     """
+    from danlu.app.console.output import print_error, print_line
     from danlu.app.inference.classify import classify
 
     guesses = classify(run, *files, top=top, invert=invert, flip=flip, encoding=encoding, quiet=json)
@@ -77,8 +79,11 @@ def classify(
         as_json({"guesses": [{"file": g.file, "classes": g.classes, "error": g.error} for g in guesses]})
         return failed
     for guess in guesses:
-        text = guess.error or "  ".join(f"{name} {probability:.3f}" for name, probability in guess.classes)
-        print(f"danlu: {text}" if guess.error else f"{guess.file}  {text}", file=stream(guess.error))
+        if guess.error:
+            print_error(guess.error)
+        else:
+            classes = "  ".join(f"{name} {probability:.3f}" for name, probability in guess.classes)
+            print_line(f"{guess.file}  {classes}")
     return failed
 
 

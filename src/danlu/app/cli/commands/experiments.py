@@ -6,6 +6,7 @@ from pathlib import Path
 
 from danlu.app.cli.argument_types import ExperimentName, Json, Seed
 from danlu.app.cli.command_output import as_json
+from danlu.app.console.output import print_line
 from danlu.errors import UsageError
 
 
@@ -55,9 +56,9 @@ def _list_experiments(json: bool) -> int:
         keys = ("section", "group", "claim")
         return as_json({"experiments": [{"name": n, **dict(zip(keys, c, strict=True))} for n, c in claims.items()]})
     width, group = max(map(len, EXPERIMENTS)), None
-    print(f"  {'name':<{width}}  section  claim of the lecture notes")
+    print_line(f"  {'name':<{width}}  section  claim of the lecture notes")
     for name, entry in EXPERIMENTS.items():
         if entry.group != group:
-            print(group := entry.group)
-        print(f"  {name:<{width}}  {entry.section:<7}  {entry.claim}")
+            print_line(group := entry.group)
+        print_line(f"  {name:<{width}}  {entry.section:<7}  {entry.claim}")
     return 0

@@ -21,6 +21,7 @@ from danlu.app.cli.argument_types import (
     Seed,
 )
 from danlu.app.cli.command_output import as_json, say
+from danlu.app.console.output import print_error, print_line
 from danlu.errors import UsageError
 
 if TYPE_CHECKING:
@@ -244,13 +245,13 @@ def _print_results(generated: Generated, json: bool, word: str) -> int:
         return failed
     for result in generated.files:
         if result.error:
-            print(f"danlu: {result.error}", file=sys.stderr)
+            print_error(result.error)
             continue
         filled = "" if result.filled is None else f"  {100 * result.filled:.3g} % filled in"
         error = "" if result.squared_error is None else f"  mean squared error {result.squared_error:.5f}"
-        print(f"{result.file}{filled}{error}", file=sys.stdout if generated.path else sys.stderr)
+        print_line(f"{result.file}{filled}{error}", sys.stdout if generated.path else sys.stderr)
     if generated.path:
-        print(f"{generated.path}: {len(generated.x):,} {word}")
+        print_line(f"{generated.path}: {len(generated.x):,} {word}")
     return failed
 
 

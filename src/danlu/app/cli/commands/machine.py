@@ -40,13 +40,16 @@ def data(source: DataArgument, /, *, data_dir: DataDir = None, image: Path | Non
 
 def doctor(*, json: Json = False) -> int:
     """Print versions, devices and environment."""
+    from danlu.app.console.output import print_line
     from danlu.app.inspect.environment import doctor
 
     facts = doctor()
     if json:
         return as_json(facts)
     width = max(map(len, facts))
-    return say("\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items()))
+    for name, fact in facts.items():
+        print_line(f"{name:<{width}}  {fact}")
+    return 0
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from danlu.app.cli.argument_types import Json, RecipeArgument
 from danlu.app.cli.command_output import as_json, say
+from danlu.app.console.output import print_line
 from danlu.catalogue.entry import Entry
 
 
@@ -19,7 +20,7 @@ def list_recipes(*, json: Json = False) -> int:
     rows = [_row(name, entry) for name, entry in recipes.items()]
     widths = [max(len(text) for text in column) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+        print_line("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
     return 0
 
 
@@ -60,12 +61,15 @@ def summary(recipe: RecipeArgument, /) -> int:
     from danlu.app.runs.inspect_recipe import summary
 
     layers = summary(recipe.recipe)
-    print(f"{layers.model}, {layers.parameters:,} parameters, {human(4 * layers.parameters)} of weights")
-    print("\n".join(f"  {line}" for line in layer_lines(layers)))
+    print_line(f"{layers.model}, {layers.parameters:,} parameters, {human(4 * layers.parameters)} of weights")
+    for line in layer_lines(layers):
+        print_line(f"  {line}")
     if layers.memory is not None:
-        print(f"  about {human(layers.memory.per_example)} of activations per {layers.unit} in a batch")
+        print_line(f"  about {human(layers.memory.per_example)} of activations per {layers.unit} in a batch")
     if layers.receptive_field:
-        print(f"  receptive field of the last convolution: {layers.receptive_field}×{layers.receptive_field} pixels")
+        print_line(
+            f"  receptive field of the last convolution: {layers.receptive_field}×{layers.receptive_field} pixels"
+        )
     return 0
 
 

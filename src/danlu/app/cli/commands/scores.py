@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from danlu.app.cli.argument_types import FILES, DataDir, Device, Encoding, Invert, Json, Seed
 from danlu.app.cli.command_output import as_json
+from danlu.app.console.output import print_error, print_line, print_lines
 from danlu.errors import UsageError
 
 
@@ -49,11 +49,11 @@ def score(
     least, most = ("at least ", "at most ") if scores.bound else ("", "")
     for one in [*scores.files, *([mean] if mean and len(scores.files) > 1 else [])]:
         if one.error:
-            print(f"danlu: {one.error}", file=sys.stderr)
+            print_error(one.error)
         else:
-            print(f"{one.file}  {least}{one.nats:.2f} nats  {most}{one.bits_per_dimension:.4f} bits per dimension")
+            print_line(f"{one.file}  {least}{one.nats:.2f} nats  {most}{one.bits_per_dimension:.4f} bits per dimension")
     if mean:
-        print("\n".join(f"  {note}" for note in scores.notes))
+        print_lines("\n".join(f"  {note}" for note in scores.notes))
     return failed
 
 
@@ -86,13 +86,14 @@ def score_images(
     scores = score_images(images[:-1], images[-1], feature_extractor=feature_extractor, count=count, invert=invert,
                          data_dir=data_dir, device=device, quiet=json)  # fmt: skip
     for error in scores.errors:
-        print(f"danlu: {error}", file=sys.stderr)
+        print_error(error)
     if json:
         as_json(scores._asdict())
         return int(bool(scores.errors))
-    print(f"{scores.images:,} images compared with {scores.examples:,} of {scores.reference}, train part")
+    print_line(f"{scores.images:,} images compared with {scores.examples:,} of {scores.reference}, train part")
     width = max(len(score_name(name)) for name in scores.scores)
     for name, value in scores.scores.items():
-        print(f"  {score_name(name):<{width}}  {score_value(name, value)}")
-    print("\n".join(f"  {note}" for note in scores.notes), end="\n" if scores.notes else "")
+        print_line(f"  {score_name(name):<{width}}  {score_value(name, value)}")
+    for note in scores.notes:
+        print_line(f"  {note}")
     return int(bool(scores.errors))

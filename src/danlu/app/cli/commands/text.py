@@ -11,7 +11,7 @@ import tyro
 
 from danlu.app.cli.argument_types import Device, Json, Seed
 from danlu.app.cli.command_output import as_json
-from danlu.app.console.output import print_text
+from danlu.app.console.output import print_error, print_line, print_lines, print_text
 
 if TYPE_CHECKING:
     from danlu.app.inference.beam_search import Continuation
@@ -63,7 +63,7 @@ def complete(
     from danlu.app.inference.complete import prepare_prompt, sampling_options
 
     def note(line: str) -> None:
-        print(f"  note: {line}", file=sys.stderr)
+        print_line(f"  note: {line}", sys.stderr)
 
     options = sampling_options(temperature, top_k, top_p, min_p, repetition_penalty, beam)
     search = search_options(beam, best, groups, diversity, length_penalty, length_form, end is not None)
@@ -88,7 +88,7 @@ def _print_sampled(pieces: Iterator[str], prompt: str, options: dict[str, int], 
     print_text(prompt)
     for piece in pieces:
         print_text(piece)
-    print()
+    print_line("")
     return 0
 
 
@@ -109,12 +109,12 @@ def print_scores(scores: TextScores, json: bool) -> int:
         return failed
     for one in scores.files:
         if one.error or one.perplexity is None:
-            print(f"danlu: {one.error}", file=sys.stderr)
+            print_error(str(one.error))
             continue
         of_bytes = "" if one.bits_per_byte is None else f"  {one.bits_per_byte:.4f} bits per byte"
-        print(
+        print_line(
             f"{one.file}  perplexity {one.perplexity:.4f} over {one.tokens:,} token{'s' * (one.tokens > 1)}{of_bytes}"
         )
     if any(one.perplexity is not None for one in scores.files):
-        print("\n".join(f"  {note}" for note in scores.notes))
+        print_lines("\n".join(f"  {note}" for note in scores.notes))
     return failed

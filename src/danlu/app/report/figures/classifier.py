@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from torch import Tensor
 
+from danlu.app.console.formatting import short
 from danlu.app.report.figures.image_page import image_page, show_image
-from danlu.app.report.figures.style import BLANK, BLUE, INK, QUIET, VERMILION, WIDTH, short, styled, tick
+from danlu.app.report.figures.style import BLANK, BLUE, INK, QUIET, VERMILION, WIDTH, styled, tick
 from danlu.metrics.classification import Calibration
 from danlu.metrics.robustness import Robustness
 

@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from danlu.app.console.formatting import short
 from danlu.app.report.figures.image_page import image_page, show_image
-from danlu.app.report.figures.style import BLUE, INK, PLAYERS, QUIET, WIDTH, short, styled
+from danlu.app.report.figures.style import BLUE, INK, PLAYERS, QUIET, WIDTH, styled
 
 MOST_CLASSES = 30
 """largest number of rows of images, and of columns of a table, in a figure"""
@@ -56,15 +57,20 @@ def points(x: Float[Tensor, "n 2"], labels: Int[Tensor, "n"], columns: Sequence[
     """Points in two dimensions, colored by class."""
     figure = Figure(figsize=(WIDTH * 0.7, WIDTH * 0.7), layout="constrained")
     axes = figure.subplots()
-    for label, name in enumerate(names):
+    dots = []
+    for label in range(len(names)):
         own = x[labels == label]
         color = PLAYERS[label % len(PLAYERS)]
-        axes.scatter(own[:, 0], own[:, 1], s=2, color=color, label=short(name, 16), linewidths=0)
+        dots.append(axes.scatter(own[:, 0], own[:, 1], s=2, color=color, linewidths=0))
     axes.set_aspect("equal", adjustable="datalim")
-    axes.set_xlabel(columns[0])
-    axes.set_ylabel(columns[1])
+    axes.set_xlabel(short(columns[0], 30))
+    axes.set_ylabel(short(columns[1], 30))
     if 1 < len(names) <= 10:
-        axes.legend(markerscale=4, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        legend = axes.legend(
+            dots, map(str, range(len(dots))), markerscale=4, loc="center left", bbox_to_anchor=(1, 0.5)
+        )
+        for text, name in zip(legend.get_texts(), names, strict=True):  # a label that starts with _ would be left out
+            text.set_text(short(name, 16))
     return figure
 
 

@@ -13,8 +13,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from torch import Tensor
 
+from danlu.app.console.formatting import short
 from danlu.app.files.image_grid import GAP, make_grid
-from danlu.app.report.figures.style import BLUE, INK, QUIET, VERMILION, WIDTH, short, styled, tick
+from danlu.app.report.figures.style import BLUE, INK, QUIET, VERMILION, WIDTH, styled, tick
 
 MOST_COLORS = 20
 HEAD = 8

@@ -8,14 +8,17 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from danlu.errors import UsageError
+from danlu.printable import printable
 
 INK, QUIET, RULE, BLANK = "#262626", "#6a6a6a", "#deddd8", "#f1f0ec"
 BLUE, VERMILION = "#0072b2", "#d55e00"  # from Okabe and Ito's palette, as the others
@@ -62,17 +65,30 @@ STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
 }
 
-styled = matplotlib.rc_context(STYLE)
+P = ParamSpec("P")
 
 
-def short(text: str, length: int) -> str:
-    """A name on one line, shortened to a number of letters.
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A function that draws a figure in this style, from the same arguments with control characters escaped in names.
 
-    >>> short("a very long name", 7)
-    'a very…'
+    An SVG cannot contain control characters, and matplotlib cannot draw unpaired surrogates.
     """
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+    @wraps(draw)
+    def styled_draw(*args: P.args, **values: P.kwargs) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            return draw(*map(_printable, args), **{name: _printable(value) for name, value in values.items()})  # type: ignore[arg-type]
+
+    return styled_draw
+
+
+def _printable(value: Any) -> Any:
+    """A name, or names in tuples, lists and keys, with control characters escaped; other values unchanged."""
+    if isinstance(value, str):
+        return printable(value)
+    if type(value) is dict:
+        return {_printable(name): _printable(one) for name, one in value.items()}
+    return type(value)(map(_printable, value)) if type(value) in (tuple, list) else value
 
 
 def tick(value: float, place: int | None = None) -> str:
@@ -115,7 +131,9 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     for parent in list(root.iter()):
         for child in [child for child in parent if child.tag.endswith(("}style", "}metadata"))]:
             parent.remove(child)  # a style sheet would apply to the whole page
-    drawn = ElementTree.Element("svg", {"role": "img", "aria-label": label, "viewBox": root.attrib["viewBox"]})
+    drawn = ElementTree.Element(
+        "svg", {"role": "img", "aria-label": printable(label), "viewBox": root.attrib["viewBox"]}
+    )
     drawn.set("style", f"--width: {root.attrib['viewBox'].split()[2]}")
     drawn.extend(root)
     _make_self_contained(drawn, name)
