@@ -4,9 +4,11 @@ Control characters reach no terminal.
 """
 
 import contextlib
+import errno
 import gc
 import io
 import json
+import os
 import sys
 
 import pytest
@@ -196,3 +198,22 @@ def test_a_traceback_is_escaped(monkeypatch, capsys):
     assert "Traceback" in err
     assert SHOWN in err
     assert not set(err) & {"\x1b", "\x07", "\x9b", "\u202e"}
+
+
+class Closed(io.StringIO):
+    """A terminal that has been closed, or another broken file."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+    def write(self, text: str) -> int:
+        raise OSError(self.number, os.strerror(self.number))
+
+
+def test_a_closed_terminal_does_not_stop_a_run():
+    screen = Screen(file=Closed(errno.EIO))
+    screen.say("round 1")
+    assert screen.console.quiet
+    with pytest.raises(OSError, match="No space"):
+        Screen(file=Closed(errno.ENOSPC)).say("round 1")

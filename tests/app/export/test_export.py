@@ -16,8 +16,19 @@ from danlu.data.images.info import ImageInfo
 from danlu.data.kinds import info_from_json
 from danlu.data.tables.info import TableInfo
 from danlu.data.text.info import TextInfo
-from danlu.errors import UsageError
-from danlu.models import CNN, MLP, VAE, ConditionalVAE, LanguageModel, SemiSupervisedVAE, StackedVAE, save_model
+from danlu.errors import RunError, UsageError
+from danlu.models import (
+    CNN,
+    MLP,
+    VAE,
+    ConditionalVAE,
+    LanguageModel,
+    MLPGenerator,
+    SemiSupervisedVAE,
+    StackedVAE,
+    save_model,
+)
+from danlu.models.onnx import OnnxGraph
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -191,11 +202,46 @@ def test_what_onnx_has_not_of_a_language_model(settings, verb, words, tmp_path):
         ("model.onnx", "sample", "CNN has no verb 'sample'; its verbs: classify"),
         ("model.onnx", "sing", "there is no verb 'sing'"),
         ("model.safetensors", "classify", "weights only; remove verb"),
+        ("folder.onnx", None, "folder.onnx is a folder; give the name of a file"),
     ],
 )
 def test_what_cannot_be_written(folder, name, verb, said):
+    (folder / "folder.onnx").mkdir()
     with pytest.raises(UsageError, match=said):
         export(folder, folder / name, verb)
+
+
+def test_verbs_that_draw_random_numbers_are_not_exported(tmp_path):
+    save_model(latent_models()["told"], tmp_path, ImageInfo((1, 8, 8)))
+    with pytest.raises(UsageError, match=r"sample cannot be exported to ONNX: it uses random .*; available: encode, "):
+        export(tmp_path, tmp_path / "model.onnx", "sample")
+
+
+def test_a_model_with_such_verbs_only_is_not_exported(tmp_path):
+    save_model(MLPGenerator((1, 8, 8), 0, (0.0, 1.0), latent=2, hidden=(4,)), tmp_path, ImageInfo((1, 8, 8)))
+    with pytest.raises(
+        UsageError, match=r"MLPGenerator cannot be exported to ONNX: it has no verb .*; its verbs: sample"
+    ):
+        export(tmp_path, tmp_path / "model.onnx")
+    with pytest.raises(UsageError, match=r"sample cannot be exported .*; this model has no verb that can be exported"):
+        export(tmp_path, tmp_path / "model.onnx", "sample")
+
+
+def test_a_graph_that_does_not_run_is_not_written(folder, monkeypatch, capsys):
+    """onnxruntime gets images with a channel too many."""
+    right = OnnxGraph.cases
+
+    def with_a_channel_more(graph):
+        def cases():
+            for case in right.__get__(graph)():
+                yield case._replace(inputs={name: values[:, :1] for name, values in case.inputs.items()})
+
+        return cases
+
+    monkeypatch.setattr(OnnxGraph, "cases", property(with_a_channel_more))
+    with pytest.raises(RunError, match=r"(?s)the ONNX graph does not run on image \(.*nothing was written"):
+        export(folder, folder / "model.onnx")
+    assert not (folder / "model.onnx").exists()
 
 
 def test_what_is_not_installed_is_named(folder, monkeypatch):

@@ -1,13 +1,19 @@
 """Image files as inputs: the right values from every kind of file."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from danlu.app.console.progress import Screen
 from danlu.app.files.image_files import find_images, read_image
+from danlu.app.files.image_grid import make_grid
+from danlu.app.files.inputs import inputs_of
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
+from danlu.data.text.info import TextInfo
 from danlu.errors import RunError, UsageError
 
 GRAY = ImageInfo((1, 4, 4))
@@ -84,3 +90,15 @@ def test_folders_are_searched_also_below(tmp_path):
 def _empty(folder):
     (folder / "empty").mkdir()
     return folder / "empty"
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 4, 4), (3, 2, 4, 4)])
+def test_a_grid_needs_gray_or_colored_images(shape):
+    with pytest.raises(ValueError, match=re.escape(f"(n, 1 or 3, height, width) with n > 0, got {shape}")):
+        make_grid(torch.zeros(shape))
+
+
+def test_inputs_that_are_no_files_are_for_python():
+    info = TextInfo(vocabulary=5)
+    with pytest.raises(UsageError, match=r"which cannot be read from files; use it in Python: danlu\.load"):
+        inputs_of(["t.txt"], info, False, "utf-8", Screen(quiet=True))

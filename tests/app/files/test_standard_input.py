@@ -7,7 +7,7 @@ import tempfile
 import pytest
 
 from danlu.app.files.standard_input import with_standard_input
-from danlu.errors import RunError
+from danlu.errors import RunError, UsageError
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -33,3 +33,13 @@ def test_the_temporary_file_is_removed(tmp_path, monkeypatch, content, suffix, f
         read()
     assert found[0] == "first"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_is_no_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    with (
+        pytest.raises(UsageError, match="standard input, which is a terminal; redirect a file"),
+        with_standard_input(["-"]),
+    ):
+        pass

@@ -7,12 +7,15 @@ import re
 import shutil
 
 import pytest
+import torch
 
 import danlu
 from commands import call
 from danlu.app.cli.shell_completion import script
 from danlu.app.scoring.likelihood import score
 from danlu.data import Characters
+from danlu.errors import UsageError
+from danlu.models import Model
 from danlu.sampling import SamplingOptions
 
 SONG = "".join(f"row {k} of the song, la la la\n" for k in range(400))
@@ -175,6 +178,34 @@ def test_what_cannot_be_completed_is_one_line(run, words, line):
     assert (code, out) == (2, "")
     assert line in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["  "], "the prompt has only white space, and this model generates words; give at least one word"),
+        (["row", "--end", "unheard-of"], "end: 'unheard-of' is not in the vocabulary of this model"),
+    ],
+)
+def test_what_a_model_of_words_cannot_complete_is_one_line(convolution, words, line):
+    code, out, err = call("complete", convolution, *words)
+    assert (code, out) == (2, "")
+    assert line in err
+    assert err.count("\n") == 1
+
+
+def test_a_model_that_only_completes_whole_texts_is_used_in_python(monkeypatch):
+    class Echo(Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def complete(self, prompt, tokens):
+            return prompt
+
+    monkeypatch.setattr("danlu.app.inference.load.load", lambda path: Echo())
+    with pytest.raises(UsageError, match="Echo cannot be used token by token; call its method complete in Python"):
+        danlu.complete("any", "row")
 
 
 def test_a_text_is_scored_from_its_beginning(run, tmp_path):

@@ -536,6 +536,48 @@ def test_a_class_that_is_not_there(monkeypatch, tmp_path, label, hint):
     assert not list(tmp_path.iterdir())
 
 
+class Walker(Model):
+    """Interpolates between images, and draws samples from other numbers than latents."""
+
+    def __init__(self, value_range: tuple[float, float] = (0.0, 1.0)) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.info = ImageInfo((1, 8, 8), range=value_range)
+
+    def interpolate(self, a, b, steps):
+        return torch.lerp(a, b, torch.linspace(0, 1, steps)[:, None, None, None])
+
+    def sample(self, n):
+        return torch.zeros(n, 1, 8, 8)
+
+    def log_prob(self, x):
+        return torch.zeros(len(x))
+
+
+def test_what_a_model_without_latents_cannot_do(monkeypatch, pictures, tmp_path):
+    pretend(monkeypatch, Walker())
+    with pytest.raises(UsageError, match="Walker does not generate samples from latents, so samples 3 and 5 do not"):
+        danlu.interpolate("any", 3, 5, out=tmp_path / "x.png")
+    with pytest.raises(UsageError, match="Walker does not model a distribution of each value; remove values"):
+        danlu.sample("any", 3, values=True, out=tmp_path / "x.png")
+    pretend(monkeypatch, Walker((-1.0, 1.0)))
+    with pytest.raises(UsageError, match=r"binarize applies to images with values from 0 to 1 only.*from -1 to 1"):
+        danlu.score("any", pictures / "0.png", binarize="threshold")
+
+
+def test_a_terminal_shows_no_image_grid(run, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(UsageError, match="a terminal cannot show an image; write to a file, or redirect"):
+        danlu.sample(run, 3, out="-")
+
+
+def test_a_finished_run_without_its_model_is_named(tmp_path):
+    path = danlu.train("mlp", epochs=1, out=tmp_path / "run", quiet=True).path
+    (path / "model" / "model.json").unlink()
+    with pytest.raises(UsageError, match=r"run is finished, but its folder model/ is missing; train the model again"):
+        danlu.load(path)
+
+
 def test_a_mask_that_is_no_picture_is_exit_1(run, pictures, tmp_path):
     (tmp_path / "mask.png").write_bytes(b"no picture")
     with pytest.raises(RunError, match=r"mask\.png: not a readable image"):

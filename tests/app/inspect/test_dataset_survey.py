@@ -68,6 +68,8 @@ def test_a_picture_is_drawn(tmp_path):
         ),
         (("table:x.csv", "--images.size", "3"), "images.size has no effect on table:"),
         (("folder:x", "--table.missing", "drop"), "table.missing has no effect on folder:"),
+        (("digits", "--data", "moons"), "data: the data set is the first argument; remove --data"),
+        (("pydoc", "--image", "x.png"), "pydoc: text has no figure; kinds of data with a figure: images, table"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(words, line):

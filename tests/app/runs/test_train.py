@@ -283,6 +283,35 @@ def test_without_validation_examples_nothing_can_be_watched(tmp_path, changes, s
     assert not (tmp_path / "run").exists()
 
 
+def test_patience_needs_a_score(tmp_path):
+    with pytest.raises(UsageError, match="patience needs a score to monitor, and this task has none"):
+        danlu.train("gan", data="moons", eval_samples=0, patience=3, out=tmp_path / "run", quiet=True)
+
+
+def test_what_torchrun_has_started_is_no_single_process(tmp_path, monkeypatch):
+    run = danlu.train("mlp", epochs=1, out=tmp_path / "run", quiet=True)
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    for options in ({"devices": 2}, {"dry_run": True}):
+        with pytest.raises(UsageError, match="torchrun has started the processes; use devices and dry_run without it"):
+            danlu.train("mlp", out=tmp_path / "other", quiet=True, **options)
+    with pytest.raises(UsageError, match="processes started by torchrun need a common run folder; give it"):
+        danlu.train("mlp", quiet=True)
+    with pytest.raises(UsageError, match="with torchrun, resume a run by the command that started it"):
+        danlu.resume(run.path)
+
+
+def test_what_cannot_be_evaluated(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y,class\n" + "1,2,a\n3,5,b\n" * 20)
+    settings = {"data": f"table:{tmp_path / 't.csv'}", "table.target": "class", "batch_size": "full", "rounds": 2}
+    run = danlu.train("mlp", out=tmp_path / "run", quiet=True, **settings).path
+    with pytest.raises(UsageError, match="part must be one of train, validation, test, got 'tests'"):
+        danlu.evaluate(run, "tests")  # type: ignore[arg-type]
+    (tmp_path / "t.csv").write_text("x,y,class\n" + "1,2,a\n3,6,b\n" * 20)
+    with pytest.raises(UsageError, match=r"the data set table:t\.csv has changed since .*run was trained"):
+        danlu.evaluate(run)
+
+
 def test_what_cannot_be_done_again_is_not_recommended(tmp_path, capsys):
     danlu.train("mlp", epochs=1, out=tmp_path / "run", **{"split.validation": 0, "split.test": 0})
     told = capsys.readouterr()
