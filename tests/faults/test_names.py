@@ -14,6 +14,7 @@ from PIL import Image
 from commands import call_checked
 from danlu.data import read_folder
 from danlu.errors import UsageError
+from danlu.limits import NAME_CHARACTERS
 
 NAMES = [
     "esc\x1b]0;title\x07",
@@ -31,7 +32,7 @@ NAMES = [
     "_hidden",
     "..",
     "😀",
-    "n" * 10_000,
+    "n" * NAME_CHARACTERS,
 ]
 SHOWN = [
     r"esc\x1b]0;title\x07",
@@ -152,7 +153,7 @@ def test_generated_rows_of_columns_with_any_name_are_reported(tmp_path):
         assert next(csv.reader(rows)) == NAMES  # the columns of the file, not what is shown
 
 
-@pytest.mark.parametrize("names", [NAMES[:2], [*NAMES[:2], "\x1b" * 10_000]], ids=["names", "long"])
+@pytest.mark.parametrize("names", [NAMES[:2], [*NAMES[:2], "\x1b" * NAME_CHARACTERS]], ids=["names", "long"])
 def test_a_figure_of_points_has_any_names(names, tmp_path):
     file = table(tmp_path / "t.csv", names[-2:], names)
     printed("data", file, "--table.target", "class", "--image", tmp_path / "points.png")

@@ -219,9 +219,7 @@ def test_verbs_that_draw_random_numbers_are_not_exported(tmp_path):
 
 def test_a_model_with_such_verbs_only_is_not_exported(tmp_path):
     save_model(MLPGenerator((1, 8, 8), 0, (0.0, 1.0), latent=2, hidden=(4,)), tmp_path, ImageInfo((1, 8, 8)))
-    with pytest.raises(
-        UsageError, match=r"MLPGenerator cannot be exported to ONNX: it has no verb .*; its verbs: sample"
-    ):
+    with pytest.raises(UsageError, match=r"MLPGenerator cannot be exported to ONNX: it has .*; its verbs: sample"):
         export(tmp_path, tmp_path / "model.onnx")
     with pytest.raises(UsageError, match=r"sample cannot be exported .*; this model has no verb that can be exported"):
         export(tmp_path, tmp_path / "model.onnx", "sample")

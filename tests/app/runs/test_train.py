@@ -307,7 +307,7 @@ def test_what_cannot_be_evaluated(tmp_path):
     run = danlu.train("mlp", out=tmp_path / "run", quiet=True, **settings).path
     with pytest.raises(UsageError, match="part must be one of train, validation, test, got 'tests'"):
         danlu.evaluate(run, "tests")  # type: ignore[arg-type]
-    (tmp_path / "t.csv").write_text("x,y,class\n" + "1,2,a\n3,6,b\n" * 20)
+    (tmp_path / "t.csv").write_text("x,y,class\n" + "1,2,a\n3,5,b\n" * 19 + "1,2,a\n7,5,b\n")
     with pytest.raises(UsageError, match=r"the data set table:t\.csv has changed since .*run was trained"):
         danlu.evaluate(run)
 

@@ -354,6 +354,13 @@ def test_official_parts_that_do_not_fit_together(photos):
     )
 
 
+def test_an_official_part_without_images(photos):
+    fill(photos / "train" / "cat", *range(5))
+    (photos / "test").mkdir()
+    (photos / "test" / "notes.txt").write_text("no image")
+    refused(photos, r"photos/test has no images")
+
+
 def test_official_parts_with_other_classes(photos):
     fill(photos / "train" / "cat", *range(5))
     fill(photos / "train" / "dog", *range(10, 15))
