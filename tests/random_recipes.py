@@ -104,3 +104,6 @@ def _borders(schema: dict[str, Any]) -> Iterator[Any]:
             yield []
         if option.get("type") == "null":
             yield None
+        if option.get("type") == "boolean":
+            yield from (False, True)
+        yield from option.get("enum", ())

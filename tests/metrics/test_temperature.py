@@ -86,3 +86,15 @@ def test_logits_that_saturate_the_probabilities():
     large = (100 * probabilities.log()).float().log_softmax(1)
     assert (large.exp() == 0).any()
     assert fit_temperature(large, labels) == pytest.approx(100 * fit_temperature(probabilities.log(), labels), rel=1e-5)
+
+
+@pytest.mark.parametrize("row", [[-200.0, -201.0], [-20.0, -21.0], [0.0, -300.0], [3.0, -88.0]])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 100.0])
+def test_an_impossible_class_is_never_more_probable_than_a_possible_one(row, dtype, temperature):
+    """Logits or log-probabilities, in any range; the possible classes keep their ratio."""
+    values = torch.tensor([[*row, -torch.inf]], dtype=dtype)
+    first, second, impossible = cooled(values.double() if temperature == 100 else values, temperature)[0].tolist()
+    assert first >= second >= impossible
+    exact = cooled(values.double(), temperature)[0]
+    assert float((exact[0] / exact[1]).log()) == pytest.approx((row[0] - row[1]) / temperature, rel=1e-9)

@@ -2,26 +2,53 @@
 
 import pytest
 
-from danlu.catalogue.recipes import all_recipes, find_recipe
+from danlu.catalogue.recipes import RECIPES, all_recipes, find_recipe
 from danlu.data import Augment, TrainingData
 from danlu.errors import UsageError
 from danlu.models import MLP
-from danlu.recipes import as_recipe
+from danlu.recipes import as_recipe, changed
 from danlu.recipes.config.build import build
 from danlu.tasks import Supervised
+from random_recipes import leaves
 
 WITHOUT = {
     "capacity without its rise": ("vae", {"capacity_rounds": 5}, "capacity_rounds has no effect without capacity"),
-    "warm-up of nothing": ("vae", {"beta": 0, "beta_warmup": 5}, "beta_warmup has no effect without beta"),
+    "warm-up of nothing": ("vae", {"beta": 0, "beta_warmup": 5}, "beta_warmup has no effect with beta=0; change beta"),
     "spread of bernoulli": ("vae", {"model.spread": 0.1}, "model.spread has no effect with model.likelihood=bernoulli"),
     "decay of nothing": ("vae", {"decay_all": True}, "decay_all has no effect without weight_decay or l1 or l2"),
     "padding of nothing": ("cnn", {"augment.pad_mode": "reflect"}, "augment.pad_mode has no effect without augment.cr"),
     "one side of no penalty": ("gan", {"one_sided": True}, "one_sided has no effect without penalty"),
     "rounds of no noise": ("gan", {"noise_rounds": 5}, "noise_rounds has no effect without instance_noise"),
     "no reference": ("dcgan", {"critic.reference": 5}, "critic.reference has no effect with critic.norm=batch"),
-    "no hidden layer": ("mlp", {"model.hidden": (), "model.norm": "batch"}, "model.norm has no effect without"),
-    "codes of no M1": ("semi-vae", {"stacked": False, "codes": "mean"}, "codes has no effect without stacked"),
+    "no hidden layer": (
+        "mlp",
+        {"model.hidden": (), "model.norm": "batch"},
+        r"model.norm has no effect with model.hidden=\[\]",
+    ),
+    "codes of no M1": ("semi-vae", {"stacked": False, "codes": "mean"}, "codes has no effect with stacked=False"),
     "no relaxation": ("semi-vae", {"temperature": 0.1}, "temperature has no effect with relaxation=enumerate"),
+}
+WITHOUT |= {
+    "capacity of nothing": (
+        "vae",
+        {"capacity": 0.0, "capacity_rounds": 5},
+        "capacity_rounds has no effect with capacity=0; cha",
+    ),
+    "kernel of no convolution": (
+        "cnn",
+        {"model.channels": (), "model.kernel": 5},
+        r"model.kernel has no effect with model.channels=\[\]",
+    ),
+    "factor at no milestone": (
+        "mlp",
+        {"schedule": "step", "milestones": (), "gamma": 0.5},
+        "gamma has no effect without milestones",
+    ),
+    "constant under a softmax": (
+        "lstm-lm",
+        {"model.learn_normalizer": True},
+        "learn_normalizer has no effect with a softmax",
+    ),
 }
 WITH = {
     "capacity": ("vae", {"capacity": 5.0, "capacity_rounds": 5}),
@@ -30,6 +57,9 @@ WITH = {
     "decay": ("vae", {"decay_all": True, "l2": 1e-4}),
     "the paper's decay": ("resnet", {"size": 20, "weight_decay": 0}),
     "padding": ("cnn", {"augment.pad_mode": "reflect", "augment.scale": (0.9, 1.1)}),
+    "factor": ("mlp", {"schedule": "step", "gamma": 0.5}),
+    "constant": ("nce-lm", {"model.learn_normalizer": True}),
+    "dropout before the last layer": ("cnn", {"model.hidden": (), "model.dropout": 0.5}),
     "reference": ("dcgan", {"critic.norm": "virtual", "critic.reference": 5}),
     "relaxation": ("semi-vae", {"temperature": 0.1, "relaxation": "gumbel"}),
 }
@@ -44,6 +74,74 @@ def test_a_change_without_effect_is_refused(recipe, changes, message):
 @pytest.mark.parametrize(("recipe", "changes"), WITH.values(), ids=WITH)
 def test_a_change_with_an_effect_and_a_default_without_one_are_valid(recipe, changes):
     as_recipe(recipe, changes)
+
+
+def test_all_settings_without_effect_are_reported_at_once():
+    with pytest.raises(UsageError) as refused:
+        as_recipe("vae", {"capacity_rounds": 5, "decay_all": True, "model.spread": 0.5})
+    lines = str(refused.value).splitlines()
+    assert [line.split()[0] for line in lines] == ["capacity_rounds", "decay_all", "model.spread"]
+
+
+def test_a_number_out_of_range_names_0_only_where_it_is_allowed():
+    with pytest.raises(UsageError, match=r"lr=1e-40 must be from 1.2e-38"):
+        as_recipe("mlp", {"lr": 1e-40})
+    with pytest.raises(UsageError, match=r"l1=1e-40 must be 0, or from 1.2e-38"):
+        as_recipe("mlp", {"l1": 1e-40})
+
+
+EMPTY = {"hidden": (), "channels": (), "levels": 1}
+"""values with which a network lacks a kind of layer"""
+
+
+def other_value(schema, value):
+    """A valid value that differs from this one; None if there is none."""
+    options = schema.get("anyOf", [schema])
+    for option in options:
+        for choice in [*option.get("enum", ()), *((not value,) if option.get("type") == "boolean" else ())]:
+            if choice != value:
+                return choice
+        if option.get("type") == "integer" and isinstance(value, int | None):
+            return max(option.get("minimum", 1), (value or 1) + 1)
+        if option.get("type") == "number":
+            return 0.25 if value != 0.25 else 0.5
+    return None
+
+
+def after_two_rounds(recipe, data):
+    """Weights and scores, which every setting with an effect changes."""
+    trainer = build(recipe, data=data).trainer
+    reports = [report.values() for report in trainer]
+    return reports, {name: value.tolist() for name, value in trainer.task.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_setting_of_a_network_without_some_layers_changes_it_or_is_refused(name):
+    cls = find_recipe(name)
+    schemas, small = leaves(cls), changed(cls(), {**cls.tiny, **cls.two_rounds})
+    data = small.load()
+    for empty in (path for path in schemas if path[-1] in EMPTY and path[0] not in small.unused_on(data.info)):
+        try:
+            base = changed(small, {".".join(empty): EMPTY[empty[-1]]})
+            before = after_two_rounds(base, data)
+        except UsageError:
+            continue
+        for path in (path for path in schemas if path[:-1] == empty[:-1] and path != empty):
+            value = other_value(schemas[path], value_at(base, path))
+            try:
+                other = None if value is None else changed(base, {".".join(path): value})
+                if other is None or ".".join(path) in other.unused_on(data.info):  # the training says so
+                    continue
+                after = after_two_rounds(other, data)
+            except (UsageError, ValueError):
+                continue
+            assert after != before, f"{'.'.join(path)}={value} has no effect with {'.'.join(empty)}={EMPTY[empty[-1]]}"
+
+
+def value_at(page, path):
+    for step in path:
+        page = getattr(page, step)
+    return page
 
 
 def test_data_settings_alone_are_checked():

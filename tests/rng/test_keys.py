@@ -72,3 +72,14 @@ def test_a_seeded_context_has_the_numbers_of_its_key_and_restores_the_state_also
         fail()
     assert torch.equal(drawn[0], torch.randn(3, generator=generator("weights", 3)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_only_the_generators_of_the_cpu_and_of_the_device_are_seeded(monkeypatch):
+    """torch.manual_seed would also seed all other devices, whose states are not restored."""
+    seen = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: seen.append(seed))
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: False)
+    with seeded("weights", 3):
+        drawn = torch.randn(3)
+    assert seen == []
+    assert torch.equal(drawn, torch.randn(3, generator=generator("weights", 3)))

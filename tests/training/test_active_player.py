@@ -6,7 +6,7 @@ from torch import nn
 
 from danlu.catalogue import RECIPES
 from danlu.data import Part, Shuffled
-from danlu.errors import UsageError
+from danlu.errors import Diverged, UsageError
 from danlu.tasks import Descend, Task, Update
 from danlu.training import OptimizerSettings, Trainer
 from danlu.training.player import Player
@@ -212,3 +212,69 @@ def test_a_task_must_define_its_model_players_and_turns():
     for call, name in ((lambda t: t.model, "model"), (Task.players, "players"), (lambda t: t.turns(0), "turns")):
         with pytest.raises(NotImplementedError, match=f"Task must define {name}"):
             call(Task())
+
+
+class Alone(Task):
+    """One player with dropout and batch statistics."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+
+    def players(self):
+        return {"net": self.net}
+
+    def turns(self, round):
+        return [Descend("net", lambda batch: {"size": self.net(batch["x"]).square().sum(1)})]
+
+
+@pytest.mark.parametrize("make", [Alone, Pair])
+def test_modes_that_a_caller_changes_between_rounds_do_not_change_the_training(make):
+    def trained(look):
+        trainer = Trainer(make(), OptimizerSettings(lr=0.1), Shuffled(Part({"x": X}), 4, seed=2), rounds=5)
+        for _ in trainer:
+            look(trainer.task)
+        return trainer.task.state_dict()
+
+    expected = trained(lambda task: None)
+    for look in (lambda task: task.eval(), lambda task: [player.eval() for player in task.players().values()]):
+        assert all(torch.equal(value, expected[name]) for name, value in trained(look).items())
+
+
+class Counting(Pair):
+    """The first player counts its rows while it rests."""
+
+    def __init__(self):
+        super().__init__(rounds=0)
+        self.first.register_buffer("rows", torch.tensor(0))
+
+    def follow(self, batch):
+        self.first.rows += len(batch)
+        return super().follow(batch)
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_buffer_that_changes_while_its_player_rests_keeps_its_value(ema):
+    settings = OptimizerSettings(lr=0.1, ema=ema)
+    trainer = Trainer(Counting(), settings, Shuffled(Part({"x": X}), 4, seed=2), rounds=3)
+    list(trainer)
+    assert trainer.task.first.rows.item() == 12
+
+
+def test_after_a_round_that_diverges_resting_players_have_their_current_weights():
+    class Broken(Pair):
+        def follow(self, batch):
+            terms = super().follow(batch)
+            return {"output": terms["output"] * (torch.nan if self.broken else 1.0)}
+
+    task = Broken()
+    task.broken = False
+    trainer = Trainer(task, OptimizerSettings(lr=0.1, ema=0.9), Shuffled(Part({"x": X}), "full", seed=2), 9)
+    for _ in range(4):
+        trainer.run_round()
+    before = {name: p.clone() for name, p in task.first.named_parameters()}
+    task.broken = True
+    with pytest.raises(Diverged):
+        trainer.run_round()
+    assert all(torch.equal(p, before[name]) for name, p in task.first.named_parameters())

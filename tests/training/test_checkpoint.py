@@ -30,13 +30,23 @@ def test_what_is_written_is_read(tmp_path):
         assert back.tensors[name].dtype == tensor.dtype
 
 
-def test_the_newest_and_the_best_are_kept(tmp_path):
+@pytest.mark.parametrize(
+    ("best", "left"),
+    [
+        (10, [5, 10, 20, 95, 100]),  # and the one before the best, from which its round can be trained again
+        (5, [5, 20, 95, 100]),
+        (20, [15, 20, 95, 100]),
+        (95, [20, 95, 100]),
+        (12, [10, 20, 95, 100]),  # the checkpoint of the best is gone
+        (None, [20, 95, 100]),
+    ],
+)
+def test_the_newest_the_best_and_the_one_before_it_are_kept(tmp_path, best, left):
     for round in (5, 10, 15, 20, 100, 95):
         checkpoint.write(tmp_path, made(round))
-    checkpoint.prune(tmp_path, keep=3, best=10)
-    assert sorted(int(p.name.removeprefix("round-")) for p in tmp_path.iterdir()) == [10, 20, 95, 100]
-    assert checkpoint.of_round(tmp_path, 10) is not None
-    assert checkpoint.of_round(tmp_path, 15) is None
+    checkpoint.prune(tmp_path, keep=3, best=best)
+    assert sorted(int(p.name.removeprefix("round-")) for p in tmp_path.iterdir()) == left
+    assert all((checkpoint.of_round(tmp_path, round) is not None) == (round in left) for round in (5, 10, 15, 20))
 
 
 def flip_a_bit(path):

@@ -45,8 +45,8 @@ class DataSettings(Page):
 
     @model_validator(mode="after")
     def _every_change_has_an_effect(self: S) -> S:
-        for message in without_effect(self, self.usual()):
-            raise ValueError(message)
+        if messages := list(without_effect(self, self.usual())):
+            raise ValueError("\n".join(messages))
         return self
 
     def usual(self) -> DataSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -43,7 +44,7 @@ def modes(
     samples between two modes do not count.
 
     Args:
-        samples: generated samples, (n, d).
+        samples: generated samples, (n, d). If one is not finite, the fraction of good samples is NaN.
         centers: centers of the Gaussians, (k, d).
         deviation: standard deviation of each Gaussian along every axis.
         within: number of standard deviations within which a sample is good.
@@ -67,7 +68,8 @@ def modes(
     distance, nearest = distances.nan_to_num(nan=torch.inf).min(dim=1)
     good = distance <= within * deviation
     counts = torch.bincount(nearest[good], minlength=len(centers))
-    return Modes(float(good.double().mean()), covered_by(counts, len(samples), minimum), counts)
+    fraction = float(good.double().mean()) if bool(samples.isfinite().all()) else math.nan
+    return Modes(fraction, covered_by(counts, len(samples), minimum), counts)
 
 
 def classes_covered(predictions: Int[Tensor, "n"], classes: int, minimum: int | None = None) -> int:

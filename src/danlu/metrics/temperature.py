@@ -27,7 +27,8 @@ def fit_temperature(log_probs: Float[Tensor, "n classes"], labels: Int[Tensor, "
     Args:
         log_probs: log-probabilities of the classes for examples that the classifier was not trained on, (n, classes),
             or logits, which matter only up to a constant. Minus infinity, the logarithm of a probability that was
-            rounded to 0, counts as the logarithm of the smallest number of its type.
+            rounded to 0, counts as the logarithm of the smallest number of its type, or as the smallest value of its
+            row if that is less.
         labels: correct classes, (n,).
 
     Returns:
@@ -73,6 +74,9 @@ def cooled(log_probs: Float[Tensor, "n classes"], temperature: float) -> Float[T
 
 
 def _logits(log_probs: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
-    """Log-probabilities in float64, with a finite number in place of minus infinity."""
-    smallest = math.log(torch.finfo(log_probs.dtype).tiny)
-    return log_probs.double().masked_fill(log_probs.isneginf(), smallest)
+    """Log-probabilities in float64, with a finite number in place of −∞, at most the smallest of its row."""
+    zero = log_probs.isneginf()
+    z = log_probs.double()
+    z = torch.where(zero.any(1, keepdim=True), z.log_softmax(1), z)  # logits matter only up to a constant
+    smallest = z.masked_fill(zero, torch.inf).amin(1, keepdim=True)
+    return torch.where(zero, smallest.clamp(max=math.log(torch.finfo(log_probs.dtype).tiny)), z)

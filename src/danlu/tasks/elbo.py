@@ -15,15 +15,14 @@ from danlu.data.base.dataset import Part
 from danlu.losses.variational import free_bits, importance_bound
 from danlu.metrics.active_units import active_count
 from danlu.models.latent.autoencoder import Pass
-from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.vae import VAE
 from danlu.tasks.task import Descend, Task, Terms, Turn
 from danlu.verbs import has
 
 Objective = Literal["elbo", "iwae"]
 
-_GIVEN_LABEL = {"elbo": "elbo_given_label", "squared_error": "squared_error_given_label"}
-"""Names of the scores of a conditional model that differ from the scores without the label."""
+GIVEN_LABEL = "_given_label"
+"""End of the names of the scores of a conditional model that gets the label."""
 BATCH = 500
 """Number of examples encoded at a time."""
 COLLAPSED_KL = 0.1
@@ -177,8 +176,8 @@ class Elbo(Task):
             raise ValueError("masks=True needs random masks during training, as in the recipe inpainting-vae")
         self.vae, self.kl_weight, self.samples, self.objective = vae, kl_weight, samples, objective
         self.masks, self.separate, self.inputs = masks, separate, inputs
-        if isinstance(vae, ConditionalVAE):
-            self.better = {_GIVEN_LABEL.get(name, name): direction for name, direction in Elbo.better.items()}
+        if has(vae, "class_conditional"):
+            self.better = {name + GIVEN_LABEL: direction for name, direction in Elbo.better.items()}
 
     @property
     def model(self) -> nn.Module:
@@ -225,18 +224,19 @@ class Elbo(Task):
         reconstruction, kl = self.vae.autoencoder.reconstruction(x, output)[0], _kl(output).sum(1)
         error = (self.vae.reconstruct(x, label) - x).square().flatten(1).mean(1)
         scores = {"elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl, "squared_error": error}
-        return scores if label is None else {_GIVEN_LABEL.get(name, name): score for name, score in scores.items()}
+        return scores if label is None else {name + GIVEN_LABEL: score for name, score in scores.items()}
 
     def scores_of_part(self, part: Part) -> dict[str, float]:
         """Number of active latent units."""
         weight = next(self.vae.parameters())
         batches = in_order(part, BATCH, weight.device, weight.dtype)
         codes = [self.vae.encode(batch[self.inputs], self._label(batch)) for batch in batches]
-        return {"active_units": active_count(torch.cat(codes).double())} if codes else {}
+        name = "active_units" + (GIVEN_LABEL if has(self.vae, "class_conditional") else "")
+        return {name: active_count(torch.cat(codes).double())} if codes else {}
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
         """Detect posterior collapse: the code carries no information and the decoder ignores it."""
-        kl, units = scores.get("kl"), scores.get("active_units")
+        kl, units = (scores.get(name, scores.get(name + GIVEN_LABEL)) for name in ("kl", "active_units"))
         if kl is None or not (kl < COLLAPSED_KL or units == 0):
             return None
         return (

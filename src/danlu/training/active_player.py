@@ -6,7 +6,7 @@ any. A turn names the players for which this is different.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from torch import Tensor, nn
@@ -35,10 +35,11 @@ class ActivePlayer:
         self._norms = [m for m in task.modules() if isinstance(m, _NormBase) and m.track_running_stats]
         self._modules = {name: {id(m) for m in player.module.modules()} for name, player in players.items()}
         self._parameters = {name: {id(p) for p in player.module.parameters()} for name, player in players.items()}
+        self._modes_of: dict[frozenset[str], list[tuple[nn.Module, bool]]] = {}
         trained = {id(p) for player in players.values() for p in player.parameters}
         for parameter in task.parameters():
             parameter.requires_grad_(id(parameter) in trained)
-        self._set_modes(players)
+        self._set_modes(frozenset(players))
 
     def activate(self, name: str | None, in_training: tuple[str, ...] = ()) -> None:
         """Make a player the only active one.
@@ -51,10 +52,13 @@ class ActivePlayer:
         Raises:
             ValueError: if there is no such player.
         """
+        training = frozenset((*in_training, *(() if name is None else (name,))))
         if self._turn != (name, in_training):
             self.restore()
-            self._select(name, in_training)
+            self._select(name, training)
             self._turn = name, in_training
+        else:
+            self._set_modes(training)  # between rounds, a caller can have changed them
         if self._averaged_players and not self._is_averaged:
             self._is_averaged = True
             for player in self._averaged_players:
@@ -86,8 +90,7 @@ class ActivePlayer:
             if statistic is not None
         ]
 
-    def _select(self, name: str | None, in_training: tuple[str, ...]) -> None:
-        training = {*in_training, *(() if name is None else (name,))}
+    def _select(self, name: str | None, training: frozenset[str]) -> None:
         if unknown := training - self.players.keys():
             raise ValueError(f"unknown player {min(unknown)!r}; {nearest(min(unknown), self.players)}")
         if name is not None:
@@ -113,12 +116,17 @@ class ActivePlayer:
             and shared.isdisjoint(self._parameters[other])
         ]
 
-    def _set_modes(self, training: Iterable[str]) -> None:
-        """Set the players in training mode, and all other modules in evaluation mode."""
-        self.task.eval()
-        self.task.training = True
-        for name in training:  # afterwards, because players can share modules
-            self.players[name].module.train()
+    def _set_modes(self, training: frozenset[str]) -> None:
+        """Set the players in training mode, and all other modules in evaluation mode.
+
+        ``train`` and ``eval`` would write all flags, which takes a twentieth of a round of a small network.
+        """
+        if training not in self._modes_of:
+            modules = {id(self.task)}.union(*(self._modules[name] for name in training))  # players can share modules
+            self._modes_of[training] = [(module, id(module) in modules) for module in self.task.modules()]
+        for module, mode in self._modes_of[training]:
+            if module.training != mode:
+                module.training = mode
 
 
 def check_players(task: Task) -> dict[str, nn.Module]:

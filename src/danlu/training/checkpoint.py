@@ -200,9 +200,17 @@ def _tensor_files(path: Path) -> list[Path]:
 
 
 def prune(folder: Path, best: int | None, keep: int = CHECKPOINTS_KEPT) -> None:
-    """Remove all checkpoints except the ``keep`` newest ones and that of the best round."""
-    for path in _checkpoint_folders(folder)[:-keep]:
-        if best is None or path.name != f"round-{best:09d}":
+    """Remove all checkpoints except the ``keep`` newest ones, that of the best round, and the one before it.
+
+    From the one before it, the weights of the best round can be trained again if its checkpoint is damaged.
+    """
+    folders = _checkpoint_folders(folder)
+    kept = folders[-keep:]
+    if best is not None:
+        name = f"round-{best:09d}"
+        kept += [path for path in folders if path.name == name] + [path for path in folders if path.name < name][-1:]
+    for path in folders:
+        if path not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
 

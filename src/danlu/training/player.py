@@ -146,7 +146,7 @@ class Player:
                         state[f"{type(optimizer).__name__}/{self._name_of[parameter]}/{kind}"] = value
         if self.average is not None:
             state["average.steps"] = torch.tensor(self.average.steps)
-            for name, value in {**self.average.parameters, **self.average.buffers}.items():
+            for name, value in self.average.parameters.items():
                 state[f"average/{name}"] = value
         return state
 
@@ -169,7 +169,7 @@ class Player:
             if "average.steps" not in state:
                 raise UsageError(f"the checkpoint has no averaged weights of player {self.name!r}; leave ema out")
             self.average.steps = int(state["average.steps"])
-            for name, value in {**self.average.parameters, **self.average.buffers}.items():
+            for name, value in self.average.parameters.items():
                 value.copy_(distribute_like(state[f"average/{name}"], value))
 
     def _load_optimizer(self, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:

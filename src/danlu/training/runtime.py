@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.constants import default_pg_timeout
 
 from danlu.errors import RunError, UsageError
+from danlu.rng.keys import seed_default
 from danlu.training.compilation import keep_compiled_code_private
 from danlu.training.malloc import keep_freed_memory
 
@@ -139,14 +140,8 @@ class Runtime:
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
     def seed_default(self, key: int) -> None:
-        """Seed torch's default generator, used for example by dropout (torch.manual_seed is 100 times slower)."""
-        torch.default_generator.manual_seed(key)
-        if self.device.type == "cpu":
-            return
-        if self.device.type == "cuda":
-            torch.cuda.default_generators[self.device.index or 0].manual_seed(key)
-        else:
-            torch.mps.manual_seed(key)
+        """Seed torch's default generators of the CPU and of the device, which dropout uses, for example."""
+        seed_default(key, self.device)
 
     def mesh(self) -> Any:
         """The device mesh of all processes, for sharded tensors."""

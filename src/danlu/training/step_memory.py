@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from danlu.data.base.batch_stream import Batch
+from danlu.data.base.batch_stream import Batch, Stream
+from danlu.data.base.joined_streams import JoinedStreams
 from danlu.errors import UsageError
 from danlu.rng.keys import key
 from danlu.tasks.task import Descend, Place, Terms
@@ -18,8 +19,8 @@ from danlu.training.trainer import Trainer
 
 ROWS = 2
 """Rows of the smaller of the two measured batches, if no micro-batch is smaller; batch normalization needs two."""
-_TOO_FEW = "Expected more than 1 "
-"""beginning of the error of torch's normalizations for a single value per channel"""
+_TOO_FEW = "Expected more than 1 value per channel"
+"""beginning of the error of torch's batch normalization for a single example"""
 BACKWARD = 1.5
 """Peak of a step divided by the bytes saved for backward, without gradients of parameters. Backward allocates gradients
 of activations and frees saved tensors; in the built-in recipes the measured quotient is mostly between 0.6 and 1.8."""
@@ -84,7 +85,7 @@ def measure_step(trainer: Trainer, smallest: int = ROWS) -> StepMemory:
     >>> memory.weights, memory.training
     (40, 80)
     """
-    small_batch, large_batch = _measured_batches(trainer, min(smallest, ROWS))
+    small_batch, large_batch = _measured_batches(trainer.stream, smallest)
     steps = []
     for number, turn in enumerate(_different_turns(trainer)):
         small, large = (_step(trainer, turn, number, batch) for batch in (small_batch, large_batch))
@@ -120,15 +121,26 @@ def _different_turns(trainer: Trainer) -> list[Descend]:
     return list({(turn.player, turn.terms): turn for turn in turns}.values())
 
 
-def _measured_batches(trainer: Trainer, fewest: int) -> tuple[Batch | None, Batch]:
-    """Two small batches; None and the whole batch if the batch cannot be split."""
-    stream = trainer.stream
-    for rows in range(fewest, stream.size // 2 + 1):
-        try:
+def _measured_batches(stream: Stream, smallest: int) -> tuple[Batch | None, Batch]:
+    """Two small batches; None and the whole batch if the batch cannot be split.
+
+    Each of joined streams has two rows, if it has as many in the smallest micro-batch.
+    """
+    fewest = min(ROWS, _fewest(stream, smallest) or ROWS)
+    for rows in range(min(smallest, ROWS), stream.size // 2 + 1):
+        if (_fewest(stream, rows) or 0) >= fewest and _fewest(stream, 2 * rows):
             return stream.batch(0, slice(0, rows)), stream.batch(0, slice(0, 2 * rows))
-        except UsageError:  # joined streams are split only where all of them have whole rows
-            continue
     return None, stream.batch(0, slice(0, stream.size))
+
+
+def _fewest(stream: Stream, rows: int) -> int | None:
+    """The rows of the smallest of joined streams in the first rows of a batch; None if they are not whole rows."""
+    if not isinstance(stream, JoinedStreams):
+        return rows
+    try:
+        return min(part.stop - part.start for part in stream.rows_of_parts(slice(0, rows)).values())
+    except UsageError:
+        return None
 
 
 def _tensors(trainer: Trainer) -> list[Tensor]:
@@ -159,7 +171,7 @@ def _terms(turn: Descend, batch: Batch) -> Terms:
     try:
         return turn.terms(batch)
     except ValueError as error:
-        if not str(error).startswith(_TOO_FEW) or len(batch) > 1:
+        if not str(error).startswith(_TOO_FEW) or min(map(len, (batch, *batch.parts.values()))) > 1:
             raise
         raise UsageError(
             f"a batch of {batch.size} gives a micro-batch of one example, and a layer of {turn.player} normalizes over "

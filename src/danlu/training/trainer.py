@@ -127,8 +127,12 @@ class Trainer:
         self._replays = replays
 
     def __iter__(self) -> Iterator[Report]:
+        return self.until(self.rounds)
+
+    def until(self, round: int) -> Iterator[Report]:
+        """Execute the rounds up to this one."""
         try:
-            while self.round < self.rounds:
+            while self.round < round:
                 yield self.run_round()
             self.check_values()
         finally:
@@ -143,14 +147,18 @@ class Trainer:
         """
         previous_checks, self._checks = self._checks, []
         steps = []
-        for number, turn in enumerate(self.task.turns(self.round)):
-            if number == 0 and not turn.fresh:
-                raise ValueError("the first turn of a round cannot reuse a batch; set fresh=True")
-            self.drawn += turn.fresh
-            if isinstance(turn, Descend):
-                steps.append(self._take_turn(turn, number))
-            else:
-                self._update(turn, number)
+        try:
+            for number, turn in enumerate(self.task.turns(self.round)):
+                if number == 0 and not turn.fresh:
+                    raise ValueError("the first turn of a round cannot reuse a batch; set fresh=True")
+                self.drawn += turn.fresh
+                if isinstance(turn, Descend):
+                    steps.append(self._take_turn(turn, number))
+                else:
+                    self._update(turn, number)
+        except BaseException:
+            self.active_player.restore()
+            raise
         self._restore_weights()
         for check in previous_checks:  # one round later the values are available without waiting
             check.check_values()

@@ -20,6 +20,8 @@ from danlu.training.trainer import Trainer
 def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, float]:
     """The scores of the task: means over all examples, and scores that need the whole part.
 
+    They are computed as those of the finished model, also if the training uses mixed precision.
+
     Args:
         trainer: the trainer of the task; the evaluation does not affect the training.
         part: the examples, on any device; each is used once, in order.
@@ -42,12 +44,10 @@ def evaluate(trainer: Trainer, part: Part, batch_size: int = 500) -> dict[str, f
         for number, batch in enumerate(in_order(part, batch_size, runtime.device, runtime.dtype)):
             # round -1 does not occur in training: scores that use random numbers get the same ones each time
             trainer.task.enter(Place(trainer.seed, -1, number, batch.rows, batch.size, runtime.device, runtime.dtype))
-            with runtime.autocast():
-                scores = trainer.task.scores(batch)
+            scores = trainer.task.scores(batch)
             for name, values in scores.items():
                 totals[name] = totals.get(name, 0.0) + float(values.double().sum())
-        with runtime.autocast():
-            part_scores = trainer.task.scores_of_part(part)
+        part_scores = trainer.task.scores_of_part(part)
     return {name: total / len(part) for name, total in totals.items()} | part_scores
 
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import danlu
 from danlu.app.console.progress import Screen
@@ -35,17 +36,22 @@ def stopped(tmp_path, monkeypatch):
         return danlu.train("mlp", out=tmp_path / "run", **SMALL)
 
 
-@pytest.mark.parametrize("garbage", ['{"round": 4, "classifier/cro', "\ufffd\ufffd", "[4]", '{"round": "four"}'])
-def test_a_line_of_the_log_that_cannot_be_read_costs_no_other_line(stopped, garbage, capsys):
+@pytest.mark.parametrize("number", [4, -1])
+@pytest.mark.parametrize(
+    "garbage",
+    [b'{"round": 4, "classifier/cro', b"\xff\xff", b"[4]", b'{"round": "four"}', b'{"round": 4, "val\xff": 0.5}'],
+)
+def test_a_line_of_the_log_that_cannot_be_read_costs_no_other_line(stopped, garbage, number, capsys):
     path = stopped.path / "metrics.jsonl"
-    lines = path.read_text().splitlines()
+    lines = path.read_bytes().splitlines()
     assert len(lines) > 10
-    lines[3] = garbage
-    path.write_text("\n".join(lines) + "\n")
+    lost = json.loads(lines[number])["round"]
+    lines[number] = garbage
+    path.write_bytes(b"\n".join(lines) + b"\n")
     resumed = danlu.resume(stopped.path)
     assert f"{path}: 1 line cannot be read and will be missing" in capsys.readouterr().out.replace("\n", " ")
     rounds = [entry["round"] for entry in resumed.metrics()]
-    assert rounds == [round for round in range(1, resumed.page["rounds"] + 1) if round != 4]
+    assert rounds == [round for round in range(1, resumed.page["rounds"] + 1) if round != lost]
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
@@ -86,3 +92,32 @@ def test_the_best_weights_without_their_checkpoint_are_trained_again_from_an_ear
     assert all(torch.equal(value, expected[name]) for name, value in session.trainer.state().items())
     assert weights == ("best" if earlier else "last")
     assert ("trained again from the checkpoint of round 2" if earlier else "the last weights are kept") in said
+
+
+def test_the_best_weights_are_trained_again_from_what_pruning_leaves(tmp_path, monkeypatch, capsys):
+    """The best round is long past, and its checkpoint is removed while the run is stopped."""
+    real = session_module.Trainer.run_round
+
+    def run_round(self):
+        report = real(self)
+        Interrupt.asked = report.round == self.stop_after
+        return report
+
+    monkeypatch.setattr(Interrupt, "asked", False)
+    monkeypatch.setattr(session_module.Trainer, "run_round", run_round)
+    monkeypatch.setattr(session_module, "SECONDS_BETWEEN_SAVES", -1)
+    monkeypatch.setattr(session_module, "evaluate", lambda trainer, part: {"accuracy": -abs(trainer.round - 4)})
+    settings = {"model.hidden": (8,), "rounds": 12, "evaluate_every": 1, "monitor": "accuracy", "quiet": True}
+    monkeypatch.setattr(session_module.Trainer, "stop_after", None, raising=False)
+    whole = danlu.train("mlp", out=tmp_path / "whole", **settings)
+    monkeypatch.setattr(session_module.Trainer, "stop_after", 10)
+    run = danlu.train("mlp", out=tmp_path / "run", **settings)
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == [f"round-{n:09d}" for n in (3, 4, 8, 9, 10)]
+    shutil.rmtree(run.checkpoints / "round-000000004")
+    monkeypatch.setattr(session_module.Trainer, "stop_after", None)
+    resumed = danlu.resume(run.path)
+    assert "trained again from the checkpoint of round 3" in capsys.readouterr().out.replace("\n", " ")
+    assert resumed.page["best"] == whole.page["best"]
+    expected, found = (load_file(one.model / "model.safetensors") for one in (whole, resumed))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)

@@ -12,6 +12,7 @@ CASES = {
     "uneven micro-batches": ("mlp", {"model.norm": "batch", "batch_size": 7, "grad_accumulation": 4}, 1),
     "one per process": ("mlp", {"model.norm": "batch", "batch_size": 2}, 2),
     "one per micro-batch of a process": ("vae", {"model.norm": "batch", "batch_size": 4, "grad_accumulation": 2}, 2),
+    "one labeled row": ("semi-vae", {"model.norm": "batch", "batch_size": 8, "labeled_batch_size": 1}, 1),
     "labeled rows that cannot be divided": ("semi-vae", {"grad_accumulation": 3}, 1),
 }
 TEXTS = {"labeled rows that cannot be divided": "which must be whole numbers"}
@@ -37,6 +38,9 @@ def test_batches_that_are_too_small_are_refused_alike(case, tmp_path):
         ("mlp", {"model.norm": "layer", "batch_size": 1}),
         ("mlp", {"model.norm": "batch", "batch_size": 2}),
         ("mlp", {"model.norm": "batch", "batch_size": 8, "grad_accumulation": 4}),
+        ("semi-vae", {"model.norm": "batch", "first_rounds": 1}),
+        ("semi-vae", {"model.norm": "batch", "first_rounds": 1, "batch_size": 64, "labeled_batch_size": 32}),
+        ("semi-vae", {"model.norm": "batch", "stacked": False, "batch_size": 8, "labeled_batch_size": 2}),
     ],
 )
 def test_the_smallest_batches_that_are_possible_train(name, changes, tmp_path):

@@ -193,6 +193,6 @@ def test_a_conditional_model_in_the_game_of_the_bound():
     error = (model.reconstruct(batch["image"], LABELS) - batch["image"]).square().flatten(1).mean(1)
     torch.testing.assert_close(scores["squared_error_given_label"], error)
     torch.testing.assert_close(scores["elbo_given_label"], values.flatten(1).sum(1) - kl)
-    assert task.scores_of_part(Part({"image": pictures(), "label": LABELS})).keys() == {"active_units"}
+    assert task.scores_of_part(Part({"image": pictures(), "label": LABELS})).keys() == {"active_units_given_label"}
     with pytest.raises(ValueError, match="masks cannot be used with a conditional model"):
         Elbo(model, masks=Masks(0.5))

@@ -136,3 +136,11 @@ def test_the_nucleus_of_a_large_vocabulary_is_summed_exactly():
     """Of 200,000 equal tokens, half have half of the probability; a sum in float32 is wrong by several tokens."""
     logits = torch.zeros(1, 200_000)
     assert len(kept(top_p(logits, 0.5))[0]) == 100_000
+
+
+@pytest.mark.parametrize("p", [1.0, 0.9999999])
+def test_the_whole_nucleus_has_all_tokens_that_are_needed(p):
+    """The two small probabilities are 8.3e-7 and 3.1e-7; without them the total is below p."""
+    logits = torch.tensor([[0.0, -14.0, -15.0]])
+    assert kept(top_p(logits, p)) == [{0, 1, 2}]
+    assert kept(top_p(logits.double(), p)) == [{0, 1, 2}]

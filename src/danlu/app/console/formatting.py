@@ -5,6 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+GIVEN_LABEL = "_given_label"
+"""end of the names of the scores of a conditional model that gets the label"""
+
 
 def quoted(path: Path) -> str:
     """A path, quoted for a shell if necessary.
@@ -46,18 +49,19 @@ def number(value: float) -> str:
 def score_name(name: str) -> str:
     """The name of a score in text.
 
-    >>> score_name("top_5"), score_name("cross_entropy"), score_name("f1")
-    ('top-5 accuracy', 'cross-entropy', 'f1')
+    >>> score_name("top_5"), score_name("cross_entropy"), score_name("elbo_given_label")
+    ('top-5 accuracy', 'cross-entropy', 'ELBO given the label')
     """
     if name.startswith("top_"):
         return f"{name.replace('_', '-')} accuracy"
     if name.startswith("log_prob_bound_"):
         draws = name.rpartition("_")[2]
         return f"lower bound of the log-likelihood ({draws} {'draw' if draws == '1' else 'draws'})"
+    if name.endswith(GIVEN_LABEL):
+        return f"{score_name(name.removesuffix(GIVEN_LABEL))} given the label"
     names = {
         "cross_entropy": "cross-entropy",
         "elbo": "ELBO",
-        "elbo_given_label": "ELBO given the label",
         "not_finite": "examples with NaN or infinite outputs",
         "calibrated_error": "calibration error after temperature scaling",
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from danlu.app.console.formatting import duration, number, score_name, score_value
+from danlu.app.console.formatting import GIVEN_LABEL, duration, number, score_name, score_value
 from danlu.app.report.figures.all_figures import draw
 from danlu.app.report.page import templates
 from danlu.app.report.section import Scores, Section, figure
@@ -148,7 +148,8 @@ def _count(name: str, value: float, n: int | None) -> str:
     """A remark on a score: the count of an accuracy, the unit of a cross-entropy."""
     if n is not None and (name == "accuracy" or name.startswith("top_")):
         return f"{round(value * n):,} of {n:,}"
-    return "nats" if name in ("cross_entropy", "elbo", "elbo_given_label") or name.startswith("log_prob") else ""
+    in_nats = name.removesuffix(GIVEN_LABEL) in ("cross_entropy", "elbo") or name.startswith("log_prob")
+    return "nats" if in_nats else ""
 
 
 def environment(run: dict[str, Any]) -> list[tuple[str, str]]:

@@ -145,7 +145,7 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, float]]:
         """The lines of metrics.jsonl that can be read; a crash can truncate a line, and a disk can damage it."""
-        entries = (_metrics_entry(line) for line in self._metrics_lines())
+        entries = (_metrics_entry(line) for line in self._metrics_lines() if line)
         return [entry for entry in entries if entry is not None]
 
     def remove_metrics_after(self, round: int) -> int:
@@ -155,15 +155,16 @@ class RunFolder:
             The number of lines that cannot be read, without a truncated last line.
         """
         kept = [json.dumps(entry) + "\n" for entry in self.metrics() if entry["round"] <= round]
-        unreadable = sum(_metrics_entry(line) is None for line in self._metrics_lines()[:-1])
+        complete = self._metrics_lines()[:-1]
+        unreadable = sum(_metrics_entry(line) is None for line in complete)
         if self.writes:
             write_text(self.path / "metrics.jsonl", "".join(kept))
         return unreadable
 
-    def _metrics_lines(self) -> list[str]:
+    def _metrics_lines(self) -> list[bytes]:
+        """The lines; the last one has no end, because a crash has truncated it, and is empty in a complete file."""
         path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
-        return lines[:-1] if lines and not lines[-1] else lines
+        return (path.read_bytes() if path.exists() else b"").split(b"\n")
 
     def sync_metrics(self) -> None:
         """Sync the log to disk, so that it survives a power failure."""
@@ -187,7 +188,7 @@ class RunFolder:
         self.lock.release()
 
 
-def _metrics_entry(line: str) -> dict[str, float] | None:
+def _metrics_entry(line: bytes) -> dict[str, float] | None:
     """The content of a line of metrics.jsonl, or None if it cannot be read."""
     try:
         entry = json.loads(line)

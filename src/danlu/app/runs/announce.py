@@ -1,11 +1,11 @@
-"""What a run prints before the first round: data, model, memory, optimizers, length, device, folder, and warnings.
+"""What a run prints before the first round: data, model, memory, optimizers, length, device, folder, and notes.
 
-A new row or warning is a function and an entry in ``ROWS`` or ``WARNINGS``.
+A new row or note is a function and an entry in ``ROWS`` or ``NOTES``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from danlu.app.console.formatting import human
 from danlu.app.console.progress import Screen
@@ -23,18 +23,26 @@ Row = tuple[str, str]
 """a label, empty in the rows below it, and the text"""
 
 
-def announce(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
-    """Print what is going to happen, and warnings."""
+def announce(
+    session: Session, run: RunFolder, screen: Screen, dry_run: bool = False, notes: Sequence[str] = ()
+) -> None:
+    """Print what is going to happen, and notes."""
     page = run.page
     screen.say(f"danlu {page['versions']['danlu']}: {page['recipe']} on {session.recipe.data}{' (dry run)' * dry_run}")
     folder = "in a folder that is removed afterwards" if dry_run else str(run.path)
     screen.rows([*(row for rows_of in ROWS for row in rows_of(session, run)), ("run", folder)])
-    for warnings_of in (
-        *WARNINGS,
-        *(() if dry_run else (_unfinished_warmup, _single_round, _unused_on_these_examples)),
-    ):
-        for line in warnings_of(session, run):
-            screen.say(f"  note: {line}")
+    for line in notes:
+        screen.say(f"  note: {line}")
+
+
+def notes_on(session: Session, processes: int) -> list[str]:
+    """What a user should know before the training: problems of the data, settings without effect.
+
+    Args:
+        session: the session of the training.
+        processes: the number of processes.
+    """
+    return [line for notes_of in NOTES for line in notes_of(session, processes)]
 
 
 def _data(session: Session, run: RunFolder) -> Iterator[Row]:
@@ -87,29 +95,29 @@ def _device(session: Session, run: RunFolder) -> Iterator[Row]:
 ROWS: tuple[Callable[[Session, RunFolder], Iterator[Row]], ...] = (_data, _model, _optimizers, _length, _device)
 
 
-def _problems_of_data(session: Session, run: RunFolder) -> Iterator[str]:
+def _problems_of_data(session: Session, processes: int) -> Iterator[str]:
     yield from survey_data_set(session.data, session.access).problems
 
 
-def _layers_that_mix_examples(session: Session, run: RunFolder) -> Iterator[str]:
+def _layers_that_mix_examples(session: Session, processes: int) -> Iterator[str]:
     layers = session.trainer.task.coupled
-    if layers and (run.page["ranks"] > 1 or session.recipe.grad_accumulation > 1):
+    if layers and (processes > 1 or session.recipe.grad_accumulation > 1):
         yield f"{layers} uses the examples of one micro-batch only, so the result differs from that of whole batches"
 
 
-def _useless_sharding(session: Session, run: RunFolder) -> Iterator[str]:
-    if run.page["ranks"] == 1 and any(settings.shard for settings in session.recipe.optimizer_settings().values()):
+def _useless_sharding(session: Session, processes: int) -> Iterator[str]:
+    if processes == 1 and any(settings.shard for settings in session.recipe.optimizer_settings().values()):
         yield "shard has no effect with one process; set devices to 2 or more"
 
 
-def _not_savable(session: Session, run: RunFolder) -> Iterator[str]:
+def _not_savable(session: Session, processes: int) -> Iterator[str]:
     try:
         describe(session.trainer.task.model)
     except UsageError as error:
         yield str(error)
 
 
-def _unfinished_warmup(session: Session, run: RunFolder) -> Iterator[str]:
+def _unfinished_warmup(session: Session, processes: int) -> Iterator[str]:
     """A learning rate that still rises when the training ends."""
     rounds, optimizer_settings = session.trainer.rounds, session.recipe.optimizer_settings()
     for name, settings in optimizer_settings.items():
@@ -121,7 +129,7 @@ def _unfinished_warmup(session: Session, run: RunFolder) -> Iterator[str]:
             )
 
 
-def _single_round(session: Session, run: RunFolder) -> Iterator[str]:
+def _single_round(session: Session, processes: int) -> Iterator[str]:
     """A training of one round, which is the last round of its schedule."""
     optimizer_settings = session.recipe.optimizer_settings() if session.trainer.rounds == 1 else {}
     for name, settings in optimizer_settings.items():
@@ -133,21 +141,42 @@ def _single_round(session: Session, run: RunFolder) -> Iterator[str]:
             )
 
 
-def _unused_feature_extractor(session: Session, run: RunFolder) -> Iterator[str]:
+def _unused_feature_extractor(session: Session, processes: int) -> Iterator[str]:
     recipe = session.recipe
     if isinstance(recipe, GenerativeRecipe) and recipe.feature_extractor != "auto" and not recipe.eval_samples:
         yield "feature_extractor has no effect on the training, because eval_samples is 0; only danlu evaluate uses it"
 
 
-def _unused_on_these_examples(session: Session, run: RunFolder) -> Iterator[str]:
+def _unused_on_these_examples(session: Session, processes: int) -> Iterator[str]:
     if unused := session.recipe.unused_on(session.data.info):
         yield f"{', '.join(unused)}: no effect on {session.data.info.description}"
 
 
-WARNINGS: tuple[Callable[[Session, RunFolder], Iterator[str]], ...] = (
+def _unused_on_this_device(session: Session, processes: int) -> Iterator[str]:
+    recipe, device = session.recipe, session.trainer.runtime.device.type
+    unused = [name for name in ("tf32", "cuda_graphs") if device != "cuda" and getattr(recipe, name)]
+    if unused:
+        yield f"{' and '.join(unused)}: no effect on the device {device}"
+
+
+def _unused_patience(session: Session, processes: int) -> Iterator[str]:
+    patience, evaluations = session.recipe.patience, -(-session.trainer.rounds // session.every)
+    if patience is not None and patience >= evaluations:
+        yield (
+            f"patience={patience} has no effect, because there are {evaluations:,} evaluations; set evaluate_every to "
+            f"fewer rounds, or leave patience out"
+        )
+
+
+NOTES: tuple[Callable[[Session, int], Iterator[str]], ...] = (
     _problems_of_data,
     _layers_that_mix_examples,
     _useless_sharding,
     _unused_feature_extractor,
+    _unused_on_these_examples,
+    _unused_on_this_device,
+    _unused_patience,
+    _unfinished_warmup,
+    _single_round,
     _not_savable,
 )

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from danlu.app.console.progress import Screen
 from danlu.app.run_folder import rank_errors
 from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.runs.announce import announce
+from danlu.app.runs.announce import announce, notes_on
 from danlu.app.runs.loop import resume_to_end
 from danlu.app.runs.manifest import check_unchanged, manifest
 from danlu.app.runs.session import Session
@@ -79,7 +79,7 @@ def _create_or_open(
         rank_errors.remove_errors(out)
         return run
     run = RunFolder.create(out, recipe, page)
-    announce(session, run, screen)
+    announce(session, run, screen, notes=notes_on(session, run.page["ranks"]))
     return run
 
 

@@ -115,9 +115,8 @@ def _load_or_repeat(trainer: Trainer, run: RunFolder, round: int, screen: Screen
             f"The checkpoint of the best round {round} is gone or damaged; its weights are trained again from the "
             f"checkpoint of round {start}."
         )
-    while trainer.round < round:
-        trainer.run_round()
-    trainer.check_values()
+    for _ in trainer.until(round):
+        pass
     return True
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.app.inspect.model_summary import Summary, summarize
+from danlu.app.runs.announce import notes_on
 from danlu.app.runs.session import Session
 from danlu.recipes.config.build import build, estimate_memory
 from danlu.recipes.config.recipe import Recipe
@@ -30,9 +31,15 @@ def check(path: str | Path) -> Recipe:
     Raises:
         UsageError: with what is wrong with it.
     """
+    return checked(path)[0]
+
+
+def checked(path: str | Path) -> tuple[Recipe, list[str]]:
+    """The recipe of ``check``, and the notes that a training would print."""
     recipe = from_yaml(path)
-    Session.start(recipe).check_processes(1)
-    return recipe
+    session = Session.start(recipe)
+    session.check_processes(1)
+    return recipe, [*session.data.notes, *notes_on(session, 1)]
 
 
 def summary(recipe: str | Path | Recipe, **changes: Any) -> Summary:

@@ -77,7 +77,12 @@ class Session:
 
     @classmethod
     def start(
-        cls, recipe: Recipe, device: DeviceName = "auto", access: Access | None = None, single_process: bool = False
+        cls,
+        recipe: Recipe,
+        device: DeviceName = "auto",
+        access: Access | None = None,
+        single_process: bool = False,
+        data: DataSet | None = None,
     ) -> Session:
         """Load the data and build task and trainer. Two calls with the same recipe build the same.
 
@@ -86,12 +91,13 @@ class Session:
             device: the device.
             access: access to data files and to the cache.
             single_process: whether to ignore other processes that torchrun started.
+            data: the data set, if it is loaded already.
 
         Raises:
             UsageError: if recipe, data and device are not compatible.
         """
         runtime = start_runtime(recipe, device, single_process)
-        built = build(recipe, runtime, access)
+        built = build(recipe, runtime, access, data)
         every = recipe.evaluate_every or max(1, round(built.epoch))
         scorer = _scorer(built, runtime, access)
         best = _monitored(recipe, built.task.better, bool(len(built.data.validation)), scorer)

@@ -14,7 +14,7 @@ import torch
 from danlu.app.console.progress import Screen, access_to
 from danlu.app.run_folder import rank_errors
 from danlu.app.run_folder.run_folder import RunFolder
-from danlu.app.runs.announce import announce
+from danlu.app.runs.announce import announce, notes_on
 from danlu.app.runs.distributed import train_as_rank
 from danlu.app.runs.launcher import launch, launched
 from danlu.app.runs.loop import resume_to_end, train_to_end
@@ -80,14 +80,17 @@ def train(
             return train_as_rank(recipe, out, device, access_to(data_dir), threads, quiet, command)
     screen = Screen(quiet)
     with _one_training(), TemporaryDirectory() if dry_run else nullcontext() as scratch:
-        if dry_run:
-            recipe, out = changed(recipe, recipe.two_rounds), f"{scratch}/run"
         session = Session.start(recipe, device, access_to(data_dir, screen))
         session.check_processes(devices)
+        notes = notes_on(session, devices)
+        if dry_run:  # the whole recipe is checked; two rounds of it are trained
+            recipe, out = changed(recipe, recipe.two_rounds), f"{scratch}/run"
+            session = Session.start(recipe, device, session.access, data=session.data)
+            session.check_processes(devices)
         session.set_threads(threads)
         run = RunFolder.create(out, recipe, manifest(session, command, devices))
         with run:
-            announce(session, run, screen, dry_run)
+            announce(session, run, screen, dry_run, notes)
             if devices > 1:
                 del session  # frees its memory
                 run = launch(run, quiet, dry_run)
@@ -132,7 +135,7 @@ def resume(
         now = manifest(session, run.page["command"], ranks, run.page["threads"])
         check_unchanged(run.page, now, ignore_changes)
         run.page.update(settings=now["settings"], device=now["device"], ranks=ranks)
-        announce(session, run, screen)
+        announce(session, run, screen, notes=notes_on(session, ranks))
         run.save_page()
         if ranks > 1:
             del session

@@ -21,20 +21,26 @@ class Needs(NamedTuple):
         setting: the setting.
         on: the other settings; one of them must be on.
         values: values of them with which the setting has an effect; empty: all that do not turn them off.
+        off: values of them with which the setting has no effect, in place of those that turn them off.
     """
 
     setting: str
     on: tuple[str, ...]
     values: tuple[Any, ...] = ()
+    off: tuple[Any, ...] = ()
 
     def is_met(self, page: BaseModel) -> bool:
         """Whether the setting has an effect with the other values of a page."""
         values = [getattr(page, name) for name in self.on]
-        return any(value in self.values if self.values else value not in _OFF for value in values)
+        return any(value in self.values if self.values else value not in (self.off or _OFF) for value in values)
 
-    def message(self, page: BaseModel, prefix: str = "") -> str:
+    def message(self, page: BaseModel, usual: BaseModel, prefix: str = "") -> str:
         """The error message."""
         names = " or ".join(prefix + name for name in self.on)
+        changed = [name for name in self.on if getattr(page, name) != getattr(usual, name, None)]
+        if not self.values and changed:  # they are set, to values that turn them off
+            pairs = " and ".join(f"{prefix}{name}={_text(getattr(page, name))}" for name in changed)
+            return f"{prefix}{self.setting} has no effect with {pairs}; change {names}, or leave {self.setting} out"
         if not self.values:
             return f"{prefix}{self.setting} has no effect without {names}; set {names}, or leave {self.setting} out"
         value = getattr(page, self.on[0])
@@ -59,11 +65,18 @@ def without_effect(page: BaseModel, usual: BaseModel, prefix: str = "") -> Itera
     for needs in _declared(type(page)):
         value = getattr(page, needs.setting)
         if value not in _OFF and value != getattr(usual, needs.setting, value) and not needs.is_met(page):
-            yield needs.message(page, prefix)
+            yield needs.message(page, usual, prefix)
     for name in type(page).model_fields:
         value, default = getattr(page, name), getattr(usual, name, None)
         if isinstance(value, BaseModel) and isinstance(default, type(value)):
             yield from without_effect(value, default, f"{prefix}{name}.")
+
+
+def _text(value: Any) -> str:
+    """A value that turns a setting off, as it is written in a recipe."""
+    if value is None or value == ():
+        return "null" if value is None else "[]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _declared(page: type[BaseModel]) -> Iterator[Needs]:
@@ -86,5 +99,6 @@ def check_numbers(page: BaseModel) -> None:
         value = getattr(page, name)
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and number and not SMALLEST <= abs(number) <= LARGEST:
-                limits = f"0, or from {SMALLEST:.2g} to {LARGEST:.2g} in absolute value"
+                allows_0 = all(getattr(rule, "gt", None) is None for rule in type(page).model_fields[name].metadata)
+                limits = f"{'0, or ' * allows_0}from {SMALLEST:.2g} to {LARGEST:.2g} in absolute value"
                 raise ValueError(f"{name}={number:g} must be {limits if math.isfinite(number) else 'a finite number'}")

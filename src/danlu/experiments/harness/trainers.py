@@ -15,6 +15,7 @@ from danlu.data.base.dataset import Part
 from danlu.data.base.split import stratified_split
 from danlu.data.images.augment import Augmented
 from danlu.data.images.settings import Augment
+from danlu.metrics.classification import accuracies
 from danlu.rng.keys import seeded
 from danlu.tasks.supervised import Supervised
 from danlu.tasks.task import Descend, Place, Task, Turn
@@ -112,13 +113,13 @@ def stratified_subset(part: Part, count: int, seed: int) -> Part:
 
 @torch.no_grad()
 def error(network: nn.Module, inputs: Float[Tensor, "n ..."], labels: Tensor) -> float:
-    """The misclassification rate, in evaluation mode.
+    """The misclassification rate, in evaluation mode; NaN if an example has no prediction.
 
     >>> error(nn.Identity(), torch.eye(4), torch.tensor([0, 1, 2, 0]))
     0.25
     """
     network.eval()
-    return float((network(inputs).argmax(dim=1) != labels).double().mean())
+    return 1 - float(accuracies(network(inputs), labels).double().mean())
 
 
 def spread(values: Sequence[float], form: str = ".3f") -> str:

@@ -118,7 +118,10 @@ class DCGANCritic(Critic):
     torch.Size([4])
     """
 
-    needs: ClassVar[tuple[Needs, ...]] = (Needs("reference", ("norm",), ("virtual",)),)
+    needs: ClassVar[tuple[Needs, ...]] = (
+        Needs("reference", ("norm",), ("virtual",)),
+        Needs("norm", ("levels",), off=(1,)),  # the first layer has no norm
+    )
 
     def __init__(
         self,

@@ -41,7 +41,10 @@ class MLPGenerator(Generator):
     torch.Size([3, 1, 8, 8])
     """
 
-    needs: ClassVar[tuple[Needs, ...]] = (Needs("reference", ("norm",), ("virtual",)),)
+    needs: ClassVar[tuple[Needs, ...]] = (
+        Needs("reference", ("norm",), ("virtual",)),
+        *(Needs(name, ("hidden",)) for name in ("activation", "norm")),
+    )
 
     def __init__(
         self,
@@ -88,7 +91,10 @@ class MLPCritic(Critic):
     torch.Size([4])
     """
 
-    needs: ClassVar[tuple[Needs, ...]] = (Needs("reference", ("norm",), ("virtual",)),)
+    needs: ClassVar[tuple[Needs, ...]] = (
+        Needs("reference", ("norm",), ("virtual",)),
+        *(Needs(name, ("hidden",)) for name in ("activation", "norm")),
+    )
 
     def __init__(
         self,

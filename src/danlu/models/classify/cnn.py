@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from danlu.data.base.effects import Needs
 from danlu.models.base import Model
 from danlu.nn.activations import Activation
 from danlu.nn.activations import activation as activation_named
@@ -49,6 +51,11 @@ class CNN(Model):
     >>> net(torch.zeros(3, 1, 28, 28)).shape
     torch.Size([3, 10])
     """
+
+    needs: ClassVar[tuple[Needs, ...]] = (
+        *(Needs(name, ("channels",)) for name in ("kernel", "stride", "padding", "pool")),
+        *(Needs(name, ("channels", "hidden")) for name in ("activation", "norm")),
+    )
 
     def __init__(
         self,

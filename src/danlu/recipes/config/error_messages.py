@@ -57,19 +57,20 @@ def problems_of(error: ValidationError, page: type[BaseModel], parsed: ParsedYAM
     batch_size: expected an integer >= 1 or 'full', got 0
     """
     parsed = parsed or ParsedYAML({}, {}, {}, [])
-    problems: dict[KeyPath, Problem] = {}
+    problems: dict[KeyPath, list[Problem]] = {}
     entries = [(_key_path(entry, page), entry) for entry in error.errors(include_url=False)]
     for path, entry in sorted(entries, key=lambda item: parsed.line(item[0]) or 0):
         if path in problems:
             continue
         is_page = any(_is_page(member) for member in _members(_type_at(page, path)))
         if len(problems) >= PROBLEMS:
-            problems[path] = Problem(parsed.line(path), path, "")  # not shown; a text takes a millisecond
+            problems[path] = [Problem(parsed.line(path), path, "")]  # not shown; a text takes a millisecond
         elif not is_page or entry["type"] not in ("value_error", "assertion_error"):
-            problems[path] = Problem(parsed.line(path), path, _describe_error(entry, path, page, parsed))
+            problems[path] = [Problem(parsed.line(path), path, _describe_error(entry, path, page, parsed))]
         elif not parsed.problems:  # otherwise a rule may be violated only because an invalid value was left out
-            problems[path] = _combination_error(entry, path, parsed)
-    return [problems[path] for path in problems if not any(path[:n] in problems for n in range(len(path)))]
+            problems[path] = [_combination_error(text, path, parsed) for text in _message(entry).split("\n")]
+    inner = (path for path in problems if not any(path[:n] in problems for n in range(len(path))))
+    return [problem for path in inner for problem in problems[path]]
 
 
 def _key_path(entry: Any, page: type[BaseModel]) -> KeyPath:
@@ -85,9 +86,8 @@ def _key_path(entry: Any, page: type[BaseModel]) -> KeyPath:
     return tuple(path)
 
 
-def _combination_error(entry: Any, path: KeyPath, parsed: ParsedYAML) -> Problem:
+def _combination_error(text: str, path: KeyPath, parsed: ParsedYAML) -> Problem:
     """The problem of an invalid combination of settings, with the lines of the settings that its message names."""
-    text = _message(entry)
     words = set(re.findall(r"\w+", text))
     mentioned = (p for p in parsed.lines if p[:-1] == path and p and p[-1] in words)
     lines = sorted(parsed.lines[p] for p in mentioned)
@@ -120,9 +120,11 @@ def _describe_error(entry: Any, path: KeyPath, page: type[BaseModel], parsed: Pa
 
 
 def _message(entry: Any) -> str:
-    """The message of danlu's validator, or that of pydantic."""
+    """The message of danlu's validator, which can have several lines, or that of pydantic."""
     message = entry.get("ctx", {}).get("error")
-    return " ".join(str(message).split()) if message else re.sub(r"^\w+ should be", "expected", entry["msg"])
+    if not message:
+        return re.sub(r"^\w+ should be", "expected", entry["msg"])
+    return "\n".join(" ".join(line.split()) for line in str(message).splitlines())
 
 
 def _alternatives(kinds: list[str]) -> str:

@@ -32,6 +32,8 @@ class LanguageRecipe(OptimizerSettings, Recipe, TextData):
         "text": {"tokens": "words", "vocabulary": 60},
     }
     overfits_to: ClassVar[float | None] = 0.3
+    normalized: ClassVar[bool] = True
+    """whether the objective normalizes the scores, so that a constant added to all of them has no effect"""
 
     data: str = "pydoc"
     model: Settings[LanguageModel]
@@ -89,4 +91,11 @@ class LanguageRecipe(OptimizerSettings, Recipe, TextData):
     def _lanes_are_counted(self) -> Self:
         if self.batch_size == "full":
             raise ValueError("batch_size=full is not available for running text; give a number, for example 32")
+        return self
+
+    @model_validator(mode="after")
+    def _normalizer_is_used(self) -> Self:
+        page: Any = self.model
+        if self.normalized and page.learn_normalizer:
+            raise ValueError("model.learn_normalizer has no effect with a softmax; it applies to recipe nce-lm")
         return self

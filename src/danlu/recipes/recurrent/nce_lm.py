@@ -48,6 +48,8 @@ class NCELMRecipe(LanguageRecipe):
     }
     overfits_to: ClassVar[float | None] = 0.6  # noise words can equal the correct word, so the loss does not approach 0
 
+    normalized: ClassVar[bool] = False
+
     text: Text = Text(tokens="words")
     model: Settings[LanguageModel] = settings(
         LanguageModel, width=128, layers=1, initial="orthogonal", forget_bias=1.0, dropout=0.2

@@ -58,10 +58,13 @@ def top_p(logits: Float[Tensor, "n v"], p: float) -> Float[Tensor, "n v"]:
     >>> top_p(torch.tensor([[0.5, 0.3, 0.2]]).log(), 0.6).exp()
     tensor([[0.5000, 0.3000, 0.0000]])
     """
+    if p >= 1:
+        return logits  # the sum of rounded probabilities can reach 1 before the last token
+    slack = min(_slack(logits), (1 - p) / 2)
     sorted_logits, order = logits.sort(dim=1, descending=True, stable=True)
     weights = (sorted_logits.to(_exact(logits)) - sorted_logits[:, :1]).exp()
     cumulative = weights.cumsum(1, dtype=_longest(logits))  # in float32 the sum of a large vocabulary is inexact
-    excluded = cumulative - weights >= (p - _slack(logits)) * cumulative[:, -1:]
+    excluded = cumulative - weights >= (p - slack) * cumulative[:, -1:]
     excluded = excluded.scatter(1, order, excluded)
     excluded.scatter_(1, order[:, :1], False)  # keep the most probable token even if p is 0
     return logits.masked_fill(excluded, -torch.inf)

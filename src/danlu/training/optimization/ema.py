@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Average:
-    r"""An exponential moving average of parameters, in float32 or float64; buffers are copied.
+    r"""An exponential moving average of parameters, in float32 or float64. Buffers have no average.
 
     .. math:: a \leftarrow d_t a + (1 - d_t) \theta, \qquad d_t = \min(d, (1 + t) / (10 + t))
 
@@ -37,7 +37,6 @@ class Average:
             name: p.detach().to(torch.promote_types(p.dtype, torch.float32), copy=True)
             for name, p in module.named_parameters()
         }
-        self.buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
 
     @torch.no_grad()
     def update(self) -> None:
@@ -48,15 +47,13 @@ class Average:
             p.detach().to(a.dtype) for p, a in zip(self.module.parameters(), self.parameters.values(), strict=True)
         ]
         torch._foreach_lerp_(list(self.parameters.values()), weights, weight)
-        for average, buffer in zip(self.buffers.values(), self.module.buffers(), strict=True):
-            average.copy_(buffer)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """A context in which the module has the averaged weights."""
-        tensors = [*self.module.parameters(), *self.module.buffers()]
+        """A context in which the module has the averaged weights. Buffers keep their values, and can be changed."""
+        tensors = list(self.module.parameters())
         saved = [tensor.detach().clone() for tensor in tensors]
-        self._write(tensors, [*self.parameters.values(), *self.buffers.values()])
+        self._write(tensors, list(self.parameters.values()))
         try:
             yield
         finally:

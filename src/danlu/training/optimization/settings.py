@@ -85,6 +85,8 @@ class OptimizerSettings(Page):
         for name, supported in _SCHEDULES_WITH.items():
             if getattr(self, name) is not None and self.schedule not in supported:
                 raise ValueError(f"schedule {self.schedule!r} has no {name}; supported by: {', '.join(supported)}")
+        if self.gamma is not None and self.milestones == ():
+            raise ValueError("gamma has no effect without milestones; set milestones, or leave gamma out")
         if self.optimizer == "nesterov" and self.momentum == 0:
             raise ValueError("optimizer 'nesterov' needs a momentum greater than 0; use sgd for no momentum")
         if self.shard and (self.optimizer == "muon" or self.l1 or self.l2):

@@ -43,11 +43,14 @@ def check(file: Path, /, *, json: Json = False) -> int:
     Args:
         file: YAML file of a recipe, such as `danlu show NAME` prints
     """
-    from danlu.app.runs.inspect_recipe import check
+    from danlu.app.runs.inspect_recipe import checked
     from danlu.catalogue.recipes import name_of_recipe
 
-    name = name_of_recipe(type(check(file)))
-    return as_json({"file": str(file), "recipe": name}) if json else say(f"{file}: valid {name} recipe")
+    recipe, notes = checked(file)
+    name = name_of_recipe(type(recipe))
+    if json:
+        return as_json({"file": str(file), "recipe": name, "notes": notes})
+    return say("\n".join([f"{file}: valid {name} recipe", *(f"  note: {note}" for note in notes)]))
 
 
 def summary(recipe: RecipeArgument, /) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 from danlu.app.report.section import Section, Table, figure
 from danlu.data.base.dataset import DataInfo
 from danlu.evaluation.subject import Subject
-from danlu.metrics.classification import calibration, confusion_matrix
+from danlu.metrics.classification import calibration, confusion_matrix, predicts
 from danlu.metrics.robustness import Robustness
 from danlu.metrics.temperature import cooled
 
@@ -73,6 +73,11 @@ def classification_sections(predictions: Predictions, info: DataInfo) -> list[Se
         predictions.labels.cpu(),
         predictions.images,
     )
+    predicted = predicts(log_probs)
+    if not bool(predicted.all()):  # a row with NaN has no prediction
+        part += f" ({int((~predicted).sum()):,} examples with outputs that are not finite are left out)"
+        log_probs, labels = log_probs[predicted], labels[predicted]
+        images = None if images is None else images[predicted.to(images.device)]
     probabilities = log_probs.exp()
     matrix = confusion_matrix(probabilities.argmax(dim=1), labels, len(names))
     sections = [
