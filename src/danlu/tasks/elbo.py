@@ -15,6 +15,7 @@ from danlu.data.base.dataset import Part
 from danlu.losses.variational import free_bits, importance_bound
 from danlu.metrics.active_units import active_count
 from danlu.models.latent.autoencoder import Pass
+from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.vae import VAE
 from danlu.tasks.task import Descend, Task, Terms, Turn
 from danlu.verbs import has

@@ -51,7 +51,7 @@ class Average:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """A context in which the module has the averaged weights. Buffers keep their values, and can be changed."""
-        tensors = list(self.module.parameters())
+        tensors: list[Tensor] = list(self.module.parameters())
         saved = [tensor.detach().clone() for tensor in tensors]
         self._write(tensors, list(self.parameters.values()))
         try:
