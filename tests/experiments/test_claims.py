@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 
 from danlu.catalogue import CHAPTERS, EXPERIMENTS, find_experiment
 from danlu.errors import UsageError
+from danlu.experiments import Experiment
+from danlu.experiments.harness.criteria import WORDS, favorable
 
-WORDS = ("holds", "holds with limits", "does not hold")
+JUDGED = [name for name in EXPERIMENTS if isinstance(find_experiment(name), Experiment)]
 
 
 def grouped(names):
@@ -51,6 +53,48 @@ def test_its_figure_can_be_drawn_from_numbers_that_were_written_down(outcome):
     assert experiment.table(again) == found.table
     with matplotlib.rc_context({"text.parse_math": False}):
         experiment.plot(again).canvas.draw()
+
+
+def without_effect(criteria, failing, seeds):
+    """Values with a large effect in all comparisons except those with some words, in which it is almost none."""
+    values = favorable(criteria, seeds)
+    for one in criteria.comparisons:
+        if one.clause in failing:
+            base = values[one.than][one.measure] if isinstance(one.than, str) else [one.than] * seeds
+            tiny = 0.0 if one.ratio else one.margin * (-0.01 if one.lower else 0.01)
+            values[one.arm][one.measure] = [value + tiny for value in base]
+    return values
+
+
+def conclusion(name, *failing):
+    """The verdict on a quick run's numbers, with made-up arms."""
+    experiment, numbers = find_experiment(name), quick_run(name)[0].numbers
+    made_up = without_effect(experiment.criteria, failing, len(_values(numbers["arms"])[0]))
+    arms = {arm: {**values, **made_up.get(arm, {})} for arm, values in numbers["arms"].items()}
+    return experiment.verdict({**numbers, "arms": arms})
+
+
+def _values(arms):
+    return [values for measures in arms.values() for values in measures.values()]
+
+
+@pytest.mark.parametrize("name", grouped(JUDGED))
+def test_its_conclusion_and_table_are_of_the_arms(name):
+    """Without an effect in any one comparison, or in all, the verdict is another word, and the conclusion another."""
+    experiment = find_experiment(name)
+    best = conclusion(name)
+    assert best.word == "holds"
+    every = [one.clause for one in experiment.criteria.comparisons]
+    assert len(set(every)) == len(every)
+    gates = {one.clause for one in experiment.criteria.gates}
+    for failing in [[one] for one in every] + [every, [one.clause for one in experiment.criteria.clauses]]:
+        found = conclusion(name, *failing)
+        assert found.word != "holds"
+        assert found.reason != best.reason
+        assert found.reason.endswith((".", ")"))
+        if gates & set(failing):
+            assert (found.word, "cannot be tested" in found.reason) == ("not decided", True)
+    assert len(set(map(len, _values(quick_run(name)[0].numbers["arms"])))) == 1
 
 
 @pytest.mark.parametrize("name", grouped(["momentum", "line-detector", "linear-collapse", "batchnorm"]))

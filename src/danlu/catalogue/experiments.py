@@ -57,13 +57,13 @@ EXPERIMENTS: dict[str, Claim] = {
         "danlu.experiments.optimization.optimizers:EXPERIMENT",
         "0.3.4",
         98,
-        "Adam adapts its step sizes and converges where SGD is slow or diverges",
+        "Adam adapts its learning rate, and so fits different data sets better",
     ),
     "linear-collapse": Claim(
         "danlu.experiments.networks.linear_collapse:EXPERIMENT",
         "1.2.1",
         152,
-        "without activations a network of any depth is one linear map",
+        "without activations a network of any depth is one linear map, which is not enough",
     ),
     "line-detector": Claim(
         "danlu.experiments.networks.line_detector:EXPERIMENT",
@@ -81,7 +81,7 @@ EXPERIMENTS: dict[str, Claim] = {
         "danlu.experiments.networks.batchnorm:EXPERIMENT",
         "1.2.3",
         188,
-        "batch norm keeps the scale of activations across layers and during training",
+        "batch norm keeps the scale of outputs, and so avoids vanishing and exploding gradients",
     ),
     "overfitting": Claim(
         "danlu.experiments.networks.overfitting:EXPERIMENT",
@@ -105,7 +105,7 @@ EXPERIMENTS: dict[str, Claim] = {
         "danlu.experiments.likelihood.elbo:EXPERIMENT",
         "2.1.3.2",
         685,
-        "the ELBO is log p(x) minus the KL divergence of q from the posterior",
+        "the ELBO is log p(x) minus the KL divergence of q from the posterior; maximizing it improves both",
     ),
     "beta-vae": Claim(
         "danlu.experiments.likelihood.beta_vae:EXPERIMENT",
@@ -141,7 +141,7 @@ EXPERIMENTS: dict[str, Claim] = {
         "danlu.experiments.adversarial.tug_of_war:EXPERIMENT",
         "2.2.3.3",
         901,
-        "gradient descent of two players on xy and −xy never converges",
+        "two players on xy and −xy do not reach the equilibrium by gradient descent",
     ),
     "generator-gradient": Claim(
         "danlu.experiments.adversarial.generator_gradient:EXPERIMENT",
@@ -198,7 +198,7 @@ EXPERIMENTS: dict[str, Claim] = {
         "danlu.experiments.sequences.spectral_radius:EXPERIMENT",
         "3.2.3",
         1168,
-        "gradients explode with a spectral radius above 1 and vanish below 1",
+        "states and gradients explode with a spectral radius above 1 and vanish below 1",
     ),
     "nce-gradient": Claim(
         "danlu.experiments.sequences.nce_gradient:EXPERIMENT",

@@ -5,11 +5,13 @@ z) is N(W z + b, σ² I), so p(x) and the posterior are normal distributions (Ti
 component analysis", 1999). Such a VAE with 8 latent units is trained on the digits by maximizing its ELBO. During
 training, the experiment computes three terms on the test digits: the ELBO as the model computes it, log p(x), and the
 KL divergence of q from the posterior. The expectation in the ELBO is exact: it is a mean over 16 latent points, which
-is exact for quadratic functions. Finally q is set to the posterior. In float64, two seeds.
+is exact for quadratic functions. Finally q is set to the posterior. The notes conclude that maximizing the ELBO raises
+log p(x) and brings q closer to the posterior; both are measured, too. In float64.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -20,8 +22,11 @@ from torch import Tensor, distributions, nn
 
 from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
-from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
-from danlu.experiments.harness.trainers import from_seed, spread
+from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.seeds import seeds
+from danlu.experiments.harness.trainers import from_seed
+from danlu.experiments.harness.wording import mean_and_range, number
 from danlu.models.latent.autoencoder import Diagonal
 from danlu.models.latent.vae import VAE
 from danlu.tasks.elbo import Elbo
@@ -35,7 +40,6 @@ if TYPE_CHECKING:
 LATENT, WIDTH, VALUES = 8, 64, 64
 MEASURED = (0, 10, 30, 100, 300, 1000, 3000)  # rounds
 EXACT = 1e-8  # nats: largest difference that float64 rounding explains
-TIGHTER = 0.1  # fraction of the initial KL divergence that may remain after training
 
 
 class ClosedForm(NamedTuple):
@@ -109,18 +113,23 @@ def with_the_posterior(vae: VAE) -> VAE:
 
 
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
-    """The three terms during training and with q as the posterior, for each seed."""
-    seeds = range(seed, seed + (1 if quick else 2))
+    """The three terms during training and with q as the posterior."""
     rounds = MEASURED[:4] if quick else MEASURED
-    runs = []
-    for index, run_seed in enumerate(seeds):
-        runs.append(
-            _learn(rounds, run_seed, lambda done, index=index: progress("VAEs", index * 100 + done, len(seeds) * 100))
-        )
-    return {"rounds": list(rounds), "runs": runs}
+    (run_seed,) = seeds(seed, 1)
+    run = _learn(rounds, run_seed, lambda done: progress("VAE", done, 100))
+    first, *_, last = run["on the way"]
+    terms = [*run["on the way"], run["at the posterior"]]
+    arms = {
+        "all": {"difference of the two sides": [max(map(_gap, terms))]},
+        "at the posterior": {"slack": [abs(run["at the posterior"]["log_p"] - run["at the posterior"]["elbo"])]},
+        "during training": {"slack": [min(one["log_p"] - one["elbo"] for one in run["on the way"])]},
+        "before training": {"log p": [first["log_p"]], "divergence": [first["divergence"]]},
+        "after training": {"log p": [last["log_p"]], "divergence": [last["divergence"]]},
+    }
+    return {"arms": arms, "rounds": list(rounds), "run": run}
 
 
-def _learn(rounds: tuple[int, ...], seed: int, progress: object) -> Numbers:
+def _learn(rounds: tuple[int, ...], seed: int, progress: Callable[[int], None]) -> Numbers:
     data = digits()
     runtime = Runtime(precision="float64")
     part, x = data.train.to("cpu", torch.float64), data.test["image"].double()
@@ -132,7 +141,7 @@ def _learn(rounds: tuple[int, ...], seed: int, progress: object) -> Numbers:
     terms = [three_terms(vae, x)]
     for report in trainer:
         if report.round in rounds:
-            progress(100 * report.round // rounds[-1])  # type: ignore[operator]
+            progress(100 * report.round // rounds[-1])
             terms.append(three_terms(vae, x))
     return {"on the way": terms, "at the posterior": three_terms(with_the_posterior(vae), x)}
 
@@ -142,39 +151,49 @@ def _gap(terms: dict[str, float]) -> float:
     return abs(terms["elbo"] - (terms["log_p"] - terms["divergence"]))
 
 
-def verdict(numbers: Numbers) -> Verdict:
-    """Holds if both sides are equal, the ELBO is below log p(x), and equals it if q is the posterior."""
-    all_terms = [terms for run in numbers["runs"] for terms in (*run["on the way"], run["at the posterior"])]
-    gap = max(map(_gap, all_terms))
-    endpoints = [(run["on the way"][0], run["on the way"][-1], run["at the posterior"]) for run in numbers["runs"]]
-    posterior_gap = max(abs(exact["log_p"] - exact["elbo"]) for _, _, exact in endpoints)
-    smallest_slack = min(terms["log_p"] - terms["elbo"] for run in numbers["runs"] for terms in run["on the way"])
-    left = max(late["divergence"] / early["divergence"] for early, late, _ in endpoints)
-    early, late, _ = endpoints[0]
-    reason = (
-        f"The two sides differ by at most {gap:.0e} nats. Training changes log p(x) from {early['log_p']:.0f} to "
-        f"{late['log_p']:.1f} nats and the KL divergence from {early['divergence']:.0f} to {late['divergence']:.2f} "
-        f"nats. With q set to the posterior, the ELBO differs from log p(x) by {posterior_gap:.0e} nats."
+EQUAL = Comparison(
+    "both sides are equal up to rounding", "all", 2 * EXACT, "difference of the two sides", EXACT, lower=True
+)
+BELOW = Comparison("the ELBO is below log p(x) during training", "during training", 0.0, "slack", EXACT)
+TIGHT = Comparison(
+    "the ELBO is log p(x) if q is the posterior", "at the posterior", 2 * EXACT, "slack", EXACT, lower=True
+)
+RAISED = Comparison("training raises log p(x)", "after training", "before training", "log p", 1.0)  # one nat
+CLOSER = Comparison(  # a tenth: most of the divergence is gone
+    "training brings q closer to the posterior",
+    "after training", "before training", "divergence", 10.0, lower=True, ratio=True,
+)  # fmt: skip
+CRITERIA = Criteria(clauses=(EQUAL, BELOW, TIGHT, RAISED, CLOSER))
+
+
+def conclude(numbers: Numbers, judgment: Judgment) -> str:
+    """The equation; what training changes."""
+    before, after = (numbers["arms"][f"{when} training"] for when in ("before", "after"))
+    gap, slack = (
+        number(max(numbers["arms"][arm][measure][0], 1e-16), 1)
+        for arm, measure in (("all", "difference of the two sides"), ("at the posterior", "slack"))
     )
-    if gap > EXACT or posterior_gap > EXACT or smallest_slack < -EXACT:
-        return Verdict("does not hold", reason)
-    if left > TIGHTER:
-        return Verdict("holds with limits", f"{reason} After training {left:.0%} of the KL divergence remains.")
-    return Verdict("holds", reason)
+    text = (
+        f"The two sides differ by at most {gap} nats, and with q set to the posterior the ELBO differs from log p(x) "
+        f"by {slack} nats. Training changes log p(x) from {number(before['log p'][0])} to {number(after['log p'][0])} "
+        f"nats, and the KL divergence from {number(before['divergence'][0])} to {number(after['divergence'][0])} nats."
+    )
+    missing = [c.clause for c in CRITERIA.clauses if not judgment.supported(c.clause)]
+    return text + (f" It is not shown that {' and that '.join(missing)}." if missing else "")
 
 
 def table(numbers: Numbers) -> Table:
     """The three terms by round."""
     rows: Table = [("rounds", "log p(x)", "KL divergence from posterior", "ELBO", "difference of the two sides")]
     for index, rounds in enumerate(numbers["rounds"]):
-        rows.append(_row(str(rounds), [run["on the way"][index] for run in numbers["runs"]]))
-    rows.append(_row("q = posterior", [run["at the posterior"] for run in numbers["runs"]]))
+        rows.append(_row(str(rounds), [numbers["run"]["on the way"][index]]))
+    rows.append(_row("q = posterior", [numbers["run"]["at the posterior"]]))
     return rows
 
 
 def _row(name: str, terms: list[dict[str, float]]) -> tuple[str, ...]:
-    columns = (spread([one[key] for one in terms], ".2f") for key in ("log_p", "divergence", "elbo"))
-    return (name, *columns, f"{max(map(_gap, terms)):.0e}")
+    columns = (mean_and_range([one[key] for one in terms]) for key in ("log_p", "divergence", "elbo"))
+    return (name, *columns, number(max(map(_gap, terms)), 1))
 
 
 def plot(numbers: Numbers) -> Figure:
@@ -183,9 +202,9 @@ def plot(numbers: Numbers) -> Figure:
 
     figure, (left, right) = panels(2)
     # a logarithmic axis cannot show round 0
-    rounds, runs = numbers["rounds"][1:], [run["on the way"][1:] for run in numbers["runs"]]
-    for number, (key, label) in enumerate((("log_p", "log p(x)"), ("elbo", "ELBO"))):
-        line(left, rounds, [[terms[key] for terms in run] for run in runs], number, label)
+    rounds, runs = numbers["rounds"][1:], [numbers["run"]["on the way"][1:]]
+    for k, (key, label) in enumerate((("log_p", "log p(x)"), ("elbo", "ELBO"))):
+        line(left, rounds, [[terms[key] for terms in run] for run in runs], k, label)
     first_run = runs[0]
     left.fill_between(
         rounds,
@@ -202,8 +221,24 @@ def plot(numbers: Numbers) -> Figure:
     logarithmic(right.yaxis, (0.1, 0.3, 1, 3, 10))
     left.set(title="test digits", ylabel="nats per image")
     left.legend(loc="lower right")
-    right.set(title="KL divergence of q from the posterior", ylabel="nats per image")
+    right.set(title="KL divergence", ylabel="nats per image")
     return figure
 
 
-EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)
+EXPERIMENT = Experiment(
+    measure=measure,
+    criteria=CRITERIA,
+    conclude=conclude,
+    table=table,
+    plot=plot,
+    method=(
+        "A VAE without activations, for which log p(x) and the posterior have a closed form, is trained on the digits. "
+        "The ELBO, log p(x) and the KL divergence of q from the posterior are computed on test digits during training, "
+        "and with q set to the posterior."
+    ),
+    caption=(
+        "Left: log p(x) of test digits and the ELBO during training; the shaded distance between them is the KL "
+        "divergence. Right: this divergence of q from the posterior. Both axes of rounds are logarithmic."
+    ),
+    demonstration=True,
+)

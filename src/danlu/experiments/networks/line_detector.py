@@ -15,7 +15,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.wording import number
 from danlu.models.classify.cnn import convolution
 from danlu.rng.keys import generator
 
@@ -71,7 +73,14 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     images[:half] = _with_a_line(images[:half], source)
     right = (detector(SIDE, pool=SIDE - 2)(images).flatten() == LINE_RESPONSE) == has_line(images)
     example = _example()
+    arms = {
+        "line": {"response": [float(responses[is_line].min())]},
+        "other patches": {"response": [float(responses[~is_line].max())]},
+        "gray patches": {"response": [float(gray.max())]},
+        "largest response": {"wrong images": [float(count - right.sum())]},
+    }
     return {
+        "arms": arms,
         "patches": {"line": responses[is_line].tolist(), "others": responses[~is_line].tolist()},
         "largest on gray patches": float(gray.max()),
         "pictures": count,
@@ -105,30 +114,37 @@ def _example() -> Float[Tensor, "1 1 12 12"]:
     return image
 
 
-def verdict(numbers: Numbers) -> Verdict:
-    """Holds if the response is 3 on the line and less on the other 511 patches, and every prediction is correct."""
-    line, other_responses = numbers["patches"]["line"], numbers["patches"]["others"]
-    exact = line == [LINE_RESPONSE]
-    below = max(other_responses) < LINE_RESPONSE and numbers["largest on gray patches"] < LINE_RESPONSE
-    correct, images = numbers["right after pooling the whole map"], numbers["pictures"]
-    if not (exact and below):
-        return Verdict(
-            "does not hold",
-            f"The response to the line is {line}, the largest response to any other patch is "
-            f"{max([*other_responses, numbers['largest on gray patches']]):g}: a response of 3 does not identify the "
-            "line.",
+BINARY = Comparison(  # responses to binary patches are whole numbers
+    "the line gives a larger response than each of the other 511 patches", "line", "other patches", "response", 1.0
+)
+GRAY = Comparison(  # any smaller response is told apart from 3
+    "the line gives a larger response than 10,000 gray patches", "line", "gray patches", "response", 1e-3
+)
+POOLED = Comparison(
+    "the largest response tells for every image whether it has a line",
+    "largest response", 1.0, "wrong images", 1.0, lower=True,
+)  # fmt: skip
+CRITERIA = Criteria(clauses=(BINARY, GRAY, POOLED))
+
+
+def conclude(numbers: Numbers, judgment: Judgment) -> str:
+    """The responses; the images."""
+    line, other, gray = (numbers["arms"][name]["response"][0] for name in ("line", "other patches", "gray patches"))
+    if judgment.supported(BINARY.clause):
+        text = f"Of the 512 patches only the line gives {line:g}; the next largest response is {other:g}."
+    else:
+        text = f"The response to the line is {line:g}, and the largest response to any other patch is {other:g}."
+    if not judgment.supported(GRAY.clause):
+        text += f" A gray patch gives {number(gray)}."
+    wrong, images = numbers["arms"]["largest response"]["wrong images"][0], numbers["pictures"]
+    if judgment.supported(POOLED.clause):
+        text += (
+            f" After max pooling over the whole map the prediction is correct for all {images:,} images. (A response "
+            "of 3 requires line pixels of 1 on a background of 0; a faint line gives less.)"
         )
-    if correct < images:
-        return Verdict(
-            "holds with limits", f"After pooling the prediction is wrong for {images - correct} of {images} images."
-        )
-    return Verdict(
-        "holds",
-        f"Of the 512 patches only the line gives 3; the next largest response is {max(other_responses):g}. After max "
-        f"pooling over the whole map the prediction is correct for all {images:,} images, {numbers['with a line']:,} "
-        "of them with a line. (A response of 3 requires line pixels of 1 on a background of 0; a faint line gives "
-        "less.)",
-    )
+    else:
+        text += f" After max pooling over the whole map the prediction is wrong for {wrong:,.0f} of {images:,} images."
+    return text
 
 
 def table(numbers: Numbers) -> Table:
@@ -151,7 +167,7 @@ def plot(numbers: Numbers) -> Figure:
     figure, (image, response_map, pooled, bars) = panels(4, height=2.0)
     for axes, name, title in (
         (image, "picture", "image"),
-        (response_map, "map", "response, clipped at 0"),
+        (response_map, "map", "response"),
         (pooled, "pooled", "max pooling 2×2"),
     ):
         values = numbers["shown"][name]
@@ -182,4 +198,20 @@ def plot(numbers: Numbers) -> Figure:
     return figure
 
 
-EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)
+EXPERIMENT = Experiment(
+    measure=measure,
+    criteria=CRITERIA,
+    conclude=conclude,
+    table=table,
+    plot=plot,
+    method=(
+        "The kernel of the notes is applied to all 512 patches of 3×3 black and white pixels and to gray patches. It "
+        "is then applied to images with and without a line, and the largest response decides whether there is one."
+    ),
+    caption=(
+        "From left to right: an image with a vertical line, a wide bar, a horizontal line, a diagonal and a faint "
+        "line; the responses of the kernel, which are 3 only on the line (white: 0 or less); the same after max "
+        "pooling; and the number of patches, of all 512, with each response."
+    ),
+    demonstration=True,
+)

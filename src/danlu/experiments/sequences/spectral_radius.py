@@ -1,4 +1,4 @@
-"""Gradients explode with a spectral radius above 1 and vanish below 1 (notes, 3.2.3).
+"""States and gradients explode with a spectral radius above 1 and vanish below 1 (notes, 3.2.3).
 
 A recurrent layer of 64 units has a random matrix W, scaled to spectral radii from 0.8 to 3. The experiment measures the
 norm of the state, from an initial state of length 1 without inputs, and the gradient of the last state with respect to
@@ -7,7 +7,7 @@ states so small that tanh is the identity in float64; the tanh cases have weak a
 gradient as Wᵗ times a product of slopes; these factors do not commute, and the product of diag(f') W is decisive
 (Pascanu et al., "On the difficulty of training recurrent neural networks", 2013, equation 5). Two constructed matrices
 test whether the radius determines more than the long-term behavior of a linear network: a chain whose eigenvalues all
-have modulus 0.9, and a pair of units with radius 0.9 that cancel each other, one of which is saturated. Three seeds.
+have modulus 0.9, and a pair of units with radius 0.9 that cancel each other, one of which is saturated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
+from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.seeds import seeds
+from danlu.experiments.harness.wording import mean_and_range
 from danlu.nn.recurrent.init import scale_radius
 from danlu.nn.recurrent.layer import Recurrent
 from danlu.rng.keys import generator
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RADII = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0)
-CLAIMED = (0.8, 1.2)  # radii for the verdict
+BELOW, ABOVE = (0.8, 0.9, 0.95), (1.05, 1.1, 1.2)  # radii for the verdict
 WIDTH, STEPS, ROWS = 64, 100, 16
 BEFORE = 100  # steps until a layer that starts at zero is stationary
 INPUTS = {"linear": 1e-100, "tanh, weak inputs": 0.1, "tanh, strong inputs": 1.0}  # standard deviation of each input
@@ -90,12 +93,11 @@ def held_pair(radius: float = SMALL, gain: float = 2.0, at: float = 0.9) -> tupl
 
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """State and gradient norms by radius and seed, and gradients of the constructed matrices."""
-    seeds = range(seed, seed + (1 if quick else 3))
+    run_seeds = seeds(seed, 2 if quick else 5)
     radii = [r for r in RADII if r in (0.8, 1.0, 1.2, 3.0)] if quick else list(RADII)
     grown: Numbers = {name: {str(r): [] for r in radii} for name in INPUTS}
     lengths: Numbers = {name: {str(r): [] for r in radii} for name in ("linear", "tanh")}
-    norms: list[float] = []
-    for index, run_seed in enumerate(seeds):
+    for index, run_seed in enumerate(run_seeds):
         matrix_generator = generator("recurrent matrices", run_seed)
         raw, x, towards, start = (
             torch.randn(shape, dtype=torch.float64, generator=matrix_generator)
@@ -103,15 +105,43 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
         )
         start = start / start.norm(dim=1, keepdim=True)
         for done, radius in enumerate(radii):
-            progress("radii", index * len(radii) + done, len(seeds) * len(radii))
+            progress("radii", index * len(radii) + done, len(run_seeds) * len(radii))
             weight = raw.clone()
             scale_radius(weight, radius)
-            norms += [float(torch.linalg.matrix_norm(weight, 2)) / radius] if not done else []
             for name, deviation in INPUTS.items():
                 grown[name][str(radius)].append(gradients(weight, deviation * x, towards)[: STEPS + 1])
             for name, scale in (("linear", INPUTS[LINEAR]), ("tanh", 1.0)):
                 lengths[name][str(radius)].append(states(weight, scale * start, STEPS))
-    return {"radii": radii, "gradients": grown, "states": lengths, "norm over radius": norms, **_constructed(seed)}
+    numbers: Numbers = {"radii": radii, "gradients": grown, "states": lengths}
+    constructed = [_constructed(run_seed) for run_seed in run_seeds]
+    return {"arms": _arms(numbers, constructed), **numbers, "constructed": constructed}
+
+
+def _arms(numbers: Numbers, constructed: list[Numbers]) -> Numbers:
+    """For each seed the weakest growth above radius 1, and the strongest below and at 1; both tanh cases together."""
+    below, above = ([str(r) for r in radii if r in numbers["radii"]] for radii in (BELOW, ABOVE))
+    kinds = {
+        "linear": [numbers["gradients"][LINEAR]],
+        "linear state": [numbers["states"]["linear"]],
+        "tanh": [numbers["gradients"][name] for name in TANH],
+    }
+    arms: Numbers = {}
+    for kind, results in kinds.items():
+        low = zip(*([_growth(run) for run in one[r]] for one in results for r in below), strict=True)
+        high = zip(*([_growth(run) for run in one[r]] for one in results for r in above), strict=True)
+        at_1 = zip(*([_growth(run) for run in one["1.0"]] for one in results), strict=True)
+        arms[kind] = {
+            "growth below 1": list(map(max, low)),
+            "growth at 1": list(map(max, at_1)),
+            "growth above 1": list(map(min, high)),
+        }
+    arms["chain"] = {"largest growth": [max(c["chain"]["gradient"]) / c["chain"]["gradient"][0] for c in constructed]}
+    arms["pair"] = {"growth": [_growth(c["pair"]["gradient"]) for c in constructed]}
+    return arms
+
+
+def _growth(run: list[float]) -> float:
+    return run[-1] / run[0]
 
 
 def _constructed(seed: int) -> Numbers:
@@ -139,7 +169,7 @@ def _constructed(seed: int) -> Numbers:
 
 def factors(numbers: Numbers, name: str, radius: float) -> list[float]:
     """Growth factor of each seed's gradient over all steps."""
-    return [run[-1] / run[0] for run in numbers["gradients"][name][str(radius)]]
+    return [_growth(run) for run in numbers["gradients"][name][str(radius)]]
 
 
 def rate(run: list[float]) -> float:
@@ -148,78 +178,83 @@ def rate(run: list[float]) -> float:
     return (run[-1] / run[half]) ** (1 / (len(run) - 1 - half))
 
 
-def right(numbers: Numbers, name: str) -> tuple[bool, bool]:
-    """Whether all gradients vanish at the radius below 1, and explode at the radius above 1."""
-    low, high = CLAIMED
-    below = [r for r in numbers["radii"] if low <= r < 1]
-    above = [r for r in numbers["radii"] if 1 < r <= high]
-    return (
-        all(factor <= 1 / MANY for r in below for factor in factors(numbers, name, r)),
-        all(factor >= MANY for r in above for factor in factors(numbers, name, r)),
-    )
-
-
 def explodes_from(numbers: Numbers, name: str) -> float | None:
     """The smallest radius at which the gradients of all seeds explode."""
     return next((r for r in numbers["radii"] if min(factors(numbers, name, r)) >= MANY), None)
 
 
-def verdict(numbers: Numbers) -> Verdict:
-    """Evaluate linear and tanh layers separately, and whether the radius alone decides."""
-    linear, tanh = right(numbers, LINEAR), [right(numbers, name) for name in TANH]
-    top = CLAIMED[1]
-    growth_text = "; ".join(f"{name} × {_range(factors(numbers, name, top))}" for name in INPUTS)
-    rate_error = max(abs(rate(run) - r) for r in numbers["radii"] for run in numbers["gradients"][LINEAR][str(r)])
-    reason = (
-        f"The gradient of a linear layer grows per step by the radius, within {rate_error:.3f}. Growth over {STEPS} "
-        f"steps at radius {top:g}: {growth_text}."
-    )
-    if not all(linear) or not all(vanishes for vanishes, _ in tanh):
-        return Verdict("does not hold", reason)
-    limits = []
-    if not all(explodes for _, explodes in tanh):
+def _explodes(arm: str, clause: str) -> Comparison:
+    return Comparison(clause, arm, 1.0, "growth above 1", MANY, ratio=True)
+
+
+def _vanishes(arm: str, clause: str) -> Comparison:
+    return Comparison(clause, arm, 1.0, "growth below 1", MANY, lower=True, ratio=True)
+
+
+LINEAR_CLAUSES = (
+    _explodes("linear state", "the state of a linear layer explodes above radius 1"),
+    _vanishes("linear state", "the state of a linear layer vanishes below radius 1"),
+    _explodes("linear", "the gradient of a linear layer explodes above radius 1"),
+    _vanishes("linear", "the gradient of a linear layer vanishes below radius 1"),
+)
+TANH_VANISHES = _vanishes("tanh", "the gradient of a tanh layer vanishes below radius 1")
+TANH_EXPLODES = _explodes("tanh", "the gradient of a tanh layer explodes above radius 1")
+TANH_AT_1 = Comparison(
+    "the gradient of a tanh layer vanishes at radius 1, too", "tanh", 1.0, "growth at 1", MANY, lower=True, ratio=True
+)
+CHAIN = Comparison(
+    "no gradient of a linear layer grows 10-fold below radius 1",
+    "chain", MANY, "largest growth", 1.01, lower=True, ratio=True,
+)  # fmt: skip
+PAIR = Comparison(
+    "no gradient of a tanh layer explodes below radius 1", "pair", MANY, "growth", 1.01, lower=True, ratio=True
+)
+CRITERIA = Criteria(clauses=(*LINEAR_CLAUSES, TANH_VANISHES, TANH_AT_1, TANH_EXPLODES), limits=(CHAIN, PAIR))
+
+
+def conclude(numbers: Numbers, judgment: Judgment) -> str:
+    """Linear layers; tanh layers; the constructed matrices."""
+    arms = numbers["arms"]
+    if all(judgment.supported(one.clause) for one in LINEAR_CLAUSES):
+        low, high = (mean_and_range(arms["linear"][f"growth {side} 1"], 2) for side in ("below", "above"))
+        text = (
+            f"In a linear layer the radius decides: over {STEPS} steps the gradient grows at least × {high} above "
+            f"radius 1, and at most × {low} below."
+        )
+    else:
+        text = "Not even in a linear layer does the radius decide."
+    if not judgment.supported(TANH_VANISHES.clause):
+        text += " With tanh it does not vanish below radius 1."
+    if not judgment.supported(TANH_AT_1.clause):
+        text += f" At radius 1 it does not vanish with tanh (× {mean_and_range(arms['tanh']['growth at 1'], 2)})."
+    if not judgment.supported(TANH_EXPLODES.clause):
         begins = [explodes_from(numbers, name) for name in TANH]
         radii = " and ".join("none" if r is None else f"{r:g}" for r in begins)
-        limits.append(
-            f"With tanh a radius above 1 is not sufficient: explosion begins at {radii} (weak and strong inputs); at "
-            f"radius 1 the gradient shrinks to {_range([f for name in TANH for f in factors(numbers, name, 1.0)])} of "
-            "its size"
+        text += (
+            " With tanh a radius above 1 is not sufficient: all gradients explode only from the tested radius "
+            f"{radii} (weak and strong inputs), because the slopes of tanh are below 1."
         )
-    limits += _limits_of_the_radius(numbers)
-    return Verdict("holds with limits" if limits else "holds", reason + "".join(f" {limit}." for limit in limits))
-
-
-def _limits_of_the_radius(numbers: Numbers) -> list[str]:
-    """Limits of the radius as a criterion."""
-    chained, pair = numbers["chain"], numbers["pair"]
-    peak = max(chained["gradient"]) / chained["gradient"][0]
-    growth = pair["gradient"][-1] / pair["gradient"][0]
-    results = []
-    if peak >= MANY:
-        results.append(
-            f"The radius determines only long-term growth: a chain of radius {chained['radius']:.2g} first grows "
-            f"{peak:.0f}-fold"
+    if not judgment.supported(CHAIN.clause):
+        text += (
+            f" The radius determines only long-term growth: the gradient of a chain of radius {SMALL} first grows "
+            f"{mean_and_range(arms['chain']['largest growth'], 2)}-fold."
         )
-    if growth >= MANY:
-        results.append(
-            f"A radius above 1 is not necessary either: two tanh units of radius {pair['radius']:.2g}, one of them "
-            f"saturated, have gradients that grow {growth:.0e}-fold in {HELD} steps; a largest singular value below 1 "
-            "would exclude this"
+    if not judgment.supported(PAIR.clause):
+        text += (
+            f" Nor is a radius above 1 necessary: two tanh units of radius {SMALL}, one of them saturated, have "
+            f"gradients that grow {mean_and_range(arms['pair']['growth'], 2)}-fold in {HELD} steps; a largest singular "
+            "value below 1 would exclude this."
         )
-    return results
-
-
-def _range(values: list[float]) -> str:
-    low, high = f"{min(values):.0e}", f"{max(values):.0e}"
-    return low if low == high else f"{low} to {high}"
+    return text
 
 
 def table(numbers: Numbers) -> Table:
     """Growth of gradients and states over all steps."""
     rows: Table = [("radius", *(f"gradient, {name}" for name in INPUTS), "state, linear", "state, tanh")]
     for radius in numbers["radii"]:
-        grown = (_range(factors(numbers, name, radius)) for name in INPUTS)
-        lengths = (_range([run[-1] for run in numbers["states"][name][str(radius)]]) for name in ("linear", "tanh"))
+        grown = (mean_and_range(factors(numbers, name, radius), 2) for name in INPUTS)
+        ends = ([run[-1] for run in numbers["states"][name][str(radius)]] for name in ("linear", "tanh"))
+        lengths = (mean_and_range(values, 2) for values in ends)
         rows.append((f"{radius:g}", *grown, *lengths))
     return rows
 
@@ -228,36 +263,50 @@ def plot(numbers: Numbers) -> Figure:
     """Gradients by lag, linear and tanh, and growth per step by radius."""
     from matplotlib.colors import LinearSegmentedColormap, to_hex
 
-    from danlu.experiments.harness.plots import MARKERS, colors, logarithmic, panels, secondary_color
+    from danlu.experiments.harness.plots import MARKERS, colors, legend_above, logarithmic, panels, secondary_color
 
     figure, (left, middle, right) = panels(3, height=2.7)
     shown = [r for r in (0.8, 0.9, 1.0, 1.1, 1.2) if r in numbers["radii"]]
     ramp = LinearSegmentedColormap.from_list("radii", [colors()[0], "#8a8a8a", colors()[1]])
     shades = {radius: to_hex(ramp(index / max(1, len(shown) - 1))) for index, radius in enumerate(shown)}
     for axes, name in ((left, LINEAR), (middle, TANH[0])):
-        labeled = 0.0
-        for radius in shown:
+        for index, radius in enumerate(shown):
             runs = [[value / run[0] for value in run] for run in numbers["gradients"][name][str(radius)]]
             mean = [math.exp(fmean(map(math.log, column))) for column in zip(*runs, strict=True)]
-            axes.plot(mean, color=shades[radius])
-            if mean[-1] > 10 * labeled:
-                at, labeled = (len(mean), mean[-1]), mean[-1]
-                axes.annotate(f"{radius:g}", at, va="center", fontsize=7, color=shades[radius], annotation_clip=False)
+            style = {"marker": MARKERS[index], "markersize": 3, "markevery": 20, "color": shades[radius]}
+            axes.plot(mean, label=f"radius {radius:g}", **style)
         logarithmic(axes.yaxis)
-        axes.set(title=name, xlabel="steps back", xlim=(0, STEPS), ylim=(1e-13, 1e9))
-    chained = numbers["chain"]["gradient"]
-    left.plot([value / chained[0] for value in chained], color=secondary_color(), linestyle=(0, (3, 2)), linewidth=0.9)
-    left.annotate(f"dashed: a chain\nof radius {SMALL}", (2, 4e5), fontsize=7, color=secondary_color())
+        axes.set(title=name, xlabel="steps back", xlim=(0, STEPS))
+    chained = numbers["constructed"][0]["chain"]["gradient"]
+    look = {"color": secondary_color(), "linestyle": (0, (3, 2)), "linewidth": 0.9}
+    left.plot([value / chained[0] for value in chained], label=f"a chain of radius {SMALL}", **look)
     left.set_ylabel("gradient, relative to lag 0")
+    middle.set_ylim(left.get_ylim())
     right.axhline(1, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))
     radii = numbers["radii"]
-    for number, name in enumerate(INPUTS):
+    for index, name in enumerate(INPUTS):
         rates = [fmean(rate(run) for run in numbers["gradients"][name][str(r)]) for r in radii]
-        right.plot(radii, rates, MARKERS[number] + "-", color=colors()[number], markersize=3, label=name)
-    right.set(title="growth per step", xlabel="spectral radius", xlim=(0.7, 2.1), ylim=(0, 2.1))
-    right.set_yticks([0, 0.5, 1, 1.5, 2])
-    right.legend(loc="lower right", borderpad=0.1, fontsize=7)
+        right.plot(radii, rates, MARKERS[index] + "-", color=colors()[index], markersize=3, label=name)
+    right.set(title="growth per step", xlabel="spectral radius", ylim=(0, None))
+    right.legend(loc="upper left", borderpad=0.1, fontsize=7)
+    legend_above(figure, left, columns=6)
     return figure
 
 
-EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)
+EXPERIMENT = Experiment(
+    measure=measure,
+    criteria=CRITERIA,
+    conclude=conclude,
+    table=table,
+    plot=plot,
+    method=(
+        "A recurrent layer has a random matrix that is scaled to several spectral radii; the gradient of its last "
+        f"state with respect to inputs up to {STEPS} steps back is measured, without an activation and with tanh. Two "
+        "constructed matrices of radius 0.9 test whether the radius alone decides."
+    ),
+    caption=(
+        "Left and middle: the gradient against the number of steps back, linear and with tanh and weak inputs, for "
+        "five radii; logarithmic axes, means over seeds. Right: growth of the gradient per step against the radius; "
+        "above the dashed line it explodes, below it vanishes."
+    ),
+)
