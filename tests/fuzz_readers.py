@@ -9,6 +9,7 @@ import io
 import json
 import random
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -261,9 +262,11 @@ def fuzz(name: str, count: int, folder: Path) -> dict[str, Any]:
     longest, most, longest_line = 0.0, 0, 0
     for number in range(count):
         mutation = mutate(content, reader.form, rng)
-        for file in folder.rglob("*"):
-            if file.is_file() and file not in others:
-                file.unlink()
+        for entry in folder.iterdir():
+            if entry.is_dir():  # a damaged checkpoint is renamed
+                shutil.rmtree(entry)
+            elif entry not in others:
+                entry.unlink()
         for file, before in others.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(before)

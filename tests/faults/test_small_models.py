@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from hashlib import sha256
 
@@ -10,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from danlu.catalogue import RECIPES
+from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.data.text.info import TextInfo
 from danlu.errors import RunError, UsageError
@@ -18,6 +21,8 @@ from danlu.models import MLP, LanguageModel, ResNet, build, describe, load_model
 from danlu.models.saving import shape_check
 from danlu.models.saving.shape_check import build_without_memory
 from danlu.nn.state_dict import named_tensors
+from danlu.recipes import as_recipe
+from danlu.recipes.config.build import build_task
 from examined import tiny, trainer_of
 
 
@@ -153,3 +158,35 @@ def test_an_argument_that_cannot_initialize_a_tensor(tmp_path):
     edit(tmp_path, "arguments", forget_bias=1e300)
     with pytest.raises(RunError, match="valid LanguageModel: value cannot be converted to type float"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "line"),
+    [
+        ("mlp", {"model.hidden": (10**7, 10**7)}, "the weights need 400,00[0-9,]+ bytes, and [0-9,]+ bytes of memory"),
+        ("gan", {"generator.hidden": (10**7, 10**7)}, "the weights need 400,00[0-9,]+ bytes, and "),
+        ("mlp", {"model.hidden": (1,) * 10_000}, "the model has more than 500 modules, parameters and buffers"),
+        ("lstm-lm", {"model.layers": 10_001}, "layers=10001 exceeds the limit of 10,000"),
+    ],
+)
+def test_a_recipe_whose_networks_are_larger_than_memory(name, changes, line, monkeypatch):
+    if "more than 500" in line:
+        monkeypatch.setattr(shape_check, "MODEL_PARTS", 500)
+    recipe = as_recipe(name, changes)
+    with pytest.raises(UsageError, match=line):
+        build_task(recipe, TextInfo((), vocabulary=9) if name == "lstm-lm" else ImageInfo((1, 8, 8), 2))
+
+
+def test_the_check_without_memory_imports_no_large_package(tmp_path):
+    code = (
+        "import sys\n"
+        "from danlu.recipes import as_recipe\n"
+        "from danlu.models.saving.shape_check import build_without_memory\n"
+        "for name in ('sngan', 'dcgan', 'conditional-vae', 'rnn-lm'):\n"
+        "    recipe = as_recipe(name, {'data': 'pydoc'} if name == 'rnn-lm' else {'data': 'digits'})\n"
+        "    info = recipe.load().info\n"
+        "    build_without_memory(lambda: recipe.task(info))\n"
+        "assert not {'sympy', 'torch._inductor'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

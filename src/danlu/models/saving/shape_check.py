@@ -8,11 +8,14 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 
 from danlu.errors import DanluError, short
 from danlu.limits import LAYERS, MODEL_PARTS
+from danlu.nn.state_dict import named_tensors
+from danlu.storage.available_memory import available_memory
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -32,10 +35,42 @@ def build_without_memory(build: Callable[[], M]) -> M:
     try:
         with _limited_parts(), torch.device("meta"), _WithoutValues():
             return build()
-    except DanluError:
+    except (DanluError, TooManyParts):
         raise
     except Exception as error:  # arguments of any type and size can raise any exception in a constructor
         raise ValueError(short(str(error).partition("\n")[0], 300) or type(error).__name__) from error
+
+
+class TooManyParts(ValueError):
+    """A model has too many modules, parameters and buffers."""
+
+
+def check_memory(build: Callable[[], nn.Module]) -> None:
+    """Check that the parameters and buffers of a module fit in memory, before it is built.
+
+    Other errors are left to the function, when it is called to build the module.
+
+    Args:
+        build: the function that builds the module.
+
+    Raises:
+        ValueError: if they do not fit, or the module has too many parts.
+
+    >>> check_memory(lambda: nn.Linear(10**9, 10**6))
+    Traceback (most recent call last):
+    ValueError: the weights need 4,000,000,004,000,000 bytes, and ... are available; use smaller networks
+    """
+    try:
+        module = build_without_memory(build)
+    except TooManyParts:
+        raise
+    except ValueError:
+        return
+    needed, free = sum(tensor.nbytes for tensor in named_tensors(module).values()), available_memory()
+    if needed > free:
+        raise ValueError(
+            f"the weights need {needed:,} bytes, and {free:,} bytes of memory are available; use smaller networks"
+        )
 
 
 def check_layers(arguments: dict[str, Any]) -> None:
@@ -58,7 +93,7 @@ def _limited_parts() -> Iterator[None]:
         nonlocal count
         count += 1
         if count > MODEL_PARTS:
-            raise ValueError(f"the model has more than {MODEL_PARTS:,} modules, parameters and buffers")
+            raise TooManyParts(f"the model has more than {MODEL_PARTS:,} modules, parameters and buffers")
 
     handles = [
         hooks.register_module_module_registration_hook(add),
@@ -72,19 +107,31 @@ def _limited_parts() -> Iterator[None]:
             handle.remove()
 
 
+_SIMPLER: dict[Any, Callable[..., Tensor]] = {
+    torch.rand: torch.empty,
+    torch.randn: torch.empty,
+    torch.rand_like: lambda x, **_: x.new_empty(x.shape),
+    torch.randn_like: lambda x, **_: x.new_empty(x.shape),
+    torch.mv: lambda matrix, _, out=None: matrix.new_empty(matrix.shape[0]) if out is None else out,
+    torch.dot: lambda x, _: x.new_empty(()),
+    torch.Tensor.div: lambda x, _: x.new_empty(x.shape),  # by a number; torch.broadcast_shapes imports sympy
+    functional.normalize: lambda x, *_, out=None, **__: x if out is None else out,
+}
+"""functions with results of the same shapes"""
+
+
 class _WithoutValues(TorchFunctionMode):
     """Skip operations that only change values, which take time and, on the device meta, import large packages."""
-
-    _RANDOM = (torch.rand, torch.randn)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in self._RANDOM:
-            return torch.empty(*args, **{key: value for key, value in kwargs.items() if key != "generator"})
-        name = getattr(func, "__name__", "")
-        in_place = name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
-        if in_place and args and isinstance(args[0], Tensor) and args[0].is_meta:
-            return args[0]
+        if func in _SIMPLER:
+            return _SIMPLER[func](*args, **{key: value for key, value in kwargs.items() if key != "generator"})
+        name, changed = getattr(func, "__name__", ""), kwargs.get("out")
+        if name.endswith("_") and not name.endswith("__") and name != "requires_grad_":  # in place
+            changed = args[0] if args else kwargs.get("tensor")  # the name of the argument of torch.nn.init
+        if isinstance(changed, Tensor) and changed.is_meta:
+            return changed
         return func(*args, **kwargs)

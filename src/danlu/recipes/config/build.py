@@ -10,6 +10,7 @@ import torch
 from danlu.data.base.batch_stream import Stream
 from danlu.data.base.dataset import DataInfo, DataSet
 from danlu.errors import UsageError
+from danlu.models.saving.shape_check import check_memory
 from danlu.recipes.config.recipe import Recipe
 from danlu.rng.keys import seeded
 from danlu.storage.access import Access
@@ -119,6 +120,7 @@ def build_task(recipe: Recipe, info: DataInfo) -> Task:
         raise UsageError(f"this recipe needs {' or '.join(recipe.kinds)}, got {info.kind} ({recipe.data})")
     with seeded("weights", recipe.seed):
         try:
+            check_memory(lambda: recipe.task(info))
             return recipe.task(info)
         except UsageError:
             raise

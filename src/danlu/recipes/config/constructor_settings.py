@@ -14,6 +14,7 @@ from torch import nn
 
 from danlu.data.base.page import Page
 from danlu.models.base import FromData, Model
+from danlu.models.saving.shape_check import check_layers
 
 M = TypeVar("M", bound=Model)
 
@@ -43,6 +44,7 @@ class Settings(Page, Generic[M]):
     def build(self, **from_data: Any) -> M:
         """Build the network with these settings and the arguments that depend on the data."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
+        check_layers(values)
         return self.network(**from_data, **values)  # type: ignore[return-value]
 
 
