@@ -72,6 +72,12 @@ def test_the_command_prints_a_line_for_each_row_and_notes_elsewhere(model, tmp_p
     ]
 
 
+def test_a_column_without_a_name_is_not_called_by_another_one(model, tmp_path):
+    path = written(tmp_path, ",width,length\ncar 1,-2,2\ncar 2,0,0\n")
+    _, err = call_checked("classify", model, path)
+    assert err == f"{path}: ignored columns (the model does not use them): the first one, which has no name\n"
+
+
 def test_a_gap_is_filled_by_a_model_that_knows_with_what(filling, tmp_path):
     info = danlu.load(filling).info
     gap = written(tmp_path, "length,width\n2,\n,NA\n", "gap.csv")

@@ -431,7 +431,7 @@ BROKEN = {
     "no name": (b"b,,a\n1,1,2\n", "t.csv, line 1: column 2 has no name; add a name, or remove the column from the"),
     "measurements without a name": (b",a\n1.5,2\n2,3\n3,4\n", "line 1: column 1 has no name and does not number"),
     "repeated numbers without a name": (b",a\n1,2\n2,3\n1,4\n", "line 1: column 1 has no name and does not number"),
-    "row numbers alone": (b",k\n1,u\n2,v\n3,u\n4,v\n", "the only column besides the target numbers the rows"),
+    "row numbers alone": (b",k\n1,u\n2,v\n3,u\n4,v\n", "no columns besides the target and row numbers or names; a"),
     "short row": (GOOD + "1,2\n", "t.csv, line 12: 2 fields, expected 3 as in the header"),
     "long row": (GOOD + "1,2,u,5\n", "t.csv, line 12: 4 fields, expected 3 as in the header"),
     "short row, text elsewhere": ("a,k\n1,u\n1\n", "line 3: 1 fields, expected 2 as in the header"),
@@ -873,7 +873,7 @@ def test_the_index_of_pandas_is_no_input(parquet, listed, left_out):
     path = parquet({**index, **COLUMNS}, kinds, properties)
     data = loaded(path, target="k", missing="mean")
     assert data.info.columns == ("a", "b")
-    notes = [note for note in data.notes if "left out as row numbers" in note]
+    notes = [note for note in data.notes if LEFT_OUT in note]
     assert [all(repr(name) in note for name in left_out) for note in notes] == [True] * bool(left_out)
     if left_out:
         chosen = loaded(path, target="k", columns=(left_out[0], "a"))
@@ -881,21 +881,132 @@ def test_the_index_of_pandas_is_no_input(parquet, listed, left_out):
         assert not chosen.notes
 
 
+LEFT_OUT = "left out as row numbers or names; table.columns chooses the inputs"
+NO_NAME = "column 'Unnamed: 0' (the first one, which has no name)"
+"""how a note names a first column without a name"""
+
+
 @pytest.mark.parametrize(
-    "numbers", [range(20), range(1, 21), [*range(19, -1, -1)], [7 * i for i in range(20)]], ids=str
+    "numbers",
+    [range(20), range(1, 21), [*range(19, -1, -1)], [7 * i for i in range(20)], [f"car {i}, blue" for i in range(20)]],
+    ids=lambda values: f"{values[0]} to {values[-1]}",
 )
 @pytest.mark.parametrize("name", ["", '""', "Unnamed: 0"])
-def test_row_numbers_without_a_name_are_no_input(tmp_path, name, numbers):
+def test_row_numbers_and_names_without_a_name_are_no_input(tmp_path, name, numbers):
     """As pandas and R write them, also after rows were shuffled or left out."""
-    lines = "".join(f"{number},{length},{kind}\n" for number, (length, _, kind) in zip(numbers, ROWS, strict=True))
+    lines = "".join(f'"{number}",{length},{kind}\n' for number, (length, _, kind) in zip(numbers, ROWS, strict=True))
     path = written(tmp_path, f"{name},length,kind\n{lines}")
     data = loaded(path, target="kind", split=WHOLE)
     assert data.info.columns == ("length",)
     same = loaded(flowers(tmp_path, "f.csv"), target="kind", columns=("length",), split=WHOLE)
     assert torch.equal(data.train["x"], same.train["x"])
-    assert data.notes == ("column 'Unnamed: 0' of t.csv left out as row numbers; table.columns chooses the inputs",)
-    chosen = loaded(path, target="kind", columns=("Unnamed: 0", "length"), split=WHOLE)
-    assert chosen.info.columns == ("Unnamed: 0", "length")
+    column = "column 'Unnamed: 0'" if name == "Unnamed: 0" else NO_NAME
+    assert data.notes == (f"{column} of t.csv {LEFT_OUT}",)
+    if isinstance(numbers[0], int):
+        chosen = loaded(path, target="kind", columns=("Unnamed: 0", "length"), split=WHOLE)
+        assert chosen.info.columns == ("Unnamed: 0", "length")
+        assert not chosen.notes
+
+
+def indexed(folder, index, size=60, name=""):
+    """A table of measurements with a class, after a column of that name with these values."""
+    rows = "".join(f"{index[i]},{i % 7}.5,{'uv'[i % 2]}\n" for i in range(size))
+    return written(folder, f"{name},a,k\n{rows}")
+
+
+@pytest.mark.parametrize("missing", ["refuse", "drop", "mean"])
+@pytest.mark.parametrize("blank", [range(0, 60, 2), [0], [59]], ids=["every second", "the first", "the last"])
+@pytest.mark.parametrize("texts", [False, True])
+def test_missing_row_numbers_change_nothing(tmp_path, missing, blank, texts):
+    """The column is left out, so no measurement is incomplete."""
+    index = ["NA" if i in (0, 2) and i in blank else "" if i in blank else f"{'car ' * texts}{i}" for i in range(60)]
+    data = loaded(indexed(tmp_path, index), target="k", missing=missing, split=WHOLE)
+    assert data.info.columns == ("a",)
+    assert len(data.train) == 60
+    assert data.notes == (f"{NO_NAME} of t.csv {LEFT_OUT}",)
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize(
+    "index",
+    [[*range(59), 0], [*range(59), 0.5], [*map(str, range(58)), "NaN", "7.25"], ["car"] * 60, [""] * 60],
+    ids=["a repeated number", "a fraction", "a fraction after gaps", "a repeated text", "nothing"],
+)
+def test_other_values_without_a_name_are_refused(tmp_path, monkeypatch, index, size):
+    in_small_pieces(monkeypatch, size)
+    message = (
+        r"t.csv, line 1: column 1 has no name and does not number or name the rows: its values are not different "
+        r"integers or texts; add a name, remove the column from the file, or choose the inputs with table.columns$"
+    )
+    refused(indexed(tmp_path, index), message, target="k")
+    assert loaded(tmp_path / "t.csv", target="k", columns=["a"]).info.columns == ("a",)
+
+
+def test_a_column_that_is_named_as_pandas_does_is_an_input_if_it_has_measurements(tmp_path):
+    """It has a name, so no message says that it has none."""
+    data = loaded(indexed(tmp_path, [i % 9 for i in range(60)], name="Unnamed: 0"), target="k", split=WHOLE)
+    assert data.info.columns == ("Unnamed: 0", "a")
+    assert data.notes == ()
+    path = indexed(tmp_path, ["car"] * 60, name="Unnamed: 0")
+    refused(
+        path, r"t.csv, line 2: column 'Unnamed: 0': 'car' is not a number; set table.columns to .*\(a\)$", target="k"
+    )
+    path = indexed(tmp_path, [*range(59), ""], name="Unnamed: 1")
+    refused(path, "line 61: column 'Unnamed: 1': missing number; table.missing=drop", target="k")
+
+
+def test_a_table_that_was_written_twice_is_read(tmp_path):
+    """Each time that pandas writes a table, its row numbers become one more column."""
+    rows = "".join(f"{i},{i},{i},{i % 7}.5,{'uv'[i % 2]}\n" for i in range(20))
+    path = written(tmp_path, f",Unnamed: 0.1,Unnamed: 0,a,k\n{rows}")
+    data = loaded(path, target="k")
+    assert data.info.columns == ("a",)
+    first = NO_NAME.replace(": 0", ": 0.2")
+    assert data.notes == (f"{first.replace('column', 'columns')}, 'Unnamed: 0.1', 'Unnamed: 0' of t.csv {LEFT_OUT}",)
+    assert loaded(path, columns=["Unnamed: 0.2"], target="k").info.columns == ("Unnamed: 0.2",)
+
+
+def test_the_target_can_be_the_first_column_without_a_name(tmp_path):
+    path = written(tmp_path, ",a\n" + "".join(f"{'uv'[i % 2]},{i}.5\n" for i in range(20)))
+    data = loaded(path, target="Unnamed: 0")
+    assert (data.info.columns, data.info.class_names, data.notes) == (("a",), ("u", "v"), ())
+
+
+def test_text_elsewhere_is_not_answered_with_the_row_numbers(tmp_path):
+    path = written(tmp_path, ",a,b,k\n" + "".join(f"{i},{i}.5,x,{'uv'[i % 2]}\n" for i in range(20)))
+    refused(
+        path, r"line 2: column 'b': 'x' is not a number; set table.columns to the numeric columns \(a\)$", target="k"
+    )
+
+
+@pytest.mark.parametrize("numbers", ["5.1,3.5", "1,2", "0,2", "0,1.0"])
+def test_a_row_of_numbers_after_an_empty_field_is_no_header(tmp_path, numbers):
+    path = written(tmp_path, f",{numbers}\n" + "".join(f"{i},{i}.5,{i % 3}\n" for i in range(20)))
+    refused(path, "t.csv, line 1 has only numbers; the first line of a table must have the names of the columns$")
+
+
+def test_the_numbers_that_pandas_writes_for_columns_without_names_are_a_header(tmp_path):
+    path = written(tmp_path, ",0,1,2\n" + "".join(f"{i},{i}.5,{i % 3},{i % 4}\n" for i in range(20)))
+    assert loaded(path).info.columns == ("0", "1", "2")
+
+
+def test_a_column_that_pandas_named_and_the_index_are_no_inputs_of_parquet(parquet):
+    properties = {b"pandas": json.dumps({"index_columns": ["row"], "columns": []}).encode()}
+    kinds = {**KINDS, "row": "double", "Unnamed: 0": "int64"}
+    numbers = [None, *range(1, 12)]
+    path = parquet({"Unnamed: 0": numbers, **COLUMNS, "row": [float(i) for i in range(12)]}, kinds, properties)
+    data = loaded(path, target="k", missing="mean")
+    assert data.info.columns == ("a", "b")
+    assert data.notes[0] == f"columns 'row', 'Unnamed: 0' of t.parquet {LEFT_OUT}"
+    refused(path, r"column 'k' has type string, .*numeric columns \(a, b\), or set")
+
+
+def test_parquet_columns_can_have_numbers_as_names(parquet):
+    """They are never a row of numbers, because the file stores names apart."""
+    path = parquet(
+        {"0": [float(i % 5) for i in range(12)], "1": [i % 4 for i in range(12)]}, {"0": "double", "1": "int64"}
+    )
+    assert loaded(path).info.columns == ("0", "1")
 
 
 @pytest.mark.unchecked

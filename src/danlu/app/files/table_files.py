@@ -35,14 +35,17 @@ class Rows:
 
     Attributes:
         file: the file.
-        unused: columns of the file that the model does not use.
+        unused: columns of the file that the model does not use, for messages.
     """
 
     def __init__(self, path: Path, info: TableInfo, encoding: str):
         options = ReadOptions(encoding, "encoding", fixed=True)
         self.file, self._info = open_table(path.expanduser(), no_progress, options), info
         used, header = set(info.columns), set(self.file.header)
-        self.unused = tuple(name for name in self.file.header if name not in used)
+        unused = (name for name in self.file.header if name not in used)
+        self.unused = tuple(
+            "the first one, which has no name" if name == self.file.unnamed else name for name in unused
+        )
         missing = [name for name in info.columns if name not in header]
         if missing:
             column = "column" if len(missing) == 1 else "columns"

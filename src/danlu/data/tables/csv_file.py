@@ -17,7 +17,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from danlu.data.tables.fields import check_header, class_number, is_number, is_plain, leave_out, number, refuse_large
+from danlu.data.tables.fields import (
+    check_header,
+    class_number,
+    is_number,
+    is_plain,
+    leave_out,
+    number,
+    refuse_large,
+    refuse_row_of_numbers,
+)
+from danlu.data.tables.row_names import is_unnamed, name_of_unnamed
 from danlu.data.tables.table_file import Block, Progress, ReadOptions
 from danlu.errors import UsageError
 from danlu.storage.regular_file import open_regular
@@ -30,10 +40,6 @@ _UNSUPPORTED = "| "
 """delimiters of files that are not supported"""
 _REMOVE_DELIMITER = "remove the delimiter at the end of each line"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-UNNAMED = "Unnamed: 0"
-"""name of a first column without a name, as in pandas, which writes the row numbers there"""
-
-
 _DEFAULT = ReadOptions()
 
 
@@ -48,7 +54,8 @@ class CSVTable:
         options: how the file is read.
 
     Attributes:
-        header: names of the columns; ``UNNAMED`` for a first column without a name.
+        header: names of the columns; a first column without a name gets one.
+        unnamed: the name that a first column without a name gets; None if it has a name.
         index: columns that number the rows, according to the file; none.
 
     Raises:
@@ -68,9 +75,12 @@ class CSVTable:
         self._lines_before = records.reader.line_num
         self.header = tuple(cell.strip() for cell in cells)
         self._check_ends(next(records, (0, []))[1])
-        if len(self.header) > 1 and not self.header[0]:
-            self.header = UNNAMED, *self.header[1:]
+        refuse_row_of_numbers(self.top, self.header)
         self.index: tuple[str, ...] = ()
+        self.unnamed: str | None = None
+        if len(self.header) > 1 and not self.header[0]:
+            self.unnamed = name_of_unnamed(self.header)
+            self.header = self.unnamed, *self.header[1:]
         check_header(self.top, self.header)
 
     def _check_ends(self, first: list[str]) -> None:
@@ -136,6 +146,10 @@ class CSVTable:
             return None
         if len(self.header) == 1 and not all(map(str.strip, lines)):
             return None
+        if label is not None and not indices:
+            cells = (line.split(self._delimiter, label + 1)[label] for line in lines)
+            labels = np.array([class_number(cell, classes) for cell in cells], np.int64)
+            return Block(np.arange(line, line + len(lines)), np.empty((len(lines), 0)), labels)
         arguments: dict[str, Any] = {"delimiter": self._delimiter, "comments": None, "encoding": None, "ndmin": 2}
         if label is not None:
             arguments["converters"] = {label: lambda cell: class_number(cell, classes)}
@@ -174,6 +188,7 @@ class CSVTable:
         except ValueError:
             name, cell = self.header[k], cells[k].strip()
             others = [self.header[i] for i, other in enumerate(cells) if i != label and is_number(other)]
+            others = [other for other in others if not is_unnamed(other)]
             if _DECIMAL_COMMA.fullmatch(cell):
                 raise UsageError(
                     f"{self.at(line_number)}: column {name!r}: {cell!r} is not a number: the decimal separator must "

@@ -26,11 +26,9 @@ def check_memory(file: TableFile, rows: int, columns: int) -> None:
 
 
 def check_header(top: str, header: tuple[str, ...]) -> None:
-    """Check that columns have distinct names of moderate length, and that the header is not a row of numbers."""
+    """Check that columns have distinct names of moderate length."""
     if len(header) > COLUMNS:
         raise UsageError(f"{top} has {len(header):,} columns, and at most {COLUMNS:,} are allowed")
-    if any(header) and all(map(is_number, header)):
-        raise UsageError(f"{top} has only numbers; the first line of a table must have the names of the columns")
     first: dict[str, int] = {}
     for k, name in enumerate(header):
         if not name:
@@ -40,6 +38,15 @@ def check_header(top: str, header: tuple[str, ...]) -> None:
             raise UsageError(
                 f"{top}: columns {first[name] + 1} and {k + 1} have the same name {name!r}; rename one of them"
             )
+
+
+def refuse_row_of_numbers(top: str, header: tuple[str, ...]) -> None:
+    """Refuse a first line that is a row of numbers.
+
+    The names 0, 1, 2, … after an empty one are allowed, because pandas writes them for columns without names.
+    """
+    if any(header) and all(map(is_number, header)) and header != ("", *map(str, range(len(header) - 1))):
+        raise UsageError(f"{top} has only numbers; the first line of a table must have the names of the columns")
 
 
 def check_name(what: str, characters: int) -> None:

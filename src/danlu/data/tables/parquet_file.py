@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from danlu.data.tables.fields import check_header, check_name, class_number, leave_out, refuse_large
+from danlu.data.tables.row_names import is_unnamed
 from danlu.data.tables.table_file import Block, Progress, ReadOptions
 from danlu.errors import UsageError, short
 from danlu.storage.available_memory import available_memory
@@ -36,6 +37,7 @@ class ParquetTable:
     """
 
     has_encoding = False
+    unnamed: str | None = None
 
     def __init__(self, path: Path, progress: Progress, options: ReadOptions):
         self.path, self._progress, self._options = path, progress, options
@@ -74,7 +76,8 @@ class ParquetTable:
         for name in columns:
             if name not in numeric:
                 kind = self._file.schema_arrow.field(name).type
-                advice, settings = leave_out(name, list(numeric), target is not None, self._options)
+                others = [other for other in numeric if other not in self.index and not is_unnamed(other)]
+                advice, settings = leave_out(name, others, target is not None, self._options)
                 raise UsageError(
                     f"{self.path}: column {name!r} has type {short(str(kind))}, which is not numeric; {advice}",
                     settings=settings,

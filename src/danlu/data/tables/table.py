@@ -16,10 +16,10 @@ from torch import Tensor
 from danlu.data.base.dataset import DataInfo, DataSet, Part
 from danlu.data.base.split import check_parts, refuse_unused_fraction, stratified_split
 from danlu.data.base.split_settings import Split, part_fractions
-from danlu.data.tables.csv_file import UNNAMED
 from danlu.data.tables.fields import check_memory, check_name
 from danlu.data.tables.info import TableInfo
 from danlu.data.tables.open_file import open_table, refuse_unused_encoding
+from danlu.data.tables.row_names import columns_of_row_names
 from danlu.data.tables.settings import Table
 from danlu.data.tables.table_file import Block, ReadOptions, TableFile
 from danlu.errors import UsageError, nearest, short
@@ -42,8 +42,9 @@ def read_table(
     split off at random, stratified by class. Shift and scale are computed from the training rows, and so are the means
     that replace missing numbers with ``table.missing="mean"``; ``standardize`` applies them to further rows.
 
-    Without ``table.columns``, row numbers are no inputs: the index columns of pandas in a Parquet file, and a first
-    column without a name whose values are different integers. A note names the columns that are left out.
+    Without ``table.columns``, row numbers and row names are no inputs: the index columns of pandas in a Parquet file,
+    and a first column without a name whose values are different integers or texts. A column that pandas named
+    ``Unnamed: 0``, because it had no name, is treated alike. A note names the columns that are left out.
 
     Args:
         argument: path of the file, relative to the current folder.
@@ -70,7 +71,7 @@ def read_table(
         refuse_unused_fraction(split, "validation", "the validation rows are in table.validation_file")
     if table.test_file is not None:
         refuse_unused_fraction(split, "test", "the test rows are in table.test_file")
-    rows = _without_row_numbers(_read(argument, table, None, access), table)
+    rows = _read(argument, table, None, access)
     files = [rows.file]
     if len(rows) < FEWEST_ROWS:
         raise UsageError(f"{argument} has {len(rows)} usable rows, and at least {FEWEST_ROWS} are needed")
@@ -164,7 +165,10 @@ class _PartRows:
 def _read(name: str, page: Table, columns: tuple[str, ...] | None, access: Access) -> _Rows:
     """Read the rows of a file, with the columns of the training rows or, if None, those that the settings choose."""
     file = open_table(Path(name).expanduser(), access.progress, ReadOptions(page.encoding))
-    columns = _chosen(file, page, columns)
+    index: tuple[str, ...] = ()
+    if columns is None and page.columns is None:
+        index = (*file.index, *columns_of_row_names(file, page.target))
+    columns = _chosen(file, page, columns, index)
     classes: dict[str, int] = {}
     most = file.most_rows()
     check_memory(file, most, len(columns))
@@ -183,39 +187,18 @@ def _read(name: str, page: Table, columns: tuple[str, ...] | None, access: Acces
         count += len(block.positions)
     if not count:
         raise UsageError(f"{name} has no usable rows" + (f"; {left_out} have missing values" if left_out else ""))
-    used = {*columns, page.target}
-    index = tuple(name for name in file.index if name not in used) if page.columns is None else ()
     block = Block(*(values[:count] for values in kept))
-    return _Rows(file, columns, block, tuple(classes), left_out, missing, index)
+    return _Rows(
+        file, columns, block, tuple(classes), left_out, missing, tuple(name for name in index if name != page.target)
+    )
 
 
-def _without_row_numbers(rows: _Rows, page: Table) -> _Rows:
-    """The rows without a first column that has no name and numbers them, unless the settings choose the columns.
-
-    Raises:
-        UsageError: if the first column has no name and does not number the rows.
-    """
-    if page.columns is not None or rows.columns[0] != UNNAMED:
-        return rows
-    numbers = rows.block.numbers[:, 0]
-    if (numbers != np.round(numbers)).any() or len(np.unique(numbers)) < len(numbers):
-        raise UsageError(
-            f"{rows.file.top}: column 1 has no name and does not number the rows; add a name, or choose the inputs "
-            f"with table.columns",
-            settings=("table.columns",),
-        )
-    if len(rows.columns) == 1:
-        raise UsageError(f"{rows.file.top}: the only column besides the target numbers the rows; add columns")
-    block = rows.block._replace(numbers=rows.block.numbers[:, 1:])
-    return replace(rows, columns=rows.columns[1:], block=block, index=(*rows.index, UNNAMED))
-
-
-def _chosen(file: TableFile, page: Table, columns: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Names of the columns of numbers; checks that the file has them and the target."""
+def _chosen(file: TableFile, page: Table, columns: tuple[str, ...] | None, index: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the columns of numbers, without those of ``index``; checks that the file has them and the target."""
     target = () if page.target is None else (page.target,)
     chosen, header = columns or page.columns, set(file.header)
     if chosen is None:
-        left_out = {*target, *file.index}
+        left_out = {*target, *index}
         chosen = tuple(name for name in file.header if name not in left_out)
     for name in (*chosen, *target):
         if name not in header:
@@ -231,7 +214,10 @@ def _chosen(file: TableFile, page: Table, columns: tuple[str, ...] | None) -> tu
                 settings=("table.columns",),
             )
     if not chosen:
-        raise UsageError(f"{file.top}: no columns besides the target; a table needs at least one numeric column")
+        others = " and ".join([*["the target"] * len(target), *["row numbers or names"] * bool(index)])
+        raise UsageError(
+            f"{file.top}: no columns{others and f' besides {others}'}; a table needs at least one numeric column"
+        )
     return tuple(chosen)
 
 
@@ -379,8 +365,10 @@ def _notes(parts: list[_PartRows], page: Table) -> tuple[str, ...]:
     for rows in {id(part.rows): part.rows for part in parts}.values():
         name = rows.file.path.name
         if rows.index:
-            columns = f"column{'s' * (len(rows.index) > 1)} {', '.join(map(repr, rows.index))}"
-            notes.append(f"{columns} of {name} left out as row numbers; table.columns chooses the inputs")
+            no_name = " (the first one, which has no name)"
+            names = ", ".join(f"{column!r}{no_name * (column == rows.file.unnamed)}" for column in rows.index)
+            columns = f"column{'s' * (len(rows.index) > 1)} {names}"
+            notes.append(f"{columns} of {name} left out as row numbers or names; table.columns chooses the inputs")
         if rows.left_out:
             notes.append(f"{_with_unit(rows.left_out, 'row')} of {name} with missing numbers or classes left out")
         if rows.missing:

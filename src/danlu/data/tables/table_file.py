@@ -51,6 +51,8 @@ class TableFile(Protocol):
     """whether the encoding of ``ReadOptions`` applies to the file"""
     index: tuple[str, ...]
     """columns that number or name the rows, according to the file, and are no measurements"""
+    unnamed: str | None
+    """the name in ``header`` of a first column that has no name in the file; None if it has one"""
 
     @property
     def top(self) -> str:
