@@ -176,7 +176,7 @@ def test_the_inclusive_fit_has_the_moments_of_the_data():
     """Which is where the inclusive divergence of a Gaussian is least, whatever the data."""
     log_p = kl_directions.data(4).log_prob(kl_directions.POINTS)[None]
     fits, distances = kl_directions.fitted(log_p, (4,), 1, kl_directions.INCLUSIVE, 400, [0, 7])
-    assert distances.shape == (1, 2, 4)
+    assert distances.shape == (1, 2, 5)
     best = distances[:, 0].argmin(1)
     mean = 0.6 * -2 + 0.4 * 2
     assert fits.means[0, best[0], 0].item() == pytest.approx(mean, abs=1e-3)

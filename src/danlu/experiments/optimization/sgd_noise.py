@@ -185,7 +185,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     """Gap at the best rates; the two limits; sharpness."""
     arms, best = numbers["arms"], numbers["best"]
     factor = exp(-judgment.finding(LESS_GAP.clause).interval.mean)
-    gaps = [mean_and_range(arms[name]["gap"], 2) for name in (SMALL, FULL)]
+    gaps = [number(fmean(arms[name]["gap"]), 2) for name in (SMALL, FULL)]
     less = judgment.supported(LESS_GAP.clause)
     text = (
         f"At equal training loss the gap between test and training loss with {SMALL} is {number(factor, 2)} times that "

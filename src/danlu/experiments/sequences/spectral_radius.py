@@ -23,7 +23,7 @@ from torch import Tensor
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
 from danlu.experiments.harness.seeds import seeds
-from danlu.experiments.harness.wording import mean_and_range
+from danlu.experiments.harness.wording import mean_and_range, number
 from danlu.nn.recurrent.init import scale_radius
 from danlu.nn.recurrent.layer import Recurrent
 from danlu.rng.keys import generator
@@ -216,10 +216,10 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     """Linear layers; tanh layers; the constructed matrices."""
     arms = numbers["arms"]
     if all(judgment.supported(one.clause) for one in LINEAR_CLAUSES):
-        low, high = (mean_and_range(arms["linear"][f"growth {side} 1"], 2) for side in ("below", "above"))
+        low, high = max(arms["linear"]["growth below 1"]), min(arms["linear"]["growth above 1"])
         text = (
-            f"In a linear layer the radius decides: over {STEPS} steps the gradient grows at least × {high} above "
-            f"radius 1, and at most × {low} below."
+            f"In a linear layer the radius decides: over {STEPS} steps the gradient grows at least "
+            f"{number(high, 2)}-fold above radius 1, and at most {number(low, 2)}-fold below."
         )
     else:
         text = "Not even in a linear layer does the radius decide."
@@ -229,10 +229,10 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         text += f" At radius 1 it does not vanish with tanh (× {mean_and_range(arms['tanh']['growth at 1'], 2)})."
     if not judgment.supported(TANH_EXPLODES.clause):
         begins = [explodes_from(numbers, name) for name in TANH]
-        radii = " and ".join("none" if r is None else f"{r:g}" for r in begins)
+        radii = " and ".join("at no tested radius" if r is None else f"from {r:g}" for r in begins)
         text += (
-            " With tanh a radius above 1 is not sufficient: all gradients explode only from the tested radius "
-            f"{radii} (weak and strong inputs), because the slopes of tanh are below 1."
+            f" With tanh a radius above 1 is not sufficient: all gradients explode {radii} (weak and strong inputs), "
+            "because the slopes of tanh are below 1."
         )
     if not judgment.supported(CHAIN.clause):
         text += (
@@ -288,8 +288,8 @@ def plot(numbers: Numbers) -> Figure:
         rates = [fmean(rate(run) for run in numbers["gradients"][name][str(r)]) for r in radii]
         right.plot(radii, rates, MARKERS[index] + "-", color=colors()[index], markersize=3, label=name)
     right.set(title="growth per step", xlabel="spectral radius", ylim=(0, None))
-    right.legend(loc="upper left", borderpad=0.1, fontsize=7)
-    legend_above(figure, left, columns=6)
+    right.legend(loc="lower right", borderpad=0.1, fontsize=7)
+    legend_above(figure, left, columns=3)
     return figure
 
 
