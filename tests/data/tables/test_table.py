@@ -1093,3 +1093,13 @@ def test_paths_of_the_other_files_become_absolute_too(tmp_path, monkeypatch):
     settings = TableData(data="table:t.csv", table=table).with_absolute_paths()
     assert (settings.data, settings.table.columns) == (f"table:{tmp_path / 't.csv'}", ("x",))
     assert (settings.table.validation_file, settings.table.test_file) == (str(tmp_path / "a" / "check.csv"), None)
+
+
+def test_the_fingerprint_shows_another_unit_although_standardized_values_are_the_same(tmp_path):
+    rows = "".join(f"{{0}},{k % 3},{'uv'[k % 2]}\n" for k in range(60))
+    fingerprints = set()
+    for name, low, high in (("a", 5, 7), ("b", 6, 7), ("a2", 5, 7)):
+        text = "x,y,k\n" + "".join(row.format(high if k % 4 else low) for k, row in enumerate(rows.splitlines(True)))
+        path = written(tmp_path, text, f"{name}.csv")
+        fingerprints.add(read_table(path, Table(target="k"), Split()).fingerprint())
+    assert len(fingerprints) == 2

@@ -96,6 +96,11 @@ class DataInfo:
         return f" tensor of shape ({', '.join(['n', *map(str, self.shape)])}), values from {low:g} to {high:g}."
 
     @property
+    def units(self) -> str:
+        """What the values mean, as text: names of columns and their scales. Empty if they are as in the files."""
+        return ""
+
+    @property
     def density_note(self) -> str:
         """The unit of a probability density of examples, as a note on scores."""
         return f"densities of {self.description}; a density can be above 1, and its logarithm above 0"
@@ -253,7 +258,7 @@ class DataSet:
         return getattr(self, name)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the names, shapes and values of all fields in order, and of the tokenizer.
+        """SHA-256 of the names, shapes and values of all fields in order, of their units, and of the tokenizer.
 
         Fields that are mapped from a file can be larger than memory. Their fingerprint is computed once and cached
         under the identity of the file, so that not every start reads the whole file.
@@ -277,6 +282,7 @@ class DataSet:
             for name, values in sorted(part.fields.items()):
                 digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
                 update(digest, part, name)
+        digest.update(self.info.units.encode())
         if self.tokenizer is not None:
             digest.update(self.tokenizer.to_json().encode())
         return digest.hexdigest()

@@ -42,6 +42,16 @@ class TableInfo(DataInfo):
         return f"rows with {self.format} columns"
 
     @property
+    def units(self) -> str:
+        """Names, shifts and scales of the columns. Standardized values alone do not show that a unit has changed.
+
+        >>> TableInfo((1,), columns=("height",), shift=(1.7,), scale=(0.1,)).units
+        'height 1.7 0.1'
+        """
+        numbers = zip(self.columns, self.shift, self.scale, strict=True) if self.shift else zip(self.columns)
+        return "\n".join(" ".join(map(str, column)) for column in numbers)
+
+    @property
     def density_note(self) -> str:
         """The unit of a probability density of rows, as a note on scores."""
         shifted = ", shifted and scaled as the training rows" if self.shift else ""
