@@ -38,6 +38,7 @@ SETTINGS = OptimizerSettings(lr=3e-3, schedule="one_cycle", weight_decay=0.01)
 
 Features = Literal["auto", "inception", "pixels"]
 """auto: a classifier of the same data if it has classes, else the values"""
+_CACHE = "feature-extractors"  # folder of the cache
 INCEPTION_BATCH = 50
 """images per batch of Inception"""
 
@@ -119,11 +120,12 @@ def features_for(
         return plain_features(data.info)
     if folder is not None and (network := _load(folder)) is not None:
         return _as_features(network, data, runtime)
-    cached = access.cache / "feature-extractors" / _key(data)
+    cached = access.cache_folder(_CACHE, create=False) / _key(data)
     network = _load(cached)
     if network is None:
         network = _train(data, runtime, access)
         with suppress(OSError):  # nothing is cached if the home folder is not writable
+            access.cache_folder(_CACHE)
             _save(network, cached, data)
     if folder is not None:
         _save(network, folder, data)
@@ -132,7 +134,7 @@ def features_for(
 
 def is_trained(data: DataSet, access: Access, folder: Path | None = None, feature_extractor: Features = "auto") -> bool:
     """Whether the feature extractor is available without training."""
-    folders = (folder, access.cache / "feature-extractors" / _key(data))
+    folders = (folder, access.cache_folder(_CACHE, create=False) / _key(data))
     return not _needs_classifier(data, feature_extractor) or any(
         folder and (folder / "model.json").is_file() for folder in folders
     )
@@ -145,7 +147,7 @@ def inception(access: Access) -> InceptionFeatures:
         RunError: if the weights are not available.
     """
     data_folders = [access.user_folder / "inception", access.user_folder] if access.user_folder else []
-    cache = access.cache / "inception"
+    cache = access.cache_folder("inception", create=False)
     path = next((path for folder in (*data_folders, cache) if (path := folder / WEIGHTS.name).is_file()), None)
     if path is None or (path.parent == cache and mismatch(path, WEIGHTS)):
         folders = " or ".join(str(folder) for folder in (*data_folders[:1], cache))
@@ -153,6 +155,8 @@ def inception(access: Access) -> InceptionFeatures:
         if not access.download:
             raise RunError(f"{needs}; download it from {MIRRORS[0]}")
         try:
+            with suppress(OSError):  # fetch reports it
+                access.cache_folder("inception")
             path = fetch(WEIGHTS, MIRRORS, cache, access.progress)
         except RunError as error:
             reason = next((line.strip() for line in str(error).splitlines()[1:]), str(error))

@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import safetensors
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from danlu.evaluation.feature_networks import FeatureNetwork, moments, weight_of
 from danlu.metrics.moments import Moments, Origin
 from danlu.storage.access import Access
-from danlu.storage.atomic import replacing
+from danlu.storage.atomic import write_bytes
 
 FORMAT = 1
 
@@ -49,8 +49,8 @@ def reference_moments(
     """
     key = {"format": str(FORMAT), "data": data, "part": part, **network.origin._asdict()}
     try:
-        folder = (access or Access()).cache / "moments"
-    except RuntimeError:  # no home folder
+        folder = (access or Access()).cache_folder("moments")
+    except (OSError, RuntimeError):  # it cannot be written
         return moments(network, examples())
     path = folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]}.safetensors"
     cached = load_moments(path)
@@ -59,7 +59,6 @@ def reference_moments(
         return cached if weight is None else cached.to(weight.device)
     computed = moments(network, examples())
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
         save_moments(computed, path)
     return computed
 
@@ -70,11 +69,7 @@ def save_moments(moments: Moments, path: str | Path) -> None:
     state = {name: tensor.cpu().contiguous() for name, tensor in moments.state().items()}
     digest = _digest(state)
     page = {"format": str(FORMAT), "sha256": digest, **moments.origin._asdict()}
-    try:
-        with replacing(path) as temporary:
-            save_file(state, temporary, metadata=page)
-    except safetensors.SafetensorError as error:
-        raise OSError(str(error)) from error
+    write_bytes(path, save(state, metadata=page))
 
 
 def load_moments(path: str | Path) -> Moments | None:

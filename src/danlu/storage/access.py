@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from danlu.errors import UsageError
 from danlu.storage.disk import absolute_path
+from danlu.storage.private_folder import check_private, private_folder
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:
@@ -57,3 +59,21 @@ class Access:
         named = os.environ.get("DANLU_CACHE")
         default = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(named) if named else Path(default) / "danlu"
+
+    def cache_folder(self, name: str, create: bool = True) -> Path:
+        """A folder of the cache that no other user can read or write; it gets the permissions 0700.
+
+        Args:
+            name: its name.
+            create: whether it is created if it does not exist.
+
+        Raises:
+            UsageError: if it belongs to another user, or is no folder or a link.
+            OSError: if it cannot be created.
+            RuntimeError: if the user has no home folder.
+        """
+        if not create:
+            return check_private(self.cache / name, "DANLU_CACHE")
+        with suppress(FileExistsError):
+            self.cache.mkdir(mode=0o700, parents=True)
+        return private_folder(self.cache / name, "DANLU_CACHE")

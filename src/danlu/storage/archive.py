@@ -37,7 +37,7 @@ def unpack(archive: Path, sizes: Mapping[str, int], folder: Path) -> None:
                 source = content.extractfile(member)
                 assert source is not None  # it is a file
                 path = folder / PurePosixPath(member.name).name
-                with replacing(path) as temporary, temporary.open("wb") as out:
+                with replacing(path) as out:
                     shutil.copyfileobj(source, out)
                 extracted.add(member.name)
     except (tarfile.TarError, EOFError, OSError) as error:

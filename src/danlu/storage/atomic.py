@@ -1,4 +1,4 @@
-"""Files and folders that are either complete or absent: written under a temporary name, synced, renamed.
+"""Files and folders that are either complete or absent: written under a random temporary name, synced, renamed.
 
 After a crash, a full disk or a killed process, the previous content is unchanged. A killed process may leave a
 temporary file, which is hidden and has the suffix ``.making``, or a temporary folder with the prefix ``.making-``.
@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedRandom
 from pathlib import Path
 
 from danlu.storage.disk import sync
@@ -22,8 +23,11 @@ FOLDERS = ".making-*"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A context with a temporary path; the file written there replaces ``path`` when the block ends without an error.
+def replacing(path: Path) -> Iterator[BufferedRandom]:
+    """A context with a new file, open for writing and reading, that replaces ``path`` if the block raises no error.
+
+    The file has a random temporary name in the folder of ``path``. It is created only if nothing exists there, and it
+    replaces a link at ``path``, so no link is followed that another user left in the folder.
 
     Args:
         path: the file to write. Its folder must exist.
@@ -33,24 +37,30 @@ def replacing(path: Path) -> Iterator[Path]:
 
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = Path(folder.name, "numbers.txt")
-    >>> with replacing(path) as temporary:
-    ...     _ = temporary.write_text("1 2 3")
+    >>> with replacing(path) as file:
+    ...     _ = file.write(b"1 2 3")
     ...     path.exists()
     False
     >>> path.read_text()
     '1 2 3'
     """
-    # the process id makes the name unique; file names are limited to 255 bytes
-    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.making")
+    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.making")  # a name has at most 255 bytes
     try:
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        with suppress(PermissionError):  # a folder with write but no read permission
-            sync(path.parent)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        file = temporary.open("x+b")
+    except OSError as error:
+        error.filename = os.fspath(path)  # the temporary name would not help
+        raise
+    with file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(path)
+            with suppress(PermissionError):  # a folder with write but no read permission
+                sync(path.parent)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -59,8 +69,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    with replacing(path) as file:
+        file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -80,7 +90,7 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
         parent: folder in which it is created.
         name: a part of its name. It must not contain "-" if leftover folders are searched by it.
     """
-    folder = parent / f".making-{name}-{os.getpid()}-{secrets.token_hex(4)}"
+    folder = parent / f".making-{name}-{os.getpid()}-{secrets.token_hex(8)}"
     folder.mkdir()
     try:
         yield folder

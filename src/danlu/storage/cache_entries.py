@@ -13,9 +13,12 @@ from typing import BinaryIO
 
 from danlu.storage.access import no_progress
 from danlu.storage.atomic import FOLDERS, temporary_folder
+from danlu.storage.private_folder import open_lock
 
 UNUSED = 30 * 24 * 3600.0
 """seconds without use after which an entry is removed"""
+LONGEST_WAIT = 3600.0
+"""seconds that a process waits for another one; after that it creates the entry, too"""
 _PAUSE = 0.1  # seconds between two attempts to get the lock
 
 Progress = Callable[[str, int, int | None], None]
@@ -23,10 +26,11 @@ Progress = Callable[[str, int, int | None], None]
 
 @contextmanager
 def locked_entry(entries: Path, key: str, progress: Progress) -> Iterator[None]:
-    """A context that only one process at a time can enter for an entry; other processes wait.
+    """A context that only one process at a time can enter for an entry; other processes wait, at most an hour.
 
-    Entries are also correct without the lock, for example on file systems without locks. The lock avoids double work,
-    and it shows which unfinished entries belong to processes that have ended.
+    Entries are also correct without the lock, for example on file systems without locks, or if the other process does
+    not continue. The lock avoids double work, and it shows which unfinished entries belong to processes that have
+    ended.
     """
     handle = _lock(entries, key, progress)
     try:
@@ -108,9 +112,10 @@ def _lock(entries: Path, key: str, progress: Progress, wait: bool = True) -> int
     except ImportError:  # Windows
         return None
     task = "waiting for another process that reads the same files"
+    end = time.monotonic() + (LONGEST_WAIT if wait else 0.0)
     for attempt in itertools.count():
         try:
-            handle = os.open(_lock_file(entries, key), os.O_RDWR | os.O_CREAT, 0o644)
+            handle = open_lock(_lock_file(entries, key))
         except OSError:  # it belongs to another user
             return None
         try:
@@ -122,8 +127,9 @@ def _lock(entries: Path, key: str, progress: Progress, wait: bool = True) -> int
         except FileNotFoundError:
             pass
         except BlockingIOError:
-            if not wait:
+            if time.monotonic() >= end:
                 os.close(handle)
+                progress(task, 1, 1)
                 return None
             progress(task, 0, None)
             time.sleep(_PAUSE)

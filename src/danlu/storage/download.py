@@ -9,11 +9,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 
 from danlu.errors import RunError
+from danlu.storage.atomic import replacing
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -55,25 +56,30 @@ def fetch(
     Raises:
         RunError: if no mirror delivers the file; the message has the error of each.
     """
-    final, part = folder / file.name, folder / f".{file.name}.{os.getpid()}"
-    errors: list[str] = []
+    final = folder / file.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for mirror in mirrors:
-            address, problem = f"{mirror.rstrip('/')}/{file.name}", None
-            for number in range(ATTEMPTS):
-                if number:
-                    time.sleep(pause * 2 ** (number - 1))
-                problem = _download(address, file, part, progress, timeout)
-                if problem is None:
-                    part.replace(final)
-                    return final
-            errors.append(f"  {address}: {problem}")
+        with replacing(final) as part:
+            _try_mirrors(file, mirrors, part, progress, timeout, pause)
     except OSError as error:
-        raise RunError(f"cannot write {part} ({file.size:,} bytes): {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
+        raise RunError(f"cannot write {final} ({file.size:,} bytes): {error.strerror or error}") from error
+    return final
+
+
+def _try_mirrors(
+    file: File, mirrors: Sequence[str], part: BufferedRandom, progress: Progress, timeout: float, pause: float
+) -> None:
+    """Download a file into an open one, from the first mirror that delivers it."""
+    errors: list[str] = []
+    for mirror in mirrors:
+        address, problem = f"{mirror.rstrip('/')}/{file.name}", None
+        for number in range(ATTEMPTS):
+            if number:
+                time.sleep(pause * 2 ** (number - 1))
+            problem = _download(address, file, part, progress, timeout)
+            if problem is None:
+                return
+        errors.append(f"  {address}: {problem}")
     raise RunError(
         f"{file.name} could not be downloaded:\n" + "\n".join(errors) + "\n"
         "Try again later, or download the file yourself and set data_dir to its folder",
@@ -81,22 +87,21 @@ def fetch(
     )
 
 
-def _download(address: str, file: File, part: Path, progress: Progress, timeout: float) -> str | None:
+def _download(address: str, file: File, part: BufferedRandom, progress: Progress, timeout: float) -> str | None:
     """One attempt, which resumes the previous one. Returns the error message, or None."""
-    received = part.stat().st_size if part.exists() else 0
+    received = part.seek(0, os.SEEK_END)
     request = urllib.request.Request(address, headers={"Range": f"bytes={received}-"} if received else {})
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:
             if received and response.status != http.client.PARTIAL_CONTENT:
                 received = 0  # the server sends the whole file again
-            with part.open("r+b" if received else "wb") as out:
-                out.seek(received)
-                while received < file.size + 1 and (block := response.read(_BLOCK)):
-                    out.write(block)
-                    received += len(block)
-                    progress(file.name, received, file.size)
+                part.truncate(part.seek(0))
+            while received < file.size + 1 and (block := response.read(_BLOCK)):
+                part.write(block)
+                received += len(block)
+                progress(file.name, received, file.size)
     except urllib.error.HTTPError as error:
-        part.unlink(missing_ok=True)
+        part.truncate(part.seek(0))
         return f"{error.code} {error.reason}"
     except TimeoutError:
         return f"no data for {timeout:g} seconds"
@@ -104,9 +109,9 @@ def _download(address: str, file: File, part: Path, progress: Progress, timeout:
         return str(getattr(error, "reason", None) or error or type(error).__name__)
     if received < file.size:
         return f"connection closed after {received:,} of {file.size:,} bytes"
-    problem = mismatch(part, file)
+    problem = _differs(part, file)
     if problem:
-        part.unlink()  # it is not known which bytes are wrong
+        part.truncate(part.seek(0))  # it is not known which bytes are wrong
     return problem
 
 
@@ -118,8 +123,13 @@ def mismatch(path: Path, file: File) -> str | None:
     ...     mismatch(Path(f.name), File("f", 1, ""))
     '0 bytes, expected 1'
     """
-    if (size := path.stat().st_size) != file.size:
-        return f"{size:,} bytes, expected {file.size:,}"
     with path.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
+        return _differs(content, file)
+
+
+def _differs(content: BufferedReader | BufferedRandom, file: File) -> str | None:
+    if (size := content.seek(0, os.SEEK_END)) != file.size:
+        return f"{size:,} bytes, expected {file.size:,}"
+    content.seek(0)
+    digest = hashlib.file_digest(content, "sha256").hexdigest()
     return None if digest == file.sha256 else f"SHA-256 {digest[:12]}…, expected {file.sha256[:12]}…"

@@ -1,12 +1,14 @@
-"""Folders that no other user can read or write."""
+"""Folders and lock files that no other user can read or write."""
 
 from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from danlu.errors import UsageError
+from danlu.storage.plain_files import open_plain, this_user
 
 
 def private_folder(path: Path, variable: str) -> Path:
@@ -17,23 +19,59 @@ def private_folder(path: Path, variable: str) -> Path:
         variable: environment variable that chooses another folder, for the message.
 
     Raises:
-        UsageError: if the folder belongs to another user, is no folder or a link, or cannot be created.
+        UsageError: if the folder belongs to another user, or is no folder or a link.
+        OSError: if it cannot be created.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     oct(private_folder(Path(folder, "cache"), "DANLU_CACHE").stat().st_mode & 0o777)
     '0o700'
     """
-    remedy = f"set the environment variable {variable} to a folder of your own"
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700, parents=True)
+    return check_private(path, variable)
+
+
+def check_private(path: Path, variable: str) -> Path:
+    """Check an existing folder as ``private_folder`` does; a path where nothing exists passes.
+
+    Raises:
+        UsageError: if the folder belongs to another user, or is no folder or a link.
+        OSError: if its permissions cannot be changed.
+    """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be created: {error.strerror}; {remedy}") from error
-    status = path.lstat()
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    remedy = f"set the environment variable {variable} to a folder of your own"
     if not stat.S_ISDIR(status.st_mode):
-        raise UsageError(f"{path} is a link, not a folder; {remedy}")
-    if status.st_uid != os.getuid():
+        raise UsageError(f"{path} is a {'link' if stat.S_ISLNK(status.st_mode) else 'file'}, not a folder; {remedy}")
+    if status.st_uid != this_user():
         raise UsageError(f"{path} belongs to another user, who could change the files in it; {remedy}")
     if stat.S_IMODE(status.st_mode) != 0o700:
-        path.chmod(0o700)
+        try:
+            path.chmod(0o700)
+        except OSError:  # for example a disk that is mounted read-only
+            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise
     return path
+
+
+def open_lock(path: Path, flags: int = 0) -> int:
+    """Open or create a lock file with the permissions 0600; return the file descriptor.
+
+    Every user who can read a file can lock it, and so delay its owner. An existing file of this user gets the
+    permissions 0600.
+
+    Args:
+        path: the file.
+        flags: additional flags of ``os.open``.
+
+    Raises:
+        UsageError: if it is not a plain file.
+        OSError: if it cannot be opened.
+    """
+    handle = open_plain(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+    with suppress(OSError):  # it belongs to another user, or the file system has no permissions
+        os.fchmod(handle, 0o600)
+    return handle

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import nn
 from torch.optim import Optimizer
 
+from danlu.errors import UsageError
 from danlu.storage.access import Access
 from danlu.storage.private_folder import private_folder
 
@@ -29,7 +30,14 @@ def keep_compiled_code_private() -> None:
     """
     if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
         folder = Access().cache / f"compiled-{os.getuid()}"  # the cache may be common to several users
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(private_folder(folder, "TORCHINDUCTOR_CACHE_DIR").absolute())
+        try:
+            private = private_folder(folder, "TORCHINDUCTOR_CACHE_DIR")
+        except OSError as error:
+            raise UsageError(
+                f"{folder} cannot be created: {error.strerror}; set the environment variable TORCHINDUCTOR_CACHE_DIR "
+                f"to a folder of your own"
+            ) from error
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(private.absolute())
 
 
 @runtime_checkable

@@ -25,8 +25,9 @@ from danlu.data.images import decode_cache as cache
 from danlu.data.images.decode_cache import decode_files
 from danlu.data.images.image_folder import list_images
 from danlu.errors import RunError, UsageError
-from danlu.storage import Access, cache_entries
+from danlu.storage import Access, cache_entries, contents
 from danlu.storage.access import no_progress
+from danlu.storage.contents import file_digest
 
 DECODE = decode.decode
 
@@ -500,14 +501,36 @@ def test_an_entry_in_a_cache_that_cannot_be_written_is_used(photos, monkeypatch,
     assert not load(photos, size=(2,)).source
 
 
-def test_entries_can_be_read_by_those_who_may_read_the_cache(photos, shelf):
-    before = os.umask(0o022)
-    try:
-        load(photos)
-    finally:
-        os.umask(before)
+def test_no_other_user_can_read_the_entries_or_replace_them(photos, shelf):
+    shelf.mkdir(parents=True)
+    shelf.chmod(0o777)  # as a folder of an earlier version, or of a careless umask
+    load(photos)
+    assert shelf.stat().st_mode & 0o777 == 0o700
+
+
+def test_changed_bytes_are_noticed_although_size_and_time_are_the_same(photos, shelf):
+    images = load(photos).images.clone()
     (entry,) = shelf.iterdir()
-    assert [path.stat().st_mode & 0o777 for path in (entry, *sorted(entry.iterdir()))] == [0o755, 0o644, 0o644]
+    state = (entry / "images.bin").stat()
+    with (entry / "images.bin").open("r+b") as file:
+        file.seek(7)
+        file.write(b"\xff")
+    os.utime(entry / "images.bin", ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert torch.equal(load(photos).images, images)
+
+
+def test_the_bytes_are_read_once_and_again_after_the_cache_was_copied(photos, shelf, monkeypatch):
+    read = []
+    monkeypatch.setattr(contents, "file_digest", lambda path: read.append(path) or file_digest(path))
+    images = load(photos).images.clone()
+    load(photos)
+    assert len(read) == 0
+    shutil.copytree(shelf, shelf.with_name("copy"))
+    shutil.rmtree(shelf)
+    shelf.with_name("copy").rename(shelf)
+    assert torch.equal(load(photos).images, images)
+    load(photos)
+    assert len(read) == 1
 
 
 def test_one_file_at_a_time_is_in_memory(tmp_path, monkeypatch):

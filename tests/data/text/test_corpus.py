@@ -320,6 +320,17 @@ def test_tokens_in_the_cache_are_those_in_memory(kind, tmp_path, monkeypatch):
     assert bool(memory.notes) == (kind == "bpe")
 
 
+def test_changed_tokens_are_noticed_although_size_and_time_are_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(token_cache, "SMALL", 0)
+    name = written(tmp_path, LINES)
+    right = load(name).train.fields["token"].clone()
+    path = entries(tmp_path)[0] / "tokens.bin"
+    state = path.stat()
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert torch.equal(load(name).train.fields["token"], right)
+
+
 def test_an_entry_is_made_anew_when_the_text_or_a_setting_changes_or_it_is_damaged(tmp_path, monkeypatch):
     monkeypatch.setattr(token_cache, "SMALL", 0)
     name = written(tmp_path, LINES)

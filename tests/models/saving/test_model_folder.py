@@ -4,7 +4,6 @@ import errno
 import json
 import os
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 import torch
@@ -221,10 +220,10 @@ def test_a_full_disk_leaves_the_old_model(tmp_path, monkeypatch):
     info, old = TableInfo((4,), 2), MLP((4,), 2, hidden=(3,))
     save_model(old, tmp_path, info)
 
-    def full(path: Path, content: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         save_model(MLP((4,), 2, hidden=(3,)), tmp_path, info)
     monkeypatch.undo()

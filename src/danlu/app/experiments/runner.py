@@ -30,6 +30,7 @@ from danlu.experiments.harness.criteria import WORDS
 from danlu.experiments.harness.experiment import Experiment, JudgedExperiment, Outcome, ProgressCallback
 from danlu.experiments.harness.wording import findings_table
 from danlu.storage.atomic import write_text
+from danlu.storage.plain_files import make_folder
 
 OUT = Path("runs/experiments")
 PAGE = "experiments.html"
@@ -110,7 +111,7 @@ def run_all(out: str | Path = OUT, seed: int = 0, *, quiet: bool = False, quick:
 def _folder(out: str | Path) -> Path:
     folder = Path(out).expanduser()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"out must be a folder, and {folder} is a file", settings=("out",)) from error
     return folder

@@ -21,6 +21,7 @@ from danlu.data.base.dataset import DataInfo
 from danlu.data.kinds import KINDS
 from danlu.errors import UsageError
 from danlu.storage.atomic import temporary_folder, write_bytes
+from danlu.storage.plain_files import check_folder, make_folder
 
 LARGEST_GRID = 10_000
 """maximal number of images in a grid; larger files cannot be viewed"""
@@ -111,6 +112,8 @@ def _free(destination: Destination) -> Destination:
     assert path is not None
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
+    if destination.form == "folder":
+        check_folder(path)
     if destination.overwrite and not (path.is_dir() and destination.form != "folder"):
         return destination
     if destination.form == "folder" and path.is_dir() and not any(path.iterdir()):
@@ -173,7 +176,8 @@ def _write_folder(path: Path, contents: Sequence[bytes]) -> None:
     digits = max(4, len(str(len(contents) - 1)))
     with temporary_folder(path.parent, path.name) as temporary:
         for number, content in enumerate(contents):
-            (temporary / f"{number:0{digits}}.png").write_bytes(content)
-        path.mkdir(exist_ok=True)
-        for file in sorted(temporary.iterdir()):
-            file.replace(path / file.name)
+            with (temporary / f"{number:0{digits}}.png").open("xb") as file:
+                file.write(content)
+        make_folder(path)
+        for image in sorted(temporary.iterdir()):
+            image.replace(path / image.name)

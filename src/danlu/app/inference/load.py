@@ -11,6 +11,7 @@ from danlu.app.run_folder.run_folder import RunFolder
 from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.models.saving.model_folder import load_model
+from danlu.storage.plain_files import check_tree
 from danlu.training.runtime import DeviceName, pick_device
 from danlu.verbs import need
 
@@ -22,9 +23,11 @@ def load(path: str | Path) -> Model:
         path: a run folder, or its ``model/``.
 
     Raises:
-        UsageError: if there is no model, or no model yet.
+        UsageError: if there is no model, or no model yet, or a run folder has links.
     """
     path = Path(path)
+    if (path / "run.json").is_file():
+        check_tree(path)  # results may be written into the run folder, too
     if (path / "run.json").is_file() and not (path / "model" / "model.json").is_file():
         run = RunFolder.open(path)
         status = run.page["status"]

@@ -15,12 +15,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from danlu.errors import UsageError
+from danlu.storage.private_folder import open_lock
 
 LOCK = ".lock"
 """file of the exclusive lock"""
 _PROCESSES = ".processes"
 """file of the shared lock"""
 _SECONDS_BETWEEN_CHECKS = 0.5
+_JOIN_TIMEOUT = 60.0  # seconds
+_DIGITS = 9  # of a process ID
 
 
 class RunLock:
@@ -48,13 +51,13 @@ class RunLock:
             return
         import fcntl  # not available on Windows, where danlu does not train
 
-        handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = open_lock(self.folder / LOCK)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            numbers = [int(word) for word in os.read(handle, 100).split()]
+            numbers = _process_ids(handle)
             os.close(handle)
-            raise self._in_use([number for number in numbers if is_alive(number)][:1]) from None
+            raise self._in_use(numbers[:1]) from None
         if numbers := processes_using(self.folder):
             os.close(handle)
             raise self._in_use(numbers)
@@ -80,11 +83,22 @@ class RunLock:
 
 
 def join_run(folder: Path) -> None:
-    """Hold the shared lock of a run until this process ends."""
+    """Hold the shared lock of a run until this process ends.
+
+    Raises:
+        UsageError: if another process holds the exclusive lock for a minute.
+    """
     import fcntl
 
-    handle = os.open(folder / _PROCESSES, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    fcntl.flock(handle, fcntl.LOCK_SH)
+    handle, end = open_lock(folder / _PROCESSES, os.O_APPEND), time.monotonic() + _JOIN_TIMEOUT
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:  # another process holds it for a moment, to see whether there are processes
+            if time.monotonic() > end:
+                raise UsageError(f"{folder / _PROCESSES} is locked by another process; stop it") from None
+            time.sleep(0.01)
     os.write(handle, f"{os.getpid()}\n".encode())
 
 
@@ -92,19 +106,24 @@ def processes_using(folder: Path) -> list[int]:
     """The IDs of the processes that hold the shared lock. IDs of ended processes are removed."""
     import fcntl
 
-    try:
-        handle = os.open(folder / _PROCESSES, os.O_RDWR)
-    except FileNotFoundError:
+    if not (folder / _PROCESSES).exists():
         return []
+    handle = open_lock(folder / _PROCESSES)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.truncate(handle, 0)
         return []
     except BlockingIOError:
-        numbers = [int(word) for word in os.read(handle, 1 << 16).split()]
-        return [number for number in dict.fromkeys(numbers) if is_alive(number)]
+        return _process_ids(handle)
     finally:
         os.close(handle)
+
+
+def _process_ids(handle: int) -> list[int]:
+    """The IDs of living processes in a lock file; the file may come from elsewhere, and other text is ignored."""
+    words = os.pread(handle, 1 << 16, 0).split()
+    numbers = [int(word) for word in words if word.isdigit() and len(word) <= _DIGITS]
+    return [number for number in dict.fromkeys(numbers) if is_alive(number)]
 
 
 def wait_for_processes(folder: Path, seconds: float) -> bool:

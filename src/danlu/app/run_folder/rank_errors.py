@@ -8,6 +8,7 @@ they are not restarted, because it would repeat.
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from contextlib import suppress
@@ -15,7 +16,9 @@ from pathlib import Path
 
 from danlu.app.console.error_lines import explain, is_broken_connection
 from danlu.app.console.output import print_error
+from danlu.errors import UsageError
 from danlu.storage.atomic import write_text
+from danlu.storage.plain_files import open_plain
 
 PATIENCE = 5.0
 """seconds until an error of another process is written and visible on another machine"""
@@ -65,8 +68,8 @@ def _write(folder: Path, rank: int, error: Exception) -> None:
         write_text(path, line + "\n\n" + "".join(traceback.format_exception(error)))
     except OSError:  # a full disk usually has room for an empty file, and its existence is enough
         print_error(f"process {rank}: {line}")
-        with suppress(OSError):
-            path.touch()
+        with suppress(OSError, UsageError):
+            os.close(open_plain(path, os.O_WRONLY | os.O_CREAT))
 
 
 def _first_line(path: Path) -> str:

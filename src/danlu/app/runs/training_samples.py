@@ -10,6 +10,7 @@ from danlu.app.report.sections.image_grids import reconstructions, samples, trav
 from danlu.app.report.sections.model_views import codes
 from danlu.app.report.sections.text import write_sample
 from danlu.data.base.dataset import DataInfo, Part
+from danlu.storage.plain_files import make_folder
 
 
 def is_due(round: int, rounds: int, every: int, count: int) -> bool:
@@ -52,6 +53,6 @@ def write_samples(model: Any, held_out: Part, info: DataInfo, folder: Path, roun
     for section in sections:
         assert section.figure is not None
         grid = section.figure.values
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         path = folder / f"round-{round:06d}-{section.title.lower()}.png"
         write_png(make_grid(grid["images"], grid["columns"], info.range), path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,6 +194,8 @@ def find_files(official: OfficialFiles, access: Access) -> list[Path]:
     if not access.download:
         searched = ", ".join(map(str, [*user_folders[:1], cache]))
         raise RunError(f"the files of {official.name} were not found (searched in {searched})")
+    with suppress(OSError):  # the download reports it
+        access.cache_folder(official.name)
     if official.archive is not None:
         _fetch_archive(official, user_folders, cache, access)
         return [_verified(cache / file.name, file) for file in official.files]
@@ -206,7 +209,8 @@ def find_files(official: OfficialFiles, access: Access) -> list[Path]:
 
 def search_folders(official: OfficialFiles, access: Access) -> list[Path]:
     """Folders in which the files are searched: in the user's folder of data sets, then in the cache."""
-    return [*(_candidates(official, access.user_folder) if access.user_folder else []), access.cache / official.name]
+    cache = access.cache_folder(official.name, create=False)
+    return [*(_candidates(official, access.user_folder) if access.user_folder else []), cache]
 
 
 def _fetch_archive(official: OfficialFiles, user_folders: list[Path], cache: Path, access: Access) -> None:
@@ -214,7 +218,6 @@ def _fetch_archive(official: OfficialFiles, user_folders: list[Path], cache: Pat
     archive, inside = official.archive
     existing = next((path for folder in user_folders if (path := folder / archive.name).is_file()), None)
     path = _verified(existing, archive) if existing else fetch(archive, official.mirrors, cache, access.progress)
-    cache.mkdir(parents=True, exist_ok=True)
     unpack(path, {f"{inside}/{file.name}": file.size for file in official.files}, cache)
     if existing is None:
         path.unlink()

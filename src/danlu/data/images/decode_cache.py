@@ -6,7 +6,8 @@ files is not part of the key: every start would have to read all files, which ta
 disk. A changed file has another change time, even if its modification time was restored.
 
 An entry is written under a temporary name, synced to the disk and renamed, so it is either complete or absent. An entry
-whose bytes were truncated or modified is created again. Entries may be removed at any time. When an entry is created,
+whose bytes were truncated or modified is created again; their SHA-256 is compared when the file is new to this machine,
+and not again as long as its identity stays the same. Entries may be removed at any time. When an entry is created,
 entries that were not used for 30 days are removed, except those that a process has mapped. Files that were left out for
 a transient reason, such as a disk error, are tried again at each start; if one can be read, the entry is created again.
 """
@@ -38,15 +39,16 @@ from danlu.data.images.worker_pool import default_workers, map_files
 from danlu.errors import RunError, UsageError
 from danlu.printable import printable
 from danlu.storage.access import Access
-from danlu.storage.atomic import publish, temporary_folder
+from danlu.storage.atomic import publish, temporary_folder, write_text
 from danlu.storage.cache_entries import locked_entry, mark_used, remove_unused
+from danlu.storage.contents import file_digest, has_digest, page_digest, remember_digest
 from danlu.storage.disk import sync
 from danlu.storage.memory_map import file_identity, map_file
 
-FORMAT = 2
+FORMAT = 3
 IN_MEMORY = 1 << 30
 """maximum size in bytes of images that are decoded in memory if the cache cannot be written"""
-_BYTES, _PAGE = "images.bin", "page.json"
+_BYTES, _PAGE, _VERIFIED = "images.bin", "page.json", "verified"
 _MAX_NAMES = 10  # maximum number of unreadable files in a message
 _STEP = 16  # number of files between two progress reports
 
@@ -107,10 +109,11 @@ def decode_files(root: Path, files: Sequence[FileEntry], images: Images, access:
     except RuntimeError as error:  # no home folder
         return decoder.in_memory("the cache", str(error))
     key = _key(files, images)
+    access.cache_folder(entries.name, create=False)
     if examples := decoder.read_entry(entries / key, key):
         return examples
     try:
-        entries.mkdir(parents=True, exist_ok=True)
+        access.cache_folder(entries.name)
         tempfile.TemporaryFile(dir=entries).close()
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -133,9 +136,11 @@ def _read(entry: Path, key: str) -> DecodedFiles | None:
         page = json.loads((entry / _PAGE).read_text(encoding="utf-8"))
         state = (entry / _BYTES).stat()
         checksum = page.pop("sha256")
-        if page["format"] != FORMAT or page["key"] != key or checksum != _checksum(page):
+        if page["format"] != FORMAT or page["key"] != key or checksum != page_digest(page):
             return None
         if (state.st_size, state.st_mtime_ns) != (page["bytes"], page["modified"]):
+            return None
+        if not has_digest(entry / _BYTES, page["contents"], remember=entry / _VERIFIED):
             return None
         left_out: dict[int, str] = dict(page["left_out"])
         transient = tuple(page["passing"]) if left_out else ()
@@ -146,10 +151,6 @@ def _read(entry: Path, key: str) -> DecodedFiles | None:
     # any of these means that there is no valid entry
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):
         return None
-
-
-def _checksum(page: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
 
 
 class _Decoder:
@@ -190,8 +191,9 @@ class _Decoder:
                 with _Rows(folder / _BYTES, shape) as rows:
                     count = self._fill(rows, shape)
                     rows.cut(count)
-                self._write_page(folder, key, (count, *shape))
+                digest = self._write_page(folder, key, (count, *shape))
                 publish(folder, entries / key)
+            remember_digest(entries / key / _BYTES, digest, entries / key / _VERIFIED)
         except OSError as error:
             raise _cannot_write(entries, needed, error.strerror or str(error)) from error
         examples = _read(entries / key, key)
@@ -200,7 +202,8 @@ class _Decoder:
             raise RunError(f"{entries / key} was written but cannot be read; remove it and try again")
         return examples
 
-    def _write_page(self, folder: Path, key: str, shape: tuple[int, ...]) -> None:
+    def _write_page(self, folder: Path, key: str, shape: tuple[int, ...]) -> str:
+        """Write the description of the entry; return the digest of the examples."""
         state = (folder / _BYTES).stat()
         page = {
             "format": FORMAT,
@@ -208,13 +211,14 @@ class _Decoder:
             "shape": shape,
             "bytes": state.st_size,
             "modified": state.st_mtime_ns,
+            "contents": file_digest(folder / _BYTES),
             "left_out": sorted(self.left_out.items()),
             "passing": sorted(self.transient),
             "notes": self.notes,
         }
-        (folder / _PAGE).write_text(json.dumps({**page, "sha256": _checksum(page)}), encoding="utf-8")
-        sync(folder / _PAGE)
+        write_text(folder / _PAGE, json.dumps({**page, "sha256": page_digest(page)}))
         sync(folder)
+        return page["contents"]
 
     def in_memory(self, folder: str, reason: str) -> DecodedFiles:
         """Decode the files to memory, if the cache folder cannot be written."""
@@ -320,7 +324,7 @@ class _Rows:
 
     def __init__(self, path: Path, shape: Shape):
         self.shape, self.size, self.end = shape, int(np.prod(shape, dtype=np.int64)), 0
-        self.file = path.open("w+b")
+        self.file = path.open("x+b")
 
     def __setitem__(self, row: int, pixels: UInt8[np.ndarray, "c h w"]) -> None:
         self.file.seek(row * self.size)

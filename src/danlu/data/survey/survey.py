@@ -13,8 +13,9 @@ from danlu.data.kinds import KINDS
 from danlu.data.survey.result import Survey
 from danlu.storage.access import Access
 from danlu.storage.atomic import write_text
+from danlu.storage.contents import page_digest
 
-FORMAT = 4
+FORMAT = 5
 """increase it when a statistic or the wording of a problem changes"""
 
 
@@ -32,13 +33,19 @@ def survey_data_set(data: DataSet, access: Access | None = None) -> Survey:
     >>> survey_data_set(digits()).examples
     {'train': 1258, 'validation': 180, 'test': 359}
     """
-    path = (access or Access()).cache / "surveys" / f"{FORMAT}-{version('danlu')}-{data.fingerprint()}.json"
-    with suppress(OSError, ValueError, TypeError):
-        return Survey(**json.loads(path.read_text(encoding="utf-8")))
+    try:
+        folder = (access or Access()).cache_folder("surveys")
+    except (OSError, RuntimeError):  # it cannot be written
+        return compute_survey(data)
+    path = folder / f"{FORMAT}-{version('danlu')}-{data.fingerprint()}.json"
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+        page = json.loads(path.read_text(encoding="utf-8"))
+        if page.pop("sha256") == page_digest(page):
+            return Survey(**page)
     computed = compute_survey(data)
+    page = asdict(computed)
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(asdict(computed)))
+        write_text(path, json.dumps({**page, "sha256": page_digest(page)}))
     return computed
 
 

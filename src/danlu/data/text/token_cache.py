@@ -3,7 +3,8 @@
 An entry is a folder ``texts/KEY`` with ``tokens.bin``, the concatenated tokens of the three parts, the tokenizer, and
 ``page.json``, which has the number of tokens of each part. The key is the SHA-256 of the settings and of the identity
 of the documents: path, size and times of a file, as for images, or a checksum. An entry is either complete or absent.
-An entry whose file was truncated or modified is created again.
+An entry whose file was truncated or modified is created again; its SHA-256 is compared when the file is new to this
+machine, and not again as long as its identity stays the same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int
@@ -29,17 +30,18 @@ from danlu.data.text.tokenizer_files import FILE, from_json, learn
 from danlu.data.text.tokenizers import UnknownCharacter
 from danlu.errors import RunError, UsageError
 from danlu.storage.access import Access
-from danlu.storage.atomic import publish, temporary_folder
+from danlu.storage.atomic import publish, temporary_folder, write_text
 from danlu.storage.cache_entries import locked_entry, mark_used, remove_unused
+from danlu.storage.contents import file_digest, has_digest, page_digest, remember_digest
 from danlu.storage.disk import sync
 from danlu.storage.memory_map import file_identity, map_file
 
-FORMAT = 1
+FORMAT = 2
 SMALL = 1 << 22
 """maximum size in bytes of a text whose characters or words are not cached"""
 IN_MEMORY = 1 << 30
 """maximum size in bytes of a text that is tokenized in memory if the cache cannot be written"""
-_TOKENS, _PAGE = "tokens.bin", "page.json"
+_TOKENS, _PAGE, _VERIFIED = "tokens.bin", "page.json", "verified"
 
 
 class ReadOptions(NamedTuple):
@@ -105,7 +107,7 @@ def _entries_folder(access: Access) -> Path | str:
     except RuntimeError as error:  # no home folder
         return f"the cache cannot be written ({error})"
     try:
-        entries.mkdir(parents=True, exist_ok=True)
+        access.cache_folder(entries.name)
         tempfile.TemporaryFile(dir=entries).close()
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -171,12 +173,12 @@ def _on_disk(entries: Path, key: str, parts: Sequence[Sequence[Span]], options: 
     try:
         with temporary_folder(entries, key) as folder:
             counts = []
-            with (folder / _TOKENS).open("wb") as file:
+            with (folder / _TOKENS).open("xb") as file:
                 for spans in parts:
                     counts.append(_write(file, _encode(spans, options, tokenizer, access), dtype))
                 file.flush()
                 os.fsync(file.fileno())
-            (folder / FILE).write_text(tokenizer.to_json(), encoding="utf-8")
+            write_text(folder / FILE, tokenizer.to_json())
             state = (folder / _TOKENS).stat()
             page = {
                 "format": FORMAT,
@@ -184,12 +186,13 @@ def _on_disk(entries: Path, key: str, parts: Sequence[Sequence[Span]], options: 
                 "counts": counts,
                 "bytes": state.st_size,
                 "modified": state.st_mtime_ns,
-                "tokenizer": _file_checksum(folder / FILE),
+                "contents": file_digest(folder / _TOKENS),
+                "tokenizer": file_digest(folder / FILE),
             }
-            (folder / _PAGE).write_text(json.dumps({**page, "sha256": _checksum(page)}), encoding="utf-8")
-            for path in (folder / FILE, folder / _PAGE, folder):
-                sync(path)
+            write_text(folder / _PAGE, json.dumps({**page, "sha256": page_digest(page)}))
+            sync(folder)
             publish(folder, entries / key)
+        remember_digest(entries / key / _TOKENS, page["contents"], entries / key / _VERIFIED)
     except OSError as error:
         raise _cannot_write(entries, error) from error
     tokens = _read(entries / key, key)
@@ -212,13 +215,15 @@ def _read(entry: Path, key: str) -> Tokens | None:
         page = json.loads((entry / _PAGE).read_text(encoding="utf-8"))
         state = (entry / _TOKENS).stat()
         checksum = page.pop("sha256")
-        if page["format"] != FORMAT or page["key"] != key or checksum != _checksum(page):
+        if page["format"] != FORMAT or page["key"] != key or checksum != page_digest(page):
             return None
-        if (state.st_size, state.st_mtime_ns, _file_checksum(entry / FILE)) != (
+        if (state.st_size, state.st_mtime_ns, file_digest(entry / FILE)) != (
             page["bytes"],
             page["modified"],
             page["tokenizer"],
         ):
+            return None
+        if not has_digest(entry / _TOKENS, page["contents"], remember=entry / _VERIFIED):
             return None
         mark_used(entry / _PAGE)
         tokenizer = from_json((entry / FILE).read_text(encoding="utf-8"))
@@ -227,14 +232,6 @@ def _read(entry: Path, key: str) -> Tokens | None:
     # any of these means that there is no valid entry
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):
         return None
-
-
-def _checksum(page: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
-
-
-def _file_checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _cannot_write(entries: Path, error: OSError) -> RunError:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from danlu.errors import UsageError
 from danlu.printable import printable
+from danlu.storage.atomic import write_bytes
 
 INK, QUIET, RULE, BLANK = "#262626", "#6a6a6a", "#deddd8", "#f1f0ec"
 BLUE, VERMILION = "#0072b2", "#d55e00"  # from Okabe and Ito's palette, as the others
@@ -146,12 +147,14 @@ def to_png(figure: Figure, path: str | Path) -> None:
     Raises:
         UsageError: if matplotlib does not support the file type.
     """
+    content = io.BytesIO()
     with warnings.catch_warnings(), matplotlib.rc_context(STYLE):
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         try:
-            figure.savefig(path, dpi=150, facecolor="white")
+            figure.savefig(content, format=Path(path).suffix[1:] or "png", dpi=150, facecolor="white")
         except ValueError as error:
             raise UsageError(f"{path} cannot be drawn: {error}") from error
+    write_bytes(Path(path), content.getvalue())
 
 
 _REFERENCE = re.compile(r"(?<=url\(#)[^)]+(?=\))|(?<=^#).+")

@@ -13,6 +13,7 @@ from danlu.data.base.dataset import Part
 from danlu.evaluation.subject import Subject
 from danlu.sampling.decoding.generate import SamplingOptions
 from danlu.storage.atomic import write_text
+from danlu.storage.plain_files import make_folder
 from danlu.verbs import can
 
 PROMPT, WRITTEN = 64, 400
@@ -33,7 +34,7 @@ def write_sample(model: Any, part: Part, folder: Path, round: int) -> None:
     """Write a file with a text that the model generates after this round."""
     if not (can(model, "complete") and model.tokenizer is not None and len(part)):
         return
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     begin, rest = written(model, part)
     write_text(folder / f"round-{round:06d}.txt", f"{begin}│{rest}\n")
 
