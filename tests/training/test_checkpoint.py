@@ -102,7 +102,7 @@ def test_a_crash_at_any_sync_write_or_rename_leaves_the_old_one(tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", dying(os.fsync))
         patch.setattr(checkpoint, "save_file", dying(checkpoint.save_file))
-        patch.setattr(checkpoint.Path, "write_text", dying(checkpoint.Path.write_text))
+        patch.setattr(checkpoint, "write_text", dying(checkpoint.write_text))
         patch.setattr(checkpoint.Path, "rename", dying(checkpoint.Path.rename))
         try:
             checkpoint.write(tmp_path, made(2))

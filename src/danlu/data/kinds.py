@@ -10,10 +10,15 @@ code of rooms above ``data``.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
 
 from danlu import data as room
 from danlu.catalogue.lookup import look_up, resolve
+from danlu.errors import few
+from danlu.storage.json_page import first_problem
 
 
 class Kind(NamedTuple):
@@ -127,12 +132,23 @@ def info_from_json(values: dict[str, Any]) -> room.DataInfo:
 
     Raises:
         UsageError: if the kind is unknown.
-        TypeError: if a value is not a property of the kind.
+        TypeError: if a value is not a property of the kind, or has another type.
+        ValueError: if a value is not possible, for example a negative size.
 
     >>> from danlu.data.images.info import ImageInfo
     >>> info_from_json(ImageInfo((1, 8, 8), fit="pad").to_json())
     ImageInfo(shape=(1, 8, 8), classes=0, class_names=(), range=(0.0, 1.0), fit='pad', levels=256)
     """
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    del fields["kind"]
-    return resolve(find_kind(values["kind"]).info)(**fields)
+    kind = fields.pop("kind")
+    if not isinstance(kind, str):
+        raise TypeError(f"kind must be a text, got {kind!r:.50}")
+    cls = resolve(find_kind(kind).info)
+    if unknown := sorted(fields.keys() - {field.name for field in dataclasses.fields(cls)}):
+        raise TypeError(f"unknown property {few(unknown)}")
+    try:
+        info = TypeAdapter(cls).validate_python(fields)
+    except ValidationError as error:
+        raise TypeError(first_problem(error)) from None
+    info.check()
+    return info

@@ -10,29 +10,51 @@ renamed, and the previous one is used.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
+import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import torch
+from pydantic import ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
-from danlu.errors import RunError
+from danlu.errors import RunError, UsageError
 from danlu.nn.state_dict import is_sharded, local_shard
-from danlu.storage.atomic import FOLDERS, publish
+from danlu.storage.atomic import FOLDERS, publish, write_text
 from danlu.storage.disk import diagnose_weights, sync
-from danlu.storage.json_page import read_page
+from danlu.storage.json_page import Count, Number, read_json, read_page, to_json
+from danlu.storage.plain_files import check_files
 from danlu.training.runtime import Runtime
 
 FORMAT = 1
 CHECKPOINTS_KEPT = 3
 """number of newest checkpoints that are kept; that of the best round is kept as well"""
 _TENSORS, _PAGE, _MANIFEST = "tensors.safetensors", "page.json", "manifest.json"
+_NAMES = re.compile(r"tensors\.safetensors|page\.json|part-\d{5}-of-\d{5}\.safetensors")
+
+
+class _Best(TypedDict):
+    score: Number | None
+    round: Count | None
+    waited: Count
+
+
+class _Page(TypedDict):
+    """The types of the values in the page of a checkpoint; ``Session.save`` in ``app`` writes them."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # pyright: ignore[reportGeneralTypeIssues]
+    round: Count
+    drawn: NotRequired[Count]
+    best: NotRequired[_Best | None]
+    seconds: NotRequired[Number]
 
 
 @dataclass(frozen=True)
@@ -141,21 +163,21 @@ def _write_tensors(temporary: Path, final: Path, checkpoint: Checkpoint, runtime
     if runtime.rank == 0:
         _save({name: tensor for name, tensor in checkpoint.tensors.items() if name not in parts}, temporary / _TENSORS)
         page = {"format": FORMAT, "round": checkpoint.round, **checkpoint.page}
-        (temporary / _PAGE).write_text(json.dumps(page, indent=1), encoding="utf-8")
-        sync(temporary / _PAGE)
+        write_text(temporary / _PAGE, to_json(page, indent=1))
 
 
 def _write_manifest(temporary: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
     if runtime.rank == 0:
         manifest = {"format": FORMAT, "sha256": {path.name: _digest(path) for path in sorted(temporary.iterdir())}}
-        (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        sync(temporary / _MANIFEST)
-        sync(temporary)
+        write_text(temporary / _MANIFEST, to_json(manifest, indent=1))
         publish(temporary, final)
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    with path.open("xb") as new:  # fails if something exists there, for example a link
+        mode = stat.S_IMODE(os.fstat(new.fileno()).st_mode)
     save_file({name: local_shard(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    path.chmod(mode)  # some versions of safetensors ignore the umask
     sync(path)
 
 
@@ -189,13 +211,13 @@ def read(path: Path) -> Checkpoint:
         UsageError: if it was written by a newer danlu.
         RunError: if its files are damaged.
     """
-    page = read_page(path / _PAGE, FORMAT, {"round"})
+    page = read_page(path / _PAGE, FORMAT, _Page)
     return Checkpoint(page["round"], StoredTensors(_tensor_files(path)), page)
 
 
 def _tensor_files(path: Path) -> list[Path]:
     """The tensor files in the manifest, in the order of the processes."""
-    names = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
+    names = _digests(path)
     return [path / _TENSORS, *(path / name for name in sorted(names) if name.startswith("part-"))]
 
 
@@ -215,21 +237,38 @@ def prune(folder: Path, best: int | None, keep: int = CHECKPOINTS_KEPT) -> None:
 
 
 def _checkpoint_folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("round-*") if p.is_dir() and p.name.removeprefix("round-").isdigit())
+    return sorted(p for p in folder.glob("round-*") if p.is_dir() and p.name.removeprefix("round-").isdecimal())
 
 
 def _damage(path: Path) -> str | None:
     """A description of the damage of a checkpoint, or None."""
     try:
-        digests = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
+        digests = _digests(path)
         for name in {_TENSORS, _PAGE} | digests.keys():
-            if _digest(path / name) != digests[name]:
+            if digests[name] != _digest(path / name):
                 return f"{name} does not match its checksum"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
+    except UsageError as error:  # it is a link
+        return str(error)
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{_MANIFEST} cannot be read"
     return None
+
+
+def _digests(path: Path) -> dict[str, str]:
+    """The SHA-256 of each file of a checkpoint, by name. Nothing outside of the folder has a valid name.
+
+    Raises:
+        UsageError: if a file has an invalid name, or is a link.
+    """
+    check_files(path / _MANIFEST)
+    digests = read_json(path / _MANIFEST)["sha256"]
+    for name in digests:
+        if not _NAMES.fullmatch(name):
+            raise UsageError(f"{_MANIFEST} names {name!r:.80}, which is not a file of a checkpoint")
+        check_files(path / name)
+    return digests
 
 
 def _rename_damaged(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,8 +65,8 @@ def write_card(
         info: properties of an input.
         about: the description of the model.
     """
-    card = templates("danlu.app.report", html=False)  # Markdown; plain() escapes names
-    card.filters["plain"] = plain
+    card = templates("danlu.app.report", html=False, shown=plain)
+    card.filters |= {"code": code, "span": span, "markdown": Markdown}
     page = {
         "run": run,
         "data": run.get("data", {}),
@@ -88,10 +89,38 @@ def write_card(
     write_text(path, card.get_template("card.md.jinja").render(page))
 
 
-def plain(text: object) -> str:
-    r"""Text with control characters and the special characters of Markdown escaped, on one line.
+class Markdown(str):
+    """Text that is Markdown already, which ``plain`` leaves unchanged."""
 
-    >>> print(plain("a|b <i>*c*"))
-    a\|b \<i\>\*c\*
+
+def plain(text: object) -> Markdown:
+    r"""Text with control characters and the special characters of Markdown and HTML escaped, on one line.
+
+    The template applies it to all values. Characters of HTML become entities, because not every program accepts a
+    backslash before them.
+
+    >>> print(plain("a|b <i>*c*"), plain(plain("<i>")))
+    a\|b &lt;i&gt;\*c\* &lt;i&gt;
     """
-    return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", " ".join(printable(str(text)).split()))
+    if isinstance(text, Markdown):
+        return text
+    line = html.escape(" ".join(printable(str(text)).split()), quote=False)
+    return Markdown(re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", line))
+
+
+def code(text: object) -> Markdown:
+    r"""Text for an indented code block, on one line: a second line would not be part of the block.
+
+    >>> print(code("danlu train\r<b>"))
+    danlu train <b>
+    """
+    return Markdown(printable(" ".join(str(text).split())))
+
+
+def span(text: object) -> Markdown:
+    """Text for a code span, without the character that ends it.
+
+    >>> print(span("a`<b>"))
+    a'<b>
+    """
+    return code(str(text).replace("`", "'"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,13 +11,16 @@ from markupsafe import Markup
 from danlu.printable import printable, printable_lines
 
 
-def templates(package: str, folder: str = "templates", *, html: bool) -> Environment:
+def templates(
+    package: str, folder: str = "templates", *, html: bool, shown: Callable[[Any], Any] | None = None
+) -> Environment:
     r"""The templates of a package.
 
     Args:
         package: name of the package.
         folder: folder of the templates in the package.
         html: whether the special characters of HTML are escaped.
+        shown: applied to all values; by default control characters are escaped.
 
     >>> page = templates("danlu.app.report", html=True).from_string("{{ name }}")
     >>> page.render(name="\x1b[31m<b>")
@@ -25,7 +29,7 @@ def templates(package: str, folder: str = "templates", *, html: bool) -> Environ
     environment = Environment(
         loader=PackageLoader(package, folder),
         autoescape=html,
-        finalize=_shown,
+        finalize=shown or _shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +9,7 @@ from typing import Any, Self
 from danlu.app.console.formatting import quoted
 from danlu.app.console.progress import Screen
 from danlu.app.run_folder.process_lock import LOCK, RunLock
+from danlu.app.run_folder.run_page import RunPage, read_entry
 from danlu.app.run_folder.tensorboard import Events
 from danlu.errors import RunError, UsageError
 from danlu.recipes.config.recipe import Recipe
@@ -17,7 +17,8 @@ from danlu.recipes.config.yaml_files import from_yaml, to_yaml
 from danlu.storage.access import Access
 from danlu.storage.atomic import write_text
 from danlu.storage.disk import sync
-from danlu.storage.json_page import read_page
+from danlu.storage.json_page import read_page, to_json
+from danlu.storage.plain_files import append_text, check_files, check_tree, make_folder
 
 FORMAT = 1
 _NEEDED = {"recipe", "status", "command", "versions", "device", "threads", "ranks", "data", "round", "rounds"}
@@ -49,7 +50,7 @@ class RunFolder:
             page: the content of run.json.
 
         Raises:
-            UsageError: if the folder is not empty.
+            UsageError: if the folder is not empty, is a link, or belongs to another user.
             RunError: if the folder cannot be created.
         """
         try:
@@ -71,15 +72,17 @@ class RunFolder:
         """Open an existing run.
 
         Raises:
-            UsageError: if the folder is not a run, or was written by a newer danlu.
+            UsageError: if the folder is not a run, has links, or was written by a newer danlu.
             RunError: if its files are damaged.
         """
         path = Path(path)
         page_path = path / "run.json"
-        if not page_path.is_file():
+        if page_path.is_file():
+            check_tree(path)
+        else:
             reason = "it has no run.json" if path.is_dir() else "there is no such folder"
             raise UsageError(f"{path} is not a run folder: {reason}. `danlu train` creates run folders")
-        return cls(path, from_yaml(path / "recipe.yaml"), read_page(page_path, FORMAT, _NEEDED))
+        return cls(path, from_yaml(path / "recipe.yaml"), read_page(page_path, FORMAT, RunPage, _NEEDED))
 
     def __repr__(self) -> str:
         return f"<run {self.path}: {self.page['recipe']}, {self.page['status']}>"
@@ -131,21 +134,20 @@ class RunFolder:
         """Update run.json with the given values."""
         self.page.update(news)
         if self.writes:
-            write_text(self.path / "run.json", json.dumps(self.page, indent=2, ensure_ascii=False) + "\n")
+            write_text(self.path / "run.json", to_json(self.page, indent=2) + "\n")
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to metrics.jsonl, and to TensorBoard events if TensorBoard is installed."""
         if not self.writes:
             return
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        append_text(self.path / "metrics.jsonl", to_json(entry) + "\n")
         if self._events is None:
             self._events = Events(self.path / "tensorboard")
         self._events.write(entry)
 
     def metrics(self) -> list[dict[str, float]]:
         """The lines of metrics.jsonl that can be read; a crash can truncate a line, and a disk can damage it."""
-        entries = (_metrics_entry(line) for line in self._metrics_lines() if line)
+        entries = (read_entry(line) for line in self._metrics_lines() if line)
         return [entry for entry in entries if entry is not None]
 
     def remove_metrics_after(self, round: int) -> int:
@@ -154,9 +156,9 @@ class RunFolder:
         Returns:
             The number of lines that cannot be read, without a truncated last line.
         """
-        kept = [json.dumps(entry) + "\n" for entry in self.metrics() if entry["round"] <= round]
+        kept = [to_json(entry) + "\n" for entry in self.metrics() if entry["round"] <= round]
         complete = self._metrics_lines()[:-1]
-        unreadable = sum(_metrics_entry(line) is None for line in complete)
+        unreadable = sum(read_entry(line) is None for line in complete)
         if self.writes:
             write_text(self.path / "metrics.jsonl", "".join(kept))
         return unreadable
@@ -188,20 +190,11 @@ class RunFolder:
         self.lock.release()
 
 
-def _metrics_entry(line: bytes) -> dict[str, float] | None:
-    """The content of a line of metrics.jsonl, or None if it cannot be read."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) and isinstance(entry.get("round"), int) else None
-
-
 def _use_folder(path: Path) -> Path:
+    check_files(path)
     if path.exists():
         _check_empty(path)
-    else:
-        path.mkdir(parents=True)
+    make_folder(path)
     return path
 
 

@@ -13,6 +13,7 @@ from danlu.app.console.settings_flags import command_of
 from danlu.app.runs.session import Session
 from danlu.catalogue.recipes import name_of_recipe
 from danlu.errors import UsageError
+from danlu.storage.json_page import to_json
 
 _DECISIVE = ("versions.danlu", "versions.torch", "device", "threads", "ranks", "data.fingerprint", "rounds")
 
@@ -68,7 +69,7 @@ def check_unchanged(then: dict[str, Any], now: dict[str, Any], ignore_changes: b
     """
     old, new = _flat(then), _flat(now)
     keys = [*_DECISIVE, *(key for key in sorted(old.keys() | new.keys()) if key.startswith("settings."))]
-    changed = [key for key in keys if old.get(key) != new.get(key)]
+    changed = [key for key in keys if to_json(old.get(key)) != to_json(new.get(key))]
     differences = [f"  {key}: {old.get(key)} before, {new.get(key)} now" for key in changed]
     if differences and not ignore_changes:
         raise UsageError(

@@ -45,6 +45,28 @@ class DataInfo:
     class_names: tuple[str, ...] = ()
     range: tuple[float, float] = (0.0, 1.0)
 
+    def check(self) -> None:
+        """Check values that come from a file that is not trusted; subclasses check theirs, too.
+
+        Raises:
+            ValueError: if a value is not possible, or a number is too large.
+
+        >>> from danlu.data.tables.info import TableInfo
+        >>> TableInfo((4,), 10**12).check()
+        Traceback (most recent call last):
+        ValueError: 1,000,000,000,000 classes exceed the limit of 1,000,000
+        """
+        if any(size < 1 for size in self.shape):
+            raise ValueError(f"shape must have positive sizes, got {list(self.shape)}")
+        if (values := math.prod(self.shape)) > EXAMPLE_VALUES:
+            raise ValueError(f"examples of {values:,} numbers exceed the limit of {EXAMPLE_VALUES:,}")
+        if self.classes > CLASSES:
+            raise ValueError(f"{self.classes:,} classes exceed the limit of {CLASSES:,}")
+        if self.classes < 0 or len(self.class_names) not in (0, self.classes):
+            raise ValueError(f"{self.classes:,} classes have {len(self.class_names):,} names")
+        if not -math.inf < self.range[0] < self.range[1] < math.inf:
+            raise ValueError(f"range must be two increasing numbers, got {list(self.range)}")
+
     @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the classes, or their numbers if they have no names.
@@ -108,25 +130,6 @@ class DataInfo:
     def to_json(self) -> dict[str, Any]:
         """The values as JSON types; ``data.kinds.info_from_json`` reads them."""
         return {"kind": self.kind, **asdict(self)}
-
-
-def check_sizes(info: DataInfo) -> None:
-    """Check the size of an example and the number of classes, which may come from a file that is not trusted.
-
-    Raises:
-        ValueError: if a number is too large, or the names of the classes do not match their number.
-
-    >>> from danlu.data.tables.info import TableInfo
-    >>> check_sizes(TableInfo((4,), 10**12))
-    Traceback (most recent call last):
-    ValueError: 1,000,000,000,000 classes exceed the limit of 1,000,000
-    """
-    if (values := math.prod(info.shape)) > EXAMPLE_VALUES:
-        raise ValueError(f"examples of {values:,} numbers exceed the limit of {EXAMPLE_VALUES:,}")
-    if info.classes > CLASSES:
-        raise ValueError(f"{info.classes:,} classes exceed the limit of {CLASSES:,}")
-    if info.class_names and len(info.class_names) != info.classes:
-        raise ValueError(f"{info.classes:,} classes have {len(info.class_names):,} names")
 
 
 def require_images(info: DataInfo, **options: object) -> None:
@@ -265,14 +268,16 @@ class DataSet:
         """
         if not any(part.sources for part in (self.train, self.validation, self.test)):
             return self._digest(_update_with_values)
-        path = Access().cache / "fingerprints" / self._digest(_update_with_source)
+        try:
+            path = Access().cache_folder("fingerprints") / self._digest(_update_with_source)
+        except (OSError, RuntimeError):  # it cannot be written
+            return self._digest(_update_with_values)
         with suppress(OSError, ValueError):
             cached = path.read_text(encoding="ascii")
             if len(bytes.fromhex(cached)) == hashlib.sha256().digest_size:
                 return cached
         computed = self._digest(_update_with_values)
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, computed)
         return computed
 

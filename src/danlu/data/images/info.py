@@ -26,6 +26,18 @@ class ImageInfo(DataInfo):
     fit: Literal["crop", "pad", "stretch"] = "stretch"
     levels: int = 256
 
+    def check(self) -> None:
+        """Check values that come from a file.
+
+        Raises:
+            ValueError: if a value is not possible.
+        """
+        super().check()
+        if len(self.shape) != 3 or self.levels < 2:
+            raise ValueError(
+                f"images need a shape of 3 sizes and at least 2 levels, got {list(self.shape)} and {self.levels}"
+            )
+
     @property
     def viewable(self) -> bool:
         """Whether an example can be shown: it is gray or RGB."""

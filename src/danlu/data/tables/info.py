@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,6 +27,21 @@ class TableInfo(DataInfo):
     shift: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     fill: tuple[float, ...] = ()
+
+    def check(self) -> None:
+        """Check values that come from a file.
+
+        Raises:
+            ValueError: if a value is not possible.
+        """
+        super().check()
+        if len(self.shape) != 1:
+            raise ValueError(f"rows need a shape of 1 size, got {list(self.shape)}")
+        for name in ("columns", "shift", "scale", "fill"):
+            if len(values := getattr(self, name)) not in (0, self.shape[0]):
+                raise ValueError(f"{name} needs a value for each of the {self.shape[0]} columns, got {len(values)}")
+        if not all(map(math.isfinite, (*self.shift, *self.scale, *self.fill))) or 0 in self.scale:
+            raise ValueError("shift, scale and fill must be finite, and scale not 0")
 
     @property
     def channel_names(self) -> tuple[str, ...]:

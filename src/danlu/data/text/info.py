@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from danlu.data.base.dataset import DataInfo
+from danlu.data.base.tokenizer import TokenKind
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,16 @@ class TextInfo(DataInfo):
     shape: tuple[int, ...] = ()
     vocabulary: int = 0
     tokens: str = ""
+
+    def check(self) -> None:
+        """Check values that come from a file.
+
+        Raises:
+            ValueError: if a value is not possible.
+        """
+        super().check()
+        if self.vocabulary < 0 or self.tokens not in ("", *get_args(TokenKind)):
+            raise ValueError(f"text needs a vocabulary and known tokens, got {self.vocabulary} and {self.tokens!r:.50}")
 
     @property
     def format(self) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import torch
+from pydantic import ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from danlu.catalogue.models import find_model, name_of_model
-from danlu.data.base.dataset import DataInfo, check_sizes
+from danlu.data.base.dataset import DataInfo
 from danlu.data.base.tokenizer import Tokenizer
 from danlu.data.kinds import info_from_json
 from danlu.data.text.info import TextInfo
@@ -26,10 +29,24 @@ from danlu.models.saving.shape_check import build_without_memory, check_layers
 from danlu.nn.state_dict import check_tensors, load_tensors, named_tensors
 from danlu.storage.atomic import write_bytes, write_text
 from danlu.storage.disk import check_header, diagnose_weights
-from danlu.storage.json_page import read_page
+from danlu.storage.json_page import read_page, to_json
+from danlu.storage.plain_files import check_files
 from danlu.storage.regular_file import read_regular
 
 FORMAT = 1
+
+
+class _Page(TypedDict):
+    """The types of the values in model.json. ``build`` and ``info_from_json`` check what is in them."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # pyright: ignore[reportGeneralTypeIssues]
+    model: str
+    arguments: dict[str, Any]
+    data: dict[str, Any]
+    sha256: str
+    tokenizer: NotRequired[str]
+    usage: NotRequired[dict[str, Any]]
+    made_with: NotRequired[dict[str, Any]]
 
 
 def save_model(
@@ -68,7 +85,7 @@ def save_model(
     if model.tokenizer is not None:
         description["tokenizer"] = sha256(model.tokenizer.to_json().encode()).hexdigest()
     try:
-        page = json.dumps(description, indent=2, ensure_ascii=False)
+        page = to_json(description, indent=2)
     except TypeError as error:
         raise UsageError(f"the arguments of this {type(model).__name__} cannot be saved: {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,30 +102,24 @@ def load_model(folder: str | Path) -> Model:
         folder: a model folder, written by ``save_model``.
 
     Raises:
-        UsageError: if there is no model in the folder, or it was written by a newer danlu.
-        RunError: if weights or tokenizer are damaged or do not match the description.
+        UsageError: if there is no model in the folder, its files are links, or it was written by a newer danlu.
+        RunError: if weights, tokenizer or description are damaged or do not match.
     """
     folder = Path(folder)
     if not (folder / "model.json").is_file():
         reason = "has no model.json" if folder.is_dir() else "does not exist"
         raise UsageError(f"{folder} {reason}; give a run folder or its model/ folder")
-    page = read_page(folder / "model.json", FORMAT, {"model", "arguments", "data", "sha256"})
+    check_files(*(folder / name for name in ("model.json", "model.safetensors", FILE)))
+    page = read_page(folder / "model.json", FORMAT, _Page)
     weights = folder / "model.safetensors"
     tensors = _weights(weights, page["sha256"])
-    try:
-        without_memory = build_without_memory(lambda: build(page))
-        info, usage = info_from_json(page["data"]), dict(page.get("usage", {}))
-        check_sizes(info)
-    except DanluError:
-        raise
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise _invalid(folder, page, error) from error
+    path = folder / "model.json"
+    with _explained(page, path):
+        without_memory, info = build_without_memory(lambda: build(page)), info_from_json(page["data"])
     check_tensors(without_memory, tensors, str(weights))
-    try:
+    with _explained(page, path):  # a number may still be one that cannot initialize a tensor
         model = build(page)
-    except (RuntimeError, ValueError, ArithmeticError) as error:  # a number that cannot initialize a tensor
-        raise _invalid(folder, page, error) from error
-    model.info, model.usage = info, usage
+    model.info, model.usage = info, page.get("usage", {})
     if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
         model.double()
     load_tensors(model, tensors, str(weights))
@@ -117,9 +128,19 @@ def load_model(folder: str | Path) -> Model:
     return model.eval()
 
 
-def _invalid(folder: Path, page: dict[str, Any], error: Exception) -> RunError:
-    text = short(str(error), 300)
-    return RunError(f"{folder / 'model.json'} does not describe a valid {short(str(page['model']))}: {text}")
+@contextmanager
+def _explained(page: dict[str, Any], path: Path) -> Iterator[None]:
+    """Turn every error in this context into one that names the file: its values may be wrong in every way."""
+    try:
+        yield
+    except DanluError as error:
+        raise type(error)(f"{path}: {error}", settings=error.settings) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        text = f"missing {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        problem = short(text or type(error).__name__, 300)
+        raise RunError(f"{path} does not describe a valid {short(page['model'])}: {problem}") from error
 
 
 def _tokenizer(path: Path, digest: str | None, info: DataInfo) -> Tokenizer:
