@@ -404,4 +404,4 @@ def test_the_help_of_a_recipe_names_its_own_kinds_of_data_only():
 def test_the_help_of_a_recipe_says_what_the_pages_of_data_settings_are_for():
     out = " ".join(call("train", "mlp", "--help").out.split())
     assert "how image files are converted to examples of one shape; listed by danlu data --help" in out
-    assert "how the columns of a table are converted to numbers; listed by danlu data --help" in out
+    assert "applied anew in every epoch; listed by danlu data --help" in out
