@@ -66,7 +66,8 @@ def _problem(content: bytes, error: ValueError) -> str:
         return f"it looks like {file_type}" if content else "it is empty"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8"
-    return f"invalid JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
+    text = short(str(error), 300)
+    return f"invalid JSON: {text}" if isinstance(error, json.JSONDecodeError) else text
 
 
 def from_json(text: str) -> Tokenizer:
