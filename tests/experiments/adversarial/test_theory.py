@@ -231,29 +231,15 @@ def test_what_is_moved_by_a_length_is_its_square_away(length):
     assert fid_vs_is.shifted_distance(torch.randn(100, 6), length) == pytest.approx(length**2, rel=1e-4)
 
 
-def scored(weak=(10.0, 8.5), strong=(50.0, 8.5), each=(30.0, 9.9), half=(50.0, 8.5)):
-    """FID and Inception Score, where held-out digits have 1 and 9."""
-    scores = {way: {"fid": [1.0], "is": [9.0]} for way in fid_vs_is.MODIFICATIONS}
-    given = {**dict.fromkeys(fid_vs_is.WEAK, weak), **dict.fromkeys(fid_vs_is.STRONG, strong)}
-    for way, (fid, inception) in {**given, fid_vs_is.ONE_EACH: each, fid_vs_is.HALF: half}.items():
-        scores[way] = {"fid": [fid], "is": [inception]}
-    return {"scores": scores, "moved": [[1.0, 4.0, 9.0]], "count": 100}
-
-
-@pytest.mark.parametrize(
-    ("numbers", "word"),
-    [
-        (scored(), HOLDS),
-        (scored(strong=(50.0, 4.0)), LIMITS),
-        (scored(half=(50.0, 5.0)), LIMITS),
-        (scored(weak=(1.5, 8.5)), NOT),
-        (scored(weak=(10.0, 6.0)), NOT),
-        (scored(each=(1.1, 9.9)), NOT),
-        (scored(each=(30.0, 3.0)), NOT),
-    ],
-)
-def test_fid_vs_is(numbers, word):
-    assert fid_vs_is.verdict(numbers).word == word
+def test_changes_of_a_score_in_both_units():
+    """Halves of the real images have 8 and 10, whose standard deviation is √2; a floor replaces no change at all."""
+    scores = {way: [9.0, 8.0, 10.0] for way in fid_vs_is.MODIFICATIONS}
+    scores |= {fid_vs_is.NOISE: [1.0, 1.0, 1.0], "blur 1": [7.0, 6.0, 8.0], "blur 0.7": [11.0, 11.0, 11.0]}
+    found = fid_vs_is.changes(scores)
+    assert found["deviations, blur 1"] == pytest.approx(2 / 2**0.5)
+    assert found["share, blur 1"] == pytest.approx(2 / 8)
+    assert found["deviations, blur 0.7"] == pytest.approx(2 / 2**0.5)
+    assert (found["deviations, noise 0.2"], found["share, blur 0.7"]) == (0.1, 1e-3)
 
 
 # disjoint supports
