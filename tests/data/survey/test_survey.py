@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from importlib import import_module
 
@@ -12,6 +13,7 @@ import torch
 from danlu.data import DataSet, Part, digits, survey_data_set
 from danlu.data.images.info import ImageInfo
 from danlu.data.survey.survey import compute_survey
+from danlu.data.survey.tables import _identifies_rows
 from danlu.data.tables.info import TableInfo
 from danlu.storage import Access
 
@@ -171,15 +173,15 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     assert survey_data_set(digits(), Access()).examples["test"] == 359
 
 
-def table(**columns: torch.Tensor) -> DataSet:
-    """A standardized table of 200 rows in two classes, split at random, with three columns of measurements."""
+def table(rows: int = 200, **columns: Callable[[torch.Tensor, torch.Generator], torch.Tensor]) -> DataSet:
+    """A standardized table of two classes, split at random, with three columns of measurements."""
     source = torch.Generator().manual_seed(0)
-    label = torch.randint(0, 2, (200,), generator=source)
-    values = {name: torch.randn(200, generator=source, dtype=torch.float64) for name in "abc"}
+    label = torch.randint(0, 2, (rows,), generator=source)
+    values = {name: torch.randn(rows, generator=source, dtype=torch.float64) for name in "abc"}
     values |= {name: make(label, source).double() for name, make in columns.items()}
     x = torch.stack(list(values.values()), 1)
     shift, scale = x.mean(0), x.std(0, correction=0)
-    cuts = torch.randperm(200, generator=source).split([140, 20, 40])
+    cuts = torch.randperm(rows, generator=source).split([rows - rows // 10 - rows // 5, rows // 10, rows // 5])
     parts = [Part({"x": ((x - shift) / scale).float()[c], "label": label[c]}) for c in (c.sort().values for c in cuts)]
     info = TableInfo(
         (x.shape[1],), 2, CLASSES, columns=tuple(values), shift=tuple(shift.tolist()), scale=tuple(scale.tolist())
@@ -195,13 +197,59 @@ COUNTERS = {
     "with gaps": lambda label, source: ROW + ROW.square(),
     "in another order": lambda label, source: torch.randperm(200, generator=source),
     "in steps of a tenth": lambda label, source: ROW * 0.1,
+    "hourly times": lambda label, source: 1_700_000_000 + 3600 * ROW,
+    "years": lambda label, source: 1825 + ROW,
+    "dense, in another order": lambda label, source: torch.randperm(2000, generator=source)[:200],
+    "customer numbers": lambda label, source: 10_000 + torch.randperm(90_000, generator=source)[:200],
+    "seven digits": lambda label, source: 1_000_000 + torch.randperm(9_000_000, generator=source)[:200],
 }
+KEY = (
+    "id may number or identify the rows, because the values are different integers or equidistant; if they are no "
+    "measurements, choose the inputs with table.columns"
+)
 
 
 @pytest.mark.parametrize("counter", COUNTERS.values(), ids=COUNTERS)
 def test_a_column_that_numbers_the_rows_is_named(counter):
-    problems = compute_survey(table(id=counter)).problems
-    assert problems == ["id may be a row number, which is no measurement; choose the inputs with table.columns"]
+    assert compute_survey(table(id=counter)).problems == [KEY]
+
+
+def test_sixty_customer_numbers_are_enough():
+    """But not 40, nor four digits: such a table can have measured integers that are different by chance."""
+    numbers = torch.randperm(90_000, generator=torch.Generator().manual_seed(1))
+    assert compute_survey(table(60, id=lambda *_: 10_000 + numbers[:60])).problems == [KEY]
+    assert compute_survey(table(40, id=lambda *_: 10_000 + numbers[:40])).problems == []
+    assert compute_survey(table(60, id=lambda *_: 1_000 + numbers[numbers < 9_000][:60])).problems == []
+    one_is_short = torch.cat([torch.tensor([9_999]), 10_000 + numbers[:59]])
+    assert compute_survey(table(60, id=lambda *_: one_is_short)).problems == []
+
+
+@pytest.mark.parametrize("order", ["increasing", "gaps", "shuffled", "shuffled gaps"])
+@pytest.mark.parametrize("rows", [1_000_000, 1_100_000, pytest.param(20_000_000, marks=pytest.mark.long)])
+def test_rows_of_a_large_table_that_are_numbered_are_found(rows, order):
+    """Also where float32 does not resolve all numbers, with the shift and scale of the file."""
+    source = torch.Generator().manual_seed(2)
+    numbers = torch.arange(rows, dtype=torch.float64)
+    if "gaps" in order:
+        numbers = (1 + torch.randint(0, 3, (rows,), generator=source)).cumsum(0).double()
+    if "shuffled" in order:
+        numbers = numbers[torch.randperm(rows, generator=source)]
+    measured = torch.randint(0, 4 * rows, (rows,), generator=source).double()
+    x = torch.stack([numbers, measured, measured.sort().values, torch.rand(rows, generator=source).double() * rows], 1)
+    shift, scale = x.mean(0), x.std(0, correction=0)
+    part = Part({"x": ((x - shift) / scale).float()})
+    info = TableInfo((4,), columns=tuple("abcd"), shift=tuple(shift.tolist()), scale=tuple(scale.tolist()))
+    data = DataSet("made", info, part, part.take(slice(0, 0)), part.take(slice(0, 0)))
+    assert [_identifies_rows(data, column) for column in range(4)] == [True, False, False, False]
+
+
+def test_large_numbers_of_a_narrow_range_are_no_row_numbers():
+    """Without standardization float32 rounds them, so that few values are left, which say nothing."""
+    source = torch.Generator().manual_seed(3)
+    x = (1e9 + 300 * torch.rand(200, 1, generator=source, dtype=torch.float64)).float()
+    part = Part({"x": x})
+    data = DataSet("made", TableInfo((1,), columns=("a",)), part, part.take(slice(0, 0)), part.take(slice(0, 0)))
+    assert not _identifies_rows(data, 0)
 
 
 @pytest.mark.parametrize("values", [(0, 1), (-3.5, 7), (1, 0)])
@@ -217,6 +265,7 @@ def test_measurements_are_neither_row_numbers_nor_the_target():
         "integers": lambda label, source: torch.randint(0, 300, (200,), generator=source),
         "sorted": lambda label, source: torch.rand(200, generator=source).sort().values,
         "repeated": lambda label, source: ROW // 2,
+        "counts": lambda label, source: torch.randperm(200, generator=source).add(3) ** 3,
         "almost": lambda label, source: torch.where(ROW == 7, 1 - label, label),
     }
     assert compute_survey(table(**columns)).problems == []

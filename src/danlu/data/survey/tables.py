@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from danlu.data.base.dataset import PARTS, DataSet
@@ -16,15 +16,33 @@ from danlu.data.tables.info import TableInfo
 from danlu.errors import few
 
 _FEWEST = 20
-"""number of rows below which a column is not taken for a row number"""
-_FIRST = 1000
-"""number of rows with which a column is checked first, because sorting takes longer"""
-_ROUNDING = 4 * float(torch.finfo(torch.float32).eps)
-"""error of a float32 number, relative to the largest number of its column"""
+"""number of rows below which no column is taken for a number of the rows"""
+_FEWEST_CODES = 50
+"""the same for codes, which are integers with equally many digits"""
+_SHORTEST_CODE = 10_000
+"""smallest integer that is taken for a code"""
+_SURPRISING = 5
+"""number of pairs of equal integers that are expected; if there is none, the integers are different on purpose"""
+_ROUNDING = 2.0**-24
+"""error of a stored float32 number, relative to it: half a unit in the last place"""
+_ROUNDING_64 = 2.0**-50
+"""error of the computations in float64, relative to the largest number"""
 
 
 def survey_table(data: DataSet) -> Survey:
-    """Statistics of each column and class, repeated rows, and columns that are constant, row numbers or the target."""
+    """Statistics of each column and class, repeated rows, and columns that are constant, the target or no measurement.
+
+    A column may number or identify the rows if it has at least 20 rows and is one of these:
+
+    - integers that increase from row to row in each part, as a counter or sorted years;
+    - equidistant values in any order, up to an eighth of a step, as hourly times;
+    - different integers, so densely that at least 5 pairs would be equal if they were drawn at random: n² / (2 · range)
+      is at least 5, where n is the number of rows;
+    - different integers with equally many digits, at least five, in at least 50 rows, as customer numbers.
+
+    Measured integers in a small table are often different, so the last two rules ask for more. A column can only be
+    taken for integers if float32 resolves at least 20 of its standardized values to a quarter.
+    """
     survey = survey_arrays(data, _constant_columns, problem="constant or nearly constant in the training part: {}")
     survey.problems.extend(_suspicious_columns(data))
     return survey
@@ -44,8 +62,11 @@ def _suspicious_columns(data: DataSet) -> Iterator[str]:
     names, advice = _names(data), "choose the inputs with table.columns"
     if targets := [name for name, equal in zip(names, _equal_to_target(data).tolist(), strict=True) if equal]:
         yield f"the class of every row follows from {few(targets)} alone, which may be a copy of the target; {advice}"
-    if counters := [name for column, name in enumerate(names) if _numbers_rows(data, column)]:
-        yield f"{few(counters)} may be a row number, which is no measurement; {advice}"
+    if keys := [name for column, name in enumerate(names) if _identifies_rows(data, column)]:
+        yield (
+            f"{few(keys)} may number or identify the rows, because the values are different integers or equidistant; "
+            f"if they are no measurements, {advice}"
+        )
 
 
 def _equal_to_target(data: DataSet) -> Bool[Tensor, "d"]:
@@ -65,22 +86,54 @@ def _equal_to_target(data: DataSet) -> Bool[Tensor, "d"]:
     return (low == high).all(0) & (low.sort(0).values.diff(dim=0) > 0).all(0)
 
 
-def _numbers_rows(data: DataSet, column: int) -> bool:
-    """Whether a column has integers that increase from row to row in each part, or equidistant values overall."""
+def _identifies_rows(data: DataSet, column: int) -> bool:
+    """Whether a column may number or identify the rows; the rules are those of ``survey_table``."""
     stored = [data.part(name).fields["x"][:, column].double().numpy() for name in PARTS if len(data.part(name))]
-    largest = max(float(np.abs(part).max()) for part in stored)
-    if len(stored[0]) < _FEWEST or not np.isfinite(largest):
+    if len(stored[0]) < _FEWEST or not all(np.isfinite(part).all() for part in stored):
         return False
     shift, scale = _units(data, column)
-    parts, error = [part * scale + shift for part in stored], _ROUNDING * largest * scale
+    parts = [part * scale + shift for part in stored]
     values = np.concatenate(parts)
-    integers = error < 0.1 and bool((np.abs(values - values.round()) <= error).all())
-    if integers and all((np.diff(part) > 0.5).all() for part in parts):
+    error = _ROUNDING * scale * np.abs(np.concatenate(stored)) + _ROUNDING_64 * np.abs(values).max()
+    if _equidistant(values, error):
         return True
-    low, step = values.min(), np.ptp(values) / (len(values) - 1)
-    if step <= 4 * error or (np.abs((values[:_FIRST] - low) % step - step / 2) < step / 2 - 4 * error).any():
+    if not _integers(values, error):
         return False
-    return bool((np.abs(np.diff(np.sort(values)) - step) <= 4 * error).all())
+    errors = np.split(error, np.cumsum([len(part) for part in parts])[:-1])
+    if all(_increases(part, bound) for part, bound in zip(parts, errors, strict=True)):
+        return True
+    low, high, n = float(values.min().round()), float(values.max().round()), len(values)
+    dense = n**2 >= 2 * _SURPRISING * (high - low)
+    codes = n >= _FEWEST_CODES and low >= _SHORTEST_CODE and len(f"{low:.0f}") == len(f"{high:.0f}")
+    if not (dense or codes):
+        return False
+    order = values.argsort()
+    return _increases(values[order], error[order])
+
+
+def _integers(values: Float64[np.ndarray, "n"], error: Float64[np.ndarray, "n"]) -> bool:
+    """Whether enough values are known to a quarter, and these can be integers."""
+    known = error < 0.25
+    values, error = values[known], error[known]
+    return len(values) >= _FEWEST and bool((np.abs(values - values.round()) <= error).all())
+
+
+def _increases(values: Float64[np.ndarray, "n"], error: Float64[np.ndarray, "n"]) -> bool:
+    """Whether integers, each known up to an error, can increase."""
+    return bool((np.diff(values) >= 1 - error[1:] - error[:-1]).all())
+
+
+def _equidistant(values: Float64[np.ndarray, "n"], error: Float64[np.ndarray, "n"]) -> bool:
+    """Whether the sorted values can be equidistant, and are known so well that random values could not."""
+    n, low, extent = len(values), values.min(), np.ptp(values)
+    if extent <= 20 * np.sqrt(n) * error.max():  # n random values differ from equidistant ones by about extent / √n
+        return False
+    step = extent / (n - 1)
+    tolerance = 2 * error.max() + step / 8  # the numbers of the file may be rounded
+    below = int((values < low + extent / 2).sum())
+    if abs(below - n / 2) > tolerance / step + 1:  # sorting takes longer
+        return False
+    return bool((np.abs(np.sort(values) - (low + step * np.arange(n))) <= tolerance).all())
 
 
 def _units(data: DataSet, column: int) -> tuple[float, float]:
