@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 
 from danlu.data import Split, digits
 from danlu.data.datasets import digits as digits_module
+from danlu.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,11 @@ def test_the_split_depends_on_its_seed_alone(data):
     torch.manual_seed(123)
     assert digits().fingerprint() == data.fingerprint()
     assert digits(split=Split(seed=1)).fingerprint() != data.fingerprint()
+
+
+def test_a_seed_that_nothing_is_split_by_is_refused():
+    with pytest.raises(UsageError, match=r"split.seed has no effect: no part is split off at random; leave it out"):
+        digits(split=Split(seed=7, validation=0, test=0))
 
 
 def test_where_the_file_lies_elsewhere_sklearn_is_asked(monkeypatch):

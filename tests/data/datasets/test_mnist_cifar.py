@@ -162,6 +162,13 @@ def test_a_fraction_of_the_official_test_part_is_refused(tmp_path, monkeypatch):
     assert len(DataSettings(data="mnist", split=Split(validation=0)).load(Access(tmp_path)).test) == 10
 
 
+@pytest.mark.unchecked
+def test_a_seed_without_a_validation_part_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(mnist_cifar, "MNIST", toy(tmp_path / "toy"))
+    with pytest.raises(UsageError, match=r"split.seed has no effect: no part is split off at random; leave it out"):
+        DataSettings(data="mnist", split=Split(seed=7, validation=0)).load(Access(tmp_path))
+
+
 def test_what_is_missing_and_may_not_be_fetched_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "cache"))
     with pytest.raises(RunError, match=r"the files of mnist were not found \(searched in"):

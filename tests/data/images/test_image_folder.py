@@ -148,6 +148,16 @@ def test_a_fraction_that_nothing_is_split_by_is_refused(photos):
     assert sizes(load(photos, split={"validation": 0.2})) == (80, 20, 5)
 
 
+@pytest.mark.unchecked
+def test_a_seed_that_nothing_is_split_by_is_refused(photos):
+    fill(photos / "train" / "cat", *range(100))
+    fill(photos / "test" / "cat", *range(200, 205))
+    refused(photos, "split.seed has no effect: no part is split off at random", split={"seed": 7, "validation": 0})
+    assert sizes(load(photos, split={"seed": 7})) == (90, 10, 5)
+    fill(photos / "validation" / "cat", 300)
+    refused(photos, "split.seed has no effect: no part is split off at random", split={"seed": 7})
+
+
 def test_a_class_can_be_missing_where_nothing_is_learned(photos):
     fill(photos / "train" / "cat", *range(5))
     fill(photos / "train" / "dog", *range(10, 15))

@@ -642,6 +642,21 @@ def test_a_fraction_that_nothing_is_split_by_is_refused(tmp_path):
     assert len(loaded(path, **page).train) > 0
 
 
+@pytest.mark.unchecked
+def test_a_seed_that_nothing_is_split_by_is_refused(tmp_path):
+    path, page = three_files(tmp_path)
+    message = "split.seed has no effect: no part is split off at random; leave it out$"
+    for files, fractions in (
+        (("validation_file", "test_file"), {}),
+        (("validation_file",), {"test": 0}),
+        (("test_file",), {"validation": 0}),
+        ((), WHOLE),
+    ):
+        with pytest.raises(UsageError, match=message):
+            loaded(path, split={"seed": 7, **fractions}, **{name: page[name] for name in files})
+    assert len(loaded(path, split={"seed": 7, "validation": 0.2}, test_file=page["test_file"]).validation) == 1
+
+
 # --- encodings --------------------------------------------------------------------------------------------------------
 
 LETTERS = "größe,k\n" + "1,é\n2,ü\n3,é\n" * 4

@@ -196,3 +196,24 @@ def refuse_unused_fraction(split: Split, part: Literal["validation", "test"], re
     """
     if getattr(split, part) != getattr(Split(), part):
         raise UsageError(f"split.{part} has no effect: {reason}; leave it out", settings=(f"split.{part}",))
+
+
+def refuse_seed_without_split(split: Split, fractions: Iterable[float]) -> None:
+    """Check that the seed has its default value if no part is split off at random.
+
+    Args:
+        split: settings of the split.
+        fractions: sizes of the parts that are split off.
+
+    Raises:
+        UsageError: if the seed is not the default, and all fractions are 0.
+
+    >>> refuse_seed_without_split(Split(seed=7, test=0), (0.1, 0))
+    >>> refuse_seed_without_split(Split(seed=7, validation=0, test=0), (0, 0))
+    Traceback (most recent call last):
+    danlu.errors.UsageError: split.seed has no effect: no part is split off at random; leave it out
+    """
+    if split.seed != Split().seed and not any(fractions):
+        raise UsageError(
+            "split.seed has no effect: no part is split off at random; leave it out", settings=("split.seed",)
+        )

@@ -12,7 +12,7 @@ import torch
 
 from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import check_parts, stratified_split
+from danlu.data.base.split import check_parts, refuse_seed_without_split, stratified_split
 from danlu.data.base.split_settings import Split, part_fractions
 from danlu.data.images.info import ImageInfo
 from danlu.storage.access import Access
@@ -34,6 +34,7 @@ def digits(argument: str = "", split: Split = Split(), access: Access | None = N
     (1258, 180, 359, (1, 8, 8))
     """
     no_argument("digits", argument)
+    refuse_seed_without_split(split, (split.validation, split.test))
     images, labels = _read()
     all_digits = Part({"image": torch.from_numpy(images / 16).float().unsqueeze(1), "label": torch.from_numpy(labels)})
     fractions = part_fractions(split)

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from danlu.data.base.dataset import DataInfo, DataSet, Part
-from danlu.data.base.split import check_parts, refuse_unused_fraction, stratified_split
-from danlu.data.base.split_settings import Split, part_fractions
+from danlu.data.base.split import check_parts, refuse_seed_without_split, refuse_unused_fraction, stratified_split
+from danlu.data.base.split_settings import Split
 from danlu.data.tables.fields import check_memory, check_name
 from danlu.data.tables.info import TableInfo
 from danlu.data.tables.open_file import open_table, refuse_unused_encoding
@@ -71,6 +71,7 @@ def read_table(
         refuse_unused_fraction(split, "validation", "the validation rows are in table.validation_file")
     if table.test_file is not None:
         refuse_unused_fraction(split, "test", "the test rows are in table.test_file")
+    refuse_seed_without_split(split, _split_off(split, table))
     rows = _read(argument, table, None, access)
     files = [rows.file]
     if len(rows) < FEWEST_ROWS:
@@ -273,10 +274,14 @@ def _all(rows: _Rows, class_names: tuple[str, ...]) -> _PartRows:
     return _PartRows(rows, index, torch.from_numpy(labels))
 
 
+def _split_off(split: Split, page: Table) -> tuple[float, float]:
+    """The fractions of the validation and the test part; 0 for a part that has its own file."""
+    return 0.0 if page.validation_file else split.validation, 0.0 if page.test_file else split.test
+
+
 def _split(rows: _Rows, class_names: tuple[str, ...], split: Split, page: Table) -> list[_PartRows]:
     """The parts of one file: train, validation, test. A part that has its own file gets no rows."""
-    _, validation, test = part_fractions(split)
-    validation, test = (0.0 if page.validation_file else validation), (0.0 if page.test_file else test)
+    validation, test = _split_off(split, page)
     labels = _all(rows, class_names).labels
     strata = torch.zeros(len(rows), dtype=torch.int64) if labels is None else labels
     fractions = 1 - validation - test, validation, test
