@@ -1,6 +1,7 @@
 """What a survey says of a data set against what was put into it."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -135,18 +136,26 @@ def test_of_many_columns_and_classes_the_first_are_named():
     assert problem == ", ".join(names[:8]) + " and 2,992 more have values that are not finite"
 
 
+def digest(page):
+    """The SHA-256 of a page, by which a change of its file is noticed."""
+    return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
+
+
 def test_it_is_kept_by_the_fingerprint(tmp_path, monkeypatch):
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path))
     data = digits()
     first = survey_data_set(data, Access())
     (path,) = (tmp_path / "surveys").iterdir()
-    assert json.loads(path.read_text()) == dataclasses.asdict(first)
+    page = json.loads(path.read_text())
+    assert page.pop("sha256") == digest(page)
+    assert page == dataclasses.asdict(first)
     monkeypatch.setattr("danlu.data.survey.survey.compute_survey", lambda data: pytest.fail("it is known"))
     assert survey_data_set(data, Access()) == first
     monkeypatch.undo()
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path))
-    path.write_text("{}")
-    assert survey_data_set(data, Access()) == first
+    for text in ("{}", "[]", "null", json.dumps({**page, "problems": ["changed"], "sha256": digest(page)})):
+        path.write_text(text)
+        assert survey_data_set(data, Access()) == first
 
 
 @pytest.mark.parametrize("change", ["format", "version"])
@@ -156,7 +165,9 @@ def test_a_survey_of_another_version_is_computed_again(change, tmp_path, monkeyp
     survey_data_set(data, Access())
     (path,) = (tmp_path / "surveys").iterdir()
     page = json.loads(path.read_text())
-    path.write_text(json.dumps({**page, "problems": ["old words"]}))
+    del page["sha256"]
+    page["problems"] = ["old words"]
+    path.write_text(json.dumps({**page, "sha256": digest(page)}))
     assert survey_data_set(data, Access()).problems == ["old words"]
     module = import_module("danlu.data.survey.survey")
     if change == "format":

@@ -38,7 +38,7 @@ def survey_data_set(data: DataSet, access: Access | None = None) -> Survey:
     except (OSError, RuntimeError):  # it cannot be written
         return compute_survey(data)
     path = folder / f"{FORMAT}-{version('danlu')}-{data.fingerprint()}.json"
-    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         page = json.loads(path.read_text(encoding="utf-8"))
         if page.pop("sha256") == page_digest(page):
             return Survey(**page)
