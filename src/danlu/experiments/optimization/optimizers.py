@@ -217,9 +217,9 @@ def plot(numbers: Numbers) -> Figure:
             panel.plot(
                 *zip(*known, strict=True), color=colors()[index], marker=MARKERS[index], markersize=3, label=NAMES[name]
             )
-        logarithmic(panel.xaxis, [1e-4, 1e-2, 1])
+        logarithmic(panel.xaxis, [1e-3, 0.1, 10])
         logarithmic(panel.yaxis)
-        panel.set(title=problem, xlabel="learning rate", ylim=(None, 30))
+        panel.set(title=problem, xlabel="learning rate")
     axes[0].set_ylabel("training loss, nats")
     legend_above(figure, axes[0])
     return figure
