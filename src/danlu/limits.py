@@ -40,5 +40,7 @@ MODEL_PARTS = 20_000
 """modules, parameters and buffers of a model: a ResNet of 1,000 layers has 10,000; each takes about 0.3 ms to create"""
 HEADER_BYTES = 1 << 24
 """header of a safetensors file: 100,000 tensors have 10 MB"""
+PICKLE_STRING = 4_096
+"""characters of a string in a file of torch.save: names of tensors have up to 200; errors take quadratic time"""
 SHARED_TENSORS = 4
 """bytes of all tensors of a file of torch.save, as a multiple of its size: tied weights count twice"""

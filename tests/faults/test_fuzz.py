@@ -43,11 +43,8 @@ def test_few_mutations_of_each_file(tmp_path):
     assert {"read", "UsageError", "RunError"} == set.union(*totals)
 
 
-SLOW = pytest.mark.xfail(reason="torch.load does not end for some damaged files of its format before torch 1.6")
-
-
 @pytest.mark.long
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[SLOW] * (name == "pth, legacy")) for name in READERS])
+@pytest.mark.parametrize("name", READERS)
 def test_many_mutations_of_each_file(name, tmp_path):
     check(fuzzed(tmp_path, 2_000, name), 2_000)
 

@@ -129,6 +129,17 @@ def test_a_compressed_archive_of_weights(tmp_path):
         read_tensors(tmp_path / "bomb.pth")
 
 
+@pytest.mark.parametrize("archive", [True, False])
+def test_a_very_long_name_in_weights_is_refused_before_torch_searches_it(archive, tmp_path):
+    """Also in the format before torch 1.6, which is not an archive. Torch would take minutes for an unknown name."""
+    file = tmp_path / "net.pth"
+    torch.save({"weight": torch.zeros(2)}, file, _use_new_zipfile_serialization=archive)
+    assert read_tensors(file).keys() == {"weight"}
+    torch.save({"a" * 100_000: torch.zeros(2)}, file, _use_new_zipfile_serialization=archive)
+    with pytest.raises(UsageError, match=r"net.pth has a name of 100,000 characters; at most 4,096 are read"):
+        read_tensors(file)
+
+
 def test_weights_that_repeat_a_number(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "net.pth")
     with pytest.raises(UsageError, match=r"its tensors 4,000,000,000,000 bytes, because they repeat the same numbers"):

@@ -118,3 +118,16 @@ def test_a_folder_that_does_not_exist_cannot_be_published(tmp_path):
     with pytest.raises(FileNotFoundError):
         publish(tmp_path / "missing", final)
     assert (final / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("step", ["open", "replace"])
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path, monkeypatch, step):
+    """For example where a file of this name belongs to another user, in a folder that all users can write."""
+
+    def fail(path, *_):
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path), None, str(path))
+
+    monkeypatch.setattr(Path, step, fail)
+    with pytest.raises(PermissionError) as error:
+        write_text(tmp_path / "a", "x")
+    assert (error.value.filename, error.value.filename2) == (str(tmp_path / "a"), None)

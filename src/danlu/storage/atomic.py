@@ -45,22 +45,30 @@ def replacing(path: Path) -> Iterator[BufferedRandom]:
     '1 2 3'
     """
     temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.making")  # a name has at most 255 bytes
-    try:
+    with _errors_name(path):
         file = temporary.open("x+b")
-    except OSError as error:
-        error.filename = os.fspath(path)  # the temporary name would not help
-        raise
     with file:
         try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            temporary.replace(path)
+            with _errors_name(path):  # for example if the file at path belongs to another user
+                temporary.replace(path)
             with suppress(PermissionError):  # a folder with write but no read permission
                 sync(path.parent)
         finally:
             with suppress(OSError):
                 temporary.unlink()
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """A context whose errors name the file to write, because its temporary name would not help."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(path), None
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:

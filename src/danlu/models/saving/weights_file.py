@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickletools
 import re
 import warnings
 import zipfile
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from danlu.errors import UsageError
-from danlu.limits import SHARED_TENSORS
+from danlu.limits import PICKLE_STRING, SHARED_TENSORS
 from danlu.storage.available_memory import available_memory
 from danlu.storage.disk import check_header, diagnose_weights
 from danlu.storage.json_page import parse_json, read_json
@@ -134,6 +136,7 @@ def _read_pickle(file: Path, size: int) -> Any:
             warnings.catch_warnings(action="ignore"),
         ):  # torch warns about the suffix of the file
             _check_archive(stream, file, size)
+            _check_strings(stream, file)
             return torch.load(stream, map_location="cpu", weights_only=True)
     except UsageError:
         raise
@@ -164,6 +167,31 @@ def _check_archive(stream: BinaryIO, file: Path, size: int) -> None:
                 f"{file} is compressed: it has {size:,} bytes, and its content {content:,} bytes; torch.save does not "
                 f"compress, so save the state dict again, or use a safetensors file"
             )
+    stream.seek(0)
+
+
+def _check_strings(stream: BinaryIO, file: Path) -> None:
+    """Check the lengths of the strings in the pickles of a file, which is at its start; nothing is unpickled.
+
+    The error of torch.load for an unknown name has the name in it, and torch searches this text in quadratic time.
+
+    Raises:
+        UsageError: if a string is too long.
+        ValueError: if a pickle is damaged.
+    """
+    if zipfile.is_zipfile(stream):
+        with zipfile.ZipFile(stream) as archive:
+            pickles = [BytesIO(archive.read(name)) for name in archive.namelist() if name.endswith("data.pkl")]
+    else:  # the format before torch 1.6: five pickles, and then the numbers
+        stream.seek(0)
+        pickles = [stream] * 5
+    for pickled in pickles:
+        for _, argument, _ in pickletools.genops(pickled):
+            if isinstance(argument, str | bytes) and len(argument) > PICKLE_STRING:
+                raise UsageError(
+                    f"{file} has a name of {len(argument):,} characters; at most {PICKLE_STRING:,} are read. Use a "
+                    f"safetensors file"
+                )
     stream.seek(0)
 
 
