@@ -131,26 +131,11 @@ def test_the_gradient_is_that_of_a_loop_over_examples():
     assert float(report.steps[0].norm) == pytest.approx(float(expected), rel=1e-4)
 
 
-def gradients(won=1.0, minimax=1e-3, others=1.0):
-    """Two rounds of one seed: the longest gradient and the last."""
-    runs = {
-        name: [[1.0, minimax if name == generator_gradient.MINIMAX else others]] for name in generator_gradient.COSTS
-    }
-    accuracy = {"minimax": [[0.5, won]], "wasserstein": [[0.5, 1.0]]}
-    return {"rounds": [0, 100], "accuracy": accuracy, "trust": [[0.5, 1e-5]], "gradients": runs}
-
-
-@pytest.mark.parametrize(
-    ("numbers", "word"),
-    [
-        (gradients(), LIMITS),
-        (gradients(others=1e-3), HOLDS),
-        (gradients(minimax=0.5), NOT),
-        (gradients(won=0.8), NOT),
-    ],
-)
-def test_generator_gradient(numbers, word):
-    assert generator_gradient.verdict(numbers).word == word
+def test_a_critic_that_does_not_learn_leaves_the_gradient_undecided(monkeypatch):
+    still = OptimizerSettings(optimizer="sgd", lr=1e-12)
+    monkeypatch.setattr(generator_gradient, "OptimizerSettings", lambda **_: still)
+    verdict = generator_gradient.EXPERIMENT.run(quick=True).verdict
+    assert (verdict.word, "near-optimal" in verdict.reason) == ("not decided", True)
 
 
 # directions of divergences
