@@ -228,7 +228,7 @@ def plot(numbers: Numbers) -> Figure:
         middle.plot(numbers["shifts"], numbers[exact], color=color, label=f"{label}, exact")
         results = numbers["critics"][loss]
         middle.plot(
-            learned, [one["distance"] for one in results], "o", color=color, markersize=4, label="by trained critics"
+            learned, [one["distance"] for one in results], "o", color=color, markersize=4, label="trained critics"
         )
         right.plot(learned, [one["gradient"] for one in results], "o-", color=color, markersize=4)
     middle.set(title="distance", xlabel="shift (above 1: disjoint)")
