@@ -31,7 +31,7 @@ from danlu.training.optimization.settings import OptimizerSettings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DEPTHS = (0, 1, 2, 4, 8)
+DEPTHS = (0, 1, 3, 8)
 WIDTH = 16
 DESCENT = OptimizerSettings(
     optimizer="adam", lr=1e-2, schedule="cosine"
@@ -39,7 +39,7 @@ DESCENT = OptimizerSettings(
 KINDS: tuple[Literal["identity", "relu"], ...] = ("identity", "relu")
 AGREES = 1e-4  # largest relative difference that float32 rounding explains
 LINEAR, RELU = KINDS
-ROUNDS = 400
+ROUNDS = 1000
 
 
 def composed(network: MLP) -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"]]:
@@ -89,7 +89,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     arms = {
         kind: {
             "error": [fmean(run[1:]) for run in numbers["error"][kind]],
-            "gain from depth": [run[0] - min(run[1:]) for run in numbers["error"][kind]],
+            "gain from depth": [run[0] - fmean(run[1:]) for run in numbers["error"][kind]],
             "distance": [max(run[1:]) for run in numbers["distance"][kind]],
             "rank": [max(run) for run in numbers["rank"][kind]],
         }
