@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.data import digits
+from danlu.data import Part, digits
 from danlu.data.datasets.toy_2d import ring_centers
 from danlu.experiments import DigitsEvaluator
 from danlu.experiments.adversarial import (
@@ -106,32 +106,6 @@ def test_a_game_of_modes_is_looked_at_by_its_average_and_games_differ_only_as_sa
 # batches
 
 
-def batches(ratios, shares, virtual=(1.0, 1.0), free=0.0):
-    runs = {
-        "batch norm": [{"ratio": dict(zip(batchnorm_hue.STATISTICS, ratios, strict=True)),
-                        "share": dict(zip(batchnorm_hue.STATISTICS, shares, strict=True))}],
-        "virtual batch norm": [{"ratio": dict(zip(batchnorm_hue.STATISTICS, virtual, strict=True)),
-                                "share": dict.fromkeys(batchnorm_hue.STATISTICS, free)}],
-    }  # fmt: skip
-    return {"batches": 1000, "runs": runs}
-
-
-@pytest.mark.parametrize(
-    ("numbers", "word"),
-    [
-        (batches((3.0, 2.0), (0.1, 0.1)), HOLDS),
-        (batches((0.2, 0.3), (0.1, 0.1)), LIMITS),
-        (batches((0.2, 3.0), (0.1, 0.1)), LIMITS),
-        (batches((1.0, 1.05), (0.1, 0.1)), NOT),
-        (batches((3.0, 2.0), (0.0, 0.1)), NOT),
-        (batches((3.0, 2.0), (0.1, 0.1), virtual=(1.0, 2.0)), NOT),
-        (batches((3.0, 2.0), (0.1, 0.1), free=0.05), NOT),
-    ],
-)
-def test_batchnorm_hue(numbers, word):
-    assert batchnorm_hue.verdict(numbers).word == word
-
-
 def test_independent_values_have_ratio_1_and_values_that_share_something_more():
     torch.manual_seed(0)
     own, shared = torch.randn(1000, 16).double(), torch.randn(1000, 1).double()
@@ -140,6 +114,28 @@ def test_independent_values_have_ratio_1_and_values_that_share_something_more():
     # means vary by 1/16 + 1, where 1/16 would be due
     assert batchnorm_hue.ratio(own + shared) == pytest.approx(17.0, rel=0.15)
     assert batchnorm_hue.ratio(own - own.mean(1, keepdim=True)) == pytest.approx(0.0, abs=1e-20)
+
+
+def test_dependence_in_a_batch_whose_images_share_a_known_part():
+    """Red is z₀ plus 4 times the mean of z₁ over the batch of 16, which is common to its images."""
+
+    class Sharing:
+        def __call__(self, z):
+            pictures = torch.zeros(len(z), 3, 2, 2)
+            pictures[:, 0] = (z[:, 0] + 4 * z[:, 1].mean())[:, None, None]
+            return pictures
+
+        def to_data_range(self, x):
+            return x
+
+    pictures = torch.zeros(500, 3, 2, 2)
+    pictures[:, 0] = torch.randn(500, generator=torch.Generator().manual_seed(0))[:, None, None]
+    found = batchnorm_hue.batch_dependence(Sharing(), Part({"image": pictures}), 1000, 0)
+    hue = batchnorm_hue.HUE
+    assert found[f"ratio, {hue}"] == pytest.approx(1 + 4**2, rel=0.15)  # the common part has variance 4² / 16
+    by_batch, by_code = 4**2 * 15 / 16**2, 1 + 4**2 / 16**2
+    assert found[f"share, {hue}"] == pytest.approx(by_batch / (by_batch + by_code), abs=0.08)
+    assert found[f"variance, {hue}"] == pytest.approx((1 + 4**2 / 16) / float(pictures[:, 0, 0, 0].var()), rel=0.1)
 
 
 def test_statistics_of_pictures_by_hand():
