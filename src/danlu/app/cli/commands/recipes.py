@@ -50,7 +50,9 @@ def check(file: Path, /, *, json: Json = False) -> int:
     name = name_of_recipe(type(recipe))
     if json:
         return as_json({"file": str(file), "recipe": name, "notes": notes})
-    return say("\n".join([f"{file}: valid {name} recipe", *(f"  note: {note}" for note in notes)]))
+    for line in (f"{file}: valid {name} recipe", *(f"  note: {note}" for note in notes)):
+        say(line)
+    return 0
 
 
 def summary(recipe: RecipeArgument, /) -> int:
