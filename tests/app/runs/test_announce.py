@@ -79,7 +79,6 @@ def test_the_device_row_counts_threads_and_processes():
             "patience=2 has no effect, because there are 2 evaluations",
         ),
         ({"rounds": 10, "evaluate_every": 4, "patience": 2}, None),
-        ({"tf32": True, "cuda_graphs": True}, "tf32 and cuda_graphs: no effect on the device cpu"),
         ({"tf32": True}, "tf32: no effect on the device cpu"),
     ],
 )

@@ -153,10 +153,9 @@ def _unused_on_these_examples(session: Session, processes: int) -> Iterator[str]
 
 
 def _unused_on_this_device(session: Session, processes: int) -> Iterator[str]:
-    recipe, device = session.recipe, session.trainer.runtime.device.type
-    unused = [name for name in ("tf32", "cuda_graphs") if device != "cuda" and getattr(recipe, name)]
-    if unused:
-        yield f"{' and '.join(unused)}: no effect on the device {device}"
+    device = session.trainer.runtime.device.type
+    if session.recipe.tf32 and device != "cuda":
+        yield f"tf32: no effect on the device {device}"
 
 
 def _unused_patience(session: Session, processes: int) -> Iterator[str]:
