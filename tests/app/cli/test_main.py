@@ -151,7 +151,7 @@ def test_a_warm_up_that_is_longer_than_the_training_is_said(tmp_path):
     note = "note: the warm-up has 100 rounds and the training 20, so the learning rate only rises, to 0.002 of 0.01"
     assert note in call(*words, str(tmp_path / "a"), "--warmup", "100")[1]
     assert "warm-up" not in call(*words, str(tmp_path / "b"), "--warmup", "19")[1]
-    assert "warm-up" not in call(*words, str(tmp_path / "c"), "--warmup", "100", "--dry-run")[1]
+    assert note in call(*words, str(tmp_path / "c"), "--warmup", "100", "--dry-run")[1]  # of the whole training
 
 
 def test_a_training_whose_only_round_is_the_end_of_its_schedule_is_said(tmp_path):

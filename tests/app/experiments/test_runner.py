@@ -92,7 +92,7 @@ def test_one_prints_claim_numbers_and_verdict_and_draws(tmp_path):
     code, out, _ = call("experiment", "line-detector", "--out", str(tmp_path / "new" / "folder"))
     assert code == 0
     assert EXPERIMENTS["line-detector"].claim in out
-    assert "holds: Of the 512 patches" in out
+    assert "holds (demonstration): Of the 512 patches" in out
     assert (tmp_path / "new" / "folder" / "line-detector.png").read_bytes().startswith(b"\x89PNG")
 
 

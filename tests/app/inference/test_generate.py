@@ -448,7 +448,7 @@ def test_what_cannot_be_written_leaves_nothing(run, tmp_path, monkeypatch):
     def full(file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("danlu.storage.atomic.sync", full)
+    monkeypatch.setattr("danlu.storage.atomic.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         danlu.sample(run, 1, out=tmp_path / "x.png")
     monkeypatch.setattr("danlu.app.files.image_files.as_bytes", lambda *_: full(None))

@@ -28,6 +28,7 @@ from danlu.errors import RunError, UsageError
 from danlu.storage import Access, cache_entries, contents
 from danlu.storage.access import no_progress
 from danlu.storage.contents import file_digest
+from danlu.storage.regular_file import open_regular
 
 DECODE = decode.decode
 
@@ -259,13 +260,13 @@ def test_what_may_have_passed_is_tried_again(photos, monkeypatch, settings, erro
     (photos / "05.png").write_bytes(b"")
     failing, opened = {"03.png", "07.png"}, []
 
-    def open_(path, mode):
+    def open_(path):
         opened.append(Path(path).name)
         if Path(path).name in failing:
             raise error
-        return open(path, mode)
+        return open_regular(path)
 
-    monkeypatch.setattr(decode, "open", open_, raising=False)
+    monkeypatch.setattr(decode, "open_regular", open_)
     read = partial(load, photos, unreadable="skip", **settings)
     assert shades(read()) == [0, 1, 2, 4, 6, 8, 9, 10, 11]
     opened.clear()

@@ -1116,5 +1116,5 @@ def test_the_fingerprint_shows_another_unit_although_standardized_values_are_the
     for name, low, high in (("a", 5, 7), ("b", 6, 7), ("a2", 5, 7)):
         text = "x,y,k\n" + "".join(row.format(high if k % 4 else low) for k, row in enumerate(rows.splitlines(True)))
         path = written(tmp_path, text, f"{name}.csv")
-        fingerprints.add(read_table(path, Table(target="k"), Split()).fingerprint())
+        fingerprints.add(read_table(str(path), Table(target="k"), Split()).fingerprint())
     assert len(fingerprints) == 2

@@ -42,7 +42,7 @@ class Document(NamedTuple):
     stamp: str
     content: bytes | None = None
 
-    def open(self) -> BinaryIO:
+    def open(self) -> io.BufferedIOBase | BinaryIO:
         """Open the document for reading in bytes.
 
         Raises:
@@ -132,7 +132,7 @@ def _pieces(span: Span, codec: str, encoding: str, encoding_setting: str) -> Ite
             line += text.count("\n")
 
 
-def _count_lines(file: BinaryIO, size: int) -> int:
+def _count_lines(file: io.BufferedIOBase | BinaryIO, size: int) -> int:
     """Read the first ``size`` bytes of a file and count the newlines."""
     count = 0
     while size:
