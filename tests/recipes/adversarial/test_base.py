@@ -18,6 +18,7 @@ from danlu.nn import VirtualBatchNorm
 from danlu.recipes import AdversarialRecipe, changed
 from danlu.tasks import Techniques
 from danlu.training import Runtime
+from danlu.training.validation import evaluation_mode
 from examined import play, tiny, trainer_of, without_dropout
 from rank_jobs import play_without_dropout
 
@@ -304,7 +305,9 @@ def test_the_reference_is_saved_with_the_model(name):
     """Virtual batch norm goes by the same examples in the average, which is what is saved."""
     trainer = trainer_of(tiny(name, **{k: VIRTUAL[k] for k in list(VIRTUAL)[2:]}, ema=0.9))
     play(trainer)
-    generator, average = trainer.task.generator, trainer.players["generator"].average
+    generator = trainer.task.generator
     assert any(isinstance(module, VirtualBatchNorm) for module in generator.modules())
     assert generator.reference.any()
-    assert torch.equal(average.buffers["reference"], generator.reference)
+    reference = generator.reference.clone()
+    with evaluation_mode(trainer):
+        assert torch.equal(generator.state_dict()["reference"], reference)

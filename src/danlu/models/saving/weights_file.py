@@ -154,15 +154,17 @@ def _read_pickle(file: Path, size: int) -> Any:
 
 
 def _check_archive(stream: BinaryIO, file: Path, size: int) -> None:
-    """Check that the content of a ZIP archive is not larger than the archive; torch.save does not compress it.
+    """Check that the content of a ZIP archive is not much larger than the archive; torch.save does not compress it.
+
+    Archives of programs, which have a better message, compress a small part of their content.
 
     Raises:
-        UsageError: if it is larger.
+        UsageError: if it is more than twice as large.
     """
     if stream.read(2) == b"PK":
         with zipfile.ZipFile(stream) as archive:
             content = sum(member.file_size for member in archive.infolist())
-        if content > size:
+        if content > 2 * size:
             raise UsageError(
                 f"{file} is compressed: it has {size:,} bytes, and its content {content:,} bytes; torch.save does not "
                 f"compress, so save the state dict again, or use a safetensors file"
