@@ -172,9 +172,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         f"With batch norm the other images of a batch cause {shares[BATCH_NORM]:.0%} of the variance of the hue, with "
         f"virtual batch norm {shares[VIRTUAL]:.0%}."
     )
-    missing = [one.clause for one in (DEPENDENT, INDEPENDENT, BRIGHT) if not judgment.supported(one.clause)]
-    if missing:
-        text += f" It is not shown that {' or that '.join(missing)}."
+    text += judgment.not_shown(DEPENDENT, INDEPENDENT, BRIGHT)
     chance = f"the variance of the batch means is {common} times that of independent images."
     if judgment.supported(COMMON.clause):
         return f"{text} The images of a batch have a common hue: {chance}"

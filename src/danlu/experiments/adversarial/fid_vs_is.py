@@ -217,9 +217,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         f"Inception Score, weak noise {noise} times as much; with one image per class the Inception Score keeps "
         f"{mean(IS, f'kept, {ONE_EACH}'):.0%} of its value above 1."
     )
-    missing = [one.clause for one in CRITERIA.clauses if not judgment.supported(one.clause)]
-    if missing:
-        text += f" It is not shown that {' or that '.join(missing)}."
+    text += judgment.not_shown(*CRITERIA.clauses)
     reversed_ = [
         f"{name} {mean(FID, f'share, {name}'):.1%} and {mean(IS, f'share, {name}'):.1%}"
         for name, one in zip(WEAK, MORE_OF_RANGE, strict=True)

@@ -232,9 +232,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         f"One Gaussian fitted to two separate modes has {one[INCLUSIVE]} of the smaller mode's probability there with "
         f"inclusive KL, {one[EXCLUSIVE]} with exclusive KL and {one[JSD]} with JSD."
     )
-    missing = [c.clause for c in (COVERS, SELECTS, ALIKE) if not judgment.supported(c.clause)]
-    if missing:
-        text += f" It is not shown that {' and that '.join(missing)}."
+    text += judgment.not_shown(COVERS, SELECTS, ALIKE)
     if not judgment.supported(MINIMUM.clause):
         two = number(fmean(arms[JSD][f"covered, {TWO}"]), 2)
         text += (

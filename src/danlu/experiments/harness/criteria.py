@@ -117,6 +117,11 @@ class Judgment(NamedTuple):
         """Whether the comparison with these words is supported."""
         return self.finding(clause).state == "supported"
 
+    def not_shown(self, *comparisons: Comparison) -> str:
+        """A sentence, after a space, that names those of some comparisons that are not supported; empty if all are."""
+        missing = [one.clause for one in comparisons if not self.supported(one.clause)]
+        return f" It is not shown that {' and that '.join(missing)}." if missing else ""
+
     def finding(self, clause: str) -> Finding:
         """The result of the comparison with these words."""
         return next(found for found in self.findings if found.comparison.clause == clause)

@@ -107,8 +107,11 @@ class Experiment:
             progress: the progress callback.
             quick: run a small version. It tests the code; its verdict is not meaningful.
         """
-        numbers = self.measure(seed, progress, quick)
-        return Outcome(numbers, self.verdict(numbers), self.table(numbers), partial(self.plot, numbers))
+        return _outcome(self, self.measure(seed, progress, quick))
+
+
+def _outcome(experiment: Experiment | JudgedExperiment, numbers: Numbers) -> Outcome:
+    return Outcome(numbers, experiment.verdict(numbers), experiment.table(numbers), partial(experiment.plot, numbers))
 
 
 @dataclass(frozen=True)
@@ -132,5 +135,4 @@ class JudgedExperiment:
 
     def run(self, seed: int = 0, progress: ProgressCallback = no_progress, quick: bool = False) -> Outcome:
         """Run the measurement and evaluate the claim, as ``Experiment.run``."""
-        numbers = self.measure(seed, progress, quick)
-        return Outcome(numbers, self.verdict(numbers), self.table(numbers), partial(self.plot, numbers))
+        return _outcome(self, self.measure(seed, progress, quick))

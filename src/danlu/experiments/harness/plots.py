@@ -14,8 +14,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from danlu.experiments.harness.wording import power_of_ten
+
 MARKERS = "os^Dv"
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def panels(columns: int, height: float = 2.4, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
@@ -83,7 +84,7 @@ def decade(value: float, _position: int | None = None) -> str:
     """
     if 1e-2 <= value < 1e4:
         return f"{value:g}"
-    return f"10{str(round(math.log10(value))).translate(_SUPERSCRIPTS)}"
+    return power_of_ten(round(math.log10(value)))
 
 
 def image_grid(axes: Axes, batch: Any, columns: int) -> None:

@@ -23,10 +23,19 @@ def number(value: float, digits: int = 3) -> str:
     sign, rounded = "−" if value < 0 else "", f"{abs(value):.{digits - 1}e}"
     size, (factor, power) = float(rounded), rounded.split("e")
     if size and not 1e-3 <= size < 1e5:
-        tens = f"10{str(int(power)).translate(_SUPERSCRIPTS)}"
+        tens = power_of_ten(int(power))
         factor = f"{float(factor):g}"
         return sign + (tens if factor == "1" else f"{factor}·{tens}")
     return sign + (f"{size:.0f}" if size == int(size) else f"{size:g}")
+
+
+def power_of_ten(power: int) -> str:
+    """A power of ten.
+
+    >>> power_of_ten(-12)
+    '10⁻¹²'
+    """
+    return f"10{str(power).translate(_SUPERSCRIPTS)}"
 
 
 def mean_and_range(values: Sequence[float | None], digits: int = 3) -> str:

@@ -178,8 +178,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         f"by {slack} nats. Training changes log p(x) from {number(before['log p'][0])} to {number(after['log p'][0])} "
         f"nats, and the KL divergence from {number(before['divergence'][0])} to {number(after['divergence'][0])} nats."
     )
-    missing = [c.clause for c in CRITERIA.clauses if not judgment.supported(c.clause)]
-    return text + (f" It is not shown that {' and that '.join(missing)}." if missing else "")
+    return text + judgment.not_shown(*CRITERIA.clauses)
 
 
 def table(numbers: Numbers) -> Table:

@@ -214,9 +214,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     text += (
         f" From {first} to {last} pixels the gradient of Σ p loses {decades[0]} decades, that of Σ log p {decades[1]}."
     )
-    missing = [c.clause for c in CRITERIA.clauses if not judgment.supported(c.clause)]
-    if missing:
-        text += f" It is not shown that {' and that '.join(missing)}."
+    text += judgment.not_shown(*CRITERIA.clauses)
     if not judgment.supported(FORGETS[EQUAL].clause):
         text += (
             " If all images are equally frequent, every distribution over them is an optimum of Σ p: one image alone "

@@ -173,9 +173,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         if gains
         else "Batch norm does not keep the scale of gradients."
     )
-    failed = [c.clause for c in (*OUTPUTS, *TRAINED) if not judgment.supported(c.clause)]
-    if failed:
-        text += f" It is not shown that {' and that '.join(failed)}."
+    text += judgment.not_shown(*OUTPUTS, *TRAINED)
     if not all(judgment.supported(one.clause) for one in KEPT):
         factors = [mean_and_range(arms[f"with, {init}"]["gradients before"], 2) for init in DISEASED]
         text += (

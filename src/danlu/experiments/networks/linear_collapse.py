@@ -154,8 +154,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         f" Its test error is {flat:.1%} with no hidden layers and {fmean(arms[LINEAR]['error']):.1%} with hidden "
         f"layers; with ReLU it is {fmean(arms[RELU]['error']):.1%}."
     )
-    missing = [c.clause for c in (SAME_MAP, RANK, NO_GAIN, NOT_ENOUGH) if not judgment.supported(c.clause)]
-    return text + (f" It is not shown that {' and that '.join(missing)}." if missing else "")
+    return text + judgment.not_shown(SAME_MAP, RANK, NO_GAIN, NOT_ENOUGH)
 
 
 def table(numbers: Numbers) -> Table:

@@ -130,9 +130,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         f"After a shift of one pixel the accuracy is {one[USUAL]} with two convolutions and 2×2 pooling, {one[POOLED]} "
         f"with one convolution and pooling over the map, and {one[DENSE]} with the fully connected network."
     )
-    missing = [c.clause for c in (*ONE_PIXEL, *ALL_SHIFTS) if not judgment.supported(c.clause)]
-    if missing:
-        text += f" It is not shown that {' and that '.join(missing)}."
+    text += judgment.not_shown(*ONE_PIXEL, *ALL_SHIFTS)
     for name, clause in zip((USUAL, POOLED), INVARIANT, strict=True):
         if not judgment.supported(clause.clause):
             far = f"{fmean(arms[name][f'accuracy, shift {BORDER}']):.0%}"

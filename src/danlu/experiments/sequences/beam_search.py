@@ -186,9 +186,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         f"greedy search misses the best {SHORT} characters for {missed[GREEDY, SHORT]} of the prompts, {COMPARED} "
         f"beams for {missed[BEAM, SHORT]}."
     )
-    missing = [c.clause for c in CRITERIA.clauses if not judgment.supported(c.clause)]
-    if missing:
-        text += f" It is not shown that {' and that '.join(missing)}."
+    text += judgment.not_shown(*CRITERIA.clauses)
     if not judgment.supported(BEST_KNOWN.clause):
         text += (
             f" Beam search does not find the best sequence for sure: over {LENGTH} characters the result of {COMPARED} "

@@ -186,10 +186,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         f"Where Z = 1, the gradient of noise-contrastive estimation differs from the likelihood gradient by {few} at "
         f"k = {SMALLER_K} and by {many} at k = {LARGE_K}."
     )
-    missing = [one.clause for one in (*(AGREE[name] for name in CLAIMED), *CONVERGE.values())]
-    missing = [clause for clause in missing if not judgment.supported(clause)]
-    if missing:
-        text += f" It is not shown that {' and that '.join(missing)}."
+    text += judgment.not_shown(*(AGREE[name] for name in CLAIMED), *CONVERGE.values())
     why = {
         SCALED: "Z is not 1",
         UNEVEN: "Z differs between contexts",
