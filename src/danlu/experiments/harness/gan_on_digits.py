@@ -18,6 +18,7 @@ from danlu.metrics.modes import classes_covered
 from danlu.models.adversarial.base import Critic, Generator
 from danlu.models.classify.cnn import CNN
 from danlu.rng.keys import generator as generator_of
+from danlu.rng.keys import key
 from danlu.training.optimization.schedules import Schedule
 from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
@@ -80,8 +81,8 @@ class DigitsEvaluator:
 def pair(
     make_generator: Callable[[], Generator], make_critic: Callable[[], Critic], seed: int
 ) -> tuple[Generator, Critic]:
-    """Build a generator and a critic with seeded initial weights."""
-    return from_seed(make_generator, 2 * seed), from_seed(make_critic, 2 * seed + 1)
+    """Build a generator and a critic with seeded initial weights, independent of each other."""
+    return from_seed(make_generator, key("generator", seed)), from_seed(make_critic, key("critic", seed))
 
 
 @torch.no_grad()
