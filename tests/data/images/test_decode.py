@@ -363,7 +363,9 @@ def length(path):
         time.sleep(1000)
     if name.startswith("bad"):
         raise Unreadable("it is bad")
-    if name.startswith("once") and not os.path.exists(path):
+    if name.startswith("slow"):
+        time.sleep(0.5)
+    if name.startswith("once", name.startswith("slow-") * 5) and not os.path.exists(path):
         Path(path).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return len(name), os.getpid()
@@ -412,6 +414,14 @@ def test_a_file_that_ends_its_process_is_named_and_the_others_are_read(jobs, nam
     paths[5] = paths[20] = name
     expected = list(range(1, 40))
     expected[5] = expected[20] = f"two processes that read the file ended unexpectedly ({how})"
+    assert outcome(jobs.length, paths, workers=2) == expected
+
+
+def test_files_of_an_ended_process_are_read_by_one_that_was_idle(jobs, tmp_path):
+    paths = ["x"] * 17  # a batch of 16 for one process, one file for the other
+    paths[15] = str(tmp_path / "slow-once")  # the other process is idle when this one ends its process
+    expected = [1] * 17
+    expected[15] = len("slow-once")
     assert outcome(jobs.length, paths, workers=2) == expected
 
 

@@ -84,6 +84,7 @@ class _Pool:
                     number = self.waiting.popleft()
                     yield number, _result(self.job, self.paths[number])
                 return
+            self._assign_files()
             pause = min(worker.deadline(self.timeout) for worker in self.workers) - time.monotonic()
             ready = wait([worker.connection for worker in self.workers], min(max(0.0, pause), START_TIMEOUT))
             for worker in [worker for worker in self.workers if worker.connection in ready]:
@@ -104,6 +105,15 @@ class _Pool:
             except OSError:
                 self.size -= 1
 
+    def _assign_files(self) -> None:
+        """Send files to all idle workers, also to those that became idle before a file was returned by another one."""
+        for worker in self.workers:
+            if worker.ready and not worker.pending and self.waiting:  # it is receiving, so sending cannot block
+                worker.pending.extend(self.waiting.popleft() for _ in range(min(_BATCH, len(self.waiting))))
+                worker.last_message = time.monotonic()  # its time for the first file begins now
+                with suppress(OSError):  # an exit is noticed by the next receive
+                    worker.connection.send([self.paths[number] for number in worker.pending])
+
     def _receive(self, worker: _Worker) -> Iterator[tuple[int, Any]]:
         try:
             result = worker.connection.recv()
@@ -114,10 +124,6 @@ class _Pool:
         if worker.ready:
             yield worker.pending.popleft(), result
         worker.ready = True
-        if not worker.pending and self.waiting:  # the worker is receiving, so sending cannot block
-            worker.pending.extend(self.waiting.popleft() for _ in range(min(_BATCH, len(self.waiting))))
-            with suppress(OSError):  # an exit is noticed by the next receive
-                worker.connection.send([self.paths[number] for number in worker.pending])
 
     def _handle_exit(self, worker: _Worker) -> Iterator[tuple[int, Any]]:
         """A worker has ended. Its file is tried once more, because the file may not be the cause."""
