@@ -29,13 +29,6 @@ from outcomes import edit_json, read_json
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    danlu.train("mlp", out=folder, epochs=1, model={"hidden": (8,)}, quiet=True)
-    return folder
-
-
 @pytest.fixture
 def received(trained: Path, tmp_path: Path) -> Path:
     shutil.copytree(trained, tmp_path / "run")

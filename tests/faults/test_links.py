@@ -3,7 +3,7 @@
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,14 +18,6 @@ from danlu.training import Checkpoint, checkpoint
 from outcomes import edit_json, read_json
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with several checkpoints."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    danlu.train("mlp", out=folder, epochs=2, model={"hidden": (8,)}, quiet=True)
-    return folder
-
-
 @pytest.fixture
 def received(trained: Path, tmp_path: Path) -> Path:
     """A copy of the run that is not finished, as from an archive."""
@@ -33,16 +25,6 @@ def received(trained: Path, tmp_path: Path) -> Path:
     shutil.copytree(trained, folder)
     edit_json(folder / "run.json", status="stopped")
     return folder
-
-
-@pytest.fixture
-def precious(tmp_path: Path) -> Iterator[Path]:
-    """A file of the user outside of the run folder, which must stay as it is."""
-    path = tmp_path / "thesis.txt"
-    path.write_text("the only copy\n")
-    yield path
-    assert path.read_text() == "the only copy\n"
-    assert path.stat().st_nlink <= 2
 
 
 NAMES = [
@@ -145,8 +127,8 @@ def test_a_manifest_that_names_a_file_elsewhere_is_refused(tmp_path: Path, name:
     manifest = read_json(path / "manifest.json")
     edit_json(path / "manifest.json", sha256={**manifest["sha256"], name: "0" * 64})
     digested = []
-    digest = checkpoint._digest
-    monkeypatch.setattr(checkpoint, "_digest", lambda path: digested.append(path) or digest(path))
+    digest = checkpoint.file_digest
+    monkeypatch.setattr(checkpoint, "file_digest", lambda path: digested.append(path) or digest(path))
     said: list[str] = []
     assert checkpoint.newest(tmp_path / "checkpoints", said.append) is None
     assert f"manifest.json names {name!r}, which is not a file of a checkpoint" in said[0]

@@ -78,6 +78,12 @@ def table(path: Path, columns: list[str], classes: list[str]) -> Path:
     return path
 
 
+def training(recipe: str, file: Path, out: Path) -> tuple[object, ...]:
+    """The words of a short training on a table."""
+    data = ("--data", f"table:{file}", "--table.target", "class")
+    return ("train", recipe, *data, "--rounds", 2, "--batch-size", "full", "--out", out)
+
+
 class Trained(NamedTuple):
     """A table whose names are strange, and a run on it."""
 
@@ -90,20 +96,7 @@ class Trained(NamedTuple):
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("names")
     file = table(folder / "esc\x1b]0;t.csv", NAMES[:2], NAMES)
-    words = (
-        "train",
-        "mlp",
-        "--data",
-        f"table:{file}",
-        "--table.target",
-        "class",
-        "--rounds",
-        2,
-        "--batch-size",
-        "full",
-        "--out",
-        folder / "run",
-    )
+    words = training("mlp", file, folder / "run")
     return Trained(file, folder / "run", printed(*words))
 
 
@@ -129,21 +122,8 @@ def test_a_table_with_any_names_is_described_and_classified(classifier, tmp_path
 
 def test_generated_rows_of_columns_with_any_name_are_reported(tmp_path):
     file = table(tmp_path / "t.csv", NAMES, ["a", "b"])
-    words = (
-        "train",
-        "vae",
-        "--data",
-        f"table:{file}",
-        "--table.target",
-        "class",
-        "--rounds",
-        2,
-        "--batch-size",
-        "full",
-        "--model.latent",
-        2,
-    )
-    printed(*words, "--model.likelihood", "gaussian", "--out", tmp_path / "run")
+    words = training("vae", file, tmp_path / "run")
+    printed(*words, "--model.latent", 2, "--model.likelihood", "gaussian")
     report, _ = pages(tmp_path / "run")
     assert SHOWN[0] in report
     assert SHOWN[1] in report

@@ -38,15 +38,6 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def precious(tmp_path: Path) -> Iterator[Path]:
-    """A file of the user, which must stay as it is."""
-    path = tmp_path / "thesis.txt"
-    path.write_text("the only copy\n")
-    yield path
-    assert path.read_text() == "the only copy\n"
-
-
-@pytest.fixture
 def shared(tmp_path: Path) -> Path:
     """A folder as /tmp: every user can create files in it."""
     folder = tmp_path / "shared"

@@ -5,8 +5,6 @@ The classifier is trained once and cached. The name of a score has the name of t
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -25,6 +23,7 @@ from danlu.models.saving.model_folder import load_model, save_model
 from danlu.rng.keys import seeded
 from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder
+from danlu.storage.contents import page_digest
 from danlu.storage.download import fetch, mismatch
 from danlu.tasks.supervised import Supervised
 from danlu.training.optimization.settings import OptimizerSettings
@@ -183,7 +182,7 @@ def _train(data: DataSet, runtime: Runtime, access: Access) -> nn.Module:
 
 def _key(data: DataSet) -> str:
     page = {"data": data.fingerprint(), "rounds": ROUNDS, "batch": BATCH, "settings": SETTINGS.model_dump(mode="json")}
-    return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()[:32]
+    return page_digest(page)[:32]
 
 
 def _load(folder: Path) -> nn.Module | None:

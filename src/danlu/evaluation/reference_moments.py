@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from danlu.evaluation.feature_networks import FeatureNetwork, moments, weight_of
 from danlu.metrics.moments import Moments, Origin
 from danlu.storage.access import Access
 from danlu.storage.atomic import write_bytes
+from danlu.storage.contents import page_digest
 
 FORMAT = 1
 
@@ -52,7 +52,7 @@ def reference_moments(
         folder = (access or Access()).cache_folder("moments")
     except (OSError, RuntimeError):  # it cannot be written
         return moments(network, examples())
-    path = folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]}.safetensors"
+    path = folder / f"{page_digest(key)[:32]}.safetensors"
     cached = load_moments(path)
     if cached is not None and cached.origin == network.origin:
         weight = weight_of(network)

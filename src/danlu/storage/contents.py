@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from danlu.storage.atomic import write_bytes
+from danlu.storage.atomic import write_bytes, write_text
 from danlu.storage.memory_map import file_identity
 
 
@@ -25,6 +25,39 @@ def page_digest(page: dict[str, Any]) -> str:
     True
     """
     return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
+
+
+def write_checked_page(path: Path, page: dict[str, Any]) -> None:
+    """Write a JSON file with the digest of its values, which ``read_checked_page`` checks.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    write_text(path, json.dumps({**page, "sha256": page_digest(page)}))
+
+
+def read_checked_page(path: Path) -> dict[str, Any]:
+    """Read a JSON file that ``write_checked_page`` wrote.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it is no such file, or a value was changed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "page.json")
+    ...     write_checked_page(path, {"count": 3})
+    ...     read_checked_page(path)
+    {'count': 3}
+    """
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+        digest = page.pop("sha256")
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} has no digest") from error
+    if digest != page_digest(page):
+        raise ValueError(f"{path} was changed")
+    return page
 
 
 def has_digest(path: Path, digest: str, remember: Path) -> bool:

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from danlu.errors import UsageError
+from danlu.storage.regular_file import kind_of
 
-_KINDS = {stat.S_IFLNK: "symbolic link", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # neither is defined on Windows
 
 
@@ -153,9 +153,8 @@ def _modes(folder: str) -> Iterator[tuple[str, int]]:
 
 
 def _refusal(path: str | Path, mode: int, state: str) -> UsageError:
-    kind = _KINDS.get(stat.S_IFMT(mode), "folder" if stat.S_ISDIR(mode) else "device")
     replace = ", or, if it is your own link, replace it by a copy of what it leads to" if stat.S_ISLNK(mode) else ""
     return UsageError(
-        f"{path} is a {kind}; danlu uses only plain files and folders here, because others lead to files elsewhere or "
-        f"block the program; {state}. Remove it{replace}"
+        f"{path} is a {kind_of(mode)}; danlu uses only plain files and folders here, because others lead to files "
+        f"elsewhere or block the program; {state}. Remove it{replace}"
     )

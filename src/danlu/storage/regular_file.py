@@ -10,10 +10,22 @@ from typing import BinaryIO, cast
 from danlu.storage.available_memory import available_memory
 
 _KINDS = {
-    "a pipe": stat.S_ISFIFO,
-    "a socket": stat.S_ISSOCK,
-    "a device": lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode),
+    stat.S_IFLNK: "symbolic link",
+    stat.S_IFDIR: "folder",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
 }
+
+
+def kind_of(mode: int) -> str:
+    """What a path with this mode is, if it is not a regular file.
+
+    >>> kind_of(os.stat("/dev/null").st_mode)
+    'device'
+    """
+    return _KINDS.get(stat.S_IFMT(mode), "special file")
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -68,5 +80,4 @@ def read_regular(path: str | os.PathLike[str], most: int | None = None) -> bytes
 
 
 def _not_regular(path: str | os.PathLike[str], mode: int) -> OSError:
-    kind = next((kind for kind, matches in _KINDS.items() if matches(mode)), "a special file")
-    return OSError(errno.EINVAL, f"it is {kind}, not a regular file", os.fspath(path))
+    return OSError(errno.EINVAL, f"it is a {kind_of(mode)}, not a regular file", os.fspath(path))

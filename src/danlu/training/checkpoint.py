@@ -9,7 +9,6 @@ renamed, and the previous one is used.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -29,6 +28,7 @@ from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 from danlu.errors import RunError, UsageError
 from danlu.nn.state_dict import is_sharded, local_shard
 from danlu.storage.atomic import FOLDERS, publish, write_text
+from danlu.storage.contents import file_digest
 from danlu.storage.disk import diagnose_weights, sync
 from danlu.storage.json_page import Count, Number, read_json, read_page, to_json
 from danlu.storage.plain_files import check_files
@@ -168,7 +168,7 @@ def _write_tensors(temporary: Path, final: Path, checkpoint: Checkpoint, runtime
 
 def _write_manifest(temporary: Path, final: Path, checkpoint: Checkpoint, runtime: Runtime) -> None:
     if runtime.rank == 0:
-        manifest = {"format": FORMAT, "sha256": {path.name: _digest(path) for path in sorted(temporary.iterdir())}}
+        manifest = {"format": FORMAT, "sha256": {path.name: file_digest(path) for path in sorted(temporary.iterdir())}}
         write_text(temporary / _MANIFEST, to_json(manifest, indent=1))
         publish(temporary, final)
 
@@ -245,7 +245,7 @@ def _damage(path: Path) -> str | None:
     try:
         digests = _digests(path)
         for name in {_TENSORS, _PAGE} | digests.keys():
-            if digests[name] != _digest(path / name):
+            if digests[name] != file_digest(path / name):
                 return f"{name} does not match its checksum"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
@@ -276,8 +276,3 @@ def _rename_damaged(path: Path) -> Path:
     while (renamed := path.with_name(f"damaged-{number}-{path.name}")).exists():
         number += 1
     return path.rename(renamed)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

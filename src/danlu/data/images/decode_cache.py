@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -39,9 +38,9 @@ from danlu.data.images.worker_pool import default_workers, map_files
 from danlu.errors import RunError, UsageError
 from danlu.printable import printable
 from danlu.storage.access import Access
-from danlu.storage.atomic import publish, temporary_folder, write_text
+from danlu.storage.atomic import publish, temporary_folder
 from danlu.storage.cache_entries import locked_entry, mark_used, remove_unused
-from danlu.storage.contents import file_digest, has_digest, page_digest, remember_digest
+from danlu.storage.contents import file_digest, has_digest, read_checked_page, remember_digest, write_checked_page
 from danlu.storage.disk import sync
 from danlu.storage.memory_map import file_identity, map_file
 
@@ -133,10 +132,9 @@ def _key(files: Sequence[FileEntry], images: Images) -> str:
 
 def _read(entry: Path, key: str) -> DecodedFiles | None:
     try:
-        page = json.loads((entry / _PAGE).read_text(encoding="utf-8"))
+        page = read_checked_page(entry / _PAGE)
         state = (entry / _BYTES).stat()
-        checksum = page.pop("sha256")
-        if page["format"] != FORMAT or page["key"] != key or checksum != page_digest(page):
+        if page["format"] != FORMAT or page["key"] != key:
             return None
         if (state.st_size, state.st_mtime_ns) != (page["bytes"], page["modified"]):
             return None
@@ -216,7 +214,7 @@ class _Decoder:
             "passing": sorted(self.transient),
             "notes": self.notes,
         }
-        write_text(folder / _PAGE, json.dumps({**page, "sha256": page_digest(page)}))
+        write_checked_page(folder / _PAGE, page)
         sync(folder)
         return page["contents"]
 

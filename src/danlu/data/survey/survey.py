@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
@@ -12,8 +11,7 @@ from danlu.data.base.dataset import DataSet
 from danlu.data.kinds import KINDS
 from danlu.data.survey.result import Survey
 from danlu.storage.access import Access
-from danlu.storage.atomic import write_text
-from danlu.storage.contents import page_digest
+from danlu.storage.contents import read_checked_page, write_checked_page
 
 FORMAT = 5
 """increase it when a statistic or the wording of a problem changes"""
@@ -38,14 +36,11 @@ def survey_data_set(data: DataSet, access: Access | None = None) -> Survey:
     except (OSError, RuntimeError):  # it cannot be written
         return compute_survey(data)
     path = folder / f"{FORMAT}-{version('danlu')}-{data.fingerprint()}.json"
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        page = json.loads(path.read_text(encoding="utf-8"))
-        if page.pop("sha256") == page_digest(page):
-            return Survey(**page)
+    with suppress(OSError, ValueError, TypeError):
+        return Survey(**read_checked_page(path))
     computed = compute_survey(data)
-    page = asdict(computed)
     with suppress(OSError):
-        write_text(path, json.dumps({**page, "sha256": page_digest(page)}))
+        write_checked_page(path, asdict(computed))
     return computed
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -32,7 +31,7 @@ from danlu.errors import RunError, UsageError
 from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder, write_text
 from danlu.storage.cache_entries import locked_entry, mark_used, remove_unused
-from danlu.storage.contents import file_digest, has_digest, page_digest, remember_digest
+from danlu.storage.contents import file_digest, has_digest, read_checked_page, remember_digest, write_checked_page
 from danlu.storage.disk import sync
 from danlu.storage.memory_map import file_identity, map_file
 
@@ -189,7 +188,7 @@ def _on_disk(entries: Path, key: str, parts: Sequence[Sequence[Span]], options: 
                 "contents": file_digest(folder / _TOKENS),
                 "tokenizer": file_digest(folder / FILE),
             }
-            write_text(folder / _PAGE, json.dumps({**page, "sha256": page_digest(page)}))
+            write_checked_page(folder / _PAGE, page)
             sync(folder)
             publish(folder, entries / key)
         remember_digest(entries / key / _TOKENS, page["contents"], entries / key / _VERIFIED)
@@ -212,10 +211,9 @@ def _write(file: BufferedIOBase, pieces: Iterator[Int[Tensor, "n"]], dtype: torc
 
 def _read(entry: Path, key: str) -> Tokens | None:
     try:
-        page = json.loads((entry / _PAGE).read_text(encoding="utf-8"))
+        page = read_checked_page(entry / _PAGE)
         state = (entry / _TOKENS).stat()
-        checksum = page.pop("sha256")
-        if page["format"] != FORMAT or page["key"] != key or checksum != page_digest(page):
+        if page["format"] != FORMAT or page["key"] != key:
             return None
         if (state.st_size, state.st_mtime_ns, file_digest(entry / FILE)) != (
             page["bytes"],
