@@ -34,6 +34,10 @@ CLASSES = 1_000_000
 """classes of a model"""
 EXAMPLE_VALUES = 100_000_000
 """numbers in one example of a model, as many as pixels of an image file"""
+IMAGE_SIDE = 1_000_000
+"""pixels of a side of an image file: each row needs additional memory"""
+JPEG_SCANS = 100
+"""scans of a progressive JPEG file, as in libtiff: most have 10; each takes 0.06 s for 100 million pixels"""
 LAYERS = 10_000
 """layers of a model, if one argument gives their number"""
 MODEL_PARTS = 20_000

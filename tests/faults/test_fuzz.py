@@ -1,4 +1,4 @@
-"""Mutated files for every reader: each is read or refused with an error of danlu, within 10 s and 1 GiB."""
+"""Mutated files for every reader: each is read or refused with an error of danlu, within processor time and memory."""
 
 import json
 import os

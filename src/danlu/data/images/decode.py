@@ -28,6 +28,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from danlu.data.images.jpeg_scans import count_scans
+from danlu.limits import IMAGE_SIDE, JPEG_SCANS
 from danlu.storage.disk import looks_like
 from danlu.storage.regular_file import open_regular
 
@@ -58,6 +60,8 @@ STRIP = 1 << 22
 """pixels that are converted at a time: a conversion needs up to 32 bytes for each"""
 _MODES = {1: "L", 3: "RGB"}
 _GRAY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
+_SIMPLE = {"1", "L", "P", "RGB", "CMYK"}  # they have 8 bits or fewer
+_JPEG_BYTES = 1 << 28  # of a file in which scans are counted: more is not a small file
 _GAP = 3.0  # much larger images are first reduced to this multiple of the final size: the same quality, but faster
 _ROTATED = (5, 6, 7, 8)  # the EXIF orientations that exchange width and height
 _BITS_PER_SAMPLE = 258
@@ -140,11 +144,13 @@ def decode(
     """
     channels, height, width = shape
     with _opened(path, largest) as file:
+        if file.format in ("JPEG", "MPO"):
+            _check_scans(file)
         file.load()
         if _orientation(file) != 1:
             ImageOps.exif_transpose(file, in_place=True)
-        image = _converted(file, _MODES[channels])
-    pixels = np.asarray(_fitted(image, width, height, fit)).reshape(height, width, channels)
+        image = _fitted(_converted(file, _MODES[channels]), width, height, fit)
+    pixels = np.asarray(image).reshape(height, width, channels)
     return np.array(pixels.transpose(2, 0, 1), order="C")  # a copy, because Pillow's memory is read-only
 
 
@@ -162,16 +168,20 @@ def _opened(path: str | os.PathLike[str], largest: int) -> Iterator[ImageFile.Im
                 width, height = file.size
                 if width * height > largest:
                     raise Unreadable(f"{width} × {height} = {width * height:,} pixels exceed the limit of {largest:,}")
+                if max(width, height) > IMAGE_SIDE:
+                    raise Unreadable(f"a side of {max(width, height):,} pixels exceeds the limit of {IMAGE_SIDE:,}")
                 Image.MAX_IMAGE_PIXELS = largest / 2  # Pillow refuses twice this number: tiles larger than the image
                 yield file
     except Unreadable:
         raise
     except UnidentifiedImageError:
         raise Unreadable(_file_type(path)) from None
+    except MemoryError as error:
+        raise Unreadable("there is not enough memory to decode it", transient=True) from error
     except Exception as error:
         from_system = isinstance(error, OSError) and error.errno is not None  # errors of Pillow have no number
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Unreadable(reason or type(error).__name__, from_system or isinstance(error, MemoryError)) from error
+        raise Unreadable(reason or type(error).__name__, from_system) from error
 
 
 @contextmanager
@@ -204,6 +214,17 @@ def _file_type(path: str | os.PathLike[str]) -> str:
     )
 
 
+def _check_scans(file: ImageFile.ImageFile) -> None:
+    """Refuse a progressive JPEG file with very many scans, each of which takes time for the whole image."""
+    content: Any = file.fp
+    position = content.tell()
+    content.seek(0)
+    scans = count_scans(content.read(_JPEG_BYTES))
+    content.seek(position)
+    if scans > JPEG_SCANS:
+        raise Unreadable(f"it has {scans:,} scans, and at most {JPEG_SCANS} are allowed")
+
+
 def _orientation(file: Image.Image) -> Any:
     """The EXIF orientation; 1 (upright) if the EXIF data is missing or damaged."""
     try:
@@ -213,12 +234,14 @@ def _orientation(file: Image.Image) -> Any:
 
 
 def _converted(file: ImageFile.ImageFile, mode: str) -> Image.Image:
-    """An image with 8 bits, on white and in a mode, converted in strips, because the steps need several copies."""
+    """An image with 8 bits, on white and in a mode. It is converted in strips if the steps need several copies."""
+    if file.mode in _SIMPLE and not file.has_transparency_data:
+        return file if file.mode == mode else file.convert(mode)
     width, height = file.size
     rows = max(1, STRIP // max(1, width))
     if rows >= height:
         return _on_white(_in_eight_bits(file, file)).convert(mode)
-    image = Image.new(mode, file.size)
+    image = Image.new(mode, file.size, None)  # every strip is written below
     for top in range(0, height, rows):
         strip = file.crop((0, top, width, min(height, top + rows)))
         image.paste(_on_white(_in_eight_bits(strip, file)).convert(mode), (0, top))
@@ -231,20 +254,21 @@ def _in_eight_bits(image: Image.Image, file: ImageFile.ImageFile) -> Image.Image
         return image
     if image.mode == "F" or (image.mode == "I" and file.format not in ("PNG", "PPM")):
         raise Unreadable(f"pixels of mode {image.mode} have an unknown range")
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image).astype(np.float32)  # precise enough: v / 257 is never closer to a half than 1 / 514
     bits = getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE)
     if bits is not None and tuple(np.atleast_1d(bits)) == (12,):
         values *= 65535 / 4095
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         values[values == transparent] = 65535
-    return Image.fromarray((values / 257).round().clip(0, 255).astype(np.uint8))
+    values /= 257
+    return Image.fromarray(np.rint(values, values).clip(0, 255, values).astype(np.uint8))
 
 
 def _on_white(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image
-    image = image.convert("RGBA")
+    image = image if image.mode == "RGBA" else image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
