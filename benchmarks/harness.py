@@ -170,8 +170,8 @@ def publish(rows: Iterable[Row | Score], write: bool = False) -> bool:
 def flags(changes: Mapping[str, object]) -> str:
     """Settings as words of a command line.
 
-    >>> flags({"lr": 0.1, "critic.hidden": (8, 8), "channels_last": True})
-    '--lr 0.1 --critic.hidden 8 8 --channels-last'
+    >>> flags({"lr": 0.1, "critic.hidden": (8, 8), "compile": True})
+    '--lr 0.1 --critic.hidden 8 8 --compile'
     """
     return " ".join(f"--{name.replace('_', '-')}{_words(value)}" for name, value in changes.items())
 

@@ -29,7 +29,7 @@ class Published(NamedTuple):
 COMMON: dict[str, Any] = {
     "data": "cifar10",
     "precision": "bf16",
-    "channels_last": True,
+    "channels_last": "on",
     "evaluate_every": 5000,
     "feature_extractor": "inception",
     "augment.flip": "horizontal",

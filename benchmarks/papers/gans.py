@@ -23,7 +23,7 @@ class Promise(NamedTuple):
     changes: dict[str, Any]
 
 
-NARROW: dict[str, Any] = {"generator.width": 32, "critic.width": 32, "evaluate_every": 500, "channels_last": True}
+NARROW: dict[str, Any] = {"generator.width": 32, "critic.width": 32, "evaluate_every": 500, "channels_last": "on"}
 DCGAN: dict[str, Any] = {**NARROW, "rounds": 3000}
 WGAN_GP: dict[str, Any] = {**NARROW, "rounds": 1200, "lr": 2e-4, "evaluate_every": 300}
 PROMISES = (

@@ -24,7 +24,7 @@ def run() -> list[Row]:
     if not torch.cuda.is_available():
         print("wgan-gp: there is no GPU here")
         return []
-    return [_row(Runtime.start("cuda", precision="bf16", tf32=True, channels_last=True))]
+    return [_row(Runtime.start("cuda", precision="bf16", tf32=True, channels_last="on"))]
 
 
 def _row(runtime: Runtime) -> Row:

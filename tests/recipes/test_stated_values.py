@@ -93,7 +93,7 @@ STATED = {
         # the page
         "optimizer": "nesterov",
         "schedule": "one_cycle",
-        "channels_last": True,
+        "channels_last": "on",
         "augment.flip": "none",
         "smoothing": 0.1,
     },

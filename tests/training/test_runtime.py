@@ -101,6 +101,11 @@ def test_compiled_players_learn_the_same_up_to_rounding():
         torch.testing.assert_close(compiled[name], tensor, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize(("setting", "expected"), [("auto", True), ("on", True), ("off", False)])
+def test_convolutions_on_a_cpu_have_channels_last_by_default(setting, expected):
+    assert Runtime.start("cpu", channels_last=setting).channels_last is expected
+
+
 def _fast(channels_last, **changes):
     return trainer_of(tiny("resnet-fast", **changes), Runtime(precision="float64", channels_last=channels_last))
 

@@ -20,6 +20,7 @@ from danlu.errors import RunError, UsageError
 from danlu.evaluation.feature_networks import ClassifierFeatures, FeatureNetwork, InceptionFeatures
 from danlu.models.classify.inception import MIRRORS, WEIGHTS, InceptionFID
 from danlu.models.saving.model_folder import load_model, save_model
+from danlu.nn.memory_format import place
 from danlu.rng.keys import seeded
 from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder
@@ -114,7 +115,7 @@ def features_for(
         RunError: if the weights of Inception are not available.
     """
     if feature_extractor == "inception":
-        return inception(access).to(runtime.device)
+        return place(inception(access), runtime.device)
     if not _needs_classifier(data, feature_extractor):
         return plain_features(data.info)
     if folder is not None and (network := _load(folder)) is not None:
@@ -166,7 +167,7 @@ def inception(access: Access) -> InceptionFeatures:
 def _as_features(network: nn.Module, data: DataSet, runtime: Runtime) -> ClassifierFeatures:
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    return ClassifierFeatures(network.to(runtime.device).eval(), feature_name(data))
+    return ClassifierFeatures(place(network, runtime.device).eval(), feature_name(data))
 
 
 def _train(data: DataSet, runtime: Runtime, access: Access) -> nn.Module:

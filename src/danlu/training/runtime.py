@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from torch.distributed.constants import default_pg_timeout
 
 from danlu.errors import RunError, UsageError
+from danlu.nn.memory_format import fastest_format
 from danlu.rng.keys import seed_default
 from danlu.training.compilation import keep_compiled_code_private
 from danlu.training.malloc import keep_freed_memory
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bf16", "float64"]
+ChannelsLast = Literal["auto", "on", "off"]
 Number = TypeVar("Number", int, float)
 
 RENDEZVOUS = "DANLU_RENDEZVOUS"
@@ -66,7 +68,7 @@ class Runtime:
         deterministic: bool = False,
         tf32: bool = False,
         single_process: bool = False,
-        channels_last: bool = False,
+        channels_last: ChannelsLast = "auto",
     ) -> Runtime:
         """Choose a device, join the other processes if a launcher started several, set the global options of torch.
 
@@ -77,8 +79,8 @@ class Runtime:
             cuda_graphs: whether to record and replay turns as CUDA graphs.
             deterministic: whether to use deterministic algorithms on a GPU.
             tf32: whether matrix products on a GPU use 10-bit mantissas.
-                single_process: whether to ignore other processes that a launcher started.
-            channels_last: whether convolutions use the memory format channels_last.
+            single_process: whether to ignore other processes that a launcher started.
+            channels_last: whether convolutions use the memory format channels_last; auto: on a CPU.
 
         Raises:
             UsageError: if the device is not available or does not support an option.
@@ -100,7 +102,9 @@ class Runtime:
         _set_deterministic(deterministic)
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
-        runtime = cls(chosen, reason, precision, compile, cuda_graphs, channels_last)
+        faster = fastest_format(chosen) is torch.channels_last
+        ordered = faster if channels_last == "auto" else channels_last == "on"
+        runtime = cls(chosen, reason, precision, compile, cuda_graphs, ordered)
         return (
             runtime._join_processes() if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not single_process else runtime
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.base.batch_stream import Batch, Stream
-from danlu.data.base.joined_streams import JoinedStreams
+from danlu.data.base.joined_streams import rows_of_parts
 from danlu.errors import UsageError
 from danlu.rng.keys import key
 from danlu.tasks.task import Descend, Place, Terms
@@ -135,10 +135,8 @@ def _measured_batches(stream: Stream, smallest: int) -> tuple[Batch | None, Batc
 
 def _fewest(stream: Stream, rows: int) -> int | None:
     """The rows of the smallest of joined streams in the first rows of a batch; None if they are not whole rows."""
-    if not isinstance(stream, JoinedStreams):
-        return rows
     try:
-        return min(part.stop - part.start for part in stream.rows_of_parts(slice(0, rows)).values())
+        return min(part.stop - part.start for part in rows_of_parts(stream, slice(0, rows)).values())
     except UsageError:
         return None
 

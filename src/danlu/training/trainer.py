@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.base.batch_stream import Batch, Stream
-from danlu.data.base.joined_streams import JoinedStreams
+from danlu.data.base.joined_streams import rows_of_parts
 from danlu.errors import UsageError
 from danlu.nn.state_dict import PrefixView, is_sharded, load_tensors, named_tensors
 from danlu.rng.keys import key
@@ -107,8 +107,7 @@ class Trainer:
         runtime, parts = replace(self.runtime, world=world), len(self._row_slices)
         for rank in range(world):
             for rows in replace(runtime, rank=rank).row_slices(self.stream.size, parts):
-                if isinstance(self.stream, JoinedStreams):
-                    self.stream.rows_of_parts(rows)
+                rows_of_parts(self.stream, rows)
         if self._replays is not None:
             check_replay(self.task, self.players, runtime, parts)
         split = {name for name, player in self.players.items() if player.settings.shard}

@@ -281,6 +281,24 @@ def test_test_scores_come_first(page: Page):
     assert page.text.index("test part · 359") < page.text.index("validation part · 180")
 
 
+def test_examples_without_a_prediction_are_counted_and_left_out():
+    """The sections are those of the other examples; a row of NaN would be counted as class 0."""
+    probabilities, labels = some_guesses()
+    log_probs, images = probabilities.log(), torch.rand(len(labels), 1, 4, 4)
+    damaged = log_probs.clone()
+    damaged[3, 1], damaged[7] = math.nan, -math.inf
+    kept = torch.ones(len(labels), dtype=torch.bool)
+    kept[[3, 7]] = False
+    ours = classification_sections(Predictions("test", damaged, labels, images), INFO)
+    others = classification_sections(Predictions("test", log_probs[kept], labels[kept], images[kept]), INFO)
+    for our, other in zip(ours, others, strict=True):
+        assert (our.title, our.table) == (other.title, other.table)
+        assert (our.figure is None) == (other.figure is None)
+        if our.figure is not None and other.figure is not None:
+            assert style.to_svg(draw(our.figure), "x", "") == style.to_svg(draw(other.figure), "x", "")
+    assert "58 examples of the test (2 examples with outputs that are not finite are left out) part" in ours[0].caption
+
+
 def test_per_class_equals_scikit_learn():
     labels, guesses = torch.randint(0, 4, (200,)), torch.randint(0, 3, (200,))  # nobody guesses class 3
     labels[labels == 1] = 2  # and class 1 does not exist

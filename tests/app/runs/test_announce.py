@@ -80,11 +80,17 @@ def test_the_device_row_counts_threads_and_processes():
         ),
         ({"rounds": 10, "evaluate_every": 4, "patience": 2}, None),
         ({"tf32": True}, "tf32: no effect on the device cpu"),
+        ({"channels_last": "on"}, "channels_last has no effect, because the model has no convolutions"),
+        ({"channels_last": "off"}, None),
     ],
 )
 def test_settings_without_effect_on_this_training_are_named(changes, note):
     notes = notes_on(Session.start(as_recipe("mlp", changes), "cpu"), 1)
     assert [note in line for line in notes] == [True] if note else notes == []
+
+
+def test_channels_last_has_an_effect_on_convolutions():
+    assert notes_on(Session.start(as_recipe("cnn", {"channels_last": "on"}), "cpu"), 1) == []
 
 
 def test_check_prints_the_notes_of_a_training(tmp_path):

@@ -1000,6 +1000,18 @@ def test_a_row_of_numbers_after_an_empty_field_is_no_header(tmp_path, numbers):
     refused(path, "t.csv, line 1 has only numbers; the first line of a table must have the names of the columns$")
 
 
+@pytest.mark.parametrize("names", ["NA,none", "?,null", "na,1st"])
+def test_words_for_missing_numbers_may_be_names(tmp_path, names):
+    path = written(tmp_path, f"{names},class\n" + "".join(f"{i}.5,{i % 3},{'uv'[i % 2]}\n" for i in range(20)))
+    assert loaded(path, target="class").info.columns == tuple(names.split(","))
+
+
+@pytest.mark.parametrize("row", ["NA,1", "?,2.5"])
+def test_a_row_of_numbers_of_which_some_are_missing_is_no_header(tmp_path, row):
+    path = written(tmp_path, f"{row}\n" + "".join(f"{i}.5,{i % 3}\n" for i in range(20)))
+    refused(path, "t.csv, line 1 has only numbers; the first line of a table must have the names of the columns$")
+
+
 def test_the_numbers_that_pandas_writes_for_columns_without_names_are_a_header(tmp_path):
     path = written(tmp_path, ",0,1,2\n" + "".join(f"{i},{i}.5,{i % 3},{i % 4}\n" for i in range(20)))
     assert loaded(path).info.columns == ("0", "1", "2")

@@ -39,6 +39,29 @@ def _plain(kernel, stride, padding, pool):
     return nn.Sequential(*layers)
 
 
+@pytest.mark.parametrize("norm", [None, "batch"])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_outputs_and_gradients_are_those_of_activation_before_pooling(activation, norm):
+    """Every bit, in whatever order they are computed; gelu is not monotonic, so its order matters."""
+    torch.manual_seed(0)
+    net = CNN((1, 8, 8), 3, channels=(4, 5), hidden=(), activation=activation, norm=norm)
+    x = torch.randn(6, 1, 8, 8)
+    x[:, :, :4] = 0  # equal outputs in a window, too
+    results = []
+    for convolutions in (net.convolutions, nn.Sequential(*map(_activation_first, net.convolutions))):
+        net.zero_grad()
+        y = convolutions(x)
+        y.square().sum().backward()
+        results.append([y, *(p.grad for p in net.convolutions.parameters())])
+    for ours, plain in zip(*results, strict=True):
+        assert torch.equal(ours, plain)
+
+
+def _activation_first(block):
+    """The layers of a block, with the pooling last."""
+    return nn.Sequential(*sorted(block, key=lambda layer: isinstance(layer, nn.MaxPool2d)))
+
+
 @pytest.mark.parametrize(
     ("layers", "kernel", "stride", "padding", "pool"),
     [(1, 3, 1, 1, 2), (2, 3, 1, 0, 2), (2, 5, 1, 2, 2), (3, 3, 2, 1, 1), (2, 2, 1, 0, 3), (0, 3, 1, 1, 2)],

@@ -17,6 +17,7 @@ from danlu.app.inference.apply import Generated, check_at_least
 from danlu.app.inference.latents import DEFAULT_SAMPLES, check_class, decode_latents, select_latents
 from danlu.app.inference.load import load_without_seeding
 from danlu.errors import RunError, UsageError
+from danlu.nn.memory_format import place
 from danlu.rng.keys import seeded
 from danlu.sampling.latent_interpolation import slerp
 from danlu.training.runtime import DeviceName, pick_device
@@ -68,7 +69,7 @@ def interpolate(
     check_at_least(2, steps=steps)
     model = load_without_seeding(run)
     numbers = _numbers(model, a, b, n, label)
-    model.to(pick_device(device)[0])
+    place(model, pick_device(device)[0])
     destination = find_destination(out, run, "interpolation", model.info, overwrite)
     check_grid_size(destination, steps)
     if numbers is not None:

@@ -16,6 +16,7 @@ from danlu.app.inference.apply import Generated
 from danlu.app.inference.latents import DEFAULT_SAMPLES, check_class, decode_latents, need_latents, select_latents
 from danlu.app.inference.load import load_without_seeding
 from danlu.errors import UsageError
+from danlu.nn.memory_format import place
 from danlu.rng.keys import generator
 from danlu.training.runtime import DeviceName, pick_device
 
@@ -89,7 +90,7 @@ def arithmetic(
     if not 0 <= around < float("inf"):
         raise UsageError(f"around must be a finite number of at least 0, got {around}", settings=("around",))
     terms = terms_of(expression)
-    model = need_latents(load_without_seeding(run)).to(pick_device(device)[0])
+    model = place(need_latents(load_without_seeding(run)), pick_device(device)[0])
     label = check_class(model, label)
     destination = find_destination(out, run, "arithmetic", model.info, overwrite)
     check_grid_size(destination, (len(terms) + 4) * (1 + max(len(term.numbers) for term in terms)))

@@ -11,13 +11,14 @@ from danlu.app.run_folder.run_folder import RunFolder
 from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.models.saving.model_folder import load_model
+from danlu.nn.memory_format import place
 from danlu.storage.plain_files import check_tree
 from danlu.training.runtime import DeviceName, pick_device
 from danlu.verbs import need
 
 
 def load(path: str | Path) -> Model:
-    """Load the model of a run or of a model folder; ``model.info`` describes its inputs.
+    """Load the model of a run or of a model folder, on the CPU; ``model.info`` describes its inputs.
 
     Args:
         path: a run folder, or its ``model/``.
@@ -35,7 +36,8 @@ def load(path: str | Path) -> Model:
             raise UsageError(f"{path} is finished, but its folder model/ is missing; train the model again")
         reason = f"the run failed: {run.page.get('error')}" if status == "failed" else f"status: {status}"
         raise UsageError(f"{path} has no model yet ({reason}); continue the run with `{run.resume_command}`")
-    return load_model(path / "model" if (path / "model").is_dir() else path)
+    model = load_model(path / "model" if (path / "model").is_dir() else path)
+    return place(model, torch.device("cpu"))
 
 
 def load_without_seeding(run: str | Path) -> Any:
@@ -46,4 +48,4 @@ def load_without_seeding(run: str | Path) -> Any:
 
 def load_with_verb(run: str | Path, verb: str, device: DeviceName) -> Any:
     """Load the model of a run, check that it has the verb, and move it to the device."""
-    return need(load_without_seeding(run), verb).to(pick_device(device)[0])
+    return place(need(load_without_seeding(run), verb), pick_device(device)[0])

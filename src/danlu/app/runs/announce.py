@@ -158,6 +158,12 @@ def _unused_on_this_device(session: Session, processes: int) -> Iterator[str]:
         yield f"tf32: no effect on the device {device}"
 
 
+def _no_convolutions(session: Session, processes: int) -> Iterator[str]:
+    convolutions = any(parameter.dim() == 4 for parameter in session.trainer.task.parameters())
+    if session.recipe.channels_last == "on" and not convolutions:
+        yield "channels_last has no effect, because the model has no convolutions"
+
+
 def _unused_patience(session: Session, processes: int) -> Iterator[str]:
     patience, evaluations = session.recipe.patience, -(-session.trainer.rounds // session.every)
     if patience is not None and patience >= evaluations:
@@ -174,6 +180,7 @@ NOTES: tuple[Callable[[Session, int], Iterator[str]], ...] = (
     _unused_feature_extractor,
     _unused_on_these_examples,
     _unused_on_this_device,
+    _no_convolutions,
     _unused_patience,
     _unfinished_warmup,
     _single_round,

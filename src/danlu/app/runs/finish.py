@@ -18,6 +18,7 @@ from danlu.evaluation.evaluators import evaluate_subject
 from danlu.evaluation.generative_scores import GENERATED
 from danlu.evaluation.subject import Evaluation, Subject
 from danlu.models.saving.model_folder import load_model, save_model
+from danlu.nn.memory_format import place
 from danlu.recipes.config.yaml_files import to_yaml
 from danlu.training import checkpoint
 from danlu.training.trainer import Trainer
@@ -81,7 +82,7 @@ def save_and_load(session: Session, run: RunFolder) -> Any:
         save_model(model, run.model, session.data.info, {"recipe": run.page["recipe"]}, session.recipe.usage())
     except UsageError:  # announced before the first round
         return model.eval()
-    return load_model(run.model).to(session.trainer.runtime.device)
+    return place(load_model(run.model), session.trainer.runtime.device)
 
 
 def choose_weights(session: Session, run: RunFolder, screen: Screen) -> str:

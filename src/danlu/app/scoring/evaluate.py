@@ -14,6 +14,7 @@ from danlu.evaluation.evaluators import evaluate_subject
 from danlu.evaluation.generative_scores import GENERATED, GenerativeScorer, only_generates
 from danlu.evaluation.subject import Subject
 from danlu.models.base import Model
+from danlu.nn.memory_format import place
 from danlu.recipes.config.generative_recipe import GenerativeRecipe
 from danlu.training.runtime import DeviceName, Runtime, pick_device
 from danlu.verbs import need
@@ -66,7 +67,7 @@ def evaluate(
     if not len(examples) and not (count and only_generates(model)):  # without a part there would be no scores
         raise UsageError(f"the {part} part of {data.name} has no examples", settings=("part",))
     require_images(data.info, flip=flip)
-    model.to(pick_device(device or folder.page["device"])[0])
+    place(model, pick_device(device or folder.page["device"])[0])
     subject = Subject(model, data, part, flip, folder.page.get("temperature"))
     scores = evaluate_subject(subject).scores
     page = {"part": part, "examples": len(examples), "data": data.name, "fingerprint": fingerprint, "scores": scores}

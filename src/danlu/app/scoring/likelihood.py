@@ -23,6 +23,7 @@ from danlu.data.images.binarize import binary
 from danlu.data.images.settings import Binarize
 from danlu.errors import UsageError
 from danlu.models.base import Model
+from danlu.nn.memory_format import place
 from danlu.rng.keys import generator, seeded
 from danlu.training.runtime import DeviceName, pick_device
 from danlu.verbs import can, has, method, verbs_of
@@ -121,10 +122,10 @@ def score(
         )
     require_images(model.info, invert=invert, binarize=binarize)
     if has(model, "token_log_probs"):
-        return score_text(run, model.to(pick_device(device)[0]), require_files(files), encoding)
+        return score_text(run, place(model, pick_device(device)[0]), require_files(files), encoding)
     draws = (samples or DEFAULT_SAMPLES) if verb == "log_prob_bound" else None
     how = _binarize(model, binarize)
-    model.to(pick_device(device)[0])
+    place(model, pick_device(device)[0])
     results: list[Score] = []
     gray = False
     with with_standard_input(require_files(files)) as (paths, display):

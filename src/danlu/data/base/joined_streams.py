@@ -50,6 +50,15 @@ class JoinedStreams:
         return slice(*map(int, ends))
 
 
+def rows_of_parts(stream: Stream, rows: slice) -> dict[str, slice]:
+    """The rows of each of joined streams that belong to these rows of the batch; of any other stream the rows.
+
+    Raises:
+        UsageError: if this gives a fractional number of rows for a part.
+    """
+    return stream.rows_of_parts(rows) if isinstance(stream, JoinedStreams) else {"": rows}
+
+
 def join_streams(**streams: Stream) -> JoinedStreams:
     """Join streams into one; the first is the main one.
 

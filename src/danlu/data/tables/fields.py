@@ -43,9 +43,11 @@ def check_header(top: str, header: tuple[str, ...]) -> None:
 def refuse_row_of_numbers(top: str, header: tuple[str, ...]) -> None:
     """Refuse a first line that is a row of numbers.
 
-    The names 0, 1, 2, … after an empty one are allowed, because pandas writes them for columns without names.
+    The names 0, 1, 2, … after an empty one are allowed, because pandas writes them for columns without names. So are
+    words for missing numbers alone, such as NA and none: they may be names.
     """
-    if any(header) and all(map(is_number, header)) and header != ("", *map(str, range(len(header) - 1))):
+    numbers = all(map(is_number, header)) and any(name.lower() not in MISSING for name in header)
+    if numbers and header != ("", *map(str, range(len(header) - 1))):
         raise UsageError(f"{top} has only numbers; the first line of a table must have the names of the columns")
 
 

@@ -132,7 +132,11 @@ def convolution(
     block.add_module("convolution", nn.Conv2d(inputs, outputs, kernel, stride, padding))
     if norm:
         block.add_module("norm", norm_named(norm, outputs, images=True))
-    block.add_module("activation", activation_named(activation))
+    steps = [("activation", activation_named(activation))]
     if pool > 1:
-        block.add_module("pool", nn.MaxPool2d(pool))
+        steps.append(("pool", nn.MaxPool2d(pool)))
+    if activation == "relu":  # the largest of the outputs is the output of the largest, and has fewer elements
+        steps.reverse()
+    for name, step in steps:
+        block.add_module(name, step)
     return block, (height, width)

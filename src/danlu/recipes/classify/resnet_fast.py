@@ -21,6 +21,7 @@ from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
 from danlu.training.optimization.schedules import Schedule
 from danlu.training.optimization.settings import NonNegative, OptimizerName, Positive
+from danlu.training.runtime import ChannelsLast
 
 
 class ResNetFastRecipe(Classification):
@@ -40,7 +41,7 @@ class ResNetFastRecipe(Classification):
     schedule: Schedule = "one_cycle"
     weight_decay: NonNegative = 5e-4
     smoothing: Fraction = 0.1
-    channels_last: bool = True
+    channels_last: ChannelsLast = "on"
 
     def network(self, info: DataInfo) -> ResNet:
         return self.model.build(shape=info.shape, classes=info.classes)

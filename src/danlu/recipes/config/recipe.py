@@ -13,7 +13,7 @@ from danlu.data.kinds import KINDS
 from danlu.data.settings import DataSettings
 from danlu.tasks.task import Task
 from danlu.training.optimization.settings import OptimizerSettings, Positive
-from danlu.training.runtime import Precision
+from danlu.training.runtime import ChannelsLast, Precision
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -55,8 +55,8 @@ class Recipe(DataSettings):
     """reproducible numbers on a GPU; slower"""
     tf32: bool = False
     """allow TF32 in matrix products on a GPU"""
-    channels_last: bool = False
-    """use the channels-last memory format; faster on most devices"""
+    channels_last: ChannelsLast = "auto"
+    """use the channels-last memory format for convolutions; auto: on a CPU, where it is faster"""
     evaluate_every: Count | None = None
     """rounds between evaluations on the validation part; default: one epoch"""
     monitor: str | None = None

@@ -1,0 +1,45 @@
+"""Memory formats: another order in memory, the same function, the same files."""
+
+import pytest
+import torch
+from torch import nn
+
+from danlu.app.inference.load import load
+from danlu.data.images.info import ImageInfo
+from danlu.models import CNN
+from danlu.models.saving.model_folder import save_model
+from danlu.nn.memory_format import fastest_format, place
+
+LAST = torch.channels_last
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", LAST), ("cuda", torch.contiguous_format)])
+def test_only_a_cpu_has_channels_last(device, expected):
+    assert fastest_format(torch.device(device)) is expected
+
+
+def test_a_placed_network_computes_the_same_and_its_maps_have_the_format():
+    torch.manual_seed(0)
+    net = CNN((3, 9, 12), 4).double()
+    x = torch.randn(5, 3, 9, 12, dtype=torch.float64)
+    expected = net(x)
+    maps = []
+    net.convolutions.register_forward_hook(lambda _, __, output: maps.append(output))
+    assert place(net, torch.device("cpu")) is net
+    torch.testing.assert_close(net(x), expected, rtol=1e-12, atol=1e-12)
+    assert maps[0].is_contiguous(memory_format=LAST)
+    assert not maps[0].is_contiguous()
+
+
+def test_files_do_not_depend_on_the_format_and_a_model_for_use_has_the_one_of_the_cpu(tmp_path):
+    info = ImageInfo(shape=(3, 9, 12), classes=4)
+    net = CNN((3, 9, 12), 4)
+    save_model(net, tmp_path / "a", info)
+    save_model(net.to(memory_format=LAST), tmp_path / "b", info)
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
+    assert files[0] == files[1]
+    loaded = load(tmp_path / "a")
+    assert isinstance(loaded, CNN)
+    weights = [layer.weight for layer in loaded.modules() if isinstance(layer, nn.Conv2d)]
+    assert weights
+    assert all(weight.is_contiguous(memory_format=LAST) for weight in weights)
