@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import re
+from ast import literal_eval
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,41 @@ def test_settings_in_tables_exist():
                 named |= set(re.findall(r"`([a-z][\w.]*)`", line.split("|")[1]))
     assert {"lr", "grad_clip", "model.hidden"} <= named
     assert named - known == set()
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "models").glob("*.md")), ids=lambda page: page.stem)
+def test_the_defaults_in_tables_are_those_of_the_recipe(page):
+    header, compared = "", 0
+    for line in page.read_text(encoding="utf-8").splitlines():
+        header = "" if line[:1] != "|" else header or line
+        titled = re.match(r"\| setting \| default(?: in `(.*)`)? \|", header)
+        if titled is None or line == header or line.startswith("|---"):
+            continue
+        values = flattened(find_recipe(titled[1] or page.stem)().model_dump(mode="json"))
+        setting, default = (cell.strip() for cell in line.split("|")[1:3])
+        names = re.findall(r"`([\w.]+)`", setting)
+        cells = re.findall(r"`\[.*?\]`|[^,]+", default) if len(names) > 1 else [default]
+        stated = [documented(cell) for cell in cells]
+        assert [None if values[name] == [] else values[name] for name in names] == stated * (
+            len(names) // len(stated)
+        ), line
+        compared += 1
+    assert compared or "| setting | default" not in page.read_text(encoding="utf-8")
+
+
+def flattened(page, prefix=""):
+    """Settings of a recipe under dotted names."""
+    values = {}
+    for name, value in page.items():
+        values |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return values
+
+
+def documented(cell):
+    """The value that a cell of the column "default" states; a default that depends on others is none."""
+    text = cell.strip().strip("`")
+    if text.startswith(("none", "from ", "the same")):
+        return None
+    with suppress(ValueError):
+        return literal_eval(text)
+    return {"yes": True, "no": False}.get(text, text)
