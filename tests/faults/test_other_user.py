@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import danlu
+from commands import call
+from danlu.app.experiments import runner
 from danlu.data import digits
 from danlu.data.survey.survey import survey_data_set
 from danlu.errors import UsageError
@@ -87,3 +89,56 @@ def test_a_folder_of_another_user_is_not_used(shared: Path, monkeypatch: pytest.
     monkeypatch.setenv("DANLU_CACHE", str(shared / "cache"))
     with pytest.raises(UsageError, match="surveys belongs to another user"):
         survey_data_set(digits())
+
+
+def leave_links(folder: Path, links: dict[str, Path]) -> None:
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o777])
+def test_the_links_of_another_user_at_the_names_of_results_are_not_followed(
+    shared: Path, tmp_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+):
+    shared.chmod(mode)
+    (tmp_path / "thesis.txt").write_text("the only copy\n")
+    links = {"line-detector.png": tmp_path / "thesis.txt", runner.PAGE: tmp_path / "new"}
+    assert as_other_user(lambda: leave_links(shared, links)) == "None"
+    monkeypatch.setattr(runner, "EXPERIMENTS", {"line-detector": runner.EXPERIMENTS["line-detector"]})
+    assert runner.run_all(shared, quiet=True) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert (tmp_path / "thesis.txt").read_text() == "the only copy\n"
+    assert {path.name: path.is_symlink() for path in shared.iterdir()} == dict.fromkeys(links, False)
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o777])
+def test_no_result_is_written_through_a_link_of_another_user(
+    shared: Path, tmp_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+):
+    """The link is a folder on the way to the result."""
+    shared.chmod(mode)
+    (tmp_path / "private").mkdir()
+    links = {"results": tmp_path / "private", "runs": tmp_path / "private"}
+    assert as_other_user(lambda: leave_links(shared, links)) == "None"
+    monkeypatch.chdir(shared)
+    for words in (
+        ["experiment", "line-detector", "--out", "results/today"],
+        ["train", "mlp", "--out", "results/run"],
+        ["train", "mlp"],  # its folder is in runs/
+        ["data", "digits", "--image", shared / "results" / "x.png"],
+    ):
+        ended = call(*words)
+        assert ended.code == 2, words
+        assert "is a symbolic link of another user, who decides where it leads" in " ".join(ended.err.split())
+    assert not list((tmp_path / "private").iterdir())
+
+
+def test_links_of_the_user_or_in_a_folder_of_few_users_are_followed(shared: Path, tmp_path: Path):
+    (tmp_path / "private").mkdir()
+    (shared / "own").symlink_to(tmp_path / "private")
+    (tmp_path / "group").mkdir(mode=0o775)
+    (tmp_path / "group" / "current").symlink_to(tmp_path / "private")
+    os.lchown(tmp_path / "group" / "current", NOBODY, NOBODY)
+    for number, folder in enumerate((shared / "own", tmp_path / "group" / "current")):
+        runner.experiment("line-detector", out=folder / str(number), quiet=True)
+    assert sorted(path.name for path in (tmp_path / "private").iterdir()) == ["0", "1"]

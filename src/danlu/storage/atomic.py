@@ -17,6 +17,7 @@ from io import BufferedRandom
 from pathlib import Path
 
 from danlu.storage.disk import sync
+from danlu.storage.plain_files import check_parents
 
 FOLDERS = ".making-*"
 """glob pattern of temporary folders"""
@@ -33,6 +34,7 @@ def replacing(path: Path) -> Iterator[BufferedRandom]:
         path: the file to write. Its folder must exist.
 
     Raises:
+        UsageError: if the path leads through a link that another user left in a folder that every user can write.
         OSError: if the file cannot be written. The file at ``path`` is then unchanged.
 
     >>> folder = tempfile.TemporaryDirectory()
@@ -44,6 +46,7 @@ def replacing(path: Path) -> Iterator[BufferedRandom]:
     >>> path.read_text()
     '1 2 3'
     """
+    check_parents(path)
     temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.making")  # a name has at most 255 bytes
     with _errors_name(path):
         file = temporary.open("x+b")

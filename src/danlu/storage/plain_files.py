@@ -61,9 +61,10 @@ def make_folder(path: Path) -> None:
     A folder that another user created can get links at any time. The administrator (root) is trusted.
 
     Raises:
-        UsageError: if it is a link, or belongs to another user.
+        UsageError: if it is a link, or belongs to another user, or ``check_parents`` raises it.
         OSError: if it cannot be created.
     """
+    check_parents(path)
     check_files(path)
     path.mkdir(parents=True, exist_ok=True)
     check_folder(path)
@@ -73,8 +74,9 @@ def check_folder(path: Path) -> None:
     """Check a folder for results as ``make_folder`` does; a path where nothing exists passes.
 
     Raises:
-        UsageError: if it is a link, or belongs to another user.
+        UsageError: if it is a link, or belongs to another user, or ``check_parents`` raises it.
     """
+    check_parents(path)
     check_files(path)
     with suppress(FileNotFoundError, NotADirectoryError):
         if path.lstat().st_uid in trusted_users():
@@ -82,6 +84,23 @@ def check_folder(path: Path) -> None:
         raise UsageError(
             f"{path} belongs to another user, who could change the files in it; give the name of a new folder"
         )
+
+
+def check_parents(path: Path) -> None:
+    """Check that the path leads through no link that another user left in a folder that every user can write.
+
+    Such a link, for example in ``/tmp``, decides in which folder of this user a file is replaced. Linux does not follow
+    it either if ``fs.protected_symlinks`` is set and the folder has the sticky bit. Other links are followed.
+
+    Raises:
+        UsageError: if there is one.
+    """
+    for parent in path.absolute().parents:
+        if _is_foreign_link(parent):
+            raise UsageError(
+                f"{parent} is a symbolic link of another user, who decides where it leads; nothing was written. "
+                f"Give the name of another folder"
+            )
 
 
 def open_plain(path: Path, flags: int, mode: int = 0o666) -> int:
@@ -133,6 +152,16 @@ def trusted_users() -> set[int]:
 def this_user() -> int:
     """The user ID of this process; 0 on Windows, where every file has this one."""
     return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def _is_foreign_link(path: Path) -> bool:
+    """Whether this is a link of a user who is not trusted, in a folder that every user can write."""
+    try:
+        status = path.lstat()
+        is_foreign = stat.S_ISLNK(status.st_mode) and status.st_uid not in trusted_users()
+        return is_foreign and bool(path.parent.stat().st_mode & stat.S_IWOTH)
+    except OSError:
+        return False
 
 
 def _modes(folder: str) -> Iterator[tuple[str, int]]:

@@ -18,7 +18,7 @@ from danlu.storage.access import Access
 from danlu.storage.atomic import write_text
 from danlu.storage.disk import sync
 from danlu.storage.json_page import read_page, to_json
-from danlu.storage.plain_files import append_text, check_files, check_tree, make_folder
+from danlu.storage.plain_files import append_text, check_files, check_parents, check_tree, make_folder
 
 FORMAT = 1
 _NEEDED = {"recipe", "status", "command", "versions", "device", "threads", "ranks", "data", "round", "rounds"}
@@ -212,6 +212,7 @@ def _new_folder(name: str, data: str) -> Path:
     word = "".join(c if c.isalnum() or c in "-_." else "-" for c in data).strip("-.")[:40] or "data"
     first = Path("runs") / name / f"{datetime.now():%Y-%m-%d-%H%M}-{word}"
     path, number = first, 1
+    check_parents(path)
     while True:
         try:
             path.mkdir(parents=True)
