@@ -9,7 +9,7 @@ from torch import nn
 from danlu.data import Part, digits
 from danlu.data.base.batch_stream import Shuffled
 from danlu.experiments.harness.trainers import classification_trainer, stratified_subset
-from danlu.experiments.networks import batchnorm, depth, line_detector, linear_collapse, shift_invariance
+from danlu.experiments.networks import batchnorm, line_detector, linear_collapse, shift_invariance
 from danlu.experiments.optimization import momentum, optimizers, sgd_noise
 from danlu.experiments.optimization.sgd_noise import sharpness
 from danlu.models import MLP
@@ -182,13 +182,6 @@ def test_scales_are_the_deviation_of_activations_and_the_size_of_gradients():
     nn.functional.cross_entropy(net.head(last), part["label"]).backward()
     assert found["gradients"][-1] == pytest.approx(float(last.grad.norm() / last.numel() ** 0.5), rel=1e-4)
     assert len(found["outputs"]) == len(found["gradients"]) == batchnorm.DEPTH
-
-
-@pytest.mark.parametrize("name", depth.NETWORKS)
-@pytest.mark.parametrize("layers", [4, 8])
-def test_networks_have_as_many_layers_as_they_say(name, layers):
-    network = depth.NETWORKS[name](layers)
-    assert sum(isinstance(part, nn.Conv2d | nn.Linear) for part in network.modules()) == layers
 
 
 def test_some_of_a_part_has_all_classes_alike():
