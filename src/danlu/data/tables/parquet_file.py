@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from danlu.data.tables.fields import check_header, check_name, class_number, leave_out, refuse_large
+from danlu.data.tables.parquet_pages import largest_pages
 from danlu.data.tables.row_names import is_unnamed
 from danlu.data.tables.table_file import Block, Progress, ReadOptions
 from danlu.errors import UsageError, short
 from danlu.storage.available_memory import available_memory
 from danlu.storage.json_page import parse_json
+from danlu.storage.regular_file import open_regular
 
 PARQUET_ROWS = 1 << 16
 
@@ -102,6 +104,8 @@ class ParquetTable:
                 yield from file.iter_batches(batch_size=PARQUET_ROWS, columns=names)
         except (OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error
+        except MemoryError as error:  # a false size in the file, or too little memory
+            raise _unreadable(self.path, error, "there is not enough memory for the sizes in the file: ") from error
 
     def _block(
         self, batch: Any, position: int, columns: tuple[str, ...], target: str | None, classes: dict[str, int]
@@ -115,15 +119,35 @@ class ParquetTable:
         return Block(np.arange(position, position + len(values)), values, labels)
 
     def _check_memory(self, names: set[str]) -> None:
-        """Check the sizes of compressed columns, of which pyarrow decompresses up to a whole one at a time."""
+        """Check the decompressed sizes of columns in the metadata, which can be false, and those of their pages."""
         metadata, free = self._file.metadata, available_memory()
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
-            for column in map(group.column, range(group.num_columns)):
-                if (needed := column.total_uncompressed_size) > free and column.path_in_schema in names:
+            columns = [c for c in map(group.column, range(group.num_columns)) if c.path_in_schema in names]
+            for column in columns:
+                if (needed := column.total_uncompressed_size) > free:
                     raise UsageError(
                         f"{self.path}: column {column.path_in_schema!r} has {needed:,} decompressed bytes, and "
                         f"{free:,} bytes of memory are available"
                     )
+            if (needed := self._page_memory(columns)) > free:
+                raise UsageError(
+                    f"{self.path}: the pages that are read together have {needed:,} decompressed bytes, and "
+                    f"{free:,} bytes of memory are available"
+                )
+
+    def _page_memory(self, columns: list[Any]) -> int:
+        """The bytes of the decompressed pages of columns of a row group that are in memory at the same time."""
+        needed = 0
+        try:
+            with open_regular(self.path) as file:
+                for column in columns:
+                    if column.compression != "UNCOMPRESSED":  # such pages are as large as in the file
+                        offsets = (column.dictionary_page_offset or 0, column.data_page_offset)
+                        start = min(offset for offset in offsets if offset > 0)
+                        needed += largest_pages(file, start, start + column.total_compressed_size)
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
+        return needed
 
     def _labels(self, values: Any, target: str, classes: dict[str, int]) -> Any:
         """The class numbers of values, which may be encoded with a dictionary; -1 for a missing class."""
@@ -173,6 +197,6 @@ def _is_missing(value: Any) -> bool:
     return value is None or value != value
 
 
-def _unreadable(path: Path, error: Exception) -> UsageError:
+def _unreadable(path: Path, error: Exception, introduction: str = "") -> UsageError:
     reason = " ".join(str(error).split())  # messages of pyarrow have several lines
-    return UsageError(f"{path} cannot be read as Parquet: {reason}")
+    return UsageError(f"{path} cannot be read as Parquet: {introduction}{reason}")
