@@ -8,6 +8,7 @@ import pytest
 from danlu.catalogue import EXPERIMENTS, find_experiment
 from danlu.experiments import Criteria, Experiment
 from danlu.experiments.harness.criteria import favorable
+from danlu.experiments.harness.wording import findings_table
 
 STORED = Path(__file__).parents[2] / "benchmarks" / "results" / "experiments"
 JUDGED = [name for name in EXPERIMENTS if isinstance(find_experiment(name), Experiment)]
@@ -60,12 +61,14 @@ def test_no_effect_never_holds(name):
 
 @pytest.mark.parametrize("name", STORED_RUNS)
 def test_stored_runs_have_the_verdict_of_the_criteria(name):
-    """Both sets of seeds, with the criteria of the code as it is now."""
+    """Both sets of seeds, with the criteria of the code as it is now; every comparison has its direction and margin."""
     experiment = find_experiment(name)
     runs = json.loads((STORED / f"{name}.json").read_text(encoding="utf-8"))["runs"]
     assert len({run["seed"] for run in runs}) == len(runs) == 2
     for run in runs:
-        assert experiment.criteria.judge(run["arms"]).word == run["verdict"]
+        judgment = experiment.criteria.judge(run["arms"])
+        assert judgment.word == run["verdict"]
+        assert [list(row) for row in findings_table(judgment)] == run["findings"]
     assert len({run["verdict"] for run in runs}) == 1
 
 
