@@ -112,15 +112,14 @@ def test_a_network_learns_a_short_lag_and_is_not_asked_for_longer_ones_once_it_f
 
 
 def test_gradients_of_an_rnn_are_products_of_its_slopes(monkeypatch):
-    monkeypatch.setattr(vanishing_gradient, "STEPS", 4)
     monkeypatch.setattr(vanishing_gradient, "BEFORE", 2)
     model = vanishing_gradient.network("RNN", 0)
-    found = vanishing_gradient.gradients(model, 5)
+    found = vanishing_gradient.gradients(model, 5, steps=4)
     layer = {name: value.detach().double().numpy() for name, value in model.layers.named_parameters()}
     into, w = layer["weight_ih_l0"], layer["weight_hh_l0"]
     bias = layer["bias_ih_l0"] + layer["bias_hh_l0"]
-    tokens = sequences(64, 6, 5)["token"].numpy()
-    towards = torch.randn(64, 32, dtype=torch.float64, generator=vanishing_gradient.generator("towards", 5)).numpy()
+    tokens = sequences(32, 6, 5)["token"].numpy()
+    towards = torch.randn(32, 32, dtype=torch.float64, generator=vanishing_gradient.generator("towards", 5)).numpy()
     logs = []
     for row, direction in zip(tokens, towards, strict=True):
         h, slopes = np.zeros(32), []
@@ -137,33 +136,45 @@ def test_gradients_of_an_rnn_are_products_of_its_slopes(monkeypatch):
     np.testing.assert_allclose(found, expected / expected[0], rtol=1e-8)
 
 
-def remembered(rnn, plain, biased, opened, far=1.0):
-    """Two seeds of each network, with the largest lag that it has learnt alone."""
-    lags = [5, 7, 10, 20, 50, 100, 200]
-    numbers = {}
-    for name, ends in zip(vanishing_gradient.NETWORKS, (rnn, plain, biased, opened), strict=True):
-        numbers[name] = [
-            {"alone": [1.0 if lag <= end else 0.1 for lag in lags if lag <= 2 * end],
-             "gradient": [1.0, 0.001], "gradient then": [1.0, 1e-9], "mixed": [1.0, far]}
-            for end in ends
-        ]  # fmt: skip
-    return {"lags": lags, "far": 1000, "rounds": 300, "runs": numbers}
+def test_lags_and_factors_by_hand():
+    lags, recalls = (2, 4, 8, 16), [1.0, 0.95, 0.9, 0.2]
+    assert vanishing_gradient.largest_lag(lags, recalls) == 8
+    assert vanishing_gradient.largest_lag(lags, [0.3]) == 1
+    assert vanishing_gradient.vanishing_lag([1.0, 0.1, 0.011, 0.001]) == 3
+    assert vanishing_gradient.vanishing_lag([1.0, 0.1]) == 2
+    curves = {"RNN": [[1.0, 0.1, 0.001]], "LSTM": [[1.0] * 50]}
+    arms = vanishing_gradient._arms(lags, curves, {"RNN": [recalls], "LSTM": [[0.1]]})
+    assert arms["RNN"]["learned, factor"] == [pytest.approx(8 / 7)]
+    assert arms["RNN"]["gradient, factor"] == [3.5]
+    assert arms["LSTM"]["gradient, factor"] == [2.0]
+    assert [arms[name]["gradient later"] for name in curves] == [[0.001], [1.0]]
+
+
+def spans(rnn, lstm, recall=0.1):
+    """Made-up values of two seeds: lags that are learned and at which gradients vanish."""
+    module = vanishing_gradient
+    known = lambda steps, claimed: {  # noqa: E731
+        "gradient": [steps] * 2, "learned": [steps] * 2, "shortest lag": [1.0, 1.0], "gradient later": [steps] * 2,
+        "gradient, factor": [module.factor(steps, claimed)] * 2, "learned, factor": [module.factor(steps, claimed)] * 2,
+    }  # fmt: skip
+    arms = {module.RNN: known(rnn, module.OF_RNN), module.LSTM: known(lstm, module.OF_LSTM)}
+    return {**arms, module.BIAS_1: known(lstm, module.OF_LSTM), module.RNN_MIXED: {"recall": [recall] * 2}}
 
 
 @pytest.mark.parametrize(
-    ("numbers", "word"),
+    ("arms", "word"),
     [
-        (remembered((7, 7), (100, 100), (100, 100), (100, 100), far=0.1), HOLDS),
-        (remembered((7, 7), (100, 100), (100, 100), (100, 100)), LIMITS),
-        (remembered((7, 7), (5, 5), (100, 100), (100, 100), far=0.1), LIMITS),
-        (remembered((20, 20), (100, 100), (100, 100), (100, 100), far=0.1), LIMITS),
-        (remembered((7, 7), (20, 20), (20, 20), (20, 20), far=0.1), LIMITS),
-        (remembered((7, 20), (5, 50), (5, 50), (5, 50), far=0.1), NOT),
-        (remembered((100, 100), (100, 100), (7, 7), (100, 100), far=0.1), NOT),
+        (spans(7, 100), HOLDS),
+        (spans(14, 200), HOLDS),
+        (spans(7, 100, recall=1.0), LIMITS),  # it learns no more, and forgets nothing
+        (spans(7, 20), LIMITS),
+        (spans(20, 200), LIMITS),
+        (spans(100, 7), NOT),
+        (spans(30, 30), NOT),
     ],
 )
-def test_vanishing_gradient(numbers, word):
-    assert vanishing_gradient.verdict(numbers).word == word
+def test_about_7_and_about_100_are_within_a_factor_of_2(arms, word):
+    assert vanishing_gradient.CRITERIA.judge(arms).word == word
 
 
 # noise-contrastive estimation
