@@ -235,7 +235,7 @@ class Elements(HTMLParser):
         assert not [name for name, _ in attrs if name.startswith("on")]
 
 
-HOSTILE = ["<script>x</script>", "a\r\n\r\n<img src=x onerror=x>", "`</code><img src=x>`", "](javascript:x) <iframe>"]
+HOSTILE = ["<script>x</script>", "a\r\n\r\n<img src=x onerror=x>", "a`</code><img src=x>", "](javascript:x) <iframe>"]
 ALLOWED = {*("h1", "h2", "p", "ul", "ol", "li", "code", "pre", "table", "thead", "tbody", "tr", "th", "td"), "hr", "br"}
 
 
