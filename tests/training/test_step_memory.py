@@ -11,6 +11,7 @@ from danlu.data import Part, Shuffled, join_streams
 from danlu.recipes import build, estimate_memory
 from danlu.tasks import Descend, Task
 from danlu.training import OptimizerSettings, Trainer, measure_step
+from danlu.training.step_memory import _measured_batches
 
 
 def allocated(step):
@@ -129,3 +130,13 @@ def test_estimating_changes_nothing_of_a_training(name):
     states = plain.trainer.state(), estimated.trainer.state()
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows"), [((8, 8), (1, 2)), ((8, 4), (4, 8)), ((12, 4), (6, 12)), ((4, 2), (None, 4))]
+)
+def test_the_smallest_rows_that_all_joined_streams_can_share_are_measured(sizes, rows):
+    """Where one row cannot be shared, two rows of the smallest stream, and twice as many; else the whole batch."""
+    many, few = (Shuffled(Part({"x": torch.zeros(20, 1)}), size) for size in sizes)
+    small, large = _measured_batches(join_streams(many=many, few=few), 1)
+    assert (None if small is None else len(small), len(large)) == rows
