@@ -52,6 +52,9 @@ def test_three_of_four_classes_evenly_is_three():
 def test_what_is_no_probability_is_refused():
     with pytest.raises(ValueError, match="softmax"):
         inception_score(torch.tensor([[3.0, -2.0]]))
+    for sum_is_not_one in ([0.5, 0.2], [0.9, 0.8]):
+        with pytest.raises(ValueError, match="sum to 1"):
+            inception_score(torch.tensor([sum_is_not_one]))
     with pytest.raises(ValueError, match="splits=4"):
         inception_score(draw(3, 2), splits=4)
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 import danlu
-from commands import call
+from commands import call, call_checked
 from danlu.app.experiments import runner as app
 from danlu.catalogue import EXPERIMENTS, Claim
 from danlu.errors import RunError
@@ -237,6 +237,11 @@ def test_seeds_with_the_same_verdict(three, capsys):
     assert found.repeated_text == "the same verdict with the seeds 1, 2, 3"
     assert found.repeated_text in capsys.readouterr().out
     assert found.to_json()["repetitions"] == [{"seed": s, "verdict": "holds with limits"} for s in (2, 3)]
+
+
+def test_the_command_runs_as_many_seeds_as_it_is_told(three):
+    page = json.loads(call_checked("experiment", "first", "--seed", "1", "--seeds", "3", "--json")[0])
+    assert [run["seed"] for run in page["repetitions"]] == [2, 3]
 
 
 @pytest.mark.parametrize("words", [["--all", "--seeds", "2"], ["momentum", "--seeds", "0"], ["--seeds", "2"]])
