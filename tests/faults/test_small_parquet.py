@@ -71,6 +71,23 @@ def test_a_page_that_is_larger_than_the_metadata_says(tmp_path: Path, monkeypatc
         read(path)
 
 
+@pytest.mark.parametrize("name", [b"y", b"\xff"])
+def test_the_name_of_a_column_among_its_pages_can_be_false(
+    name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The file states it twice: in the schema, which pyarrow reads by, and with the positions of the pages."""
+    path = with_page(tmp_path / "rows.parquet", bytes(LARGE), LARGE)
+    content = path.read_bytes()
+    at = content.rindex(b"\x01x") + 1
+    path.write_bytes(content[:at] + name + content[at + 1 :])
+    metadata = parquet.ParquetFile(path).metadata
+    assert metadata.schema.column(0).path == "x"
+    monkeypatch.setattr(parquet_file, "available_memory", lambda: LARGE - 1)
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", None)
+    with pytest.raises(UsageError, match="pages that are read together have 67,108,864 decompressed bytes"):
+        read(path)
+
+
 def test_a_page_with_a_false_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = with_page(tmp_path / "rows.parquet", bytes(100), (1 << 31) - 1)
     monkeypatch.setattr(parquet_file, "available_memory", lambda: 1 << 40)

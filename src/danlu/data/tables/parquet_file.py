@@ -121,15 +121,16 @@ class ParquetTable:
     def _check_memory(self, names: set[str]) -> None:
         """Check the decompressed sizes of columns in the metadata, which can be false, and those of their pages."""
         metadata, free = self._file.metadata, available_memory()
+        paths = {k: metadata.schema.column(k).path for k in range(metadata.num_columns)}  # a chunk's own can be false
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
-            columns = [c for c in map(group.column, range(group.num_columns)) if c.path_in_schema in names]
-            for column in columns:
+            columns = {path: group.column(k) for k, path in paths.items() if path in names}
+            for path, column in columns.items():
                 if (needed := column.total_uncompressed_size) > free:
                     raise UsageError(
-                        f"{self.path}: column {column.path_in_schema!r} has {needed:,} decompressed bytes, and "
+                        f"{self.path}: column {path!r} has {needed:,} decompressed bytes, and "
                         f"{free:,} bytes of memory are available"
                     )
-            if (needed := self._page_memory(columns)) > free:
+            if (needed := self._page_memory(list(columns.values()))) > free:
                 raise UsageError(
                     f"{self.path}: the pages that are read together have {needed:,} decompressed bytes, and "
                     f"{free:,} bytes of memory are available"
