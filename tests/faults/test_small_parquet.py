@@ -75,7 +75,7 @@ def test_a_page_that_is_larger_than_the_metadata_says(tmp_path: Path, monkeypatc
 def test_the_name_of_a_column_among_its_pages_can_be_false(
     name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The file states it twice: in the schema, which pyarrow reads by, and with the positions of the pages."""
+    """It stands in the schema, by which pyarrow reads, and with the positions of the pages."""
     path = with_page(tmp_path / "rows.parquet", bytes(LARGE), LARGE)
     content = path.read_bytes()
     at = content.rindex(b"\x01x") + 1

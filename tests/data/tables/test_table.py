@@ -806,7 +806,7 @@ def _stand_in(columns, kinds, properties, batch_rows=4):
         schema_arrow = SimpleNamespace(
             names=list(columns), field=lambda name: SimpleNamespace(type=kinds[name]), metadata=properties
         )
-        metadata = SimpleNamespace(num_rows=rows, num_row_groups=0, row_group=None)
+        metadata = SimpleNamespace(num_rows=rows, num_columns=0, num_row_groups=0, row_group=None)
 
         def __init__(self, path, read_dictionary=()):
             pass
