@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from danlu.catalogue import find_recipe
+from danlu.catalogue import RECIPES, find_recipe
 from danlu.recipes import changed
 from danlu.training import OptimizerSettings
 from danlu.training.player import Player
@@ -146,3 +146,28 @@ def test_an_optimizer_has_the_stated_defaults(name):
     (optimizer,) = player.optimizers
     (group,) = optimizer.param_groups
     assert {setting: group[setting] for setting in OPTIMIZERS[name]} == OPTIMIZERS[name]
+
+
+TWINS = [
+    (
+        ("rnn-lm", "lstm-lm", "peephole-lm", "coupled-lm", "gru-lm"),
+        ("model.width", "model.layers", "model.embedding", "batch_size", "bptt", "epochs"),
+    ),
+    (("vae", "beta-vae", "conditional-vae", "inpainting-vae"), ("model.latent", "model.hidden")),
+    (("dcgan", "wgan", "wgan-gp"), ("generator.width", "critic.width", "rounds")),
+    (("gan", "cgan"), ("generator.latent", "generator.hidden", "critic.hidden", "rounds")),
+]
+"""recipes that differ in the method, and the settings of size and length that they share"""
+
+
+@pytest.mark.parametrize(("names", "setting"), [(names, setting) for names, settings in TWINS for setting in settings])
+def test_recipes_that_are_compared_have_networks_of_the_same_size(names, setting):
+    assert len({value_of(find_recipe(name)(), setting) for name in names}) == 1
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_changes_speed_and_rounding_is_off_unless_the_recipe_is_named_after_its_speed(name):
+    recipe = find_recipe(name)()
+    off = {"precision": "float32", "compile": False, "cuda_graphs": False, "deterministic": False, "tf32": False}
+    assert {setting: value_of(recipe, setting) for setting in off} == off
+    assert recipe.channels_last == ("on" if name == "resnet-fast" else "auto")
