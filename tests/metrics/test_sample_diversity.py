@@ -27,6 +27,13 @@ def test_diversity_is_the_mean_over_pairs():
     assert diversity(x) == pytest.approx(statistics.mean(pairs), rel=1e-5)
 
 
+def test_the_distance_of_a_sample_to_itself_is_not_counted():
+    """Far from 0 and from the mean, the product of a sample with itself is rounded by more than its distance, 0."""
+    x = torch.tensor([[300.0, 0.0], [300.0, 1.0], [-300.0, 0.0], [-300.0, 1.0]])
+    pairs = [math.dist(a.tolist(), b.tolist()) for a, b in itertools.combinations(x.double(), 2)]
+    assert diversity(x) == pytest.approx(statistics.mean(pairs), rel=1e-5)
+
+
 def test_equal_samples_have_no_diversity():
     assert diversity(torch.full((40, 3), 0.7)) == pytest.approx(0, abs=1e-6)
     with pytest.raises(ValueError, match="at least 2"):

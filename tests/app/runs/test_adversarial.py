@@ -244,6 +244,12 @@ def test_images_are_scored_by_their_pixels(folder, capsys):
         assert f"{name}[pixels, 100 vs train]" in page["scores"]
 
 
+@pytest.mark.parametrize(("count", "few"), [(99, True), (100, False)])
+def test_few_images_are_a_note(folder, capsys, count, few):
+    out, _ = said(capsys, "score-images", folder, "digits", "--count", str(count), "--feature-extractor", "pixels")
+    assert (f"{count} images are few: FID is biased upward, and all scores are noisy" in out) == few
+
+
 def test_images_are_scored_by_a_classifier_of_the_data(folder, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "cache"))
     out, _ = said(capsys, "score-images", folder, "digits")

@@ -106,6 +106,10 @@ def test_columns_and_pixels_that_hardly_vary_are_named():
     image = torch.rand(50, 1, 2, 3)
     image[:, :, 0, :2] = 0
     assert compute_survey(made(image)).constant == ["2 of 6 pixels"]
+    colored = torch.rand(50, 3, 2, 3)
+    colored[:, 1] = 0  # no green
+    colored[:, :, 1, 2] = 0.5
+    assert compute_survey(made(colored)).constant == ["1 of 6 pixels"]
 
 
 def test_classes_that_are_missing_or_uneven_are_named():

@@ -225,3 +225,12 @@ def test_attention_stands_behind_the_map_of_its_side(side):
         found.register_forward_hook(lambda module, given, out, seen=seen: seen.append(out.shape[2]))
         net(x)
         assert seen == [side]
+
+
+@pytest.mark.parametrize(("norm", "size"), [("virtual", 5), ("batch", None), ("layer", None), (None, None)])
+def test_only_virtual_batch_norm_has_a_reference_batch(norm, size):
+    for net in (
+        DCGANGenerator((1, 16, 16), 0, None, width=4, norm=norm, reference=5),
+        DCGANCritic((1, 16, 16), 0, width=4, norm=norm, reference=5),
+    ):
+        assert (None if net.reference is None else len(net.reference)) == size
