@@ -197,7 +197,7 @@ def plot(numbers: Numbers) -> Figure:
     for index, kind in enumerate(KINDS):
         line(left, numbers["rounds"], numbers["curves"][kind], index, kind)
         image_grid(grids[index], numbers["pictures"][kind], columns=5)
-        grids[index].set(title=kind, xlabel="random" if kind == PLAIN else "labels 0 to 9, three times")
+        grids[index].set(title=kind.replace("critic of ", ""), xlabel="no labels" if kind == PLAIN else "labels 0 to 9")
     logarithmic(left.yaxis, (3, 10, 30, 100, 300, 1000))
     left.set(title="distance to the digits", xlabel="rounds", ylabel="FID", xlim=(0, None))
     legend_above(figure, left)

@@ -193,7 +193,7 @@ def plot(numbers: Numbers) -> Figure:
         left.fill_between(curves["x"], curves[density], color=secondary_color(), alpha=0.2, linewidth=0)
         left.annotate(label, (place, 0.43), ha="center", fontsize=7, color=secondary_color())
     left.set(title="optimal critic", xlabel="x", ylabel="D(x)", ylim=(-0.03, 1.05), yticks=(0, 0.5, 1))
-    middle.set(title="gradient on the generator", ylabel="mean slope", xlabel="loss of the generator")
+    middle.set(title="generator gradient", ylabel="mean slope", xlabel="loss of the generator")
     middle.set_xticks(range(len(LOSSES)), [loss.removeprefix("gradient, ") for loss in LOSSES])
     middle.grid(True, axis="y")
     right.set(title="ring", ylabel="distance to the data", xlabel="rounds", xlim=(0, None))

@@ -205,11 +205,10 @@ def plot(numbers: Numbers) -> Figure:
     figure, axes = panels(4, height=2.2, width_ratios=(1, 1, 1, 1.5))
     *left, right = axes
     centers = [-1 + (2 * index + 1) / BINS for index in range(BINS)]
-    titles = {NOTES: "clipped at c = 0.01", SHOWN: "clipped at c = 0.1", PENALTY: PENALTY}
-    for panel, (name, title) in zip(left, titles.items(), strict=True):
+    for panel, name in zip(left, (NOTES, SHOWN, PENALTY), strict=True):
         color = colors()[list(CRITICS).index(name)]
         panel.bar(centers, numbers["histograms"][name], 2 / BINS, color=color)
-        panel.set(title=title, xticks=[-1, 0, 1], xticklabels=["−c", "0", "c"], xlabel="hidden weight", yticks=[])
+        panel.set(title=name, xticks=[-1, 0, 1], xticklabels=["−c", "0", "c"], xlabel="hidden weight", yticks=[])
     left[-1].set_xticklabels(["−max", "0", "max"])
     left[0].set_ylabel("fraction of weights")
     for index, (name, curves) in enumerate(numbers["curves"].items()):
