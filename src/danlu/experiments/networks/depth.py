@@ -1,12 +1,17 @@
 """Deep plain networks are not trained well; residual and dense networks are (notes, 1.4).
 
-Convolutional networks of 4 to 64 layers are trained on the digits for 80 rounds at a large and a small learning rate.
-The better result counts, so that no network fails only because of its learning rate. Plain and residual networks have
-constant width; in the dense networks, as published, each layer adds channels, so at 64 layers they have eleven times
-the weights. There are two plain networks: the one of the notes, without normalization and without skip connections,
-and one with batch norm, as in the comparison of He et al., "Deep residual learning for image recognition", 2016.
-Residual and dense networks have batch norm, as published. The experiment measures the gradient of the first layer
-before training and the training loss, averaged over the last tenth of the rounds. Two seeds.
+Convolutional networks of 4 and of 64 layers are trained on the digits at a large learning rate, and, if this fails, at
+a small one, so that no network fails only because of its learning rate. Training stops as soon as the training loss is
+a quarter of the loss of guessing, or if it has hardly fallen after half the rounds.
+
+* Plain: convolutions and ReLU with the weights of PyTorch, as in the notes; with the weights of He et al., "Delving
+  deep into rectifiers", 2015; and with batch norm, as in the comparison of He et al., "Deep residual learning for image
+  recognition", 2016.
+* Residual and dense: as published, with batch norm; and with the blocks of the notes, which have none.
+
+Plain and residual networks have constant width. The dense networks have three blocks, and their layers add channels, so
+the number of weights differs. The norm of the gradient with respect to the weights of the first layer is measured
+before training, in double precision.
 """
 
 from __future__ import annotations
@@ -14,8 +19,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import deepcopy
+from math import exp
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -23,33 +29,30 @@ from torch import nn
 from danlu.data.base.dataset import Part
 from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
-from danlu.experiments.harness.experiment import JudgedExperiment, Numbers, ProgressCallback, Table, Verdict
-from danlu.experiments.harness.trainers import classification_trainer, from_seed, spread
+from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
+from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.seeds import seeds
+from danlu.experiments.harness.trainers import classification_trainer, from_seed
+from danlu.experiments.harness.wording import mean_and_range, number
 from danlu.losses.classification import cross_entropy
 from danlu.models.classify.densenet import DenseNet
 from danlu.models.classify.resnet import ResNet
+from danlu.nn.conv.he_init import he_normal
 from danlu.training.optimization.settings import OptimizerSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DEPTHS = (4, 8, 16, 32, 64)
-RATES = (0.05, 0.005)
+DEPTHS = (4, 8, 16, 32, 64)  # of which the first and the last are trained
+SHALLOW, DEEP = min(DEPTHS), max(DEPTHS)
+RATES = (0.05, 0.002)
+ROUNDS, LATE = 100, 8  # and the last rounds, whose mean loss is the final loss
 SHAPE, WIDTH, GROWTH = (1, 8, 8), 8, 4
 GUESSING = math.log(10)  # loss of uniform guessing among ten classes
 STOPPED = 0.5 * GUESSING  # a network whose final loss is above this has hardly trained
+NO_GRADIENT = torch.finfo(torch.float32).tiny
+STALLED = 0.95 * GUESSING  # training is given up if the loss is above this after half the rounds
 TRAINED = 0.25 * GUESSING  # a network whose final loss is below this has trained
-VANISHED = 1e-3  # relative to the gradient of the shallowest network
-
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
-    "plain": lambda depth: ResNet(SHAPE, 10, "notes", blocks=_blocks(depth), width=WIDTH, shortcut="none"),
-    "plain, batch norm": lambda depth: ResNet(
-        SHAPE, 10, blocks=_blocks(depth), width=WIDTH, shortcut="none", pool=False
-    ),
-    "residual": lambda depth: ResNet(SHAPE, 10, blocks=_blocks(depth), width=WIDTH, pool=False),
-    "dense": lambda depth: DenseNet(SHAPE, 10, 40, blocks=(depth - 2,), growth=GROWTH, width=WIDTH, pool=False),
-}
-PLAIN, WITH_SKIPS = ("plain", "plain, batch norm"), ("residual", "dense")
 
 
 def _blocks(depth: int) -> tuple[int]:
@@ -57,119 +60,222 @@ def _blocks(depth: int) -> tuple[int]:
     return ((depth - 2) // 2,)
 
 
+def _thirds(layers: int) -> tuple[int, ...]:
+    """Three blocks with as many layers in all; one block if there are too few."""
+    return (layers,) if layers < 3 else tuple((layers + k) // 3 for k in range(3))
+
+
+def _he(depth: int) -> nn.Module:
+    network = ResNet(SHAPE, 10, "notes", blocks=_blocks(depth), width=WIDTH, shortcut="none")
+    he_normal(network)
+    return network
+
+
+def _dense(depth: int) -> nn.Module:
+    """Without a transition between the blocks if there is only one."""
+    blocks = _thirds(depth - 2 if depth - 2 < 3 else depth - 4)
+    return DenseNet(SHAPE, 10, 40, blocks=blocks, growth=GROWTH, width=WIDTH, pool=False)
+
+
+def _dense_of_the_notes(depth: int) -> nn.Module:
+    """With a transition after each block."""
+    blocks = _thirds(depth - 3 if depth - 3 < 3 else depth - 5)
+    return DenseNet(SHAPE, 10, "notes", blocks=blocks, growth=GROWTH, width=WIDTH, stem="3x3")
+
+
+PLAIN, PLAIN_HE, PLAIN_NORM = "plain", "plain, He weights", "plain, batch norm"
+RESIDUAL, DENSE = "residual", "dense"
+RESIDUAL_NOTES, DENSE_NOTES = "residual, block of the notes", "dense, block of the notes"
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+    PLAIN: lambda depth: ResNet(SHAPE, 10, "notes", blocks=_blocks(depth), width=WIDTH, shortcut="none"),
+    PLAIN_HE: _he,
+    PLAIN_NORM: lambda depth: ResNet(SHAPE, 10, blocks=_blocks(depth), width=WIDTH, shortcut="none", pool=False),
+    RESIDUAL: lambda depth: ResNet(SHAPE, 10, blocks=_blocks(depth), width=WIDTH, pool=False),
+    RESIDUAL_NOTES: lambda depth: ResNet(SHAPE, 10, "notes", blocks=_blocks(depth), width=WIDTH),
+    DENSE: _dense,
+    DENSE_NOTES: _dense_of_the_notes,
+}
+
+
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
-    """Gradient of the first layer and final loss, by kind of network, depth and seed."""
-    seeds = range(seed, seed + (1 if quick else 2))
-    depths, rounds = ((4, 32), 6) if quick else (DEPTHS, 80)
+    """Gradient of the first layer, final loss and rounds, by kind of network, depth and seed."""
+    run_seeds = seeds(seed, 2 if quick else 5)
+    rounds, depths, rates = (1, (SHALLOW, DEEP), RATES[:1]) if quick else (ROUNDS, DEPTHS, RATES)
     data = digits()
-    runs = [(name, run_seed, depth) for name in NETWORKS for run_seed in seeds for depth in depths]
-    numbers: Numbers = {name: {"gradient": [], "loss": []} for name in NETWORKS}
-    for done, (name, run_seed, depth) in enumerate(runs):
+    arms: Numbers = {arm(name, depth): {"gradient": []} for name in NETWORKS for depth in depths}
+    runs = [(run_seed, name, depth) for run_seed in run_seeds for name in NETWORKS for depth in depths]
+    for done, (run_seed, name, depth) in enumerate(runs):
         progress("networks", done, len(runs))
         network = from_seed(lambda name=name, depth=depth: NETWORKS[name](depth), run_seed)
-        if depth == depths[0]:
-            for values in numbers[name].values():
-                values.append([])
-        numbers[name]["gradient"][-1].append(first_gradient(network, data.train))
-        tries = [_learn(deepcopy(network), data.train, rate, rounds, run_seed) for rate in RATES]
-        numbers[name]["loss"][-1].append(min(tries))
-    return {"depths": list(depths), "networks": numbers}
+        results = arms[arm(name, depth)]
+        results["gradient"].append(first_gradient(network, data.train, 8 if quick else 64))
+        if depth in (SHALLOW, DEEP):
+            results.setdefault("loss", []).append(best_loss(network, data.train, rounds, run_seed, rates))
+    return {"arms": arms, "depths": list(depths), "rounds": rounds}
 
 
-def first_gradient(network: nn.Module, part: Part, examples: int = 256) -> float:
-    """Norm of the gradient of the first convolution's weights; the network's weights are not changed."""
+def arm(name: str, depth: int) -> str:
+    """The name of a network of some depth."""
+    return f"{name}, {depth} layers"
+
+
+def first_gradient(network: nn.Module, part: Part, examples: int = 64) -> float:
+    """Norm of the gradient of the first convolution's weights, in float64; the network is not changed.
+
+    The smallest normal number of float32, the precision of the training, stands for anything smaller: a network whose
+    units are all inactive has no gradient at all.
+    """
+    network = deepcopy(network).double().train()
     first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    loss = cross_entropy(network.train()(part["image"][:examples]), part["label"][:examples]).mean()
-    return float(torch.autograd.grad(loss, first.weight)[0].norm())
+    loss = cross_entropy(network(part["image"][:examples].double()), part["label"][:examples]).mean()
+    return max(float(torch.autograd.grad(loss, first.weight)[0].norm()), NO_GRADIENT)
+
+
+def best_loss(network: nn.Module, part: Part, rounds: int, seed: int, rates: tuple[float, ...] = RATES) -> float:
+    """The lowest final loss of copies of a network with several learning rates, up to the first that trains."""
+    losses: list[float] = []
+    for rate in rates:
+        losses.append(_learn(deepcopy(network), part, rate, rounds, seed))
+        if losses[-1] <= TRAINED:
+            break
+    return min(losses)
 
 
 def _learn(network: nn.Module, part: Part, rate: float, rounds: int, seed: int) -> float:
-    """The mean training loss of the last tenth of the rounds; the loss of guessing if training diverged."""
-    losses: list[float] = []
+    """The mean training loss of the last rounds; the loss of guessing if training diverged."""
+    late: list[float] = []
+    settings = OptimizerSettings(optimizer="momentum", lr=rate)
     try:
-        for report in classification_trainer(
-            network, part, OptimizerSettings(optimizer="momentum", lr=rate), rounds, 32, seed
-        ):
-            losses.append(report.values()["classifier/cross_entropy"])
+        for report in classification_trainer(network, part, settings, rounds, 32, seed):
+            late = [*late[1 - LATE :], report.values()["classifier/cross_entropy"]]
+            if len(late) == LATE and fmean(late) <= TRAINED:
+                break
+            if report.round == rounds // 2 and fmean(late) > STALLED:
+                break
     except Diverged:
         return GUESSING
-    return fmean(losses[-max(1, rounds // 10) :])
+    return fmean(late)
 
 
-def verdict(numbers: Numbers) -> Verdict:
-    """Holds if only deep plain networks keep half the loss of guessing and all others get below a quarter."""
-    deep = numbers["depths"][-1]
-    loss = {name: fmean(run[-1] for run in results["loss"]) for name, results in numbers["networks"].items()}
-    shrink = {
-        name: fmean(run[-1] for run in results["gradient"]) / fmean(run[0] for run in results["gradient"])
-        for name, results in numbers["networks"].items()
-    }
-    losses_text = "; ".join(f"{name} {loss[name]:.2f} (gradient × {shrink[name]:.1g})" for name in loss)
-    reason = (
-        f"Training loss at {deep} layers (guessing: {GUESSING:.2f}) and the gradient of the first layer relative to "
-        f"{numbers['depths'][0]} layers: {losses_text}."
+VANISHED = 1000.0  # factor between gradients: what is this much smaller is not trained at any common learning rate
+_BETWEEN = STOPPED - TRAINED
+
+
+def _trains(name: str, depth: int) -> Comparison:
+    clause = f"the network '{name}' of {depth} layers trains"
+    return Comparison(clause, arm(name, depth), STOPPED, "loss", _BETWEEN, lower=True)
+
+
+def _fails(name: str) -> Comparison:
+    clause = f"the network '{name}' of {DEEP} layers does not train"
+    return Comparison(clause, arm(name, DEEP), TRAINED, "loss", _BETWEEN)
+
+
+def _keeps(name: str) -> Comparison:
+    clause = f"the gradient of the first layer is larger in the network '{name}' of {DEEP} layers than in the plain one"
+    return Comparison(clause, arm(name, DEEP), arm(PLAIN, DEEP), "gradient", VANISHED, ratio=True)
+
+
+SKIPS, PLAINS = (RESIDUAL, DENSE), (PLAIN_HE, PLAIN_NORM)
+PLAIN_FAILS, SKIPS_TRAIN = _fails(PLAIN), {name: _trains(name, DEEP) for name in SKIPS}
+VANISHES = Comparison(
+    f"the gradient of the first layer of the plain network vanishes from {SHALLOW} to {DEEP} layers",
+    arm(PLAIN, DEEP), arm(PLAIN, SHALLOW), "gradient", VANISHED, lower=True, ratio=True,
+)  # fmt: skip
+KEPT = [_keeps(name) for name in SKIPS]
+OTHERS_FAIL = {name: _fails(name) for name in PLAINS}
+NOTES_TRAIN = {name: _trains(name, DEEP) for name in (RESIDUAL_NOTES, DENSE_NOTES)}
+CRITERIA = Criteria(
+    clauses=(PLAIN_FAILS, *SKIPS_TRAIN.values(), VANISHES, *KEPT),
+    gates=tuple(_trains(name, SHALLOW) for name in (PLAIN, *SKIPS)),
+    limits=(*OTHERS_FAIL.values(), *NOTES_TRAIN.values()),
+)
+
+
+def conclude(numbers: Numbers, judgment: Judgment) -> str:
+    """Losses of the deep networks; other plain networks; blocks of the notes."""
+    loss = {name: number(fmean(numbers["arms"][arm(name, DEEP)]["loss"]), 2) for name in NETWORKS}
+    text = (
+        f"With {DEEP} layers the training loss is {loss[PLAIN]} nats in the plain network, {loss[RESIDUAL]} in the "
+        f"residual and {loss[DENSE]} in the dense one (guessing: {GUESSING:.2f})."
     )
-    stopped = [name for name in PLAIN if loss[name] >= STOPPED and _best(numbers, name) < STOPPED]
-    if not stopped or any(loss[name] > STOPPED for name in WITH_SKIPS):
-        return Verdict("does not hold", reason)
-    limits = []
-    if len(stopped) < len(PLAIN):
-        limits.append(f" Of the two plain networks, only '{stopped[0]}' trains when shallow and fails when deep.")
-    if any(loss[name] > TRAINED for name in WITH_SKIPS):
-        limits.append(" At least one network with skip connections keeps more than a quarter of the loss of guessing.")
-    note = ""
-    if shrink["plain, batch norm"] > 1 / VANISHED and shrink["plain"] < VANISHED:
-        note = (
-            " Both causes that the notes name occur: without normalization the gradient vanishes, and with batch "
-            "norm, which all networks of the residual paper have, it explodes. Skip connections keep its scale."
-        )
-    return Verdict("holds with limits" if limits else "holds", reason + "".join(limits) + note)
+    text += judgment.not_shown(PLAIN_FAILS, *SKIPS_TRAIN.values(), VANISHES, *KEPT)
+    trained = [name for name, one in OTHERS_FAIL.items() if judgment.finding(one.clause).state == "refuted"]
+    if trained:
+        losses = _and([loss[name] for name in trained])
+        text += f" The depth alone is not the cause: training succeeds, too, with {_and(trained)} (loss {losses})."
+    text += judgment.not_shown(*(one for name, one in OTHERS_FAIL.items() if name not in trained))
+    failed = [name for name, one in NOTES_TRAIN.items() if not judgment.supported(one.clause)]
+    if failed:
+        losses = _and([mean_and_range(numbers["arms"][arm(name, DEEP)]["loss"], 2) for name in failed])
+        text += f" Not shown to train: {_and(failed)}, which have no batch norm (loss {losses})."
+    return text
 
 
-def _best(numbers: Numbers, name: str) -> float:
-    """The smallest mean loss over the depths."""
-    return min(fmean(losses) for losses in zip(*numbers["networks"][name]["loss"], strict=True))
+def _and(names: list[str]) -> str:
+    return " and ".join(f"'{name}'" if not name[0].isdigit() else name for name in names)
 
 
 def table(numbers: Numbers) -> Table:
-    """Loss and gradient by network and depth."""
-    rows: Table = [("network", "quantity", *(f"{depth} layers" for depth in numbers["depths"]))]
-    for name, results in numbers["networks"].items():
-        for quantity, form in (("loss", ".2f"), ("gradient", ".1e")):
-            columns = zip(*results[quantity], strict=True)
-            rows.append((name, quantity, *(spread(values, form) for values in columns)))
+    """Gradients by depth, and losses of the shallow and the deep network."""
+    arms, depths = numbers["arms"], (SHALLOW, DEEP)
+    quantities = {"gradient": "gradient of the first layer", "loss": "training loss"}
+    rows: Table = [("network", *(f"{words}, {depth} layers" for words in quantities.values() for depth in depths))]
+    for name in NETWORKS:
+        values = (arms[arm(name, depth)][quantity] for quantity in quantities for depth in depths)
+        rows.append((name, *(mean_and_range(one, 2) for one in values)))
     return rows
 
 
 def plot(numbers: Numbers) -> Figure:
-    """Gradient of the first layer and loss after training against depth."""
-    from danlu.experiments.harness.plots import legend_above, line, logarithmic, panels, secondary_color
+    """Gradient of the first layer against depth, and the loss of the deepest networks."""
+    from danlu.experiments.harness.plots import MARKERS, colors, logarithmic, panels, secondary_color
 
-    figure, (left, right) = panels(2, height=2.6)
-    for number, (name, results) in enumerate(numbers["networks"].items()):
-        line(left, numbers["depths"], results["gradient"], number, name)
-        line(right, numbers["depths"], results["loss"], number, name)
-        if not all(run[-1] for run in results["gradient"]):
-            left.annotate(
-                "0 in float32", (0.98, 0.04), xycoords="axes fraction", ha="right", fontsize=7, color=secondary_color()
-            )
-    right.axhline(GUESSING, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))
-    right.annotate(
-        "uniform guessing",
-        (numbers["depths"][0], GUESSING),
-        xytext=(0, 3),
-        textcoords="offset points",
-        fontsize=7,
-        color=secondary_color(),
-    )
+    figure, (left, right) = panels(2, height=2.8, width_ratios=(1, 1.1))
+    kinds = ("plain", "residual", "dense")
+    for row, name in enumerate(NETWORKS):
+        kind = kinds.index(name.split(",")[0])
+        form = [other for other in NETWORKS if other.startswith(kinds[kind])].index(name)
+        style: dict[str, Any] = {
+            "color": colors()[kind],
+            "linestyle": ("-", "--", ":")[form],
+            "marker": MARKERS[row % 5],
+        }
+        gradients = [_geometric_mean(numbers["arms"][arm(name, depth)]["gradient"]) for depth in numbers["depths"]]
+        left.plot(numbers["depths"], gradients, markersize=3, **style)
+        losses = numbers["arms"][arm(name, DEEP)]["loss"]
+        right.plot(losses, [row] * len(losses), MARKERS[row % 5], color=colors()[kind], markersize=3.5)
+        right.plot(fmean(losses), row, "|", color=secondary_color(), markersize=11)
+    right.axvline(GUESSING, color=secondary_color(), linewidth=0.7, linestyle=(0, (3, 2)))
     logarithmic(left.yaxis)
-    for axes in (left, right):
-        logarithmic(axes.xaxis, numbers["depths"])
-        axes.set_xlabel("layers")
-    left.set(title="gradient of the first layer, before training", ylabel="norm")
-    right.set(title="training loss after training", ylabel="cross-entropy, nats", ylim=(0, 2.6))
-    legend_above(figure, left)
+    logarithmic(left.xaxis, numbers["depths"])
+    left.set(title="gradient of the first layer", xlabel="layers", ylabel="norm before training")
+    right.set(title=f"training loss with {DEEP} layers", xlabel="cross-entropy, nats; dashed: guessing", xlim=(0, 2.6))
+    right.set(yticks=range(len(NETWORKS)), yticklabels=[name.replace(", ", ",\n") for name in NETWORKS])
+    right.set_ylim(len(NETWORKS) - 0.5, -0.5)
+    right.grid(True, axis="x")
     return figure
 
 
-EXPERIMENT = JudgedExperiment(measure, verdict, table, plot)
+def _geometric_mean(values: list[float]) -> float:
+    return exp(fmean(map(math.log, values)))
+
+
+EXPERIMENT = Experiment(
+    measure=measure,
+    criteria=CRITERIA,
+    conclude=conclude,
+    table=table,
+    plot=plot,
+    method=(
+        f"Plain, residual and dense convolutional networks of {SHALLOW} and {DEEP} layers are trained on the digits, "
+        "each at two learning rates of which the better counts. The gradient of the first layer before training and "
+        "the training loss at the end are compared."
+    ),
+    caption=(
+        "Left: norm of the gradient of the first layer before training, geometric mean over seeds; colors and markers "
+        f"as on the right. Right: training loss of the networks of {DEEP} layers, one point per seed, vertical line: "
+        "mean; training stops at a quarter of the loss of guessing. Points at the dashed line are networks that do not "
+        "train."
+    ),
+)
