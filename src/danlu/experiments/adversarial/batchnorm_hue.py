@@ -63,7 +63,7 @@ def colored(seed: int) -> Part:
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Ratios and fractions by norm and seed; for the first seed, images of a few latents in several batches."""
     run_seeds = seeds(seed, 2 if quick else 5)
-    rounds, batches = (40, 200) if quick else (ROUNDS, 400)
+    rounds, batches = (10, 60) if quick else (ROUNDS, 400)
     arms: Numbers = {name: {} for name in NORMS}
     codes: Numbers = {}
     for done, (name, run_seed) in enumerate((name, run_seed) for name in NORMS for run_seed in run_seeds):

@@ -61,7 +61,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     layers: Numbers = {f"{kind}, {init}": [] for kind in KINDS for init in INITS}
     for done, (kind, init, run_seed) in enumerate(runs):
         progress("networks", done, len(runs))
-        layers[f"{kind}, {init}"].append(_learn(kind, init, 20 if quick else ROUNDS, run_seed))
+        layers[f"{kind}, {init}"].append(_learn(kind, init, 5 if quick else ROUNDS, run_seed))
     return {"arms": {name: _arm(results) for name, results in layers.items()}, "layers": layers}
 
 

@@ -148,7 +148,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     starts = torch.cat([_starts(run_seed) for run_seed in run_seeds])
     for done, (condition, method, rate) in enumerate(far):
         progress("full batch", done, len(far))
-        limit = ROUNDS[condition] // (4 if quick else 1)
+        limit = ROUNDS[condition] // (8 if quick else 1)
         trajectory = trajectory_of(starts, condition, rate, GAMMA if method == MOMENTUM else 0.0, limit)
         steps[str(condition)][method][str(rate)] = _by_seed(steps_to_tolerance(trajectory))
     arms: Numbers = {PLAIN: {}, MOMENTUM: {}, EQUAL: {}}
@@ -161,7 +161,7 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
         progress("mini-batches", done, len(near) * len(DRIFTS))
         for run_seed in run_seeds:
             gamma = GAMMA if name == MOMENTUM else 0.0
-            path = noisy_trajectory(WELL, drift * rates[name], gamma, run_seed, 50 if quick else OBSERVED)
+            path = noisy_trajectory(WELL, drift * rates[name], gamma, run_seed, 20 if quick else OBSERVED)
             near[name][str(drift)].append({"turning": turning(path), "distance": distance(path)})
     for name, results in near.items():
         runs = list(zip(*results.values(), strict=True))
