@@ -88,6 +88,51 @@ def test_the_name_of_a_column_among_its_pages_can_be_false(
         read(path)
 
 
+def test_row_groups_that_share_their_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A row group has few bytes of metadata, so a small file could repeat a large region very often."""
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(arrow.table({"x": np.random.default_rng(3).normal(size=ROWS)}), path, compression="zstd")
+    read(path)
+    repeated, footer = parquet.read_metadata(path), io.BytesIO()
+    for _ in range(3):
+        repeated.append_row_groups(parquet.read_metadata(path))
+    repeated.write_metadata_file(footer)
+    path.write_bytes(path.read_bytes() + footer.getvalue()[4:])
+    assert parquet.read_table(path).num_rows == 4 * ROWS
+    monkeypatch.setattr(parquet_file, "largest_pages", None)
+    with pytest.raises(UsageError, match=r"its columns have [\d,]+ bytes, and the file has [\d,]+, so their pages"):
+        read(path)
+
+
+@pytest.mark.parametrize("part", ["b", "b.c"])
+def test_two_columns_of_the_same_path(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """pyarrow reads a part of a structure, too, if its path begins with the name of a column."""
+    value: object = 2.0
+    for name in reversed(part.split(".")):
+        value = {name: value}
+    path = tmp_path / "rows.parquet"
+    columns = {"a.b": np.zeros(ROWS), "a": [value] * ROWS}
+    for names in (["a.b", "a"], ["a", "a.b"]):
+        table = arrow.table({name: columns[name] for name in names})
+        parquet.write_table(table, path, compression="zstd", use_dictionary=False)
+        metadata = parquet.ParquetFile(path).metadata
+        assert {metadata.schema.column(k).path for k in range(2)} == {"a.b", "a." + part}
+        free = max(metadata.row_group(0).column(k).total_uncompressed_size for k in range(2))
+        monkeypatch.setattr(parquet_file, "available_memory", lambda free=free: free)
+        with pytest.raises(UsageError, match="the pages that are read together have"):
+            read_table(str(path), Table(columns=("a.b",)))
+
+
+def test_pages_without_a_position(tmp_path: Path):
+    path = with_page(tmp_path / "rows.parquet", bytes(100), 100)
+    content = path.read_bytes()
+    old, new = (b"\x26" + number(position) for position in (4, 0))  # an integer of 64 bits, two fields after the last
+    path.write_bytes(content.replace(old, new))
+    assert parquet.ParquetFile(path).metadata.row_group(0).column(0).data_page_offset == 0
+    with pytest.raises(UsageError, match="the position of the pages of column 'x' is not positive"):
+        read(path)
+
+
 def test_a_page_with_a_false_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = with_page(tmp_path / "rows.parquet", bytes(100), (1 << 31) - 1)
     monkeypatch.setattr(parquet_file, "available_memory", lambda: 1 << 40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
@@ -53,6 +54,7 @@ class ParquetTable:
             ) from error
         try:
             self._file: Any = self._parquet.ParquetFile(path)
+            self._size = path.stat().st_size
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.header: tuple[str, ...] = tuple(self._file.schema_arrow.names)
@@ -122,30 +124,41 @@ class ParquetTable:
         """Check the decompressed sizes of columns in the metadata, which can be false, and those of their pages."""
         metadata, free = self._file.metadata, available_memory()
         paths = {k: metadata.schema.column(k).path for k in range(metadata.num_columns)}  # a chunk's own can be false
-        for group in map(metadata.row_group, range(metadata.num_row_groups)):
-            columns = {path: group.column(k) for k, path in paths.items() if path in names}
-            for path, column in columns.items():
-                if (needed := column.total_uncompressed_size) > free:
+        read = {k: path for k, path in paths.items() if _is_read(path, names)}
+        groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+        self._check_overlap([group.column(k) for group in groups for k in read])
+        for group in groups:
+            for k, path in read.items():
+                if (needed := group.column(k).total_uncompressed_size) > free:
                     raise UsageError(
                         f"{self.path}: column {path!r} has {needed:,} decompressed bytes, and "
                         f"{free:,} bytes of memory are available"
                     )
-            if (needed := self._page_memory(list(columns.values()))) > free:
+            if (needed := self._page_memory([(path, group.column(k)) for k, path in read.items()])) > free:
                 raise UsageError(
                     f"{self.path}: the pages that are read together have {needed:,} decompressed bytes, and "
                     f"{free:,} bytes of memory are available"
                 )
 
-    def _page_memory(self, columns: list[Any]) -> int:
+    def _check_overlap(self, chunks: list[Any]) -> None:
+        """Refuse a file that gives the same pages for several columns or row groups: reading it would take long."""
+        needed = sum(max(0, chunk.total_compressed_size) for chunk in chunks)
+        if needed > self._size:
+            reason = f"its columns have {needed:,} bytes, and the file has {self._size:,}, so their pages overlap"
+            raise _unreadable(self.path, ValueError(reason))
+
+    def _page_memory(self, chunks: list[tuple[str, Any]]) -> int:
         """The bytes of the decompressed pages of columns of a row group that are in memory at the same time."""
         needed = 0
         try:
             with open_regular(self.path) as file:
-                for column in columns:
-                    if column.compression != "UNCOMPRESSED":  # such pages are as large as in the file
-                        offsets = (column.dictionary_page_offset or 0, column.data_page_offset)
-                        start = min(offset for offset in offsets if offset > 0)
-                        needed += largest_pages(file, start, start + column.total_compressed_size)
+                for path, chunk in chunks:
+                    if chunk.compression != "UNCOMPRESSED":  # such pages are as large as in the file
+                        offsets = (chunk.dictionary_page_offset or 0, chunk.data_page_offset)
+                        start = min((offset for offset in offsets if offset > 0), default=0)
+                        if start == 0:  # a file begins with "PAR1"
+                            raise ValueError(f"the position of the pages of column {path!r} is not positive")
+                        needed += largest_pages(file, start, start + chunk.total_compressed_size)
         except (OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error
         return needed
@@ -191,6 +204,17 @@ def _index_columns(metadata: dict[bytes, bytes], header: tuple[str, ...]) -> tup
         names = set(header)
         return tuple(name for name in columns if isinstance(name, str) and name in names)
     return ()
+
+
+def _is_read(path: str, names: set[str]) -> bool:
+    """Whether pyarrow reads a column of numbers, which may be a part of a structure, for one of these names.
+
+    It joins the names of a structure and its parts with dots, which names can have, too. The result is true also for a
+    column "a.b" that is no part of a structure, and the name "a".
+    """
+    longest = max(map(len, names), default=0)  # the path of a part can be much longer, with as many dots
+    ends = [dot.start() for dot in re.finditer(r"\.", path[: longest + 1])]
+    return any(path[:end] in names for end in [*ends, len(path)])
 
 
 def _is_missing(value: Any) -> bool:
