@@ -231,7 +231,7 @@ def test_normalizers_are_sums_over_the_vocabulary_after_every_word():
     assert loss == pytest.approx(-float(model.log_prob(lanes).detach().mean()) / 130)
 
 
-@pytest.mark.parametrize("name", [nce_normalizer.HIGH, nce_normalizer.SAMPLED, nce_normalizer.AWAY])
+@pytest.mark.parametrize("name", nce_normalizer.OBJECTIVES)
 def test_a_model_begins_with_the_log_z_that_is_said(name):
     way = nce_normalizer.OBJECTIVES[name]
     model = nce_normalizer.task(way, 0).model
@@ -240,35 +240,44 @@ def test_a_model_begins_with_the_log_z_that_is_said(name):
 
 
 def test_what_is_said_of_normalizers():
-    found = nce_normalizer._described(torch.tensor([0.0, 0.5, -0.65, 0.75, 99.0]))
+    log_z = torch.tensor([0.0, 0.5, -0.65, 0.75, 99.0])
+    found = nce_normalizer.described(log_z)
     assert found["close"] == pytest.approx(3 / 5)
-    assert sum(found["histogram"]) == pytest.approx(1.0)
-    assert found["histogram"][-1] == pytest.approx(1 / 5)
+    assert found["size"] == pytest.approx((0.5 + 0.65 + 0.75 + 99) / 5)
+    counts = nce_normalizer.histogram(log_z)
+    assert (sum(counts), counts[-1]) == (pytest.approx(1.0), pytest.approx(1 / 5))
 
 
-def normalized(nce=0.0, high=0.0, few=0.0, away=3.0, fraction=1.0):
-    ends = {nce_normalizer.NCE: nce, nce_normalizer.HIGH: high, nce_normalizer.LOW: nce, nce_normalizer.FEW: few}
-    ends |= {nce_normalizer.SAMPLED: 2.0, nce_normalizer.LIKELIHOOD: 0.1, nce_normalizer.AWAY: away}
-    runs = {
-        name: [{"mean": end, "means": [0.0, end], "deviation": 0.1, "close": fraction if abs(end) < 0.5 else 0.0}]
-        for name, end in ends.items()
+def test_the_loss_of_word_frequencies_by_hand():
+    part, test = Part({"token": torch.tensor([0, 0, 0, 1])}), Part({"token": torch.tensor([5, 0, 1])})
+    total = 4 + nce_normalizer.WORDS
+    expected = -(math.log(4 / total) + math.log(2 / total)) / 2  # the first word of a text is never predicted
+    assert nce_normalizer.unigram_loss(part, test) == pytest.approx(expected)
+
+
+def normalized(close=1.0, few=1.0, size=0.1, loss=3.5):
+    """Made-up values of two seeds."""
+    arms = {
+        name: {"close": [close] * 2, "size": [size] * 2, "cross-entropy": [loss] * 2}
+        for name in nce_normalizer.OBJECTIVES
     }
-    return {"contexts": 100, "runs": runs}
+    arms[nce_normalizer.FEW]["close"] = [few] * 2
+    arms[nce_normalizer.LIKELIHOOD]["size"] = [2.0] * 2
+    return {**arms, nce_normalizer.UNIGRAM: {"cross-entropy": [5.5] * 2}}
 
 
 @pytest.mark.parametrize(
-    ("numbers", "word"),
+    ("arms", "word"),
     [
         (normalized(), HOLDS),
-        (normalized(few=1.0), LIMITS),
-        (normalized(high=1.5), LIMITS),
-        (normalized(away=0.0), LIMITS),
-        (normalized(nce=0.2), NOT),
-        (normalized(fraction=0.8), NOT),
+        (normalized(few=0.1), LIMITS),
+        (normalized(size=1.5), LIMITS),  # cross-entropy comes as near
+        (normalized(close=0.8, size=1.5), NOT),
+        (normalized(loss=5.4), "not decided"),  # what has learned nothing may have any normalizer
     ],
 )
-def test_nce_normalizer(numbers, word):
-    assert nce_normalizer.verdict(numbers).word == word
+def test_nce_normalizer(arms, word):
+    assert nce_normalizer.CRITERIA.judge(arms).word == word
 
 
 # searches
