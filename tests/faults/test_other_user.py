@@ -14,7 +14,15 @@ from commands import call
 from danlu.app.experiments import runner
 from danlu.data import digits
 from danlu.data.survey.survey import survey_data_set
+from danlu.data.tables.info import TableInfo
 from danlu.errors import UsageError
+from danlu.models import MLP
+from danlu.models.saving.model_folder import save_model
+from danlu.storage import plain_files
+from danlu.storage.access import Access
+from danlu.storage.atomic import temporary_folder
+from danlu.storage.download import File, fetch
+from danlu.storage.plain_files import check_parents
 
 NOBODY = 65534
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can start a process of another user")
@@ -142,3 +150,69 @@ def test_links_of_the_user_or_in_a_folder_of_few_users_are_followed(shared: Path
     for number, folder in enumerate((shared / "own", tmp_path / "group" / "current")):
         runner.experiment("line-detector", out=folder / str(number), quiet=True)
     assert sorted(path.name for path in (tmp_path / "private").iterdir()) == ["0", "1"]
+
+
+def is_refused(path: Path) -> bool:
+    try:
+        check_parents(path)
+    except UsageError as error:
+        return "is a symbolic link of another user, who decides where it leads" in str(error)
+    return False
+
+
+def test_a_link_of_the_user_that_leads_through_one_of_another_user(shared: Path, tmp_path: Path):
+    (tmp_path / "private" / "deep").mkdir(parents=True)
+    assert as_other_user(lambda: leave_links(shared, {"x": tmp_path / "private"})) == "None"
+    own = {"direct": shared / "x", "twice": Path("direct"), "below": shared / "x" / "deep", "loop": Path("loop")}
+    own["relative"] = Path(os.path.relpath(shared / "x", tmp_path))
+    leave_links(tmp_path, own)
+    for name in ("direct", "twice", "below", "relative"):
+        assert is_refused(tmp_path / name / "report.png"), name
+    assert is_refused(tmp_path / "below" / ".." / "report.png")  # it is reached through the link, too
+    assert is_refused(tmp_path / "private" / ".." / "direct" / "report.png")
+    assert not is_refused(tmp_path / "private" / "report.png")
+    assert not is_refused(tmp_path / "direct")  # which is replaced
+    assert not is_refused(tmp_path / "loop" / "report.png")  # the system cannot follow it
+    with pytest.raises(OSError, match="symbolic links"):
+        (tmp_path / "loop" / "report.png").stat()
+
+
+def test_a_link_in_a_folder_of_another_user(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its owner can replace the link, also if nobody else can."""
+    assert as_other_user((shared / "theirs").mkdir) == "None"
+    assert as_other_user(lambda: leave_links(shared / "theirs", {"x": tmp_path})) == "None"
+    (shared / "theirs").chmod(0o755)
+    assert is_refused(shared / "theirs" / "x" / "report.png")
+    monkeypatch.setattr(plain_files, "_owner_of_root", lambda: NOBODY)  # the administrator, as a container can show it
+    assert not is_refused(shared / "theirs" / "x" / "report.png")
+    (shared / "theirs").chmod(0o1777)
+    assert is_refused(shared / "theirs" / "x" / "report.png")
+
+
+def test_resume_creates_nothing_through_a_link_of_another_user(shared: Path, tmp_path: Path):
+    run = danlu.train("mlp", out=tmp_path / "run", epochs=1, model={"hidden": (8,)}, quiet=True)
+    run.save_page(status="training")
+    (run.path / ".lock").unlink()
+    assert as_other_user(lambda: leave_links(shared, {"x": tmp_path})) == "None"
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    ended = call("resume", shared / "x" / "run")
+    assert ended.code == 2
+    assert "x is a symbolic link of another user" in " ".join(ended.err.split())
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_no_folder_is_created_through_a_link_of_another_user(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert as_other_user(lambda: leave_links(shared, {"x": tmp_path})) == "None"
+    monkeypatch.setenv("DANLU_CACHE", str(shared / "x" / "cache"))
+    for create in (True, False):
+        with pytest.raises(UsageError, match=r"x is a .* Set the environment variable DANLU_CACHE to a folder"):
+            Access().cache_folder("surveys", create)
+    with pytest.raises(UsageError, match="x is a symbolic link"):
+        fetch(File("a", 1, ""), ["http://127.0.0.1:9"], shared / "x" / "new", lambda *_: None)
+    with pytest.raises(UsageError, match="x is a symbolic link"), temporary_folder(shared / "x", "a"):
+        pass
+    with pytest.raises(UsageError, match="x is a symbolic link"):
+        save_model(MLP((4,), 2), shared / "x" / "model", TableInfo((4,), 2))
+    assert not list(tmp_path.iterdir())

@@ -26,6 +26,7 @@ from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder
 from danlu.storage.contents import page_digest
 from danlu.storage.download import fetch, mismatch
+from danlu.storage.plain_files import check_parents
 from danlu.tasks.supervised import Supervised
 from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.runtime import Runtime
@@ -198,6 +199,7 @@ def _load(folder: Path) -> nn.Module | None:
 
 def _save(network: nn.Module, folder: Path, data: DataSet) -> None:
     """Write a classifier atomically."""
+    check_parents(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(folder.parent, folder.name) as temporary:
         save_model(network, temporary, data.info, {"role": "feature extractor of generated examples"})

@@ -68,12 +68,14 @@ class Access:
             create: whether it is created if it does not exist.
 
         Raises:
-            UsageError: if it belongs to another user, or is no folder or a link.
+            UsageError: if it belongs to another user, or is no folder or a link, or its path leads through a link of
+                another user.
             OSError: if it cannot be created.
             RuntimeError: if the user has no home folder.
         """
+        folder = check_private(self.cache / name, "DANLU_CACHE")
         if not create:
-            return check_private(self.cache / name, "DANLU_CACHE")
+            return folder
         with suppress(FileExistsError):
             self.cache.mkdir(mode=0o700, parents=True)
-        return private_folder(self.cache / name, "DANLU_CACHE")
+        return private_folder(folder, "DANLU_CACHE")

@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[BufferedRandom]:
         path: the file to write. Its folder must exist.
 
     Raises:
-        UsageError: if the path leads through a link that another user left in a folder that every user can write.
+        UsageError: if the path leads through a link of another user; see ``check_parents``.
         OSError: if the file cannot be written. The file at ``path`` is then unchanged.
 
     >>> folder = tempfile.TemporaryDirectory()
@@ -100,8 +100,13 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
     Args:
         parent: folder in which it is created.
         name: a part of its name. It must not contain "-" if leftover folders are searched by it.
+
+    Raises:
+        UsageError: if the path leads through a link of another user; see ``check_parents``.
+        OSError: if it cannot be created.
     """
     folder = parent / f".making-{name}-{os.getpid()}-{secrets.token_hex(8)}"
+    check_parents(folder)
     folder.mkdir()
     try:
         yield folder

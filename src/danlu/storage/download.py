@@ -15,6 +15,7 @@ from pathlib import Path
 
 from danlu.errors import RunError
 from danlu.storage.atomic import replacing
+from danlu.storage.plain_files import check_parents
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -55,9 +56,11 @@ def fetch(
 
     Raises:
         RunError: if no mirror delivers the file; the message has the error of each.
+        UsageError: if the path of the folder leads through a link of another user; see ``check_parents``.
     """
     final = folder / file.name
     try:
+        check_parents(final)
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(final) as part:
             _try_mirrors(file, mirrors, part, progress, timeout, pause)

@@ -17,6 +17,7 @@ from danlu.errors import UsageError
 from danlu.storage.regular_file import kind_of
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # neither is defined on Windows
+_MOST_LINKS = 40  # on the way to a file: Linux follows no more
 
 
 def check_tree(folder: Path) -> None:
@@ -86,20 +87,24 @@ def check_folder(path: Path) -> None:
         )
 
 
-def check_parents(path: Path) -> None:
-    """Check that the path leads through no link that another user left in a folder that every user can write.
+def check_parents(path: Path, remedy: str = "Give the name of another folder") -> None:
+    """Check that the path leads through no link of another user in a folder that every user, or another one, controls.
 
     Such a link, for example in ``/tmp``, decides in which folder of this user a file is replaced. Linux does not follow
-    it either if ``fs.protected_symlinks`` is set and the folder has the sticky bit. Other links are followed.
+    it either if ``fs.protected_symlinks`` is set and the folder has the sticky bit. Other links are followed, and what
+    they lead to is checked in the same way.
+
+    Args:
+        path: the path. Its last component is not checked.
+        remedy: end of the message.
 
     Raises:
         UsageError: if there is one.
     """
-    for parent in path.absolute().parents:
-        if _is_foreign_link(parent):
+    for link in _links_to(path.absolute().parent):
+        if _is_foreign_link(link):
             raise UsageError(
-                f"{parent} is a symbolic link of another user, who decides where it leads; nothing was written. "
-                f"Give the name of another folder"
+                f"{link} is a symbolic link of another user, who decides where it leads; nothing was written. {remedy}"
             )
 
 
@@ -112,9 +117,11 @@ def open_plain(path: Path, flags: int, mode: int = 0o666) -> int:
         mode: the permissions of a new file, before the umask.
 
     Raises:
-        UsageError: if it is a link, a pipe, a socket, a device or a folder, or has several names (hard links).
+        UsageError: if it is a link, a pipe, a socket, a device or a folder, or has several names (hard links), or
+            ``check_parents`` raises it.
         OSError: if it cannot be opened.
     """
+    check_parents(path)
     check_files(path)
     try:
         handle = os.open(path, flags | _NO_LINK, mode)
@@ -154,14 +161,43 @@ def this_user() -> int:
     return os.getuid() if hasattr(os, "getuid") else 0
 
 
+def _links_to(folder: Path) -> Iterator[Path]:
+    """The links through which an absolute path leads, in the order of the system, each in a folder without links."""
+    place, rest, links = Path(folder.anchor), [*reversed(folder.parts[1:])], 0
+    while rest:
+        name = rest.pop()
+        if name == "..":
+            place = place.parent
+            continue
+        try:
+            target = Path(os.readlink(place / name))
+        except OSError:  # it is no link, or does not exist
+            place /= name
+            continue
+        yield place / name
+        links += 1
+        if links > _MOST_LINKS:
+            return
+        place = Path(target.anchor) if target.is_absolute() else place
+        rest += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+
+
 def _is_foreign_link(path: Path) -> bool:
-    """Whether this is a link of a user who is not trusted, in a folder that every user can write."""
+    """Whether this is a link of a user who is not trusted, in a folder that every user can write, or such a user owns.
+
+    A container can show the administrator under another number, as the owner of the root folder and of folders in it.
+    """
     try:
-        status = path.lstat()
-        is_foreign = stat.S_ISLNK(status.st_mode) and status.st_uid not in trusted_users()
-        return is_foreign and bool(path.parent.stat().st_mode & stat.S_IWOTH)
+        status, folder = path.lstat(), path.parent.stat()
     except OSError:
         return False
+    if not stat.S_ISLNK(status.st_mode) or status.st_uid in trusted_users():
+        return False
+    return bool(folder.st_mode & stat.S_IWOTH) or folder.st_uid not in {*trusted_users(), _owner_of_root()}
+
+
+def _owner_of_root() -> int:
+    return os.stat(os.sep).st_uid
 
 
 def _modes(folder: str) -> Iterator[tuple[str, int]]:

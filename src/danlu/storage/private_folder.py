@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from danlu.errors import UsageError
-from danlu.storage.plain_files import open_plain, this_user
+from danlu.storage.plain_files import check_parents, open_plain, this_user
 
 
 def private_folder(path: Path, variable: str) -> Path:
@@ -19,7 +19,7 @@ def private_folder(path: Path, variable: str) -> Path:
         variable: environment variable that chooses another folder, for the message.
 
     Raises:
-        UsageError: if the folder belongs to another user, or is no folder or a link.
+        UsageError: if the folder belongs to another user, or is no folder or a link, or ``check_parents`` raises it.
         OSError: if it cannot be created.
 
     >>> import tempfile
@@ -27,6 +27,7 @@ def private_folder(path: Path, variable: str) -> Path:
     ...     oct(private_folder(Path(folder, "cache"), "DANLU_CACHE").stat().st_mode & 0o777)
     '0o700'
     """
+    check_private(path, variable)
     with suppress(FileExistsError):
         path.mkdir(mode=0o700, parents=True)
     return check_private(path, variable)
@@ -36,14 +37,15 @@ def check_private(path: Path, variable: str) -> Path:
     """Check an existing folder as ``private_folder`` does; a path where nothing exists passes.
 
     Raises:
-        UsageError: if the folder belongs to another user, or is no folder or a link.
+        UsageError: if the folder belongs to another user, or is no folder or a link, or ``check_parents`` raises it.
         OSError: if its permissions cannot be changed.
     """
+    remedy = f"set the environment variable {variable} to a folder of your own"
+    check_parents(path, f"S{remedy[1:]}")
     try:
         status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return path
-    remedy = f"set the environment variable {variable} to a folder of your own"
     if not stat.S_ISDIR(status.st_mode):
         raise UsageError(f"{path} is a {'link' if stat.S_ISLNK(status.st_mode) else 'file'}, not a folder; {remedy}")
     if status.st_uid != this_user():

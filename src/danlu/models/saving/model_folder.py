@@ -30,7 +30,7 @@ from danlu.nn.state_dict import check_tensors, load_tensors, named_tensors
 from danlu.storage.atomic import write_bytes, write_text
 from danlu.storage.disk import check_header, diagnose_weights
 from danlu.storage.json_page import read_page, to_json
-from danlu.storage.plain_files import check_files
+from danlu.storage.plain_files import check_files, check_parents
 from danlu.storage.regular_file import read_regular
 
 FORMAT = 1
@@ -88,6 +88,7 @@ def save_model(
         page = to_json(description, indent=2)
     except TypeError as error:
         raise UsageError(f"the arguments of this {type(model).__name__} cannot be saved: {error}") from error
+    check_parents(folder / FILE)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "model.safetensors", weights)
     if model.tokenizer is not None:
