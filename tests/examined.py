@@ -22,7 +22,8 @@ def tiny(name: str, **changes: object) -> Recipe:
 
 
 def trainer_of(recipe: Recipe, runtime: Runtime | None = None) -> Trainer:
-    return build(recipe, runtime).trainer
+    """By default as on a CPU without further settings, with channels-last convolutions."""
+    return build(recipe, runtime or Runtime(channels_last=True)).trainer
 
 
 def without_dropout(trainer: Trainer) -> Trainer:

@@ -110,7 +110,7 @@ def _work(rank: int, world: int, meeting: str, jobs: Any, answers: Any) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
-    runtime = Runtime(precision="float64", rank=rank, world=world)
+    runtime = Runtime(precision="float64", channels_last=True, rank=rank, world=world)
     while (job := jobs.get()) is not None:
         function, args = job
         try:

@@ -13,6 +13,7 @@ from danlu.data import DataSet, Part
 from danlu.evaluation import Subject, evaluate_subject, only_generates
 from danlu.metrics import perplexity
 from danlu.models import load_model, save_model
+from danlu.nn.memory_format import place
 from danlu.recipes import Recipe, build, from_text, to_yaml
 from danlu.training import Runtime, Trainer, evaluate
 from danlu.training.validation import evaluation_mode
@@ -46,7 +47,7 @@ def test_a_model_survives_its_folder(name, tmp_path):
     data = tiny(name).load()
     model = finished(name).trainer.task.model.eval()
     save_model(model, tmp_path, data.info)
-    back = load_model(tmp_path)
+    back = place(load_model(tmp_path), torch.device("cpu"))
     assert back.info == data.info
     assert verbs.verbs_of(back), "a model without verbs is of no use to anybody"
     for key, value in model.state_dict().items():

@@ -43,3 +43,14 @@ def test_averaged_weights_of_two_ranks_equal_those_of_one(name, two_ranks):
     for key in averages:
         assert torch.equal(first[key], second[key])
         torch.testing.assert_close(first[key], alone[key], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.xdist_group("two ranks")
+def test_convolutions_that_are_sharded_equal_those_of_one_process(two_ranks):
+    (first, coupled), (second, _) = two_ranks.run(play_without_dropout, "cnn", {"shard": True})
+    alone = play(without_dropout(trainer_of(tiny("cnn"), Runtime(precision="float64"))))
+    assert coupled is None
+    assert first.keys() == alone.keys()
+    for key, value in alone.items():
+        assert torch.equal(first[key], second[key])
+        torch.testing.assert_close(first[key], value, rtol=1e-10, atol=1e-10)

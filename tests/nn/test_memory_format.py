@@ -8,7 +8,7 @@ from danlu.app.inference.load import load
 from danlu.data.images.info import ImageInfo
 from danlu.models import CNN
 from danlu.models.saving.model_folder import save_model
-from danlu.nn.memory_format import fastest_format, place
+from danlu.nn.memory_format import fastest_format, place, set_format
 
 LAST = torch.channels_last
 
@@ -43,3 +43,18 @@ def test_files_do_not_depend_on_the_format_and_a_model_for_use_has_the_one_of_th
     weights = [layer.weight for layer in loaded.modules() if isinstance(layer, nn.Conv2d)]
     assert weights
     assert all(weight.is_contiguous(memory_format=LAST) for weight in weights)
+
+
+def test_weights_of_other_dimensions_have_one_format():
+    net = nn.Sequential(nn.Conv1d(2, 2, 2), nn.Conv3d(2, 2, 2), nn.Linear(2, 2))
+    weights = list(net.parameters())
+    place(net, torch.device("cpu"))
+    assert all(a is b and a.is_contiguous() for a, b in zip(net.parameters(), weights, strict=True))
+
+
+def test_a_format_is_taken_back():
+    net = nn.Conv2d(3, 4, 3)
+    before = net.weight.detach().clone()
+    set_format(set_format(net, LAST), torch.contiguous_format)
+    assert net.weight.is_contiguous()
+    assert torch.equal(net.weight, before)

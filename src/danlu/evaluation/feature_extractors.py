@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import nn
 
 from danlu.catalogue.lookup import resolve
@@ -20,7 +21,7 @@ from danlu.errors import RunError, UsageError
 from danlu.evaluation.feature_networks import ClassifierFeatures, FeatureNetwork, InceptionFeatures
 from danlu.models.classify.inception import MIRRORS, WEIGHTS, InceptionFID
 from danlu.models.saving.model_folder import load_model, save_model
-from danlu.nn.memory_format import place
+from danlu.nn.memory_format import fastest_format, place
 from danlu.rng.keys import seeded
 from danlu.storage.access import Access
 from danlu.storage.atomic import publish, temporary_folder
@@ -173,7 +174,8 @@ def _as_features(network: nn.Module, data: DataSet, runtime: Runtime) -> Classif
 
 def _train(data: DataSet, runtime: Runtime, access: Access) -> nn.Module:
     """Train a classifier on the training part; the state of torch's random generators is restored."""
-    own = Runtime(device=runtime.device, reason=runtime.reason)
+    ordered = fastest_format(runtime.device) is torch.channels_last
+    own = Runtime(device=runtime.device, reason=runtime.reason, channels_last=ordered)
     with seeded("judge", device=own.device):
         network = find_model("CNN")(shape=data.info.shape, classes=data.info.classes, dropout=0.3)
         stream, _ = choose_placement(data.train, min(BATCH, len(data.train)), 0, own.device, own.dtype)

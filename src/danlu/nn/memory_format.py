@@ -1,4 +1,4 @@
-"""The order in memory of the weights of convolutions, which changes their speed and nothing else."""
+"""The order in memory of the weights of convolutions, which changes speed and rounding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 def fastest_format(device: torch.device) -> torch.memory_format:
-    """The memory format in which convolutions and pooling are faster on a device.
+    """The memory format that is usually faster for convolutions and pooling of images on a device.
 
     On a CPU it is channels-last, because the channels of a pixel are processed by one vector instruction. On a GPU it
     depends on the precision and on the sizes; torch's default is used.
@@ -22,10 +22,29 @@ def fastest_format(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
-def place(module: _Module, device: torch.device) -> _Module:
-    """Move a module to a device, with the memory format of convolutions that is faster there.
+def set_format(module: _Module, memory_format: torch.memory_format) -> _Module:
+    """Give all tensors of a module that have four dimensions a memory format.
 
     Images need no conversion: a convolution converts its input, and its output has the format of its weights.
+
+    Args:
+        module: the module; it is modified.
+        memory_format: ``torch.channels_last`` or ``torch.contiguous_format``.
+
+    Returns:
+        The module.
+
+    >>> set_format(nn.Conv2d(3, 8, kernel_size=3), torch.channels_last).weight.stride()
+    (27, 1, 9, 3)
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.dim() == 4:  # weights of other convolutions have other formats
+            tensor.data = tensor.data.contiguous(memory_format=memory_format)
+    return module
+
+
+def place(module: _Module, device: torch.device) -> _Module:
+    """Move a module to a device, with the memory format that is faster there.
 
     Args:
         module: the module; it is modified.
@@ -37,4 +56,4 @@ def place(module: _Module, device: torch.device) -> _Module:
     >>> place(nn.Conv2d(3, 8, kernel_size=3), torch.device("cpu")).weight.stride()
     (27, 1, 9, 3)
     """
-    return module.to(device).to(memory_format=fastest_format(device))  # type: ignore[call-overload]
+    return set_format(module.to(device), fastest_format(device))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.constants import default_pg_timeout
 
 from danlu.errors import RunError, UsageError
-from danlu.nn.memory_format import fastest_format
+from danlu.nn.memory_format import fastest_format, set_format
 from danlu.rng.keys import seed_default
 from danlu.training.compilation import keep_compiled_code_private
 from danlu.training.malloc import keep_freed_memory
@@ -136,8 +136,7 @@ class Runtime:
         task.to(self.device)
         if self.precision == "float64":
             task.double()
-        if self.channels_last:
-            task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        set_format(task, torch.channels_last if self.channels_last else torch.contiguous_format)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The autocast context if the precision is bf16, else an empty context."""

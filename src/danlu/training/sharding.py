@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from danlu.errors import UsageError
+from danlu.nn.memory_format import set_format
 from danlu.nn.state_dict import distribute_like
 from danlu.training.runtime import Runtime
 
@@ -152,6 +153,7 @@ def _shard(module: nn.Module, runtime: Runtime, reshard: bool) -> nn.Module:
     from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method  # takes time to import
 
     public = _public_methods(module)
+    set_format(module, torch.contiguous_format)  # fully_shard supports no other
     fully_shard(module, mesh=runtime.mesh(), reshard_after_forward=reshard)
     assert isinstance(module, FSDPModule)
     # gradients are summed here and divided once, by the trainer; gloo supports only sums

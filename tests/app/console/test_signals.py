@@ -1,7 +1,7 @@
 """The first signal asks for a stop and says so; the second one ends the process."""
 
-import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +12,7 @@ from danlu.app.console.signals import Interrupt
 @pytest.mark.parametrize("quiet", [False, True])
 def test_the_first_signal_asks_for_a_stop_and_says_so_unless_quiet(quiet, monkeypatch):
     written = []
-    monkeypatch.setattr(signals.os, "write", lambda file, text: written.append((file, text)))
+    monkeypatch.setattr(signals, "os", SimpleNamespace(write=lambda file, text: written.append((file, text))))
     before = signal.getsignal(signal.SIGINT)
     with Interrupt(quiet) as interrupt:
         assert not interrupt.asked
@@ -25,7 +25,7 @@ def test_the_first_signal_asks_for_a_stop_and_says_so_unless_quiet(quiet, monkey
 
 def test_the_second_signal_ends_the_process_with_its_number(monkeypatch):
     codes = []
-    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(signals, "os", SimpleNamespace(write=lambda file, text: None, _exit=codes.append))
     with Interrupt(quiet=True):
         for _ in range(2):
             signal.raise_signal(signal.SIGTERM)

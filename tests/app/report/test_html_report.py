@@ -296,7 +296,8 @@ def test_examples_without_a_prediction_are_counted_and_left_out():
         assert (our.figure is None) == (other.figure is None)
         if our.figure is not None and other.figure is not None:
             assert style.to_svg(draw(our.figure), "x", "") == style.to_svg(draw(other.figure), "x", "")
-    assert "58 examples of the test (2 examples with outputs that are not finite are left out) part" in ours[0].caption
+    assert "over the 58 examples of the test part" in ours[0].caption
+    assert ours[0].caption.endswith(" 2 examples with outputs that are not finite are left out.")
 
 
 def test_per_class_equals_scikit_learn():

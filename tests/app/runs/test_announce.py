@@ -80,7 +80,7 @@ def test_the_device_row_counts_threads_and_processes():
         ),
         ({"rounds": 10, "evaluate_every": 4, "patience": 2}, None),
         ({"tf32": True}, "tf32: no effect on the device cpu"),
-        ({"channels_last": "on"}, "channels_last has no effect, because the model has no convolutions"),
+        ({"channels_last": "on"}, "channels_last has no effect, because the model has no convolutions of images"),
         ({"channels_last": "off"}, None),
     ],
 )

@@ -652,6 +652,11 @@ def test_format_may_be_left_out():
 # Changing
 
 
+@pytest.mark.parametrize(("value", "word"), [("true", "on"), ("false", "off"), ("on", "on"), ("auto", "auto")])
+def test_the_memory_format_of_earlier_recipe_files_is_read(value, word):
+    assert from_text(f"recipe: cnn\nchannels_last: {value}\n").channels_last == word
+
+
 def test_changes_are_merged_into_the_pages():
     page = changed(CNNRecipe(), {"model": {"hidden": (8,)}, "lr": 1e-2, "model.pool": 1})
     model = CNNRecipe().model.model_copy(update={"hidden": (8,), "pool": 1})

@@ -18,7 +18,10 @@ from danlu.verbs import need
 
 
 def load(path: str | Path) -> Model:
-    """Load the model of a run or of a model folder, on the CPU; ``model.info`` describes its inputs.
+    """Load the model of a run or of a model folder; ``model.info`` describes its inputs.
+
+    The model is on the CPU, and its convolutions have the memory format that is faster there; another device may need
+    another one, see ``danlu.nn.memory_format.place``.
 
     Args:
         path: a run folder, or its ``model/``.

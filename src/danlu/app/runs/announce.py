@@ -161,7 +161,7 @@ def _unused_on_this_device(session: Session, processes: int) -> Iterator[str]:
 def _no_convolutions(session: Session, processes: int) -> Iterator[str]:
     convolutions = any(parameter.dim() == 4 for parameter in session.trainer.task.parameters())
     if session.recipe.channels_last == "on" and not convolutions:
-        yield "channels_last has no effect, because the model has no convolutions"
+        yield "channels_last has no effect, because the model has no convolutions of images"
 
 
 def _unused_patience(session: Session, processes: int) -> Iterator[str]:

@@ -17,7 +17,7 @@ from danlu.errors import UsageError
 from danlu.evaluation.evaluators import evaluate_subject
 from danlu.evaluation.generative_scores import GENERATED
 from danlu.evaluation.subject import Evaluation, Subject
-from danlu.models.saving.model_folder import load_model, save_model
+from danlu.models.saving.model_folder import describe, load_model, save_model
 from danlu.nn.memory_format import place
 from danlu.recipes.config.yaml_files import to_yaml
 from danlu.training import checkpoint
@@ -79,9 +79,10 @@ def save_and_load(session: Session, run: RunFolder) -> Any:
     """Save the model and load it again; a model that cannot be saved is returned as it is in memory."""
     model = session.trainer.task.model
     try:
-        save_model(model, run.model, session.data.info, {"recipe": run.page["recipe"]}, session.recipe.usage())
+        describe(model)
     except UsageError:  # announced before the first round
         return model.eval()
+    save_model(model, run.model, session.data.info, {"recipe": run.page["recipe"]}, session.recipe.usage())
     return place(load_model(run.model), session.trainer.runtime.device)
 
 

@@ -51,7 +51,7 @@ class JoinedStreams:
 
 
 def rows_of_parts(stream: Stream, rows: slice) -> dict[str, slice]:
-    """The rows of each of joined streams that belong to these rows of the batch; of any other stream the rows.
+    """The rows of each part of a joined stream; for another stream, the rows themselves, under an empty name.
 
     Raises:
         UsageError: if this gives a fractional number of rows for a part.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from danlu.data.base.dataset import DataInfo, Part
 from danlu.data.base.placement import Placement, choose_placement
@@ -56,7 +56,7 @@ class Recipe(DataSettings):
     tf32: bool = False
     """allow TF32 in matrix products on a GPU"""
     channels_last: ChannelsLast = "auto"
-    """use the channels-last memory format for convolutions; auto: on a CPU, where it is faster"""
+    """channels-last memory format for convolutions in training; auto: on a CPU, where it is faster"""
     evaluate_every: Count | None = None
     """rounds between evaluations on the validation part; default: one epoch"""
     monitor: str | None = None
@@ -106,6 +106,12 @@ class Recipe(DataSettings):
             dtype: data type of floating-point values.
         """
         return choose_placement(part, self.batch_size, self.seed, device, dtype)
+
+    @field_validator("channels_last", mode="before")
+    @classmethod
+    def _words_for_truth_values(cls, value: Any) -> Any:
+        """Recipe files of earlier versions have true and false."""
+        return value if not isinstance(value, bool) else "on" if value else "off"
 
     @model_validator(mode="before")
     @classmethod

@@ -74,8 +74,9 @@ def classification_sections(predictions: Predictions, info: DataInfo) -> list[Se
         predictions.images,
     )
     predicted = predicts(log_probs)
+    left_out = ""
     if not bool(predicted.all()):  # a row with NaN has no prediction
-        part += f" ({int((~predicted).sum()):,} examples with outputs that are not finite are left out)"
+        left_out = f" {int((~predicted).sum()):,} examples with outputs that are not finite are left out."
         log_probs, labels = log_probs[predicted], labels[predicted]
         images = None if images is None else images[predicted.to(images.device)]
     probabilities = log_probs.exp()
@@ -84,7 +85,7 @@ def classification_sections(predictions: Predictions, info: DataInfo) -> list[Se
         Section(
             "Confusion matrix",
             f"Predicted class against true class, over the {len(labels):,} examples of the {part} part. The color is "
-            f"the fraction of the row: blue for correct predictions, vermilion for wrong ones.",
+            f"the fraction of the row: blue for correct predictions, vermilion for wrong ones.{left_out}",
             figure("confusion", matrix=matrix, class_names=names),
         ),
         Section("Scores per class", f"Scores of each class on the {part} part.", table=per_class(matrix, names)),
