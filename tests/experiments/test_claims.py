@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 
 from danlu.catalogue import CHAPTERS, EXPERIMENTS, find_experiment
 from danlu.errors import UsageError
-from danlu.experiments import Experiment
 from danlu.experiments.harness.criteria import WORDS, favorable
 
-JUDGED = [name for name in EXPERIMENTS if isinstance(find_experiment(name), Experiment)]
+JUDGED = list(EXPERIMENTS)
 
 
 def grouped(names):

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from danlu.catalogue import EXPERIMENTS, find_experiment
-from danlu.experiments import Criteria, Experiment
+from danlu.experiments import Criteria
 from danlu.experiments.harness.criteria import favorable
 from danlu.experiments.harness.wording import findings_table
 
 STORED = Path(__file__).parents[2] / "benchmarks" / "results" / "experiments"
-JUDGED = [name for name in EXPERIMENTS if isinstance(find_experiment(name), Experiment)]
+JUDGED = list(EXPERIMENTS)
 STORED_RUNS = [name for name in JUDGED if (STORED / f"{name}.json").is_file()]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ from commands import call, call_checked
 from danlu.app.experiments import runner as app
 from danlu.catalogue import EXPERIMENTS, Claim
 from danlu.errors import RunError
-from danlu.experiments import Comparison, Criteria, Experiment, JudgedExperiment, Verdict
+from danlu.experiments import Comparison, Criteria, Experiment
 
 
 def draw(numbers):
@@ -23,9 +24,11 @@ def draw(numbers):
     return figure
 
 
-FINE = JudgedExperiment(
-    measure=lambda seed, tell, quick: {"x": float(seed)},
-    verdict=lambda numbers: Verdict("holds with limits", "x < 3 & y > 2."),
+SMALL = Comparison("x < 3", "x", 3.0, "value", 1.0, lower=True)
+FINE = Experiment(
+    measure=lambda seed, tell, quick: {"x": float(seed), "arms": {"x": {"value": [0.0]}}},
+    criteria=Criteria((SMALL,), limits=(Comparison("x > 3", "x", 3.0, "value", 1.0),)),
+    conclude=lambda numbers, judgment: "x < 3 & y > 2.",
     table=lambda numbers: [("what", "value"), ("x", f"{numbers['x']:g}")],
     plot=draw,
 )
@@ -60,8 +63,7 @@ def stop(seed, tell, quick):
     raise KeyboardInterrupt
 
 
-BROKEN = JudgedExperiment(fail, FINE.verdict, FINE.table, FINE.plot)
-STOPPED = JudgedExperiment(stop, FINE.verdict, FINE.table, FINE.plot)
+BROKEN, STOPPED = replace(FINE, measure=fail), replace(FINE, measure=stop)
 
 
 @pytest.fixture

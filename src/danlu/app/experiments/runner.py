@@ -27,7 +27,7 @@ from danlu.app.report.page import templates
 from danlu.catalogue.experiments import EXPERIMENTS, find_experiment
 from danlu.errors import UsageError
 from danlu.experiments.harness.criteria import WORDS
-from danlu.experiments.harness.experiment import Experiment, JudgedExperiment, Outcome, ProgressCallback
+from danlu.experiments.harness.experiment import Experiment, Outcome, ProgressCallback
 from danlu.experiments.harness.wording import findings_table
 from danlu.storage.atomic import write_text
 from danlu.storage.plain_files import make_folder
@@ -119,7 +119,7 @@ def _folder(out: str | Path) -> Path:
 
 def _run(name: str, seed: int, tell: ProgressCallback, folder: Path | None, quick: bool) -> ExperimentResult:
     """Run, draw and write one."""
-    subject: Experiment | JudgedExperiment = find_experiment(name)
+    subject: Experiment = find_experiment(name)
     start, threads = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:

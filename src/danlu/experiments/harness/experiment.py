@@ -107,32 +107,5 @@ class Experiment:
             progress: the progress callback.
             quick: run a small version. It tests the code; its verdict is not meaningful.
         """
-        return _outcome(self, self.measure(seed, progress, quick))
-
-
-def _outcome(experiment: Experiment | JudgedExperiment, numbers: Numbers) -> Outcome:
-    return Outcome(numbers, experiment.verdict(numbers), experiment.table(numbers), partial(experiment.plot, numbers))
-
-
-@dataclass(frozen=True)
-class JudgedExperiment:
-    """An experiment whose verdict is a function of its numbers, without declared criteria.
-
-    Attributes:
-        measure: runs the measurement with a seed, a progress callback and the flag ``quick`` for a small version.
-        verdict: compares the numbers with thresholds that follow from the claim.
-        table: formats the numbers for display.
-        plot: creates the figure.
-    """
-
-    measure: Callable[[int, ProgressCallback, bool], Numbers]
-    verdict: Callable[[Numbers], Verdict]
-    table: Callable[[Numbers], Table]
-    plot: Callable[[Numbers], Figure]
-    method: str = ""
-    caption: str = ""
-    demonstration: bool = False
-
-    def run(self, seed: int = 0, progress: ProgressCallback = no_progress, quick: bool = False) -> Outcome:
-        """Run the measurement and evaluate the claim, as ``Experiment.run``."""
-        return _outcome(self, self.measure(seed, progress, quick))
+        numbers = self.measure(seed, progress, quick)
+        return Outcome(numbers, self.verdict(numbers), self.table(numbers), partial(self.plot, numbers))

@@ -1,9 +1,8 @@
-"""Networks with seeded weights, trainers, and summaries over several seeds."""
+"""Networks with seeded weights, trainers, and the error of a classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from statistics import fmean
+from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import torch
@@ -120,23 +119,3 @@ def error(network: nn.Module, inputs: Float[Tensor, "n ..."], labels: Tensor) ->
     """
     network.eval()
     return 1 - float(accuracies(network(inputs), labels).double().mean())
-
-
-def spread(values: Sequence[float], form: str = ".3f") -> str:
-    """Format the mean, minimum and maximum over seeds for a table.
-
-    >>> spread([0.1, 0.2, 0.6])
-    '0.300 (0.100–0.600)'
-    """
-    return f"{fmean(values):{form}} ({min(values):{form}}–{max(values):{form}})"
-
-
-def always_less(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether a is less than b in every seed.
-
-    Under the hypothesis of no difference, the probability is 1/32 with five seeds (sign test).
-
-    >>> always_less([1, 2, 3], [2, 3, 4]), always_less([1, 2, 3], [2, 3, 1])
-    (True, False)
-    """
-    return all(x < y for x, y in zip(a, b, strict=True))

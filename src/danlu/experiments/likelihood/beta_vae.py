@@ -133,8 +133,8 @@ def weakest_changes(betas: tuple[float, ...], models: Numbers, part: str = "") -
 def advantage(beta: float, own: tuple[float, float], neighbor: tuple[float, float]) -> float:
     """The fraction by which D + β R of a model is below that of a neighbor.
 
-    >>> advantage(1.0, (4.0, 5.0), (2.0, 8.0))
-    0.1
+    >>> advantage(1.0, (2.0, 4.0), (1.0, 7.0))
+    0.25
     """
     mine, other = (reconstruction + beta * kl for kl, reconstruction in (own, neighbor))
     return 1 - mine / other
