@@ -196,3 +196,10 @@ def test_a_conditional_model_in_the_game_of_the_bound():
     assert task.scores_of_part(Part({"image": pictures(), "label": LABELS})).keys() == {"active_units_given_label"}
     with pytest.raises(ValueError, match="masks cannot be used with a conditional model"):
         Elbo(model, masks=Masks(0.5))
+
+
+def test_the_random_numbers_of_the_labels_are_no_weights():
+    """They are constant, so files do not hold them."""
+    net = ConditionalVAE((4,), 2, latent=2, hidden=(3,))
+    assert "noise" in dict(net.named_buffers())
+    assert "noise" not in net.state_dict()
