@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from danlu.data.images.decode import Unreadable, decode, header
-from danlu.data.images.jpeg_scans import count_scans
+from danlu.data.images.jpeg_scans import count_file_scans, count_scans
 from danlu.limits import IMAGE_SIDE, JPEG_SCANS
 
 SCAN, END = b"\xff\xda", b"\xff\xd9"
@@ -49,6 +49,37 @@ def test_only_the_scans_of_the_image_are_counted():
     entropy = b"\xff\x00\xff\xd0\xff\xff"  # a coded 255, the start of the next interval, a byte to fill up
     assert count_scans(content.replace(END, entropy + SCAN + END)) == 7
     assert count_scans(jpeg() + SCAN * 1000) == 1
+
+
+def test_scans_before_a_second_kind_of_coding_are_counted():
+    """The decoder finds the error only after it has decoded them."""
+    sequential = jpeg()
+    at = sequential.index(b"\xff\xc0")
+    second = sequential[at : at + 2 + int.from_bytes(sequential[at + 2 : at + 4], "big")]
+    assert count_scans(with_scans(JPEG_SCANS + 1).replace(END, second + END)) == JPEG_SCANS + 1
+
+
+class Read(BytesIO):
+    """A file that counts the bytes that are read."""
+
+    count = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        self.count += len(content)
+        return content
+
+
+def test_a_large_sequential_file_is_not_read():
+    large = b"\0" * 2_000_000
+    for content, scans in ((jpeg(), 1), (jpeg(progressive=True), 6)):
+        texts = (b"\xff\xfe\xff\xff" + bytes(65_533)) * 3  # comments, which are longer than the first part
+        for inserted in (b"", texts):
+            file = Read(content[:2] + inserted + content[2:] + large)
+            assert count_file_scans(file) == scans
+            assert (file.count < 70_000) == (scans == 1 and not inserted)
+    for content in (b"", jpeg()[:20], jpeg(progressive=True)[:-2]):
+        assert count_file_scans(BytesIO(content)) == count_scans(content)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"\xff\xd8\xff", b"\xff\xd8\xff\xda", b"\xff\xd8\xff\xe1\xff\xff"])

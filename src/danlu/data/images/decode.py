@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from danlu.data.images.jpeg_scans import count_scans
+from danlu.data.images.jpeg_scans import count_file_scans
 from danlu.limits import IMAGE_SIDE, JPEG_SCANS
 from danlu.storage.disk import looks_like
 from danlu.storage.regular_file import open_regular
@@ -61,7 +61,6 @@ STRIP = 1 << 22
 _MODES = {1: "L", 3: "RGB"}
 _GRAY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 _SIMPLE = {"1", "L", "P", "RGB", "CMYK"}  # they have 8 bits or fewer
-_JPEG_BYTES = 1 << 28  # of a file in which scans are counted: more is not a small file
 _GAP = 3.0  # much larger images are first reduced to this multiple of the final size: the same quality, but faster
 _ROTATED = (5, 6, 7, 8)  # the EXIF orientations that exchange width and height
 _BITS_PER_SAMPLE = 258
@@ -106,7 +105,8 @@ def header(path: str | os.PathLike[str], largest: int = LARGEST) -> Header:
         largest: maximum number of pixels.
 
     Raises:
-        Unreadable: if the file is not an image, or has too many pixels.
+        Unreadable: if the file is not an image, or has more than ``largest`` pixels, or more than
+            ``limits.IMAGE_SIDE`` rows or columns.
 
     >>> import tempfile, pathlib
     >>> file = pathlib.Path(tempfile.mkdtemp(), "x.png")
@@ -134,7 +134,8 @@ def decode(
         largest: maximum number of pixels of the file.
 
     Raises:
-        Unreadable: if the file is not an image, is damaged, or has too many pixels.
+        Unreadable: if the file is not an image or is damaged, or has more than ``largest`` pixels, more than
+            ``limits.IMAGE_SIDE`` rows or columns, or, as a JPEG file, more than ``limits.JPEG_SCANS`` scans.
 
     >>> import tempfile, pathlib
     >>> file = pathlib.Path(tempfile.mkdtemp(), "x.png")
@@ -218,8 +219,7 @@ def _check_scans(file: ImageFile.ImageFile) -> None:
     """Refuse a progressive JPEG file with very many scans, each of which takes time for the whole image."""
     content: Any = file.fp
     position = content.tell()
-    content.seek(0)
-    scans = count_scans(content.read(_JPEG_BYTES))
+    scans = count_file_scans(content)
     content.seek(position)
     if scans > JPEG_SCANS:
         raise Unreadable(f"it has {scans:,} scans, and at most {JPEG_SCANS} are allowed")
