@@ -287,8 +287,9 @@ def plot(numbers: Numbers) -> Figure:
     for index, name in enumerate(INPUTS):
         rates = [fmean(rate(run) for run in numbers["gradients"][name][str(r)]) for r in radii]
         right.plot(radii, rates, MARKERS[index] + "-", color=colors()[index], markersize=3, label=name)
-    right.set(title="growth per step", xlabel="spectral radius", ylim=(0, None))
-    right.legend(loc="lower right", borderpad=0.1, fontsize=7)
+    room = 1.45 * max(radii)  # for the legend
+    right.set(title="growth per step", xlabel="spectral radius", ylim=(0, room))
+    right.legend(loc="upper left", borderpad=0.1, fontsize=7)
     legend_above(figure, left, columns=3)
     return figure
 
