@@ -62,7 +62,7 @@ GAMES = {
     ),
 }
 PAIRS = {
-    "DCGAN": Networks("dcgan", "batch", rounds=250, critic_turns=3),
+    "DCGAN": Networks("dcgan", "batch", rounds=420, critic_turns=3),
     "DCGAN without norm": Networks("dcgan", None, rounds=420, critic_turns=3),
     "deep MLP": Networks("mlp", None, rounds=720, critic_turns=5),
 }
@@ -157,7 +157,10 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         f"{which}: " + ", ".join(f"{name} {_mean(arms[arm(which, name)]['FID'])}" for name in GAMES) for which in BAD
     )
     text = f"FID with the bad pairs is as follows. {fids}. Independent pixels have {_mean(arms[PIXELS]['FID'])}."
-    return text + judgment.not_shown(*TRAINS)
+    if missing := judgment.not_shown(*TRAINS):
+        longest = max(networks.rounds for networks in PAIRS.values())
+        text += f"{missing} They have at most {longest} rounds; whether longer training helps is not tested."
+    return text
 
 
 def table(numbers: Numbers) -> Table:
@@ -176,13 +179,13 @@ def plot(numbers: Numbers) -> Figure:
     """Images of the first seed with the bad pairs, and FID."""
     from danlu.experiments.harness.plots import MARKERS, colors, image_grid, logarithmic, panels, secondary_color
 
-    figure, axes = panels(4, rows=len(BAD), height=1.5, width_ratios=(1, 1, 1, 1.2))
+    figure, axes = panels(4, rows=len(BAD), height=1.5, width_ratios=(1, 1, 1, 1.8))
     for row, which in enumerate(BAD):
         *left, right = axes[4 * row : 4 * row + 4]
         for index, (panel, name) in enumerate(zip(left, GAMES, strict=True)):
             values = numbers["arms"][arm(which, name)]["FID"]
             if images := numbers["pictures"][arm(which, name)]:
-                image_grid(panel, images, columns=8)
+                image_grid(panel, images, columns=4)
             panel.set(xticks=[], yticks=[], title=name if images else f"{name}, diverged")
             known = [value for value in values if value is not None]
             right.plot([index] * len(known), known, MARKERS[index], color=colors()[index], markersize=4)
