@@ -18,17 +18,19 @@ def test_only_a_cpu_has_channels_last(device, expected):
     assert fastest_format(torch.device(device)) is expected
 
 
-def test_a_placed_network_computes_the_same_and_its_maps_have_the_format():
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_placed_network_computes_the_same_and_its_maps_have_the_format(channels):
     torch.manual_seed(0)
-    net = CNN((3, 9, 12), 4).double()
-    x = torch.randn(5, 3, 9, 12, dtype=torch.float64)
+    net = CNN((channels, 9, 12), 4).double()
+    x = torch.randn(5, channels, 9, 12, dtype=torch.float64)
     expected = net(x)
     maps = []
-    net.convolutions.register_forward_hook(lambda _, __, output: maps.append(output))
+    for layer in (net.convolutions[0][0], net.convolutions):
+        layer.register_forward_hook(lambda _, __, output: maps.append(output))
     assert place(net, torch.device("cpu")) is net
     torch.testing.assert_close(net(x), expected, rtol=1e-12, atol=1e-12)
-    assert maps[0].is_contiguous(memory_format=LAST)
-    assert not maps[0].is_contiguous()
+    assert [map.is_contiguous(memory_format=LAST) for map in maps] == [True, True]
+    assert not any(map.is_contiguous() for map in maps)
 
 
 def test_files_do_not_depend_on_the_format_and_a_model_for_use_has_the_one_of_the_cpu(tmp_path):

@@ -39,7 +39,8 @@ def set_format(module: _Module, memory_format: torch.memory_format) -> _Module:
     """
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.dim() == 4:  # weights of other convolutions have other formats
-            tensor.data = tensor.data.contiguous(memory_format=memory_format)
+            # contiguous() would keep the strides of weights with one input channel, which belong to both formats
+            tensor.data = tensor.data.to(memory_format=memory_format)
     return module
 
 
