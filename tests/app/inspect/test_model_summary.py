@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from commands import call_checked
+from danlu.app.console.formatting import human
 from danlu.app.inspect.model_summary import layer_lines, summarize
 from danlu.app.runs.inspect_recipe import summary
 from danlu.models import LanguageModel
@@ -40,3 +42,12 @@ def test_the_summary_of_a_recipe_has_the_memory_of_its_training():
     assert memory.weights == 4 * (64 * 16 + 16 + 16 * 10 + 10)
     assert memory.training == pytest.approx(3 * memory.weights, rel=0.01)  # gradients and two moments of AdamW
     assert memory.per_example > 4 * (64 + 16 + 10)
+
+
+def test_the_command_gives_weights_activations_and_receptive_field():
+    out, _ = call_checked("summary", "cnn")
+    layers = summary("cnn")
+    assert f"{layers.parameters:,} parameters, {human(4 * layers.parameters)} of weights" in out
+    assert layers.memory is not None
+    assert f"  about {human(layers.memory.per_example)} of activations per example in a batch\n" in out
+    assert "  receptive field of the last convolution: 10×10 pixels\n" in out
