@@ -341,9 +341,5 @@ def test_changes_are_measured_on_disjoint_supports_alone():
 
 
 def test_the_mean_position_of_updates_in_turns_is_near_the_equilibrium():
-    """They go round it, and the mean of a path is never farther away than its farthest point."""
     numbers = tug_of_war.measure(0, lambda *_: None, quick=True)
-    for scheme, rates in numbers["averages"].items():
-        for rate, mean in rates.items():
-            assert 0 <= mean <= max(numbers["distances"][scheme][rate])
     assert max(numbers["averages"]["in turns"].values()) < 0.5 * numbers["distances"]["in turns"]["0.1"][0]

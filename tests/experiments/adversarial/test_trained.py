@@ -24,9 +24,6 @@ from danlu.models import DCGANCritic, DCGANGenerator, MLPCritic, MLPGenerator
 from danlu.tasks.adversarial import PLAIN
 from danlu.training import OptimizerSettings
 
-HOLDS, LIMITS, NOT = "holds", "holds with limits", "does not hold"
-
-
 # images and their scores
 
 
