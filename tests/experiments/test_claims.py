@@ -54,6 +54,28 @@ def test_its_figure_can_be_drawn_from_numbers_that_were_written_down(outcome):
         experiment.plot(again).canvas.draw()
 
 
+ONLY_IF_REFUTED = {
+    "nce-normalizer": "Z is not close to 1",
+    "one-sided-smoothing": "does not harm",
+    "mode-collapse": "does not drop modes in every setting",
+    "vanishing-gradient": "The limit is learning, not memory",
+}
+"""experiment: words of its conclusion that need a refuted comparison"""
+
+
+def test_what_is_undecided_is_not_said_to_be_refuted(outcome):
+    """With the measured numbers, and each comparison first undecided, then refuted."""
+    name, found, _ = outcome
+    experiment, judgment = find_experiment(name), found.verdict.judgment
+    texts = {}
+    for state in ("undecided", "refuted"):
+        findings = tuple(one._replace(state=state) for one in judgment.findings)
+        texts[state] = experiment.conclude(found.numbers, judgment._replace(findings=findings))
+    words = ONLY_IF_REFUTED.get(name, "")
+    assert (words in texts["undecided"]) == (not words)
+    assert words in texts["refuted"]
+
+
 def without_effect(criteria, failing, seeds):
     """Values with a large effect in all comparisons except those with some words, in which it is almost none."""
     values = favorable(criteria, seeds)

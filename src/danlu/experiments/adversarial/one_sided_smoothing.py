@@ -160,13 +160,13 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     arms = numbers["arms"]
     shown = {name: {quantity: number(fmean(values)) for quantity, values in arms[name].items()} for name in LABELS}
     factor = exp(judgment.finding(REASON.clause).interval.mean)
-    effect = "enlarges" if judgment.supported(REASON.clause) else "does not prevent"
-    text = (
-        f"Smoothing the real target {effect} the vanishing of the gradient, the reason in the notes: with the optimal "
-        f"critic the gradient of log(1 − D) is {number(factor, 2)} times the one without smoothing."
-        if effect == "does not prevent"
-        else f"Smoothing the real target multiplies the vanishing gradient of log(1 − D) by {number(factor, 2)}."
-    )
+    if judgment.supported(REASON.clause):
+        text = f"Smoothing the real target multiplies the vanishing gradient of log(1 − D) by {number(factor, 2)}."
+    else:
+        text = (
+            f"Smoothing the real target does not prevent the vanishing of the gradient, the reason in the notes: with "
+            f"the optimal critic the gradient of log(1 − D) is {number(factor, 2)} times the one without smoothing."
+        )
     distances = [number(fmean(arms[name]["distance"]), 2) for name in LABELS]
     text += (
         f" In an unstable GAN the final distance to the data is {distances[0]} without smoothing, {distances[1]} with "
@@ -179,12 +179,12 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
             f" With {LONGER} times the rounds the advantage is not shown: {longer[0]} without smoothing and "
             f"{longer[1]} with it."
         )
-    if not judgment.supported(HARMS.clause):
-        text += (
+    if judgment.refuted(HARMS.clause):
+        return text + (
             " Smoothing both targets does not harm here, although the reason in the notes is right: far from the data "
             f"the gradient of −log D falls from {shown[REAL][NON_SATURATING]} to {shown[BOTH][NON_SATURATING]}."
         )
-    return text
+    return text + judgment.not_shown(HARMS)
 
 
 def table(numbers: Numbers) -> Table:

@@ -117,6 +117,10 @@ class Judgment(NamedTuple):
         """Whether the comparison with these words is supported."""
         return self.finding(clause).state == "supported"
 
+    def refuted(self, clause: str) -> bool:
+        """Whether the comparison with these words is refuted: the values show that it is not true by the margin."""
+        return self.finding(clause).state == "refuted"
+
     def not_shown(self, *comparisons: Comparison) -> str:
         """A sentence, after a space, that names those of some comparisons that are not supported; empty if all are."""
         missing = [one.clause for one in comparisons if not self.supported(one.clause)]

@@ -184,12 +184,13 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
             f" With cross-entropy it does not come near 1: the mean size of log Z is "
             f"{number(fmean(arms[LIKELIHOOD]['size']), 2)}, with NCE {number(fmean(arms[HIGH]['size']), 2)}."
         )
-    if not judgment.supported(ALSO_FEW.clause):
+    if judgment.refuted(ALSO_FEW.clause):
         share, mean = fmean(arms[FEW]["close"]), number(fmean(arms[FEW]["mean"]), 2)
         text += f" With 10 noise words Z is not close to 1: only {share:.0%} of the contexts, mean log Z {mean}"
         worse = fmean(arms[FEW]["cross-entropy"]) > fmean(arms[UNIGRAM]["cross-entropy"])
         text += "; this model also predicts worse than the frequencies of words." if worse else "."
-    return text
+        return text
+    return text + judgment.not_shown(ALSO_FEW)
 
 
 def table(numbers: Numbers) -> Table:

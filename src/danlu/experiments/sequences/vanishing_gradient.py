@@ -219,15 +219,17 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         f"({LSTM.split(', ')[1]}) or {learned[BIAS_1]} ({BIAS_1.split(', ')[1]})."
     )
     text += judgment.not_shown(RNN_LEARNS, LSTM_LEARNS, LONGER, LARGER, ALSO_BIAS_1)
-    if not judgment.supported(GRADIENT.clause):
+    if judgment.refuted(GRADIENT.clause):
         lag = _lag(arms[RNN]["gradient"])
         text += f" Before training the gradient of the RNN falls to a hundredth at lag {lag}, not at about {OF_RNN}."
-    if not judgment.supported(FORGETS.clause):
-        text += (
+    else:
+        text += judgment.not_shown(GRADIENT)
+    if judgment.refuted(FORGETS.clause):
+        return text + (
             f" The limit is learning, not memory: trained with mixed lags, the RNN recalls "
             f"{fmean(arms[RNN_MIXED]['recall']):.0%} over {numbers['far']:,} steps."
         )
-    return text
+    return text + judgment.not_shown(FORGETS)
 
 
 def _lag(lags: list[float]) -> str:
