@@ -40,16 +40,18 @@ def check_private(path: Path, variable: str) -> Path:
         UsageError: if the folder belongs to another user, or is no folder or a link, or ``check_parents`` raises it.
         OSError: if its permissions cannot be changed.
     """
-    remedy = f"set the environment variable {variable} to a folder of your own"
-    check_parents(path, f"S{remedy[1:]}")
+    setting = f"the environment variable {variable} to a folder of your own"
+    check_parents(path, f"Set {setting}")
     try:
         status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return path
     if not stat.S_ISDIR(status.st_mode):
-        raise UsageError(f"{path} is a {'link' if stat.S_ISLNK(status.st_mode) else 'file'}, not a folder; {remedy}")
+        raise UsageError(
+            f"{path} is a {'link' if stat.S_ISLNK(status.st_mode) else 'file'}, not a folder; set {setting}"
+        )
     if status.st_uid != this_user():
-        raise UsageError(f"{path} belongs to another user, who could change the files in it; {remedy}")
+        raise UsageError(f"{path} belongs to another user, who could change the files in it; set {setting}")
     if stat.S_IMODE(status.st_mode) != 0o700:
         try:
             path.chmod(0o700)

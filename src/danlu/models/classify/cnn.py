@@ -132,11 +132,9 @@ def convolution(
     block.add_module("convolution", nn.Conv2d(inputs, outputs, kernel, stride, padding))
     if norm:
         block.add_module("norm", norm_named(norm, outputs, images=True))
-    steps = [("activation", activation_named(activation))]
-    if pool > 1:
-        steps.append(("pool", nn.MaxPool2d(pool)))
-    if activation == "relu":  # the largest of the outputs is the output of the largest, and has fewer elements
-        steps.reverse()
-    for name, step in steps:
-        block.add_module(name, step)
+    active = {"activation": activation_named(activation)}
+    pooled = {"pool": nn.MaxPool2d(pool)} if pool > 1 else {}
+    # ReLU after max pooling gives the same result, from fewer values
+    for name, layer in (pooled | active if activation == "relu" else active | pooled).items():
+        block.add_module(name, layer)
     return block, (height, width)
