@@ -196,7 +196,9 @@ CRITERIA = Criteria(
     clauses=(RIGHT, MORE),
     gates=(
         Comparison("means of three latents of one kind have this kind", CONTINUOUS, 0.8, "recognized", 0.1),
-        Comparison("the same with binary attributes", BINARY, 0.8, "recognized", 0.1),
+        Comparison(
+            "means of three latents of one kind have this kind with binary attributes", BINARY, 0.8, "recognized", 0.1
+        ),
     ),
     limits=(DISCRETE, SINGLE, EVERY),
 )

@@ -150,7 +150,7 @@ def unigram_loss(part: Part, test: Part) -> float:
 
 
 def _close(name: str) -> Comparison:
-    clause = f"Z is close to 1 in {100 * MOST:.0f} % of the contexts: {name}"
+    clause = f"with '{name}' Z is close to 1 in {100 * MOST:.0f} % of the contexts"
     return Comparison(clause, name, MOST - 0.1, "close", 0.1)
 
 
@@ -164,7 +164,7 @@ CRITERIA = Criteria(
     clauses=(*CLOSE.values(), NOISE),
     gates=tuple(
         # half a nat for each word
-        Comparison(f"the model learns more than the frequencies of words: {name}", name, UNIGRAM, "cross-entropy", 0.5,
+        Comparison(f"with '{name}' the model learns more than the frequencies of words", name, UNIGRAM, "cross-entropy", 0.5,
                    lower=True)
         for name in (HIGH, LOW, LIKELIHOOD)  # the arms of the clauses
     ),
