@@ -164,8 +164,8 @@ CRITERIA = Criteria(
     clauses=(*CLOSE.values(), NOISE),
     gates=tuple(
         # half a nat for each word
-        Comparison(f"with '{name}' the model learns more than the frequencies of words", name, UNIGRAM, "cross-entropy", 0.5,
-                   lower=True)
+        Comparison(f"with '{name}' the model learns more than the frequencies of words", name, UNIGRAM,
+                   "cross-entropy", 0.5, lower=True)
         for name in (HIGH, LOW, LIKELIHOOD)  # the arms of the clauses
     ),
     limits=(ALSO_FEW,),
