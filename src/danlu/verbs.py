@@ -231,6 +231,7 @@ Capability = Literal[
     "token_log_probs",
     "token_stream",
     "unit_kl",
+    "density",
     "receptive_field",
     "onnx_graph",
 ]
@@ -245,6 +246,8 @@ CAPABILITIES: dict[Capability, str] = {
     "token_log_probs": "``log_probs(tokens, targets, state)`` gives the log-probability of each token and the state",
     "token_stream": "``read(tokens)``, ``step(token, state)`` and ``window``: logits of a text that grows by tokens",
     "unit_kl": "``posterior(x).kl()`` gives the KL divergence of each latent unit (n, d), or None",
+    "density": "``log_prob`` is a density of continuous values, in the units of x; otherwise the probability of "
+    "discrete ones",
     "receptive_field": "``receptive_field``: side in pixels of what an output of the last convolution depends on",
     "onnx_graph": "``onnx_graph()`` gives the ONNX graph of a verb that torch cannot trace",
 }

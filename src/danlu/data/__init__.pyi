@@ -9,6 +9,10 @@ from .base.dataset import DataSet as DataSet
 from .base.dataset import Part as Part
 from .base.dataset import PartName as PartName
 from .base.dataset import spread_over as spread_over
+from .base.density import bits_per_dimension as bits_per_dimension
+from .base.density import dequantize as dequantize
+from .base.density import fixed_noise as fixed_noise
+from .base.density import log_volume as log_volume
 from .base.joined_streams import JoinedStreams as JoinedStreams
 from .base.joined_streams import join_streams as join_streams
 from .base.page import Fraction as Fraction

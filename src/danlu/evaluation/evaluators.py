@@ -6,10 +6,12 @@ line in ``EVALUATORS``. It applies by the verbs and capabilities of the model, n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 from danlu.data.base.dataset import spread_over
+from danlu.data.base.density import bits_per_dimension
 from danlu.evaluation.model_scores import (
     BOUND_DRAWS,
     BOUND_EXAMPLES,
@@ -17,6 +19,7 @@ from danlu.evaluation.model_scores import (
     calibrated,
     class_log_probs,
     classification_scores,
+    log_likelihoods,
     robustness,
     squared_errors,
 )
@@ -24,7 +27,9 @@ from danlu.evaluation.subject import Evaluation, Subject
 from danlu.evaluation.text_scores import reads, text_scores
 from danlu.metrics.classification import predicts
 from danlu.metrics.temperature import fit_temperature
-from danlu.verbs import can
+from danlu.tasks.elbo import GIVEN_LABEL
+from danlu.tasks.likelihood import DEQUANTIZED, EXACT, is_dequantized
+from danlu.verbs import can, has
 
 
 class Evaluator(NamedTuple):
@@ -69,6 +74,23 @@ def _reads(subject: Subject, evaluation: Evaluation) -> bool:
 
 def _perplexity(subject: Subject, evaluation: Evaluation) -> None:
     evaluation.scores.update(text_scores(subject.model, subject.examples))
+
+
+def _has_likelihood(subject: Subject, evaluation: Evaluation) -> bool:
+    of_examples = can(subject.model, "log_prob") and not has(subject.model, "token_log_probs")
+    return of_examples and len(subject.examples) > 0
+
+
+def _likelihood(subject: Subject, evaluation: Evaluation) -> None:
+    model, info, examples = subject.model, subject.info, subject.examples
+    name, values = DEQUANTIZED if is_dequantized(model, info) else EXACT, math.prod(info.shape)
+    labeled = has(model, "class_conditional") and "label" in examples.fields
+    for given_label in (False, True) if labeled else (False,):
+        nats, suffix = log_likelihoods(model, examples, info, given_label), GIVEN_LABEL if given_label else ""
+        evaluation.scores[name + suffix] = float(nats.mean())
+        if info.spacing is not None:
+            evaluation.scores["bits_per_dimension" + suffix] = float(bits_per_dimension(nats, values).mean())
+        evaluation.count_not_finite(nats.isfinite())
 
 
 def _has_bound(subject: Subject, evaluation: Evaluation) -> bool:
@@ -133,6 +155,7 @@ def _generation(subject: Subject, evaluation: Evaluation) -> None:
 EVALUATORS: tuple[Evaluator, ...] = (
     Evaluator("classification", _classifies, _classification),
     Evaluator("perplexity of a text", _reads, _perplexity),
+    Evaluator("log-likelihood", _has_likelihood, _likelihood),
     Evaluator("bounds of the log-likelihood", _has_bound, _bounds),
     Evaluator("reconstruction error", _reconstructs, _reconstruction),
     Evaluator("calibration", _calibrates, _calibration),

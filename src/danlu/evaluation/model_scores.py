@@ -11,10 +11,12 @@ from torch import Tensor
 
 from danlu.data.base.batch_stream import in_order
 from danlu.data.base.dataset import DataInfo, Part, spread_over
+from danlu.data.base.density import fixed_noise
 from danlu.metrics.classification import accuracies, calibration
 from danlu.metrics.robustness import Robustness, under_noise, under_shift
 from danlu.metrics.temperature import cooled
 from danlu.rng.keys import generator
+from danlu.tasks.likelihood import is_dequantized, log_likelihood
 from danlu.verbs import has
 
 Verb = Callable[[Tensor], Tensor]
@@ -53,6 +55,25 @@ def bounds(model: Any, part: Part, inputs: str, draws: int) -> Tensor:
     source = generator("bound", draws, device=next(model.parameters()).device)
     options = {"generator": source} if has(model, "generator") else {}
     return _in_batches(model, lambda x: model.log_prob_bound(x, draws, **options), part, inputs)
+
+
+def log_likelihoods(model: Any, part: Part, info: DataInfo, given_label: bool = False) -> Tensor:
+    """Log-likelihood of each example in nats, or its lower bound by dequantization, (n,), on the CPU, in float64.
+
+    Args:
+        model: a model with the verb ``log_prob``.
+        part: the examples.
+        info: the description of the examples.
+        given_label: whether a class-conditional model gets the label; otherwise the classes are summed.
+    """
+    weight, noisy, nats = next(model.parameters()), is_dequantized(model, info), []
+    for batch in in_order(part, BATCH):
+        x = batch[info.inputs].to(weight.device, weight.dtype)
+        labels = batch["label"].to(weight.device) if given_label else None
+        noise = fixed_noise(x, batch.numbers) if noisy else None
+        with torch.no_grad():
+            nats.append(log_likelihood(model, x, noise, info, labels).double().cpu())
+    return torch.cat(nats)
 
 
 def flipped(classify: Verb) -> Verb:

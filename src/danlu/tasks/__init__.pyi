@@ -9,6 +9,9 @@ from .elbo import Masks as Masks
 from .historical_average import HistoricalAverage as HistoricalAverage
 from .language_modeling import Language as Language
 from .language_modeling import RunningText as RunningText
+from .likelihood import Likelihood as Likelihood
+from .likelihood import is_dequantized as is_dequantized
+from .likelihood import log_likelihood as log_likelihood
 from .noise_contrastive import Distribution as Distribution
 from .noise_contrastive import NoiseContrastive as NoiseContrastive
 from .semi_supervised import Codes as Codes

@@ -16,6 +16,7 @@ from commands import call_checked
 from danlu.app.cli import main
 from danlu.data import digits
 from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
 from danlu.errors import RunError, UsageError
 from danlu.models import MLP, VAE, Model, save_model
 from danlu.rng import generator
@@ -356,6 +357,55 @@ def test_empty_fields_of_a_table_are_filled_in(rows, tmp_path):
     with torch.no_grad():
         filled = model.inpaint(x, torch.tensor([[0.0, 1.0]]))[0, 0].item()
     assert float(one[0]) == pytest.approx(filled * scale[0] + shift[0], rel=1e-5)
+
+
+class Even(Model):
+    """A uniform density on the interval of dequantized values, or a normal density of rows."""
+
+    capabilities = frozenset({"density"})
+
+    def __init__(self, info) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.info = info
+
+    def log_prob(self, x):
+        x = x.flatten(1)
+        if self.info.spacing is None:
+            return torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(1)
+        inside = (x >= 0) & (x <= 1 + self.info.spacing)
+        return torch.where(inside, -math.log(1 + self.info.spacing), -torch.inf).sum(1)
+
+
+def test_images_are_dequantized_for_a_density(monkeypatch, pictures):
+    pretend(monkeypatch, Even(ImageInfo((1, 8, 8), levels=16)))
+    page = json.loads(call_checked("score", "any", pictures, "--json")[0])
+    assert (page["bound"], page["samples"]) == (True, None)
+    assert page["notes"] == [
+        "lower bounds of the log-likelihood: random noise fills the gap between neighboring gray levels"
+    ]
+    assert page["mean"]["bits_per_dimension"] == pytest.approx(4)
+    assert "at most 4.0000 bits per dimension" in call_checked("score", "any", pictures)[0]
+
+
+def test_the_noise_of_an_image_does_not_depend_on_the_other_files(monkeypatch, pictures):
+    model = Even(ImageInfo((1, 8, 8), levels=16))
+    pretend(monkeypatch, model)
+    monkeypatch.setattr(type(model), "log_prob", lambda self, x: x.flatten(1).square().sum(1))
+    together = danlu.score("any", pictures).files
+    alone = danlu.score("any", sorted(pictures.iterdir())[1]).files
+    assert together[1].nats == alone[0].nats
+    assert len({one.nats for one in together}) == 3
+
+
+def test_rows_have_the_density_of_the_file(monkeypatch, tmp_path):
+    pretend(monkeypatch, Even(TableInfo((2,), columns=("a", "b"), shift=(1.0, 0.0), scale=(2.0, 10.0))))
+    (tmp_path / "rows.csv").write_text("a,b\n1,0\n3,10\n")
+    scores = danlu.score("any", tmp_path / "rows.csv")
+    exact = [-math.log(2 * math.pi) - math.log(20) - k for k in (0, 1)]
+    assert [one.nats for one in scores.files] == pytest.approx(exact)
+    assert not scores.bound
+    assert scores.notes == ("densities in the units of the file; a density can be above 1, and its logarithm above 0",)
 
 
 def test_bits_per_dimension_of_fair_coins_are_one(monkeypatch, pictures):

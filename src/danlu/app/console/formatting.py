@@ -62,6 +62,8 @@ def score_name(name: str) -> str:
     names = {
         "cross_entropy": "cross-entropy",
         "elbo": "ELBO",
+        "log_prob": "log-likelihood",
+        "dequantized_log_prob": "lower bound of the log-likelihood (dequantization)",
         "not_finite": "examples with NaN or infinite outputs",
         "calibrated_error": "calibration error after temperature scaling",
     }

@@ -148,7 +148,8 @@ def _count(name: str, value: float, n: int | None) -> str:
     """A remark on a score: the count of an accuracy, the unit of a cross-entropy."""
     if n is not None and (name == "accuracy" or name.startswith("top_")):
         return f"{round(value * n):,} of {n:,}"
-    in_nats = name.removesuffix(GIVEN_LABEL) in ("cross_entropy", "elbo") or name.startswith("log_prob")
+    name = name.removesuffix(GIVEN_LABEL)
+    in_nats = name in ("cross_entropy", "elbo", "dequantized_log_prob") or name.startswith("log_prob")
     return "nats" if in_nats else ""
 
 

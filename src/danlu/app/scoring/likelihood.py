@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from danlu.app.console.progress import Screen
@@ -19,16 +19,19 @@ from danlu.app.inference.apply import check_at_least, require_files
 from danlu.app.inference.load import load_without_seeding
 from danlu.app.scoring.text_perplexity import TextScores, score_text
 from danlu.data.base.dataset import require_images
+from danlu.data.base.density import fixed_noise
 from danlu.data.images.binarize import binary
 from danlu.data.images.settings import Binarize
 from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.nn.memory_format import place
 from danlu.rng.keys import generator, seeded
+from danlu.tasks.likelihood import is_dequantized, log_likelihood
 from danlu.training.runtime import DeviceName, pick_device
 from danlu.verbs import can, has, method, verbs_of
 
 DEFAULT_SAMPLES = 100
+DENSITY_NOTE = "densities in the units of the file; a density can be above 1, and its logarithm above 0"
 BINARIZATION_NOTES = {
     "threshold": "images are binarized by a threshold",
     "static": "images are binarized at random: each pixel is white with a probability equal to its gray value",
@@ -57,7 +60,7 @@ class Scores(NamedTuple):
     Attributes:
         files: score of each file.
         bound: whether the nats are lower bounds.
-        samples: number of samples for each bound; None for a log-likelihood.
+        samples: number of samples for each bound; None for a log-likelihood, and for a bound by dequantization.
         notes: notes for the comparison with other scores.
     """
 
@@ -135,11 +138,13 @@ def score(
                 continue
             x = _binarized(x, how, seed)
             gray = gray or bool(((x != 0) & (x != 1)).any())
-            nats = _likelihood(model, verb, x, draws, seed).double().cpu()
+            nats = _bounds(model, x, draws, seed) if draws is not None else _log_likelihoods(model, x)
             results += [
-                _scored(display(name), value, x[0].numel()) for name, value in zip(names, nats.tolist(), strict=True)
+                _scored(display(name), value, x[0].numel())
+                for name, value in zip(names, nats.double().tolist(), strict=True)
             ]
-    return Scores(tuple(results), draws is not None, draws, tuple(_notes(model, draws, how, gray)))
+    bound = draws is not None or is_dequantized(model, model.info)
+    return Scores(tuple(results), bound, draws, tuple(_notes(model, draws, how, gray)))
 
 
 def _scored(file: str, nats: float, values: int) -> Score:
@@ -150,15 +155,27 @@ def _scored(file: str, nats: float, values: int) -> Score:
     return Score(file, nats, -nats / (math.log(2) * values))
 
 
-def _likelihood(model: Model, verb: str, x: Tensor, draws: int | None, seed: int) -> Float[Tensor, "n"]:
+@torch.no_grad()
+def _bounds(model: Model, x: Tensor, draws: int, seed: int) -> Float[Tensor, "n"]:
     parameter = next(model.parameters())
-    x, options = x.to(parameter.device, parameter.dtype), dict[str, Any]()
-    if draws is not None:
-        options["samples"] = draws
-        if has(model, "generator"):
-            options["generator"] = generator("score", seed, device=parameter.device)
-    with torch.no_grad(), seeded("score", seed, device=parameter.device):
-        return method(model, verb)(x, **options)
+    options = {"generator": generator("score", seed, device=parameter.device)} if has(model, "generator") else {}
+    with seeded("score", seed, device=parameter.device):
+        x = x.to(parameter.device, parameter.dtype)
+        return method(model, "log_prob_bound")(x, samples=draws, **options).cpu()
+
+
+@torch.no_grad()
+def _log_likelihoods(model: Model, x: Tensor) -> Float[Tensor, "n"]:
+    """The log-likelihoods, or their lower bounds with noise that depends on the content of each example."""
+    parameter = next(model.parameters())
+    noise = fixed_noise(x, _content_numbers(x)) if is_dequantized(model, model.info) else None
+    x = x.to(parameter.device, parameter.dtype)
+    return log_likelihood(model, x, None if noise is None else noise.to(x), model.info).cpu()
+
+
+def _content_numbers(x: Tensor) -> Int[Tensor, "n"]:
+    """A number for each example that depends on its values only."""
+    return torch.tensor([crc32(one.contiguous().numpy().tobytes()) for one in x])
 
 
 def _binarize(model: Model, option: Binarize | None) -> Binarize:
@@ -181,14 +198,15 @@ def _binarized(x: Tensor, how: Binarize, seed: int) -> Tensor:
         return x
     if how == "threshold":
         return (x >= 0.5).to(x.dtype)
-    numbers = torch.tensor([crc32(one.contiguous().numpy().tobytes()) for one in x])
-    return binary(x, numbers, 0, seed)
+    return binary(x, _content_numbers(x), 0, seed)
 
 
 def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[str]:
     notes = []
     if draws is not None:
         notes.append(f"lower bounds of the log-likelihood, each estimated with {draws} sample{'s' * (draws != 1)}")
+    if is_dequantized(model, model.info):
+        notes.append("lower bounds of the log-likelihood: random noise fills the gap between neighboring gray levels")
     if how != "none":
         notes.append(BINARIZATION_NOTES[how])
     likelihood = model.arguments.get("likelihood")
@@ -199,6 +217,8 @@ def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[s
         )
     if likelihood == "logistic" and (levels := model.arguments.get("levels", 256)) < 256:
         notes.append(f"gray values are rounded to the {levels} levels of the training data")
-    if likelihood == "gaussian" or model.info.bounds is None:
+    if has(model, "density"):
+        notes += [] if model.info.spacing else [DENSITY_NOTE]
+    elif likelihood == "gaussian" or model.info.bounds is None:
         notes.append(model.info.density_note)
     return notes

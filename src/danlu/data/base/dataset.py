@@ -123,6 +123,16 @@ class DataInfo:
         return ""
 
     @property
+    def spacing(self) -> float | None:
+        """The difference of neighboring values if the values are discrete and equidistant; None for continuous ones."""
+        return None
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Numbers by which the columns of the user's files were divided; empty if they were not."""
+        return ()
+
+    @property
     def density_note(self) -> str:
         """The unit of a probability density of examples, as a note on scores."""
         return f"densities of {self.description}; a density can be above 1, and its logarithm above 0"

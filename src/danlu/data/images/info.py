@@ -58,6 +58,16 @@ class ImageInfo(DataInfo):
         return self.range
 
     @property
+    def spacing(self) -> float:
+        """The difference of neighboring gray levels.
+
+        >>> ImageInfo((1, 8, 8), levels=17).spacing
+        0.0625
+        """
+        low, high = self.range
+        return (high - low) / (self.levels - 1)
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """Names of the channels of gray and RGB images; none for other numbers of channels.
 

@@ -44,6 +44,11 @@ class TableInfo(DataInfo):
             raise ValueError("shift, scale and fill must be finite, and scale not 0")
 
     @property
+    def scales(self) -> tuple[float, ...]:
+        """Number by which each column of the file was divided."""
+        return self.scale
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """Names of the columns."""
         return self.columns

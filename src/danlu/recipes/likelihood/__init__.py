@@ -1,0 +1,1 @@
+"""Recipes of models that are trained by maximum likelihood."""

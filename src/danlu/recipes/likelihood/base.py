@@ -1,0 +1,58 @@
+"""The base of the recipes of models that are trained by maximum likelihood."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from danlu.data.base.dataset import DataInfo
+from danlu.data.images.image_data import ImageData
+from danlu.data.images.info import ImageInfo
+from danlu.data.tables.table_data import TableData
+from danlu.models.base import Model
+from danlu.recipes.class_labels import check_classes
+from danlu.recipes.config.generative_recipe import GenerativeRecipe
+from danlu.tasks.likelihood import Likelihood
+from danlu.training.optimization.settings import OptimizerSettings, Positive
+
+
+class LikelihoodRecipe(OptimizerSettings, GenerativeRecipe):
+    """A model with a log-likelihood, trained to minimize the negative log-likelihood in nats per example."""
+
+    help_section: ClassVar[str] = "loss"
+    overfits_to: ClassVar[float | None] = 0.8  # the loss in nats does not approach 0
+
+    conditional: bool = False
+    """class-conditional model: it gets the label of each example"""
+    lr: Positive = 1e-3
+
+    def network(self, info: DataInfo) -> Model:
+        """The model for these examples."""
+        raise NotImplementedError(f"{type(self).__name__} must define network")
+
+    def task(self, info: DataInfo) -> Likelihood:
+        """The task with the network of this recipe.
+
+        Raises:
+            UsageError: if it is conditional and the data has fewer than two classes, or a setting of the network is
+                not possible for the data.
+        """
+        if self.conditional:
+            check_classes(info, self.data, "a class-conditional model")
+        return Likelihood(self.network(info), info)
+
+    def optimizer_settings(self) -> dict[str, OptimizerSettings]:
+        """The optimizer settings of the only player: those of the recipe."""
+        return {"model": self}
+
+    def data_arguments(self, info: DataInfo) -> dict[str, Any]:
+        """The arguments of a model that depend on the data: shape and classes; for images also levels and range."""
+        common = {"shape": info.shape, "classes": info.classes if self.conditional else 0}
+        return {**common, "levels": info.levels, "range": info.range} if isinstance(info, ImageInfo) else common
+
+
+class FlowRecipe(LikelihoodRecipe, TableData, ImageData):
+    """A normalizing flow of rows or images."""
+
+
+class PixelRecipe(LikelihoodRecipe, ImageData):
+    """An autoregressive model of the pixels of images."""
