@@ -24,7 +24,7 @@ Verb = Callable[[Tensor], Tensor]
 BATCH = 500
 BOUND_DRAWS, BOUND_EXAMPLES = 100, 1000
 """draws per example for the tighter bound of the log-likelihood, and number of examples for it"""
-SHIFTS, DEVIATIONS, ROBUSTNESS_IMAGES = (0, 1, 2, 3, 4), (0.0, 0.05, 0.1, 0.2, 0.4), 1000
+SHIFTS, DEVIATIONS, ROBUSTNESS_IMAGES = (0, 1, 2, 3, 4), (0.0, 0.05, 0.1, 0.2, 0.4), 500
 """robustness of a classifier: shifts in pixels, standard deviations of noise relative to the range, number of images"""
 
 
@@ -95,7 +95,7 @@ def flipped_log_probs(log_probs: Verb) -> Verb:
 def robustness(model: Any, part: Part, info: DataInfo) -> tuple[Robustness, Robustness, int]:
     """Accuracy of an image classifier under shifts and under noise, and the number of images it was measured on.
 
-    At most 1000 images, evenly spread over the part.
+    At most 500 images, evenly spread over the part.
     """
     examples = spread_over(part, ROBUSTNESS_IMAGES)
     count = len(examples)
