@@ -19,6 +19,7 @@ FIGURES: dict[str, str] = {
     "gallery": "danlu.app.report.figures.latent:gallery",
     "latent_map": "danlu.app.report.figures.latent:latent_map",
     "units": "danlu.app.report.figures.latent:units",
+    "density_map": "danlu.app.report.figures.density:density_map",
     "points": "danlu.app.report.figures.latent:points",
 }
 

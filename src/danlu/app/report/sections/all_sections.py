@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from danlu.app.report.section import Section
 from danlu.app.report.sections.classifier import classifier_sections
+from danlu.app.report.sections.flow import flow_sections
 from danlu.app.report.sections.generated import generated_sections
 from danlu.app.report.sections.latent import latent_sections
 from danlu.app.report.sections.text import text_sections
@@ -18,7 +19,13 @@ from danlu.evaluation.subject import Evaluation, Subject
 Evidence = Mapping[str, object]
 SectionMaker = Callable[[Subject, Evidence], list[Section]]
 
-SECTIONS: tuple[SectionMaker, ...] = (classifier_sections, latent_sections, text_sections, generated_sections)
+SECTIONS: tuple[SectionMaker, ...] = (
+    classifier_sections,
+    latent_sections,
+    flow_sections,
+    text_sections,
+    generated_sections,
+)
 
 
 def sections_of(subject: Subject, evaluations: list[Evaluation]) -> list[Section]:

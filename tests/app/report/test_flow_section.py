@@ -1,0 +1,89 @@
+"""The section on the density of points in the plane, for a model with a known map."""
+
+import math
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from danlu.app.report.figures.all_figures import draw
+from danlu.app.report.figures.style import to_svg
+from danlu.app.report.sections.flow import SIDE, flow_sections
+from danlu.data import DataSet, Part
+from danlu.data.tables.info import TableInfo
+from danlu.evaluation import Subject
+from danlu.models.base import Model
+
+INFO = TableInfo((2,), columns=("length", "width"), shift=(5.0, 1.0), scale=(2.0, 0.5))
+
+
+class Bent(Model):
+    """x = (z₀, z₁ + z₀² / 2): the Jacobian is 1."""
+
+    capabilities = frozenset({"density"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def log_prob(self, x):
+        z = torch.stack([x[:, 0], x[:, 1] - x[:, 0] ** 2 / 2], 1)
+        return -z.square().sum(1) / 2 - math.log(2 * math.pi)
+
+    def decode(self, z):
+        return torch.stack([z[:, 0], z[:, 1] + z[:, 0] ** 2 / 2], 1)
+
+    def prior(self, n):
+        return torch.randn(n, 2)
+
+
+def subject(model: Model, info: TableInfo = INFO, n: int = 50) -> Subject:
+    part = Part({"x": torch.randn(n, info.shape[0], generator=torch.Generator().manual_seed(0))})
+    return Subject(model, DataSet("made up", info, part, part, part), "test")
+
+
+def test_density_and_grid_are_in_the_units_of_the_file():
+    (section,) = flow_sections(subject(Bent()), {})
+    values = section.figure.values
+    (left, bottom), (right, top) = values["corners"].tolist()
+    x = torch.tensor([left + (right - left) * 40 / (SIDE - 1), bottom + (top - bottom) * 100 / (SIDE - 1)])
+    z = (x - torch.tensor(INFO.shift)) / torch.tensor(INFO.scale)
+    assert float(values["density"][100, 40]) == pytest.approx(float(Bent().log_prob(z[None]).exp()) / (2 * 0.5), 1e-4)
+    data = values["data"]
+    assert (data >= values["corners"][0]).all()
+    assert (data <= values["corners"][1]).all()
+    lines = (values["grid"] - torch.tensor(INFO.shift)) / torch.tensor(INFO.scale)
+    latents = torch.stack([lines[..., 0], lines[..., 1] - lines[..., 0] ** 2 / 2], -1)
+    half = len(latents) // 2
+    torch.testing.assert_close(latents[:half, :, 0].std(1), torch.zeros(half), atol=1e-4, rtol=0)
+    torch.testing.assert_close(latents[half:, :, 1].std(1), torch.zeros(half), atol=1e-4, rtol=0)
+    assert latents.amin().item() == pytest.approx(-3, abs=1e-4)
+    assert latents.amax().item() == pytest.approx(3, abs=1e-4)
+
+
+def test_the_density_is_normalized_on_its_rectangle():
+    (section,) = flow_sections(subject(Bent(), n=2000), {})
+    values = section.figure.values
+    (left, bottom), (right, top) = values["corners"].tolist()
+    cell = (right - left) * (top - bottom) / (SIDE - 1) ** 2
+    assert 0.9 < float(values["density"].sum()) * cell < 1.001
+
+
+def test_the_figure_shows_names_and_both_panels():
+    (section,) = flow_sections(subject(Bent()), {})
+    figure = draw(section.figure)
+    assert len(figure.axes) == 2
+    assert {axes.get_xlabel() for axes in figure.axes} == {"length"}
+    image = np.asarray(figure.axes[0].get_images()[0].get_array())
+    np.testing.assert_array_equal(image, section.figure.values["density"].numpy())
+    ElementTree.fromstring(to_svg(figure, "f", "density"))
+
+
+def test_rows_with_another_number_of_columns_and_models_without_density_have_no_such_section():
+    class Plain(Bent):
+        capabilities = frozenset()
+
+    assert flow_sections(subject(Plain()), {}) == []
+    assert flow_sections(subject(Bent(), TableInfo((3,))), {}) == []
