@@ -38,3 +38,10 @@ from .roles import roles as roles
 from .roles import set_role as set_role
 from .state_dict import load_tensors as load_tensors
 from .state_dict import named_tensors as named_tensors
+from .transforms.act_norm import ActNorm as ActNorm
+from .transforms.logit import Logit as Logit
+from .transforms.transform import Chain as Chain
+from .transforms.transform import Inverse as Inverse
+from .transforms.transform import Permutation as Permutation
+from .transforms.transform import Reverse as Reverse
+from .transforms.transform import Transform as Transform

@@ -11,5 +11,6 @@ from .decoding.logit_filters import min_p as min_p
 from .decoding.logit_filters import repetition_penalty as repetition_penalty
 from .decoding.logit_filters import top_k as top_k
 from .decoding.logit_filters import top_p as top_p
+from .latent_interpolation import four_anchor_walk as four_anchor_walk
 from .latent_interpolation import lerp as lerp
 from .latent_interpolation import slerp as slerp

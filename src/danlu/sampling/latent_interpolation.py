@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -41,3 +43,25 @@ def slerp(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], steps: int) -> Float
     cosine = torch.cosine_similarity(a, b, dim=1).clamp(-1 + 1e-6, 1 - 1e-6)
     angle = cosine.arccos()[:, None, None]
     return (((1 - t) * angle).sin() * a[:, None] + (t * angle).sin() * b[:, None]) / angle.sin()
+
+
+def four_anchor_walk(anchors: Float[Tensor, "4 d"], steps: int) -> Float[Tensor, "steps steps d"]:
+    r"""A closed two-dimensional walk through four latents.
+
+    .. math:: z = \cos \alpha \, (\cos \beta \, z_0 + \sin \beta \, z_1)
+        + \sin \alpha \, (\cos \beta \, z_2 + \sin \beta \, z_3)
+
+    with α (rows of the result) and β (columns) evenly spaced over a full turn from 0. If steps is a multiple of 4, the
+    four latents and their negatives are among the results. Dinh et al., "Density estimation using Real NVP", 2017,
+    section 4.2.
+
+    Args:
+        anchors: the four latents.
+        steps: number of angles α, and of angles β.
+
+    >>> four_anchor_walk(torch.eye(4), 4)[0, 1].allclose(torch.eye(4)[1], atol=1e-6)
+    True
+    """
+    angle = torch.arange(steps, device=anchors.device, dtype=anchors.dtype) * (2 * math.pi / steps)
+    circle = torch.stack([angle.cos(), angle.sin()], 1)
+    return torch.einsum("ip,jq,pqd->ijd", circle, circle, anchors.unflatten(0, (2, 2)))

@@ -1,0 +1,1 @@
+"""Invertible transforms with log-determinants: the parts of normalizing flows."""
