@@ -232,6 +232,7 @@ Capability = Literal[
     "token_stream",
     "unit_kl",
     "density",
+    "data_initialization",
     "receptive_field",
     "onnx_graph",
 ]
@@ -248,6 +249,7 @@ CAPABILITIES: dict[Capability, str] = {
     "unit_kl": "``posterior(x).kl()`` gives the KL divergence of each latent unit (n, d), or None",
     "density": "``log_prob`` is a density of continuous values, in the units of x; otherwise the probability of "
     "discrete ones",
+    "data_initialization": "``initialize(x, labels)`` sets the parameters whose initial values depend on a batch",
     "receptive_field": "``receptive_field``: side in pixels of what an output of the last convolution depends on",
     "onnx_graph": "``onnx_graph()`` gives the ONNX graph of a verb that torch cannot trace",
 }

@@ -13,6 +13,8 @@ from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.evaluation import Subject, evaluate_subject
 from danlu.models.base import Model
+from danlu.models.flows.base import Flow
+from danlu.nn import ActNorm
 from danlu.tasks import Likelihood, Place
 from danlu.training import OptimizerSettings, Trainer, evaluate
 
@@ -166,3 +168,26 @@ def test_infinite_likelihoods_are_counted():
 def test_a_model_without_log_likelihood_is_refused():
     with pytest.raises(ValueError, match=r"needs a model with the verb log_prob; MLP has: classify"):
         Likelihood(danlu.models.MLP((4,), 2), ROWS)
+
+
+def test_the_first_batch_initializes_a_flow_once():
+    """After round 0 with a learning rate of 0, the codes of the first batch have mean 0 and variance 1."""
+    x = torch.randn(48, 2, dtype=torch.float64) * torch.tensor([0.2, 30.0]) + torch.tensor([4.0, -50.0])
+    part = Part({"x": x}, torch.float64)
+    flow = Flow((2,), ActNorm(2)).double()
+    stream = Shuffled(part, 16)
+    trainer = Trainer(Likelihood(flow, TableInfo((2,))), OptimizerSettings(optimizer="sgd", lr=1e-30), stream, rounds=3)
+    for _ in trainer:
+        pass
+    codes = flow.encode(stream.batch(0, slice(0, 16))["x"])
+    torch.testing.assert_close(codes.mean(0), torch.zeros(2).double(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(codes.var(0, correction=0), torch.ones(2).double(), atol=1e-9, rtol=0)
+
+
+def test_images_are_dequantized_for_the_initialization():
+    flow = Flow((1, 2, 2), ActNorm(4), levels=3)
+    part = Part({"image": images()["image"] * 0})
+    task = entered(Likelihood(flow, IMAGES), 40)
+    task.initialize(a_batch(part))
+    assert flow.log_prob(part["image"] + 0.25).isfinite().all()
+    assert flow.encode(part["image"]).abs().max() < 1  # constant images without noise would have no variance

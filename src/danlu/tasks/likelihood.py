@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from danlu.data.base.batch_stream import Batch
 from danlu.data.base.dataset import DataInfo
 from danlu.data.base.density import bits_per_dimension, dequantize, fixed_noise, log_volume
 from danlu.tasks.elbo import GIVEN_LABEL
-from danlu.tasks.task import Descend, Task, Terms, Turn
+from danlu.tasks.task import Descend, Task, Terms, Turn, Update
 from danlu.verbs import can, has, method, verbs_of
 
 EXACT, DEQUANTIZED = "log_prob", "dequantized_log_prob"
@@ -91,13 +92,18 @@ class Likelihood(Task):
         return {"model": self.distribution}
 
     def turns(self, round: int) -> list[Turn]:
+        if round == 0 and has(self.model, "data_initialization"):
+            return [Update(self.initialize, fresh=True), Descend("model", self.fit, fresh=False)]
         return [Descend("model", self.fit)]
+
+    def initialize(self, batch: Batch) -> None:
+        """Set the parameters of the model whose initial values depend on data, from the first batch."""
+        cast(Any, self.model).initialize(self._dequantized(batch), self._labels(batch))
 
     def fit(self, batch: Batch) -> Terms:
         """The negative log-likelihood of each example, or its upper bound from one draw of the noise."""
-        x = batch[self.info.inputs]
-        noise = self.noise(tuple(x.shape[1:]), uniform=True) if is_dequantized(self.model, self.info) else None
-        return {"negative_log_likelihood": -log_likelihood(self.model, x, noise, self.info, self._labels(batch))}
+        nats = log_likelihood(self.model, batch[self.info.inputs], self._fill(batch), self.info, self._labels(batch))
+        return {"negative_log_likelihood": -nats}
 
     def scores(self, batch: Batch) -> Terms:
         """The log-likelihood or its lower bound, and for discrete values bits per dimension.
@@ -108,6 +114,15 @@ class Likelihood(Task):
         noise = fixed_noise(x, batch.numbers) if is_dequantized(self.model, self.info) else None
         nats = log_likelihood(self.model, x, noise, self.info, self._labels(batch))
         return dict(zip(self.better, (nats, bits_per_dimension(nats, x[0].numel())), strict=False))
+
+    def _fill(self, batch: Batch) -> Tensor | None:
+        """Uniform noise for the gaps between discrete values; None if there are no gaps to fill."""
+        shape = tuple(batch[self.info.inputs].shape[1:])
+        return self.noise(shape, uniform=True) if is_dequantized(self.model, self.info) else None
+
+    def _dequantized(self, batch: Batch) -> Tensor:
+        x, noise = batch[self.info.inputs], self._fill(batch)
+        return x if noise is None else dequantize(x, noise, self.info)
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch["label"] if has(self.model, "class_conditional") else None

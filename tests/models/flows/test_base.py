@@ -58,8 +58,8 @@ def test_the_density_is_the_normal_distribution():
 
 def test_verbs_and_capabilities():
     assert verbs_of(flow_of()) == ["log_prob", "energy", "sample", "prior", "encode", "decode", "interpolate"]
-    assert flow_of().capabilities == {"generator", "density"}
-    assert flow_of(classes=2).capabilities == {"generator", "density", "class_conditional"}
+    assert flow_of().capabilities == {"generator", "density", "data_initialization"}
+    assert flow_of(classes=2).capabilities == {"generator", "density", "data_initialization", "class_conditional"}
 
 
 def test_samples_have_the_moments_of_the_distribution():

@@ -80,7 +80,7 @@ class Flow(Model):
     @property
     def capabilities(self) -> frozenset[str]:
         """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
-        common = frozenset({"generator", "density"})
+        common = frozenset({"generator", "density", "data_initialization"})
         return common | {"class_conditional"} if self.classes else common
 
     @property
