@@ -128,6 +128,15 @@ class Interpolate(Protocol):
 
 
 @runtime_checkable
+class LatentWalk(Protocol):
+    """The model decodes a two-dimensional walk through the latents of four examples."""
+
+    def latent_walk(self, anchors: Tensor, steps: int) -> Tensor:
+        """The walk through the latents of four anchors (4, ...), (steps, steps, ...)."""
+        ...
+
+
+@runtime_checkable
 class Complete(Protocol):
     """The model continues sequences."""
 
@@ -175,6 +184,7 @@ VERBS: dict[str, type[Any]] = {
     "reconstruct": Reconstruct,
     "inpaint": Inpaint,
     "interpolate": Interpolate,
+    "latent_walk": LatentWalk,
     "complete": Complete,
     "translate": Translate,
     "embed": Embed,

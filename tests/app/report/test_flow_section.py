@@ -11,10 +11,14 @@ from torch import nn
 from danlu.app.report.figures.all_figures import draw
 from danlu.app.report.figures.style import to_svg
 from danlu.app.report.sections.flow import SIDE, flow_sections
-from danlu.data import DataSet, Part
+from danlu.app.report.sections.latent import model_sections
+from danlu.data import DataSet, Part, spread_over
+from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.evaluation import Subject
 from danlu.models.base import Model
+from danlu.models.flows.base import Flow
+from danlu.nn import ActNorm
 
 INFO = TableInfo((2,), columns=("length", "width"), shift=(5.0, 1.0), scale=(2.0, 0.5))
 
@@ -87,3 +91,22 @@ def test_rows_with_another_number_of_columns_and_models_without_density_have_no_
 
     assert flow_sections(subject(Plain()), {}) == []
     assert flow_sections(subject(Bent(), TableInfo((3,))), {}) == []
+
+
+def test_images_of_a_flow_have_a_walk_and_no_traversals():
+    """The first image of the walk is the first anchor, of the row and the column at a right angle the others."""
+    flow, images = Flow((1, 3, 3), ActNorm(9), levels=5), torch.randint(5, (8, 1, 3, 3)) / 4
+    info, part = ImageInfo((1, 3, 3), levels=5), Part({"image": images})
+    sections = {section.title: section for section in model_sections(flow, part, "test", info)}
+    assert list(sections) == ["Samples", "Latent walk"]
+    walk = sections["Latent walk"].figure.values["images"].view(8, 8, 1, 3, 3)
+    anchors = spread_over(part, 4)["image"]
+    for row, column, anchor in ((0, 0, 0), (0, 2, 1), (2, 0, 2), (2, 2, 3)):
+        torch.testing.assert_close(walk[row, column], anchors[anchor])
+
+
+def test_the_latent_map_of_a_flow_in_the_plane_is_shown_and_of_more_columns_is_not():
+    for columns, titles in ((2, ["Samples", "Latent map"]), (3, ["Samples"])):
+        part = Part({"x": torch.randn(30, columns)})
+        sections = model_sections(Flow((columns,), ActNorm(columns)), part, "test", TableInfo((columns,)))
+        assert [section.title for section in sections] == titles

@@ -57,7 +57,16 @@ def test_the_density_is_the_normal_distribution():
 
 
 def test_verbs_and_capabilities():
-    assert verbs_of(flow_of()) == ["log_prob", "energy", "sample", "prior", "encode", "decode", "interpolate"]
+    assert verbs_of(flow_of()) == [
+        "log_prob",
+        "energy",
+        "sample",
+        "prior",
+        "encode",
+        "decode",
+        "interpolate",
+        "latent_walk",
+    ]
     assert flow_of().capabilities == {"generator", "density", "data_initialization"}
     assert flow_of(classes=2).capabilities == {"generator", "density", "data_initialization", "class_conditional"}
 

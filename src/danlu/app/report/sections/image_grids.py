@@ -12,8 +12,10 @@ from danlu.app.report.sections import model_views
 from danlu.app.report.sections.model_views import ACROSS, RECONSTRUCTED, SAMPLES, interleave_rows
 from danlu.data.base.dataset import DataInfo, Part, spread_over
 from danlu.rng.keys import generator
-from danlu.verbs import has
+from danlu.verbs import can, has
 
+ANCHORS, WALK = 4, 8
+"""images through whose latents a walk goes, and its steps in each direction"""
 HIDDEN = 0.5
 """probability with which a pixel is hidden"""
 
@@ -33,6 +35,7 @@ def image_sections(model: Any, part: Part, name: str, info: DataInfo) -> list[Se
         *samples(model, info),
         *reconstructions(model, part, name, info),
         *filled_in(model, part, name, info),
+        *latent_walk(model, part, name, info),
     ]
 
 
@@ -77,6 +80,21 @@ def filled_in(model: Any, part: Part, name: str, info: DataInfo) -> list[Section
     )
     grid = _grid_of_rows(info, **{"input": gray, "filled in": filled, "original": x})
     return [Section("Filled in", caption, grid)]
+
+
+@torch.no_grad()
+def latent_walk(model: Any, part: Part, name: str, info: DataInfo) -> list[Section]:
+    """Decoded latents on a closed walk through those of four images."""
+    if not can(model, "latent_walk") or len(part) < ANCHORS:
+        return []
+    anchors, weight = spread_over(part, ANCHORS)[info.inputs], next(model.parameters())
+    images = model.latent_walk(anchors.to(weight.device, weight.dtype), WALK).float().cpu()
+    caption = (
+        f"Decoded images on a walk through the latents of four images of the {name} part. Rows and columns are two "
+        f"angles; opposite edges of the grid adjoin."
+    )
+    grid = figure("gallery", images=images.flatten(0, 1), columns=WALK, value_range=info.range, height=0.4)
+    return [Section("Latent walk", caption, grid)]
 
 
 def traversals(model: Any, codes: Tensor, info: DataInfo) -> list[Section]:

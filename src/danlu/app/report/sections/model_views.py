@@ -59,6 +59,8 @@ def codes(model: Any, part: Part, inputs: str) -> tuple[Float[Tensor, "n d"], Pa
     decodes = can(model, "decode") and not has(model, "class_conditional")  # which needs a class, too
     if not (can(model, "encode") and decodes) or not len(part):
         return None
+    if has(model, "density") and part[inputs][0].numel() > 2:  # a code with as many units, all equally active
+        return None
     examples = spread_over(part, ENCODED)
     latents = torch.cat([model.encode(_to(model, batch[inputs])) for batch in in_order(examples, BATCH)])
     return (latents.float().cpu(), examples) if latents.dim() == 2 else None
