@@ -6,12 +6,12 @@ The results are the source of the table in the documentation. A test compares th
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS, machine
 from danlu.app.experiments.runner import experiment
+from danlu.experiments.harness.parallel import process_count
 
 FORMAT = 1
 FOLDER = RESULTS / "experiments"
@@ -26,7 +26,8 @@ def run(name: str, write: bool = False, folder: Path = FOLDER) -> bool:
     """
     runs = [_one(name, seed) for seed in SEEDS]
     if write:
-        page = {"format": FORMAT, "name": name, "machine": machine(), "runs": runs}
+        facts = {**machine(), "processes": str(process_count("auto"))}
+        page = {"format": FORMAT, "name": name, "machine": facts, "runs": runs}
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(page, indent=1, ensure_ascii=False, allow_nan=False)
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
@@ -34,7 +35,6 @@ def run(name: str, write: bool = False, folder: Path = FOLDER) -> bool:
 
 
 def _one(name: str, seed: int) -> dict[str, Any]:
-    begun = time.process_time()
     result = experiment(name, seed=seed, out=None)
     return {
         "seed": seed,
@@ -42,5 +42,6 @@ def _one(name: str, seed: int) -> dict[str, Any]:
         "reason": result.reason,
         "findings": result.findings,
         "arms": result.numbers.get("arms", {}),
-        "cpu_seconds": round(time.process_time() - begun, 1),
+        "cpu_seconds": round(result.cpu_seconds, 1),
+        "wall_seconds": round(result.seconds, 1),
     }

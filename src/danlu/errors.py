@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from danlu.limits import HINT_CHARACTERS, HINT_NAMES
 
@@ -28,6 +29,17 @@ class DanluError(Exception):
     def __init__(self, message: str = "", *, settings: tuple[str, ...] = ()):
         super().__init__(message)
         self.settings = settings
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For a copy in another process: message and attributes, whatever arguments a subclass is made from."""
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(kind: type[DanluError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> DanluError:
+    """An error with its message and attributes."""
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(attributes)
+    return error
 
 
 class UsageError(DanluError, ValueError):

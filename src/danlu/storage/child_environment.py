@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -26,10 +27,40 @@ def child_environment(**variables: str) -> dict[str, str]:
     return {**os.environ, **variables, "PYTHONSAFEPATH": "1", "PYTHONPATH": python_path}
 
 
+@contextmanager
+def safe_children() -> Iterator[None]:
+    """Let the processes that a library starts meanwhile import no module from the current folder, either.
+
+    Libraries pass on the environment and the search path of this process, which is changed in the context.
+
+    >>> with safe_children():
+    ...     os.environ["PYTHONSAFEPATH"], "" in sys.path
+    ('1', False)
+    """
+    changed = {name: child_environment()[name] for name in ("PYTHONSAFEPATH", "PYTHONPATH")}
+    before, path_before = {name: os.environ.get(name) for name in changed}, list(sys.path)
+    os.environ.update(changed)
+    sys.path[:] = dict.fromkeys(_path_of_this_process())
+    try:
+        yield
+    finally:
+        sys.path[:] = path_before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 def _search_path() -> Iterator[str]:
     """The absolute folders of PYTHONPATH, then those of ``sys.path`` without the current folder."""
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     yield from filter(os.path.isabs, named)  # the others, and an empty name, depend on the current folder
+    yield from _path_of_this_process()
+
+
+def _path_of_this_process() -> Iterator[str]:
+    """The absolute folders of ``sys.path`` without the current folder."""
     package = os.path.realpath(Path(__file__).parents[2])
     try:
         current = os.path.realpath(os.getcwd())

@@ -1,6 +1,7 @@
 """Experiments as a user meets them: the list, one object for --json, the page, and one that fails."""
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,13 @@ from xml.etree import ElementTree
 import pytest
 
 import danlu
+import experiment_jobs
 from commands import call, call_checked
 from danlu.app.experiments import runner as app
 from danlu.catalogue import EXPERIMENTS, Claim
 from danlu.errors import RunError
 from danlu.experiments import Comparison, Criteria, Experiment
+from danlu.experiments.harness.parallel import process_count, run_each
 
 
 def draw(numbers):
@@ -127,6 +130,11 @@ def test_json_is_one_object(tmp_path):
         (["momentun"], "did you mean 'momentum'"),
         (["momentum", "--all"], "a name or --all, not both"),
         (["momentum", "--seed", "x"], "--seed"),
+        (["momentum", "--jobs", "0"], "jobs: expected auto or a number of processes from 1, got 0"),
+        (["momentum", "--jobs", "-2"], "jobs: expected auto or a number of processes from 1, got -2"),
+        (["--all", "--jobs", "100000"], "jobs=100000: this process can use"),
+        (["momentum", "--jobs", "many"], "--jobs"),
+        (["momentum", "--jobs", "1.5"], "--jobs"),
     ],
 )
 def test_wrong_use(tmp_path, monkeypatch, words, hint):
@@ -251,3 +259,36 @@ def test_seeds_are_for_one_experiment(words):
     code, out, err = call("experiment", *words)
     assert code == 2
     assert "--seeds is a number of at least 1, for one experiment" in out + err
+
+
+def in_processes(seed, tell, quick):
+    """Whether the runs are in other processes, and processor time."""
+    processes = run_each(experiment_jobs.process, [()] * 2, tell)
+    run_each(experiment_jobs.busy, [(0.2,)] * 2, tell)
+    return {"x": 0.0, "other": os.getpid() not in processes, "arms": {"x": {"value": [0.0]}}}
+
+
+@pytest.mark.parametrize(
+    ("words", "other"), [(["--jobs", "2"], True), (["--jobs", "1"], False), ([], process_count("auto") > 1)]
+)
+def test_the_command_uses_as_many_processes_as_it_is_told(three, words, other):
+    three["first"] = replace(FINE, measure=in_processes)
+    assert json.loads(call_checked("experiment", "first", "--json", *words)[0])["numbers"]["other"] is other
+
+
+def test_all_experiments_have_the_same_number_of_processes(tmp_path, three):
+    three["first"] = three["second"] = replace(FINE, measure=in_processes)
+    for count, other in ((1, False), (2, True)):
+        page = json.loads(call_checked("experiment", "--all", "--json", "--jobs", count, "--out", tmp_path)[0])
+        assert [one["numbers"].get("other") for one in page["experiments"]] == [other, other, None]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_processor_time_is_that_of_all_processes(three, jobs):
+    three["first"] = replace(FINE, measure=in_processes)
+    assert app.experiment("first", out=None, jobs=jobs, quiet=True).cpu_seconds >= 0.4
+
+
+def test_a_quick_version_runs_in_this_process(three):
+    three["first"] = replace(FINE, measure=in_processes)
+    assert not app.experiment("first", out=None, jobs=2, quiet=True, quick=True).numbers["other"]

@@ -32,6 +32,7 @@ class ExperimentResult:
         repetitions: seed and verdict of further runs with other seeds.
         figure: path of the figure, if it was written.
         seconds: duration.
+        cpu_seconds: processor time of the measurement, of all processes together.
         error: the error, if it failed.
         svg: the figure as SVG.
     """
@@ -53,6 +54,7 @@ class ExperimentResult:
     repetitions: tuple[tuple[int, str], ...] = ()
     figure: Path | None = None
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     error: str | None = None
     svg: str = field(default="", repr=False)
 

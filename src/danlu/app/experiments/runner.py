@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import torch
@@ -28,6 +28,7 @@ from danlu.catalogue.experiments import EXPERIMENTS, find_experiment
 from danlu.errors import UsageError
 from danlu.experiments.harness.criteria import WORDS
 from danlu.experiments.harness.experiment import Experiment, Outcome, ProgressCallback
+from danlu.experiments.harness.parallel import process_count, workers
 from danlu.experiments.harness.wording import findings_table
 from danlu.storage.atomic import write_text
 from danlu.storage.plain_files import make_folder
@@ -35,7 +36,8 @@ from danlu.storage.plain_files import make_folder
 OUT = Path("runs/experiments")
 PAGE = "experiments.html"
 THREADS = 1
-"""one CPU thread: the same seed gives the same numbers on every machine, and small networks are slower with more"""
+"""one CPU thread in each process: the same seed gives the same numbers on every machine, and small networks are slower
+with more"""
 _COLORS = (style.BLUE, style.VERMILION, *style.PLAYERS[1:])
 _STYLE = {**style.STYLE, "axes.prop_cycle": cycler(color=_COLORS), "figure.figsize": (style.WIDTH, 2.4)}
 
@@ -46,6 +48,7 @@ def experiment(
     seed: int = 0,
     seeds: int = 1,
     out: str | Path | None = OUT,
+    jobs: int | Literal["auto"] = "auto",
     quiet: bool = False,
     quick: bool = False,
 ) -> ExperimentResult:
@@ -57,47 +60,60 @@ def experiment(
         seeds: number of runs, with this seed and the next ones; their random numbers have nothing in common. Numbers,
             table and figure are those of the first run.
         out: folder for the figure; None writes no figure.
+        jobs: number of processes for the runs of an experiment; auto for the number of available cores, 1 for this
+            process. The numbers do not depend on it.
         quiet: print nothing.
-        quick: run a small version, for tests; its verdict is not reliable.
+        quick: run a small version in this process, for tests; its verdict is not reliable.
 
     Raises:
-        UsageError: if there is no such experiment, or the folder cannot be written to.
+        UsageError: if there is no such experiment, the folder cannot be written to, or the number of processes is
+            not possible.
 
     >>> experiment("line-detector", out=None, quiet=True).verdict
     'holds'
     """
     find_experiment(name)
+    processes = 1 if quick else process_count(jobs)
     folder = None if out is None else _folder(out)
     screen = Screen(quiet=quiet)
     with _progress(screen, name) as tell:
-        result = _run(name, seed, tell, folder, quick)
-        others = [_run(name, other, tell, None, quick) for other in range(seed + 1, seed + seeds)]
+        result = _run(name, seed, tell, folder, processes, quick)
+        others = [_run(name, other, tell, None, processes, quick) for other in range(seed + 1, seed + seeds)]
     result = replace(result, repetitions=tuple((other.seed, str(other.verdict)) for other in others))
     _print(result, screen)
     return result
 
 
-def run_all(out: str | Path = OUT, seed: int = 0, *, quiet: bool = False, quick: bool = False) -> int:
+def run_all(
+    out: str | Path = OUT,
+    seed: int = 0,
+    *,
+    jobs: int | Literal["auto"] = "auto",
+    quiet: bool = False,
+    quick: bool = False,
+) -> int:
     """Run all experiments, and write the page again after each of them, so that finished results are kept.
 
     Args:
         out: folder for the figures and the page.
         seed: random seed.
+        jobs: number of processes for the runs of an experiment, as for ``experiment``.
         quiet: print one JSON object and nothing else.
-        quick: run small versions, for tests.
+        quick: run small versions in this process, for tests.
 
     Returns:
         The exit code: 1 if an experiment failed, else 0.
 
     Raises:
-        UsageError: if the folder cannot be written to.
+        UsageError: if the folder cannot be written to, or the number of processes is not possible.
     """
+    processes = 1 if quick else process_count(jobs)
     folder, screen = _folder(out), Screen(quiet=quiet)
     done: list[ExperimentResult] = []
     for name in EXPERIMENTS:
         with _progress(screen, name) as tell:
             try:
-                done.append(_run(name, seed, tell, folder, quick))
+                done.append(_run(name, seed, tell, folder, processes, quick))
             except Exception as error:  # the other experiments still run
                 done.append(_result(name, seed, error=explain(error)[1]))
         _print(done[-1], screen)
@@ -117,16 +133,19 @@ def _folder(out: str | Path) -> Path:
     return folder
 
 
-def _run(name: str, seed: int, tell: ProgressCallback, folder: Path | None, quick: bool) -> ExperimentResult:
+def _run(
+    name: str, seed: int, tell: ProgressCallback, folder: Path | None, processes: int, quick: bool
+) -> ExperimentResult:
     """Run, draw and write one."""
     subject: Experiment = find_experiment(name)
-    start, threads = time.monotonic(), torch.get_num_threads()
+    start, used_before, threads = time.monotonic(), time.process_time(), torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
-        outcome: Outcome = subject.run(seed, tell, quick)
+        with workers(processes) as used:
+            outcome: Outcome = subject.run(seed, tell, quick)
     finally:
         torch.set_num_threads(threads)
-    seconds = time.monotonic() - start
+    seconds, cpu_seconds = time.monotonic() - start, time.process_time() - used_before + used.seconds
     with matplotlib.rc_context(_STYLE):
         figure = outcome.plot()
     path = None
@@ -146,6 +165,7 @@ def _run(name: str, seed: int, tell: ProgressCallback, folder: Path | None, quic
         caption=subject.caption,
         figure=path,
         seconds=round(seconds, 2),
+        cpu_seconds=round(cpu_seconds, 2),
         svg=style.to_svg(figure, f"figure-{name}", EXPERIMENTS[name].claim),
     )
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from math import exp, log
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,15 @@ from danlu.data.base.batch_stream import Batch, Shuffled
 from danlu.data.datasets.digits import digits
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
-from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsEvaluator, pair, pixels_alone, samples
+from danlu.experiments.harness.gan_on_digits import (
+    SCORED_IMAGES,
+    DigitsEvaluator,
+    evaluator_of,
+    pair,
+    pixels_alone,
+    samples,
+)
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.wording import mean_and_range, number
 from danlu.losses.adversarial import generator_cost
@@ -103,18 +111,32 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     rounds = [(10 if quick else EVERY) * (index + 1) for index in range(2 if quick else EVALUATIONS)]
     arms: Numbers = {name: {} for name in (*KINDS, PIXELS)}
     numbers: Numbers = {"arms": arms, "rounds": rounds, "curves": {kind: [] for kind in KINDS}, "pictures": {}}
-    for done, run_seed in enumerate(run_seeds):
-        evaluator = DigitsEvaluator(run_seed, rounds=60 if quick else 300)
-        arms[PIXELS].setdefault("FID", []).append(evaluator(pixels_alone(evaluator.part, run_seed)).fid)
-        for index, kind in enumerate(KINDS):
-            progress("GANs", len(KINDS) * done + index, len(KINDS) * len(run_seeds))
-            results, images = _train(evaluator, kind, rounds, run_seed)
-            numbers["curves"][kind].append(results["FID"])
-            for name, values in results.items():
-                arms[kind].setdefault(name, []).append(_of_last_half(values, name))
-            if not done:
-                numbers["pictures"][kind] = images
+    runs = [(run_seed, kind, rounds, quick) for run_seed in run_seeds for kind in (*KINDS, PIXELS)]
+    for (run_seed, kind, *_), result in zip(runs, run_each(measure_run, runs, progress, "GANs"), strict=True):
+        for name, value in result.values.items():
+            arms[kind].setdefault(name, []).append(value)
+        if kind != PIXELS:
+            numbers["curves"][kind].append(result.curve)
+            if run_seed == run_seeds[0]:
+                numbers["pictures"][kind] = result.pictures
     return numbers
+
+
+class Run(NamedTuple):
+    """The measures of one arm with one seed, FID during training, and images."""
+
+    values: dict[str, float]
+    curve: list[float]
+    pictures: Any
+
+
+def measure_run(seed: int, kind: str, rounds: list[int], quick: bool) -> Run:
+    """Train and evaluate one kind of GAN; or evaluate images of independent pixels."""
+    evaluator = evaluator_of(seed, 60 if quick else 300)
+    if kind == PIXELS:
+        return Run({"FID": evaluator(pixels_alone(evaluator.part, seed)).fid}, [], None)
+    results, images = _train(evaluator, kind, rounds, seed)
+    return Run({name: _of_last_half(values, name) for name, values in results.items()}, results["FID"], images)
 
 
 def _train(evaluator: DigitsEvaluator, kind: str, rounds: list[int], seed: int) -> tuple[dict[str, list[float]], Any]:

@@ -28,6 +28,7 @@ from danlu.data.base.dataset import Part
 from danlu.data.datasets.digits import digits
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import SinglePlayer, from_seed
 from danlu.experiments.harness.wording import mean_and_range, number
@@ -79,12 +80,10 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     fake_probability: list[list[float]] = []
     gradients: Numbers = {name: [] for name in COSTS}
     in_game: list[float] = []
-    for done, run_seed in enumerate(run_seeds):
-        progress("critics", done, len(run_seeds))
-        game = trained_game(30 if quick else BEFORE, run_seed)
-        in_game.append(_measurements(game, digits().train, run_seed)["accuracy"])
-        for critic in CRITICS:
-            results = _learn(cast(MLPGenerator, game.generator), critic, rounds, run_seed)
+    runs = [(run_seed, 30 if quick else BEFORE, rounds) for run_seed in run_seeds]
+    for in_game_accuracy, alone in run_each(measure_critics, runs, progress, "critics"):
+        in_game.append(in_game_accuracy)
+        for critic, results in alone.items():
             accuracy[critic].append([record["accuracy"] for record in results])
             if critic == "minimax":
                 fake_probability.append([record["trust"] for record in results])
@@ -102,6 +101,14 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
         "trust": fake_probability,
         "gradients": gradients,
     }
+
+
+def measure_critics(seed: int, before: int, rounds: tuple[int, ...]) -> tuple[float, dict[Loss, list[Numbers]]]:
+    """The accuracy of the critic of one joint training, and the measurements of each critic that is trained alone."""
+    game = trained_game(before, seed)
+    in_game = _measurements(game, digits().train, seed)["accuracy"]
+    generator = cast(MLPGenerator, game.generator)
+    return in_game, {critic: _learn(generator, critic, rounds, seed) for critic in CRITICS}
 
 
 def _alone(critic: Loss) -> str:

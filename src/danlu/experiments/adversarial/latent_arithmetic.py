@@ -25,6 +25,7 @@ from danlu.data.base.dataset import Part
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
 from danlu.experiments.harness.gan_on_digits import pair
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import classification_trainer, error, from_seed
 from danlu.experiments.harness.wording import mean_and_range
@@ -83,19 +84,25 @@ def operands(kind: int) -> tuple[int, int, int]:
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Fraction of sums that have the expected kind, by data set and seed; images of the first seed."""
     run_seeds = seeds(seed, 2 if quick else 5)
-    rounds, examples = (30, 300) if quick else (ROUNDS, EXAMPLES)
-    runs: Numbers = {CONTINUOUS: [], BINARY: []}
+    runs = [(attributes, run_seed, quick) for attributes in (CONTINUOUS, BINARY) for run_seed in run_seeds]
+    measured: Numbers = {CONTINUOUS: [], BINARY: []}
     pictures: list = []
-    for done, (attributes, run_seed) in enumerate((name, run_seed) for name in runs for run_seed in run_seeds):
-        progress("generators", done, len(runs) * len(run_seeds))
-        part = images(attributes, examples, run_seed)
-        classifier = _classifier(part, run_seed, 30 if quick else 150)
-        results, shown = add(_learn(part, rounds, run_seed), classifier, run_seed)
-        test = images(attributes, 500, key("test", run_seed))
-        runs[attributes].append({**results, "error": error(classifier, test["image"], test["label"])})
+    results = run_each(measure_run, runs, progress, "generators")
+    for (attributes, run_seed, _), (result, shown) in zip(runs, results, strict=True):
+        measured[attributes].append(result)
         if attributes == CONTINUOUS and run_seed == run_seeds[0]:
             pictures = shown
-    return {"arms": _arms(runs), "runs": runs, "pictures": pictures}
+    return {"arms": _arms(measured), "runs": measured, "pictures": pictures}
+
+
+def measure_run(attributes: str, seed: int, quick: bool) -> tuple[Numbers, list]:
+    """The sums of one generator, with the error of the classifier, and examples."""
+    rounds, examples = (30, 300) if quick else (ROUNDS, EXAMPLES)
+    part = images(attributes, examples, seed)
+    classifier = _classifier(part, seed, 30 if quick else 150)
+    results, shown = add(_learn(part, rounds, seed), classifier, seed)
+    test = images(attributes, 500, key("test", seed))
+    return {**results, "error": error(classifier, test["image"], test["label"])}, shown
 
 
 def _arms(runs: Numbers) -> Numbers:

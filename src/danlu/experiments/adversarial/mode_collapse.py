@@ -22,6 +22,7 @@ from danlu.data.datasets.toy_2d import RING_DEVIATION, RING_MODES, ring_centers,
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
 from danlu.experiments.harness.gan_on_digits import pair, samples
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.wording import mean_and_range, number
 from danlu.losses.adversarial import Loss
@@ -69,18 +70,31 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
         "curves": {name: [] for name in GAMES},
         "samples": {},
     }
-    for done, (run_seed, name) in enumerate((run_seed, name) for run_seed in run_seeds for name in GAMES):
-        progress("GANs", done, len(GAMES) * len(run_seeds))
-        trainer = trainer_of(GAMES[name], GAMES[name].rounds // part, run_seed)
-        found = [evaluate(trainer, run_seed) for report in trainer if report.round in numbers["rounds"][name]]
-        covered, near = zip(*found, strict=True)
-        numbers["curves"][name].append(covered)
-        numbers["arms"][name]["modes"].append(fmean(covered[-AVERAGED:]))
-        numbers["arms"][name]["near"].append(fmean(near[-AVERAGED:]))
+    runs = [(run_seed, name, GAMES[name].rounds // part) for run_seed in run_seeds for name in GAMES]
+    for (run_seed, name, _), run in zip(runs, run_each(measure_run, runs, progress, "GANs"), strict=True):
+        numbers["curves"][name].append(run.covered)
+        numbers["arms"][name]["modes"].append(fmean(run.covered[-AVERAGED:]))
+        numbers["arms"][name]["near"].append(fmean(run.near[-AVERAGED:]))
         if run_seed == run_seeds[0]:
-            shown = samples(trainer, SHOWN, run_seed).tolist()
-            numbers["samples"][name] = [[round(v, 3) for v in point] for point in shown]
+            numbers["samples"][name] = run.samples
     return numbers
+
+
+class Run(NamedTuple):
+    """The covered modes and the fraction of samples near a mode during one training, and samples after it."""
+
+    covered: tuple[int, ...]
+    near: tuple[float, ...]
+    samples: list[list[float]]
+
+
+def measure_run(seed: int, name: str, rounds: int) -> Run:
+    """Train and evaluate one GAN."""
+    trainer = trainer_of(GAMES[name], rounds, seed)
+    found = [evaluate(trainer, seed) for report in trainer if report.round in _rounds(rounds)]
+    covered, near = zip(*found, strict=True)
+    shown = samples(trainer, SHOWN, seed).tolist()
+    return Run(covered, near, [[round(v, 3) for v in point] for point in shown])
 
 
 def _rounds(rounds: int) -> list[int]:

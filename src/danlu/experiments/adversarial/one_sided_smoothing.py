@@ -30,6 +30,7 @@ from danlu.experiments.adversarial.optimal_discriminator import POINTS, Pair
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
 from danlu.experiments.harness.gan_on_digits import pair, samples
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.wording import mean_and_range, number
 from danlu.metrics.modes import modes
@@ -61,22 +62,26 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     }
     arms |= {name: {"distance": []} for name in (UNTRAINED, DATA, _longer(NONE), _longer(REAL))}
     curves: Numbers = {name: [] for name in LABELS}
-    for done, run_seed in enumerate(run_seeds):
-        test = sample_ring(SAMPLES, generator_of("test", run_seed))[0]
-        other = sample_ring(SAMPLES, generator_of("other", run_seed))[0]
-        arms[DATA]["distance"].append(sliced_wasserstein(other, test))
-        for index, (name, labels) in enumerate(LABELS.items()):
-            progress("GANs", len(LABELS) * done + index, len(LABELS) * len(run_seeds))
-            results = train_on_ring(labels, rounds, test, run_seed)
-            curves[name].append(results.pop("curve"))
-            for quantity, value in results.items():
-                arms[name].setdefault(quantity, []).append(value)
-        for name in (NONE, REAL):
-            results = train_on_ring(LABELS[name], LONGER * rounds, test, run_seed)
+    longer = [(run_seed, name, LONGER * rounds) for run_seed in run_seeds for name in (NONE, REAL)]
+    runs = [*longer, *((run_seed, name, rounds) for run_seed in run_seeds for name in LABELS)]  # the longest first
+    for (_, name, length), results in zip(runs, run_each(train_on_ring, runs, progress, "GANs"), strict=True):
+        if length > rounds:
             arms[_longer(name)]["distance"].append(results["distance"])
-        arms[UNTRAINED]["distance"].append(curves[NONE][-1][0])
+            continue
+        curves[name].append(results.pop("curve"))
+        for quantity, value in results.items():
+            arms[name].setdefault(quantity, []).append(value)
+    arms[UNTRAINED]["distance"] = [curve[0] for curve in curves[NONE]]
+    for run_seed in run_seeds:
+        other = sample_ring(SAMPLES, generator_of("other", run_seed))[0]
+        arms[DATA]["distance"].append(sliced_wasserstein(other, _test_points(run_seed)))
     every = rounds // EVALUATIONS
     return {"arms": arms, "curves": curves, "rounds": list(range(0, rounds + 1, every)), "critics": critics}
+
+
+def _test_points(seed: int) -> Float[Tensor, "n 2"]:
+    """New points of the data."""
+    return sample_ring(SAMPLES, generator_of("test", seed))[0]
 
 
 def _longer(name: str) -> str:
@@ -106,8 +111,9 @@ def push(curve: Float[Tensor, "points"], q: Float[Tensor, "points"]) -> float:
     return float(torch.trapezoid(torch.where(q > 1e-12, q * slope, 0.0), POINTS))
 
 
-def train_on_ring(labels: tuple[float, float], rounds: int, test: Float[Tensor, "n 2"], seed: int) -> Numbers:
+def train_on_ring(seed: int, name: str, rounds: int) -> Numbers:
     """Train a generator on the ring with a pair of targets; distances during training, and final quality."""
+    labels, test = LABELS[name], _test_points(seed)
     players = pair(
         lambda: cast(MLPGenerator, MLPGenerator((2,), 0, None, LATENT, HIDDEN)),
         lambda: cast(MLPCritic, MLPCritic((2,), 0, HIDDEN)),

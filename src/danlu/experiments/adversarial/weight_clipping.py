@@ -17,7 +17,7 @@ slope 1 along the transport lines.
 from __future__ import annotations
 
 from statistics import fmean
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -29,6 +29,7 @@ from danlu.data.datasets.toy_2d import sample_ring
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
 from danlu.experiments.harness.gan_on_digits import pair
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.wording import mean_and_range, number
 from danlu.losses.adversarial import slopes
@@ -60,19 +61,31 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     arms: Numbers = {name: {} for name in (*CRITICS, *map(_first, CLIPS))}
     curves: Numbers = {name: [] for name in CRITICS}
     histograms: Numbers = {}
-    for done, (run_seed, name) in enumerate((run_seed, name) for run_seed in run_seeds for name in CRITICS):
-        progress("GANs", done, len(CRITICS) * len(run_seeds))
-        generator, critic, curve = train(CRITICS[name], rounds, run_seed)
-        curves[name].append(curve)
-        arms[name].setdefault("at the bound", []).append(fmean(curve[-AVERAGED:]))
-        slope = steepness(generator, critic, run_seed)
-        for quantile, value in zip(SLOPES, slope, strict=True):
+    runs = [(run_seed, name, rounds) for run_seed in run_seeds for name in CRITICS]
+    for (run_seed, name, _), run in zip(runs, run_each(measure_critic, runs, progress, "GANs"), strict=True):
+        curves[name].append(run.curve)
+        arms[name].setdefault("at the bound", []).append(fmean(run.curve[-AVERAGED:]))
+        for quantile, value in zip(SLOPES, run.slope, strict=True):
             arms[name].setdefault(quantile, []).append(value)
         if name in CLIPS:
-            arms[_first(name)].setdefault("at the bound", []).append(curve[0])
+            arms[_first(name)].setdefault("at the bound", []).append(run.curve[0])
         if run_seed == run_seeds[0]:
-            histograms[name] = histogram(critic, CRITICS[name])
+            histograms[name] = run.histogram
     return {"arms": arms, "rounds": _rounds(rounds), "curves": curves, "histograms": histograms}
+
+
+class Run(NamedTuple):
+    """One critic: the fraction of weights at the bound during training, then quantiles of the slope, and weights."""
+
+    curve: list[float]
+    slope: list[float]
+    histogram: list[float]
+
+
+def measure_critic(seed: int, name: str, rounds: int) -> Run:
+    """Train one WGAN and examine its critic."""
+    generator, critic, curve = train(CRITICS[name], rounds, seed)
+    return Run(curve, steepness(generator, critic, seed), histogram(critic, CRITICS[name]))
 
 
 def _first(name: str) -> str:

@@ -20,7 +20,15 @@ from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
-from danlu.experiments.harness.gan_on_digits import SCORED_IMAGES, DigitsEvaluator, pair, pixels_alone, samples
+from danlu.experiments.harness.gan_on_digits import (
+    SCORED_IMAGES,
+    DigitsEvaluator,
+    evaluator_of,
+    pair,
+    pixels_alone,
+    samples,
+)
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.wording import mean_and_range, number
 from danlu.losses.adversarial import Loss
@@ -72,6 +80,14 @@ PIXELS, TEST = "independent pixels", "test digits"
 RUNS = [(GOOD, GAN), *((which, name) for which in BAD for name in GAMES)]
 
 
+class Run(NamedTuple):
+    """The result of one arm with one seed: its quality, None if the training diverged, and images."""
+
+    fid: float | None
+    classes: int | None
+    pictures: Any
+
+
 def arm(which: str, name: str) -> str:
     """The arm of a pair and an objective."""
     return f"{name}, {which}"
@@ -95,22 +111,32 @@ def players(networks: Networks, seed: int) -> tuple[Generator, Critic]:
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """FID and predicted classes by pair, objective and seed; images of the first seed."""
     run_seeds = seeds(seed, 2 if quick else 5)
-    arms: Numbers = {name: {"FID": [], "classes": []} for name in (*(arm(*run) for run in RUNS), PIXELS, TEST)}
+    names = (*(arm(*run) for run in RUNS), PIXELS, TEST)
+    runs = [(run_seed, name, quick) for run_seed in run_seeds for name in names]
+    arms: Numbers = {name: {"FID": [], "classes": []} for name in names}
     pictures: Numbers = {}
-    for done, run_seed in enumerate(run_seeds):
-        evaluator = DigitsEvaluator(run_seed, rounds=60 if quick else 300)
-        references = {PIXELS: pixels_alone(evaluator.part, run_seed), TEST: digits().test["image"]}
-        for index, (which, name) in enumerate(RUNS):
-            progress("GANs", len(RUNS) * done + index, len(RUNS) * len(run_seeds))
-            images = train(evaluator, PAIRS[which], GAMES[name], 40 if quick else 1, run_seed)
-            references[arm(which, name)] = images
-            if not done:
-                pictures[arm(which, name)] = _rounded(images)
-        for name, images in references.items():
-            quality = None if images is None else evaluator(images)
-            arms[name]["FID"].append(quality and quality.fid)
-            arms[name]["classes"].append(quality and quality.covered)
+    for (run_seed, name, _), result in zip(runs, run_each(measure_arm, runs, progress, "GANs"), strict=True):
+        arms[name]["FID"].append(result.fid)
+        arms[name]["classes"].append(result.classes)
+        if run_seed == run_seeds[0] and name not in (PIXELS, TEST):
+            pictures[name] = result.pictures
     return {"arms": arms, "pictures": pictures}
+
+
+def measure_arm(seed: int, name: str, quick: bool) -> Run:
+    """The images of one arm, evaluated with one seed."""
+    evaluator = evaluator_of(seed, 60 if quick else 300)
+    if name == PIXELS:
+        images = pixels_alone(evaluator.part, seed)
+    elif name == TEST:
+        images = digits().test["image"]
+    else:
+        which, game = next(run for run in RUNS if arm(*run) == name)
+        images = train(evaluator, PAIRS[which], GAMES[game], 40 if quick else 1, seed)
+    if images is None:
+        return Run(None, None, None)
+    quality = evaluator(images)
+    return Run(quality.fid, quality.covered, _rounded(images))
 
 
 def train(evaluator: DigitsEvaluator, networks: Networks, game: Game, part: int, seed: int) -> Any:
@@ -128,7 +154,7 @@ def train(evaluator: DigitsEvaluator, networks: Networks, game: Game, part: int,
 
 
 def _rounded(images: Any) -> Any:
-    return None if images is None else (images[:SHOWN, 0] * 100).round().div(100).tolist()
+    return (images[:SHOWN, 0] * 100).round().div(100).tolist()
 
 
 TRAINS_GOOD = Comparison(f"the GAN trains {GOOD}", arm(GOOD, GAN), PIXELS, "FID", 1.1, lower=True, ratio=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 import torch
@@ -76,6 +77,12 @@ class DigitsEvaluator:
         features, probabilities = self.extract_features(images)
         predictions = probabilities.argmax(1)
         return Quality(self.fid(features), classes_covered(predictions, probabilities.shape[1]), predictions)
+
+
+@lru_cache(maxsize=1)
+def evaluator_of(seed: int, rounds: int) -> DigitsEvaluator:
+    """The evaluator of a seed. The last one is kept for the next run with this seed in the same process."""
+    return DigitsEvaluator(seed, rounds)
 
 
 def pair(

@@ -30,6 +30,7 @@ from danlu.data.base.batch_stream import Shuffled
 from danlu.data.datasets.digits import digits
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import from_seed
 from danlu.experiments.harness.wording import mean_and_range, number
@@ -51,6 +52,8 @@ ACTIVE = 0.05  # nats: a latent unit with at least this KL divergence is active
 ROUNDS = 1500
 TRAVERSED = (1.0, 16.0)  # values of β for the latent traversals
 STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # in standard deviations of the prior
+Traversal = list[list[list[list[float]]]]
+"""images as nested lists: latent unit, step, row, pixel"""
 MEAN_IMAGE, STEP, TEST_STEP = "mean image", "from one β to the next", "from one β to the next, test digits"
 
 
@@ -58,23 +61,27 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     """Both terms and active units by β and seed; traversals of the units with the largest KL divergence."""
     run_seeds = seeds(seed, 2 if quick else 5)
     betas, rounds = ((BELOW, LOWEST, HIGHEST), 30) if quick else (BETAS, ROUNDS)
-    data = digits()
     models: Numbers = {arm(beta): {} for beta in betas}
     walks: Numbers = {}
-    for done, (run_seed, beta) in enumerate((run_seed, beta) for run_seed in run_seeds for beta in betas):
-        progress("VAEs", done, len(run_seeds) * len(betas))
-        vae = _learn(beta, rounds, run_seed)
-        terms = both_terms(vae, data.train["image"], run_seed)
-        terms |= {f"{name}, test": value for name, value in both_terms(vae, data.test["image"], run_seed).items()}
+    runs = [(run_seed, beta, rounds) for run_seed in run_seeds for beta in betas]
+    for (run_seed, beta, _), (terms, walk) in zip(runs, run_each(measure_vae, runs, progress, "VAEs"), strict=True):
         for name, value in terms.items():
             models[arm(beta)].setdefault(name, []).append(value)
         if run_seed == run_seeds[0] and (beta in TRAVERSED or quick):
-            walks[str(beta)] = _traversal(vae, data.train["image"])
+            walks[str(beta)] = walk
     changes = {STEP: weakest_changes(betas[1:], models), TEST_STEP: weakest_changes(betas[1:], models, ", test")}
-    x = data.train["image"]
+    x = digits().train["image"]
     constant = float((x - x.mean(0)).square().sum() / len(x) / (2 * SPREAD**2))
     mean_image = {MEAN_IMAGE: {"reconstruction": [constant] * len(run_seeds)}}
     return {"arms": {**models, **changes, **mean_image}, "betas": list(betas), "walks": walks}
+
+
+def measure_vae(seed: int, beta: float, rounds: int) -> tuple[dict[str, float], Traversal]:
+    """Train one VAE; both terms on the training and on the test digits, and images."""
+    data, vae = digits(), _learn(beta, rounds, seed)
+    terms = both_terms(vae, data.train["image"], seed)
+    terms |= {f"{name}, test": value for name, value in both_terms(vae, data.test["image"], seed).items()}
+    return terms, _traversal(vae, data.train["image"])
 
 
 def arm(beta: float) -> str:
@@ -141,7 +148,7 @@ def advantage(beta: float, own: tuple[float, float], neighbor: tuple[float, floa
 
 
 @torch.no_grad()
-def _traversal(vae: VAE, x: Tensor, units: int = 3) -> list[list[list[list[float]]]]:
+def _traversal(vae: VAE, x: Tensor, units: int = 3) -> Traversal:
     """Decoded images along each of the units with the largest KL divergence; all other units are 0."""
     kl = vae.posterior(x).kl()
     assert kl is not None

@@ -31,6 +31,7 @@ from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import classification_trainer, from_seed
 from danlu.experiments.harness.wording import mean_and_range, number
@@ -101,17 +102,29 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     """Gradient of the first layer, final loss and rounds, by kind of network, depth and seed."""
     run_seeds = seeds(seed, 2 if quick else 5)
     rounds, depths, rates = (1, (SHALLOW, DEEP), RATES[:1]) if quick else (ROUNDS, DEPTHS, RATES)
-    data = digits()
-    arms: Numbers = {arm(name, depth): {"gradient": []} for name in NETWORKS for depth in depths}
-    runs = [(run_seed, name, depth) for run_seed in run_seeds for name in NETWORKS for depth in depths]
-    for done, (run_seed, name, depth) in enumerate(runs):
-        progress("networks", done, len(runs))
-        network = from_seed(lambda name=name, depth=depth: NETWORKS[name](depth), run_seed)
-        results = arms[arm(name, depth)]
-        results["gradient"].append(first_gradient(network, data.train, 8 if quick else 64))
-        if depth in (SHALLOW, DEEP):
-            results.setdefault("loss", []).append(best_loss(network, data.train, rounds, run_seed, rates))
+    arms: Numbers = {arm(name, depth): {} for name in NETWORKS for depth in depths}
+    runs = [
+        (run_seed, name, depth, 8 if quick else 64, rounds, rates)
+        for run_seed in run_seeds
+        for name in NETWORKS
+        for depth in depths
+    ]
+    for (_, name, depth, *_), results in zip(runs, run_each(measure_network, runs, progress, "networks"), strict=True):
+        for quantity, value in results.items():
+            arms[arm(name, depth)].setdefault(quantity, []).append(value)
     return {"arms": arms, "depths": list(depths), "rounds": rounds}
+
+
+def measure_network(
+    seed: int, name: str, depth: int, examples: int, rounds: int, rates: tuple[float, ...]
+) -> dict[str, float]:
+    """The gradient of the first layer of one network, on some examples, and if it is trained its final loss."""
+    part = digits().train
+    network = from_seed(lambda: NETWORKS[name](depth), seed)
+    results = {"gradient": first_gradient(network, part, examples)}
+    if depth in (SHALLOW, DEEP):
+        results["loss"] = best_loss(network, part, rounds, seed, rates)
+    return results
 
 
 def arm(name: str, depth: int) -> str:

@@ -22,6 +22,7 @@ from danlu.data.base.split_settings import Split
 from danlu.data.settings import DataSettings
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import classification_trainer, error, from_seed
 from danlu.experiments.harness.wording import mean_and_range, number
@@ -36,7 +37,8 @@ WIDTH = 16
 DESCENT = OptimizerSettings(
     optimizer="adam", lr=1e-2, schedule="cosine"
 )  # the network without hidden layers converges with it
-KINDS: tuple[Literal["identity", "relu"], ...] = ("identity", "relu")
+Kind = Literal["identity", "relu"]
+KINDS: tuple[Kind, ...] = ("identity", "relu")
 AGREES = 1e-4  # largest relative difference that float32 rounding explains
 LINEAR, RELU = KINDS
 ROUNDS = 1000
@@ -71,19 +73,14 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
         "distance": {k: [] for k in KINDS},
     }
     grids: Numbers = {}
-    runs = len(KINDS) * len(run_seeds) * len(depths)
-    for k, kind in enumerate(KINDS):
-        for place, run_seed in enumerate(run_seeds):
-            data = DataSettings(data="moons:2000", split=Split(seed=run_seed)).load()
-            rows: list[tuple[float, int, float]] = []
-            for index, depth in enumerate(depths):
-                progress("networks", (k * len(run_seeds) + place) * len(depths) + index, runs)
-                network = _learn(kind, depth, data.train, rounds, run_seed)
-                rows.append((error(network, data.test["x"], data.test["label"]), *_as_a_map(network, data.test["x"])))
-                if not place and depth == depths[-1]:
-                    grids[kind] = _prediction_grid(network)
-            for name, values in zip(("error", "rank", "distance"), zip(*rows, strict=True), strict=True):
-                numbers[name][kind].append(list(values))
+    runs: list[tuple[Kind, int, tuple[int, ...], int]] = [
+        (kind, run_seed, depths, rounds) for kind in KINDS for run_seed in run_seeds
+    ]
+    for (kind, run_seed, *_), (rows, grid) in zip(runs, run_each(measure_depths, runs, progress), strict=True):
+        for name, values in zip(("error", "rank", "distance"), zip(*rows, strict=True), strict=True):
+            numbers[name][kind].append(list(values))
+        if run_seed == run_seeds[0]:
+            grids[kind] = grid
     points = DataSettings(data="moons:2000", split=Split(seed=run_seeds[0])).load().test
     test_points = {"x": points["x"].tolist(), "label": points["label"].tolist()}
     arms = {
@@ -98,7 +95,17 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     return {"arms": arms, **numbers, "fields": grids, "points": test_points}
 
 
-def _learn(kind: Literal["identity", "relu"], depth: int, part: Part, rounds: int, seed: int) -> MLP:
+def measure_depths(
+    kind: Kind, seed: int, depths: tuple[int, ...], rounds: int
+) -> tuple[list[tuple[float, int, float]], list[list[float]]]:
+    """Error, rank and distance of the networks of one kind, by depth, and the predictions of the deepest on a grid."""
+    data = DataSettings(data="moons:2000", split=Split(seed=seed)).load()
+    networks = [_learn(kind, depth, data.train, rounds, seed) for depth in depths]
+    x, label = data.test["x"], data.test["label"]
+    return [(error(one, x, label), *_as_a_map(one, x)) for one in networks], _prediction_grid(networks[-1])
+
+
+def _learn(kind: Kind, depth: int, part: Part, rounds: int, seed: int) -> MLP:
     """Train one network."""
     make = partial(MLP, (2,), 2, hidden=(WIDTH,) * depth, activation=kind)
     network = from_seed(make, seed)

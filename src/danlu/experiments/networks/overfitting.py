@@ -22,6 +22,7 @@ from danlu.data.datasets.digits import digits
 from danlu.data.images.settings import Augment
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import classification_trainer, from_seed
 from danlu.experiments.harness.wording import mean_and_range, number
@@ -89,25 +90,33 @@ def labels(seed: int) -> Labels:
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Losses, gap and error by remedy and seed; strengths; loss curves of the first seed without remedies."""
     run_seeds = seeds(seed, 2 if quick else 6)
-    rounds, choices = (EVERY, 1) if quick else (ROUNDS, 2)
+    rounds = EVERY if quick else ROUNDS
     arms: Numbers = {name: {quantity: [] for quantity in QUANTITIES} for name in ARMS}
     strengths: Numbers = {name: [] for name in STRENGTHS}
-    for done, run_seed in enumerate(run_seeds):
-        progress("seeds", done, len(run_seeds))
-        digits_of_seed = labels(run_seed)
-        chosen = {
-            name: strongest(dict(list(remedies.items())[:choices]), digits_of_seed, rounds, run_seed)
-            for name, remedies in STRENGTHS.items()
-        }
-        for name, (strength, _) in chosen.items():
+    runs = [(run_seed, rounds, 1 if quick else 2) for run_seed in run_seeds]
+    for results, chosen in run_each(measure_remedies, runs, progress, "seeds"):
+        for name, strength in chosen.items():
             strengths[name].append(strength)
-        for name, remedy in _remedies({name: remedy for name, (_, remedy) in chosen.items()}).items():
-            part = digits_of_seed.training if remedy.patience or name == FEWER else digits_of_seed.all
-            for quantity, value in learn(remedy, part, digits_of_seed, rounds, run_seed).items():
+        for name, values in results.items():
+            for quantity, value in values.items():
                 arms[name][quantity].append(value)
     for measures in arms.values():
         measures[REMAINING] = [gap / whole for gap, whole in zip(measures["gap"], arms[NOTHING]["gap"], strict=True)]
     return {"arms": arms, "strengths": strengths, "curve": _curve(run_seeds[0], rounds)}
+
+
+def measure_remedies(seed: int, rounds: int, choices: int) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """The results of all arms with one seed, and the chosen strengths."""
+    of = labels(seed)
+    chosen = {
+        name: strongest(dict(list(remedies.items())[:choices]), of, rounds, seed)
+        for name, remedies in STRENGTHS.items()
+    }
+    results: dict[str, dict[str, float]] = {}
+    for name, remedy in _remedies({name: remedy for name, (_, remedy) in chosen.items()}).items():
+        part = of.training if remedy.patience or name == FEWER else of.all
+        results[name] = learn(remedy, part, of, rounds, seed)
+    return results, {name: strength for name, (strength, _) in chosen.items()}
 
 
 def _remedies(chosen: dict[str, Remedy]) -> dict[str, Remedy]:

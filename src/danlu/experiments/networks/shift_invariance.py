@@ -22,6 +22,7 @@ from danlu.data.base.split_settings import Split
 from danlu.data.datasets.digits import digits
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import classification_trainer, error, from_seed
 from danlu.experiments.harness.wording import mean_and_range
@@ -48,18 +49,11 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     """Accuracy by network, seed and shift."""
     run_seeds = seeds(seed, 2 if quick else 5)
     numbers: Numbers = {"sizes": {}, "accuracy": {name: [] for name in NETWORKS}, "shifts": list(SHIFTS)}
-    for index, (name, make) in enumerate(NETWORKS.items()):
+    runs = [(name, run_seed, 8 if quick else ROUNDS) for name in NETWORKS for run_seed in run_seeds]
+    for (name, *_), accuracies in zip(runs, run_each(accuracy_by_shift, runs, progress, "networks"), strict=True):
+        numbers["accuracy"][name].append(accuracies)
+    for name, make in NETWORKS.items():
         numbers["sizes"][name] = sum(p.numel() for p in make().parameters())
-        for done, run_seed in enumerate(run_seeds):
-            progress("networks", index * len(run_seeds) + done, len(NETWORKS) * len(run_seeds))
-            data = digits(split=Split(seed=run_seed))
-            network = from_seed(make, run_seed)
-            settings = OptimizerSettings(optimizer="adam", lr=2e-3, schedule="cosine")
-            for _ in classification_trainer(
-                network, framed(data.train), settings, 8 if quick else ROUNDS, 64, run_seed
-            ):
-                pass
-            numbers["accuracy"][name].append([_accuracy(network, framed(data.test), shift) for shift in SHIFTS])
     example = framed(digits().test)["image"][0, 0]
     arms = {
         name: {
@@ -70,6 +64,16 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
         for name, runs in numbers["accuracy"].items()
     }
     return {"arms": arms, **numbers, "example": [shifted(example[None], s, s)[0].tolist() for s in (0, BORDER)]}
+
+
+def accuracy_by_shift(name: str, seed: int, rounds: int) -> list[float]:
+    """Train one network; its accuracy on test digits for each shift."""
+    data = digits(split=Split(seed=seed))
+    network = from_seed(NETWORKS[name], seed)
+    settings = OptimizerSettings(optimizer="adam", lr=2e-3, schedule="cosine")
+    for _ in classification_trainer(network, framed(data.train), settings, rounds, 64, seed):
+        pass
+    return [_accuracy(network, framed(data.test), shift) for shift in SHIFTS]
 
 
 def framed(part: Part) -> Part:

@@ -25,6 +25,7 @@ from danlu.data.settings import DataSettings
 from danlu.errors import Diverged
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import classification_trainer, from_seed
 from danlu.experiments.harness.wording import mean_and_range, number
@@ -51,12 +52,11 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     run_seeds = seeds(seed, 2 if quick else 5)
     rounds, rates = (20, RATES[2::3]) if quick else (ROUNDS, RATES)
     losses: Numbers = {problem: {name: [] for name in OPTIMIZERS} for problem in PROBLEMS}
-    runs: list[tuple[str, int, Optimizer]] = [(p, s, name) for p in PROBLEMS for s in run_seeds for name in OPTIMIZERS]
-    parts = {(problem, s): training_data(problem, s) for problem in PROBLEMS for s in run_seeds}
-    for done, (problem, run_seed, name) in enumerate(runs):
-        progress("networks", done, len(runs))
-        part = parts[problem, run_seed]
-        losses[problem][name].append([final_loss(part, name, rate, rounds, run_seed) for rate in rates])
+    runs: list[tuple[str, int, Optimizer, list[float], int]] = [
+        (problem, s, name, rates, rounds) for problem in PROBLEMS for s in run_seeds for name in OPTIMIZERS
+    ]
+    for (problem, _, name, *_), by_rate in zip(runs, run_each(final_losses, runs, progress, "networks"), strict=True):
+        losses[problem][name].append(by_rate)
     arms = {}
     for name in OPTIMIZERS:
         by_seed = [[losses[problem][name][k] for problem in PROBLEMS] for k in range(len(run_seeds))]
@@ -70,6 +70,12 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
             },
         }
     return {"arms": arms, "losses": losses, "rates": rates}
+
+
+def final_losses(problem: str, seed: int, name: Optimizer, rates: list[float], rounds: int) -> list[float | None]:
+    """The final loss of an optimizer on a data set at each learning rate."""
+    part = training_data(problem, seed)
+    return [final_loss(part, name, rate, rounds, seed) for rate in rates]
 
 
 def training_data(problem: str, seed: int) -> Part:

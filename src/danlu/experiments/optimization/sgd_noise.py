@@ -28,6 +28,7 @@ from danlu.data.datasets.digits import digits
 from danlu.errors import Diverged
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import classification_trainer, from_seed
 from danlu.experiments.harness.wording import mean_and_range, number
@@ -56,10 +57,9 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     run_seeds = seeds(seed, 2 if quick else 5)
     goal, sizes, rates = (0.8, (min(SIZES), max(SIZES)), RATES[1:3]) if quick else (STOP_LOSS, SIZES, RATES)
     runs: Numbers = {NAMES[size]: {str(rate): [] for rate in rates} for size in sizes}
-    every = [(size, rate, run_seed) for run_seed in run_seeds for size in sizes for rate in rates]
-    for done, (size, rate, run_seed) in enumerate(every):
-        progress("networks", done, len(every))
-        runs[NAMES[size]][str(rate)].append(_learn(size, rate, goal, run_seed))
+    every = [(size, rate, goal, run_seed) for run_seed in run_seeds for size in sizes for rate in rates]
+    for (size, rate, *_), result in zip(every, run_each(measure_network, every, progress, "networks"), strict=True):
+        runs[NAMES[size]][str(rate)].append(result)
     best = {name: best_rate(results) for name, results in runs.items()}
     arms = {
         name: {
@@ -80,7 +80,7 @@ def parts(seed: int) -> tuple[Part, Part, Part]:
     return training, validation, data.test
 
 
-def _learn(size: int, rate: float, goal: float, seed: int) -> Numbers:
+def measure_network(size: int, rate: float, goal: float, seed: int) -> Numbers:
     """Train one network until its training loss reaches the goal; None for all measures if it never does."""
     part, validation, test = parts(seed)
     network = from_seed(lambda: MLP((1, 8, 8), 10, hidden=(64,)), seed)

@@ -13,7 +13,7 @@ models", 2012, report that Z can be fixed at 1.
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import lru_cache, partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
@@ -26,6 +26,7 @@ from danlu.data.text.settings import Text
 from danlu.data.text.token_streams import Lanes, lanes_in_order
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import from_seed
 from danlu.experiments.harness.wording import mean_and_range, number
@@ -89,22 +90,40 @@ def normalizers(model: LanguageModel, part: Part) -> tuple[Tensor, float]:
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """log Z during and after training, by objective and seed."""
     run_seeds = seeds(seed, 2 if quick else 5)
-    data = pydoc(text=Text(tokens="words", vocabulary=WORDS))
     every, times = (2, 2) if quick else (ROUNDS // MEASURED, MEASURED)
-    test = _beginning(data.test, 500) if quick else data.test
     arms: Numbers = {name: {} for name in OBJECTIVES}
     curves: Numbers = {name: [] for name in OBJECTIVES}
     histograms: Numbers = {name: [] for name in OBJECTIVES}
-    for done, (run_seed, name) in enumerate((run_seed, name) for run_seed in run_seeds for name in OBJECTIVES):
-        progress("models", done, len(OBJECTIVES) * len(run_seeds))
-        means, log_z, loss = _learn(OBJECTIVES[name], data.train, test, every, every * times, run_seed)
-        curves[name].append(means)
-        histograms[name].append(histogram(log_z))
-        for quantity, value in {**described(log_z), "cross-entropy": loss}.items():
+    runs = [(run_seed, name, every, every * times, quick) for run_seed in run_seeds for name in OBJECTIVES]
+    for (_, name, *_), run in zip(runs, run_each(measure_model, runs, progress, "models"), strict=True):
+        curves[name].append(run.means)
+        histograms[name].append(run.histogram)
+        for quantity, value in run.values.items():
             arms[name].setdefault(quantity, []).append(value)
-    arms[UNIGRAM] = {"cross-entropy": [unigram_loss(data.train, test)] * len(run_seeds)}
+    arms[UNIGRAM] = {"cross-entropy": [unigram_loss(*texts(quick))] * len(run_seeds)}
     rounds = [every * index for index in range(times + 1)]
     return {"arms": arms, "curves": curves, "histograms": histograms, "rounds": rounds}
+
+
+class Run(NamedTuple):
+    """The mean log Z during one training, the histogram of log Z after it, and the measures."""
+
+    means: list[float]
+    histogram: list[float]
+    values: dict[str, float]
+
+
+def measure_model(seed: int, name: str, every: int, rounds: int, quick: bool) -> Run:
+    """Train and evaluate one model."""
+    means, log_z, loss = _learn(OBJECTIVES[name], *texts(quick), every, rounds, seed)
+    return Run(means, histogram(log_z), {**described(log_z), "cross-entropy": loss})
+
+
+@lru_cache(maxsize=1)
+def texts(quick: bool) -> tuple[Part, Part]:
+    """The training text and the held-out text."""
+    data = pydoc(text=Text(tokens="words", vocabulary=WORDS))
+    return data.train, _beginning(data.test, 500) if quick else data.test
 
 
 def _learn(

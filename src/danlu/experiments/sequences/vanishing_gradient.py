@@ -24,7 +24,7 @@ from copy import deepcopy
 from functools import partial
 from math import exp, log
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch.nn import functional as F
@@ -32,6 +32,7 @@ from torch.nn import functional as F
 from danlu.data.base.batch_stream import Shuffled
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
+from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.recall_task import TOKENS, AnyLag, sequences
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import from_seed
@@ -65,6 +66,19 @@ ABOUT = 2.0  # about 7 steps are 3.5 to 14, about 100 are 50 to 200
 VANISHED = 0.01  # relative to the gradient with respect to the last input
 LATER = 100  # steps after which gradients are compared
 STEPS, BEFORE = 400, 50  # largest lag of the gradients, and steps before, until the state is stationary
+
+
+class Size(NamedTuple):
+    """The lags, the largest number of rounds, the far and the largest mixed lag, and the steps of the gradients."""
+
+    lags: tuple[int, ...]
+    rounds: int
+    far: int
+    most: int
+    steps: int
+
+
+FULL, QUICK = Size(LAGS, ROUNDS, FAR, MIXED, STEPS), Size((2, 4), 10, 20, 8, 60)
 
 
 def network(name: str, seed: int) -> LanguageModel:
@@ -135,23 +149,37 @@ def factor(steps: float, claimed: float) -> float:
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Gradients and recall by network and seed."""
     run_seeds = seeds(seed, 2 if quick else 5)
-    lags, rounds, far, most, steps = ((2, 4), 10, 20, 8, 60) if quick else (LAGS, ROUNDS, FAR, MIXED, STEPS)
+    size = QUICK if quick else FULL
     curves: Numbers = {name: [] for name in (*NETWORKS, RNN_MIXED)}
     recalls: Numbers = {name: [] for name in TRAINED}
     far_recall: list[float] = []
-    for done, (run_seed, name) in enumerate((run_seed, name) for run_seed in run_seeds for name in NETWORKS):
-        progress("networks", done, len(NETWORKS) * len(run_seeds))
-        initial = network(name, run_seed)
-        curves[name].append(gradients(initial, run_seed, steps))
+    runs = [(run_seed, name, size) for run_seed in run_seeds for name in (*NETWORKS, RNN_MIXED)]
+    for (_, name, _), run in zip(runs, run_each(measure_network, runs, progress, "networks"), strict=True):
+        curves[name].append(run.curve)
         if name in TRAINED:
-            recalls[name].append(recall_by_lag(name, run_seed, lags, rounds))
-        if name == RNN:
-            mixed = train(initial, AnyLag(most, BATCH, run_seed), 2 * rounds, run_seed)
-            curves[RNN_MIXED].append(gradients(mixed, run_seed, steps))
-            far_recall.append(recall(mixed, far, run_seed))
-    arms = _arms(lags, curves, recalls)
+            recalls[name].append(run.recalls)
+        if name == RNN_MIXED:
+            far_recall += run.recalls
+    arms = _arms(size.lags, curves, recalls)
     arms[RNN_MIXED]["recall"] = far_recall
-    return {"arms": arms, "far": far, "rounds": rounds, "curves": curves}
+    return {"arms": arms, "far": size.far, "rounds": size.rounds, "curves": curves}
+
+
+class Run(NamedTuple):
+    """The gradients of one network, and its recall: by lag, or at the far lag after mixed ones."""
+
+    curve: list[float]
+    recalls: list[float]
+
+
+def measure_network(seed: int, name: str, size: Size) -> Run:
+    """Gradients and recall of one network."""
+    if name == RNN_MIXED:
+        stream = AnyLag(size.most, BATCH, seed)
+        mixed = train(network(RNN, seed), stream, 2 * size.rounds, seed)
+        return Run(gradients(mixed, seed, size.steps), [recall(mixed, size.far, seed)])
+    recalls = recall_by_lag(name, seed, size.lags, size.rounds) if name in TRAINED else []
+    return Run(gradients(network(name, seed), seed, size.steps), recalls)
 
 
 def _arms(lags: tuple[int, ...], curves: Numbers, recalls: Numbers) -> Numbers:

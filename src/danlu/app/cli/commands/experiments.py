@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from danlu.app.cli.argument_types import ExperimentName, Json, Seed
 from danlu.app.cli.command_output import as_json
@@ -18,6 +19,7 @@ def experiment(
     out: Path = Path("runs/experiments"),
     seed: Seed = 0,
     seeds: int = 1,
+    jobs: int | Literal["auto"] = "auto",
     json: Json = False,
 ) -> int:
     """Run an experiment that tests a claim of the lecture notes; without a name, list the experiments.
@@ -27,6 +29,7 @@ def experiment(
         all: run all experiments, and write one HTML page with all results
         out: folder for the figures and the page
         seeds: run the experiment with so many seeds, and say whether the verdict is the same
+        jobs: number of processes for the runs of an experiment, with the same numbers; auto: as many as there are cores
     """
     if all and name is not None:
         raise UsageError(
@@ -42,8 +45,8 @@ def experiment(
     from danlu.app.experiments import runner
 
     if name is None:
-        return runner.run_all(out, seed, quiet=json)
-    result = runner.experiment(name, seed=seed, seeds=seeds, out=out, quiet=json)
+        return runner.run_all(out, seed, jobs=jobs, quiet=json)
+    result = runner.experiment(name, seed=seed, seeds=seeds, out=out, jobs=jobs, quiet=json)
     return as_json(result.to_json()) if json else 0
 
 
