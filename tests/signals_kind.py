@@ -92,6 +92,7 @@ def register(patch: pytest.MonkeyPatch) -> None:
         read_files="signals_kind:read_files",
     )
     patch.setitem(KINDS, "signals", kind)
-    patch.setitem(DATA, "signals", DataEntry("signals_kind:read_signals", "signals", "signals", "signals", "", True))
+    entry = DataEntry("signals_kind:read_signals", "signals", "signals", "signals", "", page="signals")
+    patch.setitem(DATA, "signals", entry)
     for name, recipe in (("signal-mlp", "SignalMLP"), ("signal-vae", "SignalVAE")):
         patch.setitem(_recipes(), name, Entry(f"signals_kind:{recipe}", "signals", "signals", ""))

@@ -11,6 +11,14 @@ DATA: dict[str, DataEntry] = {
     "digits": DataEntry(
         "danlu.data.datasets.digits:digits", "images", "images", "1,797 handwritten digits, 8×8, included", "UCI 1998"
     ),
+    "glyphs": DataEntry(
+        "danlu.data.datasets.glyphs:glyphs",
+        "images",
+        "images",
+        "letters and digits in 21 faces, 28×28, drawn from included fonts",
+        "fonts of matplotlib",
+        "glyphs",
+    ),
     "mnist": DataEntry(
         "danlu.data.datasets.mnist_cifar:mnist",
         "images",
@@ -29,7 +37,7 @@ DATA: dict[str, DataEntry] = {
         "danlu.data.datasets.mnist_cifar:cifar10", "images", "images", "60,000 color images, 32×32", "Krizhevsky 2009"
     ),
     "folder": DataEntry(
-        "danlu.data.images.image_folder:read_folder", "images", "images", "your own images: folder:PATH", "", True
+        "danlu.data.images.image_folder:read_folder", "images", "images", "your own images: folder:PATH", "", "images"
     ),
     "table": DataEntry(
         "danlu.data.tables.table:read_table",
@@ -37,10 +45,10 @@ DATA: dict[str, DataEntry] = {
         "table",
         "your own table, CSV or Parquet: table:FILE",
         "",
-        True,
+        "table",
     ),
     "text": DataEntry(
-        "danlu.data.text.corpus:read_text", "text", "text", "your own text, a file or a folder: text:PATH", "", True
+        "danlu.data.text.corpus:read_text", "text", "text", "your own text, a file or a folder: text:PATH", "", "text"
     ),
     "pydoc": DataEntry(
         "danlu.data.datasets.pydoc:pydoc",
@@ -48,7 +56,7 @@ DATA: dict[str, DataEntry] = {
         "text",
         "465,000 characters of Python's manual, included",
         "Python documentation",
-        True,
+        "text",
     ),
     "ptb": DataEntry(
         "danlu.data.datasets.ptb_shakespeare:ptb",
@@ -56,7 +64,7 @@ DATA: dict[str, DataEntry] = {
         "text",
         "Penn Treebank, one million words of newspaper text",
         "Mikolov et al. 2010",
-        True,
+        "text",
     ),
     "tiny-shakespeare": DataEntry(
         "danlu.data.datasets.ptb_shakespeare:tiny_shakespeare",
@@ -64,7 +72,7 @@ DATA: dict[str, DataEntry] = {
         "text",
         "1.1 million characters of plays",
         "Karpathy 2015",
-        True,
+        "text",
     ),
     "moons": DataEntry("danlu.data.datasets.toy_2d:moons", "points", "table", "two half circles", "scikit-learn"),
     "circles": DataEntry(

@@ -15,11 +15,14 @@ class Entry(NamedTuple):
 
 
 class DataEntry(NamedTuple):
-    """One data set: as ``Entry``, with its kind (a key of ``data.kinds.KINDS``) and whether the kind's page applies."""
+    """One data set: as ``Entry``, with its kind, a key of ``data.kinds.KINDS``.
+
+    ``page`` is the name of the page of settings that its loader takes; empty if it takes none.
+    """
 
     target: str
     family: str
     kind: str
     title: str
     source: str
-    has_settings: bool = False
+    page: str = ""

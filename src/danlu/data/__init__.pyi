@@ -23,6 +23,7 @@ from .base.split import stratified_split as stratified_split
 from .base.split_settings import Split as Split
 from .base.tokenizer import Tokenizer as Tokenizer
 from .datasets.digits import digits as digits
+from .datasets.glyphs import glyphs as glyphs
 from .datasets.mnist_cifar import cifar10 as cifar10
 from .datasets.mnist_cifar import fashion_mnist as fashion_mnist
 from .datasets.mnist_cifar import mnist as mnist
@@ -34,6 +35,7 @@ from .images.augment import Augmented as Augmented
 from .images.augment import augment as augment
 from .images.binarize import Binarized as Binarized
 from .images.binarize import binary_part as binary_part
+from .images.glyph_settings import Glyphs as Glyphs
 from .images.image_folder import read_folder as read_folder
 from .images.settings import Augment as Augment
 from .images.settings import Binarize as Binarize

@@ -79,18 +79,21 @@ class DataSettings(Page):
         return False
 
     def unused_settings(self) -> frozenset[str]:
-        """Names of the settings that have no effect, because they belong to another kind of data.
+        """Names of the settings that have no effect, because they belong to another kind of data or another data set.
 
         >>> from danlu.data import TrainingData
         >>> sorted(TrainingData(data="moons").unused_settings())
-        ['augment', 'binarize', 'images', 'text']
+        ['augment', 'binarize', 'glyphs', 'images', 'text']
         """
         name = self.data.partition(":")[0]
         if name not in DATA:
             return frozenset()
         by_kind = self.settings_by_kind()
         used = by_kind.get(DATA[name].kind, ())
-        return frozenset(setting for names in by_kind.values() for setting in names if setting not in used)
+        settings = {setting for names in by_kind.values() for setting in names}
+        return frozenset(
+            setting for setting in settings if setting not in used or _only_data_set(setting) not in (None, name)
+        )
 
     def load(self, access: Access | None = None) -> room.DataSet:
         """Read the data set.
@@ -112,8 +115,8 @@ class DataSettings(Page):
                 settings=("data",),
             )
         refuse_unused_settings(self)
-        page = KINDS[entry.kind].page
-        options = {page: getattr(self, page)} if entry.has_settings and page in type(self).model_fields else {}
+        page = entry.page
+        options = {page: getattr(self, page)} if page in type(self).model_fields else {}
         return catalogue.find_data(name)(argument=argument, split=self.split, access=access or Access(), **options)
 
     def usage(self) -> dict[str, str]:
@@ -183,17 +186,24 @@ def refuse_unused_settings(settings: DataSettings) -> None:
     entry = find_data_entry(settings.data.partition(":")[0])
     for kind, names in settings.settings_by_kind().items():
         for name in names:
-            page = name == KINDS[kind].page
-            if kind == entry.kind and (not page or entry.has_settings):
+            for_files, only = name == KINDS[kind].page, _only_data_set(name)
+            if kind == entry.kind and (name == entry.page or not (for_files or only)):
                 continue
             if changed := _changed(settings, name):
                 one = len(changed) == 1
                 has, it_applies, it = ("has", "it applies", "it") if one else ("have", "they apply", "them")
-                what = KINDS[kind].files if page else kind
+                what = KINDS[kind].files if for_files else f"the data set {only}" if only else kind
                 raise UsageError(
                     f"{', '.join(changed)} {has} no effect on {settings.data}: {it_applies} to {what}; leave {it} out",
                     settings=tuple(changed),
                 )
+
+
+def _only_data_set(page: str) -> str | None:
+    """The data set that a page of settings is for; None for a page for the user's files, and for other settings."""
+    if page in {kind.page for kind in KINDS.values()}:
+        return None
+    return next((name for name, entry in DATA.items() if entry.page == page), None)
 
 
 def _changed(settings: Page, name: str) -> list[str]:

@@ -55,6 +55,15 @@ def stratified_split(
     return tuple(torch.cat(part).sort().values for part in parts)
 
 
+def part_sizes(examples: int, fractions: tuple[float, ...]) -> tuple[int, ...]:
+    """The number of examples of each part: the fractions of all examples, rounded by largest remainders.
+
+    >>> part_sizes(12, (0.7, 0.1, 0.2))
+    (9, 1, 2)
+    """
+    return tuple(_largest_remainders(examples * torch.tensor(fractions, dtype=torch.float64)).tolist())
+
+
 def check_parts(what: str, sizes: Iterable[int], fractions: Iterable[float]) -> None:
     """Check that every part with a positive fraction has an example.
 
@@ -179,16 +188,16 @@ def _largest_remainders(exact: Float64[Tensor, "parts"]) -> Int[Tensor, "parts"]
     return whole
 
 
-def refuse_unused_fraction(split: Split, part: Literal["validation", "test"], reason: str) -> None:
-    """Check that the fraction of a part that is not split off has its default value.
+def refuse_unused_fraction(split: Split, part: Literal["validation", "test", "seed"], reason: str) -> None:
+    """Check that the fraction of a part that is not split off has its default value; or the seed, if it is not used.
 
     Args:
         split: settings of the split.
-        part: the part that is not split off.
-        reason: why it is not split off, for the message.
+        part: the part that is not split off, or seed.
+        reason: why the setting has no effect, for the message.
 
     Raises:
-        UsageError: if the fraction is not the default.
+        UsageError: if the value is not the default.
 
     >>> refuse_unused_fraction(Split(test=0.5), "test", "mnist has an official test part")
     Traceback (most recent call last):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from danlu import data as room
+from danlu.data.images.glyph_settings import Glyphs
 from danlu.data.images.settings import Augment, Binarize, Images
 from danlu.data.settings import DataSettings
 from danlu.storage.access import Access
@@ -22,6 +23,8 @@ class ImageData(DataSettings):
 
     images: Images = Images()
     """how image files are converted to examples of one shape"""
+    glyphs: Glyphs = Glyphs()
+    """characters, faces and label of the data set glyphs"""
     augment: Augment = Augment()
     """random transformations of training images, applied anew in every epoch"""
     binarize: Binarize = "none"
