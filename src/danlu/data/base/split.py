@@ -58,8 +58,8 @@ def stratified_split(
 def part_sizes(examples: int, fractions: tuple[float, ...]) -> tuple[int, ...]:
     """The number of examples of each part: the fractions of all examples, rounded by largest remainders.
 
-    >>> part_sizes(12, (0.7, 0.1, 0.2))
-    (9, 1, 2)
+    >>> part_sizes(12, (0.5, 0.3, 0.2))
+    (6, 4, 2)
     """
     return tuple(_largest_remainders(examples * torch.tensor(fractions, dtype=torch.float64)).tolist())
 

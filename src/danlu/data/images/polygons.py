@@ -53,8 +53,8 @@ def fill_polygons(
     rise = rise[piece] * torch.where(run > 0, (end - begin) / run, 1.0)
     after = rise * ((begin + end) / 2 - column)  # the part of the height that counts from the next column on
     cell = column.add_(row[piece], alpha=width + 1)
-    steps = torch.bincount(cell, rise - after, images * height * (width + 1))
-    steps += torch.bincount(cell + 1, after, images * height * (width + 1))
+    steps = edges.new_zeros(images * height * (width + 1))
+    steps.index_add_(0, cell, rise - after).index_add_(0, cell + 1, after)
     return steps.view(images, height, width + 1).cumsum(-1)[..., :width].abs_().clamp_(max=1)
 
 
