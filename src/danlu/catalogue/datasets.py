@@ -97,6 +97,34 @@ DATA: dict[str, DataEntry] = {
     "pinwheel": DataEntry(
         "danlu.data.datasets.toy_2d:pinwheel", "points", "table", "five curved arms", "Johnson et al. 2016"
     ),
+    "u1": DataEntry(
+        "danlu.data.datasets.energies_2d:u1",
+        "points",
+        "table",
+        "two lobes of a ring, given by an energy",
+        "Rezende and Mohamed 2015",
+    ),
+    "u2": DataEntry(
+        "danlu.data.datasets.energies_2d:u2",
+        "points",
+        "table",
+        "a band along a sine, given by an energy",
+        "Rezende and Mohamed 2015",
+    ),
+    "u3": DataEntry(
+        "danlu.data.datasets.energies_2d:u3",
+        "points",
+        "table",
+        "a band that splits and joins, given by an energy",
+        "Rezende and Mohamed 2015",
+    ),
+    "u4": DataEntry(
+        "danlu.data.datasets.energies_2d:u4",
+        "points",
+        "table",
+        "a band that splits and steps, given by an energy",
+        "Rezende and Mohamed 2015",
+    ),
 }
 
 

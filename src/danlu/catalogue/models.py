@@ -15,6 +15,7 @@ MODELS: dict[str, str] = {
     "ConditionalVAE": "danlu.models.latent.conditional:ConditionalVAE",
     "SemiSupervisedVAE": "danlu.models.latent.semi_supervised:SemiSupervisedVAE",
     "StackedVAE": "danlu.models.latent.stacked:StackedVAE",
+    "PlanarFlow": "danlu.models.flows.planar:PlanarFlow",
     "DCGANGenerator": "danlu.models.adversarial.dcgan:DCGANGenerator",
     "DCGANCritic": "danlu.models.adversarial.dcgan:DCGANCritic",
     "ResNetGenerator": "danlu.models.adversarial.resnet:ResNetGenerator",

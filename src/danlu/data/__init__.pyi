@@ -23,6 +23,8 @@ from .base.split import stratified_split as stratified_split
 from .base.split_settings import Split as Split
 from .base.tokenizer import Tokenizer as Tokenizer
 from .datasets.digits import digits as digits
+from .datasets.energies_2d import ENERGIES as ENERGIES
+from .datasets.energies_2d import Energy2d as Energy2d
 from .datasets.glyphs import glyphs as glyphs
 from .datasets.mnist_cifar import cifar10 as cifar10
 from .datasets.mnist_cifar import fashion_mnist as fashion_mnist

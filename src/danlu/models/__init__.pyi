@@ -27,6 +27,7 @@ from .classify.inception import Unit as Unit
 from .classify.mlp import MLP as MLP
 from .classify.resnet import ResNet as ResNet
 from .flows.base import Flow as Flow
+from .flows.planar import PlanarFlow as PlanarFlow
 from .latent.autoencoder import Autoencoder as Autoencoder
 from .latent.autoencoder import Diagonal as Diagonal
 from .latent.autoencoder import DiagonalPosterior as DiagonalPosterior

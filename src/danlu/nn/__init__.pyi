@@ -40,6 +40,7 @@ from .state_dict import load_tensors as load_tensors
 from .state_dict import named_tensors as named_tensors
 from .transforms.act_norm import ActNorm as ActNorm
 from .transforms.logit import Logit as Logit
+from .transforms.planar import Planar as Planar
 from .transforms.transform import Chain as Chain
 from .transforms.transform import Inverse as Inverse
 from .transforms.transform import Permutation as Permutation

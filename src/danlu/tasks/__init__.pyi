@@ -25,3 +25,4 @@ from .task import Task as Task
 from .task import Terms as Terms
 from .task import Turn as Turn
 from .task import Update as Update
+from .variational import Variational as Variational

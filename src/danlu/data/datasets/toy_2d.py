@@ -245,8 +245,12 @@ def _noisy(x: Float[Tensor, "n 2"], deviation: float, generator: torch.Generator
     return (x + deviation * _normal((len(x), 2), generator)).float()
 
 
-def _points(name: str, argument: str) -> int:
-    """The number of points in the argument of a data set."""
+def number_of_points(name: str, argument: str) -> int:
+    """The number of points in the argument of a data set.
+
+    Raises:
+        UsageError: if it is no such number.
+    """
     if not argument:
         return POINTS
     if not (argument.isascii() and argument.isdigit()) or not 1 <= int(argument[:10]) <= MAX_POINTS:
@@ -261,7 +265,7 @@ def _loader(
     name: str, sample: Callable[[int, torch.Generator], Points], class_names: tuple[str, ...]
 ) -> Callable[..., DataSet]:
     def load(argument: str = "", split: Split = Split(), access: Access | None = None) -> DataSet:
-        n = _points(name, argument)
+        n = number_of_points(name, argument)
         x, label = sample(n, generator_of(name, split.seed))
         fractions = part_fractions(split)
         cuts = stratified_split(label, fractions, split.seed)

@@ -1,0 +1,97 @@
+"""Planar layers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from danlu.nn.dense import check_width
+from danlu.nn.roles import set_role
+from danlu.nn.transforms.planar_stack import Stack, planar_to_data, planar_to_latent
+from danlu.nn.transforms.transform import Transform
+
+IDENTITY = math.log(math.e - 1)
+"""the product wᵀu of the parameters at which a layer is the identity in the direction of w"""
+_SPREAD = 0.1
+
+
+class Planar(Transform):
+    r"""Layers that each add a multiple of a vector, which depends on one projection; from latents to data
+
+    .. math:: f_k(z) = z + \hat u_k \tanh(w_k^\top z + b_k), \qquad
+        \hat u_k = u_k + (m(w_k^\top u_k) - w_k^\top u_k) \frac{w_k}{\lVert w_k \rVert^2}, \quad
+        m(x) = \log(1 + e^x) - 1
+
+    so that :math:`w_k^\top \hat u_k > -1`, and every layer is invertible. ``inverse`` is :math:`f_K \circ \dots \circ
+    f_1`. ``forward``, from data to latents, solves a scalar equation for each layer and example to the precision of the
+    type; its derivatives are exact up to the third order. Rezende and Mohamed, "Variational inference with normalizing
+    flows", 2015, equations 10 to 12 and appendix A.1.
+
+    With a context y, the bias is :math:`b_k + v_k^\top y`. The time of a layer is linear in the dimension.
+
+    Args:
+        size: dimension d.
+        layers: number of layers K.
+        context: size of the context, or 0.
+
+    Raises:
+        ValueError: if a number is less than 1.
+
+    >>> planar, z = Planar(2, layers=8), torch.randn(5, 2)
+    >>> x, log_det = planar.inverse(z)
+    >>> torch.allclose(planar(x)[0], z, atol=1e-5)
+    True
+    """
+
+    def __init__(self, size: int, layers: int = 16, context: int = 0):
+        super().__init__()
+        check_width("size", size)
+        check_width("layers", layers)
+        self.weight, self.direction = (nn.Parameter(torch.empty(layers, size)) for _ in range(2))
+        self.bias = nn.Parameter(torch.zeros(layers))
+        self.context = nn.Parameter(torch.zeros(layers, context)) if context else None
+        set_role(self, "vectors", "weight", "direction")
+        if context:
+            set_role(self, "embedding", "context")
+        for parameter, scale in ((self.weight, 1.0), (self.direction, _SPREAD)):
+            nn.init.normal_(parameter, std=scale / math.sqrt(size))
+        if not self.weight.is_meta:  # there are no values, and these operations would import large packages
+            self._start_at_identity()
+
+    @torch.no_grad()
+    def _start_at_identity(self) -> None:
+        """Move each u along w so that wᵀû is 0 but for the random part of u."""
+        self.direction.addcdiv_(self.weight, self.weight.square().sum(1, keepdim=True), value=IDENTITY)
+
+    def forward(
+        self, x: Float[Tensor, "n d"], context: Float[Tensor, "n c"] | None = None
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
+        """From data to latents."""
+        return self._run(planar_to_latent, x, context)
+
+    def inverse(
+        self, z: Float[Tensor, "n d"], context: Float[Tensor, "n c"] | None = None
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
+        """From latents to data: the layers in order."""
+        return self._run(planar_to_data, z, context)
+
+    def _run(self, stack: Stack, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        x = x.to(self.weight.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            return stack(x, self.weight, *self._constrained(), self._biases(context))
+
+    def _constrained(self) -> tuple[Float[Tensor, "k d"], Float[Tensor, "k"]]:
+        """û, and 1 + wᵀû."""
+        product = (self.weight * self.direction).sum(1)
+        slope = F.softplus(product)
+        along = (slope - 1 - product) / self.weight.square().sum(1)
+        return torch.addcmul(self.direction, self.weight, along[:, None]), slope
+
+    def _biases(self, context: Tensor | None) -> Float[Tensor, "k #n"]:
+        if self.context is None or context is None:
+            return self.bias[:, None]
+        return torch.addmm(self.bias[:, None], self.context, context.t().to(self.context.dtype))

@@ -1,0 +1,229 @@
+r"""A stack of planar layers in both directions, each as one autograd function.
+
+Layer k adds :math:`u_k h_k` with :math:`h_k = \tanh a_k` to its input. Its argument is therefore a sum over the earlier
+layers, and with :math:`G = W U^\top` the whole stack is a recurrence in one number per layer and example:
+
+.. math:: a_k = w_k^\top z + b_k + \sum_{j < k} G_{kj} h_j, \qquad x = z + \sum_k u_k h_k
+
+From x to z the recurrence runs backward, and each step solves a scalar equation with :math:`c_k = G_{kk} > -1`:
+
+.. math:: a_k + c_k \tanh a_k = w_k^\top x + b_k - \sum_{j > k} G_{kj} h_j
+
+The log-determinant of a layer is :math:`\log(1 + c_k (1 - h_k^2))`, from the matrix determinant lemma. Instead of c the
+functions get s = 1 + c: :math:`1 + c (1 - h^2) = s + (1 - s) h^2` has no cancellation near c = -1.
+
+A step costs two small operations, whatever the dimension, and vectors of dimension d occur in matrix products only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Stack = Callable[..., tuple[Tensor, Tensor]]
+_MAX_STEPS, _UNCHECKED_STEPS = 100, 2
+"""Limits of Newton's method. Almost no batch converges in the first steps, so there is no check after them."""
+
+
+def planar_to_data(
+    z: Float[Tensor, "n d"],
+    w: Float[Tensor, "k d"],
+    u: Float[Tensor, "k d"],
+    s: Float[Tensor, "k"],
+    b: Float[Tensor, "k #n"],
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
+    """Apply the layers in order.
+
+    Args:
+        z: the latents.
+        w: the vectors w of the layers.
+        u: the vectors u, with wᵀu > −1.
+        s: 1 + wᵀu of each layer; it must agree with w and u.
+        b: the biases, the same for all examples or one for each.
+
+    Returns:
+        x, and log |det ∂x/∂z| of each example.
+    """
+    return _ToData.apply(z, w, u, s, b)
+
+
+def planar_to_latent(
+    x: Float[Tensor, "n d"],
+    w: Float[Tensor, "k d"],
+    u: Float[Tensor, "k d"],
+    s: Float[Tensor, "k"],
+    b: Float[Tensor, "k #n"],
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
+    """The inverse of ``planar_to_data``, with the same arguments: z, and log |det ∂z/∂x| of each example."""
+    return _ToLatent.apply(x, w, u, s, b)
+
+
+def planar_root(r: Float[Tensor, "*n"], s: float) -> Float[Tensor, "*n"]:
+    r"""The root a of :math:`a + (s - 1) \tanh a = r`, up to the rounding of a and r in this equation.
+
+    The left side is odd and, for s > 0, increasing. For a > 0 it is concave if s > 1, and convex if s < 1. Newton's
+    steps from a lower bound of the root in the first case, and from an upper bound in the second, stay on their side of
+    it: the sequence is monotone, and converges from everywhere.
+
+    Args:
+        r: the right side.
+        s: the slope at 0, greater than 0.
+
+    >>> a = planar_root(torch.tensor([-5.0, 0.0, 0.1]), s=0.001)
+    >>> a - 0.999 * a.tanh()
+    tensor([-5.0000,  0.0000,  0.1000])
+    """
+    m, c, slope = r.abs(), s - 1, r.new_tensor(s)
+    a = _lower_bound(m, c) if c > 0 else _upper_bound(m, s)
+    tolerance = torch.finfo(r.dtype).eps ** 0.5  # the relative error of a step is at most the square of the last change
+    for number in range(_MAX_STEPS):
+        t = a.tanh()
+        step = torch.add(a, t, alpha=c).sub_(m).div_(torch.addcmul(slope, t, t, value=-c))
+        a = a - step
+        if number >= _UNCHECKED_STEPS and not (step.abs_() > tolerance * a).any():  # also for NaN
+            break
+    return a.copysign_(r)
+
+
+def _lower_bound(m: Tensor, c: float) -> Tensor:
+    """From tanh a ≤ 1 and tanh a ≤ a."""
+    return torch.maximum(m - c, m * (1 / (1 + c)))
+
+
+def _upper_bound(m: Tensor, s: float) -> Tensor:
+    """From tanh a ≤ 1, tanh a ≤ a, and the third convergent of its continued fraction, a (15 + a²) / (15 + 6 a²).
+
+    The last one gives the cube root that the solution of a − tanh a = m is near 0.
+    """
+    first = m + (1 - s)
+    bound = torch.minimum(first, m / s)
+    if s < 0.5:
+        cube = m * (15 + 6 * first * first) / (5 * (1 - s))
+        bound = torch.minimum(bound, cube ** (1 / 3))
+    return bound
+
+
+class _ToData(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, w: Tensor, u: Tensor, s: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        # later layers have coefficient 0: whole rows cost less than slices of them
+        products, a = (w @ u.t()).tril_(-1), torch.addmm(b, w, z.t())
+        h = torch.zeros_like(a)
+        columns = h.t()
+        for a_k, h_k, row in zip(a.unbind(0), h.unbind(0), products.unbind(0), strict=True):
+            torch.tanh(a_k.addmv_(columns, row), out=h_k)
+        slope = _slope(h, s)
+        ctx.save_for_backward(z, w, u, s, b, products, h, slope)
+        return torch.addmm(z, h.t(), u), slope.log().sum(0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:  # type: ignore[override]
+        z, w, u, s, b, products, h, slope = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative may be requested
+            return _differentiable(_plain_to_data, (z, w, u, s, b), gradients)
+        grad_x, grad_log_det = gradients
+        derivative, ratio = 1 - h * h, grad_log_det / slope
+        g = torch.addmm(2 * (1 - s[:, None]) * h * ratio, u, grad_x.t())
+        m = torch.zeros_like(g)
+        columns = m.t()
+        for g_k, m_k, d_k, row in _backward(g, m, derivative, products.t()):
+            torch.mul(g_k.addmv_(columns, row), d_k, out=m_k)
+        grad_products = (m @ h.t()).tril_(-1)
+        return (
+            torch.addmm(grad_x, m.t(), w),
+            torch.addmm(m @ z, grad_products, u),
+            torch.addmm(h @ grad_x, grad_products.t(), w),
+            (derivative * ratio).sum(1),
+            _grad_bias(m, b),
+        )
+
+
+class _ToLatent(torch.autograd.Function):
+    """The gradients follow from the implicit function theorem, applied to all equations of the stack at once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, u: Tensor, s: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        products, r = (w @ u.t()).triu_(1), torch.addmm(b, w, x.t())
+        h = torch.zeros_like(r)
+        columns = h.t()
+        for (r_k, h_k, row), s_k in zip(_backward(r, h, products), reversed(s.tolist()), strict=True):
+            torch.tanh(planar_root(r_k.addmv_(columns, row, alpha=-1), s_k), out=h_k)
+        slope = _slope(h, s)
+        ctx.save_for_backward(x, w, u, s, b, products, h, slope)
+        return torch.addmm(x, h.t(), u, alpha=-1), -slope.log().sum(0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:  # type: ignore[override]
+        x, w, u, s, b, products, h, slope = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return _differentiable(_plain_to_latent, (x, w, u, s, b), gradients)
+        grad_z, grad_log_det = gradients
+        derivative, ratio = 1 - h * h, grad_log_det / slope
+        g = torch.addmm(2 * (1 - s[:, None]) * h * ratio, u, grad_z.t(), beta=-1, alpha=-1)
+        m, factors = torch.zeros_like(g), derivative / slope
+        columns = m.t()
+        for g_k, m_k, f_k, row in zip(*(x.unbind(0) for x in (g, m, factors, products.t())), strict=True):
+            torch.mul(g_k.addmv_(columns, row, alpha=-1), f_k, out=m_k)
+        grad_products = (m @ h.t()).triu_(1).neg_()
+        return (
+            torch.addmm(grad_z, m.t(), w),
+            torch.addmm(m @ x, grad_products, u),
+            torch.addmm(h @ grad_z, grad_products.t(), w, beta=-1),
+            -(derivative * ratio + m * h).sum(1),
+            _grad_bias(m, b),
+        )
+
+
+def _backward(*matrices: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The rows of matrices together, from the last to the first."""
+    return zip(*(reversed(matrix.unbind(0)) for matrix in matrices), strict=True)
+
+
+def _slope(h: Float[Tensor, "k n"], s: Float[Tensor, "k"]) -> Float[Tensor, "k n"]:
+    """1 + c (1 − h²), the derivative of a + c tanh a."""
+    return torch.addcmul(s[:, None], h * h, 1 - s[:, None])
+
+
+def _grad_bias(m: Tensor, b: Tensor) -> Tensor:
+    return m if b.shape == m.shape else m.sum(1, keepdim=True)
+
+
+def _differentiable(
+    stack: Stack, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]
+) -> tuple[Tensor | None, ...]:
+    """The gradients of a stack with a graph of their own, for derivatives of higher order."""
+    needed = [x for x in inputs if x.requires_grad]
+    with torch.enable_grad():
+        results = iter(torch.autograd.grad(stack(*inputs), needed, gradients, create_graph=True))
+    return tuple(next(results) if x.requires_grad else None for x in inputs)
+
+
+def _plain_to_data(z: Tensor, w: Tensor, u: Tensor, s: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """``planar_to_data`` in operations that autograd differentiates, layer by layer."""
+    log_det = z.new_zeros(len(z))
+    for w_k, u_k, s_k, b_k in zip(w, u, s, b, strict=True):
+        h = (z @ w_k + b_k).tanh()
+        z, log_det = z + h[:, None] * u_k, log_det + (s_k + (1 - s_k) * h.square()).log()
+    return z, log_det
+
+
+def _plain_to_latent(x: Tensor, w: Tensor, u: Tensor, s: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """``planar_to_latent`` in operations that autograd differentiates: two Newton steps from the exact root.
+
+    Each step doubles the order up to which the derivatives of the root are exact, plus one: the result has exact
+    derivatives up to the third.
+    """
+    log_det = x.new_zeros(len(x))
+    for w_k, u_k, s_k, b_k in reversed(list(zip(w, u, s, b, strict=True))):
+        r = x @ w_k + b_k
+        a = planar_root(r.detach(), s_k.item())
+        for _ in range(2):
+            t = a.tanh()
+            a = a - (a + (s_k - 1) * t - r) / (s_k + (1 - s_k) * t.square())
+        h = a.tanh()
+        x, log_det = x - h[:, None] * u_k, log_det - (s_k + (1 - s_k) * h.square()).log()
+    return x, log_det
