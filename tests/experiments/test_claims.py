@@ -1,6 +1,10 @@
 """Every experiment of the catalogue, small: it runs, repeats, judges and draws."""
 
+import ast
+import importlib
+import inspect
 import json
+from contextlib import suppress
 from functools import cache
 
 import matplotlib
@@ -116,6 +120,36 @@ def test_its_conclusion_and_table_are_of_the_arms(name):
         if gates & set(failing):
             assert (found.word, "cannot be tested" in found.reason) == ("not decided", True)
     assert len(set(map(len, _values(quick_run(name)[0].numbers["arms"])))) == 1
+
+
+def size_of(value):
+    """The number itself, or the number of elements."""
+    return value if isinstance(value, int | float) else len(value)
+
+
+def amounts(module):
+    """Pairs of a quick and a full amount: the two values of each ``A if quick else B`` in a module.
+
+    Values that depend on local variables are left out.
+    """
+    names = {**vars(module), "seed": 0}
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.IfExp) and isinstance(node.test, ast.Name) and node.test.id == "quick":
+            with suppress(NameError):
+                quick, full = (eval(ast.unparse(side), names) for side in (node.body, node.orelse))
+                paired = isinstance(node.body, ast.Tuple) and isinstance(node.orelse, ast.Tuple)
+                yield from zip(quick, full, strict=True) if paired else [(quick, full)]
+
+
+DIVISORS = {"momentum": 2, "wgan-architectures": 1, "mode-collapse": 1, "sgd-noise": 1}
+"""experiment: how many of its pairs divide an amount, or stop earlier if they are larger"""
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_a_quick_run_has_fewer_seeds_rounds_and_settings(name):
+    module = importlib.import_module(find_experiment(name).measure.__module__)
+    pairs = [tuple(map(size_of, pair)) for pair in amounts(module)]
+    assert len([quick for quick, full in pairs if quick > full]) == DIVISORS.get(name, 0)
 
 
 @pytest.mark.parametrize("name", grouped(["momentum", "line-detector", "linear-collapse", "batchnorm"]))

@@ -80,7 +80,8 @@ STATED = {
         "monitor": "none",
     },
     "rnn-lm": {"model.kind": "rnn", "model.initial": "radius", "grad_clip": 1.0},  # the page
-    "lstm-lm": {"model.kind": "lstm", "model.forget_bias": 1.0},  # Jozefowicz et al. 2015: bias 1
+    # Jozefowicz et al. 2015: bias 1; epochs: the page
+    "lstm-lm": {"model.kind": "lstm", "model.forget_bias": 1.0, "epochs": 5},
     "nce-lm": {
         # Mnih and Teh 2012: unigram noise, a normalizer of 1
         "objective": "nce",
@@ -97,17 +98,26 @@ STATED = {
         "augment.flip": "none",
         "smoothing": 0.1,
     },
-    "mlp": {"model.dropout": 0.2},
-    "cnn": {"model.dropout": 0.3},
+    # the pages: "trains for 40 epochs with AdamW and the one-cycle schedule"
+    "mlp": {"model.dropout": 0.2, "epochs": 40, "optimizer": "adamw", "schedule": "one_cycle", "model.hidden": (512,)},
+    "cnn": {"model.dropout": 0.3, "epochs": 40, "optimizer": "adamw", "schedule": "one_cycle", "model.padding": 1},
 }
 """recipe: setting: value, with the source"""
 
 PUBLISHED = {
     # He et al. 2016, section 4.2, and Huang et al. 2017, sections 4.1 and 4.2. The code of Huang et al. decays every
     # parameter; for He et al. it is fb.resnet.torch, the code of others. No monitor: the last weights are scored
-    "resnet": {"lr": 0.1, "weight_decay": 0.0001, "decay_all": True, "momentum": 0.9, "monitor": "none"},
-    "densenet": {"lr": 0.1, "weight_decay": 0.0001, "decay_all": True, "momentum": 0.9, "monitor": "none"},
-}
+    "resnet": {
+        "lr": 0.1, "weight_decay": 0.0001, "decay_all": True, "momentum": 0.9, "monitor": "none",
+        "optimizer": "momentum", "schedule": "step", "batch_size": 128, "epochs": 182,  # 64,000 rounds of 45,000 images
+        "augment.flip": "horizontal", "augment.crop": 4,
+    },
+    "densenet": {
+        "lr": 0.1, "weight_decay": 0.0001, "decay_all": True, "momentum": 0.9, "monitor": "none",
+        "optimizer": "nesterov", "schedule": "step", "batch_size": 64, "epochs": 300,
+        "augment.flip": "horizontal", "augment.crop": 4,
+    },
+}  # fmt: skip
 SIZES = [("resnet", size) for size in (20, 32, 44, 56, 110)] + [("densenet", size) for size in (40, 100, 190, 250)]
 
 OPTIMIZERS = {

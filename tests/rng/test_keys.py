@@ -83,3 +83,60 @@ def test_only_the_generators_of_the_cpu_and_of_the_device_are_seeded(monkeypatch
         drawn = torch.randn(3)
     assert seen == []
     assert torch.equal(drawn, torch.randn(3, generator=generator("weights", 3)))
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Generators that stand in for those of two GPUs, of which the second is the current one."""
+    generators = tuple(torch.Generator().manual_seed(seed) for seed in (11, 12))
+    current = [1]
+    for module in (torch.cuda, torch.cuda.random):
+        monkeypatch.setattr(module, "current_device", lambda: current[0])
+        monkeypatch.setattr(module, "is_initialized", lambda: True)
+        monkeypatch.setattr(module, "_lazy_init", lambda: None)
+        monkeypatch.setattr(module, "_lazy_call", lambda call, **_: call())
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "default_generators", generators)
+    return generators, current
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", 1), ("cuda:0", 0), ("cuda:1", 1)])
+@pytest.mark.parametrize("other_current", [False, True])
+def test_the_generator_of_a_gpu_is_seeded_and_restored_also_after_an_error(gpus, device, index, other_current):
+    """Also if the current device changes inside. The other GPU keeps its state, and the CPU gets its own back."""
+    generators, current = gpus
+    before = [torch.get_rng_state(), *(one.get_state() for one in generators)]
+
+    def fail():
+        with seeded("weights", 3, device=device):
+            assert torch.initial_seed() == generators[index].initial_seed() == key("weights", 3)
+            assert torch.equal(generators[1 - index].get_state(), before[2 - index])
+            torch.rand(3, generator=generators[index])
+            if other_current:
+                current[0] = 1 - current[0]
+            raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        fail()
+    after = [torch.get_rng_state(), *(one.get_state() for one in generators)]
+    assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True] * 3
+
+
+def test_the_generator_of_mps_is_seeded_and_restored_also_after_an_error(monkeypatch):
+    mps = torch.Generator().manual_seed(11)
+    for name, method in {
+        "get_rng_state": mps.get_state,
+        "set_rng_state": mps.set_state,
+        "manual_seed": mps.manual_seed,
+    }.items():
+        monkeypatch.setattr(torch.mps, name, method)
+    before = mps.get_state()
+
+    def fail():
+        with seeded("weights", 3, device="mps"):
+            assert mps.initial_seed() == key("weights", 3)
+            raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        fail()
+    assert torch.equal(mps.get_state(), before)

@@ -68,6 +68,8 @@ def seeded(*parts: int | str, device: torch.device | str = "cpu") -> Iterator[No
     (True, True)
     """
     device = torch.device(device)
+    if device.type == "cuda" and device.index is None:  # the current device can be another one at the end
+        device = torch.device("cuda", torch.cuda.current_device())
     on_mps = torch.mps.get_rng_state() if device.type == "mps" else None
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         seed_default(key(*parts), device)

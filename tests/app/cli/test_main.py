@@ -216,6 +216,7 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path):
     assert "\x1b" not in said
     for word in ("parameters", "device", "round 39/39", "validation accuracy", "danlu evaluate", "report.html"):
         assert word in said
+    assert "dry run" not in said
 
 
 def test_dry_run_keeps_nothing(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from danlu.app.cli import main
+from danlu.app.export.check_onnx import checked
 from danlu.app.export.export import export
 from danlu.app.inference.load import load
 from danlu.data import Characters, from_json
@@ -28,7 +29,7 @@ from danlu.models import (
     StackedVAE,
     save_model,
 )
-from danlu.models.onnx import OnnxGraph
+from danlu.models.onnx import OnnxCase, OnnxGraph
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -240,6 +241,25 @@ def test_a_graph_that_does_not_run_is_not_written(folder, monkeypatch, capsys):
     with pytest.raises(RunError, match=r"(?s)the ONNX graph does not run on image \(.*nothing was written"):
         export(folder, folder / "model.onnx")
     assert not (folder / "model.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"), [({}, False), ({"relative": False}, False), ({"relative": True}, True)]
+)
+def test_differences_are_absolute_unless_the_graph_says_relative(options, allowed):
+    """Outputs of 1000 that differ by 0.01: more than the limit of 1e-4, and less than 1e-4 of the output."""
+    make = pytest.importorskip("onnx").helper
+    x, y = (make.make_tensor_value_info(name, 1, ["n"]) for name in "xy")
+    graph = make.make_graph([make.make_node("Identity", ["x"], ["y"])], "same", [x], [y])
+    proto = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    values = torch.tensor([1000.0, 10.0])
+    cases = lambda: iter([OnnxCase({"x": values}, (values + torch.tensor([0.01, 0.0]),))])  # noqa: E731
+    made = OnnxGraph(proto, "log_prob", ("y",), {}, cases, **options)
+    if allowed:
+        assert checked(made, {}).difference == pytest.approx(1e-5, rel=0.01)
+    else:
+        with pytest.raises(RunError, match=r"onnxruntime differ from the model's by 0\.01; nothing was written"):
+            checked(made, {})
 
 
 def test_what_is_not_installed_is_named(folder, monkeypatch):

@@ -342,6 +342,20 @@ def test_random_holes_have_their_fraction_and_their_seed(run, pictures, tmp_path
     assert sum(sum(each) for each in fractions) / 9 == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / (6 * 64)))
 
 
+@pytest.mark.parametrize(("command", "files"), [("reconstruct", 1), ("interpolate", 2), ("inpaint", 1), ("score", 1)])
+def test_columns_that_are_not_used_are_reported_on_standard_error_unless_quiet(rows, tmp_path, capsys, command, files):
+    """Standard output has the results alone; the command is quiet if they are JSON."""
+    path = tmp_path / "t.csv"
+    path.write_text(f"id,width,length\n1,-5,{'' if command == 'inpaint' else 103}\n")
+    output = {} if command == "score" else {"out": tmp_path / "out.csv", "overwrite": True}
+    for quiet in (False, True):
+        getattr(danlu, command)(rows, *[path] * files, quiet=quiet, **output)
+        said = "" if quiet else f"{path}: ignored columns (the model does not use them): id\n" * files
+        assert capsys.readouterr() == ("", said)
+    words = [] if command == "score" else ["-o", tmp_path / "out.csv", "--overwrite"]
+    assert call_checked(command, rows, *[path] * files, *words, "--json")[1] == ""
+
+
 def test_empty_fields_of_a_table_are_filled_in(rows, tmp_path):
     (tmp_path / "t.csv").write_text("id,width,length\n1,-4.87,\n2,,100.123456789\n3,-5,103\n")
     out, err = call_checked("inpaint", rows, tmp_path / "t.csv", "-o", tmp_path / "full.csv")

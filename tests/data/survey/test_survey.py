@@ -11,11 +11,12 @@ from importlib import import_module
 import pytest
 import torch
 
-from danlu.data import DataSet, Part, digits, survey_data_set
+from danlu.data import DataSet, Part, digits, read_table, survey_data_set
 from danlu.data.images.info import ImageInfo
 from danlu.data.survey.survey import compute_survey
 from danlu.data.survey.tables import _identifies_rows
 from danlu.data.tables.info import TableInfo
+from danlu.data.tables.settings import Table
 from danlu.storage import Access
 
 CLASSES = ("cat", "dog")
@@ -265,6 +266,52 @@ def test_large_numbers_of_a_narrow_range_are_no_row_numbers():
     part = Part({"x": x})
     data = DataSet("made", TableInfo((1,), columns=("a",)), part, part.take(slice(0, 0)), part.take(slice(0, 0)))
     assert not _identifies_rows(data, 0)
+
+
+def read(folder, name="t.csv", standardize=True, **columns):
+    """A table that is read from a file, with one more column of measurements."""
+    rows = zip(*columns.values(), torch.randn(len(next(iter(columns.values())))).tolist(), strict=True)
+    (folder / name).write_text("".join(",".join(map(str, row)) + "\n" for row in [(*columns, "a"), *rows]))
+    return read_table(str(folder / name), Table(standardize=standardize))
+
+
+def codes(count, digits, seed=0):
+    """Different integers with equally many digits, in random order."""
+    source = torch.Generator().manual_seed(seed)
+    numbers = torch.randint(10 ** (digits - 1), 10**digits, (2 * count,), generator=source).unique()
+    return numbers[torch.randperm(len(numbers), generator=source)][:count].tolist()
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("digits", [7, 8, 9, 12, 15])
+def test_codes_with_more_digits_than_float32_are_found_in_the_numbers_of_the_file(tmp_path, digits, standardize):
+    assert KEY in compute_survey(read(tmp_path, standardize=standardize, id=codes(200, digits))).problems
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("digits", [8, 9, 12])
+def test_integers_with_more_digits_than_float32_that_repeat_are_measurements(tmp_path, digits, standardize):
+    """The largest number is there ten times, where float32 has the fewest digits; and numbers that have a fraction."""
+    amounts = [*codes(3990, digits), *[10**digits - 1] * 10]
+    prices = [number + 0.5 for number in codes(4000, digits, seed=1)]
+    found = compute_survey(read(tmp_path, standardize=standardize, amount=amounts, price=prices))
+    assert not [problem for problem in found.problems if "may number or identify" in problem]
+
+
+def test_files_that_differ_in_digits_that_float32_does_not_have_have_their_own_surveys(tmp_path, monkeypatch):
+    """All numbers are rounded to multiples of 64 by float32, and differ by less in the files."""
+    monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "cache"))
+    different = [600_000_000 + 64 * (k // 2) + k % 2 for k in torch.randperm(200).tolist()]
+    repeated = [number - number % 64 for number in different]
+    measured = torch.rand(200).tolist()
+    sets = []
+    for name, numbers in (("a.csv", different), ("b.csv", repeated)):
+        rows = "".join(f"{number},{value}\n" for number, value in zip(numbers, measured, strict=True))
+        (tmp_path / name).write_text("id,a\n" + rows)
+        sets.append(read_table(str(tmp_path / name), Table(standardize=False)))
+    assert sets[0].fingerprint() == sets[1].fingerprint()
+    found = [[problem for problem in survey_data_set(data).problems if problem == KEY] for data in sets]
+    assert found == [[KEY], []]
 
 
 @pytest.mark.parametrize("values", [(0, 1), (-3.5, 7), (1, 0)])

@@ -970,6 +970,45 @@ def test_a_column_that_is_named_as_pandas_does_is_an_input_if_it_has_measurement
     refused(path, "line 61: column 'Unnamed: 1': missing number; table.missing=drop", target="k")
 
 
+@pytest.mark.parametrize("size", [1, 200, 1000])
+@pytest.mark.parametrize("index", [range(60), [f"car {i}" for i in range(60)]], ids=["numbers", "names"])
+def test_row_names_are_decided_while_the_rows_are_read(tmp_path, monkeypatch, index, size):
+    """The file is read once: no position is reported twice."""
+    in_small_pieces(monkeypatch, size)
+    path, told = indexed(tmp_path, index), []
+    loaded(path, Access(progress=lambda _, done, total: told.append(done)), target="k")
+    assert told == sorted(set(told))
+    assert told[-1] == path.stat().st_size
+
+
+@pytest.mark.parametrize("size", [1, 200, 1000])
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("place", [1, 59])
+def test_a_named_column_whose_values_repeat_early_or_late_is_an_input(tmp_path, monkeypatch, place, quote, size):
+    """All rows are there, also those before the repeated number."""
+    in_small_pieces(monkeypatch, size)
+    index = [*range(100, 160)]
+    index[place] = 100
+    path = indexed(tmp_path, [f"{quote}{i}{quote}" for i in index], name="Unnamed: 0")
+    data = loaded(path, target="k", split=WHOLE, standardize=False)
+    assert data.info.columns == ("Unnamed: 0", "a")
+    assert data.train["x"].tolist() == [[float(i), k % 7 + 0.5] for k, i in enumerate(index)]
+
+
+def test_of_several_columns_without_names_those_that_repeat_are_inputs(tmp_path):
+    rows = "".join(f"{i},{i % 5},r{i},{i % 7}.5,{'uv'[i % 2]}\n" for i in range(20))
+    data = loaded(written(tmp_path, f",Unnamed: 0.1,Unnamed: 0,a,k\n{rows}"), target="k", split=WHOLE)
+    assert data.info.columns == ("Unnamed: 0.1", "a")
+    assert len(data.notes) == 1
+
+
+@pytest.mark.parametrize("values", ["1.5\n1.5\n2.5\n", "1.5,u\n1.5,v\n2.5,u\n2.5,v\n"])
+def test_a_column_that_pandas_named_can_be_the_only_input(tmp_path, values):
+    target = "k" if "u" in values else None
+    path = written(tmp_path, f"Unnamed: 0{',k' * bool(target)}\n{values}")
+    assert loaded(path, target=target, split=WHOLE).info.columns == ("Unnamed: 0",)
+
+
 def test_a_table_that_was_written_twice_is_read(tmp_path):
     """Each time that pandas writes a table, its row numbers become one more column."""
     rows = "".join(f"{i},{i},{i},{i % 7}.5,{'uv'[i % 2]}\n" for i in range(20))

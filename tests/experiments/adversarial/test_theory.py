@@ -140,6 +140,14 @@ def test_the_gradient_is_that_of_a_loop_over_examples():
     assert float(report.steps[0].norm) == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_the_new_critic_has_other_initial_weights_than_that_of_the_joint_training():
+    """Those of one seed are repeatable, and those of another seed are others."""
+    names = [(name, seed) for name in ("joint critic", "new critic") for seed in range(3)]
+    weights = [next(generator_gradient._critic(*name).parameters()) for name in names]
+    assert torch.equal(weights[0], next(generator_gradient._critic(*names[0]).parameters()))
+    assert len({tuple(one.flatten().tolist()) for one in weights}) == len(names)
+
+
 def test_a_critic_that_does_not_learn_leaves_the_gradient_undecided(monkeypatch):
     still = OptimizerSettings(optimizer="sgd", lr=1e-12)
     monkeypatch.setattr(generator_gradient, "OptimizerSettings", lambda **_: still)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from danlu.catalogue import find_recipe
 from danlu.data import Part, digits
 from danlu.data.datasets.toy_2d import ring_centers
 from danlu.experiments import DigitsEvaluator
@@ -17,8 +18,10 @@ from danlu.experiments.adversarial import (
     weight_clipping,
     wgan_architectures,
 )
+from danlu.experiments.harness import gan_on_digits
 from danlu.experiments.harness.criteria import favorable
 from danlu.experiments.harness.gan_on_digits import pair, pixels_alone
+from danlu.experiments.harness.trainers import classification_trainer
 from danlu.metrics import nearest
 from danlu.models import DCGANCritic, DCGANGenerator, MLPCritic, MLPGenerator
 from danlu.tasks.adversarial import PLAIN
@@ -49,6 +52,26 @@ def test_the_evaluator_classifies_digits_and_gives_worse_images_a_larger_distanc
     ones = evaluator(test["image"][test["label"] == 1])
     assert found.fid < 0.2 * min(ones.fid, evaluator(pixels_alone(evaluator.part, 0)).fid)
     assert ones.covered < 6
+
+
+def test_the_evaluator_is_trained_as_the_recipe_cnn(monkeypatch):
+    """Optimizer and learning rate; the schedule and the length are arguments."""
+    given = []
+
+    def trainer(network, part, settings, *rest):
+        given.append((settings, *rest))
+        return classification_trainer(network, part, settings, *rest)
+
+    monkeypatch.setattr(gan_on_digits, "classification_trainer", trainer)
+    DigitsEvaluator(3, rounds=2, schedule="cosine")
+    ((settings, rounds, _, seed),) = given
+    recipe = find_recipe("cnn")()
+    assert (settings.optimizer, settings.lr) == (recipe.optimizer, recipe.lr)
+    assert (settings.schedule, rounds, seed) == ("cosine", 2, 3)
+
+
+def test_the_evaluator_is_in_evaluation_mode(evaluator):
+    assert not any(module.training for module in evaluator.network.classifier.modules())
 
 
 def test_pairs_of_one_seed_are_the_same_and_of_others_not():

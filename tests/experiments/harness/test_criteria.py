@@ -1,6 +1,7 @@
 """The rule that makes a verdict of comparisons, on made-up values, and its rate of errors."""
 
 import math
+from functools import reduce
 from itertools import product
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy import stats
 
 from danlu.experiments.harness.criteria import Comparison, Criteria, favorable
 from danlu.experiments.harness.intervals import MAX_SEEDS, confidence_interval, sign_flips
-from danlu.experiments.harness.seeds import seeds
+from danlu.experiments.harness.seeds import seed_of, seeds
 from danlu.experiments.harness.wording import findings_table, mean_and_range, number, undecided_reason
 
 LARGER = Comparison("a is larger", "a", "b", "size", 1.0)
@@ -150,6 +151,14 @@ def test_a_margin_is_needed_because_without_it_nothing_can_be_refuted(options):
 def test_seeds_of_different_experiments_are_different():
     assert len({seed for start in range(50) for seed in seeds(start, 12)}) == 600
     assert all(0 <= seed < 2**31 for seed in seeds(3, 12))
+
+
+def test_seeds_have_31_bits_and_each_bit_is_used():
+    """With 200 seeds, a bit that is drawn at random is 1 in at least one of them, and 0 in another."""
+    found = [seed_of("critic", number) for number in range(200)]
+    assert len(set(found)) == len(found)
+    all_ones, any_ones = reduce(int.__and__, found), reduce(int.__or__, found)
+    assert (all_ones, any_ones) == (0, 2**31 - 1)
 
 
 def test_findings_as_a_table():

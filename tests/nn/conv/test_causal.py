@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from danlu.models import LanguageModel
 from danlu.nn import CausalConvolutions, GatedBlock
 
 
@@ -33,6 +34,14 @@ def test_an_output_depends_on_the_receptive_field_and_on_nothing_else(how, field
         seen = torch.arange(20)
         assert torch.equal(touched[0] > 0, (seen <= t) & (seen > t - field))
         assert not touched[1].any()
+
+
+def test_the_default_is_four_blocks_with_kernel_3_and_no_dropout():
+    """As in a language model; each block sees two more steps than the one before."""
+    net = CausalConvolutions(3, 5)
+    assert (len(net.blocks), net.receptive_field, GatedBlock(3, 5).memory) == (4, 1 + 4 * 2, 2)
+    assert {module.p for module in net.modules() if isinstance(module, torch.nn.Dropout)} == {0.0}
+    assert LanguageModel(7, kind="convolution", width=5, layers=4).window == net.receptive_field
 
 
 def test_a_block_is_its_formula():

@@ -256,6 +256,8 @@ class DataSet:
         test: examples for the final evaluation.
         notes: remarks for the user on how the data was read, for example on files that were left out.
         tokenizer: for text, the tokenizer of its tokens.
+        identifiers: for a table that was read from a file, the columns whose numbers in the file are different for each
+            row, of those whose numbers have more digits than float32; None if the numbers of the file are not known.
     """
 
     name: str
@@ -265,6 +267,7 @@ class DataSet:
     test: Part
     notes: tuple[str, ...] = ()
     tokenizer: Tokenizer | None = None
+    identifiers: tuple[str, ...] | None = None
 
     def part(self, name: PartName) -> Part:
         """The part of that name."""

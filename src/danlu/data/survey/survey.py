@@ -11,9 +11,9 @@ from danlu.data.base.dataset import DataSet
 from danlu.data.kinds import KINDS
 from danlu.data.survey.result import Survey
 from danlu.storage.access import Access
-from danlu.storage.contents import read_checked_page, write_checked_page
+from danlu.storage.contents import page_digest, read_checked_page, write_checked_page
 
-FORMAT = 5
+FORMAT = 6
 """increase it when a statistic or the wording of a problem changes"""
 
 
@@ -35,7 +35,10 @@ def survey_data_set(data: DataSet, access: Access | None = None) -> Survey:
         folder = (access or Access()).cache_folder("surveys")
     except (OSError, RuntimeError):  # it cannot be written
         return compute_survey(data)
-    path = folder / f"{FORMAT}-{version('danlu')}-{data.fingerprint()}.json"
+    content = data.fingerprint()
+    if data.identifiers is not None:  # two files can differ only in digits that float32 does not have
+        content = page_digest({"data": content, "identifiers": data.identifiers})
+    path = folder / f"{FORMAT}-{version('danlu')}-{content}.json"
     with suppress(OSError, ValueError, TypeError):
         return Survey(**read_checked_page(path))
     computed = compute_survey(data)

@@ -6,42 +6,23 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool
 from torch import Tensor
 
 from danlu.data.base.dataset import PARTS, DataSet
 from danlu.data.survey.arrays import survey_arrays
 from danlu.data.survey.result import Survey
+from danlu.data.tables.identifiers import KNOWN, identifies_rows, stored_error
 from danlu.data.tables.info import TableInfo
 from danlu.errors import few
-
-_FEWEST = 20
-"""number of rows below which no column is taken for a number of the rows"""
-_FEWEST_CODES = 50
-"""the same for codes, which are integers with equally many digits"""
-_SHORTEST_CODE = 10_000
-"""smallest integer that is taken for a code"""
-_SURPRISING = 5
-"""number of pairs of equal integers that are expected; if there is none, the integers are different on purpose"""
-_ROUNDING = 2.0**-24
-"""error of a stored float32 number, relative to it: half a unit in the last place"""
-_ROUNDING_64 = 2.0**-50
-"""error of the computations in float64, relative to the largest number"""
 
 
 def survey_table(data: DataSet) -> Survey:
     """Statistics of each column and class, repeated rows, and columns that are constant, the target or no measurement.
 
-    A column may number or identify the rows if it has at least 20 rows and is one of these:
-
-    - integers that increase from row to row in each part, as a counter or sorted years;
-    - equidistant values in any order, up to an eighth of a step, as hourly times;
-    - different integers, so densely that at least 5 pairs would be equal if they were drawn at random: n² / (2 · range)
-      is at least 5, where n is the number of rows;
-    - different integers with equally many digits, at least five, in at least 50 rows, as customer numbers.
-
-    Measured integers in a small table are often different, so the last two rules ask for more. A column can only be
-    taken for integers if float32 resolves at least 20 of its standardized values to a quarter.
+    The rules for columns that may number or identify the rows are those of ``identifiers.identifies_rows``, with the
+    errors of the stored float32 numbers. For columns that float32 does not resolve, the numbers of the file decide, if
+    the data set was read from a file.
     """
     survey = survey_arrays(data, _constant_columns, problem="constant or nearly constant in the training part: {}")
     survey.problems.extend(_suspicious_columns(data))
@@ -87,53 +68,16 @@ def _equal_to_target(data: DataSet) -> Bool[Tensor, "d"]:
 
 
 def _identifies_rows(data: DataSet, column: int) -> bool:
-    """Whether a column may number or identify the rows; the rules are those of ``survey_table``."""
+    """Whether a column may number or identify the rows, according to the numbers of the file if float32 has too few
+    digits for them."""
     stored = [data.part(name).fields["x"][:, column].double().numpy() for name in PARTS if len(data.part(name))]
-    if len(stored[0]) < _FEWEST or not all(np.isfinite(part).all() for part in stored):
-        return False
     shift, scale = _units(data, column)
     parts = [part * scale + shift for part in stored]
-    values = np.concatenate(parts)
-    error = _ROUNDING * scale * np.abs(np.concatenate(stored)) + _ROUNDING_64 * np.abs(values).max()
-    if _equidistant(values, error):
-        return True
-    if not _integers(values, error):
-        return False
-    errors = np.split(error, np.cumsum([len(part) for part in parts])[:-1])
-    if all(_increases(part, bound) for part, bound in zip(parts, errors, strict=True)):
-        return True
-    low, high, n = float(values.min().round()), float(values.max().round()), len(values)
-    dense = n**2 >= 2 * _SURPRISING * (high - low)
-    codes = n >= _FEWEST_CODES and low >= _SHORTEST_CODE and len(f"{low:.0f}") == len(f"{high:.0f}")
-    if not (dense or codes):
-        return False
-    order = values.argsort()
-    return _increases(values[order], error[order])
-
-
-def _integers(values: Float64[np.ndarray, "n"], error: Float64[np.ndarray, "n"]) -> bool:
-    """Whether enough values are known to a quarter, and these can be integers."""
-    known = error < 0.25
-    values, error = values[known], error[known]
-    return len(values) >= _FEWEST and bool((np.abs(values - values.round()) <= error).all())
-
-
-def _increases(values: Float64[np.ndarray, "n"], error: Float64[np.ndarray, "n"]) -> bool:
-    """Whether integers, each known up to an error, can increase."""
-    return bool((np.diff(values) >= 1 - error[1:] - error[:-1]).all())
-
-
-def _equidistant(values: Float64[np.ndarray, "n"], error: Float64[np.ndarray, "n"]) -> bool:
-    """Whether the sorted values can be equidistant, and are known so well that random values could not."""
-    n, low, extent = len(values), values.min(), np.ptp(values)
-    if extent <= 20 * np.sqrt(n) * error.max():  # n random values differ from equidistant ones by about extent / √n
-        return False
-    step = extent / (n - 1)
-    tolerance = 2 * error.max() + step / 8  # the numbers of the file may be rounded
-    below = int((values < low + extent / 2).sum())
-    if abs(below - n / 2) > tolerance / step + 1:  # sorting takes longer
-        return False
-    return bool((np.abs(np.sort(values) - (low + step * np.arange(n))) <= tolerance).all())
+    largest = max(float(np.abs(part).max()) for part in parts)
+    errors = [stored_error(part, scale, largest) for part in stored]
+    if data.identifiers is not None and max(float(error.max()) for error in errors) >= KNOWN:
+        return _names(data)[column] in data.identifiers
+    return identifies_rows(parts, errors)
 
 
 def _units(data: DataSet, column: int) -> tuple[float, float]:

@@ -10,12 +10,13 @@ import csv
 import io
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
 from danlu.data.tables.fields import (
     check_header,
@@ -28,7 +29,7 @@ from danlu.data.tables.fields import (
     refuse_row_of_numbers,
 )
 from danlu.data.tables.row_names import is_unnamed, name_of_unnamed
-from danlu.data.tables.table_file import Block, Progress, ReadOptions
+from danlu.data.tables.table_file import NO_RECEIVERS, Block, Progress, ReadOptions, TextReceiver
 from danlu.errors import UsageError
 from danlu.storage.regular_file import open_regular
 from danlu.storage.text_encoding import encoding_of
@@ -114,13 +115,14 @@ class CSVTable:
             ends = sum(data.count(b"\n") + data.count(b"\r") for data in iter(lambda: file.read(PIECE), b""))
             return min(ends, file.tell() // len(self.header)) + 1  # a row has a byte for each field; others are empty
 
-    def blocks(self, columns: tuple[str, ...], target: str | None, classes: dict[str, int]) -> Iterator[Block]:
-        """The rows in order.
-
-        Args:
-            columns: names of the columns of numbers.
-            target: name of the column with the class.
-            classes: number of each class; new classes are added with the next numbers.
+    def blocks(
+        self,
+        columns: tuple[str, ...],
+        target: str | None,
+        classes: dict[str, int],
+        receivers: Mapping[str, TextReceiver] = NO_RECEIVERS,
+    ) -> Iterator[Block]:
+        """The rows in order, as in ``TableFile.blocks``.
 
         Raises:
             UsageError: if a row does not have as many fields as the header, or a field is not a number.
@@ -128,17 +130,24 @@ class CSVTable:
         index_of = {name: index for index, name in enumerate(self.header)}
         indices = [index_of[name] for name in columns]
         label = None if target is None else index_of[target]
+        texts = {index_of[name]: receive for name, receive in receivers.items()}
         skip = self._lines_before
         for line, piece in _pieces(self.path, self._options, self._progress):
             text, line, skip = _without_lines(piece, skip), line + skip, 0
-            block = self._fast(text, line, indices, label, classes)
+            block = self._fast(text, line, indices, label, classes, texts)
             if block is None:
-                block = self._careful(text, line, indices, label, classes)
+                block = self._careful(text, line, indices, label, classes, texts)
             refuse_large(self, columns, block)
             yield block
 
     def _fast(
-        self, text: str, line: int, indices: list[int], label: int | None, classes: dict[str, int]
+        self,
+        text: str,
+        line: int,
+        indices: list[int],
+        label: int | None,
+        classes: dict[str, int],
+        texts: dict[int, TextReceiver],
     ) -> Block | None:
         """The rows of a text without quotes, empty lines and missing numbers; None for another text."""
         lines = text.removesuffix("\n").split("\n")
@@ -146,10 +155,21 @@ class CSVTable:
             return None
         if len(self.header) == 1 and not all(map(str.strip, lines)):
             return None
-        if label is not None and not indices:
-            cells = (line.split(self._delimiter, label + 1)[label] for line in lines)
-            labels = np.array([class_number(cell, classes) for cell in cells], np.int64)
-            return Block(np.arange(line, line + len(lines)), np.empty((len(lines), 0)), labels)
+        parsed = self._parsed(lines, indices, label, classes)
+        if parsed is None:
+            return None
+        for k, receive in texts.items():
+            receive(*_numbered(self._column(lines, k)))
+        return Block(np.arange(line, line + len(lines)), *parsed)
+
+    def _parsed(
+        self, lines: list[str], indices: list[int], label: int | None, classes: dict[str, int]
+    ) -> tuple[Float64[np.ndarray, "n d"], Int64[np.ndarray, "n"]] | None:
+        """The numbers and the classes of lines; None if numpy cannot parse them."""
+        if not indices:
+            cells = [] if label is None else self._column(lines, label)
+            labels = [class_number(cell, classes) for cell in cells] or [0] * len(lines)
+            return np.empty((len(lines), 0)), np.array(labels, np.int64)
         arguments: dict[str, Any] = {"delimiter": self._delimiter, "comments": None, "encoding": None, "ndmin": 2}
         if label is not None:
             arguments["converters"] = {label: lambda cell: class_number(cell, classes)}
@@ -160,12 +180,25 @@ class CSVTable:
         if len(values) != len(lines):
             return None
         labels = np.zeros(len(values), np.int64) if label is None else values[:, -1].astype(np.int64)
-        return Block(np.arange(line, line + len(values)), values[:, : len(indices)], labels)
+        return values[:, : len(indices)], labels
 
-    def _careful(self, text: str, line: int, indices: list[int], label: int | None, classes: dict[str, int]) -> Block:
+    def _column(self, lines: list[str], k: int) -> Iterator[str]:
+        """The fields of a column in lines without quotes."""
+        return (line.split(self._delimiter, k + 1)[k] for line in lines)
+
+    def _careful(
+        self,
+        text: str,
+        line: int,
+        indices: list[int],
+        label: int | None,
+        classes: dict[str, int],
+        texts: dict[int, TextReceiver],
+    ) -> Block:
         """The rows of a text, each checked."""
         plain = is_plain(text)
         line_numbers, numbers, labels = [], [], []
+        columns: dict[int, list[str]] = {k: [] for k in texts}
         for line_number, cells in _Records(self.path, text, line, self._delimiter):
             if len(cells) != len(self.header):
                 count = f"{len(cells)} fields, expected {len(self.header)} as in the header"
@@ -178,6 +211,10 @@ class CSVTable:
             line_numbers.append(line_number)
             numbers.append(row)
             labels.append(0 if label is None else class_number(cells[label], classes))
+            for k, column in columns.items():
+                column.append(cells[k])
+        for k, receive in texts.items():
+            receive(*_numbered(columns[k]))
         values = np.array(numbers, dtype=np.float64).reshape(len(line_numbers), len(indices))
         return Block(np.array(line_numbers, np.int64), values, np.array(labels, np.int64))
 
@@ -273,6 +310,13 @@ def _decode(data: bytes, path: Path, line: int, offset: int, codec: str, options
         f"save the table as CSV in UTF-8{advice}",
         settings=(f"{options.encoding_setting}=latin-1",) if other else (),
     )
+
+
+def _numbered(cells: Iterable[str]) -> tuple[dict[str, int], Int64[np.ndarray, "n"]]:
+    """The different texts of fields with their numbers, and the number of each field; -1 if it is empty."""
+    texts: dict[str, int] = {}
+    numbers = np.array([class_number(cell, texts) for cell in cells], np.int64)
+    return texts, numbers
 
 
 def _without_lines(text: str, lines: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from danlu.data.tables.fields import check_header, check_name, class_number, leave_out, refuse_large
 from danlu.data.tables.parquet_pages import largest_pages
 from danlu.data.tables.row_names import is_unnamed
-from danlu.data.tables.table_file import Block, Progress, ReadOptions
+from danlu.data.tables.table_file import NO_RECEIVERS, Block, Progress, ReadOptions, TextReceiver
 from danlu.errors import UsageError, short
 from danlu.storage.available_memory import available_memory
 from danlu.storage.json_page import parse_json
@@ -74,8 +74,14 @@ class ParquetTable:
         """The number of rows."""
         return self._file.metadata.num_rows
 
-    def blocks(self, columns: tuple[str, ...], target: str | None, classes: dict[str, int]) -> Iterator[Block]:
-        """The rows in order, as in ``CSVTable.blocks``."""
+    def blocks(
+        self,
+        columns: tuple[str, ...],
+        target: str | None,
+        classes: dict[str, int],
+        receivers: Mapping[str, TextReceiver] = NO_RECEIVERS,
+    ) -> Iterator[Block]:
+        """The rows in order, as in ``TableFile.blocks``."""
         numeric = {name: None for name in self.header if name != target and self._is_numeric(name)}
         for name in columns:
             if name not in numeric:
@@ -86,22 +92,26 @@ class ParquetTable:
                     f"{self.path}: column {name!r} has type {short(str(kind))}, which is not numeric; {advice}",
                     settings=settings,
                 )
-        if target is not None:
-            self._check_target(target)
-        names = [*columns, *(() if target is None else (target,))]
+        as_text = [*(() if target is None else (target,)), *receivers]
+        for name in as_text:
+            self._check_target(name)
+        names = [*columns, *as_text]
         self._check_memory(set(names))
         position = 1
-        for batch in self._batches(names, target):
+        for batch in self._batches(names, as_text):
+            for name, receive in receivers.items():
+                texts: dict[str, int] = {}
+                receive(texts, np.array(self._labels(batch.column(name), f"{name!r}: a text", texts), np.int64))
             block = self._block(batch, position, columns, target, classes)
             refuse_large(self, columns, block)
             yield block
             position += len(block.positions)
             self._progress(f"reading {self.path.name}", position - 1, self.most_rows())
 
-    def _batches(self, names: list[str], target: str | None) -> Iterator[Any]:
-        """The rows; the values of the target are kept encoded, because a small file can repeat a large text."""
+    def _batches(self, names: list[str], as_text: list[str]) -> Iterator[Any]:
+        """The rows; columns that are read as text are kept encoded, because a small file can repeat a large text."""
         try:
-            encoded = [] if target is None or not self._is_text(target) else [target]
+            encoded = [name for name in as_text if self._is_text(name)]
             with self._parquet.ParquetFile(self.path, read_dictionary=encoded) as file:
                 yield from file.iter_batches(batch_size=PARQUET_ROWS, columns=names)
         except (OSError, ValueError) as error:
@@ -117,7 +127,7 @@ class ParquetTable:
             values[:, k] = batch.column(name).cast("float64", safe=False).to_numpy(zero_copy_only=False)
         labels = np.zeros(len(values), np.int64)
         if target is not None:
-            labels[:] = self._labels(batch.column(target), target, classes)
+            labels[:] = self._labels(batch.column(target), f"{target!r}: a class", classes)
         return Block(np.arange(position, position + len(values)), values, labels)
 
     def _check_memory(self, names: set[str]) -> None:
@@ -163,15 +173,21 @@ class ParquetTable:
             raise _unreadable(self.path, error) from error
         return needed
 
-    def _labels(self, values: Any, target: str, classes: dict[str, int]) -> Any:
-        """The class numbers of values, which may be encoded with a dictionary; -1 for a missing class."""
+    def _labels(self, values: Any, what: str, classes: dict[str, int]) -> Any:
+        """The class numbers of values, which may be encoded with a dictionary; -1 for a missing class.
+
+        Args:
+            values: the values.
+            what: the column and the values, for messages.
+            classes: number of each class; new classes are added.
+        """
         if not self._types.is_dictionary(values.type):
             return [-1 if _is_missing(value) else class_number(str(value), classes) for value in values.to_pylist()]
         if self._types.is_binary(values.dictionary.type) or self._is_text_type(values.dictionary.type):
             compute: Any = import_module("pyarrow.compute")
             longest = compute.max(compute.binary_length(values.dictionary)).as_py() or 0
-            check_name(f"{self.path}: column {target!r}: a class", longest)
-        numbers = self._labels(values.dictionary, target, classes)
+            check_name(f"{self.path}: column {what}", longest)
+        numbers = self._labels(values.dictionary, what, classes)
         return np.array([*numbers, -1], np.int64)[values.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)]
 
     def _check_target(self, name: str) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from itertools import takewhile
 
 import numpy as np
+from jaxtyping import Int64
 
 from danlu.data.tables.fields import MISSING, number
 from danlu.data.tables.table_file import TableFile
@@ -14,7 +17,7 @@ _UNNAMED = "Unnamed: 0"
 """name of a first column without a name, as in pandas, which writes the row numbers there"""
 _ANY_UNNAMED = re.compile(rf"{_UNNAMED}(\.[0-9]+)?")
 _MOST = 8
-"""number of columns that are tried, because each is read separately"""
+"""number of columns that are tried"""
 
 
 def name_of_unnamed(header: tuple[str, ...]) -> str:
@@ -39,50 +42,70 @@ def is_unnamed(name: str) -> bool:
     return _ANY_UNNAMED.fullmatch(name) is not None
 
 
-def columns_of_row_names(file: TableFile, target: str | None) -> tuple[str, ...]:
-    """The first columns of a file that number or name its rows.
+def possible_row_names(file: TableFile, target: str | None) -> tuple[str, ...]:
+    """The first columns of a file that number or name its rows if their values do, see ``RowNames``.
 
     These are a first column without a name, and the columns after it to which pandas gave a name because they had
-    none: ``Unnamed: 0``, ``Unnamed: 0.1``, …. Their values are different integers or different texts; missing values
-    are not compared. A column that pandas named, and that has other values, is a column like any other.
+    none: ``Unnamed: 0``, ``Unnamed: 0.1``, ….
 
     Args:
         file: the file.
         target: name of the column with the class.
+    """
+    return tuple(takewhile(lambda name: name != target and is_unnamed(name), file.header[:_MOST]))
+
+
+def refuse_unnamed_input(file: TableFile, names: Collection[str]) -> None:
+    """Refuse a file whose first column has no name and is one of these, which neither number nor name the rows.
+
+    A column that pandas named is one like any other.
 
     Raises:
-        UsageError: if the first column has no name, and other values.
+        UsageError: if it is.
     """
-    columns = []
-    for name in file.header[:_MOST]:
-        if name == target or not is_unnamed(name):
-            break
-        if _identifies_rows(file, name):
-            columns.append(name)
-        elif name == file.unnamed:
-            raise UsageError(
-                f"{file.top}: column 1 has no name and does not number or name the rows: its values are not different "
-                f"integers or texts; add a name, remove the column from the file, or choose the inputs with "
-                f"table.columns",
-                settings=("table.columns",),
-            )
-    return tuple(columns)
+    if file.unnamed in names:
+        raise UsageError(
+            f"{file.top}: column 1 has no name and does not number or name the rows: its values are not different "
+            f"integers or texts; add a name, remove the column from the file, or choose the inputs with "
+            f"table.columns",
+            settings=("table.columns",),
+        )
 
 
-def _identifies_rows(file: TableFile, name: str) -> bool:
-    """Whether the values of a column are different integers or texts."""
-    texts: dict[str, int] = {}
-    hashes, rows = [np.empty(0, np.int64)], 0
-    for block in file.blocks((), name, texts):
-        counts = np.bincount(block.classes + 1, minlength=len(texts) + 1)[1:].tolist()
+class RowNames:
+    """Decides, while a file is read, whether the values of a column are different integers or texts.
+
+    Missing values are not compared.
+
+    >>> names = RowNames()
+    >>> names({"7": 0, "8": 1}, np.array([0, 1, -1]))
+    >>> names.identify_rows()
+    True
+    >>> names({"7": 0}, np.array([0]))
+    >>> names.identify_rows()
+    False
+    """
+
+    def __init__(self) -> None:
+        self.possible = True  # until a block has a fraction, or a value twice
+        self._hashes, self._rows = [np.empty(0, np.int64)], 0
+
+    def __call__(self, texts: dict[str, int], numbers: Int64[np.ndarray, "n"]) -> None:
+        """Add the values of a block; the arguments are those of a ``TextReceiver``."""
+        counts = np.bincount(numbers + 1, minlength=len(texts) + 1)[1:].tolist()
         values = [(text, count) for text, count in zip(texts, counts, strict=True) if text.lower() not in MISSING]
         if any(count > 1 or _is_fraction(text) for text, count in values):
+            self.possible = False
+        # hashes of 8 bytes a row are kept, not the texts
+        self._hashes.append(np.array([hash(text) for text, count in values if count], np.int64))
+        self._rows += len(numbers)
+
+    def identify_rows(self) -> bool:
+        """Whether the values of all blocks number or name the rows."""
+        if not self.possible:
             return False
-        hashes.append(np.array([hash(text) for text, count in values if count], np.int64))
-        rows += len(block.classes)
-        texts.clear()  # hashes of 8 bytes a row are kept, not the texts
-    distinct = np.concatenate(hashes)
-    return len(np.unique(distinct)) == len(distinct) and (len(distinct) > 0 or rows == 0)
+        distinct = np.concatenate(self._hashes)
+        return len(np.unique(distinct)) == len(distinct) and (len(distinct) > 0 or self._rows == 0)
 
 
 def _is_fraction(text: str) -> bool:

@@ -17,9 +17,10 @@ from danlu.data.base.dataset import DataInfo, DataSet, Part
 from danlu.data.base.split import check_parts, refuse_seed_without_split, refuse_unused_fraction, stratified_split
 from danlu.data.base.split_settings import Split
 from danlu.data.tables.fields import check_memory, check_name
+from danlu.data.tables.identifiers import KNOWN, identifies_rows, stored_error
 from danlu.data.tables.info import TableInfo
 from danlu.data.tables.open_file import open_table, refuse_unused_encoding
-from danlu.data.tables.row_names import columns_of_row_names
+from danlu.data.tables.row_names import RowNames, possible_row_names, refuse_unnamed_input
 from danlu.data.tables.settings import Table
 from danlu.data.tables.table_file import Block, ReadOptions, TableFile
 from danlu.errors import UsageError, nearest, short
@@ -87,7 +88,15 @@ def read_table(
     train, validation, test = (_part(rows, info) for rows in parts)
     ranges = [part["x"].aminmax() for part in (train, validation, test) if len(part)]
     info = replace(info, range=(min(low.item() for low, _ in ranges), max(high.item() for _, high in ranges)))
-    return DataSet(f"table:{Path(argument).name}", info, train, validation, test, _notes(parts, table))
+    return DataSet(
+        f"table:{Path(argument).name}",
+        info,
+        train,
+        validation,
+        test,
+        _notes(parts, table),
+        identifiers=_identifiers(parts, info, [train, validation, test]),
+    )
 
 
 def standardize(info: DataInfo, rows: Tensor | ArrayLike) -> Float[Tensor, "n d"]:
@@ -164,18 +173,42 @@ class _PartRows:
 
 
 def _read(name: str, page: Table, columns: tuple[str, ...] | None, access: Access) -> _Rows:
-    """Read the rows of a file, with the columns of the training rows or, if None, those that the settings choose."""
+    """Read the rows of a file, with the columns of the training rows or, if None, those that the settings choose.
+
+    Possible row names are left out and decided on while the rows are read. If one of them is an input after all, which
+    is rare and mostly shows in the first block, the file is read again.
+    """
     file = open_table(Path(name).expanduser(), access.progress, ReadOptions(page.encoding))
-    index: tuple[str, ...] = ()
-    if columns is None and page.columns is None:
-        index = (*file.index, *columns_of_row_names(file, page.target))
-    columns = _chosen(file, page, columns, index)
+    chosen = columns is not None or page.columns is not None
+    names = () if chosen else possible_row_names(file, page.target)
+    while True:
+        index = () if chosen else (*file.index, *names)
+        inputs, checks = _chosen(file, page, columns, index), {column: RowNames() for column in names}
+        if not checks:
+            _require_inputs(file, inputs, page, index)
+        rows = _collect(file, inputs, page, checks)
+        others = {column for column, check in checks.items() if not check.identify_rows()}
+        if not others:
+            break
+        refuse_unnamed_input(file, others)
+        names = tuple(column for column in names if column not in others)
+    _require_inputs(file, inputs, page, index)
+    if not len(rows):
+        left_out = f"; {rows.left_out} have missing values" if rows.left_out else ""
+        raise UsageError(f"{name} has no usable rows{left_out}")
+    return replace(rows, index=tuple(column for column in index if column != page.target))
+
+
+def _collect(file: TableFile, columns: tuple[str, ...], page: Table, checks: dict[str, RowNames]) -> _Rows:
+    """The rows of a file; only the first ones if a check of row names fails on them."""
     classes: dict[str, int] = {}
     most = file.most_rows()
-    check_memory(file, most, len(columns))
+    check_memory(file, most, len(columns) + len(checks))
     kept = Block(np.empty(most, np.int64), np.empty((most, len(columns))), np.empty(most, np.int64))
     count, left_out, missing = 0, 0, 0
-    for block in file.blocks(columns, page.target, classes):
+    for block in file.blocks(columns, page.target, classes, checks):
+        if not all(check.possible for check in checks.values()):
+            break
         complete = ~np.isnan(block.numbers).any(axis=1) & (block.classes >= 0)
         if page.missing == "drop":
             left_out += int((~complete).sum())
@@ -186,12 +219,8 @@ def _read(name: str, page: Table, columns: tuple[str, ...] | None, access: Acces
         for values, new in zip(kept, block, strict=True):
             values[count : count + len(new)] = new
         count += len(block.positions)
-    if not count:
-        raise UsageError(f"{name} has no usable rows" + (f"; {left_out} have missing values" if left_out else ""))
     block = Block(*(values[:count] for values in kept))
-    return _Rows(
-        file, columns, block, tuple(classes), left_out, missing, tuple(name for name in index if name != page.target)
-    )
+    return _Rows(file, columns, block, tuple(classes), left_out, missing)
 
 
 def _chosen(file: TableFile, page: Table, columns: tuple[str, ...] | None, index: tuple[str, ...]) -> tuple[str, ...]:
@@ -214,12 +243,16 @@ def _chosen(file: TableFile, page: Table, columns: tuple[str, ...] | None, index
                 f"{name!r} is the target, so it cannot be an input; remove it from table.columns",
                 settings=("table.columns",),
             )
-    if not chosen:
-        others = " and ".join([*["the target"] * len(target), *["row numbers or names"] * bool(index)])
+    return tuple(chosen)
+
+
+def _require_inputs(file: TableFile, columns: tuple[str, ...], page: Table, index: tuple[str, ...]) -> None:
+    """Raise UsageError if no columns are left besides the target and those of ``index``."""
+    if not columns:
+        others = " and ".join([*["the target"] * (page.target is not None), *["row numbers or names"] * bool(index)])
         raise UsageError(
             f"{file.top}: no columns{others and f' besides {others}'}; a table needs at least one numeric column"
         )
-    return tuple(chosen)
 
 
 def _refuse_missing(file: TableFile, columns: tuple[str, ...], block: Block, page: Table) -> None:
@@ -362,6 +395,19 @@ def _part(part: _PartRows, info: TableInfo) -> Part:
     if part.labels is None:
         return Part({"x": tensor})
     return Part({"x": tensor, "label": part.labels})
+
+
+def _identifiers(parts: list[_PartRows], info: TableInfo, tensors: list[Part]) -> tuple[str, ...]:
+    """The columns whose numbers identify the rows, of those that are not exact enough as float32 to see it there."""
+    count = len(info.columns)
+    shift, scale = np.array(info.shift or (0.0,) * count), np.array(info.scale or (1.0,) * count)
+    largest = np.max([part["x"].abs().amax(0).double().numpy() for part in tensors if len(part)], axis=0)
+    error = stored_error(largest, scale, np.abs(shift) + scale * largest)
+    return tuple(
+        info.columns[column]
+        for column in np.flatnonzero(error >= KNOWN / 2)
+        if identifies_rows([part.rows.block.numbers[part.index, column] for part in parts if len(part.index)])
+    )
 
 
 def _notes(parts: list[_PartRows], page: Table) -> tuple[str, ...]:

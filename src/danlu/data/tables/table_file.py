@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 Progress = Callable[[str, int, int | None], None]
+
+TextReceiver = Callable[[dict[str, int], Int64[np.ndarray, "n"]], None]
+"""receives the different texts of a column in a block, numbered from 0, and the number of the text in each row, or -1
+for an empty one"""
+
+
+NO_RECEIVERS: Mapping[str, TextReceiver] = MappingProxyType({})
 
 
 class Block(NamedTuple):
@@ -67,6 +75,23 @@ class TableFile(Protocol):
         """An upper bound of the number of rows."""
         ...
 
-    def blocks(self, columns: tuple[str, ...], target: str | None, classes: dict[str, int]) -> Iterator[Block]:
-        """The rows in order."""
+    def blocks(
+        self,
+        columns: tuple[str, ...],
+        target: str | None,
+        classes: dict[str, int],
+        receivers: Mapping[str, TextReceiver] = NO_RECEIVERS,
+    ) -> Iterator[Block]:
+        """The rows in order.
+
+        Args:
+            columns: names of the columns of numbers.
+            target: name of the column with the class.
+            classes: number of each class; new classes are added with the next numbers.
+            receivers: for the name of each further column that is read as text: called for each block, before it is
+                returned.
+
+        Raises:
+            UsageError: if the file is not valid, or a field is not a number.
+        """
         ...

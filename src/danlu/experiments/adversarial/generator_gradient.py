@@ -29,13 +29,12 @@ from danlu.data.datasets.digits import digits
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
 from danlu.experiments.harness.parallel import run_each
-from danlu.experiments.harness.seeds import seeds
+from danlu.experiments.harness.seeds import seed_of, seeds
 from danlu.experiments.harness.trainers import SinglePlayer, from_seed
 from danlu.experiments.harness.wording import mean_and_range, number
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.rng.keys import generator as generator_of
-from danlu.rng.keys import key
 from danlu.tasks.adversarial import PLAIN, Adversarial, Techniques
 from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
@@ -133,7 +132,7 @@ def trained_game(rounds: int, seed: int) -> Adversarial:
 
 def _critic(name: str, seed: int) -> MLPCritic:
     make = partial(MLPCritic, SHAPE, classes=0, hidden=(128, 128))
-    return cast(MLPCritic, from_seed(make, key(name, seed) % 2**31))
+    return cast(MLPCritic, from_seed(make, seed_of(name, seed)))
 
 
 def _learn(generator: MLPGenerator, loss: Loss, rounds: tuple[int, ...], seed: int) -> list[Numbers]:

@@ -46,6 +46,8 @@ class Quality(NamedTuple):
 class DigitsEvaluator:
     """A small convolutional classifier of the digits that serves as the feature extractor in place of Inception.
 
+    It is trained with the optimizer and the learning rate of the recipe ``cnn``.
+
     Args:
         seed: random seed of the weights and of the training.
         rounds: length of the training.

@@ -15,4 +15,16 @@ def seeds(seed: int, count: int) -> list[int]:
     >>> len({*seeds(0, 5), *seeds(1, 5)}), seeds(0, 2) == seeds(0, 5)[:2]
     (10, True)
     """
-    return [key("experiment", seed, number) % 2**31 for number in range(count)]
+    return [seed_of("experiment", seed, number) for number in range(count)]
+
+
+def seed_of(*parts: int | str) -> int:
+    """A seed of 31 bits for a run, or for a network in a run.
+
+    Args:
+        parts: the parts of its key.
+
+    >>> 0 <= seed_of("critic", 0) < 2**31, seed_of("critic", 0) == seed_of("critic", 1)
+    (True, False)
+    """
+    return key(*parts) % 2**31
