@@ -16,6 +16,7 @@ MODELS: dict[str, str] = {
     "SemiSupervisedVAE": "danlu.models.latent.semi_supervised:SemiSupervisedVAE",
     "StackedVAE": "danlu.models.latent.stacked:StackedVAE",
     "PlanarFlow": "danlu.models.flows.planar:PlanarFlow",
+    "RealNVP": "danlu.models.flows.realnvp:RealNVP",
     "DCGANGenerator": "danlu.models.adversarial.dcgan:DCGANGenerator",
     "DCGANCritic": "danlu.models.adversarial.dcgan:DCGANCritic",
     "ResNetGenerator": "danlu.models.adversarial.resnet:ResNetGenerator",

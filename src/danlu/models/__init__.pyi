@@ -27,7 +27,9 @@ from .classify.inception import Unit as Unit
 from .classify.mlp import MLP as MLP
 from .classify.resnet import ResNet as ResNet
 from .flows.base import Flow as Flow
+from .flows.multi_scale import MultiScale as MultiScale
 from .flows.planar import PlanarFlow as PlanarFlow
+from .flows.realnvp import RealNVP as RealNVP
 from .latent.autoencoder import Autoencoder as Autoencoder
 from .latent.autoencoder import Diagonal as Diagonal
 from .latent.autoencoder import DiagonalPosterior as DiagonalPosterior

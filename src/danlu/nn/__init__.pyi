@@ -39,6 +39,12 @@ from .roles import set_role as set_role
 from .state_dict import load_tensors as load_tensors
 from .state_dict import named_tensors as named_tensors
 from .transforms.act_norm import ActNorm as ActNorm
+from .transforms.coupling import Coupling as Coupling
+from .transforms.coupling import CouplingMLP as CouplingMLP
+from .transforms.image_coupling import CheckerboardCoupling as CheckerboardCoupling
+from .transforms.image_coupling import CouplingResNet as CouplingResNet
+from .transforms.image_coupling import Squeeze as Squeeze
+from .transforms.image_coupling import WeightNormConv2d as WeightNormConv2d
 from .transforms.logit import Logit as Logit
 from .transforms.planar import Planar as Planar
 from .transforms.transform import Chain as Chain

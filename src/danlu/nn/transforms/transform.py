@@ -162,9 +162,11 @@ class Permutation(Transform):
 
     def __init__(self, size: int):
         super().__init__()
-        order = torch.rand(size).argsort()
-        self.register_buffer("order", order)
-        self.register_buffer("inverse_order", order.argsort())
+        for name in ("order", "inverse_order"):
+            self.register_buffer(name, torch.empty(size, dtype=torch.int64))
+        if not self.order.is_meta:  # there are no values, and sorting would import large packages
+            self.order.copy_(torch.rand(size).argsort())
+            self.inverse_order.copy_(self.order.argsort())
 
     def forward(self, x: Float[Tensor, "n d"], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The permuted rows."""
