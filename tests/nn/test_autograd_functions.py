@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 import danlu
 from danlu.losses import chunked_cross_entropy
-from danlu.nn import Linear, Recurrent, linear
+from danlu.nn import MADE, Affine, Autoregressive, GaussianMixture, Linear, MaskedLinear, Recurrent, linear
+from danlu.nn.masked import linear as masked_linear
 
-TESTED = {"_Product", "_Chunked", "_Scan", "_FirstDerivativesOnly"}
+TESTED = {"_Product", "_Chunked", "_Scan", "_FirstDerivativesOnly", "_MaskedProduct", "_Solve", "_LogCDF", "_Quantile"}
 
 VARIANTS = {
     "peephole": {"kind": "peephole"},
@@ -236,3 +237,75 @@ def test_gradients_of_recurrent_variants_under_autocast(name):
     theirs = torch.autograd.grad(net(exact, state)[0].square().sum(), (exact, state, *net.parameters()))
     assert ours[0].dtype == torch.bfloat16
     torch.testing.assert_close((ours[0].float(), *ours[1:]), (theirs[0].bfloat16().float(), *theirs[1:]))
+
+
+@pytest.fixture
+def in_blocks(monkeypatch):
+    monkeypatch.setattr(masked_linear, "MIN_WIDTH", 1)
+    monkeypatch.setattr(masked_linear, "MIN_PRODUCTS", 1)
+
+
+def masked(inputs=6, outputs=12):
+    torch.manual_seed(0)
+    layer = MaskedLinear(torch.arange(inputs), torch.arange(outputs) * inputs // outputs)
+    return layer, lambda x, weight, bias: F.linear(x, weight * layer.mask, bias)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_derivatives_of_masked_products_in_every_memory_layout(in_blocks, layout):
+    layer, plain = masked()
+    torch.manual_seed(0)
+    inputs = (LAYOUTS[layout](5, 6).requires_grad_(), layer.weight, layer.bias)
+    assert masked_linear._use_blocks(inputs[0], layer.weight)
+    functions = (lambda x, *_: layer(x), plain)
+    close(*(torch.autograd.grad(f(*inputs).square().sum(), inputs) for f in functions))
+    close(*(second_derivatives(f, inputs) for f in functions))
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("transform", ["grad", "vmap", "both", "weights", "jacrev", "jacfwd", "hessian", "dual"])
+def test_masked_products_under_torch_func(in_blocks, transform):
+    layer, product = masked()
+    x = torch.randn(5, 6)
+    parameters = {name: value.detach() for name, value in layer.named_parameters()}
+    stacked = {name: torch.randn(4, *value.shape) for name, value in parameters.items()}
+
+    def ours(parameters, x):
+        return torch.func.functional_call(layer, parameters, (x,)).square()
+
+    def plain(parameters, x):
+        return product(x, parameters["weight"], parameters["bias"]).square()
+
+    def apply(function):
+        def of_weights(parameters, x):
+            return function(parameters, x).square().sum()
+
+        if transform == "grad":
+            return torch.func.grad(of_weights)(parameters, x)
+        if transform == "vmap":
+            return torch.func.vmap(function, (None, 1))(parameters, torch.randn(5, 7, 6, generator=seeded()))
+        if transform == "both":  # a gradient for each example
+            return torch.func.vmap(torch.func.grad(of_weights), (None, 0))(parameters, x[:, None])
+        if transform == "weights":  # an ensemble
+            return torch.func.vmap(torch.func.grad(of_weights), (0, None))(stacked, x)
+        if transform == "dual":
+            return torch.func.jvp(lambda w: function(w, x), (parameters,), ({k: v + 1 for k, v in parameters.items()},))
+        return getattr(torch.func, transform)(function if transform != "hessian" else of_weights)(parameters, x)
+
+    leaves = [torch.utils._pytree.tree_leaves(apply(function)) for function in (ours, plain)]
+    close(*leaves)
+
+
+@pytest.mark.unchecked
+def test_the_sequential_direction_under_torch_func_is_an_error():
+    layer, z = Autoregressive(MADE(3, 2, (8,)), Affine()), torch.zeros(2, 3)
+    with pytest.raises(RuntimeError, match=r"functorch transforms|inference"):
+        torch.func.grad(lambda z: layer.inverse(z)[0].sum())(z)
+
+
+@pytest.mark.unchecked
+def test_forward_derivatives_of_gaussian_mixtures_are_an_error():
+    """Reverse ones of both orders are tested with the mixture."""
+    mixture, x, parameters = GaussianMixture(2), torch.zeros(3), torch.randn(3, 6)
+    with pytest.raises(RuntimeError, match="jvp"):
+        torch.func.jvp(lambda x: mixture(x, parameters)[0], (x,), (x,))

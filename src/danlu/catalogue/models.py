@@ -23,6 +23,8 @@ MODELS: dict[str, str] = {
     "ResNetCritic": "danlu.models.adversarial.resnet:ResNetCritic",
     "MLPGenerator": "danlu.models.adversarial.mlp:MLPGenerator",
     "MLPCritic": "danlu.models.adversarial.mlp:MLPCritic",
+    "MAF": "danlu.models.flows.maf:MAF",
+    "IAF": "danlu.models.flows.iaf:IAF",
     "LanguageModel": "danlu.models.recurrent.language:LanguageModel",
 }
 

@@ -27,6 +27,8 @@ from .classify.inception import Unit as Unit
 from .classify.mlp import MLP as MLP
 from .classify.resnet import ResNet as ResNet
 from .flows.base import Flow as Flow
+from .flows.iaf import IAF as IAF
+from .flows.maf import MAF as MAF
 from .flows.multi_scale import MultiScale as MultiScale
 from .flows.planar import PlanarFlow as PlanarFlow
 from .flows.realnvp import RealNVP as RealNVP

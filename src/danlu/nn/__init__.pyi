@@ -15,6 +15,11 @@ from .dense import dense as dense
 from .encoder_decoder import Decoder as Decoder
 from .encoder_decoder import Encoder as Encoder
 from .linear import Linear as Linear
+from .masked.conditioner import Conditioner as Conditioner
+from .masked.degrees import Degrees as Degrees
+from .masked.degrees import hidden_degrees as hidden_degrees
+from .masked.linear import MaskedLinear as MaskedLinear
+from .masked.made import MADE as MADE
 from .minibatch_discrimination import MinibatchDiscrimination as MinibatchDiscrimination
 from .norm.by_name import Norm as Norm
 from .norm.by_name import norm as norm
@@ -39,8 +44,12 @@ from .roles import set_role as set_role
 from .state_dict import load_tensors as load_tensors
 from .state_dict import named_tensors as named_tensors
 from .transforms.act_norm import ActNorm as ActNorm
+from .transforms.affine import Affine as Affine
+from .transforms.autoregressive import Autoregressive as Autoregressive
+from .transforms.batch_norm import BatchNormTransform as BatchNormTransform
 from .transforms.coupling import Coupling as Coupling
 from .transforms.coupling import CouplingMLP as CouplingMLP
+from .transforms.gaussian_mixture import GaussianMixture as GaussianMixture
 from .transforms.image_coupling import CheckerboardCoupling as CheckerboardCoupling
 from .transforms.image_coupling import CouplingResNet as CouplingResNet
 from .transforms.image_coupling import Squeeze as Squeeze
@@ -52,3 +61,4 @@ from .transforms.transform import Inverse as Inverse
 from .transforms.transform import Permutation as Permutation
 from .transforms.transform import Reverse as Reverse
 from .transforms.transform import Transform as Transform
+from .transforms.univariate import Univariate as Univariate

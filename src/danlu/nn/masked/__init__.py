@@ -1,0 +1,1 @@
+"""Masked layers, and autoregressive networks made of them."""

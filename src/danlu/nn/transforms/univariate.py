@@ -1,0 +1,49 @@
+"""The interface of increasing functions of single values, and the bound of their log-scales."""
+
+from __future__ import annotations
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor
+
+BOUND = 7.0
+"""Default bound of log-scales: a scale is between 1/1097 and 1097."""
+
+
+class Univariate:
+    """Base class of increasing functions that are applied to each value with its own parameters.
+
+    Args:
+        outputs: number of parameters of a value; they are the outputs of a network.
+        bound: bound B of log-scales; None for no bound.
+
+    Raises:
+        ValueError: if the bound is not greater than 0.
+    """
+
+    def __init__(self, outputs: int, bound: float | None):
+        if bound is not None and not 0 < bound < math.inf:
+            raise ValueError(f"bound={bound} must be greater than 0; None for no bound")
+        self.outputs, self.bound = outputs, bound
+
+    def __call__(
+        self, x: Float[Tensor, "*n"], parameters: Float[Tensor, "*n outputs"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
+        """z, and the logarithm of its derivative with respect to x."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__")
+
+    def inverse(
+        self, z: Float[Tensor, "*n"], parameters: Float[Tensor, "*n outputs"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
+        """x, and the logarithm of its derivative with respect to z."""
+        raise NotImplementedError(f"{type(self).__name__} must define inverse")
+
+    def bounded(self, raw: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        r"""Log-scales between −B and B, :math:`a / (1 + |a| / B)`; without a bound, a itself.
+
+        >>> import torch
+        >>> Univariate(2, bound=7.0).bounded(torch.tensor([0.0, 7.0, 1e9]))
+        tensor([0.0000, 3.5000, 7.0000])
+        """
+        return raw if self.bound is None else raw / (raw.abs() / self.bound + 1)
