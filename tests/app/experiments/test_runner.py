@@ -271,9 +271,10 @@ def in_processes(seed, tell, quick):
 @pytest.mark.parametrize(
     ("words", "other"), [(["--jobs", "2"], True), (["--jobs", "1"], False), ([], process_count("auto") > 1)]
 )
-def test_the_command_uses_as_many_processes_as_it_is_told(three, words, other):
+def test_the_command_uses_as_many_processes_as_it_is_told(tmp_path, three, words, other):
     three["first"] = replace(FINE, measure=in_processes)
-    assert json.loads(call_checked("experiment", "first", "--json", *words)[0])["numbers"]["other"] is other
+    page = json.loads(call_checked("experiment", "first", "--json", "--out", tmp_path, *words)[0])
+    assert page["numbers"]["other"] is other
 
 
 def test_all_experiments_have_the_same_number_of_processes(tmp_path, three):

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import joblib
 import pytest
+import torch
+from threadpoolctl import threadpool_limits
 
 import experiment_jobs as jobs
 from danlu.catalogue import find_experiment
@@ -44,16 +47,16 @@ def test_runs_are_in_this_process_unless_the_caller_allows_others():
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_run_has_one_thread(count):
-    import torch
-
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with workers(count):
-            assert run_each(jobs.threads, [()] * 2) == [{1}] * 2
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    with threadpool_limits(2):
+        torch.set_num_threads(2)
+        try:
+            assert jobs.threads() == {2}
+            with workers(count):
+                assert run_each(jobs.threads, [()] * 2) == [{1}] * 2
+            assert jobs.threads() == {2}
+        finally:
+            torch.set_num_threads(before)
 
 
 def test_processor_time_of_workers_is_counted_and_that_of_this_process_is_not():
@@ -127,18 +130,23 @@ def test_workers_end_when_the_program_is_stopped(tmp_path, stop, everybody):
         [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
-    files = [tmp_path / f"{k}.pid" for k in range(2)]
-    _wait_until(lambda: program.poll() is not None or all(file.exists() for file in files))
-    assert program.poll() is None, program.communicate()
-    number = getattr(signal, stop)
-    (os.killpg if everybody else os.kill)(program.pid, number)
+    try:
+        files = [tmp_path / f"{k}.pid" for k in range(2)]
+        _wait_until(lambda: program.poll() is not None or all(file.exists() for file in files))
+        assert program.poll() is None, program.communicate()
+        number = getattr(signal, stop)
+        (os.killpg if everybody else os.kill)(program.pid, number)
+        _wait_until(lambda: program.poll() is not None)
+        pids = [int(file.read_text()) for file in files]
+        assert program.pid not in pids
+        _wait_until(lambda: not any(map(_runs, pids)))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
     said, errors = program.communicate()
     assert program.returncode == -number
     assert said == "once\n"
     assert ("KeyboardInterrupt" in errors) == (stop == "SIGINT")
-    pids = [int(file.read_text()) for file in files]
-    assert program.pid not in pids
-    _wait_until(lambda: not any(map(_runs, pids)))
 
 
 def _wait_until(condition, seconds=300):
