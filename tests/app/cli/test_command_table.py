@@ -85,7 +85,7 @@ def test_completion_offers_files_names_and_choices():
     bash = script("bash")
     for text in (
         "_experiment_pos_0_choices=(sgd-noise momentum ",
-        "_data_pos_0_choices=(digits mnist ",
+        "_data_pos_0_choices=(digits glyphs mnist ",
         "=(bash zsh fish)",
     ):
         assert text in bash
