@@ -25,6 +25,8 @@ MODELS: dict[str, str] = {
     "MLPCritic": "danlu.models.adversarial.mlp:MLPCritic",
     "MAF": "danlu.models.flows.maf:MAF",
     "IAF": "danlu.models.flows.iaf:IAF",
+    "PixelCNN": "danlu.models.pixels.pixelcnn:PixelCNN",
+    "GatedPixelCNN": "danlu.models.pixels.gated:GatedPixelCNN",
     "LanguageModel": "danlu.models.recurrent.language:LanguageModel",
 }
 

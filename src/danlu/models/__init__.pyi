@@ -51,6 +51,9 @@ from .latent.semi_supervised import Costs as Costs
 from .latent.semi_supervised import SemiSupervisedVAE as SemiSupervisedVAE
 from .latent.stacked import StackedVAE as StackedVAE
 from .latent.vae import VAE as VAE
+from .pixels.base import PixelModel as PixelModel
+from .pixels.gated import GatedPixelCNN as GatedPixelCNN
+from .pixels.pixelcnn import PixelCNN as PixelCNN
 from .recurrent.language import LanguageModel as LanguageModel
 from .saving.model_folder import FORMAT as FORMAT
 from .saving.model_folder import build as build

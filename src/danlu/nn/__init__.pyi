@@ -20,6 +20,11 @@ from .masked.degrees import Degrees as Degrees
 from .masked.degrees import hidden_degrees as hidden_degrees
 from .masked.linear import MaskedLinear as MaskedLinear
 from .masked.made import MADE as MADE
+from .masked.cached import CachedConvolution as CachedConvolution
+from .masked.cached import CachedVertical as CachedVertical
+from .masked.convolution import MaskedConv2d as MaskedConv2d
+from .masked.convolution import VerticalConv2d as VerticalConv2d
+from .masked.gated import GatedLayer as GatedLayer
 from .minibatch_discrimination import MinibatchDiscrimination as MinibatchDiscrimination
 from .norm.by_name import Norm as Norm
 from .norm.by_name import norm as norm
