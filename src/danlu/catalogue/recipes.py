@@ -83,6 +83,18 @@ RECIPES: dict[str, Entry] = {
         "residual GAN with spectral normalization",
         "Miyato et al. 2018",
     ),
+    "pixelcnn": Entry(
+        "danlu.recipes.likelihood.pixelcnn:PixelCNNRecipe",
+        "likelihood",
+        "autoregressive model of pixels",
+        "van den Oord et al. 2016",
+    ),
+    "gated-pixelcnn": Entry(
+        "danlu.recipes.likelihood.gated_pixelcnn:GatedPixelCNNRecipe",
+        "likelihood",
+        "gated autoregressive model of pixels",
+        "van den Oord et al. 2016",
+    ),
     "rnn-lm": Entry(
         "danlu.recipes.recurrent.rnn_lm:RNNLMRecipe", "recurrent", "recurrent language model", "Mikolov et al. 2010"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def sample(
     columns: int | None = None,
     numbers: bool = False,
     values: bool = False,
+    temperature: float | None = None,
     seed: int = 0,
     overwrite: bool = False,
     device: DeviceName = "auto",
@@ -47,6 +49,8 @@ def sample(
         numbers: write above each image its number, for ``interpolate`` and ``arithmetic``.
         values: for images, also sample each value from its distribution instead of showing its mean. Rows are always
             sampled.
+        temperature: for models that draw values one after the other: less than 1 gives more probable values, more than
+            1 less probable ones; by default 1, the model itself.
         seed: random seed.
         overwrite: replace existing files.
         device: the device.
@@ -69,20 +73,36 @@ def sample(
             f"values: {type(model).__name__} does not model a distribution of each value; remove values",
             settings=("values",),
         )
-    x = _samples(model, n, labels, values or writer_of(info).sampled_values, seed)
+    options = _options(model, values or writer_of(info).sampled_values, temperature)
+    x = _samples(model, n, labels, options, seed)
     width = columns or (info.classes if label == "all" else None)
     heads = tuple(map(str, range(n))) if numbers else ()
     return Generated(x, write(destination, x, info, ImageGrid(x, width and min(width, n), heads)))
 
 
-def _samples(model: Any, n: int, labels: Tensor | None, values: bool, seed: int) -> Tensor:
+def _options(model: Any, values: bool, temperature: float | None) -> dict[str, Any]:
+    """The arguments of ``sample`` that the model has.
+
+    Raises:
+        UsageError: if it has no temperature, or the temperature is not greater than 0.
+    """
+    options: dict[str, Any] = {"values": values} if has(model, "value_sampling") else {}
+    if temperature is None:
+        return options
+    if not has(model, "temperature"):
+        raise UsageError(f"{type(model).__name__} has no temperature; remove temperature", settings=("temperature",))
+    if not 0 < temperature < math.inf:
+        raise UsageError(
+            f"temperature={temperature:g} must be a finite number greater than 0", settings=("temperature",)
+        )
+    return {**options, "temperature": temperature}
+
+
+def _samples(model: Any, n: int, labels: Tensor | None, options: dict[str, Any], seed: int) -> Tensor:
     """Generate samples in batches, on the CPU."""
     device = next(model.parameters()).device
-    options: dict[str, Any] = {}
     if has(model, "generator"):
         options["generator"] = generator("sample", seed, device=device)
-    if has(model, "value_sampling"):
-        options["values"] = values
     batches = []
     with torch.no_grad(), seeded("sample", seed, device=device):
         for start in range(0, n, BATCH):

@@ -53,6 +53,7 @@ def sample(
     columns: int | None = None,
     numbers: bool = False,
     values: bool = False,
+    temperature: float | None = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -69,12 +70,13 @@ def sample(
         columns: images per row of the image grid
         numbers: write the number of each image above it, for the commands interpolate and arithmetic
         values: sample each pixel from its distribution instead of showing its mean
+        temperature: for autoregressive models: below 1 for more probable, above 1 for less probable pixels; default: 1
     """
     from danlu.app.inference.sample import sample
 
     _check_output(out, json)
     generated = sample(run, n, out=out, label=label, columns=columns, numbers=numbers,
-                  values=values, seed=seed, overwrite=overwrite, device=device)  # fmt: skip
+                  values=values, temperature=temperature, seed=seed, overwrite=overwrite, device=device)  # fmt: skip
     if json:
         return as_json(
             {"path": _path(generated), "n": n, "shape": [*generated.x.shape[1:]], "label": label, "seed": seed}
