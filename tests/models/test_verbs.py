@@ -16,9 +16,11 @@ from danlu.models import (
     DCGANCritic,
     DCGANGenerator,
     DenseNet,
+    GatedPixelCNN,
     LanguageModel,
     MLPCritic,
     MLPGenerator,
+    PixelCNN,
     PlanarFlow,
     RealNVP,
     ResNet,
@@ -90,6 +92,9 @@ def every_model():
         PlanarFlow(shape, layers=2, classes=2),
         RealNVP(shape, couplings=2, hidden=(8,)),
         RealNVP(image, levels=17, classes=2, width=4, blocks=1),
+        PixelCNN(image, layers=2, channels=4),
+        PixelCNN(image, layers=2, channels=4, output="affine"),
+        GatedPixelCNN(image, 2, layers=2, channels=4),
         DCGANGenerator(image, 0, (0.0, 1.0), width=4),
         DCGANCritic(image, 0, width=4),
         ResNetGenerator(image, 2, (0.0, 1.0), width=4),
@@ -119,6 +124,8 @@ def test_a_model_declares_exactly_what_its_methods_can_do(model):
     assert all(takes(model, verb, "generator") for verb in draws) or not draws
     assert has(model, "generator") == bool(draws)
     assert has(model, "value_sampling") == takes(model, "sample", "values")
+    assert has(model, "temperature") == takes(model, "sample", "temperature")
+    assert not has(model, "temperature") or not can(model, "inpaint") or takes(model, "inpaint", "temperature")
     assert has(model, "masks") == (can(model, "inpaint") and model.arguments.get("masks", False))
     assert has(model, "token_log_probs") == hasattr(model, "log_probs")
     assert has(model, "token_stream") == all(hasattr(model, name) for name in ("read", "step", "window"))
@@ -145,6 +152,9 @@ def test_what_a_model_declares_can_be_called(model):
             assert model.decode(model.prior(3, generator=source), labels).shape == first.shape
     if has(model, "value_sampling"):
         assert len(model.sample(3, generator=source, values=True)) == 3
+    if has(model, "temperature"):
+        hot, cold = (model.sample(3, generator=torch.Generator().manual_seed(0), temperature=t) for t in (2.0, 0.1))
+        assert not torch.equal(hot, cold)
     if has(model, "unit_kl"):
         x = torch.rand(3, *model.arguments["shape"])
         assert model.posterior(x).kl().shape == (3, model.latent)

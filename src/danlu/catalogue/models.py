@@ -17,6 +17,8 @@ MODELS: dict[str, str] = {
     "StackedVAE": "danlu.models.latent.stacked:StackedVAE",
     "PlanarFlow": "danlu.models.flows.planar:PlanarFlow",
     "RealNVP": "danlu.models.flows.realnvp:RealNVP",
+    "PixelCNN": "danlu.models.pixels.pixelcnn:PixelCNN",
+    "GatedPixelCNN": "danlu.models.pixels.gated:GatedPixelCNN",
     "DCGANGenerator": "danlu.models.adversarial.dcgan:DCGANGenerator",
     "DCGANCritic": "danlu.models.adversarial.dcgan:DCGANCritic",
     "ResNetGenerator": "danlu.models.adversarial.resnet:ResNetGenerator",
@@ -25,8 +27,6 @@ MODELS: dict[str, str] = {
     "MLPCritic": "danlu.models.adversarial.mlp:MLPCritic",
     "MAF": "danlu.models.flows.maf:MAF",
     "IAF": "danlu.models.flows.iaf:IAF",
-    "PixelCNN": "danlu.models.pixels.pixelcnn:PixelCNN",
-    "GatedPixelCNN": "danlu.models.pixels.gated:GatedPixelCNN",
     "LanguageModel": "danlu.models.recurrent.language:LanguageModel",
 }
 

@@ -1,1 +1,1 @@
-"""Masked layers, and autoregressive networks made of them."""
+"""Masked layers: fully connected ones with masks by degrees, and convolutions with masks of pixels."""
