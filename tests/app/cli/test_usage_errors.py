@@ -7,6 +7,7 @@ from danlu.app.cli import usage_errors
 from danlu.app.cli.commands import evaluation, generation, machine, recipes, text, training
 from danlu.app.cli.tyro_parsing import given_values
 from danlu.app.cli.usage_errors import explain_words
+from danlu.catalogue import RECIPES, find_recipe
 from danlu.data import TrainingData
 from danlu.errors import UsageError
 from danlu.recipes import MLPRecipe
@@ -98,6 +99,13 @@ def test_words_that_pass_are_parsed_by_tyro(words):
     """The check and tyro must agree on what is a flag, and how many values it takes."""
     settings, _ = given_values(MLPRecipe(), training.train, "danlu train mlp", words)
     assert settings
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", RECIPES)
+def test_tyro_parses_the_settings_of_every_recipe_without_a_warning(name):
+    settings, _ = given_values(find_recipe(name)(), training.train, f"danlu train {name}", ["--seed", "3"])
+    assert settings == {"seed": 3}
 
 
 def test_settings_of_data_are_options():

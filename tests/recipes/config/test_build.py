@@ -1,11 +1,13 @@
 """What is refused while a training is built."""
 
 import pytest
+import torch
 
+from danlu.catalogue import find_recipe
 from danlu.data.images.info import ImageInfo
 from danlu.data.text.info import TextInfo
 from danlu.errors import UsageError
-from danlu.recipes import AdversarialRecipe, MLPRecipe, Recipe, as_recipe, build, build_task
+from danlu.recipes import AdversarialRecipe, MLPRecipe, Recipe, as_recipe, build, build_task, changed
 from danlu.recipes.classify.base import Classification
 from danlu.recipes.latent.base import LatentRecipe
 
@@ -16,6 +18,21 @@ def test_labels_are_mixed_for_tasks_that_read_mixed_labels(how):
     assert build(as_recipe("mlp", changes)).trainer.rounds == 2
     with pytest.raises(UsageError, match="mix labels"):
         build(as_recipe("vae", changes))
+
+
+def test_a_language_model_gets_the_tokenizer_of_its_data_and_other_models_none():
+    recipe = find_recipe("lstm-lm")
+    text, images = build(changed(recipe(), {**recipe.tiny, "rounds": 2})), build(as_recipe("mlp", {"rounds": 2}))
+    assert text.data.tokenizer is not None
+    assert text.task.model.tokenizer is text.data.tokenizer
+    assert (images.data.tokenizer, images.task.model.tokenizer) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "resnet-fast", "densenet"])
+def test_a_classifier_has_the_shape_and_the_classes_of_the_data(name):
+    recipe = find_recipe(name)
+    task = build_task(changed(recipe(), recipe.tiny), ImageInfo((3, 12, 12), 4))
+    assert task.model.classify(torch.zeros(2, 3, 12, 12)).shape == (2, 4)
 
 
 def test_a_task_is_built_for_its_kind_of_data_only():

@@ -6,7 +6,6 @@ distinguish given settings from defaults.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, field, make_dataclass
 from typing import Annotated, Any
@@ -46,8 +45,7 @@ def given_values(
         ("page", Annotated[type(page), flat], field(default=page)),
         ("options", Annotated[options, flat], field(default=options())),
     ]
-    with warnings.catch_warnings(), _unchecked, clear_errors(prog, function, words, page):
-        warnings.filterwarnings("ignore", message="Could not resolve type parameter")
+    with _unchecked, clear_errors(prog, function, words, page):
         parsed: Any = tyro.cli(make_dataclass("Command", flags), prog=prog, args=words)
     named = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
     return dict(_named(parsed.page, "--", named)), asdict(parsed.options)
