@@ -10,7 +10,8 @@ import csv
 import io
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -159,7 +160,7 @@ class CSVTable:
         if parsed is None:
             return None
         for k, receive in texts.items():
-            receive(*_numbered(self._column(lines, k)))
+            receive(Counter(map(str.strip, self._column(lines, k))))
         return Block(np.arange(line, line + len(lines)), *parsed)
 
     def _parsed(
@@ -184,6 +185,8 @@ class CSVTable:
 
     def _column(self, lines: list[str], k: int) -> Iterator[str]:
         """The fields of a column in lines without quotes."""
+        if k == 0:
+            return (line.partition(self._delimiter)[0] for line in lines)
         return (line.split(self._delimiter, k + 1)[k] for line in lines)
 
     def _careful(
@@ -214,7 +217,7 @@ class CSVTable:
             for k, column in columns.items():
                 column.append(cells[k])
         for k, receive in texts.items():
-            receive(*_numbered(columns[k]))
+            receive(Counter(map(str.strip, columns[k])))
         values = np.array(numbers, dtype=np.float64).reshape(len(line_numbers), len(indices))
         return Block(np.array(line_numbers, np.int64), values, np.array(labels, np.int64))
 
@@ -310,13 +313,6 @@ def _decode(data: bytes, path: Path, line: int, offset: int, codec: str, options
         f"save the table as CSV in UTF-8{advice}",
         settings=(f"{options.encoding_setting}=latin-1",) if other else (),
     )
-
-
-def _numbered(cells: Iterable[str]) -> tuple[dict[str, int], Int64[np.ndarray, "n"]]:
-    """The different texts of fields with their numbers, and the number of each field; -1 if it is empty."""
-    texts: dict[str, int] = {}
-    numbers = np.array([class_number(cell, texts) for cell in cells], np.int64)
-    return texts, numbers
 
 
 def _without_lines(text: str, lines: int) -> str:

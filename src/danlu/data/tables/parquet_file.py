@@ -100,8 +100,7 @@ class ParquetTable:
         position = 1
         for batch in self._batches(names, as_text):
             for name, receive in receivers.items():
-                texts: dict[str, int] = {}
-                receive(texts, np.array(self._labels(batch.column(name), f"{name!r}: a text", texts), np.int64))
+                receive(self._text_counts(batch.column(name), name))
             block = self._block(batch, position, columns, target, classes)
             refuse_large(self, columns, block)
             yield block
@@ -189,6 +188,14 @@ class ParquetTable:
             check_name(f"{self.path}: column {what}", longest)
         numbers = self._labels(values.dictionary, what, classes)
         return np.array([*numbers, -1], np.int64)[values.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)]
+
+    def _text_counts(self, values: Any, name: str) -> dict[str, int]:
+        """The different texts of a column, with the number of rows that have each; "" for missing ones."""
+        texts: dict[str, int] = {}
+        numbers = np.array(self._labels(values, f"{name!r}: a text", texts), np.int64)
+        missing, *counts = np.bincount(numbers + 1, minlength=len(texts) + 1).tolist()
+        found = {"": missing, **dict(zip(texts, counts, strict=True))}
+        return {text: count for text, count in found.items() if count}
 
     def _check_target(self, name: str) -> None:
         """Check that the values of a column can be names of classes."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import takewhile
 
 import numpy as np
-from jaxtyping import Int64
 
 from danlu.data.tables.fields import MISSING, number
 from danlu.data.tables.table_file import TableFile
@@ -18,6 +17,7 @@ _UNNAMED = "Unnamed: 0"
 _ANY_UNNAMED = re.compile(rf"{_UNNAMED}(\.[0-9]+)?")
 _MOST = 8
 """number of columns that are tried"""
+_LONGEST_MISSING = max(map(len, MISSING))
 
 
 def name_of_unnamed(header: tuple[str, ...]) -> str:
@@ -78,10 +78,10 @@ class RowNames:
     Missing values are not compared.
 
     >>> names = RowNames()
-    >>> names({"7": 0, "8": 1}, np.array([0, 1, -1]))
+    >>> names({"7": 1, "8": 1, "": 3})
     >>> names.identify_rows()
     True
-    >>> names({"7": 0}, np.array([0]))
+    >>> names({"7": 1})
     >>> names.identify_rows()
     False
     """
@@ -90,22 +90,24 @@ class RowNames:
         self.possible = True  # until a block has a fraction, or a value twice
         self._hashes, self._rows = [np.empty(0, np.int64)], 0
 
-    def __call__(self, texts: dict[str, int], numbers: Int64[np.ndarray, "n"]) -> None:
-        """Add the values of a block; the arguments are those of a ``TextReceiver``."""
-        counts = np.bincount(numbers + 1, minlength=len(texts) + 1)[1:].tolist()
-        values = [(text, count) for text, count in zip(texts, counts, strict=True) if text.lower() not in MISSING]
-        if any(count > 1 or _is_fraction(text) for text, count in values):
+    def __call__(self, counts: Mapping[str, int]) -> None:
+        """Add the values of a block, as a ``TextReceiver``."""
+        rows = sum(counts.values())
+        missing = {text for text in counts if len(text) <= _LONGEST_MISSING and text.lower() in MISSING}
+        texts = [text for text in counts if text not in missing] if missing else [*counts]
+        repeats = len(texts) < rows - sum(counts[text] for text in missing)
+        if repeats or (not all(map(str.isdigit, texts)) and any(map(_is_fraction, texts))):
             self.possible = False
         # hashes of 8 bytes a row are kept, not the texts
-        self._hashes.append(np.array([hash(text) for text, count in values if count], np.int64))
-        self._rows += len(numbers)
+        self._hashes.append(np.fromiter(map(hash, texts), np.int64, len(texts)))
+        self._rows += rows
 
     def identify_rows(self) -> bool:
         """Whether the values of all blocks number or name the rows."""
         if not self.possible:
             return False
-        distinct = np.concatenate(self._hashes)
-        return len(np.unique(distinct)) == len(distinct) and (len(distinct) > 0 or self._rows == 0)
+        hashes = np.sort(np.concatenate(self._hashes))  # np.unique takes 10 times as long
+        return bool((hashes[1:] > hashes[:-1]).all()) and (len(hashes) > 0 or self._rows == 0)
 
 
 def _is_fraction(text: str) -> bool:

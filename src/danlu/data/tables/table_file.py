@@ -12,9 +12,8 @@ from jaxtyping import Float64, Int64
 
 Progress = Callable[[str, int, int | None], None]
 
-TextReceiver = Callable[[dict[str, int], Int64[np.ndarray, "n"]], None]
-"""receives the different texts of a column in a block, numbered from 0, and the number of the text in each row, or -1
-for an empty one"""
+TextReceiver = Callable[[Mapping[str, int]], None]
+"""receives the different texts of a column in a block, with the number of rows that have each; "" if it is missing"""
 
 
 NO_RECEIVERS: Mapping[str, TextReceiver] = MappingProxyType({})
