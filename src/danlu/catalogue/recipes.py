@@ -50,6 +50,18 @@ RECIPES: dict[str, Entry] = {
         "semi-supervised variational autoencoder",
         "Kingma et al. 2014",
     ),
+    "maf": Entry(
+        "danlu.recipes.likelihood.maf:MAFRecipe",
+        "likelihood",
+        "masked autoregressive flow",
+        "Papamakarios et al. 2017",
+    ),
+    "iaf": Entry(
+        "danlu.recipes.likelihood.iaf:IAFRecipe",
+        "likelihood",
+        "inverse autoregressive flow",
+        "Kingma et al. 2016",
+    ),
     "gan": Entry(
         "danlu.recipes.adversarial.gan:GANRecipe",
         "adversarial",

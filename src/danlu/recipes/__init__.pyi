@@ -29,6 +29,8 @@ from .latent.conditional_vae import ConditionalVAERecipe as ConditionalVAERecipe
 from .latent.inpainting_vae import InpaintingVAERecipe as InpaintingVAERecipe
 from .latent.semi_vae import SemiVAERecipe as SemiVAERecipe
 from .latent.vae import VAERecipe as VAERecipe
+from .likelihood.iaf import IAFRecipe as IAFRecipe
+from .likelihood.maf import MAFRecipe as MAFRecipe
 from .recurrent.base import LanguageRecipe as LanguageRecipe
 from .recurrent.coupled_lm import CoupledLMRecipe as CoupledLMRecipe
 from .recurrent.gru_lm import GRULMRecipe as GRULMRecipe
