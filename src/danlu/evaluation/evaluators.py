@@ -86,7 +86,9 @@ def _likelihood(subject: Subject, evaluation: Evaluation) -> None:
     name, values = DEQUANTIZED if is_dequantized(model, info) else EXACT, math.prod(info.shape)
     labeled = has(model, "class_conditional") and "label" in examples.fields
     for given_label in (False, True) if labeled else (False,):
-        nats, suffix = log_likelihoods(model, examples, info, given_label), GIVEN_LABEL if given_label else ""
+        summed = has(model, "class_conditional") and not given_label  # over the classes, one pass for each
+        some, suffix = spread_over(examples, BOUND_EXAMPLES) if summed else examples, GIVEN_LABEL * given_label
+        nats = log_likelihoods(model, some, info, given_label)
         evaluation.scores[name + suffix] = float(nats.mean())
         if info.spacing is not None:
             evaluation.scores["bits_per_dimension" + suffix] = float(bits_per_dimension(nats, values).mean())

@@ -430,7 +430,7 @@ def test_bits_per_dimension_of_fair_coins_are_one(monkeypatch, pictures):
         assert one["nats"] == pytest.approx(-64 * math.log(2))
         assert one["bits_per_dimension"] == pytest.approx(1)
     assert "at least" not in call_checked("score", "any", pictures)[0]
-    assert "computes the exact log-likelihood, without samples" in call_checked(
+    assert "needs no samples for its log-likelihood" in call_checked(
         "score", "any", pictures, "--samples", 3, code=2)[1]  # fmt: skip
 
 

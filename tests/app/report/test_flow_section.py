@@ -16,6 +16,7 @@ from danlu.data import DataSet, Part, spread_over
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.evaluation import Subject
+from danlu.models import MAF
 from danlu.models.base import Model
 from danlu.models.flows.base import Flow
 from danlu.nn import ActNorm
@@ -110,3 +111,16 @@ def test_the_latent_map_of_a_flow_in_the_plane_is_shown_and_of_more_columns_is_n
         part = Part({"x": torch.randn(30, columns)})
         sections = model_sections(Flow((columns,), ActNorm(columns)), part, "test", TableInfo((columns,)))
         assert [section.title for section in sections] == titles
+
+
+def test_small_units_do_not_make_the_density_infinite():
+    info = TableInfo((2,), shift=(0.0, 0.0), scale=(1e-27, 1e-19))
+    (section,) = flow_sections(subject(Bent(), info), {})
+    assert section.figure.values["density"].isfinite().all()
+
+
+def test_a_class_conditional_flow_has_a_map_for_each_class_and_so_no_grid():
+    flow = MAF((2,), classes=2)
+    (section,) = flow_sections(subject(flow), {})
+    assert section.figure.values["grid"] is None
+    assert len(draw(section.figure).axes) == 1

@@ -20,7 +20,6 @@ from danlu.data.datasets import glyph_faces
 from danlu.data.datasets.glyph_faces import FACES, read_outlines, select_faces
 from danlu.data.datasets.glyphs import CAPITAL, CLASSES, MIDDLE, SIDE, attribute, draw
 from danlu.data.images.glyph_settings import ALPHABET
-from danlu.data.images.image_data import ImageData
 from danlu.errors import RunError, UsageError
 from danlu.recipes import as_recipe
 from danlu.recipes.config.yaml_files import from_text, to_yaml
@@ -422,7 +421,17 @@ def test_it_is_surveyed_and_drawn(tmp_path):
 
 
 def test_other_data_sets_do_not_import_matplotlib():
-    code = "import sys; from danlu.data import digits, ImageData; digits(); assert 'matplotlib' not in sys.modules"
-    code = code.replace(", ImageData", "")
+    code = "import sys; from danlu.data import digits; digits(); assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert ImageData(data="glyphs").glyphs == Glyphs()
+
+
+def test_classes_are_those_of_the_selected_faces_and_characters():
+    assert glyphs(glyphs=Glyphs(examples=60, label="weight", family="sans")).info.class_names == ("regular", "bold")
+    assert glyphs(glyphs=Glyphs(examples=60, label="case", characters=("a", "B"))).info.class_names == ("upper", "lower")
+    with pytest.raises(UsageError, match=r"label=slant: the training part has only upright faces, and another part"):
+        glyphs(glyphs=Glyphs(examples=60, label="slant", family="mono", weight="regular"))
+
+
+def test_an_empty_list_of_faces_is_refused():
+    with pytest.raises(UsageError, match="faces is empty"):
+        draw(torch.arange(3), "test", faces=())

@@ -1169,3 +1169,15 @@ def test_the_fingerprint_shows_another_unit_although_standardized_values_are_the
         path = written(tmp_path, text, f"{name}.csv")
         fingerprints.add(read_table(str(path), Table(target="k"), Split()).fingerprint())
     assert len(fingerprints) == 2
+
+
+def test_a_check_that_fails_early_does_not_decide_on_columns_that_were_empty_so_far(tmp_path):
+    """The first column names the rows, although all its values are in the last quarter of the file."""
+    rows, empty = 90_000, 70_000
+    names = ("" if row < empty else str(row) for row in range(rows))
+    lines = (f"{name},{row % 7 + 0.5},{row % 5}" for row, name in enumerate(names))
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join([",Unnamed: 0,a", *lines]) + "\n")
+    data = read_table(str(path))
+    assert data.info.columns == ("Unnamed: 0", "a")
+    assert sum(map(len, (data.train, data.validation, data.test))) == rows

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import joblib
 import pytest
@@ -19,6 +20,7 @@ import experiment_jobs as jobs
 from danlu.catalogue import find_experiment
 from danlu.data.text.tokenizers import UnknownCharacter
 from danlu.errors import Diverged, RunError, UsageError
+from danlu.experiments.harness import parallel
 from danlu.experiments.harness.parallel import process_count, run_each, workers
 from danlu.storage.access import no_progress
 
@@ -186,3 +188,18 @@ def test_the_number_of_processes():
             process_count(jobs_)
     with pytest.raises(UsageError, match=f"jobs=1000: .* {cores} processor.*; use at most {max(2, cores)}"):
         process_count(1000)
+
+
+def test_a_process_that_may_start_no_others_makes_the_calls_itself(monkeypatch):
+    monkeypatch.setattr(parallel.multiprocessing, "current_process", lambda: SimpleNamespace(daemon=True))
+    with workers(2) as used:
+        assert run_each(jobs.process, [(), ()]) == [os.getpid(), os.getpid()]
+    assert used.seconds == 0
+
+
+def test_little_memory_means_few_processes(monkeypatch):
+    monkeypatch.setattr(parallel.joblib, "cpu_count", lambda: 16)
+    monkeypatch.setattr(parallel, "available_memory", lambda: 3 * parallel.MEMORY + 1)
+    assert process_count("auto") == 3
+    monkeypatch.setattr(parallel, "available_memory", lambda: 0)
+    assert process_count("auto") == 1

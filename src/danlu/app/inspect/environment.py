@@ -34,7 +34,7 @@ def doctor() -> dict[str, str]:
         "compiler": shutil.which("g++") or shutil.which("clang++") or "none (needed for the setting compile on a CPU)",
         "free disk space": f"{shutil.disk_usage('.').free / 1e9:.1f} GB",
         "folder writable": "yes" if os.access(Path.cwd(), os.W_OK) else "no; set out to another folder",
-        "data folder": os.environ.get("DANLU_DATA") or "none (DANLU_DATA is not set; digits and pydoc are included)",
+        "data folder": os.environ.get("DANLU_DATA") or "none (DANLU_DATA is not set; some are included)",
     }
     return facts | {name: _version(name) for name in PACKAGES}
 

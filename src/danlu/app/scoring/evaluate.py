@@ -9,6 +9,7 @@ from typing import Any, Literal
 from danlu.app.inference.load import load
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.data.base.dataset import PARTS, DataSet, require_images
+from danlu.data.images.binarize import binary_part
 from danlu.errors import UsageError
 from danlu.evaluation.evaluators import evaluate_subject
 from danlu.evaluation.generative_scores import GENERATED, GenerativeScorer, only_generates
@@ -58,6 +59,8 @@ def evaluate(
             f"the data set {data.name} has changed since {run} was trained (other fingerprint); its test part "
             f"may contain training examples"
         )
+    if (how := getattr(folder.recipe, "binarize", "none")) == "dynamic" and part == "train":  # which is gray on disk
+        data = replace(data, train=binary_part(data.train, how, folder.recipe.split.seed))
     examples = data.part(part)
     count = (GENERATED if only_generates(model) else 0) if generated is None else generated
     if count:

@@ -19,7 +19,7 @@ from danlu.app.inference.apply import check_at_least, require_files
 from danlu.app.inference.load import load_without_seeding
 from danlu.app.scoring.text_perplexity import TextScores, score_text
 from danlu.data.base.dataset import require_images
-from danlu.data.base.density import fixed_noise
+from danlu.data.base.density import bits_per_dimension, fixed_noise
 from danlu.data.images.binarize import binary
 from danlu.data.images.settings import Binarize
 from danlu.errors import UsageError
@@ -120,7 +120,7 @@ def score(
         )
     if verb == "log_prob" and samples is not None:
         raise UsageError(
-            f"{type(model).__name__} computes the exact log-likelihood, without samples; remove samples",
+            f"{type(model).__name__} needs no samples for its log-likelihood; remove samples",
             settings=("samples",),
         )
     require_images(model.info, invert=invert, binarize=binarize)
@@ -152,7 +152,7 @@ def _scored(file: str, nats: float, values: int) -> Score:
         return Score(
             file, error=f"{file}: its log-likelihood is not a number; it differs too much from the training data"
         )
-    return Score(file, nats, -nats / (math.log(2) * values))
+    return Score(file, nats, float(bits_per_dimension(torch.tensor(nats, dtype=torch.float64), values)))
 
 
 @torch.no_grad()

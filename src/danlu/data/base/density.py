@@ -41,7 +41,7 @@ def dequantize(
 def fixed_noise(x: Float[Tensor, "n *shape"], numbers: Int[Tensor, "n"]) -> Float[Tensor, "n *shape"]:
     """Uniform random numbers from [0, 1) for scores: a function of the number of an example and the position in it.
 
-    The same example gets the same noise whenever it is scored, so scores of different models and times are comparable.
+    The same numbers give the same noise, so scores of different models and at different times are comparable.
 
     >>> a, b = (fixed_noise(torch.zeros(2, 3), torch.tensor(numbers)) for numbers in ([4, 7], [7, 4]))
     >>> torch.equal(a, b.flip(0))

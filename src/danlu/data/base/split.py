@@ -188,7 +188,7 @@ def _largest_remainders(exact: Float64[Tensor, "parts"]) -> Int[Tensor, "parts"]
     return whole
 
 
-def refuse_unused_fraction(split: Split, part: Literal["validation", "test", "seed"], reason: str) -> None:
+def refuse_unused_split(split: Split, part: Literal["validation", "test", "seed"], reason: str) -> None:
     """Check that the fraction of a part that is not split off has its default value; or the seed, if it is not used.
 
     Args:
@@ -199,7 +199,7 @@ def refuse_unused_fraction(split: Split, part: Literal["validation", "test", "se
     Raises:
         UsageError: if the value is not the default.
 
-    >>> refuse_unused_fraction(Split(test=0.5), "test", "mnist has an official test part")
+    >>> refuse_unused_split(Split(test=0.5), "test", "mnist has an official test part")
     Traceback (most recent call last):
     danlu.errors.UsageError: split.test has no effect: mnist has an official test part; leave it out
     """

@@ -67,7 +67,10 @@ def energy_u1(z: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n"]:
 
 
 def energy_u2(z: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n"]:
-    r"""A band along a sine, :math:`U_2(z) = \frac12 ((z_2 - w_1) / 0.4)^2`, with :math:`w_1 = \sin(2 \pi z_1 / 4)`."""
+    r"""A band along a sine, :math:`U_2(z) = \frac12 ((z_2 - w_1) / 0.4)^2`, with :math:`w_1 = \sin(2 \pi z_1 / 4)`.
+
+    As for the next two, the term of the wall at :math:`|z_1| = 4` is added.
+    """
     return _wall(z) + _half_square((z[..., 1] - _sine(z)) / BAND)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from danlu.data.base.dataset import PARTS, DataSet, Part, PartName
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import check_parts, part_sizes, refuse_unused_fraction
+from danlu.data.base.split import check_parts, part_sizes, refuse_unused_split
 from danlu.data.base.split_settings import Split, part_fractions
 from danlu.data.datasets.glyph_faces import FACES, Face, extremes, read_outlines, select_faces
 from danlu.data.images.glyph_settings import ALPHABET, Family, Glyphs, Slant, Weight
@@ -40,6 +40,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "slant": get_args(Slant),
 }
 """the values of each attribute, in the order of the classes"""
+_BYTES = 2 * (SIDE**2 + 3 * 8)  # an example with its three numbers; chunks and the whole part exist at once
 _CHUNK = 1024  # number of images that are drawn at once
 _DRAWS = 8  # random numbers of an example, of which five are used
 
@@ -82,11 +83,11 @@ def glyphs(
     (70, 10, 20, (1, 28, 28), 62)
     """
     no_argument("glyphs", argument)
-    refuse_unused_fraction(split, "seed", "the parts of glyphs have given faces")
+    refuse_unused_split(split, "seed", "the parts of glyphs have given faces")
     fractions = part_fractions(split)
     sizes = part_sizes(glyphs.examples, fractions)
     check_parts("glyphs", sizes, fractions)
-    needed, free = glyphs.examples * SIDE**2, available_memory()
+    needed, free = glyphs.examples * _BYTES, available_memory()
     if needed > free:
         raise UsageError(
             f"{glyphs.examples:,} images need {needed:,} bytes of memory, and {free:,} are available; reduce "
@@ -107,11 +108,8 @@ def glyphs(
 def _data_set(drawn: Sequence[Drawn], glyphs: Glyphs) -> DataSet:
     """The data set of the examples of the three parts, with labels."""
     values = [attribute(glyphs.label, part.character, part.face) for part in drawn]
-    classes = torch.cat(values).unique()
-    names = tuple(CLASSES[glyphs.label][number] for number in classes.tolist())
-    if glyphs.label == "character":  # also those that a small data set does not have
-        names = tuple(glyphs.alphabet)
-        classes = torch.tensor([ALPHABET.index(character) for character in names])
+    names = _class_names(glyphs, [part for part, one in zip(PARTS, drawn, strict=True) if len(one.face)])
+    classes = torch.tensor([CLASSES[glyphs.label].index(name) for name in names])
     parts = [
         Part(
             {
@@ -126,6 +124,28 @@ def _data_set(drawn: Sequence[Drawn], glyphs: Glyphs) -> DataSet:
     info = ImageInfo((1, SIDE, SIDE), classes=len(names), class_names=names)
     counts = ", ".join(f"{len(part.face.unique())} {name}" for name, part in zip(PARTS, drawn, strict=True))
     return DataSet("glyphs", info, *parts, notes=(f"faces: {counts}; no face is in two parts",))
+
+
+def _class_names(glyphs: Glyphs, parts: Sequence[PartName]) -> tuple[str, ...]:
+    """The values of the label that the selected characters and faces of the training part have.
+
+    Raises:
+        UsageError: if a face of another part has a value that none of the training part has.
+    """
+    label = glyphs.label
+    if label == "character":
+        return tuple(glyphs.alphabet)
+    if label == "case":
+        cases = attribute("case", torch.tensor([ALPHABET.index(one) for one in glyphs.alphabet]), torch.tensor(0))
+        return tuple(CLASSES["case"][number] for number in cases.unique().tolist())
+    known, *others = [{getattr(face, label) for face in select_faces(glyphs, part)} for part in parts]
+    if unseen := set[str]().union(*others) - known:
+        raise UsageError(
+            f"glyphs.label={label}: the training part has only {' and '.join(sorted(known))} faces, and another part "
+            f"has {' and '.join(sorted(unseen))} ones; choose other faces",
+            settings=("glyphs.label",),
+        )
+    return tuple(name for name in CLASSES[label] if name in known)
 
 
 def attribute(name: str, character: Int[Tensor, "n"], face: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
@@ -178,7 +198,12 @@ def draw(
     >>> bold.character.equal(regular.character), bold.image.equal(regular.image)
     (True, False)
     """
-    faces = _faces_of(glyphs, part) if faces is None and len(index) else faces or FACES[:1]
+    if not len(index):  # a part without examples may have no face
+        faces = FACES[:1]
+    elif faces is None:
+        faces = _faces_of(glyphs, part)
+    elif not faces:
+        raise UsageError("faces is empty; give at least one face, or leave it out")
     character = _characters(index, part, glyphs.alphabet)
     u = uniforms(key("glyphs", part), index[:, None] * _DRAWS + torch.arange(5), torch.float64)
     chosen = (u[:, 0] * len(faces)).long()

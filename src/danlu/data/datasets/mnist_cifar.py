@@ -15,7 +15,7 @@ from torch import Tensor
 
 from danlu.data.base.dataset import DataSet, Part
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import check_parts, refuse_seed_without_split, refuse_unused_fraction, stratified_split
+from danlu.data.base.split import check_parts, refuse_seed_without_split, refuse_unused_split, stratified_split
 from danlu.data.base.split_settings import Split
 from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError
@@ -168,7 +168,7 @@ def _idx(
 
 
 def _split(name: str, train: Part, test: Part, names: tuple[str, ...], split: Split) -> DataSet:
-    refuse_unused_fraction(split, "test", f"{name} has an official test part")
+    refuse_unused_split(split, "test", f"{name} has an official test part")
     refuse_seed_without_split(split, (split.validation,))
     fractions = 1 - split.validation, split.validation
     kept, validation = stratified_split(train["label"], fractions, split.seed)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from danlu.data.base.dataset import DataSet
 from danlu.data.base.page import no_argument
-from danlu.data.base.split import refuse_unused_fraction
+from danlu.data.base.split import refuse_unused_split
 from danlu.data.base.split_settings import Split
 from danlu.data.datasets.mnist_cifar import OfficialFiles, find_files, search_folders
 from danlu.data.text.corpus import refuse_unused_encoding, refuse_unused_seed, tokenized_data
@@ -98,8 +98,8 @@ def _check(name: str, argument: str, text: Text, split: Split, reason: str) -> N
     no_argument(name, argument)
     refuse_unused_encoding(name, text)
     refuse_unused_seed(split)
-    refuse_unused_fraction(split, "validation", reason)
-    refuse_unused_fraction(split, "test", reason)
+    refuse_unused_split(split, "validation", reason)
+    refuse_unused_split(split, "test", reason)
 
 
 def contents_of(official: OfficialFiles, access: Access) -> list[tuple[str, bytes]]:

@@ -15,7 +15,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from danlu.data.base.dataset import DataSet, Part
-from danlu.data.base.split import refuse_seed_without_split, refuse_unused_fraction, stratified_split
+from danlu.data.base.split import refuse_seed_without_split, refuse_unused_split, stratified_split
 from danlu.data.base.split_settings import Split
 from danlu.data.images.decode import SUFFIXES
 from danlu.data.images.decode_cache import FileEntry, decode_files
@@ -74,7 +74,7 @@ def read_folder(
     groups = _groups(root, listing)
     for part in ("validation", "test"):
         if part in groups:
-            refuse_unused_fraction(split, part, f"{root} has a folder for the {part} part")
+            refuse_unused_split(split, part, f"{root} has a folder for the {part} part")
     refuse_seed_without_split(split, (getattr(split, part) for part in ("validation", "test") if part not in groups))
     parts = _split(root, groups, split)
     files = [file for part in parts.values() for file in part.files]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from danlu.data.base.dataset import DataInfo, DataSet, Part
-from danlu.data.base.split import check_parts, refuse_seed_without_split, refuse_unused_fraction, stratified_split
+from danlu.data.base.split import check_parts, refuse_seed_without_split, refuse_unused_split, stratified_split
 from danlu.data.base.split_settings import Split
 from danlu.data.tables.fields import check_memory, check_name
 from danlu.data.tables.identifiers import KNOWN, identifies_rows, stored_error
@@ -69,9 +69,9 @@ def read_table(
     if not argument:
         raise UsageError("the data set table needs the path of a file, for example table:measurements.csv")
     if table.validation_file is not None:
-        refuse_unused_fraction(split, "validation", "the validation rows are in table.validation_file")
+        refuse_unused_split(split, "validation", "the validation rows are in table.validation_file")
     if table.test_file is not None:
-        refuse_unused_fraction(split, "test", "the test rows are in table.test_file")
+        refuse_unused_split(split, "test", "the test rows are in table.test_file")
     refuse_seed_without_split(split, _split_off(split, table))
     rows = _read(argument, table, None, access)
     files = [rows.file]
@@ -187,7 +187,9 @@ def _read(name: str, page: Table, columns: tuple[str, ...] | None, access: Acces
         if not checks:
             _require_inputs(file, inputs, page, index)
         rows = _collect(file, inputs, page, checks)
-        others = {column for column, check in checks.items() if not check.identify_rows()}
+        # after a failed check the rows were not read to the end, so the other columns are still undecided
+        failed = {column for column, check in checks.items() if not check.possible}
+        others = failed or {column for column, check in checks.items() if not check.identify_rows()}
         if not others:
             break
         refuse_unnamed_input(file, others)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from danlu.data.base.dataset import PARTS, DataSet, Part
-from danlu.data.base.split import refuse_unused_fraction
+from danlu.data.base.split import refuse_unused_split
 from danlu.data.base.split_settings import Split, part_fractions
 from danlu.data.base.tokenizer import TokenKind
 from danlu.data.text.info import TextInfo
@@ -62,7 +62,7 @@ def _official_text(folder: Path, official: OfficialParts, page: Text, split: Spl
     refuse_unused_seed(split)
     for part in ("validation", "test"):
         if part in official.files:
-            refuse_unused_fraction(split, part, f"{official.files[part].name} is the {part} part")
+            refuse_unused_split(split, part, f"{official.files[part].name} is the {part} part")
     name, fractions = f"text:{folder.resolve().name}", part_fractions(split)
     spans = official_spans(folder, official, fractions)
     _refuse_empty(name, spans, fractions)

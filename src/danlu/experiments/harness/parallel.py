@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -20,8 +21,11 @@ from threadpoolctl import threadpool_limits
 
 from danlu.errors import RunError, UsageError
 from danlu.experiments.harness.experiment import ProgressCallback
+from danlu.storage.available_memory import available_memory
 from danlu.storage.child_environment import safe_children
 
+MEMORY = 1 << 29
+"""bytes of memory of one process with torch and a small model"""
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
@@ -70,7 +74,7 @@ def workers(count: int) -> Iterator[Workers]:
 def process_count(jobs: int | Literal["auto"]) -> int:
     """The number of processes for a setting; ``auto`` is the number of cores that this process may use.
 
-    Limits of the CPU affinity and of a container are respected.
+    Limits of the CPU affinity and of a container are respected; ``auto`` is lower if the memory is not sufficient.
 
     Raises:
         UsageError: if the number is below 1, or above the number of cores and above 2.
@@ -80,7 +84,7 @@ def process_count(jobs: int | Literal["auto"]) -> int:
     """
     cores = joblib.cpu_count()
     if jobs == "auto":
-        return cores
+        return max(1, min(cores, available_memory() // MEMORY))
     if jobs < 1:
         raise UsageError(
             f"jobs: expected auto or a number of processes from 1, got {jobs}; with 1 all runs are in one process",
@@ -139,8 +143,8 @@ def run_each(
 def _calls(
     function: Callable[..., Result], arguments: Sequence[tuple], used: Workers
 ) -> Generator[tuple[int, Result], None, None]:
-    """The calls as they end: index and result."""
-    if min(used.count, len(arguments)) > 1:
+    """The calls as they end: index and result; a daemonic process may not start others."""
+    if min(used.count, len(arguments)) > 1 and not multiprocessing.current_process().daemon:
         yield from _calls_in_workers(function, arguments, used)
     else:
         for index, one in enumerate(arguments):
@@ -194,6 +198,9 @@ def _in_worker(index: int, function: Callable[..., Result], arguments: tuple, pa
 @cache
 def _end_with(parent: int) -> None:
     """Let this process end soon after the process that started it, and leave Ctrl-C to that process."""
+
+    if os.getpid() == parent:  # joblib was told to start no processes
+        return
 
     def watch() -> None:
         while os.getppid() == parent:

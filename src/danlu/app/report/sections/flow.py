@@ -46,8 +46,9 @@ def density_section(model: Any, part: Part, name: str, info: DataInfo) -> Sectio
     low, high = examples.amin(0), examples.amax(0)
     space = MARGIN * (high - low).clamp_min(1e-6)
     corners = torch.stack([low - space, high + space])
-    density = _density(model, corners).exp() * torch.tensor(log_volume(info)).exp()
-    grid = _in_units(info, _warped_grid(model)) if samples_latents(model) else None
+    density = (_density(model, corners) + log_volume(info)).exp()
+    one_map = samples_latents(model) and not has(model, "class_conditional")  # else there is a grid for each class
+    grid = _in_units(info, _warped_grid(model)) if one_map else None
     first, second = info.channel_names or ("column 0", "column 1")
     caption = f"The density of the model, and {len(examples):,} examples of the {name} part."
     if grid is not None:
@@ -72,7 +73,7 @@ def _density(model: Any, corners: Float[Tensor, "2 2"]) -> Float[Tensor, "side s
     axes = [torch.linspace(float(corners[0, k]), float(corners[1, k]), SIDE) for k in range(2)]
     x = torch.cartesian_prod(axes[1], axes[0]).flip(1)
     weight = next(model.parameters())
-    return model.log_prob(x.to(weight.device, weight.dtype)).float().cpu().view(SIDE, SIDE)
+    return model.log_prob(x.to(weight.device, weight.dtype)).double().cpu().view(SIDE, SIDE)
 
 
 def _warped_grid(model: Any) -> Float[Tensor, "lines steps 2"]:
