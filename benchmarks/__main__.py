@@ -24,6 +24,7 @@ SPEED = {
     "dcgan": "benchmarks.speed.dcgan",
     "csv": "benchmarks.speed.csv_file",
     "wgan-gp": "benchmarks.speed.wgan_gp",
+    "flows": "benchmarks.speed.flows",
 }
 PAPERS = {
     "cifar-gans": "benchmarks.papers.cifar_gans",

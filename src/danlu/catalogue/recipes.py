@@ -50,6 +50,12 @@ RECIPES: dict[str, Entry] = {
         "semi-supervised variational autoencoder",
         "Kingma et al. 2014",
     ),
+    "planar": Entry(
+        "danlu.recipes.likelihood.planar:PlanarRecipe", "likelihood", "planar flow", "Rezende and Mohamed 2015"
+    ),
+    "realnvp": Entry(
+        "danlu.recipes.likelihood.realnvp:RealNVPRecipe", "likelihood", "flow of affine couplings", "Dinh et al. 2017"
+    ),
     "maf": Entry(
         "danlu.recipes.likelihood.maf:MAFRecipe",
         "likelihood",

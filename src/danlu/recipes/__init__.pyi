@@ -31,6 +31,8 @@ from .latent.semi_vae import SemiVAERecipe as SemiVAERecipe
 from .latent.vae import VAERecipe as VAERecipe
 from .likelihood.iaf import IAFRecipe as IAFRecipe
 from .likelihood.maf import MAFRecipe as MAFRecipe
+from .likelihood.planar import PlanarRecipe as PlanarRecipe
+from .likelihood.realnvp import RealNVPRecipe as RealNVPRecipe
 from .recurrent.base import LanguageRecipe as LanguageRecipe
 from .recurrent.coupled_lm import CoupledLMRecipe as CoupledLMRecipe
 from .recurrent.gru_lm import GRULMRecipe as GRULMRecipe

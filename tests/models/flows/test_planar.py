@@ -29,7 +29,7 @@ def flow_of(shape=(2,), layers=6, scale=0.7, **more):
 def test_the_density_integrates_to_one(classes):
     """The rectangle rule on a grid that holds all but a part of the mass that samples measure."""
     flow = flow_of(classes=classes)
-    samples = flow.sample(10_000, generator=source())
+    samples = flow.sample(10_000, generator=source()).detach()
     low, high = samples.amin(0) - 2, samples.amax(0) + 2
     axes = [torch.linspace(float(a), float(b), 700, dtype=DOUBLE) for a, b in zip(low, high, strict=True)]
     cell = (axes[0][1] - axes[0][0]) * (axes[1][1] - axes[1][0])

@@ -15,6 +15,8 @@ KINDS = {
     "rows": ((5,), {"couplings": 5, "hidden": (8,)}),
     "rows of classes": ((3,), {"couplings": 4, "hidden": (8,), "classes": 3}),
     "without normalization": ((3,), {"couplings": 4, "hidden": (8, 8), "norm": None}),
+    "rows with batch norm": ((3,), {"couplings": 4, "hidden": (8, 8), "norm": "batch"}),
+    "images with batch norm": ((1, 4, 4), {"levels": 5, "width": 4, "blocks": 1, "norm": "batch", "couplings": 1}),
     "images": ((1, 4, 4), {"levels": 5, "width": 4, "blocks": 1}),
     "images of classes": ((1, 4, 4), {"levels": 5, "width": 4, "blocks": 1, "classes": 2}),
     "colors at one scale": ((3, 2, 2), {"levels": 256, "width": 4, "scales": 1, "couplings": 1}),
@@ -68,7 +70,7 @@ def test_a_saved_flow_is_the_same(kind, tmp_path):
 
 def test_the_density_integrates_to_one():
     flow = flow_of("points")
-    samples = flow.sample(10_000, generator=source())
+    samples = flow.sample(10_000, generator=source()).detach()
     low, high = samples.amin(0) - 2, samples.amax(0) + 2
     axes = [torch.linspace(float(a), float(b), 800, dtype=DOUBLE) for a, b in zip(low, high, strict=True)]
     cell = (axes[0][1] - axes[0][0]) * (axes[1][1] - axes[1][0])
@@ -143,6 +145,25 @@ def test_sizes_that_cannot_be_halved_are_refused_with_sizes_that_can(height, wid
         RealNVP((1, height, width), scales=scales, levels=5)
     for part in message.split("use ")[1].split(", ")[0].split(" or "):
         check_image_size(*map(int, part.split("×")), scales)
+
+
+@pytest.mark.unchecked
+def test_an_unknown_normalization_is_refused():
+    with pytest.raises(ValueError, match="norm='layer' is unknown; choose act or batch"):
+        RealNVP((2,), norm="layer")
+
+
+def test_batch_norm_uses_the_batch_in_training_and_running_statistics_afterwards():
+    flow = flow_of("rows with batch norm").train()
+    x = 3 + torch.randn(400, 3, generator=source(), dtype=DOUBLE)
+    with torch.no_grad():
+        in_training = [flow.log_prob(x[:50])[:5], flow.log_prob(x[:80])[:5]]
+        for _ in range(200):
+            flow.log_prob(x)
+        whole, part = (flow.eval().log_prob(rows)[:5] for rows in (x, x[:5]))
+    assert not in_training[0].allclose(in_training[1])
+    torch.testing.assert_close(whole, part)  # an example does not depend on the others
+    torch.testing.assert_close(whole, flow.train().log_prob(x)[:5], rtol=0.02, atol=0.02)
 
 
 def test_a_single_column_is_refused():

@@ -1,10 +1,13 @@
 """Batch normalization as a transform."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from danlu.nn import BatchNormTransform
+from transform_laws import check
 
 
 def norm_of(size=3):
@@ -57,3 +60,14 @@ def test_one_example_during_training_is_an_error():
     norm, x = norm_of()
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         norm(x[:1])
+
+
+def test_images_are_normalized_for_each_channel():
+    """As rows with one row for each position, whose log-determinants are added."""
+    norm, _ = norm_of()
+    x = 2 * torch.randn(8, 3, 2, 4, dtype=torch.float64) + 1
+    rows = copy.deepcopy(norm)(x.movedim(1, 3).flatten(0, 2))
+    z, log_det = norm(x)
+    torch.testing.assert_close(z, rows[0].view(8, 2, 4, 3).movedim(3, 1))
+    torch.testing.assert_close(log_det, 8 * rows[1][:8])
+    check(norm.eval(), x[:2])

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from danlu.nn.dense import check_width
 from danlu.nn.transforms.act_norm import ActNorm
+from danlu.nn.transforms.batch_norm import BatchNormTransform
 from danlu.nn.transforms.coupling import BuildNetwork, Coupling
 from danlu.nn.transforms.image_coupling import CheckerboardCoupling, Squeeze
 from danlu.nn.transforms.transform import Chain, Transform
 
-FlowNorm = Literal["act"]
+FlowNorm = Literal["act", "batch"]
 
 
 class MultiScale(Transform):
@@ -31,7 +32,7 @@ class MultiScale(Transform):
         scales: number of scales.
         couplings: number of couplings with each kind of mask at each scale.
         build: creates the network of a coupling from its numbers of input and output channels.
-        norm: normalization before each coupling: "act", or None for none.
+        norm: normalization before each coupling: "act" or "batch", or None for none.
 
     Raises:
         ValueError: if the image cannot be halved so often; the message names sizes that can.
@@ -50,13 +51,13 @@ class MultiScale(Transform):
             last = scale == scales - 1
             parts: list[Transform] = []
             for number in range(couplings + last):
-                parts += _normalization(norm, channels)
+                parts += normalization(norm, channels)
                 parts.append(CheckerboardCoupling(channels, (height, width), build, number % 2 == 1))
             if not last:
                 channels, height, width = 4 * channels, height // 2, width // 2
                 parts.append(Squeeze())
                 for number in range(couplings):
-                    parts += _normalization(norm, channels)
+                    parts += normalization(norm, channels)
                     parts.append(Coupling(channels, build, number % 2 == 1, positions=2))
                 channels //= 2
             self.kept.append((channels, height, width))
@@ -105,8 +106,15 @@ class MultiScale(Transform):
         return [part.unflatten(1, shape) for part, shape in zip(parts, self.kept, strict=True)]
 
 
-def _normalization(norm: FlowNorm | None, channels: int) -> list[Transform]:
-    return [] if norm is None else [ActNorm(channels)]
+def normalization(norm: FlowNorm | None, channels: int) -> list[Transform]:
+    """The normalization with a name, as a list of one transform; an empty list for None.
+
+    Raises:
+        ValueError: if the name is unknown.
+    """
+    if norm not in ("act", "batch", None):
+        raise ValueError(f"norm={norm!r} is unknown; choose act or batch, or None for no normalization")
+    return [] if norm is None else [ActNorm(channels) if norm == "act" else BatchNormTransform(channels)]
 
 
 def check_image_size(height: int, width: int, scales: int) -> None:

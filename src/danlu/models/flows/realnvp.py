@@ -9,10 +9,9 @@ from typing import Annotated
 
 from danlu.models.base import FromData
 from danlu.models.flows.base import Flow
-from danlu.models.flows.multi_scale import FlowNorm, MultiScale
+from danlu.models.flows.multi_scale import FlowNorm, MultiScale, normalization
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
-from danlu.nn.transforms.act_norm import ActNorm
 from danlu.nn.transforms.coupling import Coupling, CouplingMLP
 from danlu.nn.transforms.image_coupling import CouplingResNet
 from danlu.nn.transforms.transform import Chain, Permutation, Transform
@@ -33,8 +32,8 @@ class RealNVP(Flow):
             kind of mask at each scale, 3 by default as in the paper.
         hidden: for rows, width of each hidden layer of a network.
         activation: for rows, activation function after each hidden layer.
-        norm: normalization: "act" for activation normalization before every coupling of images and every second one of
-            rows, or None for none.
+        norm: normalization before every coupling of images and every second one of rows: "act" for activation
+            normalization, "batch" for batch normalization, or None for none.
         scales: for images, number of scales; height and width are halved between them.
         width: for images, number of channels of the residual blocks.
         blocks: for images, number of residual blocks of a network.
@@ -81,6 +80,6 @@ def _row_couplings(size: int, couplings: int, network: partial[CouplingMLP], nor
     for number in range(couplings):
         if number % 2 == 0:
             parts += [Permutation(size)] if number and size > 2 else []
-            parts += [ActNorm(size)] if norm is not None else []
+            parts += normalization(norm, size)
         parts.append(Coupling(size, network, number % 2 == 1))
     return Chain(parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,17 +12,19 @@ from danlu.nn.transforms.transform import Transform
 
 
 class BatchNormTransform(Transform):
-    r"""Batch normalization as an invertible transform.
+    r"""Batch normalization as an invertible transform; of images, for each channel.
 
     .. math:: z = e^{\gamma} \, \frac{x - m}{\sqrt{v + \varepsilon}} + \beta, \qquad
-        \log \left| \det \frac{\partial z}{\partial x} \right| = \sum_i \gamma_i - \tfrac12 \log(v_i + \varepsilon)
+        \log \left| \det \frac{\partial z}{\partial x} \right| = P \sum_i
+        \left( \gamma_i - \tfrac12 \log(v_i + \varepsilon) \right)
 
-    Papamakarios, Pavlakou and Murray, "Masked autoregressive flow for density estimation", 2017, equations 22 and 23;
-    Dinh et al., "Density estimation using Real NVP", 2017, equation 24. During training m and v are the mean and the
-    variance of the batch in ``forward``; otherwise, and always in ``inverse``, they are running averages of these.
+    P is the number of positions of an image, and 1 for rows. Papamakarios, Pavlakou and Murray, "Masked autoregressive
+    flow for density estimation", 2017, equations 22 and 23; Dinh et al., "Density estimation using Real NVP", 2017,
+    equation 24. During training m and v are the mean and the variance of the batch in ``forward``; otherwise, and
+    always in ``inverse``, they are running averages of these.
 
     Args:
-        size: number of values d of an example.
+        size: number of values d of an example, or of channels.
         momentum: weight of the newest batch in the running averages.
         eps: ε.
 
@@ -40,24 +44,28 @@ class BatchNormTransform(Transform):
         self.log_scale, self.shift = nn.Parameter(torch.zeros(size)), nn.Parameter(torch.zeros(size))
 
     def forward(
-        self, x: Float[Tensor, "n d"], context: Tensor | None = None
-    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
+        self, x: Float[Tensor, "n d *positions"], context: Tensor | None = None
+    ) -> tuple[Float[Tensor, "n d *positions"], Float[Tensor, "n"]]:
         """Normalize with the statistics of the batch during training, and with running averages otherwise."""
-        z = torch.addcmul(self.shift, self.statistics(x), self.log_scale.exp())
-        variance = x.var(0, correction=0) if self.training else self._running()[1]
-        return z, self._log_det(variance).expand(len(x))
+        values = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+        z = torch.addcmul(self.shift[:, None], self.statistics(values), self.log_scale.exp()[:, None])
+        variance = values.var((0, 2), correction=0) if self.training else self._running()[1]
+        return z.reshape(x.shape), self._log_det(variance, x)
 
     def inverse(
-        self, z: Float[Tensor, "n d"], context: Tensor | None = None
-    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
+        self, z: Float[Tensor, "n d *positions"], context: Tensor | None = None
+    ) -> tuple[Float[Tensor, "n d *positions"], Float[Tensor, "n"]]:
         """The inverse with running averages."""
         mean, variance = self._running()
-        deviation = (variance + self.statistics.eps).sqrt()
-        return (z - self.shift) * (-self.log_scale).exp() * deviation + mean, -self._log_det(variance).expand(len(z))
+        scale = (-self.log_scale).exp() * (variance + self.statistics.eps).sqrt()
+        shape = (-1, *(1,) * (z.dim() - 2))
+        x = torch.addcmul(mean.view(shape), z - self.shift.view(shape), scale.view(shape))
+        return x, -self._log_det(variance, z)
 
     def _running(self) -> tuple[Tensor, Tensor]:
         """The running averages of the mean and the variance."""
         return self.statistics.get_buffer("running_mean"), self.statistics.get_buffer("running_var")
 
-    def _log_det(self, variance: Tensor) -> Float[Tensor, ""]:
-        return (self.log_scale - 0.5 * (variance + self.statistics.eps).log()).sum()
+    def _log_det(self, variance: Float[Tensor, "d"], x: Tensor) -> Float[Tensor, "n"]:
+        each = (self.log_scale - 0.5 * (variance + self.statistics.eps).log()).sum()
+        return (each * math.prod(x.shape[2:])).expand(len(x))

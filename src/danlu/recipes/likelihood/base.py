@@ -12,6 +12,7 @@ from danlu.models.base import Model
 from danlu.recipes.class_labels import check_classes
 from danlu.recipes.config.generative_recipe import GenerativeRecipe
 from danlu.tasks.likelihood import Likelihood
+from danlu.tasks.task import Task
 from danlu.training.optimization.settings import OptimizerSettings, Positive
 
 
@@ -29,7 +30,7 @@ class LikelihoodRecipe(OptimizerSettings, GenerativeRecipe):
         """The model for these examples."""
         raise NotImplementedError(f"{type(self).__name__} must define network")
 
-    def task(self, info: DataInfo) -> Likelihood:
+    def task(self, info: DataInfo) -> Task:
         """The task with the network of this recipe.
 
         Raises:
