@@ -318,13 +318,32 @@ def test_smoothing_the_real_target_scales_the_gradient_of_minimax_and_keeps_the_
     assert both[non_saturating] == pytest.approx(integrate.quad(of_both, -4, 12, limit=200)[0], rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("minimax", "non_saturating", "words"),
+    [
+        ((1.0, 0.72), (4.0, 0.2), ("does not enlarge", "factor 0.72", "is right", "by 0.05.")),
+        ((1.0, 3.0), (4.0, 8.0), ("target enlarges", "factor 3)", "is wrong", "by 2.")),
+    ],
+)
+def test_the_reasons_of_the_notes_follow_from_the_gradients(minimax, non_saturating, words):
+    module = one_sided_smoothing
+    arms = {
+        module.NONE: {module.MINIMAX: [minimax[0]] * 2, module.NON_SATURATING: [1.0] * 2},
+        module.REAL: {module.MINIMAX: [minimax[1]] * 2, module.NON_SATURATING: [non_saturating[0]] * 2},
+        module.BOTH: {module.MINIMAX: [1.0] * 2, module.NON_SATURATING: [non_saturating[1]] * 2},
+    }
+    text = module._reasons(arms)
+    assert all(one in text for one in words)
+    assert not {module.MINIMAX, module.NON_SATURATING} & {one.measure for one in module.CRITERIA.comparisons}
+
+
 def test_generators_that_are_copies_of_the_data_neither_gain_nor_lose_by_smoothing(monkeypatch):
     """Training without smoothing is then not unstable, so nothing is tested."""
     sampler = lambda trainer, n, seed: ring().test["x"][:n]  # noqa: E731
     monkeypatch.setattr(one_sided_smoothing, "samples", sampler)
     found = one_sided_smoothing.EXPERIMENT.run(quick=True).verdict
     assert (found.word, "far from the data" in found.reason) == ("not decided", True)
-    for clause in (one_sided_smoothing.HELPS, one_sided_smoothing.HARMS, one_sided_smoothing.REASON):
+    for clause in (one_sided_smoothing.HELPS, one_sided_smoothing.HARMS):
         assert found.judgment.finding(clause.clause).state == "refuted"
 
 

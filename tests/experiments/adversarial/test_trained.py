@@ -228,6 +228,20 @@ def test_a_run_that_diverged_has_failed(diverged):
     assert wgan_architectures.CRITERIA.judge(arms).word == ("holds" if diverged == "GAN" else "holds with limits")
 
 
+def test_the_conclusion_names_the_good_pair_and_the_length_of_what_is_not_shown():
+    module, arms = wgan_architectures, favorable(wgan_architectures.CRITERIA)
+    arms[module.arm(module.GOOD, module.GAN)]["FID"] = [0.176] * 5
+    assert (
+        "the GAN with the good pair, DCGAN with batch norm, has 0.18."
+        in module.EXPERIMENT.verdict({"arms": arms}).reason
+    )
+    arms[module.arm("deep MLP", "WGAN")]["FID"] = arms[module.PIXELS]["FID"]
+    assert module.EXPERIMENT.verdict({"arms": arms}).reason.endswith(
+        "It is not shown that images of the WGAN with deep MLP are better than independent pixels. Training has "
+        "420 rounds with DCGAN without norm, 720 rounds with deep MLP; longer training is not tested."
+    )
+
+
 # arithmetic
 
 
@@ -300,6 +314,23 @@ def test_codes_whose_second_attribute_is_that_two_signs_are_equal_do_not_add():
     assert max(correct["means"]) < latent_arithmetic.CHANCE
 
 
+@pytest.mark.parametrize(("recognized", "correct", "words"), [
+    (1.0, 0.9, ""),
+    (1.0, 0.0, "With binary attributes, whose images have no intermediate sizes and colors, it is 0 %."),
+    (0.3, 0.0, "Binary attributes are not tested. It is not shown that means of three latents of one kind have this"),
+])  # fmt: skip
+def test_a_failing_binary_model_limits_the_claim_and_leaves_it_decided(recognized, correct, words):
+    module, arms = latent_arithmetic, favorable(latent_arithmetic.CRITERIA)
+    for name in module.SUMS:
+        arms.setdefault(module.arm(module.CONTINUOUS, name), {}).setdefault("correct", [0.66] * 5)
+    arms[module.BINARY]["recognized"] = [recognized] * 5
+    arms[module.arm(module.BINARY, "means")]["correct"] = [correct] * 5
+    verdict = module.EXPERIMENT.verdict({"arms": arms})
+    assert verdict.word == ("holds with limits" if words else "holds")
+    assert words in verdict.reason
+    assert words or "inary" not in verdict.reason
+
+
 # labels
 
 
@@ -345,3 +376,32 @@ def test_generators_that_are_copies_of_the_digits_gain_nothing_from_labels(monke
     monkeypatch.setattr(conditional_vs_plain, "samples", lambda trainer, n, seed: copies[:n])
     verdict = conditional_vs_plain.EXPERIMENT.run(quick=True).verdict
     assert verdict.word == "does not hold"
+
+
+@pytest.mark.parametrize(
+    ("distance", "words"),
+    [
+        (0.02, ""),
+        (0.0295, "It is not shown that the distance of the pixels is lower with a critic of 11 classes than without"),
+        (0.038, "larger with a critic of 11 classes than without labels: 0.038 instead of 0.03."),
+    ],
+)
+def test_a_larger_distance_of_the_pixels_is_called_larger(distance, words):
+    module, arms = conditional_vs_plain, favorable(conditional_vs_plain.CRITERIA)
+    for kind, value in ((module.PLAIN, 0.03), (module.CONDITIONAL, 0.02), (module.CLASSIFYING, distance)):
+        arms[kind]["pixel distance"] = [value * (1 + 1e-3 * k) for k in (-2, -1, 0, 1, 2)]
+    text = module.EXPERIMENT.verdict({"arms": arms}).reason
+    assert words in text
+    assert ("larger" in text, "not shown" in text) == ("larger" in words, "not shown" in words)
+
+
+def test_the_game_with_one_critic_turn_is_described_by_its_updates():
+    """Half the updates of the critic in all, as its method says."""
+    module, arms = mode_collapse, favorable(mode_collapse.CRITERIA)
+    one, plain = module.GAMES[module.ONE_TURN], module.GAMES[module.PLAIN_GAN]
+    assert (one.critic_updates, plain.critic_updates) == (2000, 4000)
+    arms[module.ONE_TURN]["modes"] = [8.0] * 5
+    text = module.EXPERIMENT.verdict({"arms": arms}).reason
+    assert (
+        "one critic turn per round, 2000 updates of the critic in all instead of 4000, the plain GAN covers 8." in text
+    )

@@ -61,6 +61,15 @@ def test_the_state_of_a_comparison(a, b, state):
     assert Criteria((LARGER,)).judge(arms(a, b)).findings[0].state == state
 
 
+@pytest.mark.parametrize(
+    ("a", "refuted", "opposite"),
+    [([3.0, 3.1, 2.9], False, False), ([1.2, 1.1, 1.3], True, False), ([0.2, 0.1, 0.3], True, True)],
+)
+def test_the_opposite_is_more_than_a_refuted_comparison(a, refuted, opposite):
+    judgment = Criteria((LARGER,)).judge(arms(a, [1.0, 1.0, 1.0]))
+    assert (judgment.refuted("a is larger"), judgment.reversed("a is larger")) == (refuted, opposite)
+
+
 def test_a_ratio_is_compared_in_logarithms_and_lower_is_better():
     finding = Criteria((SMALLER,)).judge(arms([10.0, 20.0], [40.0, 80.0], "steps")).findings[0]
     assert math.exp(finding.interval.mean) == pytest.approx(4)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from danlu.data import Part, digits
+from danlu.experiments.harness.criteria import favorable
 from danlu.experiments.networks import depth
 from danlu.losses.classification import cross_entropy
 
@@ -61,3 +62,54 @@ def test_a_network_that_diverges_has_the_loss_of_guessing():
     torch.manual_seed(0)
     found = depth._learn(depth.NETWORKS[depth.PLAIN](4), digits().train, 1e30, 20, 0)
     assert found == depth.GUESSING == pytest.approx(math.log(10))
+
+
+def test_gradients_are_compared_between_networks_without_normalization():
+    for one in (depth.VANISHES, *depth.KEPT):
+        for name in (one.arm, one.than):
+            network = depth.NETWORKS[name.rsplit(", ", 1)[0]](depth.DEEP)
+            assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()), name
+
+
+def made_up(losses=(), gradients=()):
+    """Numbers in which every comparison is favorable, but for the values that are given by network and depth."""
+    arms = favorable(depth.CRITERIA)
+    for name in depth.NETWORKS:
+        for layers in (depth.SHALLOW, depth.DEEP):
+            values = arms.setdefault(depth.arm(name, layers), {})
+            values.setdefault("loss", [0.5] * 5)
+            values.setdefault("gradient", [1.0] * 5)
+    for quantity, given in (("loss", dict(losses)), ("gradient", dict(gradients))):
+        for (name, layers), value in given.items():
+            arms[depth.arm(name, layers)][quantity] = [value + 1e-4 * k for k in range(5)]
+    return depth.EXPERIMENT.verdict({"arms": arms}).reason
+
+
+@pytest.mark.parametrize(("loss", "succeeds"), [(0.4, True), (0.9, False), (2.3, False)])
+def test_training_succeeds_by_the_threshold_of_the_criterion(loss, succeeds):
+    """A loss of 0.9 is too low for 'does not train' and too high for 'trains', for every network."""
+    text = made_up({(depth.PLAIN_NORM, depth.DEEP): loss})
+    assert f"at most {depth.ROUNDS} rounds" in text
+    assert ("training succeeds, too, with 'plain, batch norm'" in text) == succeeds
+    assert ("not shown that the network 'plain, batch norm' of 64 layers does not train" in text) == (loss == 0.9)
+    residual = made_up({(depth.RESIDUAL, depth.DEEP): loss})
+    assert ("not shown that the network 'residual' of 64 layers trains" in residual) == (not succeeds)
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "words"),
+    [(0.7, 8000, "grows with the depth instead of vanishing: 0.7 with 4 layers, 8000 with 64"),
+     (0.7, 1e-9, "vanishes, too: 0.7 with 4 layers, 10⁻⁹ with 64"),
+     (0.7, 70, "changes by less than a factor of 1000: 0.7 with 4 layers, 70 with 64")],
+)  # fmt: skip
+def test_the_gradient_with_batch_norm_is_described_by_its_change(few, many, words):
+    arms = {depth.arm(depth.PLAIN_NORM, 4): few, depth.arm(depth.PLAIN_NORM, 64): many}
+    arms = {name: {"gradient": [value, value]} for name, value in arms.items()}
+    arms |= {depth.arm(name, 64): {"gradient": [2.0]} for name in depth.SKIPS}
+    assert words in depth._with_batch_norm(arms)
+
+
+def test_shallow_networks_that_fail_are_counted():
+    assert "some training fails" not in made_up()
+    text = made_up({(depth.DENSE_NOTES, depth.SHALLOW): depth.TRAINED - 2.5e-4})  # of 0 to 4 e-4, two are above
+    assert text.endswith("With 4 layers some training fails, too: 'dense, block of the notes' with 2 of 5 seeds.")

@@ -9,6 +9,7 @@ import torch
 
 from danlu.data import Part
 from danlu.experiments.harness import two_character_models
+from danlu.experiments.harness.criteria import favorable
 from danlu.experiments.harness.recall_task import SYMBOLS, AnyLag, sequences
 from danlu.experiments.sequences import beam_search, nce_gradient, nce_normalizer, spectral_radius, vanishing_gradient
 from danlu.models import LanguageModel
@@ -363,3 +364,23 @@ def test_a_gradient_of_other_scores_does_not_agree(monkeypatch):
     monkeypatch.setattr(nce_gradient, "AMOUNTS", (100, 1000))
     judgment = nce_gradient.EXPERIMENT.run(quick=True).verdict.judgment
     assert {judgment.finding(nce_gradient.AGREE[name].clause).state for name in nce_gradient.CLAIMED} == {"refuted"}
+
+
+@pytest.mark.parametrize(("loss", "learns"), [(4.6, False), (3.9, True)])
+@pytest.mark.parametrize(("close", "is_close"), [(0.12, False), (0.99, True)])
+def test_what_happens_with_ten_noise_words_is_said_first(loss, learns, close, is_close):
+    module, arms = nce_normalizer, favorable(nce_normalizer.CRITERIA)
+    arms[module.FEW] |= {"close": [close] * 5, "cross-entropy": [loss] * 5, "mean": [0.99] * 5}
+    arms[module.UNIGRAM]["cross-entropy"] = [4.25] * 5
+    arms[module.LIKELIHOOD] |= {"close": [0.25] * 5, "cross-entropy": [3.5] * 5}
+    for name in module.CLOSE:
+        arms[name]["cross-entropy"] = [3.6] * 5
+    text = module.EXPERIMENT.verdict({"arms": arms}).reason
+    assert "With cross-entropy from log Z = 2 it is in 25 % of them" in text
+    few = text[text.index("with NCE") :].partition(". ")[2]
+    failure = (
+        "With 10 noise words the model does not learn: its cross-entropy is 4.6, that of the frequencies of words 4.25."
+    )
+    assert few.startswith(failure) == (not learns)
+    subject = "With 10 noise words" if learns else "Its"
+    assert (f"{subject} Z is not close to 1: it is between 1/2 and 2 in 12 % of the contexts" in few) == (not is_close)

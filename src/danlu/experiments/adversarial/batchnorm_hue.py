@@ -32,7 +32,7 @@ from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
 from danlu.experiments.harness.gan_on_digits import pair
 from danlu.experiments.harness.seeds import seeds
-from danlu.experiments.harness.wording import mean_and_range, number
+from danlu.experiments.harness.wording import mean_and_range, number, percent
 from danlu.models.adversarial.base import Critic, Generator
 from danlu.models.adversarial.dcgan import DCGANCritic, DCGANGenerator
 from danlu.rng.keys import generator as generator_of
@@ -169,8 +169,8 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     shares = {name: fmean(arms[name][f"share, {HUE}"]) for name in NORMS}
     common = number(fmean(arms[BATCH_NORM][f"ratio, {HUE}"]), 2)
     text = (
-        f"With batch norm the other images of a batch cause {shares[BATCH_NORM]:.0%} of the variance of the hue, with "
-        f"virtual batch norm {shares[VIRTUAL]:.0%}."
+        f"With batch norm the other images of a batch cause {percent(shares[BATCH_NORM])} of the variance of the hue, "
+        f"with virtual batch norm {percent(shares[VIRTUAL])}."
     )
     text += judgment.not_shown(DEPENDENT, INDEPENDENT, BRIGHT)
     chance = f"the variance of the batch means is {common} times that of independent images."

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 SHAPE, CLASSES, LATENT, WIDTH, BATCH = (1, 8, 8), 10, 16, 16, 64
 PLAIN, CONDITIONAL, CLASSIFYING = KINDS = ("plain", "conditional", "critic of 11 classes")
+WITH_LABELS = {CONDITIONAL: "labels for both networks", CLASSIFYING: "a critic of 11 classes"}
 PIXELS = "independent pixels"
 SHOWN = 30
 EVERY, EVALUATIONS = 100, 8  # rounds between two evaluations; the last half of them counts
@@ -180,25 +181,32 @@ FOLLOWS = tuple(
 )
 # a tenth: a smaller difference would not make a GAN "much stronger"
 IMPROVES = tuple(
-    Comparison(f"the FID is lower {how} than without labels", kind, PLAIN, "FID", 1.1, lower=True, ratio=True)
-    for kind, how in ((CONDITIONAL, "with labels for both networks"), (CLASSIFYING, "with a critic of 11 classes"))
+    Comparison(f"the FID is lower with {how} than without labels", kind, PLAIN, "FID", 1.1, lower=True, ratio=True)
+    for kind, how in WITH_LABELS.items()
 )
 IN_PIXELS = tuple(
-    Comparison(f"the distance of the pixels is lower {how} than without labels", kind, PLAIN, "pixel distance", 1.1,
-               lower=True, ratio=True)
-    for kind, how in ((CONDITIONAL, "with labels for both networks"), (CLASSIFYING, "with a critic of 11 classes"))
+    Comparison(f"the distance of the pixels is lower with {how} than without labels", kind, PLAIN, "pixel distance",
+               1.1, lower=True, ratio=True)
+    for kind, how in WITH_LABELS.items()
 )  # fmt: skip
 CRITERIA = Criteria(clauses=IMPROVES, gates=(LEARNS, *FOLLOWS), limits=IN_PIXELS)
 
 
 def conclude(numbers: Numbers, judgment: Judgment) -> str:
-    """FID of the three kinds; then what is not shown."""
+    """FID of the three kinds; pixel distances that labels enlarge; then what is not shown."""
     fid = [number(fmean(numbers["arms"][kind]["FID"]), 2) for kind in KINDS]
     text = (
         f"FID is {fid[0]} without labels, {fid[1]} with labels for both networks, and {fid[2]} with labels for the "
         f"generator and a critic of {CLASSES + 1} classes, as in the notes."
     )
-    return text + judgment.not_shown(*IMPROVES, *IN_PIXELS)
+    larger = [one for one in IN_PIXELS if judgment.refuted(one.clause) and judgment.reversed(one.clause)]
+    for one in larger:
+        with_labels, without = (number(fmean(numbers["arms"][kind][one.measure]), 2) for kind in (one.arm, PLAIN))
+        text += (
+            f" The distance of the pixels is larger with {WITH_LABELS[one.arm]} than without labels: {with_labels} "
+            f"instead of {without}."
+        )
+    return text + judgment.not_shown(*IMPROVES, *(one for one in IN_PIXELS if one not in larger))
 
 
 def table(numbers: Numbers) -> Table:
@@ -235,7 +243,8 @@ EXPERIMENT = Experiment(
     method=(
         "DCGAN networks are trained on the digits without labels, with labels for both networks, and with labels for "
         "the generator and a critic of ten classes and one for generated images. Measured are the Fréchet distance to "
-        "the training images in the features of a small classifier, and a distance of the pixels to held-out images."
+        "the training images in the features of a small classifier, and a distance of the pixels to held-out images. "
+        "For these, labels are cycled, so all classes are equally frequent; this is part of the advantage of labels."
     ),
     caption=(
         "Left: FID during training; lines are means, bands ranges over the seeds. Right: images of the first seed; "

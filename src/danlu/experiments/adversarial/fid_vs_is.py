@@ -32,7 +32,7 @@ from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
 from danlu.experiments.harness.gan_on_digits import FEATURES_NAME, DigitsEvaluator
 from danlu.experiments.harness.seeds import seeds
-from danlu.experiments.harness.wording import mean_and_range, number
+from danlu.experiments.harness.wording import mean_and_range, number, percent
 from danlu.metrics.frechet import fid_from_features
 from danlu.metrics.inception_score import inception_score
 from danlu.rng.keys import generator
@@ -215,11 +215,11 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     text = (
         f"In standard deviations of the scores of real images, weak blur changes FID {blur} times as much as the "
         f"Inception Score, weak noise {noise} times as much; with one image per class the Inception Score keeps "
-        f"{mean(IS, f'kept, {ONE_EACH}'):.0%} of its value above 1."
+        f"{percent(mean(IS, f'kept, {ONE_EACH}'))} of its value above 1."
     )
     text += judgment.not_shown(*CRITERIA.clauses)
     reversed_ = [
-        f"{name} {mean(FID, f'share, {name}'):.1%} and {mean(IS, f'share, {name}'):.1%}"
+        f"{name} {percent(mean(FID, f'share, {name}'), 1)} and {percent(mean(IS, f'share, {name}'), 1)}"
         for name, one in zip(WEAK, MORE_OF_RANGE, strict=True)
         if not judgment.supported(one.clause)
     ]
@@ -229,7 +229,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
             f"the Inception Score: {'; '.join(reversed_)}."
         )
     falls = [
-        f"{mean(IS, one.measure):.0%} ({one.measure.removeprefix('kept, ')})"
+        f"{percent(mean(IS, one.measure))} ({one.measure.removeprefix('kept, ')})"
         for one in SURVIVES[:-1]
         if not judgment.supported(one.clause)
     ]
@@ -238,7 +238,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     if not judgment.supported(SURVIVES[-1].clause):
         text += (
             " The Inception Score detects missing classes, but not missing variety within a class: with half of the "
-            f"classes it keeps {mean(IS, f'kept, {HALF}'):.0%}."
+            f"classes it keeps {percent(mean(IS, f'kept, {HALF}'))}."
         )
     squared = ", ".join(f"{value:.0f}" for value in numbers["moved"][0])
     return f"{text} FID is a squared distance: features shifted by 1, 2 and 3 have an FID of {squared}."

@@ -31,7 +31,7 @@ from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCa
 from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seed_of, seeds
 from danlu.experiments.harness.trainers import SinglePlayer, from_seed
-from danlu.experiments.harness.wording import mean_and_range, number
+from danlu.experiments.harness.wording import mean_and_range, number, percent
 from danlu.losses.adversarial import Loss
 from danlu.models.adversarial.mlp import MLPCritic, MLPGenerator
 from danlu.rng.keys import generator as generator_of
@@ -199,8 +199,8 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     left = {name: exp(-judgment.finding(one.clause).interval.mean) for name, one in VANISHES.items()}
     accuracy = fmean(arms[_alone("minimax")]["accuracy"])
     text = (
-        f"When the critic has an accuracy of {accuracy:.1%}, the gradient of log(1 − D), the loss in the notes, is "
-        f"{number(left[MINIMAX], 2)} of its largest value."
+        f"When the critic has an accuracy of {percent(accuracy, 1)}, the gradient of log(1 − D), the loss in the "
+        f"notes, is {number(left[MINIMAX], 2)} of its largest value."
     )
     kept = [name for name in COSTS if name != MINIMAX and not judgment.supported(VANISHES[name].clause)]
     if kept:
@@ -211,7 +211,8 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     if not judgment.supported(WINS_IN_GAME.clause):
         text += (
             " The critic of the joint training itself is not near-optimal: its accuracy is "
-            f"{fmean(arms[IN_GAME]['accuracy']):.1%} after {BEFORE} rounds, in which both networks get equal updates."
+            f"{percent(fmean(arms[IN_GAME]['accuracy']), 1)} after {BEFORE} rounds, in which both networks get equal "
+            "updates."
         )
     return text
 

@@ -28,7 +28,7 @@ from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.densities import divergence, jensen_shannon, mixture
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
 from danlu.experiments.harness.seeds import seeds
-from danlu.experiments.harness.wording import mean_and_range, number
+from danlu.experiments.harness.wording import mean_and_range, number, percent
 from danlu.losses.per_example import per_example
 from danlu.rng.keys import generator
 from danlu.tasks.task import Descend, Task, Terms, Turn
@@ -240,7 +240,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
             "smaller mode at the minimum of JSD, so the minimum does not explain mode collapse in GANs with enough "
             "capacity."
         )
-    share = {name: f"{fmean(arms[name][f'fits without the smaller mode, {TWO}']):.0%}" for name in DIVERGENCES}
+    share = {name: percent(fmean(arms[name][f"fits without the smaller mode, {TWO}"])) for name in DIVERGENCES}
     text += (
         f" Descent from a single start can end in a local minimum without the smaller mode: {share[JSD]} of the fits "
         f"of two Gaussians with JSD, {share[EXCLUSIVE]} with exclusive KL, {share[INCLUSIVE]} with inclusive KL."

@@ -157,17 +157,26 @@ def _rounded(images: Any) -> Any:
     return (images[:SHOWN, 0] * 100).round().div(100).tolist()
 
 
-TRAINS_GOOD = Comparison(f"the GAN trains {GOOD}", arm(GOOD, GAN), PIXELS, "FID", 1.1, lower=True, ratio=True)
+TRAINS_GOOD = Comparison(
+    f"images of the GAN with {GOOD} are better than independent pixels",
+    arm(GOOD, GAN), PIXELS, "FID", 1.1, lower=True, ratio=True,
+)  # fmt: skip
 # written from the side of the pixels, so that a run that diverged has failed
 FAILS = tuple(
-    Comparison(f"the GAN fails with {which}", PIXELS, arm(which, GAN), "FID", 1.1, lower=True, ratio=True)
+    Comparison(
+        f"images of the GAN with {which} are worse than independent pixels",
+        PIXELS, arm(which, GAN), "FID", 1.1, lower=True, ratio=True,
+    )
     for which in BAD
-)
+)  # fmt: skip
 TRAINS = tuple(
-    Comparison(f"{name} trains {which}", arm(which, name), PIXELS, "FID", 1.1, lower=True, ratio=True)
+    Comparison(
+        f"images of the {name} with {which} are better than independent pixels",
+        arm(which, name), PIXELS, "FID", 1.1, lower=True, ratio=True,
+    )
     for name in WGANS
     for which in BAD
-)
+)  # fmt: skip
 CRITERIA = Criteria(clauses=TRAINS, gates=(TRAINS_GOOD, *FAILS))
 
 
@@ -182,10 +191,13 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     fids = "; ".join(
         f"{which}: " + ", ".join(f"{name} {_mean(arms[arm(which, name)]['FID'])}" for name in GAMES) for which in BAD
     )
-    text = f"FID with the bad pairs is as follows. {fids}. Independent pixels have {_mean(arms[PIXELS]['FID'])}."
+    text = (
+        f"FID with the bad pairs is as follows. {fids}. Independent pixels have {_mean(arms[PIXELS]['FID'])}, the GAN "
+        f"with the good pair, {GOOD} with batch norm, has {_mean(arms[arm(GOOD, GAN)]['FID'])}."
+    )
     if missing := judgment.not_shown(*TRAINS):
-        longest = max(networks.rounds for networks in PAIRS.values())
-        text += f"{missing} They have at most {longest} rounds; whether longer training helps is not tested."
+        lengths = ", ".join(f"{PAIRS[which].rounds} rounds with {which}" for which in BAD)
+        text += f"{missing} Training has {lengths}; longer training is not tested."
     return text
 
 
@@ -233,7 +245,8 @@ EXPERIMENT = Experiment(
     method=(
         "Two bad pairs of networks, DCGAN without normalization and deep fully connected networks, are trained on the "
         "digits as a GAN, as a WGAN with clipped weights and as a WGAN with gradient penalty, with equal updates. A "
-        "pair has trained if its FID is lower than that of images whose pixels come from different digits."
+        "pair has trained if its FID is lower than that of independent pixels, which are images whose pixels come from "
+        "different digits."
     ),
     caption=(
         "Images of the first seed, by pair (rows) and objective (columns). Right: FID, one point per seed, on a "

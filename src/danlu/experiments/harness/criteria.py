@@ -121,6 +121,10 @@ class Judgment(NamedTuple):
         """Whether the comparison with these words is refuted: the values show that it is not true by the margin."""
         return self.finding(clause).state == "refuted"
 
+    def reversed(self, clause: str) -> bool:
+        """Whether the values show the opposite of the comparison with these words: the whole interval is below 0."""
+        return self.finding(clause).interval.high < 0
+
     def not_shown(self, *comparisons: Comparison) -> str:
         """A sentence, after a space, that names those of some comparisons that are not supported; empty if all are."""
         missing = [one.clause for one in comparisons if not self.supported(one.clause)]

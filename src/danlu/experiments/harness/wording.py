@@ -29,6 +29,19 @@ def number(value: float, digits: int = 3) -> str:
     return sign + (f"{size:.0f}" if size == int(size) else f"{size:g}")
 
 
+def percent(fraction: float, digits: int = 0) -> str:
+    """A fraction in percent.
+
+    Args:
+        fraction: the fraction, 1 for the whole.
+        digits: number of decimal places.
+
+    >>> percent(0.66), percent(0.9954, 1)
+    ('66 %', '99.5 %')
+    """
+    return f"{100 * fraction:.{digits}f} %"
+
+
 def power_of_ten(power: int) -> str:
     """A power of ten.
 
@@ -64,7 +77,7 @@ def _row(found: Finding) -> tuple[str, ...]:
     show = (lambda x: f"× {number(exp(x) if x < 700 else x)}") if comparison.ratio else number
     needed = f"at least {show(comparison.least)}"
     between = "exact" if found.null_rate is None else f"{show(interval.low)} to {show(interval.high)}"
-    rate = "–" if found.null_rate is None else f"{100 * found.null_rate:.1f} %"
+    rate = "–" if found.null_rate is None else percent(found.null_rate, 1)
     words = {"gate": "gate: ", "clause": "", "limit": "limit: "}
     return words[found.role] + comparison.clause, show(interval.mean), between, needed, found.state, rate
 

@@ -244,7 +244,8 @@ EXPERIMENT = Experiment(
     ),
     caption=(
         "Scale of each layer's outputs (above) and of the gradient with respect to them (below) before training; lines "
-        "are means over seeds. Each column has other initial weights, and each panel its own scale. A horizontal line "
-        "means that the scale is kept; the axes are logarithmic, so a straight slope is vanishing or explosion."
+        "are means over seeds, bands the range. Each column has other initial weights, and each panel its own scale. A "
+        "horizontal line means that the scale is kept; the axes are logarithmic, so a straight slope is vanishing or "
+        "explosion."
     ),
 )

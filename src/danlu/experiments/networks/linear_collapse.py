@@ -25,7 +25,7 @@ from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCa
 from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import classification_trainer, error, from_seed
-from danlu.experiments.harness.wording import mean_and_range, number
+from danlu.experiments.harness.wording import mean_and_range, number, percent
 from danlu.models.classify.mlp import MLP
 from danlu.training.optimization.settings import OptimizerSettings
 
@@ -157,9 +157,10 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
         f"Without activations a network of up to {numbers['depths'][-1]} hidden layers differs from one linear map by "
         f"{number(max(arms[LINEAR]['distance']), 1)} of its output."
     )
+    errors = {kind: percent(fmean(arms[kind]["error"]), 1) for kind in KINDS}
     text += (
-        f" Its test error is {flat:.1%} with no hidden layers and {fmean(arms[LINEAR]['error']):.1%} with hidden "
-        f"layers; with ReLU it is {fmean(arms[RELU]['error']):.1%}."
+        f" Its test error is {percent(flat, 1)} with no hidden layers and {errors[LINEAR]} with hidden layers; with "
+        f"ReLU it is {errors[RELU]}."
     )
     return text + judgment.not_shown(SAME_MAP, RANK, NO_GAIN, NOT_ENOUGH)
 
@@ -212,7 +213,7 @@ def plot(numbers: Numbers) -> Figure:
                 p for p, lab in zip(numbers["points"]["x"], numbers["points"]["label"], strict=True) if lab == label
             ]
             axes.scatter(*zip(*points, strict=True), s=5, marker=mark, color=colors()[label], linewidths=0.5)
-        axes.set(title=f"{title}, {numbers['depths'][-1]} layers", xlabel="x", ylabel="y")
+        axes.set(title=f"{title},\n{numbers['depths'][-1]} layers", xlabel="x", ylabel="y")
     for k, (kind, name) in enumerate(zip(KINDS, ("no activations", "ReLU"), strict=True)):
         runs = [[100 * value for value in run] for run in numbers["error"][kind]]
         line(right, numbers["depths"], runs, k, name)
@@ -235,7 +236,7 @@ EXPERIMENT = Experiment(
     ),
     caption=(
         "Left and middle: the class that the deepest network predicts at each point (color) and the test points, "
-        "without activations and with ReLU. Right: test error against the number of hidden layers. Without activations "
-        "the border is a straight line at any depth."
+        "without activations and with ReLU. Right: test error against the number of hidden layers; lines are means "
+        "over seeds, bands the range. Without activations the border is a straight line at any depth."
     ),
 )

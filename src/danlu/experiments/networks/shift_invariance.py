@@ -25,7 +25,7 @@ from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCa
 from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import classification_trainer, error, from_seed
-from danlu.experiments.harness.wording import mean_and_range
+from danlu.experiments.harness.wording import mean_and_range, percent
 from danlu.models.classify.cnn import CNN
 from danlu.models.classify.mlp import MLP
 from danlu.training.optimization.settings import OptimizerSettings
@@ -129,7 +129,7 @@ CRITERIA = Criteria(
 def conclude(numbers: Numbers, judgment: Judgment) -> str:
     """Accuracy at one pixel; where the accuracy falls."""
     arms = numbers["arms"]
-    one = {name: f"{fmean(measures['accuracy, shift 1']):.0%}" for name, measures in arms.items()}
+    one = {name: percent(fmean(measures["accuracy, shift 1"])) for name, measures in arms.items()}
     text = (
         f"After a shift of one pixel the accuracy is {one[USUAL]} with two convolutions and 2×2 pooling, {one[POOLED]} "
         f"with one convolution and pooling over the map, and {one[DENSE]} with the fully connected network."
@@ -137,7 +137,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     text += judgment.not_shown(*ONE_PIXEL, *ALL_SHIFTS)
     for name, clause in zip((USUAL, POOLED), INVARIANT, strict=True):
         if not judgment.supported(clause.clause):
-            far = f"{fmean(arms[name][f'accuracy, shift {BORDER}']):.0%}"
+            far = percent(fmean(arms[name][f"accuracy, shift {BORDER}"]))
             text += (
                 f" Convolution alone is not enough: after {BORDER} pixels the accuracy with {name} is {far}, because "
                 "the layers after it are not shift-invariant."
@@ -184,6 +184,7 @@ EXPERIMENT = Experiment(
     ),
     caption=(
         "Left: a test digit with its border, unshifted and shifted by 3 pixels to the right and down. Right: accuracy "
-        "on shifted test digits, means and ranges over seeds; the dashed line is the accuracy of a guess."
+        "on shifted test digits; lines are means over seeds, bands the range; the dashed line is the accuracy of a "
+        "guess."
     ),
 )

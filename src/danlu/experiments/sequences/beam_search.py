@@ -29,7 +29,7 @@ from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCa
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import from_seed
 from danlu.experiments.harness.two_character_models import NOTES, TRAP, Words
-from danlu.experiments.harness.wording import mean_and_range, number
+from danlu.experiments.harness.wording import mean_and_range, number, percent
 from danlu.models.recurrent.language import LanguageModel
 from danlu.sampling.decoding.beam_search import beam_search
 from danlu.sampling.decoding.generate import SamplingOptions
@@ -176,7 +176,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     """The table; the trained model; longer sequences; the other table."""
     arms, tables = numbers["arms"], numbers["tables"]
     missed = {
-        (name, length): f"{fmean(arms[name][f'missed, {length} characters']):.0%}"
+        (name, length): percent(fmean(arms[name][f"missed, {length} characters"]))
         for name in arms
         for length in (SHORT, LENGTH)
     }
@@ -285,6 +285,7 @@ EXPERIMENT = Experiment(
     caption=(
         "Left: the probabilities of the first characters (top) and of the words (bottom) in the table of the notes, "
         "with the word that each search finds. Middle: how much more probable the continuations become with more "
-        "beams. Right: the part of the prompts for which a search misses the best result."
+        "beams. Right: the part of the prompts for which a search misses the best result. Lines are means over seeds, "
+        "bands the range."
     ),
 )

@@ -24,7 +24,7 @@ from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import from_seed
-from danlu.experiments.harness.wording import mean_and_range, number
+from danlu.experiments.harness.wording import mean_and_range, number, percent
 from danlu.losses.next_token import noise_contrastive
 from danlu.models.recurrent.language import LanguageModel
 from danlu.rng.keys import generator
@@ -179,7 +179,7 @@ CRITERIA = Criteria(
 def conclude(numbers: Numbers, judgment: Judgment) -> str:
     """The distances where Z = 1; then the cases in which the gradients differ."""
     few, many = (
-        f"{fmean(d for name in CLAIMED for d in numbers['arms'][_arm(name, k)]['distance']):.2%}"
+        percent(fmean(d for name in CLAIMED for d in numbers["arms"][_arm(name, k)]["distance"]), 2)
         for k in (SMALLER_K, LARGE_K)
     )
     text = (
@@ -243,7 +243,8 @@ EXPERIMENT = Experiment(
     caption=(
         "Left: distance between the gradient of noise-contrastive estimation and the likelihood gradient, against the "
         "number of noise words k; both axes are logarithmic. Right: the ratio of their lengths; equal lengths are at "
-        "the dashed line. Only the cases with Z = 1 and noise over all words converge."
+        "the dashed line. Lines are means over seeds, bands the range. Only the cases with Z = 1 and noise over all "
+        "words converge."
     ),
     demonstration=True,
 )

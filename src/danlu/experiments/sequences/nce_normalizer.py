@@ -29,7 +29,7 @@ from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCa
 from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import from_seed
-from danlu.experiments.harness.wording import mean_and_range, number
+from danlu.experiments.harness.wording import mean_and_range, number, percent
 from danlu.models.recurrent.language import LanguageModel
 from danlu.tasks.language_modeling import Language, RunningText
 from danlu.tasks.noise_contrastive import Noise, NoiseContrastive
@@ -195,21 +195,37 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     """Fraction of contexts with Z close to 1; few noise words; cross-entropy."""
     arms = numbers["arms"]
     least = min(fmean(arms[name]["close"]) for name in CLOSE)
-    text = f"After NCE with 100 noise words Z is between 1/2 and 2 in at least {least:.1%} of the contexts"
+    text = f"After NCE with 100 noise words Z is between 1/2 and 2 in at least {percent(least, 1)} of the contexts"
     text += ", whether log Z is 2 or −2 before training."
     text += judgment.not_shown(*CLOSE.values(), NOISE)
-    if judgment.supported(NOISE.clause):
-        text += (
-            f" With cross-entropy it does not come near 1: the mean size of log Z is "
-            f"{number(fmean(arms[LIKELIHOOD]['size']), 2)}, with NCE {number(fmean(arms[HIGH]['size']), 2)}."
-        )
+    text += (
+        f" With cross-entropy from log Z = {number(OBJECTIVES[LIKELIHOOD].begin)} it is in "
+        f"{percent(fmean(arms[LIKELIHOOD]['close']))} of them; the mean size of log Z is "
+        f"{number(fmean(arms[LIKELIHOOD]['size']), 2)}, with NCE {number(fmean(arms[HIGH]['size']), 2)}."
+    )
+    failure = _failure_to_learn(arms)
     if judgment.refuted(ALSO_FEW.clause):
         share, mean = fmean(arms[FEW]["close"]), number(fmean(arms[FEW]["mean"]), 2)
-        text += f" With 10 noise words Z is not close to 1: only {share:.0%} of the contexts, mean log Z {mean}"
-        worse = fmean(arms[FEW]["cross-entropy"]) > fmean(arms[UNIGRAM]["cross-entropy"])
-        text += "; this model also predicts worse than the frequencies of words." if worse else "."
-        return text
-    return text + judgment.not_shown(ALSO_FEW)
+        return (
+            text
+            + failure
+            + (
+                f" {'Its' if failure else 'With 10 noise words'} Z is not close to 1: it is between 1/2 and 2 in "
+                f"{percent(share)} of the contexts, with mean log Z {mean}."
+            )
+        )
+    return text + failure + judgment.not_shown(ALSO_FEW)
+
+
+def _failure_to_learn(arms: Numbers) -> str:
+    """A sentence, after a space, if no model with ten noise words predicts better than the frequencies of words."""
+    losses, unigram = (arms[name]["cross-entropy"] for name in (FEW, UNIGRAM))
+    if any(loss < other for loss, other in zip(losses, unigram, strict=True)):
+        return ""
+    return (
+        f" With 10 noise words the model does not learn: its cross-entropy is {number(fmean(losses))}, that of the "
+        f"frequencies of words {number(fmean(unigram))}."
+    )
 
 
 def table(numbers: Numbers) -> Table:

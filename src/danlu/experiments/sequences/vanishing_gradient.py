@@ -36,7 +36,7 @@ from danlu.experiments.harness.parallel import run_each
 from danlu.experiments.harness.recall_task import TOKENS, AnyLag, sequences
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import from_seed
-from danlu.experiments.harness.wording import mean_and_range, number
+from danlu.experiments.harness.wording import mean_and_range, number, percent
 from danlu.models.recurrent.language import LanguageModel
 from danlu.rng.keys import generator, key
 from danlu.tasks.language_modeling import Language
@@ -255,7 +255,7 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
     if judgment.refuted(FORGETS.clause):
         return text + (
             f" The limit is learning, not memory: trained with mixed lags, the RNN recalls "
-            f"{fmean(arms[RNN_MIXED]['recall']):.0%} over {numbers['far']:,} steps."
+            f"{percent(fmean(arms[RNN_MIXED]['recall']))} over {numbers['far']:,} steps."
         )
     return text + judgment.not_shown(FORGETS)
 
