@@ -23,6 +23,7 @@ SPEED = {
     "classifier": "benchmarks.speed.classifier",
     "dcgan": "benchmarks.speed.dcgan",
     "csv": "benchmarks.speed.csv_file",
+    "pixelcnn": "benchmarks.speed.pixelcnn",
     "wgan-gp": "benchmarks.speed.wgan_gp",
     "flows": "benchmarks.speed.flows",
 }

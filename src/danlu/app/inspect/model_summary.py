@@ -117,6 +117,8 @@ def _run(model: Any, x: Tensor) -> None:
         model.reconstruct(x)
     elif can(model, "prior"):
         model.decode(torch.zeros_like(model.prior(1)))
+    elif can(model, "log_prob") and has(model, "class_conditional"):
+        model.log_prob(x, labels=torch.zeros(len(x), dtype=torch.long, device=x.device))
     else:
         model(x)
 

@@ -48,11 +48,6 @@ class CachedHead:
 
     def __call__(self, features: Float[Tensor, "n channels"], column: int, group: int) -> Float[Tensor, "n units"]:
         """The outputs of a color group from its features."""
-        write_relu(features, self.hidden.write(column, group))
-        write_relu(self.hidden(column, group), self.last.write(column, group))
+        torch.clamp_min(features, 0, out=self.hidden.write(column, group))
+        self.hidden(column, group, out=self.last.write(column, group)).relu_()
         return self.last(column, group)
-
-
-def write_relu(x: Tensor, target: Tensor) -> None:
-    """Write the rectified values of a tensor to another one."""
-    torch.clamp_min(x, 0, out=target)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.data.base.effects import Needs
 from danlu.models.base import FromData
 from danlu.models.pixels.base import COMPONENTS_NEED, PixelModel
-from danlu.models.pixels.head import CachedHead, Head, write_relu
+from danlu.models.pixels.head import CachedHead, Head
 from danlu.models.pixels.outputs import Output
 from danlu.models.pixels.raster import Conditionals
 from danlu.nn.dense import check_width
@@ -167,11 +168,11 @@ class _CachedPixelCNN:
         Groups of a row are computed layer by layer, because a pixel depends on all groups of the pixel to the left.
         """
         features = [self.first(column, group) for group in groups]
-        for block in self.blocks:
-            hidden = features
-            for layer in block:
-                for group, values in zip(groups, hidden, strict=True):
-                    write_relu(values, layer.write(column, group))
-                hidden = [layer(column, group) for group in groups]
-            features = [after.add_(before) for after, before in zip(hidden, features, strict=True)]
+        for reduce, convolution, expand in self.blocks:
+            for group, values in zip(groups, features, strict=True):
+                torch.clamp_min(values, 0, out=reduce.write(column, group))
+            for layer, following in ((reduce, convolution), (convolution, expand)):
+                for group in groups:
+                    layer(column, group, out=following.write(column, group)).relu_()
+            features = [expand(column, group).add_(features[i]) for i, group in enumerate(groups)]
         return features

@@ -114,20 +114,22 @@ class CachedConvolution:
         """All inputs of the current row."""
         return self._rows[:, -1, self.reach : self.reach + self.width].transpose(1, 2)
 
-    def __call__(self, column: int, group: int) -> Tensor:
+    def __call__(self, column: int, group: int, out: Tensor | None = None) -> Tensor:
         """The outputs of a color group, whose inputs must have been written.
 
         Args:
             column: the column, or ``ROW``.
             group: the color group.
+            out: where to write them, for example the place of the inputs of the next layer.
 
         Returns:
             The outputs, (n, outputs of the group), or (n, width, outputs of the group) for ``ROW``.
         """
         window, _, base = self._views[column]
-        if column == ROW:
-            return torch.matmul(window, self._weights[group]).add_(base[group])
-        return torch.addmm(base[group], window, self._weights[group])
+        if column != ROW:
+            return torch.addmm(base[group], window, self._weights[group], out=out)
+        outputs = torch.matmul(window, self._weights[group]).add_(base[group])
+        return outputs if out is None else out.copy_(outputs)
 
 
 class CachedVertical:

@@ -27,7 +27,7 @@ class GatedPixelCNNRecipe(PixelRecipe):
 
     model: Settings[GatedPixelCNN] = settings(GatedPixelCNN, layers=5, channels=32, first_kernel=5)
     """the network"""
-    epochs: Positive | None = 40
+    epochs: Positive | None = 25
     batch_size: Count | Literal["full"] = 32
 
     def network(self, info: DataInfo) -> GatedPixelCNN:

@@ -27,7 +27,7 @@ class PixelCNNRecipe(PixelRecipe):
 
     model: Settings[PixelCNN] = settings(PixelCNN, layers=5, channels=32, first_kernel=5)
     """the network"""
-    epochs: Positive | None = 40
+    epochs: Positive | None = 25
     batch_size: Count | Literal["full"] = 32
 
     def network(self, info: DataInfo) -> PixelCNN:
