@@ -10,6 +10,8 @@ from danlu.catalogue import MODELS
 from danlu.errors import UsageError
 from danlu.models import (
     CNN,
+    IAF,
+    MAF,
     MLP,
     VAE,
     ConditionalVAE,
@@ -95,6 +97,8 @@ def every_model():
         PixelCNN(image, layers=2, channels=4),
         PixelCNN(image, layers=2, channels=4, output="affine"),
         GatedPixelCNN(image, 2, layers=2, channels=4),
+        MAF(shape, blocks=1, hidden=(8,), classes=2),
+        IAF(shape, blocks=1, hidden=(8,)),
         DCGANGenerator(image, 0, (0.0, 1.0), width=4),
         DCGANCritic(image, 0, width=4),
         ResNetGenerator(image, 2, (0.0, 1.0), width=4),
