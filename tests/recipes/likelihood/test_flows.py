@@ -79,3 +79,14 @@ def test_settings_of_the_other_kind_of_data_have_no_effect():
 def test_an_image_that_cannot_be_halved_is_refused_in_one_line():
     with pytest.raises(UsageError, match=r"multiples of 8 and at least 16; got 8×8: use 16×16, or scales=3"):
         build(as_recipe("realnvp", {"model.scales": 4}))
+
+
+@pytest.mark.parametrize("name", ["planar", "realnvp"])
+def test_a_constant_column_is_refused_by_name(name, tmp_path):
+    rows = [f"{k / 7:.3f},5,{k % 3}" for k in range(40)]
+    table = tmp_path / "rows.csv"
+    table.write_text("\n".join(["length,unit,kind", *rows]))
+    with pytest.raises(UsageError, match=r"rows\.csv: column 'unit' has the same value in all training rows"):
+        as_recipe(name, {"data": f"table:{table}"}).load()
+    chosen = as_recipe(name, {"data": f"table:{table}", "table.columns": ("length", "kind")}).load()
+    assert chosen.info.shape == (2,)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from danlu.data.base.dataset import DataInfo
+from danlu.data.base.dataset import DataInfo, DataSet, Part
 from danlu.data.images.image_data import ImageData
 from danlu.data.images.info import ImageInfo
+from danlu.data.tables.info import TableInfo
 from danlu.data.tables.table_data import TableData
+from danlu.errors import UsageError, few
 from danlu.models.base import Model
 from danlu.recipes.class_labels import check_classes
 from danlu.recipes.config.generative_recipe import GenerativeRecipe
+from danlu.storage.access import Access
 from danlu.tasks.likelihood import Likelihood
 from danlu.tasks.task import Task
 from danlu.training.optimization.settings import OptimizerSettings, Positive
@@ -54,6 +57,28 @@ class LikelihoodRecipe(OptimizerSettings, GenerativeRecipe):
 class FlowRecipe(LikelihoodRecipe, TableData, ImageData):
     """A normalizing flow of rows or images."""
 
+    def load(self, access: Access | None = None) -> DataSet:
+        """Read the data set, as ``DataSettings.load``.
+
+        Raises:
+            UsageError: also if a column of a table has the same value in all training rows: its density is infinite.
+        """
+        data = super().load(access)
+        if isinstance(data.info, TableInfo):
+            _refuse_constant_columns(data.train, data.info, data.name)
+        return data
+
 
 class PixelRecipe(LikelihoodRecipe, ImageData):
     """An autoregressive model of the pixels of images."""
+
+
+def _refuse_constant_columns(train: Part, info: TableInfo, name: str) -> None:
+    low, high = train[info.inputs].aminmax(dim=0)
+    if constant := (low == high).nonzero()[:, 0].tolist():
+        names = few([repr(info.columns[k]) for k in constant] if info.columns else [str(k) for k in constant])
+        raise UsageError(
+            f"{name}: column {names} has the same value in all training rows, where a density is infinite; leave it "
+            f"out with table.columns",
+            settings=("table.columns",),
+        )
