@@ -25,6 +25,7 @@ SPEED = {
     "csv": "benchmarks.speed.csv_file",
     "pixelcnn": "benchmarks.speed.pixelcnn",
     "wgan-gp": "benchmarks.speed.wgan_gp",
+    "maf": "benchmarks.speed.maf",
     "flows": "benchmarks.speed.flows",
 }
 PAPERS = {

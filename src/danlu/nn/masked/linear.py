@@ -1,8 +1,7 @@
 """The masked linear layer. Large products on a CPU skip the masked half of the weights.
 
 With units in the order of their degrees, the mask is a staircase: each unit uses the first inputs, and later units use
-at least as many. The rows are multiplied in blocks. Each block is a dense product with the inputs that all its rows
-use, plus a narrow one with a masked part of the weights.
+at least as many. The rows are multiplied in blocks, each with the inputs that at least one of its rows uses.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from danlu.nn.linear import MIN_PRODUCTS, add_product_
+from danlu.nn.linear import MIN_PRODUCTS, write_product
 
 MIN_WIDTH = 256
 """Smallest number of inputs and outputs for which products are computed in blocks."""
@@ -103,10 +102,11 @@ class _MaskedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, blocks: list[Block]) -> Tensor:
-        y = bias.repeat(len(x), 1)
-        for rows, columns, part in _parts(weight, mask, blocks):
-            add_product_(y[:, rows], x[:, columns], part.t())
-        return y
+        y = x.new_empty(len(x), len(weight))
+        for rows, _, end in blocks:
+            part = weight[rows, :end] * mask[rows, :end]
+            write_product(y[:, rows], x[:, :end], part.t())
+        return y.add_(bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -143,29 +143,24 @@ class _MaskedProduct(torch.autograd.Function):
         return x @ (weight * args[3]).mT + bias[:, None], 0
 
 
-def _parts(weight: Tensor, mask: Tensor, blocks: list[Block]) -> list[tuple[slice, slice, Tensor]]:
-    """Rows, columns and values of the dense submatrices that add up to the masked weights."""
-    parts = []
-    for rows, common, end in blocks:
-        if common:
-            parts.append((rows, slice(0, common), weight[rows, :common]))
-        if end > common:
-            parts.append((rows, slice(common, end), weight[rows, common:end] * mask[rows, common:end]))
-    return parts
-
-
 def _gradient_of_input(g: Tensor, weight: Tensor, mask: Tensor, blocks: list[Block]) -> Tensor:
     gradient = g.new_zeros(len(g), weight.shape[1])
-    for rows, columns, part in _parts(weight, mask, blocks):
-        add_product_(gradient[:, columns], g[:, rows], part)
+    done = 0
+    for rows, _, end in blocks:  # the columns that this block is the first to use
+        if end > done:
+            columns = slice(done, end)
+            part = weight[rows.start :, columns] * mask[rows.start :, columns]
+            write_product(gradient[:, columns], g[:, rows.start :], part)
+            done = end
     return gradient
 
 
 def _gradient_of_weight(g: Tensor, x: Tensor, mask: Tensor, blocks: list[Block]) -> Tensor:
-    gradient = torch.zeros_like(mask, dtype=g.dtype)
+    gradient = torch.empty_like(mask, dtype=g.dtype)
     for rows, common, end in blocks:
-        add_product_(gradient[rows, :end], g[:, rows].t(), x[:, :end])
+        write_product(gradient[rows, :end], g[:, rows].t(), x[:, :end])
         gradient[rows, common:end] *= mask[rows, common:end]
+        gradient[rows, end:] = 0
     return gradient
 
 
