@@ -191,7 +191,7 @@ def plot(numbers: Numbers) -> Figure:
     """Predictions of the deepest networks, and test error against depth."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    from danlu.experiments.harness.plots import colors, line, panels
+    from danlu.experiments.harness.plots import colors, legend_above, line, panels
 
     figure, (left, middle, right) = panels(3, height=2.3)
     blue, vermilion = colors()[:2]
@@ -220,7 +220,7 @@ def plot(numbers: Numbers) -> Figure:
     right.set(
         title="two moons", xlabel="hidden layers", ylabel="test error, %", xticks=numbers["depths"], ylim=(0, None)
     )
-    right.legend(loc="center right")
+    legend_above(figure, right)
     return figure
 
 

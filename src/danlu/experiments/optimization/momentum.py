@@ -308,7 +308,6 @@ def plot(numbers: Numbers) -> Figure:
             x, y = zip(*paths[method], strict=True)
             axes.plot(y, x, color=colors()[index], linewidth=0.8, marker="os"[index], markersize=1.8)
         axes.plot(0, 0, marker="+", color="black", markersize=7)
-        axes.annotate("optimum", (0, 0), (4, 4), textcoords="offset points", fontsize=7)
         axes.set(xlabel="x₂ (flat direction)", ylabel="x₁ (steep direction)")
     far.set_title("full batch")
     near.set_title("mini-batches")
@@ -319,6 +318,7 @@ def plot(numbers: Numbers) -> Figure:
     logarithmic(steps.xaxis, (0.2, 0.5, 1, 2, 4))
     steps.set(title=f"steps to 10⁻³, κ = {ILL}", xlabel="learning rate · λ", ylabel="steps", ylim=(0, None))
     steps.grid(True, axis="y")
+    steps.plot([], [], "+", color="black", markersize=7, label="optimum")
     legend_above(figure, steps)
     return figure
 
