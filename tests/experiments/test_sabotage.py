@@ -80,7 +80,7 @@ def test_stored_runs_have_the_verdict_of_the_criteria(name):
 
 NEED_MORE = {
     "sgd-noise", "linear-collapse", "line-detector", "mle-vs-sum", "fid-vs-is", "kl-directions", "tug-of-war",
-    "disjoint-supports", "vanishing-gradient", "spectral-radius", "beam-search", "weight-clipping",
+    "disjoint-supports", "vanishing-gradient", "spectral-radius", "beam-search",
 }  # fmt: skip
 """experiments whose conclusion also uses numbers that are not stored"""
 
