@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from danlu.nn.transforms.transform import Transform
 
-LEAST_DEVIATION = 1e-6
-"""Smallest standard deviation that sets a scale. Channels with a smaller one are nearly constant: they get scale 1."""
+_ROUNDING = 4
+"""A channel whose standard deviation is at most so many units of rounding of its mean is constant."""
 
 
 class ActNorm(Transform):
     r"""A learned shift and scale for each channel: :math:`z = (x - m) \, e^{s}`.
 
     ``initialize`` sets m and s so that a first batch has mean 0 and standard deviation 1 in every channel. A channel
-    that is constant in this batch gets s = 0. Without ``initialize``, m and s are 0. Kingma and Dhariwal, "Glow:
+    that is constant in this batch, up to rounding, gets s = 0. Without ``initialize``, m and s are 0. Kingma and Dhariwal, "Glow:
     generative flow with invertible 1×1 convolutions", 2018, section 3.1.
 
     Args:
@@ -51,10 +51,11 @@ class ActNorm(Transform):
     def initialize(self, x: Float[Tensor, "n d *positions"], context: Tensor | None = None) -> Tensor:
         """Set shift and scale from the mean and the standard deviation of each channel, and return z."""
         with torch.no_grad():
-            channels = x.transpose(0, 1).flatten(1)
-            deviation = channels.std(1, correction=0)
-            self.shift.copy_(channels.mean(1))
-            self.log_scale.copy_(torch.where(deviation > LEAST_DEVIATION, -deviation.log(), 0.0))
+            channels = x.transpose(0, 1).flatten(1).double()
+            mean, deviation = channels.mean(1), channels.std(1, correction=0)
+            rounding = _ROUNDING * torch.finfo(x.dtype).eps * mean.abs()
+            self.shift.copy_(mean)
+            self.log_scale.copy_(torch.where(deviation > rounding, -deviation.log(), 0.0))
         return self(x, context)[0]
 
     def _aligned(self, x: Tensor) -> tuple[Tensor, Tensor]:
