@@ -193,3 +193,16 @@ def _largest(d):
         planar.inverse(z)
         planar(z)
     return max(sizes)
+
+
+def test_a_layer_at_the_limit_of_invertibility_is_inverted_in_float32():
+    planar = Planar(2, 1)
+    with torch.no_grad():
+        planar.weight.copy_(torch.tensor([[15.0, 0.0]]))
+        planar.direction.copy_(-50 * planar.weight)
+    z = torch.tensor([[0.0, 0.0], [0.5, -1.0], [-2.0, 3.0]])
+    x, log_det = planar.inverse(z)
+    back, back_log_det = planar(x)
+    assert log_det.isfinite().all()
+    torch.testing.assert_close(back, z, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(back_log_det, -log_det, rtol=1e-3, atol=1e-3)

@@ -17,6 +17,8 @@ from danlu.nn.transforms.transform import Transform
 IDENTITY = math.log(math.e - 1)
 """the product wᵀu of the parameters at which a layer is the identity in the direction of w"""
 _SPREAD = 0.1
+_LEAST_SLOPE = 1e-6
+"""smallest 1 + wᵀû: without it, the softplus rounds to 0 in float32, and the layer has no inverse"""
 
 
 class Planar(Transform):
@@ -26,7 +28,8 @@ class Planar(Transform):
         \hat u_k = u_k + (m(w_k^\top u_k) - w_k^\top u_k) \frac{w_k}{\lVert w_k \rVert^2}, \quad
         m(x) = \log(1 + e^x) - 1
 
-    so that :math:`w_k^\top \hat u_k > -1`, and every layer is invertible. ``inverse`` is :math:`f_K \circ \dots \circ
+    so that :math:`w_k^\top \hat u_k > -1`, and every layer is invertible; m is at least :math:`10^{-6} - 1`, so that this
+    also holds after rounding. ``inverse`` is :math:`f_K \circ \dots \circ
     f_1`. ``forward``, from data to latents, solves a scalar equation for each layer and example to the precision of the
     type; its derivatives are exact up to the third order. Rezende and Mohamed, "Variational inference with normalizing
     flows", 2015, equations 10 to 12 and appendix A.1.
@@ -87,7 +90,7 @@ class Planar(Transform):
     def _constrained(self) -> tuple[Float[Tensor, "k d"], Float[Tensor, "k"]]:
         """û, and 1 + wᵀû."""
         product = (self.weight * self.direction).sum(1)
-        slope = F.softplus(product)
+        slope = F.softplus(product).clamp(min=_LEAST_SLOPE)
         along = (slope - 1 - product) / self.weight.square().sum(1)
         return torch.addcmul(self.direction, self.weight, along[:, None]), slope
 
