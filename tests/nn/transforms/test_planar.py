@@ -206,3 +206,17 @@ def test_a_layer_at_the_limit_of_invertibility_is_inverted_in_float32():
     assert log_det.isfinite().all()
     torch.testing.assert_close(back, z, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(back_log_det, -log_det, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_autocast_changes_neither_values_nor_gradients(direction):
+    planar, x = Planar(3, 4), normal(5, 3).float()
+
+    def gradients():
+        result, log_det = getattr(planar, direction)(x)
+        return torch.autograd.grad(result.square().sum() + log_det.sum(), list(planar.parameters()))
+
+    expected = gradients()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = gradients()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
