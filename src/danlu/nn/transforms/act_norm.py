@@ -18,8 +18,8 @@ class ActNorm(Transform):
     r"""A learned shift and scale for each channel: :math:`z = (x - m) \, e^{s}`.
 
     ``initialize`` sets m and s so that a first batch has mean 0 and standard deviation 1 in every channel. A channel
-    that is constant in this batch, up to rounding, gets s = 0. Without ``initialize``, m and s are 0. Kingma and Dhariwal, "Glow:
-    generative flow with invertible 1×1 convolutions", 2018, section 3.1.
+    that is constant in this batch, up to rounding, gets s = 0. Without ``initialize``, m and s are 0. Kingma and
+    Dhariwal, "Glow: generative flow with invertible 1×1 convolutions", 2018, section 3.1.
 
     Args:
         size: number of channels: the second dimension of the inputs.

@@ -17,7 +17,7 @@ from danlu.nn.transforms.transform import Transform
 IDENTITY = math.log(math.e - 1)
 """the product wᵀu of the parameters at which a layer is the identity in the direction of w"""
 _SPREAD = 0.1
-_LEAST_SLOPE = 1e-6
+_LEAST_SLOPE = 1e-10
 """smallest 1 + wᵀû: without it, the softplus rounds to 0 in float32, and the layer has no inverse"""
 
 
@@ -28,8 +28,8 @@ class Planar(Transform):
         \hat u_k = u_k + (m(w_k^\top u_k) - w_k^\top u_k) \frac{w_k}{\lVert w_k \rVert^2}, \quad
         m(x) = \log(1 + e^x) - 1
 
-    so that :math:`w_k^\top \hat u_k > -1`, and every layer is invertible; m is at least :math:`10^{-6} - 1`, so that this
-    also holds after rounding. ``inverse`` is :math:`f_K \circ \dots \circ
+    so that :math:`w_k^\top \hat u_k > -1`, and every layer is invertible. The logarithm in m is at least
+    :math:`10^{-10}`, so that this also holds in float32. ``inverse`` is :math:`f_K \circ \dots \circ
     f_1`. ``forward``, from data to latents, solves a scalar equation for each layer and example to the precision of the
     type; its derivatives are exact up to the third order. Rezende and Mohamed, "Variational inference with normalizing
     flows", 2015, equations 10 to 12 and appendix A.1.
