@@ -87,11 +87,27 @@ def test_codes_and_examples_are_inverse():
     assert flow.prior(5, generator=torch.Generator().manual_seed(0)).shape == (5, 4)
 
 
-def test_decoding_knows_the_density_of_what_it_decodes():
-    flow, z = flow_of(), points(4, 3)
+@pytest.mark.parametrize("images", [{}, {"levels": 5}], ids=["values", "levels"])
+def test_decoding_knows_the_density_of_what_it_decodes(images):
+    flow, z = flow_of((3, 1, 1), **images), points(4, 3)
     x, log_prob = flow.decode_with_log_prob(z)
-    torch.testing.assert_close(x, flow.decode(z))
-    torch.testing.assert_close(log_prob, flow.log_prob(x), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(flow._rounded(x), flow.decode(z))
+    torch.testing.assert_close(log_prob, flow.log_prob(x), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(flow.inverse(z)[1], -flow(x)[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda flow: flow.decode(points(3, 2)), r"takes codes of shape \(3,\), got \(2,\)"),
+        (lambda flow: flow.latent_walk(points(3, 3)), "needs 4 anchors, got 3"),
+        (lambda flow: flow.latent_walk(points(4, 3), 0), "steps=0 must be at least 1"),
+        (lambda flow: flow.interpolate(points(2, 3), points(2, 3), 0), "steps=0 must be at least 1"),
+    ],
+)
+def test_wrong_codes_anchors_and_steps_are_an_error(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(flow_of())
 
 
 def test_interpolation_has_both_ends():

@@ -112,8 +112,10 @@ class Flow(Model):
         """Examples of codes before they are rounded to levels, and log |det ∂x/∂z| of each code.
 
         Raises:
-            ValueError: if labels are missing, or an unconditional flow gets labels.
+            ValueError: if the codes have another size, labels are missing, or an unconditional flow gets labels.
         """
+        if tuple(z.shape[1:]) != (self.latent,):
+            raise ValueError(f"{type(self).__name__} takes codes of shape ({self.latent},), got {tuple(z.shape[1:])}")
         x, log_det = self.transform.inverse(z, self._context(z, labels))
         if self.logit is not None:
             x, logit_log_det = self.logit.inverse(x)
@@ -205,14 +207,16 @@ class Flow(Model):
         labels = None if labels is None else labels.repeat_interleave(steps)
         return self.decode(z.flatten(0, 1), labels).unflatten(0, (-1, steps))
 
-    def latent_walk(self, anchors: Float[Tensor, "4 *shape"], steps: int = 8) -> Float[Tensor, "steps steps *shape"]:
+    def latent_walk(
+        self, anchors: Float[Tensor, "anchors *shape"], steps: int = 8
+    ) -> Float[Tensor, "steps steps *shape"]:
         """Decode the walk through the codes of four examples of ``danlu.sampling.four_anchor_walk``.
 
         Dinh et al., "Density estimation using Real NVP", 2017, section 4.2, with 8 steps. A
         class-conditional flow uses the most probable class of the first example for all.
         """
         labels = self._most_probable(self._middles(anchors[:1]))
-        z = four_anchor_walk(self.encode(anchors, None if labels is None else labels.expand(4)), steps)
+        z = four_anchor_walk(self.encode(anchors, None if labels is None else labels.expand(len(anchors))), steps)
         labels = None if labels is None else labels.expand(steps * steps)
         return self.decode(z.flatten(0, 1), labels).unflatten(0, (steps, steps))
 
