@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Int
@@ -30,9 +30,14 @@ def hidden_degrees(
         kind: "sequential" or "random".
         seed: seed of random degrees.
 
+    Raises:
+        ValueError: if the kind is unknown.
+
     >>> hidden_degrees(7, 1, 3), hidden_degrees(3, 1, 9)
     (tensor([1, 1, 1, 2, 2, 3, 3]), tensor([1, 5, 9]))
     """
+    if kind not in get_args(Degrees):
+        raise ValueError(f"degrees={kind!r} is unknown; choose sequential or random")
     count = highest - lowest + 1
     units, repeated = torch.arange(min(width, count)), torch.arange(max(width - count, 0))
     if width < count and kind == "random":
