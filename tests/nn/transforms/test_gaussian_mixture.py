@@ -75,6 +75,22 @@ def test_derivatives_of_both_orders():
     assert torch.autograd.gradgradcheck(mixture, (x, parameters))
 
 
+@pytest.mark.parametrize("components", [1, 2])
+def test_derivatives_at_the_median(components):
+    """Both tails have the same probability there."""
+    mixture = GaussianMixture(components)
+    parameters = torch.zeros(1, 3 * components, dtype=torch.float64)
+    parameters[0, components] = 0.5  # with two components, the means are 0.5 and −0.5
+    parameters[0, 2 * components - 1] = 0.5 if components == 1 else -0.5
+    x = parameters[:, components : 2 * components].mean(1)
+    z, log_slope = mixture(x.requires_grad_(), parameters)
+    (slope,) = torch.autograd.grad(z.sum(), x)
+    assert z.abs() < 1e-12
+    torch.testing.assert_close(slope, log_slope.exp())
+    assert torch.autograd.gradcheck(mixture, (x, parameters.requires_grad_()))
+    assert torch.autograd.gradgradcheck(mixture, (x, parameters))
+
+
 @pytest.mark.unchecked
 def test_wrong_arguments_are_an_error():
     with pytest.raises(ValueError, match="components=0"):

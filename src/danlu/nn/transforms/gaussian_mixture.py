@@ -91,8 +91,9 @@ def _gaussianized(x: Tensor, log_weights: Tensor, means: Tensor, log_scales: Ten
     t = (x.unsqueeze(-1) - means) * (-log_scales).exp()
     log_density = (log_weights - log_scales - 0.5 * t.square()).logsumexp(-1) - HALF_LOG_2PI
     below, above = ((log_weights + _LogCDF.apply(side)).logsumexp(-1) for side in (t, -t))
-    z = _Quantile.apply(torch.minimum(below, above))
-    z = torch.where(below <= above, z, -z)
+    lower = below <= above
+    z = _Quantile.apply(torch.where(lower, below, above))  # minimum() has half the gradient where both are equal
+    z = torch.where(lower, z, -z)
     return z, log_density + 0.5 * z.square() + HALF_LOG_2PI
 
 
