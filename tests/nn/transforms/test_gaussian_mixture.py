@@ -75,6 +75,21 @@ def test_derivatives_of_both_orders():
     assert torch.autograd.gradgradcheck(mixture, (x, parameters))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_points_whose_squares_overflow_have_a_density_of_zero(dtype):
+    mixture, parameters, _ = mixture_of(n=6)
+    parameters = parameters.to(dtype).requires_grad_()
+    largest = torch.finfo(dtype).max
+    x = torch.tensor([-1.0, 1.0, -1.0, 1.0, -1.0, 1.0], dtype=dtype)
+    x = (x * torch.tensor([largest] * 2 + [largest**0.5] * 2 + [10 * largest**0.5] * 2, dtype=dtype)).requires_grad_()
+    z, log_slope = mixture(x, parameters)
+    log_prob = normal_log_prob(z) + log_slope
+    assert (log_prob < -1e30).all()
+    assert torch.equal(z.sign(), x.sign())
+    gradients = torch.autograd.grad(log_prob.sum(), (x, parameters))
+    assert not any(values.isnan().any() for values in (z, log_slope, *gradients))
+
+
 @pytest.mark.parametrize("components", [1, 2])
 def test_derivatives_at_the_median(components):
     """Both tails have the same probability there."""

@@ -27,7 +27,8 @@ class GaussianMixture(Univariate):
     Then :math:`\log \varphi(z) + \log \frac{dz}{dx}` is the log-density of the mixture. In an ``Autoregressive``
     transform it is the conditional of "MADE MoG" in Papamakarios et al., 2017, section 4.1, written as a function with
     an inverse. Distribution functions are computed as logarithms, from the nearer tail, so that z is exact far from all
-    means, too. The inverse is found by Newton's method in the interval between the smallest and the largest
+    means, too. Distances of more than about 1e18 deviations in float32 (1e153 in float64) count as this distance. The
+    inverse is found by Newton's method in the interval between the smallest and the largest
     :math:`\mu_c + \sigma_c z`, which contains it. Where two components are far apart, the density between them is
     almost 0; there z determines x only up to the precision of z divided by dz/dx.
 
@@ -88,7 +89,8 @@ class GaussianMixture(Univariate):
 
 def _gaussianized(x: Tensor, log_weights: Tensor, means: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor]:
     """z and log dz/dx."""
-    t = (x.unsqueeze(-1) - means) * (-log_scales).exp()
+    limit = 0.1 * torch.finfo(x.dtype).max ** 0.5  # beyond it the square would overflow, and z would be NaN
+    t = ((x.unsqueeze(-1) - means) * (-log_scales).exp()).clamp(-limit, limit)
     log_density = (log_weights - log_scales - 0.5 * t.square()).logsumexp(-1) - HALF_LOG_2PI
     below, above = ((log_weights + _LogCDF.apply(side)).logsumexp(-1) for side in (t, -t))
     lower = below <= above
