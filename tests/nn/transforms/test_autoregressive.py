@@ -153,6 +153,27 @@ def test_without_gradients_nothing_is_recorded():
     torch.testing.assert_close((x, log_det), (again.detach(), other.detach()), rtol=1e-12, atol=1e-12)
 
 
+@every_kind
+@every_conditioner
+@with_and_without_context
+def test_with_autocast_only_the_network_has_low_precision(kind, conditioner, context):
+    layer = layer_of(kind, conditioner, context).float()
+    x, c = (None if a is None else a.float() for a in inputs_of(50, context))
+    with torch.autocast("cpu", torch.bfloat16):
+        parameters = layer.conditioner(x, c)
+        z, log_det = layer(x, c)
+        with torch.no_grad():
+            y, other = layer.inverse(x, c)
+        again, with_gradient = layer.inverse(x, c)
+        expected = layer.univariate(y, layer.conditioner(y, c).float())[1].sum(1)
+    assert parameters.dtype == torch.bfloat16
+    assert all(a.dtype == torch.float32 for a in (z, log_det, y, other, again, with_gradient))
+    exact, log_slopes = layer.univariate(x.double(), parameters.double())
+    torch.testing.assert_close((z, log_det), (exact.float(), log_slopes.sum(1).float()), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(with_gradient, -expected, rtol=1e-4, atol=1e-4)
+    layer(x, c)[1].sum().backward()
+
+
 def test_a_flow_of_layers_in_alternating_order_and_directions():
     layers = Chain([layer_of(), Reverse(), Inverse(layer_of()), Reverse(), layer_of("mixture")])
     x, _ = inputs_of(5)

@@ -64,7 +64,7 @@ class Autoregressive(Transform):
         self, x: Float[Tensor, "n d"], context: Float[Tensor, "n c"] | None = None
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
         """z, and the sum of the logarithms of its slopes, in one pass."""
-        z, log_slope = self.univariate(x, self.conditioner(x, context))
+        z, log_slope = self.univariate(x, self._parameters_of(x, context))
         return z, log_slope.sum(1)
 
     def inverse(
@@ -79,13 +79,17 @@ class Autoregressive(Transform):
         x, log_det = (torch.cat(values) for values in zip(*parts, strict=True))
         if not torch.is_grad_enabled():
             return x, log_det
-        z_of_x, _ = self.univariate(x, self.conditioner(x, context))
+        z_of_x, _ = self.univariate(x, self._parameters_of(x, context))
         residual = z - z_of_x  # 0 up to rounding; what matters are its gradients
         if not residual.requires_grad:
             return x, log_det
         x = x + _Solve.apply(residual, x, None if context is None else context.detach(), self)
-        _, log_slope = self.univariate(x, self.conditioner(x, context))
+        _, log_slope = self.univariate(x, self._parameters_of(x, context))
         return x, -log_slope.sum(1)
+
+    def _parameters_of(self, x: Tensor, context: Tensor | None) -> Float[Tensor, "n d outputs"]:
+        """The outputs of the network in the precision of x: with autocast, theirs is too low for sums."""
+        return self.conditioner(x, context).to(x.dtype)
 
     @classmethod
     def stay_eager(cls) -> None:
@@ -101,7 +105,7 @@ class Autoregressive(Transform):
         log_slopes = []
 
         def step(i: int, parameters: Tensor) -> Tensor:
-            entry, log_slope = self.univariate.inverse(entries[i], parameters)
+            entry, log_slope = self.univariate.inverse(entries[i], parameters.to(z.dtype))
             log_slopes.append(log_slope)
             return entry
 
@@ -127,7 +131,7 @@ class Autoregressive(Transform):
         """The derivatives of each z_i with respect to x_i and to its parameters, (n, d) and (n, d, outputs)."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            parameters = self.conditioner(x.detach(), context).detach().requires_grad_()
+            parameters = self._parameters_of(x.detach(), context).detach().requires_grad_()
             z, _ = self.univariate(x, parameters)
             of_x, of_parameters = torch.autograd.grad(z.sum(), (x, parameters))
         return of_x, of_parameters
