@@ -99,6 +99,34 @@ class Both(nn.Module):
         return self.layer.inverse(z, c)
 
 
+@every_kind
+@every_conditioner
+def test_gradients_are_those_of_the_weights_of_the_forward_pass(kind, conditioner):
+    """With functional_call the module has its own weights again when the gradients are computed."""
+    layer, other, (z, c) = layer_of(kind, conditioner, 2), layer_of(kind, conditioner, 2), inputs_of(context=2)
+    with torch.no_grad():
+        for p in other.parameters():
+            p.mul_(0.5).add_(0.1)
+    z.requires_grad_()
+    given = {f"layer.{name}": p for name, p in other.named_parameters()}
+    found = []
+    for x, log_det in (torch.func.functional_call(Both(layer), given, (z, c)), other.inverse(z, c)):
+        loss = x.square().sum() + log_det.sum()
+        found.append(torch.autograd.grad(loss, (z, *other.parameters())))
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
+@every_conditioner
+def test_weights_that_change_before_the_gradients_are_computed_are_an_error(conditioner):
+    layer, (z, _) = layer_of(conditioner=conditioner), inputs_of()
+    x, _ = layer.inverse(z.requires_grad_())
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.mul_(1.5)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(x.sum(), z)
+
+
 @every_conditioner
 def test_gradients_of_the_sequential_direction_equal_those_of_unrolled_passes(conditioner):
     layer, (z, _) = layer_of("affine", conditioner), inputs_of(5)

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from danlu.nn.masked.conditioner import Conditioner
 from danlu.nn.transforms.transform import Transform
@@ -142,18 +143,32 @@ class _Solve(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, residual: Tensor, x: Tensor, context: Tensor | None, transform: Autoregressive) -> Tensor:
-        ctx.save_for_backward(residual, x, context)
-        ctx.transform = transform
+        # the weights of this pass: the module can have others when the gradients are computed
+        weights = dict(transform.named_parameters(prefix="transform"))
+        ctx.save_for_backward(residual, x, context, *weights.values())
+        ctx.transform, ctx.names = transform, tuple(weights)
         return torch.zeros_like(residual)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        residual, x, context = ctx.saved_tensors
+        residual, x, context, *weights = ctx.saved_tensors
+        named = dict(zip(ctx.names, weights, strict=True))
         with torch.no_grad():
-            solution = ctx.transform._solve_transposed(gradients[0], x, context)
+            solution = functional_call(_TransposedSolver(ctx.transform), named, (gradients[0], x, context))
         if torch.is_grad_enabled():  # a second derivative may be requested
             solution = _FirstDerivativesOnly.apply(solution, residual, gradients[0])
         return solution, None, None, None
+
+
+class _TransposedSolver(nn.Module):
+    """The solution of the triangular system as the ``forward`` that ``functional_call`` needs."""
+
+    def __init__(self, transform: Autoregressive):
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, g: Tensor, x: Tensor, context: Tensor | None) -> Tensor:
+        return self.transform._solve_transposed(g, x, context)
 
 
 class _FirstDerivativesOnly(torch.autograd.Function):
