@@ -18,6 +18,7 @@ KINDS = {
     "one entry": {"size": 1},
     "two entries": {"size": 2},
     "30 outputs": {"outputs": 30},
+    "three groups of degrees": {"size": 70, "hidden": (90, 80)},
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 with_and_without_context = pytest.mark.parametrize("context", [0, 3])
