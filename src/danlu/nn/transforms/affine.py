@@ -15,9 +15,10 @@ class Affine(Univariate):
     .. math:: z_i = (x_i - \mu_i) \, e^{-\alpha_i}, \qquad \alpha_i = \frac{a_i}{1 + |a_i| / B}
 
     Papamakarios, Pavlakou and Murray, "Masked autoregressive flow for density estimation", 2017, equations 4 and 5,
-    where α is the output of the network itself. Here α is between −B and B, so that samples stay finite far from the
-    training data, where a network extrapolates. α and its derivative agree with the paper at a = 0, and the derivative
-    is never 0.
+    where α is the output of the network itself. Here α is between −B and B, so that no single scale overflows far from
+    the training data, where a network extrapolates. μ is not bounded: through it samples can still grow exponentially
+    with the number of entries, so finite samples are not guaranteed. α and its derivative agree with the paper at
+    a = 0, and the derivative is never 0.
 
     Args:
         bound: B; None for the form of the paper.
