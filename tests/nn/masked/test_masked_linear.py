@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from danlu.nn import MaskedLinear, hidden_degrees
 from danlu.nn.masked import linear
-from danlu.nn.masked.linear import staircase
+from danlu.nn.masked.linear import row_blocks
 
 
 @pytest.mark.parametrize("kind", ["sequential", "random"])
@@ -36,10 +36,10 @@ def test_narrow_layers_have_degrees_from_one_end_to_the_other():
 
 
 @pytest.mark.parametrize("blocks", [1, 3, 8, 100])
-def test_the_blocks_of_a_staircase_cover_the_mask_and_nothing_that_all_rows_leave_out(blocks):
+def test_the_row_blocks_of_a_nested_mask_cover_the_mask_and_nothing_that_all_rows_leave_out(blocks):
     used = torch.randint(0, 12, (30,), generator=torch.Generator().manual_seed(0)).sort().values
     covered = torch.zeros(30, 12)
-    for block in staircase(used.tolist(), blocks):
+    for block in row_blocks(used.tolist(), blocks):
         covered[block.rows, : block.end] += 1
         assert block.common == used[block.rows].min()
         assert block.end == used[block.rows].max()

@@ -1,6 +1,6 @@
 """The masked linear layer. Large products on a CPU skip the masked half of the weights.
 
-With units in the order of their degrees, the mask is a staircase: each unit uses the first inputs, and later units use
+With units in the order of their degrees, the mask is nested: each unit uses the first inputs, and later units use
 at least as many. The rows are multiplied in blocks, each with the inputs that at least one of its rows uses.
 """
 
@@ -79,18 +79,18 @@ class MaskedLinear(nn.Linear):
     def blocks(self) -> list[Block]:
         """The blocks in which large products are computed."""
         if self._blocks is None:
-            self._blocks = staircase(self.mask.sum(1).long().tolist())
+            self._blocks = row_blocks(self.mask.sum(1).long().tolist())
         return self._blocks
 
 
-def staircase(used: list[int], blocks: int = BLOCKS) -> list[Block]:
+def row_blocks(used: list[int], blocks: int = BLOCKS) -> list[Block]:
     """Divide the rows of a mask into blocks of almost equal height.
 
     Args:
         used: number of leading inputs that each row uses, in ascending order.
         blocks: number of blocks.
 
-    >>> [(block.rows.start, block.rows.stop, block.common, block.end) for block in staircase([1, 1, 2, 4], 2)]
+    >>> [(block.rows.start, block.rows.stop, block.common, block.end) for block in row_blocks([1, 1, 2, 4], 2)]
     [(0, 2, 1, 1), (2, 4, 2, 4)]
     """
     edges = [len(used) * k // blocks for k in range(blocks + 1)]
