@@ -427,7 +427,8 @@ def test_other_data_sets_do_not_import_matplotlib():
 
 def test_classes_are_those_of_the_selected_faces_and_characters():
     assert glyphs(glyphs=Glyphs(examples=60, label="weight", family="sans")).info.class_names == ("regular", "bold")
-    assert glyphs(glyphs=Glyphs(examples=60, label="case", characters=("a", "B"))).info.class_names == ("upper", "lower")
+    cases = glyphs(glyphs=Glyphs(examples=60, label="case", characters=("a", "B")))
+    assert cases.info.class_names == ("upper", "lower")
     with pytest.raises(UsageError, match=r"label=slant: the training part has only upright faces, and another part"):
         glyphs(glyphs=Glyphs(examples=60, label="slant", family="mono", weight="regular"))
 
