@@ -100,3 +100,8 @@ def test_the_density_of_samples_of_the_target_is_a_score():
 def test_impossible_tasks_are_refused(model, changes, message):
     with pytest.raises(ValueError, match=message):
         Variational(model, energy, **changes)
+
+
+def test_a_model_with_classes_is_refused():
+    with pytest.raises(ValueError, match="an energy has no classes"):
+        Variational(Flow((2,), ActNorm(2), classes=3), ENERGIES["u1"].energy)

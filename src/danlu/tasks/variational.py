@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from danlu.data.base.batch_stream import Batch
 from danlu.tasks.task import Descend, Task, Terms, Turn
-from danlu.verbs import method
+from danlu.verbs import has, method
 
 FIRST_WEIGHT = 0.01
 """weight of the energy in the first round of an annealing"""
@@ -72,6 +72,8 @@ class Variational(Task):
                 f"variational inference needs a model with decode_with_log_prob, such as a flow; got "
                 f"{type(model).__name__}"
             )
+        if has(model, "class_conditional"):
+            raise ValueError("an energy has no classes; use a model without classes for variational inference")
         if annealing < 0:
             raise ValueError(f"annealing={annealing} must be at least 0")
         self.distribution, self.energy, self.log_z = model, energy, log_z

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from danlu.nn.activations import Activation
 from danlu.nn.activations import activation as activation_named
+from danlu.nn.context import check_context
 from danlu.nn.dense import check_widths
 from danlu.nn.masked.conditioner import Conditioner, NextEntry, NextGradient
 from danlu.nn.masked.degrees import Degrees, hidden_degrees
@@ -124,7 +125,5 @@ class MADE(Conditioner):
         return self._units
 
     def _of_context(self, context: Tensor | None) -> Float[Tensor, "n first"] | None:
-        if (context is None) != (self.context is None):
-            missing = "needs" if context is None else "has no"
-            raise ValueError(f"this network {missing} context; context={'None' if context is None else 'a tensor'}")
+        check_context(self.context is not None, context)
         return None if self.context is None or context is None else self.context(context)

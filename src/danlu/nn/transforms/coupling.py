@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from danlu.nn.activations import Activation
 from danlu.nn.activations import activation as activation_named
+from danlu.nn.context import check_context
 from danlu.nn.dense import check_widths
 from danlu.nn.linear import Linear
 from danlu.nn.roles import output_layer
@@ -46,6 +47,7 @@ class CouplingMLP(nn.Module):
     ):
         super().__init__()
         check_widths("hidden", hidden)
+        self.context = context
         widths = [inputs + context, *hidden]
         layers = [part for n, m in pairwise(widths) for part in (Linear(n, m), activation_named(activation))]
         self.layers = nn.Sequential(*layers, zero_initialized(output_layer(Linear(widths[-1], outputs))))
@@ -53,7 +55,12 @@ class CouplingMLP(nn.Module):
     def forward(
         self, x: Float[Tensor, "n d"], context: Float[Tensor, "n c"] | None = None
     ) -> Float[Tensor, "n outputs"]:
-        """The outputs for each row."""
+        """The outputs for each row.
+
+        Raises:
+            ValueError: if a context is missing, or the network takes none.
+        """
+        check_context(self.context > 0, context)
         return self.layers(x if context is None else torch.cat([x, context], 1))
 
 

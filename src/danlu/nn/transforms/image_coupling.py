@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from danlu.nn.context import check_context
 from danlu.nn.dense import check_width
 from danlu.nn.roles import output_layer, set_role
 from danlu.nn.transforms.coupling import BuildNetwork, zero_initialized
@@ -67,7 +68,12 @@ class CouplingResNet(nn.Module):
     def forward(
         self, x: Float[Tensor, "n c h w"], context: Float[Tensor, "n k"] | None = None
     ) -> Float[Tensor, "n d h w"]:
-        """The outputs at each position."""
+        """The outputs at each position.
+
+        Raises:
+            ValueError: if a context is missing, or the network takes none.
+        """
+        check_context(self.label is not None, context)
         h = self.first(x)
         if self.label is not None and context is not None:
             h = h + self.label(context)[:, :, None, None]

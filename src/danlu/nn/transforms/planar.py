@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from danlu.nn.context import check_context
 from danlu.nn.dense import check_width
 from danlu.nn.roles import set_role
 from danlu.nn.transforms.planar_stack import Stack, planar_to_data, planar_to_latent
@@ -95,6 +96,7 @@ class Planar(Transform):
         return torch.addcmul(self.direction, self.weight, along[:, None]), slope
 
     def _biases(self, context: Tensor | None) -> Float[Tensor, "k #n"]:
+        check_context(self.context is not None, context)
         if self.context is None or context is None:
             return self.bias[:, None]
         return torch.addmm(self.bias[:, None], self.context, context.t().to(self.context.dtype))
