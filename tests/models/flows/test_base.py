@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, distributions, nn
 
 from danlu.data import digits
-from danlu.models import Flow
+from danlu.models import IAF, MAF, Flow, PlanarFlow, RealNVP
 from danlu.nn import ActNorm, Transform
 from danlu.sampling import four_anchor_walk
 from danlu.verbs import verbs_of
@@ -188,6 +188,14 @@ def test_the_wrong_shape_is_refused():
 def test_impossible_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match="must be"):
         Flow((3,), Affine(3), **arguments)
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("model", [MAF, IAF, PlanarFlow, RealNVP])
+@pytest.mark.parametrize("shape", [(2,), (1, 8, 8)])
+def test_a_negative_number_of_classes_is_refused_by_its_name(model, shape):
+    with pytest.raises(ValueError, match="classes=-1 must be at least 0"):
+        model(shape, classes=-1)
 
 
 # images

@@ -70,8 +70,7 @@ class Flow(Model):
         super().__init__()
         if levels == 1 or levels < 0:
             raise ValueError(f"levels={levels} must be at least 2, or 0 for values that are not discrete")
-        if classes < 0:
-            raise ValueError(f"classes={classes} must be at least 0")
+        check_classes(classes)
         self.shape, self.latent, self.classes = tuple(shape), math.prod(shape), classes
         self.levels, self.range = levels, tuple(range)
         self.transform = transform
@@ -251,6 +250,16 @@ class Flow(Model):
         if not self.levels:
             return x
         return (self._indices(x, _ROUNDING) + 0.5) * self.spacing + self.range[0]
+
+
+def check_classes(classes: int) -> None:
+    """Check a number of classes, before layers are built that would name it otherwise.
+
+    Raises:
+        ValueError: if it is negative.
+    """
+    if classes < 0:
+        raise ValueError(f"classes={classes} must be at least 0")
 
 
 def _normal_log_prob(z: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:

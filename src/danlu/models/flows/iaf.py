@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from danlu.data.base.effects import Needs
 from danlu.models.base import FromData
-from danlu.models.flows.base import Flow
+from danlu.models.flows.base import Flow, check_classes
 from danlu.models.flows.maf import Networks, Order, affine_blocks
 from danlu.nn.activations import Activation
 from danlu.nn.masked.degrees import Degrees
@@ -72,6 +72,7 @@ class IAF(Flow):
     ):
         if blocks < 1:
             raise ValueError(f"blocks={blocks} must be at least 1")
+        check_classes(classes)
         networks = Networks(hidden, classes, degrees, activation, residual)
         transforms = affine_blocks(math.prod(shape), blocks, networks, bound, order, batch_norm)
         inverted = (Inverse(part) if isinstance(part, Autoregressive) else part for part in transforms)

@@ -11,7 +11,7 @@ from torch import nn
 
 from danlu.data.base.effects import Needs
 from danlu.models.base import FromData
-from danlu.models.flows.base import Flow
+from danlu.models.flows.base import Flow, check_classes
 from danlu.nn.activations import Activation
 from danlu.nn.masked.degrees import Degrees
 from danlu.nn.masked.made import MADE
@@ -85,6 +85,7 @@ class MAF(Flow):
     ):
         if blocks < 0 or mixture < 0 or blocks + mixture == 0:
             raise ValueError(f"blocks={blocks} and mixture={mixture} must be at least 0, and one of them at least 1")
+        check_classes(classes)
         size, networks = math.prod(shape), Networks(hidden, classes, degrees, activation, residual)
         transforms = affine_blocks(size, blocks, networks, bound, order, batch_norm)
         if mixture:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from danlu.models.base import FromData
-from danlu.models.flows.base import Flow
+from danlu.models.flows.base import Flow, check_classes
 from danlu.nn.transforms.act_norm import ActNorm
 from danlu.nn.transforms.planar import Planar
 from danlu.nn.transforms.transform import Chain
@@ -45,6 +45,7 @@ class PlanarFlow(Flow):
         range: Annotated[Sequence[float], FromData] = (0.0, 1.0),
         alpha: float = 0.05,
     ):
+        check_classes(classes)
         size = math.prod(shape)
         chain = Chain([ActNorm(size), Planar(size, layers, classes), ActNorm(size)])
         super().__init__(shape, chain, classes, levels, range, alpha)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated
 
 from danlu.models.base import FromData
-from danlu.models.flows.base import Flow
+from danlu.models.flows.base import Flow, check_classes
 from danlu.models.flows.multi_scale import FlowNorm, MultiScale, normalization
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
@@ -64,6 +64,7 @@ class RealNVP(Flow):
         range: Annotated[Sequence[float], FromData] = (0.0, 1.0),
         alpha: float = 0.05,
     ):
+        check_classes(classes)
         if len(shape) == 3:
             network = partial(CouplingResNet, width=width, blocks=blocks, context=classes)
             transform: Transform = MultiScale(shape, scales, 3 if couplings is None else couplings, network, norm)
