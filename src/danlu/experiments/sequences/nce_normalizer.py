@@ -271,8 +271,8 @@ EXPERIMENT = Experiment(
         "words, and by cross-entropy. Then the normalizer Z is computed in every context of a held-out text."
     ),
     caption=(
-        "Left: log Z in all contexts of the held-out text after training, mean over seeds. Right: its mean during "
-        "training; lines are means over seeds, bands the range. A model that is normalized by training ends in the "
-        "gray band, in which Z is between ½ and 2."
+        "Left: log Z in all contexts of the held-out text after training, mean over seeds; the last bin also has "
+        "larger values. Right: its mean during training; lines are means over seeds, bands the range. A model that is "
+        "normalized by training ends in the gray band, in which Z is between ½ and 2."
     ),
 )
