@@ -10,7 +10,13 @@ from torch import distributions
 
 from danlu.models import GatedPixelCNN, PixelCNN
 from danlu.models.pixels.logistic import LogisticOutput
-from danlu.models.pixels.outputs import AffineOutput, BinaryOutput, CategoricalOutput, draw_category
+from danlu.models.pixels.outputs import (
+    AffineOutput,
+    BinaryOutput,
+    CategoricalOutput,
+    check_temperature,
+    draw_category,
+)
 
 DOUBLE = torch.float64
 every_model = pytest.mark.parametrize("cls", [PixelCNN, GatedPixelCNN])
@@ -131,6 +137,18 @@ def test_a_temperature_below_1_prefers_the_most_probable_value():
     for temperature in (0.5, 1.0, 2.0):
         share = (output.draw(logits, none, noise, temperature) == 1).double().mean()
         assert float(share) == pytest.approx(float((logits[0] / temperature).softmax(0)[2]), abs=0.015)
+
+
+@pytest.mark.parametrize("output", [CategoricalOutput(1, 4, (0.0, 1.0)), LogisticOutput(1, 4, (0.0, 1.0), 4)])
+def test_the_smallest_temperature_draws_the_most_probable_value(output):
+    least = torch.finfo(torch.float32).tiny
+    check_temperature(least)
+    raw = torch.zeros(8, output.units)
+    raw[:, :4] = torch.tensor([100.0, 200.0, 300.0, 150.0])  # in the mixture, the centers are -3/4, -1/4, 1/4, 3/4
+    noise = torch.linspace(0.1, 0.9, 8).expand(output.draws, 8)
+    torch.testing.assert_close(output.draw(raw, torch.zeros(8, 0), noise, least), torch.full((8,), 1 / 3))
+    with pytest.raises(ValueError, match="temperature=1e-40 is too small; the smallest allowed value is"):
+        check_temperature(1e-40)
 
 
 def test_a_category_of_probability_0_is_never_drawn():

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from danlu.losses.variational import discretized_logistic_log_prob
-from danlu.models.pixels.outputs import PixelOutput, draw_category
+from danlu.models.pixels.outputs import PixelOutput, draw_category, temper
 from danlu.nn.dense import check_width
 
 LEAST_LOG_SCALE = -7.0
@@ -82,7 +82,7 @@ class LogisticOutput(PixelOutput):
     ) -> Float[Tensor, "n"]:
         mixture = self.mixture(outputs)
         weights = self._joint(mixture, earlier)
-        component = draw_category(weights / temperature, noise[0])[:, None]
+        component = draw_category(temper(weights, temperature), noise[0])[:, None]
         mean, log_scale = (values.gather(1, component)[:, 0] for values in self._color(mixture, earlier))
         return self.scale.nearest(mean + log_scale.exp() * temperature * noise[1].logit())
 

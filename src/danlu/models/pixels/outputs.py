@@ -126,7 +126,7 @@ class CategoricalOutput(PixelOutput):
         noise: Float[Tensor, "draws n"],
         temperature: float,
     ) -> Float[Tensor, "n"]:
-        level = draw_category(outputs / temperature, noise[0])
+        level = draw_category(temper(outputs, temperature), noise[0])
         return level.to(outputs.dtype) * (2 / (self.units - 1)) - 1
 
 
@@ -174,6 +174,15 @@ def _mean_and_log_scale(outputs: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return mean, LARGEST_LOG_SCALE * (raw / LARGEST_LOG_SCALE).tanh()
 
 
+def temper(logits: Float[Tensor, "n k"], temperature: float) -> Float[Tensor, "n k"]:
+    """Logits divided by a temperature, less a constant of each row, so that the largest one is 0.
+
+    >>> temper(torch.tensor([[1.0, 2.0]]), 0.5)
+    tensor([[-2.,  0.]])
+    """
+    return (logits - logits.amax(1, keepdim=True)) / temperature
+
+
 def draw_category(logits: Float[Tensor, "n k"], uniform: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
     """Draw a category by inversion of the cumulative distribution function.
 
@@ -188,7 +197,10 @@ def check_temperature(temperature: float) -> None:
     """Check a temperature.
 
     Raises:
-        ValueError: if it is not a finite number above 0.
+        ValueError: if it is not a finite number above 0, or below the smallest normal number of float32.
     """
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature={temperature} must be a finite number greater than 0")
+    least = torch.finfo(torch.float32).tiny
+    if temperature < least:
+        raise ValueError(f"temperature={temperature} is too small; the smallest allowed value is {least}")
