@@ -157,6 +157,15 @@ def test_a_category_of_probability_0_is_never_drawn():
     assert draw_category(logits.expand(4, -1), uniform).tolist() == [1, 1, 3, 3]
 
 
+def test_a_category_of_probability_0_is_never_drawn_from_256_in_float32():
+    """The cumulative sum of float32 probabilities ends below or above 1."""
+    logits = torch.randn(2000, 256, generator=torch.Generator().manual_seed(0))
+    logits[:, ::5] = -torch.inf  # the first and the last category among them
+    for uniform in (0.0, 0.5, 1 - 2**-24):
+        drawn = draw_category(logits, torch.full((2000,), uniform))
+        assert logits.gather(1, drawn[:, None]).isfinite().all()
+
+
 @every_model
 @pytest.mark.parametrize("shape", [(1, 2, 3), (3, 2, 2)])
 def test_the_affine_form_is_a_triangular_flow(cls, shape):

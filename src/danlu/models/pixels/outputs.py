@@ -189,8 +189,11 @@ def draw_category(logits: Float[Tensor, "n k"], uniform: Float[Tensor, "n"]) -> 
     >>> draw_category(torch.tensor([[0.0, 0.0, -100.0]]).expand(2, 3), torch.tensor([0.1, 0.9]))
     tensor([0, 1])
     """
-    cumulative = logits.softmax(1).cumsum(1)
-    return (cumulative[:, :-1] <= uniform[:, None]).sum(1)
+    probabilities = logits.softmax(1)
+    cumulative = probabilities.cumsum(1)
+    below = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(1)  # in float32 the sum is not exactly 1
+    possible = torch.arange(logits.shape[1], device=logits.device) * (probabilities > 0)
+    return below.minimum(possible.amax(1))
 
 
 def check_temperature(temperature: float) -> None:
