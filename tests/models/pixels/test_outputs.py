@@ -139,6 +139,40 @@ def test_a_temperature_below_1_prefers_the_most_probable_value():
         assert float(share) == pytest.approx(float((logits[0] / temperature).softmax(0)[2]), abs=0.015)
 
 
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("name", ["binary", "affine", "components", "scale"])
+def test_the_temperature_of_draws(name, temperature):
+    """Shares and standard deviations of 40 000 draws, against their closed forms."""
+    n = 40_000
+    if name == "binary":
+        output, raw = BinaryOutput(1, 2, (0.0, 1.0)), [0.8]
+    elif name == "affine":
+        output, raw = AffineOutput(1, 256, (0.0, 1.0)), [0.3, -0.7]
+    elif name == "components":  # three distant centers, -0.8, 0, 0.8, with small scales
+        output, raw = (
+            LogisticOutput(1, 256, (0.0, 1.0), 3),
+            [0.0, 1.0, 0.4, -0.8 + 2 / 3, 0.0, 0.8 - 2 / 3, *[-3.0] * 3],
+        )
+    else:
+        output, raw = LogisticOutput(1, 4001, (0.0, 1.0), 1), [0.0, 0.0, -2.0]
+    noise = output.noise((output.draws, n), torch.zeros(1, dtype=DOUBLE), torch.Generator().manual_seed(0))
+    outputs = torch.tensor(raw, dtype=DOUBLE).expand(n, -1)
+    drawn = output.draw(outputs, torch.zeros(n, 0, dtype=DOUBLE), noise, temperature)
+    if name == "binary":
+        assert float((drawn == 1).double().mean()) == pytest.approx(1 / (1 + math.exp(-0.8 / temperature)), abs=0.01)
+    elif name == "affine":
+        deviation = temperature * math.exp(7 * math.tanh(-0.7 / 7))
+        assert float(drawn.mean()) == pytest.approx(0.3, abs=0.03 * deviation)
+        assert float(drawn.std()) == pytest.approx(deviation, rel=0.02)
+    elif name == "components":
+        shares = torch.stack([drawn < -0.4, drawn.abs() <= 0.4, drawn > 0.4]).double().mean(1)
+        weights = torch.tensor([0.0, 1.0, 0.4], dtype=DOUBLE).exp() ** (1 / temperature)
+        torch.testing.assert_close(shares, weights / weights.sum(), rtol=0, atol=0.01)
+    else:
+        scale = temperature * math.exp(-7 + math.log1p(math.exp(3.5)))  # standard deviation of a logistic: π s / √3
+        assert float(drawn.std()) == pytest.approx(math.pi / math.sqrt(3) * scale, rel=0.03)
+
+
 @pytest.mark.parametrize("output", [CategoricalOutput(1, 4, (0.0, 1.0)), LogisticOutput(1, 4, (0.0, 1.0), 4)])
 def test_the_smallest_temperature_draws_the_most_probable_value(output):
     least = torch.finfo(torch.float32).tiny
