@@ -121,6 +121,16 @@ def test_gradients_of_the_mass_of_a_mixture(value):
     assert torch.autograd.gradcheck(lambda r: output.log_prob(y, r), raw)
 
 
+@pytest.mark.parametrize("value", [-1.0, 1 / 255, 1.0])
+def test_a_very_large_scale_has_a_finite_gradient(value):
+    output = LogisticOutput(1, levels=256, range=(0.0, 1.0), components=1)
+    raw = torch.tensor([0.0, 0.0, 104.0]).view(1, 1, 3, 1, 1).requires_grad_()
+    log_prob = output.log_prob(torch.full((1, 1, 1, 1), value), raw)
+    (gradient,) = torch.autograd.grad(log_prob.sum(), raw)
+    assert log_prob.isfinite().all()
+    assert gradient.isfinite().all()
+
+
 def test_the_mass_far_from_all_centers_has_a_finite_gradient():
     output = LogisticOutput(1, levels=256, range=(0.0, 1.0), components=1)
     raw = torch.tensor([0.0, 1.0, -50.0]).view(1, 1, 3, 1, 1).requires_grad_()  # the smallest scale, center 1

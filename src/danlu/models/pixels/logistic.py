@@ -17,6 +17,8 @@ from danlu.nn.dense import check_width
 
 LEAST_LOG_SCALE = -7.0
 """smallest logarithm of a scale of values from -1 to 1, as in the published code"""
+LARGEST_LOG_SCALE = 7.0
+"""largest logarithm of a scale; without a bound, gradients could be infinite"""
 FIRST_LOG_SCALE = -1.5
 """logarithm of the scale for an output of 0, about the distance of the centers of ten components"""
 
@@ -47,7 +49,7 @@ class LogisticOutput(PixelOutput):
     with P the probability of the interval of a level; the lowest and the highest level include the tails.
     Salimans, Karpathy, Chen and Kingma, "PixelCNN++: improving the PixelCNN with discretized logistic mixture
     likelihood and other modifications", 2017, equations 1 to 3. An output of 0 gives centers that are spread evenly
-    over the components. Scales are above exp(-7).
+    over the components. Scales are from exp(-7) to exp(7).
 
     The colors of a pixel are drawn in turn, each from its conditional distribution: the weights of the components are
     those given the earlier colors. The temperature divides the logarithms of these weights and multiplies the scales.
@@ -93,6 +95,7 @@ class LogisticOutput(PixelOutput):
         step = 2 / self.components
         centers = torch.arange(self.components, dtype=outputs.dtype, device=outputs.device) * step + (step / 2 - 1)
         log_scales = LEAST_LOG_SCALE + F.softplus(raw + (FIRST_LOG_SCALE - LEAST_LOG_SCALE))
+        log_scales = log_scales.clamp(max=LARGEST_LOG_SCALE)
         return Mixture(logits[:, 0], means + centers.view(-1, *[1] * (means.dim() - 3)), log_scales, coefficients)
 
     def _color(self, mixture: Mixture, earlier: Tensor) -> tuple[Tensor, Tensor]:
