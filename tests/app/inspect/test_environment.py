@@ -16,8 +16,8 @@ from danlu.app.inspect.environment import doctor
     ("folder", "text"),
     [
         ("/data/sets", "/data/sets"),
-        ("", "none (DANLU_DATA is not set; digits and pydoc are included)"),
-        (None, "none (DANLU_DATA is not set; digits and pydoc are included)"),
+        ("", "none (DANLU_DATA is not set; some are included)"),
+        (None, "none (DANLU_DATA is not set; some are included)"),
     ],
 )
 def test_the_data_folder_is_that_of_the_variable(monkeypatch, folder, text):

@@ -371,7 +371,7 @@ def test_settings_that_cannot_be_used_are_one_clear_line(changes, message):
 
 def test_more_images_than_memory_are_refused(monkeypatch):
     monkeypatch.setattr("danlu.data.datasets.glyphs.available_memory", lambda: 10_000)
-    with pytest.raises(UsageError, match="100 images need 78,400 bytes of memory, and 10,000 are available"):
+    with pytest.raises(UsageError, match="100 images need 161,600 bytes of memory, and 10,000 are available"):
         glyphs(glyphs=Glyphs(examples=100))
 
 

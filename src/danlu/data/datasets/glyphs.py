@@ -136,7 +136,8 @@ def _class_names(glyphs: Glyphs, parts: Sequence[PartName]) -> tuple[str, ...]:
     if label == "character":
         return tuple(glyphs.alphabet)
     if label == "case":
-        cases = attribute("case", torch.tensor([ALPHABET.index(one) for one in glyphs.alphabet]), torch.tensor(0))
+        characters = torch.tensor([ALPHABET.index(one) for one in glyphs.alphabet])
+        cases = attribute("case", characters, torch.zeros_like(characters))
         return tuple(CLASSES["case"][number] for number in cases.unique().tolist())
     known, *others = [{getattr(face, label) for face in select_faces(glyphs, part)} for part in parts]
     if unseen := set[str]().union(*others) - known:
