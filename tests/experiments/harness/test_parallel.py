@@ -120,9 +120,11 @@ def test_workers_end_when_the_program_is_stopped(tmp_path, stop, everybody):
     """Ctrl-C reaches all processes of a terminal; kill only the first one. Each is sent to a program without main."""
     script = tmp_path / "script.py"
     script.write_text(
+        "import signal\n"
         "from pathlib import Path\n"
         "import experiment_jobs as jobs\n"
         "from danlu.experiments.harness.parallel import run_each, workers\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell ignores it in the background
         "print('once', flush=True)\n"
         "with workers(2):\n"
         f"    run_each(jobs.wait, [(Path({str(tmp_path)!r}), k) for k in range(2)])\n"
