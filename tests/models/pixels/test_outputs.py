@@ -252,6 +252,7 @@ def test_the_affine_form_draws_by_inverting_itself(cls):
     torch.testing.assert_close(z, noise[:, :, :, 0].permute(3, 2, 0, 1))
 
 
+@pytest.mark.unchecked
 def test_binary_needs_two_levels():
     with pytest.raises(ValueError, match="output binary is for images of 2 levels, and these have 17"):
         BinaryOutput(1, 17, (0.0, 1.0))
