@@ -17,6 +17,7 @@ from danlu.nn import MADE, Affine, Autoregressive, GaussianMixture, Linear, Mask
 from danlu.nn.masked import linear as masked_linear
 
 TESTED = {"_Product", "_Chunked", "_Scan", "_FirstDerivativesOnly", "_MaskedProduct", "_Solve", "_LogCDF", "_Quantile"}
+TESTED |= {"_ToData", "_ToLatent"}  # in tests/nn/transforms/test_planar.py
 
 VARIANTS = {
     "peephole": {"kind": "peephole"},

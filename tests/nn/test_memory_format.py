@@ -60,3 +60,11 @@ def test_a_format_is_taken_back():
     set_format(set_format(net, LAST), torch.contiguous_format)
     assert net.weight.is_contiguous()
     assert torch.equal(net.weight, before)
+
+
+@pytest.mark.parametrize(("channels", "last"), [(4, False), (32, True)])
+def test_strided_pointwise_convolutions_of_few_channels_keep_torchs_format(channels, last):
+    network = nn.Sequential(nn.Conv2d(3, channels, 3), nn.Conv2d(channels, 8, 1, stride=2))
+    set_format(network, torch.channels_last)
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last) == last
+    network(torch.randn(16, 3, 10, 10)).sum().backward()

@@ -25,7 +25,8 @@ def fastest_format(device: torch.device) -> torch.memory_format:
 def set_format(module: _Module, memory_format: torch.memory_format) -> _Module:
     """Give all tensors of a module that have four dimensions a memory format.
 
-    Images need no conversion: a convolution converts its input, and its output has the format of its weights.
+    Images need no conversion: a convolution converts its input, and its output has the format of its weights. A module
+    with a convolution for which torch has an error with channels last keeps the other format.
 
     Args:
         module: the module; it is modified.
@@ -37,11 +38,21 @@ def set_format(module: _Module, memory_format: torch.memory_format) -> _Module:
     >>> set_format(nn.Conv2d(3, 8, kernel_size=3), torch.channels_last).weight.stride()
     (27, 1, 9, 3)
     """
+    if memory_format is torch.channels_last and any(map(_corrupts_memory, module.modules())):
+        memory_format = torch.contiguous_format
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.dim() == 4:  # weights of other convolutions have other formats
             # contiguous() would keep the strides of weights with one input channel, which belong to both formats
             tensor.data = tensor.data.to(memory_format=memory_format)
     return module
+
+
+def _corrupts_memory(layer: nn.Module) -> bool:
+    """Whether torch writes outside of the tensors of a layer with channels last: a strided 1×1 convolution of few
+    channels, on a CPU with AVX2 (torch 2.13: the program ends in the backward pass)."""
+    if not isinstance(layer, nn.Conv2d) or layer.kernel_size != (1, 1):
+        return False
+    return max(layer.stride) > 1 and layer.in_channels % 16 != 0
 
 
 def place(module: _Module, device: torch.device) -> _Module:

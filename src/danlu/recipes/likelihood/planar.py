@@ -66,7 +66,11 @@ class PlanarRecipe(FlowRecipe):
         """As ``Recipe.with_dependent_defaults``; a target also determines the data."""
         recipe = super().with_dependent_defaults(values)
         target = values.get("target")
-        return recipe.model_copy(update={"data": target}) if target in ENERGIES and "data" not in values else recipe
+        return (
+            recipe.model_copy(update={"data": target})
+            if isinstance(target, str) and target in ENERGIES and "data" not in values
+            else recipe
+        )
 
     @model_validator(mode="before")
     @classmethod
