@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -68,14 +68,15 @@ class MultiScale(Transform):
         self, x: Float[Tensor, "n d"], context: Float[Tensor, "n c"] | None = None
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
         """From images to codes: the values of the finest scale come first."""
-        x, total, codes = x.unflatten(1, self.shape), x.new_zeros(len(x)), []
-        for stage in self.stages:
+        total = x.new_zeros(len(x))
+
+        def run(stage: Chain, x: Tensor) -> Tensor:
+            nonlocal total
             x, log_det = stage(x, context)
             total = total + log_det
-            if stage is not self.stages[-1]:
-                code, x = x.chunk(2, 1)
-                codes.append(code.flatten(1))
-        return torch.cat([*codes, x.flatten(1)], 1), total
+            return x
+
+        return self._codes(x, run), total
 
     def inverse(
         self, z: Float[Tensor, "n d"], context: Float[Tensor, "n c"] | None = None
@@ -92,9 +93,13 @@ class MultiScale(Transform):
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialize each scale with the output of the previous one."""
-        x, codes = x.unflatten(1, self.shape), []
+        return self._codes(x, lambda stage, x: stage.initialize(x, context))
+
+    def _codes(self, x: Tensor, run: Callable[[Chain, Tensor], Tensor]) -> Float[Tensor, "n d"]:
+        """Codes of images: after each scale but the last, half of the values become code."""
+        x, codes = x.unflatten(1, self.shape), list[Tensor]()
         for stage in self.stages:
-            x = stage.initialize(x, context)  # type: ignore[operator]
+            x = run(cast(Chain, stage), x)
             if stage is not self.stages[-1]:
                 code, x = x.chunk(2, 1)
                 codes.append(code.flatten(1))
