@@ -98,8 +98,9 @@ def test_muon_trains_all_matrices_except_embeddings_and_output_layers(name, chan
             outputs |= {p for p in part.parameters() if p.ndim > 1}
     one_hot = changes.get("model", {}).get("embedding") == 0
     embeddings = (*ONE_PER_TOKEN_OR_CLASS, "weight_ih_l0") if one_hot else ONE_PER_TOKEN_OR_CLASS
-    not_matrices = (".direction", ".limit")  # a vector of each planar layer; a bound of each value of a coupling
-    excluded = {path for path in path_of.values() if path.endswith((*embeddings, *not_matrices)) or "peephole" in path}
+    # two vectors of each planar layer; a bound of each value of a coupling
+    no_maps = (".1.weight", ".direction") if name == "planar" else (".limit",)
+    excluded = {path for path in path_of.values() if path.endswith((*embeddings, *no_maps)) or "peephole" in path}
     norms = {p for part in task.modules() if isinstance(part, NORMS) for p in part.parameters()}
     moved = {p for player in trainer.players.values() for p in hidden_matrices(player.module)}
     expected = {path for p, path in path_of.items() if p.ndim == 2 and p not in outputs | norms} - excluded
