@@ -121,6 +121,18 @@ def test_derivatives(function, biases):
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_derivatives_of_layers_that_are_used_twice(direction):
+    """The second input depends on the parameters; that path must not count twice."""
+    planar, x = Planar(2, 3).double(), normal(4, 2).requires_grad_()
+    for graph in (False, True):
+        z = getattr(planar, direction)(getattr(planar, direction)(x)[0])[0]
+        gradients = torch.autograd.grad(z.square().sum(), [x, *planar.parameters()], create_graph=graph)
+        if not graph:
+            expected = gradients
+    torch.testing.assert_close(gradients, expected, rtol=1e-9, atol=1e-11)
+
+
 def test_derivatives_without_a_graph_equal_those_with_one():
     """The fast backward pass against autograd on the plain formulas."""
     for function in (planar_to_data, planar_to_latent):

@@ -25,6 +25,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from danlu.nn.derivatives import differentiable_gradients
+
 Stack = Callable[..., tuple[Tensor, Tensor]]
 _MAX_STEPS, _UNCHECKED_STEPS = 100, 2
 """Limits of Newton's method. Almost no batch converges in the first steps, so there is no check after them."""
@@ -137,7 +139,7 @@ class _ToData(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:  # type: ignore[override]
         z, w, u, s, b, products, h, slope = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative may be requested
-            return _differentiable(_plain_to_data, (z, w, u, s, b), gradients)
+            return differentiable_gradients(_plain_to_data, (z, w, u, s, b), gradients)
         grad_x, grad_log_det = gradients
         derivative, ratio = 1 - h * h, grad_log_det / slope
         g = torch.addmm(2 * (1 - s[:, None]) * h * ratio, u, grad_x.t())
@@ -174,7 +176,7 @@ class _ToLatent(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:  # type: ignore[override]
         x, w, u, s, b, products, h, slope = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _differentiable(_plain_to_latent, (x, w, u, s, b), gradients)
+            return differentiable_gradients(_plain_to_latent, (x, w, u, s, b), gradients)
         grad_z, grad_log_det = gradients
         derivative, ratio = 1 - h * h, grad_log_det / slope
         g = torch.addmm(2 * (1 - s[:, None]) * h * ratio, u, grad_z.t(), beta=-1, alpha=-1)
@@ -204,16 +206,6 @@ def _slope(h: Float[Tensor, "k n"], s: Float[Tensor, "k"]) -> Float[Tensor, "k n
 
 def _grad_bias(m: Tensor, b: Tensor) -> Tensor:
     return m if b.shape == m.shape else m.sum(1, keepdim=True)
-
-
-def _differentiable(
-    stack: Stack, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]
-) -> tuple[Tensor | None, ...]:
-    """The gradients of a stack with a graph of their own, for derivatives of higher order."""
-    needed = [x for x in inputs if x.requires_grad]
-    with torch.enable_grad():
-        results = iter(torch.autograd.grad(stack(*inputs), needed, gradients, create_graph=True))
-    return tuple(next(results) if x.requires_grad else None for x in inputs)
 
 
 def _plain_to_data(z: Tensor, w: Tensor, u: Tensor, s: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,65 @@
+"""What autograd functions with a hand-written backward pass have in common: where they are used, second derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+
+def records_backward(x: Tensor) -> bool:
+    """Whether autograd records operations on x for a backward pass, and nothing else looks at them.
+
+    Transforms of ``torch.func``, forward-mode derivatives, autocast, compilation and subclasses of tensors need the
+    single operations.
+
+    >>> records_backward(torch.zeros(1)), torch.func.vmap(lambda x: x + records_backward(x))(torch.zeros(1))
+    (True, tensor([0.]))
+    """
+    return (
+        torch.is_grad_enabled()
+        and type(x) is Tensor
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+        and not torch.is_autocast_enabled(x.device.type)
+        and not torch.compiler.is_compiling()
+    )
+
+
+def is_observed(module: nn.Module) -> bool:
+    """Whether the module has hooks, so that a function must not replace a call of it.
+
+    >>> is_observed(nn.ReLU())
+    False
+    """
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+
+
+def differentiable_gradients(
+    function: Callable[..., tuple[Tensor, ...]], inputs: tuple[Tensor | None, ...], gradients: tuple[Tensor, ...]
+) -> tuple[Tensor | None, ...]:
+    """The gradients of a function with a graph of their own, for derivatives of higher order.
+
+    Args:
+        function: the function in operations that autograd differentiates.
+        inputs: its inputs; None for a missing one.
+        gradients: the gradients of its outputs.
+
+    Returns:
+        The gradient of each input that needs one, and None for the others.
+
+    >>> x = torch.tensor(2.0, requires_grad=True)
+    >>> (gradient,) = differentiable_gradients(lambda x: (x**3,), (x,), (torch.ones(()),))
+    >>> gradient, torch.autograd.grad(gradient, x)
+    (tensor(12., grad_fn=...), (tensor(12.),))
+    """
+    with torch.enable_grad():
+        # views, because one input may depend on another one: this path is not the function's
+        views = [x.view_as(x) if x is not None and x.requires_grad else x for x in inputs]
+        needed = [x for x in views if x is not None and x.requires_grad]
+        results = iter(torch.autograd.grad(function(*views), needed, gradients, create_graph=True))
+    return tuple(next(results) if x is not None and x.requires_grad else None for x in inputs)
