@@ -1,7 +1,8 @@
 """The masked linear layer. Large products on a CPU skip the masked half of the weights.
 
 With units in the order of their degrees, the mask is nested: each unit uses the first inputs, and later units use
-at least as many. The rows are multiplied in blocks, each with the inputs that at least one of its rows uses.
+at least as many. The rows are multiplied in blocks. Inputs that all rows of a block use are multiplied with the weights
+themselves; only for the few inputs that some of the rows use, the weights are masked.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from danlu.nn.linear import MIN_PRODUCTS, write_product
+from danlu.nn.linear import MIN_PRODUCTS, add_product_, write_product
 
 MIN_WIDTH = 256
 """Smallest number of inputs and outputs for which products are computed in blocks."""
@@ -103,9 +104,10 @@ class _MaskedProduct(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, blocks: list[Block]) -> Tensor:
         y = x.new_empty(len(x), len(weight))
-        for rows, _, end in blocks:
-            part = weight[rows, :end] * mask[rows, :end]
-            write_product(y[:, rows], x[:, :end], part.t())
+        for rows, common, end in blocks:
+            part, some = y[:, rows], (rows, slice(common, end))
+            write_product(part, x[:, :common], weight[rows, :common].t())
+            add_product_(part, x[:, common:end], (weight[some] * mask[some]).t())
         return y.add_(bias)
 
     @staticmethod
@@ -146,11 +148,12 @@ class _MaskedProduct(torch.autograd.Function):
 def _gradient_of_input(g: Tensor, weight: Tensor, mask: Tensor, blocks: list[Block]) -> Tensor:
     gradient = g.new_zeros(len(g), weight.shape[1])
     done = 0
-    for rows, _, end in blocks:  # the columns that this block is the first to use
+    for rows, _, end in blocks:  # the columns that this block is the first to use; all later rows use them, too
         if end > done:
             columns = slice(done, end)
-            part = weight[rows.start :, columns] * mask[rows.start :, columns]
-            write_product(gradient[:, columns], g[:, rows.start :], part)
+            part, some, later = gradient[:, columns], (rows, columns), slice(rows.stop, None)
+            write_product(part, g[:, later], weight[later, columns])
+            add_product_(part, g[:, rows], weight[some] * mask[some])
             done = end
     return gradient
 
