@@ -13,9 +13,10 @@ from danlu.nn.activations import activation as activation_named
 from danlu.nn.context import check_context
 from danlu.nn.dense import check_widths
 from danlu.nn.masked.conditioner import Conditioner, NextEntry, NextGradient
+from danlu.nn.masked.degree_groups import Units
 from danlu.nn.masked.degrees import Degrees, hidden_degrees
 from danlu.nn.masked.linear import MaskedLinear
-from danlu.nn.masked.sequential import Units, backsolve, generate
+from danlu.nn.masked.sequential import backsolve, generate
 from danlu.nn.roles import output_layer
 from danlu.rng.keys import key
 

@@ -103,10 +103,11 @@ class Autoregressive(Transform):
     def _generate(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """x and its log-determinant; autograd cannot use these tensors, only copies of them."""
         entries = z.t().contiguous().unbind(0)
-        log_slopes = []
+        log_slopes, inverse = [], self.univariate.inverse_like(entries[0])
 
         def step(i: int, parameters: Tensor) -> Tensor:
-            entry, log_slope = self.univariate.inverse(entries[i], parameters.to(z.dtype))
+            parameters = parameters if parameters.dtype == z.dtype else parameters.to(z.dtype)
+            entry, log_slope = inverse(entries[i], parameters)
             log_slopes.append(log_slope)
             return entry
 

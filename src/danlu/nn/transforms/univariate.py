@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from jaxtyping import Float
 from torch import Tensor
 
+Inverse = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""from z and parameters to x and the logarithm of its derivative"""
 BOUND = 7.0
 """Default bound of log-scales: a scale is between 1/1097 and 1097."""
 
@@ -38,6 +41,17 @@ class Univariate:
     ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
         """x, and the logarithm of its derivative with respect to z."""
         raise NotImplementedError(f"{type(self).__name__} must define inverse")
+
+    def inverse_like(self, z: Float[Tensor, "*n"]) -> Inverse:
+        """``inverse`` for many values of one shape and type, without gradients.
+
+        A subclass can prepare its constants as tensors: with small tensors, an operation on a Python number takes twice
+        as long as one on a tensor.
+
+        Args:
+            z: a tensor of this shape and type; its values are not used.
+        """
+        return self.inverse
 
     def bounded(self, raw: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         r"""Log-scales between −B and B, :math:`a / (1 + |a| / B)`; without a bound, a itself.
