@@ -13,8 +13,10 @@ from danlu.nn.activations import Activation
 from danlu.nn.activations import activation as activation_named
 from danlu.nn.context import check_context
 from danlu.nn.dense import check_widths
+from danlu.nn.derivatives import is_observed, records_backward
 from danlu.nn.linear import Linear
 from danlu.nn.roles import output_layer
+from danlu.nn.transforms.coupling_function import Step, coupling_stack
 from danlu.nn.transforms.transform import Transform
 
 BuildNetwork = Callable[[int, int], nn.Module]
@@ -63,6 +65,16 @@ class CouplingMLP(nn.Module):
         check_context(self.context > 0, context)
         return self.layers(x if context is None else torch.cat([x, context], 1))
 
+    def relu_layers(self) -> list[Tensor] | None:
+        """Weights and biases in turn, if there is nothing between them but ReLU; otherwise None."""
+        tensors = list[Tensor]()
+        for number, layer in enumerate(self.layers):
+            if is_observed(layer) or (number % 2 and type(layer) is not nn.ReLU):
+                return None
+            if isinstance(layer, nn.Linear):
+                tensors += [layer.weight, layer.bias]
+        return None if is_observed(self) or is_observed(self.layers) else tensors
+
 
 class Coupling(Transform):
     r"""An affine coupling: half of the channels stay, and the others are scaled and shifted by functions of them.
@@ -103,6 +115,8 @@ class Coupling(Transform):
         self, x: Float[Tensor, "n d *positions"], context: Float[Tensor, "n c"] | None = None
     ) -> tuple[Float[Tensor, "n d *positions"], Float[Tensor, "n"]]:
         """Scale and shift one half."""
+        if (step := self.step(x, context, inverse=False)) is not None:
+            return coupling_stack(x, context, [step])
         kept, changed = self._split(x)
         log_scale, shift = self._scale_and_shift(kept, context)
         return self._join(kept, torch.addcmul(shift, changed, log_scale.exp())), log_scale.flatten(1).sum(1)
@@ -111,9 +125,23 @@ class Coupling(Transform):
         self, z: Float[Tensor, "n d *positions"], context: Float[Tensor, "n c"] | None = None
     ) -> tuple[Float[Tensor, "n d *positions"], Float[Tensor, "n"]]:
         """Remove shift and scale, which depend on the half that stayed."""
+        if (step := self.step(z, context, inverse=True)) is not None:
+            return coupling_stack(z, context, [step])
         kept, changed = self._split(z)
         log_scale, shift = self._scale_and_shift(kept, context)
         return self._join(kept, (changed - shift) * (-log_scale).exp()), -log_scale.flatten(1).sum(1)
+
+    def step(self, x: Tensor, context: Tensor | None, inverse: bool) -> Step | None:
+        """The coupling as a part of a stack that is computed as one function, on a CPU; None if it must be called."""
+        network = self.network
+        if type(network) is not CouplingMLP or x.device.type != "cpu" or not records_backward(x):
+            return None
+        check_context(network.context > 0, context)
+        if type(self) is not Coupling or is_observed(self) or x.dim() != 2 or x.shape[1] != sum(self.sizes):
+            return None
+        tensors = [self.limit, *(network.relu_layers() or [])]
+        same_type = all(t.dtype == x.dtype for t in tensors) and (context is None or context.dtype == x.dtype)
+        return Step(self.swap, inverse, tensors) if same_type and len(tensors) > 1 else None
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         first, second = x.split(self.sizes, 1)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import takewhile
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from danlu.nn.derivatives import is_observed
+from danlu.nn.transforms.coupling_function import Step, coupling_stack
 
 
 class Transform(nn.Module):
@@ -61,6 +66,16 @@ class Transform(nn.Module):
         """
         return self(x, context)[0]
 
+    def step(self, x: Tensor, context: Tensor | None, inverse: bool) -> Step | None:
+        """The transform as a part of a stack of couplings that is computed as one function; None if it is no such part.
+
+        Args:
+            x: what the stack is applied to.
+            context: as in ``forward``.
+            inverse: whether ``inverse`` is meant instead of ``forward``.
+        """
+        return None
+
 
 class Chain(Transform):
     r"""Transforms one after another: :math:`f = f_k \circ \dots \circ f_1`. The log-determinants are added.
@@ -80,19 +95,26 @@ class Chain(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the transforms in order."""
-        total = x.new_zeros(len(x))
-        for transform in self.transforms:
-            x, log_det = transform(x, context)
-            total = total + log_det
-        return x, total
+        return self._apply_in_order(list(self.transforms), x, context, inverse=False)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the inverses in reverse order."""
-        total = z.new_zeros(len(z))
-        for transform in reversed(self.transforms):
-            z, log_det = transform.inverse(z, context)  # type: ignore[operator]
-            total = total + log_det
-        return z, total
+        return self._apply_in_order(list(reversed(self.transforms)), z, context, inverse=True)
+
+    @staticmethod
+    def _apply_in_order(
+        transforms: list[Any], x: Tensor, context: Tensor | None, inverse: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Apply transforms; consecutive couplings are one function where that is possible."""
+        total, done = x.new_zeros(len(x)), 0
+        while done < len(transforms):
+            every = (transform.step(x, context, inverse) for transform in transforms[done:])
+            if steps := list(takewhile(lambda step: step is not None, every)):
+                x, log_det = coupling_stack(x, context, steps)
+            else:
+                x, log_det = transforms[done].inverse(x, context) if inverse else transforms[done](x, context)
+            total, done = total + log_det, done + max(len(steps), 1)
+        return x, total
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialize each transform with the output of the previous one."""
@@ -125,6 +147,10 @@ class Inverse(Transform):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The forward direction of the other transform."""
         return self.transform(z, context)
+
+    def step(self, x: Tensor, context: Tensor | None, inverse: bool) -> Step | None:
+        """The step of the other transform in the other direction."""
+        return None if is_observed(self) or type(self) is not Inverse else self.transform.step(x, context, not inverse)
 
 
 class Reverse(Transform):
