@@ -30,7 +30,7 @@ def test_compiled_code_has_single_operations():
     def function(x):
         return x + 1 if records_backward(x) else x + 2
 
-    compiled = torch.compile(function, backend="eager")
+    compiled = torch.compile(function, backend="eager", fullgraph=True)
     assert compiled(torch.zeros(1, requires_grad=True)).item() == 2
 
 

@@ -19,12 +19,12 @@ def records_backward(x: Tensor) -> bool:
     (True, tensor([0.]))
     """
     return (
-        torch.is_grad_enabled()
+        not torch.compiler.is_compiling()  # first, because the compiler does not know what the others call
+        and torch.is_grad_enabled()
         and type(x) is Tensor
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0
         and not torch.is_autocast_enabled(x.device.type)
-        and not torch.compiler.is_compiling()
     )
 
 

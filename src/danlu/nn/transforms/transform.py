@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.nn.derivatives import is_observed
+from danlu.nn.derivatives import is_observed, records_backward
 from danlu.nn.transforms.coupling_function import Step, coupling_stack
 
 
@@ -106,10 +106,10 @@ class Chain(Transform):
         transforms: list[Any], x: Tensor, context: Tensor | None, inverse: bool
     ) -> tuple[Tensor, Tensor]:
         """Apply transforms; consecutive couplings are one function where that is possible."""
-        total, done = x.new_zeros(len(x)), 0
+        total, done, stacks = x.new_zeros(len(x)), 0, records_backward(x)
         while done < len(transforms):
             every = (transform.step(x, context, inverse) for transform in transforms[done:])
-            if steps := list(takewhile(lambda step: step is not None, every)):
+            if steps := list(takewhile(lambda step: step is not None, every)) if stacks else []:
                 x, log_det = coupling_stack(x, context, steps)
             else:
                 x, log_det = transforms[done].inverse(x, context) if inverse else transforms[done](x, context)
