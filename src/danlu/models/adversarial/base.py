@@ -157,7 +157,13 @@ class Critic(Model):
             features: number of features.
             minibatch: number of kernels of minibatch discrimination, or 0.
             projected: whether labels enter as a projection instead of before the features.
+
+        Raises:
+            ValueError: if a number is negative.
         """
+        for name, number in (("classes", self.classes), ("minibatch", minibatch)):
+            if number < 0:
+                raise ValueError(f"{name}={number} must be at least 0")
         self.minibatch = MinibatchDiscrimination(features, minibatch) if minibatch else None
         self.last = output_layer(nn.Linear(features + minibatch, 1))
         self.of_label = (

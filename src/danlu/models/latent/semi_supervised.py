@@ -15,7 +15,7 @@ from danlu.models.latent.autoencoder import Autoencoder, Diagonal
 from danlu.models.latent.labeled_base import LabeledAutoencoder
 from danlu.models.latent.likelihood import LEVELS, SPREAD_NEEDS, Family, Spread
 from danlu.nn.activations import Activation
-from danlu.nn.dense import check_width
+from danlu.nn.dense import check_width, check_widths
 from danlu.nn.encoder_decoder import Encoder
 from danlu.nn.linear import Linear
 from danlu.nn.norm.by_name import Norm
@@ -92,6 +92,7 @@ class SemiSupervisedVAE(LabeledAutoencoder):
     ):
         super().__init__()
         check_width("classes", classes)
+        check_widths("classifier_hidden", classifier_hidden)
         self.classes, self.factorized = classes, factorized
         self.classifier = Encoder(shape, classifier_hidden, channels, 0, activation, norm, dropout)
         self.head = output_layer(Linear(self.classifier.features, classes))

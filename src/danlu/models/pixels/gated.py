@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from danlu.data.base.effects import Needs
 from danlu.models.base import FromData
 from danlu.models.pixels.base import COMPONENTS_NEED, PixelModel
+from danlu.models.pixels.checks import check_network
 from danlu.models.pixels.head import CachedHead, Head
 from danlu.models.pixels.outputs import Output
 from danlu.models.pixels.raster import Conditionals
-from danlu.nn.dense import check_width
 from danlu.nn.masked.cached import ROW, CachedConvolution, CachedVertical
 from danlu.nn.masked.gated import GatedLayer
 
@@ -71,8 +71,8 @@ class GatedPixelCNN(PixelModel):
         components: int = 10,
     ):
         super().__init__(shape, classes, levels, range, output, components)
-        check_width("layers", layers)
         groups = self.output.groups
+        check_network(layers, channels, kernel, first_kernel, groups, least_kernel=3)
         inputs, kernels = [self.shape[0]] + [channels] * (layers - 1), [first_kernel] + [kernel] * (layers - 1)
         self.layers = nn.ModuleList(
             GatedLayer(inputs[i], channels, kernels[i], classes, groups, first=i == 0, last=i == layers - 1)

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from danlu.data.base.effects import Needs
 from danlu.models.base import FromData
 from danlu.models.pixels.base import COMPONENTS_NEED, PixelModel
+from danlu.models.pixels.checks import check_network
 from danlu.models.pixels.head import CachedHead, Head
 from danlu.models.pixels.outputs import Output
 from danlu.models.pixels.raster import Conditionals
-from danlu.nn.dense import check_width
 from danlu.nn.masked.cached import ROW, CachedConvolution
 from danlu.nn.masked.convolution import MaskedConv2d
 from danlu.nn.masked.gated import class_bias, per_channel
@@ -75,8 +75,8 @@ class PixelCNN(PixelModel):
         components: int = 10,
     ):
         super().__init__(shape, classes, levels, range, output, components)
-        check_width("layers", layers)
         groups = self.output.groups
+        check_network(layers, channels, kernel, first_kernel, groups)
         self.first = MaskedConv2d(self.shape[0], 2 * channels, first_kernel, "A", groups)
         self.blocks = nn.ModuleList(_Block(channels, kernel, classes, groups) for _ in [None] * layers)
         self.head = Head(2 * channels, groups, self.output.units)

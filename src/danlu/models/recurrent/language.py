@@ -95,6 +95,7 @@ class LanguageModel(Model):
         super().__init__()
         embedding = width if embedding is None else embedding
         check_width("vocabulary", vocabulary)
+        check_width("width", width)
         check_dropout(dropout)
         _check(vocabulary, kind, width, embedding, tied, cutoffs, learn_normalizer)
         if kind != "convolution" and (kernel != 3 or dilated):

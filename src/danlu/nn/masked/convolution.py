@@ -170,7 +170,7 @@ def check_kernel(name: str, kernel: int, least: int = 1) -> None:
     """Check the side of the kernel of a masked convolution.
 
     Raises:
-        ValueError: if it is even or too small.
+        ValueError: if it is not an integer, even or too small.
     """
-    if kernel < least or kernel % 2 == 0:
+    if not isinstance(kernel, int) or kernel < least or kernel % 2 == 0:
         raise ValueError(f"{name}={kernel} must be an odd number of at least {least}")
