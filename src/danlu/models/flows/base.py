@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from danlu.models.base import Model
+from danlu.models.finite_values import finite_extremes
 from danlu.nn.one_hot import cycle_classes, one_hot
 from danlu.nn.transforms.logit import Logit
 from danlu.nn.transforms.transform import Transform
@@ -33,6 +34,8 @@ class Flow(Model):
     images get noise before they are scored: x + Δu, with u uniform on [0, 1). The flow begins with the logit of such
     values (``danlu.nn.Logit``), whose Jacobian is counted. ``decode`` and ``sample`` round down to levels. ``encode``
     takes the middle of each level, for images with or without noise.
+
+    Examples must be finite numbers. On a GPU, they are not checked in training mode.
 
     Args:
         shape: shape of one example.
@@ -93,10 +96,12 @@ class Flow(Model):
         """Codes of examples as they are (images with noise), and the log-determinant of each example.
 
         Raises:
-            ValueError: if the examples have another shape, labels are missing, or an unconditional flow gets labels.
+            ValueError: if the examples have another shape, a value is NaN or infinite, labels are missing, or an
+                unconditional flow gets labels.
         """
         if tuple(x.shape[1:]) != self.shape:
             raise ValueError(f"{type(self).__name__} takes examples of shape {self.shape}, got {tuple(x.shape[1:])}")
+        finite_extremes(self, x)
         context = self._context(x, labels)
         flat = x.flatten(1)
         if self.logit is None:
@@ -141,6 +146,9 @@ class Flow(Model):
         Args:
             x: the examples; images with noise.
             labels: the class of each example, for log p(x | y).
+
+        Raises:
+            ValueError: as for ``forward``.
         """
         if self.classes and labels is None:
             return self._class_densities(x).logsumexp(1) - math.log(self.classes)
@@ -249,6 +257,7 @@ class Flow(Model):
         """Images: the middle of each level, for values with or without noise."""
         if not self.levels:
             return x
+        finite_extremes(self, x)  # an infinite value would become the last level
         return (self._indices(x, _ROUNDING) + 0.5) * self.spacing + self.range[0]
 
 

@@ -11,27 +11,16 @@ from torch import Tensor
 
 from danlu.data.base.effects import Needs
 from danlu.models.base import Model
+from danlu.models.finite_values import finite_extremes
 from danlu.models.latent.inpainting import checked_mask
-from danlu.models.pixels.logistic import LogisticOutput
-from danlu.models.pixels.outputs import (
-    AffineOutput,
-    BinaryOutput,
-    CategoricalOutput,
-    Output,
-    PixelOutput,
-    check_temperature,
-    draw_category,
-)
+from danlu.models.pixels.by_name import pixel_output
+from danlu.models.pixels.likelihood import pixel_log_probs
+from danlu.models.pixels.outputs import AffineOutput, Output, check_temperature, draw_category
 from danlu.models.pixels.raster import Conditionals, WholeImages, fill
 from danlu.nn.one_hot import cycle_classes, one_hot
 
 COMPONENTS_NEED = Needs("components", ("output",), ("logistic",))
 """the argument that only a mixture has"""
-_OUTPUTS: dict[str, type[PixelOutput]] = {
-    "binary": BinaryOutput,
-    "categorical": CategoricalOutput,
-    "affine": AffineOutput,
-}
 
 
 class PixelModel(Model):
@@ -71,7 +60,7 @@ class PixelModel(Model):
         if not isinstance(classes, int) or classes < 0:
             raise ValueError(f"classes={classes!r} must be an integer >= 0")
         self.shape, self.classes = tuple(shape), classes
-        self.output = _output(output, shape[0], levels, range, components)
+        self.output = pixel_output(output, shape[0], levels, range, components)
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -100,7 +89,8 @@ class PixelModel(Model):
             labels: class of each image, for a class-conditional model.
 
         Raises:
-            ValueError: if the shape of the images is wrong, or labels are missing or out of range.
+            ValueError: if the shape of the images is wrong, a value is NaN, infinite or out of range, or labels are
+                missing or out of range.
         """
         return self.compute_outputs(self._values(x), self._class_weights(x, labels))
 
@@ -109,13 +99,15 @@ class PixelModel(Model):
 
         Values between two levels are rounded to the nearest level, so that probabilities sum to 1. A class-conditional
         model without labels is the mixture over classes with equal weights, :math:`\log \frac1K \sum_y p(x \mid y)`.
+        On a GPU, values are not checked in training mode.
 
         Args:
             x: images in the range of the data.
             labels: class of each image, for a class-conditional model.
 
         Raises:
-            ValueError: if the shape of the images is wrong, or a label is out of range.
+            ValueError: if the shape of the images is wrong, a value is NaN, infinite or (except for "affine") out of
+                range, or a label is out of range.
         """
         y = self._values(x)
         if self.classes and labels is None:
@@ -193,16 +185,19 @@ class PixelModel(Model):
             The images with missing values on the levels of the data; given values are unchanged.
 
         Raises:
-            ValueError: if a shape is wrong, the mask has values other than 0 and 1, or the temperature is not greater
-                than 0.
+            ValueError: if a shape is wrong, the mask has values other than 0 and 1, a given value is NaN, infinite or
+                out of range, or the temperature is not greater than 0.
         """
         self._check_shape(x)
-        known = checked_mask(x, mask)
-        y = self.output.scale.within(torch.where(known, x, torch.zeros_like(x)))
+        known, scale = checked_mask(x, mask), self.output.scale
+        given = torch.where(known, x, torch.full_like(x, scale.low))
+        if (extremes := finite_extremes(self, given)) is not None:
+            scale.check(*extremes)
+        y = scale.within(given)
         if self.classes and labels is None:
             labels = self._draw_labels(y, known, generator)
         self._fill(y, known, self._class_weights(x, labels), generator, temperature, cached)
-        return torch.where(known, x, self.output.scale.to_data(y))
+        return torch.where(known, x, scale.to_data(y))
 
     def standardize(
         self, x: Float[Tensor, "n *shape"], labels: Int[Tensor, "n"] | None = None
@@ -218,7 +213,8 @@ class PixelModel(Model):
         """
         if not isinstance(self.output, AffineOutput):
             raise ValueError("only a model with output affine has latent values")
-        z, log_det = self.output.standardize(self._values(x), self(x, labels))
+        y = self._values(x)
+        z, log_det = self.output.standardize(y, self(x, labels).to(y.dtype))
         return z, log_det + self._log_volume()
 
     def _fill(
@@ -234,12 +230,13 @@ class PixelModel(Model):
         check_temperature(temperature)
         n, colors, height, width = y.shape
         noise = self.output.noise((height, width, colors, self.output.draws, n), y, generator)
-        conditionals = (
-            self.cached_conditionals(n, class_weights)
-            if cached
-            else WholeImages(lambda images: self.compute_outputs(images, class_weights), y)
-        )
-        fill(conditionals, self.output, y, known, noise, temperature)
+        with torch.autocast(y.device.type, enabled=False):  # a cache has the type of the weights
+            conditionals = (
+                self.cached_conditionals(n, class_weights)
+                if cached
+                else WholeImages(lambda images: self.compute_outputs(images, class_weights), y)
+            )
+            fill(conditionals, self.output, y, known, noise, temperature)
 
     def _draw_labels(self, y: Tensor, known: Tensor, generator: torch.Generator | None) -> Int[Tensor, "n"]:
         """Draw the class of each image given the pixels before its first missing one."""
@@ -254,14 +251,18 @@ class PixelModel(Model):
         return torch.stack([self._pixel_log_probs(y, label.expand(len(y), -1)) for label in labels])
 
     def _pixel_log_probs(self, y: Tensor, class_weights: Tensor | None) -> Float[Tensor, "n h w"]:
-        return self.output.log_prob(y, self.compute_outputs(y, class_weights))
+        return pixel_log_probs(self.compute_outputs, self.output, y, class_weights)
 
     def _log_volume(self) -> float:
         """Logarithm of the change of volume from data to values of the network."""
         return math.prod(self.shape) * self.output.scale.log_slope if self.output.continuous else 0.0
 
     def _values(self, x: Tensor) -> Float[Tensor, "n *shape"]:
+        """Values from -1 to 1 of images, which are checked."""
         self._check_shape(x)
+        extremes = finite_extremes(self, x)
+        if extremes is not None and not self.output.continuous:  # a density is defined for all numbers
+            self.output.scale.check(*extremes)
         return self.output.scale.to_network(x)
 
     def _check_shape(self, x: Tensor) -> None:
@@ -277,18 +278,3 @@ class PixelModel(Model):
         if labels is None:
             raise ValueError(f"a class-conditional model needs labels, (n,), from 0 to {self.classes - 1}")
         return one_hot(labels, self.classes, x)
-
-
-def _output(name: Output, colors: int, levels: int, range: Sequence[float], components: int) -> PixelOutput:
-    """The distribution with this name.
-
-    Raises:
-        ValueError: if the name is unknown, or the distribution does not fit the number of levels.
-    """
-    if name == "auto":
-        name = "binary" if levels == 2 else "categorical"
-    if name == "logistic":
-        return LogisticOutput(colors, levels, range, components)
-    if name not in _OUTPUTS:
-        raise ValueError(f"output={name!r} is unknown; choose one of auto, {', '.join(_OUTPUTS)}, logistic")
-    return _OUTPUTS[name](colors, levels, range)

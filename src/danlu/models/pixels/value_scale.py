@@ -42,6 +42,18 @@ class ValueScale:
         """Logarithm of the derivative of ``to_network`` for continuous values."""
         return math.log(2 / (self.levels * self.spacing))
 
+    def check(self, low: float, high: float) -> None:
+        """Check the smallest and the largest value of images. Half the spacing outside of the range is allowed.
+
+        Raises:
+            ValueError: if a value is out of range.
+        """
+        if low < self.low - self.spacing / 2 or high > self.high + self.spacing / 2:
+            raise ValueError(
+                f"images have values from {low:g} to {high:g}; this model needs values from {self.low:g} to "
+                f"{self.high:g}: scale them to this range"
+            )
+
     def to_network(self, x: Tensor) -> Tensor:
         """Values from -1 to 1; discrete values are rounded to the nearest level."""
         steps = (x - self.low) / self.spacing
