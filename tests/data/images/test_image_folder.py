@@ -12,8 +12,8 @@ from PIL import Image
 
 from danlu.data import DataSet, Part, read_folder
 from danlu.data.base import dataset
+from danlu.data.base import folder_listing as module
 from danlu.data.base.dataset import PARTS
-from danlu.data.images import image_folder as module
 from danlu.data.images.image_data import ImageData
 from danlu.errors import UsageError
 from danlu.storage import Access

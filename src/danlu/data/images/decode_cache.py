@@ -31,6 +31,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from danlu.data.base.folder_listing import FileEntry
 from danlu.data.images import decode
 from danlu.data.images.decode import Header, Unreadable
 from danlu.data.images.settings import Images
@@ -53,22 +54,6 @@ _STEP = 16  # number of files between two progress reports
 
 Progress = Callable[[str, int, int | None], None]
 Shape = tuple[int, int, int]
-
-
-class FileEntry(NamedTuple):
-    """A file in the folder of a data set.
-
-    Attributes:
-        path: path relative to the folder, with slashes.
-        size: size in bytes.
-        modified: modification time of the content, in nanoseconds.
-        changed: change time of the content or the metadata, in nanoseconds.
-    """
-
-    path: str
-    size: int
-    modified: int
-    changed: int
 
 
 class DecodedFiles(NamedTuple):
