@@ -25,6 +25,7 @@ from .masked.degrees import hidden_degrees as hidden_degrees
 from .masked.gated import GatedLayer as GatedLayer
 from .masked.linear import MaskedLinear as MaskedLinear
 from .masked.made import MADE as MADE
+from .masked.wavenet import WaveNet as WaveNet
 from .minibatch_discrimination import MinibatchDiscrimination as MinibatchDiscrimination
 from .norm.by_name import Norm as Norm
 from .norm.by_name import norm as norm

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.nn import MADE, Affine, Autoregressive, Chain, Conditioner, GaussianMixture, Inverse, Reverse
+from danlu.nn import MADE, Affine, Autoregressive, Chain, Conditioner, GaussianMixture, Inverse, Reverse, WaveNet
 from danlu.nn.transforms import autoregressive
 
 SIZE = 4
@@ -30,6 +30,7 @@ class Linear(Conditioner):
 
 CONDITIONERS = {
     "MADE": lambda outputs, context: MADE(SIZE, outputs, (12, 12), context, activation="tanh"),
+    "WaveNet": lambda outputs, context: WaveNet(SIZE, outputs, 3, layers=2, kernel=3, context=context),
     "without fast methods": lambda outputs, context: Linear(SIZE, outputs, context),
 }
 every_kind = pytest.mark.parametrize("kind", UNIVARIATE)

@@ -24,10 +24,11 @@ class Autoregressive(Transform):
     .. math:: z_i = \tau(x_i; \, h_i(x_1, \dots, x_{i-1}, c))
 
     The Jacobian is triangular, so its log-determinant is a sum over entries. ``forward`` takes one pass of the network.
-    ``inverse`` computes the entries one after another: with ``danlu.nn.MADE`` at the cost of about one pass, with other
-    conditioners in as many passes as there are entries. With ``Affine`` this is a layer of masked autoregressive flow
-    (Papamakarios et al., 2017, equations 2 to 5); its ``danlu.nn.Inverse`` is a layer of inverse autoregressive flow
-    (Kingma et al., "Improving variational inference with inverse autoregressive flow", 2016).
+    ``inverse`` computes the entries one after another: with ``danlu.nn.MADE`` and ``danlu.nn.WaveNet`` with the
+    operations of about one pass, with other conditioners in as many passes as there are entries. With ``Affine`` this
+    is a layer of masked autoregressive flow (Papamakarios et al., 2017, equations 2 to 5); its ``danlu.nn.Inverse`` is
+    a layer of inverse autoregressive flow (Kingma et al., "Improving variational inference with inverse autoregressive
+    flow", 2016).
 
     The gradients of ``inverse`` with respect to z, the context and the parameters follow from the implicit function
     theorem. With :math:`J = \partial f / \partial x` and the gradient g of x, the triangular system
