@@ -50,6 +50,22 @@ DATA: dict[str, DataEntry] = {
     "text": DataEntry(
         "danlu.data.text.corpus:read_text", "text", "text", "your own text, a file or a folder: text:PATH", "", "text"
     ),
+    "wav": DataEntry(
+        "danlu.data.waveforms.wav_folder:read_waveforms",
+        "waveforms",
+        "waveforms",
+        "your own waveforms, a folder of WAV files: wav:PATH",
+        "",
+        "waveforms",
+    ),
+    "tones": DataEntry(
+        "danlu.data.datasets.tones:tones",
+        "waveforms",
+        "waveforms",
+        "synthetic tones of four timbres, 256 samples",
+        "generated",
+        "tones",
+    ),
     "pydoc": DataEntry(
         "danlu.data.datasets.pydoc:pydoc",
         "text",

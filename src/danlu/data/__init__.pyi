@@ -32,6 +32,7 @@ from .datasets.mnist_cifar import mnist as mnist
 from .datasets.ptb_shakespeare import ptb as ptb
 from .datasets.ptb_shakespeare import tiny_shakespeare as tiny_shakespeare
 from .datasets.pydoc import pydoc as pydoc
+from .datasets.tones import tones as tones
 from .datasets.toy_2d import ring as ring
 from .images.augment import Augmented as Augmented
 from .images.augment import augment as augment
@@ -63,3 +64,6 @@ from .text.tokenizers import Words as Words
 from .text.tokenizers import learn_characters as learn_characters
 from .text.tokenizers import learn_words as learn_words
 from .training_data import TrainingData as TrainingData
+from .waveforms.settings import Tones as Tones
+from .waveforms.settings import Waveforms as Waveforms
+from .waveforms.wav_folder import read_waveforms as read_waveforms

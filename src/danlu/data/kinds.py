@@ -1,6 +1,6 @@
-"""The table of the kinds of data: images, tables, text.
+"""The table of the kinds of data: images, tables, text, waveforms.
 
-To add a kind, for example audio waveforms, add a package beside ``images``, ``tables`` and ``text`` with its
+To add a kind, for example molecules, add a package beside ``images``, ``tables``, ``text`` and ``waveforms`` with its
 ``DataInfo``, its settings and its loaders, and one entry to ``KINDS``. The data sets of the kind are entries in
 ``catalogue.datasets.DATA``. ``docs/rooms/data.md`` describes each step.
 
@@ -114,6 +114,21 @@ KINDS: dict[str, Kind] = {
         endings=(".txt",),
         files="running text",
         survey="danlu.data.survey.text:survey_text",
+    ),
+    "waveforms": Kind(
+        info="danlu.data.waveforms.info:WaveformInfo",
+        settings="danlu.data.waveforms.waveform_data:WaveformData",
+        page="waveforms",
+        dataset="wav",
+        usage="wav:PATH",
+        endings=(),
+        files="your own WAV files (wav:PATH)",
+        survey="danlu.data.survey.waveforms:survey_waveforms",
+        read_files="danlu.app.files.wav_files:read_wavs",
+        write_files="danlu.app.files.wav_files:WRITER",
+        labels="put the WAV files of each class into a folder of its own",
+        figure="danlu.app.inspect.dataset_figures:draw_waveforms",
+        sections="danlu.app.report.sections.waveforms:waveform_sections",
     ),
 }
 

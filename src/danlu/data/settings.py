@@ -28,9 +28,9 @@ S = TypeVar("S", bound="DataSettings")
 class DataSettings(Page):
     """A data set and how it is split.
 
-    Each kind of data has a subclass with its own settings: ``ImageData``, ``TableData``, ``TextData``. A class that
-    derives from one or several of them accepts these kinds of data. ``DataSettings`` itself accepts every kind and
-    reads it with the default settings.
+    Each kind of data has a subclass with its own settings: ``ImageData``, ``TableData``, ``TextData``,
+    ``WaveformData``. A class that derives from one or several of them accepts these kinds of data. ``DataSettings``
+    itself accepts every kind and reads it with the default settings.
 
     >>> DataSettings(data="digits").load().info.shape
     (1, 8, 8)
@@ -39,7 +39,7 @@ class DataSettings(Page):
     help_section: ClassVar[str] = "data"
 
     data: str = "digits"
-    """name of the data set; for your own files folder:PATH (images), table:FILE (rows) or text:PATH (running text)"""
+    """name of the data set; for your own files folder:PATH (images), table:FILE (rows), text:PATH or wav:PATH"""
     split: Split = Split()
     """fractions and seed of the parts, if the data set has no official split"""
 
@@ -83,7 +83,7 @@ class DataSettings(Page):
 
         >>> from danlu.data import TrainingData
         >>> sorted(TrainingData(data="moons").unused_settings())
-        ['augment', 'binarize', 'glyphs', 'images', 'text']
+        ['augment', 'binarize', 'glyphs', 'images', 'text', 'tones', 'waveforms']
         """
         name = self.data.partition(":")[0]
         if name not in DATA:

@@ -396,7 +396,7 @@ def test_images_are_dequantized_for_a_density(monkeypatch, pictures):
     page = json.loads(call_checked("score", "any", pictures, "--json")[0])
     assert (page["bound"], page["samples"]) == (True, None)
     assert page["notes"] == [
-        "lower bounds of the log-likelihood: random noise fills the gap between neighboring gray levels"
+        "lower bounds of the log-likelihood: random noise fills the gap between neighboring levels"
     ]
     assert page["mean"]["bits_per_dimension"] == pytest.approx(4)
     assert "at most 4.0000 bits per dimension" in call_checked("score", "any", pictures)[0]

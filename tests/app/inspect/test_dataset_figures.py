@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from danlu.app.inspect import dataset_figures
-from danlu.app.inspect.dataset_figures import as_trained_on, draw, draw_images, draw_table
+from danlu.app.inspect.dataset_figures import as_trained_on, draw, draw_images, draw_table, draw_waveforms
 from danlu.data import Augment, DataSet, Part
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.data.text.info import TextInfo
+from danlu.data.waveforms.info import WaveformInfo
 from danlu.errors import UsageError
 
 
@@ -94,6 +95,34 @@ def test_with_augmentation_each_row_is_an_image_unchanged_and_augmented(classes)
 def test_augmentation_that_is_off_changes_nothing():
     data = made(ImageInfo((1, 2, 2)), shades(5))
     assert drawn(draw_images(data, Augment(), 6)) == drawn(draw_images(data, None, 6))
+
+
+def curves(figure):
+    """The curves of a figure as (top, left, amplitudes), from the top and the left; a curve follows its zero line."""
+    found = []
+    lines = figure.axes[0].lines
+    for zero, curve in zip(lines[::2], lines[1::2], strict=True):
+        middle = zero.get_ydata()[0]
+        heights = (middle - torch.tensor(curve.get_ydata())) / (0.55 - 0.08) * 2  # amplitudes from -1 to 1
+        found.append((middle, float(zero.get_xdata()[0]), heights))
+    return sorted(found, key=lambda one: one[:2])
+
+
+def test_the_first_waveforms_of_each_class_are_in_its_row():
+    x, label = torch.rand(17, 12).double() * 2 - 1, torch.arange(17) % 2
+    figure = draw_waveforms(made(WaveformInfo((12,), 2, ("cat", "dog")), x, label), None, 3)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["cat", "dog"]
+    shown = curves(figure)
+    assert len({top for top, _, _ in shown}) == 2
+    drawn_waves = torch.stack([heights for _, _, heights in shown])
+    torch.testing.assert_close(drawn_waves, x[[0, 2, 4, 6, 8, 1, 3, 5, 7, 9]])
+
+
+def test_waveforms_without_classes_are_in_rows_and_amplitudes_beyond_the_range_are_cut_off():
+    x = torch.rand(40, 12).double() * 3 - 1.5
+    figure = draw_waveforms(made(WaveformInfo((12,)), x), None, 3)
+    torch.testing.assert_close(torch.stack([heights for _, _, heights in curves(figure)]), x[:15].clamp(-1, 1))
+    assert not figure.axes[0].texts
 
 
 def test_text_has_no_figure(tmp_path):

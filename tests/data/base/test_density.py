@@ -8,6 +8,7 @@ import torch
 from danlu.data import bits_per_dimension, dequantize, fixed_noise, log_volume
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
+from danlu.data.waveforms.info import WaveformInfo, range_of_levels
 
 
 def test_dequantized_levels_fill_the_range_without_gap_or_overlap():
@@ -17,6 +18,23 @@ def test_dequantized_levels_fill_the_range_without_gap_or_overlap():
     torch.testing.assert_close(low, levels)
     torch.testing.assert_close(high[:-1], low[1:])
     assert high[-1] == 1 + info.spacing == 1.5
+
+
+@pytest.mark.parametrize("bits", [2, 8, 16])
+def test_dequantized_integers_of_waveforms_fill_the_interval_from_minus_one_to_one(bits):
+    info = WaveformInfo((5,), range=range_of_levels(bits), levels=2**bits)
+    levels = torch.arange(-(2 ** (bits - 1)), 2 ** (bits - 1), dtype=torch.float64) / 2 ** (bits - 1)
+    low, high = (dequantize(levels, torch.full_like(levels, u), info) for u in (0.0, 1.0))
+    assert torch.equal(high[:-1], low[1:])
+    assert (low[0], high[-1]) == (-1, 1)
+    uniform = torch.tensor([-5 * math.log(2.0)], dtype=torch.float64)  # the density of 5 values on this interval
+    assert bits_per_dimension(uniform + log_volume(info), 5).item() == pytest.approx(bits)
+
+
+def test_waveforms_of_floating_point_numbers_are_continuous():
+    info, x = WaveformInfo((3,)), torch.rand(4, 3)
+    assert dequantize(x, torch.rand(4, 3), info) is x
+    assert log_volume(info) == 0
 
 
 def test_rows_are_continuous():

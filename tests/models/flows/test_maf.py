@@ -11,6 +11,7 @@ from danlu.data import DataSettings
 from danlu.models import IAF, MAF, load_model, save_model
 from danlu.nn import MADE, Affine, Autoregressive, Chain, Conditioner, Reverse
 
+WAVENET = {"conditioner": "wavenet", "channels": 8, "layers": 2}
 KINDS = {
     "maf": lambda **more: MAF((2,), **{"blocks": 3, "hidden": (16, 16), **more}),
     "random order": lambda **more: MAF((2,), **{"blocks": 3, "hidden": (16, 16), "order": "random", **more}),
@@ -19,7 +20,13 @@ KINDS = {
     "mixture alone": lambda **more: MAF((2,), **{"blocks": 0, "hidden": (16,), "mixture": 4, **more}),
     "iaf": lambda **more: IAF((2,), **{"blocks": 2, "hidden": (16,), **more}),
 }
+WAVENETS = {
+    "wavenet": lambda **more: MAF((2,), **{"blocks": 3, **WAVENET, **more}),
+    "wavenet mixture": lambda **more: MAF((2,), **{"blocks": 1, "mixture": 4, **WAVENET, **more}),
+    "wavenet iaf": lambda **more: IAF((2,), **{"blocks": 2, **WAVENET, **more}),
+}
 every_kind = pytest.mark.parametrize("kind", KINDS)
+with_every_network = pytest.mark.parametrize("kind", [*KINDS, *WAVENETS])
 
 
 def moons():
@@ -29,7 +36,7 @@ def moons():
 def flow_of(kind, **more):
     """A flow whose batch normalization has seen data; its weights are not those of the identity."""
     torch.manual_seed(0)
-    flow = KINDS[kind](**more).double()
+    flow = {**KINDS, **WAVENETS}[kind](**more).double()
     x = torch.randn(100, 2, dtype=torch.float64)
     with torch.no_grad():
         for _ in range(5):
@@ -49,7 +56,7 @@ def test_the_density_integrates_to_one(kind, classes):
     assert total == pytest.approx(1, abs=1e-3)
 
 
-@every_kind
+@with_every_network
 @pytest.mark.parametrize("classes", [0, 3])
 def test_codes_and_examples_and_the_determinant(kind, classes):
     flow = flow_of(kind, classes=classes)
@@ -63,7 +70,7 @@ def test_codes_and_examples_and_the_determinant(kind, classes):
     torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian)[1], rtol=1e-9, atol=1e-9)
 
 
-@every_kind
+@with_every_network
 def test_a_class_conditional_density_depends_on_the_class(kind):
     flow, x = flow_of(kind, classes=3), torch.randn(4, 2, dtype=torch.float64)
     each = torch.stack([flow.log_prob(x, torch.full((4,), y)) for y in range(3)])
@@ -89,7 +96,7 @@ def test_after_training_densities_rise_and_many_samples_are_finite(kind):
     assert ((samples.abs() > 2 * x.abs().amax(0)).any(1)).float().mean() < 0.02
 
 
-@every_kind
+@with_every_network
 def test_a_model_is_the_same_after_saving_and_loading(kind, tmp_path):
     flow = flow_of(kind).float()
     save_model(flow, tmp_path, moons().info)
@@ -97,10 +104,14 @@ def test_a_model_is_the_same_after_saving_and_loading(kind, tmp_path):
     assert torch.equal(load_model(tmp_path).log_prob(x), flow.log_prob(x))
 
 
-def test_iaf_is_the_inverse_of_maf_with_the_same_weights():
+@pytest.mark.parametrize("network", [{"hidden": (16,)}, WAVENET], ids=["made", "wavenet"])
+def test_iaf_is_the_inverse_of_maf_with_the_same_weights(network):
     torch.manual_seed(0)
-    maf = MAF((3,), blocks=2, hidden=(16,), batch_norm=False).double()
-    iaf = IAF((3,), blocks=2, hidden=(16,), batch_norm=False).double()
+    maf = MAF((3,), blocks=2, batch_norm=False, **network).double()
+    iaf = IAF((3,), blocks=2, batch_norm=False, **network).double()
+    with torch.no_grad():
+        for p in maf.parameters():
+            p.add_(0.3 * torch.randn_like(p))
     for number, other in ((0, 2), (2, 0)):  # 1 is the change of the order
         iaf.transform.transforms[number].transform.load_state_dict(maf.transform.transforms[other].state_dict())
     x = torch.randn(5, 3, dtype=torch.float64)
@@ -189,6 +200,8 @@ def test_images_are_sampled_on_their_levels():
         (lambda: MAF((2,), order="sorted"), "order='sorted' is unknown; choose reversed or random"),
         (lambda: MAF((2,), bound=0.0), "bound=0.0 must be greater than 0"),
         (lambda: IAF((2,), blocks=0), "blocks=0 must be at least 1"),
+        (lambda: MAF((2,), conditioner="cnn"), "conditioner='cnn' is unknown; choose made or wavenet"),
+        (lambda: IAF((2,), conditioner="wavenet", kernel=1), "kernel=1 must be at least 2"),
     ],
 )
 def test_wrong_arguments_are_an_error(build, message):

@@ -31,6 +31,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in RECIPES),
     ("vae", {"model": {"channels": (4, 4), "hidden": (8,)}}),
     ("vae", {"separate": True}),
+    ("maf", {"model": {"conditioner": "wavenet", "channels": 4, "layers": 2, "blocks": 2}, "conditional": True}),
     ("semi-vae", {"stacked": False, "model.likelihood": "bernoulli"}),
     ("gan", {"critic.spectral": True}),
     ("gan", {"critic.minibatch": 3}),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from danlu.data.base.dataset import DataInfo
 
-Form = Literal["grid", "folder", "table", "array"]
+Form = Literal["grid", "folder", "table", "array", "sound"]
 
 
 class ImageGrid(NamedTuple):
@@ -38,6 +38,7 @@ class FileWriter(NamedTuple):
         writable: whether examples of this shape can be written.
         content: bytes of a file, from form, examples (n, *shape), info, the image grid, and known numbers.
         files: bytes of the files of a folder, from examples and info; None if there is no such form.
+        suffix: ending of the files of a folder.
         sampled_values: whether generated examples are drawn from the distribution of each value, not given by its mean.
     """
 
@@ -47,6 +48,7 @@ class FileWriter(NamedTuple):
     writable: Callable[[DataInfo], bool]
     content: Callable[[Form, Tensor, DataInfo, ImageGrid | None, np.ndarray | None], bytes]
     files: Callable[[Tensor, DataInfo], list[bytes]] | None = None
+    suffix: str = ".png"
     sampled_values: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""Files as inputs of a model: images, or rows of tables."""
+"""Files as inputs of a model: images, rows of tables, or waveforms."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def inputs_of(
     screen: Screen,
     display: Callable[[str], str] = str,
 ) -> Iterator[Input]:
-    """Read images or rows of tables as inputs of a model.
+    """Read images, rows of tables or waveforms as inputs of a model.
 
     Args:
-        files: images, or folders of images; or CSV or Parquet files.
+        files: images, or folders of images; or CSV or Parquet files; or WAV files, or folders of them.
         info: the inputs of the model.
         invert: for images, invert dark on light to light on dark.
         encoding: text encoding of CSV files.

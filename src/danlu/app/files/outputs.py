@@ -1,4 +1,4 @@
-"""Output of generated examples: an image grid, a folder of images, a table, or an array.
+"""Output of generated examples: an image grid, a folder of files, a table, a sound, or an array.
 
 The destination is checked before anything is computed, so errors are reported at once. Output is written atomically.
 """
@@ -146,7 +146,7 @@ def write(
     if destination.form == "folder":
         assert destination.path is not None
         assert writer.files is not None
-        _write_folder(destination.path, writer.files(x, info))
+        _write_folder(destination.path, writer.files(x, info), writer.suffix)
         return destination.path
     check_grid_size(destination, len(x if grid is None else grid.images))
     content = writer.content(destination.form, x, info, grid, known)
@@ -171,13 +171,13 @@ def check_grid_size(destination: Destination, count: int) -> None:
         )
 
 
-def _write_folder(path: Path, contents: Sequence[bytes]) -> None:
+def _write_folder(path: Path, contents: Sequence[bytes], suffix: str) -> None:
     """Write numbered files. They are written to a temporary folder first, then moved."""
     digits = max(4, len(str(len(contents) - 1)))
     with temporary_folder(path.parent, path.name) as temporary:
         for number, content in enumerate(contents):
-            with (temporary / f"{number:0{digits}}.png").open("xb") as file:
+            with (temporary / f"{number:0{digits}}{suffix}").open("xb") as file:
                 file.write(content)
         make_folder(path)
-        for image in sorted(temporary.iterdir()):
-            image.replace(path / image.name)
+        for written in sorted(temporary.iterdir()):
+            written.replace(path / written.name)

@@ -34,7 +34,8 @@ def sample(
     overwrite: bool = False,
     device: DeviceName = "auto",
 ) -> Generated:
-    """Generate samples and write them: images as a grid or as files, rows as a table in the units of its columns.
+    """Generate samples and write them: images as a grid or as files, rows as a table in the units of its columns,
+    waveforms as WAV files.
 
     ``danlu.load(run).sample(n)`` returns samples as a tensor, without a file. The same seed gives the same samples on
     the same type of device.
@@ -42,8 +43,9 @@ def sample(
     Args:
         run: a run folder, or a model folder.
         n: number of samples.
-        out: a file name that ends in .png, .csv or .npy, a folder (ends in / or exists), or "-" for standard output; by
-            default samples.png or samples.csv in the run folder, or in the current folder for a model folder.
+        out: a file name that ends in .png, .csv, .wav or .npy, a folder (ends in / or exists), or "-" for standard
+            output; by default samples.png, samples.csv or samples.wav in the run folder, or in the current folder for a
+            model folder.
         label: name or number of a class for all samples, or "all" for each class in turn; for class-conditional models.
         columns: images in a row of the grid.
         numbers: write above each image its number, for ``interpolate`` and ``arithmetic``.

@@ -1,4 +1,4 @@
-"""The figure of a data set: example images of each class, points of two columns, or histograms of more columns.
+"""The figure of a data set: images or waveforms of each class, points of two columns, histograms of more columns.
 
 ``data.kinds`` names the function of each kind of data that has a figure.
 """
@@ -28,6 +28,8 @@ IMAGES = 60
 AUGMENTED = 10
 """number of images that are shown with augmentation"""
 POINTS = 5000
+WAVEFORMS, MOST_ROWS = 5, 30
+"""waveforms in a row, and largest number of rows of classes"""
 
 
 def draw(data: DataSet, path: str | Path, augment: Augment | None = None, rows: int = 6) -> None:
@@ -78,6 +80,19 @@ def draw_table(data: DataSet, augment: Augment | None, rows: int) -> Figure:
         names = info.class_names or ("",)
         return points(part["x"][:POINTS], _labels(part)[:POINTS], info.channel_names or ("0", "1"), names)
     return histograms(part["x"], info.channel_names or tuple(map(str, range(info.shape[0]))))
+
+
+def draw_waveforms(data: DataSet, augment: Augment | None, rows: int) -> Figure:
+    """Curves of waveforms of each class; without classes, rows of waveforms."""
+    from danlu.app.report.figures.waveforms import waveforms
+
+    part, info = data.train, data.info
+    if not info.classes:
+        groups = part[info.inputs][: WAVEFORMS * rows].split(WAVEFORMS)
+        return waveforms(list(groups), (), info.range)
+    labels = _labels(part)
+    shown = [(labels == label).nonzero().flatten()[:WAVEFORMS] for label in range(min(info.classes, MOST_ROWS))]
+    return waveforms([part.rows(index)[info.inputs] for index in shown], info.label_names[:MOST_ROWS], info.range)
 
 
 def _labels(part: Part) -> Tensor:

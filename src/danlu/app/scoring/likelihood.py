@@ -206,7 +206,7 @@ def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[s
     if draws is not None:
         notes.append(f"lower bounds of the log-likelihood, each estimated with {draws} sample{'s' * (draws != 1)}")
     if is_dequantized(model, model.info):
-        notes.append("lower bounds of the log-likelihood: random noise fills the gap between neighboring gray levels")
+        notes.append("lower bounds of the log-likelihood: random noise fills the gap between neighboring levels")
     if how != "none":
         notes.append(BINARIZATION_NOTES[how])
     likelihood = model.arguments.get("likelihood")

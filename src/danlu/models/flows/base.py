@@ -30,20 +30,20 @@ class Flow(Model):
     Rezende and Mohamed, "Variational inference with normalizing flows", 2015, equation 5. The density is in nats and in
     the units of x. The transform of a subclass gets flat examples, (n, d), and returns flat codes, (n, d).
 
-    Images have discrete values with a gap Δ between neighboring levels. ``log_prob`` is a density of real numbers, so
-    images get noise before they are scored: x + Δu, with u uniform on [0, 1). The flow begins with the logit of such
-    values (``danlu.nn.Logit``), whose Jacobian is counted. ``decode`` and ``sample`` round down to levels. ``encode``
-    takes the middle of each level, for images with or without noise.
+    Images, and waveforms of integers, have discrete values with a gap Δ between neighboring levels. ``log_prob`` is a
+    density of real numbers, so they get noise before they are scored: x + Δu, with u uniform on [0, 1). The flow begins
+    with the logit of such values (``danlu.nn.Logit``), whose Jacobian is counted. ``decode`` and ``sample`` round down
+    to levels. ``encode`` takes the middle of each level, for values with or without noise.
 
     Examples must be finite numbers. On a GPU, they are not checked in training mode.
 
     Args:
         shape: shape of one example.
-        transform: the function f of flat examples (after the logit, for images).
+        transform: the function f of flat examples (after the logit, for discrete values).
         classes: number of labels of a class-conditional flow, or 0. The transform gets one-hot labels as context.
-        levels: for images, the number of levels of their values; 0 for other data.
-        range: for images, the smallest and the largest level.
-        alpha: for images, α of ``danlu.nn.Logit``.
+        levels: number of levels of discrete values, such as pixels; 0 for continuous values.
+        range: the smallest and the largest level.
+        alpha: for discrete values, α of ``danlu.nn.Logit``.
 
     Attributes:
         shape: shape of one example.

@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar
 from danlu.data.base.effects import Needs
 from danlu.models.base import FromData
 from danlu.models.flows.base import Flow, check_classes
-from danlu.models.flows.maf import Networks, Order, affine_blocks
+from danlu.models.flows.conditioners import NEEDS, ConditionerName, Networks
+from danlu.models.flows.maf import Order, affine_blocks
 from danlu.nn.activations import Activation
 from danlu.nn.masked.degrees import Degrees
 from danlu.nn.transforms.autoregressive import Autoregressive
@@ -30,17 +31,21 @@ class IAF(Flow):
     Args:
         shape: shape of one example.
         blocks: number of blocks.
-        hidden: width of each hidden layer of a block.
+        hidden: width of each hidden layer of MADE.
         batch_norm: whether batch normalization follows each block, in the direction from data to latents.
         order: order of the values in the next block: "reversed" or "random".
-        degrees: degrees of the hidden units: "sequential" or "random"; see ``danlu.nn.hidden_degrees``.
-        activation: activation function of each hidden layer.
-        residual: whether each hidden layer from the second on adds its input.
+        degrees: degrees of the hidden units of MADE: "sequential" or "random"; see ``danlu.nn.hidden_degrees``.
+        activation: activation function of each hidden layer of MADE.
+        residual: whether each hidden layer of MADE from the second on adds its input.
         bound: bound of the log-scales α; None for no bound, as in the paper.
-        alpha: for images, the margin α of ``danlu.nn.Logit``.
-        classes: number of labels of a class-conditional flow, or 0. One-hot labels enter the first layer of each block.
-        levels: for images, the number of levels of their values; 0 for other data.
-        range: for images, the smallest and the largest level.
+        alpha: for discrete values, the margin α of ``danlu.nn.Logit``.
+        conditioner: network of each block: "made", or "wavenet" for sequences such as waveforms.
+        channels: channels of each layer of WaveNet.
+        layers: number of layers of WaveNet; their dilations are 1, 2, 4, …, 512, and begin again with 1.
+        kernel: number of positions that a convolution of WaveNet reads.
+        classes: number of labels of a class-conditional flow, or 0. One-hot labels are the context of each network.
+        levels: number of levels of discrete values, such as pixels; 0 for continuous values.
+        range: the smallest and the largest level.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -50,9 +55,7 @@ class IAF(Flow):
     (torch.Size([3]), torch.Size([4, 2]))
     """
 
-    needs: ClassVar[tuple[Needs, ...]] = tuple(
-        Needs(name, ("hidden",)) for name in ("degrees", "activation", "residual")
-    )
+    needs: ClassVar[tuple[Needs, ...]] = NEEDS
 
     def __init__(
         self,
@@ -66,6 +69,10 @@ class IAF(Flow):
         residual: bool = False,
         bound: float | None = BOUND,
         alpha: float = 1e-6,
+        conditioner: ConditionerName = "made",
+        channels: int = 32,
+        layers: int = 8,
+        kernel: int = 2,
         classes: Annotated[int, FromData] = 0,
         levels: Annotated[int, FromData] = 0,
         range: Annotated[Sequence[float], FromData] = (0.0, 1.0),
@@ -73,7 +80,7 @@ class IAF(Flow):
         if blocks < 1:
             raise ValueError(f"blocks={blocks} must be at least 1")
         check_classes(classes)
-        networks = Networks(hidden, classes, degrees, activation, residual)
+        networks = Networks(conditioner, classes, hidden, degrees, activation, residual, channels, layers, kernel)
         transforms = affine_blocks(math.prod(shape), blocks, networks, bound, order, batch_norm)
         inverted = (Inverse(part) if isinstance(part, Autoregressive) else part for part in transforms)
         super().__init__(shape, Chain(inverted), classes, levels, range, alpha)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -12,9 +12,9 @@ from torch import nn
 from danlu.data.base.effects import Needs
 from danlu.models.base import FromData
 from danlu.models.flows.base import Flow, check_classes
+from danlu.models.flows.conditioners import NEEDS, ConditionerName, Networks
 from danlu.nn.activations import Activation
 from danlu.nn.masked.degrees import Degrees
-from danlu.nn.masked.made import MADE
 from danlu.nn.transforms.affine import Affine
 from danlu.nn.transforms.autoregressive import Autoregressive
 from danlu.nn.transforms.batch_norm import BatchNormTransform
@@ -31,27 +31,33 @@ class MAF(Flow):
     .. math:: z_i = (x_i - \mu_i) \, e^{-\alpha_i}, \qquad (\mu_i, \alpha_i) = h_i(x_1, \dots, x_{i-1})
 
     Papamakarios, Pavlakou and Murray, "Masked autoregressive flow for density estimation", 2017, equations 4 and 5. The
-    network h of each block is a ``danlu.nn.MADE``. The order of the values is reversed from block to block. Densities
-    take one pass. Samples are computed value by value, at the cost of about one pass: each weight is used once.
+    network h of each block is a ``danlu.nn.MADE``, or a ``danlu.nn.WaveNet`` for waveforms and other sequences. The
+    order of the values is reversed from block to block. Densities take one pass. Samples are computed value by value,
+    with the operations of about one pass: no unit is computed twice.
 
-    With ``mixture``, a MADE with C normal distributions for each value follows the blocks ("MAF MoG" in the paper);
+    With ``mixture``, a network with C normal distributions for each value follows the blocks ("MAF MoG" in the paper);
     without blocks it is "MADE MoG". α is bounded, see ``danlu.nn.Affine``.
 
     Args:
         shape: shape of one example.
         blocks: number of blocks.
-        hidden: width of each hidden layer of a block.
+        hidden: width of each hidden layer of MADE.
         mixture: number C of components of a mixture for each value after the blocks, or 0.
         batch_norm: whether batch normalization follows each block.
         order: order of the values in the next block: "reversed" or "random".
-        degrees: degrees of the hidden units: "sequential" or "random"; see ``danlu.nn.hidden_degrees``.
-        activation: activation function of each hidden layer.
-        residual: whether each hidden layer from the second on adds its input.
+        degrees: degrees of the hidden units of MADE: "sequential" or "random"; see ``danlu.nn.hidden_degrees``.
+        activation: activation function of each hidden layer of MADE.
+        residual: whether each hidden layer of MADE from the second on adds its input.
         bound: bound of the log-scales α; None for no bound, as in the paper.
-        alpha: for images, the margin α of ``danlu.nn.Logit``; the paper has 1e-6 for MNIST and 0.05 for CIFAR-10.
-        classes: number of labels of a class-conditional flow, or 0. One-hot labels enter the first layer of each block.
-        levels: for images, the number of levels of their values; 0 for other data.
-        range: for images, the smallest and the largest level.
+        alpha: for discrete values, the margin α of ``danlu.nn.Logit``; the paper has 1e-6 for MNIST and 0.05 for
+            CIFAR-10.
+        conditioner: network of each block: "made", or "wavenet" for sequences such as waveforms.
+        channels: channels of each layer of WaveNet.
+        layers: number of layers of WaveNet; their dilations are 1, 2, 4, …, 512, and begin again with 1.
+        kernel: number of positions that a convolution of WaveNet reads.
+        classes: number of labels of a class-conditional flow, or 0. One-hot labels are the context of each network.
+        levels: number of levels of discrete values, such as pixels; 0 for continuous values.
+        range: the smallest and the largest level.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -62,7 +68,7 @@ class MAF(Flow):
     """
 
     needs: ClassVar[tuple[Needs, ...]] = (
-        *(Needs(name, ("hidden",)) for name in ("degrees", "activation", "residual")),
+        *NEEDS,
         *(Needs(name, ("blocks",)) for name in ("batch_norm", "order")),
     )
 
@@ -79,6 +85,10 @@ class MAF(Flow):
         residual: bool = False,
         bound: float | None = BOUND,
         alpha: float = 1e-6,
+        conditioner: ConditionerName = "made",
+        channels: int = 32,
+        layers: int = 8,
+        kernel: int = 2,
         classes: Annotated[int, FromData] = 0,
         levels: Annotated[int, FromData] = 0,
         range: Annotated[Sequence[float], FromData] = (0.0, 1.0),
@@ -86,26 +96,13 @@ class MAF(Flow):
         if blocks < 0 or mixture < 0 or blocks + mixture == 0:
             raise ValueError(f"blocks={blocks} and mixture={mixture} must be at least 0, and one of them at least 1")
         check_classes(classes)
-        size, networks = math.prod(shape), Networks(hidden, classes, degrees, activation, residual)
+        size = math.prod(shape)
+        networks = Networks(conditioner, classes, hidden, degrees, activation, residual, channels, layers, kernel)
         transforms = affine_blocks(size, blocks, networks, bound, order, batch_norm)
         if mixture:
             transforms += [reordering(size, order)] if blocks else []
             transforms.append(mixture_block(size, mixture, networks, bound, blocks))
         super().__init__(shape, Chain(transforms), classes, levels, range, alpha)
-
-
-class Networks(NamedTuple):
-    """The arguments of the networks of all blocks, see ``danlu.nn.MADE``."""
-
-    hidden: Sequence[int]
-    context: int
-    degrees: Degrees
-    activation: Activation
-    residual: bool
-
-    def build(self, size: int, outputs: int, seed: int) -> MADE:
-        """The network of a block."""
-        return MADE(size, outputs, self.hidden, self.context, self.degrees, self.activation, self.residual, seed)
 
 
 def affine_blocks(
@@ -135,9 +132,9 @@ def reordering(size: int, order: Order) -> Transform:
 
 
 def mixture_block(size: int, components: int, networks: Networks, bound: float | None, seed: int) -> Autoregressive:
-    """A MADE with a mixture of normal distributions for each value. The components start with different means."""
+    """A network with a mixture of normal distributions for each value, whose components start with different means."""
     function = GaussianMixture(components, bound)
-    network = networks.build(size, function.outputs, seed)
-    with torch.no_grad():
-        nn.init.normal_(network.output.bias.view(size, 3, components)[:, 1])
+    network: Any = networks.build(size, function.outputs, seed)
+    with torch.no_grad():  # MADE has a bias for each value, and WaveNet one for all
+        nn.init.normal_(network.output.bias.view(-1, 3, components)[:, 1])
     return Autoregressive(network, function)

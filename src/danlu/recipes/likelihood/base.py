@@ -9,6 +9,8 @@ from danlu.data.images.image_data import ImageData
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.data.tables.table_data import TableData
+from danlu.data.waveforms.info import WaveformInfo
+from danlu.data.waveforms.waveform_data import WaveformData
 from danlu.errors import UsageError, few
 from danlu.models.base import Model
 from danlu.recipes.class_labels import check_classes
@@ -49,9 +51,10 @@ class LikelihoodRecipe(OptimizerSettings, GenerativeRecipe):
         return {"model": self}
 
     def data_arguments(self, info: DataInfo) -> dict[str, Any]:
-        """The arguments of a model that depend on the data: shape and classes; for images also levels and range."""
+        """The arguments of a model that depend on the data: shape and classes; for discrete values their levels."""
         common = {"shape": info.shape, "classes": info.classes if self.conditional else 0}
-        return {**common, "levels": info.levels, "range": info.range} if isinstance(info, ImageInfo) else common
+        discrete = isinstance(info, ImageInfo | WaveformInfo)
+        return {**common, "levels": info.levels, "range": info.range} if discrete else common
 
 
 class FlowRecipe(LikelihoodRecipe, TableData, ImageData):
@@ -67,6 +70,10 @@ class FlowRecipe(LikelihoodRecipe, TableData, ImageData):
         if isinstance(data.info, TableInfo):
             _refuse_constant_columns(data.train, data.info, data.name)
         return data
+
+
+class AutoregressiveFlowRecipe(FlowRecipe, WaveformData):
+    """A normalizing flow of rows, images or waveforms whose values depend on the values before them."""
 
 
 class PixelRecipe(LikelihoodRecipe, ImageData):

@@ -2,6 +2,7 @@
 
 danlu train iaf                                       digits
 danlu train iaf --data moons --model.no-batch-norm    also spirals, checkerboard, and tables of numbers
+danlu train iaf --data tones --model.conditioner wavenet   waveforms
 danlu train iaf --conditional                         class-conditional: danlu sample RUN --label 7
 """
 
@@ -13,12 +14,12 @@ from danlu.data.base.dataset import DataInfo
 from danlu.data.base.effects import changed_settings
 from danlu.models.flows.iaf import IAF
 from danlu.recipes.config.constructor_settings import Settings, settings
-from danlu.recipes.likelihood.base import FlowRecipe
+from danlu.recipes.likelihood.base import AutoregressiveFlowRecipe
 from danlu.training.optimization.schedules import Schedule
 from danlu.training.optimization.settings import Positive
 
 
-class IAFRecipe(FlowRecipe):
+class IAFRecipe(AutoregressiveFlowRecipe):
     """Five blocks with two hidden layers, and batch normalization after each block."""
 
     tiny: ClassVar[dict[str, Any]] = {"model": {"hidden": (16,), "blocks": 2}, "batch_size": 16}
@@ -32,6 +33,6 @@ class IAFRecipe(FlowRecipe):
         return self.model.build(**self.data_arguments(info))
 
     def unused_on(self, info: DataInfo) -> list[str]:
-        """The logit of pixels has no effect on rows."""
+        """The logit of discrete values has no effect on continuous ones."""
         changed = changed_settings(self.model, type(self)().model, "model.")
-        return [name for name in changed if name == "model.alpha" and len(info.shape) == 1]
+        return [name for name in changed if name == "model.alpha" and info.spacing is None]

@@ -59,13 +59,13 @@ def sample(
     device: Device = "auto",
     json: Json = False,
 ) -> int:
-    """Generate samples with a generative model: images as an image grid or single files, rows as a table.
+    """Generate samples: images as an image grid or single files, rows as a table, waveforms as WAV files.
 
     Args:
         run: run folder or model folder
         n: number of samples
-        out: FILE.png (an image grid), FOLDER/ (one image per file), FILE.csv (rows), FILE.npy (an array) or -
-            (standard output); default: samples.png or samples.csv in the run folder
+        out: FILE.png (an image grid), FOLDER/ (one example per file), FILE.csv (rows), FILE.wav (waveforms), FILE.npy
+            (an array) or - (standard output); default: samples.png, .csv or .wav in the run folder
         label: class by name or number, or all for each class in turn; for class-conditional models
         columns: images per row of the image grid
         numbers: write the number of each image above it, for the commands interpolate and arithmetic

@@ -20,6 +20,7 @@ FIGURES: dict[str, str] = {
     "latent_map": "danlu.app.report.figures.latent:latent_map",
     "units": "danlu.app.report.figures.latent:units",
     "density_map": "danlu.app.report.figures.density:density_map",
+    "waveforms": "danlu.app.report.figures.waveforms:waveforms",
     "points": "danlu.app.report.figures.latent:points",
 }
 

@@ -1,0 +1,1 @@
+"""Waveforms: WAV files as windows of one length."""
