@@ -19,6 +19,7 @@ from matplotlib.colors import to_rgb
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
+from danlu.app.console.formatting import in_short, score_name
 from danlu.app.report.figures import classifier, style, training_curves
 from danlu.app.report.figures.all_figures import draw
 from danlu.app.report.html_report import write_report
@@ -411,10 +412,10 @@ def lines(axes: Any) -> dict[str, tuple[list[float], list[float]]]:
 
 def test_curves_put_one_name_into_one_panel():
     found = panels(training_curves.curves(METRICS, best_round=None))
-    assert list(found) == ["cross entropy", "accuracy", "gradient norm", "learning rate"]
-    assert list(lines(found["cross entropy"])) == ["training", "validation"]
+    assert list(found) == ["cross-entropy", "accuracy", "gradient norm", "learning rate"]
+    assert list(lines(found["cross-entropy"])) == ["training", "validation"]
     assert list(lines(found["accuracy"])) == ["validation"]
-    rounds, values = lines(found["cross entropy"])["validation"]
+    rounds, values = lines(found["cross-entropy"])["validation"]
     assert rounds == [10, 20, 30, 40, 50]
     assert values == [entry["validation/cross_entropy"] for entry in METRICS if "validation/cross_entropy" in entry]
 
@@ -427,6 +428,16 @@ def test_curves_name_the_players_where_there_are_several():
         "penalty": ["critic"],
         "fid": ["validation"],
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["log_prob", "dequantized_log_prob_given_label", "elbo", "bits_per_dimension", "top_5"]
+)
+def test_curves_have_the_names_of_scores(name: str):
+    """One term for a score in the table of scores, in the lines of the log and above its curve."""
+    entry = {"round": 1, f"validation/{name}": 0.5}
+    (title,) = panels(training_curves.curves([entry, {**entry, "round": 2}], None))
+    assert " ".join(title.split()) == score_name(name) in in_short(entry)
 
 
 def test_curves_mark_the_best_round_in_every_panel():

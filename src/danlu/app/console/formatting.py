@@ -49,8 +49,8 @@ def number(value: float) -> str:
 def score_name(name: str) -> str:
     """The name of a score in text.
 
-    >>> score_name("top_5"), score_name("cross_entropy"), score_name("elbo_given_label")
-    ('top-5 accuracy', 'cross-entropy', 'ELBO given the label')
+    >>> score_name("top_5"), score_name("negative_log_likelihood"), score_name("elbo_given_label")
+    ('top-5 accuracy', 'negative log-likelihood', 'ELBO given the label')
     """
     if name.startswith("top_"):
         return f"{name.replace('_', '-')} accuracy"
@@ -63,6 +63,7 @@ def score_name(name: str) -> str:
         "cross_entropy": "cross-entropy",
         "elbo": "ELBO",
         "log_prob": "log-likelihood",
+        "negative_log_likelihood": "negative log-likelihood",
         "dequantized_log_prob": "lower bound of the log-likelihood (dequantization)",
         "not_finite": "examples with NaN or infinite outputs",
         "calibrated_error": "calibration error after temperature scaling",

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from danlu.app.console.formatting import score_name
 from danlu.app.report.figures.style import INK, PLAYERS, QUIET, VERMILION, WIDTH, styled, tick
 
 Line = tuple[list[float], list[float]]
@@ -85,7 +86,7 @@ def _draw_panel(axes: Axes, name: str, lines: dict[str, Line], players: list[str
             markersize=2.4,
             label=who if held_out or len(players) > 1 else "training",
         )
-    axes.set_title(textwrap.fill({"lr": "learning rate"}.get(name, name.replace("_", " ")), TITLE))
+    axes.set_title(textwrap.fill({"lr": "learning rate"}.get(name, score_name(name)), TITLE))
     axes.grid(axis="y")
     axes.margins(x=0.02)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1))
