@@ -249,7 +249,8 @@ Capability = Literal[
 ]
 
 CAPABILITIES: dict[Capability, str] = {
-    "class_conditional": "``sample`` and ``decode`` (if it exists) take ``labels``, the class of each example (n,)",
+    "class_conditional": "``sample``, ``decode`` and ``inpaint`` (if they exist) take ``labels``, the class of each "
+    "example (n,)",
     "class_log_probs": "``class_log_probs(x)`` gives the log-probability of each class (n, classes), also where "
     "the probability of ``classify`` is rounded to 0",
     "generator": "the verbs that draw (``sample``, ``prior``, ``log_prob_bound``) take ``generator``",

@@ -18,7 +18,7 @@ from danlu.data import digits
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.errors import RunError, UsageError
-from danlu.models import MLP, VAE, Model, save_model
+from danlu.models import MLP, VAE, ConditionalVAE, Model, save_model
 from danlu.rng import generator
 
 TINY = {"epochs": 1, "model": {"hidden": (8,), "latent": 2}, "quiet": True}
@@ -331,6 +331,25 @@ def test_what_is_put_around_a_picture_is_not_filled_in(tmp_path):
     assert (made.x[0, 0, 2:6, 4:] == 0).all()
 
 
+def test_a_class_conditional_autoencoder_fills_in_an_example_of_the_class(pictures, tmp_path):
+    torch.manual_seed(0)
+    model = ConditionalVAE((1, 8, 8), 3, latent=2, hidden=(8,)).eval()
+    save_model(model, tmp_path / "model", ImageInfo((1, 8, 8), 3, ("ant", "bee", "cat")))
+    arguments = (tmp_path / "model", pictures / "0.png", "--mask", "half")
+    call_checked("inpaint", *arguments, "--label", "bee", "-o", tmp_path / "a.npy")
+    x, known = (
+        torch.from_numpy(np.array(Image.open(pictures / "0.png")) / 255).float()[None, None],
+        torch.ones(1, 1, 8, 8),
+    )
+    known[..., 4:, :] = 0
+    with torch.no_grad():
+        of_classes = [model.inpaint(x * known, known, torch.tensor([k])) for k in range(3)]
+    torch.testing.assert_close(torch.from_numpy(np.load(tmp_path / "a.npy")), of_classes[1])
+    assert not of_classes[1].allclose(of_classes[2])
+    _, err = call_checked("inpaint", *arguments, "--temperature", 0.5, "-o", tmp_path / "b.npy", code=2)
+    assert "ConditionalVAE has no temperature; remove temperature (--temperature)" in err
+
+
 def test_random_holes_have_their_fraction_and_their_seed(run, pictures, tmp_path):
     some = [
         danlu.inpaint(run, pictures, mask="random:0.25", seed=seed, out=tmp_path / f"{k}.npy")
@@ -556,6 +575,8 @@ WRONG = [
         "expected 8 × 8 pixels (the size of 0.png) or 8 × 8",
     ),
     (["inpaint", "RUN", "0.png", "--mask", "black.png", "-o", "x.png"], "no pixel is missing: it has no white pixels"),
+    (["inpaint", "RUN", "0.png", "--mask", "half", "--label", "3", "-o", "x.png"], "VAE is not class-conditional"),
+    (["inpaint", "RUN", "0.png", "--mask", "half", "--temperature", "2", "-o", "x.png"], "VAE has no temperature"),
     (["inpaint", "ROWS", "t.csv", "-o", "x.csv"], "no row has an empty field"),
     (["inpaint", "ROWS", "t.csv", "--mask", "half", "-o", "x.csv"], "mask applies to images only"),
     (["inpaint", "ROWS", "gap.csv", "--invert", "-o", "x.csv"], "invert applies to images only"),

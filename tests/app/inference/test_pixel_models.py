@@ -13,7 +13,7 @@ from commands import call_checked
 from danlu.data import digits
 from danlu.errors import UsageError
 from danlu.models import MLPGenerator, save_model
-from danlu.rng import generator
+from danlu.rng import generator, seeded
 
 SETTINGS = {"rounds": 3, "sample_grids": 0, "quiet": True}
 NETWORK = {"layers": 2, "channels": 8, "first_kernel": 3}
@@ -46,6 +46,60 @@ def test_given_pixels_stay_and_others_are_levels_of_the_data(run, tmp_path, mask
     assert 0 < int((~kept).sum()) <= 40
     drawn = filled[~kept] * 16
     torch.testing.assert_close(drawn, drawn.round(), atol=1e-5, rtol=0)
+
+
+@pytest.fixture
+def image(tmp_path):
+    pixels = (digits().test["image"][0, 0] * 255).round().byte()
+    Image.fromarray(pixels.numpy()).save(tmp_path / "0.png")
+    return tmp_path / "0.png"
+
+
+def test_an_image_is_completed_with_a_class_and_a_temperature(run, image, tmp_path):
+    """As by the method of the model with the same random numbers."""
+    words = ("inpaint", run, image, "--mask", "half")
+    call_checked(*words, "--label", 7, "--temperature", 0.02, "--seed", 3, "-o", tmp_path / "x.npy")
+    x, known = torch.from_numpy(np.array(Image.open(image)) / 255).float()[None, None], torch.ones(1, 1, 8, 8)
+    known[..., 4:, :] = 0
+    model = danlu.load(run)
+    with seeded("inpaint", 3):
+        expected = model.inpaint(x * known, known, torch.tensor([7]), temperature=0.02)
+    torch.testing.assert_close(torch.from_numpy(np.load(tmp_path / "x.npy")), expected, rtol=0, atol=1e-6)
+    other = danlu.inpaint(run, image, mask="half", label=7, seed=3, out=tmp_path / "y.npy").x
+    assert not torch.equal(other, expected)
+
+
+def test_the_classes_of_images_in_turn(run, image, tmp_path):
+    """A low temperature gives the most probable pixels of each class."""
+    copies = tmp_path / "images"
+    copies.mkdir()
+    for number in range(11):
+        (copies / f"{number:02}.png").write_bytes(image.read_bytes())
+    options = {"mask": "half", "temperature": 1e-6}
+    turns = danlu.inpaint(run, copies, label="all", out=tmp_path / "x.npy", **options).x
+    each = [danlu.inpaint(run, image, label=k, out=tmp_path / f"{k}.npy", **options).x[0] for k in range(10)]
+    assert torch.equal(turns, torch.stack([*each, each[0]]))
+    assert not torch.equal(each[1], each[7])
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("--temperature", 0), "temperature=0.0 must be a finite number greater than 0 (--temperature)"),
+        (("--temperature", "nan"), "temperature=nan must be a finite number greater than 0"),
+        (("--temperature", 1e-42), "is too small; the smallest allowed value is"),
+        (("--label", "x"), "there is no class 'x'"),
+        (("--label", 10), "a number from 0 to 9"),
+    ],
+)
+@pytest.mark.parametrize("command", ["inpaint", "sample"])
+def test_a_wrong_temperature_or_class_is_one_line_before_anything_is_written(run, tmp_path, command, words, hint):
+    files = ("missing.png", "--mask", "half") if command == "inpaint" else ()
+    _, err = call_checked(command, run, *files, *words, "-o", tmp_path / "x.png", code=2)
+    assert err.startswith("danlu: ")
+    assert hint in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_likelihood_is_exact(run):

@@ -13,6 +13,8 @@ from torch import Tensor
 from danlu.app.files.inputs import Input
 from danlu.app.files.outputs import LARGEST_GRID, Destination, check_grid_size
 from danlu.errors import RunError, UsageError
+from danlu.models.pixels.outputs import check_temperature
+from danlu.verbs import has
 
 BATCH = 500
 """examples per batch"""
@@ -58,6 +60,23 @@ def check_at_least(least: int, **numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and number < least:
             raise UsageError(f"{name} must be at least {least}, got {number}", settings=(name,))
+
+
+def temperature_option(model: Any, temperature: float | None) -> dict[str, float]:
+    """The argument ``temperature`` of a verb that draws values; empty if none is given.
+
+    Raises:
+        UsageError: if the model has no temperature, or it is not greater than 0.
+    """
+    if temperature is None:
+        return {}
+    if not has(model, "temperature"):
+        raise UsageError(f"{type(model).__name__} has no temperature; remove temperature", settings=("temperature",))
+    try:
+        check_temperature(temperature)
+    except ValueError as error:
+        raise UsageError(str(error), settings=("temperature",)) from error
+    return {"temperature": temperature}
 
 
 def require_files(files: tuple[str | Path, ...]) -> tuple[str | Path, ...]:

@@ -16,7 +16,15 @@ from danlu.app.files.inputs import Input, inputs_of
 from danlu.app.files.masks import Mask
 from danlu.app.files.outputs import ImageGrid, find_destination, write
 from danlu.app.files.standard_input import with_standard_input
-from danlu.app.inference.apply import Generated, apply_verb, collect_inputs, grid_columns, require_files
+from danlu.app.inference.apply import (
+    Generated,
+    apply_verb,
+    collect_inputs,
+    grid_columns,
+    require_files,
+    temperature_option,
+)
+from danlu.app.inference.class_labels import labels_of
 from danlu.app.inference.load import load_with_verb
 from danlu.catalogue.lookup import resolve
 from danlu.data.base.dataset import DataInfo, require_images
@@ -35,6 +43,8 @@ def inpaint(
     *files: str | Path,
     mask: str | Path | None = None,
     out: str | Path | None = None,
+    label: str | int | None = None,
+    temperature: float | None = None,
     invert: bool = False,
     encoding: str = "utf-8",
     seed: int = 0,
@@ -54,6 +64,9 @@ def inpaint(
             random:FRACTION; or an image file of the size of the images, or of the model's inputs, that is white where
             pixels are filled in.
         out: as for ``sample``; by default inpainted.png or inpainted.csv.
+        label: for class-conditional models, the name or number of the class of all examples, or "all" for each class in
+            turn; without it, the model predicts or draws the class of each example.
+        temperature: for models that draw values one after the other: as for ``sample``.
         invert: for images, invert dark on light to light on dark (not the mask).
         encoding: text encoding of CSV files.
         seed: random seed.
@@ -62,12 +75,13 @@ def inpaint(
         quiet: do not report columns that are not used.
 
     Raises:
-        UsageError: if the model cannot inpaint, no file is given, a file does not exist, the mask does not fit, or the
-            output exists.
+        UsageError: if the model cannot inpaint, is not class-conditional or has no temperature, the class does not
+            exist, no file is given, a file does not exist, the mask does not fit, or the output exists.
         RunError: if no file can be used.
     """
     model = load_with_verb(run, "inpaint", device)
-    info = model.info
+    info, options = model.info, temperature_option(model, temperature)
+    labels_of(model, label, 1)  # an error is found before files are read
     destination = find_destination(out, run, "inpainted", info, overwrite)
     if mask is None and info.image_size is not None:
         raise UsageError("the region to fill in is not given; choose a mask, for example half", settings=("mask=half",))
@@ -90,20 +104,25 @@ def inpaint(
             inputs = collect_inputs(inputs_of(paths, info, invert, encoding, screen, display), destination, 2)
             known = _known_pixels(region, inputs, display)
     with torch.no_grad(), seeded("inpaint", seed, device=next(model.parameters()).device):
-        x, y, results = apply_verb(model, inputs, display, _inpainter(model, known), known, compared=region is not None)
+        fill = _inpainter(model, known, labels_of(model, label, sum(map(len, known))), options)
+        x, y, results = apply_verb(model, inputs, display, fill, known, compared=region is not None)
     if region is None:
         return Generated(y, write(destination, y, info, known=np.concatenate(file_numbers)), results)
     pairs = torch.stack([_with_masked_region(x, torch.cat(known), info), _colored(y)], 1).flatten(0, 1)
     return Generated(y, write(destination, y, info, ImageGrid(pairs, grid_columns(len(x)))), results)
 
 
-def _inpainter(model: Any, known: list[Tensor]) -> Callable[[Tensor, int], Tensor]:
+def _inpainter(
+    model: Any, known: list[Tensor], labels: Tensor | None, options: dict[str, float]
+) -> Callable[[Tensor, int], Tensor]:
     """The function that fills in an input; known values are bitwise unchanged, for every model."""
+    of_inputs = None if labels is None else labels.split([len(of_input) for of_input in known])
 
     def fill(x: Tensor, number: int) -> Tensor:
         is_known = known[number].to(x.device)
         hidden = torch.where(is_known, x, torch.zeros_like(x))  # the model gets no values of the missing region
-        return torch.where(is_known, x, model.inpaint(hidden, is_known.to(x.dtype)))
+        given = {} if of_inputs is None else {"labels": of_inputs[number].to(x.device)}
+        return torch.where(is_known, x, model.inpaint(hidden, is_known.to(x.dtype), **given, **options))
 
     return fill
 

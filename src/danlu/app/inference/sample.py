@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from danlu.app.files.outputs import ImageGrid, check_grid_size, find_destination, write, writer_of
-from danlu.app.inference.apply import BATCH, Generated, check_at_least
+from danlu.app.inference.apply import BATCH, Generated, check_at_least, temperature_option
 from danlu.app.inference.class_labels import labels_of
 from danlu.app.inference.latents import DEFAULT_SAMPLES
 from danlu.app.inference.load import load_with_verb
@@ -75,29 +74,13 @@ def sample(
             f"values: {type(model).__name__} does not model a distribution of each value; remove values",
             settings=("values",),
         )
-    options = _options(model, values or writer_of(info).sampled_values, temperature)
+    options: dict[str, Any] = temperature_option(model, temperature)
+    if has(model, "value_sampling"):
+        options["values"] = values or writer_of(info).sampled_values
     x = _samples(model, n, labels, options, seed)
     width = columns or (info.classes if label == "all" else None)
     heads = tuple(map(str, range(n))) if numbers else ()
     return Generated(x, write(destination, x, info, ImageGrid(x, width and min(width, n), heads)))
-
-
-def _options(model: Any, values: bool, temperature: float | None) -> dict[str, Any]:
-    """The arguments of ``sample`` that the model has.
-
-    Raises:
-        UsageError: if it has no temperature, or the temperature is not greater than 0.
-    """
-    options: dict[str, Any] = {"values": values} if has(model, "value_sampling") else {}
-    if temperature is None:
-        return options
-    if not has(model, "temperature"):
-        raise UsageError(f"{type(model).__name__} has no temperature; remove temperature", settings=("temperature",))
-    if not 0 < temperature < math.inf:
-        raise UsageError(
-            f"temperature={temperature:g} must be a finite number greater than 0", settings=("temperature",)
-        )
-    return {**options, "temperature": temperature}
 
 
 def _samples(model: Any, n: int, labels: Tensor | None, options: dict[str, Any], seed: int) -> Tensor:

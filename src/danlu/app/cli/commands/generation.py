@@ -202,6 +202,8 @@ def inpaint(
     *,
     mask: Annotated[str | None, FILES] = None,
     out: Out = None,
+    label: str | None = None,
+    temperature: float | None = None,
     invert: Invert = False,
     encoding: Encoding = "utf-8",
     seed: Seed = 0,
@@ -221,12 +223,15 @@ def inpaint(
             filled in and black where they are kept
         out: FILE.png (an image grid), FOLDER/, FILE.csv, FILE.npy or - (standard output); default: inpainted.png or
             inpainted.csv in the run folder
+        label: class by name or number, or all for each class in turn; for class-conditional models, which otherwise
+            predict or draw the class
+        temperature: for autoregressive models: below 1 for more probable, above 1 for less probable pixels; default: 1
     """
     from danlu.app.inference.inpaint import inpaint
 
     _check_output(out, json)
-    generated = inpaint(run, *files, mask=mask, out=out, invert=invert, encoding=encoding,
-                   seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
+    generated = inpaint(run, *files, mask=mask, out=out, label=label, temperature=temperature, invert=invert,
+                   encoding=encoding, seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
     return _print_results(generated, json, "inpainted")
 
 
