@@ -66,7 +66,7 @@ class _Couplings(torch.autograd.Function):
         ctx: Any, x: Tensor, context: Tensor | None, kinds: list[Kind], *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         halves, more = list(x.t().contiguous().chunk(2)), None if context is None else context.t()
-        log_det, saved = x.new_zeros(len(x)), list[Tensor]()
+        log_scales, saved = (list[Tensor](), list[Tensor]()), list[Tensor]()
         for (swap, inverse, _), (limit, *layers) in _with_tensors(kinds, tensors):
             kept, changed = halves[swap], halves[not swap]
             levels = _evaluate(kept if more is None else torch.cat([kept, more]), layers)
@@ -79,10 +79,14 @@ class _Couplings(torch.autograd.Function):
                 halves[not swap] = changed / scale
             else:
                 halves[not swap] = torch.addcmul(shift, changed, scale)
-            log_det.add_(log_scale.sum(0), alpha=-1 if inverse else 1)
+            log_scales[inverse].append(log_scale)
             saved += [changed, scale, bounded, *levels]
         ctx.kinds = kinds
         ctx.save_for_backward(x, context, *tensors, *saved)
+        log_det = x.new_zeros(len(x))
+        for sign, added in zip((1, -1), log_scales, strict=True):
+            if added:
+                log_det.add_(torch.cat(added).sum(0), alpha=sign)
         return torch.cat(halves).t(), log_det
 
     @staticmethod
@@ -93,27 +97,30 @@ class _Couplings(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative may be requested
             return _differentiable(x, context, kinds, tensors, gradients)
         halves, of_log_det = list(gradients[0].t().contiguous().chunk(2)), gradients[1]
+        of_log_det = (of_log_det, -of_log_det)
         of_tensors, of_more = list[list[Tensor]](), list[Tensor]()
+        # the gradients of raw log-scales and shifts: couplings of the same number of values use the same memory
+        memory = {size: x.new_empty(2 * size, len(x)) for size in {len(half) for half in halves}}
         for (swap, inverse, _), (limit, *layers) in reversed(list(_with_tensors(kinds, tensors))):
             number = 3 + len(layers) // 2
             (changed, scale, bounded, *levels), saved = saved[-number:], saved[:-number]
             kept, of_result = halves[swap], halves[not swap]
-            of_outputs = scale.new_empty(2 * len(scale), len(x))
+            of_outputs = memory[len(scale)]
             of_raw, of_shift = of_outputs.chunk(2)
             if inverse:
                 of_changed = of_result / scale
                 torch.neg(of_changed, out=of_shift)
-                of_log_scale = torch.addcmul(of_log_det, of_changed, changed).neg_()
             else:
                 of_changed = of_result * scale
                 of_shift.copy_(of_result)
-                of_log_scale = torch.addcmul(of_log_det, of_changed, changed)
+            of_log_scale = torch.addcmul(of_log_det[inverse], of_changed, changed, value=-1 if inverse else 1)
             torch.ops.aten.tanh_backward.grad_input(of_log_scale * limit.unsqueeze(1), bounded, grad_input=of_raw)
             of_layers, of_inputs = _propagate(of_outputs, layers, levels)
-            halves[not swap], halves[swap] = of_changed, kept + of_inputs[: len(kept)]
             of_tensors.append([of_log_scale.mul_(bounded).sum(1), *of_layers])
             if context is not None:
                 of_more.append(of_inputs[len(kept) :])
+                of_inputs = of_inputs[: len(kept)]
+            halves[not swap], halves[swap] = of_changed, kept + of_inputs
         of_context = torch.stack(of_more).sum(0).t() if of_more else None
         return torch.cat(halves).t(), of_context, None, *(t for step in reversed(of_tensors) for t in step)
 
