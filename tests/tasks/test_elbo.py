@@ -329,6 +329,18 @@ def test_what_does_not_go_together_is_refused(settings, message):
         Elbo(vae_of(), **settings)
 
 
+@pytest.mark.parametrize("posterior", ["planar", "iaf"])
+def test_what_needs_a_closed_form_is_refused_with_a_flow(posterior):
+    vae = vae_of(posterior=posterior)
+    for kl_weight, name in ((KLWeight(free_bits=0.1), "free_bits"), (KLWeight(capacity=0.0), "capacity")):
+        with pytest.raises(ValueError, match=f"{name} needs a KL divergence in closed form.*in place of {name}$"):
+            Elbo(vae, kl_weight)
+    collapsed = Elbo(vae, KLWeight(beta=2.0, warmup=5)).diagnose({"kl": 0.01, "active_units": 0.0})
+    assert collapsed is not None
+    assert "beta_warmup above 0" in collapsed
+    assert "free_bits" not in collapsed
+
+
 def test_free_bits_couple_the_examples_of_a_batch():
     assert Elbo(vae_of(), KLWeight(free_bits=0.1)).coupled == "free bits"
     assert Elbo(vae_of()).coupled is None

@@ -55,6 +55,7 @@ from .transforms.autoregressive import Autoregressive as Autoregressive
 from .transforms.batch_norm import BatchNormTransform as BatchNormTransform
 from .transforms.coupling import Coupling as Coupling
 from .transforms.coupling import CouplingMLP as CouplingMLP
+from .transforms.gate import Gate as Gate
 from .transforms.gaussian_mixture import GaussianMixture as GaussianMixture
 from .transforms.image_coupling import CheckerboardCoupling as CheckerboardCoupling
 from .transforms.image_coupling import CouplingResNet as CouplingResNet

@@ -14,7 +14,6 @@ from danlu.data.base.batch_stream import Batch, in_order
 from danlu.data.base.dataset import Part
 from danlu.losses.variational import free_bits, importance_bound
 from danlu.metrics.active_units import active_count
-from danlu.models.latent.autoencoder import Pass
 from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.vae import VAE
 from danlu.tasks.task import Descend, Task, Terms, Turn
@@ -120,8 +119,9 @@ def _shaped(mask: Tensor, x: Tensor, size: torch.Size) -> Tensor:
 class Elbo(Task):
     """Trains a variational autoencoder by minimizing its negative evidence lower bound.
 
-    The terms are ``reconstruction``, the expectation of −log p(x | z), and ``kl``, the KL divergence from the prior.
-    They are in nats per example and are sums over values and latent units. With a β other than 1, a warm-up, free bits
+    The terms are ``reconstruction``, the expectation of −log p(x | z), and ``kl``, the KL divergence from the prior: in
+    closed form, or for a posterior with a flow the mean of log q(z | x) − log p(z) over the samples. They are in nats
+    per example and are sums over values and latent units. With a β other than 1, a warm-up, free bits
     or a capacity, the second term is ``weighted_kl``, as ``KLWeight`` defines it. The objective "iwae" has the single
     term ``negative_iwae_bound``. Scores are always of the ELBO with β = 1. For a conditional model the ELBO is a bound
     of log p(x | y), with y the field ``label`` of the batch.
@@ -136,8 +136,9 @@ class Elbo(Task):
         inputs: name of the field that is the input of the model.
 
     Raises:
-        ValueError: if ``objective`` and ``kl_weight`` do not match, a number is out of range, a conditional model gets
-            masks, or only one of model and task uses masks.
+        ValueError: if ``objective`` and ``kl_weight`` do not match, free bits or a capacity are set for a posterior
+            without KL divergences in closed form, a number is out of range, a conditional model gets masks, or only one
+            of model and task uses masks.
 
     >>> task = Elbo(VAE((4,), latent=2, hidden=(8,), likelihood="gaussian"), inputs="x")
     >>> [turn.player for turn in task.turns(0)]
@@ -169,6 +170,12 @@ class Elbo(Task):
             raise ValueError("objective iwae has no separate KL term; use objective elbo to set a KL weight")
         if kl_weight.free_bits and kl_weight.capacity is not None:
             raise ValueError("free_bits and capacity both set a target of the KL term; set only one of them")
+        if not has(vae, "unit_kl") and (kl_weight.free_bits or kl_weight.capacity is not None):
+            name = "free_bits" if kl_weight.free_bits else "capacity"
+            raise ValueError(
+                f"{name} needs a KL divergence in closed form, and a posterior with a flow has an estimate of it; use "
+                f"posterior gaussian, or beta or beta_warmup in place of {name}"
+            )
         if masks is not None and has(vae, "class_conditional"):
             raise ValueError("masks cannot be used with a conditional model: its encoder has no input for them")
         if masks is not None and not has(vae, "masks"):
@@ -211,7 +218,7 @@ class Elbo(Task):
             return {"negative_iwae_bound": -importance_bound(self.vae.autoencoder.log_weights(x, output))}
         reconstruction = self.vae.autoencoder.reconstruction(x, output).mean(0)
         name = "kl" if self.kl_weight == PLAIN else "weighted_kl"
-        return {"reconstruction": reconstruction, name: self.kl_weight.weighted(_kl(output), round)}
+        return {"reconstruction": reconstruction, name: self.kl_weight.weighted(output.kl(), round)}
 
     def scores(self, batch: Batch) -> Terms:
         """The ELBO with β = 1 from one sample, its two terms, and the mean squared error of a reconstruction.
@@ -222,7 +229,7 @@ class Elbo(Task):
         x = batch[self.inputs]
         label = self._label(batch)
         output = self.vae(x, self._codes(x, 1), label)
-        reconstruction, kl = self.vae.autoencoder.reconstruction(x, output)[0], _kl(output).sum(1)
+        reconstruction, kl = self.vae.autoencoder.reconstruction(x, output)[0], output.kl().sum(1)
         error = (self.vae.reconstruct(x, label) - x).square().flatten(1).mean(1)
         scores = {"elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl, "squared_error": error}
         return scores if label is None else {name + GIVEN_LABEL: score for name, score in scores.items()}
@@ -240,10 +247,11 @@ class Elbo(Task):
         kl, units = (scores.get(name, scores.get(name + GIVEN_LABEL)) for name in ("kl", "active_units"))
         if kl is None or not (kl < COLLAPSED_KL or units == 0):
             return None
+        above_0 = "beta_warmup or free_bits" if has(self.vae, "unit_kl") else "beta_warmup"
         return (
             f"Posterior collapse: the KL divergence is {kl:.2g} nats and {units or 0:.0f} of {self.vae.latent} latent "
-            f"units are active, so the decoder ignores the latent. Try a smaller beta, beta_warmup or "
-            f"free_bits above 0, or a smaller decoder."
+            f"units are active, so the decoder ignores the latent. Try a smaller beta, {above_0} above 0, or a smaller "
+            f"decoder."
         )
 
     def _label(self, batch: Batch) -> Tensor | None:
@@ -256,13 +264,3 @@ class Elbo(Task):
 
     def _codes(self, x: Tensor, samples: int) -> Float[Tensor, "k n d"]:
         return self.noise((samples, self.vae.latent)).transpose(0, 1)
-
-
-def _kl(output: Pass) -> Float[Tensor, "n d"]:
-    """KL divergence of each unit; without a closed form, a Monte Carlo estimate of the sum, as a single unit."""
-    exact = output.posterior.kl()
-    if exact is not None:
-        return exact
-    z = output.z
-    prior = -0.5 * (z.square() + torch.tensor(2 * torch.pi, dtype=z.dtype).log()).sum(-1)
-    return (output.log_q - prior).mean(0)[:, None]

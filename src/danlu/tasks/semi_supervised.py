@@ -107,9 +107,7 @@ class SemiSupervised(Task):
         unlabeled = batch.part("unlabeled")
         x = unlabeled[self.inputs]
         output = self.first(x, self.noise((self.first.latent,), batch=unlabeled)[None])
-        kl = output.posterior.kl()
-        assert kl is not None
-        return {"reconstruction": self.first.autoencoder.reconstruction(x, output)[0], "kl": kl.sum(1)}
+        return {"reconstruction": self.first.autoencoder.reconstruction(x, output)[0], "kl": output.kl().sum(1)}
 
     def fit(self, batch: Batch) -> Terms:
         """The weighted negative ELBOs of unlabeled and labeled examples, and the weighted cross-entropy."""

@@ -62,7 +62,9 @@ def latent_models():
         SemiSupervisedVAE((4,), 3, latent=2, hidden=(8,), classifier_hidden=(8,), likelihood="gaussian"),
     )
     told = VAE((1, 8, 8), latent=2, hidden=(8,), masks=True, likelihood="gaussian")
-    return {"cvae": cvae, "m2": m2, "stack": stack, "told": told}
+    planar = VAE((1, 8, 8), latent=2, hidden=(8,), posterior="planar", posterior_layers=3)
+    iaf = ConditionalVAE((1, 8, 8), 3, latent=3, hidden=(8,), posterior="iaf", posterior_layers=2)
+    return {"cvae": cvae, "m2": m2, "stack": stack, "told": told, "planar": planar, "iaf": iaf}
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,10 @@ def latent_models():
         ("m2", "encode"),
         ("stack", "reconstruct"),
         ("told", "reconstruct"),
+        ("planar", "encode"),
+        ("planar", "reconstruct"),
+        ("iaf", "encode"),
+        ("iaf", "classify"),
     ],
 )
 def test_autoencoders_too_guessing_labels_where_they_need_them(name, verb, tmp_path):

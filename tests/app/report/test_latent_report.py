@@ -255,6 +255,13 @@ def test_sections_are_what_the_verbs_allow():
     assert titles(object(), part_of(), INFO) == []
 
 
+@pytest.mark.parametrize("posterior", ["planar", "iaf"])
+def test_the_units_of_a_flow_have_no_divergences_of_their_own(posterior):
+    every = titles(vae_of(), part_of(), INFO)
+    assert "Units" in every
+    assert titles(vae_of(posterior=posterior), part_of(), INFO) == [title for title in every if title != "Units"]
+
+
 def test_points_are_in_the_units_of_their_columns():
     part = part_of(shape=(2,))
     sections = model_sections(vae_of((2,), likelihood="gaussian"), part, "test", TABLE)

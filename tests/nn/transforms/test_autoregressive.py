@@ -4,7 +4,18 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.nn import MADE, Affine, Autoregressive, Chain, Conditioner, GaussianMixture, Inverse, Reverse, WaveNet
+from danlu.nn import (
+    MADE,
+    Affine,
+    Autoregressive,
+    Chain,
+    Conditioner,
+    Gate,
+    GaussianMixture,
+    Inverse,
+    Reverse,
+    WaveNet,
+)
 from danlu.nn.transforms import autoregressive
 
 SIZE = 4
@@ -12,6 +23,7 @@ UNIVARIATE = {
     "affine": lambda: Affine(),
     "affine without bound": lambda: Affine(bound=None),
     "mixture": lambda: GaussianMixture(3),
+    "gate": lambda: Gate(),
 }
 
 

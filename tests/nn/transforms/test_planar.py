@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from danlu.nn import Planar
+from danlu.nn.transforms.planar import IDENTITY, constrained, planar_of_each
 from danlu.nn.transforms.planar_stack import planar_root, planar_to_data, planar_to_latent
 from transform_laws import check, randomized
 
@@ -232,3 +233,54 @@ def test_autocast_changes_neither_values_nor_gradients(direction):
     with torch.autocast("cpu", torch.bfloat16):
         found = gradients()
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+# layers of each example
+
+
+def test_layers_of_each_example_are_the_same_layers():
+    """For each example its own stack, applied by ``planar_to_data``."""
+    k, n, layers, d = 4, 3, 5, 2
+    stacks, z = [stack(layers, d, seed=7 * i) for i in range(n)], normal(k, n, d, seed=5)
+    w, u, s, b = (torch.stack(values) for values in zip(*stacks, strict=True))
+    found, log_det = planar_of_each(z, w, u, s, b[:, :, 0])
+    for i in range(n):
+        expected, expected_log_det = planar_to_data(z[:, i], *stacks[i])
+        torch.testing.assert_close(found[:, i], expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(log_det[:, i], expected_log_det, rtol=1e-10, atol=1e-10)
+
+
+def test_derivatives_of_layers_of_each_example():
+    inputs = [normal(2, 3, 2), normal(3, 4, 2, seed=1), normal(3, 4, 2, seed=2), normal(3, 4, seed=3)]
+
+    def function(z, w, u, b):
+        return planar_of_each(z, w, *constrained(w, u, IDENTITY), b)
+
+    assert torch.autograd.gradcheck(function, [x.requires_grad_() for x in inputs])
+
+
+@pytest.mark.parametrize("offset", [0.0, IDENTITY])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0, 1e3])
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+def test_constrained_vectors_give_layers_with_an_inverse(offset, scale, dtype):
+    """wᵀû > -1, where wᵀû is computed anew, up to rounding; the slope is the formula of the paper."""
+    w, u = normal(500, 3, scale=scale).to(dtype), normal(500, 3, seed=1, scale=scale).to(dtype)
+    found, slope = constrained(w, u, offset)
+    assert (slope > 0).all()
+    rounding = 8 * torch.finfo(dtype).eps * (w.abs() * (u.abs() + found.abs())).sum(-1)
+    assert ((w * found).sum(-1) + rounding + 1 >= 0).all()
+    assert (((w * found).sum(-1) + 1 - slope).abs() <= rounding + 1e-10).all()
+    if dtype == DOUBLE:
+        expected = torch.logaddexp((w * u).sum(-1) + offset, torch.zeros(500, dtype=DOUBLE)).clamp(min=1e-10)
+        torch.testing.assert_close(slope, expected, rtol=1e-12, atol=0)
+
+
+def test_with_the_offset_zero_is_the_identity_and_there_is_no_pole():
+    w = normal(5, 3)
+    u, slope = constrained(w, torch.zeros_like(w), IDENTITY)
+    torch.testing.assert_close(u, torch.zeros_like(u), rtol=0, atol=1e-14)
+    torch.testing.assert_close(slope, torch.ones_like(slope), rtol=0, atol=1e-14)
+    direction = normal(5, 3, seed=1)
+    for scale in (1e-3, 1e-6, 0.0):
+        u, _ = constrained(scale * w, direction, IDENTITY)
+        assert (u.norm(dim=-1) <= 1.01 * direction.norm(dim=-1)).all()

@@ -89,6 +89,18 @@ def test_probabilities_of_pixels_are_for_pixels(family, info):
             "spread=-1.0 must be a number greater than 0, or 'shared', or 'each'",
         ),
         ("vae --model.latent 0", "latent"),
+        ("vae --model.posterior flow", "model.posterior: expected one of gaussian, planar, iaf, got 'flow'"),
+        ("vae --model.posterior planar --model.posterior-layers 0", "posterior_layers=0 must be an integer >= 1"),
+        ("vae --model.posterior-layers 4", "model.posterior_layers has no effect with model.posterior=gaussian"),
+        (
+            "vae --model.posterior planar --model.posterior-hidden 9",
+            "model.posterior_hidden has no effect with model.posterior=planar; it applies to iaf",
+        ),
+        (
+            "conditional-vae --model.posterior planar --free-bits 1",
+            "free_bits needs a KL divergence in closed form, and a posterior with a flow has an estimate of it; use",
+        ),
+        ("beta-vae --model.posterior iaf --capacity 3", "capacity needs a KL divergence in closed form"),
         ("inpainting-vae --hide 1.5", "hide: expected a number >= 0 and < 1, got 1.5"),
         ("inpainting-vae --model.no-masks", "random masks need a model with masks=True, whose encoder gets the mask"),
         ("vae --model.masks", "masks=True needs random masks during training, as in the recipe inpainting-vae"),

@@ -32,6 +32,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("vae", {"model": {"channels": (4, 4), "hidden": (8,)}}),
     ("vae", {"separate": True}),
     ("maf", {"model": {"conditioner": "wavenet", "channels": 4, "layers": 2, "blocks": 2}, "conditional": True}),
+    ("vae", {"model.posterior": "planar", "model.posterior_layers": 2}),
+    ("vae", {"model.posterior": "iaf", "model.posterior_layers": 2, "model.posterior_hidden": (8, 8)}),
     ("semi-vae", {"stacked": False, "model.likelihood": "bernoulli"}),
     ("gan", {"critic.spectral": True}),
     ("gan", {"critic.minibatch": 3}),

@@ -27,7 +27,7 @@ from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCa
 from danlu.experiments.harness.seeds import seeds
 from danlu.experiments.harness.trainers import from_seed
 from danlu.experiments.harness.wording import mean_and_range, number
-from danlu.models.latent.autoencoder import Diagonal
+from danlu.models.latent.posterior import Diagonal
 from danlu.models.latent.vae import VAE
 from danlu.tasks.elbo import Elbo
 from danlu.training.optimization.settings import OptimizerSettings

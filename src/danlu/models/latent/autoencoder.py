@@ -3,78 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.losses.variational import gaussian_log_prob, importance_bound, kl_to_standard_normal
+from danlu.losses.variational import gaussian_log_prob, importance_bound
+from danlu.models.latent.flow_posterior import (
+    POSTERIOR_HIDDEN,
+    POSTERIOR_LAYERS,
+    FlowPosterior,
+    PosteriorName,
+    posterior_of,
+)
 from danlu.models.latent.likelihood import LEVELS, Family, Likelihood, Spread
+from danlu.models.latent.posterior import Posterior
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
 from danlu.nn.encoder_decoder import Decoder, Encoder
-from danlu.nn.linear import Linear
 from danlu.nn.norm.by_name import Norm
-from danlu.nn.roles import output_layer
-
-
-@runtime_checkable
-class Posterior(Protocol):
-    """A distribution q(z | x) for each example."""
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean, (n, latent): the code of an example."""
-        ...
-
-    def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw codes from standard normal noise (k, n, latent), and compute their log-densities (k, n)."""
-        ...
-
-    def kl(self) -> Tensor | None:
-        """Exact KL divergence of each unit from the prior in nats, (n, latent); None without a closed form."""
-        ...
-
-
-class Diagonal(NamedTuple):
-    r"""Independent normal units, :math:`z = \mu + \exp(\tfrac12 \log \sigma^2) \, \varepsilon`.
-
-    Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 10.
-
-    >>> z, log_q = Diagonal(torch.zeros(3, 2), torch.zeros(3, 2)).draw(torch.zeros(1, 3, 2))
-    >>> z.shape, log_q
-    (torch.Size([1, 3, 2]), tensor([[-1.8379, -1.8379, -1.8379]]))
-    """
-
-    mean: Float[Tensor, "n d"]
-    log_variance: Float[Tensor, "n d"]
-
-    def draw(self, noise: Float[Tensor, "k n d"]) -> tuple[Tensor, Tensor]:
-        """Draw codes from standard normal noise, and compute their log-densities."""
-        z = self.mean + (0.5 * self.log_variance).exp() * noise
-        return z, gaussian_log_prob(noise, torch.zeros_like(noise), 0.0, batch_dims=2) - 0.5 * self.log_variance.sum(1)
-
-    def kl(self) -> Float[Tensor, "n d"]:
-        """The KL divergence of each unit in closed form."""
-        return kl_to_standard_normal(self.mean, self.log_variance)
-
-
-class DiagonalPosterior(nn.Module):
-    """Mean and log-variance of each unit, both linear in the features.
-
-    Args:
-        features: number of features.
-        latent: number of latent units.
-    """
-
-    def __init__(self, features: int, latent: int):
-        super().__init__()
-        self.linear = output_layer(Linear(features, 2 * latent))
-
-    def forward(self, features: Float[Tensor, "*n f"]) -> Diagonal:
-        """The distribution for each row of features."""
-        return Diagonal(*self.linear(features).chunk(2, dim=-1))
 
 
 class Inference(nn.Module):
@@ -114,6 +62,14 @@ class Pass(NamedTuple):
     z: Tensor
     log_q: Tensor
 
+    def kl(self) -> Float[Tensor, "n d"]:
+        """KL divergence of each unit from the prior, in nats.
+
+        Without a closed form it is a Monte Carlo estimate of their sum, log q(z | x) − log p(z), as a single unit.
+        """
+        exact = self.posterior.kl()
+        return (self.log_q - _log_prior(self.z)).mean(0)[:, None] if exact is None else exact
+
 
 class Autoencoder(nn.Module):
     """Inference and generation networks, and the lower bound of the likelihood.
@@ -130,8 +86,11 @@ class Autoencoder(nn.Module):
         norm: normalization before each activation.
         dropout: fraction of the hidden units of the encoder that are set to zero during training.
         input_shape: shape of one encoder input, if it differs from ``shape``.
-        posterior: module from features to a distribution of codes; by default a diagonal normal one.
+        posterior: distribution of codes, by its name or as a module from features to a distribution; None is
+            "gaussian".
         levels: number of levels of the values, for the likelihood "logistic".
+        posterior_layers: number of layers of the flow of the posterior, see ``posterior_of``.
+        posterior_hidden: width of each hidden layer of the networks of this flow.
     """
 
     def __init__(
@@ -147,14 +106,20 @@ class Autoencoder(nn.Module):
         norm: Norm | None = None,
         dropout: float = 0.0,
         input_shape: Sequence[int] | None = None,
-        posterior: nn.Module | None = None,
+        posterior: PosteriorName | nn.Module | None = "gaussian",
         levels: int = LEVELS,
+        posterior_layers: int = POSTERIOR_LAYERS,
+        posterior_hidden: Sequence[int] = POSTERIOR_HIDDEN,
     ):
         super().__init__()
         check_width("latent", latent)
         self.shape, self.latent = tuple(shape), latent
         encoder = Encoder(input_shape or shape, hidden, channels, classes, activation, norm, dropout)
-        self.inference = Inference(encoder, posterior or DiagonalPosterior(encoder.features, latent))
+        if not isinstance(posterior, nn.Module):
+            posterior = posterior_of(
+                posterior or "gaussian", encoder.features, latent, posterior_layers, posterior_hidden, activation
+            )
+        self.inference = Inference(encoder, posterior)
         distribution = Likelihood(likelihood, spread, levels)
         decoder = Decoder(latent + classes, shape, hidden, channels, distribution.outputs, activation, norm)
         self.generation = Generation(decoder, distribution)
@@ -163,6 +128,11 @@ class Autoencoder(nn.Module):
     def likelihood(self) -> Likelihood:
         """The distribution of the values of an example."""
         return self.generation.likelihood
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """The capability "unit_kl", unless the posterior has a flow and its units no KL divergences of their own."""
+        return frozenset() if isinstance(self.inference.posterior, FlowPosterior) else frozenset({"unit_kl"})
 
     def forward(self, x: Tensor, noise: Float[Tensor, "k n d"], label: Tensor | None = None) -> Pass:
         """Encode, draw k codes for each example, decode."""
@@ -177,8 +147,7 @@ class Autoencoder(nn.Module):
 
     def log_weights(self, x: Tensor, result: Pass) -> Float[Tensor, "k n"]:
         r"""The importance weight :math:`\log p(x \mid z) + \log p(z) - \log q(z \mid x)` of each sample, in nats."""
-        prior = gaussian_log_prob(result.z, torch.zeros_like(result.z), 0.0, batch_dims=2)
-        return prior - result.log_q - self.reconstruction(x, result)
+        return _log_prior(result.z) - result.log_q - self.reconstruction(x, result)
 
     def bound(
         self,
@@ -211,6 +180,10 @@ class Autoencoder(nn.Module):
             noise = torch.stack([_normal(x, self.latent, generator) for _ in draws])
             weights.append(self.log_weights(x, self(x if encoder_input is None else encoder_input, noise, label)))
         return importance_bound(torch.cat(weights))
+
+
+def _log_prior(z: Float[Tensor, "k n d"]) -> Float[Tensor, "k n"]:
+    return gaussian_log_prob(z, torch.zeros_like(z), 0.0, batch_dims=2)
 
 
 def _normal(x: Tensor, latent: int, generator: torch.Generator | None) -> Float[Tensor, "n d"]:

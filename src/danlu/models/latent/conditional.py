@@ -12,9 +12,16 @@ from torch import Tensor, nn
 from danlu.data.base.effects import Needs
 from danlu.losses.variational import importance_bound
 from danlu.models.base import FromData
-from danlu.models.latent.autoencoder import Autoencoder, Pass, Posterior
+from danlu.models.latent.autoencoder import Autoencoder, Pass
+from danlu.models.latent.flow_posterior import (
+    POSTERIOR_HIDDEN,
+    POSTERIOR_LAYERS,
+    POSTERIOR_NEEDS,
+    PosteriorName,
+)
 from danlu.models.latent.labeled_base import LabeledAutoencoder
 from danlu.models.latent.likelihood import LEVELS, SPREAD_NEEDS, Family, Spread
+from danlu.models.latent.posterior import Posterior
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
 from danlu.nn.norm.by_name import Norm
@@ -50,7 +57,10 @@ class ConditionalVAE(LabeledAutoencoder):
         activation: activation function after each layer.
         norm: normalization before each activation.
         dropout: fraction of the hidden units of the encoder that are set to zero during training.
-        posterior: module from features of the encoder to a distribution of codes; by default a diagonal normal one.
+        posterior: distribution of codes: "gaussian", independent normal units, or "planar" or "iaf", a normalizing flow
+            of such units; in Python also a module from features of the encoder to a distribution.
+        posterior_layers: number of layers of the flow of the posterior.
+        posterior_hidden: width of each hidden layer of the networks of "iaf".
         levels: number of levels of the values, for the likelihood "logistic"; 256 for bytes.
 
     Raises:
@@ -63,7 +73,7 @@ class ConditionalVAE(LabeledAutoencoder):
 
     noise: Tensor
 
-    needs: ClassVar[tuple[Needs, ...]] = SPREAD_NEEDS
+    needs: ClassVar[tuple[Needs, ...]] = (*SPREAD_NEEDS, *POSTERIOR_NEEDS)
 
     def __init__(
         self,
@@ -77,7 +87,9 @@ class ConditionalVAE(LabeledAutoencoder):
         activation: Activation = "relu",
         norm: Norm | None = None,
         dropout: float = 0.0,
-        posterior: nn.Module | None = None,
+        posterior: PosteriorName | nn.Module | None = "gaussian",
+        posterior_layers: int = POSTERIOR_LAYERS,
+        posterior_hidden: Sequence[int] = POSTERIOR_HIDDEN,
         levels: Annotated[int, FromData] = LEVELS,
     ):
         super().__init__()
@@ -97,6 +109,8 @@ class ConditionalVAE(LabeledAutoencoder):
             None,
             posterior,
             levels,
+            posterior_layers,
+            posterior_hidden,
         )
         noise = torch.randn(DRAWS, 1, latent, generator=generator_for("labels"))
         self.register_buffer("noise", noise, persistent=False)
@@ -104,7 +118,7 @@ class ConditionalVAE(LabeledAutoencoder):
     @property
     def capabilities(self) -> frozenset[str]:
         """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
-        return super().capabilities | frozenset({"unit_kl"})
+        return super().capabilities | self.autoencoder.capabilities
 
     def forward(self, x: Tensor, noise: Float[Tensor, "k n d"], labels: Int[Tensor, "n"]) -> Pass:
         """Encode each example with its label, draw k codes, decode them with the label."""

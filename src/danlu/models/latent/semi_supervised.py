@@ -11,9 +11,10 @@ from torch import Tensor
 
 from danlu.data.base.effects import Needs
 from danlu.models.base import FromData
-from danlu.models.latent.autoencoder import Autoencoder, Diagonal
+from danlu.models.latent.autoencoder import Autoencoder
 from danlu.models.latent.labeled_base import LabeledAutoencoder
 from danlu.models.latent.likelihood import LEVELS, SPREAD_NEEDS, Family, Spread
+from danlu.models.latent.posterior import Diagonal
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width, check_widths
 from danlu.nn.encoder_decoder import Encoder

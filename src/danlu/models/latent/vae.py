@@ -11,9 +11,16 @@ from torch import Tensor, nn
 
 from danlu.data.base.effects import Needs
 from danlu.models.base import FromData, Model
-from danlu.models.latent.autoencoder import Autoencoder, Pass, Posterior
+from danlu.models.latent.autoencoder import Autoencoder, Pass
+from danlu.models.latent.flow_posterior import (
+    POSTERIOR_HIDDEN,
+    POSTERIOR_LAYERS,
+    POSTERIOR_NEEDS,
+    PosteriorName,
+)
 from danlu.models.latent.inpainting import checked_mask, fill_in
 from danlu.models.latent.likelihood import LEVELS, SPREAD_NEEDS, Family, Spread
+from danlu.models.latent.posterior import Posterior
 from danlu.nn.activations import Activation
 from danlu.nn.norm.by_name import Norm
 from danlu.sampling.latent_interpolation import lerp
@@ -26,6 +33,9 @@ class VAE(Model):
 
     Kingma and Welling, "Auto-encoding variational Bayes", 2014, equation 3. The other model of the notes, with a normal
     decoder of variance 1, is ``VAE(shape, likelihood="gaussian", spread=1.0)``.
+
+    With the posterior "planar" or "iaf", q(z | x) is a normalizing flow: see ``danlu.models.PlanarPosterior`` and
+    ``IAFPosterior``. Its density is exact, and its KL divergence is estimated from the draws.
 
     Args:
         shape: shape of one example.
@@ -41,7 +51,10 @@ class VAE(Model):
         norm: normalization before each activation.
         dropout: fraction of the hidden units of the encoder that are set to zero during training.
         masks: whether a mask of the given values is a second input of the encoder, for examples with missing values.
-        posterior: module from features of the encoder to a distribution of codes; by default a diagonal normal one.
+        posterior: distribution of codes: "gaussian", independent normal units, or "planar" or "iaf", a normalizing flow
+            of such units; in Python also a module from features of the encoder to a distribution.
+        posterior_layers: number of layers of the flow of the posterior.
+        posterior_hidden: width of each hidden layer of the networks of "iaf".
         levels: number of levels of the values, for the likelihood "logistic"; 256 for bytes.
 
     Raises:
@@ -52,7 +65,7 @@ class VAE(Model):
     (torch.Size([3, 1, 8, 8]), torch.Size([2]))
     """
 
-    needs: ClassVar[tuple[Needs, ...]] = SPREAD_NEEDS
+    needs: ClassVar[tuple[Needs, ...]] = (*SPREAD_NEEDS, *POSTERIOR_NEEDS)
 
     def __init__(
         self,
@@ -66,7 +79,9 @@ class VAE(Model):
         norm: Norm | None = None,
         dropout: float = 0.0,
         masks: bool = False,
-        posterior: nn.Module | None = None,
+        posterior: PosteriorName | nn.Module | None = "gaussian",
+        posterior_layers: int = POSTERIOR_LAYERS,
+        posterior_hidden: Sequence[int] = POSTERIOR_HIDDEN,
         levels: Annotated[int, FromData] = LEVELS,
     ):
         super().__init__()
@@ -86,13 +101,15 @@ class VAE(Model):
             input_shape,
             posterior,
             levels,
+            posterior_layers,
+            posterior_hidden,
         )
 
     @property
     def capabilities(self) -> frozenset[str]:
         """The capabilities of the model, see ``danlu.verbs.CAPABILITIES``."""
-        common = frozenset({"generator", "value_sampling", "unit_kl"})
-        return common | {"masks"} if self.masks else common
+        common = frozenset({"generator", "value_sampling"})
+        return common | self.autoencoder.capabilities | ({"masks"} if self.masks else frozenset())
 
     @property
     def latent(self) -> int:
@@ -108,7 +125,7 @@ class VAE(Model):
         return self.autoencoder.inference(self._encoder_input(x, mask))
 
     def encode(self, x: Float[Tensor, "n *shape"], mask: Tensor | None = None) -> Float[Tensor, "n latent"]:
-        """The posterior mean, the code of an example."""
+        """The posterior mean, the code of an example; for a flow, an estimate from draws that are always the same."""
         return self.posterior(x, mask).mean
 
     def decode(self, z: Float[Tensor, "n latent"]) -> Float[Tensor, "n *shape"]:

@@ -74,14 +74,15 @@ def check_memory(build: Callable[[], nn.Module]) -> None:
 
 
 def check_layers(arguments: dict[str, Any]) -> None:
-    """Check the arguments named ``layers``, which determine sizes of Python lists before a module is created.
+    """Check arguments that are numbers of layers, which determine sizes of Python lists, before a module is created.
 
     Raises:
         ValueError: if one is too large.
     """
-    layers = arguments.get("layers")
-    if isinstance(layers, int | float) and layers > LAYERS:
-        raise ValueError(f"layers={layers} exceeds the limit of {LAYERS:,}")
+    for name in ("layers", "posterior_layers"):
+        layers = arguments.get(name)
+        if isinstance(layers, int | float) and layers > LAYERS:
+            raise ValueError(f"{name}={layers} exceeds the limit of {LAYERS:,}")
 
 
 @contextmanager

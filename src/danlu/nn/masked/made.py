@@ -89,7 +89,12 @@ class MADE(Conditioner):
         self, x: Float[Tensor, "n size"], context: Float[Tensor, "n c"] | None = None
     ) -> Float[Tensor, "n size outputs"]:
         """The outputs for all entries at once."""
-        shift = self._of_context(context)
+        return self.shifted(x, self.of_context(context))
+
+    def shifted(
+        self, x: Float[Tensor, "n size"], shift: Float[Tensor, "n first"] | None
+    ) -> Float[Tensor, "n size outputs"]:
+        """The outputs for all entries, with the result of ``of_context``, which several calls can share."""
         for layer in self.hidden:
             y = layer(x)
             if shift is not None:
@@ -99,19 +104,28 @@ class MADE(Conditioner):
         y = self.output(x)
         return (y if shift is None else y + shift).unflatten(1, (self.size, self.outputs))
 
+    def of_context(self, context: Float[Tensor, "n c"] | None) -> Float[Tensor, "n first"] | None:
+        """What the context adds to the first layer; None without a context.
+
+        Raises:
+            ValueError: if the context is missing, or the network has no input for it.
+        """
+        check_context(self.context is not None, context)
+        return None if self.context is None or context is None else self.context(context)
+
     @torch.no_grad()
     def generate(
         self, step: NextEntry, like: Float[Tensor, "n size"], context: Float[Tensor, "n c"] | None = None
     ) -> Float[Tensor, "n size"]:
         """Compute the entries of x one after another; see ``Conditioner.generate``."""
-        return generate(self, self.units, step, like, self._of_context(context))
+        return generate(self, self.units, step, like, self.of_context(context))
 
     @torch.no_grad()
     def backsolve(
         self, step: NextGradient, x: Float[Tensor, "n size"], context: Float[Tensor, "n c"] | None = None
     ) -> None:
         """Propagate gradients backwards through the entries; see ``Conditioner.backsolve``."""
-        backsolve(self, self.units, step, x, self._of_context(context))
+        backsolve(self, self.units, step, x, self.of_context(context))
 
     @property
     def layers(self) -> list[MaskedLinear]:
@@ -124,7 +138,3 @@ class MADE(Conditioner):
         if self._units is None:
             self._units = Units(self)
         return self._units
-
-    def _of_context(self, context: Tensor | None) -> Float[Tensor, "n first"] | None:
-        check_context(self.context is not None, context)
-        return None if self.context is None or context is None else self.context(context)

@@ -20,6 +20,8 @@ IDENTITY = math.log(math.e - 1)
 _SPREAD = 0.1
 _LEAST_SLOPE = 1e-10
 """smallest 1 + wᵀû: without it, the softplus rounds to 0 in float32, and the layer has no inverse"""
+_LEAST_SQUARE = 1e-20
+"""smallest ‖w‖²: with w = 0 a layer is a shift, and not NaN"""
 
 
 class Planar(Transform):
@@ -90,13 +92,64 @@ class Planar(Transform):
 
     def _constrained(self) -> tuple[Float[Tensor, "k d"], Float[Tensor, "k"]]:
         """û, and 1 + wᵀû."""
-        product = (self.weight * self.direction).sum(1)
-        slope = F.softplus(product).clamp(min=_LEAST_SLOPE)
-        along = (slope - 1 - product) / self.weight.square().sum(1)
-        return torch.addcmul(self.direction, self.weight, along[:, None]), slope
+        return constrained(self.weight, self.direction)
 
     def _biases(self, context: Tensor | None) -> Float[Tensor, "k #n"]:
         check_context(self.context is not None, context)
         if self.context is None or context is None:
             return self.bias[:, None]
         return torch.addmm(self.bias[:, None], self.context, context.t().to(self.context.dtype))
+
+
+def constrained(
+    w: Float[Tensor, "*k d"], u: Float[Tensor, "*k d"], offset: float = 0.0
+) -> tuple[Float[Tensor, "*k d"], Float[Tensor, "*k"]]:
+    r"""The vectors :math:`\hat u` of invertible layers, and :math:`1 + w^\top \hat u`, which is at least 1e-10.
+
+    .. math:: \hat u = u + (m(w^\top u) - w^\top u) \frac{w}{\lVert w \rVert^2}, \qquad
+        m(x) = \log(1 + e^{x + \text{offset}}) - 1
+
+    Rezende and Mohamed, "Variational inference with normalizing flows", 2015, appendix A.1, without the offset. With
+    the offset ``IDENTITY``, m(0) = 0: then u = 0 gives the identity, and :math:`\hat u` has no pole at w = 0.
+
+    Args:
+        w: the vectors w of the layers.
+        u: the vectors u of the layers.
+        offset: the offset in m.
+
+    >>> u, slope = constrained(torch.tensor([1.0, 0.0]), torch.tensor([-100.0, 3.0]))
+    >>> u, slope
+    (tensor([-1.,  3.]), tensor(1.0000e-10))
+    """
+    product = (w * u).sum(-1)
+    slope = F.softplus(product + offset if offset else product).clamp(min=_LEAST_SLOPE)
+    along = (slope - 1 - product) / w.square().sum(-1).clamp(min=_LEAST_SQUARE)
+    return torch.addcmul(u, w, along.unsqueeze(-1)), slope
+
+
+def planar_of_each(
+    z: Float[Tensor, "k n d"],
+    w: Float[Tensor, "n layers d"],
+    u: Float[Tensor, "n layers d"],
+    s: Float[Tensor, "n layers"],
+    b: Float[Tensor, "n layers"],
+) -> tuple[Float[Tensor, "k n d"], Float[Tensor, "k n"]]:
+    """Apply planar layers that are different for each example, in order, to k vectors of each example.
+
+    Args:
+        z: the vectors.
+        w: the vectors w of the layers of each example.
+        u: the vectors u, with wᵀu > −1.
+        s: 1 + wᵀu of each layer; it must agree with w and u.
+        b: the biases.
+
+    Returns:
+        the results, and their log-determinants.
+    """
+    outputs = []
+    for w_i, u_i, b_i in zip(w.unbind(1), u.unbind(1), b.unbind(1), strict=True):
+        h = ((z * w_i).sum(-1) + b_i).tanh()
+        z = torch.addcmul(z, u_i, h.unsqueeze(-1))
+        outputs.append(h)
+    # s + (1 - s) h² is 1 + (1 - h²) wᵀu without cancellation near wᵀu = -1
+    return z, torch.addcmul(s, 1 - s, torch.stack(outputs, -1).square()).log().sum(-1)

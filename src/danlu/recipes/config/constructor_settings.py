@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections.abc
+import functools
 import inspect
+import operator
+import types
 import typing
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from docstring_parser import parse
@@ -53,14 +55,14 @@ def settings(network: type[M], **values: Any) -> Settings[M]:
     return _page(network)(**values)
 
 
-@cache
+@functools.cache
 def _page(network: type[Any]) -> type[Settings[Any]]:
-    types = typing.get_type_hints(network.__init__, include_extras=True)
+    hints = typing.get_type_hints(network.__init__, include_extras=True)
     descriptions = {p.arg_name: _one_line(p.description) for p in parse(inspect.getdoc(network) or "").params}
     fields: dict[str, Any] = {
-        name: (_immutable(types[name]), Field(default=p.default, description=descriptions.get(name)))
+        name: (_immutable(_without_networks(hints[name])), Field(default=p.default, description=descriptions.get(name)))
         for name, p in inspect.signature(network.__init__).parameters.items()
-        if p.default is not inspect.Parameter.empty and not _is_network(types[name]) and not _is_from_data(types[name])
+        if p.default is not inspect.Parameter.empty and not _is_network(hints[name]) and not _is_from_data(hints[name])
     }
     page = create_model(f"{network.__name__}Settings", __base__=Settings, **fields)
     page.network = network
@@ -70,8 +72,26 @@ def _page(network: type[Any]) -> type[Settings[Any]]:
 
 def _is_network(annotation: Any) -> bool:
     """Whether an argument is a network, which cannot be a setting."""
-    kinds = typing.get_args(annotation) or (annotation,)
-    return any(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in kinds)
+    kinds = [kind for kind in _kinds(annotation) if kind is not type(None)]
+    return bool(kinds) and all(_is_module(kind) for kind in kinds)
+
+
+def _without_networks(annotation: Any) -> Any:
+    """The names that an argument can have, which is a name or a network; other types as they are."""
+    kinds = _kinds(annotation)
+    if not any(_is_module(kind) for kind in kinds):
+        return annotation
+    return functools.reduce(operator.or_, (kind for kind in kinds if kind is not type(None) and not _is_module(kind)))
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """The types of a union, or the type itself."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)
+
+
+def _is_module(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, nn.Module)
 
 
 def _is_from_data(annotation: Any) -> bool:
