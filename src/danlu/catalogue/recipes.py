@@ -68,6 +68,12 @@ RECIPES: dict[str, Entry] = {
         "inverse autoregressive flow",
         "Kingma et al. 2016",
     ),
+    "distill-iaf": Entry(
+        "danlu.recipes.likelihood.distill_iaf:DistillIAFRecipe",
+        "likelihood",
+        "inverse autoregressive flow, distilled from a masked one",
+        "van den Oord et al. 2018",
+    ),
     "gan": Entry(
         "danlu.recipes.adversarial.gan:GANRecipe",
         "adversarial",

@@ -29,6 +29,7 @@ from .latent.conditional_vae import ConditionalVAERecipe as ConditionalVAERecipe
 from .latent.inpainting_vae import InpaintingVAERecipe as InpaintingVAERecipe
 from .latent.semi_vae import SemiVAERecipe as SemiVAERecipe
 from .latent.vae import VAERecipe as VAERecipe
+from .likelihood.distill_iaf import DistillIAFRecipe as DistillIAFRecipe
 from .likelihood.iaf import IAFRecipe as IAFRecipe
 from .likelihood.maf import MAFRecipe as MAFRecipe
 from .likelihood.planar import PlanarRecipe as PlanarRecipe

@@ -3,6 +3,8 @@ from .adversarial import Adversarial as Adversarial
 from .adversarial import Matching as Matching
 from .adversarial import Techniques as Techniques
 from .adversarial import conflict as conflict
+from .distillation import Distillation as Distillation
+from .distillation import Divergence as Divergence
 from .elbo import Elbo as Elbo
 from .elbo import KLWeight as KLWeight
 from .elbo import Masks as Masks

@@ -5,6 +5,7 @@ from .compilation import compile_modules as compile_modules
 from .cuda_graphs import Graph as Graph
 from .optimization.clipping import clip_gradients as clip_gradients
 from .optimization.ema import Average as Average
+from .optimization.phase import PhaseSettings as PhaseSettings
 from .optimization.schedules import Schedule as Schedule
 from .optimization.settings import NonNegative as NonNegative
 from .optimization.settings import OptimizerName as OptimizerName

@@ -7,6 +7,8 @@ from pathlib import Path
 
 GIVEN_LABEL = "_given_label"
 """end of the names of the scores of a conditional model that gets the label"""
+TEACHER = "teacher_"
+"""start of the names of the scores of the teacher of a distillation"""
 
 
 def quoted(path: Path) -> str:
@@ -49,8 +51,8 @@ def number(value: float) -> str:
 def score_name(name: str) -> str:
     """The name of a score in text.
 
-    >>> score_name("top_5"), score_name("negative_log_likelihood"), score_name("elbo_given_label")
-    ('top-5 accuracy', 'negative log-likelihood', 'ELBO given the label')
+    >>> score_name("top_5"), score_name("teacher_log_prob"), score_name("elbo_given_label")
+    ('top-5 accuracy', 'log-likelihood of the teacher', 'ELBO given the label')
     """
     if name.startswith("top_"):
         return f"{name.replace('_', '-')} accuracy"
@@ -59,6 +61,8 @@ def score_name(name: str) -> str:
         return f"lower bound of the log-likelihood ({draws} {'draw' if draws == '1' else 'draws'})"
     if name.endswith(GIVEN_LABEL):
         return f"{score_name(name.removesuffix(GIVEN_LABEL))} given the label"
+    if name.startswith(TEACHER):
+        return f"{score_name(name.removeprefix(TEACHER))} of the teacher"
     names = {
         "cross_entropy": "cross-entropy",
         "elbo": "ELBO",

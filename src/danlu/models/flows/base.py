@@ -185,6 +185,28 @@ class Flow(Model):
         x, log_det = self.inverse(z, labels)
         return x, _normal_log_prob(z) - log_det
 
+    def log_prob_unbounded(
+        self, y: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None
+    ) -> Float[Tensor, "n"]:
+        """Log-density of flat unbounded values: of images, the logits of pixels with noise; otherwise the examples.
+
+        Args:
+            y: the values.
+            labels: the class of each example of a class-conditional flow.
+        """
+        z, log_det = self.transform(y, self._context(y, labels))
+        return _normal_log_prob(z) + log_det
+
+    def decode_unbounded(
+        self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None
+    ) -> tuple[Float[Tensor, "n latent"], Float[Tensor, "n"]]:
+        """The flat unbounded values of codes, see ``log_prob_unbounded``, and their log-densities.
+
+        Rounding does not limit logits, as it limits pixels near the ends of their range.
+        """
+        y, log_det = self.transform.inverse(z, self._context(z, labels))
+        return y, _normal_log_prob(z) - log_det
+
     def prior(self, n: int, *, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
         """Draw n standard normal codes."""
         weight = next(self.parameters())
