@@ -44,7 +44,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("lstm-lm", {"model": {"width": 8, "layers": 2, "embedding": 0}}),
     ("lstm-lm", {"model": {"width": 8, "kind": "convolution", "initial": "uniform", "forget_bias": None}}),
 ]
-ONE_PER_TOKEN_OR_CLASS = ("embedding.weight", "encoder.label.weight")
+ONE_PER_TOKEN_OR_CLASS = ("embedding.weight", "encoder.label.weight", "conditioner.context.weight")
 """ends of the names of the embeddings"""
 
 
