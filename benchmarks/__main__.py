@@ -34,6 +34,7 @@ PAPERS = {
     "gans": "benchmarks.papers.gans",
     "images": "benchmarks.papers.images",
     "inpainting": "benchmarks.papers.inpainting",
+    "mnist-density": "benchmarks.papers.mnist_density",
     "modes": "benchmarks.papers.modes",
     "ptb": "benchmarks.papers.ptb",
     "semi": "benchmarks.papers.semi",
