@@ -6,8 +6,8 @@ danlu train vae --data fashion-mnist --model.channels 32 64 --model.likelihood l
 danlu train vae --data moons --model.likelihood gaussian
 danlu train vae --separate                            update decoder and encoder alternately, as in the lecture notes
 danlu train vae --objective iwae --samples 50         Burda et al., "Importance weighted autoencoders", 2016
-danlu train vae --model.posterior iaf                 Kingma et al., "... with inverse autoregressive flow", 2016
-danlu train vae --model.posterior planar              Rezende and Mohamed, "... with normalizing flows", 2015
+danlu train vae --model.posterior iaf --samples 8     Kingma et al., "... with inverse autoregressive flow", 2016
+danlu train vae --model.posterior planar --samples 8  Rezende and Mohamed, "... with normalizing flows", 2015
 """
 
 from __future__ import annotations
