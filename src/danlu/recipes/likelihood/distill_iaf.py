@@ -4,6 +4,7 @@ danlu train distill-iaf                                       digits: trains a t
 danlu train distill-iaf --data moons                          also spirals, checkerboard, and tables of numbers
 danlu train maf --out runs/teacher
 danlu train distill-iaf --teacher runs/teacher                the student of a trained teacher
+danlu train distill-iaf --data tones --model.conditioner wavenet --teacher-model.conditioner wavenet    waveforms
 danlu train distill-iaf --conditional                         class-conditional: danlu sample RUN --label 7
 
 van den Oord et al., "Parallel WaveNet: fast high-fidelity speech synthesis", 2018: probability density distillation.
