@@ -63,6 +63,7 @@ ONLY_IF_REFUTED = {
     "one-sided-smoothing": "does not harm",
     "mode-collapse": "does not drop modes in every setting",
     "vanishing-gradient": "The limit is learning, not memory",
+    "blind-spot": "is not learned",
 }
 """experiment: words of its conclusion that need a refuted comparison"""
 

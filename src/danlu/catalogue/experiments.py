@@ -37,6 +37,7 @@ CHAPTERS: dict[str, str] = {
     "1.2": "Layers",
     "1.3": "Reducing overfitting",
     "1.4": "Deep architectures",
+    "2.1.2": "Normalizing flows",
     "2.1.3": "Variational autoencoders",
     "2.1": "Likelihood",
     "2.2": "Adversarial networks",
@@ -100,6 +101,30 @@ EXPERIMENTS: dict[str, Claim] = {
         "2.1",
         395,
         "the sum of p has trivial optima and a vanishing gradient, the sum of log p has neither",
+    ),
+    "log-det-cost": Claim(
+        "danlu.experiments.likelihood.log_det_cost:EXPERIMENT",
+        "2.1.2.3",
+        572,
+        "the log-determinant of a planar layer costs O(d), that of a general layer O(d³)",
+    ),
+    "latent-walk": Claim(
+        "danlu.experiments.likelihood.latent_walk:EXPERIMENT",
+        "2.1.2.4",
+        595,
+        "the walk through four codes of RealNVP changes the features of an image continuously",
+    ),
+    "blind-spot": Claim(
+        "danlu.experiments.likelihood.blind_spot:EXPERIMENT",
+        "2.1.2.6",
+        633,
+        "stacked layers of PixelCNN have a blind spot, without a large effect; the gated form has none",
+    ),
+    "af-vs-iaf": Claim(
+        "danlu.experiments.likelihood.af_vs_iaf:EXPERIMENT",
+        "2.1.2.7",
+        639,
+        "MAF is trained fast and samples slowly, IAF the other way round",
     ),
     "elbo": Claim(
         "danlu.experiments.likelihood.elbo:EXPERIMENT",

@@ -106,7 +106,8 @@ def image_grid(axes: Axes, batch: Any, columns: int) -> None:
     axes.spines[:].set_visible(False)
 
 
-def legend_above(figure: Figure, axes: Axes, columns: int = 5) -> None:
-    """Put one legend for all panels above them."""
+def legend_above(figure: Figure, axes: Axes, columns: int = 5, **options: Any) -> None:
+    """Put one legend for all panels above them, with further options of ``Figure.legend``."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=min(columns, len(labels)), borderpad=0.2)
+    ncols = min(columns, len(labels))
+    figure.legend(handles, labels, loc="outside upper left", ncols=ncols, borderpad=0.2, **options)
