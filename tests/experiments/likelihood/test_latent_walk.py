@@ -90,6 +90,7 @@ def constant(parts):
 
 def judgment(monkeypatch, *arguments):
     monkeypatch.setattr(latent_walk, "train", lambda seed, rounds: MadeUp(*arguments))
+    monkeypatch.setattr(latent_walk, "QUICK", latent_walk.Size(16, 1, 1, 0))
     return latent_walk.EXPERIMENT.run(quick=True).verdict.judgment
 
 

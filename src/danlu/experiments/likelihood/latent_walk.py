@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache, partial
+from itertools import product
 from statistics import fmean
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -45,10 +46,7 @@ from danlu.training.trainer import Trainer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STEPS = COARSE, FINE = (16, 32)  # for a full turn of each angle
-WALKS = 3  # walks of each model, through other digits
-DRAWS = 4  # draws of the noise for a likelihood
-ROUNDS, BATCH, WIDTH = 100, 64, 16
+BATCH, WIDTH = 64, 16
 DESCENT = OptimizerSettings(lr=2e-3, schedule="cosine", grad_clip=50.0)
 WALK, FINE_WALK, SHUFFLED, BLEND = "walk", "walk with twice the steps", "walk in random order", "blended digits"
 DATA, FLOW, NORMAL = "test digits", "RealNVP", "normal distribution"
@@ -60,6 +58,25 @@ Images = Float[Tensor, "n 1 8 8"]
 def digits_once() -> DataSet:
     """The digits, which are read once."""
     return digits()
+
+
+class Size(NamedTuple):
+    """The size of a measurement.
+
+    Attributes:
+        steps: steps for a full turn of each angle; the fine walk has twice as many.
+        walks: walks of each model, through different digits.
+        draws: draws of the noise for a likelihood.
+        rounds: rounds of training.
+    """
+
+    steps: int
+    walks: int
+    draws: int
+    rounds: int
+
+
+QUICK, FULL = Size(8, 1, 1, 2), Size(16, 3, 4, 100)
 
 
 def train(seed: int, rounds: int) -> RealNVP:
@@ -93,9 +110,9 @@ def nearest_distance(images: Images, data: Images) -> float:
     return float(torch.cdist(images.flatten(1), data.flatten(1)).min(1).values.mean())
 
 
-def nats(flow: RealNVP, images: Images, seed: int) -> Float[Tensor, "n"]:
+def nats(flow: RealNVP, images: Images, draws: int, seed: int) -> Float[Tensor, "n"]:
     """The log-likelihood of images with levels: the mean of the bound over several draws of the noise."""
-    noise = torch.rand(DRAWS, *images.shape, generator=generator("noise", seed))
+    noise = torch.rand(draws, *images.shape, generator=generator("noise", seed))
     return torch.stack([log_likelihood(flow, images, one, digits_once().info) for one in noise]).mean(0)
 
 
@@ -139,26 +156,26 @@ def normal_bits(part: Part) -> float:
 
 
 @torch.no_grad()
-def measure_walks(seed: int, walks: int, rounds: int) -> tuple[dict[str, dict[str, float]], Numbers]:
+def measure_walks(seed: int, size: Size) -> tuple[dict[str, dict[str, float]], Numbers]:
     """Train a flow; means over several walks, by arm and measure; images and likelihoods of the first walk."""
     with torch.enable_grad():
-        flow = train(seed, rounds)
+        flow = train(seed, size.rounds)
     data = digits_once()
     test = data.test["image"]
-    reference = nats(flow, test, seed)
+    reference = nats(flow, test, size.draws, seed)
     order = torch.randperm(len(test), generator=generator("anchors", seed))
     found: list[dict[str, dict[str, float]]] = []
     shown: Numbers = {}
-    for anchors in test[order[: 4 * walks]].split(4):
-        coarse, fine = (flow.latent_walk(anchors, steps) for steps in STEPS)
+    for anchors in test[order[: 4 * size.walks]].split(4):
+        coarse, fine = (flow.latent_walk(anchors, steps) for steps in (size.steps, 2 * size.steps))
         found.append(of_one_walk(coarse, fine))
-        for arm, images in ((WALK, coarse.flatten(0, 1)), (BLEND, blended(anchors, COARSE))):
-            found[-1].setdefault(arm, {}).update(of_images(flow, images, reference, seed))
-        shown = shown or show(flow, coarse, fine, anchors, reference, seed)
+        for arm, images in ((WALK, coarse.flatten(0, 1)), (BLEND, blended(anchors, size.steps))):
+            found[-1].setdefault(arm, {}).update(of_images(flow, images, reference, size.draws, seed))
+        shown = shown or show(flow, coarse, fine, anchors, reference, size.draws, seed)
     means = {arm: {name: fmean(one[arm][name] for one in found) for name in found[0][arm]} for arm in found[0]}
     means[FLOW] = {"bits": float(bits_per_dimension(reference, test[0].numel()).mean())}
     means[NORMAL] = {"bits": normal_bits(data.test)}
-    means[DATA] = of_images(flow, test, reference, seed)
+    means[DATA] = of_images(flow, test, reference, size.draws, seed)
     return means, shown
 
 
@@ -177,34 +194,35 @@ def of_one_walk(coarse: Float[Tensor, "a b *shape"], fine: Float[Tensor, "c d *s
     }
 
 
-def of_images(flow: RealNVP, images: Images, reference: Tensor, seed: int) -> dict[str, float]:
+def of_images(flow: RealNVP, images: Images, reference: Tensor, draws: int, seed: int) -> dict[str, float]:
     """How probable images are beside test digits, and their distance from training digits relative to that of tests."""
     known, test = digits_once().train["image"], digits_once().test["image"]
     return {
-        "probable": probable(nats(flow, images, seed), reference),
+        "probable": probable(nats(flow, images, draws, seed), reference),
         "distance": nearest_distance(images, known) / nearest_distance(test, known),
     }
 
 
-def show(flow: RealNVP, coarse: Tensor, fine: Tensor, anchors: Tensor, reference: Tensor, seed: int) -> Numbers:
+def show(
+    flow: RealNVP, coarse: Tensor, fine: Tensor, anchors: Tensor, reference: Tensor, draws: int, seed: int
+) -> Numbers:
     """Images of a walk, and the nats from its first anchor to its second beside those of blends and of test digits."""
-    quarter = FINE // 4
+    quarter = len(fine) // 4
     path = fine[0, : quarter + 1]
-    blends = torch.cat([anchors[:1], blended(anchors, FINE)[: quarter - 1], anchors[1:2]])
+    blends = torch.cat([anchors[:1], blended(anchors, len(fine))[: quarter - 1], anchors[1:2]])
     return {
         "images": [[round(pixel, 3) for pixel in image.flatten().tolist()] for image in coarse[::2, ::2].flatten(0, 1)],
-        "path": nats(flow, path, seed).tolist(),
-        "blends": nats(flow, blends, seed).tolist(),
+        "path": nats(flow, path, draws, seed).tolist(),
+        "blends": nats(flow, blends, draws, seed).tolist(),
         "digits": reference.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist(),
-        "steps": (path[1:] - path[:-1]).flatten(1).norm(dim=1).tolist(),
     }
 
 
 def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbers:
     """Distances and likelihoods by arm and seed; the images of one walk."""
     run_seeds = seeds(seed, 2 if quick else 5)
-    walks, rounds = (1, 2) if quick else (WALKS, ROUNDS)
-    runs = [(run_seed, walks, rounds) for run_seed in run_seeds]
+    size = QUICK if quick else FULL
+    runs = [(run_seed, size) for run_seed in run_seeds]
     results = run_each(measure_walks, runs, progress, "flows")
     arms: dict[str, dict[str, list[float]]] = {}
     for means, _ in results:
@@ -278,9 +296,10 @@ def plot(numbers: Numbers) -> Figure:
     shown = numbers["shown"]
     figure, (left, right) = panels(2, height=3.4, width_ratios=(1, 1))
     images = torch.tensor(shown["images"]).view(-1, 8, 8)
-    image_grid(left, images, COARSE // 2)
+    columns = math.isqrt(len(images))
+    image_grid(left, images, columns)
     left.set(title="a walk through four digits", xlabel="β, a full turn", ylabel="α, a full turn")
-    for column, row in ((0, 0), (2, 0), (0, 2), (2, 2)):  # multiples of a quarter turn
+    for column, row in product((0, columns // 4), repeat=2):  # multiples of a quarter turn
         left.add_patch(Rectangle((10 * column, 10 * row), 9, 9, fill=False, edgecolor=colors()[1], linewidth=1.2))
     low, middle, high = shown["digits"]
     places = [90 * k / (len(shown["path"]) - 1) for k in range(len(shown["path"]))]
