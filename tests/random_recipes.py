@@ -11,7 +11,7 @@ from danlu.recipes import Recipe
 
 FIXED = {"rounds", "epochs", "compile", "cuda_graphs", "deterministic", "tf32", "data", "seed", "format", "recipe"}
 """settings that are not drawn: they set global state, need a GPU, or are chosen otherwise"""
-DATA = {"images": ("digits",), "table": ("moons",), "text": ("pydoc",)}
+DATA = {"images": ("digits",), "table": ("moons",), "text": ("pydoc",), "waveforms": ("tones",)}
 MONITORS = (None, "none", "accuracy", "cross_entropy", "elbo", "perplexity", "fid")
 INTEGERS = (0, 1, 2, 3, 4, 8, 17)
 NUMBERS = (0.0, 1e-3, 0.1, 0.5, 0.9, 1.0, 2.0)
