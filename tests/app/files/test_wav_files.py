@@ -12,6 +12,7 @@ from danlu.app.files.inputs import inputs_of
 from danlu.app.files.outputs import find_destination, write
 from danlu.app.files.wav_files import WRITER, find_wavs, read_windows
 from danlu.data import Split, Waveforms, read_waveforms
+from danlu.data.kinds import info_from_json
 from danlu.data.tables.info import TableInfo
 from danlu.data.waveforms.info import WaveformInfo, range_of_levels
 from danlu.errors import RunError, UsageError
@@ -30,6 +31,17 @@ def test_a_file_is_cut_into_windows_without_overlap(tmp_path):
 def test_more_bits_are_rounded_down_and_channels_averaged(tmp_path):
     x = read_windows(write_pcm(tmp_path / "a.wav", [[300, 301], [255, 255]] * 5), EIGHT_BITS)
     assert (128 * x[0]).tolist() == [1.0, 0.0] * 5
+
+
+@pytest.mark.parametrize("channels", ["mean", "first"])
+def test_channels_are_converted_as_in_training(channels, tmp_path):
+    stereo = np.random.default_rng(0).integers(-99, 99, (10, 40, 2))
+    for number, values in enumerate(stereo):
+        write_pcm(tmp_path / f"{number}.wav", values)
+    data = read_waveforms(str(tmp_path), Waveforms(window=10, channels=channels), Split(validation=0, test=0))
+    info = info_from_json(data.info.to_json())
+    x = torch.cat([read_windows(path, info) for path in find_wavs([tmp_path])])
+    assert torch.equal(x.sort(0).values, data.train["waveform"].sort(0).values)
 
 
 def test_inputs_have_the_name_of_the_file_and_the_place(tmp_path):

@@ -65,6 +65,15 @@ def test_subfolders_are_classes(tmp_path):
         assert part["label"].tolist() == (integers(part)[:, 0] >= 5000).long().tolist()
 
 
+@pytest.mark.parametrize("empty", ["validation", "test"])
+def test_a_part_without_files_has_no_labels(empty, tmp_path):
+    for label, name in enumerate(("drum", "flute")):
+        numbered(tmp_path / "a" / name, 10, offset=50 * label)
+    data = read_waveforms(str(tmp_path / "a"), WINDOW, Split(**{empty: 0}))
+    assert len(data.part(empty)) == 0
+    assert data.part(empty)["label"].dtype == data.train["label"].dtype == torch.int64
+
+
 def test_parts_can_be_folders(tmp_path):
     for number, name in enumerate(("train", "val", "test")):
         numbered(tmp_path / "a" / name, 3, offset=10 * number)

@@ -177,6 +177,7 @@ def test_both_sequential_directions_need_the_operations_of_one_pass(kernel):
         ({"size": 4, "layers": 0}, "layers"),
         ({"size": 4, "channels": 0}, "channels"),
         ({"size": 4, "kernel": 1}, "kernel=1 must be at least 2"),
+        ({"size": 4, "kernel": 2.5}, "kernel=2.5 must be an integer"),
         ({"size": 4, "context": -1}, "context=-1 must be at least 0"),
     ],
 )

@@ -42,7 +42,7 @@ def find_wavs(paths: list[str | Path]) -> list[Path]:
 def read_windows(path: Path, info: DataInfo) -> Float[Tensor, "n length"]:
     """The windows of a WAV file as inputs of a model, without overlap; samples after the last window are left out.
 
-    Integers with more bits than the model has are rounded down, and several channels are averaged.
+    Integers with more bits than the model has are rounded down, and several channels are converted as in training.
 
     Raises:
         UsageError: if the inputs of the model are not waveforms.
@@ -60,7 +60,7 @@ def read_windows(path: Path, info: DataInfo) -> Float[Tensor, "n length"]:
         raise RunError(f"{path}: it has {wav.type_name}, and the model has {info.bits} bits")
     if wav.bits and not info.bits:
         raise RunError(f"{path}: it has {wav.type_name}, and the model has floating-point numbers")
-    x = to_amplitudes(wav, info.bits)
+    x = to_amplitudes(wav, info.bits, info.channels)
     length = info.shape[0]
     if len(x) < length:
         raise RunError(f"{path}: it has {len(x):,} samples, fewer than the {length:,} of an input of the model")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from danlu.data.base.dataset import DataInfo
 
@@ -16,6 +16,7 @@ class WaveformInfo(DataInfo):
         rate: sampling rate in Hz.
         levels: number of levels of the amplitude, equidistant values from the smallest to the largest of ``range``,
             both included; 0 for floating-point values, which are continuous.
+        channels: how files with several channels are converted to one.
 
     >>> WaveformInfo((512,), rate=8000).description
     'waveforms of 512 samples at 8,000 Hz'
@@ -27,6 +28,7 @@ class WaveformInfo(DataInfo):
     range: tuple[float, float] = (-1.0, 1.0)
     rate: int = 8000
     levels: int = 0
+    channels: Literal["mean", "first"] = "mean"
 
     def check(self) -> None:
         """Check values that come from a file.
@@ -40,6 +42,8 @@ class WaveformInfo(DataInfo):
                 f"waveforms need a shape of 1 size, a sampling rate of at least 1, and 2, 4, 8, …, 65,536 levels or 0, "
                 f"got {list(self.shape)}, {self.rate} and {self.levels}"
             )
+        if self.channels not in ("mean", "first"):
+            raise ValueError(f"channels={self.channels!r} must be mean or first")
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -15,7 +15,7 @@ class Waveforms(Page):
     window: Annotated[int, Field(ge=8)] = 1024
     """number of samples of an example"""
     hop: Annotated[int, Field(ge=1)] | None = None
-    """samples from the begin of an example to that of the next one in a file; if not given the window: no overlap"""
+    """samples from the start of an example to the start of the next one; if not given the window: no overlap"""
     bits: Annotated[int, Field(ge=2, le=16)] | None = None
     """bits of a sample: those of the files, at most 16, if not given; files with more bits are rounded down"""
     channels: Literal["mean", "first"] = "mean"

@@ -36,7 +36,9 @@ class Wav(NamedTuple):
 
     @property
     def type_name(self) -> str:
-        """The type of the samples, for messages."""
+        """The type of the samples, for messages; 24 bits are read as the upper bits of 32."""
+        if self.bits == 32:
+            return "integers of 24 or 32 bits"
         return f"{self.bits}-bit integers" if self.bits else "floating-point numbers"
 
 

@@ -81,6 +81,7 @@ def read_waveforms(
         range=range_of_levels(bits) if bits else (-1.0, 1.0),
         rate=reader.rate,
         levels=1 << bits if bits else 0,
+        channels=waveforms.channels,
     )
     notes = (*note_on_ignored(listing), *reader.notes())
     return DataSet(f"wav:{printable(root.resolve().name)}", info, train, validation, test, notes)
@@ -116,7 +117,7 @@ class _Reader:
     def part(self, files: FilesOfPart) -> Part:
         """The windows of the files of a part."""
         windows = [self._windows(self.root / file.path) for file in files.files]
-        counts = torch.tensor([len(of_file) for of_file in windows])
+        counts = torch.tensor([len(of_file) for of_file in windows], dtype=torch.int64)  # also of no files
         labels = {name: label.repeat_interleave(counts) for name, label in files.labeled().items()}
         x = torch.cat(windows) if windows else torch.empty(0, self.window)
         return Part({"waveform": x, **labels})

@@ -65,7 +65,8 @@ class WaveNet(Conditioner):
         super().__init__(size, outputs)
         check_width("channels", channels)
         check_width("layers", layers)
-        if kernel < 2:
+        check_width("kernel", kernel)
+        if kernel == 1:
             raise ValueError(f"kernel={kernel} must be at least 2 to depend on earlier entries")
         if context < 0:
             raise ValueError(f"context={context} must be at least 0")
