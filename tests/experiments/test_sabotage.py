@@ -10,7 +10,7 @@ from danlu.experiments import Criteria
 from danlu.experiments.adversarial import disjoint_supports, kl_directions, tug_of_war
 from danlu.experiments.harness.criteria import favorable
 from danlu.experiments.harness.wording import findings_table
-from danlu.experiments.likelihood import mle_vs_sum
+from danlu.experiments.likelihood import distillation, mle_vs_sum
 from danlu.experiments.networks import batchnorm, depth, linear_collapse
 from danlu.experiments.sequences import nce_gradient, spectral_radius
 
@@ -120,6 +120,12 @@ SABOTAGE = {
         kl_directions,
         arguments("fitted", kl_directions.INCLUSIVE, kl_directions.EXCLUSIVE),
         [kl_directions.COVERS, kl_directions.SELECTS],
+    ),
+    "distillation": (
+        distillation, arguments("sampling", distillation.TEACHER, distillation.STUDENT), [distillation.FAST]
+    ),
+    "distillation, steps": (
+        distillation, arguments("stepping", distillation.FROM_DATA, distillation.DISTILLED), [distillation.STEP]
     ),
     "tug-of-war": (
         tug_of_war, arguments("trajectory", "at the same time", "looking ahead"), [tug_of_war.SIMULTANEOUS]

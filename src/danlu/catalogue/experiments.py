@@ -126,6 +126,12 @@ EXPERIMENTS: dict[str, Claim] = {
         639,
         "MAF is trained fast and samples slowly, IAF the other way round",
     ),
+    "distillation": Claim(
+        "danlu.experiments.likelihood.distillation:EXPERIMENT",
+        "2.1.2.7",
+        653,
+        "a student IAF learns the density of a teacher MAF without a slow direction, and generates fast",
+    ),
     "elbo": Claim(
         "danlu.experiments.likelihood.elbo:EXPERIMENT",
         "2.1.3.2",

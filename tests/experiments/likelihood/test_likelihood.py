@@ -1,12 +1,13 @@
 """The experiments on likelihood and autoencoders: what they rest on against something independent, and verdicts."""
 
+from copy import deepcopy
 from itertools import product
 
 import pytest
 import torch
 
 from danlu.experiments.harness.trainers import from_seed
-from danlu.experiments.likelihood import beta_vae, elbo, mle_vs_sum
+from danlu.experiments.likelihood import beta_vae, distillation, elbo, mle_vs_sum
 from danlu.models import VAE
 
 
@@ -153,3 +154,59 @@ def test_objectives_that_are_one_and_the_same_do_not_hold(monkeypatch):
     monkeypatch.setattr(mle_vs_sum, "train", lambda objective, copies, rounds, seed: mle_vs_sum._frequencies(copies))
     judgment = mle_vs_sum.EXPERIMENT.run(quick=True).verdict.judgment
     assert [judgment.finding(one.clause).state for one in mle_vs_sum.FORGETS.values()] == ["refuted", "refuted"]
+
+
+# distillation
+
+
+def learned_by_an_oracle(seed, teacher_rounds, rounds, change=1e-4):
+    """The student is the teacher, up to a small change of its weights."""
+    models = {arm: distillation.make(arm, seed).eval() for arm in (distillation.TEACHER, distillation.INDEPENDENT)}
+    student = deepcopy(models[distillation.TEACHER])
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.mul_(1 + change)
+    return distillation.Trained({**models, distillation.STUDENT: student}, [1.0, 0.0])
+
+
+def test_a_student_with_the_density_of_its_teacher_is_near(monkeypatch):
+    """But it does not generate faster."""
+    monkeypatch.setattr(distillation, "learn", learned_by_an_oracle)
+    judgment = distillation.EXPERIMENT.run(quick=True).verdict.judgment
+    for one in (distillation.NEAR, distillation.CLOSE, distillation.COVERS, distillation.LIKELY):
+        assert judgment.supported(one.clause), one.clause
+    assert not judgment.supported(distillation.FAST.clause)
+
+
+def test_both_divergences_are_those_of_the_two_distributions():
+    """Independent pixels: two normal distributions of logits."""
+    models = {arm: distillation.make(distillation.INDEPENDENT, 0).eval() for arm in ("teacher", "student")}
+    with torch.no_grad():
+        models["student"].transform.shift.fill_(0.3)
+        models["student"].transform.log_scale.fill_(0.5)
+    p, q = torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(0.3, torch.tensor(-0.5).exp())
+    for found, one, other in (
+        (distillation.divergence(models, "student"), q, p),
+        (distillation.reverse(models, "student", 0), p, q),
+    ):
+        assert found == pytest.approx(64 * torch.distributions.kl_divergence(one, other).item(), rel=0.05)
+
+
+def test_steps_train_copies_of_the_model_of_the_arm():
+    models = {arm: distillation.make(arm, 0) for arm in (distillation.TEACHER, distillation.STUDENT)}
+    before = deepcopy(models)
+    for arm in (distillation.OF_TEACHER, distillation.FROM_DATA, distillation.DISTILLED):
+        distillation.stepping(models, arm, 0)()
+        trained = distillation.trainer(models, arm, 0, 1).task.players()
+        assert set(trained) == ({"student"} if arm == distillation.DISTILLED else {"model"})
+        name = distillation.TEACHER if arm == distillation.OF_TEACHER else distillation.STUDENT
+        assert next(iter(trained.values())) is models[name]
+    for name, model in models.items():
+        assert all(torch.equal(value, before[name].state_dict()[key]) for key, value in model.state_dict().items())
+
+
+def test_a_time_is_the_median_and_the_first_call_is_left_out():
+    calls = []
+    times = distillation.alternating({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")})
+    assert calls == ["a", "b"] * (distillation.REPEATS + 1)
+    assert all(0 <= value < 1 for value in times.values())
