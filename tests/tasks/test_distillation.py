@@ -158,6 +158,54 @@ def test_a_class_conditional_student_gets_the_labels():
     assert min(of_class) < both < max(of_class)
 
 
+def test_the_labels_are_those_of_the_whole_part():
+    """More labels than samples: with sorted labels each class has its share, as with alternating ones."""
+    make = {"blocks": 1, "hidden": (8,), "batch_norm": False, "classes": 4}
+    teacher, student = MAF((2,), **make).double(), IAF((2,), **make).double()
+    task, seen = Distillation(teacher, student, TableInfo((2,), 4)), []
+    log_probs = task.log_probs
+
+    def counted(z, labels):
+        seen.append(labels)
+        return log_probs(z, labels)
+
+    task.log_probs = counted
+    alternating = torch.arange(4).repeat(125)
+    for labels in (alternating.sort().values, alternating):
+        seen.clear()
+        task.divergence(Part({"x": torch.zeros(500, 2), "label": labels}), draws=60)
+        assert len(torch.cat(seen)) == 60
+        counts = torch.cat(seen).bincount(minlength=4)
+        assert (counts.min(), counts.max()) == (15, 15)
+    seen.clear()
+    task.divergence(Part({"x": torch.zeros(3, 2), "label": torch.tensor([2, 0, 3])}), draws=5)
+    assert torch.cat(seen).tolist() == [2, 0, 3, 2, 0]
+
+
+@pytest.mark.parametrize("draws", [1, 0])
+def test_a_divergence_without_a_standard_error_is_refused(draws):
+    task = Distillation(flow(MAF, 2, 0), flow(IAF, 2, 1), TableInfo((2,)))
+    with pytest.raises(ValueError, match=f"draws={draws} must be at least 2"):
+        task.divergence(NO_DATA, draws)
+
+
+def test_the_divergence_neither_uses_nor_changes_the_statistics_of_a_batch():
+    teacher, student = MAF((2,), blocks=2, hidden=(8,)).double(), flow(IAF, 2, 1)
+    with torch.no_grad():
+        for _ in range(3):  # running averages that differ from the initial ones
+            teacher.log_prob(3 + 2 * torch.randn(50, 2, dtype=F64, generator=torch.Generator().manual_seed(0)))
+    task = Distillation(teacher, student, TableInfo((2,)))
+    task.eval()
+    expected = task.divergence(NO_DATA)
+    task.train()
+    student.eval()
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    assert task.divergence(NO_DATA) == expected
+    assert_equal(teacher.state_dict(), before)
+    assert all(part.training for part in teacher.modules())
+    assert not any(part.training for part in student.modules())
+
+
 def trained(teacher, student, rounds, lr=1e-2, batch_size=128, **more) -> Trainer:
     info = TableInfo(teacher.shape)
     stream = Shuffled(Part({"x": torch.zeros(batch_size, *teacher.shape, dtype=F64)}, F64), batch_size)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -93,6 +94,11 @@ class Distillation(Task):
         return self.student
 
     @property
+    def frozen(self) -> dict[str, nn.Module]:
+        """A trained teacher, which never changes."""
+        return {} if self.teacher_rounds else {"teacher": self.teacher}
+
+    @property
     def coupled(self) -> str | None:
         """As in ``Task``; batch normalization of a frozen teacher does not use the batch."""
         layers = (layer for player in self.players().values() for layer in player.modules())
@@ -146,22 +152,53 @@ class Distillation(Task):
     def divergence(self, part: Part, draws: int = DRAWS) -> Divergence:
         """The KL divergence of the student from the teacher, from samples with fixed noise.
 
+        Both models are in evaluation mode meanwhile, so batch normalization uses its running averages.
+
         Args:
-            part: examples; only the labels are used, in turn, and only by class-conditional models.
+            part: examples; only the labels are used, and only by class-conditional models: in turn, or, if there are
+                more than samples, evenly spaced over the part.
             draws: number of samples, at least 2.
+
+        Raises:
+            ValueError: if ``draws`` is less than 2, for which there is no standard error.
         """
+        if draws < 2:
+            raise ValueError(f"draws={draws} must be at least 2")
         weight = next(self.student.parameters())
         source = generator("distillation", draws, device=weight.device)
         z = torch.randn(draws, self.student.latent, generator=source, device=weight.device, dtype=weight.dtype)
         labels = self._labels(part.fields)
         if labels is not None:
-            labels = labels.to(weight.device)[torch.arange(draws, device=weight.device) % len(labels)]
+            labels = labels[_spread(draws, len(labels)).to(labels.device)].to(weight.device)
         parts = zip(z.split(BATCH), (None,) * draws if labels is None else labels.split(BATCH), strict=False)
-        log_ratio = torch.cat([log_q - log_p for log_q, log_p in (self.log_probs(*one) for one in parts)]).double()
+        with _evaluation_mode(self):
+            log_ratio = torch.cat([log_q - log_p for log_q, log_p in (self.log_probs(*one) for one in parts)]).double()
         return Divergence(float(log_ratio.mean()), float(log_ratio.std()) / draws**0.5)
 
     def _labels(self, fields: Mapping[str, Tensor]) -> Tensor | None:
         return fields["label"] if has(self.student, "class_conditional") else None
+
+
+def _spread(draws: int, n: int) -> Int[Tensor, "draws"]:
+    """Numbers of examples for a number of draws: all in turn, or, of more examples, evenly spaced ones.
+
+    >>> _spread(5, 2).tolist(), _spread(3, 12).tolist()
+    ([0, 1, 0, 1, 0], [0, 4, 8])
+    """
+    numbers = torch.arange(draws)
+    return numbers * n // draws if n > draws else numbers % n
+
+
+@contextmanager
+def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """A context in which all parts of a module are in evaluation mode; each one then gets its own mode back."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 def _check_same_examples(teacher: Flow, student: Flow) -> None:

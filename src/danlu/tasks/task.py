@@ -143,6 +143,11 @@ class Task(nn.Module):
         """
         return "batch norm" if any(isinstance(module, _BatchNorm) for module in self.modules()) else None
 
+    @property
+    def frozen(self) -> dict[str, nn.Module]:
+        """Models of other runs by name. The task never changes them, and a run is resumed with the same ones."""
+        return {}
+
     def players(self) -> dict[str, nn.Module]:
         """The trained modules by name."""
         raise NotImplementedError(f"{type(self).__name__} must define players")

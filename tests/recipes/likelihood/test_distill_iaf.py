@@ -1,5 +1,6 @@
 """The recipe of distillation: its own teacher, the teacher of another run, and what is refused."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +72,25 @@ def test_stopped_and_resumed_with_a_teacher_of_another_run(teacher, tmp_path):
                     parameter.zero_()
             assert_same_tensors(whole, play(go_on(first, fresh, tmp_path)))
             break
+
+
+def test_a_run_is_not_resumed_with_a_teacher_that_has_changed(teacher, tmp_path):
+    folder, out = tmp_path / "teacher", tmp_path / "student"
+    shutil.copytree(teacher, folder)
+    run = danlu.train(student_of(str(folder)), out=out, quiet=True)
+    page = out / "run.json"
+    page.write_text(json.dumps({**json.loads(page.read_text()), "status": "stopped"}))
+    assert danlu.resume(out, quiet=True).page["status"] == "finished"  # the same teacher
+    page.write_text(json.dumps({**json.loads(page.read_text()), "status": "stopped"}))
+    model = danlu.load(folder)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] += 1.0
+    shutil.rmtree(folder)
+    saved(folder, model, run.recipe.load().info)
+    then = run.page["fingerprints"]["teacher"]
+    with pytest.raises(UsageError, match=rf"(?s)changed:\n  fingerprints\.teacher: {then} before, [0-9a-f]+ now\n"):
+        danlu.resume(out, quiet=True)
+    assert danlu.resume(out, ignore_changes=True, quiet=True).page["status"] == "finished"
 
 
 def test_micro_batches_make_no_difference_with_a_frozen_teacher(teacher):
@@ -161,8 +181,13 @@ def test_a_length_in_epochs_needs_the_rounds_of_the_teacher():
 @pytest.mark.parametrize(
     ("model", "info", "changes", "message"),
     [
-        (MLP((1, 8, 8), 10), DIGITS, {}, "is a MLP, and the teacher must be a MAF: train one with `danlu train maf"),
-        (IAF(**OF_DIGITS), DIGITS, {}, "is a IAF, and the teacher must be a MAF"),
+        (
+            MLP((1, 8, 8), 10),
+            DIGITS,
+            {},
+            "is of class MLP, and the teacher must be of class MAF: train one with `danlu train maf",
+        ),
+        (IAF(**OF_DIGITS), DIGITS, {}, r"teacher: the model in .* is of class IAF, and t"),
         (
             MAF(**OF_DIGITS | {"shape": (1, 4, 4)}),
             ImageInfo((1, 4, 4), 10, levels=17),

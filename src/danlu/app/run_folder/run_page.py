@@ -51,6 +51,7 @@ class RunPage(TypedDict, total=False):
     threads: _Threads
     ranks: _Processes
     data: DataPage
+    fingerprints: dict[str, str]
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)]
     parameters: Count
     started: str

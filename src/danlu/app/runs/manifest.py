@@ -13,9 +13,11 @@ from danlu.app.console.settings_flags import command_of
 from danlu.app.runs.session import Session
 from danlu.catalogue.recipes import name_of_recipe
 from danlu.errors import UsageError
+from danlu.evaluation.feature_networks import fingerprint
 from danlu.storage.json_page import to_json
 
 _DECISIVE = ("versions.danlu", "versions.torch", "device", "threads", "ranks", "data.fingerprint", "rounds")
+_DECISIVE_GROUPS = ("fingerprints.", "settings.")
 
 
 def manifest(session: Session, command: str | None, ranks: int, threads: int | None = None) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def manifest(session: Session, command: str | None, ranks: int, threads: int | N
             "validation": len(data.validation),
             "test": len(data.test),
         },
+        "fingerprints": {name: fingerprint(model) for name, model in trainer.task.frozen.items()},
         "seed": session.recipe.seed,
         "parameters": sum(p.numel() for p in trainer.task.parameters()),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,7 +71,7 @@ def check_unchanged(then: dict[str, Any], now: dict[str, Any], ignore_changes: b
         UsageError: with all differences, if there are any.
     """
     old, new = _flat(then), _flat(now)
-    keys = [*_DECISIVE, *(key for key in sorted(old.keys() | new.keys()) if key.startswith("settings."))]
+    keys = [*_DECISIVE, *(key for key in sorted(old.keys() | new.keys()) if key.startswith(_DECISIVE_GROUPS))]
     changed = [key for key in keys if to_json(old.get(key)) != to_json(new.get(key))]
     differences = [f"  {key}: {old.get(key)} before, {new.get(key)} now" for key in changed]
     if differences and not ignore_changes:

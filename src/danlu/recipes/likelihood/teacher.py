@@ -28,8 +28,10 @@ def load_teacher(path: str, info: DataInfo, conditional: bool, data: str) -> MAF
     """
     model = _read(path)
     if not isinstance(model, MAF):
-        raise _refused(f"{path} is a {model.kind.__name__}, and the teacher must be a MAF: train one with `danlu train "
-                       f"maf --data {data}`")  # fmt: skip
+        raise _refused(
+            f"the model in {path} is of class {model.kind.__name__}, and the teacher must be of class MAF: train one "
+            f"with `danlu train maf --data {data}`"
+        )
     difference = _difference(model, info, conditional)
     if difference is not None:
         raise _refused(f"{path} cannot be the teacher of a student on {data}: {difference}")
