@@ -259,7 +259,7 @@ CAPABILITIES: dict[Capability, str] = {
     "masks": "trained to fill in hidden values: ``inpaint`` needs a single pass",
     "token_log_probs": "``log_probs(tokens, targets, state)`` gives the log-probability of each token and the state",
     "token_stream": "``read(tokens)``, ``step(token, state)`` and ``window``: logits of a text that grows by tokens",
-    "unit_kl": "``posterior(x).kl()`` gives the KL divergence of each latent unit (n, d), or None",
+    "unit_kl": "``posterior(x).kl()`` gives the KL divergence of each latent unit (n, d)",
     "density": "``log_prob`` is a density of continuous values, in the units of x; otherwise the probability of "
     "discrete ones",
     "data_initialization": "``initialize(x, labels)`` sets the parameters whose initial values depend on a batch",

@@ -2,12 +2,16 @@
 
 import pytest
 import torch
+from torch import nn
 
 from danlu.data import Part, Shuffled, in_order
 from danlu.losses import bernoulli_log_prob, gaussian_log_prob
 from danlu.models import VAE
+from danlu.models.latent.flow_posterior import PlanarPosterior
+from danlu.models.latent.posterior import DiagonalPosterior
 from danlu.tasks import Elbo, KLWeight, Masks, Place
 from danlu.training import OptimizerSettings, Runtime, Trainer
+from danlu.verbs import has
 
 KL = torch.tensor([[0.0, 3.0], [0.2, 1.0]], dtype=torch.float64)
 SHAPE = (1, 6, 5)
@@ -339,6 +343,35 @@ def test_what_needs_a_closed_form_is_refused_with_a_flow(posterior):
     assert collapsed is not None
     assert "beta_warmup above 0" in collapsed
     assert "free_bits" not in collapsed
+
+
+class Wrapped(nn.Module):
+    """A posterior of the user, around one of ours."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, features):
+        return self.module(features)
+
+
+class WithUnits(Wrapped):
+    unit_kl = True
+
+
+def test_what_needs_a_closed_form_is_refused_with_a_module_that_does_not_say_that_it_has_one():
+    flow, normal = PlanarPosterior(16, 2, layers=1), DiagonalPosterior(16, 2)
+    vae = vae_of(hidden=(16,), latent=2, posterior=Wrapped(flow))
+    assert vae(batch_of(3)["image"], torch.zeros(1, 3, 2).double()).kl().shape == (3, 1)  # a sum, no units
+    assert not has(vae, "unit_kl")
+    for kl_weight, name in ((KLWeight(free_bits=0.5), "free_bits"), (KLWeight(capacity=1.0), "capacity")):
+        message = f"{name} needs a KL .* posterior of class Wrapped without unit_kl = True has an estimate of it"
+        with pytest.raises(ValueError, match=message):
+            Elbo(vae, kl_weight)
+    Elbo(vae, KLWeight(beta=2.0))
+    Elbo(vae_of(hidden=(16,), latent=2, posterior=WithUnits(normal)), KLWeight(free_bits=0.5))
+    Elbo(vae_of(hidden=(16,), latent=2, posterior=normal), KLWeight(free_bits=0.5))
 
 
 def test_free_bits_couple_the_examples_of_a_batch():

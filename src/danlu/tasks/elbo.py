@@ -15,6 +15,7 @@ from danlu.data.base.dataset import Part
 from danlu.losses.variational import free_bits, importance_bound
 from danlu.metrics.active_units import active_count
 from danlu.models.latent.conditional import ConditionalVAE
+from danlu.models.latent.flow_posterior import FlowPosterior
 from danlu.models.latent.vae import VAE
 from danlu.tasks.task import Descend, Task, Terms, Turn
 from danlu.verbs import has
@@ -172,8 +173,11 @@ class Elbo(Task):
             raise ValueError("free_bits and capacity both set a target of the KL term; set only one of them")
         if not has(vae, "unit_kl") and (kl_weight.free_bits or kl_weight.capacity is not None):
             name = "free_bits" if kl_weight.free_bits else "capacity"
+            module = vae.autoencoder.inference.posterior
+            unknown = f"of class {type(module).__name__} without unit_kl = True"
+            which = "with a flow" if isinstance(module, FlowPosterior) else unknown
             raise ValueError(
-                f"{name} needs a KL divergence in closed form, and a posterior with a flow has an estimate of it; use "
+                f"{name} needs a KL divergence in closed form, and a posterior {which} has an estimate of it; use "
                 f"posterior gaussian, or beta or beta_warmup in place of {name}"
             )
         if masks is not None and has(vae, "class_conditional"):

@@ -13,7 +13,6 @@ from danlu.losses.variational import gaussian_log_prob, importance_bound
 from danlu.models.latent.flow_posterior import (
     POSTERIOR_HIDDEN,
     POSTERIOR_LAYERS,
-    FlowPosterior,
     PosteriorName,
     posterior_of,
 )
@@ -87,7 +86,8 @@ class Autoencoder(nn.Module):
         dropout: fraction of the hidden units of the encoder that are set to zero during training.
         input_shape: shape of one encoder input, if it differs from ``shape``.
         posterior: distribution of codes, by its name or as a module from features to a distribution; None is
-            "gaussian".
+            "gaussian". A module whose distributions have a closed-form ``kl`` for each unit has the attribute
+            ``unit_kl`` = True; without it, the task refuses free bits and a capacity.
         levels: number of levels of the values, for the likelihood "logistic".
         posterior_layers: number of layers of the flow of the posterior, see ``posterior_of``.
         posterior_hidden: width of each hidden layer of the networks of this flow.
@@ -131,8 +131,8 @@ class Autoencoder(nn.Module):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """The capability "unit_kl", unless the posterior has a flow and its units no KL divergences of their own."""
-        return frozenset() if isinstance(self.inference.posterior, FlowPosterior) else frozenset({"unit_kl"})
+        """The capability "unit_kl", if the posterior says that its units have KL divergences of their own."""
+        return frozenset({"unit_kl"}) if getattr(self.inference.posterior, "unit_kl", False) else frozenset()
 
     def forward(self, x: Tensor, noise: Float[Tensor, "k n d"], label: Tensor | None = None) -> Pass:
         """Encode, draw k codes for each example, decode."""

@@ -58,7 +58,8 @@ class ConditionalVAE(LabeledAutoencoder):
         norm: normalization before each activation.
         dropout: fraction of the hidden units of the encoder that are set to zero during training.
         posterior: distribution of codes: "gaussian", independent normal units, or "planar" or "iaf", a normalizing flow
-            of such units; in Python also a module from features of the encoder to a distribution.
+            of such units; in Python also a module from features of the encoder to a distribution. Such a
+            module has ``unit_kl`` = True if ``kl`` of its distributions is the closed form for each unit.
         posterior_layers: number of layers of the flow of the posterior.
         posterior_hidden: width of each hidden layer of the networks of "iaf".
         levels: number of levels of the values, for the likelihood "logistic"; 256 for bytes.

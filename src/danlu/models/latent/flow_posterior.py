@@ -81,8 +81,12 @@ class FlowPosterior(nn.Module):
     Args:
         features: number of features.
         latent: number of latent units.
+
+    Attributes:
+        unit_kl: False: the KL divergence has no closed form.
     """
 
+    unit_kl = False
     noise: Tensor
 
     def __init__(self, features: int, latent: int):

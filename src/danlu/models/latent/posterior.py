@@ -60,7 +60,12 @@ class DiagonalPosterior(nn.Module):
     Args:
         features: number of features.
         latent: number of latent units.
+
+    Attributes:
+        unit_kl: True: the KL divergence of each unit has a closed form.
     """
+
+    unit_kl = True
 
     def __init__(self, features: int, latent: int):
         super().__init__()
