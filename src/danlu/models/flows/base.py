@@ -35,7 +35,8 @@ class Flow(Model):
     with the logit of such values (``danlu.nn.Logit``), whose Jacobian is counted. ``decode`` and ``sample`` round down
     to levels. ``encode`` takes the middle of each level, for values with or without noise.
 
-    Examples must be finite numbers. On a GPU, they are not checked in training mode.
+    Examples must be finite numbers. On a GPU, they are not checked in training mode. Examples that require a gradient
+    are not checked on any device.
 
     Args:
         shape: shape of one example.

@@ -99,7 +99,7 @@ class PixelModel(Model):
 
         Values between two levels are rounded to the nearest level, so that probabilities sum to 1. A class-conditional
         model without labels is the mixture over classes with equal weights, :math:`\log \frac1K \sum_y p(x \mid y)`.
-        On a GPU, values are not checked in training mode.
+        On a GPU, values are not checked in training mode. Values that require a gradient are not checked on any device.
 
         Args:
             x: images in the range of the data.
