@@ -150,7 +150,13 @@ SABOTAGE = {
 """experiment: its module, the sabotage, and comparisons that the quick measurement supports without it"""
 
 
-@pytest.mark.parametrize("name", SABOTAGE)
+LONG = {"distillation", "distillation, steps"}
+"""those that train a teacher and a student for each seed, and compare times"""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in SABOTAGE]
+)
 def test_a_measurement_in_which_two_arms_are_exchanged_supports_none_of_them(name, monkeypatch):
     """Not the values are exchanged, but what is trained or computed for each arm."""
     module, sabotage, comparisons = SABOTAGE[name]
