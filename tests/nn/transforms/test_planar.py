@@ -284,3 +284,53 @@ def test_with_the_offset_zero_is_the_identity_and_there_is_no_pole():
     for scale in (1e-3, 1e-6, 0.0):
         u, _ = constrained(scale * w, direction, IDENTITY)
         assert (u.norm(dim=-1) <= 1.01 * direction.norm(dim=-1)).all()
+
+
+VERY_SMALL = [0.0, 1e-30, 1e-11, 0.99e-10]
+very_small = pytest.mark.parametrize("norm", VERY_SMALL)
+
+
+def with_weights_of(norm, dtype=DOUBLE):
+    """Layers whose vectors w have this norm."""
+    planar = randomized(Planar(3, 4)).to(dtype)
+    with torch.no_grad():
+        planar.bias.copy_(torch.tensor([1.0, -0.5, 0.2, 2.0]))
+        planar.weight.mul_(norm / planar.weight.norm(dim=1, keepdim=True))
+    return planar
+
+
+@very_small
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+def test_layers_with_very_small_weights_are_almost_shifts(norm, dtype):
+    planar, z = with_weights_of(norm, dtype), normal(5, 3).to(dtype)
+    x, log_det = planar.inverse(z)
+    back, back_log_det = planar(x)
+    tolerance = {"rtol": 0, "atol": 64 * torch.finfo(dtype).eps}
+    shifted = z + planar.bias.tanh() @ planar.direction
+    torch.testing.assert_close(x, shifted, rtol=0, atol=tolerance["atol"] + 10 * norm)
+    torch.testing.assert_close(back, z, **tolerance)
+    torch.testing.assert_close(back_log_det, -log_det, **tolerance)
+    jacobians = torch.stack(
+        [torch.autograd.functional.jacobian(lambda row: planar.inverse(row[None])[0][0], r) for r in z]
+    )
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobians).logabsdet, **tolerance)
+    for result in (planar.inverse(z), planar(z)):
+        gradients = torch.autograd.grad(result[0].square().sum() + result[1].sum(), list(planar.parameters()))
+        assert all(g.isfinite().all() for g in gradients)
+
+
+@very_small
+@pytest.mark.parametrize("offset", [0.0, IDENTITY])
+def test_the_slope_of_very_small_weights_is_that_of_the_vectors(norm, offset):
+    """Also for long vectors u, where wᵀu is not small."""
+    w, u = normal(5, 3), normal(5, 3, seed=1, scale=1e9)
+    w = w * (norm / w.norm(dim=1, keepdim=True))
+    found, slope = constrained(w, u, offset)
+    torch.testing.assert_close(slope, 1 + (w * found).sum(-1), rtol=1e-14, atol=1e-14)
+
+
+def test_the_slope_is_that_of_the_paper_from_the_smallest_square_on():
+    w = torch.tensor([1.01e-10, 0.0], dtype=DOUBLE)
+    u, slope = constrained(w, torch.tensor([1.0, 2.0], dtype=DOUBLE))
+    torch.testing.assert_close(slope, torch.tensor(math.log(1 + math.exp(1.01e-10)), dtype=DOUBLE), rtol=1e-14, atol=0)
+    torch.testing.assert_close(1 + w @ u, slope, rtol=1e-14, atol=0)

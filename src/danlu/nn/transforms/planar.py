@@ -21,7 +21,7 @@ _SPREAD = 0.1
 _LEAST_SLOPE = 1e-10
 """smallest 1 + wᵀû: without it, the softplus rounds to 0 in float32, and the layer has no inverse"""
 _LEAST_SQUARE = 1e-20
-"""smallest ‖w‖²: with w = 0 a layer is a shift, and not NaN"""
+"""smallest ‖w‖² for which wᵀu is changed: with w = 0 a layer is a shift, and not NaN"""
 
 
 class Planar(Transform):
@@ -112,6 +112,9 @@ def constrained(
     Rezende and Mohamed, "Variational inference with normalizing flows", 2015, appendix A.1, without the offset. With
     the offset ``IDENTITY``, m(0) = 0: then u = 0 gives the identity, and :math:`\hat u` has no pole at w = 0.
 
+    Where :math:`\lVert w \rVert < 10^{-10}`, :math:`\hat u = u`: the layer is almost a shift, and has an inverse as it
+    is.
+
     Args:
         w: the vectors w of the layers.
         u: the vectors u of the layers.
@@ -121,9 +124,11 @@ def constrained(
     >>> u, slope
     (tensor([-1.,  3.]), tensor(1.0000e-10))
     """
-    product = (w * u).sum(-1)
-    slope = F.softplus(product + offset if offset else product).clamp(min=_LEAST_SLOPE)
-    along = (slope - 1 - product) / w.square().sum(-1).clamp(min=_LEAST_SQUARE)
+    product, square = (w * u).sum(-1), w.square().sum(-1)
+    shifts = square < _LEAST_SQUARE
+    slope = F.softplus(product + offset if offset else product)
+    slope = torch.where(shifts, 1 + product, slope).clamp(min=_LEAST_SLOPE)
+    along = (slope - 1 - product) / square.masked_fill(shifts, 1)
     return torch.addcmul(u, w, along.unsqueeze(-1)), slope
 
 
