@@ -11,7 +11,7 @@ from danlu.data import Batch
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.models import IAF, MAF, Flow, GatedPixelCNN, PixelCNN, PlanarFlow, RealNVP
-from danlu.nn import ActNorm, Chain, Coupling, CouplingMLP
+from danlu.nn import ActNorm, Chain, Coupling, CouplingMLP, Transform
 from danlu.tasks import Likelihood, Place
 
 DOUBLE = torch.float64
@@ -104,7 +104,7 @@ def test_standardized_columns_have_the_score_of_a_flow_that_standardizes_them_it
     torch.testing.assert_close(first["log_prob"], second["log_prob"], rtol=0, atol=1e-6)
 
 
-class _Signs(nn.Module):
+class _Signs(Transform):
     """A change of signs, with a log-determinant of 0."""
 
     def __init__(self, signs):

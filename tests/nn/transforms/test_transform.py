@@ -148,3 +148,11 @@ def test_a_jacobian_that_is_not_the_identity_is_seen_by_the_laws():
     with pytest.raises(AssertionError):
         check(randomized(Wrong(2)), normal(3, 2))
     assert jacobian(randomized(ActNorm(2)), normal(3, 2)).shape == (3, 2, 2)
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("parts", [[torch.nn.Linear(3, 3)], [Reverse(), torch.nn.Linear(3, 3)]])
+def test_a_part_of_a_chain_that_is_no_transform_is_an_error(parts):
+    message = rf"transforms\[{len(parts) - 1}\] is a Linear, which is not a danlu\.nn\.Transform"
+    with pytest.raises(TypeError, match=message):
+        Chain(iter(parts))

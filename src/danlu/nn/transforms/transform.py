@@ -83,6 +83,9 @@ class Chain(Transform):
     Args:
         transforms: the transforms, in the order from data to latents.
 
+    Raises:
+        TypeError: if one of them is no ``Transform``.
+
     >>> from danlu.nn import Reverse
     >>> z, log_det = Chain([Reverse(), Reverse()])(torch.tensor([[1.0, 2.0]]))
     >>> z, log_det
@@ -91,7 +94,14 @@ class Chain(Transform):
 
     def __init__(self, transforms: Iterable[Transform]):
         super().__init__()
-        self.transforms = nn.ModuleList(transforms)
+        self.transforms = nn.ModuleList()
+        for number, transform in enumerate(transforms):
+            if not isinstance(transform, Transform):
+                raise TypeError(
+                    f"transforms[{number}] is a {type(transform).__name__}, which is not a danlu.nn.Transform; define "
+                    "a subclass of danlu.nn.Transform with forward and inverse"
+                )
+            self.transforms.append(transform)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the transforms in order."""
