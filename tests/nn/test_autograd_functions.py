@@ -264,6 +264,19 @@ def test_derivatives_of_masked_products_in_every_memory_layout(in_blocks, layout
     close(*(second_derivatives(f, inputs) for f in functions))
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_gradients_of_masked_products_inside_autocast(in_blocks, graph):
+    """They have the precision of the forward pass."""
+    layer, _ = masked()
+    inputs, found = (torch.randn(5, 6, requires_grad=True), layer.weight, layer.bias), []
+    for enabled in (False, True):
+        y = layer(inputs[0]).square().sum()
+        assert "_MaskedProduct" in str(y.grad_fn.next_functions[0][0].next_functions)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(torch.autograd.grad(y, inputs, create_graph=graph))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
 @pytest.mark.unchecked
 @pytest.mark.parametrize("transform", ["grad", "vmap", "both", "weights", "jacrev", "jacfwd", "hessian", "dual"])
 def test_masked_products_under_torch_func(in_blocks, transform):

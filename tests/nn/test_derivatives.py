@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
-from danlu.nn.derivatives import differentiable_gradients, records_backward
+from danlu.nn.derivatives import differentiable_gradients, is_observed, records_backward, without_autocast
 
 
 def test_they_are_used_only_where_autograd_records_a_backward_pass():
@@ -42,3 +42,32 @@ def test_gradients_of_inputs_that_depend_on_each_other():
     )
     assert (of_z.item(), missing, of_w.item(), fixed) == (6.0, None, 18.0, None)
     assert torch.autograd.grad(of_w, w)[0].item() == 12.0  # of 2 w²
+
+
+def test_a_module_with_hooks_or_its_own_forward_is_observed():
+    for register in ("forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"):
+        layer = torch.nn.ReLU()
+        assert not is_observed(layer)
+        handle = getattr(layer, f"register_{register}")(lambda *_: None)
+        assert is_observed(layer)
+        handle.remove()
+        assert not is_observed(layer)
+    layer.forward = lambda x: x
+    assert is_observed(layer)
+
+
+def test_a_backward_pass_without_autocast_has_the_type_of_its_tensors():
+    seen = []
+
+    @without_autocast
+    def backward(ctx, gradient):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return ctx @ gradient
+
+    a, g = torch.randn(3, 4), torch.randn(4, 2)
+    expected = a @ g
+    with torch.autocast("cpu", torch.bfloat16):
+        assert backward(a, g).equal(expected)
+        assert torch.is_autocast_enabled("cpu")
+    assert backward(a, g).equal(expected)
+    assert seen == [False, False]

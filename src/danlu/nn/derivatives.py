@@ -1,8 +1,10 @@
-"""What autograd functions with a hand-written backward pass have in common: where they are used, second derivatives."""
+"""What autograd functions with a hand-written backward pass share: their use, autocast, second derivatives."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,14 +31,38 @@ def records_backward(x: Tensor) -> bool:
 
 
 def is_observed(module: nn.Module) -> bool:
-    """Whether the module has hooks, so that a function must not replace a call of it.
+    """Whether the module has hooks or a ``forward`` of its own, so that a function must not replace a call of it.
 
     >>> is_observed(nn.ReLU())
     False
     """
     return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in vars(module)
     )
+
+
+def without_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward pass whose products have the type of the saved tensors, also inside of ``torch.autocast``.
+
+    >>> product = without_autocast(lambda ctx, gradient: gradient @ gradient)
+    >>> with torch.autocast("cpu", torch.bfloat16):
+    ...     print(product(None, torch.ones(1, 1)).dtype)
+    torch.float32
+    """
+
+    @functools.wraps(backward)
+    def run(ctx: Any, *gradients: Tensor) -> Any:
+        device = gradients[0].device.type
+        if not torch.is_autocast_enabled(device):  # the usual case: less time than a context manager
+            return backward(ctx, *gradients)
+        with torch.autocast(device, enabled=False):
+            return backward(ctx, *gradients)
+
+    return run
 
 
 def differentiable_gradients(

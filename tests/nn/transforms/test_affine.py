@@ -33,6 +33,20 @@ def test_first_and_second_derivatives(bound):
     assert torch.autograd.gradgradcheck(affine, inputs)
 
 
+@bounds
+@pytest.mark.parametrize("graph", [False, True])
+def test_the_backward_pass_inside_autocast(bound, graph):
+    """It has no products, so autocast does not change it."""
+    affine, inputs = Affine(bound), [value.detach().float().requires_grad_() for value in inputs_of(4, 3)]
+    found = []
+    for enabled in (False, True):
+        z, log_slope = affine(*inputs)
+        assert type(z.grad_fn).__name__ == "_StandardizeBackward"
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(torch.autograd.grad(z.square().sum() + log_slope.sum(), inputs, create_graph=graph))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
 def test_the_derivative_at_0_and_far_from_0():
     parameters = torch.tensor([[0.0, 0.0], [0.0, 1e30], [0.0, -1e30]], dtype=torch.float64, requires_grad=True)
     z, log_slope = Affine(5.0)(torch.ones(3, dtype=torch.float64), parameters)

@@ -215,6 +215,39 @@ def test_with_autocast_only_the_network_has_low_precision(kind, conditioner, con
     layer(x, c)[1].sum().backward()
 
 
+@every_conditioner
+@with_and_without_context
+@pytest.mark.parametrize("forward_inside", [False, True])
+def test_the_backward_pass_of_the_inverse_inside_autocast(conditioner, context, forward_inside):
+    """The triangular system is solved in the precision of z, inside of autocast as outside of it."""
+    layer = layer_of("affine", conditioner, context).float()
+    z, c = (None if a is None else a.float() for a in inputs_of(5, context))
+    z.requires_grad_()
+    found = []
+    for backward_inside in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=forward_inside):
+            x, log_det = layer.inverse(z, c)
+        with torch.autocast("cpu", torch.bfloat16, enabled=backward_inside):
+            found.append(torch.autograd.grad(x.square().sum(), z, retain_graph=True)[0])
+            gradients = torch.autograd.grad(x.sum() + log_det.sum(), [z, *layer.parameters()])
+        assert all(g.isfinite().all() for g in gradients)
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+@every_conditioner
+def test_a_context_of_low_precision_with_autocast(conditioner):
+    """Such as the output of another network."""
+    layer = layer_of("affine", conditioner, 2).float()
+    z, c = (a.float() for a in inputs_of(5, 2))
+    z.requires_grad_()
+    found = []
+    for context in (c.bfloat16(), c.bfloat16().float()):
+        with torch.autocast("cpu", torch.bfloat16):
+            x, log_det = layer.inverse(z, context)
+        found.append(torch.autograd.grad(x.sum() + log_det.sum(), [z, *layer.parameters()]))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
+
+
 def test_a_flow_of_layers_in_alternating_order_and_directions():
     layers = Chain([layer_of(), Reverse(), Inverse(layer_of()), Reverse(), layer_of("mixture")])
     x, _ = inputs_of(5)

@@ -4,8 +4,9 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
-from danlu.nn import Chain, Coupling, CouplingMLP, Inverse, Reverse, linear
+from danlu.nn import Chain, Coupling, CouplingMLP, Inverse, Linear, Reverse, linear
 from transform_laws import check, randomized
 
 DOUBLE = torch.float64
@@ -106,6 +107,112 @@ def test_a_coupling_with_a_hook_is_called(wrapped):
     chain = Chain([coupling_of(2), part, coupling_of(2)])
     assert functions_of(chain(normal(3, 2).requires_grad_())) == (3 if wrapped else 2)
     assert calls == [1]
+
+
+class Negative(Linear):
+    def forward(self, input):
+        return -super().forward(input)
+
+
+class Wrapped(nn.Module):
+    """A layer whose result is doubled; the names of the parameters change."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return 2 * self.layer(x)
+
+
+class Halved(nn.Sequential):
+    def forward(self, input):
+        return super().forward(input) / 2
+
+
+def replace(network, number, change):
+    network.layers[number] = change(network.layers[number])
+
+
+def without_bias(layer):
+    layer.bias = None
+    return layer
+
+
+def with_own_forward(layer):
+    layer.forward = lambda x: type(layer).forward(layer, x) + 1
+    return layer
+
+
+def of_class(kind):
+    def change(layer):
+        layer.__class__ = kind
+        return layer
+
+    return change
+
+
+REPLACED = {
+    "subclass": lambda net: replace(net, 2, of_class(Negative)),
+    "subclass at the end": lambda net: replace(net, 4, of_class(Negative)),
+    "wrapped square layer": lambda net: replace(net, 2, Wrapped),
+    "wrapped first layer": lambda net: replace(net, 0, Wrapped),
+    "wrapped last layer": lambda net: replace(net, 4, Wrapped),
+    "no bias": lambda net: replace(net, 2, without_bias),
+    "weight in another parametrization": lambda net: replace(net, 2, nn.utils.parametrizations.weight_norm),
+    "forward of the instance": lambda net: replace(net, 2, with_own_forward),
+    "ReLU at the end": lambda net: net.layers.append(nn.ReLU()),
+    "other container": lambda net: setattr(net, "layers", Halved(*net.layers)),
+}
+
+
+@directions
+@pytest.mark.parametrize("replaced", REPLACED)
+def test_a_replaced_layer_is_called(direction, replaced):
+    """With gradients and without them, as in the formula of the coupling."""
+    coupling, x = coupling_of(4, hidden=(6, 6)), normal(5, 4)
+    REPLACED[replaced](coupling.network.double())
+    kept, changed = x.chunk(2, 1)
+    raw, shift = coupling.network.layers(kept).chunk(2, 1)
+    scale = coupling.limit * raw.tanh()
+    changed, sign = (
+        ((changed - shift) * (-scale).exp(), -1)
+        if direction == "inverse"
+        else (
+            changed * scale.exp() + shift,
+            1,
+        )
+    )
+    expected = (torch.cat([kept, changed], 1), sign * scale.sum(1))
+    with torch.no_grad():
+        constant = getattr(coupling, direction)(x)
+    recorded = getattr(coupling, direction)(x)
+    assert not is_one_function(recorded[0])
+    torch.testing.assert_close(recorded, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(recorded, constant, rtol=1e-12, atol=1e-12)
+
+
+def test_linear_layers_of_torch_are_one_function_too():
+    x, expected = normal(5, 4), coupling_of(4)(normal(5, 4))
+    coupling = coupling_of(4)
+    replace(coupling.network, 2, of_class(nn.Linear))
+    found = coupling(x)
+    assert is_one_function(found[0])
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@directions
+@pytest.mark.parametrize("graph", [False, True])
+def test_the_backward_pass_inside_autocast(direction, graph):
+    """It has the precision of the forward pass."""
+    coupling, x = coupling_of().float(), normal(4, 5).float().requires_grad_()
+    inputs, found = [x, *coupling.parameters()], []
+    for enabled in (False, True):
+        z, log_det = getattr(coupling, direction)(x)
+        assert is_one_function(z)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(torch.autograd.grad(z.square().sum() + log_det.sum(), inputs, create_graph=graph))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 @directions

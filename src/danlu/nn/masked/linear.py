@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from danlu.nn.derivatives import without_autocast
 from danlu.nn.linear import MIN_PRODUCTS, add_product_, write_product
 
 MIN_WIDTH = 256
@@ -117,6 +118,7 @@ class _MaskedProduct(torch.autograd.Function):
         ctx.save_for_forward(x, weight, mask)
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mask = ctx.saved_tensors
         g, (needs_x, needs_weight, needs_bias, *_) = gradients[0], ctx.needs_input_grad

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from danlu.nn.derivatives import without_autocast
 from danlu.nn.masked.conditioner import Conditioner
 from danlu.nn.transforms.transform import Transform
 from danlu.nn.transforms.univariate import Univariate
@@ -85,7 +86,7 @@ class Autoregressive(Transform):
         residual = z - z_of_x  # 0 up to rounding; what matters are its gradients
         if not residual.requires_grad:
             return x, log_det
-        x = x + _Solve.apply(residual, x, None if context is None else context.detach(), self)
+        x = x + _Solve.apply(residual, x, None if context is None else context.detach().to(x.dtype), self)
         _, log_slope = self.univariate(x, self._parameters_of(x, context))
         return x, -log_slope.sum(1)
 
@@ -152,6 +153,7 @@ class _Solve(torch.autograd.Function):
         return torch.zeros_like(residual)
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         residual, x, context, *weights = ctx.saved_tensors
         named = dict(zip(ctx.names, weights, strict=True))

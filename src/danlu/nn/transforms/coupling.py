@@ -66,14 +66,20 @@ class CouplingMLP(nn.Module):
         return self.layers(x if context is None else torch.cat([x, context], 1))
 
     def relu_layers(self) -> list[Tensor] | None:
-        """Weights and biases in turn, if there is nothing between them but ReLU; otherwise None."""
-        tensors = list[Tensor]()
-        for number, layer in enumerate(self.layers):
-            if is_observed(layer) or (number % 2 and type(layer) is not nn.ReLU):
-                return None
+        """Weights and biases in turn, if the layers are linear ones with ReLU between them; otherwise None."""
+        layers, tensors = list(self.layers), list[Tensor]()
+        if type(self.layers) is not nn.Sequential or len(layers) % 2 == 0:
+            return None
+        if any(is_observed(module) for module in (self, self.layers, *layers)):
+            return None
+        for number, layer in enumerate(layers):
+            if type(layer) not in ((nn.ReLU,) if number % 2 else (Linear, nn.Linear)):
+                return None  # also for a subclass, which can compute something else
             if isinstance(layer, nn.Linear):
+                if layer.bias is None:
+                    return None
                 tensors += [layer.weight, layer.bias]
-        return None if is_observed(self) or is_observed(self.layers) else tensors
+        return tensors
 
 
 class Coupling(Transform):

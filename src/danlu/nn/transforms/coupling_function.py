@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from danlu.nn import linear
-from danlu.nn.derivatives import differentiable_gradients
+from danlu.nn.derivatives import differentiable_gradients, without_autocast
 
 
 class Step(NamedTuple):
@@ -90,6 +90,7 @@ class _Couplings(torch.autograd.Function):
         return torch.cat(halves).t(), log_det
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         kinds, (x, context, *rest) = ctx.kinds, ctx.saved_tensors
         count = sum(kind.size for kind in kinds)

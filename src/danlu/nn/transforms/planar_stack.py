@@ -17,7 +17,6 @@ A step costs two small operations, whatever the dimension, and vectors of dimens
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from danlu.nn.derivatives import differentiable_gradients
+from danlu.nn.derivatives import differentiable_gradients, without_autocast
 
 Stack = Callable[..., tuple[Tensor, Tensor]]
 _MAX_STEPS, _UNCHECKED_STEPS = 100, 2
@@ -110,17 +109,6 @@ def _upper_bound(m: Tensor, s: float) -> Tensor:
     return bound
 
 
-def _without_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """A backward pass whose products have the type of the saved tensors, also inside of ``torch.autocast``."""
-
-    @functools.wraps(backward)
-    def run(ctx: Any, *gradients: Tensor) -> Any:
-        with torch.autocast(gradients[0].device.type, enabled=False):
-            return backward(ctx, *gradients)
-
-    return run
-
-
 class _ToData(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, w: Tensor, u: Tensor, s: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,7 +123,7 @@ class _ToData(torch.autograd.Function):
         return torch.addmm(z, h.t(), u), slope.log().sum(0)
 
     @staticmethod
-    @_without_autocast
+    @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> Any:  # type: ignore[override]
         z, w, u, s, b, products, h, slope = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative may be requested
@@ -172,7 +160,7 @@ class _ToLatent(torch.autograd.Function):
         return torch.addmm(x, h.t(), u, alpha=-1), -slope.log().sum(0)
 
     @staticmethod
-    @_without_autocast
+    @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> Any:  # type: ignore[override]
         x, w, u, s, b, products, h, slope = ctx.saved_tensors
         if torch.is_grad_enabled():
