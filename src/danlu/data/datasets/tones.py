@@ -27,10 +27,10 @@ LOWEST, HIGHEST = 80.0, 200.0
 ATTACK, DECAYS, NOISE = 0.004, (0.02, 0.1), 0.01
 """duration of the attack and range of the time constant of the decay in seconds; standard deviation of the noise"""
 TIMBRES: dict[str, dict[float, float]] = {
-    "pure": {1: 1.0},
-    "hollow": {k: 1 / k for k in (1, 3, 5, 7)},
-    "bright": {k: 1 / k for k in range(1, 9)},
-    "bell": {1: 1.0, 2.756: 0.6, 5.404: 0.4},
+    "pure": {1.0: 1.0},
+    "hollow": {float(k): 1 / k for k in (1, 3, 5, 7)},
+    "bright": {float(k): 1 / k for k in range(1, 9)},
+    "bell": {1.0: 1.0, 2.756: 0.6, 5.404: 0.4},
 }
 """the classes: amplitude of each partial, by its frequency as a multiple of the fundamental frequency. The partials of
 the bell are those of a bar with free ends (Fletcher and Rossing, "The physics of musical instruments", section 2.9)."""
