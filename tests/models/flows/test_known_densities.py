@@ -23,7 +23,9 @@ FLOWS = {
     "maf with a mixture": lambda shape, **more: MAF(shape, blocks=1, hidden=(32,), mixture=3, **more),
     "iaf": lambda shape, **more: IAF(shape, blocks=2, hidden=(32,), batch_norm=False, **more),
 }
-every_flow = pytest.mark.parametrize("kind", FLOWS)
+every_flow = pytest.mark.parametrize(  # in one process for each kind, which trains it once for all tests
+    "kind", [pytest.param(kind, marks=pytest.mark.xdist_group(f"densities, {kind}")) for kind in FLOWS]
+)
 NORMAL = distributions.MultivariateNormal(
     torch.tensor([3.0, -1.0, 0.0]), torch.tensor([[4.0, 1.8, 0.0], [1.8, 1.0, -0.05], [0.0, -0.05, 0.04]])
 )

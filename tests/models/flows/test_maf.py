@@ -78,7 +78,9 @@ def test_a_class_conditional_density_depends_on_the_class(kind):
     torch.testing.assert_close(flow.log_prob(x), each.logsumexp(0) - math.log(3))
 
 
-@every_kind
+@pytest.mark.parametrize(  # test_known_densities.py trains the others that are slow
+    "kind", [pytest.param(kind, marks=[pytest.mark.long] * (kind in ("iaf", "mixture"))) for kind in KINDS]
+)
 def test_after_training_densities_rise_and_many_samples_are_finite(kind):
     torch.manual_seed(0)
     flow, x = KINDS[kind](), moons().train["x"][:400]
