@@ -253,10 +253,10 @@ def test_an_average_that_the_checkpoint_lacks_is_a_clear_line(stopped):
 
 def test_runs_that_begin_together_get_folders_of_their_own(tmp_path):
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(4, mp_context=context) as pool:
-        ready = manager.Barrier(4)
-        paths = list(pool.map(create_one, [str(tmp_path)] * 4, [ready] * 4))
-    assert len(set(paths)) == 4
+    with context.Manager() as manager, ProcessPoolExecutor(2, mp_context=context) as pool:
+        ready = manager.Barrier(2)
+        paths = list(pool.map(create_one, [str(tmp_path)] * 2, [ready] * 2))
+    assert len(set(paths)) == 2
     assert all((tmp_path / path / "run.json").is_file() for path in paths)
 
 
