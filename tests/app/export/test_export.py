@@ -76,9 +76,9 @@ def latent_models():
         ("stack", "reconstruct"),
         ("told", "reconstruct"),
         ("planar", "encode"),
-        ("planar", "reconstruct"),
+        pytest.param("planar", "reconstruct", marks=pytest.mark.long),
         ("iaf", "encode"),
-        ("iaf", "classify"),
+        pytest.param("iaf", "classify", marks=pytest.mark.long),
     ],
 )
 def test_autoencoders_too_guessing_labels_where_they_need_them(name, verb, tmp_path):
