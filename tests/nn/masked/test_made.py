@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from danlu.nn import MADE, Conditioner
+from conditioner_laws import (
+    assert_generates_like_full_passes,
+    assert_solves_backward_like_full_passes,
+    assert_uses_current_weights,
+)
+from danlu.nn import MADE
 
 KINDS = {
     "no hidden layer": {"hidden": ()},
@@ -71,19 +76,7 @@ def test_every_output_depends_on_the_context_the_first_one_too(kind):
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_the_sequential_evaluation_equals_full_passes(kind, context, n):
     made = made_of(kind, context)
-    noise, context = inputs_of(made, n)
-
-    def step(i, outputs):
-        seen.append(outputs.clone())
-        return noise[:, i] + outputs.sin().sum(1)
-
-    found = []
-    for generate in (made.generate, lambda *x: Conditioner.generate(made, *x)):
-        seen = []
-        found.append((generate(step, noise, context), torch.stack(seen)))
-    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
-    (x, outputs), _ = found
-    torch.testing.assert_close(made(x, context).transpose(0, 1), outputs, rtol=1e-12, atol=1e-12)
+    assert_generates_like_full_passes(made, *inputs_of(made, n))
 
 
 @every_kind
@@ -91,32 +84,12 @@ def test_the_sequential_evaluation_equals_full_passes(kind, context, n):
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_the_sequential_backward_pass_equals_full_passes(kind, context, n):
     made = made_of(kind, context)
-    x, context = inputs_of(made, n)
-
-    def step(i, of_entry):
-        seen.append(of_entry.clone())
-        return torch.stack([of_entry + i + k for k in range(made.outputs)], 1)
-
-    found = []
-    for backsolve in (made.backsolve, lambda *x: Conditioner.backsolve(made, *x)):
-        seen = []
-        backsolve(step, x, context)
-        found.append(torch.stack(seen))
-    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
-    assert n == 0 or made.size == 1 or found[0].any()
+    assert_solves_backward_like_full_passes(made, *inputs_of(made, n), 1e-12)
 
 
 def test_the_sequential_evaluation_is_that_of_the_current_weights():
     made = made_of("one hidden layer")
-    noise, _ = inputs_of(made)
-    step = lambda i, outputs: noise[:, i] + outputs[:, 0]  # noqa: E731
-    before = made.generate(step, noise)
-    with torch.no_grad():
-        for p in made.parameters():
-            p.mul_(1.5)
-    after = made.generate(step, noise)
-    torch.testing.assert_close(after, Conditioner.generate(made, step, noise))
-    assert not torch.allclose(before, after)
+    assert_uses_current_weights(made, inputs_of(made)[0])
 
 
 @pytest.mark.unchecked

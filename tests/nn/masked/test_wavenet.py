@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from danlu.nn import Conditioner, WaveNet
+from conditioner_laws import (
+    assert_generates_like_full_passes,
+    assert_solves_backward_like_full_passes,
+    assert_uses_current_weights,
+)
+from danlu.nn import WaveNet
 
 KINDS = {
     "kernel of 2": {"layers": 3},
@@ -104,19 +109,7 @@ def test_the_outputs_are_those_of_the_formula(kind, context):
 @pytest.mark.parametrize("n", [0, 1, 4])
 def test_the_sequential_evaluation_equals_full_passes(kind, context, n):
     net = network_of(kind, context)
-    noise, context = inputs_of(net, n)
-
-    def step(i, outputs):
-        seen.append(outputs.clone())
-        return noise[:, i] + outputs.sin().sum(1)
-
-    found = []
-    for generate in (net.generate, lambda *x: Conditioner.generate(net, *x)):
-        seen = []
-        found.append((generate(step, noise, context), torch.stack(seen)))
-    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
-    (x, outputs), _ = found
-    torch.testing.assert_close(net(x, context).transpose(0, 1), outputs, rtol=1e-12, atol=1e-12)
+    assert_generates_like_full_passes(net, *inputs_of(net, n))
 
 
 @every_kind
@@ -124,32 +117,12 @@ def test_the_sequential_evaluation_equals_full_passes(kind, context, n):
 @pytest.mark.parametrize("n", [0, 1, 4])
 def test_the_sequential_backward_pass_equals_full_passes(kind, context, n):
     net = network_of(kind, context)
-    x, context = inputs_of(net, n)
-
-    def step(i, of_entry):
-        seen.append(of_entry.clone())
-        return torch.stack([of_entry + i + k for k in range(net.outputs)], 1)
-
-    found = []
-    for backsolve in (net.backsolve, lambda *x: Conditioner.backsolve(net, *x)):
-        seen = []
-        backsolve(step, x, context)
-        found.append(torch.stack(seen))
-    torch.testing.assert_close(*found, rtol=1e-11, atol=1e-11)
-    assert n == 0 or net.size == 1 or found[0].any()
+    assert_solves_backward_like_full_passes(net, *inputs_of(net, n), 1e-11)
 
 
 def test_the_sequential_evaluation_is_that_of_the_current_weights():
     net = network_of("kernel of 2")
-    noise, _ = inputs_of(net)
-    step = lambda i, outputs: noise[:, i] + outputs[:, 0]  # noqa: E731
-    before = net.generate(step, noise)
-    with torch.no_grad():
-        for p in net.parameters():
-            p.mul_(1.5)
-    after = net.generate(step, noise)
-    torch.testing.assert_close(after, Conditioner.generate(net, step, noise))
-    assert not torch.allclose(before, after)
+    assert_uses_current_weights(net, inputs_of(net)[0])
 
 
 @pytest.mark.parametrize("kernel", [2, 3])

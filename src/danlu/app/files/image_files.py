@@ -12,6 +12,7 @@ from torch import Tensor
 
 from danlu.app.console.progress import Screen
 from danlu.app.files.file_writer import FileWriter, Form, ImageGrid, npy
+from danlu.app.files.find_files import find_files
 from danlu.app.files.image_grid import as_bytes, make_grid, png
 from danlu.app.files.inputs import Input
 from danlu.data.base.dataset import DataInfo
@@ -26,18 +27,7 @@ def find_images(paths: list[str | Path]) -> list[Path]:
     Raises:
         UsageError: if a path does not exist, or a folder has no images.
     """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not inside:
-                raise UsageError(f"{path} has no image files; allowed endings: {', '.join(sorted(SUFFIXES))}")
-            files += inside
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise UsageError(f"{path}: no such file or folder")
-    return files
+    return find_files(paths, SUFFIXES, "image files")
 
 
 def read_image(path: Path, info: DataInfo, invert: bool = False, largest: int = LARGEST) -> Float[Tensor, "c h w"]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from danlu.app.console.progress import Screen
 from danlu.app.files.file_writer import FileWriter, Form, ImageGrid, npy
+from danlu.app.files.find_files import find_files
 from danlu.app.files.inputs import Input
 from danlu.data.base.dataset import DataInfo
 from danlu.data.waveforms.info import WaveformInfo
@@ -25,18 +26,7 @@ def find_wavs(paths: list[str | Path]) -> list[Path]:
     Raises:
         UsageError: if a path does not exist, or a folder has no WAV files.
     """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in WAV_FILES.suffixes and p.is_file())
-            if not inside:
-                raise UsageError(f"{path} has no WAV files; allowed endings: {', '.join(sorted(WAV_FILES.suffixes))}")
-            files += inside
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise UsageError(f"{path}: no such file or folder")
-    return files
+    return find_files(paths, WAV_FILES.suffixes, "WAV files")
 
 
 def read_windows(path: Path, info: DataInfo) -> Float[Tensor, "n length"]:
