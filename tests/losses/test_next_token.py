@@ -90,6 +90,20 @@ def test_chunked_cross_entropy_in_half_precision_can_be_derived_twice():
         assert F.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99
 
 
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_backward_pass_of_chunked_cross_entropy_inside_autocast(graph, weighted):
+    """It has the precision of the forward pass, also where it computes the chunks again."""
+    given, targets = head(20, 8, 60, torch.float32)
+    upstream = torch.linspace(0.5, 2, 20) if weighted else torch.ones(20)
+    found = []
+    for enabled in (False, True):
+        losses = chunked_cross_entropy(*given, targets, 6)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(torch.autograd.grad(losses, given, upstream, create_graph=graph))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
 def test_a_small_cross_entropy_beside_large_logits_is_not_lost():
     features, weight = torch.tensor([[1e5]]), torch.ones(2, 1)
     found = chunked_cross_entropy(features, weight, torch.tensor([0.0, -8.0]), torch.tensor([0]))

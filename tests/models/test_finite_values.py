@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.models import IAF, MAF, PlanarFlow, RealNVP
+from danlu.models import IAF, MAF, PixelCNN, PlanarFlow, RealNVP
 from danlu.models.finite_values import finite_extremes
 
 FLOWS = {
@@ -69,3 +69,33 @@ def test_a_function_of_single_examples_can_be_mapped_over_a_batch():
     flow, x = FLOWS["maf"]().double().eval(), examples((3,)).double()
     each = torch.func.vmap(lambda row: flow.log_prob(row[None])[0])(x)
     torch.testing.assert_close(each, flow.log_prob(x))
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("kind", [*(kind for kind in FLOWS if kind != "iaf"), "pixels"])
+def test_gradients_of_the_parameters_for_each_example(kind):
+    """The usual combination of ``torch.func``: vmap of grad. The density of IAF has no derivatives there."""
+    pixels = {"pixels": lambda: PixelCNN((1, 4, 4), layers=1, channels=4, levels=5)}
+    model = {**FLOWS, **pixels}[kind]().double().eval()
+    x = examples(model.shape).double()
+    parameters = {name: value.detach() for name, value in model.named_parameters()}
+
+    def log_prob(parameters, one):
+        return torch.func.functional_call(LogProb(model), (parameters,), (one[None],))[0]
+
+    parameters = {f"model.{name}": value for name, value in parameters.items()}
+    found = torch.func.vmap(torch.func.grad(log_prob), (None, 0))(parameters, x)
+    for number, one in enumerate(x):
+        expected = torch.autograd.grad(model.log_prob(one[None]).sum(), list(model.parameters()))
+        torch.testing.assert_close([value[number] for value in found.values()], list(expected), rtol=1e-8, atol=1e-10)
+
+
+class LogProb(nn.Module):
+    """The verb as the ``forward`` that ``functional_call`` needs."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model.log_prob(x)

@@ -44,6 +44,15 @@ def test_gradients_of_inputs_that_depend_on_each_other():
     assert torch.autograd.grad(of_w, w)[0].item() == 12.0  # of 2 w²
 
 
+def test_gradients_of_functions_with_an_output_of_constants_alone():
+    x, constant = torch.tensor(3.0, requires_grad=True), torch.tensor(2.0)
+    of_x, of_constant = differentiable_gradients(
+        lambda x, c: (x**3, c * c), (x, constant), (torch.tensor(1.0), torch.tensor(5.0))
+    )
+    assert (of_x.item(), of_constant) == (27.0, None)
+    assert torch.autograd.grad(of_x, x)[0].item() == 18.0
+
+
 def test_a_module_with_hooks_or_its_own_forward_is_observed():
     for register in ("forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"):
         layer = torch.nn.ReLU()

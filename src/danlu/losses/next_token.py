@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from danlu.nn.derivatives import without_autocast
 from danlu.nn.linear import add_product_, product
 
 LOGITS_IN_MEMORY = 1 << 22
@@ -44,7 +45,7 @@ def chunked_cross_entropy(
     tensor([2.3026, 2.3026])
     """
     device = features.device.type
-    if torch.is_autocast_enabled(device):  # autocast does not apply inside a custom autograd function
+    if torch.is_autocast_enabled(device):  # the backward pass gets these tensors, and has no autocast
         dtype = torch.get_autocast_dtype(device)
         features, weight = features.to(dtype), weight.to(dtype)
     rows = rows or max(1, LOGITS_IN_MEMORY // len(weight))
@@ -64,6 +65,7 @@ class _Chunked(torch.autograd.Function):
         return losses
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         features, weight, bias, targets, *saved = ctx.saved_tensors
         (upstream,) = gradients

@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import is_batchedtensor
+from torch._C._functorch import get_unwrapped, is_batchedtensor, is_functorch_wrapped_tensor
 
 
 def finite_extremes(model: nn.Module, x: Tensor) -> tuple[float, float] | None:
@@ -34,7 +34,7 @@ def finite_extremes(model: nn.Module, x: Tensor) -> tuple[float, float] | None:
     in_training = x.requires_grad or (model.training and x.device.type != "cpu")
     if torch.compiler.is_compiling() or in_training or not x.numel() or x.is_meta:
         return None
-    if is_batchedtensor(x):  # torch.func.vmap: a single value cannot be read
+    if _is_batched(x):
         return None
     low, high = (value.item() for value in x.detach().aminmax())  # both are NaN if a value is
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -44,3 +44,12 @@ def finite_extremes(model: nn.Module, x: Tensor) -> tuple[float, float] | None:
             f"finite"
         )
     return low, high
+
+
+def _is_batched(x: Tensor) -> bool:
+    """Whether ``torch.func.vmap`` adds a dimension to x, also around other transforms: no single value can be read."""
+    while is_functorch_wrapped_tensor(x):
+        if is_batchedtensor(x):
+            return True
+        x = get_unwrapped(x)
+    return False

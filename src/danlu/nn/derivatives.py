@@ -11,6 +11,15 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 
+def needs_single_operations() -> bool:
+    """Whether a transform of ``torch.func`` or a forward-mode derivative looks at each operation.
+
+    >>> needs_single_operations(), torch.func.vmap(lambda x: x + needs_single_operations())(torch.zeros(1))
+    (False, tensor([1.]))
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
 def records_backward(x: Tensor) -> bool:
     """Whether autograd records operations on x for a backward pass, and nothing else looks at them.
 
@@ -24,8 +33,7 @@ def records_backward(x: Tensor) -> bool:
         not torch.compiler.is_compiling()  # first, because the compiler does not know what the others call
         and torch.is_grad_enabled()
         and type(x) is Tensor
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
+        and not needs_single_operations()
         and not torch.is_autocast_enabled(x.device.type)
     )
 
@@ -87,5 +95,8 @@ def differentiable_gradients(
         # views, because one input may depend on another one: this path is not the function's
         views = [x.view_as(x) if x is not None and x.requires_grad else x for x in inputs]
         needed = [x for x in views if x is not None and x.requires_grad]
-        results = iter(torch.autograd.grad(function(*views), needed, gradients, create_graph=True))
+        outputs = zip(function(*views), gradients, strict=True)
+        # an output of constants alone has no gradient
+        differentiable, of_outputs = zip(*((y, g) for y, g in outputs if y.requires_grad), strict=True)
+        results = iter(torch.autograd.grad(differentiable, needed, of_outputs, create_graph=True))
     return tuple(next(results) if x is not None and x.requires_grad else None for x in inputs)

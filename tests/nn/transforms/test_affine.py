@@ -34,6 +34,16 @@ def test_first_and_second_derivatives(bound):
 
 
 @bounds
+def test_second_derivatives_with_constant_parameters(bound):
+    """z is linear in x, and its slope has no gradient."""
+    affine, (x, parameters) = Affine(bound), inputs_of(3)
+    z, log_slope = affine(x, parameters.detach())
+    (gradient,) = torch.autograd.grad(z.square().sum() / 2 + log_slope.sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.sum(), x)
+    torch.testing.assert_close(second, (2 * log_slope).exp().detach(), rtol=1e-12, atol=1e-12)
+
+
+@bounds
 @pytest.mark.parametrize("graph", [False, True])
 def test_the_backward_pass_inside_autocast(bound, graph):
     """It has no products, so autocast does not change it."""

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from danlu.nn import Planar
 from danlu.nn.transforms.planar import IDENTITY, constrained, planar_of_each
-from danlu.nn.transforms.planar_stack import planar_root, planar_to_data, planar_to_latent
+from danlu.nn.transforms.planar_root import planar_root, planar_root_of_tensors
+from danlu.nn.transforms.planar_stack import planar_to_data, planar_to_latent
 from transform_laws import check, randomized
 
 DOUBLE = torch.float64
@@ -219,6 +220,60 @@ def test_a_layer_at_the_limit_of_invertibility_is_inverted_in_float32():
     assert log_det.isfinite().all()
     torch.testing.assert_close(back, z, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(back_log_det, -log_det, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("function", [planar_to_data, planar_to_latent])
+@pytest.mark.parametrize("biases", [1, 4])
+def test_torch_func(function, biases):
+    """Values and derivatives are those of autograd; a mapped function gets each stack of an ensemble."""
+    inputs = (normal(4, 2), *stack(3, 2)[:3], normal(3, biases, seed=7))
+    needed = [x.clone().requires_grad_() for x in inputs]
+
+    def total(*inputs):
+        result, log_det = function(*inputs)
+        return result.square().sum() + log_det.sum()
+
+    expected = torch.autograd.grad(total(*needed), needed, create_graph=True)
+    found = torch.func.grad(total, argnums=tuple(range(5)))(*inputs)
+    torch.testing.assert_close(found, tuple(g.detach() for g in expected), rtol=1e-9, atol=1e-11)
+    (second,) = torch.autograd.grad(expected[0][0, 0], needed[:1])
+    hessian = torch.func.hessian(total)(*inputs)
+    torch.testing.assert_close(hessian[0, 0], second, rtol=1e-9, atol=1e-11)
+    tangents = tuple(torch.ones_like(x) for x in inputs)
+    _, slope = torch.func.jvp(total, inputs, tangents)
+    torch.testing.assert_close(slope, sum(g.sum() for g in expected).detach(), rtol=1e-9, atol=1e-11)
+    stacks = [stack(3, 2, seed=9 * number) for number in range(3)]
+    ensemble = [torch.stack(values) for values in zip(*stacks, strict=True)]
+    each = torch.func.vmap(function, (None, 0, 0, 0, 0))(inputs[0], *ensemble)
+    alone = [torch.stack(values) for values in zip(*(function(inputs[0], *one) for one in stacks), strict=True)]
+    torch.testing.assert_close(list(each), alone, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("s", [1e-6, 1e-3, 0.3, 0.9, 1.0, 1.1, 6.0, 50.0, 1e4])
+def test_the_root_in_a_fixed_number_of_steps(s):
+    positive = torch.logspace(-12, 5, 2000, dtype=DOUBLE)
+    a = torch.cat([-positive, torch.zeros(1, dtype=DOUBLE), positive])
+    r, slope = _left_side(a, s), s + (1 - s) * a.tanh() ** 2
+    found = torch.func.vmap(planar_root_of_tensors, (0, None))(r, torch.tensor(s, dtype=DOUBLE))
+    rounding = torch.finfo(DOUBLE).eps * (r.abs() + a.abs()) / slope
+    assert ((found - a).abs() <= 8 * rounding).all()
+
+
+@pytest.mark.unchecked
+def test_derivatives_in_the_middle_of_the_bend():
+    """At a = 0, where the start of Newton's method has no derivative, of the first and of the second order."""
+    w, u, s, b = layer(-0.9)
+
+    def latent(x):
+        return planar_to_latent(x[None], w, u, s, b)[0][0]
+
+    x = torch.zeros(2, dtype=DOUBLE)
+    jacobian = torch.eye(2, dtype=DOUBLE) + torch.outer(u[0], w[0])
+    torch.testing.assert_close(torch.func.jacfwd(latent)(x), torch.linalg.inv(jacobian), rtol=1e-10, atol=1e-10)
+    second = torch.func.jacfwd(torch.func.jacrev(latent))(x)
+    torch.testing.assert_close(second, torch.zeros_like(second), rtol=0, atol=1e-9)  # tanh is odd
 
 
 @pytest.mark.parametrize("direction", ["forward", "inverse"])

@@ -156,3 +156,9 @@ def test_a_part_of_a_chain_that_is_no_transform_is_an_error(parts):
     message = rf"transforms\[{len(parts) - 1}\] is a Linear, which is not a danlu\.nn\.Transform"
     with pytest.raises(TypeError, match=message):
         Chain(iter(parts))
+
+
+@pytest.mark.unchecked
+def test_the_inverse_of_what_is_no_transform_is_an_error():
+    with pytest.raises(TypeError, match=r"^transform is a Linear, which is not a danlu\.nn\.Transform"):
+        Inverse(torch.nn.Linear(3, 3))

@@ -28,7 +28,7 @@ class Autoregressive(Transform):
     ``inverse`` computes the entries one after another: with ``danlu.nn.MADE`` and ``danlu.nn.WaveNet`` with the
     operations of about one pass, with other conditioners in as many passes as there are entries. With ``Affine`` this
     is a layer of masked autoregressive flow (Papamakarios et al., 2017, equations 2 to 5); its ``danlu.nn.Inverse`` is
-    a layer of inverse autoregressive flow (Kingma et al., "Improving variational inference with inverse autoregressive
+    a layer of inverse autoregressive flow (Kingma et al., "Improved variational inference with inverse autoregressive
     flow", 2016).
 
     The gradients of ``inverse`` with respect to z, the context and the parameters follow from the implicit function

@@ -102,6 +102,8 @@ def _gaussianized(x: Tensor, log_weights: Tensor, means: Tensor, log_scales: Ten
 class _LogCDF(torch.autograd.Function):
     """log Φ(t). torch's own derivative has no correct digit in float32 for t below about −3000."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(t: Tensor) -> Tensor:
         return log_ndtr(t)
@@ -121,6 +123,8 @@ class _LogCDF(torch.autograd.Function):
 
 class _Quantile(torch.autograd.Function):
     r"""The normal quantile :math:`z = \Phi^{-1}(e^l)` of a log-probability l of at most about log ½."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(log_probability: Tensor) -> Tensor:

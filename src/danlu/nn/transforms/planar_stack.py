@@ -5,7 +5,8 @@ layers, and with :math:`G = W U^\top` the whole stack is a recurrence in one num
 
 .. math:: a_k = w_k^\top z + b_k + \sum_{j < k} G_{kj} h_j, \qquad x = z + \sum_k u_k h_k
 
-From x to z the recurrence runs backward, and each step solves a scalar equation with :math:`c_k = G_{kk} > -1`:
+From x to z the recurrence runs backward, and each step solves a scalar equation with :math:`c_k = G_{kk} > -1`
+(``planar_root``):
 
 .. math:: a_k + c_k \tanh a_k = w_k^\top x + b_k - \sum_{j > k} G_{kj} h_j
 
@@ -24,11 +25,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from danlu.nn.derivatives import differentiable_gradients, without_autocast
+from danlu.nn.derivatives import differentiable_gradients, needs_single_operations, without_autocast
+from danlu.nn.transforms.planar_root import planar_root, planar_root_of_tensors
 
 Stack = Callable[..., tuple[Tensor, Tensor]]
-_MAX_STEPS, _UNCHECKED_STEPS = 100, 2
-"""Limits of Newton's method. Almost no batch converges in the first steps, so there is no check after them."""
 
 
 def planar_to_data(
@@ -50,7 +50,7 @@ def planar_to_data(
     Returns:
         x, and log |det ∂x/∂z| of each example.
     """
-    return _ToData.apply(z, w, u, s, b)
+    return _plain_to_data(z, w, u, s, b) if _is_transformed() else _ToData.apply(z, w, u, s, b)
 
 
 def planar_to_latent(
@@ -61,52 +61,12 @@ def planar_to_latent(
     b: Float[Tensor, "k #n"],
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
     """The inverse of ``planar_to_data``, with the same arguments: z, and log |det ∂z/∂x| of each example."""
-    return _ToLatent.apply(x, w, u, s, b)
+    return _plain_to_latent(x, w, u, s, b) if _is_transformed() else _ToLatent.apply(x, w, u, s, b)
 
 
-def planar_root(r: Float[Tensor, "*n"], s: float) -> Float[Tensor, "*n"]:
-    r"""The root a of :math:`a + (s - 1) \tanh a = r`, up to the rounding of a and r in this equation.
-
-    The left side is odd and, for s > 0, increasing. For a > 0 it is concave if s > 1, and convex if s < 1. Newton's
-    steps from a lower bound of the root in the first case, and from an upper bound in the second, stay on their side of
-    it: the sequence is monotone, and converges from everywhere.
-
-    Args:
-        r: the right side.
-        s: the slope at 0, greater than 0.
-
-    >>> a = planar_root(torch.tensor([-5.0, 0.0, 0.1]), s=0.001)
-    >>> a - 0.999 * a.tanh()
-    tensor([-5.0000,  0.0000,  0.1000])
-    """
-    m, c, slope = r.abs(), s - 1, r.new_tensor(s)
-    a = _lower_bound(m, c) if c > 0 else _upper_bound(m, s)
-    tolerance = torch.finfo(r.dtype).eps ** 0.5  # the relative error of a step is at most the square of the last change
-    for number in range(_MAX_STEPS):
-        t = a.tanh()
-        step = torch.add(a, t, alpha=c).sub_(m).div_(torch.addcmul(slope, t, t, value=-c))
-        a = a - step
-        if number >= _UNCHECKED_STEPS and not (step.abs_() > tolerance * a).any():  # also for NaN
-            break
-    return a.copysign_(r)
-
-
-def _lower_bound(m: Tensor, c: float) -> Tensor:
-    """From tanh a ≤ 1 and tanh a ≤ a."""
-    return torch.maximum(m - c, m * (1 / (1 + c)))
-
-
-def _upper_bound(m: Tensor, s: float) -> Tensor:
-    """From tanh a ≤ 1, tanh a ≤ a, and the third convergent of its continued fraction, a (15 + a²) / (15 + 6 a²).
-
-    The last one gives the cube root that the solution of a − tanh a = m is near 0.
-    """
-    first = m + (1 - s)
-    bound = torch.minimum(first, m / s)
-    if s < 0.5:
-        cube = m * (15 + 6 * first * first) / (5 * (1 - s))
-        bound = torch.minimum(bound, cube ** (1 / 3))
-    return bound
+def _is_transformed() -> bool:
+    """Whether the single operations are needed; compiled code always calls the autograd functions."""
+    return not torch.compiler.is_compiling() and needs_single_operations()
 
 
 class _ToData(torch.autograd.Function):
@@ -212,9 +172,10 @@ def _plain_to_latent(x: Tensor, w: Tensor, u: Tensor, s: Tensor, b: Tensor) -> t
     derivatives up to the third.
     """
     log_det = x.new_zeros(len(x))
+    root = planar_root_of_tensors if needs_single_operations() else planar_root
     for w_k, u_k, s_k, b_k in reversed(list(zip(w, u, s, b, strict=True))):
         r = x @ w_k + b_k
-        a = planar_root(r.detach(), s_k.item())
+        a = root(r.detach(), s_k.detach())
         for _ in range(2):
             t = a.tanh()
             a = a - (a + (s_k - 1) * t - r) / (s_k + (1 - s_k) * t.square())

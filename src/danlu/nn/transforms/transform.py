@@ -96,11 +96,7 @@ class Chain(Transform):
         super().__init__()
         self.transforms = nn.ModuleList()
         for number, transform in enumerate(transforms):
-            if not isinstance(transform, Transform):
-                raise TypeError(
-                    f"transforms[{number}] is a {type(transform).__name__}, which is not a danlu.nn.Transform; define "
-                    "a subclass of danlu.nn.Transform with forward and inverse"
-                )
+            _check_transform(f"transforms[{number}]", transform)
             self.transforms.append(transform)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -139,6 +135,9 @@ class Inverse(Transform):
     Args:
         transform: the other transform. Its initial parameters must not depend on data.
 
+    Raises:
+        TypeError: if it is no ``Transform``.
+
     >>> from danlu.nn import ActNorm
     >>> scale = ActNorm(1)
     >>> _ = nn.init.constant_(scale.log_scale, 1.0)
@@ -148,6 +147,7 @@ class Inverse(Transform):
 
     def __init__(self, transform: Transform):
         super().__init__()
+        _check_transform("transform", transform)
         self.transform = transform
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -161,6 +161,19 @@ class Inverse(Transform):
     def step(self, x: Tensor, context: Tensor | None, inverse: bool) -> Step | None:
         """The step of the other transform in the other direction."""
         return None if is_observed(self) or type(self) is not Inverse else self.transform.step(x, context, not inverse)
+
+
+def _check_transform(name: str, transform: object) -> None:
+    """Check an argument.
+
+    Raises:
+        TypeError: if it is no ``Transform``.
+    """
+    if not isinstance(transform, Transform):
+        raise TypeError(
+            f"{name} is a {type(transform).__name__}, which is not a danlu.nn.Transform; define a subclass of "
+            "danlu.nn.Transform with forward and inverse"
+        )
 
 
 class Reverse(Transform):
