@@ -124,3 +124,11 @@ def test_the_writer_has_an_array_and_the_default_is_a_sound(tmp_path):
     assert find_destination(None, run, "samples", CONTINUOUS).path == run / "samples.wav"
     with pytest.raises(UsageError, match=r"this model generates waveforms; the name must end in \.wav \(all waveforms"):
         find_destination(tmp_path / "a.png", "model", "samples", CONTINUOUS)
+
+
+def test_a_terminal_gets_no_waveform_but_rows(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with pytest.raises(UsageError, match="a terminal cannot show a waveform; write to a file") as caught:
+        find_destination("-", "model", "samples", CONTINUOUS)
+    assert caught.value.settings == ("out=FILE.wav",)
+    assert find_destination("-", "model", "samples", TableInfo((3,))).path is None

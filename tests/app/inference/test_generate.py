@@ -258,7 +258,7 @@ def test_a_walk_between_rows(rows, tmp_path):
     danlu.interpolate(rows, tmp_path / "a.csv", tmp_path / "b.csv", out=tmp_path / "w.csv", steps=3)
     assert len((tmp_path / "w.csv").read_text().splitlines()) == 4
     (tmp_path / "c.csv").write_text("length,width\n100,-5\n101,-5\n")
-    with pytest.raises(UsageError, match=r"c\.csv: expected one image or one row, got 2"):
+    with pytest.raises(UsageError, match=r"c\.csv: expected one image, one row or one window of a waveform, got 2"):
         danlu.interpolate(rows, tmp_path / "a.csv", tmp_path / "c.csv", out=tmp_path / "v.csv")
 
 
@@ -564,7 +564,10 @@ WRONG = [
     (["interpolate", "MLP", "0.png", "0.png"], "MLP has no verb 'interpolate'; its verbs: classify"),
     (["interpolate", "RUN", "0.png"], "interpolate: the argument B is missing"),
     (["interpolate", "RUN", "0.png", "0.png", "--steps", "1"], "steps must be at least 2, got 1"),
-    (["interpolate", "RUN", "0.png", "many", "-o", "x.png"], "many: expected one image or one row, got 2"),
+    (
+        ["interpolate", "RUN", "0.png", "many", "-o", "x.png"],
+        "many: expected one image, one row or one window of a waveform, got 2",
+    ),
     (["inpaint", "RUN", "0.png", "-o", "x.png"], "choose a mask, for example half (--mask half)"),
     (["inpaint", "RUN", "0.png", "--mask", "haf", "-o", "x.png"], "did you mean 'half'"),
     (["inpaint", "RUN", "0.png", "--mask", "random:2", "-o", "x.png"], "above 0 and at most 1"),

@@ -168,6 +168,14 @@ def replace_by(write):
             r"it has other files \(1 \.mp3\); convert mp3 files to WAV",
         ),
         (
+            replace_by(lambda folder: (folder / "a.png").write_text("")),
+            r"it has other files \(1 \.png\); for images, write folder: before the path",
+        ),
+        (
+            replace_by(lambda folder: (folder / "a.txt").write_text("")),
+            r"it has other files \(1 \.txt\); for text, write text: before the path",
+        ),
+        (
             replace_by(lambda folder: write_pcm(folder / "a.wav", np.arange(30))),
             r"has 1 usable WAV file, and at least 3 are needed",
         ),

@@ -23,6 +23,8 @@ from danlu.errors import UsageError
 from danlu.storage.atomic import temporary_folder, write_bytes
 from danlu.storage.plain_files import check_folder, make_folder
 
+_UNSHOWN: dict[Form, str] = {"grid": "an image", "sound": "a waveform"}
+"""forms of bytes that change the state of a terminal"""
 LARGEST_GRID = 10_000
 """maximal number of images in a grid; larger files cannot be viewed"""
 
@@ -69,10 +71,10 @@ def find_destination(
         path = (Path(run) if inside else Path()) / (word + writer.default)
         return _free(Destination(path, default, overwrite or inside))
     if str(out) == "-":
-        if default == "grid" and sys.stdout.isatty():
+        if default in _UNSHOWN and sys.stdout.isatty():
             raise UsageError(
-                "out: a terminal cannot show an image; write to a file, or redirect standard output",
-                settings=("out=FILE.png",),
+                f"out: a terminal cannot show {_UNSHOWN[default]}; write to a file, or redirect standard output",
+                settings=(f"out=FILE{writer.default}",),
             )
         return Destination(None, default)
     path = Path(out)

@@ -40,20 +40,21 @@ def interpolate(
     device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Generated:
-    """Interpolate between two images or two rows, and write the steps in one row.
+    """Interpolate between two images, two rows or two waveforms, and write the steps in order.
 
     Files are interpolated by the model's method ``interpolate``. Samples, selected by their numbers, are interpolated
     on the arc between their latents, see ``slerp``.
 
     Args:
         run: a run folder, or a model folder.
-        a: the start: an image, or a CSV or Parquet file with one row; "-" is standard input. Or the number of a sample
-            that ``sample`` generates with the same seed, counted from 0, if there is no file of that name.
+        a: the start: an image, a CSV or Parquet file with one row, or a WAV file with one window; "-" is standard
+            input. Or the number of a sample that ``sample`` generates with the same seed, counted from 0, if there is
+            no file of that name.
         b: the end.
         steps: number of steps, including both ends.
         n: for numbers: how many samples ``sample`` generated, 64 by default.
         label: for numbers: name or number of the class, for class-conditional models.
-        out: as for ``sample``; by default interpolation.png or interpolation.csv.
+        out: as for ``sample``; by default interpolation.png, interpolation.csv or interpolation.wav.
         invert: for images, invert dark on light to light on dark.
         encoding: text encoding of CSV files.
         seed: random seed, for models that use random numbers.
@@ -82,7 +83,9 @@ def interpolate(
         for path in paths:
             inputs = list(inputs_of([path], model.info, invert, encoding, Screen(quiet, sys.stderr), display))
             if (count := sum(len(batch.names) for batch in inputs)) != 1:
-                raise UsageError(f"{display(str(path))}: expected one image or one row, got {count:,}")
+                raise UsageError(
+                    f"{display(str(path))}: expected one image, one row or one window of a waveform, got {count:,}"
+                )
             if (x := inputs[0].x) is None:
                 raise RunError(inputs[0].error or "")
             ends.append(x)

@@ -79,7 +79,7 @@ def arithmetic(
             in the paper.
         n: how many samples ``sample`` generated.
         label: name or number of the class of all samples, for class-conditional models.
-        out: as for ``sample``; by default arithmetic.png or arithmetic.csv.
+        out: as for ``sample``; by default arithmetic.png, arithmetic.csv or arithmetic.wav.
         seed: random seed of the samples.
         overwrite: replace existing files.
         device: the device.

@@ -96,8 +96,8 @@ def score(
 
     Args:
         run: a run folder, or a model folder.
-        files: images, or folders of images; CSV or Parquet files for a model of rows; text files, or folders of text
-            files, for a language model; "-" is standard input.
+        files: images, or folders of images; CSV or Parquet files for a model of rows; WAV files, or folders of them,
+            for a model of waveforms; text files, or folders of text files, for a language model; "-" is standard input.
         samples: number of samples for each bound, 100 by default; more samples make it tighter in expectation.
         binarize: how images are binarized; by default as in the recipe of the run.
         invert: for images, invert dark on light to light on dark.

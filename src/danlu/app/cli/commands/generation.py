@@ -135,14 +135,15 @@ def interpolate(
 
     Args:
         run: run folder or model folder
-        a: the first file: an image, a CSV or Parquet file with one row, or - for standard input; or the number of the
-            first sample, which `danlu sample --numbers` shows for the same seed, n and label
+        a: the first file: an image, a CSV or Parquet file with one row, a WAV file with one window, or - for standard
+            input; or the number of the first sample, which `danlu sample --numbers` shows for the same seed, n and
+            label
         b: the second file, or the number of the second sample
         steps: number of examples in the interpolation, including both ends
         n: if A and B are numbers of samples: the number of samples that `danlu sample` generated; default: 64
         label: if A and B are numbers of samples: their class, by name or number, for class-conditional models
-        out: FILE.png (an image grid), FOLDER/, FILE.csv, FILE.npy or - (standard output); default: interpolation.png or
-            interpolation.csv in the run folder
+        out: FILE.png (an image grid), FOLDER/, FILE.csv, FILE.wav, FILE.npy or - (standard output); default:
+            interpolation.png, .csv or .wav in the run folder
     """
     from danlu.app.inference.interpolate import interpolate
 
@@ -180,8 +181,8 @@ def arithmetic(
         around: also show eight neighbors of the result: its latent code plus uniform noise of this scale
         n: number of samples that `danlu sample` generated
         label: class by name or number, for class-conditional models
-        out: FILE.png (an image grid), FOLDER/, FILE.csv, FILE.npy or - (standard output); default: arithmetic.png or
-            arithmetic.csv in the run folder
+        out: FILE.png (an image grid), FOLDER/, FILE.csv, FILE.wav, FILE.npy or - (standard output); default:
+            arithmetic.png, .csv or .wav in the run folder
     """
     from danlu.app.inference.latent_arithmetic import arithmetic
 

@@ -28,8 +28,8 @@ def score(
 
     Args:
         run: run folder or model folder
-        files: images or folders of images; for models of tables CSV or Parquet files; for language models text files; -
-            for standard input
+        files: images or folders of images; for models of tables CSV or Parquet files; for models of waveforms WAV files
+            or folders of them; for language models text files; - for standard input
         samples: number of importance samples per lower bound; more samples give a tighter bound; default: 100
         binarize: how images are converted to black and white; default: as in the evaluation of the run
     """
