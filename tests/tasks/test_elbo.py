@@ -7,7 +7,7 @@ from torch import nn
 from danlu.data import Part, Shuffled, in_order
 from danlu.losses import bernoulli_log_prob, gaussian_log_prob
 from danlu.models import VAE
-from danlu.models.latent.flow_posterior import PlanarPosterior
+from danlu.models.latent.planar_posterior import PlanarPosterior
 from danlu.models.latent.posterior import DiagonalPosterior
 from danlu.tasks import Elbo, KLWeight, Masks, Place
 from danlu.training import OptimizerSettings, Runtime, Trainer
@@ -257,7 +257,7 @@ def test_every_other_picture_has_a_rectangle():
 
 
 def test_a_rectangle_has_the_fraction_that_it_should_and_lies_anywhere():
-    from danlu.tasks.elbo import _outside
+    from danlu.tasks.random_masks import _outside
 
     n = 2000
     corners = torch.rand(n, 4, generator=torch.Generator().manual_seed(0)).double()

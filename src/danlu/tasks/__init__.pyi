@@ -6,9 +6,8 @@ from .adversarial import conflict as conflict
 from .distillation import Distillation as Distillation
 from .distillation import Divergence as Divergence
 from .elbo import Elbo as Elbo
-from .elbo import KLWeight as KLWeight
-from .elbo import Masks as Masks
 from .historical_average import HistoricalAverage as HistoricalAverage
+from .kl_weight import KLWeight as KLWeight
 from .language_modeling import Language as Language
 from .language_modeling import RunningText as RunningText
 from .likelihood import Likelihood as Likelihood
@@ -16,6 +15,7 @@ from .likelihood import is_dequantized as is_dequantized
 from .likelihood import log_likelihood as log_likelihood
 from .noise_contrastive import Distribution as Distribution
 from .noise_contrastive import NoiseContrastive as NoiseContrastive
+from .random_masks import Masks as Masks
 from .semi_supervised import Codes as Codes
 from .semi_supervised import Relaxation as Relaxation
 from .semi_supervised import SemiSupervised as SemiSupervised

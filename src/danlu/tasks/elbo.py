@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from danlu.data.base.batch_stream import Batch, in_order
 from danlu.data.base.dataset import Part
-from danlu.losses.variational import free_bits, importance_bound
+from danlu.losses.variational import importance_bound
 from danlu.metrics.active_units import active_count
 from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.flow_posterior import FlowPosterior
 from danlu.models.latent.vae import VAE
+from danlu.tasks.kl_weight import PLAIN, KLWeight
+from danlu.tasks.random_masks import Masks
 from danlu.tasks.task import Descend, Task, Terms, Turn
 from danlu.verbs import has
 
@@ -28,93 +30,6 @@ BATCH = 500
 """Number of examples encoded at a time."""
 COLLAPSED_KL = 0.1
 """KL divergence in nats below which a latent code carries almost no information."""
-
-
-class KLWeight(NamedTuple):
-    r"""Weight of the KL divergence in the loss.
-
-    .. math:: \beta_t \, \mathrm{KL} \qquad \text{or} \qquad \beta_t \, |\mathrm{KL} - C_t|
-
-    The first is the β-VAE of Higgins et al., 2017, equation 4, with Bowman et al.'s warm-up, 2016; the second has the
-    capacity of Burgess et al., "Understanding disentangling in β-VAE", 2018, equation 8, where β is called γ.
-
-    Attributes:
-        beta: final value of β.
-        warmup: rounds over which β rises linearly from 0.
-        free_bits: minimum λ of the KL divergence of each unit, in nats; see ``danlu.losses.free_bits``.
-        capacity: final value of C in nats, or None for the first form.
-        capacity_rounds: rounds over which C rises linearly from 0.
-
-    >>> KLWeight(beta=4.0, warmup=100).beta_at(25), KLWeight(capacity=20.0, capacity_rounds=10).capacity_at(5)
-    (1.0, 10.0)
-    """
-
-    beta: float = 1.0
-    warmup: int = 0
-    free_bits: float = 0.0
-    capacity: float | None = None
-    capacity_rounds: int = 0
-
-    def beta_at(self, round: int) -> float:
-        """β in a round."""
-        return self.beta * (min(1.0, round / self.warmup) if self.warmup else 1.0)
-
-    def capacity_at(self, round: int) -> float:
-        """C in a round."""
-        return (self.capacity or 0.0) * (min(1.0, round / self.capacity_rounds) if self.capacity_rounds else 1.0)
-
-    def weighted(self, kl: Float[Tensor, "n d"], round: int) -> Float[Tensor, "n"]:
-        """The weighted KL divergence of each example."""
-        if self.free_bits:
-            return self.beta_at(round) * free_bits(kl, self.free_bits)
-        total = kl.sum(1)
-        if self.capacity is not None:
-            total = (total - self.capacity_at(round)).abs()
-        return self.beta_at(round) * total
-
-
-PLAIN = KLWeight()
-"""The evidence lower bound itself, with weight 1."""
-
-
-class Masks(NamedTuple):
-    """Random masks of the values that are hidden from the encoder during training.
-
-    Attributes:
-        fraction: maximum fraction of hidden values; the fraction of each example is uniform between 0 and this.
-        blocks: whether half of the examples hide a rectangle with that fraction of the image area.
-    """
-
-    fraction: float = 0.0
-    blocks: bool = True
-
-    def draw(self, task: Task, x: Tensor) -> Float[Tensor, "n *seen"]:
-        """Draw masks: 1 where a value is visible. All channels of a pixel have the same mask."""
-        size = x.shape[2:] if x.dim() > 2 else x.shape[1:]
-        hidden, kind = task.noise((1,), uniform=True) * self.fraction, task.noise((1,), uniform=True)
-        pixels = task.noise(tuple(size), uniform=True).flatten(1) >= hidden
-        if not self.blocks or len(size) != 2:
-            return _shaped(pixels, x, size)
-        position = task.noise((4,), uniform=True)
-        rectangle = _outside(position, hidden[:, 0], size, x).flatten(1)
-        return _shaped(torch.where(kind < 0.5, pixels, rectangle), x, size)
-
-
-def _outside(uniform: Tensor, fraction: Tensor, size: torch.Size, x: Tensor) -> Tensor:
-    """True outside a rectangle with this fraction of the image area. The ratio of its relative sides is at most 2."""
-    # at least the fraction, because a lower rectangle would be wider than the image
-    relative_height = (fraction.sqrt() * 2.0 ** (uniform[:, 2] - 0.5)).clamp(max=1).maximum(fraction)
-    height, width = relative_height * size[0], fraction / relative_height.clamp(min=1e-6) * size[1]
-    rows, columns = (torch.arange(side, device=x.device) + 0.5 for side in size)
-    top, left = uniform[:, 0] * (size[0] - height), uniform[:, 1] * (size[1] - width)
-    inside_rows = (rows >= top[:, None]) & (rows < (top + height)[:, None])
-    inside_columns = (columns >= left[:, None]) & (columns < (left + width)[:, None])
-    return ~(inside_rows[:, :, None] & inside_columns[:, None, :])
-
-
-def _shaped(mask: Tensor, x: Tensor, size: torch.Size) -> Tensor:
-    shape = (len(x), 1, *size) if x.dim() > 2 else (len(x), *size)
-    return mask.reshape(shape).to(x.dtype)
 
 
 class Elbo(Task):

@@ -11,7 +11,8 @@ from torch import distributions
 from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.models import VAE, ConditionalVAE, load_model, save_model
-from danlu.models.latent.flow_posterior import DRAWS, posterior_of
+from danlu.models.latent.flow_posterior import DRAWS
+from danlu.models.latent.posterior_by_name import posterior_of
 from danlu.nn import Autoregressive
 from danlu.nn.transforms.planar import IDENTITY, constrained
 from danlu.nn.transforms.planar_stack import planar_to_latent

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from danlu.data.base.class_folders import FilesOfPart, parts_of_folder
+from danlu.data.base.class_folders import parts_of_folder
 from danlu.data.base.dataset import DataSet, Part
+from danlu.data.base.folder_layout import FilesOfPart
 from danlu.data.base.folder_listing import FileType, find_folder, list_files, note_on_ignored
 from danlu.data.base.split_settings import Split
 from danlu.data.waveforms.info import WaveformInfo, range_of_levels
@@ -28,8 +29,12 @@ WAV_FILES = FileType(
     dataset="wav",
     suffixes=frozenset({".wav", ".wave"}),
     hints={
-        suffix: f"convert {suffix[1:]} files to WAV, for example with ffmpeg"
-        for suffix in (".mp3", ".flac", ".ogg", ".m4a", ".aif", ".aiff")
+        **{
+            suffix: f"convert {suffix[1:]} files to WAV, for example with ffmpeg"
+            for suffix in (".mp3", ".flac", ".ogg", ".m4a", ".aif", ".aiff")
+        },
+        **dict.fromkeys((".png", ".jpg", ".jpeg"), "for images, write folder: before the path"),
+        ".txt": "for text, write text: before the path",
     },
 )
 

@@ -36,7 +36,8 @@ from danlu.experiments.harness.trainers import from_seed
 from danlu.experiments.harness.wording import mean_and_range, number
 from danlu.models.latent.vae import VAE
 from danlu.rng.keys import generator
-from danlu.tasks.elbo import Elbo, KLWeight
+from danlu.tasks.elbo import Elbo
+from danlu.tasks.kl_weight import KLWeight
 from danlu.training.optimization.settings import OptimizerSettings
 from danlu.training.trainer import Trainer
 

@@ -267,7 +267,7 @@ def plot(numbers: Numbers) -> Figure:
     """The fields of the deepest networks, unseen pixels against depth, and the costs."""
     from matplotlib.colors import ListedColormap
 
-    from danlu.experiments.harness.plots import colors, line, panels, secondary_color
+    from danlu.experiments.harness.plots import colors, legend_above, line, panels, secondary_color
 
     blue, red = colors()[:2]
     figure, (left, middle, right) = panels(3, height=2.5, width_ratios=(1, 1, 1.3))
@@ -283,7 +283,7 @@ def plot(numbers: Numbers) -> Figure:
     names = {blue: "seen", red: "not seen", "black": "the pixel"}
     for color, name in names.items():
         left.plot([], [], "s", color=color, alpha=0.75, markersize=5, label=name)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=3, borderpad=0.2)
+    legend_above(figure, left)
     for k, arm in enumerate((STACKED, GATED)):
         line(right, numbers["depths"], numbers["unseen"][arm], 1 - k, arm)
     right.set(title="earlier pixels not seen", xlabel="layers", ylabel="pixels", ylim=(0, None))

@@ -23,7 +23,7 @@ class IAF(Flow):
 
     .. math:: x_i = (z_i - \mu_i) \, e^{-\alpha_i}, \qquad (\mu_i, \alpha_i) = h_i(z_1, \dots, z_{i-1})
 
-    Kingma et al., "Improving variational inference with inverse autoregressive flow", 2016, section 3, and Papamakarios
+    Kingma et al., "Improved variational inference with inverse autoregressive flow", 2016, section 3, and Papamakarios
     et al., 2017, section 3.4. Each block is the ``danlu.nn.Inverse`` of a block of ``MAF``. Samples and their densities
     take one pass. Densities of given examples are computed value by value, and so are the gradients of maximum
     likelihood; each takes about as long as one pass of the networks.

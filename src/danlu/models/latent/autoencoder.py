@@ -10,14 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.losses.variational import gaussian_log_prob, importance_bound
-from danlu.models.latent.flow_posterior import (
-    POSTERIOR_HIDDEN,
-    POSTERIOR_LAYERS,
-    PosteriorName,
-    posterior_of,
-)
+from danlu.models.latent.iaf_posterior import POSTERIOR_HIDDEN
 from danlu.models.latent.likelihood import LEVELS, Family, Likelihood, Spread
 from danlu.models.latent.posterior import Posterior
+from danlu.models.latent.posterior_by_name import POSTERIOR_LAYERS, PosteriorName, posterior_of
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
 from danlu.nn.encoder_decoder import Decoder, Encoder

@@ -13,15 +13,11 @@ from danlu.data.base.effects import Needs
 from danlu.losses.variational import importance_bound
 from danlu.models.base import FromData
 from danlu.models.latent.autoencoder import Autoencoder, Pass
-from danlu.models.latent.flow_posterior import (
-    POSTERIOR_HIDDEN,
-    POSTERIOR_LAYERS,
-    POSTERIOR_NEEDS,
-    PosteriorName,
-)
+from danlu.models.latent.iaf_posterior import POSTERIOR_HIDDEN
 from danlu.models.latent.labeled_base import LabeledAutoencoder
 from danlu.models.latent.likelihood import LEVELS, SPREAD_NEEDS, Family, Spread
 from danlu.models.latent.posterior import Posterior
+from danlu.models.latent.posterior_by_name import POSTERIOR_LAYERS, POSTERIOR_NEEDS, PosteriorName
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
 from danlu.nn.norm.by_name import Norm

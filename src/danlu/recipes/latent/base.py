@@ -18,7 +18,9 @@ from danlu.models.latent.conditional import ConditionalVAE
 from danlu.models.latent.vae import VAE
 from danlu.recipes.config.generative_recipe import GenerativeRecipe
 from danlu.recipes.config.recipe import Count
-from danlu.tasks.elbo import Elbo, KLWeight, Masks, Objective
+from danlu.tasks.elbo import Elbo, Objective
+from danlu.tasks.kl_weight import KLWeight
+from danlu.tasks.random_masks import Masks
 from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
 
 M = TypeVar("M", bound=Model)

@@ -19,7 +19,8 @@ from danlu.data.base.page import Fraction
 from danlu.models.latent.vae import VAE
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.latent.base import LatentRecipe, check_likelihood, data_arguments
-from danlu.tasks.elbo import Elbo, Masks
+from danlu.tasks.elbo import Elbo
+from danlu.tasks.random_masks import Masks
 from danlu.training.optimization.settings import NonNegative, OptimizerSettings, Positive
 
 

@@ -1,4 +1,4 @@
-"""Inverse autoregressive flow. Kingma et al., "Improving variational inference with inverse autoregressive flow", 2016.
+"""Inverse autoregressive flow. Kingma et al., "Improved variational inference with inverse autoregressive flow", 2016.
 
 danlu train iaf                                       digits
 danlu train iaf --data moons --model.no-batch-norm    also spirals, checkerboard, and tables of numbers
