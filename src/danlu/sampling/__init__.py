@@ -1,4 +1,4 @@
-"""Sampling algorithms: decoding of sequences and interpolation of latent codes."""
+"""Sampling algorithms: decoding of sequences, interpolation of latent codes, and Markov chain Monte Carlo."""
 
 import lazy_loader
 

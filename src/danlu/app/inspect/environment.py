@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGES = (
     "danlu", "torch", "numpy", "jaxtyping", "safetensors", "pydantic", "tyro", "shtab", "pyyaml", "rich",
-    "matplotlib", "pillow", "jinja2", "scikit-learn", "tensorboard",
+    "matplotlib", "pillow", "jinja2", "scikit-learn", "arviz-stats", "tensorboard",
 )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Markov chain Monte Carlo, importance sampling and annealed importance sampling."""
