@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src/danlu"
 PAGES = "\n".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs/rooms").glob("*.md")))
-ROOMS = ("app", "evaluation", "experiments", "losses", "tasks", "training", "models", "metrics", "rng")
+ROOMS = ("app", "evaluation", "experiments", "losses", "tasks", "training", "models", "metrics", "rng", "sampling")
 """rooms whose pages are complete"""
 
 
