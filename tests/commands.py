@@ -1,8 +1,9 @@
 """The command line in this process, and in processes of its own that can be killed.
 
-Most tests need no process: `call` runs a command here. Where a process is the point, `start` forks one from a server
-that has imported everything already. It has a number, signals and an exit code like any other, and starts in a tenth
-of a second in place of five. What importing itself does is tested with real starts in ``faults/test_process.py``.
+Most tests need no process: `call` runs a command here. Where a process is the point, `start` and `start_code` fork one
+from a server that has imported everything already. It has a number, signals and an exit code like any other, and starts
+in a tenth of a second in place of five. What importing itself does is tested with real starts in
+``faults/test_process.py``.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from danlu.app.cli.main import main
+from undrawn import undrawn_reports
 
 _PRELOADED = [
     *("commands", "danlu.app.cli.commands.training", "danlu.app.runs.train", "danlu.app.runs.finish"),
@@ -64,7 +66,7 @@ class Command:
         number, path = tempfile.mkstemp(suffix=".txt")
         os.close(number)
         self._output = Path(path)
-        self._process = _server().Process(target=_run, args=(words, folder, environment, first, path), daemon=False)
+        self._process = forkserver().Process(target=_run, args=(words, folder, environment, first, path), daemon=False)
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -92,6 +94,14 @@ class Command:
             raise AssertionError(f"the command has not ended after {LIMIT} seconds:\n{self.said}")
         return self.code is not None
 
+    def wait_to_say(self, text: str) -> None:
+        """Wait until it has written this text."""
+        end = time.monotonic() + LIMIT
+        while text not in self.said:
+            assert time.monotonic() < end, f"it has not said {text!r} after {LIMIT} seconds:\n{self.said}"
+            assert self.code is None, f"it ended before it said {text!r}:\n{self.said}"
+            time.sleep(0.002)
+
     def ended(self, code: int = 0) -> str:
         """Wait until it has ended with this code; what it has written."""
         self.wait()
@@ -109,6 +119,11 @@ def start(*words: object, folder: Path | None = None, first: str = "", **variabl
         variables: additional environment variables.
     """
     return Command([str(word) for word in words], folder or Path.cwd(), {**os.environ, **variables}, first)
+
+
+def start_code(code: str) -> Command:
+    """Start Python code in a process of its own."""
+    return Command([], Path.cwd(), dict(os.environ), code)
 
 
 def start_ranks(*words: object, folder: Path | None = None, first: str = "", world: int = 2) -> list[Command]:
@@ -136,14 +151,15 @@ def wait_for_lines(out: Path, lines: int, process: Command | None = None) -> Non
         time.sleep(0.002)
 
 
-def _server() -> multiprocessing.context.ForkServerContext:
+def forkserver() -> multiprocessing.context.ForkServerContext:
+    """The server from which `start` forks; a process of it starts without imports."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     return context
 
 
 def _run(words: list[str], folder: Path, environment: dict[str, str], first: str, output: str) -> None:
-    """In the process: run the command with its output in a file."""
+    """In the process: run the code and the command, if there are words, with their output in a file."""
     with open(output, "ab", buffering=0) as file:
         sys.stdout.flush()
         os.dup2(file.fileno(), 1)
@@ -154,4 +170,6 @@ def _run(words: list[str], folder: Path, environment: dict[str, str], first: str
     os.environ.update(environment)
     os.chdir(folder)
     exec(first, {})
-    main(words)
+    if words:
+        with undrawn_reports():
+            main(words)

@@ -3,10 +3,12 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
 import ranks
+from undrawn import undrawn_reports
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +16,21 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ranks.Ranks]
     """Two processes in one process group; tests that use it carry ``xdist_group("two ranks")`` to share it."""
     with ranks.started(tmp_path_factory.mktemp("ranks")) as started:
         yield started
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reports(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The figures of reports are drawn in modules marked ``figures`` only."""
+    with nullcontext() if request.node.get_closest_marker("figures") else undrawn_reports():
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_bounds() -> Iterator[None]:
+    """Bounds of log p(x) by many draws, which a class-conditional model computes for each class, of few examples."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("danlu.evaluation.evaluators.BOUND_EXAMPLES", 20)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

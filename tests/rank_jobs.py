@@ -1,10 +1,14 @@
 """What the two processes of the tests are given to do; a process can only be given what it can import."""
 
+from __future__ import annotations
+
 import copy
 import errno
 import math
 import os
 import threading
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import torch
@@ -106,11 +110,11 @@ def play_game(runtime: Runtime, name: str) -> dict[str, Tensor]:
     return play(game_of(name, runtime, dropout=False))
 
 
-def create_one(folder: str, ready) -> str:
-    """A run made in a folder at the same moment as in other processes."""
+def create_one(folder: str, ready: Barrier, paths: SimpleQueue[str]) -> None:
+    """Make a run in a folder at the same moment as other processes do."""
     os.chdir(folder)
     ready.wait(60)
-    return str(RunFolder.create(None, as_recipe("mlp"), {"recipe": "mlp"}).path)
+    paths.put(str(RunFolder.create(None, as_recipe("mlp"), {"recipe": "mlp"}).path))
 
 
 def save_split_game(runtime: Runtime, name: str, folder: str) -> None:

@@ -16,6 +16,8 @@ from danlu.data import read_folder
 from danlu.errors import UsageError
 from danlu.limits import NAME_CHARACTERS
 
+pytestmark = pytest.mark.figures
+
 NAMES = [
     "esc\x1b]0;title\x07",
     "c1\x9b31m",

@@ -55,14 +55,16 @@ def hook(event, args):
 sys.addaudithook(hook)
 for name in {names!r}:
     importlib.import_module(name)
+import json
+from pathlib import Path
 from danlu.app.cli.main import main
+run = Path({str(tmp_path / "run")!r})
 try:
-    main(["train", "mlp", "--epochs", "1", "--out", {str(tmp_path / "run")!r}])
+    main(["train", "mlp", "--epochs", "1", "--out", str(run)])
 except SystemExit as ended:
     assert ended.code == 0, ended.code
 import danlu
-run = danlu.train("mlp", epochs=1, out={str(tmp_path / "quiet")!r}, quiet=True)
-assert danlu.evaluate(run.path)["scores"] == run.scores["test"]
+assert danlu.evaluate(run)["scores"] == json.loads((run / "run.json").read_text())["scores"]["test"]
 assert not asked, asked
 """
     environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "MPLCONFIGDIR": ""}

@@ -11,6 +11,8 @@ import danlu
 from danlu.data import digits
 from danlu.verbs import verbs_of
 
+pytestmark = pytest.mark.usefixtures("few_bounds")
+
 TINY = {"quiet": True, "epochs": 1}
 LATENT = {"hidden": (8,), "latent": 2}
 RECIPES = {

@@ -36,6 +36,8 @@ from danlu.data.images.info import ImageInfo
 from danlu.data.tables.info import TableInfo
 from danlu.metrics import Robustness, calibration, confusion_matrix
 
+pytestmark = pytest.mark.figures
+
 NAMES = ("<b>x</b>", "$\\frac$", "a|b", '"q" & url(#p)')
 INFO = ImageInfo(shape=(1, 4, 4), classes=4, class_names=NAMES, range=(0.0, 1.0))
 CNN = About("CNN", "convolutional network", "LeCun et al. 1998", ["classify"])

@@ -138,7 +138,9 @@ def test_without_pictures_the_weights_are_the_same_bits(run, tmp_path):
     assert run.metrics() == without.metrics()
 
 
-@pytest.mark.parametrize("stop", [20, 39, 40, 41])
+@pytest.mark.parametrize(
+    "stop", [39, 40, pytest.param(20, marks=pytest.mark.long), pytest.param(41, marks=pytest.mark.long)]
+)
 def test_a_resumed_run_draws_what_an_uninterrupted_one_does(run, tmp_path, monkeypatch, stop):
     from danlu.app.run_folder.run_folder import RunFolder
 

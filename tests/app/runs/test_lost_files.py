@@ -36,23 +36,43 @@ def stopped(tmp_path, monkeypatch):
         return danlu.train("mlp", out=tmp_path / "run", **SMALL)
 
 
-@pytest.mark.parametrize("number", [4, -1])
-@pytest.mark.parametrize(
-    "garbage",
-    [b'{"round": 4, "classifier/cro', b"\xff\xff", b"[4]", b'{"round": "four"}', b'{"round": 4, "val\xff": 0.5}'],
-)
-def test_a_line_of_the_log_that_cannot_be_read_costs_no_other_line(stopped, garbage, number, capsys):
-    path = stopped.path / "metrics.jsonl"
+GARBAGE = (b'{"round": 4, "classifier/cro', b"\xff\xff", b"[4]", b'{"round": "four"}', b'{"round": 4, "val\xff": 0.5}')
+
+
+def damage_the_log(run, places):
+    """Replace lines of the log by lines that cannot be read; the rounds of the lost lines."""
+    path = run.path / "metrics.jsonl"
     lines = path.read_bytes().splitlines()
     assert len(lines) > 10
-    lost = json.loads(lines[number])["round"]
-    lines[number] = garbage
+    lost = {json.loads(lines[number])["round"] for number in places}
+    for number, garbage in places.items():
+        lines[number] = garbage
     path.write_bytes(b"\n".join(lines) + b"\n")
+    return lost
+
+
+def check_the_log(run, lost):
+    """The log of a run that was resumed has all other lines."""
+    rounds = [entry["round"] for entry in run.metrics()]
+    assert rounds == [round for round in range(1, run.page["rounds"] + 1) if round not in lost]
+    assert all(json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines())
+
+
+def test_lines_of_the_log_that_cannot_be_read_cost_no_other_lines(stopped, capsys):
+    lost = damage_the_log(stopped, dict(enumerate(GARBAGE, start=4)))
     resumed = danlu.resume(stopped.path)
-    assert f"{path}: 1 line cannot be read and will be missing" in capsys.readouterr().out.replace("\n", " ")
-    rounds = [entry["round"] for entry in resumed.metrics()]
-    assert rounds == [round for round in range(1, resumed.page["rounds"] + 1) if round != lost]
-    assert all(json.loads(line) for line in path.read_text().splitlines())
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert f"{stopped.path / 'metrics.jsonl'}: 5 lines cannot be read and will be missing" in said
+    check_the_log(resumed, lost)
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_a_last_line_that_cannot_be_read_costs_no_other_line(stopped, garbage, capsys):
+    lost = damage_the_log(stopped, {-1: garbage})
+    resumed = danlu.resume(stopped.path)
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert f"{stopped.path / 'metrics.jsonl'}: 1 line cannot be read and will be missing" in said
+    check_the_log(resumed, lost)
 
 
 def test_a_truncated_last_line_is_no_damage(stopped, capsys):

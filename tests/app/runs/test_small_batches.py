@@ -6,6 +6,8 @@ import danlu
 from danlu.app.runs.inspect_recipe import check, show
 from danlu.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("few_bounds")
+
 CASES = {
     "batch of one": ("cnn", {"model.norm": "batch", "batch_size": 1}, 1),
     "micro-batch of one": ("mlp", {"model.norm": "batch", "batch_size": 8, "grad_accumulation": 8}, 1),

@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import danlu
+from commands import forkserver
 from danlu import catalogue
 from danlu.app.console.signals import Interrupt
 from danlu.app.run_folder.run_folder import RunFolder
@@ -252,11 +251,16 @@ def test_an_average_that_the_checkpoint_lacks_is_a_clear_line(stopped):
 
 
 def test_runs_that_begin_together_get_folders_of_their_own(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(2, mp_context=context) as pool:
-        ready = manager.Barrier(2)
-        paths = list(pool.map(create_one, [str(tmp_path)] * 2, [ready] * 2))
-    assert len(set(paths)) == 2
+    context = forkserver()
+    ready, created = context.Barrier(2), context.SimpleQueue()
+    processes = [context.Process(target=create_one, args=(str(tmp_path), ready, created)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    paths = {created.get(), created.get()}
+    assert len(paths) == 2
     assert all((tmp_path / path / "run.json").is_file() for path in paths)
 
 

@@ -17,6 +17,8 @@ from danlu.recipes import as_recipe, build
 from danlu.rng.keys import generator
 from wav_writing import write_float
 
+pytestmark = pytest.mark.figures
+
 NETWORK = {"conditioner": "wavenet", "channels": 8, "layers": 4, "blocks": 2}
 SMALL = {"data": "tones", "tones": {"examples": 120, "length": 32}, "model": NETWORK, "batch_size": 21, "rounds": 12}
 
