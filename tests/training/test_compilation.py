@@ -1,6 +1,5 @@
-"""What is compiled, and that training without compilation does not load the compiler."""
+"""What is compiled, and optimizers without the compiler; that it is not loaded is in test_imports.py."""
 
-import subprocess
 import sys
 
 import torch
@@ -8,29 +7,6 @@ from torch import nn
 
 from danlu.training import compile_modules
 from danlu.training.compilation import compiler_not_loaded
-
-SCRIPT = """
-import sys, torch
-from danlu.data.base.batch_stream import Shuffled
-from danlu.data.base.dataset import Part
-from danlu.tasks.supervised import Supervised
-from danlu.training.optimization.settings import OptimizerSettings
-from danlu.training.trainer import Trainer
-
-part = Part({"x": torch.randn(8, 4), "label": torch.arange(8) % 2})
-for name in ("sgd", "momentum", "rmsprop", "adamw", "muon"):
-    nets = [torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)) for _ in "ab"]
-    settings = OptimizerSettings(optimizer=name)
-    first, second = (Trainer(Supervised(net, inputs="x"), settings, Shuffled(part, 4), rounds=2) for net in nets)
-    list(first)
-    second.load_state(first.state(), 2, 2)
-print(sorted({"torch._dynamo", "sympy"} & sys.modules.keys()))
-"""
-
-
-def test_training_and_resuming_load_no_compiler():
-    said = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True).stdout
-    assert said == "[]\n"
 
 
 def test_optimizers_are_left_as_torch_made_them():

@@ -1,10 +1,10 @@
 """What is freed is used again, and the system is not asked for cleared pages each time."""
 
 import platform
-import subprocess
-import sys
 
 import pytest
+
+from commands import start_code
 
 COUNT = """
 import resource, torch
@@ -26,7 +26,7 @@ print(kept, without, faults())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not GNU's")
 def test_freed_memory_is_used_again():
-    told = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True).stdout.split()
+    told = start_code(COUNT).ended().split()
     kept, without, with_ = told[0], int(told[1]), int(told[2])
     assert kept == "True"
     assert with_ < without / 20

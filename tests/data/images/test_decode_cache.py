@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import namedtuple
@@ -19,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from commands import start_code
 from danlu.data import Images
 from danlu.data.images import decode, worker_pool
 from danlu.data.images import decode_cache as cache
@@ -346,21 +346,19 @@ def test_an_entry_that_cannot_be_read_after_it_was_written(photos, shelf, monkey
 
 
 LOAD = """
-import sys
 from pathlib import Path
 from danlu.data.images.decode_cache import decode_files
 from danlu.data.images.image_folder import list_images
 from danlu.data.images.settings import Images
 from danlu.storage.access import Access, no_progress
-photos = Path(sys.argv[1])
+photos = Path({!r})
 def load():
     return decode_files(photos, list_images(photos, no_progress).files, Images(), Access())
 """
 
 
-def start(code, *words):
-    command = [sys.executable, "-c", LOAD + code, *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(code, photos):
+    return start_code(LOAD.format(str(photos)) + code)
 
 
 def test_a_system_that_refuses_to_write_more(photos, shelf):
@@ -374,16 +372,13 @@ def test_a_system_that_refuses_to_write_more(photos, shelf):
         "except Exception as error: print(type(error).__name__, error)",
         photos,
     )
-    out, err = process.communicate()
-    assert re.match(r"RunError .*decoded \(73,728 bytes\): File too large", out), out + err
+    assert re.match(r"RunError .*decoded \(73,728 bytes\): File too large", process.ended())
     assert list(shelf.iterdir()) == []
 
 
 def test_two_processes_at_once_both_end_well(photos, shelf):
     processes = [start("print(load().images.flatten(1)[:, 0].tolist())", photos) for _ in range(2)]
-    for process in processes:
-        out, err = process.communicate()
-        assert (out, err) == (f"{list(range(12))}\n", "")
+    assert [process.ended() for process in processes] == [f"{list(range(12))}\n"] * 2
     assert len(list(shelf.iterdir())) == 1
 
 
@@ -402,7 +397,7 @@ def test_who_comes_second_waits_and_finds_the_work_done(photos, monkeypatch, tmp
         "load()",
         photos,
     )
-    assert process.stdout.readline() == "at it\n"
+    process.wait_to_say("at it\n")
     told = []
 
     def tell(*words):
@@ -411,7 +406,7 @@ def test_who_comes_second_waits_and_finds_the_work_done(photos, monkeypatch, tmp
 
     refuse_to_decode(monkeypatch)
     assert shades(load(photos, Access(progress=tell))) == list(range(12))
-    assert process.wait() == 0
+    process.ended()
     waiting = "waiting for another process that reads the same files"
     assert (told[0], told[-1]) == ((waiting, 0, None), (waiting, 1, 1))
 
@@ -447,16 +442,16 @@ def test_what_a_killed_process_leaves_is_removed_and_what_a_living_one_makes_is_
     )
     killed, living = start(code, photos), start(code, others)
     for process in (killed, living):
-        assert process.stdout.readline() == "at it\n"
+        process.wait_to_say("at it\n")
     assert len(list(shelf.glob(".making-*"))) == 2
-    killed.kill()
+    killed.signal(signal.SIGKILL)
     killed.wait()
     assert shades(load(photos)) == list(range(12))
     (left,) = shelf.glob(".making-*")
     Image.new("L", (4, 3), 1).save(photos / "12.png")  # so that the next entry has another key
     load(photos)
     assert list(shelf.glob(".making-*")) == [left]
-    living.kill()
+    living.signal(signal.SIGKILL)
     living.wait()
     Image.new("L", (4, 3), 1).save(photos / "13.png")
     load(photos)
@@ -643,7 +638,7 @@ def test_an_entry_that_another_process_maps_or_makes_is_kept(photos, shelf, tmp_
     others = shutil.copytree(photos, tmp_path / "others")
     code = "import time\nfound = load()\nprint('mapped', flush=True)\ntime.sleep(1000)"
     process = start(code, others)
-    assert process.stdout.readline() == "mapped\n"
+    process.wait_to_say("mapped\n")
     (mapped,) = shelf.iterdir()
     load(photos)
     (locked,) = set(shelf.iterdir()) - {mapped}
@@ -654,7 +649,7 @@ def test_an_entry_that_another_process_maps_or_makes_is_kept(photos, shelf, tmp_
         fcntl.flock(lock, fcntl.LOCK_EX)
         more(photos, 12)
         assert {mapped.name, locked.name} < made(shelf)
-    process.kill()
+    process.signal(signal.SIGKILL)
     process.wait()
     more(photos, 13)
     assert not {mapped.name, locked.name} & made(shelf)

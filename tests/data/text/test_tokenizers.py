@@ -1,8 +1,6 @@
 """Tokenizers: what goes in comes out, what is learnt is what was published, and others can read the file."""
 
 import random
-import subprocess
-import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer as Foreign
 
+from commands import start_code
 from danlu.data import BytePairs, Characters, Words, from_json, learn, learn_byte_pairs, learn_characters, learn_words
 from danlu.data.text.bpe import segments
 from danlu.data.text.text_files import Piece, at_seams
@@ -146,8 +145,7 @@ def test_byte_pairs_need_the_bytes():
 
 def test_byte_pairs_are_the_same_in_another_process():
     code = f"from danlu.data.text.bpe import learn_byte_pairs as f; print(f([{TEXT!r} * 3], 400).to_json())"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert other.strip() == learn_byte_pairs([TEXT * 3], 400).to_json()
+    assert start_code(code).ended().strip() == learn_byte_pairs([TEXT * 3], 400).to_json()
 
 
 # --- a text in pieces has the tokens of the whole ---------------------------------------------------------------------
@@ -218,15 +216,6 @@ def test_what_is_no_tokenizer_is_told_so(content, said, tmp_path):
         load(path)
     with pytest.raises(RunError, match="cannot be read"):
         load(tmp_path / "none.json")
-
-
-def test_the_package_tokenizers_is_imported_for_byte_pairs_alone():
-    code = (
-        "import sys; from danlu.data.settings import DataSettings; DataSettings(data='pydoc').load();"
-        "import danlu.app.cli.main;"
-        "print('tokenizers' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_a_foreign_byte_level_tokenizer_is_read():
