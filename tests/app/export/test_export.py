@@ -31,27 +31,53 @@ from danlu.models import (
 )
 from danlu.models.onnx import OnnxCase, OnnxGraph
 
+onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 INFO = ImageInfo((3, 12, 12), 4, ("a", "b", "c", "日"))
 
 
+pytestmark = pytest.mark.xdist_group("export")  # in one process, which traces the model of `exported` once
+
+
+def save_cnn(folder):
+    torch.manual_seed(0)
+    save_model(CNN(INFO.shape, INFO.classes, channels=(4, 8), hidden=(16,), norm="batch", dropout=0.5), folder, INFO)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path):
-    torch.manual_seed(0)
-    save_model(CNN(INFO.shape, INFO.classes, channels=(4, 8), hidden=(16,), norm="batch", dropout=0.5), tmp_path, INFO)
-    return tmp_path
+    return save_cnn(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A folder with the model of `folder`, and with its graph."""
+    folder = save_cnn(tmp_path_factory.mktemp("exported"))
+    assert export(folder, folder / "model.onnx").verb == "classify"
+    return folder
+
+
+@pytest.fixture
+def traced_before(exported, monkeypatch):
+    """The model of `folder` is not traced again."""
+
+    def read(*_):
+        graph = onnx.load(exported / "model.onnx")
+        del graph.metadata_props[:]
+        return graph
+
+    monkeypatch.setattr("danlu.app.export.traced_onnx._traced", read)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_onnxruntime_gives_the_models_answers_for_batches_of_any_size(folder, n):
-    done = export(folder, folder / "model.onnx")
-    assert done.verb == "classify"
-    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+def test_onnxruntime_gives_the_models_answers_for_batches_of_any_size(exported, n):
+    session = onnxruntime.InferenceSession(exported / "model.onnx", providers=["CPUExecutionProvider"])
     x = torch.rand(n, *INFO.shape)
     (answer,) = session.run(["classify"], {"image": x.numpy()})
-    torch.testing.assert_close(torch.from_numpy(answer), load(folder).classify(x), rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.from_numpy(answer), load(exported).classify(x), rtol=0, atol=1e-6)
 
 
 def latent_models():
@@ -103,15 +129,14 @@ def test_what_torch_cannot_export_is_said_in_a_line(folder, monkeypatch, capsys)
     assert not (folder / "model.onnx").exists()
 
 
-def test_the_file_says_what_its_inputs_and_classes_are(folder):
-    export(folder, folder / "model.onnx")
-    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+def test_the_file_says_what_its_inputs_and_classes_are(exported):
+    session = onnxruntime.InferenceSession(exported / "model.onnx", providers=["CPUExecutionProvider"])
     words = session.get_modelmeta().custom_metadata_map
     assert info_from_json(json.loads(words["data"])) == INFO
     assert json.loads(words["danlu"])["model"] == "CNN"
 
 
-def test_answers_that_differ_are_not_written(folder, monkeypatch, capsys):
+def test_answers_that_differ_are_not_written(folder, traced_before, monkeypatch, capsys):
     monkeypatch.setattr("danlu.app.export.check_onnx.difference", lambda *_: 0.5)
     (folder / "model.onnx").write_bytes(b"the old one")
     with pytest.raises(SystemExit) as ended:
@@ -232,7 +257,7 @@ def test_a_model_with_such_verbs_only_is_not_exported(tmp_path):
         export(tmp_path, tmp_path / "model.onnx", "sample")
 
 
-def test_a_graph_that_does_not_run_is_not_written(folder, monkeypatch, capsys):
+def test_a_graph_that_does_not_run_is_not_written(folder, traced_before, monkeypatch):
     """onnxruntime gets images with a channel too many."""
     right = OnnxGraph.cases
 
@@ -254,7 +279,7 @@ def test_a_graph_that_does_not_run_is_not_written(folder, monkeypatch, capsys):
 )
 def test_differences_are_absolute_unless_the_graph_says_relative(options, allowed):
     """Outputs of 1000 that differ by 0.01: more than the limit of 1e-4, and less than 1e-4 of the output."""
-    make = pytest.importorskip("onnx").helper
+    make = onnx.helper
     x, y = (make.make_tensor_value_info(name, 1, ["n"]) for name in "xy")
     graph = make.make_graph([make.make_node("Identity", ["x"], ["y"])], "same", [x], [y])
     proto = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
