@@ -19,6 +19,7 @@ from danlu.nn.masked import linear as masked_linear
 TESTED = {"_Product", "_Chunked", "_Scan", "_FirstDerivativesOnly", "_MaskedProduct", "_Solve", "_LogCDF", "_Quantile"}
 TESTED |= {"_ToData", "_ToLatent"}  # in tests/nn/transforms/test_planar.py
 TESTED |= {"_Couplings", "_Standardize"}  # in tests/nn/transforms/test_coupling_function.py and test_affine.py
+TESTED |= {"_Similarities"}  # in tests/nn/test_minibatch_discrimination.py
 
 VARIANTS = {
     "peephole": {"kind": "peephole"},

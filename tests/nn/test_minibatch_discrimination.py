@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from danlu.nn import MinibatchDiscrimination
+from danlu.nn import MinibatchDiscrimination, minibatch_discrimination
 
 
 def layer_and_features(n=5):
@@ -47,3 +47,54 @@ def test_what_cannot_be_is_refused():
         MinibatchDiscrimination(3)(torch.zeros(1, 3))
     with pytest.raises(ValueError, match="kernels=0"):
         MinibatchDiscrimination(3, kernels=0)
+
+
+def similarities_and_gradients(layer, rows):
+    rows = rows.detach().requires_grad_()
+    found = layer(rows)
+    (gradient,) = torch.autograd.grad(found.square().sum(), rows)
+    return found, gradient
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 10**6], ids=["one kernel", "two kernels", "all kernels"])
+@pytest.mark.parametrize("layout", ["dense", "columns first", "every second example"])
+def test_the_fast_form_equals_the_plain_one(monkeypatch, chunk, layout):
+    """With all kernels at once and with parts of them, and with two equal examples, whose slope is 0."""
+    monkeypatch.setattr(minibatch_discrimination, "CHUNK", chunk)
+    torch.manual_seed(0)
+    rows = {
+        "dense": lambda: torch.randn(5, 4, 3),
+        "columns first": lambda: torch.randn(3, 5, 4).permute(1, 2, 0),
+        "every second example": lambda: torch.randn(5, 8, 3)[:, ::2],
+    }[layout]().double()
+    rows[:, 1] = rows[:, 0]
+    forms = (minibatch_discrimination._Similarities.apply, minibatch_discrimination._similarities)
+    for ours, plain in zip(*(similarities_and_gradients(form, rows) for form in forms), strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-14)
+
+
+def test_the_layer_uses_the_fast_form_where_autograd_records():
+    layer, f = layer_and_features()
+    recorded = layer(f)
+    assert "_Similarities" in str(recorded.grad_fn.next_functions[1][0].next_functions)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(f), recorded.detach(), rtol=1e-12, atol=0)
+
+
+@pytest.mark.unchecked
+def test_a_second_derivative_is_an_error():
+    layer, f = layer_and_features()
+    (slope,) = torch.autograd.grad(layer(f.requires_grad_()).square().sum(), f, create_graph=True)
+    torch.testing.assert_close(slope, torch.autograd.grad(layer(f).square().sum(), f)[0])
+    with pytest.raises(RuntimeError, match="not implemented"):
+        torch.autograd.grad(slope.square().sum(), f)
+
+
+@pytest.mark.unchecked
+def test_an_ensemble_under_torch_func_has_the_scores_of_each_member():
+    layer, f = layer_and_features()
+    projections = torch.randn(3, *layer.projection.shape, dtype=torch.float64)
+    found = torch.func.vmap(lambda p: torch.func.functional_call(layer, {"projection": p}, (f,)))(projections)
+    for scores, projection in zip(found, projections, strict=True):
+        layer.projection.data = projection
+        torch.testing.assert_close(scores, layer(f))

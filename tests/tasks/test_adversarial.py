@@ -268,8 +268,11 @@ def test_real_and_generated_examples_are_separate_batches(norm):
     torch.testing.assert_close(terms["fake"], written("non-saturating", task.critic(fake), 1))
 
 
-def test_minibatch_discrimination_compares_examples_of_one_kind():
-    task, batch = game(critic={"minibatch": 4}), batch_of()
+@pytest.mark.parametrize("norm", [None, "layer", "virtual", "batch"])
+def test_minibatch_discrimination_compares_examples_of_one_kind(norm):
+    task, batch = game(critic={"minibatch": 4, "norm": norm, "reference": 2}), batch_of()
+    if norm == "virtual":
+        entered(task).choose_reference(batch)
     terms = entered(task).critic_terms(batch, 0)
     fake = task.generator(entered(task).noise((LATENT,)))
     torch.testing.assert_close(terms["real"], written("non-saturating", task.critic(seen(batch)), 0))

@@ -148,4 +148,8 @@ def slope_penalty(slope: _Scores, one_sided: bool = False) -> _Scores:
 
 def _cross_entropy(scores: _Scores, target: float) -> _Scores:
     """Binary cross-entropy of a logit and a target from 0 to 1, in two parts for precision at large scores."""
+    if target == 1:  # without smoothing, one part has weight 0
+        return F.softplus(-scores)
+    if target == 0:
+        return F.softplus(scores)
     return target * F.softplus(-scores) + (1 - target) * F.softplus(scores)

@@ -110,8 +110,8 @@ class Adversarial(Task):
         super().__init__()
         _check(generator, critic, techniques)
         self.has_spectral_norm = any(True for _ in spectral_norm_weights(critic))
-        has_minibatch = critic.minibatch is not None
-        if reason := conflict(loss, techniques, self.has_spectral_norm, has_minibatch, _normalizes_by_batch(critic)):
+        has_minibatch, self.normalizes_by_batch = critic.minibatch is not None, _normalizes_by_batch(critic)
+        if reason := conflict(loss, techniques, self.has_spectral_norm, has_minibatch, self.normalizes_by_batch):
             raise ValueError(reason)
         self.generator, self.critic = generator, critic
         self.loss: Loss = loss
@@ -266,11 +266,14 @@ class Adversarial(Task):
         return x + deviation * self.noise(tuple(x.shape[1:])) if deviation else x
 
     def _scores(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Scores of both, in one faster pass if the scores of examples are independent."""
-        if self.critic.minibatch is not None or _normalizes_by_batch(self.critic):
+        """Scores of both, in one faster pass if the scores, or at least the features, of examples are independent."""
+        if self.normalizes_by_batch:
             return self.critic(real, labels), self.critic(fake, labels)
-        both = None if labels is None else torch.cat([labels, labels])
-        first, second = self.critic(torch.cat([real, fake]), both).tensor_split(2)
+        x, both = torch.cat([real, fake]), None if labels is None else torch.cat([labels, labels])
+        if self.critic.minibatch is None:
+            first, second = self.critic(x, both).tensor_split(2)
+        else:
+            first, second = (self.critic.score(f, labels) for f in self.critic.features(x, both).tensor_split(2))
         return first, second
 
     def _slopes(self, x: Tensor, labels: Tensor | None) -> Float[Tensor, "n"]:
