@@ -107,9 +107,9 @@ def measure(seed: int, progress: ProgressCallback, quick: bool = False) -> Numbe
     arms: Numbers = {arm(name, depth): {} for name in NETWORKS for depth in depths}
     runs = [
         (run_seed, name, depth, 8 if quick else 64, rounds, rates)
+        for depth in sorted(depths, reverse=True)  # the longest first
         for run_seed in run_seeds
         for name in NETWORKS
-        for depth in depths
     ]
     for (_, name, depth, *_), results in zip(runs, run_each(measure_network, runs, progress, "networks"), strict=True):
         for quantity, value in results.items():
