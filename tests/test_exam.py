@@ -77,7 +77,7 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, average, tmp_pat
     if changes and "ema" not in find_recipe(name).model_fields:
         pytest.skip("the recipe decides which players have an average")
     whole = finished(name, **changes).state
-    first, validation = trainer_of(tiny(name, **changes)), short(tiny(name).load())
+    first, validation = trainer_of(tiny(name, **changes)), short(tiny(name).load(), tokens=100)
     for report in first:
         evaluate(first, validation)  # looking does not change anything
         if report.round in (1, 4):
@@ -97,7 +97,7 @@ def test_a_score_has_the_same_value_during_and_after_training(name, precision, m
     trainer, data = finished(name).trainer, tiny(name).load()
     if precision == "bf16":
         trainer.runtime = replace(trainer.runtime, precision="bf16")
-    data = replace(data, validation=short(data))
+    data = replace(data, validation=short(data, tokens=3000))  # several lanes
     logged = evaluate(trainer, data.validation)
     with evaluation_mode(trainer):
         final = evaluate_subject(Subject(trainer.task.model.eval(), data, "validation")).scores
@@ -108,9 +108,9 @@ def test_a_score_has_the_same_value_during_and_after_training(name, precision, m
     assert bool(both) != only_in_log, f"{sorted(both)} were compared"
 
 
-def short(data: DataSet) -> Part:
-    """The validation part; of a text, enough tokens for several lanes of a thousand."""
-    return data.validation.take(torch.arange(3000)) if data.info.kind == "text" else data.validation
+def short(data: DataSet, tokens: int) -> Part:
+    """The validation part; of a text, so many tokens of it."""
+    return data.validation.take(torch.arange(tokens)) if data.info.kind == "text" else data.validation
 
 
 def test_one_batch_overfits(name):

@@ -219,7 +219,10 @@ def trained(teacher, student, rounds, lr=1e-2, batch_size=128, **more) -> Traine
     return trainer
 
 
-@pytest.mark.parametrize(("size", "scale"), [(2, 1.5), (4, 1.5), (8, 1.0)])
+@pytest.mark.parametrize(
+    ("size", "scale"),
+    [(2, 1.5), pytest.param(4, 1.5, marks=pytest.mark.long), pytest.param(8, 1.0, marks=pytest.mark.long)],
+)
 def test_the_divergence_from_a_known_teacher_falls_below_a_twentieth_of_a_nat(size, scale):
     """The weights of the teacher are random, and its density is exact."""
     teacher = flow(MAF, size, 0, scale)

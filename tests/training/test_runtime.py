@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import nn
 from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from danlu.errors import UsageError
@@ -91,8 +92,14 @@ def test_ranks_agree_on_batch_norm_and_do_it_again_the_same(two_ranks):
 
 @pytest.mark.unchecked
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="there is no C++ compiler")
-def test_compiled_players_learn_the_same_up_to_rounding():
-    """In float64, without dropout, whose masks a compiler may draw in its own way; names in the state stay."""
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
+def test_compiled_players_learn_the_same_up_to_rounding(backend, monkeypatch):
+    """In float64, without dropout, whose masks a compiler may draw in its own way; names in the state stay.
+
+    The first backend differs from the compiler of a run, the second, in that its graphs do not become C++ code.
+    """
+    real = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **options: real(module, **{**options, "backend": backend}))
     plain, compiled = (
         play(without_dropout(trainer_of(tiny("mlp"), Runtime(precision="float64", compile=on)))) for on in (False, True)
     )

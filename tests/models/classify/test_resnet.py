@@ -83,13 +83,19 @@ def test_the_names_are_the_public_ones(size, blocks, convolutions, projected):
 # The same numbers as somebody else's
 
 
-@pytest.mark.parametrize("training", [False, True])
+BASIC = {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]}
+STRIDE_FIRST = {"downsample_in_bottleneck": True}
+
+
 @pytest.mark.parametrize(
-    ("size", "settings"),
+    ("size", "settings", "training"),
     [
-        (18, {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]}),
-        (50, {}),
-        (50, {"downsample_in_bottleneck": True}),
+        (18, BASIC, False),
+        (18, BASIC, True),
+        (50, {}, True),
+        (50, STRIDE_FIRST, False),
+        pytest.param(50, {}, False, marks=pytest.mark.long),
+        pytest.param(50, STRIDE_FIRST, True, marks=pytest.mark.long),
     ],
 )
 def test_logits_and_gradients_equal_those_of_transformers(size, settings, training, tmp_path):

@@ -57,8 +57,15 @@ def test_cached_outputs_are_those_of_whole_images(cls, output, levels, colors, c
 @every_model
 @every_output
 @every_size
-@with_classes
-@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize(
+    ("classes", "temperature"),
+    [
+        (0, 1.0),
+        (3, 0.6),
+        pytest.param(0, 0.6, marks=pytest.mark.long),
+        pytest.param(3, 1.0, marks=pytest.mark.long),
+    ],
+)
 def test_cached_samples_are_the_naive_ones(cls, output, levels, colors, classes, temperature):
     model = model_of(cls, colors, classes, levels, output)
     fast, slow = (
