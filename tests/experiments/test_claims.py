@@ -5,7 +5,6 @@ import importlib
 import inspect
 import json
 from contextlib import suppress
-from functools import cache
 
 import matplotlib
 import pytest
@@ -14,20 +13,9 @@ from matplotlib.figure import Figure
 from danlu.catalogue import CHAPTERS, EXPERIMENTS, find_experiment
 from danlu.errors import UsageError
 from danlu.experiments.harness.criteria import WORDS, favorable
+from quick_runs import grouped, quick_run
 
 JUDGED = list(EXPERIMENTS)
-
-
-def grouped(names):
-    """Parameters of which each runs in one process, so that what `quick_run` keeps is used there."""
-    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
-
-
-@cache
-def quick_run(name):
-    """The outcome of an experiment's quick run with seed 0, and the progress that it has reported."""
-    told = []
-    return find_experiment(name).run(0, lambda *progress: told.append(progress), quick=True), told
 
 
 @pytest.fixture(params=grouped(EXPERIMENTS))
@@ -153,7 +141,13 @@ def test_a_quick_run_has_fewer_seeds_rounds_and_settings(name):
     assert len([quick for quick, full in pairs if quick > full]) == DIVISORS.get(name, 0)
 
 
-@pytest.mark.parametrize("name", grouped(["momentum", "line-detector", "linear-collapse", "batchnorm"]))
+@pytest.mark.parametrize(
+    "name",
+    [
+        *grouped(["line-detector", "linear-collapse"]),
+        *(pytest.param(n, marks=pytest.mark.long) for n in ("momentum", "batchnorm")),
+    ],
+)
 def test_the_same_seed_gives_the_same_numbers_and_another_others(name):
     experiment = find_experiment(name)
     again, other = (experiment.run(seed, quick=True).numbers for seed in (0, 1))

@@ -13,6 +13,7 @@ from danlu.experiments.harness.wording import findings_table
 from danlu.experiments.likelihood import distillation, mle_vs_sum
 from danlu.experiments.networks import batchnorm, depth, linear_collapse
 from danlu.experiments.sequences import nce_gradient, spectral_radius
+from quick_runs import grouped, quick_run
 
 STORED = Path(__file__).parents[2] / "benchmarks" / "results" / "experiments"
 JUDGED = list(EXPERIMENTS)
@@ -150,17 +151,19 @@ SABOTAGE = {
 """experiment: its module, the sabotage, and comparisons that the quick measurement supports without it"""
 
 
-LONG = {"distillation", "distillation, steps"}
+LONG = ("distillation", "distillation, steps")
 """those that train a teacher and a student for each seed, and compare times"""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in SABOTAGE]
+    "name",
+    [pytest.param(name, marks=pytest.mark.long) for name in LONG]
+    + grouped(name for name in SABOTAGE if name not in LONG),
 )
 def test_a_measurement_in_which_two_arms_are_exchanged_supports_none_of_them(name, monkeypatch):
     """Not the values are exchanged, but what is trained or computed for each arm."""
     module, sabotage, comparisons = SABOTAGE[name]
-    honest = module.EXPERIMENT.run(quick=True).verdict.judgment
+    honest = (module.EXPERIMENT.run(quick=True) if name in LONG else quick_run(name)[0]).verdict.judgment
     assert {honest.finding(one.clause).state for one in comparisons} == {"supported"}
     sabotage(monkeypatch, module)
     wrong = module.EXPERIMENT.run(quick=True).verdict.judgment

@@ -25,6 +25,7 @@ from danlu.experiments.harness.trainers import SinglePlayer
 from danlu.models import MLPCritic, MLPGenerator
 from danlu.tasks import Adversarial, Techniques
 from danlu.training import OptimizerSettings, Trainer
+from quick_runs import quick_run
 
 # what several of them use
 
@@ -367,6 +368,7 @@ def test_changes_are_measured_on_disjoint_supports_alone():
     assert disjoint_supports.relative_change(values) == pytest.approx(3.0)
 
 
+@pytest.mark.xdist_group("tug-of-war")
 def test_the_mean_position_of_updates_in_turns_is_near_the_equilibrium():
-    numbers = tug_of_war.measure(0, lambda *_: None, quick=True)
+    numbers = quick_run("tug-of-war")[0].numbers
     assert max(numbers["averages"]["in turns"].values()) < 0.5 * numbers["distances"]["in turns"]["0.1"][0]

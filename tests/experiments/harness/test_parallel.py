@@ -24,6 +24,7 @@ from danlu.experiments.harness import parallel
 from danlu.experiments.harness.parallel import process_count, run_each, workers
 from danlu.storage.access import no_progress
 
+pytestmark = pytest.mark.xdist_group("workers")  # in one process, which starts workers less often
 TESTS = Path(__file__).parents[2]
 
 
@@ -73,9 +74,8 @@ def test_processor_time_of_workers_is_counted_and_that_of_this_process_is_not():
     assert used.seconds == 0
 
 
-@pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("number", range(1, len(jobs.ERRORS) + 1))
-def test_an_error_reaches_the_caller(count, number):
+@pytest.mark.parametrize(("number", "count"), [(1, 1), (2, 1), pytest.param(1, 2, marks=pytest.mark.long), (2, 2)])
+def test_an_error_reaches_the_caller(number, count):
     expected = jobs.ERRORS[number - 1]
     with workers(count), pytest.raises(type(expected)) as caught:
         run_each(jobs.fail, [(0,), (number,), (0,)])

@@ -172,6 +172,8 @@ def learned_by_an_oracle(seed, teacher_rounds, rounds, change=1e-4):
 def test_a_student_with_the_density_of_its_teacher_is_near(monkeypatch):
     """But it does not generate faster."""
     monkeypatch.setattr(distillation, "learn", learned_by_an_oracle)
+    for name, value in {"REPEATS": 3, "STEPS": 1, "DRAWS": 200, "GENERATED": 50}.items():
+        monkeypatch.setattr(distillation, name, value)
     judgment = distillation.EXPERIMENT.run(quick=True).verdict.judgment
     for one in (distillation.NEAR, distillation.CLOSE, distillation.COVERS, distillation.LIKELY):
         assert judgment.supported(one.clause), one.clause
