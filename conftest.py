@@ -14,6 +14,19 @@ _MATHEMATICS = ("nn", "losses", "sampling", "data", "models", "metrics", "tasks"
 """folders of tests in which the shapes in signatures are checked, where --jaxtyping-packages installs the checks"""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """The tests of a group run in one process, and the other tests of a file too: it makes their fixtures once."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class LoadGroupsAndFiles(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            scope = super()._split_scope(nodeid)
+            return scope if scope != nodeid else nodeid.partition("::")[0]
+
+    return LoadGroupsAndFiles(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Check shapes in tests of the mathematics, unless the test is marked ``unchecked``."""
