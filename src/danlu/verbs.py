@@ -172,6 +172,15 @@ class Recall(Protocol):
         ...
 
 
+@runtime_checkable
+class Denoise(Protocol):
+    """The model removes noise."""
+
+    def denoise(self, x: Tensor) -> Tensor:
+        """Each x without its noise, in the shape of x."""
+        ...
+
+
 VERBS: dict[str, type[Any]] = {
     "log_prob": LogProb,
     "log_prob_bound": LogProbBound,
@@ -189,6 +198,7 @@ VERBS: dict[str, type[Any]] = {
     "translate": Translate,
     "embed": Embed,
     "recall": Recall,
+    "denoise": Denoise,
 }
 
 
@@ -246,6 +256,7 @@ Capability = Literal[
     "data_initialization",
     "receptive_field",
     "onnx_graph",
+    "recall_trace",
 ]
 
 CAPABILITIES: dict[Capability, str] = {
@@ -265,6 +276,8 @@ CAPABILITIES: dict[Capability, str] = {
     "data_initialization": "``initialize(x, labels)`` sets the parameters whose initial values depend on a batch",
     "receptive_field": "``receptive_field``: side in pixels of what an output of the last convolution depends on",
     "onnx_graph": "``onnx_graph()`` gives the ONNX graph of a verb that torch cannot trace",
+    "recall_trace": "``recall_trace(x, steps, synchronous, seed)`` gives states and energies during a recall, and "
+    "``patterns`` the stored examples; ``recall`` takes the same arguments",
 }
 """each capability, with its meaning"""
 

@@ -81,6 +81,9 @@ def test_a_model_declares_exactly_what_its_methods_can_do(model):
     assert has(model, "receptive_field") == (hasattr(model, "receptive_field") and not has(model, "token_stream"))
     assert has(model, "unit_kl") == (hasattr(model, "posterior") and model.arguments["posterior"] == "gaussian")
     assert has(model, "onnx_graph") == hasattr(model, "onnx_graph")
+    assert has(model, "recall_trace") == (hasattr(model, "recall_trace") and hasattr(model, "patterns"))
+    options = inspect.signature(model.recall).parameters.keys() if can(model, "recall") else set()
+    assert has(model, "recall_trace") == {"steps", "synchronous", "seed"}.issubset(options)
 
 
 @pytest.mark.parametrize("model", every_model(), ids=lambda model: type(model).__name__)
@@ -116,6 +119,12 @@ def test_what_a_model_declares_can_be_called(model):
         assert model.window is None or model.window > 0
     if has(model, "receptive_field"):
         assert model.receptive_field > 1
+    if has(model, "recall_trace"):
+        x = torch.ones(2, *model.arguments["shape"])
+        model.store(x[:1])
+        trace = model.recall_trace(x, steps=3, seed=1)
+        assert torch.equal(trace.states[-1], model.recall(x, steps=3, seed=1))
+        assert torch.equal(model.patterns.to(x.dtype), x[:1])
 
 
 @pytest.mark.unchecked

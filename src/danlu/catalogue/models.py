@@ -15,6 +15,7 @@ MODELS: dict[str, str] = {
     "ConditionalVAE": "danlu.models.latent.conditional:ConditionalVAE",
     "SemiSupervisedVAE": "danlu.models.latent.semi_supervised:SemiSupervisedVAE",
     "StackedVAE": "danlu.models.latent.stacked:StackedVAE",
+    "Hopfield": "danlu.models.energy.hopfield:Hopfield",
     "PlanarFlow": "danlu.models.flows.planar:PlanarFlow",
     "RealNVP": "danlu.models.flows.realnvp:RealNVP",
     "PixelCNN": "danlu.models.pixels.pixelcnn:PixelCNN",

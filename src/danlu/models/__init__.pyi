@@ -26,6 +26,9 @@ from .classify.inception import Mixed as Mixed
 from .classify.inception import Unit as Unit
 from .classify.mlp import MLP as MLP
 from .classify.resnet import ResNet as ResNet
+from .energy.hopfield import Hopfield as Hopfield
+from .energy.recall_trace import Flips as Flips
+from .energy.recall_trace import RecallTrace as RecallTrace
 from .flows.base import Flow as Flow
 from .flows.iaf import IAF as IAF
 from .flows.maf import MAF as MAF
