@@ -129,7 +129,7 @@ def test_the_table_of_lengths_and_optimizers_has_the_defaults_of_every_recipe():
         stated = [literal_eval(cell) if cell[:1].isdigit() else cell or None for cell in row[1:]]
         for name in re.findall(r"`([\w-]+)`", row[0]):
             recipe = find_recipe(name)()
-            assert [getattr(recipe, setting) or None for setting in settings] == stated, name
+            assert [getattr(recipe, setting, None) or None for setting in settings] == stated, name
 
 
 def flattened(page, prefix=""):

@@ -85,6 +85,9 @@ COMMANDS: dict[str, Command] = {
         f"{_INFERENCE}.inpaint:inpaint",
         (Usage(("inpaint",), "RUN FILES…{mask}", "masked images", True),),
     ),
+    "recall": Command(
+        f"{_CLI}.memory:recall", f"{_INFERENCE}.recall:recall", (Usage(("recall",), "RUN FILES…", "always", True),)
+    ),
     "complete": Command(
         f"{_CLI}.text:complete", f"{_INFERENCE}.complete:complete", (Usage(("complete",), "RUN TEXT", "always"),)
     ),

@@ -107,6 +107,12 @@ RECIPES: dict[str, Entry] = {
         "residual GAN with spectral normalization",
         "Miyato et al. 2018",
     ),
+    "hopfield": Entry(
+        "danlu.recipes.energy.hopfield:HopfieldRecipe",
+        "energy",
+        "associative memory of binary patterns",
+        "Hopfield 1982",
+    ),
     "pixelcnn": Entry(
         "danlu.recipes.likelihood.pixelcnn:PixelCNNRecipe",
         "likelihood",

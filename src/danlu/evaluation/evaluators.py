@@ -10,9 +10,11 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from danlu.data.base.batch_stream import in_order
 from danlu.data.base.dataset import spread_over
 from danlu.data.base.density import bits_per_dimension
 from danlu.evaluation.model_scores import (
+    BATCH,
     BOUND_DRAWS,
     BOUND_EXAMPLES,
     bounds,
@@ -29,6 +31,7 @@ from danlu.metrics.classification import predicts
 from danlu.metrics.temperature import fit_temperature
 from danlu.tasks.elbo import GIVEN_LABEL
 from danlu.tasks.likelihood import DEQUANTIZED, EXACT, is_dequantized
+from danlu.tasks.pattern_storage import recall_scores, stable_fraction
 from danlu.verbs import can, has
 
 
@@ -154,12 +157,28 @@ def _generation(subject: Subject, evaluation: Evaluation) -> None:
     evaluation.scores.update(subject.scorer.all_scores(x))
 
 
+def _recalls(subject: Subject, evaluation: Evaluation) -> bool:
+    return has(subject.model, "recall_trace") and "pattern" in subject.examples.fields and len(subject.examples) > 0
+
+
+def _recall(subject: Subject, evaluation: Evaluation) -> None:
+    """The scores of ``tasks.pattern_storage``, on damaged patterns."""
+    inputs, totals = subject.info.inputs, dict[str, float]()
+    device = next(subject.model.parameters()).device
+    for batch in in_order(subject.examples, BATCH, device):
+        for name, values in recall_scores(subject.model, batch[inputs], batch["pattern"]).items():
+            totals[name] = totals.get(name, 0.0) + float(values.double().sum())
+    evaluation.scores.update({name: total / len(subject.examples) for name, total in totals.items()})
+    evaluation.scores["stable_patterns"] = stable_fraction(subject.model)
+
+
 EVALUATORS: tuple[Evaluator, ...] = (
     Evaluator("classification", _classifies, _classification),
     Evaluator("perplexity of a text", _reads, _perplexity),
     Evaluator("log-likelihood", _has_likelihood, _likelihood),
     Evaluator("bounds of the log-likelihood", _has_bound, _bounds),
     Evaluator("reconstruction error", _reconstructs, _reconstruction),
+    Evaluator("recall of patterns", _recalls, _recall),
     Evaluator("calibration", _calibrates, _calibration),
     Evaluator("robustness", _tests_robustness, _robustness),
     Evaluator("generated examples", _generates, _generation),

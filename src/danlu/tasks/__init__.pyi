@@ -15,6 +15,9 @@ from .likelihood import is_dequantized as is_dequantized
 from .likelihood import log_likelihood as log_likelihood
 from .noise_contrastive import Distribution as Distribution
 from .noise_contrastive import NoiseContrastive as NoiseContrastive
+from .pattern_storage import PatternStorage as PatternStorage
+from .pattern_storage import recall_scores as recall_scores
+from .pattern_storage import stable_fraction as stable_fraction
 from .random_masks import Masks as Masks
 from .semi_supervised import Codes as Codes
 from .semi_supervised import Relaxation as Relaxation

@@ -69,6 +69,7 @@ def score_name(name: str) -> str:
         "log_prob": "log-likelihood",
         "negative_log_likelihood": "negative log-likelihood",
         "dequantized_log_prob": "lower bound of the log-likelihood (dequantization)",
+        "recalled": "recalled without an error",
         "not_finite": "examples with NaN or infinite outputs",
         "calibrated_error": "calibration error after temperature scaling",
     }

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from danlu.app.export.check_onnx import checked, require_packages
 from danlu.app.export.content import Content
+from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError, UsageError, nearest
 from danlu.models.base import Model
 from danlu.models.onnx import OnnxCase, OnnxGraph
@@ -40,16 +41,25 @@ def write(model: Model, verb: str | None, metadata: dict[str, str]) -> Content:
     require_packages()
     verb = _chosen(model, verb)
     module = _Verb(model, verb).eval()
-    name, weight = model.info.inputs, next(model.parameters())
-    example = torch.rand(2, *model.info.shape, dtype=weight.dtype, generator=torch.Generator().manual_seed(0))
+    name = model.info.inputs
+    example = _random_examples(model, 2, torch.Generator().manual_seed(0))
 
     def cases() -> Iterator[OnnxCase]:
         source = torch.Generator().manual_seed(1)
         for n in BATCHES:
-            x = torch.rand(n, *model.info.shape, dtype=weight.dtype, generator=source)
+            x = _random_examples(model, n, source)
             yield OnnxCase({name: x}, (module(x),))
 
     return checked(OnnxGraph(_traced(module, example, name, verb), verb, (verb,), {}, cases), metadata)
+
+
+def _random_examples(model: Model, n: int, source: torch.Generator) -> Tensor:
+    """Uniform random numbers from 0 to 1 as inputs of a model; for images with two levels, these levels."""
+    x = torch.rand(n, *model.info.shape, dtype=next(model.parameters()).dtype, generator=source)
+    if not isinstance(model.info, ImageInfo) or model.info.levels > 2:
+        return x
+    low, high = model.info.range
+    return low + x.round() * (high - low)
 
 
 class _Verb(nn.Module):

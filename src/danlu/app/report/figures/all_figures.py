@@ -20,6 +20,7 @@ FIGURES: dict[str, str] = {
     "latent_map": "danlu.app.report.figures.latent:latent_map",
     "units": "danlu.app.report.figures.latent:units",
     "density_map": "danlu.app.report.figures.density:density_map",
+    "energy_descent": "danlu.app.report.figures.energy:energy_descent",
     "waveforms": "danlu.app.report.figures.waveforms:waveforms",
     "points": "danlu.app.report.figures.latent:points",
 }

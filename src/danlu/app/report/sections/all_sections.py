@@ -13,6 +13,7 @@ from danlu.app.report.sections.classifier import classifier_sections
 from danlu.app.report.sections.flow import flow_sections
 from danlu.app.report.sections.generated import generated_sections
 from danlu.app.report.sections.latent import latent_sections
+from danlu.app.report.sections.recall import recall_sections
 from danlu.app.report.sections.text import text_sections
 from danlu.evaluation.subject import Evaluation, Subject
 
@@ -23,6 +24,7 @@ SECTIONS: tuple[SectionMaker, ...] = (
     classifier_sections,
     latent_sections,
     flow_sections,
+    recall_sections,
     text_sections,
     generated_sections,
 )
