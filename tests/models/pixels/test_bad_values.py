@@ -84,3 +84,10 @@ def test_channels_for_each_color(cls):
     with pytest.raises(ValueError, match=r"^channels=2 must be at least 3, one for each color"):
         cls((3, 4, 4), layers=2, channels=2)
     assert cls((3, 4, 4), layers=2, channels=3).log_prob(torch.zeros(1, 3, 4, 4)).shape == (1,)
+
+
+@every_model
+@pytest.mark.parametrize("range", [(1.0, 0.0), (0.5, 0.5)])
+def test_an_empty_range_is_named(cls, range):
+    with pytest.raises(ValueError, match=r"^range=.* must be two numbers, the lower one first"):
+        model_of(cls, range=range)

@@ -100,16 +100,8 @@ class Flow(Model):
             ValueError: if the examples have another shape, a value is NaN or infinite, labels are missing, or an
                 unconditional flow gets labels.
         """
-        if tuple(x.shape[1:]) != self.shape:
-            raise ValueError(f"{type(self).__name__} takes examples of shape {self.shape}, got {tuple(x.shape[1:])}")
-        finite_extremes(self, x)
-        context = self._context(x, labels)
-        flat = x.flatten(1)
-        if self.logit is None:
-            return self.transform(flat, context)
-        z, logit_log_det = self.logit(flat)
-        z, log_det = self.transform(z, context)
-        return z, log_det + logit_log_det
+        self._check(x)
+        return self._transformed(x, self._context(x, labels))
 
     def inverse(
         self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None
@@ -152,6 +144,7 @@ class Flow(Model):
             ValueError: as for ``forward``.
         """
         if self.classes and labels is None:
+            self._check(x)
             return self._class_densities(x).logsumexp(1) - math.log(self.classes)
         z, log_det = self(x, labels)
         return _normal_log_prob(z) + log_det
@@ -163,7 +156,11 @@ class Flow(Model):
     def encode(self, x: Float[Tensor, "n *shape"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n latent"]:
         """The code of each example; of a class-conditional flow without labels, for its most probable class."""
         x = self._middles(x)
-        return self(x, self._most_probable(x) if labels is None else labels)[0]
+        if labels is not None or not self.classes:
+            return self(x, labels)[0]
+        self._check(x)
+        classes = torch.arange(self.classes, device=x.device)  # one_hot reads values, which an export cannot trace
+        return self._transformed(x, (self._class_densities(x).argmax(1)[:, None] == classes).to(x.dtype))[0]
 
     def decode(self, z: Float[Tensor, "n latent"], labels: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n *shape"]:
         """The example of each code; of images, the levels.
@@ -250,6 +247,20 @@ class Flow(Model):
         labels = None if labels is None else labels.expand(steps * steps)
         return self.decode(z.flatten(0, 1), labels).unflatten(0, (steps, steps))
 
+    def _check(self, x: Tensor) -> None:
+        """Check the shape and the values of examples."""
+        if tuple(x.shape[1:]) != self.shape:
+            raise ValueError(f"{type(self).__name__} takes examples of shape {self.shape}, got {tuple(x.shape[1:])}")
+        finite_extremes(self, x)
+
+    def _transformed(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Codes of examples, which are checked, and log-determinants."""
+        if self.logit is None:
+            return self.transform(x.flatten(1), context)
+        z, logit_log_det = self.logit(x.flatten(1))
+        z, log_det = self.transform(z, context)
+        return z, log_det + logit_log_det
+
     def _context(self, x: Tensor, labels: Tensor | None) -> Tensor | None:
         """One-hot labels, or None for an unconditional flow."""
         if bool(self.classes) != (labels is not None):
@@ -258,13 +269,17 @@ class Flow(Model):
         return None if labels is None else one_hot(labels, self.classes, x)
 
     def _class_densities(self, x: Tensor) -> Float[Tensor, "n classes"]:
-        """log p(x | y) for each class y."""
-        labels = torch.arange(self.classes, device=x.device)[:, None].expand(-1, len(x))
-        return torch.stack([self.log_prob(x, label) for label in labels], 1)
+        """log p(x | y) for each class y, of examples that are checked."""
+        labels = torch.eye(self.classes, dtype=x.dtype, device=x.device)
+        codes = (self._transformed(x, label.expand(x.shape[0], -1)) for label in labels)
+        return torch.stack([_normal_log_prob(z) + log_det for z, log_det in codes], 1)
 
     def _most_probable(self, x: Tensor) -> Tensor | None:
         """The class with the largest density of each example; None for an unconditional flow."""
-        return self._class_densities(x).argmax(1) if self.classes else None
+        if not self.classes:
+            return None
+        self._check(x)
+        return self._class_densities(x).argmax(1)
 
     def _indices(self, x: Tensor, tolerance: float) -> Tensor:
         """The number of the level that each value has without its noise."""

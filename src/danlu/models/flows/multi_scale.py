@@ -68,7 +68,7 @@ class MultiScale(Transform):
         self, x: Float[Tensor, "n d"], context: Float[Tensor, "n c"] | None = None
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
         """From images to codes: the values of the finest scale come first."""
-        total = x.new_zeros(len(x))
+        total = x.new_zeros(x.shape[0])
 
         def run(stage: Chain, x: Tensor) -> Tensor:
             nonlocal total
@@ -83,7 +83,7 @@ class MultiScale(Transform):
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
         """From codes to images."""
         *codes, x = self._unflattened(z)
-        total = z.new_zeros(len(z))
+        total = z.new_zeros(z.shape[0])
         for stage in reversed(self.stages):
             if stage is not self.stages[-1]:
                 x = torch.cat([codes.pop(), x], 1)

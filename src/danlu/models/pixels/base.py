@@ -248,7 +248,7 @@ class PixelModel(Model):
     def _class_log_probs(self, y: Float[Tensor, "n *shape"]) -> Float[Tensor, "classes n h w"]:
         """Log-probability of each pixel, given each class."""
         labels = torch.eye(self.classes, dtype=y.dtype, device=y.device)
-        return torch.stack([self._pixel_log_probs(y, label.expand(len(y), -1)) for label in labels])
+        return torch.stack([self._pixel_log_probs(y, label.expand(y.shape[0], -1)) for label in labels])
 
     def _pixel_log_probs(self, y: Tensor, class_weights: Tensor | None) -> Float[Tensor, "n h w"]:
         return pixel_log_probs(self.compute_outputs, self.output, y, class_weights)

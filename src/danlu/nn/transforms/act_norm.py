@@ -64,4 +64,4 @@ class ActNorm(Transform):
         return self.shift.view(shape), self.log_scale.view(shape)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return (self.log_scale.sum() * math.prod(x.shape[2:])).expand(len(x))
+        return (self.log_scale.sum() * math.prod(x.shape[2:])).expand(x.shape[0])

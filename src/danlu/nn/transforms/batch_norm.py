@@ -68,4 +68,4 @@ class BatchNormTransform(Transform):
 
     def _log_det(self, variance: Float[Tensor, "d"], x: Tensor) -> Float[Tensor, "n"]:
         each = (self.log_scale - 0.5 * (variance + self.statistics.eps).log()).sum()
-        return (each * math.prod(x.shape[2:])).expand(len(x))
+        return (each * math.prod(x.shape[2:])).expand(x.shape[0])

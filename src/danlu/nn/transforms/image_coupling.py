@@ -128,7 +128,7 @@ class CheckerboardCoupling(Transform):
 
     def _scale_and_shift(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Log-scale and shift: 0 at dark pixels."""
-        visible = torch.cat([x * self.mask, self.mask.expand(len(x), -1, -1, -1)], 1)
+        visible = torch.cat([x * self.mask, self.mask.expand(x.shape[0], -1, -1, -1)], 1)
         raw, shift = self.network(visible, context).to(x.dtype).chunk(2, 1)
         light = 1 - self.mask
         return self.limit * light * raw.tanh(), light * shift
@@ -149,7 +149,7 @@ class Squeeze(Transform):
     ) -> tuple[Float[Tensor, "n d i j"], Float[Tensor, "n"]]:
         """From pixels to channels."""
         a, b, c, d = (x[:, :, i::2, j::2] for i, j in ((0, 0), (1, 1), (0, 1), (1, 0)))
-        return torch.cat([a, b, c, d], 1), x.new_zeros(len(x))
+        return torch.cat([a, b, c, d], 1), x.new_zeros(x.shape[0])
 
     def inverse(
         self, z: Float[Tensor, "n d i j"], context: Tensor | None = None
@@ -157,4 +157,4 @@ class Squeeze(Transform):
         """From channels to pixels."""
         a, b, c, d = z.chunk(4, 1)
         rows = [torch.stack(pair, 4).flatten(3) for pair in ((a, c), (d, b))]
-        return torch.stack(rows, 3).flatten(2, 3), z.new_zeros(len(z))
+        return torch.stack(rows, 3).flatten(2, 3), z.new_zeros(z.shape[0])

@@ -41,7 +41,7 @@ def planar_root(r: Float[Tensor, "*n"], s: float | Float[Tensor, ""]) -> Float[T
 
 
 def planar_root_of_tensors(r: Float[Tensor, "*n"], s: Float[Tensor, ""]) -> Float[Tensor, "*n"]:
-    """``planar_root`` without a decision by values and in a fixed number of steps, for ``torch.func``.
+    """``planar_root`` without a decision by values and in a fixed number of steps, for ``torch.func`` and exports.
 
     Args:
         r: the right side.
@@ -52,7 +52,8 @@ def planar_root_of_tensors(r: Float[Tensor, "*n"], s: Float[Tensor, ""]) -> Floa
     >>> a + (s - 1) * a.tanh()
     tensor([-5.0000,  0.1000])
     """
-    m, first = r.abs(), r.abs() + (1 - s)
+    m = r.abs()
+    first = m + (1 - s)
     upper, cube = torch.minimum(first, m / s), m * (15 + 6 * first * first) / (5 * (1 - s).clamp(min=0.5))
     # clamped, because the cube root has no derivative at 0
     nearer = torch.minimum(upper, cube.clamp(min=torch.finfo(r.dtype).tiny) ** (1 / 3))

@@ -65,8 +65,8 @@ def planar_to_latent(
 
 
 def _is_transformed() -> bool:
-    """Whether the single operations are needed; compiled code always calls the autograd functions."""
-    return not torch.compiler.is_compiling() and needs_single_operations()
+    """Whether the single operations are needed, as in exported code; compiled code calls the autograd functions."""
+    return torch.compiler.is_exporting() or (not torch.compiler.is_compiling() and needs_single_operations())
 
 
 class _ToData(torch.autograd.Function):
@@ -158,7 +158,7 @@ def _grad_bias(m: Tensor, b: Tensor) -> Tensor:
 
 def _plain_to_data(z: Tensor, w: Tensor, u: Tensor, s: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """``planar_to_data`` in operations that autograd differentiates, layer by layer."""
-    log_det = z.new_zeros(len(z))
+    log_det = z.new_zeros(z.shape[0])
     for w_k, u_k, s_k, b_k in zip(w, u, s, b, strict=True):
         h = (z @ w_k + b_k).tanh()
         z, log_det = z + h[:, None] * u_k, log_det + (s_k + (1 - s_k) * h.square()).log()
@@ -171,8 +171,8 @@ def _plain_to_latent(x: Tensor, w: Tensor, u: Tensor, s: Tensor, b: Tensor) -> t
     Each step doubles the order up to which the derivatives of the root are exact, plus one: the result has exact
     derivatives up to the third.
     """
-    log_det = x.new_zeros(len(x))
-    root = planar_root_of_tensors if needs_single_operations() else planar_root
+    log_det = x.new_zeros(x.shape[0])
+    root = planar_root_of_tensors if _is_transformed() else planar_root
     for w_k, u_k, s_k, b_k in reversed(list(zip(w, u, s, b, strict=True))):
         r = x @ w_k + b_k
         a = root(r.detach(), s_k.detach())

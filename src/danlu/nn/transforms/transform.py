@@ -112,7 +112,7 @@ class Chain(Transform):
         transforms: list[Any], x: Tensor, context: Tensor | None, inverse: bool
     ) -> tuple[Tensor, Tensor]:
         """Apply transforms; consecutive couplings are one function where that is possible."""
-        total, done, stacks = x.new_zeros(len(x)), 0, records_backward(x)
+        total, done, stacks = x.new_zeros(x.shape[0]), 0, records_backward(x)
         while done < len(transforms):
             every = (transform.step(x, context, inverse) for transform in transforms[done:])
             if steps := list(takewhile(lambda step: step is not None, every)) if stacks else []:
@@ -185,11 +185,11 @@ class Reverse(Transform):
 
     def forward(self, x: Float[Tensor, "n d"], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The reversed rows."""
-        return x.flip(1), x.new_zeros(len(x))
+        return x.flip(1), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Float[Tensor, "n d"], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The reversed rows."""
-        return z.flip(1), z.new_zeros(len(z))
+        return z.flip(1), z.new_zeros(z.shape[0])
 
 
 class Permutation(Transform):
@@ -219,8 +219,8 @@ class Permutation(Transform):
 
     def forward(self, x: Float[Tensor, "n d"], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The permuted rows."""
-        return x.index_select(1, self.order), x.new_zeros(len(x))
+        return x.index_select(1, self.order), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Float[Tensor, "n d"], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The rows in their original order."""
-        return z.index_select(1, self.inverse_order), z.new_zeros(len(z))
+        return z.index_select(1, self.inverse_order), z.new_zeros(z.shape[0])
