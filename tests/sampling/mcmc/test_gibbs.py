@@ -61,7 +61,7 @@ def test_transitions_are_as_frequent_as_in_the_exact_matrix(settings, scan, whic
     kernel = kernels(distribution, scan)[which == "conditional"]
     matrix = sweep_matrix(distribution, kernel)
     for start in (0, 7):
-        state = kernel.start(distribution.at(start, 100_000))
+        state = kernel.start(distribution.at(start, 50_000))
         after = distribution.index(kernel.step(state, generator(start)).x)
         assert_frequencies(after, matrix[start])
         assert total_variation(after, distribution.p) > 0.05  # one step does not converge
@@ -108,6 +108,28 @@ def test_clamped_sites_keep_their_values_and_the_others_have_the_conditional_dis
     possible = (distribution.states[:, clamped] == distribution.states[21, clamped]).all(1)
     conditional = torch.where(possible, distribution.p, 0)
     assert_distributed(distribution.index(x), conditional / conditional.sum())
+
+
+@pytest.mark.parametrize("scan", ["systematic", "random"])
+def test_infinite_log_odds_clamp_other_sites_in_each_chain(scan):
+    """Even chains keep the sites 0, 3 and 4, odd ones the sites 1 and 2."""
+    distribution, sites = Enumerated(sites=6), (torch.tensor([0, 3, 4]), torch.tensor([1, 2]))
+    start = distribution.at(21, 20_000)
+    clamped = torch.zeros(start.shape, dtype=torch.bool)
+    for parity in (0, 1):
+        clamped[parity::2, sites[parity]] = True
+
+    def conditional(x, site):
+        chain = torch.arange(len(x)) if scan == "random" else slice(None)
+        return torch.where(clamped[chain, site], torch.inf * start[chain, site], distribution.field(x, site))
+
+    kernel = Gibbs(distribution.log_density, scan=scan, conditional=conditional)
+    x = run_chains(kernel, start, draws=1, burn_in=20).values[:, 0]
+    assert x[clamped].equal(start[clamped])
+    for parity in (0, 1):
+        possible = (distribution.states[:, sites[parity]] == distribution.states[21, sites[parity]]).all(1)
+        conditional_p = torch.where(possible, distribution.p, 0)
+        assert_frequencies(distribution.index(x[parity::2]), conditional_p / conditional_p.sum())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool])

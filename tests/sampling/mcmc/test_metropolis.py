@@ -85,7 +85,7 @@ def test_exact_draws_keep_their_distribution_only_with_the_correction():
     distribution = Enumerated(SITES)
     for proposal, right in ((uneven_flip, True), (uncorrected, False)):
         kernel = MetropolisHastings(distribution.log_density, proposal)
-        x = run_chains(kernel, distribution.draw(100_000), draws=1, burn_in=9).values
+        x = run_chains(kernel, distribution.draw(50_000), draws=1, burn_in=5).values
         assert is_distributed(distribution.index(x), distribution.p) == right
 
 

@@ -83,13 +83,13 @@ def test_tempering_reaches_both_modes_of_a_double_well_where_one_chain_does_not(
         density = lambda x: beta * well.log_density(x)  # noqa: E731
         return MetropolisHastings(density, NormalWalk(0.3)) if inner == "walk" else MALA(density, 0.15 / beta**0.5)
 
-    start = torch.ones(800, dtype=torch.double)
+    start = torch.ones(500, dtype=torch.double)
     alone = run_chains(kernel_at(1.0), start, draws=1, burn_in=300)
     assert float((alone.values < 0).double().mean()) < 0.02
     tempering = ParallelTempering(well.log_density, kernel_at, (1, 2, 5, 12, 30))
     result = run_chains(tempering, tempering.replicas(start), draws=1, burn_in=300)
-    assert result.values.shape == (800, 1)
-    assert abs(float((result.values < 0).double().mean()) - left) < 4 * math.sqrt(left * (1 - left) / 800)
+    assert result.values.shape == (500, 1)
+    assert abs(float((result.values < 0).double().mean()) - left) < 4 * math.sqrt(left * (1 - left) / 500)
     assert result.swaps.shape == (4,)
     assert float(result.swaps.min()) > 0.2
 
@@ -101,13 +101,13 @@ def test_tempering_of_a_ferromagnet_reaches_both_signs():
     distribution.p = distribution.log_density(distribution.states).softmax(0)
     down = float(distribution.p[distribution.states.sum(1) < 0].sum())
     assert 0.3 < down < 0.45
-    start = torch.ones(1000, 8, dtype=torch.double)
+    start = torch.ones(500, 8, dtype=torch.double)
     alone = Gibbs(distribution.log_density, conditional=distribution.field)
     stuck = run_chains(alone, start, draws=1, burn_in=60).values
     assert float((stuck.sum(2) < 0).double().mean()) < 0.02
     tempering = tempered_gibbs(distribution, (1, 2, 4, 8, 16))
     x = run_chains(tempering, tempering.replicas(start), draws=1, burn_in=60).values
-    assert abs(float((x.sum(2) < 0).double().mean()) - down) < 4 * math.sqrt(down * (1 - down) / 1000)
+    assert abs(float((x.sum(2) < 0).double().mean()) - down) < 4 * math.sqrt(down * (1 - down) / 500)
 
 
 def test_acceptance_is_that_of_temperature_1_over_the_steps_of_the_kernel():

@@ -41,7 +41,8 @@ def rhat(values: Shaped[Tensor, "chains draws *shape"]) -> Float[Tensor, "*shape
     from arviz_stats.base import array_stats
 
     _check_draws("R-hat", values, chains=2)
-    return torch.as_tensor(array_stats.rhat(_array(values), chain_axis=0, draw_axis=1))
+    with np.errstate(invalid="ignore"):  # 0 / 0 for a constant coordinate
+        return torch.as_tensor(array_stats.rhat(_array(values), chain_axis=0, draw_axis=1))
 
 
 def effective_sample_size(

@@ -39,7 +39,7 @@ class Gibbs(Kernel):
             invariant, and usually mixes faster.
         conditional: logits of a site given the others, if they are simpler than the log-density. With a systematic scan
             the site is an int, with a random scan it is a tensor (chains,). In both cases
-            ``(x * weight[site]).sum(1)`` is the field at the site.
+            ``(x * weight[site]).sum(1)`` is the field at the site. Infinite log-odds clamp a site of one chain.
         sites: the sites to update, as indices into the flattened state; the others are clamped. None means all.
 
     Raises:
