@@ -26,10 +26,11 @@ def reports(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def few_bounds() -> Iterator[None]:
-    """Bounds of log p(x) by many draws, which a class-conditional model computes for each class, of few examples."""
+def few_examples() -> Iterator[None]:
+    """Scores for which a class-conditional model computes many bounds for each class are those of few examples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("danlu.evaluation.evaluators.BOUND_EXAMPLES", 20)
+        patch.setattr("danlu.evaluation.model_scores.ROBUSTNESS_IMAGES", 20)
         yield
 
 

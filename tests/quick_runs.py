@@ -17,6 +17,7 @@ def two_seeds(seed: int, count: int) -> list[int]:
 
 SMALLER: dict[str, dict[str, object]] = {
     "distillation": {"seeds": two_seeds, "REPEATS": 1, "STEPS": 1, "DRAWS": 100, "GENERATED": 20},
+    "one-sided-smoothing": {"SAMPLES": 250},
 }
 """experiment: values of names of its module that make it smaller; then it may show no effect"""
 

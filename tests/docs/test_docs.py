@@ -20,7 +20,7 @@ from danlu.app.cli.run_command import bind
 from danlu.app.command_table import COMMANDS
 from danlu.errors import UsageError
 
-pytestmark = pytest.mark.usefixtures("few_bounds")
+pytestmark = pytest.mark.usefixtures("few_examples")
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -121,7 +121,11 @@ def samples(n=32):
 
 
 @pytest.mark.parametrize(
-    ("change", "one_sided"), [(lambda x: 0.5 * x - 2, False), (lambda x: 2.5 * x, True)], ids=["moved", "spread"]
+    ("change", "one_sided"),
+    [
+        pytest.param(lambda x: 0.5 * x - 2, False, id="moved", marks=pytest.mark.long),
+        pytest.param(lambda x: 2.5 * x, True, id="spread"),
+    ],
 )
 def test_the_penalized_critic_finds_the_wasserstein_distance_of_samples(change, one_sided):
     """Against sorting, which is exact in one dimension.

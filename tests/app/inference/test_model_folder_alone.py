@@ -11,7 +11,7 @@ import danlu
 from danlu.data import digits
 from danlu.verbs import verbs_of
 
-pytestmark = pytest.mark.usefixtures("few_bounds")
+pytestmark = pytest.mark.usefixtures("few_examples")
 
 TINY = {"quiet": True, "epochs": 1}
 LATENT = {"hidden": (8,), "latent": 2}

@@ -6,7 +6,7 @@ import danlu
 from danlu.app.runs.inspect_recipe import check, show
 from danlu.errors import UsageError
 
-pytestmark = pytest.mark.usefixtures("few_bounds")
+pytestmark = pytest.mark.usefixtures("few_examples")
 
 CASES = {
     "batch of one": ("cnn", {"model.norm": "batch", "batch_size": 1}, 1),

@@ -342,6 +342,7 @@ def test_generators_that_are_copies_of_the_data_neither_gain_nor_lose_by_smoothi
     """Training without smoothing is then not unstable, so nothing is tested."""
     sampler = lambda trainer, n, seed: ring().test["x"][:n]  # noqa: E731
     monkeypatch.setattr(one_sided_smoothing, "samples", sampler)
+    monkeypatch.setattr(one_sided_smoothing, "SAMPLES", 1000)
     found = one_sided_smoothing.EXPERIMENT.run(quick=True).verdict
     assert (found.word, "far from the data" in found.reason) == ("not decided", True)
     for clause in (one_sided_smoothing.HELPS, one_sided_smoothing.HARMS):

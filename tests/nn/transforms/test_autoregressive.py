@@ -88,7 +88,7 @@ def test_the_jacobian_is_triangular_and_its_determinant_is_the_returned_one(kind
 
 @every_kind
 @every_conditioner
-@with_and_without_context
+@pytest.mark.parametrize("context", [2, pytest.param(0, marks=pytest.mark.long)])
 def test_gradients_of_the_sequential_direction(kind, conditioner, context):
     """By finite differences, with respect to the input, the context and all parameters."""
     layer, (z, c) = layer_of(kind, conditioner, context), inputs_of(2, context)
