@@ -70,7 +70,10 @@ def answers(model: object, data) -> list[Tensor]:
 
 
 @pytest.mark.xdist_group("finished recipes")  # they share what `finished` keeps
-@pytest.mark.parametrize("average", [None, 0.9])
+@pytest.mark.parametrize(
+    "average",
+    [None, pytest.param(0.9, marks=pytest.mark.long)],  # averages are resumed in training/test_trainer.py
+)
 def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(name, average, tmp_path):
     """After the first round and after the fourth; with one player also with an average of its weights."""
     changes = {} if average is None else {"ema": average}

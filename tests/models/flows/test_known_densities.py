@@ -23,15 +23,24 @@ FLOWS = {
     "maf with a mixture": lambda shape, **more: MAF(shape, blocks=1, hidden=(32,), mixture=3, **more),
     "iaf": lambda shape, **more: IAF(shape, blocks=2, hidden=(32,), batch_norm=False, **more),
 }
-every_flow = pytest.mark.parametrize(  # in one process for each kind, which trains it once for all tests
-    "kind", [pytest.param(kind, marks=pytest.mark.xdist_group(f"densities, {kind}")) for kind in FLOWS]
-)
+every_flow = pytest.mark.parametrize("kind", FLOWS)
 NORMAL = distributions.MultivariateNormal(
     torch.tensor([3.0, -1.0, 0.0]), torch.tensor([[4.0, 1.8, 0.0], [1.8, 1.0, -0.05], [0.0, -0.05, 0.04]])
 )
 FREQUENCIES = torch.tensor([0.6, 0.2, 0.1, 0.05, 0.05])
 IMAGES = ImageInfo((1, 4, 4), levels=5)
 HELD_OUT = 10_000
+
+
+SLOW = ("iaf", "maf with a mixture")
+every_flow_and_density = pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        pytest.param(kind, data, marks=[pytest.mark.long] * (kind in SLOW and data == "u1"))
+        for kind in FLOWS
+        for data in ("normal", "u1")
+    ],
+)
 
 
 def source(seed=0):
@@ -88,16 +97,14 @@ def fitted_to_images(kind):
     return fit(flow, x, loss, 60)
 
 
-@every_flow
-@pytest.mark.parametrize("data", POINTS)
+@every_flow_and_density
 def test_many_samples_of_a_trained_flow_are_finite(kind, data):
     with torch.no_grad():
         x = fitted_to_points(kind, data).sample(100_000, generator=source(2))
     assert x.isfinite().all()
 
 
-@every_flow
-@pytest.mark.parametrize("data", POINTS)
+@every_flow_and_density
 def test_held_out_points_are_not_more_likely_than_under_the_true_density(kind, data):
     """By more than three standard errors of the difference, whose mean is a KL divergence; and they are well fitted."""
     draw, true_log_prob, _ = POINTS[data]
