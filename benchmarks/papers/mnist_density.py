@@ -54,13 +54,26 @@ ROWS = (
         LOGITS,
         "-1300.5 (MAF of five blocks, Papamakarios et al. 2017, table 2)",
         logit_nats,
-        {"model.hidden": (512,), "model.alpha": 1e-6, "batch_size": 100, "lr": 1e-3, "rounds": 4500},
+        {
+            "model.hidden": (512,),
+            "model.alpha": 1e-6,
+            "batch_size": 100,
+            "lr": 1e-3,
+            "rounds": 4500,
+            "schedule": "cosine",
+        },
     ),
     Published(
         "realnvp", "bits per pixel of the test images", "none for this network", "bits_per_dimension", {"rounds": 1200}
     ),
-    Published("pixelcnn", NATS, OF_PIXELCNN, "log_prob", {"binarize": "dynamic", "rounds": 1200}),
-    Published("gated-pixelcnn", NATS, OF_PIXELCNN, "log_prob", {"binarize": "dynamic", "rounds": 1000}),
+    Published("pixelcnn", NATS, OF_PIXELCNN, "log_prob", {"binarize": "dynamic", "rounds": 1200, "schedule": "cosine"}),
+    Published(
+        "gated-pixelcnn",
+        NATS,
+        OF_PIXELCNN,
+        "log_prob",
+        {"binarize": "dynamic", "rounds": 800, "schedule": "cosine"},
+    ),
 )
 
 
