@@ -66,7 +66,7 @@ ROWS = (
     Published(
         "realnvp", "bits per pixel of the test images", "none for this network", "bits_per_dimension", {"rounds": 1200}
     ),
-    Published("pixelcnn", NATS, OF_PIXELCNN, "log_prob", {"binarize": "dynamic", "rounds": 1200, "schedule": "cosine"}),
+    Published("pixelcnn", NATS, OF_PIXELCNN, "log_prob", {"binarize": "dynamic", "rounds": 1000, "schedule": "cosine"}),
     Published(
         "gated-pixelcnn",
         NATS,
