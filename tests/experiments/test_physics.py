@@ -102,6 +102,7 @@ def test_another_kernel_is_judged_not_to_find_lines(monkeypatch):
     assert "the prediction is wrong for" in found.reason
 
 
+@pytest.mark.long
 def test_momentum_of_nothing_is_judged_not_to_be_better(monkeypatch):
     monkeypatch.setattr(momentum, "GAMMA", 0.0)
     monkeypatch.setattr(momentum, "LIMITS", dict.fromkeys(momentum.LIMITS, 2.0))

@@ -97,7 +97,7 @@ def latent_models():
     ("name", "verb"),
     [
         ("cvae", "classify"),
-        ("cvae", "reconstruct"),
+        pytest.param("cvae", "reconstruct", marks=pytest.mark.long),
         ("m2", "encode"),
         ("stack", "reconstruct"),
         ("told", "reconstruct"),

@@ -149,6 +149,7 @@ def test_the_new_critic_has_other_initial_weights_than_that_of_the_joint_trainin
     assert len({tuple(one.flatten().tolist()) for one in weights}) == len(names)
 
 
+@pytest.mark.long
 def test_a_critic_that_does_not_learn_leaves_the_gradient_undecided(monkeypatch):
     still = OptimizerSettings(optimizer="sgd", lr=1e-12)
     monkeypatch.setattr(generator_gradient, "OptimizerSettings", lambda **_: still)
@@ -338,6 +339,7 @@ def test_the_reasons_of_the_notes_follow_from_the_gradients(minimax, non_saturat
     assert not {module.MINIMAX, module.NON_SATURATING} & {one.measure for one in module.CRITERIA.comparisons}
 
 
+@pytest.mark.long
 def test_generators_that_are_copies_of_the_data_neither_gain_nor_lose_by_smoothing(monkeypatch):
     """Training without smoothing is then not unstable, so nothing is tested."""
     sampler = lambda trainer, n, seed: ring().test["x"][:n]  # noqa: E731
@@ -358,6 +360,7 @@ def test_a_critic_that_does_not_learn_is_judged_not_to_be_the_best(monkeypatch):
     assert (found.word, "trained to the optimum" in found.reason) == ("not decided", True)
 
 
+@pytest.mark.long
 def test_players_that_see_nothing_are_judged_never_to_settle(monkeypatch):
     monkeypatch.setattr(tug_of_war.TugOfWar, "set_positions", lambda self, batch: None)
     judgment = tug_of_war.EXPERIMENT.run(quick=True).verdict.judgment

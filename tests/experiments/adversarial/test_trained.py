@@ -403,6 +403,7 @@ def test_terms_of_the_critic_of_eleven_classes_are_the_cross_entropy_of_eleven_l
     torch.testing.assert_close(sum(generator.values()), of_label(logits["fake"], labels, reduction="none"))
 
 
+@pytest.mark.long
 def test_generators_that_are_copies_of_the_digits_gain_nothing_from_labels(monkeypatch):
     part = digits().train
     order = torch.cat([(part["label"] == k).nonzero()[:100, 0] for k in range(10)]).view(10, 100).T.flatten()

@@ -169,6 +169,7 @@ def learned_by_an_oracle(seed, teacher_rounds, rounds, change=1e-4):
     return distillation.Trained({**models, distillation.STUDENT: student}, [1.0, 0.0])
 
 
+@pytest.mark.long
 def test_a_student_with_the_density_of_its_teacher_is_near(monkeypatch):
     """But it does not generate faster."""
     monkeypatch.setattr(distillation, "learn", learned_by_an_oracle)

@@ -48,6 +48,7 @@ def test_early_stopping_keeps_the_round_with_the_lowest_loss_on_the_held_out_dig
     assert next(losses) == 9.0  # after two evaluations without a lower loss there is no other
 
 
+@pytest.mark.long
 def test_remedies_without_effect_are_refuted(monkeypatch):
     nothing = {name: {"none": overfitting.Remedy()} for name in overfitting.STRENGTHS}
     monkeypatch.setattr(overfitting, "STRENGTHS", nothing)

@@ -131,6 +131,7 @@ def test_it_fits_an_energy_closely():
     assert -3 * error < divergence < 0.05
 
 
+@pytest.mark.long
 def test_it_fits_data_by_maximum_likelihood():
     """Better than the normal distribution of the data, from held-out points."""
     torch.manual_seed(0)
@@ -147,7 +148,7 @@ def test_it_fits_data_by_maximum_likelihood():
     assert flow.log_prob(held_out).mean() > normal.log_prob(held_out).mean() + 0.3
 
 
-@pytest.mark.parametrize("name", ["u1", "u4"])
+@pytest.mark.parametrize("name", [pytest.param("u1", marks=pytest.mark.long), "u4"])
 def test_held_out_points_are_not_more_likely_than_under_the_true_density(name):
     """By more than three standard errors of the difference: the mean difference is a KL divergence, at least 0."""
     torch.manual_seed(0)

@@ -180,6 +180,7 @@ def test_a_single_column_is_refused():
         RealNVP((1,))
 
 
+@pytest.mark.long
 def test_it_learns_a_distribution():
     """Held-out points of the moons are more likely than under a normal distribution."""
     torch.manual_seed(0)
