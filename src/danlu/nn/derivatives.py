@@ -38,6 +38,21 @@ def records_backward(x: Tensor) -> bool:
     )
 
 
+def is_plain(x: Tensor) -> bool:
+    """Whether x is a tensor on a CPU whose memory NumPy can use, and no transform, tracing or compilation looks at it.
+
+    >>> is_plain(torch.zeros(1)), is_plain(torch.zeros(1, device="meta"))
+    (True, False)
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) is Tensor
+        and x.device.type == "cpu"
+        and not needs_single_operations()
+        and not torch.jit.is_tracing()
+    )
+
+
 def is_observed(module: nn.Module) -> bool:
     """Whether the module has hooks or a ``forward`` of its own, so that a function must not replace a call of it.
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 NextEntry = Callable[[int, Float[Tensor, "n outputs"]], Float[Tensor, "n"]]
 """from a position and the outputs for it to the entry at this position"""
+NextArray = Callable[[int, np.ndarray], np.ndarray]
+"""the same with arrays on a CPU: from a position and the outputs for it, (outputs, n), to the entry, (n,)"""
 NextGradient = Callable[[int, Float[Tensor, "n"]], Float[Tensor, "n outputs"]]
 """from a position and the gradient of its entry to the gradients of the outputs for it"""
 

@@ -7,9 +7,10 @@ steps of the group then read its own units only, so their products are small, an
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,12 +70,53 @@ class Products:
         return torch.addmm(before, weight, self.inputs, out=out)
 
 
+class ArrayProducts:
+    """The same in NumPy, which starts an operation in a third of the time that torch takes; on a CPU only.
+
+    Args:
+        before: as for ``Products``.
+        weight: as for ``Products``.
+        inputs: as for ``Products``.
+        out: as for ``Products``.
+        counts: as for ``Products``.
+    """
+
+    def __init__(self, before: Tensor, weight: Tensor, inputs: Tensor, out: Tensor, counts: list[int]):
+        self.inputs, self.counts = inputs.numpy(), counts
+        ends = list(accumulate(counts))
+        rows = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        arrays = [values.numpy() for values in (before, weight, out)]
+        self._parts = [tuple(values[part] for values in arrays) for part in rows]
+
+    def compute(self, number: int) -> np.ndarray:
+        """The values of the units of a degree before the activation function.
+
+        Args:
+            number: the degree, minus the first degree of the group.
+        """
+        before, weight, out = self._parts[number]
+        np.dot(weight, self.inputs, out=out)
+        out += before
+        return out
+
+
+AnyProducts = TypeVar("AnyProducts", Products, ArrayProducts)
+
+
 def layer_products(
-    units: Units, k: int, layer: MaskedLinear, bias: Tensor, values: list[Tensor], first: int, last: int
-) -> Products:
+    kind: type[AnyProducts],
+    units: Units,
+    k: int,
+    layer: MaskedLinear,
+    bias: Tensor,
+    values: list[Tensor],
+    first: int,
+    last: int,
+) -> AnyProducts:
     """The products of layer k for the degrees of a group; the degree of an entry is one more than its number.
 
     Args:
+        kind: the class that computes them.
         units: the numbers of units.
         k: number of the layer.
         layer: the layer.
@@ -88,7 +130,7 @@ def layer_products(
     # autocast does not change a product that is written to a given tensor
     before = torch.addmm(bias[rows], layer.weight[rows, :known], values[k][:known], out=torch.empty_like(out))
     weight = layer.weight[rows, known:end] * layer.mask[rows, known:end]
-    return Products(before, weight, values[k][known:end], out, units.counts[k + 1][first : last + 1])
+    return kind(before, weight, values[k][known:end], out, units.counts[k + 1][first : last + 1])
 
 
 def gradient_products(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from danlu.nn.masked.conditioner import NextEntry, NextGradient
-from danlu.nn.masked.degree_groups import TOGETHER, Units, gradient_products, layer_products
+from danlu.nn.masked.conditioner import NextArray, NextEntry, NextGradient
+from danlu.nn.masked.degree_groups import TOGETHER, ArrayProducts, Products, Units, gradient_products, layer_products
 
 if TYPE_CHECKING:
     from danlu.nn.masked.made import MADE
@@ -31,17 +32,13 @@ def generate(
         like: a tensor of the shape of the result.
         shift: what the context adds to the first layer.
     """
-    layers = made.layers
-    values = [like.new_zeros(rows, len(like)) for rows in (made.size, *(len(layer.weight) for layer in layers))]
-    biases = [layer.bias.unsqueeze(1) for layer in layers]
-    if shift is not None:
-        biases[0] = biases[0] + shift.t()
+    values, biases = _memory(made, like, shift)
     rectified, entries = isinstance(made.activation, nn.ReLU), values[0].unbind(0)
     for first in range(0, made.size, TOGETHER):
         last = min(first + TOGETHER, made.size) - 1
         *hidden, outputs = (
-            layer_products(units, k, layer, bias, values, first, last)
-            for k, (layer, bias) in enumerate(zip(layers, biases, strict=True))
+            layer_products(Products, units, k, layer, bias, values, first, last)
+            for k, (layer, bias) in enumerate(zip(made.layers, biases, strict=True))
         )
         for i in range(first, last + 1):
             for k, products in enumerate(hidden):
@@ -52,6 +49,46 @@ def generate(
                         y += values[k][units.rows(k, i, i)]
             entries[i].copy_(step(i, outputs.compute(i - first).t()))
     return values[0].t()
+
+
+def generate_arrays(
+    made: MADE, units: Units, step: NextArray, like: Float[Tensor, "n size"], shift: Float[Tensor, "n first"] | None
+) -> Float[Tensor, "n size"]:
+    """The same in NumPy, for a network with ReLU and tensors on a CPU; see ``MADE.generate_arrays``.
+
+    Args:
+        made: the network.
+        units: the numbers of its units.
+        step: gives an entry.
+        like: a tensor of the shape of the result.
+        shift: what the context adds to the first layer.
+    """
+    values, biases = _memory(made, like, shift)
+    arrays = [level.numpy() for level in values]
+    for first in range(0, made.size, TOGETHER):
+        last = min(first + TOGETHER, made.size) - 1
+        *hidden, outputs = (
+            layer_products(ArrayProducts, units, k, layer, bias, values, first, last)
+            for k, (layer, bias) in enumerate(zip(made.layers, biases, strict=True))
+        )
+        for i in range(first, last + 1):
+            for k, products in enumerate(hidden):
+                if products.counts[i - first]:
+                    y = products.compute(i - first)
+                    np.maximum(y, 0, out=y)
+                    if made.residual and k:
+                        y += arrays[k][units.rows(k, i, i)]
+            arrays[0][i] = step(i, outputs.compute(i - first))
+    return values[0].t()
+
+
+def _memory(made: MADE, like: Tensor, shift: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+    """Zeros for the values of each level, and what is added to the products of each layer: one row for each unit."""
+    values = [like.new_zeros(rows, len(like)) for rows in (made.size, *(len(layer.weight) for layer in made.layers))]
+    biases = [layer.bias.unsqueeze(1) for layer in made.layers]
+    if shift is not None:
+        biases[0] = biases[0] + shift.t()
+    return values, biases
 
 
 def backsolve(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from danlu.nn.derivatives import differentiable_gradients, records_backward
+from danlu.nn.masked.conditioner import NextArray
 from danlu.nn.transforms.univariate import BOUND, Inverse, Univariate
 
 
@@ -67,6 +69,23 @@ class Affine(Univariate):
             mean, raw = parameters.unbind(-1)
             log_scale = raw / torch.add(one, raw.abs(), alpha=reciprocal)
             return torch.addcmul(mean, z, log_scale.exp()), log_scale
+
+        return inverse
+
+    def inverse_of_arrays(self, z: np.ndarray, log_slopes: np.ndarray) -> NextArray:
+        """``inverse`` of one entry after the other in NumPy, see ``Univariate.inverse_of_arrays``."""
+        reciprocal = z.dtype.type(0 if self.bound is None else 1 / self.bound)
+
+        def inverse(i: int, parameters: np.ndarray) -> np.ndarray:
+            mean, raw = parameters
+            log_scale = np.abs(raw, out=log_slopes[i])
+            log_scale *= reciprocal
+            log_scale += 1
+            np.divide(raw, log_scale, out=log_scale)
+            x = np.exp(log_scale)
+            x *= z[i]
+            x += mean
+            return x
 
         return inverse
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,12 +12,15 @@ from torch.func import functional_call
 
 from danlu.nn.derivatives import without_autocast
 from danlu.nn.masked.conditioner import Conditioner
+from danlu.nn.masked.made import MADE
 from danlu.nn.transforms.transform import Transform
 from danlu.nn.transforms.univariate import Univariate
 
 ROWS, VALUES = 256, 2**18
 """Number of examples that are computed together in the sequential direction, at least, and the number of their values,
 at least one of both. More would not fit in a cache."""
+FEW_ROWS = 256
+"""Largest number of examples for which the sequential direction is computed in NumPy."""
 
 
 class Autoregressive(Transform):
@@ -104,6 +108,12 @@ class Autoregressive(Transform):
     @torch.inference_mode()  # operations take less time than with torch.no_grad
     def _generate(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """x and its log-determinant; autograd cannot use these tensors, only copies of them."""
+        if isinstance(self.conditioner, MADE) and len(z) <= FEW_ROWS and self.conditioner.takes_arrays(z):
+            columns = z.t().contiguous()
+            log_slopes = torch.empty_like(columns)
+            with np.errstate(all="ignore"):  # as in torch: overflows are infinite, without a warning
+                if (next_entry := self.univariate.inverse_of_arrays(columns.numpy(), log_slopes.numpy())) is not None:
+                    return self.conditioner.generate_arrays(next_entry, z, context), log_slopes.sum(0)
         entries = z.t().contiguous().unbind(0)
         log_slopes, inverse = [], self.univariate.inverse_like(entries[0])
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
+
+from danlu.nn.masked.conditioner import NextArray
 
 Inverse = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """from z and parameters to x and the logarithm of its derivative"""
@@ -52,6 +55,19 @@ class Univariate:
             z: a tensor of this shape and type; its values are not used.
         """
         return self.inverse
+
+    def inverse_of_arrays(self, z: np.ndarray, log_slopes: np.ndarray) -> NextArray | None:
+        """``inverse`` of one entry after the other in NumPy; None if the function has no such form.
+
+        Args:
+            z: the entries, (size, n).
+            log_slopes: memory for the logarithms of the derivatives, (size, n).
+
+        Returns:
+            The step of ``MADE.generate_arrays``: from i and the parameters of entry i, (outputs, n), to x_i, (n,).
+        """
+        del z, log_slopes
+        return None
 
     def bounded(self, raw: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         r"""Log-scales between −B and B, :math:`a / (1 + |a| / B)`; without a bound, a itself.
