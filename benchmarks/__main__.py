@@ -27,6 +27,7 @@ SPEED = {
     "wgan-gp": "benchmarks.speed.wgan_gp",
     "maf": "benchmarks.speed.maf",
     "flows": "benchmarks.speed.flows",
+    "hopfield": "benchmarks.speed.hopfield",
 }
 PAPERS = {
     "cifar-gans": "benchmarks.papers.cifar_gans",

@@ -52,6 +52,8 @@ ONLY_IF_REFUTED = {
     "mode-collapse": "does not drop modes in every setting",
     "vanishing-gradient": "The limit is learning, not memory",
     "blind-spot": "is not learned",
+    "hopfield-recall": "is not the unique minimum",
+    "hopfield-capacity": "The load does not grow",
 }
 """experiment: words of its conclusion that need a refuted comparison"""
 

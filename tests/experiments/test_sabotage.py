@@ -8,6 +8,7 @@ import pytest
 from danlu.catalogue import EXPERIMENTS, find_experiment
 from danlu.experiments import Criteria
 from danlu.experiments.adversarial import disjoint_supports, kl_directions, tug_of_war
+from danlu.experiments.energy import hopfield_recall
 from danlu.experiments.harness.criteria import favorable
 from danlu.experiments.harness.wording import findings_table
 from danlu.experiments.likelihood import distillation, mle_vs_sum
@@ -127,6 +128,11 @@ SABOTAGE = {
     ),
     "distillation, steps": (
         distillation, arguments("stepping", distillation.FROM_DATA, distillation.DISTILLED), [distillation.STEP]
+    ),
+    "hopfield-recall": (
+        hopfield_recall,
+        entries("STORED", hopfield_recall.RANDOM, hopfield_recall.OTHER),
+        [hopfield_recall.MINIMUM, hopfield_recall.FOUND],
     ),
     "tug-of-war": (
         tug_of_war, arguments("trajectory", "at the same time", "looking ahead"), [tug_of_war.SIMULTANEOUS]

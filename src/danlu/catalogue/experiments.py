@@ -37,6 +37,7 @@ CHAPTERS: dict[str, str] = {
     "1.2": "Layers",
     "1.3": "Reducing overfitting",
     "1.4": "Deep architectures",
+    "2.1.1": "Energy-based models",
     "2.1.2": "Normalizing flows",
     "2.1.3": "Variational autoencoders",
     "2.1": "Likelihood",
@@ -101,6 +102,18 @@ EXPERIMENTS: dict[str, Claim] = {
         "2.1",
         395,
         "the sum of p has trivial optima and a vanishing gradient, the sum of log p has neither",
+    ),
+    "hopfield-recall": Claim(
+        "danlu.experiments.energy.hopfield_recall:EXPERIMENT",
+        "2.1.1.1",
+        421,
+        "a stored pattern is the minimum of the energy, several are local minima, and descent finds them",
+    ),
+    "hopfield-capacity": Claim(
+        "danlu.experiments.energy.hopfield_capacity:EXPERIMENT",
+        "2.1.1.1",
+        424,
+        "a Hopfield network of N units stores up to O(N log N) patterns",
     ),
     "log-det-cost": Claim(
         "danlu.experiments.likelihood.log_det_cost:EXPERIMENT",
