@@ -26,6 +26,7 @@ def test_impossible_values_are_named(changes, found):
         WaveformInfo(**{"shape": (4,), **changes}).check()
 
 
+@pytest.mark.unchecked
 def test_an_unknown_conversion_of_channels_is_named():
     with pytest.raises(ValueError, match="channels='left' must be mean or first"):
         WaveformInfo((4,), channels="left").check()

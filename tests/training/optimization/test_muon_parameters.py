@@ -106,7 +106,8 @@ def test_muon_trains_all_matrices_except_embeddings_and_output_layers(name, chan
     excluded = {path for path in path_of.values() if path.endswith((*embeddings, *no_maps)) or "peephole" in path}
     norms = {p for part in task.modules() if isinstance(part, NORMS) for p in part.parameters()}
     moved = {p for player in trainer.players.values() for p in hidden_matrices(player.module)}
-    expected = {path for p, path in path_of.items() if p.ndim == 2 and p not in outputs | norms} - excluded
+    trained = {p for player in trainer.players.values() for p in player.parameters}  # a storage rule sets others
+    expected = {path_of[p] for p in trained - outputs - norms if p.ndim == 2} - excluded
     assert {path_of[p] for p in moved} == expected
     declared = {p for p, role in roles(task).items() if role == "output" and p.ndim > 1}  # convolutions too
     assert {path_of[p] for p in declared} == {path_of[p] for p in outputs} - excluded
