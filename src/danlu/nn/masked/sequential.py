@@ -6,7 +6,8 @@ value is final, so every weight is used once, at any number of layers (``danlu.n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +15,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.nn.masked.conditioner import NextArray, NextEntry, NextGradient
-from danlu.nn.masked.degree_groups import TOGETHER, ArrayProducts, Products, Units, gradient_products, layer_products
+from danlu.nn.masked.degree_groups import (
+    TOGETHER,
+    AnyProducts,
+    ArrayProducts,
+    Products,
+    Units,
+    gradient_products,
+    layer_products,
+)
 
 if TYPE_CHECKING:
     from danlu.nn.masked.made import MADE
@@ -34,20 +43,12 @@ def generate(
     """
     values, biases = _memory(made, like, shift)
     rectified, entries = isinstance(made.activation, nn.ReLU), values[0].unbind(0)
-    for first in range(0, made.size, TOGETHER):
-        last = min(first + TOGETHER, made.size) - 1
-        *hidden, outputs = (
-            layer_products(Products, units, k, layer, bias, values, first, last)
-            for k, (layer, bias) in enumerate(zip(made.layers, biases, strict=True))
-        )
-        for i in range(first, last + 1):
-            for k, products in enumerate(hidden):
-                if products.counts[i - first]:
-                    y = products.compute(i - first)
-                    y = y.relu_() if rectified else y.copy_(made.activation(y))
-                    if made.residual and k:
-                        y += values[k][units.rows(k, i, i)]
-            entries[i].copy_(step(i, outputs.compute(i - first).t()))
+
+    def activate(y: Tensor) -> Tensor:
+        return y.relu_() if rectified else y.copy_(made.activation(y))
+
+    for i, outputs in _outputs(Products, made, units, values, biases, values, activate):
+        entries[i].copy_(step(i, outputs.t()))
     return values[0].t()
 
 
@@ -65,21 +66,41 @@ def generate_arrays(
     """
     values, biases = _memory(made, like, shift)
     arrays = [level.numpy() for level in values]
+
+    def activate(y: np.ndarray) -> np.ndarray:
+        return np.maximum(y, 0, out=y)
+
+    for i, outputs in _outputs(ArrayProducts, made, units, values, biases, arrays, activate):
+        arrays[0][i] = step(i, outputs)
+    return values[0].t()
+
+
+def _outputs(
+    kind: type[AnyProducts],
+    made: MADE,
+    units: Units,
+    values: list[Tensor],
+    biases: list[Tensor],
+    levels: Sequence[Any],
+    activate: Callable[[Any], Any],
+) -> Iterator[tuple[int, Any]]:
+    """Each entry's number and outputs; the caller stores the entry before it asks for the next ones.
+
+    ``levels`` are the values as tensors or arrays, which ``activate`` changes in place.
+    """
     for first in range(0, made.size, TOGETHER):
         last = min(first + TOGETHER, made.size) - 1
         *hidden, outputs = (
-            layer_products(ArrayProducts, units, k, layer, bias, values, first, last)
+            layer_products(kind, units, k, layer, bias, values, first, last)
             for k, (layer, bias) in enumerate(zip(made.layers, biases, strict=True))
         )
         for i in range(first, last + 1):
             for k, products in enumerate(hidden):
                 if products.counts[i - first]:
-                    y = products.compute(i - first)
-                    np.maximum(y, 0, out=y)
+                    y = activate(products.compute(i - first))
                     if made.residual and k:
-                        y += arrays[k][units.rows(k, i, i)]
-            arrays[0][i] = step(i, outputs.compute(i - first))
-    return values[0].t()
+                        y += levels[k][units.rows(k, i, i)]
+            yield i, outputs.compute(i - first)
 
 
 def _memory(made: MADE, like: Tensor, shift: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:

@@ -20,9 +20,8 @@ from danlu.app.cli.argument_types import (
     SampleCount,
     Seed,
 )
-from danlu.app.cli.command_output import as_json, say
+from danlu.app.cli.command_output import as_json, check_output, say
 from danlu.app.console.output import print_error, print_line
-from danlu.errors import UsageError
 
 if TYPE_CHECKING:
     from danlu.app.inference.apply import Generated
@@ -74,7 +73,7 @@ def sample(
     """
     from danlu.app.inference.sample import sample
 
-    _check_output(out, json)
+    check_output(out, json)
     generated = sample(run, n, out=out, label=label, columns=columns, numbers=numbers,
                   values=values, temperature=temperature, seed=seed, overwrite=overwrite, device=device)  # fmt: skip
     if json:
@@ -108,7 +107,7 @@ def reconstruct(
     """
     from danlu.app.inference.reconstruct import reconstruct
 
-    _check_output(out, json)
+    check_output(out, json)
     generated = reconstruct(run, *files, out=out, invert=invert, encoding=encoding,
                        seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
     return _print_results(generated, json, "reconstructions")
@@ -147,7 +146,7 @@ def interpolate(
     """
     from danlu.app.inference.interpolate import interpolate
 
-    _check_output(out, json)
+    check_output(out, json)
     generated = interpolate(run, a, b, steps=steps, n=n, label=label, out=out, invert=invert,
                        encoding=encoding, seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
     if json:
@@ -186,7 +185,7 @@ def arithmetic(
     """
     from danlu.app.inference.latent_arithmetic import arithmetic
 
-    _check_output(out, json)
+    check_output(out, json)
     expression = " ".join(terms)
     generated = arithmetic(run, expression, around=around, n=n, label=label, out=out,
                       seed=seed, overwrite=overwrite, device=device)  # fmt: skip
@@ -230,15 +229,10 @@ def inpaint(
     """
     from danlu.app.inference.inpaint import inpaint
 
-    _check_output(out, json)
+    check_output(out, json)
     generated = inpaint(run, *files, mask=mask, out=out, label=label, temperature=temperature, invert=invert,
                    encoding=encoding, seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
     return _print_results(generated, json, "inpainted")
-
-
-def _check_output(out: str | None, json: bool) -> None:
-    if json and out == "-":
-        raise UsageError("--json and -o - both write to standard output; give only one of them")
 
 
 def _path(generated: Generated) -> str | None:

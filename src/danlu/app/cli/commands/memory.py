@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from danlu.app.cli.argument_types import Device, Encoding, Invert, Json, Out, Overwrite, Seed
-from danlu.app.cli.command_output import as_json
+from danlu.app.cli.command_output import as_json, check_output
 from danlu.app.console.output import print_error, print_line
-from danlu.errors import UsageError
 
 if TYPE_CHECKING:
     from danlu.app.inference.recall import RecallResult
@@ -42,8 +41,7 @@ def recall(
     """
     from danlu.app.inference.recall import recall
 
-    if json and out == "-":
-        raise UsageError("--json and -o - both write to standard output; give only one of them")
+    check_output(out, json)
     recalled = recall(run, *files, steps=steps, synchronous=synchronous, out=out, invert=invert, encoding=encoding,
                       seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
     failed = int(any(result.error for result in recalled.files))
