@@ -257,6 +257,7 @@ Capability = Literal[
     "receptive_field",
     "onnx_graph",
     "recall_trace",
+    "normalizer",
 ]
 
 CAPABILITIES: dict[Capability, str] = {
@@ -278,6 +279,8 @@ CAPABILITIES: dict[Capability, str] = {
     "onnx_graph": "``onnx_graph()`` gives the ONNX graph of a verb that torch cannot trace",
     "recall_trace": "``recall_trace(x, steps, synchronous, seed)`` gives states and energies during a recall, and "
     "``patterns`` the stored examples; ``recall`` takes the same arguments",
+    "normalizer": "``log_normalizer()`` gives the logarithm of the normalizer in ``log_prob``: exact, or an estimate "
+    "with its standard error",
 }
 """each capability, with its meaning"""
 

@@ -1,0 +1,111 @@
+"""The logarithm of a normalizer: its kind, its error, and a cache that notices when parameters change."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from danlu.sampling.mcmc.annealed import AnnealedEstimate
+
+CHAINS, BETAS = 100, 2000
+"""defaults of annealed importance sampling"""
+
+
+@dataclass(frozen=True)
+class LogNormalizer:
+    """The logarithm of the normalizer Z of a distribution.
+
+    Attributes:
+        value: log Z in nats.
+        kind: exact, estimate, or unreliable: an estimate to which few chains contribute, so that its error is unknown.
+        standard_error: standard error in nats: 0 if exact, None if unreliable.
+        effective_sample_size: effective sample size of the weights of the chains; None if exact.
+        chains: number of chains; 0 if exact.
+
+    >>> print(LogNormalizer(2.5, "exact", 0.0, None, 0))
+    log Z = 2.5, exact
+    """
+
+    value: float
+    kind: Literal["exact", "estimate", "unreliable"]
+    standard_error: float | None
+    effective_sample_size: float | None
+    chains: int
+
+    def __str__(self) -> str:
+        if self.kind == "exact":
+            return f"log Z = {self.value:.6g}, exact"
+        error = "unreliable" if self.standard_error is None else f"± {self.standard_error:.2g}"
+        size = f"{self.effective_sample_size:.0f} of {self.chains}"
+        return f"log Z = {self.value:.6g}, {error} (annealed importance sampling, effective sample size {size})"
+
+
+def exactly(log_z: Tensor) -> LogNormalizer:
+    """An exact normalizer.
+
+    Args:
+        log_z: the logarithm, with one value.
+    """
+    return LogNormalizer(float(log_z), "exact", 0.0, None, 0)
+
+
+def estimated(estimate: AnnealedEstimate) -> LogNormalizer:
+    """An estimated normalizer.
+
+    Args:
+        estimate: the result of annealed importance sampling.
+    """
+    kind: Literal["estimate", "unreliable"] = "unreliable" if estimate.unreliable else "estimate"
+    size, chains = estimate.effective_sample_size, len(estimate.log_weights)
+    return LogNormalizer(estimate.log_z, kind, estimate.standard_error, size, chains)
+
+
+class NormalizerCache:
+    """Keeps the last normalizer with the arguments and the state of the tensors that it was computed from.
+
+    >>> cache, weight = NormalizerCache(), torch.zeros(2)
+    >>> values = iter([1.0, 2.0])
+    >>> compute = lambda: LogNormalizer(next(values), "exact", 0.0, None, 0)
+    >>> first, again = (cache.get([weight], (), compute).value for _ in range(2))
+    >>> weight += 1
+    >>> first, again, cache.get([weight], (), compute).value
+    (1.0, 1.0, 2.0)
+    """
+
+    def __init__(self) -> None:
+        self._key: Hashable = None
+        self._tensors: tuple[Tensor, ...] = ()
+        self._value: LogNormalizer | None = None
+
+    def get(
+        self, tensors: Iterable[Tensor], arguments: tuple[int, ...], compute: Callable[[], LogNormalizer]
+    ) -> LogNormalizer:
+        """The kept normalizer if nothing has changed, otherwise a new one.
+
+        Args:
+            tensors: the tensors that it depends on.
+            arguments: the other arguments that it depends on.
+            compute: function that computes it.
+        """
+        tensors = tuple(tensors)  # kept, so that no other tensor gets the address of one of them
+        key = (arguments, tuple((tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tensors))
+        if self._value is None or key != self._key:
+            with torch.no_grad():
+                self._value = compute()
+            self._key, self._tensors = key, tensors
+        return self._value
+
+    def __deepcopy__(self, memo: dict[int, object]) -> NormalizerCache:
+        """A copy of a model has tensors of its own, and so an empty cache."""
+        return copy.copy(type(self)())
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__init__()

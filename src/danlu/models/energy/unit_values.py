@@ -1,0 +1,52 @@
+"""Checks of the values of visible units."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def check_binary(x: Float[Tensor, "n *shape"], what: str = "example") -> None:
+    """Check that all values are 0 or 1.
+
+    Args:
+        x: the examples. They are not checked in compiled code, or without values (on the device meta).
+        what: the name of an example in the message.
+
+    Raises:
+        ValueError: if a value is another number or NaN; the message has the first such value and its place.
+
+    >>> check_binary(torch.tensor([[1.0, 0.0], [1.0, 0.5]]))
+    Traceback (most recent call last):
+    ValueError: example 1 of 2, counted from 0, has the value 0.5 at 1; all values must be 0 or 1. For images with
+    values from 0 to 1, use (x >= 0.5).float()
+    """
+    _refuse(x, (x != 0) & (x != 1), what, "all values must be 0 or 1. For images with values from 0 to 1, use "
+            "(x >= 0.5).float()")  # fmt: skip
+
+
+def check_finite(x: Float[Tensor, "n *shape"], what: str = "example") -> None:
+    """Check that all values are finite.
+
+    Args:
+        x: the examples, as for ``check_binary``.
+        what: the name of an example in the message.
+
+    Raises:
+        ValueError: if a value is NaN or infinite.
+
+    >>> check_finite(torch.tensor([[1.0, torch.nan]]))
+    Traceback (most recent call last):
+    ValueError: example 0 of 1, counted from 0, has the value nan at 1; all values must be finite
+    """
+    _refuse(x, ~x.isfinite(), what, "all values must be finite")
+
+
+def _refuse(x: Tensor, wrong: Bool[Tensor, "n *shape"], what: str, rule: str) -> None:
+    if torch.compiler.is_compiling() or x.is_meta or not x.numel() or not wrong.any():
+        return
+    number, *place = wrong.nonzero()[0].tolist()
+    at = f"({', '.join(map(str, place))})" if len(place) > 1 else str(place[0]) if place else "its only place"
+    value = float(x[(number, *place)])
+    raise ValueError(f"{what} {number} of {len(x)}, counted from 0, has the value {value:g} at {at}; {rule}")
