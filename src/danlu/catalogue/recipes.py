@@ -113,6 +113,15 @@ RECIPES: dict[str, Entry] = {
         "associative memory of binary patterns",
         "Hopfield 1982",
     ),
+    "rbm": Entry(
+        "danlu.recipes.energy.rbm:RBMRecipe", "energy", "restricted Boltzmann machine of binary values", "Hinton 2002"
+    ),
+    "gaussian-rbm": Entry(
+        "danlu.recipes.energy.gaussian_rbm:GaussianRBMRecipe",
+        "energy",
+        "restricted Boltzmann machine of real values",
+        "Cho et al. 2011",
+    ),
     "pixelcnn": Entry(
         "danlu.recipes.likelihood.pixelcnn:PixelCNNRecipe",
         "likelihood",

@@ -29,6 +29,7 @@ from danlu.evaluation.subject import Evaluation, Subject
 from danlu.evaluation.text_scores import reads, text_scores
 from danlu.metrics.classification import predicts
 from danlu.metrics.temperature import fit_temperature
+from danlu.tasks.contrastive import normalizer_scores
 from danlu.tasks.elbo import GIVEN_LABEL
 from danlu.tasks.likelihood import DEQUANTIZED, EXACT, is_dequantized
 from danlu.tasks.pattern_storage import recall_scores, stable_fraction
@@ -92,7 +93,9 @@ def _likelihood(subject: Subject, evaluation: Evaluation) -> None:
         summed = has(model, "class_conditional") and not given_label  # over the classes, one pass for each
         some, suffix = spread_over(examples, BOUND_EXAMPLES) if summed else examples, GIVEN_LABEL * given_label
         nats = log_likelihoods(model, some, info, given_label)
-        evaluation.scores[name + suffix] = float(nats.mean())
+        mean = float(nats.mean())
+        scores = {name: mean} if not has(model, "normalizer") else normalizer_scores(name, mean, model.log_normalizer())
+        evaluation.scores.update({key + suffix: value for key, value in scores.items()})
         if info.spacing is not None:
             evaluation.scores["bits_per_dimension" + suffix] = float(bits_per_dimension(nats, values).mean())
         evaluation.count_not_finite(nats.isfinite())

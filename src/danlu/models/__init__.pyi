@@ -26,7 +26,10 @@ from .classify.inception import Mixed as Mixed
 from .classify.inception import Unit as Unit
 from .classify.mlp import MLP as MLP
 from .classify.resnet import ResNet as ResNet
+from .energy.energy_model import EnergyModel as EnergyModel
 from .energy.hopfield import Hopfield as Hopfield
+from .energy.normalizer import LogNormalizer as LogNormalizer
+from .energy.rbm import RBM as RBM
 from .energy.recall_trace import Flips as Flips
 from .energy.recall_trace import RecallTrace as RecallTrace
 from .flows.base import Flow as Flow

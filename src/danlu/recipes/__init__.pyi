@@ -24,7 +24,10 @@ from .config.resolve import as_recipe as as_recipe
 from .config.yaml_files import from_text as from_text
 from .config.yaml_files import from_yaml as from_yaml
 from .config.yaml_files import to_yaml as to_yaml
+from .energy.base import ContrastiveRecipe as ContrastiveRecipe
+from .energy.gaussian_rbm import GaussianRBMRecipe as GaussianRBMRecipe
 from .energy.hopfield import HopfieldRecipe as HopfieldRecipe
+from .energy.rbm import RBMRecipe as RBMRecipe
 from .latent.beta_vae import BetaVAERecipe as BetaVAERecipe
 from .latent.conditional_vae import ConditionalVAERecipe as ConditionalVAERecipe
 from .latent.inpainting_vae import InpaintingVAERecipe as InpaintingVAERecipe

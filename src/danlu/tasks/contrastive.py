@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from danlu.data.base.batch_stream import Batch, in_order
 from danlu.data.base.dataset import DataInfo, Part, spread_over
-from danlu.data.base.density import dequantize, fixed_noise
+from danlu.data.base.density import dequantize, fixed_noise, log_volume
 from danlu.models.energy.energy_model import EnergyModel
 from danlu.models.energy.normalizer import CHAINS, LogNormalizer
-from danlu.tasks.likelihood import DEQUANTIZED, EXACT, is_dequantized, log_likelihood
+from danlu.tasks.likelihood import DEQUANTIZED, EXACT, is_dequantized
 from danlu.tasks.task import Descend, Task, Terms, Turn, Update
-from danlu.verbs import can, method
+from danlu.verbs import can, has, method
 
 ESTIMATE, ERROR = "_estimate", "_error"
 """ends of the names of an estimated log-likelihood and of its standard error"""
@@ -27,6 +27,8 @@ OBSERVED = 100
 """number of rounds whose examples enter the statistics of the data"""
 SCORED = 10_000
 """largest number of examples whose log-likelihood is computed in an evaluation"""
+EVALUATION_BETAS = 300
+"""inverse temperatures of the estimate of the log-likelihood during training"""
 BATCH = 500
 """number of examples in a pass of an evaluation"""
 
@@ -59,8 +61,8 @@ class Contrastive(Task):
 
     .. math:: \nabla E(x) - \nabla E(x'), \quad x' \sim p
 
-    The term ``contrast`` of an example is a difference of energies with this gradient. Its value is not the loss: near 0
-    it says that data and chains have the same energy. Each row of the batch has its own chains.
+    The term ``contrast`` of an example is a difference of energies with this gradient. Its value is not the loss: if it
+    is near 0, data and chains have the same energy. Each row of the batch has its own chains.
 
     Args:
         model: the model.
@@ -147,11 +149,14 @@ class Contrastive(Task):
             return {}
         like, info = next(self.energy_model.parameters()), self.info
         noisy, nats = is_dequantized(self.energy_model, info), []
+        volume = log_volume(info) if has(self.energy_model, "density") else 0.0
+        log_z = self.energy_model.log_normalizer(betas=EVALUATION_BETAS)
         for batch in in_order(spread_over(part, SCORED), BATCH, like.device, like.dtype):
             x = batch[info.inputs]
-            nats.append(log_likelihood(self.energy_model, x, fixed_noise(x, batch.numbers) if noisy else None, info))
+            x = dequantize(x, fixed_noise(x, batch.numbers), info) if noisy else x
+            nats.append(volume - self.energy_model.energy(x).double() - log_z.value)
         name = DEQUANTIZED if noisy else EXACT
-        return normalizer_scores(name, float(torch.cat(nats).mean()), self.energy_model.log_normalizer())
+        return normalizer_scores(name, float(torch.cat(nats).mean()), log_z)
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
         """A message if the estimate of the log-likelihood is unreliable."""

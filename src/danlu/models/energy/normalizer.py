@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,7 +65,9 @@ def estimated(estimate: AnnealedEstimate) -> LogNormalizer:
 
 
 class NormalizerCache:
-    """Keeps the last normalizer with the arguments and the state of the tensors that it was computed from.
+    """Keeps the last normalizer of each set of arguments, with a copy of the tensors that it was computed from.
+
+    The values are compared, because not every optimizer counts its changes of a tensor.
 
     >>> cache, weight = NormalizerCache(), torch.zeros(2)
     >>> values = iter([1.0, 2.0])
@@ -78,10 +79,10 @@ class NormalizerCache:
     """
 
     def __init__(self) -> None:
-        self._key: Hashable = None
         self._tensors: tuple[Tensor, ...] = ()
-        self._value: LogNormalizer | None = None
+        self._values: dict[tuple[int, ...], LogNormalizer] = {}
 
+    @torch.no_grad()
     def get(
         self, tensors: Iterable[Tensor], arguments: tuple[int, ...], compute: Callable[[], LogNormalizer]
     ) -> LogNormalizer:
@@ -92,20 +93,26 @@ class NormalizerCache:
             arguments: the other arguments that it depends on.
             compute: function that computes it.
         """
-        tensors = tuple(tensors)  # kept, so that no other tensor gets the address of one of them
-        key = (arguments, tuple((tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tensors))
-        if self._value is None or key != self._key:
-            with torch.no_grad():
-                self._value = compute()
-            self._key, self._tensors = key, tensors
-        return self._value
+        tensors = tuple(tensors)
+        if not self._same(tensors):
+            self._tensors, self._values = tuple(tensor.clone() for tensor in tensors), {}
+        if arguments not in self._values:
+            self._values[arguments] = compute()
+        return self._values[arguments]
+
+    def _same(self, tensors: tuple[Tensor, ...]) -> bool:
+        """Whether the tensors have the values, types and devices of the kept ones."""
+        return len(tensors) == len(self._tensors) and all(
+            one.dtype == other.dtype and one.device == other.device and one.equal(other)
+            for one, other in zip(tensors, self._tensors, strict=True)
+        )
 
     def __deepcopy__(self, memo: dict[int, object]) -> NormalizerCache:
-        """A copy of a model has tensors of its own, and so an empty cache."""
-        return copy.copy(type(self)())
+        """A copy of a model starts with an empty cache."""
+        return NormalizerCache()
 
     def __getstate__(self) -> dict[str, object]:
         return {}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__init__()
+        NormalizerCache.__init__(self)

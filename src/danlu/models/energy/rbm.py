@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Float64, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from danlu.models.base import FromData
 from danlu.models.energy.energy_model import Draw, EnergyModel, draw_from
 from danlu.models.energy.enumeration import LARGEST, log_sum_over_states
 from danlu.models.energy.normalizer import LogNormalizer, estimated, exactly
@@ -61,7 +62,7 @@ class RBM(EnergyModel):
         self,
         shape: Sequence[int],
         hidden: int = 128,
-        visible: Literal["binary", "gaussian"] = "binary",
+        visible: Annotated[Literal["binary", "gaussian"], FromData] = "binary",
         weight_std: float = 0.01,
     ):
         super().__init__()
