@@ -18,8 +18,8 @@ from danlu.tasks.likelihood import DEQUANTIZED, EXACT, is_dequantized
 from danlu.tasks.task import Descend, Task, Terms, Turn, Update
 from danlu.verbs import can, has, method
 
-ESTIMATE, ERROR = "_estimate", "_error"
-"""ends of the names of an estimated log-likelihood and of its standard error"""
+ESTIMATE, ERROR, UNRELIABLE = "_estimate", "_error", "_unreliable"
+"""ends of the names of an estimated log-likelihood, of its standard error, and of an estimate without one"""
 CHAINS_EFFECTIVE = "effective_chains"
 """name of the effective number of chains of annealed importance sampling"""
 
@@ -160,11 +160,12 @@ class Contrastive(Task):
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
         """A message if the estimate of the log-likelihood is unreliable."""
-        if CHAINS_EFFECTIVE not in scores or any(name.endswith(ERROR) for name in scores):
+        if not any(name.endswith(UNRELIABLE) for name in scores):
             return None
         return (
             f"The estimate of the log-likelihood is unreliable: {scores[CHAINS_EFFECTIVE]:.0f} of {CHAINS} chains of "
-            f"annealed importance sampling contribute to it, so it has no standard error"
+            f"annealed importance sampling contribute to it, so it has no standard error. Use smaller weights (a lower lr, or weight_decay), or "
+            f"danlu.load(RUN).log_normalizer(betas=20000)"
         )
 
     def _examples(self, batch: Batch) -> Tensor:
@@ -206,8 +207,8 @@ def _check(chains: Chains) -> None:
 def normalizer_scores(name: str, nats: float, log_z: LogNormalizer) -> dict[str, float]:
     """The scores of a log-likelihood whose normalizer may be an estimate; their names tell.
 
-    An exact one is ``name``. An estimate is ``name_estimate``, with its standard error ``name_error``, which is left
-    out if it is unreliable, and the effective number of chains.
+    An exact one is ``name``. An estimate is ``name_estimate``, with its standard error ``name_error`` and the effective
+    number of chains. An estimate that is unreliable is ``name_unreliable``, without an error.
 
     Args:
         name: name of the log-likelihood.
@@ -220,6 +221,8 @@ def normalizer_scores(name: str, nats: float, log_z: LogNormalizer) -> dict[str,
     """
     if log_z.kind == "exact":
         return {name: nats}
-    error = {} if log_z.standard_error is None else {name + ERROR: log_z.standard_error}
-    size = {} if log_z.effective_sample_size is None else {CHAINS_EFFECTIVE: log_z.effective_sample_size}
-    return {name + ESTIMATE: nats, **error, **size}
+    assert log_z.effective_sample_size is not None
+    chains = {CHAINS_EFFECTIVE: log_z.effective_sample_size}
+    if log_z.standard_error is None:
+        return {name + UNRELIABLE: nats, **chains}
+    return {name + ESTIMATE: nats, name + ERROR: log_z.standard_error, **chains}

@@ -48,6 +48,14 @@ def number(value: float) -> str:
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
 
 
+_ENDS = {
+    "_estimate": "estimate",
+    "_unreliable": "unreliable estimate",
+    "_error": "standard error of the estimate",
+}
+"""ends of the names of a log-likelihood whose normalizer is estimated"""
+
+
 def score_name(name: str) -> str:
     """The name of a score in text.
 
@@ -63,9 +71,13 @@ def score_name(name: str) -> str:
         return f"{score_name(name.removesuffix(GIVEN_LABEL))} given the label"
     if name.startswith(TEACHER):
         return f"{score_name(name.removeprefix(TEACHER))} of the teacher"
+    for end, label in _ENDS.items():
+        if name.endswith(f"log_prob{end}"):
+            return f"{score_name(name.removesuffix(end))}, {label}"
     names = {
         "cross_entropy": "cross-entropy",
         "elbo": "ELBO",
+        "effective_chains": "effective chains of the estimate",
         "log_prob": "log-likelihood",
         "negative_log_likelihood": "negative log-likelihood",
         "dequantized_log_prob": "lower bound of the log-likelihood (dequantization)",

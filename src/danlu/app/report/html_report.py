@@ -149,7 +149,7 @@ def _count(name: str, value: float, n: int | None) -> str:
     if n is not None and (name == "accuracy" or name.startswith("top_")):
         return f"{round(value * n):,} of {n:,}"
     name = name.removesuffix(GIVEN_LABEL)
-    in_nats = name in ("cross_entropy", "elbo", "dequantized_log_prob") or name.startswith("log_prob")
+    in_nats = name in ("cross_entropy", "elbo") or name.removeprefix("dequantized_").startswith("log_prob")
     return "nats" if in_nats else ""
 
 
