@@ -156,16 +156,17 @@ class Contrastive(Task):
             x = dequantize(x, fixed_noise(x, batch.numbers), info) if noisy else x
             nats.append(volume - self.energy_model.energy(x).double() - log_z.value)
         name = DEQUANTIZED if noisy else EXACT
-        return normalizer_scores(name, float(torch.cat(nats).mean()), log_z)
+        return normalizer_scores(name, float(torch.cat(nats).mean().detach()), log_z)
 
     def diagnose(self, scores: Mapping[str, float]) -> str | None:
         """A message if the estimate of the log-likelihood is unreliable."""
         if not any(name.endswith(UNRELIABLE) for name in scores):
             return None
+        few = f"{scores[CHAINS_EFFECTIVE]:.0f} of {CHAINS} chains"
         return (
-            f"The estimate of the log-likelihood is unreliable: {scores[CHAINS_EFFECTIVE]:.0f} of {CHAINS} chains of "
-            f"annealed importance sampling contribute to it, so it has no standard error. Use smaller weights (a lower lr, or weight_decay), or "
-            f"danlu.load(RUN).log_normalizer(betas=20000)"
+            f"The estimate of the log-likelihood is unreliable: {few} of annealed importance sampling contribute to it, "
+            f"so it has no standard error. Smaller weights are easier to estimate (a lower lr, or weight_decay), and so "
+            f"is danlu.load(RUN).log_normalizer(betas=20000)"
         )
 
     def _examples(self, batch: Batch) -> Tensor:

@@ -162,16 +162,16 @@ class RBM(EnergyModel):
         """
         data = x.flatten(1)
         if state is None:
-            energies, probability = self._mean_energies(data)
+            energies, probability = self._mean_energy(data)
             v = self._visible_after(self._hidden(probability, draw), steps, draw)
-            negative, probability = self._mean_energies(v)
+            negative, probability = self._mean_energy(v)
             return energies - negative, self._hidden(probability, draw)
         v = self._visible_after(state, steps, draw)
-        energies, probability = self._mean_energies(torch.cat([data, v]))
+        energies, probability = self._mean_energy(torch.cat([data, v]))
         positive, negative = energies.split(len(data))
         return positive - negative, self._hidden(probability[len(data) :], draw)
 
-    def _mean_energies(self, v: Tensor) -> tuple[Tensor, Tensor]:
+    def _mean_energy(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """The mean energy of visible and hidden units given v, and the probabilities of the hidden units."""
         fields = self._fields(v)
         probability = fields.detach().sigmoid()
@@ -217,7 +217,7 @@ class RBM(EnergyModel):
     def inpaint(
         self,
         x: Float[Tensor, "n *shape"],
-        mask: Shaped[Tensor, "n *shape"],
+        mask: Shaped[Tensor, "*mask"],
         sweeps: int = AVERAGED,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "n *shape"]:

@@ -10,7 +10,7 @@ danlu denoise RUN noisy.png --noise 0.2; danlu sample RUN
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from danlu.data.base.dataset import DataInfo
 from danlu.models.energy.rbm import RBM
@@ -28,7 +28,7 @@ class GaussianRBMRecipe(ContrastiveRecipe):
 
     model: Settings[RBM] = settings(RBM)
     """the machine"""
-    batch_size: Count = 50
+    batch_size: Count | Literal["full"] = 50
     epochs: Positive | None = 50
     evaluate_every: Count | None = 250
     optimizer: OptimizerName = "adam"

@@ -11,11 +11,13 @@ danlu sample RUN; danlu denoise RUN noisy.png; danlu inpaint RUN photo.png --mas
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+from danlu.catalogue.datasets import find_data_entry
+from danlu.data.base.batch_stream import PartStream, Stream
 from danlu.data.base.dataset import DataInfo, DataSet
 from danlu.data.images.settings import Binarize
-from danlu.data.tables.info import TableInfo
+from danlu.data.settings import DataSettings
 from danlu.data.tables.settings import Table
 from danlu.models.energy.rbm import RBM
 from danlu.recipes.config.constructor_settings import Settings, settings
@@ -36,7 +38,7 @@ class RBMRecipe(ContrastiveRecipe):
     """the machine"""
     binarize: Binarize = "dynamic"
     table: Table = Table(standardize=False)
-    batch_size: Count = 50
+    batch_size: Count | Literal["full"] = 50
     epochs: Positive | None = 100
     evaluate_every: Count | None = 250
     optimizer: OptimizerName = "sgd"
@@ -49,11 +51,23 @@ class RBMRecipe(ContrastiveRecipe):
         Raises:
             UsageError: also if a value of a table is neither 0 nor 1.
         """
-        data = super().load(access)
-        if isinstance(data.info, TableInfo):
-            for part in (data.train, data.validation, data.test):
-                check_row_values(part[data.info.inputs], data, (0, 1), "a binary RBM")
+        if not self._of_rows:
+            return super().load(access)
+        data = DataSettings.load(self, access)  # binarize applies to images
+        for part in (data.train, data.validation, data.test):
+            check_row_values(part[data.info.inputs], data, (0, 1), "a binary RBM")
         return data
+
+    def usage(self) -> dict[str, str]:
+        return {} if self._of_rows else super().usage()
+
+    def transform(self, stream: PartStream, seed: int) -> Stream:
+        return stream if self._of_rows else super().transform(stream, seed)
+
+    @property
+    def _of_rows(self) -> bool:
+        """Whether the examples are rows of a table."""
+        return find_data_entry(self.data.partition(":")[0]).kind == "table"
 
     def network(self, info: DataInfo) -> RBM:
         return self.model.build(shape=check_binary_data(info, self.data).shape, visible="binary")
