@@ -164,9 +164,9 @@ class Contrastive(Task):
             return None
         few = f"{scores[CHAINS_EFFECTIVE]:.0f} of {CHAINS} chains"
         return (
-            f"The estimate of the log-likelihood is unreliable: {few} of annealed importance sampling contribute to it, "
-            f"so it has no standard error. Smaller weights are easier to estimate (a lower lr, or weight_decay), and so "
-            f"is danlu.load(RUN).log_normalizer(betas=20000)"
+            f"The estimate of the log-likelihood is unreliable, and has no standard error: {few} of annealed "
+            f"importance sampling contribute to it. Use more temperatures, "
+            f"danlu.load(RUN).log_normalizer(betas=20000), or train with a lower lr or with weight_decay"
         )
 
     def _examples(self, batch: Batch) -> Tensor:

@@ -16,10 +16,11 @@ from torch.nn.functional import softplus
 from danlu.models.base import FromData
 from danlu.models.energy.energy_model import Draw, EnergyModel, draw_from
 from danlu.models.energy.enumeration import LARGEST, log_sum_over_states
-from danlu.models.energy.normalizer import LogNormalizer, estimated, exactly
+from danlu.models.energy.normalizer import LogNormalizer, estimated, exactly, temperatures
 from danlu.models.energy.rbm_path import RBMPath
 from danlu.models.energy.visible_units import BinaryUnits, Evidence, GaussianUnits, VisibleUnits
 from danlu.nn.dense import check_width
+from danlu.nn.roles import set_role
 from danlu.sampling.mcmc.annealed import annealed_importance_sampling
 
 SWEEPS = 1000
@@ -76,6 +77,7 @@ class RBM(EnergyModel):
         self.units: VisibleUnits = BinaryUnits(units) if visible == "binary" else GaussianUnits(units)
         self.weight = nn.Parameter(torch.randn(units, hidden) * weight_std)
         self.bias = nn.Parameter(torch.zeros(hidden))
+        set_role(self, "output", "weight")
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -289,8 +291,7 @@ class RBM(EnergyModel):
             visible = LARGEST + 1  # their states cannot be enumerated
         if min(visible, hidden) <= LARGEST:
             return exactly(self._enumerated(visible < hidden))
-        path = RBMPath(self)
-        grid = torch.linspace(0, 1, betas, dtype=torch.float64)
+        path, grid = RBMPath(self), temperatures(betas)
         return estimated(annealed_importance_sampling(path.base, path.log_density, path.kernel, grid, chains, seed))
 
     def _enumerated(self, over_visible: bool) -> Float64[Tensor, ""]:

@@ -39,8 +39,8 @@ class RBMRecipe(ContrastiveRecipe):
     binarize: Binarize = "dynamic"
     table: Table = Table(standardize=False)
     batch_size: Count | Literal["full"] = 50
-    epochs: Positive | None = 100
-    evaluate_every: Count | None = 250
+    epochs: Positive | None = 200
+    evaluate_every: Count | None = 500
     optimizer: OptimizerName = "sgd"
     lr: Positive = 0.05
     schedule: Schedule = "linear"
