@@ -54,6 +54,9 @@ ONLY_IF_REFUTED = {
     "blind-spot": "is not learned",
     "hopfield-recall": "is not the unique minimum",
     "hopfield-capacity": "The load does not grow",
+    "gibbs": "The distribution converges, not the chain",
+    "importance-sampling": "The mean of the opened crates is biased",
+    "metropolis-hastings": "Chains do not converge to p",
 }
 """experiment: words of its conclusion that need a refuted comparison"""
 

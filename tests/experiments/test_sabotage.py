@@ -13,6 +13,7 @@ from danlu.experiments.harness.criteria import favorable
 from danlu.experiments.harness.wording import findings_table
 from danlu.experiments.likelihood import distillation, mle_vs_sum
 from danlu.experiments.networks import batchnorm, depth, linear_collapse
+from danlu.experiments.sampling import gibbs, importance_sampling, metropolis_hastings
 from danlu.experiments.sequences import nce_gradient, spectral_radius
 from quick_runs import grouped, quick_run
 
@@ -133,6 +134,20 @@ SABOTAGE = {
         hopfield_recall,
         entries("STORED", hopfield_recall.RANDOM, hopfield_recall.OTHER),
         [hopfield_recall.MINIMUM, hopfield_recall.FOUND],
+    ),
+    "gibbs": (gibbs, entries("COUPLINGS", gibbs.ONE, gibbs.TWO), [gibbs.CONVERGES, gibbs.FORGETS]),
+    "importance-sampling": (
+        importance_sampling,
+        arguments("probabilities", importance_sampling.UNIFORM, importance_sampling.P),
+        [importance_sampling.USEFUL, importance_sampling.NEARER],
+    ),
+    "metropolis-hastings": (
+        metropolis_hastings,
+        entries("ACCEPTANCE", metropolis_hastings.RIGHT, metropolis_hastings.WRONG),
+        [
+            metropolis_hastings.BALANCE, metropolis_hastings.STATIONARY, metropolis_hastings.ON_STATES,
+            metropolis_hastings.NEEDS_Q, metropolis_hastings.LINE_NEEDS_Q,
+        ],
     ),
     "tug-of-war": (
         tug_of_war, arguments("trajectory", "at the same time", "looking ahead"), [tug_of_war.SIMULTANEOUS]

@@ -115,6 +115,24 @@ EXPERIMENTS: dict[str, Claim] = {
         424,
         "a Hopfield network of N units stores up to O(N log N) patterns",
     ),
+    "gibbs": Claim(
+        "danlu.experiments.sampling.gibbs:EXPERIMENT",
+        "2.1.1.3.1",
+        480,
+        "Gibbs sampling from a random state, repeated often enough, samples the model",
+    ),
+    "importance-sampling": Claim(
+        "danlu.experiments.sampling.importance_sampling:EXPERIMENT",
+        "2.1.1.3.2",
+        495,
+        "the variance of importance sampling is smallest if the proposal q is proportional to p",
+    ),
+    "metropolis-hastings": Claim(
+        "danlu.experiments.sampling.metropolis_hastings:EXPERIMENT",
+        "2.1.1.3.3",
+        507,
+        "with the right acceptance, any proposal has p as its stationary distribution",
+    ),
     "log-det-cost": Claim(
         "danlu.experiments.likelihood.log_det_cost:EXPERIMENT",
         "2.1.2.3",
