@@ -2,6 +2,7 @@ from danlu.app.experiments.runner import experiment as experiment
 from danlu.app.export.export import export as export
 from danlu.app.inference.classify import classify as classify
 from danlu.app.inference.complete import complete as complete
+from danlu.app.inference.denoise import denoise as denoise
 from danlu.app.inference.inpaint import inpaint as inpaint
 from danlu.app.inference.interpolate import interpolate as interpolate
 from danlu.app.inference.latent_arithmetic import arithmetic as arithmetic

@@ -258,6 +258,11 @@ Capability = Literal[
     "onnx_graph",
     "recall_trace",
     "normalizer",
+    "binary_values",
+    "noise_level",
+    "sweeps",
+    "filters",
+    "chain_trace",
 ]
 
 CAPABILITIES: dict[Capability, str] = {
@@ -281,6 +286,16 @@ CAPABILITIES: dict[Capability, str] = {
     "``patterns`` the stored examples; ``recall`` takes the same arguments",
     "normalizer": "``log_normalizer()`` gives the logarithm of the normalizer in ``log_prob``: exact, or an estimate "
     "with its standard error",
+    "binary_values": "``binary_values`` is the pair of the two values, in increasing order, that the verbs take; other "
+    "values are an error",
+    "noise_level": "``denoise`` takes ``noise``: for models with ``binary_values`` the probability that a value is "
+    "wrong, above 0 and below 0.5; for others the standard deviation of normal noise in units of x, above 0",
+    "sweeps": "``sample``, ``inpaint`` and ``denoise`` (if they exist) take ``sweeps``, the number of steps of their "
+    "Markov chains",
+    "filters": "``filters()`` gives the weights of each hidden unit, (hidden, *shape of an example)",
+    "chain_trace": "``chain_trace(n, steps, generator)`` runs n Markov chains without annealing from the states at "
+    "which those of ``sample`` start, and gives what to show after these numbers of steps, (n, len(steps), *shape): "
+    "after 0 the first states, later the states or their conditional means",
 }
 """each capability, with its meaning"""
 

@@ -88,6 +88,14 @@ COMMANDS: dict[str, Command] = {
     "recall": Command(
         f"{_CLI}.memory:recall", f"{_INFERENCE}.recall:recall", (Usage(("recall",), "RUN FILES…", "always", True),)
     ),
+    "denoise": Command(
+        f"{_CLI}.memory:denoise",
+        f"{_INFERENCE}.denoise:denoise",
+        (
+            Usage(("recall", "denoise"), "RUN FILES…", writes=True),  # after training, recall is enough
+            Usage(("denoise",), "RUN FILES…", "always", True),
+        ),
+    ),
     "complete": Command(
         f"{_CLI}.text:complete", f"{_INFERENCE}.complete:complete", (Usage(("complete",), "RUN TEXT", "always"),)
     ),

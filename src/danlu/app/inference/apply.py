@@ -79,6 +79,44 @@ def temperature_option(model: Any, temperature: float | None) -> dict[str, float
     return {"temperature": temperature}
 
 
+def sweeps_option(model: Any, sweeps: int | None) -> dict[str, int]:
+    """The argument ``sweeps`` of a verb that runs Markov chains; empty if none is given.
+
+    Raises:
+        UsageError: if the model has no Markov chains, or there is not at least one step.
+    """
+    if sweeps is None:
+        return {}
+    if not has(model, "sweeps"):
+        raise UsageError(f"{type(model).__name__} has no Markov chains; remove sweeps", settings=("sweeps",))
+    check_at_least(1, sweeps=sweeps)
+    return {"sweeps": sweeps}
+
+
+def noise_option(model: Any, noise: float | None) -> dict[str, float]:
+    """The argument ``noise`` of the verb ``denoise``; empty if none is given.
+
+    Raises:
+        UsageError: if the model does not take it, or it is out of range.
+    """
+    if noise is None:
+        return {}
+    if not has(model, "noise_level"):
+        raise UsageError(f"{type(model).__name__} does not use an amount of noise; remove noise", settings=("noise",))
+    if has(model, "binary_values"):
+        if not 0 < noise < 0.5:
+            raise UsageError(
+                f"noise is the probability of a wrong value and must be between 0 and 0.5, got {noise:g}",
+                settings=("noise",),
+            )
+    elif not 0 < noise < math.inf:
+        raise UsageError(
+            f"noise is a standard deviation and must be a finite number greater than 0, got {noise:g}",
+            settings=("noise",),
+        )
+    return {"noise": noise}
+
+
 def require_files(files: tuple[str | Path, ...]) -> tuple[str | Path, ...]:
     """The files, at least one.
 

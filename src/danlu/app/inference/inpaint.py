@@ -22,10 +22,12 @@ from danlu.app.inference.apply import (
     collect_inputs,
     grid_columns,
     require_files,
+    sweeps_option,
     temperature_option,
 )
 from danlu.app.inference.class_labels import labels_of
 from danlu.app.inference.load import load_with_verb
+from danlu.app.inference.two_values import suited
 from danlu.catalogue.lookup import resolve
 from danlu.data.base.dataset import DataInfo, require_images
 from danlu.data.kinds import find_kind
@@ -45,6 +47,7 @@ def inpaint(
     out: str | Path | None = None,
     label: str | int | None = None,
     temperature: float | None = None,
+    sweeps: int | None = None,
     invert: bool = False,
     encoding: str = "utf-8",
     seed: int = 0,
@@ -55,7 +58,8 @@ def inpaint(
     """Fill in a region of images, or the empty fields of tables, and write the results.
 
     An image grid shows each image with the missing region in blue, followed by the inpainted image; the other forms
-    have only the latter. A table has its own numbers, and those of the model in empty fields.
+    have only the latter. A table has its own numbers, and those of the model in empty fields. For a model of two
+    values, images become black and white at the middle of the gray values.
 
     Args:
         run: a run folder, or a model folder.
@@ -67,6 +71,7 @@ def inpaint(
         label: for class-conditional models, the name or number of the class of all examples, or "all" for each class in
             turn; without it, the model predicts or draws the class of each example.
         temperature: for models that draw values one after the other: as for ``sample``.
+        sweeps: for models with Markov chains: the number of their steps; by default that of the model.
         invert: for images, invert dark on light to light on dark (not the mask).
         encoding: text encoding of CSV files.
         seed: random seed.
@@ -75,12 +80,12 @@ def inpaint(
         quiet: do not report columns that are not used.
 
     Raises:
-        UsageError: if the model cannot inpaint, is not class-conditional or has no temperature, the class does not
-            exist, no file is given, a file does not exist, the mask does not fit, or the output exists.
+        UsageError: if the model cannot inpaint, is not class-conditional or has no temperature or Markov chains, the
+            class does not exist, no file is given, a file does not exist, the mask does not fit, or the output exists.
         RunError: if no file can be used.
     """
     model = load_with_verb(run, "inpaint", device)
-    info, options = model.info, temperature_option(model, temperature)
+    info, options = model.info, {**temperature_option(model, temperature), **sweeps_option(model, sweeps)}
     labels_of(model, label, 1)  # an error is found before files are read
     destination = find_destination(out, run, "inpainted", info, overwrite)
     if mask is None and info.image_size is not None:
@@ -97,11 +102,12 @@ def inpaint(
     with with_standard_input(require_files(files)) as (paths, display):
         if region is None:
             for rows, numbers in resolve(read_gaps)(paths, info, encoding, screen, display):
-                inputs.append(rows)
+                inputs.append(suited(rows, model, display, torch.from_numpy(~np.isnan(numbers))))
                 file_numbers.append(numbers)
             known = [torch.from_numpy(~np.isnan(numbers)) for numbers in file_numbers]
         else:
             inputs = collect_inputs(inputs_of(paths, info, invert, encoding, screen, display), destination, 2)
+            inputs = [suited(one, model, display) for one in inputs]
             known = _known_pixels(region, inputs, display)
     with torch.no_grad(), seeded("inpaint", seed, device=next(model.parameters()).device):
         fill = _inpainter(model, known, labels_of(model, label, sum(map(len, known))), options)
@@ -113,7 +119,7 @@ def inpaint(
 
 
 def _inpainter(
-    model: Any, known: list[Tensor], labels: Tensor | None, options: dict[str, float]
+    model: Any, known: list[Tensor], labels: Tensor | None, options: dict[str, Any]
 ) -> Callable[[Tensor, int], Tensor]:
     """The function that fills in an input; known values are bitwise unchanged, for every model."""
     of_inputs = None if labels is None else labels.split([len(of_input) for of_input in known])

@@ -16,6 +16,7 @@ from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.apply import Generated, check_at_least
 from danlu.app.inference.latents import DEFAULT_SAMPLES, check_class, decode_latents, select_latents
 from danlu.app.inference.load import load_without_seeding
+from danlu.app.inference.two_values import suited
 from danlu.errors import RunError, UsageError
 from danlu.nn.memory_format import place
 from danlu.rng.keys import seeded
@@ -86,7 +87,7 @@ def interpolate(
                 raise UsageError(
                     f"{display(str(path))}: expected one image, one row or one window of a waveform, got {count:,}"
                 )
-            if (x := inputs[0].x) is None:
+            if (x := suited(inputs[0], model, display).x) is None:
                 raise RunError(inputs[0].error or "")
             ends.append(x)
     parameter = next(model.parameters())

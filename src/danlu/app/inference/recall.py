@@ -17,9 +17,9 @@ from danlu.app.files.outputs import ImageGrid, find_destination, write
 from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.apply import check_at_least, collect_inputs, grid_columns, require_files
 from danlu.app.inference.load import load_with_verb
+from danlu.app.inference.two_values import with_two_values
 from danlu.data.base.dataset import DataInfo
 from danlu.data.images.decode import Unreadable, header
-from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError, UsageError
 from danlu.models.energy.recall_trace import RecallTrace
 from danlu.training.runtime import DeviceName
@@ -27,6 +27,8 @@ from danlu.verbs import has
 
 ENDS = {0: "still changes", 1: "fixed point", 2: "cycle of length 2"}
 """what the last state is, by its period"""
+SIGNS = (-1.0, 1.0)
+"""values of patterns"""
 Display = Callable[[str], str]
 
 
@@ -115,7 +117,7 @@ def recall(
     with with_standard_input(require_files(files)) as (paths, display):
         _say_resized(paths, info, screen, display)
         inputs = collect_inputs(inputs_of(paths, info, invert, encoding, screen, display), destination, 2)
-        inputs = [one._replace(x=None if one.x is None else _signs(one.x, one.names, info, display)) for one in inputs]
+        inputs = [with_two_values(one, SIGNS, info, display) for one in inputs]
     valid = [one.x for one in inputs if one.x is not None]
     if not valid:
         raise RunError("; ".join(dict.fromkeys(display(one.error or "") for one in inputs)))
@@ -145,25 +147,6 @@ def _say_resized(paths: Iterable[str | Path], info: DataInfo, screen: Screen, di
                 f"{display(str(path))}: {found.width}×{found.height} pixels; resized to {width}×{height}, the size of "
                 f"the stored patterns"
             )
-
-
-def _signs(x: Tensor, names: list[str], info: DataInfo, display: Display) -> Tensor:
-    """Inputs with values -1 and 1: images become black and white, and rows must have them.
-
-    Raises:
-        UsageError: if a value of a row is another one.
-    """
-    if isinstance(info, ImageInfo):
-        low, high = info.range
-        return torch.where(x >= (low + high) / 2, torch.full_like(x, high), torch.full_like(x, low))
-    if (wrong := (x.abs() != 1).nonzero()).numel():
-        row, column = wrong[0].tolist()
-        name = repr(info.channel_names[column]) if info.channel_names else str(column)
-        raise UsageError(
-            f"{display(names[row])}: column {name} has the value {float(x[row, column]):g}; this model takes rows of "
-            f"-1 and 1"
-        )
-    return x
 
 
 def _results(

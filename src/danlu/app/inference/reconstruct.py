@@ -13,6 +13,7 @@ from danlu.app.files.outputs import ImageGrid, find_destination, write
 from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.apply import Generated, apply_verb, collect_inputs, grid_columns, require_files
 from danlu.app.inference.load import load_with_verb
+from danlu.app.inference.two_values import suited
 from danlu.rng.keys import seeded
 from danlu.training.runtime import DeviceName
 
@@ -30,7 +31,8 @@ def reconstruct(
 ) -> Generated:
     """Encode and decode images or rows with a model, and write the reconstructions.
 
-    An image grid shows each image, followed by its reconstruction; the other forms have the reconstructions.
+    An image grid shows each image, followed by its reconstruction; the other forms have the reconstructions. For a
+    model of two values, images become black and white at the middle of the gray values.
 
     Args:
         run: a run folder, or a model folder.
@@ -53,6 +55,7 @@ def reconstruct(
         inputs = collect_inputs(
             inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), display), destination, 2
         )
+        inputs = [suited(one, model, display) for one in inputs]
     with torch.no_grad(), seeded("reconstruct", seed, device=next(model.parameters()).device):
         x, y, results = apply_verb(model, inputs, display, lambda batch, _: model.reconstruct(batch))
     pairs = torch.stack([x, y], 1).flatten(0, 1)

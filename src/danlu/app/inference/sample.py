@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from danlu.app.files.outputs import ImageGrid, check_grid_size, find_destination, write, writer_of
-from danlu.app.inference.apply import BATCH, Generated, check_at_least, temperature_option
+from danlu.app.inference.apply import BATCH, Generated, check_at_least, sweeps_option, temperature_option
 from danlu.app.inference.class_labels import labels_of
 from danlu.app.inference.latents import DEFAULT_SAMPLES
 from danlu.app.inference.load import load_with_verb
@@ -29,6 +29,7 @@ def sample(
     numbers: bool = False,
     values: bool = False,
     temperature: float | None = None,
+    sweeps: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
     device: DeviceName = "auto",
@@ -52,13 +53,14 @@ def sample(
             sampled.
         temperature: for models that draw values one after the other: less than 1 gives more probable values, more than
             1 less probable ones; by default 1, the model itself.
+        sweeps: for models with Markov chains: the number of their steps; by default that of the model.
         seed: random seed.
         overwrite: replace existing files.
         device: the device.
 
     Raises:
-        UsageError: if the model cannot sample or is not class-conditional, the class does not exist, or the output
-            exists.
+        UsageError: if the model cannot sample, is not class-conditional or has no Markov chains, the class does not
+            exist, or the output exists.
     """
     check_at_least(1, n=n, columns=columns)
     model = load_with_verb(run, "sample", device)
@@ -74,7 +76,7 @@ def sample(
             f"values: {type(model).__name__} does not model a distribution of each value; remove values",
             settings=("values",),
         )
-    options: dict[str, Any] = temperature_option(model, temperature)
+    options: dict[str, Any] = {**temperature_option(model, temperature), **sweeps_option(model, sweeps)}
     if has(model, "value_sampling"):
         options["values"] = values or writer_of(info).sampled_values
     x = _samples(model, n, labels, options, seed)

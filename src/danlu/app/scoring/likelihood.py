@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 import torch
@@ -13,10 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from danlu.app.console.progress import Screen
-from danlu.app.files.inputs import inputs_of
+from danlu.app.files.inputs import Input, inputs_of
 from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.apply import check_at_least, require_files
 from danlu.app.inference.load import load_without_seeding
+from danlu.app.inference.two_values import at_middle, suited
 from danlu.app.scoring.text_perplexity import TextScores, score_text
 from danlu.data.base.dataset import require_images
 from danlu.data.base.density import bits_per_dimension, fixed_noise
@@ -24,6 +25,7 @@ from danlu.data.images.binarize import binary
 from danlu.data.images.settings import Binarize
 from danlu.errors import UsageError
 from danlu.models.base import Model
+from danlu.models.energy.normalizer import LogNormalizer
 from danlu.nn.memory_format import place
 from danlu.rng.keys import generator, seeded
 from danlu.tasks.likelihood import is_dequantized, log_likelihood
@@ -136,7 +138,9 @@ def score(
             if x is None:
                 results += [Score(display(name), error=display(error or "")) for name in names]
                 continue
-            x = _binarized(x, how, seed)
+            x = _binarized(x, how, seed, model)
+            if model.info.image_size is None:
+                suited(Input(names, x), model, display)  # refuses other values
             gray = gray or bool(((x != 0) & (x != 1)).any())
             nats = _bounds(model, x, draws, seed) if draws is not None else _log_likelihoods(model, x)
             results += [
@@ -181,7 +185,8 @@ def _content_numbers(x: Tensor) -> Int[Tensor, "n"]:
 def _binarize(model: Model, option: Binarize | None) -> Binarize:
     """How images are binarized: as the option says, or as in the evaluation of the run."""
     info = model.info
-    if option is not None and info.bounds != (0.0, 1.0):
+    two_values = has(model, "binary_values")
+    if option is not None and info.bounds != (0.0, 1.0) and not two_values:
         low, high = info.range
         raise UsageError(
             f"binarize applies to images with values from 0 to 1 only, and this model takes {info.description} with "
@@ -189,16 +194,19 @@ def _binarize(model: Model, option: Binarize | None) -> Binarize:
             settings=("binarize",),
         )
     how: Binarize = option or model.usage.get("binarize", "none")
+    if how == "none" and two_values and info.image_size is not None:
+        how = "threshold"
     return "static" if how == "dynamic" else how  # they differ in training only
 
 
-def _binarized(x: Tensor, how: Binarize, seed: int) -> Tensor:
+def _binarized(x: Tensor, how: Binarize, seed: int, model: Model) -> Tensor:
     """Binarized images; the random numbers depend on the content of each image."""
+    low, high = model.info.range
     if how == "none":
         return x
     if how == "threshold":
-        return (x >= 0.5).to(x.dtype)
-    return binary(x, _content_numbers(x), 0, seed)
+        return at_middle(x, (low, high), model.info)
+    return low + (high - low) * binary((x - low) / (high - low), _content_numbers(x), 0, seed)
 
 
 def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[str]:
@@ -207,6 +215,8 @@ def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[s
         notes.append(f"lower bounds of the log-likelihood, each estimated with {draws} sample{'s' * (draws != 1)}")
     if is_dequantized(model, model.info):
         notes.append("lower bounds of the log-likelihood: random noise fills the gap between neighboring levels")
+    if has(model, "normalizer"):
+        notes.append(_normalizer_note(cast(Any, model).log_normalizer()))
     if how != "none":
         notes.append(BINARIZATION_NOTES[how])
     likelihood = model.arguments.get("likelihood")
@@ -222,3 +232,19 @@ def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[s
     elif likelihood == "gaussian" or model.info.bounds is None:
         notes.append(model.info.density_note)
     return notes
+
+
+def _normalizer_note(log_z: LogNormalizer) -> str:
+    """How sure the log-likelihoods of a model with this normalizer are."""
+    if log_z.kind == "exact":
+        return "the log-likelihoods are exact: so is the normalizer"
+    if log_z.standard_error is None:
+        return (
+            f"the log-likelihoods are unreliable: to the estimate of the normalizer contribute only "
+            f"{log_z.effective_sample_size:.0f} of {log_z.chains} chains of annealed importance sampling, so its error "
+            f"is unknown"
+        )
+    return (
+        f"the log-likelihoods are estimates: log Z, which all of them contain, has a standard error of "
+        f"{log_z.standard_error:.2g} nats (annealed importance sampling)"
+    )

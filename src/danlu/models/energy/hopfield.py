@@ -90,7 +90,18 @@ class Hopfield(Model):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return frozenset({"recall_trace"})
+        classic = {"binary_values"} if isinstance(self.memory, Couplings) else set()
+        return frozenset({"recall_trace"} | classic)
+
+    @property
+    def binary_values(self) -> tuple[float, float]:
+        """The two values of a unit of the classic form.
+
+        Raises:
+            ValueError: for the modern form.
+        """
+        self._classic("binary_values")
+        return -1.0, 1.0
 
     @property
     def patterns(self) -> Float[Tensor, "stored *shape"]:

@@ -81,8 +81,19 @@ class RBM(EnergyModel):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        continuous = {"density"} if isinstance(self.units, GaussianUnits) else set()
-        return super().capabilities | continuous
+        values = {"density"} if isinstance(self.units, GaussianUnits) else {"binary_values"}
+        return super().capabilities | values | {"noise_level", "sweeps", "filters", "chain_trace"}
+
+    @property
+    def binary_values(self) -> tuple[float, float]:
+        """The two values of binary visible units.
+
+        Raises:
+            ValueError: if they are Gaussian.
+        """
+        if isinstance(self.units, GaussianUnits):
+            raise ValueError("Gaussian visible units have more than two values")
+        return 0.0, 1.0
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n hidden"]:
         """The inputs of the hidden units: log-odds of the value 1."""
@@ -284,6 +295,36 @@ class RBM(EnergyModel):
             if evidence is not None and beta == 1:
                 total += self.units.mean(h @ self.weight.T, 1.0, evidence)
         return v, total / (sweeps - (sweeps - 1) // 2)
+
+    def filters(self) -> Float[Tensor, "hidden *shape"]:
+        """The weights of each hidden unit: what it adds to the log-odds of a visible unit, or to a Gaussian's mean."""
+        return self.weight.T.unflatten(1, self.shape)
+
+    @torch.no_grad()
+    def chain_trace(
+        self, n: int, steps: Sequence[int], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n shown *shape"]:
+        """Chains at inverse temperature 1 from the base distribution: means of the visible units given the hidden ones.
+
+        Args:
+            n: number of chains.
+            steps: numbers of steps after which they are shown. After 0 steps, it is the state at the start.
+            generator: source of the random numbers.
+
+        Raises:
+            ValueError: if there are no numbers of steps, or one is negative.
+        """
+        if min(steps, default=-1) < 0:
+            raise ValueError(f"steps={list(steps)} must be at least one number, none of them negative")
+        draw = draw_from(generator, self.bias, n)
+        v = self._visible(self.bias.new_zeros(n, len(self.bias)), draw, 0.0)
+        shown = {0: v}
+        for step in range(1, max(steps) + 1):
+            field = self._hidden(self._fields(v).sigmoid(), draw) @ self.weight.T
+            v = self.units.sample(field, draw((len(self.weight),), self.units.uniform))
+            if step in steps:
+                shown[step] = self.units.mean(field)
+        return torch.stack([shown[step] for step in steps], 1).unflatten(2, self.shape)
 
     def compute_log_normalizer(self, chains: int, betas: int, seed: int) -> LogNormalizer:
         visible, hidden = self.weight.shape

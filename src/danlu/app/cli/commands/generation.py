@@ -53,6 +53,7 @@ def sample(
     numbers: bool = False,
     values: bool = False,
     temperature: float | None = None,
+    sweeps: int | None = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -70,12 +71,14 @@ def sample(
         numbers: write the number of each image above it, for the commands interpolate and arithmetic
         values: sample each pixel from its distribution instead of showing its mean
         temperature: for autoregressive models: below 1 for more probable, above 1 for less probable pixels; default: 1
+        sweeps: for models with Markov chains: number of their steps; default: that of the model
     """
     from danlu.app.inference.sample import sample
 
     check_output(out, json)
     generated = sample(run, n, out=out, label=label, columns=columns, numbers=numbers,
-                  values=values, temperature=temperature, seed=seed, overwrite=overwrite, device=device)  # fmt: skip
+                  values=values, temperature=temperature, sweeps=sweeps, seed=seed, overwrite=overwrite,
+                  device=device)  # fmt: skip
     if json:
         return as_json(
             {"path": _path(generated), "n": n, "shape": [*generated.x.shape[1:]], "label": label, "seed": seed}
@@ -204,6 +207,7 @@ def inpaint(
     out: Out = None,
     label: str | None = None,
     temperature: float | None = None,
+    sweeps: int | None = None,
     invert: Invert = False,
     encoding: Encoding = "utf-8",
     seed: Seed = 0,
@@ -226,12 +230,14 @@ def inpaint(
         label: class by name or number, or all for each class in turn; for class-conditional models, which otherwise
             predict or draw the class
         temperature: for autoregressive models: below 1 for more probable, above 1 for less probable pixels; default: 1
+        sweeps: for models with Markov chains: number of their steps; default: that of the model
     """
     from danlu.app.inference.inpaint import inpaint
 
     check_output(out, json)
-    generated = inpaint(run, *files, mask=mask, out=out, label=label, temperature=temperature, invert=invert,
-                   encoding=encoding, seed=seed, overwrite=overwrite, device=device, quiet=json)  # fmt: skip
+    generated = inpaint(run, *files, mask=mask, out=out, label=label, temperature=temperature, sweeps=sweeps,
+                   invert=invert, encoding=encoding, seed=seed, overwrite=overwrite, device=device,
+                   quiet=json)  # fmt: skip
     return _print_results(generated, json, "inpainted")
 
 
