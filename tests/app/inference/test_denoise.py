@@ -66,7 +66,9 @@ def test_images_become_black_and_white_and_are_denoised(rbm, pictures, tmp_path)
 
 def test_the_same_seed_gives_the_same_bytes_and_the_grid_has_pairs(rbm, pictures, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        call_checked("denoise", rbm, *pictures, "--sweeps", 3, "--noise", 0.49, "--seed", seed, "-o", tmp_path / f"{name}.png")
+        call_checked(
+            "denoise", rbm, *pictures, "--sweeps", 3, "--noise", 0.49, "--seed", seed, "-o", tmp_path / f"{name}.png"
+        )
     first, again, other = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert first == again != other
     assert Image.open(tmp_path / "a.png").size == (2 + 4 * 34, 2 + 2 * 34)
@@ -83,7 +85,7 @@ def test_real_values_are_denoised_with_a_standard_deviation(gaussian, pictures, 
     with seeded("denoise", 0):
         expected = model.denoise(x, noise=0.7)
     assert torch.equal(torch.from_numpy(np.load(tmp_path / "x.npy")), expected)
-    change = float((expected - x).double().abs().mean())
+    change = float((expected.double() - x.double()).abs().mean())
     assert page["files"] == [{"file": str(pictures[0]), "mean_change": pytest.approx(change, rel=1e-12)}]
 
 

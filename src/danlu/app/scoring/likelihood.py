@@ -229,15 +229,15 @@ def _notes(model: Model, draws: int | None, how: Binarize, gray: bool) -> list[s
         notes.append(f"gray values are rounded to the {levels} levels of the training data")
     if has(model, "density"):
         notes += [] if model.info.spacing else [DENSITY_NOTE]
-    elif likelihood == "gaussian" or model.info.bounds is None:
+    elif likelihood == "gaussian" or (model.info.bounds is None and not has(model, "binary_values")):
         notes.append(model.info.density_note)
     return notes
 
 
 def _normalizer_note(log_z: LogNormalizer) -> str:
-    """How sure the log-likelihoods of a model with this normalizer are."""
+    """How sure the normalizer in the log-likelihoods of a model is."""
     if log_z.kind == "exact":
-        return "the log-likelihoods are exact: so is the normalizer"
+        return "the normalizer in the log-likelihoods is exact"
     if log_z.standard_error is None:
         return (
             f"the log-likelihoods are unreliable: to the estimate of the normalizer contribute only "
@@ -245,6 +245,6 @@ def _normalizer_note(log_z: LogNormalizer) -> str:
             f"is unknown"
         )
     return (
-        f"the log-likelihoods are estimates: log Z, which all of them contain, has a standard error of "
-        f"{log_z.standard_error:.2g} nats (annealed importance sampling)"
+        f"the log-likelihoods are estimates: the logarithm of the normalizer, the same in all of them, has a standard "
+        f"error of {log_z.standard_error:.2g} nats (annealed importance sampling)"
     )
