@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from danlu.experiments.harness.criteria import Comparison, Criteria, Judgment
 from danlu.experiments.harness.experiment import Experiment, Numbers, ProgressCallback, Table
@@ -64,26 +66,41 @@ SERIES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 RANDOM, WORST = "random", "least probable"
 
 
-def chain_distances(model: Machine, start: str, chains: int, seed: int) -> dict[str, list[float]]:
+def chain_distances(model: Machine, chains: int, seed: int) -> dict[str, dict[str, list[float]]]:
+    """The distances after each sweep for both starts; all chains are moved together."""
+    p, states = model.probabilities(), sign_states(UNITS)
+    first = {
+        RANDOM: torch.full_like(p, 1 / STATES),
+        WORST: torch.zeros_like(p).index_fill_(0, p.argmin(), 1.0),
+    }
+    source = generator("start", seed)
+    drawn = [torch.multinomial(one, chains, replacement=True, generator=source) for one in first.values()]
+    start = states[torch.cat(drawn)]
+    index = run_chains(model.kernel(), start, SWEEPS, seed=generator("sweeps", seed), keep=sign_index).values
+    matrix = sweep_matrix(model.kernel(), UNITS)
+    parts = zip(first.items(), index.split(chains), strict=True)
+    return {name: distances(part, one, matrix, p) for (name, one), part in parts}
+
+
+def distances(
+    index: Int[Tensor, "chains sweeps"],
+    first: Float[Tensor, "states"],
+    matrix: Float[Tensor, "states states"],
+    p: Float[Tensor, "states"],
+) -> dict[str, list[float]]:
     """After each sweep, the distance of the chains from the model, that of the exact distribution, and their mismatch.
 
     The mismatch is the distance of the chains from the exact distribution, as a multiple of the expected noise.
     """
-    p, states = model.probabilities(), sign_states(UNITS)
-    first = torch.full_like(p, 1 / STATES)
-    if start == WORST:
-        first = torch.zeros_like(p).index_fill_(0, p.argmin(), 1.0)
-    drawn = torch.multinomial(first, chains, replacement=True, generator=generator("start", start, seed))
-    index = run_chains(model.kernel(), states[drawn], SWEEPS, seed=generator("sweeps", start, seed), keep=sign_index)
-    matrix, expected = sweep_matrix(model.kernel(), UNITS), first
     found: dict[str, list[float]] = {"chains": [], "exact": [], "mismatch": []}
-    for sweep in range(SWEEPS):
+    expected = first
+    for states in index.unbind(1):
         expected = expected @ matrix
-        observed = frequencies(index.values[:, sweep], STATES)
+        observed = frequencies(states, STATES)
         found["chains"].append(total_variation(observed, p))
         found["exact"].append(total_variation(expected, p))
-        found["mismatch"].append(total_variation(observed, expected) / noise(expected, chains))
-    found["changed"] = [float((index.values[:, -1] != index.values[:, -2]).double().mean())]
+        found["mismatch"].append(total_variation(observed, expected) / noise(expected, len(index)))
+    found["changed"] = [float((index[:, -1] != index[:, -2]).double().mean())]
     return found
 
 
@@ -93,7 +110,7 @@ def measure_seed(seed: int, chains: int) -> dict[str, dict[str, list[float]]]:
     for arm, coupling in COUPLINGS.items():
         model = machine(coupling, seed)
         p = model.probabilities()
-        runs = {start: chain_distances(model, start, chains, seed) for start in (RANDOM, WORST)}
+        runs = chain_distances(model, chains, seed)
         found[arm] = {
             **runs[RANDOM],
             "worst": runs[WORST]["chains"],
