@@ -28,6 +28,7 @@ SPEED = {
     "maf": "benchmarks.speed.maf",
     "flows": "benchmarks.speed.flows",
     "hopfield": "benchmarks.speed.hopfield",
+    "rbm": "benchmarks.speed.rbm",
 }
 PAPERS = {
     "cifar-gans": "benchmarks.papers.cifar_gans",
