@@ -21,6 +21,7 @@ FIGURES: dict[str, str] = {
     "units": "danlu.app.report.figures.latent:units",
     "density_map": "danlu.app.report.figures.density:density_map",
     "energy_descent": "danlu.app.report.figures.energy:energy_descent",
+    "filters": "danlu.app.report.figures.energy:filters",
     "waveforms": "danlu.app.report.figures.waveforms:waveforms",
     "points": "danlu.app.report.figures.latent:points",
 }

@@ -17,7 +17,7 @@ from danlu.app.report.figures.style import INK, PLAYERS, QUIET, VERMILION, WIDTH
 Line = tuple[list[float], list[float]]
 SCORED = {"validation": VERMILION, "generated": "#009e73"}
 """owners of values that are scores and not terms of a player, and their colors"""
-TITLE = 42
+TITLE = 38
 """largest number of letters in a line of a panel's title"""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from danlu.app.report.section import Section
 from danlu.app.report.sections.classifier import classifier_sections
+from danlu.app.report.sections.energy_model import energy_sections
 from danlu.app.report.sections.flow import flow_sections
 from danlu.app.report.sections.generated import generated_sections
 from danlu.app.report.sections.latent import latent_sections
@@ -25,6 +26,7 @@ SECTIONS: tuple[SectionMaker, ...] = (
     latent_sections,
     flow_sections,
     recall_sections,
+    energy_sections,
     text_sections,
     generated_sections,
 )
