@@ -166,7 +166,7 @@ class Contrastive(Task):
         return (
             f"The estimate of the log-likelihood is unreliable, and has no standard error: {few} of annealed "
             f"importance sampling contribute to it. Use more temperatures, "
-            f"danlu.load(RUN).log_normalizer(betas=20000), or train with a lower lr or with weight_decay"
+            f"danlu.load(RUN).log_normalizer(betas=100000), or train with a lower lr or with weight_decay"
         )
 
     def _examples(self, batch: Batch) -> Tensor:

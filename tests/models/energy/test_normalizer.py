@@ -1,6 +1,7 @@
 """The kinds of a normalizer and its cache; moments of data that arrive in batches; states in their order."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -67,3 +68,29 @@ def test_all_states_are_there_once_also_in_several_passes():
     weights = torch.randn(units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     total = log_sum_over_states(lambda s: s.double() @ weights, units, (-1.0, 1.0))
     assert float(total) == pytest.approx(float((2 * weights.cosh()).log().sum()), abs=1e-10)
+
+
+def test_more_temperatures_are_used_until_the_estimate_is_reliable():
+    class Counted(RBM):
+        betas = (2, 3, 4)
+        kinds = ()
+        tried: list[int]
+
+        def compute_log_normalizer(self, chains, betas, seed):
+            self.tried.append(betas)
+            kind = self.kinds[len(self.tried) - 1]
+            return replace(estimated(estimate(None if kind == "unreliable" else 0.5)), chains=chains)
+
+    for kinds, tried in (
+        (("estimate",), [2]),
+        (("unreliable", "estimate"), [2, 3]),
+        (("unreliable", "unreliable", "unreliable"), [2, 3, 4]),
+    ):
+        model = Counted((2,), 2)
+        model.kinds, model.tried = kinds, []
+        assert model.log_normalizer().kind == kinds[-1]
+        assert model.tried == tried
+    model = Counted((2,), 2)
+    model.kinds, model.tried = ("unreliable",), []
+    assert model.log_normalizer(betas=7).kind == "unreliable"
+    assert model.tried == [7]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Float64, Shaped
@@ -33,8 +35,10 @@ class EnergyModel(Model):
     Attributes:
         shape: shape of an example.
         state_shape: shape of the state of a chain.
+        betas: numbers of inverse temperatures that ``log_normalizer`` tries.
     """
 
+    betas: ClassVar[tuple[int, ...]] = BETAS
     shape: tuple[int, ...]
     state_shape: tuple[int, ...]
 
@@ -89,20 +93,25 @@ class EnergyModel(Model):
     def compute_log_normalizer(self, chains: int, betas: int, seed: int) -> LogNormalizer:
         """Log Z, not cached; see ``log_normalizer``."""
 
-    def log_normalizer(self, chains: int = CHAINS, betas: int = BETAS, seed: int = 0) -> LogNormalizer:
+    def log_normalizer(self, chains: int = CHAINS, betas: int | None = None, seed: int = 0) -> LogNormalizer:
         """Log Z: exact if the model is small enough, otherwise an estimate by annealed importance sampling.
 
         The same arguments give the same number. It is computed again only if a parameter has changed.
 
         Args:
             chains: number of chains of the estimate, at least 2.
-            betas: number of inverse temperatures of the estimate, at least 2.
+            betas: number of inverse temperatures of the estimate, at least 2. By default the first of ``betas`` of the
+                model with which the estimate is reliable, or the last.
             seed: random seed of the estimate.
         """
-        tensors = (*self.parameters(), *self.buffers())
-        return self._normalizers.get(
-            tensors, (chains, betas, seed), lambda: self.compute_log_normalizer(chains, betas, seed)
-        )
+        tensors, found = (*self.parameters(), *self.buffers()), None
+        for count in self.betas if betas is None else (betas,):
+            compute = partial(self.compute_log_normalizer, chains, count, seed)
+            found = self._normalizers.get(tensors, (chains, count, seed), compute)
+            if found.kind != "unreliable":
+                break
+        assert found is not None
+        return found
 
     def log_prob(self, x: Float[Tensor, "n *shape"]) -> Float64[Tensor, "n"]:
         """The log-likelihood of each example in nats, in float64; ``log_normalizer`` tells whether it is an estimate.

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from danlu.sampling.mcmc.annealed import AnnealedEstimate
 
-CHAINS, BETAS = 100, 2000
-"""defaults of annealed importance sampling"""
+CHAINS, BETAS = 100, (2_000, 8_000, 32_000)
+"""defaults of annealed importance sampling: chains, and numbers of inverse temperatures, tried until it is reliable"""
 
 
 @dataclass(frozen=True)
