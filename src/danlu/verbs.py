@@ -208,8 +208,13 @@ def verbs_of(model: object) -> list[str]:
 
 
 def can(model: object, verb: str) -> bool:
-    """Whether a model has a verb. A submodule of the same name, such as ``self.embed``, does not count."""
-    return isinstance(model, VERBS[verb]) and callable(getattr(type(model), verb, None))
+    """Whether a model has a verb.
+
+    A submodule of the same name, such as ``self.embed``, does not count. A model whose arguments make a verb impossible
+    names it in its attribute ``lacks``.
+    """
+    has_method = isinstance(model, VERBS[verb]) and callable(getattr(type(model), verb, None))
+    return has_method and verb not in getattr(model, "lacks", ())
 
 
 def need(model: object, verb: str) -> Any:

@@ -16,6 +16,7 @@ MODELS: dict[str, str] = {
     "SemiSupervisedVAE": "danlu.models.latent.semi_supervised:SemiSupervisedVAE",
     "StackedVAE": "danlu.models.latent.stacked:StackedVAE",
     "Hopfield": "danlu.models.energy.hopfield:Hopfield",
+    "BoltzmannMachine": "danlu.models.energy.boltzmann.machine:BoltzmannMachine",
     "RBM": "danlu.models.energy.rbm:RBM",
     "PlanarFlow": "danlu.models.flows.planar:PlanarFlow",
     "RealNVP": "danlu.models.flows.realnvp:RealNVP",

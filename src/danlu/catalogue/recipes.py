@@ -113,6 +113,12 @@ RECIPES: dict[str, Entry] = {
         "associative memory of binary patterns",
         "Hopfield 1982",
     ),
+    "boltzmann": Entry(
+        "danlu.recipes.energy.boltzmann:BoltzmannRecipe",
+        "energy",
+        "Boltzmann machine with couplings between any units",
+        "Ackley, Hinton and Sejnowski 1985",
+    ),
     "rbm": Entry(
         "danlu.recipes.energy.rbm:RBMRecipe", "energy", "restricted Boltzmann machine of binary values", "Hinton 2002"
     ),

@@ -26,6 +26,7 @@ from .classify.inception import Mixed as Mixed
 from .classify.inception import Unit as Unit
 from .classify.mlp import MLP as MLP
 from .classify.resnet import ResNet as ResNet
+from .energy.boltzmann.machine import BoltzmannMachine as BoltzmannMachine
 from .energy.energy_model import EnergyModel as EnergyModel
 from .energy.hopfield import Hopfield as Hopfield
 from .energy.normalizer import LogNormalizer as LogNormalizer

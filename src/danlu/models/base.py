@@ -49,6 +49,11 @@ class Model(nn.Module):
         """The capabilities of the model: keys of ``danlu.verbs.CAPABILITIES``."""
         return frozenset()
 
+    @property
+    def lacks(self) -> frozenset[str]:
+        """The verbs that its arguments make impossible, although the model has their methods."""
+        return frozenset()
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Model:
         self = super().__new__(cls)
         try:

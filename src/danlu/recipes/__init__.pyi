@@ -25,6 +25,7 @@ from .config.yaml_files import from_text as from_text
 from .config.yaml_files import from_yaml as from_yaml
 from .config.yaml_files import to_yaml as to_yaml
 from .energy.base import ContrastiveRecipe as ContrastiveRecipe
+from .energy.boltzmann import BoltzmannRecipe as BoltzmannRecipe
 from .energy.gaussian_rbm import GaussianRBMRecipe as GaussianRBMRecipe
 from .energy.hopfield import HopfieldRecipe as HopfieldRecipe
 from .energy.rbm import RBMRecipe as RBMRecipe

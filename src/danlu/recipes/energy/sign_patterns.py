@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from danlu.data.base.dataset import DataInfo, DataSet, Part
 from danlu.data.base.sign_flips import flip_signs
-from danlu.data.images.binarize import binary_part
 from danlu.data.images.info import ImageInfo
 from danlu.data.images.settings import Binarize
 from danlu.errors import UsageError
+from danlu.recipes.energy.sign_images import refuse_side, sign_images
 
 
 def sign_patterns(
@@ -44,10 +43,9 @@ def sign_patterns(
         )
     chosen = data.train.take(_each_class_in_turn(data, count))
     if isinstance(data.info, ImageInfo):
-        x, info = _black_and_white(chosen, data.info, side, binarize, seed)
+        x, info = sign_images(chosen, data.info, side, binarize, seed)
     else:
-        if side is not None:
-            raise UsageError(f"side applies to images, and {data.name} has rows; leave it out", settings=("side",))
+        refuse_side(side, data)
         x, info = chosen[data.info.inputs], data.info
         _check_rows(x, data)
     labels = {"label": chosen["label"]} if "label" in chosen.fields else {}
@@ -66,19 +64,6 @@ def _each_class_in_turn(data: DataSet, count: int) -> Int[Tensor, "count"]:
     turn = torch.empty_like(labels)
     turn[by_class] = torch.arange(len(labels)) - torch.searchsorted(grouped, grouped)
     return (turn * data.info.classes + labels).argsort(stable=True)[:count]
-
-
-def _black_and_white(
-    part: Part, info: ImageInfo, side: int | None, binarize: Binarize, seed: int
-) -> tuple[Float[Tensor, "n c h w"], ImageInfo]:
-    """Images with values -1 and 1, and their description."""
-    images, low, high = part["image"], *info.range
-    images = (images - low) / (high - low)
-    if side is not None:
-        images = functional.interpolate(images, size=(side, side), mode="area")
-    bits = binary_part(Part({"image": images}), binarize, seed)["image"]
-    changes: dict[str, Any] = {"shape": tuple(images.shape[1:]), "range": (-1.0, 1.0), "levels": 2}
-    return 2 * bits.round() - 1, replace(info, **changes)
 
 
 def _check_rows(x: Float[Tensor, "n columns"], data: DataSet) -> None:

@@ -94,6 +94,15 @@ class BoltzmannMachine(EnergyModel):
         self.moments = DataMoments((self.visible,))
 
     @property
+    def lacks(self) -> frozenset[str]:
+        """The verbs for which too many hidden units have couplings among themselves."""
+        return frozenset() if self._is_summable else frozenset({"energy", "log_prob"})
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return super().capabilities - ({"normalizer"} if self.lacks else set())
+
+    @property
     def mask(self) -> Bool[Tensor, "units units"]:
         """Which units are coupled; visible units come first. It is saved with the model."""
         return self.pairs.mask
@@ -140,7 +149,7 @@ class BoltzmannMachine(EnergyModel):
                 themselves.
         """
         v, over = self._flat(x), self.pairs.structure.over_hidden
-        if len(over.enumerated) > LARGEST:
+        if not self._is_summable:
             raise ValueError(
                 f"the energy of an example is a sum over hidden units. {self.hidden} of them have couplings among "
                 f"themselves, and at most {LARGEST} can be enumerated; joint_energy(s), sample, inpaint and denoise "
@@ -346,6 +355,11 @@ class BoltzmannMachine(EnergyModel):
         """Biases of independent units with the means of the data; 0 for hidden units."""
         visible = self.moments.probability().logit() / 2
         return pad(visible.to(self.bias.dtype), (0, self.hidden))
+
+    @property
+    def _is_summable(self) -> bool:
+        """Whether the sum over the hidden units is computed."""
+        return len(self.pairs.structure.over_hidden.enumerated) <= LARGEST
 
     def _joint(self, s: Tensor, upper: Tensor) -> Tensor:
         return -((s @ upper + self.bias) * s).sum(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from danlu.models.energy.boltzmann.masks import check_mask
@@ -30,7 +30,7 @@ class PairCouplings(nn.Module):
     def __init__(self, mask: Bool[Tensor, "units units"], visible: int, std: float):
         super().__init__()
         self.units, self.visible, self.std = len(mask), visible, std
-        self.register_buffer("allowed", mask[_upper_pairs(mask)])
+        self.register_buffer("allowed", mask[*_upper_pairs(mask)])
         self.weight = nn.Parameter(torch.randn(len(self.allowed)) * std * self.allowed)
         self._structure: tuple[Tensor, Structure] | None = None
 
@@ -65,7 +65,7 @@ class PairCouplings(nn.Module):
             ValueError: if it is not such a tensor.
         """
         check_mask(mask, self.units)
-        allowed = mask[_upper_pairs(mask)].to(self.allowed.device)
+        allowed = mask[*_upper_pairs(mask)].to(self.allowed.device)
         self.weight.copy_(torch.where(self.allowed, self.weight, torch.randn_like(self.weight) * self.std) * allowed)
         self.allowed.copy_(allowed)
 
@@ -88,16 +88,16 @@ class PairCouplings(nn.Module):
         if wrong.any():
             first, second = wrong.nonzero()[0].tolist()
             raise ValueError(f"units {first} and {second} are not coupled, so their coupling must be 0; see set_mask")
-        self.weight.copy_(couplings[_upper_pairs(couplings)])
+        self.weight.copy_(couplings[*_upper_pairs(couplings)])
 
     def _scattered(self, values: Tensor) -> Tensor:
         pairs = torch.ones(self.units, self.units, dtype=torch.bool, device=values.device).triu(1)
         return values.new_zeros(pairs.shape).masked_scatter(pairs, values)
 
 
-def _upper_pairs(like: Tensor) -> Bool[Tensor, "units units"]:
-    """The mask of the upper triangle of a matrix."""
-    return torch.ones_like(like, dtype=torch.bool).triu(1)
+def _upper_pairs(like: Tensor) -> Int[Tensor, "2 pairs"]:
+    """The rows and columns of the upper triangle of a matrix."""
+    return torch.triu_indices(len(like), len(like), 1, device=like.device)
 
 
 def _symmetric(upper: Tensor) -> Tensor:
