@@ -30,8 +30,8 @@ SWEEPS = 1000
 """default number of sweeps of a sample"""
 AVERAGED = 200
 """default number of sweeps of the chains whose conditional means are averaged"""
-MEAN_FIELD = 50
-"""number of updates of the means of hidden units that have couplings among themselves"""
+MEAN_FIELD = 1000
+"""largest number of updates of the means of hidden units that have couplings among themselves"""
 
 
 class BoltzmannMachine(EnergyModel):
@@ -186,7 +186,10 @@ class BoltzmannMachine(EnergyModel):
         fields, between = self._hidden_fields(v, couplings), couplings[self.visible :, self.visible :]
         mean = fields.tanh()
         for _ in range(0 if self.pairs.structure.hidden_independent else MEAN_FIELD):
-            mean = (mean + torch.addmm(fields, mean, between).tanh()) / 2  # without the mean, it can oscillate
+            change = (torch.addmm(fields, mean, between).tanh() - mean) / 2  # a half, because the whole can oscillate
+            mean = mean + change
+            if change.abs().amax() < torch.finfo(mean.dtype).eps:
+                break
         return mean
 
     def reconstruct(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
@@ -284,7 +287,7 @@ class BoltzmannMachine(EnergyModel):
     def inpaint(
         self,
         x: Float[Tensor, "n *shape"],
-        mask: Shaped[Tensor, "n *shape"],
+        mask: Shaped[Tensor, "..."],
         sweeps: int = AVERAGED,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "n *shape"]:

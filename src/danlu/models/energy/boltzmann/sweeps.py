@@ -71,13 +71,12 @@ class GibbsSweeps:
             states, bias, thresholds = states[:, order], bias[..., order], thresholds[:, order]
         fields = torch.empty_like(states)
         for units, rows, between in self._parts:
-            old, threshold = states[:, units], thresholds[:, units]
-            field = torch.addmm(bias[..., units], states, rows, alpha=beta)
+            field, threshold = torch.addmm(bias[..., units], states, rows, alpha=beta), thresholds[:, units]
             if between is None:
-                new = self._signs(field - threshold)
+                states[:, units] = self._signs(field - threshold)
             else:
-                new, field = self._in_order(old, field, threshold, between, beta)
-            states[:, units], fields[:, units] = new, field
+                states[:, units], field = self._in_order(states[:, units], field, threshold, between, beta)
+            fields[:, units] = field
         if order is None:
             return states, fields
         return torch.empty_like(states).index_copy_(1, order, states), fields.index_copy(1, order, fields)
@@ -86,13 +85,15 @@ class GibbsSweeps:
         self, old: Tensor, field: Tensor, threshold: Tensor, between: Tensor, beta: float
     ) -> tuple[Tensor, Tensor]:
         """The new values of a block, each after those before it, and their fields."""
-        moved, before = field, old
-        for _ in range(len(between) + 1):
-            new = self._signs(moved - threshold)
-            if torch.equal(new, before):
+        values = self._signs(field - threshold)
+        field = torch.addmm(field, old, between, alpha=-beta)  # without the units before, whose values change
+        surplus = field - threshold
+        for _ in between:
+            before = values
+            values = self._signs(torch.addmm(surplus, values, between, alpha=beta))
+            if torch.equal(values, before):
                 break
-            moved, before = torch.addmm(field, new - old, between, alpha=beta), new
-        return before, moved
+        return values, torch.addmm(field, values, between, alpha=beta)
 
     def _signs(self, values: Tensor) -> Tensor:
         return torch.copysign(self._one, values)
