@@ -188,7 +188,7 @@ class BoltzmannMachine(EnergyModel):
         for _ in range(0 if self.pairs.structure.hidden_independent else MEAN_FIELD):
             change = (torch.addmm(fields, mean, between).tanh() - mean) / 2  # a half, because the whole can oscillate
             mean = mean + change
-            if change.abs().amax() < torch.finfo(mean.dtype).eps:
+            if bool((change.abs() < torch.finfo(mean.dtype).eps).all()):
                 break
         return mean
 
