@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
+from danlu.catalogue.datasets import find_data_entry
 from danlu.data.base.dataset import DataInfo, DataSet
 from danlu.data.images.info import ImageInfo
 from danlu.data.images.settings import Binarize
@@ -61,6 +62,9 @@ class BoltzmannRecipe(ContrastiveRecipe):
         for part in (data.train, data.validation, data.test):
             check_row_values(part[data.info.inputs], data, (-1, 1), "a Boltzmann machine")
         return data
+
+    def usage(self) -> dict[str, str]:
+        return {} if find_data_entry(self.data.partition(":")[0]).kind == "table" else super().usage()
 
     def network(self, info: DataInfo) -> BoltzmannMachine:
         return self.model.build(shape=info.shape)

@@ -21,7 +21,7 @@ from danlu.models.energy.boltzmann.sweeps import GibbsSweeps
 from danlu.models.energy.data_moments import DataMoments
 from danlu.models.energy.energy_model import Draw, EnergyModel, draw_from
 from danlu.models.energy.enumeration import LARGEST
-from danlu.models.energy.normalizer import LogNormalizer, estimated, exactly
+from danlu.models.energy.normalizer import LogNormalizer, estimated, exactly, temperatures
 from danlu.models.energy.signs import check_signs
 from danlu.nn.dense import check_width
 from danlu.sampling.mcmc.annealed import annealed_importance_sampling
@@ -287,7 +287,7 @@ class BoltzmannMachine(EnergyModel):
     def inpaint(
         self,
         x: Float[Tensor, "n *shape"],
-        mask: Shaped[Tensor, "..."],
+        mask: Shaped[Tensor, "*mask"],
         sweeps: int = AVERAGED,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "n *shape"]:
@@ -351,8 +351,10 @@ class BoltzmannMachine(EnergyModel):
             bias = self.bias.double()
             return exactly(log_sum_out(couplings.double(), bias, bias.new_zeros(1, 0), over))
         path = BoltzmannPath(couplings, self.bias, self._base_bias(), structure.blocks)
-        grid = torch.linspace(0, 1, betas, dtype=torch.float64)
-        return estimated(annealed_importance_sampling(path.base, path.log_density, path.kernel, grid, chains, seed))
+        estimate = annealed_importance_sampling(
+            path.base, path.log_density, path.kernel, temperatures(betas), chains, seed
+        )
+        return estimated(estimate)
 
     def _base_bias(self) -> Float[Tensor, "units"]:
         """Biases of independent units with the means of the data; 0 for hidden units."""
