@@ -46,7 +46,7 @@ class BoltzmannRecipe(ContrastiveRecipe):
     epochs: Positive | None = 200
     evaluate_every: Count | None = 250
     optimizer: OptimizerName = "sgd"
-    lr: Positive = 0.02
+    lr: Positive = 0.03
     schedule: Schedule = "linear"
 
     def load(self, access: Access | None = None) -> DataSet:

@@ -1,5 +1,7 @@
 """The Boltzmann machine against enumeration: energies, gradients, normalizers, samples; what it refuses."""
 
+import math
+
 import pytest
 import torch
 
@@ -76,6 +78,19 @@ def test_the_normalizer_is_exact_if_the_rest_is_independent(visible, hidden, cou
         rbm.bias.copy_(2 * (c - w.sum(0)))
     constant = float(w.sum() - b.sum() - c.sum())
     assert model.log_normalizer().value == pytest.approx(rbm.log_normalizer().value + constant, rel=1e-12)
+
+
+@pytest.mark.parametrize("coupling", [-0.7, 0.5])
+def test_the_normalizer_of_a_ring_is_that_of_ising(coupling):
+    """The eigenvalues of the transfer matrix are 2 cosh J and 2 sinh J."""
+    units = torch.arange(24)
+    ring = ((units[:, None] - units) % 24 == 1) | ((units - units[:, None]) % 24 == 1)
+    model = BoltzmannMachine((24,), 0).double()
+    model.set_mask(ring)
+    model.set_couplings(coupling * ring.double())
+    expected = math.log((2 * math.cosh(coupling)) ** 24 + (2 * math.sinh(coupling)) ** 24)
+    assert model.log_normalizer().kind == "exact"
+    assert model.log_normalizer().value == pytest.approx(expected, rel=1e-12)
 
 
 def contrast_given(model, x, hidden, state):

@@ -77,10 +77,10 @@ class BoltzmannMachine(EnergyModel):
     def __init__(
         self,
         shape: Sequence[int],
-        hidden: int = 64,
+        hidden: int = 32,
         couplings: CouplingsName = "all",
         radius: float = 1.0,
-        clamped_sweeps: int = 10,
+        clamped_sweeps: int = 5,
         weight_std: float = 0.01,
     ):
         super().__init__()
