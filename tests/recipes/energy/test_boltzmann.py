@@ -25,7 +25,7 @@ def trained(recipe):
 def test_it_denoises_and_completes_held_out_digits(couplings):
     """A few hundred rounds are enough to be much better than the noisy image, and than the mean image."""
     size = {"hidden": 16, "couplings": couplings} | ({"clamped_sweeps": 3} if couplings == "all" else {})
-    built = trained(BoltzmannRecipe(rounds=300, model=size, lr=0.05, evaluate_every=5000, likelihood=False))
+    built = trained(BoltzmannRecipe(rounds=200, model=size, lr=0.05, evaluate_every=5000, likelihood=False))
     model, x = built.task.model.eval(), built.data.test["image"][:120]
     generator, mean = torch.Generator().manual_seed(0), built.data.train["image"].mean(0).sign()
     noisy = flip_signs(x, 0.1, "test")

@@ -48,7 +48,7 @@ class Summary:
 
 
 def summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
-    """Run one example of zeros through a model and record the output of each layer.
+    """Run one example of ones, a possible value of all models, through a model and record the output of each layer.
 
     Args:
         model: takes (1, *shape).
@@ -74,7 +74,7 @@ def summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
         with torch.no_grad():
             model.eval()
             with _observed(model, note):
-                _run(model, torch.zeros(1, *shape, dtype=parameter.dtype, device=parameter.device))
+                _run(model, torch.ones(1, *shape, dtype=parameter.dtype, device=parameter.device))
             layers += _without_module(model)
     finally:
         model.train(training)
