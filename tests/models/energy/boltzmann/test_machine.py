@@ -9,7 +9,7 @@ from danlu.data.tables.info import TableInfo
 from danlu.models import RBM, BoltzmannMachine, load_model, save_model
 from danlu.models.energy.energy_model import draw_from
 from danlu.models.energy.enumeration import all_states, log_sum_over_states
-from danlu.verbs import can, verbs_of
+from danlu.verbs import can, has, verbs_of
 
 NAMES = ["all", "semi-restricted", "restricted", "neighbors"]
 
@@ -41,12 +41,12 @@ def test_the_energy_is_its_double_sum(couplings):
 def test_free_energy_and_normalizer_equal_enumeration(couplings, visible, hidden):
     model = machine((visible,), hidden, couplings)
     joint = -model.joint_energy(states_of(visible + hidden))
-    x = states_of(visible)
+    joint, x = joint.detach(), states_of(visible)
     torch.testing.assert_close(-model.energy(x), joint.view(len(x), -1).logsumexp(1), rtol=1e-12, atol=1e-12)
     normalizer = model.log_normalizer()
     assert (normalizer.kind, normalizer.standard_error) == ("exact", 0.0)
     assert normalizer.value == pytest.approx(float(joint.detach().logsumexp(0)), rel=1e-12)
-    assert float(model.log_prob(x).exp().sum()) == pytest.approx(1, abs=1e-12)
+    assert model.log_prob(x).exp().sum().item() == pytest.approx(1, abs=1e-12)
 
 
 def test_a_large_sum_over_hidden_units_is_split(monkeypatch):
@@ -227,6 +227,28 @@ def test_hidden_means_are_exact_or_the_fixed_point_of_the_mean_field(couplings):
     torch.testing.assert_close(model.encode(x), exact, rtol=0, atol=1e-10)
     assert model.reconstruct(x).shape == x.shape
     assert bool((model.reconstruct(x).abs() < 1).all())
+
+
+@pytest.mark.parametrize("couplings", NAMES)
+def test_filters_are_the_couplings_of_each_hidden_unit(couplings):
+    model = machine((1, 2, 3), 2, couplings)
+    assert torch.equal(model.filters().flatten(1), model.couplings[6:, :6])
+    assert has(model, "filters")
+    assert not has(machine((3,), 0), "filters")
+
+
+def test_traces_start_with_independent_units_and_end_with_means_of_the_machine():
+    model = machine((4,), 2, std=0.3)
+    model.observe(torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, -1]]).double().repeat(50, 1))
+    trace = model.chain_trace(5000, (0, 20, 1), torch.Generator().manual_seed(0))
+    assert trace.shape == (5000, 3, 4)
+    assert bool((trace[:, 0].abs() == 1).all())
+    assert bool((trace[:, 1:].abs() < 1).all())
+    assert trace[:, 0].mean(0).tolist() == pytest.approx((2 * model.moments.probability() - 1).tolist(), abs=0.06)
+    exact = model.log_prob(states_of(4)).exp() @ states_of(4)
+    assert (trace[:, 1].mean(0) - exact).abs().max() < 4.5 / 5000**0.5
+    with pytest.raises(ValueError, match="at least one number, none of them negative"):
+        model.chain_trace(5, (-1,))
 
 
 def test_a_machine_without_a_tractable_energy_says_what_is_possible():

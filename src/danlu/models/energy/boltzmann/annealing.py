@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -56,3 +57,31 @@ def annealed_chains(
         if beta == 1:
             total += fields.tanh()
     return Annealed(states, total / (sweeps - (sweeps - 1) // 2))
+
+
+@torch.no_grad()
+def traced_chains(
+    gibbs: GibbsSweeps,
+    base: Float[Tensor, "units"],
+    bias: Float[Tensor, "units"],
+    states: Float[Tensor, "n units"],
+    steps: Sequence[int],
+    draw: Draw,
+) -> Float[Tensor, "n shown units"]:
+    """Chains without annealing that start at independent units: conditional means after some sweeps.
+
+    Args:
+        gibbs: sweeps of the machine.
+        base: biases of the independent units.
+        bias: biases of the machine.
+        states: a tensor with the shape and type of the states.
+        steps: numbers of sweeps; after 0, the state at the start is shown.
+        draw: source of the random numbers.
+    """
+    states = gibbs(torch.ones_like(states), base, draw(base.shape, True), 0.0)[0]
+    shown = {0: states}
+    for step in range(1, max(steps) + 1):
+        states, fields = gibbs(states, bias, draw(base.shape, True))
+        if step in steps:
+            shown[step] = fields.tanh()
+    return torch.stack([shown[step] for step in steps], 1)

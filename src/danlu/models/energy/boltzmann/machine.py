@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from danlu.data.base.effects import Needs
-from danlu.models.energy.boltzmann.annealing import Annealed, annealed_chains
+from danlu.models.energy.boltzmann.annealing import Annealed, annealed_chains, traced_chains
+from danlu.models.energy.boltzmann.learning import contrast, joint_energy
 from danlu.models.energy.boltzmann.masks import CouplingsName, coupling_mask
 from danlu.models.energy.boltzmann.pairs import PairCouplings
 from danlu.models.energy.boltzmann.path import BoltzmannPath
@@ -100,7 +101,14 @@ class BoltzmannMachine(EnergyModel):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return super().capabilities - ({"normalizer"} if self.lacks else set())
+        given = super().capabilities | {"binary_values", "noise_level", "sweeps", "chain_trace"}
+        given |= {"filters"} if self.hidden else set()
+        return given - ({"normalizer"} if self.lacks else set())
+
+    @property
+    def binary_values(self) -> tuple[float, float]:
+        """The two values of a unit."""
+        return -1.0, 1.0
 
     @property
     def mask(self) -> Bool[Tensor, "units units"]:
@@ -171,7 +179,7 @@ class BoltzmannMachine(EnergyModel):
         if s.shape[1:] != self.state_shape:
             raise ValueError(f"states must have the shape (n, {self.state_shape[0]}), got {tuple(s.shape)}")
         check_signs(s, "state")
-        return self._joint(s, self.pairs.upper())
+        return joint_energy(s, self.pairs.upper(), self.bias)
 
     def encode(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n hidden"]:
         """The mean of each hidden unit, given the example; the mean-field one for hidden units that are coupled.
@@ -231,39 +239,7 @@ class BoltzmannMachine(EnergyModel):
             steps: number of sweeps.
             draw: source of the random numbers.
         """
-        upper = self.pairs.upper()
-        couplings = (upper + upper.T).detach()
-        positive, start = self._clamped(x.flatten(1), couplings, state is None, draw)
-        sweeps, bias = GibbsSweeps(couplings, self.pairs.structure.blocks), self.bias.detach()
-        fields = state = start if state is None else state
-        for _ in range(steps):
-            state, fields = sweeps(state, bias, draw(self.state_shape, True))
-        last = self.pairs.structure.blocks[-1].units
-        negative = state.index_copy(1, last, fields[:, last].tanh())
-        energies = self._joint(torch.cat([positive, negative]), upper)
-        return energies[: len(x)] - energies[len(x) :], state
-
-    @torch.no_grad()
-    def _clamped(self, v: Tensor, couplings: Tensor, drawn: bool, draw: Draw) -> tuple[Tensor, Tensor]:
-        """All units with the examples clamped: with means of independent hidden units, and with drawn ones if asked."""
-        if not self.hidden:
-            return v, v
-        fields, one = self._hidden_fields(v, couplings), v.new_ones(())
-        if self.pairs.structure.hidden_independent:
-            means = torch.cat([v, fields.tanh()], 1)
-            if not drawn:
-                return means, means
-            h = torch.copysign(one, (2 * fields).sigmoid() - draw((self.hidden,), True))
-            return means, torch.cat([v, h], 1)
-        between = couplings[self.visible :, self.visible :]
-        sweeps, h = (
-            GibbsSweeps(between, self.pairs.structure.hidden_blocks),
-            self.initial_state(draw)[:, self.visible :],
-        )
-        for _ in range(self.clamped_sweeps):
-            h = sweeps(h, fields, draw((self.hidden,), True))[0]
-        s = torch.cat([v, h], 1)
-        return s, s
+        return contrast(self.pairs, self.bias, x.flatten(1), state, steps, self.clamped_sweeps, draw)
 
     def sample(
         self, n: int, sweeps: int = SWEEPS, generator: torch.Generator | None = None
@@ -345,6 +321,33 @@ class BoltzmannMachine(EnergyModel):
         end = annealed_chains(gibbs, self._base_bias(), self.bias, evidence, sweeps, draw)
         return Annealed(*(values[:, : self.visible] for values in end))
 
+    def filters(self) -> Float[Tensor, "hidden *shape"]:
+        """The couplings of each hidden unit with the visible ones."""
+        return self.couplings[self.visible :, : self.visible].unflatten(1, self.shape)
+
+    @torch.no_grad()
+    def chain_trace(
+        self, n: int, steps: Sequence[int], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n shown *shape"]:
+        """Chains at inverse temperature 1 from independent units with the means of the data: conditional means.
+
+        Args:
+            n: number of chains.
+            steps: numbers of sweeps after which the mean of each unit, when it was drawn, is shown. After 0 sweeps, it
+                is the state at the start.
+            generator: source of the random numbers.
+
+        Raises:
+            ValueError: if there are no numbers of steps, or one is negative.
+        """
+        if min(steps, default=-1) < 0:
+            raise ValueError(f"steps={list(steps)} must be at least one number, none of them negative")
+        gibbs, draw = GibbsSweeps(self.couplings, self.pairs.structure.blocks), draw_from(generator, self.bias, n)
+        shown = traced_chains(
+            gibbs, self._base_bias(), self.bias, self.bias.new_ones(n, *self.state_shape), steps, draw
+        )
+        return shown[:, :, : self.visible].unflatten(2, self.shape)
+
     def compute_log_normalizer(self, chains: int, betas: int, seed: int) -> LogNormalizer:
         structure, couplings, over = self.pairs.structure, self.couplings, self.pairs.structure.over_all
         if len(over.enumerated) <= LARGEST:
@@ -366,12 +369,8 @@ class BoltzmannMachine(EnergyModel):
         """Whether the sum over the hidden units is computed."""
         return len(self.pairs.structure.over_hidden.enumerated) <= LARGEST
 
-    def _joint(self, s: Tensor, upper: Tensor) -> Tensor:
-        return -((s @ upper + self.bias) * s).sum(1)
-
     def _hidden_fields(self, v: Tensor, couplings: Tensor) -> Float[Tensor, "n hidden"]:
-        bias = self.bias if couplings.requires_grad else self.bias.detach()
-        return torch.addmm(bias[self.visible :], v, couplings[: self.visible, self.visible :])
+        return torch.addmm(self.bias[self.visible :], v, couplings[: self.visible, self.visible :])
 
     def _flat(self, x: Tensor) -> Float[Tensor, "n visible"]:
         """The values of each example in a row, after a check."""
