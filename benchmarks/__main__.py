@@ -39,6 +39,7 @@ PAPERS = {
     "mnist-density": "benchmarks.papers.mnist_density",
     "modes": "benchmarks.papers.modes",
     "ptb": "benchmarks.papers.ptb",
+    "rbm-features": "benchmarks.papers.rbm_features",
     "rbm-mnist": "benchmarks.papers.rbm_mnist",
     "semi": "benchmarks.papers.semi",
     "vae": "benchmarks.papers.vae",
