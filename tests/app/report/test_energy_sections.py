@@ -113,7 +113,7 @@ def test_a_single_column_is_denoised_only():
     [
         (LogNormalizer(-2.5, "exact", 0.0, None, 0), "exact for this model", {"log Z": "−2.5 nats", "kind": "exact"}),
         (
-            LogNormalizer(7.0, "estimate", 0.125, 88.4, 100),
+            LogNormalizer(7.0, "estimate", 0.125, 88.4, 100, 2000),
             "share the error",
             {"standard error": "0.12 nats", "effective sample size": "88.4 of 100 chains", "temperatures": "2,000"},
         ),

@@ -94,3 +94,8 @@ def test_more_temperatures_are_used_until_the_estimate_is_reliable():
     model.kinds, model.tried = ("unreliable",), []
     assert model.log_normalizer(betas=7).kind == "unreliable"
     assert model.tried == [7]
+
+
+def test_an_estimate_tells_its_temperatures():
+    assert RBM((20,), 20).log_normalizer(10, 5).betas == 5
+    assert RBM((2,), 2).log_normalizer(10, 5).betas == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -106,12 +107,16 @@ class EnergyModel(Model):
         """
         tensors, found = (*self.parameters(), *self.buffers()), None
         for count in self.betas if betas is None else (betas,):
-            compute = partial(self.compute_log_normalizer, chains, count, seed)
+            compute = partial(self._normalizer, chains, count, seed)
             found = self._normalizers.get(tensors, (chains, count, seed), compute)
             if found.kind != "unreliable":
                 break
         assert found is not None
         return found
+
+    def _normalizer(self, chains: int, betas: int, seed: int) -> LogNormalizer:
+        found = self.compute_log_normalizer(chains, betas, seed)
+        return found if found.kind == "exact" else replace(found, betas=betas)
 
     def log_prob(self, x: Float[Tensor, "n *shape"]) -> Float64[Tensor, "n"]:
         """The log-likelihood of each example in nats, in float64; ``log_normalizer`` tells whether it is an estimate.

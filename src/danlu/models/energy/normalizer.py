@@ -26,6 +26,7 @@ class LogNormalizer:
         standard_error: standard error in nats: 0 if exact, None if unreliable.
         effective_sample_size: effective sample size of the weights of the chains; None if exact.
         chains: number of chains; 0 if exact.
+        betas: number of inverse temperatures; 0 if exact.
 
     >>> print(LogNormalizer(2.5, "exact", 0.0, None, 0))
     log Z = 2.5, exact
@@ -36,6 +37,7 @@ class LogNormalizer:
     standard_error: float | None
     effective_sample_size: float | None
     chains: int
+    betas: int = 0
 
     def __str__(self) -> str:
         if self.kind == "exact":

@@ -11,7 +11,6 @@ from danlu.app.report.section import Section, Table, figure
 from danlu.app.report.sections.denoising import denoising
 from danlu.data.base.dataset import DataInfo
 from danlu.evaluation.subject import Subject
-from danlu.models.energy.normalizer import BETAS
 from danlu.rng.keys import generator
 from danlu.verbs import has
 
@@ -73,7 +72,7 @@ def _normalizer(model: Any) -> list[Section]:
         meaning = (
             "The estimate is unreliable: few chains determine it, so its error is unknown, and the log-likelihoods in "
             "this report are no basis for comparisons. More temperatures help: "
-            "danlu.load(RUN).log_normalizer(betas=20000)."
+            "danlu.load(RUN).log_normalizer(betas=100000)."
         )
     else:
         kind, error = "estimate by annealed importance sampling", f"{log_z.standard_error:.2g} nats"
@@ -82,7 +81,7 @@ def _normalizer(model: Any) -> list[Section]:
         ("kind", kind),
         ("standard error", error),
         ("effective sample size", size),
-        ("temperatures", f"{BETAS:,}"),
+        ("temperatures", f"{log_z.betas:,}"),
     ]
     caption = f"The log-likelihood of an example is minus its energy minus log Z. {meaning}"
     return [Section("Normalizer", caption, table=rows)]
