@@ -54,6 +54,7 @@ ONLY_IF_REFUTED = {
     "blind-spot": "is not learned",
     "hopfield-recall": "is not the unique minimum",
     "hopfield-capacity": "The load does not grow",
+    "boltzmann-gradient": "If all entries of W are parameters",
     "gibbs": "The distribution converges, not the chain",
     "importance-sampling": "The mean of the opened crates is biased",
     "metropolis-hastings": "Chains do not converge to p",

@@ -8,7 +8,7 @@ import pytest
 from danlu.catalogue import EXPERIMENTS, find_experiment
 from danlu.experiments import Criteria
 from danlu.experiments.adversarial import disjoint_supports, kl_directions, tug_of_war
-from danlu.experiments.energy import hopfield_recall
+from danlu.experiments.energy import boltzmann_gradient, hopfield_recall
 from danlu.experiments.harness.criteria import favorable
 from danlu.experiments.harness.wording import findings_table
 from danlu.experiments.likelihood import distillation, mle_vs_sum
@@ -134,6 +134,11 @@ SABOTAGE = {
         hopfield_recall,
         entries("STORED", hopfield_recall.RANDOM, hopfield_recall.OTHER),
         [hopfield_recall.MINIMUM, hopfield_recall.FOUND],
+    ),
+    "boltzmann-gradient": (
+        boltzmann_gradient,
+        entries("ESTIMATES", boltzmann_gradient.PAIRS, boltzmann_gradient.DATA),
+        [boltzmann_gradient.SAME, boltzmann_gradient.NEEDS_MODEL, boltzmann_gradient.RISES],
     ),
     "gibbs": (gibbs, entries("COUPLINGS", gibbs.ONE, gibbs.TWO), [gibbs.CONVERGES, gibbs.FORGETS]),
     "importance-sampling": (

@@ -115,6 +115,12 @@ EXPERIMENTS: dict[str, Claim] = {
         424,
         "a Hopfield network of N units stores up to O(N log N) patterns",
     ),
+    "boltzmann-gradient": Claim(
+        "danlu.experiments.energy.boltzmann_gradient:EXPERIMENT",
+        "2.1.1.2",
+        467,
+        "the gradient of a Boltzmann machine is the correlation of the data minus that of the model",
+    ),
     "gibbs": Claim(
         "danlu.experiments.sampling.gibbs:EXPERIMENT",
         "2.1.1.3.1",

@@ -304,7 +304,7 @@ def test_samples_have_the_distribution_of_the_machine(couplings):
     count = 1_000_000
     model = machine((8,), 0, std=0.4) if couplings == "all" else machine((5,), 3, couplings, std=0.6)
     exact = model.log_prob(states_of(model.visible)).exp()
-    samples = model.sample(count, 60, torch.Generator().manual_seed(0))
+    samples = model.sample(count, 30, torch.Generator().manual_seed(0))
     numbers = ((samples > 0).long() << torch.arange(model.visible - 1, -1, -1)).sum(1)
     measured = torch.bincount(numbers, minlength=len(exact)) / count
     bound = 1.5 * (exact * (1 - exact) / (2 * torch.pi * count)).sqrt().sum()
