@@ -81,7 +81,7 @@ def _trained(x: np.ndarray, seed: int) -> Any:
 @torch.no_grad()
 def _features(model: Any, x: np.ndarray) -> np.ndarray:
     """The probabilities of the hidden units, for gray values in place of the visible units."""
-    return model(torch.from_numpy(x).view(-1, 1, 8, 8)).sigmoid().numpy()
+    return model.encode(torch.from_numpy(x).view(-1, 1, 8, 8)).numpy()
 
 
 def _accuracy(train_x: np.ndarray, train_y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray) -> float:

@@ -313,6 +313,9 @@ def test_what_cannot_be_is_refused():
     model = RBM((2, 2), 3)
     with pytest.raises(ValueError, match=r"example 0 of 1, counted from 0, has the value 0.5 at 3; .* must be 0 or 1"):
         model.energy(torch.tensor([[[0.0, 1.0], [1.0, 0.5]]]))
+    assert model.encode(torch.full((1, 2, 2), 0.5)).shape == (1, 3)  # probabilities
+    with pytest.raises(ValueError, match=r"has the value 1.5 at 0; all values must be from 0 to 1"):
+        model.encode(torch.full((1, 2, 2), 1.5))
     with pytest.raises(ValueError, match=r"must have the shape \(n, 2, 2\), got \(1, 4\)"):
         model.energy(torch.zeros(1, 4))
     with pytest.raises(ValueError, match="has the value nan at 0; all values must be finite"):

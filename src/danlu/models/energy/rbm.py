@@ -130,21 +130,23 @@ class RBM(EnergyModel):
         """The probability of each hidden unit, given the example: features for another model.
 
         Args:
-            x: the examples.
+            x: the examples. Values between 0 and 1 of binary units are used as probabilities of 1.
 
         Raises:
-            ValueError: as ``energy``.
+            ValueError: if a value is not possible, or the shape is wrong.
         """
-        return self._fields(self._flat(x)).sigmoid()
+        v = self._rows(x)
+        self.units.check_mean(v)
+        return self._fields(v).sigmoid()
 
     def reconstruct(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
         """The mean of the visible units given the probabilities of the hidden ones.
 
         Args:
-            x: the examples.
+            x: the examples, as for ``encode``.
 
         Raises:
-            ValueError: as ``energy``.
+            ValueError: as ``encode``.
         """
         return self.units.mean(self.encode(x) @ self.weight.T).view_as(x)
 
@@ -348,10 +350,13 @@ class RBM(EnergyModel):
 
     def _flat(self, x: Tensor) -> Float[Tensor, "n v"]:
         """The values of each example in a row, after a check."""
-        if x.shape[1:] != self.shape:
-            raise ValueError(
-                f"examples must have the shape (n, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}"
-            )
-        v = x.flatten(1)
+        v = self._rows(x)
         self.units.check(v)
         return v
+
+    def _rows(self, x: Tensor) -> Float[Tensor, "n v"]:
+        """The values of each example in a row, after a check of the shape."""
+        if x.shape[1:] != self.shape:
+            sides = ", ".join(map(str, self.shape))
+            raise ValueError(f"examples must have the shape (n, {sides}), got {tuple(x.shape)}")
+        return x.flatten(1)

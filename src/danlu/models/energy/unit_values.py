@@ -26,6 +26,23 @@ def check_binary(x: Float[Tensor, "n *shape"], what: str = "example") -> None:
             "(x >= 0.5).float()")  # fmt: skip
 
 
+def check_probabilities(x: Float[Tensor, "n *shape"], what: str = "example") -> None:
+    """Check that all values are from 0 to 1.
+
+    Args:
+        x: the examples, as for ``check_binary``.
+        what: the name of an example in the message.
+
+    Raises:
+        ValueError: if a value is NaN or out of range.
+
+    >>> check_probabilities(torch.tensor([[0.5, 1.5]]))
+    Traceback (most recent call last):
+    ValueError: example 0 of 1, counted from 0, has the value 1.5 at 1; all values must be from 0 to 1
+    """
+    _refuse(x, ~((x >= 0) & (x <= 1)), what, "all values must be from 0 to 1")
+
+
 def check_finite(x: Float[Tensor, "n *shape"], what: str = "example") -> None:
     """Check that all values are finite.
 

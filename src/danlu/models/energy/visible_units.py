@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from danlu.models.energy.data_moments import DataMoments
-from danlu.models.energy.unit_values import check_binary, check_finite
+from danlu.models.energy.unit_values import check_binary, check_finite, check_probabilities
 from danlu.sampling.mcmc.importance import Distribution
 
 LOG_2_PI = math.log(2 * math.pi)
@@ -49,6 +49,10 @@ class VisibleUnits(nn.Module, ABC):
     @abstractmethod
     def check(self, v: Float[Tensor, "n v"], what: str = "example") -> None:
         """Raise a ValueError if a value is not possible."""
+
+    @abstractmethod
+    def check_mean(self, v: Float[Tensor, "n v"]) -> None:
+        """Raise a ValueError if a value is not possible as a mean: probabilities of binary units are."""
 
     @abstractmethod
     def initialize(self, v: Float[Tensor, "n v"]) -> None:
@@ -145,6 +149,9 @@ class BinaryUnits(VisibleUnits):
     def check(self, v: Float[Tensor, "n v"], what: str = "example") -> None:
         check_binary(v, what)
 
+    def check_mean(self, v: Float[Tensor, "n v"]) -> None:
+        check_probabilities(v)
+
     @torch.no_grad()
     def initialize(self, v: Float[Tensor, "n v"]) -> None:
         self.bias.copy_(self.moments.probability().logit())
@@ -225,6 +232,9 @@ class GaussianUnits(VisibleUnits):
 
     def check(self, v: Float[Tensor, "n v"], what: str = "example") -> None:
         check_finite(v, what)
+
+    def check_mean(self, v: Float[Tensor, "n v"]) -> None:
+        check_finite(v)
 
     @torch.no_grad()
     def initialize(self, v: Float[Tensor, "n v"]) -> None:
