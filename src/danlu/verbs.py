@@ -263,6 +263,7 @@ Capability = Literal[
     "onnx_graph",
     "recall_trace",
     "normalizer",
+    "centered_noise",
     "binary_values",
     "noise_level",
     "sweeps",
@@ -289,6 +290,8 @@ CAPABILITIES: dict[Capability, str] = {
     "onnx_graph": "``onnx_graph()`` gives the ONNX graph of a verb that torch cannot trace",
     "recall_trace": "``recall_trace(x, steps, synchronous, seed)`` gives states and energies during a recall, and "
     "``patterns`` the stored examples; ``recall`` takes the same arguments",
+    "centered_noise": "the noise that fills the gap between discrete values has the mean 0, so that verbs such as "
+    "``denoise`` take and give the values themselves",
     "normalizer": "``log_normalizer()`` gives the logarithm of the normalizer in ``log_prob``: exact, or an estimate "
     "with its standard error",
     "binary_values": "``binary_values`` is the pair of the two values, in increasing order, that the verbs take; other "

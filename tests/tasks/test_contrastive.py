@@ -111,8 +111,6 @@ def test_the_names_of_scores_tell_how_the_normalizer_is_known():
     assert normalizer_scores("log_prob", -2.0, estimate) == known
     scores = normalizer_scores("log_prob", -2.0, unreliable)
     assert scores == {"log_prob_unreliable": -2.0, "effective_chains": 3.0}
-    assert task().diagnose(known) is None
-    assert "is unreliable, and has no standard error: 3 of 100 chains" in task().diagnose(scores)
 
 
 def test_the_log_likelihood_of_a_part_is_the_mean():
@@ -132,8 +130,8 @@ def test_discrete_values_get_noise_if_the_model_has_a_density():
     whole = Batch({"image": images}, slice(0, ROWS), ROWS, torch.arange(ROWS))
     one.enter(place(0))
     one.observe(whole, 0)
-    mean = images.flatten(1).mean(0)
-    assert 0 < float((model.units.moments.mean - mean).abs().max()) < 1 / 16
+    mean = images.flatten(1).mean(0)  # the noise is centered
+    assert 0 < float((model.units.moments.mean - mean).abs().max()) < 1 / 32
     scores = one.scores_of_part(Part({"image": images}))
     nats = float(model.log_prob(images).mean().detach())  # of the values without noise, per volume of a step
     assert scores["dequantized_log_prob"] == pytest.approx(nats + 4 * torch.tensor(1 / 16).log().item(), abs=2.0)

@@ -29,7 +29,7 @@ from danlu.evaluation.subject import Evaluation, Subject
 from danlu.evaluation.text_scores import reads, text_scores
 from danlu.metrics.classification import predicts
 from danlu.metrics.temperature import fit_temperature
-from danlu.tasks.contrastive import normalizer_scores
+from danlu.tasks.contrastive import ESTIMATE, UNRELIABLE, normalizer_scores
 from danlu.tasks.elbo import GIVEN_LABEL
 from danlu.tasks.likelihood import DEQUANTIZED, EXACT, is_dequantized
 from danlu.tasks.pattern_storage import recall_scores, stable_fraction
@@ -97,7 +97,8 @@ def _likelihood(subject: Subject, evaluation: Evaluation) -> None:
         scores = {name: mean} if not has(model, "normalizer") else normalizer_scores(name, mean, model.log_normalizer())
         evaluation.scores.update({key + suffix: value for key, value in scores.items()})
         if info.spacing is not None:
-            evaluation.scores["bits_per_dimension" + suffix] = float(bits_per_dimension(nats, values).mean())
+            kind = next((end for end in (ESTIMATE, UNRELIABLE) if name + end in scores), "")
+            evaluation.scores["bits_per_dimension" + kind + suffix] = float(bits_per_dimension(nats, values).mean())
         evaluation.count_not_finite(nats.isfinite())
 
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from danlu.data.base.batch_stream import Batch, in_order
 from danlu.data.base.dataset import DataInfo, Part, spread_over
-from danlu.data.base.density import dequantize, fixed_noise, log_volume
+from danlu.data.base.density import fixed_noise, log_volume
 from danlu.models.energy.energy_model import EnergyModel
-from danlu.models.energy.normalizer import CHAINS, LogNormalizer
-from danlu.tasks.likelihood import DEQUANTIZED, EXACT, is_dequantized
+from danlu.models.energy.normalizer import LogNormalizer
+from danlu.tasks.likelihood import DEQUANTIZED, EXACT, is_dequantized, with_noise
 from danlu.tasks.task import Descend, Task, Terms, Turn, Update
 from danlu.verbs import can, has, method
 
@@ -153,28 +153,17 @@ class Contrastive(Task):
         log_z = self.energy_model.log_normalizer(betas=EVALUATION_BETAS)
         for batch in in_order(spread_over(part, SCORED), BATCH, like.device, like.dtype):
             x = batch[info.inputs]
-            x = dequantize(x, fixed_noise(x, batch.numbers), info) if noisy else x
+            x = with_noise(self.energy_model, x, fixed_noise(x, batch.numbers), info) if noisy else x
             nats.append(volume - self.energy_model.energy(x).double() - log_z.value)
         name = DEQUANTIZED if noisy else EXACT
         return normalizer_scores(name, float(torch.cat(nats).mean().detach()), log_z)
-
-    def diagnose(self, scores: Mapping[str, float]) -> str | None:
-        """A message if the estimate of the log-likelihood is unreliable."""
-        if not any(name.endswith(UNRELIABLE) for name in scores):
-            return None
-        few = f"{scores[CHAINS_EFFECTIVE]:.0f} of {CHAINS} chains"
-        return (
-            f"The estimate of the log-likelihood is unreliable, and has no standard error: {few} of annealed "
-            f"importance sampling contribute to it. Use more temperatures, "
-            f"danlu.load(RUN).log_normalizer(betas=100000), or train with a lower lr or with weight_decay"
-        )
 
     def _examples(self, batch: Batch) -> Tensor:
         """The examples, with noise between discrete values if the model has a density."""
         x = batch[self.info.inputs]
         if not is_dequantized(self.energy_model, self.info):
             return x
-        return dequantize(x, self.noise(tuple(x.shape[1:]), uniform=True), self.info)
+        return with_noise(self.energy_model, x, self.noise(tuple(x.shape[1:]), uniform=True), self.info)
 
     def _draw(self, shape: tuple[int, ...], uniform: bool) -> Tensor:
         return self.noise(shape, uniform)

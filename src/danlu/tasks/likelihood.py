@@ -42,9 +42,23 @@ def log_likelihood(
     """
     given = {} if labels is None else {"labels": labels}
     if noise is not None:
-        x = dequantize(x, noise, info)
+        x = with_noise(model, x, noise, info)
     nats = method(model, "log_prob")(x, **given)
     return nats + log_volume(info) if has(model, "density") else nats
+
+
+def with_noise(
+    model: nn.Module, x: Float[Tensor, "n *shape"], uniform: Float[Tensor, "n *shape"], info: DataInfo
+) -> Float[Tensor, "n *shape"]:
+    """Discrete examples with noise that fills the gaps: above each value, or around it if the model declares that.
+
+    Args:
+        model: the model, with the capability ``centered_noise`` if the noise is to have the mean 0.
+        x: the examples.
+        uniform: random numbers from [0, 1).
+        info: the description of the examples, with discrete values.
+    """
+    return dequantize(x, uniform - 0.5 if has(model, "centered_noise") else uniform, info)
 
 
 class Likelihood(Task):
@@ -62,7 +76,7 @@ class Likelihood(Task):
         info: the description of the examples.
 
     Raises:
-        ValueError: if the model has no verb ``log_prob``.
+        ValueError: if the model has no verb ``log_prob``, or its normalizer is not known in closed form.
 
     >>> from danlu.data.tables.info import TableInfo
     >>> from danlu.models import MLP
@@ -77,6 +91,11 @@ class Likelihood(Task):
             verbs = ", ".join(verbs_of(model)) or "none"
             raise ValueError(
                 f"maximum likelihood needs a model with the verb log_prob; {type(model).__name__} has: {verbs}"
+            )
+        if has(model, "normalizer"):
+            raise ValueError(
+                f"the gradient of the log-likelihood of {type(model).__name__} needs samples of the model; use "
+                f"danlu.tasks.Contrastive"
             )
         self.distribution, self.info = model, info
         bits = {"bits_per_dimension": "lower"} if info.spacing is not None else {}
@@ -122,7 +141,7 @@ class Likelihood(Task):
 
     def _dequantized(self, batch: Batch) -> Tensor:
         x, noise = batch[self.info.inputs], self._fill(batch)
-        return x if noise is None else dequantize(x, noise, self.info)
+        return x if noise is None else with_noise(self.distribution, x, noise, self.info)
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch["label"] if has(self.model, "class_conditional") else None

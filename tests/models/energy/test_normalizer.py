@@ -79,11 +79,14 @@ def test_more_temperatures_are_used_until_the_estimate_is_reliable():
         def compute_log_normalizer(self, chains, betas, seed):
             self.tried.append(betas)
             kind = self.kinds[len(self.tried) - 1]
-            return replace(estimated(estimate(None if kind == "unreliable" else 0.5)), chains=chains)
+            size = {"unreliable": 3.0, "few": 20.0, "estimate": 40.0}[kind]
+            found = estimated(estimate(None if kind == "unreliable" else 0.5))
+            return replace(found, chains=chains, effective_sample_size=size)
 
     for kinds, tried in (
         (("estimate",), [2]),
         (("unreliable", "estimate"), [2, 3]),
+        (("few", "estimate"), [2, 3]),
         (("unreliable", "unreliable", "unreliable"), [2, 3, 4]),
     ):
         model = Counted((2,), 2)

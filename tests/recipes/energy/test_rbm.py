@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import danlu
 from danlu.errors import UsageError
 from danlu.recipes import GaussianRBMRecipe, RBMRecipe, as_recipe, build
 
@@ -48,7 +49,10 @@ def test_gray_images_are_refused_by_binary_units():
 def test_rows_must_be_zero_or_one(tmp_path):
     file = tmp_path / "votes.csv"
     file.write_text("a,b\n" + "0,1\n1,0\n" * 20 + "0,2\n")
-    with pytest.raises(UsageError, match=r"has the value 2 in column 'b'; a binary RBM takes rows of 0 and 1"):
+    with pytest.raises(
+        UsageError,
+        match=r"(train|validation|test) row \d+, counted .* has the value 2 in column 'b'; a binary RBM takes",
+    ):
         RBMRecipe(data=f"table:{file}").load()
     with pytest.raises(UsageError, match=r"set table\.standardize=False"):
         RBMRecipe(data=f"table:{file}", table={"standardize": True}).load()
@@ -64,3 +68,11 @@ def test_settings_without_an_effect_are_refused():
     ):
         with pytest.raises(UsageError, match=message):
             as_recipe("rbm", values)
+
+
+def test_a_monitored_score_that_does_not_exist_is_an_error_and_one_that_is_missing_is_skipped(tmp_path):
+    settings = {"rounds": 4, "evaluate_every": 2, "batch_size": 16, "sample_grids": 0, "model.hidden": 4}
+    message = r"there is no score log_prob_estimate; this evaluation has: squared_error, log_prob"
+    with pytest.raises(UsageError, match=message):
+        danlu.train("rbm", out=tmp_path / "missing", monitor="log_prob_estimate", quiet=True, **settings)
+    danlu.train("rbm", out=tmp_path / "there", monitor="log_prob", quiet=True, **settings)

@@ -194,3 +194,20 @@ def test_errors():
         path = lambda x, beta, value=value: torch.full((len(x),), value if beta else 0.0)  # noqa: E731
         with pytest.raises(RunError, match="a weight of annealed importance sampling is not finite, or all are 0"):
             annealed_importance_sampling(UNIFORM, path, same, [0.0, 1.0], 10)
+
+
+@pytest.mark.parametrize(("chains", "reliable"), [(2, False), (10, False), (40, False), (60, True)])
+def test_few_chains_need_at_least_five_effective_ones(chains, reliable):
+    """A tenth of 10 chains is a single one, of which every estimate has as many."""
+    values = torch.full((chains,), -40.0, dtype=torch.float64)
+    values[: 3 + 3 * reliable] = 0.0  # the weights of 3 or 6 chains are equal, those of the others are 0
+
+    def path(x, beta):
+        return beta * values
+
+    base = Distribution(lambda x: 0 * x, lambda n, g: torch.zeros(n, dtype=torch.float64))
+    kernel = MetropolisHastings(lambda x: 0 * x, NormalWalk(1.0))
+    if chains < 3:
+        values[1:] = -40.0
+    found = annealed_importance_sampling(base, path, lambda beta: kernel, [0, 1], chains)
+    assert found.unreliable is not reliable

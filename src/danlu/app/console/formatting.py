@@ -72,7 +72,7 @@ def score_name(name: str) -> str:
     if name.startswith(TEACHER):
         return f"{score_name(name.removeprefix(TEACHER))} of the teacher"
     for end, label in _ENDS.items():
-        if name.endswith(f"log_prob{end}"):
+        if name.endswith((f"log_prob{end}", f"bits_per_dimension{end}")):
             return f"{score_name(name.removesuffix(end))}, {label}"
     names = {
         "cross_entropy": "cross-entropy",

@@ -202,7 +202,24 @@ class Session:
         if self.best is None:
             return False
         part = "generated" if self.scorer is not None and self.best.monitor == self.scorer.monitored else "validation"
-        return self.best.update(entry["round"], entry[f"{part}/{self.best.monitor}"])
+        value = entry.get(f"{part}/{self.best.monitor}")
+        if value is None:
+            return self._without_monitored(part, entry)
+        return self.best.update(entry["round"], value)
+
+    def _without_monitored(self, part: str, entry: Mapping[str, Any]) -> bool:
+        """A score that was there before can be missing, such as an estimate that is unreliable this time.
+
+        Raises:
+            UsageError: if the score has never been there.
+        """
+        assert self.best is not None
+        if self.best.round is not None:
+            return False
+        names = ", ".join(name.partition("/")[2] for name in entry if name.startswith(f"{part}/"))
+        raise UsageError(
+            f"monitor: there is no score {self.best.monitor}; this evaluation has: {names}", settings=("monitor",)
+        )
 
     def _exhausted(self) -> bool:
         return self.best is not None and self.best.exhausted

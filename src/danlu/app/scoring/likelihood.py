@@ -64,12 +64,14 @@ class Scores(NamedTuple):
         bound: whether the nats are lower bounds.
         samples: number of samples for each bound; None for a log-likelihood, and for a bound by dequantization.
         notes: notes for the comparison with other scores.
+        normalizer: log Z in the log-likelihoods, exact or an estimate; None if it is known in closed form.
     """
 
     files: tuple[Score, ...]
     bound: bool
     samples: int | None
     notes: tuple[str, ...]
+    normalizer: LogNormalizer | None = None
 
     def mean(self) -> Score | None:
         """The mean over the files that have a score."""
@@ -147,8 +149,10 @@ def score(
                 _scored(display(name), value, x[0].numel())
                 for name, value in zip(names, nats.double().tolist(), strict=True)
             ]
-    bound = draws is not None or is_dequantized(model, model.info)
-    return Scores(tuple(results), bound, draws, tuple(_notes(model, draws, how, gray)))
+    normalizer = cast(Any, model).log_normalizer() if has(model, "normalizer") else None
+    estimated = normalizer is not None and normalizer.kind != "exact"  # of log Z, which can be too small
+    bound = draws is not None or (is_dequantized(model, model.info) and not estimated)
+    return Scores(tuple(results), bound, draws, tuple(_notes(model, draws, how, gray)), normalizer)
 
 
 def _scored(file: str, nats: float, values: int) -> Score:

@@ -40,6 +40,8 @@ class DataMoments(nn.Module):
         Args:
             x: the examples.
         """
+        if not len(x):
+            return
         x = x.to(self.mean.dtype)
         total = self.count + len(x)
         mean = x.mean(0)
@@ -49,7 +51,7 @@ class DataMoments(nn.Module):
 
     def variance(self) -> Float[Tensor, "*shape"]:
         """The variance of each value; 1 if there are no examples."""
-        return self.squares / self.count if self.count else torch.ones_like(self.squares)
+        return torch.where(self.count > 0, self.squares / self.count.clamp(min=1), torch.ones_like(self.squares))
 
     def probability(self) -> Float[Tensor, "*shape"]:
         """For values 0 and 1, the probability of 1, between 0 and 1: with one example of each value added."""

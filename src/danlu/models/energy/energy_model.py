@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from danlu.models.base import Model
-from danlu.models.energy.normalizer import BETAS, CHAINS, LogNormalizer, NormalizerCache
+from danlu.models.energy.normalizer import BETAS, CHAINS, ENOUGH, LogNormalizer, NormalizerCache
 
 Draw = Callable[[tuple[int, ...], bool], Tensor]
 """function of a shape, and whether the numbers are uniform on [0, 1) instead of normal, that returns random numbers for
@@ -97,29 +97,34 @@ class EnergyModel(Model):
     def log_normalizer(self, chains: int = CHAINS, betas: int | None = None, seed: int = 0) -> LogNormalizer:
         """Log Z: exact if the model is small enough, otherwise an estimate by annealed importance sampling.
 
-        The same arguments give the same number. It is computed again only if a parameter has changed.
+        The same arguments give the same number. It is computed again only if a parameter has changed, and always
+        without automatic mixed precision.
 
         Args:
             chains: number of chains of the estimate, at least 2.
             betas: number of inverse temperatures of the estimate, at least 2. By default the first of ``betas`` of the
-                model with which the estimate is reliable, or the last.
+                model with which the effective sample size is at least three tenths of the chains, or the last.
             seed: random seed of the estimate.
         """
         tensors, found = (*self.parameters(), *self.buffers()), None
         for count in self.betas if betas is None else (betas,):
             compute = partial(self._normalizer, chains, count, seed)
             found = self._normalizers.get(tensors, (chains, count, seed), compute)
-            if found.kind != "unreliable":
+            if found.effective_sample_size is None or found.effective_sample_size >= ENOUGH * chains:
                 break
         assert found is not None
         return found
 
     def _normalizer(self, chains: int, betas: int, seed: int) -> LogNormalizer:
-        found = self.compute_log_normalizer(chains, betas, seed)
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):
+            found = self.compute_log_normalizer(chains, betas, seed)
         return found if found.kind == "exact" else replace(found, betas=betas)
 
     def log_prob(self, x: Float[Tensor, "n *shape"]) -> Float64[Tensor, "n"]:
         """The log-likelihood of each example in nats, in float64; ``log_normalizer`` tells whether it is an estimate.
+
+        Its gradient with respect to x is right. That with respect to parameters lacks the gradient of log Z: train with
+        ``danlu.tasks.Contrastive``.
 
         Args:
             x: the examples.

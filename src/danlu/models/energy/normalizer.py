@@ -13,7 +13,9 @@ from torch import Tensor
 from danlu.sampling.mcmc.annealed import AnnealedEstimate
 
 CHAINS, BETAS = 100, (2_000, 8_000, 32_000)
-"""defaults of annealed importance sampling: chains, and numbers of inverse temperatures, tried until it is reliable"""
+"""defaults of annealed importance sampling: chains, and numbers of inverse temperatures, tried in order"""
+ENOUGH = 0.3
+"""effective sample size, as a fraction of the chains, with which no more inverse temperatures are tried"""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from danlu.models.energy.energy_model import Draw, EnergyModel, draw_from
 from danlu.models.energy.enumeration import LARGEST, log_sum_over_states
 from danlu.models.energy.normalizer import LogNormalizer, estimated, exactly, temperatures
 from danlu.models.energy.rbm_path import RBMPath
+from danlu.models.energy.unit_values import check_binary
 from danlu.models.energy.visible_units import BinaryUnits, Evidence, GaussianUnits, VisibleUnits
 from danlu.nn.dense import check_width
 from danlu.nn.roles import set_role
@@ -81,7 +82,7 @@ class RBM(EnergyModel):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        values = {"density"} if isinstance(self.units, GaussianUnits) else {"binary_values"}
+        values = {"density", "centered_noise"} if isinstance(self.units, GaussianUnits) else {"binary_values"}
         return super().capabilities | values | {"noise_level", "sweeps", "filters", "chain_trace"}
 
     @property
@@ -124,6 +125,7 @@ class RBM(EnergyModel):
             ValueError: as ``energy``.
         """
         v = self._flat(x)
+        check_binary(h, "state of the hidden units")
         return -self.units.log_factor(v) - (self._fields(v) * h).sum(1)
 
     def encode(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n hidden"]:
@@ -346,7 +348,8 @@ class RBM(EnergyModel):
         return log_sum_over_states(weights, len(self.bias), like=self.bias)
 
     def _fields(self, v: Float[Tensor, "n v"]) -> Float[Tensor, "n hidden"]:
-        return torch.addmm(self.bias, self.units.statistic(v), self.weight)
+        # under autocast the product is in bfloat16, in which probabilities near 1 would be rounded to 1
+        return torch.addmm(self.bias, self.units.statistic(v), self.weight).to(self.bias.dtype)
 
     def _flat(self, x: Tensor) -> Float[Tensor, "n v"]:
         """The values of each example in a row, after a check."""
@@ -359,4 +362,4 @@ class RBM(EnergyModel):
         if x.shape[1:] != self.shape:
             sides = ", ".join(map(str, self.shape))
             raise ValueError(f"examples must have the shape (n, {sides}), got {tuple(x.shape)}")
-        return x.flatten(1)
+        return x.flatten(1) if x.is_floating_point() else x.flatten(1).to(self.bias.dtype)

@@ -36,6 +36,7 @@ class RBMPath:
         self.model, self.units = model, model.units
         self.base: Distribution = self.units.base()
         self._states: Tensor | None = None
+        self._key: object = None
         self._inputs: Tensor | None = None
 
     def log_density(self, v: Float[Tensor, "n v"], beta: float) -> Float[Tensor, "n"]:
@@ -67,6 +68,8 @@ class RBMPath:
 
     def _fields(self, v: Tensor) -> Tensor:
         """The inputs of the hidden units, kept for the last states."""
-        if self._inputs is None or self._states is None or self._states.data_ptr() != v.data_ptr():
-            self._states, self._inputs = v, self.model._fields(v)  # the states are kept, so their address stays theirs
+        # states that are kept do not lose their address; a kernel gets the same ones in another tensor object
+        key = (v.data_ptr(), v.shape, v._version)
+        if self._inputs is None or key != self._key:
+            self._states, self._key, self._inputs = v, key, self.model._fields(v)
         return self._inputs

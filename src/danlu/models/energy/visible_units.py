@@ -270,7 +270,8 @@ class GaussianUnits(VisibleUnits):
     def observed(self, values: Float[Tensor, "n v"], noise: float) -> Evidence:
         if not 0 < noise < math.inf:
             raise ValueError(f"noise={noise} is a standard deviation and must be a finite number greater than 0")
-        return Evidence(values, torch.full_like(values, noise**-2))
+        known = noise**2 < 1 / torch.finfo(values.dtype).max  # the precision is too large for a number
+        return Evidence(values, torch.full_like(values, math.inf if known else noise**-2))
 
     def _conditional(self, field: Tensor, beta: float, evidence: Evidence | None) -> tuple[Tensor, Tensor]:
         """The means (n, visible) and the precisions, which broadcast with them."""
@@ -303,7 +304,7 @@ class GaussianUnits(VisibleUnits):
         return Distribution(lambda v: self.log_factor(v, 0.0), sample)
 
     def _base_variance(self) -> Tensor:
-        """The variances of the base: those of the data, but not below a thousandth of their mean."""
+        """The variances of the base: those of the data, but not below a thousandth of their mean; 1 if all are 0."""
         variance = self.moments.variance()
-        least = 1e-3 * variance.mean().clamp(min=1e-6)
-        return variance.clamp(min=float(least))
+        mean = variance.mean()
+        return torch.where(mean > 0, torch.maximum(variance, 1e-3 * mean), torch.ones_like(variance))

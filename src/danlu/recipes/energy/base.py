@@ -39,7 +39,7 @@ class ContrastiveRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
     restart: Fraction = 0.0
     """probability with which a persistent chain starts anew in a round"""
     likelihood: bool = True
-    """compute the log-likelihood at each evaluation, or estimate it by annealed importance sampling"""
+    """compute or estimate the log-likelihood at each evaluation during training; after it, this is always done"""
     monitor: str | None = "none"
 
     def network(self, info: DataInfo) -> EnergyModel:

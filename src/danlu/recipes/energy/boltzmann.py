@@ -59,8 +59,8 @@ class BoltzmannRecipe(ContrastiveRecipe):
         if isinstance(data.info, ImageInfo):
             return sign_image_data(data, self.side, self.binarize, self.split.seed)
         refuse_side(self.side, data)
-        for part in (data.train, data.validation, data.test):
-            check_row_values(part[data.info.inputs], data, (-1, 1), "a Boltzmann machine")
+        for name in ("train", "validation", "test"):
+            check_row_values(data.part(name)[data.info.inputs], data, (-1, 1), "a Boltzmann machine", f"{name} row")
         return data
 
     def usage(self) -> dict[str, str]:

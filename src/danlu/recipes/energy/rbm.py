@@ -54,8 +54,8 @@ class RBMRecipe(ContrastiveRecipe):
         if not self._of_rows:
             return super().load(access)
         data = DataSettings.load(self, access)  # binarize applies to images
-        for part in (data.train, data.validation, data.test):
-            check_row_values(part[data.info.inputs], data, (0, 1), "a binary RBM")
+        for name in ("train", "validation", "test"):
+            check_row_values(data.part(name)[data.info.inputs], data, (0, 1), "a binary RBM", f"{name} row")
         return data
 
     def usage(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from danlu.errors import UsageError
 
 
 def check_row_values(
-    x: Float[Tensor, "n columns"], data: DataSet, values: tuple[int, int], model: str, row: str = "training row"
+    x: Float[Tensor, "n columns"], data: DataSet, values: tuple[int, int], model: str, row: str
 ) -> None:
     """Check that all values of rows are one of two.
 
@@ -19,7 +19,7 @@ def check_row_values(
         data: the data set.
         values: the two values.
         model: the model, for the message.
-        row: name of a row, for the message.
+        row: name of a row, for the message; rows are counted in their part, from 0.
 
     Raises:
         UsageError: if a value is another one; the message has the first row and column.
@@ -31,8 +31,9 @@ def check_row_values(
     names = data.info.channel_names
     name = repr(names[column]) if names else str(column)
     hint = "; set table.standardize=False" if data.info.scales else ""
+    where = f"{row} {number}, counted from 0 after the split,"
     raise UsageError(
-        f"{data.name}: {row} {number} has the value {float(x[number, column]):g} in column {name}; {model} takes rows "
-        f"of {values[0]} and {values[1]}{hint}",
+        f"{data.name}: {where} has the value {float(x[number, column]):g} in column {name}; {model} takes rows of "
+        f"{values[0]} and {values[1]}{hint}",
         settings=("table.standardize=False",) if hint else (),
     )

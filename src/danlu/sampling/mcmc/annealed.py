@@ -20,6 +20,8 @@ Path = Callable[[Tensor, float], Tensor]
 """function of states (chains, ...) and β from 0 to 1 to the log-density there, (chains,)"""
 RELIABLE = 0.1
 """smallest effective sample size, as a fraction of the chains, for which a standard error is given"""
+FEWEST = 5
+"""smallest effective sample size for which a standard error is given, or all chains if there are fewer"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class AnnealedEstimate:
 
     @property
     def unreliable(self) -> bool:
-        """Whether the effective sample size is below a tenth of the chains, so that no standard error is given."""
+        """Whether the effective sample size is below a tenth of the chains or below 5, so that there is no error."""
         return self.standard_error is None
 
     def __str__(self) -> str:
@@ -86,9 +88,9 @@ def annealed_importance_sampling(
         x_0 \sim f_0, \quad x_t \sim T_{\beta_t}(\cdot \mid x_{t-1}), \quad \hat Z = \frac1n \sum w
 
     Neal, "Annealed importance sampling", 2001. The transitions must leave the density of the path invariant, but need
-    not converge. If the effective sample size is below a tenth of the chains, few chains determine the estimate, and
-    the standard error would be too small: the estimate is then unreliable and has none. Use more values of β, or a base
-    that is closer to the target.
+    not converge. If the effective sample size is below a tenth of the chains, or below 5, few chains determine the
+    estimate, and the standard error would be too small: the estimate is then unreliable and has none. Use more values
+    of β, or a base that is closer to the target.
 
     Args:
         base: the distribution for β = 0, normalized.
@@ -129,7 +131,8 @@ def annealed_importance_sampling(
         raise RunError("a weight of annealed importance sampling is not finite, or all are 0; check the log-densities")
     size = weights_sample_size(log_weights)
     log_z, error = log_mean_exp(log_weights)
-    return AnnealedEstimate(log_z, error if size >= RELIABLE * chains else None, size, log_weights, x)
+    reliable = size >= max(RELIABLE * chains, min(FEWEST, 0.999 * chains))  # equal weights are rounded
+    return AnnealedEstimate(log_z, error if reliable else None, size, log_weights, x)
 
 
 def _log_density(path: Path, x: Tensor, beta: float) -> Tensor:

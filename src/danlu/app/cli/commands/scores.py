@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,6 +45,8 @@ def score(
     failed, mean = int(any(one.error for one in scores.files)), scores.mean()
     if json:
         page = {"scores": [one._asdict() for one in scores.files], "mean": mean and mean._asdict()}
+        if scores.normalizer is not None:
+            page["normalizer"] = asdict(scores.normalizer)
         as_json({**page, "bound": scores.bound, "samples": scores.samples, "notes": scores.notes})
         return failed
     least, most = ("at least ", "at most ") if scores.bound else ("", "")
