@@ -8,7 +8,7 @@ import pytest
 from danlu.catalogue import EXPERIMENTS, find_experiment
 from danlu.experiments import Criteria
 from danlu.experiments.adversarial import disjoint_supports, kl_directions, tug_of_war
-from danlu.experiments.energy import boltzmann_gradient, hopfield_recall
+from danlu.experiments.energy import boltzmann_gradient, hopfield_recall, rbm_parallel
 from danlu.experiments.harness.criteria import favorable
 from danlu.experiments.harness.wording import findings_table
 from danlu.experiments.likelihood import distillation, mle_vs_sum
@@ -139,6 +139,11 @@ SABOTAGE = {
         boltzmann_gradient,
         entries("ESTIMATES", boltzmann_gradient.PAIRS, boltzmann_gradient.DATA),
         [boltzmann_gradient.SAME, boltzmann_gradient.NEEDS_MODEL, boltzmann_gradient.RISES],
+    ),
+    "rbm-parallel": (
+        rbm_parallel,
+        entries("SAMPLERS", rbm_parallel.SINGLE, rbm_parallel.RBM),
+        [rbm_parallel.EACH, rbm_parallel.TWO, rbm_parallel.FASTER, rbm_parallel.GROWS],
     ),
     "gibbs": (gibbs, entries("COUPLINGS", gibbs.ONE, gibbs.TWO), [gibbs.CONVERGES, gibbs.FORGETS]),
     "importance-sampling": (

@@ -139,6 +139,12 @@ EXPERIMENTS: dict[str, Claim] = {
         507,
         "with the right acceptance, any proposal has p as its stationary distribution",
     ),
+    "rbm-parallel": Claim(
+        "danlu.experiments.energy.rbm_parallel:EXPERIMENT",
+        "2.1.1.4",
+        531,
+        "in a restricted Boltzmann machine, two parallel updates replace one for each unit, which is much faster",
+    ),
     "log-det-cost": Claim(
         "danlu.experiments.likelihood.log_det_cost:EXPERIMENT",
         "2.1.2.3",
