@@ -17,7 +17,7 @@ MODELS: dict[str, str] = {
     "StackedVAE": "danlu.models.latent.stacked:StackedVAE",
     "Hopfield": "danlu.models.energy.hopfield:Hopfield",
     "BoltzmannMachine": "danlu.models.energy.boltzmann.machine:BoltzmannMachine",
-    "RBM": "danlu.models.energy.rbm:RBM",
+    "RBM": "danlu.models.energy.rbm.machine:RBM",
     "PlanarFlow": "danlu.models.flows.planar:PlanarFlow",
     "RealNVP": "danlu.models.flows.realnvp:RealNVP",
     "PixelCNN": "danlu.models.pixels.pixelcnn:PixelCNN",

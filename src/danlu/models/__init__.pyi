@@ -30,7 +30,7 @@ from .energy.boltzmann.machine import BoltzmannMachine as BoltzmannMachine
 from .energy.energy_model import EnergyModel as EnergyModel
 from .energy.hopfield import Hopfield as Hopfield
 from .energy.normalizer import LogNormalizer as LogNormalizer
-from .energy.rbm import RBM as RBM
+from .energy.rbm.machine import RBM as RBM
 from .energy.recall_trace import Flips as Flips
 from .energy.recall_trace import RecallTrace as RecallTrace
 from .flows.base import Flow as Flow

@@ -76,7 +76,7 @@ class Contrastive(Task):
         ValueError: if a number is out of range, or a setting has no effect.
 
     >>> from danlu.data.tables.info import TableInfo
-    >>> from danlu.models.energy.rbm import RBM
+    >>> from danlu.models.energy.rbm.machine import RBM
     >>> task = Contrastive(RBM((4,), hidden=3), TableInfo((4,)), rows=10)
     >>> [type(turn).__name__ for turn in task.turns(0)], [type(turn).__name__ for turn in task.turns(1000)]
     (['Update', 'Descend'], ['Descend'])

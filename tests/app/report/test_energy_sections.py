@@ -15,7 +15,7 @@ from danlu.data.tables.info import TableInfo
 from danlu.evaluation.subject import Subject
 from danlu.models.base import Model
 from danlu.models.energy.normalizer import LogNormalizer
-from danlu.models.energy.rbm import RBM
+from danlu.models.energy.rbm.machine import RBM
 from danlu.rng.keys import generator
 
 

@@ -10,7 +10,7 @@ from sklearn.neural_network import BernoulliRBM
 from danlu.models import RBM
 from danlu.models.energy.enumeration import all_states
 from danlu.models.energy.normalizer import temperatures
-from danlu.models.energy.rbm_path import RBMPath
+from danlu.models.energy.rbm.path import RBMPath
 from danlu.rng import generator
 from danlu.sampling import annealed_importance_sampling
 

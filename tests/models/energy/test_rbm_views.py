@@ -7,7 +7,7 @@ import torch
 
 from danlu.models.energy.enumeration import all_states
 from danlu.models.energy.hopfield import Hopfield
-from danlu.models.energy.rbm import RBM
+from danlu.models.energy.rbm.machine import RBM
 from danlu.rng.keys import generator
 from danlu.verbs import has
 

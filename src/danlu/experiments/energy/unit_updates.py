@@ -15,8 +15,8 @@ from danlu.models.energy.boltzmann.machine import BoltzmannMachine
 from danlu.models.energy.boltzmann.sweeps import GibbsSweeps
 from danlu.models.energy.energy_model import EnergyModel
 from danlu.models.energy.enumeration import all_states
-from danlu.models.energy.rbm import RBM
-from danlu.models.energy.rbm_path import RBMPath
+from danlu.models.energy.rbm.machine import RBM
+from danlu.models.energy.rbm.path import RBMPath
 from danlu.rng.keys import generator
 from danlu.sampling.mcmc.block_gibbs import BlockGibbs
 from danlu.sampling.mcmc.chains import run_chains

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from danlu.data.base.dataset import DataInfo
-from danlu.models.energy.rbm import RBM
+from danlu.models.energy.rbm.machine import RBM
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
 from danlu.recipes.energy.base import ContrastiveRecipe

@@ -19,7 +19,7 @@ from danlu.data.base.dataset import DataInfo, DataSet
 from danlu.data.images.settings import Binarize
 from danlu.data.settings import DataSettings
 from danlu.data.tables.settings import Table
-from danlu.models.energy.rbm import RBM
+from danlu.models.energy.rbm.machine import RBM
 from danlu.recipes.config.constructor_settings import Settings, settings
 from danlu.recipes.config.recipe import Count
 from danlu.recipes.energy.base import ContrastiveRecipe, check_binary_data

@@ -17,9 +17,12 @@ from danlu.models.base import FromData
 from danlu.models.energy.energy_model import Draw, EnergyModel, draw_from
 from danlu.models.energy.enumeration import LARGEST, log_sum_over_states
 from danlu.models.energy.normalizer import LogNormalizer, estimated, exactly, temperatures
-from danlu.models.energy.rbm_path import RBMPath
+from danlu.models.energy.rbm.binary_units import BinaryUnits
+from danlu.models.energy.rbm.chains import RBMChains
+from danlu.models.energy.rbm.gaussian_units import GaussianUnits
+from danlu.models.energy.rbm.path import RBMPath
+from danlu.models.energy.rbm.visible_units import Evidence, VisibleUnits
 from danlu.models.energy.unit_values import check_binary
-from danlu.models.energy.visible_units import BinaryUnits, Evidence, GaussianUnits, VisibleUnits
 from danlu.nn.dense import check_width
 from danlu.nn.roles import set_role
 from danlu.sampling.mcmc.annealed import annealed_importance_sampling
@@ -98,7 +101,7 @@ class RBM(EnergyModel):
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n hidden"]:
         """The inputs of the hidden units: log-odds of the value 1."""
-        return self._fields(x.flatten(1))
+        return self.fields(x.flatten(1))
 
     def energy(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n"]:
         """The free energy of each example.
@@ -110,7 +113,7 @@ class RBM(EnergyModel):
             ValueError: if a value is not possible, or the shape is wrong.
         """
         v = self._flat(x)
-        return -self.units.log_factor(v) - softplus(self._fields(v)).sum(1)
+        return -self.units.log_factor(v) - softplus(self.fields(v)).sum(1)
 
     free_energy = energy
 
@@ -126,7 +129,7 @@ class RBM(EnergyModel):
         """
         v = self._flat(x)
         check_binary(h, "state of the hidden units")
-        return -self.units.log_factor(v) - (self._fields(v) * h).sum(1)
+        return -self.units.log_factor(v) - (self.fields(v) * h).sum(1)
 
     def encode(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n hidden"]:
         """The probability of each hidden unit, given the example: features for another model.
@@ -139,7 +142,7 @@ class RBM(EnergyModel):
         """
         v = self._rows(x)
         self.units.check_mean(v)
-        return self._fields(v).sigmoid()
+        return self.fields(v).sigmoid()
 
     def reconstruct(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
         """The mean of the visible units given the probabilities of the hidden ones.
@@ -177,39 +180,22 @@ class RBM(EnergyModel):
             steps: number of steps; a step draws the visible units, then the hidden ones.
             draw: source of the random numbers.
         """
-        data = x.flatten(1)
+        data, chains = x.flatten(1), RBMChains(self, draw)
         if state is None:
             energies, probability = self._mean_energy(data)
-            v = self._visible_after(self._hidden(probability, draw), steps, draw)
+            v = chains.visible_after(chains.hidden(probability), steps)
             negative, probability = self._mean_energy(v)
-            return energies - negative, self._hidden(probability, draw)
-        v = self._visible_after(state, steps, draw)
+            return energies - negative, chains.hidden(probability)
+        v = chains.visible_after(state, steps)
         energies, probability = self._mean_energy(torch.cat([data, v]))
         positive, negative = energies.split(len(data))
-        return positive - negative, self._hidden(probability[len(data) :], draw)
+        return positive - negative, chains.hidden(probability[len(data) :])
 
     def _mean_energy(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """The mean energy of visible and hidden units given v, and the probabilities of the hidden units."""
-        fields = self._fields(v)
+        fields = self.fields(v)
         probability = fields.detach().sigmoid()
         return -self.units.log_factor(v) - (fields * probability).sum(1), probability
-
-    @torch.no_grad()
-    def _visible_after(self, h: Tensor, steps: int, draw: Draw) -> Tensor:
-        """The visible units after some steps that start at hidden units."""
-        for _ in range(steps - 1):
-            v = self._visible(h, draw)
-            h = self._hidden(self._fields(v).sigmoid(), draw)
-        return self._visible(h, draw)
-
-    def _visible(self, h: Tensor, draw: Draw, beta: float = 1.0, evidence: Evidence | None = None) -> Tensor:
-        """Visible units given the hidden ones."""
-        noise = draw((len(self.weight),), self.units.uniform)
-        return self.units.sample(h @ self.weight.T, noise, beta, evidence)
-
-    def _hidden(self, probability: Tensor, draw: Draw) -> Tensor:
-        """Hidden units with these probabilities of 1."""
-        return (draw(self.state_shape, True) < probability).to(probability.dtype)
 
     @torch.no_grad()
     def sample(
@@ -228,7 +214,8 @@ class RBM(EnergyModel):
         Raises:
             ValueError: if ``sweeps`` is not positive.
         """
-        v = self._annealed(n, sweeps, generator, None)[0]
+        check_width("sweeps", sweeps)
+        v, _ = RBMChains(self, draw_from(generator, self.bias, n)).annealed(n, sweeps)
         return v.unflatten(1, self.shape)
 
     def inpaint(
@@ -281,24 +268,10 @@ class RBM(EnergyModel):
     @torch.no_grad()
     def _posterior(self, evidence: Evidence, sweeps: int, generator: torch.Generator | None) -> Tensor:
         """The most probable values, or the means of Gaussian units, given evidence."""
-        mean = self._annealed(len(evidence.values), sweeps, generator, evidence)[1]
-        return self.units.best(mean)
-
-    def _annealed(
-        self, n: int, sweeps: int, generator: torch.Generator | None, evidence: Evidence | None
-    ) -> tuple[Tensor, Tensor]:
-        """Visible units after the steps, and the average of their conditional means in the second half."""
         check_width("sweeps", sweeps)
-        draw = draw_from(generator, self.bias, n)
-        v = self._visible(self.bias.new_zeros(n, len(self.bias)), draw, 0.0, evidence)
-        total = torch.zeros_like(v)
-        for step in range(1, sweeps + 1):
-            beta = min(1.0, 2 * step / sweeps)
-            h = self._hidden((beta * self._fields(v)).sigmoid(), draw)
-            v = self._visible(h, draw, beta, evidence)
-            if evidence is not None and beta == 1:
-                total += self.units.mean(h @ self.weight.T, 1.0, evidence)
-        return v, total / (sweeps - (sweeps - 1) // 2)
+        n = len(evidence.values)
+        _, mean = RBMChains(self, draw_from(generator, self.bias, n)).annealed(n, sweeps, evidence)
+        return self.units.best(mean)
 
     def filters(self) -> Float[Tensor, "hidden *shape"]:
         """The weights of each hidden unit: what it adds to the log-odds of a visible unit, or to a Gaussian's mean."""
@@ -320,15 +293,8 @@ class RBM(EnergyModel):
         """
         if min(steps, default=-1) < 0:
             raise ValueError(f"steps={list(steps)} must be at least one number, none of them negative")
-        draw = draw_from(generator, self.bias, n)
-        v = self._visible(self.bias.new_zeros(n, len(self.bias)), draw, 0.0)
-        shown = {0: v}
-        for step in range(1, max(steps) + 1):
-            field = self._hidden(self._fields(v).sigmoid(), draw) @ self.weight.T
-            v = self.units.sample(field, draw((len(self.weight),), self.units.uniform))
-            if step in steps:
-                shown[step] = self.units.mean(field)
-        return torch.stack([shown[step] for step in steps], 1).unflatten(2, self.shape)
+        shown = RBMChains(self, draw_from(generator, self.bias, n)).trace(n, steps)
+        return shown.unflatten(2, self.shape)
 
     def compute_log_normalizer(self, chains: int, betas: int, seed: int) -> LogNormalizer:
         visible, hidden = self.weight.shape
@@ -342,12 +308,17 @@ class RBM(EnergyModel):
     def _enumerated(self, over_visible: bool) -> Float64[Tensor, ""]:
         """Log Z as a sum over all states of the visible units, or of the hidden ones."""
         if over_visible:
-            weights = lambda v: self.units.log_factor(v) + softplus(self._fields(v)).sum(1)  # noqa: E731
+            weights = lambda v: self.units.log_factor(v) + softplus(self.fields(v)).sum(1)  # noqa: E731
             return log_sum_over_states(weights, len(self.weight), like=self.bias)
         weights = lambda h: h @ self.bias + self.units.log_integral(h @ self.weight.T)  # noqa: E731
         return log_sum_over_states(weights, len(self.bias), like=self.bias)
 
-    def _fields(self, v: Float[Tensor, "n v"]) -> Float[Tensor, "n hidden"]:
+    def fields(self, v: Float[Tensor, "n v"]) -> Float[Tensor, "n hidden"]:
+        """The inputs of the hidden units for rows of visible units, without a check.
+
+        Args:
+            v: the visible units.
+        """
         # under autocast the product is in bfloat16, in which probabilities near 1 would be rounded to 1
         return torch.addmm(self.bias, self.units.statistic(v), self.weight).to(self.bias.dtype)
 

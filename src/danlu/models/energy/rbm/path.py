@@ -16,7 +16,7 @@ from danlu.sampling.mcmc.block_gibbs import BlockGibbs
 from danlu.sampling.mcmc.importance import Distribution
 
 if TYPE_CHECKING:
-    from danlu.models.energy.rbm import RBM
+    from danlu.models.energy.rbm.machine import RBM
 
 
 class RBMPath:
@@ -71,5 +71,5 @@ class RBMPath:
         # states that are kept do not lose their address; a kernel gets the same ones in another tensor object
         key = (v.data_ptr(), v.shape, v._version)
         if self._inputs is None or key != self._key:
-            self._states, self._key, self._inputs = v, key, self.model._fields(v)
+            self._states, self._key, self._inputs = v, key, self.model.fields(v)
         return self._inputs
