@@ -18,6 +18,7 @@ MODELS: dict[str, str] = {
     "Hopfield": "danlu.models.energy.hopfield:Hopfield",
     "BoltzmannMachine": "danlu.models.energy.boltzmann.machine:BoltzmannMachine",
     "RBM": "danlu.models.energy.rbm.machine:RBM",
+    "DeepEnergy": "danlu.models.energy.deep.deep_energy:DeepEnergy",
     "PlanarFlow": "danlu.models.flows.planar:PlanarFlow",
     "RealNVP": "danlu.models.flows.realnvp:RealNVP",
     "PixelCNN": "danlu.models.pixels.pixelcnn:PixelCNN",

@@ -128,6 +128,12 @@ RECIPES: dict[str, Entry] = {
         "restricted Boltzmann machine of real values",
         "Cho et al. 2011",
     ),
+    "deep-energy": Entry(
+        "danlu.recipes.energy.deep_energy:DeepEnergyRecipe",
+        "energy",
+        "a network as energy, with Langevin chains",
+        "Du and Mordatch 2019",
+    ),
     "pixelcnn": Entry(
         "danlu.recipes.likelihood.pixelcnn:PixelCNNRecipe",
         "likelihood",

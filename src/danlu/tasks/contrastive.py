@@ -211,8 +211,8 @@ def normalizer_scores(name: str, nats: float, log_z: LogNormalizer) -> dict[str,
     """
     if log_z.kind == "exact":
         return {name: nats}
-    assert log_z.effective_sample_size is not None
-    chains = {CHAINS_EFFECTIVE: log_z.effective_sample_size}
+    size = log_z.effective_sample_size
+    chains = {} if size is None else {CHAINS_EFFECTIVE: size}  # none for an integral on a grid
     if log_z.standard_error is None:
         return {name + UNRELIABLE: nats, **chains}
     return {name + ESTIMATE: nats, name + ERROR: log_z.standard_error, **chains}

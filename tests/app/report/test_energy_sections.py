@@ -115,7 +115,12 @@ def test_a_single_column_is_denoised_only():
         (
             LogNormalizer(7.0, "estimate", 0.125, 88.4, 100, 2000),
             "share the error",
-            {"standard error": "0.12 nats", "effective sample size": "88.4 of 100 chains", "temperatures": "2,000"},
+            {"standard error": "0.12 nats", "effective sample size": "88.4 of 100 chains"},
+        ),
+        (
+            LogNormalizer(7.0, "estimate", 1e-6, None, 0),
+            "share the error",
+            {"kind": "estimate: integral on a grid", "standard error": "1e-06 nats"},
         ),
         (
             LogNormalizer(7.0, "unreliable", None, 1.2, 100),

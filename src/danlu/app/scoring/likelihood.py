@@ -250,5 +250,5 @@ def _normalizer_note(log_z: LogNormalizer) -> str:
         )
     return (
         f"the log-likelihoods are estimates: the logarithm of the normalizer, the same in all of them, has a standard "
-        f"error of {log_z.standard_error:.2g} nats (annealed importance sampling)"
+        f"error of {log_z.standard_error:.2g} nats ({log_z.method})"
     )

@@ -26,9 +26,10 @@ class LogNormalizer:
         value: log Z in nats.
         kind: exact, estimate, or unreliable: an estimate to which few chains contribute, so that its error is unknown.
         standard_error: standard error in nats: 0 if exact, None if unreliable.
-        effective_sample_size: effective sample size of the weights of the chains; None if exact.
-        chains: number of chains; 0 if exact.
-        betas: number of inverse temperatures; 0 if exact.
+        effective_sample_size: effective sample size of the weights of the chains; None if exact, or an integral
+            on a grid.
+        chains: number of chains; 0 without chains.
+        betas: number of inverse temperatures; 0 without chains.
 
     >>> print(LogNormalizer(2.5, "exact", 0.0, None, 0))
     log Z = 2.5, exact
@@ -41,12 +42,19 @@ class LogNormalizer:
     chains: int
     betas: int = 0
 
+    @property
+    def method(self) -> str:
+        """How an estimate was made."""
+        return "annealed importance sampling" if self.chains else "integral on a grid"
+
     def __str__(self) -> str:
         if self.kind == "exact":
             return f"log Z = {self.value:.6g}, exact"
         error = "unreliable" if self.standard_error is None else f"± {self.standard_error:.2g}"
+        if self.effective_sample_size is None:
+            return f"log Z = {self.value:.6g}, {error} ({self.method})"
         size = f"{self.effective_sample_size:.0f} of {self.chains}"
-        return f"log Z = {self.value:.6g}, {error} (annealed importance sampling, effective sample size {size})"
+        return f"log Z = {self.value:.6g}, {error} ({self.method}, effective sample size {size})"
 
 
 def exactly(log_z: Tensor) -> LogNormalizer:

@@ -115,7 +115,25 @@ def accept(
         log_ratio: logarithm of the acceptance ratio.
         generator: source of the random numbers.
     """
-    uniform = torch.empty_like(log_ratio).uniform_(generator=generator)
+    return accept_where(state, x, cache, log_ratio, torch.empty_like(log_ratio).uniform_(generator=generator))
+
+
+def accept_where(
+    state: ChainState,
+    x: Shaped[Tensor, "chains *shape"],
+    cache: tuple[Tensor, ...],
+    log_ratio: Float[Tensor, "chains"],
+    uniform: Float[Tensor, "chains"],
+) -> ChainState:
+    """As ``accept``, with given random numbers.
+
+    Args:
+        state: the state before the step.
+        x: the candidates.
+        cache: the cache at the candidates; the first is the log-density.
+        log_ratio: logarithm of the acceptance ratio.
+        uniform: random numbers from [0, 1).
+    """
     accepted = (uniform.log() < log_ratio) & _acceptable(cache[0], log_ratio)
     chosen = [
         torch.where(broadcastable(accepted, new), new, old)

@@ -66,7 +66,6 @@ def _normalizer(model: Any) -> list[Section]:
     if log_z.kind == "exact":
         caption = "The log-likelihood of an example is minus its energy minus log Z, which is exact for this model."
         return [Section("Normalizer", caption, table=[*rows, ("kind", "exact")])]
-    size = f"{log_z.effective_sample_size:.1f} of {log_z.chains} chains"
     if log_z.standard_error is None:
         kind, error = "unreliable estimate", "unknown"
         meaning = (
@@ -75,13 +74,11 @@ def _normalizer(model: Any) -> list[Section]:
             "danlu.load(RUN).log_normalizer(betas=100000)."
         )
     else:
-        kind, error = "estimate by annealed importance sampling", f"{log_z.standard_error:.2g} nats"
+        kind, error = f"estimate: {log_z.method}", f"{log_z.standard_error:.2g} nats"
         meaning = "All log-likelihoods in this report share the error of this estimate."
-    rows += [
-        ("kind", kind),
-        ("standard error", error),
-        ("effective sample size", size),
-        ("temperatures", f"{log_z.betas:,}"),
-    ]
+    rows += [("kind", kind), ("standard error", error)]
+    if log_z.effective_sample_size is not None:
+        size = f"{log_z.effective_sample_size:.1f} of {log_z.chains} chains"
+        rows += [("effective sample size", size), ("temperatures", f"{log_z.betas:,}")]
     caption = f"The log-likelihood of an example is minus its energy minus log Z. {meaning}"
     return [Section("Normalizer", caption, table=rows)]

@@ -1,0 +1,1 @@
+"""Deep energy-based models: any network is an energy."""

@@ -1,0 +1,78 @@
+"""The recipe deep-energy: which densities it recovers, and what it refuses."""
+
+import math
+
+import pytest
+import torch
+
+from danlu.data.datasets.energies_2d import ENERGIES
+from danlu.errors import UsageError
+from danlu.recipes import DeepEnergyRecipe, build, changed
+from danlu.training import Runtime
+
+
+def trained(recipe):
+    built = build(recipe)
+    for _ in built.trainer:
+        pass
+    built.task.model.eval()
+    return built
+
+
+def total_variation(model, log_prob, reach, side=300):
+    """Of the model and a density in the plane, by sums over the cells of a square."""
+    axis = (torch.arange(side) + 0.5) * (2 * reach / side) - reach
+    x = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        return float((model.log_prob(x).exp() - log_prob(x).double().exp()).abs().sum()) / 2 * (2 * reach / side) ** 2
+
+
+def test_a_density_in_the_plane_is_recovered_within_a_few_hundred_rounds():
+    built = trained(DeepEnergyRecipe(data="u1", rounds=200, likelihood=False, evaluate_every=1000))
+    untrained = build(DeepEnergyRecipe(data="u1", rounds=1)).task.model.eval()
+    untrained.observe(built.data.train["x"])
+    exact = ENERGIES["u1"].log_prob
+    before, after = (total_variation(model, exact, 4.5, 150) for model in (untrained, built.task.model))
+    assert after < before / 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "largest"), [("u1", 0.1), ("u3", 0.15)])
+def test_the_default_settings_recover_an_exact_density(name, largest):
+    built = trained(DeepEnergyRecipe(data=name))
+    model, exact, x = built.task.model, ENERGIES[name].log_prob, built.data.test["x"]
+    assert total_variation(model, exact, 6) < largest
+    with torch.no_grad():
+        gap = float((exact(x).double() - model.log_prob(x)).mean())
+    assert gap < 0.1
+    assert model.log_normalizer().standard_error < 0.01
+
+
+@pytest.mark.parametrize("sampler", ["mala", "langevin"])
+@pytest.mark.parametrize("data", ["moons", "digits"])
+def test_parts_of_a_batch_move_their_chains_as_the_whole(sampler, data):
+    """Images are dequantized and reflected, and Langevin steps have another temperature; the terms have a penalty."""
+    model = {"hidden": (8,), "sampler": sampler, "regularization": 0.1}
+    recipe = changed(DeepEnergyRecipe(data=data), {**DeepEnergyRecipe.tiny, "rounds": 3, "model": model})
+    recipe = changed(recipe, {"model.noise": 0.05}) if sampler == "langevin" else recipe
+    double = Runtime(precision="float64")
+    whole, parts = (build(changed(recipe, {"grad_accumulation": k}), double).trainer for k in (1, 4))
+    for reports in zip(whole, parts, strict=True):
+        one, other = (report.values() for report in reports)
+        assert one["model/contrast"] == pytest.approx(other["model/contrast"], rel=1e-9)
+    for key, value in whole.state().items():
+        torch.testing.assert_close(parts.state()[key], value, rtol=1e-9, atol=1e-9)
+
+
+def test_images_are_levels_in_a_box_and_rows_are_not_limited():
+    model = build(DeepEnergyRecipe(data="digits")).task.model
+    assert (model.space.range, model.space.gap) == ((0.0, 1.0), 1 / 16)
+    assert model.space.base_log_z(64) == 64 * math.log(2)
+    assert build(DeepEnergyRecipe()).task.model.space.base_log_z(2) == math.log(2 * math.pi)
+
+
+def test_settings_that_are_not_possible_are_refused():
+    with pytest.raises(UsageError, match=r"noise"):
+        changed(DeepEnergyRecipe(), {"model.noise": 0.1})
+    with pytest.raises(UsageError, match=r"channels=\(8,\) needs images"):
+        build(changed(DeepEnergyRecipe(), {"model.channels": (8,)}))
