@@ -26,11 +26,8 @@ from .classify.inception import Mixed as Mixed
 from .classify.inception import Unit as Unit
 from .classify.mlp import MLP as MLP
 from .classify.resnet import ResNet as ResNet
-<<<<<<< HEAD
 from .energy.boltzmann.machine import BoltzmannMachine as BoltzmannMachine
-=======
 from .energy.deep.deep_energy import DeepEnergy as DeepEnergy
->>>>>>> d2d20bd (Deep energy model: any network as energy, Langevin chains with replay, integral on a grid and annealed importance sampling, recipe deep-energy)
 from .energy.energy_model import EnergyModel as EnergyModel
 from .energy.hopfield import Hopfield as Hopfield
 from .energy.normalizer import LogNormalizer as LogNormalizer

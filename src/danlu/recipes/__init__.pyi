@@ -25,11 +25,8 @@ from .config.yaml_files import from_text as from_text
 from .config.yaml_files import from_yaml as from_yaml
 from .config.yaml_files import to_yaml as to_yaml
 from .energy.base import ContrastiveRecipe as ContrastiveRecipe
-<<<<<<< HEAD
 from .energy.boltzmann import BoltzmannRecipe as BoltzmannRecipe
-=======
 from .energy.deep_energy import DeepEnergyRecipe as DeepEnergyRecipe
->>>>>>> d2d20bd (Deep energy model: any network as energy, Langevin chains with replay, integral on a grid and annealed importance sampling, recipe deep-energy)
 from .energy.gaussian_rbm import GaussianRBMRecipe as GaussianRBMRecipe
 from .energy.hopfield import HopfieldRecipe as HopfieldRecipe
 from .energy.rbm.machine import RBMRecipe as RBMRecipe
