@@ -29,7 +29,7 @@ from .energy.boltzmann import BoltzmannRecipe as BoltzmannRecipe
 from .energy.deep_energy import DeepEnergyRecipe as DeepEnergyRecipe
 from .energy.gaussian_rbm import GaussianRBMRecipe as GaussianRBMRecipe
 from .energy.hopfield import HopfieldRecipe as HopfieldRecipe
-from .energy.rbm.machine import RBMRecipe as RBMRecipe
+from .energy.rbm import RBMRecipe as RBMRecipe
 from .latent.beta_vae import BetaVAERecipe as BetaVAERecipe
 from .latent.conditional_vae import ConditionalVAERecipe as ConditionalVAERecipe
 from .latent.inpainting_vae import InpaintingVAERecipe as InpaintingVAERecipe

@@ -78,7 +78,10 @@ class DeepEnergy(EnergyModel):
     """
 
     betas = (2_000,)  # steps of a network take much longer than those of an RBM
-    needs: ClassVar[tuple[Needs, ...]] = (Needs("noise", ("sampler",), ("langevin",)),)
+    needs: ClassVar[tuple[Needs, ...]] = (
+        Needs("noise", ("sampler",), ("langevin",)),
+        Needs("activation", ("hidden", "channels")),
+    )
 
     def __init__(
         self,
