@@ -367,3 +367,8 @@ def test_what_cannot_be_is_refused():
         RBM((2,), 3, weight_std=-1.0)
     with pytest.raises(ValueError, match="hidden"):
         RBM((2,), 0)
+
+
+def test_a_mask_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"the mask must have the shape .*: mask \(3,\), examples \(1, 2, 2\)"):
+        RBM((2, 2), 3).inpaint(torch.zeros(1, 2, 2), torch.ones(3))

@@ -20,6 +20,7 @@ from danlu.models.energy.pattern_attention import PatternAttention
 from danlu.models.energy.recall_trace import RecallTrace, Step
 from danlu.models.energy.signs import check_signs
 from danlu.models.energy.storage_rules import StorageName, exact_couplings
+from danlu.models.energy.unit_values import check_shape
 from danlu.nn.dense import check_width
 
 STEPS = 100
@@ -243,10 +244,7 @@ class Hopfield(Model):
 
     def _flat(self, x: Tensor, what: str) -> Float[Tensor, "n units"]:
         """The values of each example in a row, after a check."""
-        if x.shape[1:] != self.shape:
-            raise ValueError(
-                f"{what}s must have the shape (n, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}"
-            )
+        check_shape(x, self.shape, what)
         if what == "pattern" or isinstance(self.memory, Couplings):
             check_signs(x, what)
         elif not x.isfinite().all():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -58,6 +60,45 @@ def check_finite(x: Float[Tensor, "n *shape"], what: str = "example") -> None:
     ValueError: example 0 of 1, counted from 0, has the value nan at 1; all values must be finite
     """
     _refuse(x, ~x.isfinite(), what, "all values must be finite")
+
+
+def check_shape(x: Tensor, shape: Sequence[int], what: str = "example") -> None:
+    """Check the shape of each example.
+
+    Args:
+        x: the examples, (n, \\*shape).
+        shape: the shape of one.
+        what: the name of an example in the message.
+
+    Raises:
+        ValueError: if it is another one.
+
+    >>> check_shape(torch.zeros(5, 3), (2, 2))
+    Traceback (most recent call last):
+    ValueError: examples must have the shape (n, 2, 2), got (5, 3)
+    """
+    if tuple(x.shape[1:]) != tuple(shape):
+        raise ValueError(f"{what}s must have the shape (n, {', '.join(map(str, shape))}), got {tuple(x.shape)}")
+
+
+def kept(mask: Tensor, x: Tensor) -> Bool[Tensor, "n *shape"]:
+    """Which values of the examples a mask keeps.
+
+    Args:
+        mask: 1 for values that are kept, 0 for missing ones; it broadcasts with x.
+        x: the examples.
+
+    Raises:
+        ValueError: if the mask does not broadcast with x.
+
+    >>> kept(torch.tensor([1.0, 0.0]), torch.zeros(1, 2))
+    tensor([[ True, False]])
+    """
+    try:
+        return mask.expand_as(x).bool()
+    except RuntimeError:
+        shapes = f"mask {tuple(mask.shape)}, examples {tuple(x.shape)}"
+        raise ValueError(f"the mask must have the shape of the examples, or broadcast with it: {shapes}") from None
 
 
 def _refuse(x: Tensor, wrong: Bool[Tensor, "n *shape"], what: str, rule: str) -> None:

@@ -24,6 +24,7 @@ from danlu.models.energy.energy_model import Draw, EnergyModel, draw_from
 from danlu.models.energy.enumeration import LARGEST
 from danlu.models.energy.normalizer import LogNormalizer, estimated, exactly, temperatures
 from danlu.models.energy.signs import check_signs
+from danlu.models.energy.unit_values import check_shape, kept
 from danlu.nn.dense import check_width
 from danlu.sampling.mcmc.annealed import annealed_importance_sampling
 
@@ -176,8 +177,7 @@ class BoltzmannMachine(EnergyModel):
         Raises:
             ValueError: if a value is not possible, or the shape is wrong.
         """
-        if s.shape[1:] != self.state_shape:
-            raise ValueError(f"states must have the shape (n, {self.state_shape[0]}), got {tuple(s.shape)}")
+        check_shape(s, self.state_shape, "state")
         check_signs(s, "state")
         return joint_energy(s, self.pairs.upper(), self.bias)
 
@@ -281,7 +281,7 @@ class BoltzmannMachine(EnergyModel):
         Raises:
             ValueError: if a kept value is not possible, or the shape is wrong.
         """
-        keep = mask.expand_as(x).bool()
+        keep = kept(mask, x)
         v = self._flat(torch.where(keep, x, 1.0))
         evidence = torch.where(keep.flatten(1), v * torch.inf, 0.0)
         return self._most_probable(evidence, sweeps, generator).view_as(x)
@@ -374,10 +374,7 @@ class BoltzmannMachine(EnergyModel):
 
     def _flat(self, x: Tensor) -> Float[Tensor, "n visible"]:
         """The values of each example in a row, after a check."""
-        if x.shape[1:] != self.shape:
-            raise ValueError(
-                f"examples must have the shape (n, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}"
-            )
+        check_shape(x, self.shape)
         v = x.flatten(1)
         check_signs(v)
         return v

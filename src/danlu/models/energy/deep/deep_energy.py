@@ -23,7 +23,7 @@ from danlu.models.energy.deep.quadrature import grid_log_z
 from danlu.models.energy.deep.spaces import Box, Plane, Space
 from danlu.models.energy.energy_model import Draw, EnergyModel, draw_from
 from danlu.models.energy.normalizer import LogNormalizer
-from danlu.models.energy.unit_values import check_finite
+from danlu.models.energy.unit_values import check_finite, check_shape, kept
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
 
@@ -209,7 +209,7 @@ class DeepEnergy(EnergyModel):
             RunError: if a chain is not finite.
         """
         check_width("sweeps", sweeps)
-        keep = mask.expand_as(x).bool()
+        keep = kept(mask, x)
         known = self._coordinates(self.space.middle_of_level(torch.where(keep, x, self.space.center().to(x.dtype))))
         draw = draw_from(generator, next(self.parameters()), len(x))
         energy = lambda u, beta: self._energy(torch.where(keep, known, u), beta)  # noqa: E731
@@ -300,9 +300,6 @@ class DeepEnergy(EnergyModel):
 
     def _coordinates(self, x: Tensor) -> Tensor:
         """u of examples, after a check."""
-        if x.shape[1:] != self.shape:
-            raise ValueError(
-                f"examples must have the shape (n, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}"
-            )
+        check_shape(x, self.shape)
         check_finite(x)
         return self.space.encode(x)

@@ -22,7 +22,7 @@ from danlu.models.energy.rbm.chains import RBMChains
 from danlu.models.energy.rbm.gaussian_units import GaussianUnits
 from danlu.models.energy.rbm.path import RBMPath
 from danlu.models.energy.rbm.visible_units import Evidence, VisibleUnits
-from danlu.models.energy.unit_values import check_binary
+from danlu.models.energy.unit_values import check_binary, check_shape, kept
 from danlu.nn.dense import check_width
 from danlu.nn.roles import set_role
 from danlu.sampling.mcmc.annealed import annealed_importance_sampling
@@ -239,7 +239,7 @@ class RBM(EnergyModel):
         Raises:
             ValueError: if a kept value is not possible, or the shape is wrong.
         """
-        keep = mask.expand_as(x).bool()
+        keep = kept(mask, x)
         values = self._flat(torch.where(keep, x, 0.0))
         known = torch.where(keep.flatten(1), torch.inf, 0.0).to(values.dtype)
         return self._posterior(Evidence(values, known), sweeps, generator).view_as(x)
@@ -330,7 +330,5 @@ class RBM(EnergyModel):
 
     def _rows(self, x: Tensor) -> Float[Tensor, "n v"]:
         """The values of each example in a row, after a check of the shape."""
-        if x.shape[1:] != self.shape:
-            sides = ", ".join(map(str, self.shape))
-            raise ValueError(f"examples must have the shape (n, {sides}), got {tuple(x.shape)}")
+        check_shape(x, self.shape)
         return x.flatten(1) if x.is_floating_point() else x.flatten(1).to(self.bias.dtype)
