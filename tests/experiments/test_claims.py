@@ -55,6 +55,7 @@ ONLY_IF_REFUTED = {
     "hopfield-recall": "is not the unique minimum",
     "hopfield-capacity": "The load does not grow",
     "boltzmann-gradient": "If all entries of W are parameters",
+    "hidden-units": "need no hidden units",
     "gibbs": "The distribution converges, not the chain",
     "importance-sampling": "The mean of the opened crates is biased",
     "metropolis-hastings": "Chains do not converge to p",

@@ -8,7 +8,7 @@ import pytest
 from danlu.catalogue import EXPERIMENTS, find_experiment
 from danlu.experiments import Criteria
 from danlu.experiments.adversarial import disjoint_supports, kl_directions, tug_of_war
-from danlu.experiments.energy import boltzmann_gradient, hopfield_recall, rbm_parallel
+from danlu.experiments.energy import boltzmann_gradient, hidden_units, hopfield_recall, rbm_parallel
 from danlu.experiments.harness.criteria import favorable
 from danlu.experiments.harness.wording import findings_table
 from danlu.experiments.likelihood import distillation, mle_vs_sum
@@ -139,6 +139,11 @@ SABOTAGE = {
         boltzmann_gradient,
         entries("ESTIMATES", boltzmann_gradient.PAIRS, boltzmann_gradient.DATA),
         [boltzmann_gradient.SAME, boltzmann_gradient.NEEDS_MODEL, boltzmann_gradient.RISES],
+    ),
+    "hidden-units": (
+        hidden_units,
+        entries("ARMS", hidden_units.ALL_PARITY.arm, hidden_units.ALL_PARITY.than),
+        [hidden_units.ALL_PARITY],
     ),
     "rbm-parallel": (
         rbm_parallel,

@@ -139,6 +139,12 @@ EXPERIMENTS: dict[str, Claim] = {
         507,
         "with the right acceptance, any proposal has p as its stationary distribution",
     ),
+    "hidden-units": Claim(
+        "danlu.experiments.energy.hidden_units:EXPERIMENT",
+        "2.1.1.4",
+        522,
+        "hidden units make a Boltzmann machine far more expressive",
+    ),
     "rbm-parallel": Claim(
         "danlu.experiments.energy.rbm_parallel:EXPERIMENT",
         "2.1.1.4",
