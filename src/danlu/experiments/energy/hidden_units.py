@@ -213,7 +213,14 @@ def conclude(numbers: Numbers, judgment: Judgment) -> str:
 
 def table(numbers: Numbers) -> Table:
     """Divergence, parameters and successful restarts, by arm."""
-    rows: Table = [("target, couplings, hidden units", "parameters", "KL in nats", "restarts that reach it")]
+    rows: Table = [
+        (
+            "target, couplings, hidden units",
+            "parameters",
+            f"KL in nats (at least {number(RESOLUTION)} is shown)",
+            "restarts that reach it",
+        )
+    ]
     for name in ARMS:
         values = numbers["arms"][name]
         rows.append((name, number(values["parameters"][0]), mean_and_range(values["KL"]),
