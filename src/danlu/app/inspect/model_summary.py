@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class Summary:
 
 
 def summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
-    """Run one example of ones, a possible value of all models, through a model and record the output of each layer.
+    """Run one example of zeros, or of the lower one of two values, through a model; record the output of each layer.
 
     Args:
         model: takes (1, *shape).
@@ -74,7 +74,8 @@ def summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
         with torch.no_grad():
             model.eval()
             with _observed(model, note):
-                _run(model, torch.ones(1, *shape, dtype=parameter.dtype, device=parameter.device))
+                value = cast(Any, model).binary_values[0] if has(model, "binary_values") else 0.0
+                _run(model, torch.full((1, *shape), value, dtype=parameter.dtype, device=parameter.device))
             layers += _without_module(model)
     finally:
         model.train(training)
