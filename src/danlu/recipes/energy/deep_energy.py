@@ -4,8 +4,9 @@ et al., "On the anatomy of MCMC-based maximum likelihood learning of energy-base
 danlu train deep-energy                               points (moons)
 danlu train deep-energy --data checkerboard
 danlu train deep-energy --data table:measurements.csv
-danlu train deep-energy --data digits
-danlu sample RUN; danlu inpaint RUN photo.png --mask half
+danlu sample RUN; danlu denoise RUN rows.csv --noise 0.2
+
+The default settings are for rows of few columns. The documentation has settings for images.
 """
 
 from __future__ import annotations
