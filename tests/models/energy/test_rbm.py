@@ -369,6 +369,26 @@ def test_what_cannot_be_is_refused():
         RBM((2,), 0)
 
 
+@pytest.mark.parametrize("visible", ["binary", "gaussian"])
+@torch.no_grad()
+def test_an_estimate_depends_on_its_seed_only(visible):
+    """Not on torch's default generator, which a training or a user changes."""
+    model = machine(visible, units=20, hidden=20)
+    values = []
+    for default, seed in ((0, 0), (1, 0), (0, 1)):
+        torch.manual_seed(default)
+        values.append(model.compute_log_normalizer(10, 5, seed).value)
+    assert values[0] == values[1] != values[2]
+
+
+@torch.no_grad()
+def test_a_reconstruction_is_the_mean_given_the_probabilities_of_the_hidden_units():
+    model = machine(shape=(1, VISIBLE))
+    x = states(VISIBLE)[3:6].view(3, 1, VISIBLE)
+    expected = (model.encode(x) @ model.weight.T + model.units.bias).sigmoid()
+    assert torch.allclose(model.reconstruct(x), expected.view(3, 1, VISIBLE), rtol=0, atol=1e-12)
+
+
 def test_a_mask_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"the mask must have the shape .*: mask \(3,\), examples \(1, 2, 2\)"):
         RBM((2, 2), 3).inpaint(torch.zeros(1, 2, 2), torch.ones(3))
