@@ -7,6 +7,7 @@ import torch
 
 from danlu.data.tables.info import TableInfo
 from danlu.models import RBM, BoltzmannMachine, load_model, save_model
+from danlu.models.energy.boltzmann.path import BoltzmannPath
 from danlu.models.energy.energy_model import draw_from
 from danlu.models.energy.enumeration import all_states, log_sum_over_states
 from danlu.verbs import can, has, verbs_of
@@ -333,3 +334,18 @@ def test_two_estimates_of_the_normalizer_are_right():
 def test_38_of_40_estimates_of_the_normalizer_are_right(std):
     with torch.no_grad():
         assert sum(estimate_is_right(std, seed, 1000) for seed in range(40)) >= 38
+
+
+@torch.no_grad()
+def test_the_base_of_the_path_has_its_density_and_its_draws_have_its_means():
+    bias = torch.tensor([-1.0, 0.0, 0.3, 1.5], dtype=torch.float64)
+    couplings = torch.zeros(4, 4, dtype=torch.float64)
+    blocks = machine((3,), 1, "restricted").pairs.structure.blocks
+    path = BoltzmannPath(couplings, torch.zeros_like(bias), bias, blocks)
+    states = states_of(4)
+    others = [k for k in range(4) if k not in path.summed.tolist()]
+    expected = (states[:, others] * bias[others] - (2 * bias[others].cosh()).log()).sum(1)
+    assert torch.allclose(path.base.log_density(states), expected, rtol=0, atol=1e-12)
+    draws = path.base.sample(40_000, torch.Generator().manual_seed(0))
+    assert torch.allclose(draws.mean(0), bias.tanh(), rtol=0, atol=5 / math.sqrt(len(draws)))
+    assert set(draws.unique().tolist()) == {-1.0, 1.0}
