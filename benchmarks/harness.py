@@ -130,7 +130,7 @@ def machine() -> dict[str, str]:
     names = ("danlu", "torch", "numpy", "scikit-learn")
     return {
         "processor": _processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "instructions": _instructions(),
         "blas": _blas(),
         "threads": str(torch.get_num_threads()),
         "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
@@ -141,7 +141,7 @@ def machine() -> dict[str, str]:
 
 def hardware() -> str:
     """Name of the kind of hardware, for which a result is kept: the GPU, or the instructions of the processor."""
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else _instructions()
 
 
 def publish(rows: Iterable[Row | Score], write: bool = False) -> bool:
@@ -195,10 +195,18 @@ def _blas() -> str:
     return ", ".join(f"{pool['internal_api']} {pool.get('architecture', '')}".strip() for pool in found) or "unknown"
 
 
+def _instructions() -> str:
+    """The instruction set of the processor, with the instructions for products in bfloat16 if it has them."""
+    flags, known = _cpuinfo("flags").split(), {"avx512_bf16": "BF16", "amx_bf16": "AMX"}
+    return "_".join([torch.backends.cpu.get_cpu_capability(), *(known[flag] for flag in known if flag in flags)])
+
+
 def _processor() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(name: str) -> str:
+    """What Linux says of the first core under a name; nothing on other systems."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

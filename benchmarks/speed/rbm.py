@@ -29,7 +29,7 @@ from danlu.training.runtime import Precision
 
 HIDDEN, BATCH, LR, PAIRS, STEPS, JUDGED = 500, 100, 0.05, 9, 60, 3000
 """hidden units, examples of a batch, learning rate, pairs of measurements, batches in each, and batches before AIS"""
-BETAS, TEST = 4000, 2000
+BETAS, TEST = 32_000, 2000
 TARGETS: dict[Precision, float] = {"float32": 0.85, "bf16": 1.5}
 
 

@@ -301,11 +301,14 @@ def test_a_few_samples_have_the_means_of_the_machine():
 @pytest.mark.long
 @pytest.mark.parametrize("couplings", ["all", "restricted"])
 def test_samples_have_the_distribution_of_the_machine(couplings):
-    """Total variation of a million independent chains; 1.5 times its expected value."""
+    """Total variation of a million independent chains; 1.5 times its expected value.
+
+    The chains need about 60 sweeps: after 30 the restricted machine is still 0.0035 away, whatever their number.
+    """
     count = 1_000_000
     model = machine((8,), 0, std=0.4) if couplings == "all" else machine((5,), 3, couplings, std=0.6)
     exact = model.log_prob(states_of(model.visible)).exp()
-    samples = model.sample(count, 30, torch.Generator().manual_seed(0))
+    samples = model.sample(count, 120, torch.Generator().manual_seed(0))
     numbers = ((samples > 0).long() << torch.arange(model.visible - 1, -1, -1)).sum(1)
     measured = torch.bincount(numbers, minlength=len(exact)) / count
     bound = 1.5 * (exact * (1 - exact) / (2 * torch.pi * count)).sqrt().sum()
