@@ -45,6 +45,26 @@ def check_probabilities(x: Float[Tensor, "n *shape"], what: str = "example") -> 
     _refuse(x, ~((x >= 0) & (x <= 1)), what, "all values must be from 0 to 1")
 
 
+def check_range(x: Float[Tensor, "n *shape"], low: float, high: float, tolerance: float = 0.0) -> None:
+    """Check that all values are in a range.
+
+    Args:
+        x: the examples, as for ``check_binary``.
+        low: the smallest value.
+        high: the largest value.
+        tolerance: how far rounding may lead out of the range.
+
+    Raises:
+        ValueError: if a value is NaN or out of range.
+
+    >>> check_range(torch.tensor([[0.5, 255.0]]), 0.0, 1.0)
+    Traceback (most recent call last):
+    ValueError: example 0 of 1, counted from 0, has the value 255 at 1; all values must be from 0 to 1
+    """
+    inside = (x >= low - tolerance) & (x <= high + tolerance)
+    _refuse(x, ~inside, "example", f"all values must be from {low:g} to {high:g}")
+
+
 def check_finite(x: Float[Tensor, "n *shape"], what: str = "example") -> None:
     """Check that all values are finite.
 

@@ -298,6 +298,24 @@ def test_a_few_samples_have_the_means_of_the_machine():
     assert errors.abs().max() < 4.5
 
 
+@pytest.mark.parametrize("couplings", ["all", "restricted"])
+def test_means_and_probabilities_under_autocast_are_not_rounded(couplings):
+    """In bfloat16 the probability of a field of 3.5 is 1, and a unit could never be -1."""
+    model = BoltzmannMachine((2,), 3, couplings, weight_std=0.0)
+    with torch.no_grad():
+        model.bias.fill_(3.5)
+    x, count = torch.ones(1, 2).expand(20_000, 2), 20_000
+    with torch.autocast("cpu", torch.bfloat16):
+        mean = model.encode(x[:1])
+        states = model.contrast(x, None, 1, draw_from(torch.Generator().manual_seed(0), x, count))[1]
+        back = model.reconstruct(x[:1])
+    assert torch.allclose(mean, torch.tensor(3.5).tanh())
+    assert torch.allclose(back, torch.tensor(3.5).tanh())
+    probability = float(torch.tensor(-7.0).sigmoid())
+    expected, error = 5 * count * probability, (5 * count * probability) ** 0.5
+    assert abs(int((states < 0).sum()) - expected) < 4.5 * error
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("couplings", ["all", "restricted"])
 def test_samples_have_the_distribution_of_the_machine(couplings):

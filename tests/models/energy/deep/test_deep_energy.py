@@ -267,6 +267,26 @@ def test_wrong_examples_and_networks_are_refused():
 
 
 @pytest.mark.unchecked
+def test_images_out_of_range_are_refused_not_reflected():
+    model = of(lambda u, value: (u * value).flatten(1).sum(1), shape=(1, 1, 2), range=(0.0, 1.0), levels=11)
+    x = torch.tensor([[[[0.0, 1.1]]]], dtype=torch.double)  # the largest level and all of its noise
+    assert model.energy(x).shape == (1,)
+    mask = torch.tensor([0.0, 1.0])
+    for call in (model.energy, model.log_prob, lambda x: model.inpaint(x, mask, 3)):
+        with pytest.raises(ValueError, match=r"has the value 255 at \(0, 0, 1\); all values must be from 0 to 1\.1$"):
+            call(255 * x.round())
+    assert model.inpaint(torch.tensor([[[[255.0, 1.0]]]], dtype=torch.double), mask, 3)[0, 0, 0, 1] == 1
+
+
+def test_the_scale_of_a_column_does_not_depend_on_the_others():
+    model = of(lambda u, value: u.sum(1) * value, shape=(3,))
+    model.observe(torch.tensor([[0.001, 2000.0, 7.7], [0.003, 6000.0, 7.7]], dtype=torch.double))
+    assert model.space.encode(torch.tensor([[0.004, 8000.0, 7.7]], dtype=torch.double)).tolist()[0] == pytest.approx(
+        [2.0, 2.0, 0.0], abs=1e-9
+    )
+    assert model.space.scale()[2] > 0
+
+
 def test_an_example_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"examples must have the shape \(n, 2\), got \(1, 3\)"):
         DeepEnergy((2,), None, hidden=(4,)).energy(torch.zeros(1, 3))

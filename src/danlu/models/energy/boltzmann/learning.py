@@ -24,6 +24,21 @@ def joint_energy(
     return -((s @ upper + bias) * s).sum(1)
 
 
+def hidden_fields(
+    v: Float[Tensor, "n visible"], couplings: Float[Tensor, "units units"], bias: Float[Tensor, "units"]
+) -> Float[Tensor, "n hidden"]:
+    """The fields of the hidden units from the visible ones.
+
+    Args:
+        v: the values of the visible units.
+        couplings: W, symmetric, with zero diagonal.
+        bias: the biases.
+    """
+    visible = v.shape[1]
+    # under autocast the product is in bfloat16, in which probabilities near 1 would be rounded to 1
+    return torch.addmm(bias[visible:], v, couplings[:visible, visible:]).to(bias.dtype)
+
+
 def contrast(
     pairs: PairCouplings,
     bias: Float[Tensor, "units"],
@@ -65,7 +80,7 @@ def _clamped(
     visible, hidden = v.shape[1], len(bias) - v.shape[1]
     if not hidden:
         return v, v
-    fields = torch.addmm(bias[visible:], v, couplings[:visible, visible:])
+    fields = hidden_fields(v, couplings, bias)
     one = v.new_ones(())
     if pairs.structure.hidden_independent:
         means = torch.cat([v, fields.tanh()], 1)

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from danlu.data.base.effects import Needs
 from danlu.models.energy.boltzmann.annealing import Annealed, annealed_chains, traced_chains
-from danlu.models.energy.boltzmann.learning import contrast, joint_energy
+from danlu.models.energy.boltzmann.learning import contrast, hidden_fields, joint_energy
 from danlu.models.energy.boltzmann.masks import CouplingsName, coupling_mask
 from danlu.models.energy.boltzmann.pairs import PairCouplings
 from danlu.models.energy.boltzmann.path import BoltzmannPath
@@ -194,7 +194,8 @@ class BoltzmannMachine(EnergyModel):
         fields, between = self._hidden_fields(v, couplings), couplings[self.visible :, self.visible :]
         mean = fields.tanh()
         for _ in range(0 if self.pairs.structure.hidden_independent else MEAN_FIELD):
-            change = (torch.addmm(fields, mean, between).tanh() - mean) / 2  # a half, because the whole can oscillate
+            target = torch.addmm(fields, mean, between).to(fields.dtype).tanh()
+            change = (target - mean) / 2  # a half, because the whole can oscillate
             mean = mean + change
             if bool((change.abs() < torch.finfo(mean.dtype).eps).all()):
                 break
@@ -211,7 +212,7 @@ class BoltzmannMachine(EnergyModel):
         """
         s = torch.cat([x.flatten(1), self.encode(x)], 1)
         fields = torch.addmm(self.bias[: self.visible], s, self.couplings[:, : self.visible])
-        return fields.tanh().view_as(x)
+        return fields.to(self.bias.dtype).tanh().view_as(x)
 
     def observe(self, x: Float[Tensor, "n *shape"]) -> None:
         v = self._flat(x)
@@ -370,7 +371,8 @@ class BoltzmannMachine(EnergyModel):
         return len(self.pairs.structure.over_hidden.enumerated) <= LARGEST
 
     def _hidden_fields(self, v: Tensor, couplings: Tensor) -> Float[Tensor, "n hidden"]:
-        return torch.addmm(self.bias[self.visible :], v, couplings[: self.visible, self.visible :])
+        """The fields of the hidden units from the visible ones, without those from each other."""
+        return hidden_fields(v, couplings, self.bias)
 
     def _flat(self, x: Tensor) -> Float[Tensor, "n visible"]:
         """The values of each example in a row, after a check."""

@@ -65,7 +65,7 @@ class DeepEnergy(EnergyModel):
         gradient_clip: largest absolute value of an entry of the gradient in a step; None for no limit. With "mala" the
             chains keep the density of the model, and do not stop where the energy is steep.
         regularization: α of the penalty :math:`\alpha (f(u)^2 + f(u')^2)` of the energies of data and chains (Du and
-            Mordatch, 2019, section 3.2).
+            Mordatch, 2019).
 
     Raises:
         ValueError: if a number is out of range, or has no effect.
@@ -130,9 +130,11 @@ class DeepEnergy(EnergyModel):
             x: the examples.
 
         Raises:
-            ValueError: if a value is not finite, or the shape is wrong.
+            ValueError: if a value is not finite or not in the range of images, or the shape is wrong.
         """
-        return self._energy(self._coordinates(x))
+        check_shape(x, self.shape)
+        self.space.check(x)
+        return self._energy(self.space.encode(x))
 
     def observe(self, x: Float[Tensor, "n *shape"]) -> None:
         check_finite(x)
@@ -205,12 +207,14 @@ class DeepEnergy(EnergyModel):
             generator: source of the random numbers.
 
         Raises:
-            ValueError: if a kept value is not finite, or the shape is wrong.
+            ValueError: if a kept value is not finite or not in the range of images, or the shape is wrong.
             RunError: if a chain is not finite.
         """
         check_width("sweeps", sweeps)
         keep = kept(mask, x)
-        known = self._coordinates(self.space.middle_of_level(torch.where(keep, x, self.space.center().to(x.dtype))))
+        values = torch.where(keep, x, self.space.center().to(x.dtype))
+        self.space.check(values)
+        known = self._coordinates(self.space.middle_of_level(values))
         draw = draw_from(generator, next(self.parameters()), len(x))
         energy = lambda u, beta: self._energy(torch.where(keep, known, u), beta)  # noqa: E731
         u = self._mean(energy, self.steps, self._base_sample(draw), sweeps, draw, anneal=True)

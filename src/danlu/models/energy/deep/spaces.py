@@ -12,6 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from danlu.models.energy.data_moments import DataMoments
+from danlu.models.energy.unit_values import check_finite, check_range
+
+CONSTANT = 1e-6
+"""largest standard deviation of a column with one value, as a fraction of its mean: rounding in float32"""
 
 
 class Space(nn.Module, ABC):
@@ -23,6 +27,17 @@ class Space(nn.Module, ABC):
     @abstractmethod
     def observe(self, x: Float[Tensor, "n *shape"]) -> None:
         """Add examples to the statistics that determine the map."""
+
+    def check(self, x: Float[Tensor, "n *shape"]) -> None:
+        """Check values of examples.
+
+        Args:
+            x: the examples.
+
+        Raises:
+            ValueError: if a value is not possible.
+        """
+        check_finite(x)
 
     @abstractmethod
     def center(self) -> Float[Tensor, "*_shape"]:
@@ -104,8 +119,9 @@ class Plane(Space):
 
     def scale(self) -> Float[Tensor, "*_shape"]:
         variance = self.moments.variance()
-        least = 1e-3 * variance.mean().clamp(min=1e-6)  # for columns with one value
-        return torch.maximum(variance, least).sqrt()
+        rounding = (CONSTANT * self.moments.mean).square()
+        constant = variance <= rounding.clamp(min=torch.finfo(variance.dtype).tiny)
+        return torch.where(constant, 1e-3 * variance.mean().clamp(min=1e-6), variance).sqrt()
 
     def base_energy(self, u: Float[Tensor, "n *shape"]) -> Float[Tensor, "n"]:
         return u.square().flatten(1).sum(1) / 2
@@ -158,6 +174,10 @@ class Box(Space):
 
     def observe(self, x: Float[Tensor, "n *shape"]) -> None:
         del x
+
+    def check(self, x: Float[Tensor, "n *shape"]) -> None:
+        low, high = self.range[0], self.range[1] + self.gap  # the noise after the largest level ends there
+        check_range(x, low, high, self.gap * 1e-3)
 
     def center(self) -> Float[Tensor, "*_shape"]:
         return self.middle
