@@ -61,7 +61,7 @@ def contrast(
     """
     upper = pairs.upper()
     couplings, fixed, blocks = (upper + upper.T).detach(), bias.detach(), pairs.structure.blocks
-    positive, start = _clamped(pairs, couplings, fixed, v, state is None, clamped_sweeps, draw)
+    positive, start = clamped(pairs, couplings, fixed, v, state is None, clamped_sweeps, draw)
     sweeps = GibbsSweeps(couplings, blocks)
     fields = state = start if state is None else state
     for _ in range(steps):
@@ -73,10 +73,23 @@ def contrast(
 
 
 @torch.no_grad()
-def _clamped(
+def clamped(
     pairs: PairCouplings, couplings: Tensor, bias: Tensor, v: Tensor, drawn: bool, clamped_sweeps: int, draw: Draw
 ) -> tuple[Tensor, Tensor]:
-    """All units with the examples clamped: with means of independent hidden units, and with drawn ones if asked."""
+    """All units with the examples clamped: with means of independent hidden units, and with drawn ones if asked.
+
+    Args:
+        pairs: the couplings.
+        couplings: their matrix.
+        bias: the biases.
+        v: visible values of the examples.
+        drawn: whether drawn hidden units are needed, too.
+        clamped_sweeps: number of sweeps over coupled hidden units.
+        draw: source of the random numbers.
+
+    Returns:
+        all units with the means, or the drawn values of coupled hidden units; and all with drawn values if asked.
+    """
     visible, hidden = v.shape[1], len(bias) - v.shape[1]
     if not hidden:
         return v, v
