@@ -12,6 +12,8 @@ from danlu.app.inference.reconstruct import reconstruct as reconstruct
 from danlu.app.inference.sample import sample as sample
 from danlu.app.inspect.dataset_survey import survey as survey
 from danlu.app.inspect.environment import doctor as doctor
+from danlu.app.run_folder.run_list import runs as runs
+from danlu.app.runs.end import finish as finish
 from danlu.app.runs.inspect_recipe import check as check
 from danlu.app.runs.inspect_recipe import show as show
 from danlu.app.runs.inspect_recipe import summary as summary

@@ -53,6 +53,8 @@ COMMANDS: dict[str, Command] = {
     "data": Command(f"{_CLI}.machine:data", "danlu.app.inspect.dataset_survey:survey"),
     "train": Command(f"{_CLI}.training:train", "danlu.app.runs.train:train"),
     "resume": Command(f"{_CLI}.training:resume", "danlu.app.runs.train:resume"),
+    "finish": Command(f"{_CLI}.training:finish", "danlu.app.runs.end:finish"),
+    "runs": Command(f"{_CLI}.training:runs", "danlu.app.run_folder.run_list:runs"),
     "evaluate": Command(f"{_CLI}.evaluation:evaluate", "danlu.app.scoring.evaluate:evaluate"),
     "classify": Command(
         f"{_CLI}.evaluation:classify",

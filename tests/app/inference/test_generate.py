@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import shutil
 import sys
 
 import numpy as np
@@ -659,10 +660,11 @@ def test_a_terminal_shows_no_image_grid(run, monkeypatch):
         danlu.sample(run, 3, out="-")
 
 
-def test_a_finished_run_without_its_model_is_named(tmp_path):
+def test_a_finished_run_without_its_model_and_checkpoints_is_named(tmp_path):
     path = danlu.train("mlp", epochs=1, out=tmp_path / "run", quiet=True).path
     (path / "model" / "model.json").unlink()
-    with pytest.raises(UsageError, match=r"run is finished, but its folder model/ is missing; train the model again"):
+    shutil.rmtree(path / "checkpoints")
+    with pytest.raises(UsageError, match=r"no complete checkpoint \(status: finished\); train it again: `danlu train`"):
         danlu.load(path)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
@@ -123,8 +124,6 @@ def stopped(tmp_path, monkeypatch):
 def test_stopped_and_resumed(stopped, tmp_path):
     assert stopped.page["round"] == 30
     assert not stopped.model.exists()
-    with pytest.raises(UsageError, match="no model yet"):
-        danlu.load(stopped.path)
     resumed = danlu.resume(stopped.path, quiet=True)
     whole = danlu.train("mlp", out=tmp_path / "whole", **SMALL)
     assert resumed.page["status"] == "finished"
@@ -175,7 +174,8 @@ def test_several_processes_are_started_only_if_their_number_is_given(stopped, mo
     before = page.read_text()
     with pytest.raises(UsageError, match=rf"in 2 processes.*type `danlu resume {stopped.path} --devices 2`"):
         danlu.resume(stopped.path, quiet=True)
-    with pytest.raises(UsageError, match=rf"no model yet.*`danlu resume {stopped.path} --devices 2`"):
+    shutil.rmtree(stopped.checkpoints)
+    with pytest.raises(UsageError, match=rf"no model and no .*`danlu resume {stopped.path} --devices 2`"):
         danlu.load(stopped.path)
     assert page.read_text() == before
     assert started == []

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from danlu.app.run_folder.find_run import find_run
 from danlu.app.run_folder.run_folder import RunFolder
-from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.models.saving.model_folder import load_model
 from danlu.nn.memory_format import place
@@ -23,23 +23,24 @@ def load(path: str | Path) -> Model:
     The model is on the CPU, and its convolutions have the memory format that is faster there; another device may need
     another one, see ``danlu.nn.memory_format.place``.
 
+    A run that was stopped, was killed or is running has no model yet: that of its best checkpoint is used, else of its
+    newest one, and a line on standard error says so.
+
     Args:
-        path: a run folder, or its ``model/``.
+        path: a run folder, or its ``model/``, or a folder of runs, which stands for its newest run.
 
     Raises:
-        UsageError: if there is no model, or no model yet, or a run folder has links.
+        UsageError: if there is no model and no checkpoint, or a run folder has links.
     """
-    path = Path(path)
+    path = find_run(path)
     if (path / "run.json").is_file():
         check_tree(path)  # results may be written into the run folder, too
     if (path / "run.json").is_file() and not (path / "model" / "model.json").is_file():
-        run = RunFolder.open(path)
-        status = run.page["status"]
-        if status == "finished":
-            raise UsageError(f"{path} is finished, but its folder model/ is missing; train the model again")
-        reason = f"the run failed: {run.page.get('error')}" if status == "failed" else f"status: {status}"
-        raise UsageError(f"{path} has no model yet ({reason}); continue the run with `{run.resume_command}`")
-    model = load_model(path / "model" if (path / "model").is_dir() else path)
+        from danlu.app.run_folder.unfinished import load_unfinished  # needs the recipes and the trainer
+
+        model = load_unfinished(RunFolder.open(path))
+    else:
+        model = load_model(path / "model" if (path / "model").is_dir() else path)
     return place(model, torch.device("cpu"))
 
 

@@ -82,6 +82,25 @@ class RunLock:
         return UsageError(f"{self.folder} is in use by {who if numbers else 'another process'}; {what}")
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the exclusive lock of a run, or its other processes still run. Nothing is changed."""
+    import fcntl
+
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:  # there is no lock, or it belongs to another user
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    with suppress(OSError):  # of another user
+        return bool(processes_using(folder))
+    return False
+
+
 def join_run(folder: Path) -> None:
     """Hold the shared lock of a run until this process ends.
 

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from danlu.app.console.formatting import quoted
 from danlu.app.console.progress import Screen
-from danlu.app.run_folder.process_lock import LOCK, RunLock
+from danlu.app.run_folder.find_run import find_run
+from danlu.app.run_folder.process_lock import LOCK, RunLock, is_locked
 from danlu.app.run_folder.run_page import RunPage, read_entry
 from danlu.app.run_folder.tensorboard import Events
 from danlu.errors import RunError, UsageError
@@ -71,21 +72,24 @@ class RunFolder:
     def open(cls, path: str | Path) -> RunFolder:
         """Open an existing run.
 
+        Args:
+            path: the run folder, or a folder of runs, which stands for its newest run.
+
         Raises:
             UsageError: if the folder is not a run, has links, or was written by a newer danlu.
             RunError: if its files are damaged.
         """
-        path = Path(path)
+        path = find_run(path)
         page_path = path / "run.json"
         if page_path.is_file():
             check_tree(path)
         else:
-            reason = "it has no run.json" if path.is_dir() else "there is no such folder"
+            reason = "it has no run.json, and no runs in it" if path.is_dir() else "there is no such folder"
             raise UsageError(f"{path} is not a run folder: {reason}. `danlu train` creates run folders")
         return cls(path, from_yaml(path / "recipe.yaml"), read_page(page_path, FORMAT, RunPage, _NEEDED))
 
     def __repr__(self) -> str:
-        return f"<run {self.path}: {self.page['recipe']}, {self.page['status']}>"
+        return f"<run {self.path}: {self.page['recipe']}, {self.status}>"
 
     def access(self) -> Access:
         """Access to the data folder of the run; only missing files are downloaded."""
@@ -98,12 +102,31 @@ class RunFolder:
         ranks = self.page["ranks"]
         return f"danlu resume {quoted(self.path)}" + (f" --devices {ranks}" if ranks != 1 else "")
 
+    @property
+    def what_next(self) -> str:
+        """For messages: what a user can do with a run that has no model and no checkpoint."""
+        again = "train it again: `danlu train` with its recipe.yaml"
+        return again if self.page["status"] == "finished" else f"continue it with `{self.resume_command}`"
+
     def is_finished(self, screen: Screen) -> bool:
         """Whether the run is finished; if so, a line on the screen says where its model is."""
         if self.page["status"] != "finished":
             return False
         screen.say(f"The run {self.path} is finished, after {self.page['round']} rounds. Its model is in {self.model}.")
         return True
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model in ``model/``."""
+        return (self.model / "model.json").is_file()
+
+    @property
+    def status(self) -> str:
+        """The status as it is now: finished, stopped, failed, running, or killed if no process trains in it."""
+        status = self.page["status"]
+        if status not in ("new", "training"):
+            return status
+        return "running" if self.lock.handle is not None or is_locked(self.path) else "killed"
 
     @property
     def scores(self) -> dict[str, dict[str, float]]:

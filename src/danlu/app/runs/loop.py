@@ -45,15 +45,22 @@ def train_to_end(session: Session, run: RunFolder, screen: Screen, dry_run: bool
 
 def resume_to_end(session: Session, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
     """Train to the end from the newest complete checkpoint, or from the beginning if there is none."""
-    _load_newest(session, run, screen)
+    load_newest(session, run, screen)
     if unreadable := run.remove_metrics_after(session.trainer.round):
         lines = "1 line" if unreadable == 1 else f"{unreadable} lines"
         screen.say(f"{run.path / 'metrics.jsonl'}: {lines} cannot be read and will be missing in the report.")
     train_to_end(session, run, screen, dry_run)
 
 
-def _load_newest(session: Session, run: RunFolder, screen: Screen) -> None:
-    """Load the newest complete checkpoint in every process, if there is one. Its files are closed afterwards."""
+def load_newest(session: Session, run: RunFolder, screen: Screen, what: str = "Resuming") -> None:
+    """Load the newest complete checkpoint in every process, if there is one. Its files are closed afterwards.
+
+    Args:
+        session: the run in memory.
+        run: the run.
+        screen: gets a line that says which checkpoint is loaded.
+        what: the first word of this line.
+    """
     runtime = session.trainer.runtime
     saved = None if runtime.rank else checkpoint.newest(run.checkpoints, screen.say)
     round = runtime.broadcast(saved.round if saved else 0)
@@ -64,6 +71,6 @@ def _load_newest(session: Session, run: RunFolder, screen: Screen) -> None:
         raise RunError(f"process {lacking} cannot read the checkpoint of round {round} in {run.checkpoints}")
     if saved is not None:
         session.load(saved)
-        screen.say(f"Resuming {run.path} after round {round} of {session.trainer.rounds}.")
+        screen.say(f"{what} {run.path} after round {round} of {session.trainer.rounds}.")
     elif run.metrics():
         screen.say(f"{run.checkpoints} has no complete checkpoint; the training starts again from round 0.")

@@ -76,10 +76,10 @@ def train(
                 "torchrun has started the processes; use devices and dry_run without it",
                 settings=("devices", "dry_run"),
             )
-        with _one_training():
+        with one_training():
             return train_as_rank(recipe, out, device, access_to(data_dir), threads, quiet, command)
     screen = Screen(quiet)
-    with _one_training(), TemporaryDirectory() if dry_run else nullcontext() as scratch:
+    with one_training(), TemporaryDirectory() if dry_run else nullcontext() as scratch:
         session = Session.start(recipe, device, access_to(data_dir, screen))
         session.check_processes(devices)
         notes = notes_on(session, devices)
@@ -109,7 +109,7 @@ def resume(
     ignore_changes: bool = False,
     quiet: bool = False,
 ) -> RunFolder:
-    """Resume a run from its newest complete checkpoint.
+    """Resume a run from its newest complete checkpoint. A missing ``model/`` of a finished run is written again.
 
     Args:
         path: the run folder.
@@ -125,10 +125,14 @@ def resume(
     if launched():
         raise UsageError("with torchrun, resume a run by the command that started it, with the same run folder")
     run, screen = RunFolder.open(path), Screen(quiet)
+    if run.page["status"] == "finished" and not run.has_model:
+        from danlu.app.runs.end import finish  # which imports this module
+
+        return finish(run.path, device=device, ignore_changes=ignore_changes, quiet=quiet)
     if run.is_finished(screen):
         return run
     ranks = _confirmed(devices, run)
-    with _one_training(), run:
+    with one_training(), run:
         torch.set_num_threads(run.page["threads"])
         session = Session.start(run.recipe, device or run.page["device"], run.access())
         session.check_processes(ranks)
@@ -159,7 +163,7 @@ def _confirmed(devices: int | None, run: RunFolder) -> int:
 
 
 @contextmanager
-def _one_training() -> Iterator[None]:
+def one_training() -> Iterator[None]:
     """Allow one training at a time in a process, because torch's generator is global; restore torch's state."""
     if not _training.acquire(blocking=False):
         raise UsageError("another training is running in this process; use a second process")

@@ -1,4 +1,4 @@
-"""The commands train and resume."""
+"""The commands train, resume, finish and runs."""
 
 from __future__ import annotations
 
@@ -75,6 +75,60 @@ def resume(
     if json:
         as_json({"run": str(resumed.path), **resumed.page})
     return EXIT_CODE if resumed.page["status"] == "stopped" else 0
+
+
+def finish(
+    run: Path,
+    /,
+    *,
+    device: DeviceName | None = None,
+    ignore_changes: bool = False,
+    json: Json = False,
+) -> int:
+    """End a run that was stopped or killed: scores, model and report of its best round so far.
+
+    Args:
+        run: the run folder
+        device: device to compute on; default: the device of the training
+        ignore_changes: finish even if versions or data have changed
+    """
+    from danlu.app.runs.end import finish
+
+    finished = finish(run, device=device, ignore_changes=ignore_changes, quiet=json)
+    if json:
+        as_json({"run": str(finished.path), **finished.page})
+    return 0
+
+
+def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> int:
+    """List the runs in a folder, the newest first, with status and main score.
+
+    Args:
+        folder: folder of runs
+    """
+    from danlu.app.console.formatting import score_name, score_value
+    from danlu.app.console.output import print_line
+    from danlu.app.run_folder.run_list import runs
+
+    found = runs(folder)
+    if json:
+        return as_json({"runs": [{**run._asdict(), "path": str(run.path)} for run in found]})
+    if not found:
+        print_line(f"{folder} has no runs")
+    rows = [
+        (
+            str(run.path),
+            run.data,
+            run.status,
+            f"{run.round:,} of {run.rounds:,} rounds",
+            f"{run.part} {score_name(run.score[0])} {score_value(*run.score)}" if run.score else "",
+        )
+        for run in found
+    ]
+    widths = [max(len(text) for text in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print_line("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+    return 0
 
 
 def _without(words: list[str], *flags: str) -> list[str]:
