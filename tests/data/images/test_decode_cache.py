@@ -193,19 +193,32 @@ def test_other_processes_change_nothing(photos, tmp_path, monkeypatch):
     assert here.left_out == {17: "the file is empty"}
 
 
-def test_the_commonest_size_is_taken_and_of_equally_many_the_larger(photos):
+def test_the_size_of_most_files_is_taken_or_a_square(photos):
     Image.new("L", (8, 6), 3).save(photos / "x.png")
     found = load(photos)
     assert tuple(found.images.shape) == (13, 1, 3, 4)
     assert found.notes == (
-        "the files have 2 sizes; all are converted to the most frequent one, 3×4 (height×width; 12 of 13 files)",
+        "the files have 2 sizes, from 3×4 to 6×8 (height×width); they are resized to 3×4 and cropped at the center "
+        "where the shape differs. images.size sets another size, images.fit another way",
     )
-    for number in range(11):
+    for number in range(10):
         Image.new("L", (5, 5), 3).save(photos / f"y{number}.png")
-    assert tuple(load(photos).images.shape[1:]) == (1, 3, 4)
-    Image.new("L", (5, 5), 3).save(photos / "y11.png")
-    assert tuple(load(photos).images.shape[1:]) == (1, 5, 5)
+    assert tuple(load(photos).images.shape[1:]) == (1, 3, 4)  # 12 of 23
+    for number in range(10, 20):
+        Image.new("L", (9, 5 + number), 3).save(photos / f"y{number}.png")
+    assert tuple(load(photos).images.shape[1:]) == (1, 5, 5)  # the shorter sides: 12 of 3, 10 of 5, 1 of 6, 10 of 9
     assert load(photos, size=(7,)).notes == ()
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_large_images_become_squares_of_64(tmp_path, fit):
+    for number in range(10):
+        Image.new("RGB", (90, 70), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    found = load(tmp_path, fit=fit)
+    assert tuple(found.images.shape) == (10, 3, 64, 64)
+    assert found.notes[0].startswith("the files are 70×90 (height×width); they are resized to 64×64 and ")
+    assert fit[:4] in found.notes[0]
+    assert tuple(load(tmp_path, size=(70, 90)).images.shape) == (10, 3, 70, 90)
 
 
 def test_color_is_what_the_files_need(photos):

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from danlu.data.base.folder_listing import FileEntry
 from danlu.data.images import decode
+from danlu.data.images.common_size import common_size
 from danlu.data.images.decode import Header, Unreadable
 from danlu.data.images.settings import Images
 from danlu.data.images.worker_pool import default_workers, map_files
@@ -45,7 +46,7 @@ from danlu.storage.contents import file_digest, has_digest, read_checked_page, r
 from danlu.storage.disk import sync
 from danlu.storage.memory_map import file_identity, map_file
 
-FORMAT = 3
+FORMAT = 4
 IN_MEMORY = 1 << 30
 """maximum size in bytes of images that are decoded in memory if the cache cannot be written"""
 _BYTES, _PAGE, _VERIFIED = "images.bin", "page.json", "verified"
@@ -236,12 +237,8 @@ class _Decoder:
         channels = 1 if gray else 3
         if size is not None:
             return channels, size[0], size[-1]
-        height, width = max(sizes, key=lambda size: (sizes[size], size[0] * size[1], size))
-        if len(sizes) > 1:
-            self.notes.append(
-                f"the files have {len(sizes)} sizes; all are converted to the most frequent one, {height}×{width} "
-                f"(height×width; {sizes[height, width]:,} of {sizes.total():,} files)"
-            )
+        (height, width), note = common_size(sizes, self.images.fit)
+        self.notes += [] if note is None else [note]
         return channels, height, width
 
     def _bytes(self, shape: Shape) -> int:

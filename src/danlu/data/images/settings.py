@@ -20,7 +20,7 @@ class Images(Page):
     """How image files are converted to examples of one shape."""
 
     size: tuple[int, ...] | None = None
-    """height and width, or one number for both; the most frequent size of the files if not given"""
+    """height and width, or one number for both; if not given, that of all files, or a square of at most 64"""
     fit: Literal["crop", "pad", "stretch"] = "crop"
     """how images of another shape are treated: cropped at the center, padded with white, or stretched"""
     color: Literal["auto", "gray", "rgb"] = "auto"
