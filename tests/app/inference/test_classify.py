@@ -1,5 +1,6 @@
 """Classifying what comes on standard input, and with mirror images."""
 
+import csv
 import io
 import json
 import sys
@@ -124,3 +125,41 @@ def test_evaluation_with_flip_is_that_of_the_mean(tmp_path):
     scores = evaluate(run.path, flip=True)["scores"]
     assert scores["accuracy"] == pytest.approx(right)
     assert scores["accuracy"] != run.scores["test"]["accuracy"]
+
+
+def test_classes_are_written_to_a_table(model, picture, tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    out = tmp_path / "classes.csv"
+    assert run("classify", model, picture, tmp_path / "broken.png", "-o", out) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{out}: 1 classified\n"
+    assert "broken.png" in said.err
+    with out.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    (guess,) = classify(model, picture, top=7)
+    assert [line["file"] for line in lines] == [str(picture), str(tmp_path / "broken.png")]
+    assert lines[0]["class"] == guess.classes[0][0]
+    for name, probability in [(lines[0]["class"], lines[0]["probability"]), *guess.classes]:
+        assert float(lines[0][f"p({name})"]) == pytest.approx(float(probability), abs=1e-6)
+    assert lines[1]["class"] == ""
+    assert "not a readable image" in lines[1]["error"]
+    before = out.read_bytes()
+    assert run("classify", model, picture, "-o", out) == 2
+    assert f"{out} already exists; write to another path with out, or set overwrite=True" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    assert run("classify", model, picture, "-o", out, "--overwrite") == 0
+    assert "error" not in out.read_text()
+
+
+@pytest.mark.parametrize(("name", "said"), [("x.txt", "the name must end in .csv"), ("no/x.csv", "does not exist")])
+def test_a_table_of_classes_has_a_name_that_is_possible(model, picture, tmp_path, name, said):
+    with pytest.raises(UsageError, match=said):
+        classify(model, picture, out=tmp_path / name)
+
+
+def test_rows_are_written_with_their_lines(of_rows, tmp_path):
+    (tmp_path / "rows.csv").write_text("height,width\n1,2\n3,4\n")
+    classify(of_rows, tmp_path / "rows.csv", out=tmp_path / "out.csv", quiet=True)
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[0] == "file,class,probability,p(no),p(yes)"
+    assert [line[0] for line in csv.reader(lines[1:])] == [f"{tmp_path / 'rows.csv'}, line {n}" for n in (2, 3)]

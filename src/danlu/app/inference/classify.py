@@ -10,6 +10,7 @@ import torch
 
 from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import inputs_of
+from danlu.app.files.predictions_file import check_predictions_file, write_predictions
 from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.apply import check_at_least, require_files
 from danlu.app.inference.load import load
@@ -40,6 +41,8 @@ def classify(
     invert: bool = False,
     flip: bool = False,
     encoding: str = "utf-8",
+    out: str | Path | None = None,
+    overwrite: bool = False,
     quiet: bool = False,
 ) -> list[Guess]:
     """Classify image files; or rows of tables, with a model that was trained on a table.
@@ -54,10 +57,13 @@ def classify(
         invert: for images, invert dark on light to light on dark.
         flip: average the outputs for each image and its mirror image.
         encoding: text encoding of CSV files.
+        out: a CSV file to write: file, class, its probability, and the probability of each class.
+        overwrite: replace this file if it exists.
         quiet: do not report columns that are not used.
 
     Raises:
-        UsageError: if the model cannot classify, no file is given, a file does not exist, or a table is not valid.
+        UsageError: if the model cannot classify, no file is given, a file does not exist, a table is not valid, or
+            ``out`` exists.
     """
     check_at_least(1, top=top)
     require_files(files)
@@ -65,13 +71,20 @@ def classify(
     classes = model.info.label_names
     require_images(model.info, flip=flip)
     verb = flipped(model.classify) if flip else model.classify
-    guesses = []
+    destination = None if out is None else check_predictions_file(out, overwrite)
+    guesses, rows = list[Guess](), list[tuple[str, list[float] | None, str | None]]()
     with with_standard_input(files) as (paths, display):
         for names, x, error in inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), display):
             if x is None:
                 guesses += [Guess(display(name), [], display(error or "")) for name in names]
+                rows += [(display(name), None, display(error or "")) for name in names]
                 continue
-            best = verb(x.to(next(model.parameters()).dtype)).topk(min(top, len(classes)))
+            probabilities = verb(x.to(next(model.parameters()).dtype))
+            best = probabilities.topk(min(top, len(classes)))
             for name, values, numbers in zip(names, best.values.tolist(), best.indices.tolist(), strict=True):
                 guesses.append(Guess(display(name), [(classes[k], p) for p, k in zip(values, numbers, strict=True)]))
+            if destination is not None:
+                rows += [(display(name), each, None) for name, each in zip(names, probabilities.tolist(), strict=True)]
+    if destination is not None:
+        write_predictions(destination, classes, rows)
     return guesses

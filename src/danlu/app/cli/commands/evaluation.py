@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from danlu.app.cli.argument_types import FILES, DeviceName, Encoding, Invert, Json
+from danlu.app.cli.argument_types import FILES, DeviceName, Encoding, Invert, Json, Out, Overwrite
 from danlu.app.cli.command_output import as_json, say
 
 
@@ -60,6 +60,8 @@ def classify(
     invert: Invert = False,
     flip: bool = False,
     encoding: Encoding = "utf-8",
+    out: Out = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> int:
     """Classify image files or rows of tables.
@@ -69,11 +71,13 @@ def classify(
         files: images or folders of images; for models of tables CSV or Parquet files; - for standard input
         top: number of most probable classes to print
         flip: average the probabilities of each image and its mirror image
+        out: CSV file to write instead of lines on the screen, with the probability of each class
     """
     from danlu.app.console.output import print_error, print_line
     from danlu.app.inference.classify import classify
 
-    guesses = classify(run, *files, top=top, invert=invert, flip=flip, encoding=encoding, quiet=json)
+    options = {"top": top, "invert": invert, "flip": flip, "encoding": encoding}
+    guesses = classify(run, *files, **options, out=out, overwrite=overwrite, quiet=json)
     failed = int(any(guess.error for guess in guesses))
     if json:
         as_json({"guesses": [{"file": g.file, "classes": g.classes, "error": g.error} for g in guesses]})
@@ -81,9 +85,12 @@ def classify(
     for guess in guesses:
         if guess.error:
             print_error(guess.error)
-        else:
+        elif out is None:
             classes = "  ".join(f"{name} {probability:.3f}" for name, probability in guess.classes)
             print_line(f"{guess.file}  {classes}")
+    if out is not None:
+        count = len(guesses) - sum(guess.error is not None for guess in guesses)
+        print_line(f"{out}: {count:,} classified")
     return failed
 
 
