@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Literal, NamedTuple
@@ -31,6 +32,9 @@ EVALUATION_BETAS = 300
 """inverse temperatures of the estimate of the log-likelihood during training"""
 BATCH = 500
 """number of examples in a pass of an evaluation"""
+LAG, LEAST_LAG = 1.0, 20.0
+"""difference of the energies of chains and data, in nats for each value of an example and at least, above which the
+chains do not follow the model"""
 
 
 class Chains(NamedTuple):
@@ -157,6 +161,16 @@ class Contrastive(Task):
             nats.append(volume - self.energy_model.energy(x).double() - log_z.value)
         name = DEQUANTIZED if noisy else EXACT
         return normalizer_scores(name, float(torch.cat(nats).mean().detach()), log_z)
+
+    def diagnose_terms(self, terms: Mapping[str, float]) -> str | None:
+        """Detect chains that do not follow the model: their energy is far above that of the data."""
+        lag, values = -terms.get("model/contrast", 0.0), math.prod(self.energy_model.shape)
+        if not lag > max(LEAST_LAG, LAG * values):
+            return None
+        return (
+            f"The chains do not follow the model: the energy of the data is {lag:.0f} nats below that of the chains. "
+            f"{self.energy_model.remedy}."
+        )
 
     def _examples(self, batch: Batch) -> Tensor:
         """The examples, with noise between discrete values if the model has a density."""

@@ -176,6 +176,14 @@ class Task(nn.Module):
         """A message about a known failure that the scores of the trained model show, with a remedy; or None."""
         return None
 
+    def diagnose_terms(self, terms: Mapping[str, float]) -> str | None:
+        """A message about a known failure that the terms of a round of training show, with a remedy; or None.
+
+        Args:
+            terms: the values of a report, by names such as "model/loss".
+        """
+        return None
+
     def enter(self, place: Place) -> None:
         """Set the position in the run for ``noise``; the trainer calls this before each turn."""
         self._noise.enter(place)

@@ -51,6 +51,14 @@ def votes(folder):
     return danlu.train("rbm", **settings, out=folder / "votes", quiet=True).path
 
 
+@pytest.mark.parametrize("verb", [["denoise"], ["inpaint", "--mask", "half"], ["reconstruct"]])
+def test_a_line_says_that_an_image_is_resized(rbm, pictures, tmp_path, verb):
+    path = tmp_path / "big.png"
+    Image.open(pictures[0]).resize((20, 12)).save(path)
+    _, err = call_checked(verb[0], rbm, path, pictures[1], *verb[1:], "-o", tmp_path / "y.npy")
+    assert err == f"{path}: 20×12 pixels; resized to 8×8, the size of the model's images\n"
+
+
 def test_images_become_black_and_white_and_are_denoised(rbm, pictures, tmp_path):
     out, _ = call_checked("denoise", rbm, *pictures, "--noise", 0.2, "--sweeps", 30, "--seed", 4,
                           "-o", tmp_path / "x.npy")  # fmt: skip

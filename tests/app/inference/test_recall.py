@@ -61,7 +61,7 @@ def test_a_folder_has_images_of_the_size_of_the_model(run, damaged, tmp_path):
 def test_an_image_of_another_size_is_resized_and_a_line_says_so(run, damaged, tmp_path):
     path = picture(damaged[0], tmp_path / "big.png", side=56)
     out, err = call_checked("recall", run, path, "-o", tmp_path / "y.npy")
-    assert err == f"{path}: 56×56 pixels; resized to 28×28, the size of the stored patterns\n"
+    assert err == f"{path}: 56×56 pixels; resized to 28×28, the size of the model's images\n"
     assert "overlap 1.000" in out
     _, err = call_checked("recall", run, path, "-o", tmp_path / "z.npy", "--json")
     assert err == ""

@@ -1,10 +1,12 @@
 """The recipe deep-energy: which densities it recovers, and what it refuses."""
 
 import math
+import re
 
 import pytest
 import torch
 
+import danlu
 from danlu.data.datasets.energies_2d import ENERGIES
 from danlu.errors import UsageError
 from danlu.recipes import DeepEnergyRecipe, build, changed
@@ -76,3 +78,29 @@ def test_settings_that_are_not_possible_are_refused():
         changed(DeepEnergyRecipe(), {"model.noise": 0.1})
     with pytest.raises(UsageError, match=r"channels=\(8,\) needs images"):
         build(changed(DeepEnergyRecipe(), {"model.channels": (8,)}))
+
+
+def test_chains_that_do_not_follow_the_model_are_reported_early_and_once(tmp_path, capsys):
+    settings = {
+        "data": "digits",
+        "likelihood": False,
+        "rounds": 16,
+        "evaluate_every": 16,
+        "model": {"hidden": (64, 64)},
+    }
+    danlu.train("deep-energy", **settings, lr=0.01, out=tmp_path / "images")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "The chains do not follow the model" in line]
+    assert len(lines) == 1
+    assert re.search(r"round (\d+): .* is (\d+) nats below that of the chains", lines[0])
+    assert "model.sampler=langevin, model.step_size=4.5" in lines[0]
+    assert int(re.search(r"round (\d+)", lines[0])[1]) < 16
+
+
+def test_the_report_of_chains_is_for_energies_far_below_those_of_the_chains():
+    task = build(DeepEnergyRecipe(data="digits")).task
+    for contrast, expected in ((-63.0, False), (-65.0, True), (500.0, False), (math.nan, False)):
+        assert (task.diagnose_terms({"model/contrast": contrast}) is not None) == expected
+    plane = build(DeepEnergyRecipe()).task
+    assert plane.diagnose_terms({"model/contrast": -19.0}) is None
+    assert "smaller lr or model.step_size" in plane.diagnose_terms({"model/contrast": -21.0})
+    assert plane.diagnose_terms({}) is None

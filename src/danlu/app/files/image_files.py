@@ -16,7 +16,7 @@ from danlu.app.files.find_files import find_files
 from danlu.app.files.image_grid import as_bytes, make_grid, png
 from danlu.app.files.inputs import Input
 from danlu.data.base.dataset import DataInfo
-from danlu.data.images.decode import LARGEST, SUFFIXES, Unreadable, decode
+from danlu.data.images.decode import LARGEST, SUFFIXES, Unreadable, decode, header
 from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError, UsageError
 
@@ -68,6 +68,32 @@ def read_images(
             yield Input([str(path)], read_image(path, info, invert)[None])
         except RunError as error:  # the other files are still read
             yield Input([str(path)], None, str(error))
+
+
+def say_resized(
+    paths: Iterable[str | Path], info: DataInfo, screen: Screen, display: Callable[[str], str] = str
+) -> None:
+    """Print a note for each image that has another size than the images of a model.
+
+    Args:
+        paths: images, or folders of images.
+        info: the inputs of the model; if they are no images, nothing is printed.
+        screen: prints the notes.
+        display: replaces the path of standard input by its name, see ``with_standard_input``.
+    """
+    if info.image_size is None:
+        return
+    height, width = info.image_size
+    for path in find_images(list(paths)):
+        try:
+            found = header(path)
+        except Unreadable:  # reported when it is read
+            continue
+        if (found.height, found.width) != (height, width):
+            screen.say(
+                f"{display(str(path))}: {found.width}×{found.height} pixels; resized to {width}×{height}, the size of "
+                f"the model's images"
+            )
 
 
 def _content(form: Form, x: Tensor, info: DataInfo, grid: ImageGrid | None, known: np.ndarray | None) -> bytes:

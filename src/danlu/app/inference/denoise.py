@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from danlu.app.console.progress import Screen
+from danlu.app.files.image_files import say_resized
 from danlu.app.files.inputs import inputs_of
 from danlu.app.files.outputs import ImageGrid, find_destination, write
 from danlu.app.files.standard_input import with_standard_input
@@ -91,7 +92,7 @@ def denoise(
         seed: random seed, for models that use random numbers.
         overwrite: replace existing files.
         device: the device.
-        quiet: do not report columns that are not used.
+        quiet: do not report columns that are not used, and images that are resized.
 
     Raises:
         UsageError: if the model cannot denoise, an option is not for this model or out of range, no file is given, a
@@ -100,17 +101,17 @@ def denoise(
     """
     model = load_with_verb(run, "denoise", device)
     options = {**noise_option(model, noise), **sweeps_option(model, sweeps)}
-    destination = find_destination(out, run, "denoised", model.info, overwrite)
+    info, screen = model.info, Screen(quiet, sys.stderr)
+    destination = find_destination(out, run, "denoised", info, overwrite)
     with with_standard_input(require_files(files)) as (paths, display):
-        inputs = collect_inputs(
-            inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), display), destination, 2
-        )
+        say_resized(paths, info, screen, display)
+        inputs = collect_inputs(inputs_of(paths, info, invert, encoding, screen, display), destination, 2)
         inputs = [suited(one, model, display) for one in inputs]
     with torch.no_grad(), seeded("denoise", seed, device=next(model.parameters()).device):
         x, y, results = apply_verb(model, inputs, display, lambda batch, _: model.denoise(batch, **options))
     pairs = torch.stack([x, y], 1).flatten(0, 1)
-    grid = ImageGrid(pairs, grid_columns(len(x))) if model.info.viewable else None
-    return Denoised(y, write(destination, y, model.info, grid), tuple(_changes(results, x, y, model)))
+    grid = ImageGrid(pairs, grid_columns(len(x))) if info.viewable else None
+    return Denoised(y, write(destination, y, info, grid), tuple(_changes(results, x, y, model)))
 
 
 def _changes(results: tuple[FileResult, ...], x: Tensor, y: Tensor, model: Any) -> Iterator[DenoiseResult]:

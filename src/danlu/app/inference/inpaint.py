@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from danlu.app.console.progress import Screen
+from danlu.app.files.image_files import say_resized
 from danlu.app.files.inputs import Input, inputs_of
 from danlu.app.files.masks import Mask
 from danlu.app.files.outputs import ImageGrid, find_destination, write
@@ -77,7 +78,7 @@ def inpaint(
         seed: random seed.
         overwrite: replace existing files.
         device: the device.
-        quiet: do not report columns that are not used.
+        quiet: do not report columns that are not used, and images that are resized.
 
     Raises:
         UsageError: if the model cannot inpaint, is not class-conditional or has no temperature or Markov chains, the
@@ -106,6 +107,7 @@ def inpaint(
                 file_numbers.append(numbers)
             known = [torch.from_numpy(~np.isnan(numbers)) for numbers in file_numbers]
         else:
+            say_resized(paths, info, screen, display)
             inputs = collect_inputs(inputs_of(paths, info, invert, encoding, screen, display), destination, 2)
             inputs = [suited(one, model, display) for one in inputs]
             known = _known_pixels(region, inputs, display)

@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 
 from danlu.app.console.progress import Screen
-from danlu.app.files.image_files import find_images
+from danlu.app.files.image_files import say_resized
 from danlu.app.files.inputs import Input, inputs_of
 from danlu.app.files.outputs import ImageGrid, find_destination, write
 from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.apply import check_at_least, collect_inputs, grid_columns, require_files
 from danlu.app.inference.load import load_with_verb
 from danlu.app.inference.two_values import with_two_values
-from danlu.data.base.dataset import DataInfo
-from danlu.data.images.decode import Unreadable, header
 from danlu.errors import RunError, UsageError
 from danlu.models.energy.recall_trace import RecallTrace
 from danlu.training.runtime import DeviceName
@@ -115,7 +113,7 @@ def recall(
     info, screen = model.info, Screen(quiet, sys.stderr)
     destination = find_destination(out, run, "recalled", info, overwrite)
     with with_standard_input(require_files(files)) as (paths, display):
-        _say_resized(paths, info, screen, display)
+        say_resized(paths, info, screen, display)
         inputs = collect_inputs(inputs_of(paths, info, invert, encoding, screen, display), destination, 2)
         inputs = [with_two_values(one, SIGNS, info, display) for one in inputs]
     valid = [one.x for one in inputs if one.x is not None]
@@ -130,23 +128,6 @@ def recall(
     pairs = torch.stack([x, y], 1).flatten(0, 1)
     path = write(destination, y, info, ImageGrid(pairs, grid_columns(len(x))) if info.viewable else None)
     return Recalled(y, path, tuple(_results(inputs, x, trace, model, display)))
-
-
-def _say_resized(paths: Iterable[str | Path], info: DataInfo, screen: Screen, display: Display) -> None:
-    """Print a note for each image of another size than the model's."""
-    if info.image_size is None:
-        return
-    height, width = info.image_size
-    for path in find_images(list(paths)):
-        try:
-            found = header(path)
-        except Unreadable:  # reported when it is read
-            continue
-        if (found.height, found.width) != (height, width):
-            screen.say(
-                f"{display(str(path))}: {found.width}×{found.height} pixels; resized to {width}×{height}, the size of "
-                f"the stored patterns"
-            )
 
 
 def _results(

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from danlu.app.console.progress import Screen
+from danlu.app.files.image_files import say_resized
 from danlu.app.files.inputs import inputs_of
 from danlu.app.files.outputs import ImageGrid, find_destination, write
 from danlu.app.files.standard_input import with_standard_input
@@ -43,20 +44,20 @@ def reconstruct(
         seed: random seed, for models that use random numbers.
         overwrite: replace existing files.
         device: the device.
-        quiet: do not report columns that are not used.
+        quiet: do not report columns that are not used, and images that are resized.
 
     Raises:
         UsageError: if the model cannot reconstruct, no file is given, a file does not exist, or the output exists.
         RunError: if no file can be used.
     """
     model = load_with_verb(run, "reconstruct", device)
-    destination = find_destination(out, run, "reconstructions", model.info, overwrite)
+    info, screen = model.info, Screen(quiet, sys.stderr)
+    destination = find_destination(out, run, "reconstructions", info, overwrite)
     with with_standard_input(require_files(files)) as (paths, display):
-        inputs = collect_inputs(
-            inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), display), destination, 2
-        )
+        say_resized(paths, info, screen, display)
+        inputs = collect_inputs(inputs_of(paths, info, invert, encoding, screen, display), destination, 2)
         inputs = [suited(one, model, display) for one in inputs]
     with torch.no_grad(), seeded("reconstruct", seed, device=next(model.parameters()).device):
         x, y, results = apply_verb(model, inputs, display, lambda batch, _: model.reconstruct(batch))
     pairs = torch.stack([x, y], 1).flatten(0, 1)
-    return Generated(y, write(destination, y, model.info, ImageGrid(pairs, grid_columns(len(x)))), results)
+    return Generated(y, write(destination, y, info, ImageGrid(pairs, grid_columns(len(x)))), results)

@@ -72,6 +72,7 @@ class Session:
     stopped: bool = False
     seconds: float = 0.0
     _healthy: bool = False
+    _terms_healthy: bool = True
     _now: float = field(default_factory=time.monotonic)
     _saved: float = field(default_factory=time.monotonic)
 
@@ -164,6 +165,7 @@ class Session:
                 }
                 run.log(entry)
                 screen.show(report.round, entry, evaluated)
+                self._warn_of_terms(entry, screen)
                 if evaluated:
                     self._warn(entry, screen)
                 better = evaluated and self._is_better(entry)
@@ -184,6 +186,13 @@ class Session:
         if diagnosis is not None and self._healthy:
             screen.say(f"  round {entry['round']}: {diagnosis}")
         self._healthy = diagnosis is None
+
+    def _warn_of_terms(self, entry: Mapping[str, float], screen: Screen) -> None:
+        """Report once a problem that the terms of training show, without waiting for an evaluation."""
+        diagnosis = self.trainer.task.diagnose_terms(entry) if self._terms_healthy else None
+        if diagnosis is not None:
+            screen.say(f"  round {entry['round']}: {diagnosis}")
+            self._terms_healthy = False
 
     def diagnose(self, entry: Mapping[str, float]) -> str | None:
         """The problem that the scores in a line of the log show, as text; None if there is none."""

@@ -51,6 +51,11 @@ class EnergyModel(Model):
     def capabilities(self) -> frozenset[str]:
         return frozenset({"normalizer", "generator"})
 
+    @property
+    def remedy(self) -> str:
+        """What to change if the chains do not follow the model in training."""
+        return "Use a smaller lr, or more steps of the chains (steps)"
+
     @abstractmethod
     def energy(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n"]:
         """The energy of each example, with hidden units summed out."""

@@ -20,7 +20,7 @@ from danlu.models.energy.pattern_attention import PatternAttention
 from danlu.models.energy.recall_trace import RecallTrace, Step
 from danlu.models.energy.signs import check_signs
 from danlu.models.energy.storage_rules import StorageName, exact_couplings
-from danlu.models.energy.unit_values import check_shape
+from danlu.models.energy.unit_values import check_example_shape, check_shape
 from danlu.nn.dense import check_width
 
 STEPS = 100
@@ -74,6 +74,7 @@ class Hopfield(Model):
         beta: float | None = None,
     ):
         super().__init__()
+        check_example_shape(shape)
         self.shape = tuple(shape)
         check_width("patterns", patterns)
         units = math.prod(self.shape)

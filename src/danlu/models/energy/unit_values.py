@@ -101,6 +101,23 @@ def check_shape(x: Tensor, shape: Sequence[int], what: str = "example") -> None:
         raise ValueError(f"{what}s must have the shape (n, {', '.join(map(str, shape))}), got {tuple(x.shape)}")
 
 
+def check_example_shape(shape: Sequence[int]) -> None:
+    """Check the shape of an example that a model is made for.
+
+    Args:
+        shape: the shape.
+
+    Raises:
+        ValueError: if it has no sizes, or one is not an integer >= 1.
+
+    >>> check_example_shape(())
+    Traceback (most recent call last):
+    ValueError: shape=() must be one or more integers >= 1, for example (2,) or (1, 28, 28)
+    """
+    if not len(shape) or any(not isinstance(size, int) or size < 1 for size in shape):
+        raise ValueError(f"shape={tuple(shape)} must be one or more integers >= 1, for example (2,) or (1, 28, 28)")
+
+
 def kept(mask: Tensor, x: Tensor) -> Bool[Tensor, "n *shape"]:
     """Which values of the examples a mask keeps.
 

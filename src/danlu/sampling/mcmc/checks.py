@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
+from math import isfinite, prod
 
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -64,7 +64,7 @@ def first_not_finite(values: Shaped[Tensor, "chains *shape"]) -> int | None:
     >>> first_not_finite(torch.tensor([[0.0, 1.0], [torch.nan, 1.0]]))
     1
     """
-    finite = values.isfinite().reshape(len(values), -1).all(1)
+    finite = values.isfinite().reshape(len(values), prod(values.shape[1:])).all(1)
     return None if bool(finite.all()) else int((~finite).int().argmax())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 import torch
@@ -179,4 +180,4 @@ def value_and_gradient(
 
 def _squared_norm(x: Tensor) -> Tensor:
     """The squared Euclidean norm of each chain."""
-    return x.reshape(len(x), -1).square().sum(1)
+    return x.reshape(len(x), math.prod(x.shape[1:])).square().sum(1)

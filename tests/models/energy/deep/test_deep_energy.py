@@ -290,3 +290,20 @@ def test_the_scale_of_a_column_does_not_depend_on_the_others():
 def test_an_example_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"examples must have the shape \(n, 2\), got \(1, 3\)"):
         DeepEnergy((2,), None, hidden=(4,)).energy(torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize("settings", [{}, {"sampler": "langevin"}, {"range": (0.0, 1.0), "levels": 2}])
+def test_a_batch_without_examples_has_results_without_examples(settings):
+    model = of(lambda u, value: u.flatten(1).sum(1) * value, shape=(1, 2, 2), **settings)
+    none, draw = torch.zeros(0, 1, 2, 2, dtype=torch.double), draw_from(None, torch.zeros(1, dtype=torch.double), 0)
+    assert model.contrast(none, None, 2, draw)[0].shape == (0,)
+    for result in (model.sample(0, 3), model.denoise(none, sweeps=3), model.inpaint(none, torch.ones(2, 2), 3)):
+        assert result.shape == none.shape
+    assert model.chain_trace(0, [0, 2]).shape == (0, 2, 1, 2, 2)
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("shape", [(), (0,), (2.0,)])
+def test_a_shape_without_values_is_refused(shape):
+    with pytest.raises(ValueError, match="must be one or more integers >= 1"):
+        DeepEnergy(shape, None)

@@ -24,7 +24,7 @@ from danlu.models.energy.energy_model import Draw, EnergyModel, draw_from
 from danlu.models.energy.enumeration import LARGEST
 from danlu.models.energy.normalizer import LogNormalizer, estimated, exactly, temperatures
 from danlu.models.energy.signs import check_signs
-from danlu.models.energy.unit_values import check_shape, kept
+from danlu.models.energy.unit_values import check_example_shape, check_shape, kept
 from danlu.nn.dense import check_width
 from danlu.sampling.mcmc.annealed import annealed_importance_sampling
 
@@ -86,9 +86,10 @@ class BoltzmannMachine(EnergyModel):
         weight_std: float = 0.01,
     ):
         super().__init__()
+        check_example_shape(shape)
         self.shape, self.visible, self.hidden = tuple(shape), math.prod(shape), hidden
-        self.state_shape = (self.visible + hidden,)
         _check_arguments(hidden, radius, weight_std)
+        self.state_shape = (self.visible + hidden,)
         check_width("clamped_sweeps", clamped_sweeps)
         self.clamped_sweeps = clamped_sweeps
         self.pairs = PairCouplings(coupling_mask(couplings, self.shape, hidden, radius), self.visible, weight_std)
@@ -144,7 +145,15 @@ class BoltzmannMachine(EnergyModel):
         self.pairs.set_matrix(couplings)
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n hidden"]:
-        """The fields of the hidden units from the visible ones."""
+        """The fields of the hidden units from the visible ones.
+
+        Args:
+            x: the examples.
+
+        Raises:
+            ValueError: if the shape is wrong.
+        """
+        check_shape(x, self.shape)
         return self._hidden_fields(x.flatten(1), self.couplings)
 
     def energy(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n"]:
@@ -239,7 +248,11 @@ class BoltzmannMachine(EnergyModel):
             state: values of all units of the chains.
             steps: number of sweeps.
             draw: source of the random numbers.
+
+        Raises:
+            ValueError: if the shape is wrong.
         """
+        check_shape(x, self.shape)
         return contrast(self.pairs, self.bias, x.flatten(1), state, steps, self.clamped_sweeps, draw)
 
     def sample(
@@ -384,8 +397,8 @@ class BoltzmannMachine(EnergyModel):
 
 def _check_arguments(hidden: int, radius: float, weight_std: float) -> None:
     """Raise a ValueError if an argument is out of range."""
-    if hidden < 0:
-        raise ValueError(f"hidden={hidden} must be at least 0")
+    if not isinstance(hidden, int) or hidden < 0:
+        raise ValueError(f"hidden={hidden} must be an integer that is at least 0")
     for name, number in (("radius", radius), ("weight_std", weight_std)):
         if not 0 <= number < math.inf:
             raise ValueError(f"{name}={number} must be a finite number that is at least 0")

@@ -79,11 +79,13 @@ class PairCouplings(nn.Module):
         Raises:
             ValueError: if they are not such a matrix.
         """
-        if couplings.shape != (self.units, self.units) or not torch.equal(couplings, couplings.T):
+        if couplings.shape != (self.units, self.units) or not _is_symmetric(couplings):
             raise ValueError(
                 f"couplings must be symmetric with the shape ({self.units}, {self.units}), got {tuple(couplings.shape)}"
                 f"{'' if couplings.shape != (self.units, self.units) else ', which is not symmetric'}"
             )
+        if not couplings.isfinite().all():
+            raise ValueError("couplings must be finite; use large numbers for units that should be equal")
         wrong = (couplings != 0) & ~self.mask.to(couplings.device)
         if wrong.any():
             first, second = wrong.nonzero()[0].tolist()
@@ -102,6 +104,10 @@ def _upper_pairs(like: Tensor) -> Int[Tensor, "2 pairs"]:
 
 def _symmetric(upper: Tensor) -> Tensor:
     return upper | upper.T if upper.dtype == torch.bool else upper + upper.T
+
+
+def _is_symmetric(matrix: Tensor) -> bool:
+    return bool(torch.isclose(matrix, matrix.T, rtol=0, atol=0, equal_nan=True).all())
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -23,7 +23,7 @@ from danlu.models.energy.deep.quadrature import grid_log_z
 from danlu.models.energy.deep.spaces import Box, Plane, Space
 from danlu.models.energy.energy_model import Draw, EnergyModel, draw_from
 from danlu.models.energy.normalizer import LogNormalizer
-from danlu.models.energy.unit_values import check_finite, check_shape, kept
+from danlu.models.energy.unit_values import check_example_shape, check_finite, check_shape, kept
 from danlu.nn.activations import Activation
 from danlu.nn.dense import check_width
 
@@ -99,6 +99,7 @@ class DeepEnergy(EnergyModel):
         regularization: float = 0.0,
     ):
         super().__init__()
+        check_example_shape(shape)
         self.shape = self.state_shape = tuple(shape)
         self.steps = Steps(sampler, step_size, noise, gradient_clip)
         self.steps.check()
@@ -111,6 +112,16 @@ class DeepEnergy(EnergyModel):
     @property
     def capabilities(self) -> frozenset[str]:
         return super().capabilities | {"density", "sweeps", "noise_level", "chain_trace"}
+
+    @property
+    def remedy(self) -> str:
+        if isinstance(self.space, Plane) or self.steps.sampler == "langevin":
+            return "Use a smaller lr or model.step_size, or more steps of the chains (steps)"
+        return (
+            "For images, the defaults are not suited; these settings are stable on digits: model.sampler=langevin, "
+            "model.step_size=4.5, model.noise=0.005, model.gradient_clip=0.03, model.regularization=0.1, restart=0.05, "
+            "steps=30, lr=3e-4"
+        )
 
     def forward(self, u: Float[Tensor, "n *shape"]) -> Float[Tensor, "n"]:
         """The output f of the network.
@@ -162,7 +173,7 @@ class DeepEnergy(EnergyModel):
         start = u if state is None else self.space.encode(state.to(u.dtype))
         moved = self.space.confine(move(self.steps, self._energy, start, steps, draw)[0])
         outputs = self(torch.cat([u, moved]))
-        positive, negative = outputs.split(len(u))
+        positive, negative = outputs[: len(u)], outputs[len(u) :]
         surrogate = positive - negative + self.space.base_energy(u) - self.space.base_energy(moved)
         if self.regularization:
             surrogate = surrogate + self.regularization * (positive.square() + negative.square())

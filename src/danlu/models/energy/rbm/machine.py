@@ -22,7 +22,7 @@ from danlu.models.energy.rbm.chains import RBMChains
 from danlu.models.energy.rbm.gaussian_units import GaussianUnits
 from danlu.models.energy.rbm.path import RBMPath
 from danlu.models.energy.rbm.visible_units import Evidence, VisibleUnits
-from danlu.models.energy.unit_values import check_binary, check_shape, kept
+from danlu.models.energy.unit_values import check_binary, check_example_shape, check_shape, kept
 from danlu.nn.dense import check_width
 from danlu.nn.roles import set_role
 from danlu.sampling.mcmc.annealed import annealed_importance_sampling
@@ -71,6 +71,7 @@ class RBM(EnergyModel):
         weight_std: float = 0.01,
     ):
         super().__init__()
+        check_example_shape(shape)
         self.shape, self.state_shape = tuple(shape), (hidden,)
         check_width("hidden", hidden)
         if visible not in ("binary", "gaussian"):
