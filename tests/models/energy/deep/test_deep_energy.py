@@ -307,3 +307,13 @@ def test_a_batch_without_examples_has_results_without_examples(settings):
 def test_a_shape_without_values_is_refused(shape):
     with pytest.raises(ValueError, match="must be one or more integers >= 1"):
         DeepEnergy(shape, None)
+
+
+@pytest.mark.parametrize(("noise", "temperature"), [(None, 1.0), (0.05, 0.25), (0.2, 4.0)])
+def test_denoising_at_another_temperature_has_the_mean_of_the_distribution_of_the_chains(noise, temperature):
+    """The chains have the distribution N(0, T), so the mean given y is y T / (T + s²) for noise N(0, s²)."""
+    model = of(lambda u, value: 0 * value * u.sum(1), shape=(1,), sampler="langevin", step_size=0.1, noise=noise)
+    model.observe(torch.tensor([[-1.0], [1.0]], dtype=torch.double))  # so that u is x
+    y, s = torch.full((500, 1), 2.0, dtype=torch.double), 0.5
+    found = model.denoise(y, noise=s, sweeps=3000, generator=generator("denoise", 0))
+    assert float(found.mean()) == pytest.approx(2 * temperature / (temperature + s**2), abs=0.02)

@@ -49,6 +49,26 @@ class Steps(NamedTuple):
         if self.sampler == "mala" and self.noise is not None:
             raise ValueError("noise has no effect with sampler='mala', whose noise is the step size; leave it out")
 
+    @property
+    def temperature(self) -> float:
+        """The temperature of the chains, for small steps: (σ / ε)²."""
+        return 1.0 if self.noise is None else (self.noise / self.step_size) ** 2
+
+    def finer(self, largest: float) -> Steps:
+        """Steps with the same temperature whose noise is at most as given.
+
+        Args:
+            largest: largest standard deviation of the noise of a step.
+
+        >>> Steps("langevin", 0.5, 0.25, None).finer(0.125)
+        Steps(sampler='langevin', step_size=0.25, noise=0.125, gradient_clip=None)
+        """
+        noise = self.step_size if self.noise is None else self.noise
+        if noise <= largest:
+            return self
+        step_size = self.step_size * largest / noise
+        return self._replace(step_size=step_size, noise=None if self.noise is None else largest)
+
     def kernel(self, energy: Energy, beta: float) -> MALA | Langevin:
         """The kernel for an inverse temperature.
 

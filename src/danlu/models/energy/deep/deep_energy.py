@@ -241,6 +241,9 @@ class DeepEnergy(EnergyModel):
     ) -> Float[Tensor, "n *shape"]:
         """The mean of the examples without noise given those with noise, from chains that start at these.
 
+        Examples without noise have the distribution of the chains: for the sampler "langevin" with σ ≠ ε, that at the
+        temperature (σ / ε)².
+
         Args:
             x: the examples with noise.
             noise: standard deviation of the normal noise, in units of x.
@@ -256,12 +259,12 @@ class DeepEnergy(EnergyModel):
             raise ValueError(f"noise={noise} is a standard deviation and must be a finite number greater than 0")
         observed = self._coordinates(self.space.middle_of_level(x))
         precision = (self.space.scale() / noise).square()
-        finer = self.steps._replace(step_size=min(self.steps.step_size, float(precision.max().rsqrt())))
+        finer, temperature = self.steps.finer(float(precision.max().rsqrt())), self.steps.temperature
         draw = draw_from(generator, next(self.parameters()), len(x))
 
         def energy(u: Tensor, beta: float) -> Tensor:
             squares = (self.space.confine(u) - observed).square() * precision
-            return self._energy(u, beta) + squares.flatten(1).sum(1) / 2
+            return self._energy(u, beta) + temperature * squares.flatten(1).sum(1) / 2
 
         return self._mean(energy, finer, observed, sweeps, draw, anneal=False)
 
