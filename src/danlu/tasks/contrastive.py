@@ -168,7 +168,7 @@ class Contrastive(Task):
         if not lag > max(LEAST_LAG, LAG * values):
             return None
         return (
-            f"The chains do not follow the model: the energy of the data is {lag:.0f} nats below that of the chains. "
+            f"The chains do not follow the model: the energy of the data is {lag:.3g} nats below that of the chains. "
             f"{self.energy_model.remedy}."
         )
 

@@ -104,3 +104,12 @@ def test_the_report_of_chains_is_for_energies_far_below_those_of_the_chains():
     assert plane.diagnose_terms({"model/contrast": -19.0}) is None
     assert "smaller lr or model.step_size" in plane.diagnose_terms({"model/contrast": -21.0})
     assert plane.diagnose_terms({}) is None
+    assert "is 1e+30 nats below" in plane.diagnose_terms({"model/contrast": -1e30})
+
+
+def test_chains_can_start_at_the_data_without_other_settings():
+    task = build(changed(DeepEnergyRecipe(rounds=1), {"chains": "data"})).task
+    assert (task.rule.start, task.rule.slots, task.rule.steps) == ("data", 1, 5)
+    assert "chains" not in task.state_dict()
+    with pytest.raises(UsageError, match="slots has no effect with chains=data"):
+        changed(DeepEnergyRecipe(), {"chains": "data", "slots": 3})

@@ -48,7 +48,9 @@ class ContrastiveRecipe(OptimizerSettings, GenerativeRecipe, TableData, ImageDat
 
     def task(self, info: DataInfo) -> Contrastive:
         assert self.batch_size != "full", "a validator refuses it"
-        rule = Chains(self.chains, self.steps, self.slots, self.restart)
+        # slots of the defaults apply to persistent chains only; given ones are refused by ``needs``
+        slots, restart = (self.slots, self.restart) if self.chains == "persistent" else (1, 0.0)
+        rule = Chains(self.chains, self.steps, slots, restart)
         return Contrastive(self.network(info), info, self.batch_size, rule, self.likelihood)
 
     def optimizer_settings(self) -> dict[str, OptimizerSettings]:
