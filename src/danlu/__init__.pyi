@@ -7,6 +7,7 @@ from danlu.app.inference.inpaint import inpaint as inpaint
 from danlu.app.inference.interpolate import interpolate as interpolate
 from danlu.app.inference.latent_arithmetic import arithmetic as arithmetic
 from danlu.app.inference.load import load as load
+from danlu.app.inference.predict import predict as predict
 from danlu.app.inference.recall import recall as recall
 from danlu.app.inference.reconstruct import reconstruct as reconstruct
 from danlu.app.inference.sample import sample as sample

@@ -83,6 +83,15 @@ class Classify(Protocol):
 
 
 @runtime_checkable
+class Predict(Protocol):
+    """The model predicts a number."""
+
+    def predict(self, x: Tensor) -> Tensor:
+        """The number of each example in the units of the target, (n, 1); or its mean and standard deviation, (n, 2)."""
+        ...
+
+
+@runtime_checkable
 class Encode(Protocol):
     """The model encodes examples as latent codes."""
 
@@ -188,6 +197,7 @@ VERBS: dict[str, type[Any]] = {
     "sample": Sample,
     "prior": Prior,
     "classify": Classify,
+    "predict": Predict,
     "encode": Encode,
     "decode": Decode,
     "reconstruct": Reconstruct,
@@ -200,6 +210,10 @@ VERBS: dict[str, type[Any]] = {
     "recall": Recall,
     "denoise": Denoise,
 }
+
+
+_INSTEAD = {"classify": ("predict",), "predict": ("classify",)}
+"""verbs of other models for the same purpose"""
 
 
 def verbs_of(model: object) -> list[str]:
@@ -229,6 +243,9 @@ def need(model: object, verb: str) -> Any:
     """
     if not can(model, verb):
         verbs = ", ".join(verbs_of(model)) or "none"
+        if other := next((one for one in _INSTEAD.get(verb, ()) if can(model, one)), None):
+            what = "a number, not a class" if other == "predict" else "classes, not a number"
+            raise UsageError(f"this {type(model).__name__} predicts {what}; use {other} in place of {verb}")
         raise UsageError(f"{type(model).__name__} has no verb {verb!r}; its verbs: {verbs}")
     return model
 

@@ -61,6 +61,11 @@ COMMANDS: dict[str, Command] = {
         f"{_INFERENCE}.classify:classify",
         (Usage(("classify",), "RUN FILES…", "always"),),
     ),
+    "predict": Command(
+        f"{_CLI}.evaluation:predict",
+        f"{_INFERENCE}.predict:predict",
+        (Usage(("predict",), "RUN FILES…", "always"),),
+    ),
     "sample": Command(
         f"{_CLI}.generation:sample", f"{_INFERENCE}.sample:sample", (Usage(("sample",), "RUN{label}", "always", True),)
     ),

@@ -11,6 +11,7 @@ MODELS: dict[str, str] = {
     "CNN": "danlu.models.classify.cnn:CNN",
     "ResNet": "danlu.models.classify.resnet:ResNet",
     "DenseNet": "danlu.models.classify.densenet:DenseNet",
+    "Regressor": "danlu.models.classify.regressor:Regressor",
     "VAE": "danlu.models.latent.vae:VAE",
     "ConditionalVAE": "danlu.models.latent.conditional:ConditionalVAE",
     "SemiSupervisedVAE": "danlu.models.latent.semi_supervised:SemiSupervisedVAE",

@@ -152,7 +152,7 @@ def info_from_json(values: dict[str, Any]) -> room.DataInfo:
 
     >>> from danlu.data.images.info import ImageInfo
     >>> info_from_json(ImageInfo((1, 8, 8), fit="pad").to_json())
-    ImageInfo(shape=(1, 8, 8), classes=0, class_names=(), range=(0.0, 1.0), fit='pad', levels=256)
+    ImageInfo(shape=(1, 8, 8), classes=0, class_names=(), range=(0.0, 1.0), target=None, fit='pad', levels=256)
     """
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     kind = fields.pop("kind")

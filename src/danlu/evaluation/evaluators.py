@@ -22,6 +22,7 @@ from danlu.evaluation.model_scores import (
     class_log_probs,
     classification_scores,
     log_likelihoods,
+    predictions,
     robustness,
     squared_errors,
 )
@@ -33,6 +34,7 @@ from danlu.tasks.contrastive import ESTIMATE, UNRELIABLE, normalizer_scores
 from danlu.tasks.elbo import GIVEN_LABEL
 from danlu.tasks.likelihood import DEQUANTIZED, EXACT, is_dequantized
 from danlu.tasks.pattern_storage import recall_scores, stable_fraction
+from danlu.tasks.regression import number_scores
 from danlu.verbs import can, has
 
 
@@ -70,6 +72,26 @@ def _classification(subject: Subject, evaluation: Evaluation) -> None:
     evaluation.evidence.update(log_probs=log_probs, labels=labels)
     evaluation.scores.update(classification_scores(log_probs, labels))
     evaluation.count_not_finite(predicts(log_probs))
+
+
+def _predicts(subject: Subject, evaluation: Evaluation) -> bool:
+    return can(subject.model, "predict") and "target" in subject.examples.fields and len(subject.examples) > 0
+
+
+def _regression(subject: Subject, evaluation: Evaluation) -> None:
+    """Evidence: ``predicted`` (n, 1) or (n, 2) with standard deviations, and ``target`` (n,), on the CPU.
+
+    The scores of a constant prediction are the baseline: the mean (RMSE) and the median (MAE) of the training part.
+    """
+    number = subject.info.target
+    assert number is not None, "data with the field target have it"
+    predicted = predictions(subject.model, subject.examples, subject.info.inputs, subject.flip)
+    target = subject.examples["target"].cpu().double() * number.scale + number.shift
+    evaluation.evidence.update(predicted=predicted, target=target)
+    evaluation.scores.update(number_scores(predicted, target))
+    evaluation.scores["baseline_rmse"] = float((target - number.shift).square().mean().sqrt())
+    evaluation.scores["baseline_mae"] = float((target - number.median).abs().mean())
+    evaluation.count_not_finite(predicted.isfinite().all(1))
 
 
 def _reads(subject: Subject, evaluation: Evaluation) -> bool:
@@ -178,6 +200,7 @@ def _recall(subject: Subject, evaluation: Evaluation) -> None:
 
 EVALUATORS: tuple[Evaluator, ...] = (
     Evaluator("classification", _classifies, _classification),
+    Evaluator("regression", _predicts, _regression),
     Evaluator("perplexity of a text", _reads, _perplexity),
     Evaluator("log-likelihood", _has_likelihood, _likelihood),
     Evaluator("bounds of the log-likelihood", _has_bound, _bounds),

@@ -41,6 +41,18 @@ def class_log_probs(model: Any, part: Part, inputs: str, flip: bool = False) -> 
     return _in_batches(model, flipped_log_probs(verb) if flip else verb, part, inputs)
 
 
+def predictions(model: Any, part: Part, inputs: str, flip: bool = False) -> Tensor:
+    """The output of ``predict`` for each example, (n, 1) or (n, 2), on the CPU.
+
+    Args:
+        model: a model with the verb ``predict``.
+        part: the examples.
+        inputs: name of the field with the inputs of the model.
+        flip: whether to average the outputs for each image and its mirror image.
+    """
+    return _in_batches(model, flipped(model.predict) if flip else model.predict, part, inputs)
+
+
 def squared_errors(model: Any, part: Part, inputs: str) -> Tensor:
     """Mean squared error over the values of the reconstruction of each example, (n,), on the CPU."""
     x = part[inputs].cpu()

@@ -11,6 +11,9 @@ from .next_token import sampled_softmax as sampled_softmax
 from .per_example import l1_norm as l1_norm
 from .per_example import per_example as per_example
 from .per_example import squared_l2_norm as squared_l2_norm
+from .regression import gaussian_nll as gaussian_nll
+from .regression import huber as huber
+from .regression import squared_error as squared_error
 from .variational import bernoulli_log_prob as bernoulli_log_prob
 from .variational import discretized_logistic_log_prob as discretized_logistic_log_prob
 from .variational import free_bits as free_bits

@@ -38,6 +38,7 @@ from .precision_recall import precision_recall as precision_recall
 from .precision_recall import radii as radii
 from .recall import overlaps as overlaps
 from .recall import recalled as recalled
+from .regression import regression_scores as regression_scores
 from .robustness import Robustness as Robustness
 from .robustness import under_noise as under_noise
 from .robustness import under_shift as under_shift

@@ -25,6 +25,7 @@ from .classify.inception import InceptionFID as InceptionFID
 from .classify.inception import Mixed as Mixed
 from .classify.inception import Unit as Unit
 from .classify.mlp import MLP as MLP
+from .classify.regressor import Regressor as Regressor
 from .classify.resnet import ResNet as ResNet
 from .energy.boltzmann.machine import BoltzmannMachine as BoltzmannMachine
 from .energy.deep.deep_energy import DeepEnergy as DeepEnergy

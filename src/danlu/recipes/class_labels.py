@@ -20,6 +20,12 @@ def check_classes(info: DataInfo, data: str, what: str) -> None:
     """
     if info.classes >= 2:
         return
+    if info.target is not None:
+        raise UsageError(
+            f"{what} needs classes, and the target {info.target.name!r} of {data} is a number; "
+            f"table.target_kind=classes takes its values as classes",
+            settings=("table.target_kind=classes",),
+        )
     kind = find_kind(info.kind)
     own_files = data.startswith(f"{kind.dataset}:") and kind.labels
     raise UsageError(

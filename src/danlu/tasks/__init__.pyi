@@ -19,6 +19,7 @@ from .pattern_storage import PatternStorage as PatternStorage
 from .pattern_storage import recall_scores as recall_scores
 from .pattern_storage import stable_fraction as stable_fraction
 from .random_masks import Masks as Masks
+from .regression import Regression as Regression
 from .semi_supervised import Codes as Codes
 from .semi_supervised import Relaxation as Relaxation
 from .semi_supervised import SemiSupervised as SemiSupervised

@@ -20,7 +20,7 @@ from danlu.models.base import Model
 from danlu.models.onnx import OnnxCase, OnnxGraph
 from danlu.verbs import VERBS, method, need, verbs_of
 
-EXPORTABLE = ("classify", "encode", "log_prob", "energy", "recall", "reconstruct")
+EXPORTABLE = ("classify", "predict", "encode", "log_prob", "energy", "recall", "reconstruct")
 """verbs with one input tensor and one output tensor, without random numbers"""
 BATCHES = (1, 5)
 """sizes of the batches on which the graph is checked"""

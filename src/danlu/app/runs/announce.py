@@ -49,6 +49,8 @@ def _data(session: Session, run: RunFolder) -> Iterator[Row]:
     info, sizes = session.data.info, run.page["data"]
     counts = f"{sizes['train']:,} train, {sizes['validation']:,} validation, {sizes['test']:,} test"
     classes = f", {info.classes} classes" if info.classes else ""
+    if (target := info.target) is not None:
+        classes = f", target {target.name!r} is a number (mean {target.shift:.4g}, deviation {target.scale:.4g})"
     yield "data", f"{counts}; {info.format}{classes}; {session.placement}"
     for note in session.data.notes:
         yield "", note
@@ -67,7 +69,7 @@ def _model(session: Session, run: RunFolder) -> Iterator[Row]:
 
 
 def _optimizers(session: Session, run: RunFolder) -> Iterator[Row]:
-    for name, settings in session.recipe.optimizer_settings().items():
+    for name, settings in session.recipe.settings_of_players(session.trainer.task).items():
         yield name, f"{settings.optimizer}, lr {settings.lr:g} {settings.schedule}"
 
 
@@ -106,7 +108,8 @@ def _layers_that_mix_examples(session: Session, processes: int) -> Iterator[str]
 
 
 def _useless_sharding(session: Session, processes: int) -> Iterator[str]:
-    if processes == 1 and any(settings.shard for settings in session.recipe.optimizer_settings().values()):
+    settings = session.recipe.settings_of_players(session.trainer.task)
+    if processes == 1 and any(one.shard for one in settings.values()):
         yield "shard has no effect with one process; set devices to 2 or more"
 
 
@@ -119,7 +122,7 @@ def _not_savable(session: Session, processes: int) -> Iterator[str]:
 
 def _unfinished_warmup(session: Session, processes: int) -> Iterator[str]:
     """A learning rate that still rises when the training ends."""
-    rounds, optimizer_settings = session.trainer.rounds, session.recipe.optimizer_settings()
+    rounds, optimizer_settings = session.trainer.rounds, session.recipe.settings_of_players(session.trainer.task)
     for name, settings in optimizer_settings.items():
         if settings.warmup >= rounds:
             player = f" of {name}" if len(optimizer_settings) > 1 else ""
@@ -131,7 +134,7 @@ def _unfinished_warmup(session: Session, processes: int) -> Iterator[str]:
 
 def _single_round(session: Session, processes: int) -> Iterator[str]:
     """A training of one round, which is the last round of its schedule."""
-    optimizer_settings = session.recipe.optimizer_settings() if session.trainer.rounds == 1 else {}
+    optimizer_settings = session.recipe.settings_of_players(session.trainer.task) if session.trainer.rounds == 1 else {}
     for name, settings in optimizer_settings.items():
         if settings.factor(0, 1) < SMALL_FACTOR:
             player = f" of {name}" if len(optimizer_settings) > 1 else ""

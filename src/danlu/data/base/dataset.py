@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from danlu.data.base.number_target import NumberTarget
 from danlu.data.base.tokenizer import Tokenizer
 from danlu.errors import UsageError
 from danlu.limits import CLASSES, EXAMPLE_VALUES
@@ -35,6 +36,7 @@ class DataInfo:
         classes: number of classes; 0 without labels.
         class_names: names of the classes in the order of the labels.
         range: smallest and largest value of an input.
+        target: the number that a regression predicts; None with classes or without labels.
     """
 
     kind: ClassVar[str]
@@ -44,6 +46,7 @@ class DataInfo:
     classes: int = 0
     class_names: tuple[str, ...] = ()
     range: tuple[float, float] = (0.0, 1.0)
+    target: NumberTarget | None = field(default=None, kw_only=True)
 
     def check(self) -> None:
         """Check values that come from a file that is not trusted; subclasses check theirs, too.
@@ -66,6 +69,8 @@ class DataInfo:
             raise ValueError(f"{self.classes:,} classes have {len(self.class_names):,} names")
         if not -math.inf < self.range[0] < self.range[1] < math.inf:
             raise ValueError(f"range must be two increasing numbers, got {list(self.range)}")
+        if self.target is not None:
+            self.target.check()
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -301,6 +306,8 @@ class DataSet:
                 digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
                 update(digest, part, name)
         digest.update(self.info.units.encode())
+        if self.info.target is not None:
+            digest.update(repr(self.info.target).encode())
         if self.tokenizer is not None:
             digest.update(self.tokenizer.to_json().encode())
         return digest.hexdigest()

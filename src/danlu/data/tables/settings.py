@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Literal
 
 from danlu.data.base.page import Page
+from danlu.data.tables.target import TargetKind
 
 
 class Table(Page):
     """How the columns of a table are converted to numbers."""
 
     target: str | None = None
-    """column with the class of each row; if not given, rows have no class"""
+    """column with the class or the number to predict; if not given, rows have no target"""
+    target_kind: TargetKind = "auto"
+    """classes, or a number for regression; auto: a number if values have fractions or are many different integers"""
     columns: tuple[str, ...] | None = None
     """columns to use; all except the target if not given"""
     standardize: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,14 +14,17 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from danlu.data.base.dataset import DataInfo, DataSet, Part
+from danlu.data.base.number_target import NumberTarget, fit_target
 from danlu.data.base.split import check_parts, refuse_seed_without_split, refuse_unused_split, stratified_split
 from danlu.data.base.split_settings import Split
-from danlu.data.tables.fields import check_name
+from danlu.data.tables.fields import check_name, is_number, number
 from danlu.data.tables.identifiers import KNOWN, identifies_rows, stored_error
 from danlu.data.tables.info import TableInfo
 from danlu.data.tables.open_file import refuse_unused_encoding
 from danlu.data.tables.settings import Table
+from danlu.data.tables.table_file import Block
 from danlu.data.tables.table_rows import Rows, read_rows
+from danlu.data.tables.target import is_numeric
 from danlu.errors import UsageError, nearest
 from danlu.storage.access import Access
 
@@ -32,14 +36,16 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 def read_table(
     argument: str = "", table: Table = Table(), split: Split = Split(), access: Access | None = None
 ) -> DataSet:
-    r"""The rows of a CSV or Parquet file: ``x`` is (n, columns), ``label`` (n,) if there is a target.
+    r"""The rows of a CSV or Parquet file: ``x`` is (n, columns), ``label`` or ``target`` (n,) if there is a target.
 
-    The first line of a CSV file has the names of the columns. Fields are separated by commas, semicolons or tabs. The
-    text is UTF-8 unless ``table.encoding`` names another encoding. An empty field, NA, N/A, NaN, null, none and ? stand
-    for a missing number; a class is missing if its field is empty. The values of the target become labels in sorted
-    order, numerically if all are integers. If ``table`` names no file for the validation or the test part, the part is
-    split off at random, stratified by class. Shift and scale are computed from the training rows, and so are the means
-    that replace missing numbers with ``table.missing="mean"``; ``standardize`` applies them to further rows.
+    The first line of a CSV file has the names of the columns. Fields are separated by commas, semicolons or tabs.
+    The text is UTF-8 unless ``table.encoding`` names another encoding. An empty field, NA, N/A, NaN, null, none and
+    ? stand for a missing number; a class is missing if its field is empty. The values of the target become labels
+    in sorted order, numerically if all are integers. A numeric target (``table.target_kind``,
+    ``target.is_numeric``) is standardized with mean and standard deviation of the training rows. If ``table`` names
+    no file for the validation or the test part, the part is split off at random, stratified by class. Shift and
+    scale are computed from the training rows, and so are the means that replace missing numbers with
+    ``table.missing="mean"``; ``standardize`` applies them to further rows.
 
     Without ``table.columns``, row numbers and row names are no inputs: the index columns of pandas in a Parquet file,
     and a first column without a name whose values are different integers or texts. A column that pandas named
@@ -75,11 +81,17 @@ def read_table(
     files = [rows.file]
     if len(rows) < FEWEST_ROWS:
         raise UsageError(f"{argument} has {len(rows)} usable rows, and at least {FEWEST_ROWS} are needed")
-    class_names = _class_names(rows, table.target)
-    parts = _split(rows, class_names, split, table)
+    number_name = table.target if _numeric(rows, table) else None
+    if number_name is not None:
+        rows = _with_known_target(rows, table)
+    class_names = () if number_name else _class_names(rows, table.target)
+    parts = _split(rows, class_names, split, table, number_name)
     for k, name in ((1, table.validation_file), (2, table.test_file)):
         if name is not None:
-            parts[k] = _all(read_rows(name, table, rows.columns, access), class_names)
+            further = read_rows(name, table, rows.columns, access)
+            if number_name is not None:
+                further = _with_known_target(further, table)
+            parts[k] = _all(further, class_names, number_name)
             files.append(parts[k].rows.file)
     refuse_unused_encoding(files, table.encoding, "table.encoding")
     info = _fit(parts, class_names, table)
@@ -133,11 +145,63 @@ def standardize(info: DataInfo, rows: Tensor | ArrayLike) -> Float[Tensor, "n d"
 
 @dataclass(frozen=True)
 class _PartRows:
-    """The rows of one part, and their labels if there are classes."""
+    """The rows of one part, and their labels or values if there is a target."""
 
     rows: Rows
     index: Int64[np.ndarray, "n"]
     labels: Int[Tensor, "n"] | None
+    values: Float64[np.ndarray, "n"] | None = None
+
+
+def _numeric(rows: Rows, table: Table) -> bool:
+    """Whether the target is a number."""
+    if table.target is None:
+        if table.target_kind != "auto":
+            raise UsageError(
+                f"table.target_kind={table.target_kind} has no effect without table.target",
+                settings=("table.target_kind",),
+            )
+        return False
+    if table.target_kind == "auto":
+        names = [rows.names[number] for number in np.unique(rows.block.classes)]
+        return is_numeric(names, len(rows))
+    return table.target_kind == "number"
+
+
+def _as_numbers(names: Sequence[str]) -> Float64[np.ndarray, "n"]:
+    """The numbers that these texts stand for; NaN for others and for the texts of missing numbers."""
+    return np.array([number(name) if is_number(name) else np.nan for name in names])
+
+
+def _with_known_target(rows: Rows, table: Table) -> Rows:
+    """The rows whose numeric target is given: a missing one is an error, or with missing=drop the row is left out."""
+    missing = np.array([is_number(name) and np.isnan(number(name)) for name in rows.names])[rows.block.classes]
+    if not missing.any():
+        return rows
+    if table.missing != "drop":
+        row = int(np.flatnonzero(missing)[0])
+        raise UsageError(
+            f"{rows.at(row)}: column {table.target!r}: missing number; table.missing=drop leaves out such rows",
+            settings=("table.missing=drop",),
+        )
+    block = Block(*(values[~missing] for values in rows.block))
+    return replace(rows, block=block, left_out=rows.left_out + int(missing.sum()))
+
+
+def _values(rows: Rows, target: str) -> Float64[np.ndarray, "n"]:
+    """The numbers of the target.
+
+    Raises:
+        UsageError: if a value is not a finite number.
+    """
+    values = _as_numbers(rows.names)[rows.block.classes]
+    for row in np.flatnonzero(~np.isfinite(values))[:1]:
+        raise UsageError(
+            f"{rows.at(int(row))}: column {target!r}: {rows.names[rows.block.classes[row]]!r} is not a finite number, "
+            f"and the target is numeric; table.target_kind=classes takes it as a class",
+            settings=("table.target_kind=classes",),
+        )
+    return values
 
 
 def _class_names(rows: Rows, target: str | None) -> tuple[str, ...]:
@@ -153,16 +217,18 @@ def _class_names(rows: Rows, target: str | None) -> tuple[str, ...]:
         )
     if len(names) == len(rows):
         raise UsageError(
-            f"{what} has a different value in each of the {len(rows)} rows; a target must have classes, not numbers"
+            f"{what} has a different value in each of the {len(rows)} rows; a class must occur more than once"
         )
     if all(map(_INTEGER.fullmatch, names)):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 
 
-def _all(rows: Rows, class_names: tuple[str, ...]) -> _PartRows:
+def _all(rows: Rows, class_names: tuple[str, ...], target: str | None = None) -> _PartRows:
     """All rows of a file as one part."""
     index = np.arange(len(rows))
+    if target is not None:
+        return _PartRows(rows, index, None, _values(rows, target))
     if not class_names:
         return _PartRows(rows, index, None)
     label_of = {name: label for label, name in enumerate(class_names)}
@@ -180,14 +246,20 @@ def _split_off(split: Split, page: Table) -> tuple[float, float]:
     return 0.0 if page.validation_file else split.validation, 0.0 if page.test_file else split.test
 
 
-def _split(rows: Rows, class_names: tuple[str, ...], split: Split, page: Table) -> list[_PartRows]:
+def _split(rows: Rows, class_names: tuple[str, ...], split: Split, page: Table, target: str | None) -> list[_PartRows]:
     """The parts of one file: train, validation, test. A part that has its own file gets no rows."""
     validation, test = _split_off(split, page)
-    labels = _all(rows, class_names).labels
+    whole = _all(rows, class_names, target)
+    labels, values = whole.labels, whole.values
     strata = torch.zeros(len(rows), dtype=torch.int64) if labels is None else labels
     fractions = 1 - validation - test, validation, test
     cuts = stratified_split(strata, fractions, split.seed)
-    parts = [_PartRows(rows, cut.numpy(), None if labels is None else labels[cut]) for cut in cuts]
+    parts = [
+        _PartRows(
+            rows, cut.numpy(), None if labels is None else labels[cut], None if values is None else values[cut.numpy()]
+        )
+        for cut in cuts
+    ]
     check_parts(str(rows.file.path), (len(cut) for cut in cuts), fractions)
     for label, name in enumerate(class_names):
         if not (parts[0].labels == label).any():
@@ -214,8 +286,27 @@ def _fit(parts: list[_PartRows], class_names: tuple[str, ...], page: Table) -> T
     )
     shift, scale = (tuple(values) for values in zip(*fitted, strict=True)) if fitted else ((), ())
     return TableInfo(
-        (len(columns),), len(class_names), class_names, columns=columns, shift=shift, scale=scale, fill=fill
+        (len(columns),),
+        len(class_names),
+        class_names,
+        columns=columns,
+        shift=shift,
+        scale=scale,
+        fill=fill,
+        target=_fitted_target(train, page.target),
     )
+
+
+def _fitted_target(train: _PartRows, name: str | None) -> NumberTarget | None:
+    """The properties of a numeric target on the training rows; None without one."""
+    if train.values is None or name is None:
+        return None
+    if train.values.min() == train.values.max():
+        raise UsageError(
+            f"{train.rows.file.path}: column {name!r} has the same value {train.values[0]:g} in all training rows; "
+            f"a numeric target needs at least two values"
+        )
+    return fit_target(name, train.values)
 
 
 def _mean(train: _PartRows, column: int) -> float:
@@ -260,6 +351,9 @@ def _part(part: _PartRows, info: TableInfo) -> Part:
             f"{part.rows.at(int(part.index[row]))}: column {info.columns[column]!r}: the standardized number exceeds "
             f"the range of float32, because it is very far from the training rows"
         )
+    if part.values is not None and info.target is not None:
+        values = (part.values - info.target.shift) / info.target.scale
+        return Part({"x": tensor, "target": torch.from_numpy(values.astype(np.float32))})
     if part.labels is None:
         return Part({"x": tensor})
     return Part({"x": tensor, "label": part.labels})

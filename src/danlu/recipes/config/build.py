@@ -96,7 +96,7 @@ def build(
     epoch = stream.epoch_rounds / task.draws()
     trainer = Trainer(
         task,
-        recipe.optimizer_settings(),
+        recipe.settings_of_players(task),
         stream,
         recipe.length(epoch),
         recipe.seed,
@@ -154,5 +154,5 @@ def estimate_memory(recipe: Recipe, info: DataInfo, stream: Stream, runtime: Run
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         task = build_task(recipe, info)
         rounds = recipe.length(stream.epoch_rounds / task.draws())
-        trainer = Trainer(task, recipe.optimizer_settings(), stream, rounds, recipe.seed, runtime=local)
+        trainer = Trainer(task, recipe.settings_of_players(task), stream, rounds, recipe.seed, runtime=local)
         return measure_step(trainer, stream.size // (processes * recipe.grad_accumulation))

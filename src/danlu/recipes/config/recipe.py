@@ -88,6 +88,10 @@ class Recipe(DataSettings):
         """The optimizer settings of each player."""
         raise NotImplementedError(f"{type(self).__name__} must define optimizer_settings")
 
+    def settings_of_players(self, task: Task) -> dict[str, OptimizerSettings]:
+        """The optimizer settings of each player of a task of this recipe, whose players may depend on the data."""
+        return self.optimizer_settings()
+
     def unused_on(self, info: DataInfo) -> list[str]:
         """Names of the changed settings that have no effect on these examples."""
         return []

@@ -94,6 +94,44 @@ def classify(
     return failed
 
 
+def predict(
+    run: Path,
+    files: tuple[Path, ...],
+    /,
+    *,
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"]), FILES] = None,
+    invert: Invert = False,
+    flip: bool = False,
+    encoding: Encoding = "utf-8",
+    json: Json = False,
+) -> int:
+    """Predict a number for image files or rows of tables.
+
+    Args:
+        run: run folder or model folder
+        files: images or folders of images; for models of tables CSV or Parquet files; - for standard input
+        out: CSV file to write: file, predicted number, and its standard deviation if the model predicts one
+        flip: average the outputs of each image and its mirror image
+    """
+    from danlu.app.console.output import print_error, print_line
+    from danlu.app.inference.predict import predict, write_predictions
+
+    predictions = predict(run, *files, invert=invert, flip=flip, encoding=encoding, quiet=json)
+    failed = int(any(one.error for one in predictions))
+    if out is not None:
+        write_predictions(out, predictions)
+    if json:
+        as_json({"predictions": [one._asdict() for one in predictions]})
+        return failed
+    for one in predictions:
+        if one.error:
+            print_error(one.error)
+        elif out is None:
+            deviation = "" if one.deviation is None else f"  ± {one.deviation:.6g}"
+            print_line(f"{one.file}  {one.value:.6g}{deviation}")
+    return failed if out is None else failed or say(f"{out}: {len(predictions):,} predictions")
+
+
 def export(
     run: Path,
     /,

@@ -16,6 +16,7 @@ FIGURES: dict[str, str] = {
     "reliability": "danlu.app.report.figures.classifier:reliability",
     "robustness": "danlu.app.report.figures.classifier:robustness",
     "most_wrong": "danlu.app.report.figures.classifier:most_wrong",
+    "residuals": "danlu.app.report.figures.regression:residuals",
     "gallery": "danlu.app.report.figures.latent:gallery",
     "latent_map": "danlu.app.report.figures.latent:latent_map",
     "units": "danlu.app.report.figures.latent:units",

@@ -15,6 +15,7 @@ from danlu.app.report.sections.flow import flow_sections
 from danlu.app.report.sections.generated import generated_sections
 from danlu.app.report.sections.latent import latent_sections
 from danlu.app.report.sections.recall import recall_sections
+from danlu.app.report.sections.regression import regression_sections
 from danlu.app.report.sections.text import text_sections
 from danlu.evaluation.subject import Evaluation, Subject
 
@@ -23,6 +24,7 @@ SectionMaker = Callable[[Subject, Evidence], list[Section]]
 
 SECTIONS: tuple[SectionMaker, ...] = (
     classifier_sections,
+    regression_sections,
     latent_sections,
     flow_sections,
     recall_sections,

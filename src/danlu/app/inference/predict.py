@@ -1,0 +1,96 @@
+"""Predict a number for image files and rows of tables with a trained model."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from danlu.app.console.progress import Screen
+from danlu.app.files.inputs import inputs_of
+from danlu.app.files.standard_input import with_standard_input
+from danlu.app.inference.apply import require_files
+from danlu.app.inference.load import load
+from danlu.data.base.dataset import require_images
+from danlu.errors import UsageError
+from danlu.evaluation.model_scores import flipped
+from danlu.storage.atomic import write_text
+from danlu.verbs import need
+
+
+class Prediction(NamedTuple):
+    """The prediction for an image or row.
+
+    Attributes:
+        file: the image file, or the table file and the line of a row.
+        value: the number in the units of the target; None if there is no prediction.
+        deviation: its standard deviation, if the model was trained with ``loss="gaussian"``.
+        error: why there is no prediction; None if there is one.
+    """
+
+    file: str
+    value: float | None
+    deviation: float | None = None
+    error: str | None = None
+
+
+@torch.no_grad()
+def predict(
+    run: str | Path,
+    *files: str | Path,
+    invert: bool = False,
+    flip: bool = False,
+    encoding: str = "utf-8",
+    quiet: bool = False,
+) -> list[Prediction]:
+    """Predict a number for each image file or row, with a model that was trained on a numeric target.
+
+    A table must have the columns of the training rows, in any order; other columns, also the target, are ignored.
+
+    Args:
+        run: a run folder, or a model folder.
+        files: images, or folders of images; or CSV or Parquet files; "-" is standard input.
+        invert: for images, invert dark on light to light on dark.
+        flip: average the outputs for each image and its mirror image.
+        encoding: text encoding of CSV files.
+        quiet: do not report columns that are not used.
+
+    Raises:
+        UsageError: if the model predicts no number, no file is given, a file does not exist, or a table is not valid.
+    """
+    require_files(files)
+    model = need(load(run), "predict")
+    require_images(model.info, flip=flip)
+    verb = flipped(model.predict) if flip else model.predict
+    predictions = []
+    with with_standard_input(files) as (paths, display):
+        for names, x, error in inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), display):
+            if x is None:
+                predictions += [Prediction(display(name), None, None, display(error or "")) for name in names]
+                continue
+            outputs = verb(x.to(next(model.parameters()).dtype)).tolist()
+            predictions += [Prediction(display(name), *values) for name, values in zip(names, outputs, strict=True)]
+    return predictions
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Write predictions as CSV: file, number, and standard deviation if the model predicts one.
+
+    Raises:
+        UsageError: if the file cannot be written.
+    """
+    deviation = any(one.deviation is not None for one in predictions)
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("file", "predicted", *["deviation"] * deviation))
+    for one in predictions:
+        rows.writerow((one.file, one.value, *[one.deviation] * deviation))
+    try:
+        write_text(path, text.getvalue())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
