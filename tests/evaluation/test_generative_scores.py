@@ -290,3 +290,19 @@ def test_samples_that_are_not_finite_are_counted_and_all_scores_are_nan(value):
         assert all(math.isnan(score) for score in scores.values())
     evaluation = evaluate_subject(Subject(Overflows(value), digits(), "generated", scorer=scorer))
     assert evaluation.scores["not_finite"] == 1
+
+
+def test_a_dry_run_trains_two_rounds_of_a_feature_extractor_and_caches_nothing(tmp_path, monkeypatch, capsys):
+    lengths, real = [], feature_extractors._train
+    monkeypatch.setattr(feature_extractors, "_train", lambda *given: lengths.append(given[-1]) or real(*given))
+    danlu.train("gan", dry_run=True, **SHORT | {"quiet": False})
+    assert lengths == [2]
+    assert "training the feature extractor digits-cnn (two rounds in a dry run)" in capsys.readouterr().out
+    assert not list((tmp_path / "cache").glob("feature-extractors/*")) + list((tmp_path / "cache").glob("moments/*"))
+
+
+def test_the_time_of_the_feature_extractor_is_part_of_that_of_the_run(tmp_path, capsys):
+    first, second = (danlu.train("gan", out=tmp_path / name, **SHORT | {"quiet": False}) for name in "ab")
+    assert first.page["extractor_seconds"] > 0
+    assert "extractor_seconds" not in second.page  # it was cached
+    assert capsys.readouterr().out.count("of it for the feature extractor") == 1

@@ -34,6 +34,8 @@ from danlu.training.runtime import Runtime
 from danlu.training.trainer import Trainer
 
 ROUNDS, BATCH = 1500, 64
+BRIEF_ROUNDS = 2
+"""rounds of a classifier that only shows that its features can be computed"""
 SETTINGS = OptimizerSettings(lr=3e-3, schedule="one_cycle", weight_decay=0.01)
 """settings for the classifier: those of the recipe cnn, with the same length for every data set"""
 
@@ -99,7 +101,12 @@ def _needs_classifier(data: DataSet, feature_extractor: Features) -> bool:
 
 
 def features_for(
-    data: DataSet, runtime: Runtime, access: Access, folder: Path | None = None, feature_extractor: Features = "auto"
+    data: DataSet,
+    runtime: Runtime,
+    access: Access,
+    folder: Path | None = None,
+    feature_extractor: Features = "auto",
+    brief: bool = False,
 ) -> FeatureNetwork:
     """The feature extractor for generated examples of a data set.
 
@@ -112,6 +119,8 @@ def features_for(
         access: the cache, and the receiver of progress messages.
         folder: folder of the run for the classifier, if the run keeps one.
         feature_extractor: kind of the feature extractor.
+        brief: a classifier that is in no folder is trained for two rounds only, and not saved. Its scores have no
+            meaning.
 
     Raises:
         RunError: if the weights of Inception are not available.
@@ -124,8 +133,10 @@ def features_for(
         return _as_features(network, data, runtime)
     cached = access.cache_folder(_CACHE, create=False) / _key(data)
     network = _load(cached)
+    if network is None and brief:
+        return _as_features(_train(data, runtime, access, BRIEF_ROUNDS), data, runtime)
     if network is None:
-        network = _train(data, runtime, access)
+        network = _train(data, runtime, access, ROUNDS)
         with suppress(OSError):  # nothing is cached if the home folder is not writable
             access.cache_folder(_CACHE)
             _save(network, cached, data)
@@ -172,15 +183,15 @@ def _as_features(network: nn.Module, data: DataSet, runtime: Runtime) -> Classif
     return ClassifierFeatures(place(network, runtime.device).eval(), feature_name(data))
 
 
-def _train(data: DataSet, runtime: Runtime, access: Access) -> nn.Module:
+def _train(data: DataSet, runtime: Runtime, access: Access, rounds: int) -> nn.Module:
     """Train a classifier on the training part; the state of torch's random generators is restored."""
     ordered = fastest_format(runtime.device) is torch.channels_last
     own = Runtime(device=runtime.device, reason=runtime.reason, channels_last=ordered)
     with seeded("judge", device=own.device):
         network = find_model("CNN")(shape=data.info.shape, classes=data.info.classes, dropout=0.3)
         stream, _ = choose_placement(data.train, min(BATCH, len(data.train)), 0, own.device, own.dtype)
-        for report in Trainer(Supervised(network), SETTINGS, stream, ROUNDS, runtime=own):
-            access.progress(f"training the feature extractor {feature_name(data)} (cached)", report.round, ROUNDS)
+        for report in Trainer(Supervised(network), SETTINGS, stream, rounds, runtime=own):
+            access.progress(f"training the feature extractor {feature_name(data)} (cached)", report.round, rounds)
     return network.eval()
 
 

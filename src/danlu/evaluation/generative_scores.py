@@ -23,7 +23,7 @@ from danlu.evaluation.feature_extractors import (
     features_for,
     is_trained,
 )
-from danlu.evaluation.feature_networks import FeatureNetwork, extract, score_name
+from danlu.evaluation.feature_networks import FeatureNetwork, extract, moments, score_name
 from danlu.evaluation.reference_moments import reference_moments
 from danlu.metrics.frechet import Moments, frechet_distance
 from danlu.metrics.inception_score import inception_score
@@ -42,6 +42,8 @@ GENERATED = 10_000
 BATCH = 500
 DISTANCE_EXAMPLES, TRAINING_EXAMPLES = 1000, 20_000
 """number of examples for distances; number of training examples that represent the training part"""
+BRIEF_EXAMPLES = 1000
+"""number of training examples that represent the training part in a dry run"""
 NEIGHBORS, NEIGHBOR_BATCH = 200_000, 2000
 """maximum number of training examples for nearest-neighbor search; examples per batch"""
 DETAILED, MANIFOLDS = 10_000, 2000
@@ -60,6 +62,10 @@ class GenerativeScorer:
         access: the cache, and the receiver of progress messages.
         folder: folder of the run for the classifier, if the run keeps one.
         feature_extractor: auto is a classifier of the same data if it has classes, else the values of the images.
+
+    Attributes:
+        brief: for a dry run: a classifier that is not cached is trained for two rounds, and its features are compared
+            with few training examples. Nothing is cached.
 
     Raises:
         UsageError: if the features cannot be used for the data, or ``count`` is too small.
@@ -85,7 +91,7 @@ class GenerativeScorer:
             raise UsageError(
                 f"generated {data.info.kind} cannot be scored; use eval_samples=0", settings=("eval_samples=0",)
             )
-        self.access, self.folder = access or Access(), folder
+        self.access, self.folder, self.brief = access or Access(), folder, False
 
     @property
     def monitored(self) -> str:
@@ -100,10 +106,13 @@ class GenerativeScorer:
     @cached_property
     def network(self) -> FeatureNetwork:
         """The feature extractor."""
-        return features_for(self.data, self.runtime, self.access, self.folder, self.feature_extractor)
+        return features_for(self.data, self.runtime, self.access, self.folder, self.feature_extractor, self.brief)
 
     @cached_property
     def _moments(self) -> Moments:
+        if self.brief and not self.ready:
+            few = spread_over(self.data.train, BRIEF_EXAMPLES)[self.data.info.inputs]
+            return moments(self.network, few, self.batch_size)
         return reference_moments(self.network, self.data.fingerprint(), "train", self._batches, self.access)
 
     def quick_scores(self, x: Tensor) -> dict[str, float]:

@@ -217,3 +217,13 @@ def test_a_closed_terminal_does_not_stop_a_run():
     assert screen.console.quiet
     with pytest.raises(OSError, match="No space"):
         Screen(file=Closed(errno.ENOSPC)).say("round 1")
+
+
+def test_a_long_step_has_a_line_now_and_then_where_there_is_no_terminal(monkeypatch):
+    file, clock = io.StringIO(), iter([0.0, 4.0, 11.0, 12.0, 22.0, 40.0])
+    monkeypatch.setattr("danlu.app.console.progress.time.monotonic", lambda: next(clock))
+    screen = Screen(file=file)
+    for done in range(1, 6):
+        screen.progress("reading", done, 10)
+    screen.progress("a new step", 1, 10)
+    assert file.getvalue() == "  reading: 30%\n  reading: 50%\n"

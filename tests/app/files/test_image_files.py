@@ -1,5 +1,6 @@
 """Image files as inputs: the right values from every kind of file."""
 
+import io
 import re
 
 import numpy as np
@@ -11,7 +12,11 @@ from danlu.app.console.progress import Screen
 from danlu.app.files.image_files import find_images, read_image
 from danlu.app.files.image_grid import make_grid
 from danlu.app.files.inputs import inputs_of
+from danlu.data import digits
+from danlu.data.base.dataset import DataSet, Part
+from danlu.data.images.background import with_background
 from danlu.data.images.info import ImageInfo
+from danlu.data.settings import DataSettings
 from danlu.data.tables.info import TableInfo
 from danlu.data.text.info import TextInfo
 from danlu.errors import RunError, UsageError
@@ -102,3 +107,35 @@ def test_inputs_that_are_no_files_are_for_python():
     info = TextInfo(vocabulary=5)
     with pytest.raises(UsageError, match=r"which cannot be read from files; use it in Python: danlu\.load"):
         inputs_of(["t.txt"], info, False, "utf-8", Screen(quiet=True))
+
+
+def read(files, invert=False, background="dark"):
+    """The lines that are printed when files are read for a model of images with a background."""
+    lines = io.StringIO()
+    info = ImageInfo((1, 8, 8), background=background)
+    assert all(one.x is not None for one in inputs_of(files, info, invert, "utf-8", Screen(file=lines), str))
+    return lines.getvalue()
+
+
+def test_images_with_the_other_background_are_one_warning(tmp_path):
+    ink = np.zeros((8, 8), dtype=np.uint8)
+    ink[2:6, 2:6] = 255
+    (tmp_path / "light").mkdir()
+    Image.fromarray(ink).save(tmp_path / "dark.png")
+    for number in range(3):
+        Image.fromarray(255 - ink).save(tmp_path / "light" / f"{number}.png")
+    warning = "warning: 3 of 3 images have a light background, and the training images had a dark one; --invert"
+    assert read([tmp_path / "light"]).startswith(warning)
+    assert "the image has, inverted, a light background" in read([tmp_path / "dark.png"], invert=True)
+    assert read([tmp_path / "dark.png"]).count("\n") == read([tmp_path / "light"], invert=True).count("\n") == 0
+    assert read([tmp_path / "light"], background="light") == read([tmp_path / "light"], background=None) == ""
+    assert "had a light one" in read([tmp_path / "dark.png"], background="light")
+
+
+def test_only_drawings_have_a_background_that_nearly_all_images_share():
+    source = torch.Generator().manual_seed(0)
+    photos = torch.rand(50, 3, 8, 8, generator=source)
+    for x, expected in ((photos, None), (photos * 0.2, "dark"), (1 - photos * 0.2, "light")):
+        part = Part({"image": x})
+        assert with_background(DataSet("some", ImageInfo((3, 8, 8)), part, part, part)).background == expected
+    assert [with_background(data).background for data in (digits(), DataSettings(data="glyphs").load())] == ["dark"] * 2

@@ -20,6 +20,9 @@ from danlu.printable import printable, printable_lines
 from danlu.storage.access import Access, no_progress
 from danlu.storage.disk import absolute_path
 
+SECONDS_BETWEEN_LINES = 10.0
+"""time between two lines on the progress of a step, if the output is not a terminal"""
+
 
 class Bar(Progress):
     """A progress bar with a line of metrics below it."""
@@ -88,7 +91,8 @@ class Screen:
         self._bar: Bar | None = None
         self._waiting: Progress | None = None
         self._rounds = self._first = self._batch = 0
-        self._started = 0.0
+        self._started = self._said = 0.0
+        self._step = ""
 
     def say(self, text: str = "") -> None:
         """Print plain text, without markup and with control characters escaped."""
@@ -102,8 +106,12 @@ class Screen:
             self.say(f"{' ' * indent}{word:<{width}}  {printable(meaning)}")
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """Show the progress of a step before the training, such as a download; in a terminal only."""
+        """Show the progress of a step before the training, such as a download.
+
+        A terminal has a progress bar. Elsewhere, a step that takes long has a line now and then.
+        """
         if not self._live:
+            self._say_progress(what, done, total)
             return
         what = printable(what)
         if self._waiting is None:
@@ -121,6 +129,15 @@ class Screen:
         if total is not None and done >= total:
             self._waiting.stop()
             self._waiting = None
+
+    def _say_progress(self, what: str, done: int, total: int | None) -> None:
+        """Print a line if the last one of this step, or its start, was some time ago."""
+        now = time.monotonic()
+        if what != self._step:
+            self._step, self._said = what, now
+        elif now - self._said >= SECONDS_BETWEEN_LINES:
+            self._said = now
+            self.say(f"  {what}: {f'{done / total:.0%}' if total else f'{done:,}'}")
 
     def begin(self, name: str, done: int, rounds: int, batch_size: int) -> None:
         """Start the display of a training, or of a resumed one after ``done`` rounds."""

@@ -16,6 +16,7 @@ from danlu.app.files.find_files import find_files
 from danlu.app.files.image_grid import as_bytes, make_grid, png
 from danlu.app.files.inputs import Input
 from danlu.data.base.dataset import DataInfo
+from danlu.data.images.background import background_is
 from danlu.data.images.decode import LARGEST, SUFFIXES, Unreadable, decode, header
 from danlu.data.images.info import ImageInfo
 from danlu.errors import RunError, UsageError
@@ -62,12 +63,36 @@ def read_images(
     screen: Screen,
     display: Callable[[str], str],
 ) -> Iterator[Input]:
-    """Each image of files and folders as an input; arguments as in ``inputs.inputs_of``."""
+    """Each image of files and folders as an input; arguments as in ``inputs.inputs_of``.
+
+    Prints a warning if most images are dark on light and the training images were light on dark, or the reverse.
+    """
+    count = opposite = 0
     for path in find_images(list(files)):
         try:
-            yield Input([str(path)], read_image(path, info, invert)[None])
+            x = read_image(path, info, invert)[None]
         except RunError as error:  # the other files are still read
             yield Input([str(path)], None, str(error))
+            continue
+        count, opposite = count + 1, opposite + _has_opposite_background(x, info)
+        yield Input([str(path)], x)
+    if isinstance(info, ImageInfo) and 2 * opposite > count:
+        screen.say(_warning_of_background(opposite, count, info, invert))
+
+
+def _has_opposite_background(x: Tensor, info: DataInfo) -> bool:
+    """Whether an image is light at its border and those of the training were dark, or the reverse."""
+    if not isinstance(info, ImageInfo) or info.background is None:
+        return False
+    return bool(background_is(x, "light" if info.background == "dark" else "dark", info))
+
+
+def _warning_of_background(opposite: int, count: int, info: ImageInfo, invert: bool) -> str:
+    found = "light" if info.background == "dark" else "dark"
+    fix = "leave out --invert" if invert else "--invert inverts them (in Python: invert=True)"
+    have = "the image has" if count == 1 else f"{opposite:,} of {count:,} images have"
+    inverted = ", inverted," if invert else ""
+    return f"warning: {have}{inverted} a {found} background, and the training images had a {info.background} one; {fix}"
 
 
 def say_resized(

@@ -13,6 +13,7 @@ import torch
 from danlu.app.console.formatting import quoted
 from danlu.app.console.output import print_lines
 from danlu.app.run_folder.run_folder import RunFolder
+from danlu.data.images.background import with_background
 from danlu.errors import UsageError
 from danlu.models.base import Model
 from danlu.models.saving.model_folder import load_model, save_model
@@ -75,5 +76,5 @@ def _built(run: RunFolder, saved: Checkpoint, scratch: Path) -> Model:
         stack.enter_context(trainer.shards.gathered())
         made_with = {"recipe": run.page["recipe"]}
         with torch.no_grad():
-            save_model(built.task.model, scratch / "model", built.data.info, made_with, recipe.usage())
+            save_model(built.task.model, scratch / "model", with_background(built.data), made_with, recipe.usage())
     return load_model(scratch / "model")

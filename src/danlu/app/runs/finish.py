@@ -13,6 +13,7 @@ from danlu.app.report.usage import after_training
 from danlu.app.run_folder.run_folder import RunFolder
 from danlu.app.runs.session import Session
 from danlu.data.base.dataset import PARTS
+from danlu.data.images.background import with_background
 from danlu.errors import UsageError
 from danlu.evaluation.evaluators import evaluate_subject
 from danlu.evaluation.generative_scores import GENERATED
@@ -82,7 +83,7 @@ def save_and_load(session: Session, run: RunFolder) -> Any:
         describe(model)
     except UsageError:  # announced before the first round
         return model.eval()
-    save_model(model, run.model, session.data.info, {"recipe": run.page["recipe"]}, session.recipe.usage())
+    save_model(model, run.model, with_background(session.data), {"recipe": run.page["recipe"]}, session.recipe.usage())
     return place(load_model(run.model), session.trainer.runtime.device)
 
 
@@ -171,7 +172,9 @@ def print_summary(run: RunFolder, screen: Screen, usage: list[tuple[str, str]]) 
     page = run.page
     early = f", stopped early after {page['round']} of {page['rounds']} rounds" if page["stopped_early"] else ""
     weights = describe_weights(page)
-    screen.say(f"Done in {duration(page['seconds'])}{early}. The saved weights are {weights}.")
+    extractor = page.get("extractor_seconds", 0.0)
+    share = f" ({duration(extractor)} of it for the feature extractor)" if extractor else ""
+    screen.say(f"Done in {duration(page['seconds'] + extractor)}{share}{early}. The saved weights are {weights}.")
     for part, values in page["scores"].items():
         line = "  ".join(f"{score_name(name)} {score_value(name, value)}" for name, value in values.items())
         screen.say(f"  {part:<10}  {line}")

@@ -22,7 +22,7 @@ def train_to_end(session: Session, run: RunFolder, screen: Screen, dry_run: bool
     run.save_page(status="training")
     try:
         with Interrupt(quiet=screen.console.quiet) as interrupt:
-            session.prepare_scorer(run, screen)
+            session.prepare_scorer(run, screen, dry_run)
             screen.begin(run.page["recipe"], trainer.round, trainer.rounds, trainer.stream.size)
             try:
                 session.train(run, screen, interrupt)

@@ -138,15 +138,23 @@ class Session:
         if threads or (small and self.trainer.runtime.device.type == "cpu"):
             torch.set_num_threads(threads or 1)
 
-    def prepare_scorer(self, run: RunFolder, screen: Screen) -> None:
-        """Load the feature extractor for generated examples; train it first if it is not cached."""
+    def prepare_scorer(self, run: RunFolder, screen: Screen, dry_run: bool = False) -> None:
+        """Load the feature extractor for generated examples; train it first if it is not cached.
+
+        A dry run trains it for two rounds only. The time of its training is ``extractor_seconds`` of run.json.
+        """
         if self.scorer is not None and not self.trainer.runtime.rank:
             self.scorer.folder = run.feature_extractor
             self.scorer.access = replace(self.scorer.access, progress=screen.progress)
-            if not self.scorer.ready:
+            self.scorer.brief = dry_run
+            start, ready = time.monotonic(), self.scorer.ready
+            if not ready:
                 name = feature_name(self.data, self.scorer.feature_extractor)
-                screen.say(f"  training the feature extractor {name} (cached for other runs)")
+                how = "two rounds in a dry run" if dry_run else "cached for other runs"
+                screen.say(f"  training the feature extractor {name} ({how})")
             _ = self.scorer.network
+            if not ready:
+                run.save_page(extractor_seconds=time.monotonic() - start)
 
     def train(self, run: RunFolder, screen: Screen, interrupt: Interrupt) -> None:
         """Train until the last round, until the patience is used up, or until a signal; log, evaluate and save."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from danlu.data.base.dataset import DataInfo
@@ -15,6 +15,7 @@ class ImageInfo(DataInfo):
     Attributes:
         fit: how image files of another shape are converted to this one.
         levels: number of gray levels: equidistant values from the smallest to the largest one, both included.
+        background: dark or light, if nearly all training images have this value at their borders.
 
     >>> ImageInfo((3, 8, 8)).viewable, ImageInfo((2, 8, 8)).viewable
     (True, False)
@@ -25,6 +26,7 @@ class ImageInfo(DataInfo):
 
     fit: Literal["crop", "pad", "stretch"] = "stretch"
     levels: int = 256
+    background: Literal["dark", "light"] | None = field(default=None, compare=False, repr=False)
 
     def check(self) -> None:
         """Check values that come from a file.
