@@ -75,7 +75,7 @@ def test_the_second_time_nothing_is_decoded(photos, monkeypatch, shelf):
     refuse_to_decode(monkeypatch)
     second = load(photos)
     assert torch.equal(second.images, first.images)
-    assert second[1:] == first[1:] == ({}, (), (), first.source)
+    assert second[1:] == first[1:] == ({}, (), (), first.source, "")
     assert first.source
 
 
@@ -189,7 +189,7 @@ def test_other_processes_change_nothing(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(worker_pool, "FEW_FILES", 0)
     there = load(photos, unreadable="skip")
     assert torch.equal(here.images, there.images)
-    assert here[1:-1] == there[1:-1]
+    assert here[1:-2] == there[1:-2]
     assert here.left_out == {17: "the file is empty"}
 
 
@@ -197,17 +197,18 @@ def test_the_size_of_most_files_is_taken_or_a_square(photos):
     Image.new("L", (8, 6), 3).save(photos / "x.png")
     found = load(photos)
     assert tuple(found.images.shape) == (13, 1, 3, 4)
-    assert found.notes == (
+    assert found.resized == (
         "the files have 2 sizes, from 3×4 to 6×8 (height×width); they are resized to 3×4 and cropped at the center "
-        "where the shape differs. images.size sets another size, images.fit another way",
+        "where the shape differs. --images.size sets another size, --images.fit another way"
     )
+    assert load(photos).resized == found.resized  # from the cache
     for number in range(10):
         Image.new("L", (5, 5), 3).save(photos / f"y{number}.png")
     assert tuple(load(photos).images.shape[1:]) == (1, 3, 4)  # 12 of 23
     for number in range(10, 20):
         Image.new("L", (9, 5 + number), 3).save(photos / f"y{number}.png")
     assert tuple(load(photos).images.shape[1:]) == (1, 5, 5)  # the shorter sides: 12 of 3, 10 of 5, 1 of 6, 10 of 9
-    assert load(photos, size=(7,)).notes == ()
+    assert load(photos, size=(7,)).resized == ""
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
@@ -216,8 +217,8 @@ def test_large_images_become_squares_of_64(tmp_path, fit):
         Image.new("RGB", (90, 70), (number, 0, 0)).save(tmp_path / f"{number}.png")
     found = load(tmp_path, fit=fit)
     assert tuple(found.images.shape) == (10, 3, 64, 64)
-    assert found.notes[0].startswith("the files are 70×90 (height×width); they are resized to 64×64 and ")
-    assert fit[:4] in found.notes[0]
+    assert found.resized.startswith("the files are 70×90 (height×width); they are resized to 64×64 and ")
+    assert fit[:4] in found.resized
     assert tuple(load(tmp_path, size=(70, 90)).images.shape) == (10, 3, 70, 90)
 
 

@@ -6,15 +6,19 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from danlu.app.files.image_files import read_image
 from danlu.data import DataSet, Part, read_folder
 from danlu.data.base import dataset
 from danlu.data.base import folder_listing as module
 from danlu.data.base.dataset import PARTS
 from danlu.data.images.image_data import ImageData
+from danlu.data.kinds import info_from_json
+from danlu.data.survey.survey import survey_data_set
 from danlu.errors import UsageError
 from danlu.storage import Access
 
@@ -441,3 +445,30 @@ def test_a_folder_that_may_not_be_read(photos, monkeypatch):
 
     monkeypatch.setattr(module.os, "scandir", scandir)
     refused(photos, r"photos/cat/? cannot be listed: Permission denied")
+
+
+def test_many_sizes_are_a_problem_that_a_survey_lists(photos):
+    fill(photos, *range(12))
+    assert load(photos).problems == ()
+    for number in range(30):
+        Image.new("L", (9 + number, 7), number).save(photos / f"y{number}.png")
+    data = load(photos)
+    assert "--images.size" in data.problems[0]
+    assert data.problems[0] in data.notes
+    for _ in range(2):  # computed, and from the cache
+        assert survey_data_set(data).problems.count(data.problems[0]) == 1
+    assert load(photos, images={"size": (7,)}).problems == ()
+
+
+def test_files_of_any_size_are_inputs_as_the_examples_of_the_folder_are(photos):
+    """A model that was trained on a folder reads its files to the same values."""
+    source = np.random.default_rng(0)
+    for number in range(12):
+        shape = (*source.integers(60, 300, 2), 3)
+        Image.fromarray(source.integers(0, 256, shape, dtype=np.uint8)).save(photos / f"{number:02}.jpg")
+    for fit in ("crop", "pad", "stretch"):
+        data = load(photos, images={"fit": fit})
+        rows = torch.cat([data.part(name)["image"] for name in PARTS])
+        info = info_from_json(data.info.to_json())
+        inputs = torch.stack([read_image(path, info) for path in sorted(photos.iterdir())])
+        assert all((row == inputs).flatten(1).all(1).any() for row in rows)

@@ -59,7 +59,8 @@ def show(data_set: DataSet, statistics: Survey, screen: Screen) -> None:
     counts = ", ".join(f"{statistics.examples[part]:,} {part}" for part in PARTS)
     screen.say(f"{data_set.name}: {sum(statistics.examples.values()):,} {info.description}; {counts}")
     for note in data_set.notes:
-        screen.say(f"  {note}")
+        if note not in data_set.problems:  # which are below
+            screen.say(f"  {note}")
     for channel in statistics.channels[:_MOST]:
         low, high, mean, deviation = (number(channel[key]) for key in ("low", "high", "mean", "deviation"))
         screen.say(f"  {_name(channel['name']):<12} from {low} to {high}, mean {mean}, standard deviation {deviation}")

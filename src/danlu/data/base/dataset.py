@@ -263,6 +263,7 @@ class DataSet:
         tokenizer: for text, the tokenizer of its tokens.
         identifiers: for a table that was read from a file, the columns whose numbers in the file are different for each
             row, of those whose numbers have more digits than float32; None if the numbers of the file are not known.
+        problems: those of the notes that a survey lists as possible problems.
     """
 
     name: str
@@ -273,6 +274,7 @@ class DataSet:
     notes: tuple[str, ...] = ()
     tokenizer: Tokenizer | None = None
     identifiers: tuple[str, ...] | None = None
+    problems: tuple[str, ...] = ()
 
     def part(self, name: PartName) -> Part:
         """The part of that name."""

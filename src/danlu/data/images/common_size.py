@@ -17,7 +17,7 @@ _FITTED = {
 Size = tuple[int, int]
 
 
-def common_size(sizes: Mapping[Size, int], fit: Literal["crop", "pad", "stretch"]) -> tuple[Size, str | None]:
+def common_size(sizes: Mapping[Size, int], fit: Literal["crop", "pad", "stretch"]) -> tuple[Size, str]:
     """The height and width of the examples of a folder, and a remark for the user.
 
     A size of at most 64 that more than half of the images have is that of all. Otherwise images become squares, whose
@@ -28,24 +28,24 @@ def common_size(sizes: Mapping[Size, int], fit: Literal["crop", "pad", "stretch"
         fit: how images of another shape are treated, for the remark.
 
     Returns:
-        the height and width, and the remark; None if the images keep their size.
+        the height and width, and the remark, which is empty if the images keep their size.
 
     >>> common_size({(28, 20): 5}, "crop")
-    ((28, 20), None)
+    ((28, 20), '')
     >>> common_size({(300, 400): 2, (40, 30): 2, (32, 50): 1}, "crop")[0]
     (32, 32)
     """
     frequent = max(sizes, key=lambda size: (sizes[size], size))
     if len(sizes) == 1 and max(frequent) <= LARGEST:
-        return frequent, None
+        return frequent, ""
     if 2 * sizes[frequent] > sum(sizes.values()) and max(frequent) <= LARGEST:
         height, width = frequent
     else:
         short = (min(size) for size, count in sizes.items() for _ in range(count))
         height = width = min(LARGEST, statistics.median_low(short))
     return (height, width), (
-        f"{_have(sizes)} (height×width); they are resized to {height}×{width} {_FITTED[fit]}. images.size sets another "
-        f"size, images.fit another way"
+        f"{_have(sizes)} (height×width); they are resized to {height}×{width} {_FITTED[fit]}. --images.size sets "
+        f"another size, --images.fit another way"
     )
 
 

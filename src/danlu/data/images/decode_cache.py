@@ -46,7 +46,7 @@ from danlu.storage.contents import file_digest, has_digest, read_checked_page, r
 from danlu.storage.disk import sync
 from danlu.storage.memory_map import file_identity, map_file
 
-FORMAT = 4
+FORMAT = 5
 IN_MEMORY = 1 << 30
 """maximum size in bytes of images that are decoded in memory if the cache cannot be written"""
 _BYTES, _PAGE, _VERIFIED = "images.bin", "page.json", "verified"
@@ -66,6 +66,7 @@ class DecodedFiles(NamedTuple):
         transient: numbers of the files that were left out for a transient reason.
         notes: remarks for the user.
         source: identity of the file that the examples are mapped from; empty if they are in memory.
+        resized: a remark on the sizes of the files, if they were converted to a size that no setting has set.
     """
 
     images: UInt8[Tensor, "n c h w"]
@@ -73,6 +74,7 @@ class DecodedFiles(NamedTuple):
     transient: tuple[int, ...]
     notes: tuple[str, ...]
     source: str
+    resized: str = ""
 
 
 def decode_files(root: Path, files: Sequence[FileEntry], images: Images, access: Access) -> DecodedFiles:
@@ -131,7 +133,7 @@ def _read(entry: Path, key: str) -> DecodedFiles | None:
         mark_used(entry / _PAGE)
         images = map_file(entry / _BYTES).view(page["shape"])
         source = file_identity(entry / _BYTES)
-        return DecodedFiles(images, left_out, transient, tuple(page["notes"]), source)
+        return DecodedFiles(images, left_out, transient, tuple(page["notes"]), source, page["resized"])
     # any of these means that there is no valid entry
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):
         return None
@@ -145,6 +147,7 @@ class _Decoder:
         self.left_out: dict[int, str] = {}
         self.transient: set[int] = set()
         self.notes: list[str] = []
+        self.resized = ""
 
     def read_entry(self, entry: Path, key: str) -> DecodedFiles | None:
         """Read an entry; None if it is absent or damaged, or if files that it left out are refused or can be read now.
@@ -199,6 +202,7 @@ class _Decoder:
             "left_out": sorted(self.left_out.items()),
             "passing": sorted(self.transient),
             "notes": self.notes,
+            "resized": self.resized,
         }
         write_checked_page(folder / _PAGE, page)
         sync(folder)
@@ -217,7 +221,9 @@ class _Decoder:
         count = self._fill(rows, shape)
         self.notes.append(f"{folder} cannot be written ({reason}); the files are decoded again at each start")
         notes = tuple(self.notes)
-        return DecodedFiles(torch.from_numpy(rows[:count]), self.left_out, tuple(self.transient), notes, source="")
+        return DecodedFiles(
+            torch.from_numpy(rows[:count]), self.left_out, tuple(self.transient), notes, "", self.resized
+        )
 
     def _shape(self) -> Shape:
         """Channels, height and width of the examples, from the settings or from the headers of the files."""
@@ -237,8 +243,7 @@ class _Decoder:
         channels = 1 if gray else 3
         if size is not None:
             return channels, size[0], size[-1]
-        (height, width), note = common_size(sizes, self.images.fit)
-        self.notes += [] if note is None else [note]
+        (height, width), self.resized = common_size(sizes, self.images.fit)
         return channels, height, width
 
     def _bytes(self, shape: Shape) -> int:

@@ -92,8 +92,10 @@ def read_folder(
         class_names=tuple(map(printable, folder.classes)),
         fit=images.fit,
     )
-    notes = (*note_on_ignored(listing), *decoded.notes, *_note_on_left_out(decoded.left_out, files))
-    return DataSet(f"folder:{printable(root.resolve().name)}", info, train, validation, test, notes)
+    resized = (decoded.resized,) if decoded.resized else ()
+    notes = (*note_on_ignored(listing), *resized, *decoded.notes, *_note_on_left_out(decoded.left_out, files))
+    name = f"folder:{printable(root.resolve().name)}"
+    return DataSet(name, info, train, validation, test, notes, problems=resized)
 
 
 def list_images(root: Path, progress: Callable[[str, int, int | None], None]) -> Listing:

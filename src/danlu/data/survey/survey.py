@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 
 from danlu.catalogue.lookup import resolve
@@ -34,17 +34,22 @@ def survey_data_set(data: DataSet, access: Access | None = None) -> Survey:
     try:
         folder = (access or Access()).cache_folder("surveys")
     except (OSError, RuntimeError):  # it cannot be written
-        return compute_survey(data)
+        return _with_own(data, compute_survey(data))
     content = data.fingerprint()
     if data.identifiers is not None:  # two files can differ only in digits that float32 does not have
         content = page_digest({"data": content, "identifiers": data.identifiers})
     path = folder / f"{FORMAT}-{version('danlu')}-{content}.json"
     with suppress(OSError, ValueError, TypeError):
-        return Survey(**read_checked_page(path))
+        return _with_own(data, Survey(**read_checked_page(path)))
     computed = compute_survey(data)
     with suppress(OSError):
         write_checked_page(path, asdict(computed))
-    return computed
+    return _with_own(data, computed)
+
+
+def _with_own(data: DataSet, survey: Survey) -> Survey:
+    """A survey with the problems that reading the data has shown, which its values and fingerprint do not have."""
+    return replace(survey, problems=[*data.problems, *survey.problems])
 
 
 def compute_survey(data: DataSet) -> Survey:
