@@ -67,14 +67,17 @@ def test_missing_targets_are_left_out_on_request(tmp_path):
         read_table(path, Table(target="y"))
     data = read_table(path, Table(target="y", missing="drop"))
     assert len(data.train) + len(data.validation) + len(data.test) == 59
-    assert data.notes == ("1 row of t.csv with missing numbers or classes left out",)
+    assert data.notes == (
+        "the target 'y' is a number, because of its values; table.target_kind=classes makes each value a class",
+        "1 row of t.csv with missing numbers or classes left out",
+    )
 
 
 @pytest.mark.parametrize(
     ("values", "table", "message"),
     [
         (["1.5", "rose"] * 30, {"target_kind": "number"}, "line 3: column 'y': 'rose' is not a finite number"),
-        (["2.5"] * 60, {}, "column 'y' has the same value 2.5 in all training rows"),
+        (["2.5"] * 60, {}, "column 'y' has the same value 2.5 in all training examples"),
         (
             ["1"] * 60,
             {"target": None, "target_kind": "number"},

@@ -13,13 +13,14 @@ import torch
 
 from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import inputs_of
+from danlu.app.files.predictions_file import check_predictions_file
 from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.apply import require_files
 from danlu.app.inference.load import load
 from danlu.data.base.dataset import require_images
-from danlu.errors import UsageError
+from danlu.errors import RunError
 from danlu.evaluation.model_scores import flipped
-from danlu.storage.atomic import write_text
+from danlu.storage.atomic import write_bytes
 from danlu.verbs import need
 
 
@@ -46,6 +47,8 @@ def predict(
     invert: bool = False,
     flip: bool = False,
     encoding: str = "utf-8",
+    out: str | Path | None = None,
+    overwrite: bool = False,
     quiet: bool = False,
 ) -> list[Prediction]:
     """Predict a number for each image file or row, with a model that was trained on a numeric target.
@@ -58,12 +61,17 @@ def predict(
         invert: for images, invert dark on light to light on dark.
         flip: average the outputs for each image and its mirror image.
         encoding: text encoding of CSV files.
+        out: a CSV file to write: file, number, and the standard deviation if the model predicts one.
+        overwrite: replace this file if it exists.
         quiet: do not report columns that are not used.
 
     Raises:
-        UsageError: if the model predicts no number, no file is given, a file does not exist, or a table is not valid.
+        UsageError: if the model predicts no number, no file is given, a file does not exist, a table is not valid, or
+            ``out`` exists.
+        RunError: if ``out`` cannot be written.
     """
     require_files(files)
+    destination = None if out is None else check_predictions_file(out, overwrite)
     model = need(load(run), "predict")
     require_images(model.info, flip=flip)
     verb = flipped(model.predict) if flip else model.predict
@@ -75,22 +83,23 @@ def predict(
                 continue
             outputs = verb(x.to(next(model.parameters()).dtype)).tolist()
             predictions += [Prediction(display(name), *values) for name, values in zip(names, outputs, strict=True)]
+    if destination is not None:
+        _write(destination, predictions)
     return predictions
 
 
-def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Write predictions as CSV: file, number, and standard deviation if the model predicts one.
-
-    Raises:
-        UsageError: if the file cannot be written.
-    """
-    deviation = any(one.deviation is not None for one in predictions)
+def _write(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Write one line for each input: file, number, standard deviation if there is one, and errors if there are any."""
     text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("file", "predicted", *["deviation"] * deviation))
+    table = csv.writer(text, lineterminator="\n")
+    deviation = any(one.deviation is not None for one in predictions)
+    with_errors = any(one.error for one in predictions)
+    table.writerow(["file", "predicted", *["deviation"] * deviation, *["error"] * with_errors])
     for one in predictions:
-        rows.writerow((one.file, one.value, *[one.deviation] * deviation))
+        numbers = [one.value, *[one.deviation] * deviation]
+        cells = ["" if number is None else f"{number:.9g}" for number in numbers]
+        table.writerow([one.file, *cells, *[one.error or ""] * with_errors])
     try:
-        write_text(path, text.getvalue())
+        write_bytes(path, text.getvalue().encode())
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error

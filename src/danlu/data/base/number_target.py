@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from danlu.errors import UsageError
+
 
 @dataclass(frozen=True)
 class NumberTarget:
@@ -33,6 +35,20 @@ class NumberTarget:
         """
         if not all(map(math.isfinite, (self.shift, self.scale, self.median))) or self.scale <= 0:
             raise ValueError("shift, scale and median of the target must be finite, and scale above 0")
+
+
+def fitted_target(name: str, values: Float64[np.ndarray, "n"], source: str) -> NumberTarget:
+    """The target with mean, standard deviation and median of the training values.
+
+    Raises:
+        UsageError: if all values are equal; the message names the source.
+    """
+    if values.min() == values.max():
+        raise UsageError(
+            f"{source}: column {name!r} has the same value {values[0]:g} in all training examples; "
+            f"a numeric target needs at least two values"
+        )
+    return fit_target(name, values)
 
 
 def fit_target(name: str, values: Float64[np.ndarray, "n"]) -> NumberTarget:

@@ -30,6 +30,9 @@ class Images(Page):
     largest: Annotated[int, Field(ge=1)] = 100_000_000
     """maximum number of pixels of an image file"""
 
+    numbers: str | None = None
+    """CSV file with the path of each image and the number to predict for it, for regression"""
+
     @model_validator(mode="after")
     def _size_is_valid(self) -> Images:
         if self.size is not None and (len(self.size) not in (1, 2) or min(self.size) < 1):

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from danlu.data.base.dataset import DataInfo, DataSet, Part
-from danlu.data.base.number_target import NumberTarget, fit_target
+from danlu.data.base.number_target import NumberTarget, fitted_target
 from danlu.data.base.split import check_parts, refuse_seed_without_split, refuse_unused_split, stratified_split
 from danlu.data.base.split_settings import Split
 from danlu.data.tables.fields import check_name, is_number, number
@@ -301,12 +301,7 @@ def _fitted_target(train: _PartRows, name: str | None) -> NumberTarget | None:
     """The properties of a numeric target on the training rows; None without one."""
     if train.values is None or name is None:
         return None
-    if train.values.min() == train.values.max():
-        raise UsageError(
-            f"{train.rows.file.path}: column {name!r} has the same value {train.values[0]:g} in all training rows; "
-            f"a numeric target needs at least two values"
-        )
-    return fit_target(name, train.values)
+    return fitted_target(name, train.values, str(train.rows.file.path))
 
 
 def _mean(train: _PartRows, column: int) -> float:
@@ -375,6 +370,11 @@ def _identifiers(parts: list[_PartRows], info: TableInfo, tensors: list[Part]) -
 def _notes(parts: list[_PartRows], page: Table) -> tuple[str, ...]:
     """Notes on the columns and on the missing values of each file."""
     notes = []
+    if parts[0].values is not None and page.target_kind == "auto":
+        notes.append(
+            f"the target {page.target!r} is a number, because of its values; table.target_kind=classes makes each "
+            f"value a class"
+        )
     for rows in {id(part.rows): part.rows for part in parts}.values():
         name = rows.file.path.name
         if rows.index:

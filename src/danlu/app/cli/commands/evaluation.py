@@ -99,10 +99,11 @@ def predict(
     files: tuple[Path, ...],
     /,
     *,
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"]), FILES] = None,
     invert: Invert = False,
     flip: bool = False,
     encoding: Encoding = "utf-8",
+    out: Out = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> int:
     """Predict a number for image files or rows of tables.
@@ -110,16 +111,15 @@ def predict(
     Args:
         run: run folder or model folder
         files: images or folders of images; for models of tables CSV or Parquet files; - for standard input
-        out: CSV file to write: file, predicted number, and its standard deviation if the model predicts one
         flip: average the outputs of each image and its mirror image
+        out: CSV file to write instead of lines on the screen: file, number, and the standard deviation if there is one
     """
     from danlu.app.console.output import print_error, print_line
-    from danlu.app.inference.predict import predict, write_predictions
+    from danlu.app.inference.predict import predict
 
-    predictions = predict(run, *files, invert=invert, flip=flip, encoding=encoding, quiet=json)
+    options = {"invert": invert, "flip": flip, "encoding": encoding}
+    predictions = predict(run, *files, **options, out=out, overwrite=overwrite, quiet=json)
     failed = int(any(one.error for one in predictions))
-    if out is not None:
-        write_predictions(out, predictions)
     if json:
         as_json({"predictions": [one._asdict() for one in predictions]})
         return failed
@@ -129,7 +129,9 @@ def predict(
         elif out is None:
             deviation = "" if one.deviation is None else f"  ± {one.deviation:.6g}"
             print_line(f"{one.file}  {one.value:.6g}{deviation}")
-    return failed if out is None else failed or say(f"{out}: {len(predictions):,} predictions")
+    if out is not None:
+        print_line(f"{out}: {sum(one.error is None for one in predictions):,} predicted")
+    return failed
 
 
 def export(
