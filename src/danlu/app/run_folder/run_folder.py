@@ -153,6 +153,12 @@ class RunFolder:
         """The folder of the trained model."""
         return self.path / "model"
 
+    def set_recipe(self, recipe: Recipe) -> None:
+        """Replace the recipe, also in recipe.yaml."""
+        self.recipe = recipe
+        if self.writes:
+            write_text(self.path / "recipe.yaml", to_yaml(recipe))
+
     def save_page(self, **news: Any) -> None:
         """Update run.json with the given values."""
         self.page.update(news)

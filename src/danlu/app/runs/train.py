@@ -17,6 +17,7 @@ from danlu.app.run_folder.run_folder import RunFolder
 from danlu.app.runs.announce import announce, notes_on
 from danlu.app.runs.distributed import train_as_rank
 from danlu.app.runs.launcher import launch, launched
+from danlu.app.runs.longer import lengthen, longer
 from danlu.app.runs.loop import resume_to_end, train_to_end
 from danlu.app.runs.manifest import check_unchanged, manifest
 from danlu.app.runs.session import Session
@@ -104,6 +105,8 @@ def train(
 def resume(
     path: str | Path,
     *,
+    epochs: float | None = None,
+    rounds: int | None = None,
     device: DeviceName | None = None,
     devices: int | None = None,
     ignore_changes: bool = False,
@@ -113,6 +116,8 @@ def resume(
 
     Args:
         path: the run folder.
+        epochs: total number of epochs, to train longer than the recipe says; also a finished run.
+        rounds: the same as a number of rounds.
         device: the device; by default the same as before.
         devices: number of processes. It must be given if the run had several, because a run folder from elsewhere
             should not decide how many processes are started; by default 1.
@@ -120,24 +125,31 @@ def resume(
         quiet: print nothing.
 
     Raises:
-        UsageError: if a condition has changed that affects the result, or the number of processes is not confirmed.
+        UsageError: if a condition has changed that affects the result, the number of processes is not confirmed, or so
+            many epochs or rounds are trained already.
     """
     if launched():
         raise UsageError("with torchrun, resume a run by the command that started it, with the same run folder")
     run, screen = RunFolder.open(path), Screen(quiet)
-    if run.page["status"] == "finished" and not run.has_model:
+    recipe = longer(run.recipe, epochs, rounds)
+    is_longer = recipe is not run.recipe
+    if run.page["status"] == "finished" and not run.has_model and not is_longer:
         from danlu.app.runs.end import finish  # which imports this module
 
         return finish(run.path, device=device, ignore_changes=ignore_changes, quiet=quiet)
-    if run.is_finished(screen):
+    if not is_longer and run.is_finished(screen):
         return run
     ranks = _confirmed(devices, run)
     with one_training(), run:
         torch.set_num_threads(run.page["threads"])
-        session = Session.start(run.recipe, device or run.page["device"], run.access())
+        session = Session.start(recipe, device or run.page["device"], run.access())
         session.check_processes(ranks)
+        if is_longer:
+            lengthen(run, session, screen)
         now = manifest(session, run.page["command"], ranks, run.page["threads"])
         check_unchanged(run.page, now, ignore_changes)
+        if is_longer:
+            run.set_recipe(recipe)
         run.page.update(settings=now["settings"], device=now["device"], ranks=ranks)
         announce(session, run, screen, notes=notes_on(session, ranks))
         run.save_page()

@@ -55,15 +55,19 @@ def resume(
     run: Path,
     /,
     *,
+    epochs: float | None = None,
+    rounds: int | None = None,
     device: DeviceName | None = None,
     devices: int | None = None,
     ignore_changes: bool = False,
     json: Json = False,
 ) -> int:
-    """Resume a run that was stopped or killed.
+    """Resume a run that was stopped or killed, or train a run longer.
 
     Args:
         run: the run folder
+        epochs: total number of epochs, to train longer than the recipe says; also a finished run
+        rounds: the same as a number of rounds
         device: device to train on; default: the device of the run
         devices: number of processes; must be given if the run had several
         ignore_changes: resume even if versions, data, threads or devices have changed; the result may differ
@@ -71,7 +75,8 @@ def resume(
     from danlu.app.console.signals import EXIT_CODE
     from danlu.app.runs.train import resume
 
-    resumed = resume(run, device=device, devices=devices, ignore_changes=ignore_changes, quiet=json)
+    length = {"epochs": epochs, "rounds": rounds}
+    resumed = resume(run, **length, device=device, devices=devices, ignore_changes=ignore_changes, quiet=json)
     if json:
         as_json({"run": str(resumed.path), **resumed.page})
     return EXIT_CODE if resumed.page["status"] == "stopped" else 0
