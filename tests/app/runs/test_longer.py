@@ -33,9 +33,7 @@ def test_epochs_replace_rounds_and_the_schedule_is_said(tmp_path, capsys):
     assert longer.recipe.epochs == 2
     assert longer.recipe.rounds is None
     assert longer.page["rounds"] > 20
-    assert (
-        f"The run has {longer.page['rounds']} rounds instead of 20. The learning rate follows the" in said
-    )
+    assert f"The run has {longer.page['rounds']} rounds instead of 20. The learning rate follows the" in said
     assert longer.metrics()[-1]["round"] == longer.page["rounds"]
     load_model(longer.model)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from danlu.data.base.page import Page
-from danlu.data.tables.target import TargetKind
+
+TargetKind = Literal["auto", "classes", "number"]
 
 
 class Table(Page):

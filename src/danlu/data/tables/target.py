@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Literal
 
 from danlu.data.tables.fields import is_number, number
 
-TargetKind = Literal["auto", "classes", "number"]
 MOST_CLASSES = 20
 """integers with more different values than this, and fewer than ``ROWS_PER_CLASS`` rows for each, are numbers"""
 ROWS_PER_CLASS = 20
