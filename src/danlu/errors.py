@@ -78,10 +78,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
     "did you mean 'cnn'?"
     >>> nearest("zebra", ["cnn", "mlp"])
     'available: cnn, mlp'
+    >>> nearest("CNN", ["cnn", "mlp"])
+    "did you mean 'cnn'?"
     """
     names = sorted(names)
     is_short = len(name) <= HINT_CHARACTERS and len(names) <= HINT_NAMES
-    close = get_close_matches(name, filter(_is_short, names), n=1, cutoff=0.6) if is_short else []
+    same = [known for known in names if is_short and known.lower() == name.lower()]
+    close = same or (get_close_matches(name, filter(_is_short, names), n=1, cutoff=0.6) if is_short else [])
     return f"did you mean {close[0]!r}?" if close else f"available: {few(names, _MOST)}"
 
 

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
+from danlu.app.cli.other_words import own_command
 from danlu.app.cli.run_command import bind, function_of
 from danlu.app.cli.signature import arguments_of, page_argument, summary_of
 from danlu.app.command_table import COMMANDS
@@ -102,7 +103,9 @@ def run(words: list[str]) -> int:
         print_lines(f"danlu {version('danlu')}")
         return 0
     if words[0] not in COMMANDS:
-        raise UsageError(f"there is no command {words[0]!r}; {nearest(words[0], COMMANDS)}")
+        own = own_command(words[0], COMMANDS)
+        hint = f"did you mean {own!r}?" if own else nearest(words[0], COMMANDS)
+        raise UsageError(f"there is no command {words[0]!r}; {hint}")
     call = bind(words[0], words[1:])
     if not gc.isenabled():
         gc.freeze()  # the objects of imported modules stay; collections need not visit them

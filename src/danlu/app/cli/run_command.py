@@ -62,6 +62,8 @@ def bind(name: str, words: list[str]) -> partial[int]:
 
 
 def _bind_recipe(name: str, function: Function, words: list[str]) -> partial[int]:
+    if len(words) > 1 and words[0] in HELP and not words[1].startswith("-"):
+        words = [*words[1:], words[0]]  # `train --help cnn` is `train cnn --help`
     if not words or words[0].startswith("-"):
         if not {*HELP} & {*words}:
             raise UsageError(

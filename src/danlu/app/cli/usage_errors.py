@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel
 
+from danlu.app.cli.other_words import own_flag
 from danlu.app.cli.signature import REQUIRED, Function, arguments_of
 from danlu.app.console.flag import flag_name
 from danlu.errors import UsageError
@@ -68,6 +69,7 @@ def clear_errors(prog: str, function: Function, words: Sequence[str], page: Base
     try:
         with redirect_stderr(printed):
             yield
+        _check_repeats(prog, words)
     except SystemExit as ended:
         if not ended.code:
             raise
@@ -116,7 +118,7 @@ def explain_words(prog: str, function: Function, words: Sequence[str], page: Bas
         if option.required and option not in given:
             name = max(option.names, key=len)
             raise UsageError(f"{_command(prog)}: the option {name} is required: {option.meaning}{_see_help(prog)}")
-    _check_arguments(prog, positional, values)
+    _check_arguments(prog, positional, values, [flag for option in options for flag in option.names])
 
 
 def _split(prog: str, options: list[Option], words: Sequence[str]) -> tuple[list[Option], list[str]]:
@@ -159,6 +161,24 @@ def _split(prog: str, options: list[Option], words: Sequence[str]) -> tuple[list
     return given, arguments
 
 
+def _check_repeats(prog: str, words: Sequence[str]) -> None:
+    """Check that no option is given twice, of which only the last would count.
+
+    Raises:
+        UsageError: if one is.
+
+    >>> _check_repeats("danlu train mlp", ["--epochs", "1", "--epochs=2"])
+    Traceback (most recent call last):
+    danlu.errors.UsageError: train mlp: the option --epochs is given twice; give it once
+    """
+    seen: set[str] = set()
+    for word in takewhile(lambda word: word != "--", words):
+        name = word.partition("=")[0].replace("_", "-")
+        if word.startswith("--") and name in seen:
+            raise UsageError(f"{_command(prog)}: the option {name} is given twice; give it once")
+        seen.add(name)
+
+
 def _is_flag(word: str) -> bool:
     """Whether a word is a flag and not a value, as tyro decides it.
 
@@ -181,12 +201,13 @@ def _check_value(prog: str, name: str, option: Option, values: list[str]) -> Non
         raise UsageError(f"{_command(prog)}: the option {name} needs a value: {_allowed(option)}")
     text = " ".join(values)
     choices = _choices(option.annotation)
-    close = get_close_matches(text, choices, n=1, cutoff=_SIMILAR)
+    same = [choice for choice in choices if choice.lower() == text.lower()]
+    close = same or get_close_matches(text, choices, n=1, cutoff=_SIMILAR)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise UsageError(f"{_command(prog)}: {name}: expected {_allowed(option)}, got {text!r}{hint}")
 
 
-def _check_arguments(prog: str, arguments: list[Option], words: list[str]) -> None:
+def _check_arguments(prog: str, arguments: list[Option], words: list[str], flags: list[str]) -> None:
     """Check the number of positional arguments, and their values.
 
     Raises:
@@ -199,7 +220,11 @@ def _check_arguments(prog: str, arguments: list[Option], words: list[str]) -> No
             f"{_command(prog)}: the argument {missing.names[0]} is missing: {missing.meaning}{_see_help(prog)}"
         )
     if not any(argument.is_variadic for argument in arguments) and len(words) > len(arguments):
-        raise UsageError(f"{_command(prog)}: unexpected argument {words[len(arguments)]!r}{_see_help(prog)}")
+        word = words[len(arguments)]
+        name, assigned, value = word.partition("=")
+        own = own_flag(name, flags) if assigned else None
+        hint = f"; did you mean {own if ' ' in own else f'{own} {value}'}?" if own else ""
+        raise UsageError(f"{_command(prog)}: unexpected argument {word!r}{hint}{_see_help(prog, '' if hint else ';')}")
     for argument, word in zip(arguments, words, strict=False):
         if argument.is_variadic:
             return
@@ -208,6 +233,8 @@ def _check_arguments(prog: str, arguments: list[Option], words: list[str]) -> No
 
 def _suggestion(name: str, options: list[Option]) -> str:
     """The option that was probably meant, from its name or its meaning; else the available options, if they are few."""
+    if own := own_flag(name, [flag for option in options for flag in option.names]):
+        return f"; did you mean {own}?"
     best = max(
         ((_similarity(name, flag, option.meaning), flag) for option in options for flag in option.names),
         default=(0.0, ""),

@@ -29,6 +29,8 @@ from danlu.training.runtime import DeviceName, preserve_torch_state
 
 _training = threading.Lock()
 
+_MOST_THREADS = 1024  # more than the cores of a machine; each thread needs memory of its own
+
 
 def train(
     recipe: str | Path | Recipe,
@@ -71,6 +73,8 @@ def train(
     'finished'
     """
     recipe = as_recipe(recipe, changes).with_absolute_paths()
+    if threads is not None and not 1 <= threads <= _MOST_THREADS:
+        raise UsageError(f"threads must be from 1 to {_MOST_THREADS}, got {threads}", settings=("threads",))
     if launched():
         if devices > 1 or dry_run:
             raise UsageError(
