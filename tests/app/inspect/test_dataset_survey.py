@@ -79,7 +79,7 @@ def test_what_is_wrong_is_said_in_a_line(words, line):
 
 
 def test_of_many_columns_and_classes_the_first_are_shown(tmp_path):
-    rows = [[str(number)] + ["1"] * 3000 for number in range(100) for _ in range(4)]
+    rows = [[f"k{number}"] + ["1"] * 3000 for number in range(100) for _ in range(4)]
     lines = [["k", *(f"column{number}" for number in range(3000))], *rows]
     (tmp_path / "wide.csv").write_text("".join(",".join(line) + "\n" for line in lines))
     words = (f"table:{tmp_path}/wide.csv", "--table.target", "k")
