@@ -173,7 +173,7 @@ class Session:
                 }
                 run.log(entry)
                 screen.show(report.round, entry, evaluated)
-                self._warn_of_terms(entry, screen)
+                self._warn_of_terms(report.round, report.values(), screen)
                 if evaluated:
                     self._warn(entry, screen)
                 better = evaluated and self._is_better(entry)
@@ -195,11 +195,11 @@ class Session:
             screen.say(f"  round {entry['round']}: {diagnosis}")
         self._healthy = diagnosis is None
 
-    def _warn_of_terms(self, entry: Mapping[str, float], screen: Screen) -> None:
+    def _warn_of_terms(self, round: int, terms: Mapping[str, float], screen: Screen) -> None:
         """Report once a problem that the terms of training show, without waiting for an evaluation."""
-        diagnosis = self.trainer.task.diagnose_terms(entry) if self._terms_healthy else None
+        diagnosis = self.trainer.task.diagnose_terms(terms) if self._terms_healthy else None
         if diagnosis is not None:
-            screen.say(f"  round {entry['round']}: {diagnosis}")
+            screen.say(f"  round {round}: {diagnosis}")
             self._terms_healthy = False
 
     def diagnose(self, entry: Mapping[str, float]) -> str | None:
