@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -173,3 +174,17 @@ def _run(words: list[str], folder: Path, environment: dict[str, str], first: str
     if words:
         with undrawn_reports():
             main(words)
+
+
+def with_options(words: Sequence[str], *options: str) -> list[str]:
+    """The words of a command with other values of some options; options that are not there are appended.
+
+    >>> with_options(["train", "mlp", "--epochs", "3", "--lr", "1"], "--epochs", "9", "--ema", "0.9")
+    ['train', 'mlp', '--lr', '1', '--epochs', '9', '--ema', '0.9']
+    """
+    kept = list(words)
+    for flag in options[::2]:
+        if flag in kept:
+            place = kept.index(flag)
+            del kept[place : place + 2]
+    return [*kept, *options]

@@ -21,6 +21,7 @@ from danlu.models import (
     PixelCNN,
     PlanarFlow,
     RealNVP,
+    Regressor,
     ResNet,
     ResNetCritic,
     ResNetGenerator,
@@ -36,6 +37,7 @@ def every_model():
     second = SemiSupervisedVAE((3,), 2, classifier_hidden=(4,), likelihood="gaussian", **labeled)
     return [
         MLP(shape, 2),
+        Regressor(MLP(shape, 1), 3.0, 2.0),
         CNN(image, 2),
         ResNet(image, 2, blocks=(1,), width=4),
         DenseNet(image, 2, blocks=(2,), growth=2),

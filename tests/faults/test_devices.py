@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import call, start, start_ranks, trained_by_ranks, wait_for_lines
+from commands import call, start, start_ranks, trained_by_ranks, wait_for_lines, with_options
 from danlu.app.run_folder.process_lock import processes_using, wait_for_processes
 from outcomes import assert_close_tensors, assert_same_run, run_page, weights
 
@@ -86,7 +86,7 @@ def searched_first(folder: Path) -> str:
 def test_two_processes_train_what_one_trains(tmp_path):
     """Without dropout, whose masks depend on the rank, to the accuracy of float64."""
     one, two = tmp_path / "one", tmp_path / "two"
-    words = [*TRAIN, "--model.dropout", "0", "--out"]
+    words = [*with_options(TRAIN, "--model.dropout", "0"), "--out"]
     assert call(*words, one, "--devices", "1").code == 0
     trained_by_ranks(*words, two)
     assert_close_tensors(weights(one), weights(two), 1e-9)
@@ -116,7 +116,7 @@ def test_sigkill_of_one_process_and_sigterm_are_survived_bit_for_bit(undisturbed
 @pytest.mark.xdist_group("devices")
 def test_without_their_launcher_the_processes_save_and_stop_and_nobody_begins_before(tmp_path):
     out = tmp_path / "run"
-    process = start(*TRAIN, "--epochs", "3000", "--devices", "2", "--out", out)
+    process = start(*with_options(TRAIN, "--epochs", "3000"), "--devices", "2", "--out", out)
     wait_for_lines(out, 2, process)
     (launcher,) = children(process.pid)
     os.kill(launcher, signal.SIGKILL)
@@ -162,7 +162,7 @@ def test_who_cannot_start_again_says_so_though_the_run_was_stopped(tmp_path):
 @pytest.mark.long
 def test_split_players_train_what_whole_ones_train_in_any_number_of_processes(tmp_path):
     """Stopped in two processes, which wrote half of each tensor, and gone on with in one, and the other way round."""
-    words = [*TRAIN, "--model.dropout", "0", "--ema", "0.9", "--grad-clip", "1"]
+    words = with_options(TRAIN, "--model.dropout", "0", "--ema", "0.9", "--grad-clip", "1")
     whole = tmp_path / "whole"
     start(*words, "--out", whole).ended()
     for before, after in (2, 2), (2, 1), (1, 2):

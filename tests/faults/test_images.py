@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from commands import with_options
 from danlu.app.cli import main
 from danlu.data import Images, Split, read_folder
 from danlu.data.images import decode, worker_pool
@@ -170,7 +171,7 @@ def test_one_class_is_nothing_to_tell_apart(photos, capsys):
 
 
 def test_fewer_images_than_a_batch(photos, capsys):
-    code, _, err = danlu(capsys, *MLP, f"folder:{photos}", "--batch_size", "64")
+    code, _, err = danlu(capsys, *with_options(MLP[:-1], "--batch_size", "64"), "--data", f"folder:{photos}")
     assert code == 2
     assert "batch_size=64 is larger than the training part of 28 examples" in err
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import Command, start, wait_for_lines
+from commands import Command, start, wait_for_lines, with_options
 from danlu.training import checkpoint
 from outcomes import run_page, weights
 
@@ -95,7 +95,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, uninterrupted):
 
 def test_a_second_process_on_one_folder_is_refused(tmp_path):
     out = tmp_path / "run"
-    first = start(*TRAIN, "--patience", "100000", "--epochs", "100000", "--out", out)
+    first = start(*with_options(TRAIN, "--patience", "100000", "--epochs", "100000"), "--out", out)
     wait_for_lines(out, 1, first)
     assert f"in use by process {first.pid}" in start("resume", out).ended(2)
     first.signal(signal.SIGKILL)
