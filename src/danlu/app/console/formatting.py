@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 
-GIVEN_LABEL = "_given_label"
-"""end of the names of the scores of a conditional model that gets the label"""
-TEACHER = "teacher_"
-"""start of the names of the scores of the teacher of a distillation"""
+from danlu.app.console.scores import find_score
 
 
 def quoted(path: Path) -> str:
@@ -48,53 +46,28 @@ def number(value: float) -> str:
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
 
 
-_ENDS = {
-    "_estimate": "estimate",
-    "_unreliable": "unreliable estimate",
-    "_error": "standard error of the estimate",
-}
-"""ends of the names of a log-likelihood whose normalizer is estimated"""
-
-
 def score_name(name: str) -> str:
-    """The name of a score in text.
+    """The name of a score or of a term in text.
 
-    >>> score_name("top_5"), score_name("teacher_log_prob"), score_name("elbo_given_label")
-    ('top-5 accuracy', 'log-likelihood of the teacher', 'ELBO given the label')
+    >>> score_name("top_5"), score_name("teacher_log_prob"), score_name("fool")
+    ('top-5 accuracy', 'log-likelihood of the teacher', 'fool')
     """
-    if name.startswith("top_"):
-        return f"{name.replace('_', '-')} accuracy"
-    if name.startswith("log_prob_bound_"):
-        draws = name.rpartition("_")[2]
-        return f"lower bound of the log-likelihood ({draws} {'draw' if draws == '1' else 'draws'})"
-    if name.endswith(GIVEN_LABEL):
-        return f"{score_name(name.removesuffix(GIVEN_LABEL))} given the label"
-    if name.startswith(TEACHER):
-        return f"{score_name(name.removeprefix(TEACHER))} of the teacher"
-    for end, label in _ENDS.items():
-        if name.endswith((f"log_prob{end}", f"bits_per_dimension{end}")):
-            return f"{score_name(name.removesuffix(end))}, {label}"
-    names = {
-        "cross_entropy": "cross-entropy",
-        "elbo": "ELBO",
-        "effective_chains": "effective chains of the estimate",
-        "log_prob": "log-likelihood",
-        "negative_log_likelihood": "negative log-likelihood",
-        "dequantized_log_prob": "lower bound of the log-likelihood (dequantization)",
-        "recalled": "recalled without an error",
-        "not_finite": "examples with NaN or infinite outputs",
-        "calibrated_error": "calibration error after temperature scaling",
-    }
-    return names.get(name, name.replace("_", " "))
+    found = find_score(name)
+    return found.label if found is not None else name.replace("_", " ")
 
 
 def score_value(name: str, value: float) -> str:
-    """The value of a score; counts are shown as integers.
+    """The value of a score with about four significant digits; counts are shown as integers.
 
-    >>> score_value("modes_covered", 8.0), score_value("accuracy", 1.0)
-    ('8', '1.0000')
+    >>> score_value("modes_covered", 8.0), score_value("accuracy", 1.0), score_value("perplexity", 12.58012)
+    ('8', '1.0000', '12.58')
     """
-    return f"{value:.0f}" if name.endswith("_covered") or name == "not_finite" else number(value)
+    found = find_score(name)
+    if found is not None and found.whole and math.isfinite(value):
+        return f"{value:.1f}".removesuffix(".0")
+    if 2 <= abs(value) < 1e5:
+        return f"{value:.{max(1, 3 - int(math.log10(abs(value))))}f}"
+    return number(value)
 
 
 def duration(seconds: float) -> str:

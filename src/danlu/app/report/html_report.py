@@ -9,7 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from danlu.app.console.formatting import GIVEN_LABEL, duration, number, score_name, score_value
+from danlu.app.console.formatting import duration, number, score_name, score_value
+from danlu.app.console.scores import find_score
 from danlu.app.report.figures.all_figures import draw
 from danlu.app.report.page import templates
 from danlu.app.report.section import Scores, Section, figure
@@ -145,12 +146,11 @@ def results(run: dict[str, Any], scores: Scores) -> list[Result]:
 
 
 def _count(name: str, value: float, n: int | None) -> str:
-    """A remark on a score: the count of an accuracy, the unit of a cross-entropy."""
+    """A remark on a score: the count of an accuracy, the unit of others."""
     if n is not None and (name == "accuracy" or name.startswith("top_")):
         return f"{round(value * n):,} of {n:,}"
-    name = name.removesuffix(GIVEN_LABEL)
-    in_nats = name in ("cross_entropy", "elbo") or name.removeprefix("dequantized_").startswith("log_prob")
-    return "nats" if in_nats else ""
+    found = find_score(name)
+    return found.unit if found is not None else ""
 
 
 def environment(run: dict[str, Any]) -> list[tuple[str, str]]:
