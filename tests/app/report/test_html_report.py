@@ -571,12 +571,32 @@ def test_card_says_which_weights_these_are(tmp_path: Path, changes: dict[str, An
     assert words in card(tmp_path, {**RUN, **changes})
 
 
+def test_a_report_explains_its_scores_and_lists_its_sections(tmp_path: Path):
+    sections = [Section("First", "What it shows."), Section("Second", "What it shows.")]
+    scores = {"test": {"mae": 1.5, "unheard_of": 2.0}, "validation": {"mae": 1.0}}
+    write_report(tmp_path / "report.html", {}, "a: 1", [], scores, sections)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for number, title in enumerate(("First", "Second"), start=1):
+        assert f'<a href="#section-{number}">{title}</a>' in text
+        assert f'<h2 id="section-{number}">{title}</h2>' in text
+    assert text.count("lower is better") == 2
+    assert text.count("The mean distance between prediction and value, in its unit.") == 1
+    assert "unheard of" in text
+
+
 def test_card_reads_as_markdown(tmp_path: Path):
     page = Page(MarkdownIt("commonmark", {"html": True}).enable("table").render(card(tmp_path)))
     assert "b" not in page.tags()
     assert "x</b>, $\\frac$, a|b," in page.text
     assert len(page.of("td")) == 4 * 6  # six scores, each with part, examples, name and value
-    for words in ("0.9861 (354 of 359)", "0.0123", "359", "1,258 train", "Seed: 1", "0123456789abcdef" * 4):
+    for words in (
+        "0.9861 (354 of 359, higher is better)",
+        "0.0123",
+        "359",
+        "1,258 train",
+        "Seed: 1",
+        "0123456789abcdef" * 4,
+    ):
         assert words in page.text
     for words in (
         "danlu classify RUN FILES…",

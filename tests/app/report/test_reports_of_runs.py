@@ -9,10 +9,10 @@ import danlu
 pytestmark = pytest.mark.figures
 
 RUNS = {
-    "mlp": ({}, ["Training curves", "Confusion matrix", "Calibration", "Robustness", "Most confident mistakes"]),
-    "vae": ({}, ["Training curves", "Samples", "Reconstructions", "Traversals", "Latent map", "Units"]),
-    "gan": ({"data": "ring", "eval_samples": 0}, ["Training curves", "Samples"]),
-    "maf": ({"data": "moons"}, ["Training curves", "Samples", "Latent map", "Density"]),
+    "mlp": ({}, ["Confusion matrix", "Calibration", "Robustness", "Most confident mistakes", "Training curves"]),
+    "vae": ({}, ["Samples", "Reconstructions", "Traversals", "Latent map", "Units", "Training curves"]),
+    "gan": ({"data": "ring", "eval_samples": 0}, ["Samples", "Training curves"]),
+    "maf": ({"data": "moons"}, ["Samples", "Latent map", "Density", "Training curves"]),
 }
 """recipe: settings, and the titles of the sections with figures"""
 

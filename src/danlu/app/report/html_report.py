@@ -42,9 +42,9 @@ def write_report(
         caption = "The values that were logged during training." + (
             f" Round {best_round:,} was the best." if best_round else ""
         )
-        sections = [
-            Section("Training curves", caption, figure("curves", metrics=metrics, best_round=best_round)),
+        sections = [  # what the model does comes first
             *sections,
+            Section("Training curves", caption, figure("curves", metrics=metrics, best_round=best_round)),
         ]
     drawn = [
         Markup(style.to_svg(draw(section.figure), f"figure-{place}", section.title)) if section.figure else None
@@ -55,6 +55,7 @@ def write_report(
         "lead": lead(run),
         "diagnosis": _diagnosis(run),
         "results": results(run, scores),
+        "meanings": meanings(scores),
         "command": run.get("command"),
         "sections": list(zip(sections, drawn, strict=True)),
         "recipe": recipe_yaml,
@@ -139,18 +140,30 @@ def results(run: dict[str, Any], scores: Scores) -> list[Result]:
     for part in sorted(scores, key=lambda part: part != "test"):
         n = run.get("data", {}).get(part)
         rows = [
-            (score_name(name), score_value(name, value), _count(name, value, n)) for name, value in scores[part].items()
+            (score_name(name), score_value(name, value), _remark(name, value, n))
+            for name, value in scores[part].items()
         ]
         by_part.append(Result("generated examples" if part == "generated" else f"{part} part", n, rows))
     return by_part
 
 
-def _count(name: str, value: float, n: int | None) -> str:
-    """A remark on a score: the count of an accuracy, the unit of others."""
-    if n is not None and (name == "accuracy" or name.startswith("top_")):
-        return f"{round(value * n):,} of {n:,}"
+def _remark(name: str, value: float, n: int | None) -> str:
+    """A remark on a score: the count of an accuracy, the unit of others, and which values are better."""
     found = find_score(name)
-    return found.unit if found is not None else ""
+    first = found.unit if found is not None else ""
+    if n is not None and (name == "accuracy" or name.startswith("top_")):
+        first = f"{round(value * n):,} of {n:,}"
+    return ", ".join(part for part in (first, found.direction if found is not None else "") if part)
+
+
+def meanings(scores: Scores) -> list[tuple[str, str]]:
+    """Name and meaning of each score, once, in the order of the parts.
+
+    >>> meanings({"test": {"mae": 1.5}, "validation": {"mae": 1.0}})
+    [('mean absolute error', 'The mean distance between prediction and value, in its unit.')]
+    """
+    found = {name: find_score(name) for values in scores.values() for name in values}
+    return [(score_name(name), score.meaning) for name, score in found.items() if score is not None]
 
 
 def environment(run: dict[str, Any]) -> list[tuple[str, str]]:
