@@ -1,7 +1,7 @@
 """The table of scores: for each its name in text, whether higher or lower is better, its unit and its meaning.
 
-The report, the model card, the notebook and the documentation take names and sentences from here. A new score is one
-line in ``SCORES``.
+The command line, the report and the model card take names and sentences from here. A new score is one line in
+``SCORES``.
 """
 
 from __future__ import annotations

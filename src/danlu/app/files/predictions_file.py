@@ -1,4 +1,4 @@
-"""A CSV file with the predicted class of each input."""
+"""A CSV file with the prediction for each input: a class, or a number."""
 
 from __future__ import annotations
 
@@ -38,29 +38,25 @@ def check_predictions_file(out: str | Path, overwrite: bool) -> Path:
 
 
 def write_predictions(
-    path: Path, names: Sequence[str], rows: Iterable[tuple[str, Sequence[float] | None, str | None]]
+    path: Path, columns: Sequence[str], rows: Iterable[tuple[str, Sequence[str], str | None]]
 ) -> None:
-    """Write one line for each input: file, most probable class, its probability, and the probability of each class.
+    """Write one line for each input: file, the values of its columns, and an error if there are any.
 
     Args:
         path: the file.
-        names: names of the classes.
-        rows: for each input its name, the probability of each class, or None and why there is none.
+        columns: names of the values.
+        rows: for each input its name, its values, which are empty if there is no prediction, and why there is none.
 
     Raises:
         RunError: if the file cannot be written.
     """
-    text = io.StringIO(newline="")
+    text, lines = io.StringIO(newline=""), list(rows)
     table = csv.writer(text, lineterminator="\n")
-    lines = list(rows)
     with_errors = any(error for _, _, error in lines)
-    table.writerow(["file", "class", "probability", *(f"p({name})" for name in names), *["error"] * with_errors])
+    table.writerow(["file", *columns, *["error"] * with_errors])
     for file, values, error in lines:
-        if values is None:
-            table.writerow([file, *[""] * (2 + len(names)), error])
-            continue
-        best = max(range(len(values)), key=values.__getitem__)
-        table.writerow([file, names[best], *(f"{p:.6g}" for p in (values[best], *values)), *[""] * with_errors])
+        cells = values or [""] * len(columns)
+        table.writerow([file, *cells, *[error or ""] * with_errors])
     try:
         write_bytes(path, text.getvalue().encode())
     except OSError as error:

@@ -72,19 +72,21 @@ def classify(
     require_images(model.info, flip=flip)
     verb = flipped(model.classify) if flip else model.classify
     destination = None if out is None else check_predictions_file(out, overwrite)
-    guesses, rows = list[Guess](), list[tuple[str, list[float] | None, str | None]]()
+    guesses, rows = list[Guess](), list[tuple[str, list[str], str | None]]()
     with with_standard_input(files) as (paths, display):
         for names, x, error in inputs_of(paths, model.info, invert, encoding, Screen(quiet, sys.stderr), display):
             if x is None:
                 guesses += [Guess(display(name), [], display(error or "")) for name in names]
-                rows += [(display(name), None, display(error or "")) for name in names]
+                rows += [(display(name), [], display(error or "")) for name in names]
                 continue
             probabilities = verb(x.to(next(model.parameters()).dtype))
             best = probabilities.topk(min(top, len(classes)))
             for name, values, numbers in zip(names, best.values.tolist(), best.indices.tolist(), strict=True):
                 guesses.append(Guess(display(name), [(classes[k], p) for p, k in zip(values, numbers, strict=True)]))
             if destination is not None:
-                rows += [(display(name), each, None) for name, each in zip(names, probabilities.tolist(), strict=True)]
+                for name, each in zip(names, probabilities.tolist(), strict=True):
+                    place = max(range(len(each)), key=each.__getitem__)
+                    rows.append((display(name), [classes[place], *(f"{p:.6g}" for p in (each[place], *each))], None))
     if destination is not None:
-        write_predictions(destination, classes, rows)
+        write_predictions(destination, ["class", "probability", *(f"p({name})" for name in classes)], rows)
     return guesses

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +11,12 @@ import torch
 
 from danlu.app.console.progress import Screen
 from danlu.app.files.inputs import inputs_of
-from danlu.app.files.predictions_file import check_predictions_file
+from danlu.app.files.predictions_file import check_predictions_file, write_predictions
 from danlu.app.files.standard_input import with_standard_input
 from danlu.app.inference.apply import require_files
 from danlu.app.inference.load import load
 from danlu.data.base.dataset import require_images
-from danlu.errors import RunError
 from danlu.evaluation.model_scores import flipped
-from danlu.storage.atomic import write_bytes
 from danlu.verbs import need
 
 
@@ -89,17 +85,10 @@ def predict(
 
 
 def _write(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Write one line for each input: file, number, standard deviation if there is one, and errors if there are any."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
+    """Write the number of each input, and its standard deviation if there is one."""
     deviation = any(one.deviation is not None for one in predictions)
-    with_errors = any(one.error for one in predictions)
-    table.writerow(["file", "predicted", *["deviation"] * deviation, *["error"] * with_errors])
-    for one in predictions:
-        numbers = [one.value, *[one.deviation] * deviation]
-        cells = ["" if number is None else f"{number:.9g}" for number in numbers]
-        table.writerow([one.file, *cells, *[one.error or ""] * with_errors])
-    try:
-        write_bytes(path, text.getvalue().encode())
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    rows = (
+        (one.file, [f"{number:.9g}" for number in (one.value, one.deviation) if number is not None], one.error)
+        for one in predictions
+    )
+    write_predictions(path, ["predicted", *["deviation"] * deviation], rows)
